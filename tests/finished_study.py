@@ -46,6 +46,7 @@ class Finished:
         self._split_hash = changes.get("split_hash", "f" * 16)
         self.val_score: float = changes.get("val_score", 0.8)
         self._images: list[int] = changes.get("images", [90] * 10)
+        self._right: list[int] | None = changes.get("right")
         self._winner: dict[str, Any] = WINNER | (LINEAR if changes.get("linear") else {})
         self._search("baseline", "zero-shot", 0, 0.7, {"subset": "none"})
         self._search("search", "trial 1", 1, self.val_score, self._winner)
@@ -78,7 +79,7 @@ class Finished:
         save_delta(trial.path / "delta.safetensors", {**tensors, **head}, info)
         scores = {"test_accuracy": test_score, "test_score": test_score}
         trial.append_report({"epoch": 1, "seconds": 1.0, **scores, **self._chosen(self._winner)})
-        right = [round(images * test_score) for images in self._images]
+        right = self._right or [round(images * test_score) for images in self._images]
         names = [f"digit {number}" for number in range(len(self._images))]
         pairs = [
             pair

@@ -162,7 +162,9 @@ def test_the_report_begins_with_the_number(hour: Hour) -> None:
     headline = re.search(r"<h1>.*?</section>", report, re.DOTALL)
     assert headline is not None
     assert f'"number">{number}</strong> accuracy on test for the winner' in headline[0]
-    assert "would score 25.0 % (chance), and zero-shot CLIP scores " in headline[0]
+    assert (
+        "would have a balanced score of 25.0 % (chance), and zero-shot CLIP scores " in headline[0]
+    )
 
 
 def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour) -> None:

@@ -36,6 +36,7 @@ from study.analysis.formatting import (
     points,
     probability,
     rate,
+    score_cell,
     score_cells,
     score_header,
     setting_cells,
@@ -55,6 +56,7 @@ from study.analysis.statistics import (
 from study.config.schema import AblationConfig
 from study.errors import DataError, SubsetError
 from study.method.subsets import Term, parse
+from study.selection.chance import BALANCED
 from study.storage.atomic import write_atomically
 from study.trial import Split
 
@@ -68,6 +70,8 @@ class Cell(Configuration):
 
     score: Estimate
     """The mean of `scores` and its interval."""
+    balanced: Estimate | None
+    """The same with the mean recall of classes for the accuracy; None where it is not shown."""
     seconds: float | None
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None
@@ -126,7 +130,7 @@ class AblationTable:
     cells: tuple[Cell, ...]
     """The cells that have a score, with the base."""
     chance: float | None
-    """The test score of always naming the largest class, a fraction.
+    """The balanced test score of guessing, a fraction.
 
     None where nothing was tested, or no trial kept its counts of classes.
     """
@@ -136,6 +140,11 @@ class AblationTable:
     """Sentences on what the intervals hold for."""
     interactions: tuple[Interaction, ...] = ()
     """The interactions of pairs of sites, largest first; empty in other designs."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether balanced scores are shown beside the scores."""
+        return any(cell.balanced is not None for cell in self.cells)
 
 
 def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
@@ -175,6 +184,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     resampled = resample(predicted, results.protocol, shared=results.shared)
     comparisons = resampled.compare(scores, base_label)
     ablation = results.study.config.ablation if results.study is not None else None
+    balanced = [name for name in results.beside if name == BALANCED]
     cells = []
     for label, seeds in scored.items():
         first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
@@ -186,6 +196,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 trainable=first.trainable,
                 scores=scores[label],
                 score=estimates(seeds, ("score",), resampled, split)["score"],
+                balanced=estimates(seeds, balanced, resampled, split).get(BALANCED),
                 parts=estimates(seeds, results.parts, resampled, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
@@ -394,12 +405,14 @@ def cell_table(table: AblationTable) -> Table:
         [
             "cell",
             *score_header(table.parts, table.metric if table.parts else table.split),
+            *(["balanced %"] if table.balanced else []),
             *("Δ base cell", "p", "seeds", "trainable", "s"),
         ],
         [
             [
                 f"{cell.label} (base)" if cell.label == table.base.label != BASE else cell.label,
                 *score_cells(table.parts, cell.parts, cell.score),
+                *([score_cell(cell.balanced)] if table.balanced else []),
                 *comparison_cells(cell.comparison),
                 len(cell.scores),
                 count(cell.trainable),
@@ -459,6 +472,7 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
         **estimate_columns(
             {
                 "score": cell.score,
+                "balanced": cell.balanced,
                 **{part: cell.parts.get(part) for part in (*PARTS, *table.parts)},
             }
         ),

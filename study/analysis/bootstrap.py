@@ -98,7 +98,12 @@ def _roles(images: int, draws: int, rng: np.random.Generator) -> tuple[AddPseudo
 
 
 def rescored(
-    alike: Mapping[Trial, Outcomes], protocol: Protocol, draws: int, seed: int
+    alike: Mapping[Trial, Outcomes],
+    protocol: Protocol,
+    draws: int,
+    seed: int,
+    *,
+    balanced: bool = False,
 ) -> dict[Trial, dict[str, Rescored]]:
     """Return the protocol's score and its parts on images that are drawn again.
 
@@ -107,13 +112,14 @@ def rescored(
         protocol: the protocol, which makes a score of accuracies.
         draws: how many sets of images are drawn.
         seed: the seed of the draws.
+        balanced: whether accuracies are averaged over classes, even if the protocol's are not.
 
     Returns:
         The scores by trial and name; none where a class that counts by itself has a single image.
     """
     rng = np.random.default_rng(seed)
     right = [own.right for own in alike.values()]
-    parts = _accuracies(right, protocol.class_averaged, draws, rng)
+    parts = _accuracies(right, balanced or protocol.class_averaged, draws, rng)
     if not parts:
         return {}
     pseudo = {name: _roles(part.images, draws, rng) for name, part in parts.items()}

@@ -370,11 +370,11 @@ def guessing(
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown.
 
     Args:
-        chance: the score of guessing.
-        zero_shot: the score of the backbone as it is.
+        chance: the balanced score of guessing.
+        zero_shot: the balanced score of the backbone as it is.
         guess: how one guesses; see `study.protocols.Protocol.guess`.
     """
     if chance is None:
         return ()
-    beside = f"; zero-shot scores {interval(zero_shot)} %" if zero_shot else ""
-    return (f"{guess} would score {percent(chance)} % (chance){beside}.",)
+    beside = f"; that of zero-shot is {interval(zero_shot)} %" if zero_shot else ""
+    return (f"{guess} would have a balanced score of {percent(chance)} % (chance){beside}.",)

@@ -27,9 +27,10 @@ from study.analysis.statistics import (
 )
 from study.config.schema import SMALLEST, TUNED, WITH_DELTA
 from study.config.settings import Settings
+from study.selection.chance import BALANCED, AgainstChance
 from study.selection.sequential import stopped
 from study.trial import Split
-from study.trial.predictions import beats_chance
+from study.trial.predictions import Outcomes, beats_chance
 from study.trial.study import BEST, Candidate
 
 REFERENCES = (TUNED, PUBLISHED)
@@ -80,7 +81,11 @@ class Entry(Configuration):
     `test` is then their mean, in the transfer protocol without the source.
     """
     chance: float | None
-    """The test score of always naming the largest class; None if no trial kept class counts."""
+    """The balanced test score of guessing; None if no trial kept class counts."""
+    balanced: Estimate | None
+    """The test score with the mean recall of classes for the accuracy, which chance is that of."""
+    images: int | None
+    """The number of test images that each seed was tested on; None if no predictions were kept."""
     source_trial: str | None
     """The id of the search trial that the candidate came from, if any."""
     val_score: float | None
@@ -90,8 +95,17 @@ class Entry(Configuration):
 
     @property
     def above_chance(self) -> bool:
-        """Whether the mean test score is above chance."""
-        return beats_chance(self.test.mean, self.chance)
+        """Whether the mean balanced score is above chance."""
+        return self.balanced is None or beats_chance(self.balanced.mean, self.chance)
+
+    @property
+    def against_chance(self) -> AgainstChance | None:
+        """What its balanced score is beside chance; None where no predictions were kept."""
+        if self.balanced is None or self.chance is None or self.images is None:
+            return None
+        # An interval over seeds alone says nothing of other test images.
+        low = self.balanced.low if self.balanced.images is not None else None
+        return AgainstChance(self.balanced.mean, self.chance, self.images, low)
 
     @property
     def winner(self) -> bool:
@@ -184,7 +198,7 @@ class Leaderboard(Results):
 
     @property
     def chance(self) -> float | None:
-        """The test score of always naming the largest class; the same for all candidates."""
+        """The balanced test score of guessing; the same for all candidates."""
         return next((entry.chance for entry in self.entries if entry.chance is not None), None)
 
     @property
@@ -359,6 +373,8 @@ def _entry(
         further=estimates(tested, results.beside, resampled),
         targets=estimates(tested, results.targets, resampled),
         chance=next((trial.chance for trial in tested if trial.chance is not None), None),
+        balanced=estimates(tested, (BALANCED,), resampled).get(BALANCED),
+        images=next((_image_count(trial.outcomes) for trial in tested if trial.outcomes), None),
         settings=candidate.settings,
         trainable=tested[0].trainable,
         source_trial=candidate.source_trial,
@@ -368,6 +384,10 @@ def _entry(
             None,
         ),
     )
+
+
+def _image_count(outcomes: Outcomes) -> int:
+    return sum(map(len, outcomes.right.values()))
 
 
 def estimates(

@@ -27,7 +27,7 @@ from study.analysis.names import PUBLISHED, RUNGS
 from study.analysis.results import PARTS
 from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
-from study.analysis.verdict import validation_findings, verdict
+from study.analysis.verdict import validated, validation_findings, verdict
 from study.config.schema import TUNED
 from study.config.settings import settings_columns
 from study.storage.atomic import write_atomically
@@ -113,6 +113,7 @@ def configuration_table(board: Leaderboard) -> Table:
         ],
         left=3,
         marked=_winner_row(board),
+        note=" ".join(validated(board)),
         break_at=5,
     )
 
@@ -175,7 +176,7 @@ def footnote(board: Leaderboard) -> str:
             if board.fixed
             else "All differences are descriptive."
         )
-        + (f" {board.protocol.beside_note}" if board.protocol and board.beside else "")
+        + (f" {board.beside_note}" if board.beside else "")
         + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
     )
 
@@ -248,6 +249,13 @@ def _winner_row(board: Leaderboard) -> int | None:
     return next((index for index, entry in enumerate(board.entries) if entry.winner), None)
 
 
+def _expected(board: Leaderboard, entry: Entry | None) -> float | None:
+    """Return what to expect of the validation score of the choice; None for all others."""
+    if board.optimism is None or entry is None or not entry.chosen:
+        return None
+    return board.optimism.expected
+
+
 def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
     values = vars(entry) if entry else {}
@@ -265,6 +273,7 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
             name: values.get(name)
             for name in ("trainable", "source_trial", "val_score", "val_base")
         },
+        "val_expected": _expected(board, entry),
         "seeds": len(values.get("scores", ())),
         "chance": board.chance,
         **estimate_columns(

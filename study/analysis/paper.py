@@ -157,11 +157,12 @@ def write_tables(sweep: pd.DataFrame, place: Path) -> Path:
     path = place / "tables.md"
     series = Table(
         "",
-        ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS],
+        ["experiment", "series", "dataset", "seeds", "test", "sd", "balanced", *PARTS],
         [
             [
                 *(row.experiment, row.series, row.dataset, len(row.entry.scores)),
                 *(row.entry.test.mean, row.entry.test.sd),
+                getattr(row.entry.balanced, "mean", None),
                 *(getattr(row.entry.parts.get(part), "mean", None) for part in PARTS),
             ]
             for row in sweep.dropna().itertuples()

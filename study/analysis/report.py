@@ -271,16 +271,21 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
 
 
 def _confirmed(results: Results) -> Table:
+    names = (*results.parts, "score", *results.beside)
     return Table(
         "",
-        ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")],
+        [
+            *("candidate", "ended", "seed", "epochs"),
+            *score_header(results.parts, "test"),
+            *(f"{heading} %" for heading in results.beside.values()),
+        ],
         [
             [
                 trial.label,
                 ": ".join(filter(None, (trial.status, trial.reason))),
                 trial.seed,
                 trial.epochs,
-                *(percent(trial.test.get(name)) for name in (*results.parts, "score")),
+                *(percent(trial.test.get(name)) for name in names),
             ]
             for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))
         ],
@@ -298,7 +303,7 @@ def describe_study(results: Results, board: Leaderboard) -> str:
         [
             *([_headline(results, board, board.chosen)] if board.chosen else []),
             *([f"`{registration.loading_line(lasting=True)}`"] if registration else []),
-            *([_settings_sentence(board.winner)] if board.winner else []),
+            *([_settings_sentence(board, board.winner)] if board.winner else []),
             *([markdown_text(champion_sentence(registration, board))] if registration else []),
             _spaced(to_markdown(board).split("\n\n", 1)[1]),
             "`report.html` among this run's artifacts tells the whole.",
@@ -330,7 +335,7 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     if not chosen.winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
-            f"({interval(chosen.test)} % against {percent(chosen.chance)} %)."
+            f"(balanced {interval(chosen.balanced)} % against {percent(chosen.chance)} %)."
         )
     parts = ", ".join(f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
     against = (
@@ -341,14 +346,15 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     return " ".join(["; ".join([won, *against]) + ".", *surpassing(board)])
 
 
-def _settings_sentence(winner: Entry) -> str:
+def _settings_sentence(board: Leaderboard, winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     rates, weight = winner.settings.rates, winner.settings.distill_weight
     tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
     verb = "tunes" if rates else "is"
+    optimism = board.optimism.of(winner.val_score) if board.optimism else ""
     return markdown_text(
         f"It {verb} {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
         + (f", learning rate {', '.join(tuned)}" if tuned else "")
         + (f", λ {rate(weight)}" if rates else "")
-        + f"; {percent(winner.val_score)} % on validation."
+        + f"; {percent(winner.val_score)} % on validation{optimism}."
     )

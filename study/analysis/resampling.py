@@ -10,6 +10,7 @@ from study.analysis.intervals import CONFIDENCE, Drawn, Estimate, Interval, esti
 from study.analysis.results import TrialResult
 from study.analysis.statistics import Comparison, PairedDifference, common_seeds, corrected
 from study.protocols import Protocol
+from study.selection.chance import BALANCED
 
 DRAWS = 2_000
 """How many sets of images are drawn; the square root of a variance is then known to about 2 %."""
@@ -195,15 +196,18 @@ def resample(
     outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
     if protocol is None:
         return Resampled({}, {}, shared)
-    scores: dict[Trial, Mapping[str, Rescored]] = {}
+    scores: dict[Trial, dict[str, Rescored]] = {}
     single = False
     for images in dict.fromkeys(own.images for own in outcomes.values()):
         alike = {trial: own for trial, own in outcomes.items() if own.images == images}
         whole = rescored(alike, protocol, draws, seed)
+        balanced = rescored(alike, protocol, draws, seed, balanced=True)
         beside = competing(alike, protocol, draws, seed)
         compete = any(own.competing for own in alike.values())
         single = single or not whole or (compete and not beside)
         for trial in alike:
             scores[trial] = {**whole.get(trial, {}), **beside.get(trial, {})}
+            if trial in balanced:
+                scores[trial][BALANCED] = balanced[trial]["score"]
     images_of = {trial: own.images for trial, own in outcomes.items()}
     return Resampled(images_of, scores, shared, single)

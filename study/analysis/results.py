@@ -16,19 +16,24 @@ from study.config.schema import SCORES, VARIANT
 from study.config.settings import Settings, settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
+from study.selection.chance import BALANCED, balanced_chance, balanced_score
+from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
 from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
 from study.trial import Split
 from study.trial.predictions import (
     Confusion,
     Outcomes,
-    chance_level,
     outcomes_of,
     read_confusion,
     read_predictions,
 )
 from study.trial.study import Candidate, Study, TrialConfig
 
+BALANCED_NOTE = (
+    "Balanced is the score that the mean recall of the classes gives in place of the accuracy: "
+    "every class counts alike, however many test images it has."
+)
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
 
@@ -59,7 +64,7 @@ class TrialResult(TrialConfig):
     test: Scores
     """The test scores; empty for a search trial, whose test scores are never read."""
     chance: float | None
-    """The test score of guessing, see `study.protocols.Protocol.chance`.
+    """The balanced test score of guessing, see `study.selection.chance`.
 
     None where nothing was tested, no counts of classes were kept or no protocol is known.
     """
@@ -129,6 +134,8 @@ class Results:
     """Whether the study is an ablation whose cells are fixed."""
     registration: Registration | None
     """Where the winner is registered; None while it is not."""
+    optimism: Optimism | None
+    """What to expect of the best validation score; None before the choice, or if not known."""
     identity: Mapping[str, Any]
     """The study's id and the versions that it was made with; empty where they are missing."""
     shared: float | None
@@ -166,15 +173,27 @@ class Results:
 
         A name that no trial has is left out, as in studies of an earlier version.
         """
-        headings = {} if self.study is None else self.study.protocol().beside_headings
+        if self.protocol is None:
+            return {}
+        headings = {**self.protocol.beside_headings}
+        if not self.protocol.class_averaged:  # else the score is balanced itself
+            headings = {BALANCED: BALANCED, **headings}
         tested = {name for trial in self.trials for name in trial.test}
         return {name: heading for name, heading in headings.items() if name in tested}
+
+    @property
+    def beside_note(self) -> str:
+        """What the scores of `beside` are, in whole sentences."""
+        notes = [BALANCED_NOTE] if BALANCED in self.beside else []
+        if self.protocol is not None and self.beside.keys() - {BALANCED}:
+            notes.append(self.protocol.beside_note)
+        return " ".join(notes)
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the single datasets that were tested, where there are several."""
         tested = dict.fromkeys(name for trial in self.trials for name in trial.test)
-        known = {*SCORES, *self.parts, *self.beside}
+        known = {*SCORES, BALANCED, *self.parts, *self.beside}
         return tuple(name for name in tested if name not in known)
 
     def configured(self) -> Study:
@@ -232,6 +251,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         ),
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
+        optimism=read_optimism(opened),
         identity=opened.read_json("identity.json") or {},
         shared=shared_images(opened, tested.values()),
     )
@@ -264,6 +284,7 @@ def results_schema() -> pa.Schema:
         **dict.fromkeys(("head_steps", "trainable"), whole),
         "seconds": number,
         **{f"{split}_{name}": number for split in ("val", "test") for name in SCORES},
+        f"test_{BALANCED}": number,
         "chance": number,
         **dict.fromkeys(("reason", "error"), text),
     }
@@ -324,6 +345,10 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     tested = test.get("score") is not None
     predictions = read_predictions(folder, trial.trial_id) if tested else []
     confusion = read_confusion(folder, trial.trial_id, predictions) if tested else Confusion()
+    chance = None
+    if protocol is not None and confusion:
+        test = {**test, BALANCED: balanced_score(confusion, protocol)}
+        chance = balanced_chance(confusion, protocol)
     values: dict[str, Any] = {
         **{name: config.get(name) for name in TrialConfig.model_fields},
         "trial_id": trial.trial_id,
@@ -334,7 +359,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         "seconds": end.seconds if end else None,
         "val": _scores(validated[-1], "val_") if validated else {},
         "test": test,
-        "chance": chance_level(confusion, protocol) if protocol else None,
+        "chance": chance,
         "reason": end.cause if end else None,
         "error": end.error if end else None,
         "curve": {

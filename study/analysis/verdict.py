@@ -24,7 +24,7 @@ from study.trial.study import BEST
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
     metric, chosen = _metric(board), board.chosen
-    zero_shot = getattr(board.entry(ZERO_SHOT), "test", None)
+    zero_shot = getattr(board.entry(ZERO_SHOT), "balanced", None)
     chance = guessing(board.chance, zero_shot, board.guess)
     if board.entries and not board.searched:
         tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
@@ -55,7 +55,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     beside = []
     if board.chance is not None:
         guess = f"{board.guess[0].lower()}{board.guess[1:]}"
-        beside.append(f"{guess} would score {percent(board.chance)} % (chance)")
+        beside.append(f"{guess} would have a balanced score of {percent(board.chance)} % (chance)")
     if zero_shot is not None:
         beside.append(f"zero-shot CLIP scores {with_intervals(zero_shot.test)}")
     metric = f"mean {board.metric} over the target datasets" if board.targets else _metric(board)
@@ -71,17 +71,18 @@ def judgements(board: Leaderboard) -> tuple[str, ...]:
     chosen, winner = board.chosen, board.winner
     if chosen is None:
         return ()
-    top = board.entries[0]
+    top, above = board.entries[0], any(entry.above_chance for entry in board.entries)
     return (
         *(
             _judgements(board, winner)
             if winner
             else [
-                f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
+                f"The choice does not beat chance (balanced {percent(_balanced(chosen))} % against "
                 f"{percent(chosen.chance)} %), so there is no winner."
             ]
         ),
-        *([] if top.above_chance else ["Nothing that was tested beats chance."]),
+        *validated(board),
+        *([] if above else ["Nothing that was tested beats chance."]),
         *(
             [
                 f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
@@ -90,6 +91,34 @@ def judgements(board: Leaderboard) -> tuple[str, ...]:
             if top.above_chance and top.test.mean > chosen.test.mean
             else []
         ),
+    )
+
+
+def validated(board: Leaderboard) -> tuple[str, ...]:
+    """Return the validation score of the choice, which is a maximum, and what to expect of it.
+
+    There is no sentence where that is not known.
+    """
+    chosen = board.chosen
+    optimism = board.optimism.of(chosen.val_score) if chosen and board.optimism else ""
+    if chosen is None or not optimism:
+        return ()
+    score = percent(chosen.val_score)
+    return (f"On validation the choice has {score} %{optimism} (bootstrap).",)
+
+
+def _balanced(entry: Entry) -> float | None:
+    return entry.balanced.mean if entry.balanced else None
+
+
+def _in_doubt(winner: Entry) -> Iterator[str]:
+    """Yield that a winner is not shown to beat chance, where it is not."""
+    known = winner.against_chance
+    if known is None or known.shown:
+        return
+    yield (
+        f"The winner is {known.doubt}: its balanced score is {interval(winner.balanced)} %, and "
+        f"chance is {percent(known.chance)} %."
     )
 
 
@@ -149,6 +178,7 @@ def _descriptive(paired: PairedDifference | None) -> str:
 
 def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield sentences that compare the winner with its rivals, and with what is smaller."""
+    yield from _in_doubt(winner)
     if winner.peer:
         yield (
             "That is a peer, which does not tune CLIP’s own biases and LayerNorms: "

@@ -1,13 +1,24 @@
 """What validation chose, with its confirmations on test: the winner, if it beats chance."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Self
 
+from study.selection.chance import (
+    BALANCED,
+    AgainstChance,
+    balanced_chance,
+    balanced_score,
+    read_against_chance,
+)
 from study.storage.ledger import TrialFolder
-from study.trial.predictions import beats_chance, chance_level, read_confusion
+from study.trial.predictions import beats_chance, read_confusion
 from study.trial.study import Candidate, Study, best_of
+
+TEST_BALANCED = f"test_{BALANCED}"
+"""The name of the balanced score among test scores."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +29,11 @@ class Choice:
     trials: Sequence[TrialFolder]
     """Its finished confirmations, in the order of ``confirm.seeds``."""
     chance: float | None
-    """The test score of guessing, a fraction; None while it is unknown."""
+    """The balanced test score of guessing, a fraction; None while it is unknown."""
     test_scores: Mapping[str, float]
     """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
+    against_chance: AgainstChance | None = None
+    """What the study has found of it beside chance; None while that is unknown."""
 
     @classmethod
     def read(
@@ -36,26 +49,29 @@ class Choice:
             for seed in study.config.confirm.seeds
         ]
         finished = [t for t in trials if (end := t.read_end()) and end.status == "finished"]
-        levels = (
-            chance_level(read_confusion(study.folder, trial.trial_id), study.protocol())
-            for trial in finished
-        )
-        finals = [reports[-1] for trial in finished if (reports := trial.read_reports())]
+        scores = defaultdict[str, list[float]](list)
+        chance = None
+        for trial in finished:
+            confusion = read_confusion(study.folder, trial.trial_id)
+            balanced = balanced_score(confusion, study.protocol())
+            chance = chance or balanced_chance(confusion, study.protocol())
+            if balanced is not None:
+                scores[TEST_BALANCED].append(balanced)
+            for name, score in (trial.read_reports() or [{}])[-1].items():
+                if name.startswith("test_"):
+                    scores[name].append(score)
         return cls(
             candidate=found,
             trials=finished,
-            chance=next((level for level in levels if level is not None), None),
-            test_scores={
-                name: fmean(final[name] for final in finals)
-                for name in (finals or [{}])[0]
-                if name.startswith("test_")
-            },
+            chance=chance,
+            test_scores={name: fmean(values) for name, values in scores.items()},
+            against_chance=read_against_chance(study.folder, found.same_as or found.label),
         )
 
     @property
     def at_chance(self) -> bool:
-        """Whether the test score is known to be no better than guessing."""
-        score = self.test_scores.get("test_score")
+        """Whether the balanced test score is known to be no better than guessing."""
+        score = self.test_scores.get(TEST_BALANCED)
         return score is not None and not beats_chance(score, self.chance)
 
     @property

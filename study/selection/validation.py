@@ -29,10 +29,10 @@ def to_parquet(predictions: Sequence[Prediction], data: TrialData) -> bytes:
     for number, task in enumerate(data.tasks):
         images = sum(len(part.records) for part in task.evaluations)
         folds += [number] * images
-    rows = [
-        {"fold": fold, **{name: getattr(given, name) for name in SCHEMA.names[1:]}}
-        for fold, given in zip(folds, predictions, strict=True)
-    ]
+    rows = []
+    for fold, given in zip(folds, predictions, strict=True):
+        row = given._asdict() | {"fold": fold}
+        rows.append({name: row[name] for name in SCHEMA.names})
     contents = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     text_twice = ["part", "label", "predicted"]

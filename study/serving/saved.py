@@ -14,7 +14,7 @@ from study.config.settings import Settings
 from study.errors import DataError, DeltaError, StudyError
 from study.method.checkpoint import NAME_ON_HUB
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
-from study.selection.choice import Choice
+from study.selection.choice import TEST_BALANCED, Choice
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.study import Study, registrable
@@ -153,10 +153,10 @@ def saved_winner(study: Study, scratch: Path) -> SavedModel:
     for choice in (best, kept):
         if choice.at_chance:
             raise DataError(
-                f"study '{name}' has no winner: its choice '{choice.candidate.label}' scores "
-                f"{choice.test_scores['test_score']:.1%} on test and chance is "
-                f"{choice.chance or 0.0:.1%}; a delta below {study.folder.path / 'trials'} may "
-                "be named itself"
+                f"study '{name}' has no winner: the balanced score of its choice "
+                f"'{choice.candidate.label}' is {choice.test_scores[TEST_BALANCED]:.1%} on test "
+                f"and chance is {choice.chance or 0.0:.1%}; a delta below "
+                f"{study.folder.path / 'trials'} may be named itself"
             )
     delta, info = delta_of(kept, study, scratch)
     stands = kept.candidate.label != best.candidate.label

@@ -58,8 +58,9 @@ EARLIER_END = "earlier_end.json"
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
 """The names of the files with the configurations to test, with an ablation's cells, and with the
 winner's place in the model registry. Each can be made again from the trials."""
-OPTIMISM = "optimism.json"
-"""The name of the file with what to expect of the best validation score, made from the trials."""
+OPTIMISM, CHANCE = "optimism.json", "chance.json"
+"""The names of the files with what to expect of the best validation score, and with what the tested
+configurations score beside chance. Both are made from the trials."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results, which is written after everything else."""
 CHAMPION = "champion"
@@ -471,7 +472,7 @@ class StudyFolder(_Folder):
 
     def take_back_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
-        for name in (DESCRIPTION, REGISTERED, OPTIMISM, CANDIDATES):
+        for name in (DESCRIPTION, REGISTERED, CHANCE, OPTIMISM, CANDIDATES):
             (self.path / name).unlink(missing_ok=True)
 
     def trial(self, trial_id: str) -> TrialFolder:
@@ -579,7 +580,7 @@ def repair(folder: StudyFolder) -> None:
         path = folder.path / name
         if not path.exists() or sums.matches(name, path.read_bytes()):
             continue
-        if name in (CANDIDATES, CELLS, OPTIMISM, REGISTERED):
+        if name in (CANDIDATES, CELLS, OPTIMISM, CHANCE, REGISTERED):
             logger.warning("%s is damaged, and made again from the trials", path)
             path.unlink(missing_ok=True)
         else:

@@ -17,6 +17,8 @@ from study.trial.study import Study
 
 EXAMPLES = 3
 """The largest number of examples in a warning."""
+UNEQUAL = 2
+"""How many times as many test images as another a class may have without a warning."""
 
 
 Pixels = Mapping[str, Mapping[str, bytes]]
@@ -36,6 +38,7 @@ def caution(studies: Iterable[Study], console: Console, pixels: Pixels | None = 
     studies = list(studies)
     lines = [*_unseen(studies), *_assumed(studies), *_slow(studies)]
     lines += _of_images(studies, pixels or {})
+    lines += _unequal(studies)
     for line in dict.fromkeys(lines):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
@@ -89,6 +92,27 @@ def _slow(studies: Iterable[Study]) -> Iterator[str]:
             f"bfloat16, and takes {factor:.2g} times as long for products of matrices as in "
             "float32; training.precision=float32 is faster here, and so is auto"
         )
+
+
+def _unequal(studies: Iterable[Study]) -> Iterator[str]:
+    """Yield a warning for each dataset whose test classes differ in size where accuracy counts."""
+    for study in studies:
+        if study.protocol().class_averaged:
+            continue
+        data = study.config.data
+        tested = [study.dataset(), *(study.target(name) for name in data.targets)]
+        for dataset in tested:
+            sizes = Counter(dataset.class_names[record.label] for record in dataset.test)
+            if not sizes:
+                continue
+            ordered = sizes.most_common()
+            (largest, most), (smallest, fewest) = ordered[0], ordered[-1]
+            if most > UNEQUAL * fewest:
+                yield (
+                    f"{dataset.name}: the test classes differ in size, from {fewest} images "
+                    f"({smallest}) to {most} ({largest}), and the metric is accuracy, which large "
+                    "classes decide; the balanced score beside it counts all classes alike"
+                )
 
 
 def _of_images(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:

@@ -42,6 +42,14 @@ from study.workflow.cautions import caution
 from study.workflow.check import StudyFaults, all_faults, check_study, for_backbone, resumed_config
 from study.workflow.status import Status, plain_table, render_status, study_status
 
+SHOWN_SCORES = {
+    "val_score": "validation %",
+    "val_expected": "expect %",
+    "test_score": "test %",
+    "test_balanced": "balanced %",
+}
+"""What the list of studies calls the scores that it shows."""
+
 
 def run(options: Namespace) -> None:
     """Run a study or a sweep, or do what an option says with a study that exists.
@@ -98,12 +106,15 @@ def _run(options: Namespace, overrides: list[str]) -> None:
             console.print(render_status(status), highlight=False)
         return
     # Ray and Optuna take seconds to import, and what stands above does without them.
+    from study.analysis.chance import fix_chance
     from study.workflow.run_study import run_study, write_outputs
 
     if options.sync:
         let_go()
         with folder.locked(briefly=True):
             tracker = tracking.named(config.tracking.tracker)
+            if folder.is_complete():  # a study of an earlier version has not said it yet
+                fix_chance(folder)
             synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""
         console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
@@ -247,12 +258,12 @@ def list_studies(options: Namespace) -> None:
     cells = (
         [
             *(row["study"], row["state"], str(row["trials"])),
-            *(percent(row[name]) for name in ("val_score", "test_score")),
+            *(percent(row[name]) for name in SHOWN_SCORES),
             *(decimal(row["bytes"]), f"{row['seconds'] / 86400:.1f}"),
         ]
         for row in rows
     )
-    header = ("study", "state", "trials", "validation %", "test %", "size", "days old")
+    header = ("study", "state", "trials", *SHOWN_SCORES.values(), "size", "days old")
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
     options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
 
@@ -262,9 +273,11 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
 
     Returns:
         The ``study``; its ``state``, which is that of `Status` or "damaged"; its number of
-        ``trials``; the best ``val_score`` of the search and the mean ``test_score`` of the choice,
-        as fractions; its size in ``bytes``, its age in ``seconds``; and for MLflow its ``study_id``
-        and where its winner is ``registered``. What there is not is None.
+        ``trials``; the best ``val_score`` of the search, which is a maximum, and what to expect of
+        it (``val_expected``); the mean ``test_score`` of the choice, and the same with the mean
+        recall of the classes (``test_balanced``), as fractions; its size in ``bytes``, its age in
+        ``seconds``; and for MLflow its ``study_id`` and where its winner is ``registered``. What
+        there is not is None.
     """
     results: Results | None = None
     status: Status | None = None
@@ -280,7 +293,9 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
         "state": status.state if status else "damaged",
         "trials": len(list(folder.path.glob("trials/*/config.json"))),
         "val_score": status.best[0].val_score if status and status.best else None,
+        "val_expected": status.expected if status else None,
         "test_score": status.test_score if status else None,
+        "test_balanced": status.balanced if status else None,
         "bytes": sum(file.st_size for file in files),
         "seconds": time.time() - min((file.st_mtime for file in files), default=time.time()),
         "study_id": results.identity.get("study_id") if results else None,

@@ -14,6 +14,7 @@ from study.data.records import Dataset
 from study.method.device import gpus_here
 from study.method.subsets import parse
 from study.search.machine import joins_cluster
+from study.selection.chance import balanced_chance
 from study.terminal import TerminalTable
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
 from study.trial.study import Study
@@ -135,12 +136,13 @@ def _chance(study: Study, dataset: Dataset) -> Iterator[str]:
     protocol = study.protocol()
     if study.config.data.targets:
         return
-    images = Counter(record.label for record in dataset.test)
-    scored = protocol.scored(dataset)
-    sizes = {part: [images[label] for label in labels] for part, labels in scored.items()}
-    if all(map(sum, sizes.values())):
-        score = protocol.score(protocol.chance(sizes))["score"]
-        yield f"{percent(score)} % by guessing ({protocol.metric} on test)"
+    tested = {record.label for record in dataset.test}
+    names = {part: tested.intersection(own) for part, own in protocol.scored(dataset).items()}
+    if all(names.values()):
+        one_of_each = Counter((part, str(n), str(n)) for part, own in names.items() for n in own)
+        score = balanced_chance(one_of_each, protocol)
+        balanced = "" if protocol.class_averaged else "balanced "
+        yield f"{percent(score)} % by guessing ({balanced}{protocol.metric} on test)"
 
 
 def _amount(number: float, name: str) -> str:

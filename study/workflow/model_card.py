@@ -30,6 +30,7 @@ from study.config.schema import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
 from study.method.checkpoint import EMBEDDED, NAME_ON_HUB
 from study.method.delta import load_delta, parameters_of
+from study.selection.chance import BALANCED
 from study.serving.exports.format import Format, Written
 from study.serving.saved import SavedModel
 
@@ -184,9 +185,10 @@ def _of_study(tested: Provenance) -> Iterator[str]:
 def _figures(tested: Provenance) -> Iterator[str]:
     board, entry, trial = tested.board, tested.entry, tested.trial
     if entry is None:
+        optimism = board.optimism.of(trial.val_score) if board.optimism else ""
         yield (
             "This trial was not tested: no test image was read for it. On validation it scores "
-            f"{percent(trial.val_score)} %."
+            f"{percent(trial.val_score)} %{optimism}."
         )
         return
     shown = {e.label: e for e in (board.entry(TUNED), board.entry(ZERO_SHOT)) if e}
@@ -207,8 +209,9 @@ def _figures(tested: Provenance) -> Iterator[str]:
     rows.insert(1, [f"this model alone, seed {trial.seed}", *alone, 1])
     if board.chance is not None:
         unknown = [None] * len(board.parts)
-        further = [None] * len(board.beside)
-        rows.append(["chance", *unknown, percent(board.chance), *further, None])
+        further = [percent(board.chance) if name == BALANCED else None for name in board.beside]
+        of_score = None if BALANCED in board.beside else percent(board.chance)
+        rows.append(["chance", *unknown, of_score, *further, None])
     metric = board.metric if board.parts else "test accuracy"
     header = [
         "",
@@ -221,7 +224,7 @@ def _figures(tested: Provenance) -> Iterator[str]:
         "Scores on test images, in percent: the mean over seeds, each with its own training "
         "images, and its 95 % interval over seeds and test images together. "
         + markdown_text(" ".join(scope_of(board)) + " ")
-        + markdown_text(f"Chance: {board.guess[0].lower()}{board.guess[1:]}.")
+        + markdown_text(f"{board.beside_note} Chance: {board.guess[0].lower()}{board.guess[1:]}.")
     )
     if not entry.chosen:
         yield (

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study import tracking
 from study.analysis.ablation import ablation_table, render_ablation, write_ablation
+from study.analysis.chance import fix_chance
 from study.analysis.charts import get_ready_to_draw, write_plots
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.leaderboard_output import render, write_leaderboard
@@ -157,6 +158,7 @@ def _to_the_end(
                     _tell_of_time(study, console)
                 _confirm(study, preparer, tracker, console)
             step("ending the workers")
+        fix_chance(folder, protocol)
         step(f"sending results to {tracker.title}, and registering the winner there")
         tracker.register()
         step("making tables, charts and the report")

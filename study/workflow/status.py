@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -20,10 +20,11 @@ from study.analysis.formatting import (
 )
 from study.analysis.results import Results, TrialResult
 from study.selection.candidates import extensions
+from study.selection.chance import BALANCED, read_against_chance
 from study.storage.ledger import End, TrialFolder
 from study.terminal import TerminalTable
 from study.trial import TrialConfig
-from study.trial.study import best_of
+from study.trial.study import Candidate, best_of
 
 STATES = {
     "finished": "finished",
@@ -63,8 +64,15 @@ class Status:
     failed: tuple[TrialResult, ...]
     best: tuple[TrialResult, ...]
     """The best finished trials of the search, by validation."""
+    expected: float | None
+    """What to expect of the best validation score, which is a maximum, a fraction; None before the
+    choice, and where it cannot be known."""
     test_score: float | None
     """The mean test score of the choice, a fraction; None while nothing is chosen and tested."""
+    balanced: float | None
+    """The same with the mean recall of the classes for the accuracy."""
+    told: tuple[str, ...]
+    """What is said of these scores, in whole sentences."""
 
 
 def study_status(results: Results) -> Status:
@@ -86,6 +94,8 @@ def study_status(results: Results) -> Status:
     choice = best_of(results.candidates)
     tested = results.confirmed(choice.same_as or choice.label) if choice else ()
     scores = [trial.test_score for trial in tested if trial.test_score is not None]
+    balanced = [trial.test.get(BALANCED) for trial in tested]
+    recalls = [score for score in balanced if score is not None]
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for trial in results.trials:
         beside = trial.stage == "search" and not study.config.search.plans(trial.arm, trial.label)
@@ -106,8 +116,32 @@ def study_status(results: Results) -> Status:
                 key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number),
             )[:SHOWN]
         ),
+        expected=results.optimism.expected if results.optimism else None,
         test_score=fmean(scores) if scores else None,
+        balanced=fmean(recalls) if recalls else None,
+        told=tuple(_told(results, choice, scores, recalls)),
     )
+
+
+def _told(
+    results: Results,
+    choice: Candidate | None,
+    scores: Sequence[float],
+    recalls: Sequence[float],
+) -> Iterator[str]:
+    """Yield what is said of the scores of the choice."""
+    if choice is None:
+        return
+    optimism = results.optimism.of(choice.val_score) if results.optimism else ""
+    if choice.val_score is not None:
+        yield f"the choice: {percent(choice.val_score)} % on validation{optimism}"
+    if scores:
+        balanced = f", balanced {percent(fmean(recalls))} %" if recalls else ""
+        doubt = ""
+        known = read_against_chance(results.folder, choice.same_as or choice.label)
+        if known is not None and not known.shown:
+            doubt = f"; {known.doubt}"
+        yield f"the choice: {percent(fmean(scores))} % on test{balanced}{doubt}"
 
 
 def render_status(status: Status) -> RenderableType:
@@ -119,6 +153,7 @@ def render_status(status: Status) -> RenderableType:
         of = f" of {status.wanted}" if stage == "search" and status.wanted is not None else ""
         ends = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
         parts.append(f"{stage}: {sum(ended.values())}{of} trials: {ends}")
+    parts += status.told
     running = [
         [
             trial.trial_id,

@@ -407,11 +407,24 @@ def keep_predictions(folder: Path) -> Path:
     return folder
 
 
-def set_images(folder: Path, *images: int) -> Path:
-    """Let so many test images of each class be what a study's test scores are of, in every part."""
+def set_images(folder: Path, *images: int, naming_the_largest: bool = False) -> Path:
+    """Let a study's test have so many images of each class, in every part.
+
+    Each trial is right about the share of each class that is its test score or, to guess, about the
+    first class alone.
+    """
     for path in folder.glob("trials/*/confusion.json"):
-        pairs = [[true, true, number] for true, number in enumerate(images)]
-        matrix = {"classes": CLASSES[: len(images)], "pairs": pairs}
+        last = (path.parent / "reports.jsonl").read_text().splitlines()[-1]
+        score = json.loads(last)["test_score"]
+        counts = [[0] * len(images) for _ in images]
+        for true, number in enumerate(images):
+            right = round(number * score)
+            if naming_the_largest:
+                right = number if true == 0 else 0
+            other = 1 if true == 0 else 0
+            counts[true][true] = right
+            counts[true][other] = number - right
+        matrix = {"classes": CLASSES[: len(images)], "counts": counts}
         path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), matrix)))
     return folder
 
@@ -419,7 +432,8 @@ def set_images(folder: Path, *images: int) -> Path:
 @pytest.fixture
 def guessing_study(tmp_path: Path) -> Path:
     """A finished few-shot study in which nothing beats naming the class of most images."""
-    return write_study(tmp_path / "guessing", images=(800, 100, 100))
+    folder = write_study(tmp_path / "guessing")
+    return set_images(folder, 800, 100, 100, naming_the_largest=True)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from study.analysis.ablation import (
     ablation_plots,
     ablation_table,
     ablation_verdict,
+    cell_table,
     left_out_term,
     only_term,
     render_ablation,
@@ -238,8 +239,13 @@ def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
     config = build_config({"data": {"dataset": "glyphs"}}, "test")
     (ablation_study / "study.yaml").write_text(dump_config(config))
     table = ablation_table(read_results(ablation_study))
-    assert "Always naming the largest class would score 8.3 % (chance)." in ablation_markdown(table)
-    assert float(next(csv.DictReader(io.StringIO(to_csv(table))))["chance"]) == table.chance
+    assert "would have a balanced score of 8.3 % (chance)." in ablation_markdown(table)
+    row = next(csv.DictReader(io.StringIO(to_csv(table))))
+    assert float(row["chance"]) == table.chance
+    assert table.cells[0].balanced is not None
+    assert float(row["balanced_mean"]) == table.cells[0].balanced.mean
+    header = cell_table(table).header
+    assert header[2] == "balanced %", "beside the score"
 
 
 def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:

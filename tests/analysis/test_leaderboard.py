@@ -12,7 +12,13 @@ from scipy import stats
 from study.analysis.leaderboard import Leaderboard, above_winner, leaderboard
 from study.analysis.results import read_results
 from study.analysis.statistics import PairedDifference
-from tests.analysis.conftest import SEEDS, add_answer, add_candidate, edit_candidates
+from tests.analysis.conftest import (
+    SEEDS,
+    add_answer,
+    add_candidate,
+    edit_candidates,
+    keep_predictions,
+)
 
 FULL = {"method": "full", "lr": 1e-4}
 
@@ -209,24 +215,65 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
 
 def test_what_validation_chose_is_no_winner_at_or_below_chance(guessing_study: Path) -> None:
     board = leaderboard(read_results(guessing_study))
-    assert board.chance == 0.8
+    assert board.chance == pytest.approx(1 / 3)
     assert board.winner is None
+    assert board.chosen is not None
+    assert board.chosen.test.mean > 0.6
+    assert board.chosen.balanced is not None
+    assert board.chosen.balanced.mean == pytest.approx(1 / 3)
     assert board.chosen is board.entry("best")
     assert not [entry for entry in board.entries if entry.winner or entry.above_chance]
 
 
-def test_chance_is_the_share_of_the_largest_class_and_no_less_than_one_over_their_number(
+def test_chance_is_one_over_the_number_of_classes_whatever_their_sizes(
     make_study: Callable[..., Path], few_shot_study: Path, base_to_new_study: Path
 ) -> None:
     assert leaderboard(read_results(few_shot_study)).chance == pytest.approx(1 / 12)
     assert leaderboard(read_results(base_to_new_study)).chance == pytest.approx(1 / 6)
     uneven = make_study("uneven", base_to_new=True, images=(300, 100, 100))
-    assert leaderboard(read_results(uneven)).chance == pytest.approx(0.6)
-    board = leaderboard(read_results(make_study("between", images=(65, 20, 15))))
-    zero_shot = board.entry("zero-shot")
-    assert zero_shot is not None
-    assert (board.chance, zero_shot.above_chance) == (0.65, False)
+    assert leaderboard(read_results(uneven)).chance == pytest.approx(1 / 3)
+
+
+def test_a_winner_below_the_share_of_the_largest_class_is_one(
+    make_study: Callable[..., Path],
+) -> None:
+    board = leaderboard(read_results(make_study("unequal", images=(900, 100))))
     assert board.winner is board.entry("best")
+    assert board.winner is not None
+    assert board.winner.test.mean < 0.9
+
+
+def test_a_winner_is_known_to_beat_chance_where_all_its_interval_is_above_it(
+    make_study: Callable[..., Path],
+) -> None:
+    many = keep_predictions(make_study("many", images=(300, 300)))
+    few = keep_predictions(make_study("few", images=(4, 4)))
+    known = [leaderboard(read_results(folder)).winner for folder in (many, few)]
+    sure, doubtful = (winner.against_chance for winner in known if winner is not None)
+    assert sure is not None
+    assert doubtful is not None
+    assert (sure.above, sure.shown, sure.images) == (True, True, 600)
+    assert (doubtful.above, doubtful.shown, doubtful.images) == (True, False, 8)
+
+
+def test_where_a_class_has_one_test_image_nothing_is_shown_to_beat_chance(
+    make_study: Callable[..., Path],
+) -> None:
+    """Its recall has no spread that could be estimated."""
+    winner = leaderboard(
+        read_results(keep_predictions(make_study("single", images=(300, 300, 1))))
+    ).winner
+    assert winner is not None
+    assert winner.against_chance is not None
+    assert (winner.against_chance.low, winner.against_chance.shown) == (None, False)
+
+
+def test_without_predictions_it_is_not_known_whether_chance_is_beaten(
+    few_shot_study: Path,
+) -> None:
+    winner = leaderboard(read_results(few_shot_study)).winner
+    assert winner is not None
+    assert winner.against_chance is None
 
 
 def test_of_a_study_without_counts_of_classes_chance_is_unknown(few_shot_study: Path) -> None:

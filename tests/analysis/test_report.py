@@ -166,8 +166,9 @@ def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
     box = text_of(page.split('<section class="verdict">')[1].split("</section>")[0]).strip()
     assert re.match(
         r"\d\d\.\d % accuracy on test for the winner \(95 % interval \d\d\.\d to \d\d\.\d, "
-        r"5 seeds\); always naming the largest class would score 8\.3 % \(chance\), and zero-shot "
-        r"CLIP scores 60\.0 % \(95 % interval \d\d\.\d to \d\d\.\d, 5 seeds\)\. It tunes text\.",
+        r"5 seeds\); always naming the largest class would have a balanced score of 8\.3 % "
+        r"\(chance\), and zero-shot CLIP scores 60\.0 % \(95 % interval \d\d\.\d to \d\d\.\d, "
+        r"5 seeds\)\. It tunes text\.",
         box,
     ), box
     assert "Validation chose it, before any test image was read." in box
@@ -358,7 +359,7 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
 def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study: Path) -> None:
     text = text_of(rendered(guessing_study, plots=()))
     assert "accuracy on test for the choice (95 % interval " in text
-    assert "always naming the largest class would score 80.0 % (chance), and zero-shot CLIP" in text
+    assert "would have a balanced score of 33.3 % (chance), and zero-shot CLIP" in text
     assert "so there is no winner. Nothing that was tested beats chance." in text
     assert "Nothing: what validation chose does not beat chance on test." in text
     assert "★" not in text
@@ -468,7 +469,7 @@ def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(
     number = int(str(chosen.source_trial).removeprefix("search-"))
     assert text.split("\n\n")[0] == (
         f"**No winner: trial {number}, chosen by validation, does not beat chance on test** "
-        f"({interval(chosen.test)} % against 80.0 %)."
+        f"(balanced {interval(chosen.balanced)} % against 33.3 %)."
     )
     for word in ("★", "won", "champion", "It tunes"):
         assert word not in text

@@ -50,15 +50,17 @@ def test_the_validation_score_is_that_of_the_last_epoch(few_shot_study: Path) ->
 def test_scores_of_competing_names_are_no_datasets(
     base_to_new_study: Path, few_shot_study: Path
 ) -> None:
-    assert read_results(base_to_new_study).beside == {}  # a study of an earlier version
+    balanced = {"balanced": "balanced"}
+    assert read_results(base_to_new_study).beside == balanced  # a study of an earlier version
     for folder in (base_to_new_study, few_shot_study):
         for path in folder.glob("trials/confirm-*/reports.jsonl"):
             *lines, last = path.read_text().splitlines()
             last = json.dumps(json.loads(last) | {"test_generalized": 0.5, "test_ausuc": 0.25})
             path.write_text("".join(line + "\n" for line in (*lines, last)))
         assert read_results(folder).targets == ()
-    assert read_results(base_to_new_study).beside == {"generalized": "H", "ausuc": "AUSUC"}
-    assert read_results(few_shot_study).beside == {}
+    headings = {**balanced, "generalized": "H", "ausuc": "AUSUC"}
+    assert read_results(base_to_new_study).beside == headings
+    assert read_results(few_shot_study).beside == balanced
     assert row_of(base_to_new_study, "confirm-best-seed1")["test_generalized"] == 0.5
 
 

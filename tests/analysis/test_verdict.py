@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from study.analysis.formatting import percent
-from study.analysis.leaderboard import leaderboard
+from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.results import read_results
 from study.analysis.verdict import headline, judgement, judgements, validation_findings, verdict
+from study.selection.optimism import Optimism
 from study.storage.ledger import Registration
 from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
 
@@ -45,9 +48,10 @@ def test_the_ranking_by_validation_is_reported(base_to_new_study: Path) -> None:
 def test_a_choice_at_chance_does_not_hide_that_others_are_above_it(
     make_study: Callable[..., Path],
 ) -> None:
-    folder = make_study(edge=-0.3, images=(50, 25, 25))
+    folder = make_study(edge=-0.4, images=(50, 25, 25))
     text = " ".join(verdict(leaderboard(read_results(folder))))
-    assert "The choice does not beat chance (39.9 % against 50.0 %), so there is no winner." in text
+    assert "The choice does not beat chance (balanced 30." in text
+    assert " % against 33.3 %), so there is no winner." in text
     assert "but validation did not choose it; taking it now would be selecting on test." in text
     assert "Nothing that was tested" not in text
 
@@ -68,7 +72,7 @@ def test_configurations_tested_as_given_have_no_winner(few_shot_study: Path) -> 
     sentence, chance = verdict(replace(board, entries=board.entries[:2]))
     assert sentence.startswith("Nothing was searched; configurations tested as given, accuracy: “")
     assert board.entries[1].name in sentence
-    assert chance.startswith("Always naming the largest class would score 8.3 % (chance)")
+    assert "would have a balanced score of 8.3 % (chance)" in chance
     assert validation_findings(board) == (
         "There was no choice to make, so validation images were not looked at.",
     )
@@ -225,7 +229,8 @@ def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
     number, rest = headline(board) or ("", "")
     assert number == f"{100 * board.winner.test.mean:.1f} %"
     assert rest.startswith("accuracy on test for the winner (95 % interval ")
-    assert ", 5 seeds); always naming the largest class would score 8.3 % (chance)" in rest
+    assert ", 5 seeds); always naming the largest class would have a balanced " in rest
+    assert "score of 8.3 % (chance)" in rest
     assert rest.endswith(", 5 seeds).")
     assert "zero-shot CLIP scores 60." in rest
 
@@ -261,3 +266,63 @@ def test_the_verdict_is_the_choice_with_chance_and_then_the_judgements(
     board = leaderboard(read_results(few_shot_study))
     assert verdict(board)[2:] == judgements(board)
     assert verdict(board)[0].startswith("Validation chose ")
+
+
+DOUBT = "not shown to beat chance"
+
+
+@pytest.mark.parametrize(("images", "doubted"), [((4, 4), True), ((300, 300), False)])
+def test_a_winner_whose_interval_reaches_chance_is_said_to_be_in_doubt(
+    make_study: Callable[..., Path], images: tuple[int, ...], doubted: bool
+) -> None:
+    text = said(keep_predictions(make_study(images=images)))
+    assert (DOUBT in text) == doubted
+    assert (f"The winner is {DOUBT} with 8 test images" in text) == doubted
+
+
+def test_where_no_predictions_were_kept_no_doubt_is_claimed(
+    make_study: Callable[..., Path],
+) -> None:
+    assert DOUBT not in said(make_study(images=(4, 4)))
+
+
+def test_what_does_not_beat_chance_is_not_called_doubtful_as_well(guessing_study: Path) -> None:
+    assert DOUBT not in said(keep_predictions(guessing_study))
+
+
+def with_optimism(board: Leaderboard, best: float | None = None) -> Leaderboard:
+    """The leaderboard of a study that knows what to expect of the best of 41 trials."""
+    assert board.chosen is not None
+    score = board.chosen.val_score if best is None else best
+    assert score is not None
+    return replace(board, optimism=Optimism(41, score, expected=score - 0.021, errors={}))
+
+
+def test_the_validation_score_of_the_choice_is_called_the_best_of_many(
+    few_shot_study: Path,
+) -> None:
+    board = leaderboard(read_results(few_shot_study))
+    assert "expect" not in " ".join(verdict(board)), "it is not known"
+    board = with_optimism(board)
+    assert board.chosen is not None
+    score = board.chosen.val_score
+    assert score is not None
+    (sentence,) = (one for one in verdict(board) if "expect" in one)
+    assert (
+        f"{100 * score:.1f} %, the best of 41; expect about {100 * score - 2.1:.0f} %" in sentence
+    )
+
+
+def test_the_score_of_what_is_not_the_best_by_validation_is_not_called_that(
+    few_shot_study: Path,
+) -> None:
+    board = with_optimism(leaderboard(read_results(few_shot_study)), best=0.999)
+    assert "expect" not in " ".join(verdict(board))
+
+
+def test_the_choice_of_a_study_without_a_winner_has_its_validation_score_explained_too(
+    guessing_study: Path,
+) -> None:
+    board = with_optimism(leaderboard(read_results(guessing_study)))
+    assert board.winner is None
+    assert "the best of 41" in " ".join(verdict(board))

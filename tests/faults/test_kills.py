@@ -37,8 +37,14 @@ PLAN = ("beginning",) * 4 + ("searching",) * 8 + ("confirming",) * 4 + ("reporti
 WRITTEN = {
     "beginning": ("identity.json", "study.yaml", "shots-", "tasks-", "digits"),
     "searching": ("optuna.journal", "config.json", "end.json", "sha256.txt", "mlflow.json"),
-    "confirming": ("candidates.json", "config.json", "end.json", "mlflow.json"),
-    "reporting": ("registered.json", "results.parquet", "leaderboard.md", "report.html"),
+    "confirming": ("candidates.json", "optimism.json", "config.json", "end.json", "mlflow.json"),
+    "reporting": (
+        "chance.json",
+        "registered.json",
+        "results.parquet",
+        "leaderboard.md",
+        "report.html",
+    ),
 }
 """How the names of the files begin that a driver writes at a stage."""
 AT_LATEST = {

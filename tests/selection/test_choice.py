@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from study.selection.chance import AgainstChance, write_against_chance
 from study.selection.choice import Choice
 
 MakeFinished = Callable[..., Any]
@@ -36,15 +37,38 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     choice = choice_of(study)
     assert choice.candidate.source_trial == "search-0001"
     assert [t.trial_id for t in choice.trials] == ["confirm-best-seed1", "confirm-best-seed2"]
-    assert choice.test_scores == pytest.approx({"test_accuracy": 0.7, "test_score": 0.7})
+    assert choice.test_scores == pytest.approx(
+        {"test_accuracy": 0.7, "test_balanced": 0.7, "test_score": 0.7}, abs=0.005
+    )
     assert choice.chance == pytest.approx(0.1)
     assert (choice.at_chance, choice.is_winner) == (False, True)
 
 
 def test_a_choice_that_guesses_as_well_is_no_winner(finish: MakeFinished, tmp_path: Path) -> None:
-    choice = choice_of(finish(tmp_path, "guessing", images=[900, 100], test_score=0.6))
-    assert choice.chance == pytest.approx(0.9)
+    study = finish(tmp_path, "guessing", images=[900, 100], right=[900, 0], test_score=0.9)
+    choice = choice_of(study)
+    assert choice.test_scores["test_balanced"] == choice.chance == 0.5
     assert (choice.at_chance, choice.is_winner) == (True, False)
+
+
+def test_a_choice_below_the_share_of_the_largest_class_wins_if_it_knows_both_classes(
+    finish: MakeFinished, tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "unequal", images=[90, 10], right=[79, 9], test_score=0.88)
+    choice = choice_of(study)
+    assert choice.test_scores["test_balanced"] == pytest.approx((79 / 90 + 9 / 10) / 2)
+    assert choice.is_winner
+
+
+def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
+    finish: MakeFinished, tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "doubtful")
+    assert choice_of(study).against_chance is None
+    doubtful = AgainstChance(balanced=0.75, chance=0.1, images=4, low=0.05)
+    write_against_chance(study.folder, {"best": doubtful})
+    assert choice_of(study).against_chance == doubtful
+    assert choice_of(study).is_winner
 
 
 def test_seeds_that_have_not_finished_confirm_nothing(finish: MakeFinished, tmp_path: Path) -> None:

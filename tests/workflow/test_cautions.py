@@ -245,3 +245,31 @@ def test_a_check_and_a_run_print_warnings(
         assert not (tmp_path / "runs").exists()
     what = "image" if command == "check" else "file"  # a check has decoded so few images
     assert f"1 {what} is in two classes (train/cat/0.png" in capsys.readouterr().out
+
+
+def cautions_of(root: Path, tmp_path: Path, **values: Any) -> str:
+    config = build_config({"data": {"dataset": "mine", "root": str(root)}, **values}, "unequal")
+    console = Console(file=io.StringIO(), width=1000)
+    caution([Study(config, StudyFolder(tmp_path / "study"))], console)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+@pytest.mark.parametrize(("dogs", "warned"), [(6, False), (3, False), (2, True)])
+def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_counts(
+    root: Path, tmp_path: Path, dogs: int, warned: bool
+) -> None:
+    for n in range(dogs, 6):
+        (root / f"test/dog/{n}.png").unlink()
+    text = cautions_of(root, tmp_path)
+    assert ("test classes differ in size" in text) == warned
+    if warned:
+        assert "from 2 images (dog) to 6 (cat)" in text
+
+
+def test_where_classes_count_alike_their_sizes_are_not_warned_of(
+    root: Path, tmp_path: Path
+) -> None:
+    for n in range(2, 6):
+        (root / f"test/dog/{n}.png").unlink()
+    assert "differ in size" not in cautions_of(root, tmp_path, protocol="generalized")

@@ -12,7 +12,10 @@ from written_study import Written
 
 from study.commands import main
 from study.errors import ConfigError
+from study.selection.optimism import Optimism
 from study.storage.ledger import CANDIDATES, REGISTERED, Registration, StudyFolder, studies
+from study.trial import Prediction
+from study.trial.predictions import to_parquet
 from study.workflow.commands import find_study
 
 
@@ -79,7 +82,7 @@ def test_the_list_has_state_scores_trials_size_and_age(
     assert main(["list", "storage=runs"]) == 0
     said = capsys.readouterr().out
     assert "3 studies in runs" in said
-    assert re.search(r"mine +searching +2 +13.0 +– +[\d.]+ kB +9\.0", said)
+    assert re.search(r"mine +searching +2 +13.0 +– +– +– +[\d.]+ kB +9\.0", said)
     assert listed(capsys, f"storage={here}") == {}
 
 
@@ -104,8 +107,28 @@ def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
     found = listed(capsys)["done"]
     assert (found["state"], found["val_score"]) == ("finished", None)
     assert found["test_score"] == pytest.approx(0.6)
+    assert (found["test_balanced"], found["val_expected"]) == (None, None)
     assert main(["list"]) == 0
     assert "1 study in runs" in capsys.readouterr().out
+
+
+def test_what_is_known_of_scores_is_listed_beside_them(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = Written(here / "runs", "done")
+    chosen = {"settings": {"subset": "none"}, "label": "best", "val_score": 0.9}
+    written.folder.write_json("candidates.json", [chosen])
+    written.folder.write_json("optimism.json", Optimism(41, 0.9, 0.87, {}))
+    config = written.trial(1, trial_id="confirm-best-seed1", stage="confirm", label="best")
+    trial = written.folder.trial(config.trial_id)
+    shown = [Prediction("accuracy", f"{n}.png", "ab"[n % 2], "a", 0.9) for n in range(8)]
+    trial.write("predictions.parquet", to_parquet(shown))
+    trial.append_report({"epoch": 1, "test_score": 0.7})
+    written.end(config)
+    found = listed(capsys)["done"]
+    assert (found["val_expected"], found["test_balanced"]) == (0.87, 0.5)
+    assert main(["list"]) == 0
+    assert re.search(r"done .* 87\.0 +70\.0 +50\.0 ", capsys.readouterr().out)
 
 
 def test_status_as_json_has_every_trial_that_is_shown(

@@ -14,8 +14,11 @@ from rich.console import Console
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
 from study.run import main
+from study.selection.chance import AgainstChance, write_against_chance
+from study.selection.optimism import Optimism
 from study.storage.ledger import End, StudyFolder
-from study.trial import TrialConfig
+from study.trial import Prediction, TrialConfig
+from study.trial.predictions import to_parquet
 from study.workflow import status as module
 from study.workflow.status import StageProgress, Status, Steps, study_status
 
@@ -338,3 +341,39 @@ def test_steps_of_which_there_are_none_show_nothing() -> None:
     with Steps(Console(file=output, force_terminal=True)):
         pass
     assert output.getvalue() == ""
+
+
+def confirmed(folder: StudyFolder, val_score: float = 0.2) -> None:
+    """Let the study have chosen and tested one configuration, by a trial that guesses."""
+    add(folder, 2, 4, "finished")
+    choice = {"label": "best", "val_score": val_score, "settings": {"subset": "vision.ln"}}
+    folder.write_json("candidates.json", [choice])
+    changes = {"trial_id": "confirm-best-seed1", "stage": "confirm", "label": "best"}
+    add(folder, 1, 0, None, **changes)
+    trial = folder.trial("confirm-best-seed1")
+    shown = [Prediction("accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
+    trial.write("predictions.parquet", to_parquet(shown))
+    trial.append_report({"epoch": 4, "test_score": 0.75})
+    trial.write_end(End("finished", 4, 1.0))
+
+
+def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(folder: StudyFolder) -> None:
+    assert read(folder).told == ()
+    confirmed(folder)
+    folder.write_json("optimism.json", Optimism(41, 0.2, 0.17, {}))
+    write_against_chance(folder, {"best": AgainstChance(0.6, 0.5, images=8, low=0.3)})
+    status = read(folder)
+    assert (status.expected, status.test_score, status.balanced) == (0.17, 0.75, 0.5)
+    assert status.told == (
+        "the choice: 20.0 % on validation, the best of 41; expect about 17 %",
+        "the choice: 75.0 % on test, balanced 50.0 %; not shown to beat chance with 8 test images",
+    )
+
+
+def test_what_is_not_known_of_the_scores_of_the_choice_is_not_told(folder: StudyFolder) -> None:
+    confirmed(folder)
+    write_against_chance(folder, {"best": AgainstChance(0.6, 0.5, images=8, low=0.51)})
+    assert read(folder).told == (
+        "the choice: 20.0 % on validation",
+        "the choice: 75.0 % on test, balanced 50.0 %",
+    )

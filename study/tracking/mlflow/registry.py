@@ -2,8 +2,9 @@
 
 The winner is the configuration that validation chose, if it beats chance on test. Of one that has
 no delta, the best configuration with a delta is registered in its place.
-The alias moves by validation alone: to a version with a better score under the same protocol and
-selection rule on the same split. A version also shows its test scores, which are never compared.
+The alias moves by validation: to a version with a better score under the same protocol and
+selection rule on the same split. A version also shows its test scores, which are never compared;
+but one that is not shown to beat chance on test takes the alias from none that is.
 """
 
 import logging
@@ -25,11 +26,13 @@ from PIL import Image
 from study.data.images.sources import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
-from study.selection.choice import Choice
+from study.selection.choice import TEST_BALANCED, Choice
+from study.selection.optimism import read_optimism
 from study.serving.saved import delta_of
 from study.storage.ledger import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import runs, server
 from study.tracking.mlflow.carried_code import carry_code, requirements
+from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, VAL_ERROR, judge
 from study.tracking.mlflow.shown import (
     METRIC_DIGITS,
     PARAMETER_DIGITS,
@@ -69,10 +72,10 @@ def register_winner(
     for choice in (best, kept):
         if choice.at_chance:
             logger.warning(
-                "nothing of study '%s' is registered: what validation chose scores %.1f%% on test "
-                "and chance is %.1f%%",
+                "nothing of study '%s' is registered: the balanced score of what validation chose "
+                "is %.1f%% on test and chance is %.1f%%",
                 folder.name,
-                100 * choice.test_scores["test_score"],
+                100 * choice.test_scores[TEST_BALANCED],
                 100 * (choice.chance or 0.0),
             )
             return None
@@ -117,6 +120,7 @@ class _Registrar:
     def __init__(self, winner: Choice, writer: runs.RunWriter) -> None:
         self._winner, self._writer = winner, writer
         self._study, self._client = writer.study, writer.client
+        self._optimism = read_optimism(writer.study.folder)
         self._name = model_name(writer.study.config.data.dataset)
 
     def register(self) -> Registration:
@@ -159,12 +163,42 @@ class _Registrar:
             "selection": study.protocol().rule_used(study.config, source.read_reports()[-1]).name,
             "split_hash": source.read_config()["split_hash"],
             SCORE: repr(rounded(candidate.val_score, METRIC_DIGITS)),
+            **self._doubts(source.trial_id),
             "trial_id": trained.trial_id,
             "source_trial": source.trial_id,
             "training_data_hash": read_shots(
                 shots_path(study, trained.read_config()["seed"])
             ).digest,
         }
+
+    def _doubts(self, source: str) -> dict[str, str]:
+        """Return the tags that say how sure a version's scores are, as far as that is known.
+
+        Args:
+            source: the id of the trial that the version was chosen as.
+        """
+        tags = {}
+        if self._optimism is not None and source in self._optimism.errors:
+            error = self._optimism.errors[source]
+            tags[VAL_ERROR] = repr(rounded(error, METRIC_DIGITS))
+        if self._winner.against_chance is not None:
+            tags[BEATS_CHANCE] = SHOWN if self._winner.against_chance.shown else NOT_SHOWN
+        return tags
+
+    @property
+    def _validated(self) -> str:
+        """What the validation score is, in words; a maximum is called one."""
+        score = self._winner.candidate.val_score or 0.0
+        optimism = self._optimism.of(score) if self._optimism is not None else ""
+        return f"{score:.1%} on validation{optimism}"
+
+    @property
+    def _doubt(self) -> str:
+        """A clause where it is not shown that chance is beaten; else an empty text."""
+        known = self._winner.against_chance
+        if known is None or known.shown:
+            return ""
+        return f" It is {known.doubt}."
 
     def _create_version(self, tags: dict[str, str]) -> ModelVersion:
         candidate, parent_id = self._winner.candidate, self._writer.parent_id
@@ -207,8 +241,8 @@ class _Registrar:
             tags=tags,
             description=f"{self._title} of the study `{tags['study']}`: "
             f"{in_markdown(candidate.settings)}, as trained in `{tags['trial_id']}`. "
-            f"{exact[SCORE]:.1%} on validation; on test {exact[TEST_SCORE]:.1%}, the mean over "
-            f"{len(self._winner.trials)} seeds.",
+            f"{self._validated}; on test {exact[TEST_SCORE]:.1%}, the mean over "
+            f"{len(self._winner.trials)} seeds.{self._doubt}",
             model_id=logged.model_id,
         )
 
@@ -286,26 +320,3 @@ class _Registrar:
             )
             saved.save(str(model / MLMODEL_FILE_NAME))
         return model
-
-
-def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> tuple[bool, str]:
-    """Return whether a version should be champion, and why.
-
-    Args:
-        challenger: the tags of the new version.
-        champion: the tags of the present champion; None if there is none.
-    """
-    if champion is None:
-        return True, "it is the first"
-    compared = {"protocol": "protocol", "selection": "selection rule", "split_hash": "split"}
-    for key, what in compared.items():
-        if challenger[key] != champion.get(key):
-            return False, (
-                f"this one was chosen under another {what} ({champion.get(key)}, here "
-                f"{challenger[key]}) and validation scores do not compare"
-            )
-    # Versions that an earlier version of this package registered have scores of more digits.
-    own, other = (rounded(float(tags[SCORE]), METRIC_DIGITS) for tags in (challenger, champion))
-    if own > other:
-        return True, f"it validates at {own:.1%}, study '{champion.get('study')}' at {other:.1%}"
-    return False, f"this one validates at {own:.1%}, no better than study '{champion.get('study')}'"

@@ -9,10 +9,13 @@ from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
+from study.selection.chance import balanced_score
+from study.selection.choice import TEST_BALANCED
 from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import (
     CANDIDATES,
     CELLS,
+    CHANCE,
     DESCRIPTION,
     KEPT,
     OPTIMISM,
@@ -22,6 +25,7 @@ from study.storage.ledger import (
 from study.tracking.mlflow import internals, server, shown
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.marks import FORM, Mark
+from study.trial.predictions import read_confusion
 from study.trial.study import PRECISION, Study
 
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
@@ -37,6 +41,7 @@ STUDY_ARTIFACTS = (
     "shots",
     CANDIDATES,
     OPTIMISM,
+    CHANCE,
     "results.parquet",
     "leaderboard.csv",
     "leaderboard.md",
@@ -172,14 +177,15 @@ class RunWriter:
                 self._retag(mark.run_id, config)
                 mark.winner = False
         self._perhaps_more.discard(trial_id)
-        if there - {_place(point) for point in _points(config, reports, end, mark.began)}:
+        scored = self._with_balanced(trial_id, reports)
+        if there - {_place(point) for point in _points(config, scored, end, mark.began)}:
             self._delete(mark.run_id)  # it is of an earlier training
             self.send_again(trial_id, {})
             mark = Mark(parent_id=self.parent_id, form=FORM)
             mark.run_id, mark.began, there = self._trial_run(config, began)
         mark.trial_id = trial_id
         if end is not None or shown.has_begun(config, reports):
-            points = _points(config, reports, end, mark.began, mark.reports)
+            points = _points(config, scored, end, mark.began, mark.reports)
             points = [point for point in points if _place(point) not in there]
             for at in range(0, len(points), BATCH):
                 self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
@@ -188,6 +194,21 @@ class RunWriter:
             server.send_files(self.client, mark.run_id, folder.path, TRIAL_ARTIFACTS, known=trials)
             self._close(mark.run_id, folder, shown.end_tags(config, reports, end), end)
         mark.write(folder)
+
+    def _with_balanced(
+        self, trial_id: str, reports: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return a trial's reports, that of a test with the balanced score.
+
+        That follows from the predictions, which are there before the report is.
+        """
+        if not reports or shown.TEST_SCORE not in reports[-1]:
+            return reports
+        confusion = read_confusion(self.study.folder, trial_id)
+        balanced = balanced_score(confusion, self.study.protocol())
+        if balanced is None:
+            return reports
+        return [*reports[:-1], {**reports[-1], TEST_BALANCED: balanced}]
 
     def renew(self, trial_id: str) -> str | None:
         """Add to a run that an earlier version sent what runs have now, and keep what it has.
