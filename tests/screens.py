@@ -1,15 +1,51 @@
 """What stands in the tables of a terminal's screen, however they were broken to fit it."""
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BORDER = re.compile(r"[┃│]")
 
 
+def run_in_terminal(arguments: Sequence[str], folder: Path | None = None) -> str:
+    """Return what Python prints where its output is a terminal, which it does without a failure."""
+    terminal, inside = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        stdin=inside,
+        stdout=inside,
+        stderr=subprocess.STDOUT,
+        env={**environment, "TERM": "xterm"},
+    )
+    os.close(inside)
+    output = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # so Linux says that nobody has the other end open any more
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(terminal)
+    assert child.wait() == 0, output.decode()[-2000:]
+    return plain(output.decode())
+
+
 def plain(screen: str) -> str:
-    """Return what a terminal shows, without colours and other commands to it."""
-    return _ESCAPES.sub("", screen)
+    """Return what a terminal shows, without colours and other commands to it.
+
+    A line that is written anew is there each time.
+    """
+    return _ESCAPES.sub("", screen).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def squeezed(text: str) -> str:

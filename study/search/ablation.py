@@ -50,7 +50,7 @@ def tune_cells(
         observers: see `run_queue`.
         take_over: see `run_queue`.
         extending: a function that is called before extended grids are trained, with a sentence on
-            each and the number of trials of all grids.
+            each and the largest number of trials that all grids may still come to, and in the end.
     """
     ablation, cells = study.config.ablation, ablation_cells(study)
     grids = rate_grids(study)
@@ -61,15 +61,33 @@ def tune_cells(
         run_queue(study, "search", untried, {study.config.seed: data}, observers, take_over)
         further = _beyond_bounds(study, cells, grids) if extensions_left else {}
         if not further:
+            extending([], sum(grid.size for grid in grids.values()))
             return
         grids |= {label: grids[label].extended(rates) for label, rates in further.items()}
+        # A cell whose best rate is inside of its grid is not extended later either.
+        most = [
+            grid.size_after(extensions_left - 1) if label in further else grid.size
+            for label, grid in grids.items()
+        ]
         extending(
             [
                 f"the grid of “{label}” is extended to {grids[label].words(rates)}"
                 for label, rates in further.items()
             ],
-            sum(grid.size for grid in grids.values()),
+            sum(most),
         )
+
+
+def most_trials(study: Study) -> int:
+    """Return the largest number of trials that `tune_cells` may come to.
+
+    Raises:
+        ValueError: see `ablation_cells`.
+        StudyError: see `ablation_cells`.
+    """
+    ablation = study.config.ablation
+    extensions = MOST_EXTENSIONS if ablation is not None and ablation.extend else 0
+    return sum(grid.size_after(extensions) for grid in rate_grids(study).values())
 
 
 def fix_rates(study: Study) -> Mapping[str, Settings]:

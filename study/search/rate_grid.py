@@ -38,6 +38,11 @@ class RateGrid:
         """The number of combinations."""
         return math.prod(map(len, self.rates.values()))
 
+    def size_after(self, extensions: int) -> int:
+        """Return the largest number of combinations after some extensions."""
+        sizes = [len(rates) for rates in self.rates.values()]
+        return math.prod(size + extensions if size > 1 else size for size in sizes)
+
     def combinations(self) -> list[dict[str, float]]:
         """Return the rate of each kind, for every combination."""
         return [

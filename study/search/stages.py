@@ -1,7 +1,7 @@
 """The search, from what the ledger holds of it, and the trials that stages make of settings."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from study.search.queues import Past, left, read_past, run_queue
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import Observer, StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.selection.candidates import finished_trials, variants
+from study.selection.candidates import extensions, finished_trials, possible_variants, variants
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import Study
@@ -43,8 +43,39 @@ def budget(config: StudyConfig) -> Budget:
     return Budget(baselines, tuned, config.search.trials - baselines - tuned)
 
 
+def most_trials(study: Study) -> int:
+    """Return the largest number of trials that a search may come to, with peers and variants."""
+    search = study.config.search
+    possible = possible_variants(study.config, study.protocol().strength_of(study.config))
+    labels = [
+        config["label"]
+        for trial in study.folder.trials()
+        if (config := trial.read_config())["stage"] == "search" and config["arm"] == VARIANT
+    ]
+    # More trials may change what is best of an arm, whose variants are then trained anew.
+    lasting = set() if extensions(study) else {*labels}
+    return search.planned + len(labels) + len({*possible} - lasting)
+
+
+def seconds_left(study: Study) -> float | None:
+    """Return the seconds that the search may still take; None means without limit."""
+    minutes = study.config.search.minutes
+    if minutes is None:
+        return None
+    reports = []
+    for trial in study.folder.trials():
+        config = trial.read_config()
+        if config["stage"] == "search" and config["arm"] != VARIANT:
+            reports.append(trial.read_reports())
+    return max(0.0, 60 * minutes - spent(reports))
+
+
 def run_search(
-    study: Study, data: TrialData, observers: Sequence[Observer], sampler: Sampler | None = None
+    study: Study,
+    data: TrialData,
+    observers: Sequence[Observer],
+    sampler: Sampler | None = None,
+    telling: Callable[[Sequence[str], int], None] = lambda sentences, trials: None,
 ) -> None:
     """Train the baselines, CLIPFit's own search, the open search and the peers, or what is left.
 
@@ -56,6 +87,8 @@ def run_search(
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
         sampler: the sampler, if it is not found by the name in the configuration.
+        telling: a function that is called before the variants are trained, with a sentence on them
+            and the number of trials that the search comes to with them.
 
     Raises:
         DataError: earlier trials used other images or classes.
@@ -112,10 +145,15 @@ def run_search(
         ),
         observers=observers,
     )
-    _run_variants(study, data, observers)
+    _run_variants(study, data, observers, telling)
 
 
-def _run_variants(study: Study, data: TrialData, observers: Sequence[Observer]) -> None:
+def _run_variants(
+    study: Study,
+    data: TrialData,
+    observers: Sequence[Observer],
+    telling: Callable[[Sequence[str], int], None],
+) -> None:
     """Train what was validated without head and strength with them, to its last epoch.
 
     These trials stand outside the budget of the search, since they propose nothing new.
@@ -130,13 +168,21 @@ def _run_variants(study: Study, data: TrialData, observers: Sequence[Observer]) 
         for place, (label, settings) in enumerate(wanted.items())
     )
     known = {config.get("config_hash") for config in configs}  # some, if they failed before
-    run_queue(
-        study,
-        "search",
-        [trial for trial in trials if trial.config_hash not in known],
-        {study.config.seed: data},
-        observers,
-    )
+    untried = [trial for trial in trials if trial.config_hash not in known]
+    searched = sum(config["stage"] == "search" for config in configs)
+    telling(_on_variants(study, untried), searched + len(untried))
+    run_queue(study, "search", untried, {study.config.seed: data}, observers)
+
+
+def _on_variants(study: Study, untried: Sequence[TrialConfig]) -> list[str]:
+    """Return a sentence on the variants that are to be trained, if there are any."""
+    if not untried:
+        return []
+    limit = study.config.search.minutes
+    beyond = "" if limit is None else f"; not limited by search.minutes={limit:g}"
+    labels = ", ".join(trial.label for trial in untried)
+    count = "1 further trial" if len(untried) == 1 else f"{len(untried)} further trials"
+    return [f"beside the search, {count}: {labels}{beyond}"]
 
 
 def make_trial(

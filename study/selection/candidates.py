@@ -122,21 +122,51 @@ def variants(judged: Sequence[Judged], config: StudyConfig, strength: float) -> 
     tuned = tuned_clipfit(judged)
     named = {label: _baseline(judged, label) for label in config.search.baselines}
     plain = {label: found for label, found in {**named, TUNED: tuned}.items() if found}
+    changes = _variant_changes(config, strength)
     known = {_trained(j.config.subset_key, j.config.settings) for j in judged}
     found: dict[str, Settings] = {}
     for label, one in plain.items():
         if not one.config.epochs:
             continue
-        for suffix, change in (
-            ("strength", {"strength": strength}),
-            ("linear", {"strength": strength, "head": "linear"}),
-        ):
+        for suffix, change in changes.items():
             own = one.config.settings.model_copy(update=change)
             key = _trained(one.config.subset_key, own)
-            if key not in known and change.get("head", "text") in config.search.space.heads:
+            if key not in known:
                 known.add(key)
                 found[f"{label}-{suffix}"] = own
     return found
+
+
+def possible_variants(config: StudyConfig, strength: float) -> list[str]:
+    """Return the labels that `variants` can have at most, whatever the search finds.
+
+    Args:
+        config: the study's configuration.
+        strength: the protocol's strength.
+    """
+    search = config.search
+    plain = dict(search.fixed)
+    for label, peer in search.peer_arms.items():
+        plain[label] = Settings(subset="none", peer=peer.at(peer.lr[0]))
+    plain[TUNED] = Settings(subset=search.fixed["clipfit"].subset)
+    labels = []
+    for label, own in plain.items():
+        if own.subset == "none" and own.peer is None:
+            continue
+        for suffix, change in _variant_changes(config, strength).items():
+            if own.model_copy(update=change) != own:
+                labels.append(f"{label}-{suffix}")
+    return labels
+
+
+def _variant_changes(config: StudyConfig, strength: float) -> dict[str, dict[str, Any]]:
+    """Return what variants change, by the endings of their labels."""
+    changes: dict[str, dict[str, Any]] = {}
+    if "text" in config.search.space.heads:
+        changes["strength"] = {"strength": strength}
+    if "linear" in config.search.space.heads:
+        changes["linear"] = {"strength": strength, "head": "linear"}
+    return changes
 
 
 def choose_candidates(

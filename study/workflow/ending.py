@@ -13,7 +13,7 @@ from study.errors import INTERRUPTED
 from study.storage.ledger import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
 from study.workflow.interruption import held_back
-from study.workflow.status import Steps
+from study.workflow.progress import Steps
 
 
 class Ending:

@@ -11,12 +11,12 @@ from itertools import pairwise
 
 from rich.filesize import decimal
 
-from study.analysis.formatting import duration
 from study.config.schema import PeerConfig, SearchConfig, TrainingConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
 from study.search.driver import decisions
+from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
 from study.trial.study import Study
@@ -30,24 +30,63 @@ class Estimate:
     search: float
     """The seconds of the search, if successive halving stops as many trials as it should.
 
-    At most ``search.minutes``, beside the baselines and what is trained after the search."""
+    At most those of ``search.minutes``, unless the baselines alone take longer."""
+    variants: float
+    """The seconds of the trials that come after the search; see `possible_variants`."""
     test: float
     """The seconds of the test of all candidates."""
     slots: int
     """The number of trials at once."""
     cost: Cost
+    minutes: float | None = None
+    """The longest time of the search that the study has set; None means there is no limit."""
+
+    @property
+    def total(self) -> float:
+        """The seconds of the whole study."""
+        return self.search + self.variants + self.test
 
     def __str__(self) -> str:
-        """Return it in sentences."""
+        """Return it in sentences: the sum, the search, and what comes beside it."""
         at_once = "1 trial" if self.slots == 1 else f"{self.slots} trials"
-        search, test = duration(self.search), duration(self.test)
+        search, variants, test, beside, total = self._times()
+        parts = f"{test} for the test"
+        if self.variants:
+            parts = (
+                f"{beside}: {variants} for the baselines with other heads and strengths, {parts}"
+            )
+        if self.search:
+            parts = f"{search} for the search{self._limit()}, and beside it {parts}"
         return (
-            f"about {duration(self.search + self.test)}: {search} for the search and {test} for "
-            f"the test, with {at_once} at once, by the time of real steps "
-            f"({1000 * self.cost.step:.0f} ms) and evaluations ({1000 * self.cost.image:.1f} ms an "
-            f"image) of CLIPFit; a trial needs about {decimal(self.cost.memory)} of memory. Not "
-            "counted: decoding images, starting processes, peers that train otherwise, the report"
+            f"about {total} with {at_once} at once: {parts}. This is by the "
+            f"time of real steps ({1000 * self.cost.step:.0f} ms) and evaluations "
+            f"({1000 * self.cost.image:.1f} ms an image) of CLIPFit; a trial needs about "
+            f"{decimal(self.cost.memory)} of memory. Not counted: decoding images, starting "
+            "processes, peers that train otherwise, the report"
         )
+
+    def _times(self) -> list[str]:
+        """Return the time of each part, of what is beside the search, and of all, in one unit.
+
+        The sums are those of the rounded parts, so that they add up for a reader.
+        """
+        unit, digits, name = 3600, 1, "h"
+        if self.total < 7200:
+            unit, digits, name = 60, 0, "min"
+        if self.total < 120:
+            unit, digits, name = 1, 0, "s"
+        parts = [round(part / unit, digits) for part in (self.search, self.variants, self.test)]
+        beside = sum(parts[1:])
+        return [f"{time:.{digits}f} {name}" for time in (*parts, beside, parts[0] + beside)]
+
+    def _limit(self) -> str:
+        """Return what the study has set as the time of the search, as words in brackets."""
+        if self.minutes is None:
+            return ""
+        limit = f"search.minutes={self.minutes:g}"
+        if self.search > 60 * self.minutes:
+            return f" (more than {limit}, since baselines are trained in any case)"
+        return f" (at most {limit})"
 
 
 def estimate(study: Study) -> Estimate:
@@ -85,24 +124,25 @@ def expected(study: Study, cost: Cost, slots: int) -> Estimate:
         StudyError: the data cannot be read.
     """
     config, protocol, dataset = study.config, study.protocol(), study.dataset()
-    search = 0.0
+    search = variants = 0.0
     if protocol.searches(config):
         tasks = tasks_of_search(study, find_shots(study, config.seed))
-        baselines, variants, proposed = _trials(study)
         whole = _seconds(tasks, config.training.epochs, config.training, cost)
         halved = _seconds(tasks, _expected_epochs(study), config.training, cost)
-        search = baselines * whole + proposed * halved
+        baselines = whole * (_trained(config.search) - len(config.search.peer_arms))
+        search = baselines + halved * (config.search.planned - len(config.search.fixed))
         if config.search.minutes is not None:  # baselines are trained in any case
-            most = 60 * config.search.minutes * slots
-            search = min(search, max(most, baselines * whole))
-        search += variants * whole
+            search = min(search, max(60 * config.search.minutes * slots, baselines))
+        variants = whole * len(possible_variants(config, protocol.strength_of(config)))
     seed, *_ = seeds = protocol.shot_seeds(config)
     shots = find_shots(study, seed) if protocol.trains else None
     task = protocol.confirm_task(dataset, shots)
     epochs = config.training.epochs if protocol.trains else 0
     tested = _seconds([task], epochs, config.training, cost, looks=1)
     test = len(seeds) * _tested(study) * tested
-    return Estimate(search / slots, test / slots, slots, cost)
+    return Estimate(
+        search / slots, variants / slots, test / slots, slots, cost, config.search.minutes
+    )
 
 
 def _seconds(
@@ -125,18 +165,6 @@ def _expected_epochs(study: Study) -> float:
     ends = [*decisions(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
     return sum((end - begin) / factor**n for n, (begin, end) in enumerate(pairwise([0, *ends])))
-
-
-def _trials(study: Study) -> tuple[int, int, int]:
-    """Return how many trials of the search are baselines, their variants, and proposed.
-
-    Variants are the baselines and the best proposal with head and strength, after the search.
-    Proposed trials may be stopped.
-    """
-    search = study.config.search
-    baselines = _trained(search) - len(search.peer_arms)
-    variants = (baselines + 1) * len(search.space.heads)
-    return baselines, variants, search.planned - len(search.fixed)
 
 
 def _trained(search: SearchConfig) -> int:

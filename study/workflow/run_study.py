@@ -44,14 +44,15 @@ from study.garbage import let_go
 from study.method.framing import AS_CLIP
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
+from study.search.ablation import most_trials as most_cell_trials
 from study.search.ablation_cells import BASE, base_of
 from study.search.confirm import run_confirm
 from study.search.driver import ray_session
 from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
-from study.search.stages import budget, run_search
-from study.selection.candidates import extensions, fix_candidates
+from study.search.stages import budget, most_trials, run_search, seconds_left
+from study.selection.candidates import extensions, fix_candidates, possible_variants
 from study.selection.optimism import fix_optimism
 from study.storage.atomic import StorageError, with_retries, write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
@@ -72,7 +73,7 @@ from study.workflow.check import (
 from study.workflow.ending import Ending
 from study.workflow.facts import tell
 from study.workflow.interruption import at_hang_up, interrupt
-from study.workflow.status import StageProgress, Steps
+from study.workflow.progress import StageProgress, Steps
 
 logger = logging.getLogger(__name__)
 
@@ -153,8 +154,11 @@ def _to_the_end(
                 _ablate(study, config.ablation, preparer, tracker, console)
             else:
                 if search_data is not None and not _has_chosen(study, study.candidates()):
-                    with _stage(console, folder, "search", config.search.planned) as progress:
-                        run_search(study, search_data, [progress, tracker], sampler)
+                    with _stage(console, folder, "search", most_trials(study)) as progress:
+                        beside = most_trials(study) - config.search.planned
+                        progress.limit(seconds_left(study), beside=beside)
+                        telling = _telling(progress, console)
+                        run_search(study, search_data, [progress, tracker], sampler, telling)
                     _tell_of_time(study, console)
                 _confirm(study, preparer, tracker, console)
             step("ending the workers")
@@ -344,7 +348,7 @@ def _ablate(
     """Choose each cell's learning rates by validation, and only then read the test split."""
     known = partial(take_over, tracker, study.folder) if ablation.reuse else None
     if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
-        total = sum(grid.size for grid in rate_grids(study).values())
+        total = most_cell_trials(study)
         with _stage(console, study.folder, "search", total) as progress:
             telling = _telling(progress, console)
             tune_cells(study, preparer.search(), [progress, tracker], known, telling)
@@ -385,6 +389,8 @@ def _announce(study: Study, console: Console) -> None:
             plan += f", in at most {config.search.minutes:g} minutes"
         if peers := [f"{label} ({each.get(label, 1)})" for label in config.search.peers]:
             plan += f"; beside them the peers {', '.join(peers)}"
+        if further := len(possible_variants(config, protocol.strength_of(config))):
+            plan += f"; after that up to {further} of the baselines with other heads and strengths"
     if config.ablation is not None:
         sizes = [grid.size for grid in rate_grids(study).values()]
         combined = "combinations of " if isinstance(config.ablation.rates, dict) else ""

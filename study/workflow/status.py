@@ -1,4 +1,4 @@
-"""How far a study is: a line while its driver runs, and its status, read from its folder alone."""
+"""How far a study is, read from its folder alone."""
 
 import time
 from collections import Counter, defaultdict
@@ -6,24 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.console import Console, Group, RenderableType
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.status import Status as RichStatus
+from rich.console import Group, RenderableType
 
 from study.analysis.formatting import (
     percent,
     setting_cells,
     setting_header,
-    settings_in_words,
     tuned_in_words,
 )
 from study.analysis.results import Results, TrialResult
 from study.selection.candidates import extensions
 from study.selection.chance import BALANCED, read_against_chance
-from study.storage.ledger import End, TrialFolder
+from study.storage.ledger import TrialFolder
 from study.terminal import TerminalTable
-from study.trial import TrialConfig
 from study.trial.study import Candidate, best_of
 
 STATES = {
@@ -35,8 +30,6 @@ STATES = {
 """What is said of a study in each of its states; ``{}`` stands for its name."""
 RECENT_SECONDS = 120.0
 """A trial without an end that wrote a file within this time counts as running."""
-QUIET_SECONDS = 10.0
-"""The shortest time between two lines if the output is not a terminal."""
 BESIDE = "peers and variants"
 """What the trials of the search are called that stand outside ``search.trials``."""
 SHOWN = 5
@@ -196,119 +189,3 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Termina
 def _last_written(trial: TrialFolder) -> float:
     paths = (trial.path / "reports.jsonl", trial.path / "config.json")
     return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
-
-
-class StageProgress:
-    """An observer of one stage: a live line on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
-        self._console = console
-        self._stage = stage
-        self._total = total
-        self._counts = {"finished": done, "stopped": 0, "failed": 0}
-        self._already_done = done
-        self._running: set[str] = set()
-        self._best = (0.0, "")
-        self._started_at = time.monotonic()
-        self._printed_at = 0.0
-        self._bar = Progress(
-            TextColumn(f"[bold]{stage:<8}"),
-            BarColumn(24),
-            TextColumn("{task.description}"),
-            console=console,
-            refresh_per_second=4,
-        )
-        self._task = self._bar.add_task(self._line(), total=total, completed=done)
-
-    def __enter__(self) -> "StageProgress":
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
-        else:
-            self._show(at_once=True)
-
-    def expect(self, total: int) -> None:
-        """Show another number of trials from now on, where more are needed than there seemed."""
-        self._total = total
-        self._bar.update(self._task, total=total)
-
-    def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.searcher.Observer`."""
-        self._running.add(config.trial_id)
-        # What stands outside of what was planned, such as variants, is known late.
-        self._total = max(self._total, sum(self._counts.values()) + len(self._running))
-        self._show()
-
-    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
-        """See `study.search.searcher.Observer`."""
-        self._show()
-
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.searcher.Observer`."""
-        self._running.discard(config.trial_id)
-        self._counts[end.status] += 1
-        if end.status == "finished" and score is not None:
-            self._best = max(self._best, (score, settings_in_words(config.settings)))
-        self._show()
-
-    def _line(self) -> str:
-        done = sum(self._counts.values())
-        parts = [
-            f"{done}/{self._total} done",
-            f"{len(self._running)} running",
-            *(f"{n} {status}" for status, n in self._counts.items() if n and status != "finished"),
-        ]
-        score, best = self._best
-        if best and self._stage == "search":
-            short = best if len(best) <= 40 else f"{best[:37]}…"
-            parts.append(f"best {score:.1%} {short}")
-        if (own := done - self._already_done) and done < self._total:
-            seconds = (time.monotonic() - self._started_at) / own * (self._total - done)
-            left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-            parts.append(f"about {left} left")
-        return " · ".join(parts)
-
-    def _show(self, *, at_once: bool = False) -> None:
-        line, now = self._line(), time.monotonic()
-        done = sum(self._counts.values())
-        self._bar.update(self._task, description=line, completed=done, total=self._total)
-        due = at_once or now - self._printed_at > QUIET_SECONDS
-        if due and not self._console.is_terminal:
-            self._printed_at = now
-            self._console.print(f"{self._stage:<8} {line}", highlight=False, soft_wrap=True)
-
-
-class Steps:
-    """What is done where no trials run: a line that moves on a terminal, a line each elsewhere.
-
-    It is called with each step as it begins. As a context manager it stops at its end whatever line
-    a terminal shows by then.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._line: RichStatus | None = None
-
-    def __enter__(self) -> "Steps":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._line is not None:
-            self._line.stop()
-            self._line = None
-
-    def __call__(self, step: str) -> None:
-        """Show a step, such as “drawing the charts”."""
-        if not self._console.is_terminal:
-            self._console.print(
-                f"{'finish':<8} {step}", markup=False, highlight=False, soft_wrap=True
-            )
-        elif self._line is None:
-            self._line = self._console.status(escape(step))
-            self._line.start()
-        else:
-            self._line.update(escape(step))

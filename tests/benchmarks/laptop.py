@@ -158,7 +158,8 @@ def _hours(classes: int, shots: int, cost: Measured) -> list[str]:
             spent = Cost(cost.step, cost.image, 0)
             found.append(expected(study, spent, SLOTS))
     every, shipped = found
-    hours = (every.search, shipped.search, shipped.test, shipped.search + shipped.test)
+    searches = (every.search + every.variants, shipped.search + shipped.variants)
+    hours = (*searches, shipped.test, shipped.total)
     return [f"{seconds / 3600:.2f}" for seconds in hours]
 
 

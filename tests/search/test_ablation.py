@@ -248,10 +248,19 @@ def near(bias: float, ln: float) -> Callable[[TrialConfig], float]:
 
 
 def tune(folder: StudyFolder, data: TrialData, **changes: Any) -> list[tuple[list[str], int]]:
-    """Tune the cells; returns what was said of extensions."""
+    """Tune the cells; returns what was said of extensions, and how many trials there may be."""
     said: list[tuple[list[str], int]] = []
     study = study_of(grid(**changes), folder, ARCHITECTURE)
-    ablation.tune_cells(study, data, [], None, lambda lines, total: said.append(([*lines], total)))
+    totals = [ablation.most_trials(study)]
+
+    def tell(lines: Sequence[str], total: int) -> None:
+        totals.append(total)
+        if lines:
+            said.append(([*lines], total))
+
+    ablation.tune_cells(study, data, [], None, tell)
+    assert totals == sorted(totals, reverse=True), "the largest number of trials may only fall"
+    assert totals[-1] == len(list(folder.trials()))
     return said
 
 
@@ -279,8 +288,8 @@ def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(
     assert rates_of(folder, "biases") == [0.125, 0.25, 0.5, 1.0, 2.0]
     assert rates_of(folder, "base") == [0.125, 0.25, 0.5]
     assert said == [
-        (["the grid of “biases” is extended to 1", "the grid of “mlp” is extended to 1"], 11),
-        (["the grid of “biases” is extended to 2", "the grid of “mlp” is extended to 2"], 13),
+        (["the grid of “biases” is extended to 1", "the grid of “mlp” is extended to 1"], 15),
+        (["the grid of “biases” is extended to 2", "the grid of “mlp” is extended to 2"], 15),
     ]
     assert trained.rounds[1:] == [["biases at 1", "mlp at 1"], ["biases at 2", "mlp at 2"]]
     study = study_of(grid(**cells), folder, ARCHITECTURE)
@@ -328,7 +337,7 @@ def test_the_rates_of_each_kind_are_extended_in_combination_with_all_others(
     trained = trainer(near(bias=0.01, ln=2.5))
     rates = {"bias": [0.001, 0.01, 0.1], "ln": [0.5, 1.0, 2.0]}
     said = tune(folder, few_digits, rates=rates, subsets={"biases": "text.bias"})
-    assert said == [(["the grid of “base” is extended to ln 4"], 15)]
+    assert said == [(["the grid of “base” is extended to ln 4"], 33)]
     assert trained.rounds[1] == [f"base at bias {bias}, ln 4" for bias in ("0.001", "0.01", "0.1")]
 
 

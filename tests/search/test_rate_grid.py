@@ -82,6 +82,14 @@ def test_a_kind_with_a_single_rate_is_not_extended_beside_one_that_is() -> None:
     assert grid.beyond({"bias": 0.1, "ln": 3.0}) == {"ln": 9.0}
 
 
+def test_a_grid_grows_by_a_rate_of_each_list_at_most() -> None:
+    grid = planned({"bias": [0.1, 0.2], "ln": [0.3, 1.0, 3.0]}, "bias", "ln")
+    assert (grid.size_after(0), grid.size_after(1), grid.size_after(3)) == (6, 12, 30)
+    further = grid.extended(grid.beyond({"bias": 0.2, "ln": 3.0}))
+    assert further.size == grid.size_after(1)
+    assert planned({"bias": [0.1], "ln": [0.3, 1.0]}, "bias", "ln").size_after(3) == 5
+
+
 def test_a_grid_holds_its_own_combinations_and_what_it_was_extended_by_only_afterwards() -> None:
     grid = planned([0.1, 0.3], "ln")
     assert grid.holds({"ln": 0.3})

@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,17 @@ from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError, StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.protocols import FewShot
-from study.search import deadline
+from study.search import deadline, stages
 from study.search.queues import run_queue
-from study.search.stages import JOURNAL, budget, make_trial, open_arms, run_search
+from study.search.stages import (
+    JOURNAL,
+    budget,
+    make_trial,
+    most_trials,
+    open_arms,
+    run_search,
+    seconds_left,
+)
 from study.selection.candidates import fix_candidates
 from study.storage.ledger import StudyFolder, repair
 from study.trial import TrialConfig, TrialData
@@ -59,6 +67,72 @@ def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
     assert [c["number"] for c in configs] == list(range(15))
     in_turn = [c["arm"] for c in configs[5:9]]
     assert set(in_turn) == {"clipfit-tuned", "search"}, "the arms must not wait for each other"
+
+
+@pytest.fixture
+def with_peers(tmp_path: Path) -> Study:
+    """A study that has not begun, with a peer that has a search of its own, and a limited time."""
+    search = {"trials": 12, "peer_trials": 5, "minutes": 2, "baselines": {"full": {"peer": "full"}}}
+    config = build_config({"name": "mine", "search": search, "confirm": {"strength": 0.5}}, "test")
+    folder = StudyFolder(tmp_path / "mine")
+    (folder.path / "trials").mkdir(parents=True)
+    return study_of(config, folder, ARCHITECTURE)
+
+
+def add_trial(study: Study, number: int, arm: str, label: str, *ended_at: float) -> None:
+    """Write a trial of the search whose epochs of ten seconds ended at some times."""
+    trial = study.folder.trial(f"search-{number:04d}")
+    trial.create({"stage": "search", "arm": arm, "label": label, "number": number})
+    for epoch, end in enumerate(ended_at, start=1):
+        trial.append_report({"epoch": epoch, "seconds": 10.0, "ended_at": end})
+
+
+def test_the_most_trials_are_those_with_all_peers_and_variants(with_peers: Study) -> None:
+    # A linear classifier, five trials of full fine-tuning; and each head of full fine-tuning, of
+    # CLIPFit, of all biases, of all LayerNorms and of tuned CLIPFit.
+    most = 12 + 1 + 5 + 2 * 5
+    assert most_trials(with_peers) == most
+    add_trial(with_peers, 30, "variant", "clipfit-linear")
+    add_trial(with_peers, 31, "variant", "clipfit-tuned-linear")
+    assert most_trials(with_peers) == most, "they are some of those"
+    extended = {"from": 8, "to": 12, "candidates": None}
+    with_peers.folder.write_json("extensions.json", [extended])
+    assert most_trials(with_peers) == most + 2, "what they are variants of may have changed"
+
+
+def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peers: Study) -> None:
+    assert seconds_left(with_peers) == 120
+    add_trial(with_peers, 0, "search", "trial 0", 1000.0, 1010.0)
+    add_trial(with_peers, 1, "variant", "clipfit-linear", 1020.0)
+    assert seconds_left(with_peers) == 100
+    add_trial(with_peers, 2, "search", "trial 2", *range(2000, 2300, 10))
+    assert seconds_left(with_peers) == 0
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_before_the_variants_it_is_told_how_many_there_are(
+    with_peers: Study, few_digits: TrialData, monkeypatch: pytest.MonkeyPatch, limited: bool
+) -> None:
+    add_trial(with_peers, 0, "search", "trial 0")
+    further = {"clipfit-linear": settings("clipfit", 0.1, 0.1)}
+    monkeypatch.setattr(stages, "variants", lambda *_: further)
+    monkeypatch.setattr(stages, "finished_trials", lambda _: [])
+    monkeypatch.setattr(stages, "run_queue", lambda *_, **__: None)
+    monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "0" * 16)
+    search = with_peers.config.search.model_copy(update={} if limited else {"minutes": None})
+    config = with_peers.config.model_copy(update={"search": search})
+    study = study_of(config, with_peers.folder, ARCHITECTURE)
+    heard: list[tuple[Sequence[str], int]] = []
+    stages._run_variants(study, few_digits, [], lambda *told: heard.append(told))
+    ((sentence,), total) = heard[0]
+    assert total == 2
+    assert "1 further trial: clipfit-linear" in sentence
+    assert ("search.minutes=2" in sentence) == limited
+
+
+def test_a_whole_search_comes_to_no_more_trials_than_was_said(searched: Any) -> None:
+    study = Study(searched.config, searched.folder)
+    assert len(list(searched.folder.trials())) <= most_trials(study)
 
 
 def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched: Any) -> None:

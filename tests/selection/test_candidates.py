@@ -14,6 +14,7 @@ from study.selection.candidates import (
     choose_candidates,
     finished_trials,
     fix_candidates,
+    possible_variants,
     smallest,
     variants,
 )
@@ -278,6 +279,31 @@ def test_requested_peers_are_judged_with_strength_and_head_too(folder: StudyFold
         "full-linear": ("linear", 0.75),
     }
     assert {s.peer for s in found.values()} == {judged[0].settings.peer}
+
+
+@pytest.mark.parametrize("strength", [0.75, 1.0])
+@pytest.mark.parametrize("heads", [["text"], ["linear"], ["text", "linear"]])
+def test_what_may_be_judged_further_holds_all_that_is(
+    folder: StudyFolder, strength: float, heads: list[str]
+) -> None:
+    add(folder, 0.2, label="zero-shot", epochs=0, subset="none", ln_lr=None)
+    add(folder, 0.4, label="clipfit")
+    add(folder, 0.7, arm="clipfit-tuned", ln_lr=0.07)
+    add_peer(folder, 0.9)
+    search = {"baselines": {"full": {"peer": "full"}}, "space": {"heads": heads}}
+    config = build_config({"search": search}, "test")
+    possible = possible_variants(config, strength)
+    further = variants(finished_trials(folder), config, strength)
+    assert further.keys() <= {*possible}
+    assert len(possible) == len({*possible})
+    for label in ("full", "clipfit", "clipfit-tuned"):
+        endings = {name.removeprefix(f"{label}-") for name in possible} & {"strength", "linear"}
+        assert endings == {
+            ending
+            for ending, head in (("strength", "text"), ("linear", "linear"))
+            if head in heads and (head, strength) != ("text", 1.0)
+        }
+    assert not any(label.startswith("zero-shot") for label in possible)
 
 
 def test_without_folds_nothing_says_what_is_within_a_standard_error(folder: StudyFolder) -> None:

@@ -17,7 +17,7 @@ from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
 from study.workflow.ending import Ending
-from study.workflow.status import Steps
+from study.workflow.progress import Steps
 
 
 class Kept(Tracker):
@@ -83,7 +83,7 @@ def test_the_loss_of_ray_ends_the_process_as_an_interruption_does(tmp_path: Path
         from rich.console import Console
         from study.storage.ledger import StudyFolder
         from study.workflow.ending import Ending
-        from study.workflow.status import Steps
+        from study.workflow.progress import Steps
         from test_ending import Kept
 
         class Slow(Kept):

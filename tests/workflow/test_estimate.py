@@ -1,11 +1,13 @@
 """What a study would take: real steps, times the number of them that it makes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.config.loading import build_config
+from study.config.loading import build_config, load_config
+from study.config.shipped import shipped_file
 from study.errors import StudyError
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
@@ -66,8 +68,64 @@ def test_a_search_ends_with_its_time(tmp_path: Path, minutes: float, within: flo
     mine = study(tmp_path, Path("none"), search={"minutes": minutes, "space": space})
     found = expected(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
     epoch = 4 * 6 * 1.0 + 80 * 0.001
-    variants = 4 * 10
-    assert found.search == pytest.approx((within + variants) * epoch / 2)
+    assert found.search == pytest.approx(within * epoch / 2)
+    assert found.minutes == minutes
+
+
+@pytest.mark.parametrize(
+    ("heads", "strength", "variants"),
+    # CLIPFit, all biases, all LayerNorms and tuned CLIPFit, with each head; as they are already
+    # where neither head nor strength differs.
+    [
+        (["text"], 1.0, 0),
+        (["text"], 0.75, 4),
+        (["text", "linear"], 1.0, 4),
+        (["text", "linear"], 0.5, 8),
+    ],
+)
+def test_what_comes_after_the_search_is_whole_trials_beside_its_time(
+    tmp_path: Path, heads: list[str], strength: float, variants: int
+) -> None:
+    search = {"minutes": 1.0, "space": {"heads": heads}}
+    mine = study(tmp_path, Path("none"), search=search, confirm={"strength": strength})
+    found = expected(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
+    assert found.variants == pytest.approx(variants * 10 * (4 * 6 * 1.0 + 80 * 0.001) / 2)
+    assert found.total == found.search + found.variants + found.test
+
+
+def minutes_in(text: str, pattern: str) -> float:
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return float(match[1])
+
+
+def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(
+    tmp_path: Path,
+) -> None:
+    """The promise of the configuration, the estimate and the README agree."""
+    for number in range(10):
+        place = tmp_path / "photos" / f"class {number}"
+        place.mkdir(parents=True)
+        for image in range(30):
+            (place / f"{image}.jpg").touch()
+    file = shipped_file("photos")
+    assert file is not None
+    config = load_config(file, [f"data.root={tmp_path / 'photos'}", f"storage={tmp_path}"])
+    mine = Study(config, StudyFolder(tmp_path / "mine"))
+    found = expected(mine, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
+    limit = config.search.minutes
+    assert limit is not None
+    assert found.search <= 60 * limit
+    text = str(found)
+    search = minutes_in(text, r": (\d+) min for the search \(at most search\.minutes=35\)")
+    beside = minutes_in(text, r"and beside it (\d+) min: ")
+    variants = minutes_in(text, r": (\d+) min for the baselines with other heads")
+    test = minutes_in(text, r"strengths, (\d+) min for the test")
+    total = minutes_in(text, r"about (\d+) min with 2 trials at once")
+    assert variants + test == beside
+    assert search + beside == total
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"a search of at most {limit:g} minutes" in readme
 
 
 def test_nothing_is_measured_where_no_trial_fits(
@@ -103,9 +161,40 @@ def test_what_is_known_already_is_not_measured_again(
     assert found.test == pytest.approx(2 * measured.test * measured.slots / 4)
 
 
-def test_it_is_told_in_a_sentence() -> None:
-    text = str(Estimate(600.0, 60.0, 2, Cost(0.5, 0.01, 1_500_000_000)))
-    assert text.startswith(
-        "about 11 min: 10 min for the search and 60 s for the test, with 2 trials"
-    )
-    assert "1.5 GB" in text
+COST = Cost(0.5, 0.01, 1_500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("found", "parts"),
+    [
+        (
+            Estimate(600.0, 0.0, 180.0, 2, COST),
+            "about 13 min with 2 trials at once: 10 min for the search, and beside it 3 min for "
+            "the test. ",
+        ),
+        (
+            Estimate(600.0, 240.0, 180.0, 1, COST, 10.0),
+            "about 17 min with 1 trial at once: 10 min for the search (at most "
+            "search.minutes=10), and beside it 7 min: 4 min for the baselines with other heads "
+            "and strengths, 3 min for the test. ",
+        ),
+        (
+            Estimate(600.0, 0.0, 180.0, 2, COST, 5.0),
+            "about 13 min with 2 trials at once: 10 min for the search (more than "
+            "search.minutes=5, since baselines are trained in any case), and beside it ",
+        ),
+        (Estimate(0.0, 0.0, 180.0, 2, COST, 5.0), "at once: 3 min for the test. "),
+        (
+            Estimate(65.0, 65.0, 65.0, 2, COST),
+            "about 3 min with 2 trials at once: 1 min for the search, and beside it 2 min: 1 min "
+            "for the baselines with other heads and strengths, 1 min for the test. ",
+        ),
+        (
+            Estimate(3600.0, 3600.0, 1800.0, 2, COST),
+            "about 2.5 h with 2 trials at once: 1.0 h for the search, and beside it 1.5 h: 1.0 h ",
+        ),
+    ],
+)
+def test_each_part_is_told_with_its_time(found: Estimate, parts: str) -> None:
+    assert parts in str(found)
+    assert "1.5 GB" in str(found)

@@ -1,6 +1,5 @@
 """How far a study is, told from its folder alone, and by its driver while trials run."""
 
-import io
 import json
 import os
 import time
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
@@ -19,10 +17,8 @@ from study.selection.optimism import Optimism
 from study.storage.ledger import End, StudyFolder
 from study.trial import Prediction, TrialConfig
 from study.trial.predictions import to_parquet
-from study.workflow import status as module
-from study.workflow.status import StageProgress, Status, Steps, study_status
+from study.workflow.status import Status, study_status
 
-SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
 CONFIG = build_config({"name": "mine", "search": {"trials": 12}}, "test")
 
 
@@ -193,154 +189,6 @@ def test_looking_changes_nothing(folder: StudyFolder) -> None:
     before = {p: p.stat().st_mtime_ns for p in folder.path.rglob("*") if p.is_file()}
     assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
     assert {p: p.stat().st_mtime_ns for p in folder.path.rglob("*") if p.is_file()} == before
-
-
-def config(number: int, subset: str = "vision.ln[0:2]") -> TrialConfig:
-    values: dict[str, Any] = {"trial_id": f"search-{number}", "number": number, "subset": subset}
-    values |= {"stage": "search", "arm": "search", "label": "", "subset_key": "", "seed": 1}
-    return TrialConfig(**values, trainable=1, epochs=3, split_hash="")
-
-
-def console(*, terminal: bool) -> Console:
-    return Console(file=io.StringIO(), width=200, force_terminal=terminal, color_system=None)
-
-
-def text(of: Console) -> str:
-    assert isinstance(of.file, io.StringIO)
-    return of.file.getvalue()
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_it_tells_done_running_stopped_best_and_time_left(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool
-) -> None:
-    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
-    out = console(terminal=terminal)
-    with StageProgress(out, "search", total=6) as line:
-        for number in range(4):
-            line.trial_started(config(number))
-        line.trial_reported(config(0), 1, 0.4)
-        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
-        line.trial_ended(config(1, "text.ln"), End("finished", 3, 1.0), 0.75)
-        line.trial_ended(config(2), End("stopped", 2, 1.0), 0.9)
-    assert "3/6 done · 1 running · 1 stopped · best 75.0% text.ln · about" in text(out)
-
-
-def test_trials_beyond_those_that_were_planned_count_to_the_whole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
-    out = console(terminal=False)
-    with StageProgress(out, "search", total=1) as line:
-        for number in range(3):
-            line.trial_started(config(number))
-            line.trial_ended(config(number), End("finished", 3, 1.0), 0.5)
-    assert "1/1 done" in text(out)
-    assert "3/3 done" in text(out)
-    assert "2/1" not in text(out)
-
-
-def test_the_best_so_far_is_told_with_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
-    out = console(terminal=False)
-    with StageProgress(out, "search", total=1) as line:
-        own = {"settings": {"subset": "none", "head": "linear"}}
-        best = config(0).model_dump() | own
-        line.trial_ended(TrialConfig.model_validate(best), End("finished", 0, 1.0), 0.5)
-    assert "best 50.0% a linear head on CLIP as it is" in text(out)
-
-
-def test_a_subset_with_layers_is_not_taken_for_markup(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
-    out = console(terminal=False)
-    with StageProgress(out, "search", total=1) as line:
-        line.trial_ended(config(0, "vision.ln[0:2]"), End("finished", 3, 1.0), 0.5)
-    assert "best 50.0% vision.ln[0:2]" in text(out)
-
-
-def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
-    out = console(terminal=False)
-    with StageProgress(out, "search", total=6, done=4) as line:
-        line.trial_started(config(4))
-        assert "left" not in text(out)
-        line.trial_ended(config(4), End("failed", 0, 0.0, error="x"), None)
-    assert "5/6 done · 0 running · 1 failed" in text(out)
-
-
-def test_confirmations_have_no_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be a look at test scores, and a choice by them."""
-    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
-    out = console(terminal=False)
-    with StageProgress(out, "confirm", total=2) as line:
-        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
-    assert "best" not in text(out)
-
-
-def test_nothing_but_a_terminal_is_spoken_to_seldom() -> None:
-    out = console(terminal=False)
-    with StageProgress(out, "search", total=99) as line:
-        for number in range(50):
-            line.trial_started(config(number))
-            line.trial_ended(config(number), End("finished", 3, 1.0), 0.5)
-    assert len(text(out).splitlines()) <= 2
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_stage_may_need_more_trials_than_it_seemed(
-    terminal: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
-    out = console(terminal=terminal)
-    with StageProgress(out, "search", total=1) as line:
-        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
-        assert "1/1 done" in line._line()
-        line.expect(3)
-        line.trial_ended(config(1), End("finished", 3, 1.0), 0.5)
-    assert "2/3 done" in text(out)
-    assert line._bar.tasks[0].total == 3
-
-
-def test_each_step_is_a_line_where_there_is_no_terminal() -> None:
-    output = io.StringIO()
-    with Steps(Console(file=output, width=40)) as step:
-        step("making [bold]tables[/], charts and the whole report")
-        step("sending the rest")
-        assert output.getvalue().count("\n") == 2, "it is told as it begins"
-    assert output.getvalue() == (
-        "finish   making [bold]tables[/], charts and the whole report\nfinish   sending the rest\n"
-    )
-
-
-def shown_soon(output: io.StringIO, text: str) -> bool:
-    """Whether a text appears, which a thread of its own writes."""
-    end = time.monotonic() + 120
-    while text not in output.getvalue() and time.monotonic() < end:
-        time.sleep(0.02)
-    return text in output.getvalue()
-
-
-def test_on_a_terminal_a_step_is_shown_while_it_lasts_and_then_gone() -> None:
-    output = io.StringIO()
-    console = Console(file=output, force_terminal=True, width=60)
-    step = Steps(console)
-    step("making [bold]charts[/]")
-    assert shown_soon(output, "making [bold]charts[/]")
-    with step:
-        step("sending the rest")
-        assert shown_soon(output, "sending the rest")
-        assert SHOW_CURSOR not in output.getvalue()
-    assert SHOW_CURSOR in output.getvalue()
-    assert output.getvalue().endswith(ERASE_LINE)
-
-
-def test_steps_of_which_there_are_none_show_nothing() -> None:
-    output = io.StringIO()
-    with Steps(Console(file=output, force_terminal=True)):
-        pass
-    assert output.getvalue() == ""
 
 
 def confirmed(folder: StudyFolder, val_score: float = 0.2) -> None:

@@ -1,0 +1,208 @@
+"""What a driver shows while a study runs: a line of the stage, and the steps without trials."""
+
+import time
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import Progress, ProgressColumn, Task
+from rich.status import Status
+from rich.text import Text
+
+from study.analysis.formatting import settings_in_words
+from study.storage.ledger import End
+from study.terminal import PIPED
+from study.trial import TrialConfig
+
+QUIET_SECONDS = 10.0
+"""The shortest time between two lines if the output is not a terminal."""
+STAGE = 8
+"""The number of characters of the longest name of a stage."""
+BAR = 20
+"""The number of characters of the bar of a stage."""
+WITH_BAR = 90
+"""The width of the narrowest terminal that has a bar."""
+NAME, LEAST_NAME = 40, 8
+"""The most and the fewest characters of a subset's name in the line of a stage."""
+
+
+class StageProgress:
+    """An observer of one stage: a live line on a terminal, a line now and then elsewhere.
+
+    Args:
+        console: where the line is shown.
+        stage: the name of the stage.
+        total: the largest number of trials that the stage may come to, which may only fall.
+        done: the number of trials that had ended before.
+    """
+
+    def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
+        self._console = console
+        self._stage = stage
+        self._total = total
+        self._counts = {"finished": done, "stopped": 0, "failed": 0}
+        self._already_done = done
+        self._running: set[str] = set()
+        self._best: tuple[float, str] | None = None
+        self._limit: float | None = None
+        self._beside = 0
+        self._started_at = time.monotonic()
+        self._printed_at = 0.0
+        self._bar = Progress(_StageColumn(self), console=console, refresh_per_second=4)
+        self._task = self._bar.add_task(stage, total=total, completed=done)
+
+    def __enter__(self) -> "StageProgress":
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+        else:
+            self._show(at_once=True)
+
+    def expect(self, total: int) -> None:
+        """Show a smaller number of trials from now on, where fewer are needed than there might."""
+        least = sum(self._counts.values()) + len(self._running)
+        self._total = min(self._total, max(total, least))
+        self._bar.update(self._task, total=self._total)
+
+    def limit(self, seconds: float | None, *, beside: int) -> None:
+        """Tell the time left of a stage of which a part has a limited time.
+
+        Args:
+            seconds: the longest time from now on of that part; None means no limit.
+            beside: the largest number of trials that come after it, without a limit.
+        """
+        passed = time.monotonic() - self._started_at
+        self._limit = None if seconds is None else passed + seconds
+        self._beside = beside
+
+    def trial_started(self, config: TrialConfig) -> None:
+        """See `study.search.searcher.Observer`."""
+        self._running.add(config.trial_id)
+        # No line may say that more is done than there is.
+        self._total = max(self._total, sum(self._counts.values()) + len(self._running))
+        self._show()
+
+    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+        """See `study.search.searcher.Observer`."""
+        self._show()
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """See `study.search.searcher.Observer`."""
+        self._running.discard(config.trial_id)
+        self._counts[end.status] += 1
+        if end.status == "finished" and score is not None and self._stage == "search":
+            ended = (score, settings_in_words(config.settings))
+            self._best = max(self._best or ended, ended)
+        self._show()
+
+    def line(self, width: int) -> str:
+        """Return how far the stage is: what matters most first, and the best subset last.
+
+        Args:
+            width: the number of characters that there is room for. The name of the best subset is
+                shortened to what is left of them, and nothing else.
+        """
+        done = sum(self._counts.values())
+        parts = [f"{done}/{self._total} done"]
+        if self._best is not None:
+            parts.append(f"best {self._best[0]:.1%}")
+        if (seconds := self._seconds_left()) is not None:
+            left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+            parts.append(f"about {left} left")
+        line = " · ".join(parts)
+        further = [f"{len(self._running)} running"]
+        for status in ("stopped", "failed"):
+            if self._counts[status]:
+                further.append(f"{self._counts[status]} {status}")
+        for part in further:
+            if len(line) + len(part) + 3 <= width:
+                line += f" · {part}"
+        if self._best is None:
+            return line
+        room = min(NAME, width - len(line) - 3)
+        name = self._best[1]
+        if len(name) > room:
+            name = f"{name[: max(0, room - 1)]}…"
+        return f"{line} · {name}" if room >= LEAST_NAME else line
+
+    def _seconds_left(self) -> float | None:
+        """Return the seconds until the stage ends; None where nothing tells yet, or it has."""
+        done = sum(self._counts.values())
+        ended_here = done - self._already_done
+        if not ended_here or done >= self._total:
+            return None
+        passed = time.monotonic() - self._started_at
+        of_each = passed / ended_here
+        beside = min(self._beside, self._total - done)
+        seconds = of_each * (self._total - done - beside)
+        if self._limit is not None:
+            seconds = min(seconds, max(0.0, self._limit - passed))
+        return seconds + of_each * beside
+
+    def share_done(self) -> float:
+        """Return which share of the trials has ended, a fraction."""
+        return sum(self._counts.values()) / max(1, self._total)
+
+    def _show(self, *, at_once: bool = False) -> None:
+        now = time.monotonic()
+        self._bar.update(self._task, completed=sum(self._counts.values()), total=self._total)
+        due = at_once or now - self._printed_at > QUIET_SECONDS
+        if due and not self._console.is_terminal:
+            self._printed_at = now
+            line = f"{self._stage:<{STAGE}} {self.line(PIPED)}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _StageColumn(ProgressColumn):
+    """The whole line of a stage, made anew for the width that the terminal has now."""
+
+    def __init__(self, progress: StageProgress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def render(self, task: Task) -> RenderableType:
+        """Return the stage, a bar where there is room for one, and how far the stage is."""
+        width = self._progress._console.width
+        bar = BAR if width >= WITH_BAR else 0
+        room = width - STAGE - 1 - (bar + 1 if bar else 0)
+        text = Text(f"{task.description:<{STAGE}} ", style="bold", no_wrap=True, end="")
+        if bar:
+            filled = round(bar * self._progress.share_done())
+            text.append("━" * filled, style="bar.complete")
+            text.append("━" * (bar - filled) + " ", style="bar.back")
+        return text.append(self._progress.line(room), style="not bold")
+
+
+class Steps:
+    """What is done where no trials run: a line that moves on a terminal, a line each elsewhere.
+
+    It is called with each step as it begins. As a context manager it stops at its end whatever line
+    a terminal shows by then.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._line: Status | None = None
+
+    def __enter__(self) -> "Steps":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
+
+    def __call__(self, step: str) -> None:
+        """Show a step, such as “drawing the charts”."""
+        if not self._console.is_terminal:
+            self._console.print(
+                f"{'finish':<8} {step}", markup=False, highlight=False, soft_wrap=True
+            )
+        elif self._line is None:
+            self._line = self._console.status(escape(step))
+            self._line.start()
+        else:
+            self._line.update(escape(step))

@@ -1,0 +1,252 @@
+"""How far a stage is, told by its driver while trials run, on a terminal of any width."""
+
+import io
+import re
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from screens import run_in_terminal
+
+from study.storage.ledger import End
+from study.trial import TrialConfig
+from study.workflow import progress as module
+from study.workflow.progress import StageProgress, Steps
+
+SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
+
+
+def config(number: int, subset: str = "vision.ln[0:2]") -> TrialConfig:
+    values: dict[str, Any] = {"trial_id": f"search-{number}", "number": number, "subset": subset}
+    values |= {"stage": "search", "arm": "search", "label": "", "subset_key": "", "seed": 1}
+    return TrialConfig(**values, trainable=1, epochs=3, split_hash="")
+
+
+def console(*, terminal: bool) -> Console:
+    return Console(file=io.StringIO(), width=200, force_terminal=terminal, color_system=None)
+
+
+def text(of: Console) -> str:
+    assert isinstance(of.file, io.StringIO)
+    return of.file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_it_tells_done_running_stopped_best_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=terminal)
+    with StageProgress(out, "search", total=6) as line:
+        for number in range(4):
+            line.trial_started(config(number))
+        line.trial_reported(config(0), 1, 0.4)
+        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
+        line.trial_ended(config(1, "text.ln"), End("finished", 3, 1.0), 0.75)
+        line.trial_ended(config(2), End("stopped", 2, 1.0), 0.9)
+    assert "3/6 done · best 75.0% · about" in text(out)
+    assert "left · 1 running · 1 stopped · text.ln" in text(out)
+
+
+def test_trials_beyond_those_that_were_planned_count_to_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=1) as line:
+        for number in range(3):
+            line.trial_started(config(number))
+            line.trial_ended(config(number), End("finished", 3, 1.0), 0.5)
+    assert "1/1 done" in text(out)
+    assert "3/3 done" in text(out)
+    assert "2/1" not in text(out)
+
+
+def test_the_best_so_far_is_told_with_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=1) as line:
+        own = {"settings": {"subset": "none", "head": "linear"}}
+        best = config(0).model_dump() | own
+        line.trial_ended(TrialConfig.model_validate(best), End("finished", 0, 1.0), 0.5)
+    assert "best 50.0% · 0 running · a linear head on CLIP as it is" in text(out)
+
+
+def test_a_subset_with_layers_is_not_taken_for_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=1) as line:
+        line.trial_ended(config(0, "vision.ln[0:2]"), End("finished", 3, 1.0), 0.5)
+    assert "best 50.0% · 0 running · vision.ln[0:2]" in text(out)
+
+
+def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=6, done=4) as line:
+        line.trial_started(config(4))
+        assert "left" not in text(out)
+        line.trial_ended(config(4), End("failed", 0, 0.0, error="x"), None)
+    assert re.search(r"5/6 done · about \d+ s left · 0 running · 1 failed", text(out))
+
+
+def test_confirmations_have_no_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a look at test scores, and a choice by them."""
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "confirm", total=2) as line:
+        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
+    assert "best" not in text(out)
+
+
+def test_nothing_but_a_terminal_is_spoken_to_seldom() -> None:
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=99) as line:
+        for number in range(50):
+            line.trial_started(config(number))
+            line.trial_ended(config(number), End("finished", 3, 1.0), 0.5)
+    assert len(text(out).splitlines()) <= 2
+
+
+def totals(of: Console) -> list[int]:
+    return [int(total) for total in re.findall(r"\d+/(\d+) done", text(of))]
+
+
+def test_the_total_may_only_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=9) as line:
+        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
+        line.expect(12)
+        line.trial_ended(config(1), End("finished", 3, 1.0), 0.5)
+        line.expect(5)
+        line.trial_started(config(2))
+        line.expect(1)
+        line.trial_ended(config(2), End("finished", 3, 1.0), 0.5)
+    assert totals(out) == [9, 9, 5, 3, 3]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that stands still, whose time is ``now``."""
+    clock = SimpleNamespace(now=100.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def half_done(clock: SimpleNamespace, name: str = "text.ln") -> StageProgress:
+    """A stage of which 60 of 120 trials took an hour, and one was stopped."""
+    line = StageProgress(console(terminal=False), "search", total=120)
+    for number in range(59):
+        line.trial_ended(config(number, name), End("finished", 3, 1.0), 0.75)
+    line.trial_ended(config(59), End("stopped", 3, 1.0), 0.5)
+    clock.now += 3600
+    return line
+
+
+def test_the_time_left_is_by_the_trials_that_have_ended(clock: SimpleNamespace) -> None:
+    assert "60/120 done · best 75.0% · about 60 min left" in half_done(clock).line(200)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "beside", "left"),
+    # A minute each; the last trials come after what has a limited time.
+    [(None, 0, 60), (None, 20, 60), (100, 20, 60), (30, 0, 30), (30, 20, 50), (0, 20, 20)],
+)
+def test_a_limit_shortens_the_time_of_what_it_limits_alone(
+    clock: SimpleNamespace, minutes: float | None, beside: int, left: int
+) -> None:
+    line = half_done(clock)
+    line.limit(None if minutes is None else 60 * minutes, beside=beside)
+    assert f"about {left} min left" in line.line(200)
+
+
+NAME = "text.attn.v.bias[0:3] + vision.ln"
+
+
+@pytest.mark.parametrize("room", [51, 60, 71, 100, 200])
+def test_what_matters_most_comes_first_and_the_name_is_shortened(
+    clock: SimpleNamespace, room: int
+) -> None:
+    shown = half_done(clock, NAME).line(room)
+    assert len(shown) <= room
+    assert shown.startswith("60/120 done · best 75.0% · about 60 min left")
+    assert ("1 stopped" in shown) == (room >= 70)
+    name = shown.rpartition(" · ")[2]
+    assert (name == NAME) == (room >= 105)
+    if room in (71, 100):
+        assert NAME.startswith(name.removesuffix("…")) == (room == 100)
+
+
+CHILD = """
+import fcntl, struct, sys, termios
+from rich.console import Console
+from study.storage.ledger import End
+from study.workflow import progress
+sys.path[:0] = sys.argv[1:]
+from tests.workflow.test_progress import NAME, config
+
+fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, int(sys.argv[1]), 0, 0))
+with progress.StageProgress(Console(), "search", total=120) as line:
+    for number in range(100):
+        line.trial_started(config(number, NAME))
+        line.trial_ended(config(number, NAME), End("finished", 3, 1.0), 0.75)
+    line._started_at -= 3600
+"""
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_on_a_terminal_the_line_fits_and_nothing_is_cut_but_the_name(width: int) -> None:
+    """The terminal is a real one, as far as programs can tell."""
+    root = str(Path(__file__).parents[2])
+    last = run_in_terminal(["-c", CHILD, str(width), root, f"{root}/tests"]).splitlines()[-1]
+    assert len(last) <= width
+    assert re.match(r"search +━* *100/120 done · best 75.0% · about 12 min left", last)
+    assert ("━" in last) == (width >= 100)
+    assert (NAME in last) == (width == 200)
+
+
+def test_each_step_is_a_line_where_there_is_no_terminal() -> None:
+    output = io.StringIO()
+    with Steps(Console(file=output, width=40)) as step:
+        step("making [bold]tables[/], charts and the whole report")
+        step("sending the rest")
+        assert output.getvalue().count("\n") == 2, "it is told as it begins"
+    assert output.getvalue() == (
+        "finish   making [bold]tables[/], charts and the whole report\nfinish   sending the rest\n"
+    )
+
+
+def shown_soon(output: io.StringIO, text: str) -> bool:
+    """Whether a text appears, which a thread of its own writes."""
+    end = time.monotonic() + 120
+    while text not in output.getvalue() and time.monotonic() < end:
+        time.sleep(0.02)
+    return text in output.getvalue()
+
+
+def test_on_a_terminal_a_step_is_shown_while_it_lasts_and_then_gone() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=60)
+    step = Steps(console)
+    step("making [bold]charts[/]")
+    assert shown_soon(output, "making [bold]charts[/]")
+    with step:
+        step("sending the rest")
+        assert shown_soon(output, "sending the rest")
+        assert SHOW_CURSOR not in output.getvalue()
+    assert SHOW_CURSOR in output.getvalue()
+    assert output.getvalue().endswith(ERASE_LINE)
+
+
+def test_steps_of_which_there_are_none_show_nothing() -> None:
+    output = io.StringIO()
+    with Steps(Console(file=output, force_terminal=True)):
+        pass
+    assert output.getvalue() == ""
