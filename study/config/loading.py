@@ -16,6 +16,7 @@ A folder stands for the studies of all its files.
 import copy
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from study.config.schema import StudyConfig
 from study.config.settings import nested_rates
 from study.config.wording import (
     LONGEST,
+    UNKNOWN_KEY,
     as_placed,
     describe,
     faults_of,
@@ -45,6 +47,8 @@ MOST_FAULTS = 50
 OVERRIDES = "the overrides"
 """What is at fault if the file is not."""
 AXES, EXCEPTIONS = "sweep", "exceptions"
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+"""A whole number as people write it; YAML has octal, hexadecimal and other forms as well."""
 MOST_STUDIES = 10_000
 """The largest number of studies that one file may make."""
 
@@ -69,6 +73,11 @@ class ConfigFaults(ConfigError):
         """The configuration with defaults for the faulty values; None means too little is valid."""
         self.replaced = list(replaced)
         """The places of these defaults, section and field."""
+
+    @property
+    def has_unknown_key(self) -> bool:
+        """Whether one of the faults is a key that does not exist."""
+        return any(f": {UNKNOWN_KEY}; " in fault for fault in self.faults)
 
 
 def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
@@ -102,7 +111,37 @@ def read_values(source: Path) -> dict[str, Any]:
         raise ConfigError(
             f"configuration {source} must be a mapping of sections, got {shown(values)}"
         )
-    return values
+    return _nested(values, f"configuration {source}")
+
+
+def _nested(values: dict[Any, Any], what: str) -> dict[str, Any]:
+    """Return values in which keys such as ``search.trials`` have become keys of sections.
+
+    Raises:
+        ConfigError: such a key sets what another key sets too.
+    """
+    dotted = {}
+    nested = {}
+    for key, value in values.items():
+        if isinstance(key, str) and "." in key:
+            dotted[key] = value
+        else:
+            nested[key] = value
+    for key, value in dotted.items():
+        if _is_set(nested, key):
+            raise ConfigError(f"{what} sets '{key}' twice: with dots, and in its section")
+        put_value(nested, key, value)
+    return nested
+
+
+def _is_set(values: Mapping[Any, Any], key: str) -> bool:
+    """Return whether values have something at a dotted key."""
+    inner: Any = values
+    for part in key.split("."):
+        if not isinstance(inner, Mapping) or part not in inner:
+            return False
+        inner = inner[part]
+    return True
 
 
 def _read_yaml(text: str, what: str) -> Any:
@@ -117,13 +156,22 @@ def _read_yaml(text: str, what: str) -> Any:
     """
     try:
         return yaml.load(text, _SafeLoader)
+    except _UnclearNumber as error:
+        raise ConfigError(f"{what} not clear: {error}") from None
     except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
         reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
         raise ConfigError(f"{what} not valid YAML: {reason[:1000]}") from error
 
 
+class _UnclearNumber(ValueError):
+    """A number in a form that hardly anybody means, such as 010, which is 8 to YAML."""
+
+
 class _SafeLoader(yaml.SafeLoader):
-    """A safe loader that rejects repeated keys, where PyYAML would silently keep the last one."""
+    """A safe loader that rejects what PyYAML would silently take for something else.
+
+    These are repeated keys, of which PyYAML keeps the last, and numbers of another base than ten.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping, or raise ConstructorError if a key is repeated."""
@@ -134,6 +182,31 @@ class _SafeLoader(yaml.SafeLoader):
                 None, None, f"the key '{repeated[0]}' is given twice", node.start_mark
             )
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Construct a whole number, or raise _UnclearNumber if it is not a plain decimal one."""
+        value = super().construct_yaml_int(node)
+        if DECIMAL.fullmatch(node.value) is None:
+            raise _unclear(node, value)
+        return value
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """Construct a number, or raise _UnclearNumber if it counts in sixties, such as 1:30.0."""
+        value = super().construct_yaml_float(node)
+        if ":" in node.value:
+            raise _unclear(node, value)
+        return value
+
+
+def _unclear(node: yaml.ScalarNode, value: float) -> _UnclearNumber:
+    return _UnclearNumber(
+        f"{node.value} in line {node.start_mark.line + 1} is {value:g} to YAML; allowed are "
+        f"decimal numbers without leading zeros, and text in quotation marks, as in '{node.value}'"
+    )
+
+
+_SafeLoader.add_constructor("tag:yaml.org,2002:int", _SafeLoader.construct_yaml_int)
+_SafeLoader.add_constructor("tag:yaml.org,2002:float", _SafeLoader.construct_yaml_float)
 
 
 def build_config(

@@ -1,7 +1,6 @@
 """The configuration of a study: one frozen schema with every default in it."""
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from study.config.settings import (
     Section,
     Settings,
     SubsetText,
+    expanded,
     nested_rates,
 )
 from study.data.records import OnCorrupt
@@ -43,6 +43,7 @@ from study.method.recipe import (
     WantedPrecision,
 )
 from study.method.subsets import parse
+from study.storage.command_lines import default_storage
 
 TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
@@ -180,9 +181,12 @@ class BackboneConfig(Section):
     @classmethod
     def _folder_is_absolute(cls, name: str) -> str:
         """Return a local folder as an absolute path, which workers and later readers can find."""
-        with suppress(OSError, RuntimeError):  # too long for a file name, or ~name of no user
-            folder = Path(name).expanduser()
-            if name != EMBEDDED and not Path(name).is_absolute() and folder.is_dir():
+        if name.startswith("~"):
+            with suppress(ValueError):  # no user has this name
+                name = expanded(name)
+        with suppress(OSError):  # too long for a file name
+            folder = Path(name)
+            if name != EMBEDDED and not folder.is_absolute() and folder.is_dir():
                 return str(folder.resolve())
         return name
 
@@ -575,11 +579,6 @@ class TrackingConfig(Section):
     None means ``$MLFLOW_TRACKING_URI``, else a SQLite store in the working folder."""
     experiment: str = Field("clipfit-study", min_length=1)
     """The name of the MLflow experiment."""
-
-
-def default_storage() -> Path:
-    """Return ``$STUDY_STORAGE``, which a cluster sets, or else ``runs``."""
-    return Path(os.environ.get("STUDY_STORAGE") or "runs")
 
 
 class StudyConfig(Section):

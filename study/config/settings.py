@@ -1,6 +1,7 @@
 """The settings that a study chooses between, and what all sections of a configuration share."""
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,9 @@ from study.method.parameters import Leaf, kind_names
 from study.method.recipe import WEIGHT_DECAY, Optimizer, Regularizer
 from study.method.subsets import Depths, kinds, parse
 
+VARIABLE = re.compile(r"\$\{\w+[^{}]*\}|(?:^|/)\$[A-Za-z_]\w*")
+"""A variable of the environment as a shell has it: ``${NAME}``, or ``$NAME`` as a folder."""
+LEADING_ZEROS = re.compile(r"[-+]?0[0-9]")
 LONGEST_PATH, LONGEST_NAME = 4000, 255
 """The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
 
@@ -71,11 +75,14 @@ class Section(BaseModel):
         kinds = _kinds_of(cls, info.field_name or "")
         if value == "" and Path in kinds:
             raise ValueError("is empty; allowed is the path of a file or folder")
+        # No deeper than lists in a mapping: aliases of YAML can make a value endless.
+        entries = [inner for entry in _entries(value) for inner in _entries(entry)]
+        if not any(isinstance(kind, type) and issubclass(kind, Section) for kind in kinds):
+            _refuse_variables(entries)  # a section looks at its own values
         if bool not in kinds and (int in kinds or float in kinds):
-            # No deeper than lists in a mapping: aliases of YAML can make a value endless.
-            entries = [inner for entry in _entries(value) for inner in _entries(entry)]
-            if any(isinstance(entry, bool) for entry in entries):
-                raise ValueError("must be a number, which true and false (yes and no) are not")
+            _refuse_unclear_numbers(entries, texts=str in kinds)
+        if Path in kinds and isinstance(value, str):
+            return expanded(value)
         return value
 
     @field_validator("*")
@@ -89,6 +96,48 @@ class Section(BaseModel):
         if any(len(name) > LONGEST_NAME for name in path.split(b"/")):
             raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
         return value
+
+
+def _refuse_variables(entries: Iterable[Any]) -> None:
+    """Raise if a value has a variable of the environment, which nothing would replace."""
+    for entry in entries:
+        variable = VARIABLE.search(entry) if isinstance(entry, str) else None
+        if variable is not None:
+            raise ValueError(
+                f"has {variable[0].lstrip('/')}, and variables of the environment are not replaced "
+                "here; allowed is the value itself"
+            )
+
+
+def _refuse_unclear_numbers(entries: Iterable[Any], *, texts: bool) -> None:
+    """Raise if an entry would be taken for a number that is hardly meant.
+
+    Args:
+        entries: the entries of a value that is a number, or has some.
+        texts: whether the entries may be texts that are no numbers.
+    """
+    for entry in entries:
+        if isinstance(entry, bool):
+            raise ValueError("must be a number, which true and false (yes and no) are not")
+        if isinstance(entry, str) and not texts and LEADING_ZEROS.match(entry):
+            raise ValueError("must be a number without leading zeros")
+
+
+def expanded(path: str) -> str:
+    """Return a path in which ``~`` has become the home folder.
+
+    Raises:
+        ValueError: it begins with ``~name``, and there is no user of that name.
+    """
+    if path.startswith("./~"):  # as a folder of such a name is written, which pathlib would shorten
+        return str(Path(path).absolute())
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise ValueError(
+            f"begins with '{path.partition('/')[0]}', and this machine has no user of that name; "
+            f"allowed is ./{path} for a folder of that name"
+        ) from None
 
 
 def _entries(value: Any) -> Iterable[Any]:

@@ -54,6 +54,8 @@ PATTERNS: Mapping[str, str] = {
     "letter or a digit",
 }
 """What a text must be, by the pattern that it does not match."""
+UNKNOWN_KEY = "unknown key"
+"""How the fault of a key that does not exist begins, after its place."""
 SECTIONS = {
     name for name, field in StudyConfig.model_fields.items() if isinstance(field.default, BaseModel)
 }
@@ -96,7 +98,10 @@ def describe(fault: Any) -> str:
     if fault["type"] == "peer":
         return f"{path}.peer: {fault['msg']}, got {shown(fault['input']['peer'])}"
     if fault["type"] == "extra_forbidden":
-        return f"{path}: unknown key; {_known_keys(fault['loc'])}"
+        known = _known_keys(fault["loc"])
+        if "." in str(fault["loc"][-1]):
+            known = "keys with dots belong at the top of a file, not in a section"
+        return f"{path}: {UNKNOWN_KEY}; {known}"
     whole = isinstance(fault["input"], dict | BaseModel)
     got = "" if whole else f", got {shown(fault['input'])}"
     return f"{path}: {_words(fault)}{got}"
@@ -157,7 +162,8 @@ def named_with(overrides: Mapping[str, str], faults: Sequence[str]) -> list[str]
     named = []
     for fault in faults:
         own = ", ".join(redacted_text(overrides[key]) for key in _blamed(fault, overrides))
-        named.append(f"{fault} (override {own})" if own else fault)
+        line, end, command = fault.partition("\n")  # a command has a line of its own, to be pasted
+        named.append(f"{line} (override {own}){end}{command}" if own else fault)
     return named
 
 

@@ -35,14 +35,19 @@ from study.storage.atomic import (
     with_retries,
     write_atomically,
 )
+from study.storage.command_lines import resume_command
 
 logger = logging.getLogger(__name__)
 
 Status = Literal["finished", "stopped", "failed"]
+LOCK = ".lock"
+"""The name of the file that a driver locks."""
 BRIEFLY = "briefly"
 """What a lock's file holds while it is held by what is soon over."""
 BRIEFLY_SECONDS = 60.0
 """How long what is soon over is waited for."""
+LOOK_SECONDS = 0.2
+"""How long a driver waits at least, since whoever looks for one holds the lock for an instant."""
 REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
 """The names of a trial's files with its reports, and with its prediction of every test image."""
 VALIDATION = "validation.parquet"
@@ -378,8 +383,8 @@ class StudyFolder(_Folder):
         """
         if self.exists():
             raise LedgerError(
-                f"study '{self.name}' exists in {self.path.parent}; "
-                f"go on with it by --resume {self.name}, or choose another name"
+                f"study '{self.name}' exists in {self.path.parent}; choose another name, or go on "
+                f"with it by this command\n    {resume_command(self.path)}"
             )
 
     @contextmanager
@@ -393,8 +398,8 @@ class StudyFolder(_Folder):
             LedgerError: another process runs this study.
             StorageError: the study's folder cannot be written.
         """
-        path = self.path / ".lock"
-        deadline = time.monotonic() + BRIEFLY_SECONDS
+        path = self.path / LOCK
+        began = time.monotonic()
         with with_retries(path, lambda: path.open("a+")) as file:
             while True:
                 try:
@@ -402,7 +407,8 @@ class StudyFolder(_Folder):
                     break
                 except BlockingIOError as error:
                     file.seek(0)
-                    if file.read() != BRIEFLY or time.monotonic() > deadline:
+                    patience = BRIEFLY_SECONDS if file.read() == BRIEFLY else LOOK_SECONDS
+                    if time.monotonic() - began > patience:
                         raise LedgerError(
                             f"study '{self.name}' is being run by another process; wait for it to "
                             "end"
@@ -415,6 +421,21 @@ class StudyFolder(_Folder):
                 file.write(BRIEFLY if briefly else "")
                 file.flush()
             yield
+
+    def has_driver(self) -> bool:
+        """Return whether a process runs the study now, which its lock says.
+
+        What holds the lock briefly, such as ``sync``, does not run it.
+        """
+        try:
+            with (self.path / LOCK).open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read() != BRIEFLY
+        except OSError:  # no lock: nobody has run it yet, or on a disk that has no locks
+            pass
+        return False
 
     def refuse_damaged(self) -> None:
         """Raise if a file is damaged that every command needs and no trial makes again.

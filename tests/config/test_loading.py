@@ -303,3 +303,99 @@ def test_what_is_dumped_is_what_is_loaded(tmp_path: Path, rates: object) -> None
     config = build_config(values, "here")
     (tmp_path / "study.yaml").write_text(dump_config(config), encoding="utf-8")
     assert load_config(tmp_path / "study.yaml") == config
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "0x10", "0b11", "0o7", "1:30", "-017", "1:30.5", "08", "'08'", "[1, 010]"]
+)
+@pytest.mark.parametrize("place", ["file", "override"])
+def test_a_number_that_is_hardly_meant_is_refused(tmp_path: Path, text: str, place: str) -> None:
+    file = tmp_path / "mine.yaml"
+    key = "confirm.seeds" if text[0] == "[" else "search.minutes"
+    file.write_text(f"{key}: {text}\n" if place == "file" else "")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, [f"{key}={text}"] if place == "override" else [])
+    told = str(caught.value)
+    assert text.strip("[]'").split(", ")[-1] in told
+    assert f"override '{key}={text}'" in told or "search.minutes: must be" in told or "mine" in told
+
+
+@pytest.mark.parametrize("text", ["10", "0", "+50", "1_000", "1e3", "1.5", "-0"])
+def test_a_number_that_is_meant_is_taken(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    assert load_config(file, [f"training.warmup_lr={text}"]).training.warmup_lr == float(text)
+
+
+def test_a_home_folder_is_meant_where_paths_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text("storage: ~/studies\ndata: {root: ~/images, shots_from: ~/shots}\n")
+    config = load_config(file, ["backbone.name=~/nowhere"])
+    assert config.storage == tmp_path / "studies"
+    assert (config.data.root, config.data.shots_from) == (tmp_path / "images", tmp_path / "shots")
+    assert config.backbone.name == str(tmp_path / "nowhere")
+    assert load_config(file, ["storage=./~odd"]).storage == tmp_path / "~odd"
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_config(load_config(file, ["storage=./~odd"])))
+    assert load_config(again).storage == tmp_path / "~odd"
+    with pytest.raises(ConfigFaults, match="storage: begins with '~nobody-at-all', and"):
+        load_config(file, ["storage=~nobody-at-all/x"])
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        *(("storage", "${HOME}/studies"), ("storage", "$HOME/studies"), ("storage", "/a/$X/b")),
+        *(("data.root", "${DATA:-images}"), ("backbone.name", "$BACKBONE"), ("name", "${NAME}")),
+        *(("data.templates", '["a ${X} {}"]'), ("tracking.uri", "http://${HOST}:5000")),
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "override"])
+def test_a_variable_that_nothing_replaces_is_refused(
+    tmp_path: Path, key: str, text: str, place: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{key}: {text}\n" if place == "file" else "")
+    with pytest.raises(ConfigFaults) as caught:
+        load_config(file, [f"{key}={text}"] if place == "override" else [])
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{key}")
+    assert "has $" in fault
+    assert "variables of the environment are not replaced" in fault
+
+
+def test_a_price_is_no_variable(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: {templates: ['a {} for $5', 'US$ {}']}\n")
+    assert load_config(file).data.templates == ("a {} for $5", "US$ {}")
+
+
+def test_keys_with_dots_may_stand_at_the_top_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("search.trials: 30\nsearch: {minutes: 5}\nsearch.asha.grace_period: 4\n")
+    search = load_config(file).search
+    assert (search.trials, search.minutes) == (30, 5)
+    assert search.asha is not None
+    assert search.asha.grace_period == 4
+    assert load_config(file, ["search.trials=40"]).search.trials == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("search.trials: 30\nsearch: {trials: 40}\n", "sets 'search.trials' twice"),
+        ("search: {asha.grace_period: 4}\n", "search.asha.grace_period: unknown key; keys with"),
+        ("search: 5\nsearch.trials: 30\n", "search is 5, not a section"),
+        ("search.trails: 30\n", "search.trails: unknown key; did you mean 'trials'?"),
+    ],
+)
+def test_keys_with_dots_that_cannot_be_meant_are_told(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert told in str(caught.value)

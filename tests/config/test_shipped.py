@@ -13,7 +13,7 @@ from study.config.shipped import (
     shipped_file,
     value_at,
 )
-from study.workflow.commands import find_config
+from study.workflow.lookup import find_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted({p for p in CONFIGS.rglob("*") if p.is_file()} - {CONFIGS / "README.md"})

@@ -1,5 +1,6 @@
 """A study's folder loses nothing, and says what is damaged."""
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,15 @@ from clock import Clock
 from damage import cut, flip, overwrite
 
 from study.storage import ledger
-from study.storage.ledger import End, LedgerError, Registration, StudyFolder, TrialFolder
+from study.storage.ledger import (
+    BRIEFLY_SECONDS,
+    LOCK,
+    End,
+    LedgerError,
+    Registration,
+    StudyFolder,
+    TrialFolder,
+)
 
 
 @pytest.fixture
@@ -37,7 +46,9 @@ def test_a_study_is_created_with_an_identity_of_its_own(folder: StudyFolder) -> 
 
 
 def test_a_study_that_exists_is_refused_and_resume_is_named(folder: StudyFolder) -> None:
-    with pytest.raises(LedgerError, match=r"study 'mine' exists in .*--resume mine"):
+    with pytest.raises(
+        LedgerError, match=r"study 'mine' exists in .*\n +clipfit-study run --resume mine storage=/"
+    ):
         folder.create("seed: 2\n", {})
     assert folder.config_path.read_text() == "seed: 1\n"
 
@@ -77,7 +88,25 @@ def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(
         began = clock.now
         with pytest.raises(LedgerError, match="run by another process"):
             StudyFolder(folder.path).locked(briefly=True).__enter__()
-        assert clock.now == began
+        assert clock.now - began < BRIEFLY_SECONDS / 2
+
+
+def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not folder.has_driver(), "nobody has run it yet"
+    with folder.locked():
+        assert folder.has_driver()
+        assert folder.has_driver(), "nor does a look take it away"
+    assert not folder.has_driver()
+    with folder.locked(briefly=True):
+        assert not folder.has_driver(), "what is soon over is no driver"
+    with (folder.path / LOCK).open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        looks_away = {0.05: lambda: fcntl.flock(looked_at, fcntl.LOCK_UN)}
+        monkeypatch.setattr(ledger, "time", Clock(looks_away))
+        with folder.locked():
+            assert folder.has_driver()
 
 
 def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:

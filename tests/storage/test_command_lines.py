@@ -1,0 +1,54 @@
+"""A command that a message prints works when it is pasted into a shell."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from study.config.loading import parse_overrides
+from study.storage.command_lines import extend_command, resume_command, sync_command
+
+FOLDERS = [
+    *("elsewhere", "2024", "a b", "it's", "a: b", "# no comment", "[x]", "true", "~", "~x", "-x"),
+    *("a=b", 'a"b', "ünïcode", "tab\tin it", "line\nbreak", "a\\b", "$HOME", "{a}"),
+]
+"""Names of storages that a shell, YAML or a reader of options would take for something else."""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STUDY_STORAGE", raising=False)
+    return tmp_path
+
+
+def test_a_study_of_the_default_storage_is_named_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resume_command(Path("runs/mine")) == "clipfit-study run --resume mine"
+    assert resume_command(here / "runs" / "mine") == "clipfit-study run --resume mine"
+    monkeypatch.setenv("STUDY_STORAGE", str(here / "others"))
+    assert sync_command(Path("others/mine")) == "clipfit-study sync mine"
+    assert sync_command(Path("runs/mine")) == "clipfit-study sync mine storage=./runs"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_storage_of_another_is_read_back_from_what_is_pasted(
+    here: Path, name: str, inside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = here / name
+    storage.mkdir()
+    if not inside:
+        (here / "work").mkdir()
+        monkeypatch.chdir(here / "work")
+    command = extend_command(storage / "mine", "search.trials=+50")
+    *words, override, trials = shlex.split(command)
+    assert words == ["clipfit-study", "run", "--extend", "mine"]
+    assert trials == "search.trials=+50"
+    assert Path(parse_overrides([override])["storage"]).resolve() == storage
+
+
+def test_a_study_is_found_when_its_storage_is_the_working_folder(here: Path) -> None:
+    *_, override = shlex.split(resume_command(here / "mine"))
+    assert Path(parse_overrides([override])["storage"]) == here
