@@ -38,6 +38,7 @@ from study.search.machine import (
 )
 from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
+from study.storage.command_lines import resume_command
 from study.storage.ledger import End
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
@@ -206,7 +207,7 @@ def run_trials(
     if interrupted or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
-            f"go on by --resume {folder.name}"
+            f"go on by\n  {resume_command(folder.path)}"
         )
 
 

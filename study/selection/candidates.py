@@ -29,6 +29,7 @@ from study.config.schema import (
 )
 from study.config.settings import Settings
 from study.errors import ConfigError, StudyError
+from study.storage.command_lines import extend_command
 from study.storage.ledger import CANDIDATES, StudyFolder, TrialFolder
 from study.trial.study import Candidate, Study, TrialConfig
 
@@ -298,8 +299,8 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
     extended = build_config(values, str(folder.config_path))
     if extended.search.trials <= now or not study.protocol().searches(config):
         raise ConfigError(
-            f"study '{folder.name}' has {now} trials of search, which --extend must raise, "
-            "as by search.trials=+50"
+            f"study '{folder.name}' has {now} trials of search, which --extend must raise, as by\n"
+            f"  {extend_command(folder.path, 'search.trials=+50')}"
         )
     if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
         raise ConfigError(

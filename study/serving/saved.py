@@ -16,6 +16,7 @@ from study.method.checkpoint import NAME_ON_HUB
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import TEST_BALANCED, Choice
 from study.serving.classifier import TunedClassifier, load_classifier
+from study.storage.command_lines import resume_command
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.study import Study, registrable
 
@@ -147,8 +148,8 @@ def saved_winner(study: Study, scratch: Path) -> SavedModel:
         )
     if not (study.folder.is_complete() and best.trials and kept.trials):
         raise DataError(
-            f"study '{name}' is not finished, and what validation chose is not tested yet; "
-            f"clipfit-study run --resume {name} goes on with it"
+            f"study '{name}' is not finished, and what validation chose is not tested yet; go on "
+            f"by\n  {resume_command(study.folder.path)}"
         )
     for choice in (best, kept):
         if choice.at_chance:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from rich.console import Console
 
 from study.errors import INTERRUPTED
+from study.storage.command_lines import resume_command, sync_command
 from study.storage.ledger import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
 from study.workflow.interruption import held_back
@@ -70,7 +71,7 @@ class Ending:
         with suppress(OSError):  # nobody may read it any more
             print(
                 f"\nerror: the study was interrupted, since {lost}; "
-                f"go on by --resume {self._folder.name}",
+                f"go on by\n  {resume_command(self._folder.path)}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -96,7 +97,7 @@ class Ending:
         if unsent:
             self._console.print(
                 f"{self._tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
-                f"mended, by clipfit-study --sync {self._folder.name}",
+                f"mended, by\n  {sync_command(self._folder.path)}",
                 style="yellow",
                 markup=False,
                 highlight=False,

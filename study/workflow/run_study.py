@@ -55,6 +55,7 @@ from study.search.stages import budget, most_trials, run_search, seconds_left
 from study.selection.candidates import extensions, fix_candidates, possible_variants
 from study.selection.optimism import fix_optimism
 from study.storage.atomic import StorageError, with_retries, write_atomically
+from study.storage.command_lines import resume_command
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.storage.removal import new_study
 from study.tracking.reuse import take_over
@@ -183,11 +184,11 @@ def _telling_how_to_go_on(folder: StudyFolder) -> Iterator[None]:
         fault = asked.__context__  # where it was closed because of that
         told = f" as it ended because of a fault ({fault})" * isinstance(fault, StudyError)
         raise InterruptedStudyError(
-            f"the study was interrupted{told}; go on by --resume {folder.name}"
+            f"the study was interrupted{told}; go on by\n  {resume_command(folder.path)}"
         ) from None
     except (StorageError, TrackingError) as error:
         raise type(error)(
-            f"{error}; once that is mended, go on by --resume {folder.name}"
+            f"{error}; once that is mended, go on by\n  {resume_command(folder.path)}"
         ) from error
 
 
@@ -297,7 +298,7 @@ def check_sweep(members: Sequence[Member]) -> None:
         if finished and not folder.is_complete():
             found.append(
                 f"name: {folder.path} has ended, and was then extended or repaired; let that end "
-                f"first, by --resume {folder.name}"
+                f"first, by\n    {resume_command(folder.path)}"
             )
         if not finished:
             found += all_faults(

@@ -88,7 +88,7 @@ def test_a_study_without_ray_ends_at_once_and_goes_on(
     assert time.monotonic() - lost_at[0] < IN_TIME, output
     assert status == 130, output
     assert told in output
-    assert "go on by --resume mine" in output
+    assert "clipfit-study run --resume mine" in output
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     closed_by = lost_at[0] + IN_TIME
     while "RUNNING" in (states := Counter(mlflow.search_runs(search_all_experiments=True).status)):

@@ -296,7 +296,9 @@ def test_ctrl_c_between_two_trials_leaves_the_rest_of_a_search_to_be_done(make_s
     study = make_study("between", search={"asha": None, "sampler": "random"})
     last = ("ended", "search-0002", "finished")
     study.heard.at[last] = lambda: signal.raise_signal(signal.SIGINT)
-    with pytest.raises(InterruptedStudyError, match="go on by --resume between"):
+    with pytest.raises(
+        InterruptedStudyError, match=r"go on by\n  clipfit-study run --resume between"
+    ):
         study.search()
     assert statuses(study.folder) == {"finished": 3}
     study.search()

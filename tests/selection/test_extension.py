@@ -83,7 +83,9 @@ def test_an_extension_that_adds_nothing_is_refused(
     folder: StudyFolder, config: StudyConfig, override: str
 ) -> None:
     before = folder.config_path.read_text()
-    with pytest.raises(ConfigError, match=r"which --extend must raise, as by search.trials=\+50"):
+    with pytest.raises(
+        ConfigError, match=r"which --extend must raise, as by\n  clipfit-study run --e"
+    ):
         grow(Study(config, folder), [override])
     assert folder.config_path.read_text() == before
 

@@ -215,7 +215,9 @@ def test_a_study_that_chose_nothing_is_refused(study: Any, scratch: Path) -> Non
 @pytest.mark.parametrize("lost", ["end.json", "description.md"])
 def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost: str) -> None:
     (study.folder.path / ("trials/confirm-best-seed2" if "end" in lost else "") / lost).unlink()
-    with pytest.raises(DataError, match=r"'mine' is not finished.*run --resume mine goes on"):
+    with pytest.raises(
+        DataError, match=r"'mine' is not finished.*\n  clipfit-study run --resume mine storage=/"
+    ):
         winner(study, scratch)
 
 

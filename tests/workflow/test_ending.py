@@ -49,7 +49,7 @@ def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
     shown = capsys.readouterr().out
     assert "sending the rest to kept" in shown
     assert "kept lacks 1 run:" in shown
-    assert "clipfit-study --sync mine" in shown
+    assert "\n  clipfit-study sync mine\n" in shown
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
@@ -108,7 +108,8 @@ def test_the_loss_of_ray_ends_the_process_as_an_interruption_does(tmp_path: Path
     )
     assert done.returncode == INTERRUPTED, done.stderr
     assert done.stderr.strip() == (
-        "error: the study was interrupted, since it has ended; go on by --resume mine"
+        "error: the study was interrupted, since it has ended; go on by\n"
+        "  clipfit-study run --resume mine"
     )
     assert done.stdout.count("closed False") == 1
     assert "closed True" not in done.stdout

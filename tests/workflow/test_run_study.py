@@ -42,6 +42,9 @@ from study.workflow.run_study import _conclude, check_sweep, run_study, run_swee
 
 Configure = Callable[..., StudyConfig]
 
+GO_ON = r"go on by\n  clipfit-study run --resume mine"
+"""How an interrupted study says what goes on with it."""
+
 
 @pytest.fixture
 def configure(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Configure:
@@ -394,7 +397,8 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
     folder = folder_of(config)
     tracker.start.side_effect = TrackingError("the answer was lost")
     with pytest.raises(
-        TrackingError, match=f"lost; once that is mended, .* --resume {folder.name}"
+        TrackingError,
+        match=f"lost; once that is mended, .*\\n  clipfit-study run --resume {folder.name}",
     ):
         run_study(config, folder, console, resume=False)
     before = folder.read_identity()["study_id"]
@@ -451,7 +455,7 @@ def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_
     config = configure(search={"trials": 0})
     with reacting():
         before = signal.getsignal(name)
-        with pytest.raises(InterruptedStudyError, match="interrupted; go on by --resume mine"):
+        with pytest.raises(InterruptedStudyError, match=rf"interrupted; {GO_ON}"):
             run_study(config, folder_of(config), console, resume=False)
         assert signal.getsignal(name) is before
     tracker.close.assert_called_once_with(finished=False)
@@ -468,7 +472,7 @@ def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
     tracker.register.side_effect = StorageError("No space left")
     tracker.close.side_effect = closed
     config = configure(search={"trials": 0})
-    told = r"interrupted as it ended because of a fault \(No space left\); go on by --resume mine"
+    told = rf"interrupted as it ended because of a fault \(No space left\); {GO_ON}"
     with reacting(), pytest.raises(InterruptedStudyError, match=told):
         run_study(config, folder_of(config), console, resume=False)
 
@@ -483,7 +487,10 @@ def test_a_study_that_is_asked_to_end_while_it_does_ends_and_then_says_so(
 
     tracker.close.side_effect = closed
     config = configure(search={"trials": 0})
-    with reacting(), pytest.raises(InterruptedStudyError, match="go on by --resume mine"):
+    with (
+        reacting(),
+        pytest.raises(InterruptedStudyError, match=GO_ON),
+    ):
         run_study(config, folder_of(config), console, resume=False)
     tracker.close.assert_called_once_with(finished=True)
 
@@ -646,7 +653,8 @@ def test_a_finished_study_that_was_extended_is_accepted(sweep: Sweep) -> None:
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep) -> None:
     members = sweep("{seed: [1, 2]}")
     begin(members[0], finished=True).take_back_conclusions()
-    with pytest.raises(ConfigError, match=r"then extended or repaired.* --resume my-grid-1$"):
+    told = r"then extended or repaired.*\n +clipfit-study run --resume my-grid-1( .*)?$"
+    with pytest.raises(ConfigError, match=told):
         check_sweep(members)
 
 

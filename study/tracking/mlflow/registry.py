@@ -29,6 +29,7 @@ from study.errors import StudyError, TrackingError
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.optimism import read_optimism
 from study.serving.saved import delta_of
+from study.storage.command_lines import sync_command
 from study.storage.ledger import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import runs, server
 from study.tracking.mlflow.carried_code import carry_code, requirements
@@ -105,9 +106,9 @@ def register_or_tell(
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
         logger.warning(
-            "the winner is not in the model registry: %s; put it there by clipfit-study --sync %s",
+            "the winner is not in the model registry: %s; put it there by\n  %s",
             error,
-            writer.study.folder.name,
+            sync_command(writer.study.folder.path),
         )
 
 

@@ -404,7 +404,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
         tracker.register()
         assert tracker.close(finished=True) == {}
     assert study.folder.read_registration() is None
-    assert "--sync made-up" in caplog.text
+    assert "clipfit-study sync made-up" in caplog.text
     told: list[bool] = []
     sync_study(study.study, store, lambda: told.append(True))
     assert study.folder.read_registration() is not None
@@ -423,7 +423,7 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
     tracker.register()
     assert "the winner is not in the model registry: MLflow lacks 1 run" in caplog.text
     assert "search-0001: it is away" in caplog.text
-    assert "--sync waiting" in caplog.text
+    assert "clipfit-study sync waiting" in caplog.text
     caplog.clear()
     guessing = finished("at-chance", images=[900, 100], test_score=0.6)
     other = started(guessing, store)
