@@ -26,12 +26,26 @@ from study.errors import DataError
 if TYPE_CHECKING:
     from study.tracking.mlflow.best_runs import Found
 
+GONE = "†"
+"""The mark of a study whose folder is gone."""
 FOUND = "found-"
 """The prefix of the labels of baselines that were found on a tracking server."""
 
 
 def render_found(found: Sequence[Found]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
+    names = [row.study if row.folder else f"{row.study} {GONE}" for row in found]
+    notes = [
+        Text(
+            "Trials that ran all their epochs, by validation score. Scores compare between rows "
+            "with the same split alone; test is the mean over the seeds in brackets, where a "
+            "configuration was confirmed, and orders nothing.",
+            style="dim",
+        )
+    ]
+    if any(row.folder is None for row in found):
+        gone = f"{GONE} MLflow has this study, and its folder is gone, or is on another machine."
+        notes.append(Text(gone, style="dim"))
     return Group(
         Table(
             "Best configurations",
@@ -43,7 +57,7 @@ def render_found(found: Sequence[Found]) -> Group:
             [
                 [
                     rank,
-                    row.study,
+                    name,
                     row.label,
                     row.dataset,
                     percent(row.val_score),
@@ -52,7 +66,7 @@ def render_found(found: Sequence[Found]) -> Group:
                     *setting_cells(row.settings),
                     count(row.trainable),
                 ]
-                for rank, row in enumerate(found, start=1)
+                for rank, (name, row) in enumerate(zip(names, found, strict=True), start=1)
             ],
             left=4,
         ),
@@ -62,16 +76,11 @@ def render_found(found: Sequence[Found]) -> Group:
             [[rank, tuned_in_words(row.settings)] for rank, row in enumerate(found, start=1)],
             left=2,
         ),
-        Text(
-            "Trials that ran all their epochs, by validation score. Scores compare between rows "
-            "with the same split alone; test is the mean over the seeds in brackets, where a "
-            "configuration was confirmed, and orders nothing.",
-            style="dim",
-        ),
+        *notes,
     )
 
 
-def to_json(found: Sequence[Found]) -> str:
+def rows_as_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
     rows = [
         {name: value for name, value in vars(row).items() if name != "settings"}

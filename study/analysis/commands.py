@@ -16,13 +16,14 @@ from study.analysis.ablation import (
 from study.analysis.charts import write_plots
 from study.analysis.interactive import write_interactive
 from study.analysis.leaderboard import leaderboard
-from study.analysis.leaderboard_output import render, to_csv, to_markdown
+from study.analysis.leaderboard_output import render, to_csv, to_json, to_markdown
 from study.analysis.occupancy import occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.predictions import difference_tables
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
+from study.storage.command_lines import default_storage
 
 
 def show_leaderboard(options: Namespace) -> None:
@@ -31,7 +32,7 @@ def show_leaderboard(options: Namespace) -> None:
     Raises:
         StudyError: the options do not go together, or nothing was found.
     """
-    views = {"table": render, "markdown": to_markdown, "csv": to_csv}
+    views = {"table": render, "markdown": to_markdown, "csv": to_csv, "json": to_json}
     formats = tuple(views) if options.name else ("table", "json", "yaml")
     if options.format not in formats:
         raise ConfigError(f"--format {options.format} is not possible here; allowed: {formats}")
@@ -51,14 +52,17 @@ def show_leaderboard(options: Namespace) -> None:
 
 def _best_on_server(options: Namespace) -> Group | str:
     # MLflow takes seconds to import, and the results of a study do not need it.
-    from study.analysis.best_runs_output import render_found, to_json, to_study
+    from study.analysis.best_runs_output import render_found, rows_as_json, to_study
     from study.tracking.mlflow.address import tracking_uri
     from study.tracking.mlflow.best_runs import best_configurations, configuration_of, exact
 
     uri = tracking_uri(None)
-    found = best_configurations(uri, study=options.study, where=options.where, top=options.top)
+    storage = options.storage or default_storage()
+    found = best_configurations(
+        uri, study=options.study, where=options.where, top=options.top, storage=storage
+    )
     if options.format == "json":
-        return to_json(found)
+        return rows_as_json(found)
     if not found:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":

@@ -1,5 +1,6 @@
 """A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -228,6 +229,12 @@ def to_csv(board: Leaderboard) -> str:
         list(_record(board, None)),
         [list(_record(board, entry).values()) for entry in board.entries],
     ).csv()
+
+
+def to_json(board: Leaderboard) -> str:
+    """Return the leaderboard as a JSON list: what `to_csv` has, one object per candidate."""
+    rows = [_record(board, entry) for entry in board.entries]
+    return json.dumps(rows, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def write_leaderboard(board: Leaderboard) -> None:

@@ -274,12 +274,20 @@ def _file_system(folder: Path) -> str:
     return next((kinds[p] for p in (resolved, *resolved.parents) if p in kinds), "")
 
 
+def _port(text: str) -> int:
+    """Return a port of TCP."""
+    port = int(text) if text.isdecimal() else 0
+    if not 0 < port < 2**16:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port; allowed are 1 to 65535")
+    return port
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve in the foreground, or start or stop a server in the background."""
     parser = argparse.ArgumentParser(prog="clipfit-study serve", description=__doc__)
     parser.add_argument("--database", type=Path, default=Path.home() / "mlflow" / "mlflow.db")
     parser.add_argument("--artifacts", type=Path, default=Path.home() / "mlflow" / "artifacts")
-    parser.add_argument("--port", type=int, default=Server.port)
+    parser.add_argument("--port", type=_port, default=Server.port)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--background", action="store_true", help="return when it answers")
     what.add_argument("--stop", action="store_true", help="end what serves this database")

@@ -140,6 +140,25 @@ class Tracker(ABC):
             f"the tracker '{self.name}' takes results while a study runs, and none afterwards"
         )
 
+    def held(self, study: Study) -> str:
+        """Return what the tracker has of a study, in words; it is called on its own.
+
+        Raises:
+            StudyError: the tracker does not tell.
+        """
+        raise TrackingError(f"the tracker '{self.name}' does not delete what it has of studies")
+
+    def delete(self, study: Study) -> Sequence[str]:
+        """Delete what the tracker has of a study; it is called after `held`.
+
+        Returns:
+            Lines on what else has changed by it.
+
+        Raises:
+            StudyError: some of it could not be deleted; the study may be tried again.
+        """
+        raise TrackingError(f"the tracker '{self.name}' does not delete what it has of studies")
+
     def pages(self) -> Sequence[tuple[str, str]]:
         """Return what the end of a study prints about the tracker: a short word and a line each."""
         return ()

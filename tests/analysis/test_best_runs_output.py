@@ -8,7 +8,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from study.analysis.best_runs_output import render_found, to_json, to_study
+from study.analysis.best_runs_output import render_found, rows_as_json, to_study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.settings import Settings
@@ -24,7 +24,7 @@ def found(**changes: Any) -> Found:
         **{"study": "late", "label": "trial 1", "dataset": "digits", "protocol": "few_shot"},
         **{"backbone": "embedded", "shots": 16, "trainable": 1536, "val_score": 0.9},
         **{"split_hash": "f" * 16, "test_score": 0.75, "test_seeds": 2},
-        **{"run_id": "r", "parent_id": "p"},
+        **{"run_id": "r", "parent_id": "p", "folder": "runs/late"},
     }
     settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
     return Found(settings=Settings.model_validate(settings), **values | changes)
@@ -54,7 +54,7 @@ def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made() -> N
 
 
 def test_json_has_all_that_was_found() -> None:
-    (row,) = json.loads(to_json([found()]))
+    (row,) = json.loads(rows_as_json([found()]))
     assert row.items() >= {**SETTINGS, "test_seeds": 2, "val_score": 0.9}.items()
 
 

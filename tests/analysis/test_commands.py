@@ -1,8 +1,11 @@
 """The commands that show results: what they print, and which files they write."""
 
+import io
+import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from study.commands import main
@@ -13,6 +16,19 @@ def test_the_leaderboard_prints_the_winner(
 ) -> None:
     assert main(["leaderboard", str(few_shot_study), "--format", "markdown"]) == 0
     assert "best by validation ★" in capsys.readouterr().out
+
+
+def test_the_leaderboard_as_json_has_what_its_csv_has(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(few_shot_study), "--format", "csv"]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert main(["leaderboard", str(few_shot_study), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [list(row) for row in rows] == [list(table.columns)] * len(table)
+    assert [row["label"] for row in rows] == list(table["label"])
+    assert [row["test"] for row in rows] == pytest.approx(list(table["test"]))
+    assert [row["winner"] for row in rows] == list(table["winner"])
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,8 @@ def _faults(uri: str) -> Iterator[str]:
     kind = scheme.partition("+")[0]
     if of_url and kind not in {*SERVERS, *DATABASES, *OTHERS, *_of_plugins(), "file"}:
         yield f"begins with '{scheme}://', which MLflow does not know"
+    if kind == "sqlite" and rest and not rest.startswith(("/", "?")):
+        yield "has two slashes, and three stand before the name of a file, as in sqlite:///FILE.db"
     if kind == "sqlite" and rest.partition("?")[0] in ("", "/", "/:memory:"):
         yield "is a store in memory, which ends with the study"
     if kind in SERVERS:

@@ -3,7 +3,8 @@
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from study.config.frozen import load_frozen
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
+from study.errors import StudyError
+from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
 from study.tracking.mlflow.shown import ENDED, PARAMETER_DIGITS, PEER, rounded
 
@@ -43,9 +46,13 @@ class Found:
     run_id: str
     parent_id: str
     """The id of the study's own run."""
+    folder: str | None = None
+    """The study's folder; None if it is not on this machine, or is gone."""
 
 
-def best_configurations(uri: str, *, study: str | None, where: str | None, top: int) -> list[Found]:
+def best_configurations(
+    uri: str, *, study: str | None, where: str | None, top: int, storage: Path
+) -> list[Found]:
     """Return the configurations with the best validation scores, the best first.
 
     Args:
@@ -54,6 +61,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
         where: a further condition in MLflow's filter syntax, such as
             ``params.dataset = 'digits'``.
         top: how many configurations to return at most.
+        storage: a folder where studies are looked for, besides the one that each was run in.
 
     Raises:
         TrackingError: the server does not answer, or does not understand ``where``.
@@ -68,7 +76,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
 
     return ask(
         ANSWERS_WITHIN,
-        lambda: list(_search(open_client(uri), " and ".join(conditions), top)),
+        lambda: list(_search(open_client(uri), " and ".join(conditions), top, storage)),
         f"{redacted(uri)} does not give runs",
         "; a condition reads like params.dataset = 'digits' and metrics.trainable < 5000",
     )
@@ -107,13 +115,14 @@ def exact(uri: str, found: Found) -> Found:
     return replace(found, settings=settings.as_reported(chosen))
 
 
-def _search(client: MlflowClient, condition: str, top: int) -> Iterator[Found]:
+def _search(client: MlflowClient, condition: str, top: int, storage: Path) -> Iterator[Found]:
     """Yield the best configurations that meet a condition, each with its mean test score."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     # Equal scores are ordered as in `study.selection.candidates.finished_trials`.
     order = ["metrics.val_score DESC", "metrics.trainable ASC", "attributes.start_time ASC"]
     best = all_runs(client, experiments, condition, order)
     runs = list(islice((run for run in best if run.data.tags.get(ENDED) != "stopped"), top))
+    folders = _folders(client, runs, storage)
     tested: dict[tuple[str, Settings], list[float]] = defaultdict(list)
     for study_id in {run.data.tags["study_id"] for run in runs}:
         for run in all_runs(
@@ -139,7 +148,32 @@ def _search(client: MlflowClient, condition: str, top: int) -> Iterator[Found]:
             test_seeds=len(scores),
             run_id=run.info.run_id,
             parent_id=tags[MLFLOW_PARENT_RUN_ID],
+            folder=folders[tags["study_id"]],
         )
+
+
+def _folders(client: MlflowClient, runs: Sequence[Run], storage: Path) -> dict[str, str | None]:
+    """Return the folder of the study of each run, by the study's identity, if it is there."""
+    folders: dict[str, str | None] = {}
+    for run in runs:
+        tags = run.data.tags
+        study_id = tags["study_id"]
+        if study_id in folders:
+            continue
+        folders[study_id] = None
+        params = client.get_run(tags[MLFLOW_PARENT_RUN_ID]).data.params
+        for place in (storage, Path(params.get("storage", storage))):
+            folder = StudyFolder(place / tags["study"])
+            if _is_of(folder, study_id):
+                folders[study_id] = str(folder.path)
+    return folders
+
+
+def _is_of(folder: StudyFolder, study_id: str) -> bool:
+    """Return whether a folder holds the study of an identity; a copy of another may not."""
+    with suppress(StudyError, OSError):
+        return folder.exists() and folder.read_identity()["study_id"] == study_id
+    return False
 
 
 def _settings(run: Run) -> Settings:

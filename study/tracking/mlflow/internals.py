@@ -26,18 +26,18 @@ CHARTS = "Model metrics"
 """The section of the charts of metrics."""
 NAME = "attributes.`Run Name`"
 """The column of run names."""
-WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
+WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 400}
 """The widths of columns that need more than 90 pixels; names of groups need 320."""
 SETTINGS = (
+    "params.`subset`",
     "metrics.`trainable`",
     *(
         f"params.`{name}`"
         for name in (*map(rate_column, kind_names()), "distill_weight", "head", "strength")
     ),
-    "params.`subset`",
 )
-"""The columns of a trial's settings that differ between most trials; the subset is last, where a
-narrow window may cut it."""
+"""The columns of a trial's settings that differ between most trials; the subset stands right after
+the score."""
 
 
 def in_scoring_server() -> bool:
@@ -109,7 +109,7 @@ def experiment_tags() -> dict[str, str]:
             "Trials, by validation score",
             search="tags.stage = 'search'",
             order="metrics.`val_score`",
-            columns=["tags.`ended`", *SETTINGS, "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
+            columns=[*SETTINGS, "tags.`ended`", "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
         ),
         f"{VIEW}confirmed": saved_view(
             "Confirmed on test",

@@ -130,6 +130,8 @@ class RunWriter:
             self.client.update_run(found.info.run_id, status="RUNNING")
         self.parent_id = str(found.info.run_id)
         (values,) = pd.json_normalize(config.model_dump(mode="json")).to_dict("records")
+        # The leaderboard of a server looks there, wherever it is asked for.
+        values["storage"] = str(self.study.folder.path.absolute().parent)
         # The server may have gone before it had all of them. Those it has cannot change.
         known = {"tracking.uri", "name", *found.data.params}
         params = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
-from study.errors import TrackingError
+from study.errors import TrackingError, redacted_text
 from study.tracking.mlflow.address import is_absent_store, refuse_unusable, tracking_uri
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
@@ -103,6 +103,20 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.mirror import sync_study
 
         return sync_study(study, tracking_uri(study.config.tracking.uri), write_outputs)
+
+    def held(self, study: Study) -> str:
+        """See `Tracker.held`."""
+        from study.tracking.mlflow.deletion import held_of
+
+        uri = tracking_uri(study.config.tracking.uri)
+        self._held = held_of(uri, study.folder.read_identity()["study_id"])
+        return f"{redacted_text(uri)} has of it: {self._held.in_words()}"
+
+    def delete(self, study: Study) -> Sequence[str]:
+        """See `study.tracking.mlflow.deletion.delete_held`."""
+        from study.tracking.mlflow.deletion import delete_held
+
+        return delete_held(tracking_uri(study.config.tracking.uri), self._held)
 
     def pages(self) -> Sequence[tuple[str, str]]:
         """See `study.tracking.mlflow.server.pages`."""

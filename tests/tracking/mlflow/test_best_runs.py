@@ -1,6 +1,7 @@
 """The best configurations over all studies of a store, and back into a study."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from study.tracking.mlflow.best_runs import best_configurations, configuration_o
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.runs import RunWriter
 
+HERE = Path("runs")
 FOUND = {
     **{"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "distill_weight": 0.0},
     **{"head": "text", "head_lr": None, "head_steps": None},
@@ -131,7 +133,7 @@ def test_nothing_found_is_told(ask: Callable[..., Any]) -> None:
 
 
 def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
-    (found,) = best_configurations(store, study="late", where=None, top=1)
+    (found,) = best_configurations(store, study="late", where=None, top=1, storage=HERE)
     config = configuration_of(store, found)
     assert (config.name, config.tracking.experiment) == ("late", "b")
 
@@ -173,7 +175,7 @@ def test_confirmations_of_more_digits_belong_to_their_trial(
         earlier.setattr(shown, "PARAMETER_DIGITS", 17)
         RunWriter(study.study, uri).sync_trial("confirm-best-seed3")
     sync_study(study.study, uri)
-    (found,) = best_configurations(uri, study=None, where=None, top=1)
+    (found,) = best_configurations(uri, study=None, where=None, top=1, storage=HERE)
     assert (found.label, found.test_score, found.test_seeds) == ("trial 3", 0.9, 1)
 
 
@@ -185,7 +187,7 @@ def test_a_trial_that_was_stopped_is_none_of_the_best(
     study._search("search", "trial 3", 3, 0.99, WINNER)
     study.folder.trial("search-0003").write_end(End("stopped", 1, 1.0))
     sync_study(study.study, uri)
-    found = best_configurations(uri, study=None, where=None, top=2)
+    found = best_configurations(uri, study=None, where=None, top=2, storage=HERE)
     assert [one.label for one in found] == ["trial 1", "zero-shot"]
 
 
@@ -203,7 +205,9 @@ def test_heads_and_peers_are_found_as_they_were_trained(
     study._search("lora", "trial 3", 3, 0.95, {"subset": "none", "settings": lora})
     uri = new_store(tmp_path)
     sync_study(study.study, uri)
-    first, second, *_ = best_configurations(uri, study=None, where=None, top=9)
+    first, second, *_ = best_configurations(
+        uri, study=None, where=None, top=9, storage=Path("runs")
+    )
     assert first.settings == lora
     head = {"head": "linear", "head_lr": 0.01, "head_steps": 30, "strength": 0.75}
     assert second.settings.flat() == {**FOUND, "ln_lr": 0.1, **head}, "as validation chose it"
@@ -217,3 +221,42 @@ def test_heads_and_peers_are_found_as_they_were_trained(
 def _written(place: Path, text: str) -> Path:
     (place / "found.yaml").write_text(text)
     return place / "found.yaml"
+
+
+def test_a_study_whose_folder_is_gone_is_marked(
+    finish: Callable[..., Any],
+    new_store: Callable[[Path], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = new_store(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    names = ("kept", "moved", "lost", "namesake")
+    studies = {name: finish(tmp_path / "runs", name) for name in names}
+    for study in studies.values():
+        sync_study(study.study, uri)
+    (tmp_path / "else").mkdir()
+    studies["moved"].folder.path.rename(tmp_path / "else" / "moved")
+    shutil.rmtree(studies["lost"].folder.path)
+    (studies["namesake"].folder.path / "identity.json").write_text(
+        json.dumps({"study_id": "another"})
+    )
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+
+    def folders(*more: str) -> dict[str, str | None]:
+        assert main(["leaderboard", "--format", "json", "--top", "99", *more]) == 0
+        return {row["study"]: row["folder"] for row in json.loads(capsys.readouterr().out)}
+
+    kept = str(tmp_path / "runs" / "kept")
+    assert folders() == {"kept": kept, "moved": None, "lost": None, "namesake": None}
+    assert folders(f"storage={tmp_path / 'else'}")["moved"] == str(tmp_path / "else" / "moved")
+    assert main(["leaderboard", "--top", "99"]) == 0
+    shown = capsys.readouterr().out
+    assert "lost †" in shown
+    assert "kept †" not in shown
+    assert "† MLflow has this study, and its folder is gone" in " ".join(shown.split())
+    assert main(["leaderboard", "--study", "kept"]) == 0
+    assert "†" not in capsys.readouterr().out

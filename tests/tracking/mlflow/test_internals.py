@@ -159,3 +159,11 @@ def test_a_page_opens_on_the_studies_unless_another_view_is_named() -> None:
     assert runs_page("http://host:5000/", "7").startswith("http://host:5000/#/experiments/7/runs?")
     assert runs_page("http://host", "7").endswith("viewStateShareKey=studies")
     assert runs_page("http://host", "7", "trials").endswith("viewStateShareKey=trials")
+
+
+def test_the_subset_stands_right_after_the_score_where_trials_are_shown() -> None:
+    for view, score in (("trials", "val_score"), ("confirmed", "test_score")):
+        state = json.loads(json.loads(experiment_tags()[f"{VIEW}{view}"])["state"])
+        expected = [f"metrics.`{score}`", "params.`subset`"]
+        assert state["selectedColumns"][:2] == expected
+        assert state["columnOrder"][1:3] == expected
