@@ -1,13 +1,16 @@
 """All commands: ``clipfit-study [COMMAND] …``, or ``python -m study`` with the same words."""
 
 import argparse
+import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
+PROGRAM = "clipfit-study"
 RUN = "study.workflow.commands:run"
 OF_CHECK = {
     "images": "with --check: decode all images, not only a sample",
@@ -53,6 +56,8 @@ def _storage(text: str) -> Path:
     folder = text.removeprefix("storage=")
     if folder in ("", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form storage=FOLDER")
+    with contextlib.suppress(RuntimeError):  # ~name of no user
+        return Path(folder).expanduser()
     return Path(folder)
 
 
@@ -95,13 +100,21 @@ COMMANDS = {
     ),
     "list": Command(
         "list the studies in a storage: state, scores, size, age",
-        "study.workflow.commands:list_studies",
+        "study.workflow.listing:list_studies",
         (_STORAGE, _JSON),
     ),
     "delete": Command(
         "show what a study holds, ask, and delete it",
-        "study.workflow.commands:delete",
-        (*_STUDY, _argument("--yes", action="store_true", help="do not ask")),
+        "study.workflow.listing:delete",
+        (
+            *_STUDY,
+            _argument("--yes", action="store_true", help="do not ask"),
+            _argument(
+                "--mlflow",
+                action="store_true",
+                help="delete its runs, and its versions of registered models, in MLflow as well",
+            ),
+        ),
     ),
     "sync": Command(
         "send to MLflow what it missed or lost of a study",
@@ -122,8 +135,8 @@ COMMANDS = {
                 "--format",
                 choices=("csv", "json", "markdown", "table", "yaml"),
                 default="table",
-                help="of a study: table, markdown, csv; of the server: table, json, or yaml, a "
-                "configuration for `run` with the found ones as baselines",
+                help="of a study: table, markdown, csv, json; of the server: table, json, or yaml, "
+                "a configuration for `run` with the found ones as baselines",
             ),
         ),
     ),
@@ -261,11 +274,24 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    from study.unread import silent_if_unread
+
+    return silent_if_unread(lambda: _main(words))
+
+
+def _main(words: list[str]) -> int:
+    if words[:1] == ["--version"]:
+        print(f"{PROGRAM} {version(PROGRAM)}")
+        return 0
     if not {*words[:1]} & {"-h", "--help", *COMMANDS}:
+        refused = _carry_out(_refuse_mistyped, words[0]) if words else 0
+        if refused:
+            return refused
         words.insert(0, "run")
     parser = argparse.ArgumentParser(
-        prog="clipfit-study", epilog="`clipfit-study COMMAND --help` explains a command."
+        prog=PROGRAM, epilog="`clipfit-study COMMAND --help` explains a command."
     )
+    parser.add_argument("--version", action="store_true", help="print the version, and end")
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
         own = parsers.add_parser(name, help=command.help, description=command.help)
@@ -288,34 +314,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         existing.add_argument(option, metavar="NAME", help=explanation)
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
-    if (code := COMMANDS[words[0]].code).endswith(":main"):
-        return int(resolve_name(code)(words[1:]))
-    return _carry_out(code, parsers.choices[words[0]].parse_intermixed_args(words[1:]))
+    code = COMMANDS[words[0]].code
+    if code.endswith(":main"):
+        with _starting():
+            own_main = resolve_name(code)
+        return int(own_main(words[1:]))
+    given = parsers.choices[words[0]].parse_intermixed_args(words[1:])
+    return _carry_out(_run_command, code, given)
 
 
-def _carry_out(code: str, options: argparse.Namespace) -> int:
-    """Carry out a command and return its exit code; a `StudyError` becomes one message.
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Load modules in a block, which Ctrl-C leaves at once."""
+    from study.ctrl_c import leaving_at_ctrl_c
+    from study.garbage import uncollected
+
+    with leaving_at_ctrl_c(), uncollected():
+        yield
+
+
+def _refuse_mistyped(word: str) -> None:
+    with _starting():
+        from study.workflow.lookup import refuse_mistyped_command
+    refuse_mistyped_command(word, COMMANDS)
+
+
+def _run_command(code: str, options: argparse.Namespace) -> None:
+    """Carry out a command.
 
     Args:
         code: the function that takes the options, which finds there the ``console`` as well.
         options: what the user gave.
+
+    Raises:
+        StudyError: there is a fault that the user can fix.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     # Later than the arguments are read, so that help comes at once.
-    from study.garbage import uncollected
-
-    with uncollected():
-        from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+    with _starting():
         from study.terminal import PIPED
-        from study.workflow.commands import find_studies
         from study.workflow.interruption import LastingConsole
-
+        from study.workflow.lookup import find_studies
     options.console = LastingConsole(width=None if sys.stdout.isatty() else PIPED)
+    find_studies(options)
+    with _starting():
+        carry_out = resolve_name(code)
+    carry_out(options)
+
+
+def _carry_out(do: Callable[..., None], *arguments: Any) -> int:
+    """Do something and return the exit code; a `StudyError` becomes one message."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+
     try:
-        find_studies(options)
-        with uncollected():
-            carry_out = resolve_name(code)
-        carry_out(options)
+        do(*arguments)
     except StudyError as error:
         print(f"error: {redacted_text(str(error))}", file=sys.stderr)
         return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
@@ -336,8 +388,11 @@ def merge(options: argparse.Namespace) -> None:
     Raises:
         StudyError: see `study.method.delta.merge`.
     """
+    from study.errors import DeltaError
     from study.method import delta
 
+    if not options.delta.is_file():
+        raise DeltaError(f"{options.delta} is no file; allowed is a file of tuned parameters")
     head, info = delta.merge(
         options.backbone, options.delta, options.out, revision=options.revision
     )

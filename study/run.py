@@ -10,7 +10,11 @@ from pathlib import Path
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a study and return the exit code: 2 after a fault that the user can fix."""
-    from study import commands  # only once the package's folder is off the path
+    # Only once the package's folder is off the path.
+    from study.ctrl_c import leaving_at_ctrl_c
+
+    with leaving_at_ctrl_c():
+        from study import commands
 
     return commands.main(["run", *(sys.argv[1:] if arguments is None else arguments)])
 

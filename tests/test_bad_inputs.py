@@ -128,7 +128,8 @@ VALUES = {
     "name=🧵": "name: must be 1 to 100 letters, digits, dots, hyphens and underscores",
     "name=my study": "name: must be 1 to 100 letters",
     "name=../up": "name: must be 1 to 100 letters",
-    "name=mine": "name: study 'mine' exists in runs; go on with it by --resume mine",
+    "name=mine": "name: study 'mine' exists in runs; choose another name, or go on "
+    "with it by this command (override name=mine)\n    clipfit-study run --resume mine\n",
     "seed=abc": "seed: must be a whole number, got 'abc'",
     "seed=-1": "seed: must be at least 0, got -1",
     "seed.deeper=1": "seed: must be a whole number",
@@ -266,7 +267,8 @@ LINES = {
     "--status ../..": "no study '../..' in runs; there are mine",
     "--resume mine seed=3": "seed: is frozen as 1, got 3",
     "--status mine seed=3": "seed: is frozen as 1, got 3",
-    "--extend mine search.trials=+0": "which --extend must raise, as by search.trials=+50",
+    "--extend mine search.trials=+0": "which --extend must raise, as by\n  "
+    "clipfit-study run --extend mine search.trials=+50\n",
     "photos --check": "data: dataset 'photos' needs a folder",
 }
 """A command line that is wrong, and a part of its message."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from study.__main__ import main as as_a_process
 from study.commands import COMMANDS, main
 from study.workflow import run_study as run_study_module
 
@@ -21,7 +22,7 @@ def test_each_command_has_a_function() -> None:
     for command in COMMANDS.values():
         assert callable(resolve_name(command.code))
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert resolve_name(scripts["clipfit-study"]) is main
+    assert resolve_name(scripts["clipfit-study"]) is as_a_process
 
 
 @pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)], ids=" ".join)
@@ -61,7 +62,7 @@ def test_a_word_that_is_neither_command_nor_configuration_leads_to_the_help(
 ) -> None:
     assert main(["leaderbord"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: no configuration 'leaderbord'")
+    assert said.startswith("error: no command 'leaderbord', and no configuration; did you mean ")
     assert "clipfit-study --help lists the commands" in said
 
 
@@ -85,3 +86,81 @@ def test_a_module_that_reads_its_own_arguments_gets_them(
     assert main(["check-data", "eurosat", str(tmp_path)]) == 1
     assert main(["serve", "--stop", "--database", str(tmp_path / "none" / "mlflow.db")]) == 0
     assert "none served" in capsys.readouterr().out
+
+
+MEANT = {
+    "stats": "status NAME",
+    "resume": "run --resume NAME",
+    "version": "--version",
+    "help": "--help",
+    "runn": "run",
+    "Run": "run",
+    "stat": "status NAME",
+    "studies": "list",
+    "show": "status NAME",
+    "leaderbord": "leaderboard",
+}
+"""Words that are no commands, and what they are taken for."""
+COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy", "pyarrow")
+
+
+@pytest.mark.parametrize("word", MEANT)
+@pytest.mark.parametrize("more", [[], ["mine", "--json"]], ids=["alone", "with more"])
+def test_a_word_that_is_nearly_a_command_is_told_with_the_command(
+    word: str, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, *more]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"no command '{word}'" in said.err
+    assert f"did you mean `clipfit-study {MEANT[word]}`?" in said.err
+
+
+def test_a_configuration_may_have_a_name_that_is_nearly_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stats").write_text("serch: 3\n")
+    assert main(["stats"]) == 2
+    assert "serch: unknown key; did you mean 'search'?" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert capsys.readouterr().out == f"clipfit-study {project['version']}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            ["stats"],
+            ["nosuch"],
+            ["quickstart", "serch.trials=4"],
+            ["quickstart", "seed=1", "seed=2"],
+        ),
+        *(["status", "nosuch"], ["run", "--resume", "nosuch"], ["run", "--images"], ["--chek"]),
+        *(["predict", "nosuch", "."], ["export", "nosuch", "--format", "hf", "--out", "x"]),
+        *(["delete", "nosuch"], ["leaderboard", "nosuch"], ["report", "nosuch"], ["--version"]),
+    ],
+    ids=" ".join,
+)
+def test_a_typing_error_is_told_without_heavy_imports(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from study.commands import main\n"
+        f"try: code = main({words!r})\n"
+        "except SystemExit as end: code = end.code\n"
+        f"print(code, [name for name in {COSTLY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1] == f"{0 if words == ['--version'] else 2} []"
+    assert not any(tmp_path.iterdir())

@@ -10,7 +10,7 @@ import yaml
 
 from study.commands import COMMANDS
 from study.config.reference import reference
-from study.workflow.commands import find_config
+from study.workflow.lookup import find_config
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("study", "tests", "configs", "clusters")

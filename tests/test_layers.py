@@ -15,12 +15,14 @@ STUDY, TESTS = ROOT / "study", ROOT / "tests"
 # What a room may import of study; each also imports itself. One line a room, the lowest first.
 ALLOWED = {
     "errors": set[str](),
+    "ctrl_c": set[str](),
+    "unread": set[str](),
     "garbage": set[str](),
     "terminal": set[str](),
     "storage": {"errors"},
     "method": {"errors", "storage"},
     "data": {"errors", "storage", "terminal"},
-    "config": {"errors", "method", "data"},
+    "config": {"errors", "storage", "method", "data"},
     "protocols": {"errors", "data", "config"},
     "embedded": {"errors", "terminal", "method", "data", "protocols"},
     "trial": {"errors", "storage", "method", "data", "config", "protocols"},
@@ -42,12 +44,13 @@ ALLOWED = {
         *("trial", "selection", "tracking"),
     },
     "workflow": {
-        *("errors", "garbage", "terminal", "storage", "method", "data", "embedded", "config"),
-        *("protocols", "trial", "selection", "serving", "search", "tracking", "analysis"),
+        *("errors", "ctrl_c", "garbage", "terminal", "storage", "method", "data", "embedded"),
+        *("config", "protocols", "trial", "selection", "serving", "search", "tracking"),
+        "analysis",
     },
-    "commands": {"errors", "garbage", "terminal", "method", "workflow"},
-    "run": {"commands"},
-    "__main__": {"commands"},
+    "commands": {"errors", "ctrl_c", "garbage", "terminal", "unread", "method", "workflow"},
+    "run": {"commands", "ctrl_c"},
+    "__main__": {"commands", "ctrl_c"},
 }
 
 ONNX = ("onnx", "onnxruntime", "onnxscript")
@@ -82,7 +85,16 @@ LAZY = {
     ),
     ("run", "study"),
     ("commands", "study"),
-    ("workflow.commands", "study.workflow.run_study"),
+    *(
+        ("workflow.commands", f"study.workflow.{module}")
+        for module in ("check", "dispatch", "run_study", "status")
+    ),
+    *(
+        (f"workflow.{module}", f"study.{room}")
+        for module in ("commands", "lookup")
+        for room in ("analysis", "method", "search", "selection", "tracking", "trial")
+    ),
+    ("workflow.dispatch", "study.workflow.run_study"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
 OPTIONAL = {

@@ -15,7 +15,7 @@ from study import run as run_module
 from study.run import main
 from study.storage.ledger import StudyFolder
 from study.workflow import run_study as run_study_module
-from study.workflow.commands import find_config
+from study.workflow.lookup import find_config
 
 SCRIPT = Path(run_module.__file__ or "")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas")
@@ -128,7 +128,7 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
-        "study.workflow.commands.check_study", lambda study, **_: seen.append(study.config)
+        "study.workflow.dispatch.check_study", lambda study, **_: seen.append(study.config)
     )
     assert main(arguments) == 0
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)
@@ -175,11 +175,24 @@ def test_bad_input_is_one_message_and_exit_code_2_before_ray_starts(
 def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
     message = fault(
         capsys,
-        *("quickstart", "sead=1", "training.epochs=2", "data.dataset=eurosta"),
+        *("quickstart", "seed=one", "training.epochs=2", "data.dataset=eurosta"),
         *("backbone.name=/no/such/model", "tracking.uri=http://127.0.0.1:9"),
     )
     places = [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
-    assert places == ["sead", "search.asha.grace_period", "data", "backbone", "tracking"]
+    assert places == ["seed", "search.asha.grace_period", "data", "backbone", "tracking"]
+
+
+def test_an_unknown_key_is_told_with_the_faults_of_the_configuration_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.workflow.dispatch.carry_out", lambda *_: pytest.fail("went on"))
+    message = fault(
+        capsys,
+        *("quickstart", "sead=1", "seed=one", "training.epochs=2", "data.dataset=eurosta"),
+        "backbone.name=/no/such/model",
+    )
+    places = [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
+    assert sorted(places) == ["sead", "search.asha.grace_period", "seed"]
 
 
 def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -402,7 +415,7 @@ def test_what_one_may_not_read_is_named(
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/home/other/runs")
 
-    monkeypatch.setattr("study.workflow.commands.list_studies", refuse)
+    monkeypatch.setattr("study.workflow.listing.list_studies", refuse)
     assert commands.main(["list"]) == 2
     assert capsys.readouterr().err == (
         "error: /home/other/runs cannot be used: Permission denied\n"

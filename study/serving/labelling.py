@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,23 +37,34 @@ def images_below(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the image files in a folder and its folders, by their suffixes, and what others are.
 
     Hidden files and folders are passed over, as in datasets. A link to a folder is followed unless
-    it leads to a folder that it is in.
+    it leads to a folder that it is in. One that leads nowhere counts as an image, whatever its
+    name, so that it is told as one that cannot be read.
 
     Returns:
         The paths, each of which begins with ``folder``, sorted by their parts; and the numbers of
         the other files, by suffix.
 
     Raises:
-        DataError: a folder may not be listed, or a link leads nowhere.
+        DataError: a folder may not be listed.
     """
     images: list[Path] = []
     others: Counter[str] = Counter()
     for file in _files_below(folder, above=frozenset()):
-        if (suffix := file.suffix.lower()) in IMAGE_SUFFIXES:
+        suffix = file.suffix.lower()
+        if suffix in IMAGE_SUFFIXES or _leads_nowhere(file):
             images.append(file)
         else:
             others[suffix] += 1
     return images, others
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Return whether a path is a link to nothing, or to itself."""
+    try:
+        path.stat()
+    except OSError:
+        return path.is_symlink()
+    return False
 
 
 def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
@@ -60,10 +72,16 @@ def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
     if here in above:
         return
     for entry in sorted(visible(folder), key=lambda entry: entry.name):
-        if is_folder(entry):
+        if _is_folder(entry):
             yield from _files_below(folder / entry.name, above | {here})
         else:
             yield folder / entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(DataError):  # a link that leads to itself
+        return is_folder(entry)
+    return False
 
 
 def label_images(

@@ -22,13 +22,11 @@ from rich.progress import (
 
 from study import tracking
 from study.analysis.formatting import Table, count, csv_text, percent, settings_in_words
-from study.config.loading import parse_overrides
 from study.config.schema import TrackingConfig
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
-from study.method.delta import load_delta
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import Labelled, images_below, label_images
 from study.serving.saved import SavedModel, saved_in, saved_winner
@@ -36,11 +34,15 @@ from study.storage.atomic import write_atomically
 from study.trial.study import Study
 from study.workflow.cautions import by_suffix
 from study.workflow.check import frozen_config
-from study.workflow.commands import find_study
 from study.workflow.interruption import to_nowhere
+from study.workflow.lookup import (
+    REGISTERED,
+    find_study,
+    is_file_or_address,
+    refuse_unknown_model,
+    without_storage,
+)
 
-REGISTERED = "models:"
-"""What the address of a registered model begins with."""
 FEW = 20
 """The most images of which a terminal gets a table."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -53,12 +55,12 @@ def predict(options: Namespace) -> None:
     Raises:
         StudyError: an option, the model or all of the images cannot be used.
     """
-    own = [word for word in options.images if word.startswith("storage=")]
+    places, storage = without_storage(options.images)
     _check(options)
     class_names = None if options.classes is None else read_classes(options.classes)
-    images = find_images([word for word in options.images if word not in own])
+    images = find_images(places)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
-        saved = find_model(options.model, Path(scratch), parse_overrides(own).get("storage"))
+        saved = find_model(options.model, Path(scratch), storage)
         classifier = saved.load(class_names=class_names, device=options.device)
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
@@ -160,25 +162,17 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> S
     Args:
         word: a study's name or folder, the address of a registered model, or the path of a delta.
         scratch: an empty folder, which the model may need until it is loaded.
-        storage: see `study.workflow.commands.find_study`.
+        storage: see `study.workflow.lookup.find_study`.
 
     Raises:
         StudyError: there is no such model, or the study has no winner.
     """
     if word.startswith(REGISTERED):
         return tracking.named(TrackingConfig().tracker).model(word, scratch)
-    with suppress(OSError):  # no file can have this name
-        if Path(word).is_file():
-            return saved_in(Path(word))
-    if word.endswith(".safetensors"):
-        load_delta(Path(word))  # raises, since it is not there
-    try:
-        folder = find_study(word, storage)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
-            "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
-        ) from None
+    if is_file_or_address(word):
+        return saved_in(Path(word))
+    refuse_unknown_model(word, storage)
+    folder = find_study(word, storage)
     return saved_winner(Study(frozen_config(folder), folder), scratch)
 
 

@@ -21,15 +21,15 @@ from study.storage.ledger import TrialFolder
 from study.terminal import TerminalTable
 from study.trial.study import Candidate, best_of
 
+INTERRUPTED_STATE = "interrupted"
+"""The state of a study that is not finished, and that no driver runs."""
 STATES = {
     "finished": "finished",
     "searching": "searches",
     "confirming": "confirms its choice on test",
-    "unfinished": "is not finished; if nothing runs it, --resume {} goes on",
+    INTERRUPTED_STATE: "is interrupted: it is not finished, and nothing runs it",
 }
-"""What is said of a study in each of its states; ``{}`` stands for its name."""
-RECENT_SECONDS = 120.0
-"""A trial without an end that wrote a file within this time counts as running."""
+"""What is said of a study in each of its states."""
 BESIDE = "peers and variants"
 """What the trials of the search are called that stand outside ``search.trials``."""
 SHOWN = 5
@@ -81,9 +81,12 @@ def study_status(results: Results) -> Status:
         trial.trial_id: max(0.0, time.time() - _last_written(folder.trial(trial.trial_id)))
         for trial in running
     }
-    state = "finished" if folder.is_complete() else "unfinished"
-    if any(seconds < RECENT_SECONDS for seconds in silent.values()):
+    if folder.is_complete():
+        state = "finished"
+    elif folder.has_driver():
         state = "confirming" if results.candidates else "searching"
+    else:
+        state = INTERRUPTED_STATE
     choice = best_of(results.candidates)
     tested = results.confirmed(choice.same_as or choice.label) if choice else ()
     scores = [trial.test_score for trial in tested if trial.test_score is not None]
@@ -139,9 +142,7 @@ def _told(
 
 def render_status(status: Status) -> RenderableType:
     """Return the status as lines and tables for a terminal."""
-    parts: list[RenderableType] = [
-        f"[bold]{status.study}[/]: {STATES[status.state].format(status.study)}"
-    ]
+    parts: list[RenderableType] = [f"[bold]{status.study}[/]: {STATES[status.state]}"]
     for stage, ended in status.counts.items():
         of = f" of {status.wanted}" if stage == "search" and status.wanted is not None else ""
         ends = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))

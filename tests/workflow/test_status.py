@@ -73,7 +73,8 @@ def test_done_running_and_best_are_told(folder: StudyFolder) -> None:
     add(folder, 2, 4, "finished")
     add(folder, 3, 3, "stopped")
     add(folder, 4, 2, None)
-    status = read(folder)
+    with folder.locked():
+        status = read(folder)
     assert status.counts == {"search": {"finished": 2, "stopped": 1, "unfinished": 1}}
     assert [(r.trial_id, r.epochs, r.epochs_planned) for r in status.running] == [
         ("search-0004", 2, 4)
@@ -121,20 +122,20 @@ def test_the_command_says_so_from_another_folder(
     assert main(["--status", "mine"]) == 0
     said = capsys.readouterr().out
     assert "search: 2 of 12 trials: 1 finished, 1 unfinished" in said
-    assert "mine: searches" in said
+    assert "mine: is interrupted" in said
     assert "search-0001" in said
     assert "10.00" in said
 
 
-def test_a_study_that_fell_silent_is_not_said_to_run(
-    folder: StudyFolder, capsys: pytest.CaptureFixture[str]
+def test_a_study_is_interrupted_once_no_driver_holds_it_however_lately_it_wrote(
+    folder: StudyFolder,
 ) -> None:
     add(folder, 1, 2, None)
-    long_ago = time.time() - 3600
-    for name in ("config.json", "reports.jsonl"):
-        os.utime(folder.trial("search-0001").path / name, (long_ago, long_ago))
-    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
-    assert "--resume mine goes on" in capsys.readouterr().out
+    with folder.locked():
+        assert read(folder).state == "searching"
+    assert read(folder).state == "interrupted"
+    (folder.path / "candidates.json").write_text("[]")
+    assert read(folder).state == "interrupted"
 
 
 def test_what_failed_is_told_with_its_cause(

@@ -1,0 +1,184 @@
+"""Configurations, studies and models by the names that a command line gives them.
+
+Nothing here takes long to import, so that a word that names nothing is told at once.
+"""
+
+import contextlib
+import difflib
+from argparse import Namespace
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from study.config.loading import parse_overrides
+from study.config.shipped import FOLDERS
+from study.errors import ConfigError
+from study.storage.command_lines import default_storage
+from study.storage.ledger import StudyFolder, studies
+
+REGISTERED = "models:"
+"""What the address of a registered model begins with."""
+DELTA_SUFFIX = ".safetensors"
+"""The end of the name of a file of tuned parameters."""
+STORAGE = "storage="
+"""What the word that names the folder of studies begins with."""
+
+OTHER_WORDS = {
+    "version": "--version",
+    "help": "--help",
+    "resume": "run --resume NAME",
+    "continue": "run --resume NAME",
+    "extend": "run --extend NAME",
+    "check": "run --check",
+    "start": "run",
+    "train": "run",
+    "search": "run",
+    "studies": "list",
+    "ls": "list",
+    "show": "status NAME",
+    "stats": "status NAME",
+    "remove": "delete NAME",
+    "rm": "delete NAME",
+    "best": "leaderboard NAME",
+    "results": "leaderboard NAME",
+    "ablation-tables": "ablation-table NAME",
+    "mlflow": "serve",
+}
+"""What is meant by words that other programs have for commands."""
+
+
+def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
+    """Raise if a word that is no command is nearly one, and no configuration either.
+
+    Args:
+        word: the first word of a command line.
+        commands: the names of all commands.
+
+    Raises:
+        ConfigError: the message names the command that may be meant.
+    """
+    if word.startswith("-") or "=" in word or configuration_file(word) is not None:
+        return
+    meanings = OTHER_WORDS | {name: name for name in commands}
+    close = difflib.get_close_matches(word.lower(), meanings, n=1, cutoff=0.7)
+    if close:
+        raise ConfigError(
+            f"no command '{word}', and no configuration; did you mean `clipfit-study "
+            f"{meanings[close[0]]}`? clipfit-study --help lists the commands"
+        )
+
+
+def configuration_file(name: str) -> Path | None:
+    """Return the path of a configuration, given as a path or as the name of a shipped one.
+
+    A folder of configurations counts as one too. None means that there is none.
+    """
+    if not name:  # a folder for Path
+        return None
+    candidates = [Path(name)]
+    for folder in FOLDERS:
+        candidates += [folder / name, folder / f"{name}.yaml", folder.parent / name]
+    for candidate in candidates:
+        with contextlib.suppress(OSError):  # a name that no file can have
+            if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
+                return candidate
+    return None
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a configuration; see `configuration_file`.
+
+    Raises:
+        ConfigError: it does not exist; the message lists the shipped ones.
+    """
+    file = configuration_file(name)
+    if file is not None:
+        return file
+    shipped = sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in FOLDERS
+        for path in folder.rglob("*.yaml")
+    )
+    close = difflib.get_close_matches(name, shipped, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    raise ConfigError(
+        f"no configuration '{name}'; {hint}by name there are {', '.join(shipped)} (clipfit-study "
+        "--help lists the commands)"
+    )
+
+
+def find_studies(options: Namespace) -> None:
+    """Add the ``folder``, or the ``folders``, of the studies that a command names.
+
+    Raises:
+        ConfigError: there is no such study, nor such a model.
+    """
+    if getattr(options, "name", None):
+        options.folder = find_study(options.name, options.storage)
+    if "names" in options:
+        words, storage = without_storage(options.names)
+        options.folders = [find_study(word, storage) for word in words]
+    if "model" in options:
+        # Of the commands that take a model, one has its storage among other words.
+        _, storage = without_storage(options.images or ())
+        refuse_unknown_model(options.model, storage or getattr(options, "storage", None))
+
+
+def without_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return words without ``storage=FOLDER``, and its folder, if it is among them."""
+    overrides = [word for word in words if word.startswith(STORAGE)]
+    others = [word for word in words if word not in overrides]
+    storage = parse_overrides(overrides).get("storage")
+    return others, None if storage is None else str(storage)
+
+
+def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
+    """Return the folder of a study.
+
+    Args:
+        name: the study's name in the storage, or the path to its folder.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        ConfigError: there is none; the message lists those in the storage.
+    """
+    storage = Path(str(storage or default_storage()))
+    there: list[StudyFolder] = []
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
+        storage = storage.expanduser()
+        for folder in map(StudyFolder, (storage / name, Path(name).expanduser().resolve())):
+            if folder.exists():
+                return folder
+        there = studies(storage)
+    names = [folder.name for folder in there]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    raise ConfigError(
+        f"no study '{name}' in {storage}; {hint}there are {', '.join(names) or 'none'} "
+        "(storage=FOLDER looks elsewhere)"
+    )
+
+
+def is_file_or_address(word: str) -> bool:
+    """Return whether a word names a model by a file or by an address of the registry."""
+    if word.startswith(REGISTERED) or word.endswith(DELTA_SUFFIX):
+        return True
+    with contextlib.suppress(OSError):  # no file can have this name
+        return Path(word).is_file()
+    return False
+
+
+def refuse_unknown_model(word: str, storage: str | Path | None = None) -> None:
+    """Raise if a word names no model, as far as names tell.
+
+    Raises:
+        ConfigError: it is no address, no file and no study.
+    """
+    if is_file_or_address(word):
+        return
+    try:
+        find_study(word, storage)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
+            "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
+        ) from None

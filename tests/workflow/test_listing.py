@@ -1,0 +1,210 @@
+"""The list of studies, and the deletion of one."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+from written_study import Written
+
+from study.commands import main
+from study.config.loading import parse_overrides
+from study.selection.optimism import Optimism
+from study.storage.ledger import REGISTERED, Registration, StudyFolder, studies
+from study.trial import Prediction
+from study.trial.predictions import to_parquet
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder whose ``runs`` has the studies."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def mine(here: Path) -> StudyFolder:
+    """A study of two trials, one of which is finished."""
+    written = Written(here / "runs", "mine")
+    written.whole(1)
+    written.report(written.trial(2), 1)
+    return written.folder
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, object]]:
+    """What ``list --json`` says of each study."""
+    assert main(["list", "--json", *arguments]) == 0
+    return {row["study"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_the_list_has_state_scores_trials_size_and_age(
+    mine: StudyFolder, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "runs" / "images").mkdir()
+    Written(here / "runs", "lost").folder.config_path.unlink()
+    broken = Written(here / "runs", "broken").folder
+    broken.trial("search-0001").create({})
+    (broken.path / "trials/search-0001/config.json").write_text("{")
+    odd = Written(here / "runs", "odd").folder
+    (odd.path / "trials").rmdir()
+    (odd.path / "trials").write_text("")
+    long_ago = time.time() - 9 * 86400
+    os.utime(mine.path / "identity.json", (long_ago, long_ago))
+    rows = listed(capsys)
+    assert set(rows) == {"mine", "broken", "odd"}
+    assert [(rows[n]["state"], rows[n]["trials"]) for n in ("broken", "odd")] == [
+        ("damaged", 1),
+        ("damaged", 0),
+    ]
+    found = rows["mine"]
+    assert (found["state"], found["trials"], found["test_score"]) == ("interrupted", 2, None)
+    assert found["val_score"] == pytest.approx(0.13)
+    files = [path for path in mine.path.rglob("*") if path.is_file()]
+    assert found["bytes"] == sum(path.stat().st_size for path in files)
+    assert main(["list", "storage=runs"]) == 0
+    said = capsys.readouterr().out
+    assert "3 studies in runs" in said
+    assert re.search(r"mine +interrupted +2 +13.0 +– +– +– +[\d.]+ kB +9\.0", said)
+    assert listed(capsys, f"storage={here}") == {}
+
+
+def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = Written(here / "runs", "done")
+    chosen = {"settings": {"subset": "none"}, "label": "best", "same_as": "clipfit"}
+    written.folder.write_json("candidates.json", [chosen])
+    for seed, score in ((1, 0.5), (2, 0.7)):
+        config = written.trial(
+            seed,
+            trial_id=f"confirm-clipfit-seed{seed}",
+            stage="confirm",
+            label="clipfit",
+            seed=seed,
+        )
+        report = {"epoch": 1, "test_score": score}
+        written.folder.trial(config.trial_id).append_report(report)
+        written.end(config)
+    (written.folder.path / "description.md").write_text("")
+    found = listed(capsys)["done"]
+    assert (found["state"], found["val_score"]) == ("finished", None)
+    assert found["test_score"] == pytest.approx(0.6)
+    assert (found["test_balanced"], found["val_expected"]) == (None, None)
+    assert main(["list"]) == 0
+    assert "1 study in runs" in capsys.readouterr().out
+
+
+def test_what_is_known_of_scores_is_listed_beside_them(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = Written(here / "runs", "done")
+    chosen = {"settings": {"subset": "none"}, "label": "best", "val_score": 0.9}
+    written.folder.write_json("candidates.json", [chosen])
+    written.folder.write_json("optimism.json", Optimism(41, 0.9, 0.87, {}))
+    config = written.trial(1, trial_id="confirm-best-seed1", stage="confirm", label="best")
+    trial = written.folder.trial(config.trial_id)
+    shown = [Prediction("accuracy", f"{n}.png", "ab"[n % 2], "a", 0.9) for n in range(8)]
+    trial.write("predictions.parquet", to_parquet(shown))
+    trial.append_report({"epoch": 1, "test_score": 0.7})
+    written.end(config)
+    found = listed(capsys)["done"]
+    assert (found["val_expected"], found["test_balanced"]) == (0.87, 0.5)
+    assert main(["list"]) == 0
+    assert re.search(r"done .* 87\.0 +70\.0 +50\.0 ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", [["list"], ["status", "mine"]], ids=" ".join)
+@pytest.mark.parametrize("width", ["40", "200"])
+def test_the_command_that_goes_on_is_printed_for_what_is_interrupted_alone(
+    mine: StudyFolder,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    width: str,
+) -> None:
+    storage = (here / "runs").rename(here / "a folder with [red]spaces and $HOME in its name")
+    Written(storage, "done").conclude()
+    monkeypatch.setenv("COLUMNS", width)
+    assert main([*command, f"storage={storage}"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "clipfit-study" in line]
+    (line,) = lines
+    assert shlex.split(line)[:4] == ["clipfit-study", "run", "--resume", "mine"]
+    (override,) = shlex.split(line)[4:]
+    assert Path(parse_overrides([override])["storage"]).samefile(storage)
+    with StudyFolder(storage / "mine").locked():
+        assert main([*command, f"storage={storage}"]) == 0
+    assert "clipfit-study" not in capsys.readouterr().out
+
+
+def test_delete_without_a_terminal_refuses_and_says_what_there_is(
+    mine: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.write_json(REGISTERED, Registration("letters", "3", True, "first"))
+    assert main(["delete", "mine"]) == 2
+    said = capsys.readouterr()
+    assert "2 trials, " in said.out
+    assert f"study_id = '{mine.read_identity()['study_id']}'" in said.out
+    assert "models:/letters/3" in said.out
+    assert "--yes" in said.err
+    assert mine.exists()
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("y\n", False), ("\n", True), ("\x04", True)])
+def test_delete_asks_on_a_terminal(
+    mine: StudyFolder, monkeypatch: pytest.MonkeyPatch, answer: str, kept: bool
+) -> None:
+    above, below = pty.openpty()
+    with os.fdopen(below) as terminal, os.fdopen(above, "w") as user:
+        user.write(answer)
+        user.flush()
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert main(["delete", "mine"]) == 0
+    assert mine.exists() == kept
+    assert [path.name for path in mine.path.parent.iterdir()] == ["mine"] * kept
+
+
+def test_delete_takes_a_study_that_cannot_be_read(
+    mine: StudyFolder, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (mine.path / "identity.json").write_text("{")
+    assert main(["delete", "runs/mine", "--yes"]) == 0
+    assert "damaged" in capsys.readouterr().out
+    assert not any((here / "runs").iterdir())
+
+
+def test_a_study_that_runs_is_not_deleted(
+    mine: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mine.locked():
+        assert main(["delete", "mine", "--yes"]) == 2
+    assert "run by another process" in capsys.readouterr().err
+    assert mine.exists()
+
+
+def test_what_is_deleted_in_part_is_no_study(
+    mine: StudyFolder,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # as where files may not be removed
+    assert main(["delete", "mine", "--yes"]) == 2
+    assert "delete the folder" in capsys.readouterr().err
+    (left,) = (here / "runs").iterdir()
+    assert StudyFolder(left).exists()
+    assert studies(here / "runs") == []
+    assert listed(capsys) == {}
+
+
+def test_a_storage_that_is_named_and_not_there_is_told(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list"]) == 0
+    assert main(["list", "storage=nowhere"]) == 2
+    assert "storage=nowhere is no folder" in capsys.readouterr().err
+    assert not any(here.iterdir())
