@@ -233,7 +233,11 @@ def to_csv(board: Leaderboard) -> str:
 
 def to_json(board: Leaderboard) -> str:
     """Return the leaderboard as a JSON list: what `to_csv` has, one object per candidate."""
-    rows = [_record(board, entry) for entry in board.entries]
+    rows = []
+    for entry in board.entries:
+        record = _record(board, entry)
+        unknown = [name for name, value in record.items() if value != value]  # NaN is no JSON
+        rows.append({**record, **dict.fromkeys(unknown)})
     return json.dumps(rows, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
