@@ -246,13 +246,14 @@ def test_a_study_whose_folder_is_gone_is_marked(
     (tmp_path / "away").mkdir()
     monkeypatch.chdir(tmp_path / "away")
 
-    def folders(*more: str) -> dict[str, str | None]:
-        assert main(["leaderboard", "--format", "json", "--top", "99", *more]) == 0
+    def folders() -> dict[str, str | None]:
+        assert main(["leaderboard", "--format", "json", "--top", "99"]) == 0
         return {row["study"]: row["folder"] for row in json.loads(capsys.readouterr().out)}
 
     kept = str(tmp_path / "runs" / "kept")
     assert folders() == {"kept": kept, "moved": None, "lost": None, "namesake": None}
-    assert folders(f"storage={tmp_path / 'else'}")["moved"] == str(tmp_path / "else" / "moved")
+    monkeypatch.setenv("STUDY_STORAGE", str(tmp_path / "else"))
+    assert folders()["moved"] == str(tmp_path / "else" / "moved")
     assert main(["leaderboard", "--top", "99"]) == 0
     shown = capsys.readouterr().out
     assert "lost †" in shown
