@@ -1,8 +1,8 @@
 """An ablation's cells against its base: table, verdict, charts, and their files."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from math import inf
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from study.analysis.charts import (
     write_plots,
 )
 from study.analysis.formatting import (
-    SIGNIFICANCE,
     Table,
     comparison_cells,
     comparison_columns,
@@ -42,6 +41,8 @@ from study.analysis.formatting import (
     setting_cells,
     setting_header,
 )
+from study.analysis.interactions import Interaction, SiteCell, beyond_noise, interactions
+from study.analysis.interactions_output import interaction_table, record_of_pair, verdict_on_pairs
 from study.analysis.intervals import Estimate
 from study.analysis.leaderboard import Configuration, estimates
 from study.analysis.resampling import Resampled, resample
@@ -49,9 +50,6 @@ from study.analysis.results import PARTS, Results, TrialResult, write_parquet
 from study.analysis.scope import scope
 from study.analysis.statistics import (
     Comparison,
-    PairedDifference,
-    common_seeds,
-    corrected,
 )
 from study.config.schema import AblationConfig
 from study.errors import DataError, SubsetError
@@ -59,6 +57,7 @@ from study.method.subsets import Term, parse
 from study.selection.chance import BALANCED
 from study.storage.atomic import write_atomically
 from study.trial import Split
+from study.trial.predictions import images_of
 
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
@@ -87,32 +86,7 @@ class Cell(Configuration):
     @property
     def beyond_noise(self) -> bool:
         """Whether the cell differs from the base, by its interval and after Holm's correction."""
-        return self.comparison is not None and _beyond_noise(self.comparison)
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """What two sites together give beyond the sum of what each gives alone, over common seeds."""
-
-    sites: tuple[str, str]
-    """The subsets of the two sites."""
-    gains: tuple[Estimate, ...]
-    """The differences to zero-shot of the first site, of the second, and of both together."""
-    comparison: Comparison
-    """Both − first − second + zero-shot; its p is corrected for the number of pairs."""
-
-    @property
-    def beyond_noise(self) -> bool:
-        """Whether the interaction is not 0, by its interval and after Holm's correction."""
-        return _beyond_noise(self.comparison)
-
-
-def _beyond_noise(comparison: Comparison) -> bool:
-    return (
-        not comparison.paired.within_noise
-        and comparison.holm_p is not None
-        and comparison.holm_p <= SIGNIFICANCE
-    )
+        return beyond_noise(self.comparison)
 
 
 @dataclass(frozen=True)
@@ -213,7 +187,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
         guess=results.guess,
         scope=scope(resampled, {cell.label: cell.score for cell in cells}),
-        interactions=_interactions(cells, ablation, resampled),
+        interactions=_interactions(cells, results, split, resampled),
     )
 
 
@@ -239,7 +213,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     return (
         *_verdict_on_cells(table),
         *(f"{found}: {', '.join(cells)}." for found, cells in named.items() if cells),
-        *_verdict_on_pairs(table.interactions),
+        *verdict_on_pairs(table.interactions),
         *guessing(table.chance, guess=table.guess),
         *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
     )
@@ -314,88 +288,50 @@ def _spelt(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
     return " and ".join(f"{kind} {text}" for kind, text in texts.items())
 
 
-_WEIGHTS = ((-1, 1, 0, 0), (-1, 0, 1, 0), (-1, 0, 0, 1), (1, -1, -1, 1))
-"""The weights of zero-shot, of two sites alone, and of both together, in the gains of the first
-site, of the second and of both, and in the interaction."""
-
-
 def _interactions(
-    cells: Sequence[Cell], ablation: AblationConfig | None, resampled: Resampled
+    cells: Sequence[Cell], results: Results, split: Split, resampled: Resampled
 ) -> tuple[Interaction, ...]:
-    """Return the interaction of each pair of sites whose four cells have a seed in common."""
+    """Return the interactions of the sites that an ablation pairs; none in other designs."""
+    ablation = results.study.config.ablation if results.study is not None else None
     if ablation is None or ablation.design != "pairs":
         return ()
-    known = {cell.settings.subset: cell for cell in cells}
     # Sites that are not listed are single ones of the base, so cells of one term.
-    sites = ablation.sites or [subset for subset in known if only_term(subset)]
-    gains: dict[str, list[Estimate]] = {}
-    paired: dict[str, PairedDifference] = {}
-    pairs = {f"{one} + {other}": (one, other) for one, other in combinations(sites, 2)}
-    for pair, alone in pairs.items():
-        four = [known[subset] for subset in ("none", *alone, str(parse(pair))) if subset in known]
-        if len(four) < 4:
-            continue
-        sums = [_weighted(four, weights, resampled) for weights in _WEIGHTS]
-        if found := [one for one in sums if one is not None]:
-            *gained, paired[pair] = found
-            gains[pair] = [gain.difference for gain in gained]
-    interactions = (
-        Interaction(pairs[pair], tuple(gains[pair]), comparison)
-        for pair, comparison in corrected(paired).items()
-    )
-    return tuple(sorted(interactions, key=lambda one: -one.comparison.paired.difference.mean))
+    sites = ablation.sites or [c.settings.subset for c in cells if only_term(c.settings.subset)]
+    return interactions([_site_cell(cell, results, split) for cell in cells], sites, resampled)
 
 
-def _weighted(
-    cells: Sequence[Cell], weights: Sequence[int], resampled: Resampled
-) -> PairedDifference | None:
-    """Return a weighted sum of cells' scores over the seeds of all cells; None without one."""
-    seeds = common_seeds([cell.scores for cell in cells])
-    terms = []
-    for cell, weight in zip(cells, weights, strict=True):
-        if weight:
-            scores = {seed: cell.scores[seed] for seed in seeds}
-            terms.append((cell.label, scores, weight))
-    return resampled.weighted_sum(terms)
-
-
-def _verdict_on_pairs(interactions: Sequence[Interaction]) -> tuple[str, ...]:
-    tested = [pair for pair in interactions if pair.comparison.holm_p is not None]
-    if not tested:
-        return ()
-    beyond = [
-        f"“{one}” with “{other}” by {points(pair.comparison.paired.difference.mean)} points"
-        for pair in tested
-        if pair.beyond_noise
-        for one, other in (pair.sites,)
-    ]
-    return (
-        f"{len(beyond) or 'None'} of {len(tested)} pairs of sites "
-        f"interact{'s' if len(beyond) < 2 else ''} by more than noise, after Holm’s correction for "
-        f"{len(tested)} pairs{': ' if beyond else ''}{', '.join(beyond)}.",
+def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
+    """Return what the interactions of sites need of a cell."""
+    trials = [t for t in results.stage("ablation") if t.label == cell.label]
+    tested = [trial for trial in trials if trial.seed in cell.scores]
+    # Without parts, the score is the accuracy on all images.
+    names = results.parts or ("score",)
+    parts: dict[str, dict[int, float]] = {name: {} for name in names}
+    for trial in tested:
+        for name in names:
+            parts[name][trial.seed] = trial.scores(split).get(name) or 0.0
+    counted = images_of(tested[0].confusion)
+    images: Counter[str] = Counter()
+    for (part, _), number in counted.items():
+        images[part if results.parts else "score"] += number
+    return SiteCell(
+        label=cell.label,
+        subset=cell.settings.subset,
+        scores=cell.scores,
+        parts=parts,
+        images=images,
+        val_score=_validated(tested[0], results.stage("search")),
     )
 
 
-def interaction_table(table: AblationTable) -> Table:
-    """Return what two sites give alone, together, and beyond the sum, in percentage points."""
-    return Table(
-        "Pairs of sites",
-        ["a", "b", "a alone", "b alone", "a + b", "interaction", "p"],
-        [
-            [
-                *pair.sites,
-                *(points(gain.mean) for gain in pair.gains),
-                *comparison_cells(pair.comparison),
-            ]
-            for pair in table.interactions
-        ],
-        left=2,
-        keys=2,
-        note="a alone, b alone and a + b are mean differences to zero-shot in percentage points. "
-        "The interaction is (a + b) − a − b + zero-shot, with its 95 % interval over common seeds "
-        "and test images: above 0 two sites give more together than the "
-        "sum of both, below 0 less. p is Holm-corrected for the number of pairs.",
-    )
+def _validated(cell: TrialResult, searched: Sequence[TrialResult]) -> float | None:
+    """Return the validation score of a cell at its rates; None where nothing was validated."""
+    scores = []
+    for trial in searched:
+        alike = trial.subset_key == cell.subset_key and trial.settings.rates == cell.settings.rates
+        if alike and trial.status == "finished" and trial.val_score is not None:
+            scores.append(trial.val_score)
+    return max(scores, default=None)
 
 
 def cell_table(table: AblationTable) -> Table:
@@ -439,7 +375,7 @@ def setting_table(table: AblationTable) -> Table:
 def render_ablation(table: AblationTable) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
     tables = [cell_table(table), setting_table(table)]
-    tables[1:1] = [interaction_table(table)] if table.interactions else []
+    tables[1:1] = [interaction_table(table.interactions)] if table.interactions else []
     return Group(
         *tables,
         *(Text(sentence) for sentence in ablation_verdict(table)),
@@ -449,7 +385,7 @@ def render_ablation(table: AblationTable) -> Group:
 def ablation_markdown(table: AblationTable) -> str:
     """Return the ablation as Markdown: verdict, scores, pairs of sites, settings."""
     tables = [replace(one, title="") for one in (cell_table(table), setting_table(table))]
-    tables[1:1] = [interaction_table(table)] if table.interactions else []
+    tables[1:1] = [interaction_table(table.interactions)] if table.interactions else []
     blocks = (markdown_text(" ".join(ablation_verdict(table))), *(t.markdown() for t in tables))
     return "\n\n".join(blocks) + "\n"
 
@@ -486,17 +422,6 @@ def _by_kind(texts: Mapping[str, str]) -> str | None:
     return "; ".join(f"{kind}: {text}" for kind, text in texts.items()) or None
 
 
-def _record_of_pair(pair: Interaction) -> dict[str, object]:
-    names = ("first", "second", "both")
-    return {
-        "site": pair.sites[0],
-        "other_site": pair.sites[1],
-        "seeds": pair.comparison.paired.difference.n,
-        **estimate_columns(dict(zip(names, pair.gains, strict=True))),
-        **comparison_columns("interaction", pair.comparison),
-    }
-
-
 def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     """Write `ablation.parquet`, `.csv`, `.md` and the plots into the study's folder.
 
@@ -509,7 +434,7 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     write_parquet(paths[0], pa.Table.from_pylist([_record(table, cell) for cell in table.cells]))
     write_atomically(paths[1], to_csv(table))
     write_atomically(paths[2], ablation_markdown(table))
-    if pairs := [_record_of_pair(pair) for pair in table.interactions]:
+    if pairs := [record_of_pair(pair) for pair in table.interactions]:
         paths += [folder / f"interactions.{ending}" for ending in ("parquet", "csv")]
         write_parquet(paths[-2], pa.Table.from_pylist(pairs))
         write_atomically(paths[-1], Table.of(pairs).csv())

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from study.analysis.intervals import Estimate
-from study.analysis.names import PUBLISHED, RUNGS, STEPS, joint_name
+from study.analysis.names import PUBLISHED, joint_name
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult
 from study.analysis.statistics import (
@@ -111,20 +111,6 @@ class Entry(Configuration):
     def winner(self) -> bool:
         """Whether validation chose the candidate and its test score is above chance."""
         return self.chosen and self.above_chance
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of the ladder from CLIPFit as published to the winner."""
-
-    adds: str
-    """What the upper rung has beyond the lower one."""
-    lower: Entry
-    """The lower rung."""
-    upper: Entry
-    """The upper rung; the same entry where both are one configuration."""
-    paired: PairedDifference | None
-    """The difference `upper - lower` over common seeds; None without any, or for one entry."""
 
 
 @dataclass(frozen=True)
@@ -241,17 +227,9 @@ class Leaderboard(Results):
         scores = {entry.label: entry.scores for entry in self.entries}
         return stopped(self.candidates, scores, self.study.config.confirm.seeds)
 
-    @cached_property
-    def ladder(self) -> tuple[Step, ...]:
-        """The steps from CLIPFit as published to the winner; none while a rung has no score."""
-        rungs = {label: entry for label in RUNGS if (entry := self.entry(label))}
-        if self.winner is None or len(rungs) < len(RUNGS):
-            return ()
-        return tuple(
-            Step(RUNGS[above], rungs[below], upper, self.difference(upper, rungs[below]))
-            for below, above in STEPS
-            for upper in [rungs[above]]
-        )
+    def ends_of(self, arm: str) -> list[str]:
+        """Return how each trial of an arm of the search ended, one of `STATES` each."""
+        return [trial.status for trial in self.stage("search") if trial.arm == arm]
 
     @property
     def smallest(self) -> Entry | None:

@@ -23,8 +23,9 @@ from study.analysis.formatting import (
     setting_header,
     tuned_in_words,
 )
+from study.analysis.ladder_output import crossing_table, ladder_table
 from study.analysis.leaderboard import REFERENCES, STATES, Entry, Leaderboard
-from study.analysis.names import PUBLISHED, RUNGS
+from study.analysis.names import PUBLISHED
 from study.analysis.results import PARTS
 from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
@@ -47,7 +48,7 @@ def main_table(board: Leaderboard) -> Table:
         ],
         [
             [
-                _name(entry),
+                _name(entry) + _finished(board, entry),
                 *score_cells(board.parts, entry.parts, entry.test),
                 *(score_cell(entry.further.get(name)) for name in board.beside),
                 f"{len(entry.scores)}/{entry.seeds_planned}"
@@ -61,39 +62,6 @@ def main_table(board: Leaderboard) -> Table:
         note=footnote(board),
         break_at=3 + len(board.parts) + len(board.beside),
     )
-
-
-def ladder_table(board: Leaderboard) -> Table:
-    """Return what each step from CLIPFit as published to the winner adds, in points."""
-    return Table(
-        "From CLIPFit as published to the winner",
-        ["step", "candidate", "test %", "Δ points"],
-        [
-            *(
-                [RUNGS[PUBLISHED], _name(step.lower), score_cell(step.lower.test), None]
-                for step in board.ladder[:1]
-                if step.lower is board.entry(PUBLISHED)
-            ),
-            *(
-                [
-                    f"+ {step.adds}",
-                    _name(step.upper),
-                    *(
-                        ["same configuration", None]
-                        if step.upper is step.lower
-                        else [score_cell(step.upper.test), _step_cell(step.paired)]
-                    ),
-                ]
-                for step in board.ladder
-            ),
-        ],
-        left=2,
-        note="Each step is the paired difference to the rung below, over common seeds.",
-    )
-
-
-def _step_cell(paired: PairedDifference | None) -> str | None:
-    return None if paired is None else difference_cell(paired)
 
 
 def configuration_table(board: Leaderboard) -> Table:
@@ -188,6 +156,7 @@ def render(board: Leaderboard) -> Group:
     tables = (
         main,
         ladder_table(board),
+        crossing_table(board),
         target_table(board),
         configuration_table(board),
         budget_table(board),
@@ -205,6 +174,7 @@ def to_markdown(board: Leaderboard) -> str:
     scores = (
         replace(main_table(board), title=""),
         ladder_table(board),
+        crossing_table(board),
         target_table(board),
         configuration_table(board),
     )
@@ -249,6 +219,12 @@ def write_leaderboard(board: Leaderboard) -> None:
 
 def _name(entry: Entry) -> str:
     return f"{entry.name} ★" if entry.winner else entry.name
+
+
+def _finished(board: Leaderboard, entry: Entry) -> str:
+    """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
+    ends = board.ends_of(TUNED) if TUNED in entry.labels else []
+    return f" ({ends.count('finished')} of its {len(ends)} trials finished)" if ends else ""
 
 
 def _versus(board: Leaderboard, entry: Entry) -> Iterator[PairedDifference | None]:

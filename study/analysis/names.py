@@ -12,6 +12,7 @@ from study.config.schema import (
     RANKS,
     SMALLEST,
     TUNED,
+    TUNED_LINEAR,
     WITH_DELTA,
     ZERO_SHOT,
 )
@@ -34,6 +35,7 @@ _NAMES = {
     ZERO_SHOT: "zero-shot CLIP",
     PUBLISHED: "CLIPFit as published",
     TUNED: "tuned CLIPFit",
+    TUNED_LINEAR: "tuned CLIPFit with a linear head",
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
     LINEAR: "linear on frozen CLIP",

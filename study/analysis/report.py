@@ -14,7 +14,6 @@ from study.analysis.ablation import (
     ablation_table,
     ablation_verdict,
     cell_table,
-    interaction_table,
     setting_table,
 )
 from study.analysis.asked import asked
@@ -34,11 +33,12 @@ from study.analysis.formatting import (
     settings_in_words,
     tuned_in_words,
 )
+from study.analysis.interactions_output import interaction_table
+from study.analysis.ladder_output import crossing_table, ladder_table
 from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.leaderboard_output import (
     budget_table,
     configuration_table,
-    ladder_table,
     main_table,
     target_table,
     to_markdown,
@@ -129,6 +129,7 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "asked": asked(board, results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
+        "crossing": crossing_table(board),
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
@@ -236,7 +237,7 @@ def _ablation(results: Results) -> dict[str, Any] | None:
     return {
         "verdict": ablation_verdict(table),
         "cells": cell_table(table),
-        "pairs": interaction_table(table),
+        "pairs": interaction_table(table.interactions),
         "settings": setting_table(table),
         "plots": ablation_plots(table),
     }

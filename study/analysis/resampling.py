@@ -92,7 +92,7 @@ class Resampled:
         return corrected(paired)
 
     def weighted_sum(
-        self, terms: Sequence[tuple[str, Mapping[int, float], int]], name: str = "score"
+        self, terms: Sequence[tuple[str, Mapping[int, float], float]], name: str = "score"
     ) -> PairedDifference | None:
         """Return a weighted sum of labels' mean scores over common seeds, with its interval.
 
@@ -111,7 +111,7 @@ class Resampled:
         return PairedDifference(estimate(sums, drawn, shared=self.shared), seeds)
 
     def weighted(
-        self, terms: Sequence[tuple[str, int]], seeds: Sequence[int], name: str = "score"
+        self, terms: Sequence[tuple[str, float]], seeds: Sequence[int], name: str = "score"
     ) -> Drawn | None:
         """Return a weighted sum of labels' scores of each seed, on images that are drawn again.
 
@@ -162,7 +162,7 @@ SEEDS_ALONE = Resampled({}, {})
 """Without predictions: all intervals are over seeds alone."""
 
 
-def _weighted(terms: Sequence[tuple[Rescored, int]]) -> np.ndarray:
+def _weighted(terms: Sequence[tuple[Rescored, float]]) -> np.ndarray:
     """Return a weighted sum of scores on each set; a single one stands alone."""
     if len(terms) == 1:
         rescored, weight = terms[0]

@@ -20,6 +20,12 @@ from study.analysis.statistics import Comparison, PairedDifference
 from study.config.schema import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.trial.study import BEST
 
+SELECTION = (
+    "No interval covers the choices themselves: another search, or other validation images, could "
+    "choose other settings, whose scores may differ by more."
+)
+"""What the intervals of a comparison leave out, whoever is compared."""
+
 
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
@@ -204,6 +210,8 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
                 f"{seed_count(len(comparison.paired.seeds))} in common, p "
                 f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}{missing}."
             )
+    if board.fixed:
+        yield SELECTION
     yield from surpassing(board)
     yield from _stopped(board)
     yield from _smallest(board, winner)

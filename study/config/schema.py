@@ -47,6 +47,8 @@ from study.storage.command_lines import default_storage
 
 TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
+TUNED_LINEAR = "clipfit-tuned-linear"
+"""The label of that configuration with a linear head."""
 RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """The labels of the best configurations of the whole search, best first."""
 SMALLEST = "smallest"
@@ -60,7 +62,10 @@ CALIBRATED = "best-calibrated"
 """The label of the best configuration with calibrated stacking."""
 BEST_PEER = "best-peer"
 """The label of the best peer, where it is neither a baseline nor among the best."""
-FURTHER = (SMALLEST, BEST_PEER, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED)
+FURTHER = (
+    *(SMALLEST, BEST_PEER, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED),
+    TUNED_LINEAR,
+)
 """The labels that candidates have beside those of baselines and ranks."""
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""

@@ -23,6 +23,7 @@ from study.config.schema import (
     RANKS,
     SMALLEST,
     TUNED,
+    TUNED_LINEAR,
     WITH_DELTA,
     WITHOUT_EFFECT,
     StudyConfig,
@@ -84,6 +85,24 @@ def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
     """Return the best of CLIPFit's own search and of CLIPFit as published, best first given."""
     own = (j for j in judged if j.config.arm == TUNED or _is_baseline(j, "clipfit"))
     return next(own, None)
+
+
+def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
+    """Return the best trial that uses the training of tuned CLIPFit with a linear head.
+
+    Args:
+        judged: the finished trials, best first.
+
+    Returns:
+        None where no trial does, as in a study without linear heads.
+    """
+    ranked = list(judged)
+    tuned = tuned_clipfit(ranked)
+    if tuned is None:
+        return None
+    training = _training(tuned)
+    with_head = (one for one in ranked if one.config.settings.head == "linear")
+    return next((one for one in with_head if _training(one) == training), None)
 
 
 def smallest(judged: Sequence[Judged]) -> Judged | None:
@@ -175,10 +194,10 @@ def choose_candidates(
 ) -> list[Candidate]:
     """Return the configurations to test; equal ones are trained once.
 
-    They are the baselines, tuned CLIPFit, the winner, the runners-up, the smallest within one
-    standard error of the winner, the best peer, and the winner without its head and its strength. A
-    baseline can win too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline
-    ``clipfit``, which has the published rates.
+    They are the baselines, tuned CLIPFit without and with a linear head, the winner, the
+    runners-up, the smallest within one standard error of the winner, the best peer, and the winner
+    without its head and its strength. A baseline can win too. Tuned CLIPFit is the best of
+    CLIPFit's own search and the baseline ``clipfit``, which has the published rates.
 
     Args:
         judged: the finished trials, best first.
@@ -189,6 +208,7 @@ def choose_candidates(
         *((label, found) for label in baselines if (found := _baseline(judged, label))),
         *((TUNED, found) for found in [tuned_clipfit(judged)] if found),
         *zip(RANKS, judged[: runners_up + 1], strict=False),
+        *((TUNED_LINEAR, found) for found in [tuned_with_head(judged)] if found),
         *((SMALLEST, found) for found in [smallest(judged)] if found),
     ]
     peers = [(BEST_PEER, j) for j in judged if j.settings.is_peer][:1]
@@ -238,6 +258,11 @@ def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
 
 def _is_baseline(one: Judged, label: str) -> bool:
     return (one.config.arm, one.config.label) == ("baseline", label)
+
+
+def _training(one: Judged) -> tuple[str, Settings]:
+    """Return what is equal for trials that differ in head, strength or calibration alone."""
+    return _trained(one.config.subset_key, one.config.settings.as_trained)
 
 
 def _trained(subset_key: str, settings: Settings) -> tuple[str, Settings]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from study.analysis.ablation import (
     to_csv,
     write_ablation,
 )
+from study.analysis.interactions import beyond_noise
 from study.analysis.results import Results, TrialResult, read_results
 from study.config.loading import build_config, dump_config
 from study.config.settings import Settings
@@ -329,7 +331,21 @@ FOUR = {
     "text.ln1 + vision.ln2": (0.85, 0.88, 0.87),
 }
 """Test scores of three seeds."""
-BY_HAND = [0.85 - 0.60 - 0.70 + 0.50, 0.88 - 0.61 - 0.74 + 0.52, 0.87 - 0.62 - 0.72 + 0.51]
+
+
+def by_hand(images: int) -> list[float]:
+    """The interaction of each seed of `FOUR`, in log-odds of accuracies on so many images."""
+
+    def log_odds(score: float) -> float:
+        return log(score + 1 / (2 * images)) - log(1 - score + 1 / (2 * images))
+
+    none, one, other, both = (map(log_odds, scores) for scores in FOUR.values())
+    return [d - b - c + a for a, b, c, d in zip(none, one, other, both, strict=True)]
+
+
+def images_in(results: Results) -> int:
+    """The number of test images that the trials of `of_pairs` keep counts of."""
+    return sum(results.trials[0].confusion.values())
 
 
 def of_pairs(
@@ -355,30 +371,81 @@ PAIRS = FOUR | {"bitfit": (0.9, 0.91, 0.92)}
 SITES = ["text.ln1", "vision.ln2"]
 
 
-def test_an_interaction_is_what_two_sites_give_beyond_the_sum_of_both(ablation_study: Path) -> None:
-    table = ablation_table(of_pairs(read_results(ablation_study), PAIRS, sites=SITES))
-    (pair,) = table.interactions
+def validated(results: Results, scores: dict[str, float]) -> Results:
+    """Let each subset have a validation score, and a lower one at other rates."""
+    cell, trials = results.trials[0], []
+    for number, (subset, score) in enumerate(scores.items()):
+        for rates, val in (({}, score), ({"ln": 0.9}, 0.99)):
+            changes = {
+                "trial_id": f"search-{number}{len(rates)}",
+                "stage": "search",
+                "settings": Settings(subset=str(parse(subset)), rates=rates),
+                "subset_key": subset,
+                "val": {"score": val},
+                "test": {},
+            }
+            trials.append(cell.model_copy(update=changes))
+    return replace(results, trials=(*results.trials, *trials))
+
+
+def test_an_interaction_is_one_of_log_odds_over_the_seeds_of_all_four_cells(
+    ablation_study: Path,
+) -> None:
+    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
+    (pair,) = ablation_table(results).interactions
     assert pair.sites == ("text.ln1", "vision.ln2")
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
-    found = pair.comparison.paired
-    assert pytest.approx([0.05, 0.05, 0.04]) == BY_HAND
-    assert found.difference.mean == pytest.approx(np.mean(BY_HAND))
-    ends = stats.t.interval(0.95, 2, np.mean(BY_HAND), stats.sem(BY_HAND))
-    assert (found.difference.low, found.difference.high) == pytest.approx(ends)
-    assert found.p == pair.comparison.holm_p == pytest.approx(stats.ttest_1samp(BY_HAND, 0).pvalue)
-    assert pair.beyond_noise
+    assert pair.interaction is not None
+    values = by_hand(images_in(results))
+    found = pair.interaction.paired.difference
+    assert found.mean == pytest.approx(np.mean(values))
+    ends = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (found.seeds.low, found.seeds.high) == pytest.approx(ends) if found.seeds else False
+
+
+def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
+    ablation_study: Path,
+) -> None:
+    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
+    (pair,) = ablation_table(results).interactions
+    assert (pair.better, pair.lead) == (None, None)
+    assert "Nothing was validated" in " ".join(ablation_verdict(ablation_table(results)))
+    scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, "text.ln1 + vision.ln2": 0.8}
+    table = ablation_table(validated(results, scores))
+    (pair,) = table.interactions
+    assert pair.better == "text.ln1"
+    assert pair.lead is not None
+    assert pair.lead.paired.difference.mean == pytest.approx(0.3566667 - 0.1)
     text = " ".join(ablation_verdict(table))
-    assert (
-        "1 of 1 pairs of sites interacts by more than noise, after Holm’s correction for 1 pairs: "
-        "“text.ln1” with “vision.ln2” by +4.7 points." in text
-    )
+    assert "1 of 1 pairs of sites differs from the better of both alone" in text
+    assert "“text.ln1” with “vision.ln2” by +25.7 points" in text
+    assert "Nothing was validated" not in text
+
+
+def test_a_pair_near_the_ceiling_on_validation_is_said_to_be_untested(
+    ablation_study: Path,
+) -> None:
+    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
+    scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.8, "text.ln1 + vision.ln2": 0.8}
+    table = ablation_table(validated(results, scores))
+    (pair,) = table.interactions
+    assert pair.interaction is None
+    text = " ".join(ablation_verdict(table))
+    assert "Not tested whether they interact: “text.ln1” with “vision.ln2”" in text
+    assert "100.0 % on validation" in text
+    assert "on log-odds, after" not in text
+    scores["vision.ln2"] = 0.74
+    text = " ".join(ablation_verdict(ablation_table(validated(results, scores))))
+    assert "Not tested whether" not in text
+    assert "1 of 1 pairs of sites interacts" in text or "None of 1 pairs" in text
 
 
 def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
     scores = PAIRS | {"vision.ln2": FOUR["vision.ln2"][:2]}
     table = ablation_table(of_pairs(read_results(ablation_study), scores, sites=SITES))
     (pair,) = table.interactions
-    assert pair.comparison.paired.seeds == (1, 2)
+    assert pair.interaction is not None
+    assert pair.interaction.paired.seeds == (1, 2)
     assert pair.gains[0].mean == pytest.approx((0.1 + 0.09) / 2)
     missing = {subset: values for subset, values in PAIRS.items() if subset != "none"}
     table = ablation_table(of_pairs(read_results(ablation_study), missing, sites=SITES))
@@ -395,13 +462,13 @@ MORE = PAIRS | {
 def test_interactions_are_corrected_for_the_number_of_pairs(ablation_study: Path) -> None:
     results = of_pairs(read_results(ablation_study), MORE, sites=["text.bias", *SITES])
     pairs = ablation_table(results).interactions
-    assert len(pairs) == 3
-    means = [pair.comparison.paired.difference.mean for pair in pairs]
-    assert means == sorted(means, reverse=True)
-    corrected = multipletests([pair.comparison.paired.p for pair in pairs], method="holm")[1]
-    assert [pair.comparison.holm_p for pair in pairs] == pytest.approx(list(corrected))
+    tested = [pair.interaction for pair in pairs if pair.interaction]
+    assert len(tested) == 3
+    corrected = multipletests([one.paired.p for one in tested], method="holm")[1]
+    assert [one.holm_p for one in tested] == pytest.approx(list(corrected))
     text = " ".join(ablation_verdict(ablation_table(results)))
-    assert f"{sum(pair.beyond_noise for pair in pairs) or 'None'} of 3 pairs of sites" in text
+    beyond = sum(beyond_noise(one) for one in tested)
+    assert f"{beyond or 'None'} of 3 pairs of sites interact" in text
 
 
 def test_without_a_list_the_sites_are_the_single_ones(ablation_study: Path) -> None:
@@ -418,7 +485,9 @@ def test_a_pair_may_be_the_base_itself(ablation_study: Path) -> None:
     for sites in ({"sites": SITES}, {}):
         results = of_pairs(read_results(ablation_study), FOUR, base=base, **sites)
         (pair,) = ablation_table(results).interactions
-        assert pair.comparison.paired.difference.mean == pytest.approx(np.mean(BY_HAND))
+        assert pair.interaction is not None
+        mean = pair.interaction.paired.difference.mean
+        assert mean == pytest.approx(np.mean(by_hand(images_in(results))))
 
 
 def test_a_site_may_be_the_base_itself_or_have_several_terms(ablation_study: Path) -> None:
@@ -430,7 +499,9 @@ def test_a_site_may_be_the_base_itself_or_have_several_terms(ablation_study: Pat
         results = of_pairs(read_results(ablation_study), scores, base=base, sites=sites)
         (pair,) = ablation_table(results).interactions
         assert pair.sites == (site, "vision.ln2")
-        assert pair.comparison.paired.difference.mean == pytest.approx(np.mean(BY_HAND))
+        assert pair.interaction is not None
+        mean = pair.interaction.paired.difference.mean
+        assert mean == pytest.approx(np.mean(by_hand(images_in(results))))
 
 
 def test_other_designs_have_no_interactions(ablation_study: Path) -> None:
@@ -450,16 +521,16 @@ def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path) -> None
         p.sites for p in table.interactions
     ]
     assert [float(row["interaction_mean"]) for row in rows] == [
-        pair.comparison.paired.difference.mean for pair in table.interactions
+        pair.interaction.paired.difference.mean for pair in table.interactions if pair.interaction
     ]
     assert [float(row["both_mean"]) for row in rows] == [
         p.gains[2].mean for p in table.interactions
     ]
-    assert pq.read_table(files["interactions.parquet"])["holm_p"].to_pylist() == [
-        pair.comparison.holm_p for pair in table.interactions
+    assert pq.read_table(files["interactions.parquet"])["interaction_holm_p"].to_pylist() == [
+        pair.interaction.holm_p for pair in table.interactions if pair.interaction
     ]
     text = files["ablation.md"].read_text()
-    assert "| text.ln1 | vision.ln2 | +10.0 | +21.0 | +35.7 | +4.7 " in text
+    assert "| text.ln1 | vision.ln2 | +10.0 | +21.0 | +35.7 | – | – | " in text
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render_ablation(table))
     assert "Pairs of sites" in console.export_text()

@@ -135,25 +135,6 @@ def test_peers_above_the_winner_are_found_as_baselines_are(few_shot_study: Path)
     assert paired.difference.mean == pytest.approx(-0.02, abs=0.003)
 
 
-def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
-    board = leaderboard(read_results(add_answer(few_shot_study)))
-    assert [step.adds for step in board.ladder] == ["rates", "subset", "strength", "head"]
-    rates, subset, strength, head = board.ladder
-    assert rates.paired == against(board, "clipfit-tuned", "clipfit")
-    assert subset.paired == against(board, "best-plain", "clipfit-tuned")
-    assert strength.lower is strength.upper
-    assert strength.paired is None
-    assert head.paired == against(board, "best", "best-plain")
-
-
-def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> None:
-    assert leaderboard(read_results(few_shot_study)).ladder == ()
-    add_candidate(few_shot_study, "best-text", -0.01)
-    assert leaderboard(read_results(few_shot_study)).ladder == ()
-    add_candidate(few_shot_study, "best-plain", -0.01)
-    assert len(leaderboard(read_results(few_shot_study)).ladder) == 4
-
-
 def test_what_validation_did_not_score_takes_no_part_in_judging_it(few_shot_study: Path) -> None:
     before = leaderboard(read_results(few_shot_study)).check
     add_candidate(few_shot_study, "best-plain", 0.2)

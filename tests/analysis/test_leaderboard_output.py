@@ -15,7 +15,6 @@ from study.analysis.leaderboard import leaderboard
 from study.analysis.leaderboard_output import (
     configuration_table,
     footnote,
-    ladder_table,
     main_table,
     render,
     target_table,
@@ -172,18 +171,30 @@ def test_only_the_winner_has_p_values_and_only_of_the_fixed_comparisons(
     assert "p" not in main_table(board).header
 
 
-def test_the_ladder_is_a_table_in_every_form(few_shot_study: Path) -> None:
+def test_the_ladder_is_in_every_form(few_shot_study: Path) -> None:
     board = leaderboard(read_results(add_answer(few_shot_study)))
-    table = ladder_table(board)
-    assert [row[0] for row in table.rows] == [
-        *("published", "+ rates", "+ subset", "+ strength", "+ head")
-    ]
-    assert table.rows[3][2] == "same configuration"
-    assert table.rows[4][1] == "best by validation ★"
-    assert table.rows[4][3] == difference(board.ladder[-1].paired)
     for text in (printed(few_shot_study), to_markdown(board)):
         assert "From CLIPFit as published to the winner" in text
         assert "same configuration" in text
+
+
+def test_the_row_of_tuned_clipfit_says_how_many_of_its_trials_finished(
+    few_shot_study: Path,
+) -> None:
+    results = read_results(few_shot_study)
+    ends = [t.status for t in results.stage("search") if t.arm == "clipfit-tuned"]
+    assert 0 < ends.count("finished") < len(ends)
+    names = [str(row[0]) for row in main_table(leaderboard(results)).rows]
+    told = f"({ends.count('finished')} of its {len(ends)} trials finished)"
+    assert [name for name in names if told in name] == [f"tuned CLIPFit {told}"]
+    assert not [name for name in names if "finished" in name and told not in name]
+
+
+def test_without_a_search_of_its_own_nothing_is_said_of_trials(few_shot_study: Path) -> None:
+    for path in few_shot_study.glob("trials/search-*/config.json"):
+        path.write_text(path.read_text().replace('"arm": "clipfit-tuned"', '"arm": "search"'))
+    names = [row[0] for row in main_table(leaderboard(read_results(few_shot_study))).rows]
+    assert "tuned CLIPFit" in names
 
 
 def test_rows_have_names_and_the_configurations_their_labels(few_shot_study: Path) -> None:

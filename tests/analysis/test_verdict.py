@@ -11,7 +11,14 @@ import pytest
 from study.analysis.formatting import percent
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.results import read_results
-from study.analysis.verdict import headline, judgement, judgements, validation_findings, verdict
+from study.analysis.verdict import (
+    SELECTION,
+    headline,
+    judgement,
+    judgements,
+    validation_findings,
+    verdict,
+)
 from study.selection.optimism import Optimism
 from study.storage.ledger import Registration
 from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
@@ -326,3 +333,25 @@ def test_the_choice_of_a_study_without_a_winner_has_its_validation_score_explain
     board = with_optimism(leaderboard(read_results(guessing_study)))
     assert board.winner is None
     assert "the best of 41" in " ".join(verdict(board))
+
+
+def test_where_a_comparison_stands_it_says_once_that_choices_are_in_no_interval(
+    few_shot_study: Path,
+) -> None:
+    board = leaderboard(read_results(few_shot_study))
+    assert board.fixed
+    sentences = verdict(board)
+    assert sentences.count(SELECTION) == 1
+    before = sentences[sentences.index(SELECTION) - 1]
+    assert before.startswith("Against ")
+
+
+def test_nothing_is_said_of_choices_where_none_was_made_or_nothing_is_compared(
+    guessing_study: Path, few_shot_study: Path
+) -> None:
+    assert SELECTION not in verdict(leaderboard(read_results(guessing_study)))
+    for path in few_shot_study.glob("trials/confirm-clipfit-tuned-*/reports.jsonl"):
+        path.write_text("")
+    board = leaderboard(read_results(few_shot_study))
+    assert not board.fixed
+    assert SELECTION not in verdict(board)

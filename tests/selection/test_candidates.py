@@ -154,6 +154,47 @@ def test_nothing_to_confirm_is_told_with_the_last_error(folder: StudyFolder) -> 
     assert folder.read_json("candidates.json") is None
 
 
+def crossed(folder: StudyFolder) -> Candidate | None:
+    """Tuned CLIPFit with a linear head, if it is to be tested."""
+    return further(folder).get("clipfit-tuned-linear")
+
+
+def test_tuned_clipfit_is_tested_with_the_linear_head_that_validation_chose(
+    folder: StudyFolder,
+) -> None:
+    head = {"head_lr": 0.01, "head_steps": 30}
+    add(folder, 0.9)
+    add(folder, 0.7, arm="clipfit-tuned", ln_lr=0.5, subset_key="clipfit")
+    assert crossed(folder) is None, "no trial has a head"
+    own = {"ln_lr": 0.5, "subset_key": "clipfit", "head": "linear"}
+    add(folder, 0.99, **own | {"subset_key": "another"})
+    add(folder, 0.98, **own | {"ln_lr": 0.4})
+    assert crossed(folder) is None, "those are other trainings"
+    variant = add(folder, 0.6, arm="variant", strength=0.75, report=head, **own)
+    candidate = crossed(folder)
+    assert candidate is not None
+    assert candidate.source_trial == variant
+    assert candidate.val_score == 0.6
+    assert candidate.same_as is None
+    assert (candidate.settings.head_lr, candidate.settings.head_steps) == (0.01, 30)
+    assert candidate.settings.strength == 0.75
+
+
+def test_the_winner_is_not_tested_twice_where_it_is_tuned_clipfit_with_a_head(
+    folder: StudyFolder,
+) -> None:
+    add(folder, 0.7, arm="clipfit-tuned", ln_lr=0.5)
+    add(folder, 0.9, arm="variant", ln_lr=0.5, head="linear")
+    candidate = crossed(folder)
+    assert candidate is not None
+    assert candidate.same_as == "best"
+
+
+def test_there_is_no_head_of_tuned_clipfit_without_a_search_of_it(folder: StudyFolder) -> None:
+    add(folder, 0.9, head="linear")
+    assert crossed(folder) is None
+
+
 def further(folder: StudyFolder) -> dict[str, Candidate]:
     chosen = choose_candidates(finished_trials(folder), BASELINES, runners_up=0)
     return {c.label: c for c in chosen if c.label in FURTHER}

@@ -1,0 +1,181 @@
+"""What a change adds to CLIPFit as published is told in both orders, and with whose rates."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from study.analysis.ladder import BORROWED, GIVEN, SEARCHED, Ladder, ladder, rates_of
+from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
+from study.analysis.results import read_results
+from study.config.schema import TUNED_LINEAR
+from tests.analysis.conftest import add_answer, add_candidate, edit_candidates
+
+HEAD = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
+
+
+def board_of(folder: Path) -> Leaderboard:
+    return leaderboard(read_results(folder))
+
+
+def entry_of(board: Leaderboard, label: str) -> Entry:
+    entry = board.entry(label)
+    assert entry is not None
+    return entry
+
+
+def mean_of(board: Leaderboard, label: str) -> float:
+    return fmean(entry_of(board, label).scores.values())
+
+
+def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> Path:
+    """Let tuned CLIPFit be tested with a linear head."""
+    subset = "text.mlp.fc2.bias + vision.ln"
+    settings = {"subset": subset, "bias_lr": 0.01, "ln_lr": 0.01, **HEAD, **values}
+    add_candidate(folder, TUNED_LINEAR, effect, val_score=0.7, **settings)
+    return folder
+
+
+def crossed(folder: Path, strength: float = 1.0) -> tuple[Leaderboard, Ladder]:
+    add_answer(folder, strength=strength)
+    board = board_of(add_tuned_with_head(folder, strength=strength))
+    return board, ladder(board)
+
+
+def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
+    board = board_of(add_answer(few_shot_study))
+    rates, subset, strength, head = ladder(board).steps
+    assert [step.adds for step in ladder(board).steps] == ["rates", "subset", "strength", "head"]
+    for step, upper, lower in (
+        (rates, "clipfit-tuned", "clipfit"),
+        (subset, "best-plain", "clipfit-tuned"),
+        (head, "best", "best-plain"),
+    ):
+        assert step.paired == board.difference(entry_of(board, upper), entry_of(board, lower))
+    assert strength.lower is strength.upper
+    assert strength.paired is None
+
+
+def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> None:
+    assert ladder(board_of(few_shot_study)).steps == ()
+    add_candidate(few_shot_study, "best-text", -0.01)
+    assert ladder(board_of(few_shot_study)).steps == ()
+    add_candidate(few_shot_study, "best-plain", -0.01)
+    assert len(ladder(board_of(few_shot_study)).steps) == 4
+
+
+def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_study: Path) -> None:
+    board, steps = crossed(few_shot_study)
+    crossing = steps.crossing
+    assert crossing is not None
+    labels = ["clipfit-tuned", "best-plain", TUNED_LINEAR, "best"]
+    assert [corner.label for corner in crossing.corners] == labels
+    neither, subset, head, both = (mean_of(board, label) for label in labels)
+    first, second = crossing.other_order
+    assert (first.adds, second.adds) == ("head", "subset")
+    assert first.paired is not None
+    assert first.paired.difference.mean == pytest.approx(head - neither, abs=1e-8)
+    assert second.paired is not None
+    assert second.paired.difference.mean == pytest.approx(both - head, abs=1e-8)
+    of_subset, of_head = crossing.means["subset"], crossing.means["head"]
+    assert of_subset is not None
+    assert of_head is not None
+    expected = (subset - neither + both - head) / 2
+    assert of_subset.difference.mean == pytest.approx(expected, abs=1e-8)
+    expected = (head - neither + both - subset) / 2
+    assert of_head.difference.mean == pytest.approx(expected, abs=1e-8)
+    assert not steps.in_one_order
+
+
+def test_the_means_of_both_orders_and_the_rates_add_up_to_the_whole_gain(
+    few_shot_study: Path,
+) -> None:
+    board, steps = crossed(few_shot_study)
+    assert steps.crossing is not None
+    assert steps.steps[0].paired is not None
+    gains = [steps.steps[0].paired.difference.mean]
+    gains += [mean.difference.mean for mean in steps.crossing.means.values() if mean]
+    assert len(gains) == 3
+    assert sum(gains) == pytest.approx(mean_of(board, "best") - mean_of(board, "clipfit"), abs=1e-8)
+
+
+def test_the_mean_of_both_orders_is_paired_seed_by_seed(few_shot_study: Path) -> None:
+    board, steps = crossed(few_shot_study)
+    assert steps.crossing is not None
+    of_head = steps.crossing.means["head"]
+    assert of_head is not None
+    labels = ("clipfit-tuned", "best-plain", TUNED_LINEAR, "best")
+    by_seed = []
+    for seed in entry_of(board, "best").scores:
+        neither, subset, head, both = (entry_of(board, label).scores[seed] for label in labels)
+        by_seed.append((head - neither + both - subset) / 2)
+    mean = fmean(by_seed)
+    variance = sum((value - mean) ** 2 for value in by_seed) / (len(by_seed) - 1)
+    assert of_head.difference.sd == pytest.approx(variance**0.5, abs=1e-8)
+
+
+def test_strength_and_head_are_one_change_where_both_differ(few_shot_study: Path) -> None:
+    _, steps = crossed(few_shot_study, strength=0.75)
+    assert steps.crossing is not None
+    assert steps.crossing.head == "strength and head"
+    assert list(steps.crossing.means) == ["subset", "strength and head"]
+
+
+def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path) -> None:
+    add_answer(few_shot_study)
+    steps = ladder(board_of(add_tuned_with_head(few_shot_study, strength=0.5)))
+    assert steps.crossing is None
+    assert steps.in_one_order
+
+
+def test_a_winner_without_a_head_has_nothing_to_cross(few_shot_study: Path) -> None:
+    for label in ("best-plain", "best-text"):
+        add_candidate(few_shot_study, label, same_as="best")
+    steps = ladder(board_of(add_tuned_with_head(few_shot_study)))
+    assert len(steps.steps) == 4
+    assert steps.crossing is None
+    assert not steps.in_one_order
+
+
+def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
+    few_shot_study: Path,
+) -> None:
+    add_answer(few_shot_study)
+
+    def let_clipfit_win(candidates: list[dict[str, Any]]) -> None:
+        for candidate in candidates:
+            if candidate["label"] in ("best-plain", "best-text"):
+                candidate["same_as"] = "clipfit-tuned"
+
+    edit_candidates(few_shot_study, let_clipfit_win)
+    add_candidate(few_shot_study, TUNED_LINEAR, same_as="best", val_score=0.7)
+    crossing = ladder(board_of(few_shot_study)).crossing
+    assert crossing is not None
+    neither, subset_alone, head_alone, both = crossing.corners
+    assert subset_alone is neither
+    assert head_alone is both
+    assert crossing.other_order[1].paired is None
+    assert crossing.means["subset"] is None
+    assert crossing.means["head"] is not None
+    head = crossing.other_order[0].paired
+    assert head is not None
+    assert crossing.means["head"].difference.mean == pytest.approx(head.difference.mean)
+
+
+def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Path) -> None:
+    add_answer(few_shot_study)
+    trial = min((few_shot_study / "trials").glob("search-*")).name
+    board = board_of(add_tuned_with_head(few_shot_study, source_trial=trial))
+    rates = {label: rates_of(board, entry_of(board, label)) for label in ("clipfit", "best")}
+    assert rates == {"clipfit": GIVEN, "best": SEARCHED}
+    assert rates_of(board, entry_of(board, "clipfit-tuned")) == SEARCHED
+    assert rates_of(board, entry_of(board, "best-plain")) == BORROWED
+    config = few_shot_study / "trials" / trial / "config.json"
+    for arm, expected in (("variant", BORROWED), ("search", SEARCHED)):
+        text = config.read_text()
+        before = read_results(few_shot_study).trials
+        own = next(t.arm for t in before if t.trial_id == trial)
+        config.write_text(text.replace(f'"arm": "{own}"', f'"arm": "{arm}"'))
+        board = board_of(few_shot_study)
+        assert rates_of(board, entry_of(board, TUNED_LINEAR)) == expected
