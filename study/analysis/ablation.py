@@ -186,7 +186,11 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
         chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
         guess=results.guess,
-        scope=scope(resampled, {cell.label: cell.score for cell in cells}),
+        scope=scope(
+            resampled,
+            {cell.label: cell.score for cell in cells},
+            {f"Δ {label}": found.paired.difference for label, found in comparisons.items()},
+        ),
         interactions=_interactions(cells, results, split, resampled),
     )
 

@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -150,18 +150,14 @@ def _centred(drawn: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 def _scored(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what the protocol makes of accuracies, by name, each of the shape of a part's."""
-    shape = next(iter(parts.values())).shape
-    columns = [part.ravel() for part in parts.values()]
-    which = np.arange(len(columns[0]))
-    if len(columns) == 1:  # then many are equal
-        unique, which = np.unique(columns[0], return_inverse=True)
-        columns = [unique]
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    arrays: Mapping[str, Any] = parts
+    try:
+        return {name: np.asarray(own) for name, own in protocol.score(arrays).items()}
+    except (TypeError, ValueError):  # a score that compares, such as hmean, takes single numbers
+        shape = next(iter(parts.values())).shape
+    rows = zip(*(part.ravel().tolist() for part in parts.values()), strict=True)
     scores = [protocol.score(dict(zip(parts, row, strict=True))) for row in rows]
-    return {
-        name: np.array([score[name] for score in scores])[which].reshape(shape)
-        for name in scores[0]
-    }
+    return {name: np.array([one[name] for one in scores]).reshape(shape) for name in scores[0]}
 
 
 def _accuracies(

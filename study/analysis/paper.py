@@ -140,6 +140,7 @@ def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:
         f"{experiment}: test %",
         ["dataset", *series],
         [[dataset, *scores] for dataset, scores in rows.items()],
+        note="± and [ ] are 95 % intervals over seeds and test images together.",
     )
 
 

@@ -2,39 +2,55 @@
 
 from collections.abc import Iterator, Mapping
 
-from study.analysis.formatting import percent
+from study.analysis.formatting import ends, percent, points
 from study.analysis.intervals import MOST_SHARED, Estimate, Interval
 from study.analysis.leaderboard import Leaderboard
+from study.analysis.names import name_of
 from study.analysis.resampling import Resampled
 
 
-def scope(resampled: Resampled, scores: Mapping[str, Estimate]) -> tuple[str, ...]:
+def scope(
+    resampled: Resampled,
+    scores: Mapping[str, Estimate],
+    differences: Mapping[str, Estimate] | None = None,
+) -> tuple[str, ...]:
     """Return sentences on what the intervals of some scores hold for.
 
     Args:
         resampled: the study's tested trials on test images that were drawn again.
         scores: the mean score of each tested configuration, by its name.
+        differences: the differences that are tested, by their names.
     """
     if not scores:
         return ()
-    if all(score.n == 1 for score in scores.values()):
-        sentences = ["With one seed, nothing is known about other training images."]
+    single = [score for score in scores.values() if score.n == 1]
+    if len(single) < len(scores):
+        sentences = [
+            *_of_seeds(resampled.shared),
+            *_for_other_images(resampled.shared, scores, differences or {}),
+        ]
+    elif all(score.low is not None for score in single):
+        sentences = ["Nothing is trained, so that intervals are over other test images alone."]
     else:
-        sentences = [*_of_seeds(resampled.shared), *_for_other_images(resampled.shared, scores)]
+        sentences = ["With one seed, nothing is known about other training images."]
     return (*sentences, *_of_test_images(resampled))
 
 
 def scope_of(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on what the intervals of a leaderboard hold for."""
-    return scope(board.resampled, {entry.name: entry.test for entry in board.entries})
+    scores = {entry.name: entry.test for entry in board.entries}
+    differences = {}
+    for label, comparison in board.fixed.items():
+        differences[f"winner − {name_of(label)}"] = comparison.paired.difference
+    return scope(board.resampled, scores, differences)
 
 
 def _of_seeds(shared: float | None) -> Iterator[str]:
     """Yield which training images the intervals are about, by what seeds share."""
     if shared is not None and shared >= 1:
         yield (
-            "All seeds trained on the same images, so nothing is claimed about other training "
-            "images and no difference is tested: intervals are over other test images alone."
+            "All seeds trained on the same images, so that nothing is claimed about other training "
+            "images, and no difference is tested: intervals are over other test images alone."
         )
         return
     yield (
@@ -47,7 +63,9 @@ def _of_seeds(shared: float | None) -> Iterator[str]:
         yield f"Two seeds share {percent(shared, 0)} % of their training images on average."
 
 
-def _for_other_images(shared: float | None, scores: Mapping[str, Estimate]) -> Iterator[str]:
+def _for_other_images(
+    shared: float | None, scores: Mapping[str, Estimate], differences: Mapping[str, Estimate]
+) -> Iterator[str]:
     """Yield the line of wider intervals, where seeds share so much that there are any."""
     if shared is None or not MOST_SHARED < shared < 1:
         return
@@ -55,6 +73,9 @@ def _for_other_images(shared: float | None, scores: Mapping[str, Estimate]) -> I
     for name, score in scores.items():
         if score.wider is not None:
             lines.append(f"{name} {percent(score.mean)} {_in_brackets(score.wider)}")
+    for name, found in differences.items():
+        if found.wider is not None:
+            lines.append(f"{name} {points(found.mean)} {ends(found.wider, '[{}, {}]')}")
     yield (
         f"For other labelled images, intervals are wider (approximately, after Nadeau and Bengio), "
         f"and those decide what is within noise: {'; '.join(lines)}."

@@ -224,9 +224,10 @@ def _stopped(board: Leaderboard) -> Iterator[str]:
         names = {e.label: e.name for e in board.entries}
         listed = ", ".join(f"“{names[k]}” after {n}" for k, n in board.stopped.items())
         yield (
-            f"Told apart from the winner before the last seed, and given no more: {listed}. What "
+            f"Told apart from the winner on these test images before the last seed, and given no "
+            f"more: {listed}. What "
             "is stopped when it looks different looks more different than it is: these means and "
-            "intervals say that it differs, but not by how much."
+            "intervals are not of its true size."
         )
 
 

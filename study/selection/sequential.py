@@ -2,7 +2,9 @@
 
 After each seed from the `FIRST_LOOK`-th to the last but one, the paired differences to the winner
 are tested, each time at `ERROR` over the number of these looks. So by Bonferroni's inequality a
-candidate that equals the winner is stopped with a probability of at most `ERROR`.
+candidate that equals the winner on these test images is stopped with a probability of at most
+`ERROR`. On other images it may equal the winner all the same: that an image is scored differently
+is noise as well, which the intervals count and this rule does not.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +15,7 @@ from study.config.schema import BEST_PEER, FIRST_LOOK, TUNED, WITH_DELTA
 from study.trial.study import BEST, Candidate
 
 ERROR = 0.05
-"""The probability that a candidate which equals the winner is stopped."""
+"""The probability that a candidate which equals the winner on the test images is stopped."""
 _ROUNDING = 1e-12
 """Below this, differences that are mathematically equal may differ."""
 

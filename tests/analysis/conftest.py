@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -310,15 +311,22 @@ def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int =
 
 
 def add_candidate(
-    folder: Path, label: str, effect: float = 0.0, *, same_as: str | None = None, **values: Any
+    folder: Path,
+    label: str,
+    effect: float = 0.0,
+    *,
+    same_as: str | None = None,
+    seeds: Sequence[int] = SEEDS,
+    **values: Any,
 ) -> None:
-    """Add a candidate to a finished study, five seeds on test at a distance to the winner.
+    """Add a candidate to a finished study, whose seeds are at a distance to the winner on test.
 
     Args:
         folder: where the study is.
         label: the candidate's label.
         effect: how much better it is on test than the winner, a fraction.
         same_as: the label of the candidate whose training it shares, if any.
+        seeds: its seeds.
         values: the candidate's fields, such as ``val_score``, and its settings.
     """
     file = folder / "candidates.json"
@@ -330,7 +338,7 @@ def add_candidate(
     if same_as is not None:
         return
     ledger = FakeLedger(folder, base_to_new="base_to_new" in (folder / "study.yaml").read_text())
-    for number, seed in enumerate(SEEDS):
+    for number, seed in enumerate(seeds):
         best = (folder / f"trials/confirm-best-seed{seed}/reports.jsonl").read_text().splitlines()
         test = json.loads(best[-1])["test_score"] + effect + ledger.random.normal(0, 0.002)
         config = ledger.config("confirm", label, number, seed=seed, **{**settings, **values})
@@ -388,8 +396,8 @@ def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], objec
 
 
 def keep_predictions(folder: Path) -> Path:
-    """Let a study's confirmations keep every prediction, as studies of today do, not counts."""
-    for path in folder.glob("trials/confirm-*/confusion.json"):
+    """Let what a study tested keep every prediction, as studies of today do, not counts."""
+    for path in sorted(folder.glob("trials/[ca]*-seed*/confusion.json")):
         predictions = [
             Prediction(part, f"{true}-{number}.png", matrix["classes"][true], taken, 0.9)
             for part, matrix in json.loads(path.read_text()).items()
@@ -404,6 +412,30 @@ def keep_predictions(folder: Path) -> Path:
         ]
         (path.parent / "predictions.parquet").write_bytes(to_parquet(predictions))
         path.unlink()
+    return folder
+
+
+def share_images(folder: Path, share: float) -> Path:
+    """Record what each tested seed trained on: so large a share of 20 images is common to all."""
+    common = round(20 * share)
+    (folder / "shots").mkdir(exist_ok=True)
+    for path in folder.glob("trials/[ca]*-seed*/config.json"):
+        config = json.loads(path.read_text())
+        seed = config["seed"]
+        names = [f"common-{n}" if n < common else f"{seed}-{n}" for n in range(20)]
+        lines: list[dict[str, Any]] = [{"dataset": "glyphs", "class_names": ["a"]}]
+        lines += [{"label": 0, "part": "train", "path": name} for name in names]
+        text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
+        (folder / f"shots/tasks-{seed:04x}.jsonl").write_text(text)
+        path.write_text(json.dumps(config | {"split_hash": f"{seed:04x}"}))
+    return folder
+
+
+def leave_one_seed(folder: Path) -> Path:
+    """Take all seeds but the first from what a study tested."""
+    for seed in SEEDS[1:]:
+        for path in folder.glob(f"trials/[ca]*-seed{seed}"):
+            shutil.rmtree(path)
     return folder
 
 

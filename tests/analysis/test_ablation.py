@@ -26,6 +26,7 @@ from study.analysis.ablation import (
     to_csv,
     write_ablation,
 )
+from study.analysis.formatting import percent
 from study.analysis.interactions import beyond_noise
 from study.analysis.results import Results, TrialResult, read_results
 from study.config.loading import build_config, dump_config
@@ -33,6 +34,7 @@ from study.config.settings import Settings
 from study.errors import DataError
 from study.method.subsets import parse
 from study.trial.study import Study
+from tests.analysis.conftest import keep_predictions, leave_one_seed, share_images
 
 
 def scores_of(folder: Path, label: str) -> list[float | None]:
@@ -75,6 +77,59 @@ def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:
     noise = text.split("Within noise, ")[1]
     assert "only vision.ln[2:4]" in noise
     assert "without vision.ln" not in noise
+
+
+def test_no_cell_differs_where_other_images_could_undo_it(ablation_study: Path) -> None:
+    before = ablation_verdict(ablation_table(read_results(ablation_study)))
+    assert before[0].startswith("4 of 6 cells differ")
+    config = build_config({"name": "ablation", "data": {"dataset": "glyphs"}}, "study.yaml")
+    (ablation_study / "study.yaml").write_text(dump_config(config))
+    table = ablation_table(read_results(keep_predictions(ablation_study)))
+    (cell,) = [cell for cell in table.cells if cell.label == "only vision.ln[0:2]"]
+    assert cell.comparison is not None
+    difference = cell.comparison.paired.difference
+    assert difference.seeds is not None
+    assert difference.seeds.high < 0
+    after = ablation_verdict(table)
+    assert f"“{cell.label}”: " in " ".join(before)
+    assert f"“{cell.label}”: " not in " ".join(after)
+    assert len(after) < len(before)
+
+
+def test_with_one_seed_no_cell_is_said_to_differ_or_not(ablation_study: Path) -> None:
+    folder = keep_predictions(leave_one_seed(ablation_study))
+    table = ablation_table(read_results(folder))
+    text = " ".join(ablation_verdict(table))
+    for claim in ("differ from", "noise", "Holm", "missed half"):
+        assert claim not in text
+    assert "Not tested against “base”: " in text
+    assert all(f"“{cell.label}”" in text for cell in table.cells)
+
+
+def test_seeds_of_the_same_training_images_compare_no_cells(ablation_study: Path) -> None:
+    table = ablation_table(read_results(share_images(ablation_study, 1.0)))
+    text = " ".join(ablation_verdict(table))
+    assert "noise" not in text
+    assert "Not tested against “base”: " in text
+    assert "All seeds trained on the same images" in cell_table(table).note
+
+
+def test_cells_that_other_labelled_images_could_level_are_within_noise(
+    ablation_study: Path,
+) -> None:
+    table = ablation_table(read_results(share_images(ablation_study, 0.95)))
+    assert ablation_verdict(table)[0].startswith("0 of 6 cells differ")
+    assert "Δ without vision.ln −2." in cell_table(table).note
+    assert "share 95 %" in cell_table(table).note
+
+
+def test_beside_what_is_within_noise_stands_what_would_be_missed(ablation_study: Path) -> None:
+    table = ablation_table(read_results(ablation_study))
+    (cell,) = [cell for cell in table.cells if cell.label == "only vision.ln[2:4]"]
+    assert cell.comparison is not None
+    text = " ".join(ablation_verdict(table))
+    reach = percent(cell.comparison.paired.difference.reach)
+    assert f"“only vision.ln[2:4]” {reach}" in text
 
 
 def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_study: Path) -> None:

@@ -176,6 +176,17 @@ def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
     assert box.lower().count("always naming") == 1
 
 
+def test_the_parts_of_an_interval_are_shown_when_the_mouse_rests_on_it(
+    few_shot_study: Path,
+) -> None:
+    page = rendered(keep_predictions(few_shot_study), plots=())
+    cells = re.findall(r'<td title="([^"]+)">([^<]+)</td>', page)
+    scores = [title for title, text in cells if "±" in text]
+    assert len(scores) >= 7
+    assert all("over test images alone " in title for title in scores)
+    assert any(title.startswith("over seeds alone ") for title in scores)
+
+
 def test_sites_are_explained_where_they_are_first_named(few_shot_study: Path) -> None:
     text = text_of(rendered(few_shot_study, plots=()))
     assert "text.attn.bias (all biases of the attention); text.mlp.fc1.bias (the biases" in text

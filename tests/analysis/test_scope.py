@@ -1,5 +1,7 @@
 """What intervals hold for is told, and no more than that."""
 
+from dataclasses import replace
+
 from study.analysis.intervals import estimate
 from study.analysis.resampling import Resampled
 from study.analysis.scope import scope
@@ -55,6 +57,19 @@ def test_one_seed_says_nothing_about_other_training_images() -> None:
     text = " ".join(scope(Resampled(TESTED, {}), {"best": estimate([0.7])}))
     assert "With one seed, nothing is known about other training images." in text
     assert "labelled images at hand" not in text
+
+
+def test_where_nothing_is_trained_there_is_nothing_to_know_of_training_images() -> None:
+    whole = replace(estimate([0.7]), low=0.6, high=0.8)
+    text = " ".join(scope(Resampled(TESTED, {}), {"zero-shot": whole}))
+    assert "Nothing is trained" in text
+    assert "seed" not in text
+
+
+def test_the_wider_interval_of_a_tested_difference_is_told_too() -> None:
+    found = {"winner − other": estimate([0.02, 0.04, 0.03], shared=0.8)}
+    assert "winner − other +3.0 [" in " ".join(scope(Resampled(TESTED, {}, 0.8), SCORES, found))
+    assert "winner" not in " ".join(scope(Resampled(TESTED, {}, 0.5), SCORES, found))
 
 
 def test_without_scores_there_is_nothing_to_tell() -> None:

@@ -21,7 +21,15 @@ from study.analysis.verdict import (
 )
 from study.selection.optimism import Optimism
 from study.storage.ledger import Registration
-from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
+from tests.analysis.conftest import (
+    SEEDS,
+    add_answer,
+    add_candidate,
+    edit_candidates,
+    keep_predictions,
+    leave_one_seed,
+    share_images,
+)
 
 
 def test_a_clear_gain_is_called_more_than_noise(make_study: Callable[..., Path]) -> None:
@@ -158,6 +166,66 @@ def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Pat
     assert difference.low < difference.images.low
     assert judgement(found) == "within noise"
     assert "by more than noise" not in " ".join(verdict(board)[1:2])
+
+
+def test_with_one_seed_nothing_is_called_noise_or_more_than_noise(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = leave_one_seed(keep_predictions(add_answer(make_study(edge=0.05), peer=0.02)))
+    add_candidate_of_one_seed(folder)
+    text = said(folder)
+    assert text.count(": not tested") == 3
+    for claim in ("noise", "would be missed half the time"):
+        assert claim not in text
+
+
+def add_candidate_of_one_seed(folder: Path) -> None:
+    """A baseline above the winner, which is not among the fixed comparisons."""
+    add_candidate(folder, "ln", 0.03, val_score=0.5, subset="vision.ln", seeds=SEEDS[:1])
+    for path in folder.glob("trials/confirm-ln-*/config.json"):
+        path.write_text(path.read_text().replace('"arm": "ln"', '"arm": "baseline"'))
+
+
+def test_seeds_that_trained_on_the_same_images_test_nothing(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = share_images(keep_predictions(make_study(edge=0.05)), 1.0)
+    text = said(folder)
+    assert ": not tested" in text
+    assert "interval over test images alone" in text
+    assert "noise" not in text
+    assert "would be missed half the time" not in text
+
+
+def test_a_gain_that_other_labelled_images_could_undo_is_within_noise(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = keep_predictions(make_study(edge=0.05))
+    assert "above, by more than noise" in said(share_images(folder, 0.3))
+    text = said(share_images(folder, 0.95))
+    assert "by more than noise" not in text
+    assert "within noise" in text
+    assert ", for other labelled images −" in text
+
+
+def test_a_baseline_above_the_winner_is_beyond_noise_only_where_images_allow_it(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = make_study(edge=-0.02)
+    before = said(folder)
+    assert "“all biases (BitFit)”" in before
+    assert "beyond noise; a true difference" in before
+    after = said(keep_predictions(folder))
+    assert "“all biases (BitFit)”" in after
+    assert "beyond noise" not in after
+
+
+def test_each_verdict_has_the_difference_that_it_would_miss(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(keep_predictions(few_shot_study)))
+    found = board.fixed["clipfit-tuned"].paired.difference
+    assert found.reach is not None
+    size = f"a true difference of {percent(found.reach)} points would be missed half the time"
+    assert size in " ".join(judgements(board))
 
 
 def test_what_the_smallest_saves_is_told(few_shot_study: Path) -> None:

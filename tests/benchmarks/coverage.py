@@ -65,7 +65,7 @@ class Candidate:
 
 BASE = Candidate("base", prior=0.3, noise=0.25)
 EQUAL = Candidate("equal", prior=0.3, noise=0.25)
-BETTER = Candidate("better", prior=0.4, noise=0.205)
+BETTER = Candidate("better", prior=0.5, noise=0.15)
 """About one point better; its truth is computed, not supposed."""
 
 
