@@ -147,16 +147,21 @@ def _interval_and_seeds(score: Estimate) -> str:
 
 
 def judgement(comparison: Comparison) -> str:
-    """Return whether a difference is more than noise: by its interval and Holm's p."""
-    if comparison.paired.p is None:
-        return "not tested"
-    if comparison.paired.within_noise:
-        return "within noise"
+    """Return whether a difference is more than noise: by its interval and Holm's p.
+
+    Beside it stands how large a difference would have had to be to be seen.
+    """
     found = comparison.paired.difference
     side = "above" if found.mean > 0 else "below"
-    if (comparison.holm_p or 0.0) > SIGNIFICANCE:
-        return f"{side} by its own interval, but not after correction for two comparisons"
-    return f"{side}, by more than noise"
+    if found.p is None:
+        return "not tested"
+    if found.within_noise:
+        noise = "within noise"
+    elif (comparison.holm_p or 0.0) > SIGNIFICANCE:
+        noise = f"{side} by its own interval, but not after correction for two comparisons"
+    else:
+        noise = f"{side}, by more than noise"
+    return f"{noise}; {missed(found)}"
 
 
 def surpassing(board: Leaderboard) -> Iterator[str]:
@@ -203,12 +208,11 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
                 "with it."
             )
         elif comparison is not None:
-            missing = "; ".join(["", *filter(None, [missed(comparison.paired.difference)])])
             higher = ", whose mean is higher" if rival.test.mean > winner.test.mean else ""
             yield (
                 f"Against {name}{higher}: {spelt(comparison.paired.difference)}, over "
                 f"{seed_count(len(comparison.paired.seeds))} in common, p "
-                f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}{missing}."
+                f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}."
             )
     if board.fixed:
         yield SELECTION

@@ -164,7 +164,7 @@ def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Pat
     assert difference.images.low < 0
     assert difference.low is not None
     assert difference.low < difference.images.low
-    assert judgement(found) == "within noise"
+    assert judgement(found).startswith("within noise; a true difference of ")
     assert "by more than noise" not in " ".join(verdict(board)[1:2])
 
 

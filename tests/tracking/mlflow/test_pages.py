@@ -232,7 +232,8 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     run = f"experiments/{experiment.experiment_id}/runs/{parent.info.run_id}"
     browser.open(f"{mlflow_server}/#/{run}")
     browser.wait_for_text(
-        "p <0.001 (the only fixed comparison): above, by more than noise.", "tells the whole."
+        "p <0.001 (the only fixed comparison): above, by more than noise; a true",
+        "tells the whole.",
     )
     tables = browser.evaluate(TABLES)
     assert len(tables) == sum(line.startswith("| ---") for line in lines) == 4
