@@ -120,10 +120,6 @@ class _Error:
         """Return the two-sided p of a true mean of 0; the variance is not 0."""
         return float(2 * special.stdtr(self.df, -abs(mean) / math.sqrt(self.variance)))
 
-    def around(self, mean: float, lowest: float, highest: float) -> Interval:
-        """Return its t interval around a mean, within what is possible."""
-        return Interval(max(lowest, mean - self.reach), min(highest, mean + self.reach))
-
 
 def estimate(
     values: Sequence[float],
@@ -158,32 +154,44 @@ def estimate(
     # As many right images give one mean, whichever seed has them; the rest is rounding.
     mean, n = round(float(np.mean(values)), 9), len(values)
     sd = float(np.std(values, ddof=1)) if n > 1 else None
-    ends = (mean, lowest, highest)
     over_seeds, over_images = _seed_error(sd, n), _image_error(drawn)
-    share = shared if shared is not None and trained else 0.0
-    if share >= 1 and n > 1:
-        told = [over_images] if over_images else []
-        deciding = []
-    else:
-        told = _errors(over_seeds, drawn, n, trained)
-        deciding = told
-    wider = None
-    if told and MOST_SHARED < share < 1:
-        deciding = _errors(_seed_error(sd, n, share), drawn, n, trained)
-        wider = _widest(deciding).around(*ends)
-    whole = _widest(told).around(*ends) if told else None
+    told = _errors(over_seeds, drawn, n, trained)
+    deciding, wider = told, list[_Error]()
+    if shared is not None and trained and n > 1:
+        if shared >= 1:
+            told, deciding = _known(over_images), []
+        elif shared > MOST_SHARED:
+            wider = _errors(_seed_error(sd, n, shared), drawn, n, trained)
+            deciding = wider
+
+    def around(errors: Sequence[_Error]) -> Interval | None:
+        reach = _reach(errors)
+        if reach is None:
+            return None
+        return Interval(max(lowest, mean - reach), min(highest, mean + reach))
+
+    whole = around(told)
     return Estimate(
         n,
         mean,
         sd,
         low=whole.low if whole else None,
         high=whole.high if whole else None,
-        reach=_widest(deciding).reach if deciding else None,
-        p=max(error.p(mean) for error in deciding) if deciding else None,
-        seeds=over_seeds.around(*ends) if over_seeds else None,
-        images=over_images.around(*ends) if over_images else None,
-        wider=wider,
+        reach=_reach(deciding),
+        p=max((error.p(mean) for error in deciding), default=None),
+        seeds=around(_known(over_seeds)),
+        images=around(_known(over_images)),
+        wider=around(wider),
     )
+
+
+def _known(error: _Error | None) -> list[_Error]:
+    return [] if error is None else [error]
+
+
+def _reach(errors: Sequence[_Error]) -> float | None:
+    """Return the distance to the ends of the widest interval; None without errors."""
+    return max((error.reach for error in errors), default=None)
 
 
 def _seed_error(sd: float | None, n: int, shared: float = 0.0) -> _Error | None:
@@ -206,7 +214,7 @@ def _errors(over_seeds: _Error | None, drawn: Drawn | None, n: int, trained: boo
     if n == 1 and trained:
         return []
     if over_seeds is None:
-        return [over_images] if over_images else []
+        return _known(over_images)
     if drawn is None or over_images is None:
         return [over_seeds]
     a, b = over_seeds.variance, over_images.variance
@@ -228,7 +236,3 @@ def _common_variance(drawn: Drawn) -> float:
     of_one = float(np.var(drawn.scores, axis=0).mean())
     of_mean = float(np.var(drawn.scores.mean(axis=1)))
     return (of_one - of_mean) / (seeds - 1)
-
-
-def _widest(errors: Sequence[_Error]) -> _Error:
-    return max(errors, key=lambda error: error.reach)
