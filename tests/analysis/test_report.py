@@ -420,7 +420,7 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
     first, second = described(folder).split("\n\n")[:2]
     number = int(str(winner.source_trial).removeprefix("search-"))
     assert first.startswith(f"**trial {number} ★ won: {interval(winner.test)} % on test**; ")
-    assert first.endswith("points against tuned CLIPFit (within noise).")
+    assert "points against tuned CLIPFit (within noise; a true difference of " in first
     assert second.startswith(f"It tunes {markdown_text(str(winner.settings.subset))}: ")
     assert f"LayerNorms {rate(winner.settings.rates['ln'])}" in second
     assert second.endswith(f"{percent(winner.val_score)} % on validation.")
@@ -429,7 +429,7 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
 def test_it_says_beside_the_winner_which_peers_are_above_it(few_shot_study: Path) -> None:
     add_candidate(few_shot_study, "full", 0.02, val_score=0.5, peer={"method": "full", "lr": 1e-4})
     first, second = described(add_answer(few_shot_study)).split("\n\n")[:2]
-    assert "points against linear on frozen CLIP (above, by more than noise). " in first
+    assert "points against linear on frozen CLIP (above, by more than noise; a true" in first
     assert "The winner’s mean is below the peer “full fine-tuning”: −2." in first
     assert "It tunes text.bias + vision.ln, linear head: 11,264 parameters" in second
 
