@@ -229,9 +229,14 @@ def test_the_scores_of_real_trials_follow_from_what_they_keep(
     backbone = load_backbone(tiny_backbone)
     own = Study(config, folder)
     data = Preparer(own, backbone.image_size).search()
-    for number, rate in enumerate((0.01, 0.05)):
+    for number, (rate, head) in enumerate(((0.01, "text"), (0.05, "text"), (0.05, "linear"))):
         given = trial(
-            trial_id=f"search-{number}", number=number, bias_lr=rate, ln_lr=rate, epochs=1
+            trial_id=f"search-{number}",
+            number=number,
+            bias_lr=rate,
+            ln_lr=rate,
+            epochs=1,
+            head=head,
         )
         written = folder.trial(given.trial_id)
         written.create(given.model_dump(mode="json"))
@@ -240,5 +245,5 @@ def test_the_scores_of_real_trials_follow_from_what_they_keep(
         written.write_end(End("finished", 1, 1.0))
     found = optimism_of(folder, own.protocol())
     assert found is not None
-    assert found.trials == 2
+    assert found.trials == 3
     assert 0 <= found.expected <= 1

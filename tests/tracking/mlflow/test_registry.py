@@ -425,7 +425,7 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
     assert "search-0001: it is away" in caplog.text
     assert "clipfit-study sync waiting" in caplog.text
     caplog.clear()
-    guessing = finished("at-chance", images=[900, 100], test_score=0.6)
+    guessing = finished("at-chance", images=[900, 100], right=[900, 0], test_score=0.9)
     other = started(guessing, store)
     monkeypatch.setattr(other._mirror, "drain", lambda: {"search-0001": "it is away"})
     other.register()
