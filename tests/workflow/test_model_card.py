@@ -54,9 +54,12 @@ def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: Sav
     assert "```python\nprint('loaded')\n```\n\nA note." in card
     assert card.endswith("\n- A pixel is cropped beside.\n"), "of all that is said, the last"
     assert card.count("A pixel is cropped") == 1
-    assert "| this configuration: best by validation | 75.0 (no interval) | 2 |" in card
-    assert "| this model alone, seed 1 | 75.0 | 1 |" in card
-    assert "| chance | 10.0 | – |" in card
+    tested = (
+        "| this configuration: best by validation | 75.0 (no interval) | 75.6 (no interval) | 2 |"
+    )
+    assert tested in card
+    assert "| this model alone, seed 1 | 75.0 | 75.6 | 1 |" in card
+    assert "| chance | – | 10.0 | – |" in card, "it is that of balanced scores"
     assert "- Images: 16 a class to train, 4 a class to validate." in card
     assert "75 % of the tuned change is kept" in card
     assert "Head: a linear layer" in card
@@ -70,7 +73,7 @@ def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: Saved
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "confirm-zero-shot-seed1"))
     assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert "| zero-shot CLIP | 67.0 (1 seed) | 1 |" in card
+    assert "| zero-shot CLIP | 67.0 (1 seed) | 66.7 (1 seed) | 1 |" in card
 
 
 def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel) -> None:
