@@ -58,15 +58,17 @@ class Ladder:
     steps: tuple[Step, ...]
     """The changes one after another; empty without a winner, or while a rung has no score."""
     crossing: Crossing | None
-    """The subset and the head in both orders; None unless the winner has a linear head, and tuned
-    CLIPFit was tested with one at the same strength."""
+    """The subset and the head in both orders; None unless the winner has another subset or other
+    rates than tuned CLIPFit and a linear head, and tuned CLIPFit was tested with one at the same
+    strength."""
 
     @property
     def in_one_order(self) -> bool:
         """Whether the winner has a head whose gain is told in one order alone."""
         if not self.steps or self.crossing is not None:
             return False
-        return self.steps[-1].upper.settings.head == "linear"
+        _, subset, *_, head = self.steps
+        return subset.upper is not subset.lower and head.upper.settings.head == "linear"
 
 
 def ladder(board: Leaderboard) -> Ladder:
@@ -100,7 +102,7 @@ def _crossing(
     board: Leaderboard, neither: Entry, subset_alone: Entry, both: Entry
 ) -> Crossing | None:
     head_alone = board.entry(TUNED_LINEAR)
-    if head_alone is None or not _same_head(head_alone, both):
+    if head_alone is None or subset_alone is neither or not _same_head(head_alone, both):
         return None
     head = "head" if both.settings.strength == 1.0 else "strength and head"
     corners = (neither, subset_alone, head_alone, both)

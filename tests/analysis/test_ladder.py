@@ -150,17 +150,11 @@ def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
 
     edit_candidates(few_shot_study, let_clipfit_win)
     add_candidate(few_shot_study, TUNED_LINEAR, same_as="best", val_score=0.7)
-    crossing = ladder(board_of(few_shot_study)).crossing
-    assert crossing is not None
-    neither, subset_alone, head_alone, both = crossing.corners
-    assert subset_alone is neither
-    assert head_alone is both
-    assert crossing.other_order[1].paired is None
-    assert crossing.means["subset"] is None
-    assert crossing.means["head"] is not None
-    head = crossing.other_order[0].paired
-    assert head is not None
-    assert crossing.means["head"].difference.mean == pytest.approx(head.difference.mean)
+    steps = ladder(board_of(few_shot_study))
+    assert steps.crossing is None, "no order of changes differs"
+    assert not steps.in_one_order
+    subset = steps.steps[1]
+    assert subset.lower is subset.upper
 
 
 def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Path) -> None:
