@@ -1,0 +1,181 @@
+"""What the tests catch: small faults drawn at random, put into the code one after the other.
+
+pip install pytest-cov
+COVERAGE_FILE=all.coverage pytest -n 0 --dist=no --cov=study --cov-context=test \\
+    --cov-report= --durations=0 --durations-min=0 > all.log
+python tests/benchmarks/mutations.py draw mutations.json --coverage all.coverage --log all.log
+python tests/benchmarks/mutations.py run mutations.json --checkout ../mutated
+python tests/benchmarks/mutations.py compare mutations.json --checkout ../mutated --to now.json
+
+Each mutation is in a line that a default test executes; rooms have their share by such lines. The
+tests that execute it run until one fails: first those of the file of the same name, then those of
+the same room. The checkout is a clone for this alone: its files are changed and restored. ``run``
+and ``compare`` go on where they stopped; ``compare`` returns 1 if what was caught no longer is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from failing import Suite
+from mutants import Place, places, replace
+from mutation_draw import draw, files_of, mirror_of
+
+FILES_SECONDS = 300
+"""Whole files of tests are given up after so long; the mutation has survived."""
+PRELOADED = "hypothesis,torch,transformers.models.clip,ray.tune,mlflow,optuna,pandas,sklearn"
+"""What takes seconds to import and is imported before the tests of each mutation are forked."""
+
+Mutation = dict[str, Any]
+
+
+def main() -> int:
+    """Draw, run or compare; return 1 where a mutation is no longer caught."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("verb", choices=["draw", "run", "compare"])
+    parser.add_argument("record", type=Path)
+    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[2])
+    parser.add_argument("--coverage", type=Path, help="database of coverage.py, with contexts")
+    parser.add_argument("--log", type=Path, help="what pytest printed, with --durations=0")
+    parser.add_argument("--seed", type=int, default=35)
+    parser.add_argument("--number", type=int, default=120)
+    parser.add_argument("--to", type=Path, help="where compare writes what it sees")
+    parser.add_argument("--renames", type=Path, help="JSON: former to present files and functions")
+    parser.add_argument("--preload", default=PRELOADED, help="modules imported once for all tests")
+    options = parser.parse_args()
+    options.checkout = options.checkout.resolve()
+    sys.path[0] = str(options.checkout)  # coverage.py is a library, and also a file beside this one
+    if options.verb == "draw":
+        log = options.log.read_text()
+        numbers = {"seed": options.seed, "number": options.number}
+        _write(options.record, draw(options.checkout, options.coverage, log, **numbers))
+        return 0
+    changed = ["git", "-C", str(options.checkout), "status", "--porcelain", "--", "study", "tests"]
+    if subprocess.run(changed, capture_output=True, text=True, check=True).stdout:
+        parser.error(f"{options.checkout} has changes in study/ or tests/; commit or restore them")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the file is restored
+    suite = Suite(options.checkout, options.preload.split(","))
+    record = json.loads(options.record.read_text())
+    if options.verb == "run":
+        judge(record, options.record, suite)
+        return 0
+    if options.to is None:
+        parser.error("compare needs --to FILE")
+    renames = json.loads(options.renames.read_text()) if options.renames else {}
+    return compare(record, options.to, suite, renames)
+
+
+def judge(
+    record: dict[str, Any],
+    to: Path,
+    suite: Suite,
+    *,
+    renames: dict[str, str] | None = None,
+    always_whole_files: bool = False,
+) -> None:
+    """Put each mutation that has no verdict into the code, and write which test catches it.
+
+    ``caught`` becomes the test that fails, False, or "gone" where the code is not there any more.
+    """
+    for number, mutation in enumerate(record["mutations"], start=1):
+        if mutation["caught"] is not None:
+            continue
+        located = locate(suite.checkout, mutation, renames or {})
+        if located is None:
+            mutation["caught"] = "gone"
+        else:
+            many = mutation["executed_by"] > len(mutation["tests"])
+            mutation["caught"] = _caught(suite, mutation, located, many or always_whole_files)
+        _write(to, record)
+        print(number, mutation["file"], mutation["function"], mutation["caught"], flush=True)
+
+
+def _caught(
+    suite: Suite, mutation: Mutation, located: tuple[Path, Place], whole_files: bool
+) -> str | bool:
+    path, place = located
+    tests = mutation["tests"]
+    listed = files_of(tests)
+    with mutated(path, place, mutation["mutated"]):
+        failure = suite.first_failure(listed, tests, 120 + 5 * mutation["seconds"])
+        if failure is None and whole_files:
+            mirror = mirror_of(str(path.relative_to(suite.checkout)))
+            files = dict.fromkeys([mirror, *mutation["files"]])
+            failure = suite.first_failure([*files], [], FILES_SECONDS)
+    if failure is None or suite.passes(failure):
+        return failure or False
+    return _caught(suite, mutation, located, whole_files)  # without the test that fails anyway
+
+
+@contextlib.contextmanager
+def mutated(path: Path, place: Place, text: str) -> Iterator[None]:
+    """Change a file, and restore it whatever happens."""
+    original = path.read_bytes()
+    path.write_text(replace(original.decode(), place, text))
+    try:
+        yield
+    finally:
+        path.write_bytes(original)
+
+
+def locate(
+    checkout: Path, mutation: Mutation, renames: dict[str, str]
+) -> tuple[Path, Place] | None:
+    """Return where the code of a mutation stands now: its file, or else the only other one."""
+    file = checkout / renames.get(mutation["file"], mutation["file"])
+    function = renames.get(mutation["function"], mutation["function"])
+    located = []
+    for path in sorted((checkout / "study").rglob("*.py")):
+        for place in places(path.read_text()):
+            if (place.function, place.original) == (function, mutation["original"]):
+                located.append((path, place))
+    there = [(path, place) for path, place in located if path == file]
+    if not there and len({path for path, _ in located}) == 1:
+        there = located
+    if not there:
+        return None
+    return there[min(mutation["occurrence"], len(there) - 1)]
+
+
+def compare(record: dict[str, Any], to: Path, suite: Suite, renames: dict[str, str]) -> int:
+    """Judge again what was caught, say what no longer is, and return 1 if there is any."""
+    before = [mutation for mutation in record["mutations"] if mutation["caught"]]
+    if to.exists():
+        now = json.loads(to.read_text())
+    else:
+        now = {**record, "mutations": []}
+        for mutation in before:
+            first = [mutation["caught"], *mutation["tests"]]
+            again = {**mutation, "tests": list(dict.fromkeys(first)), "caught": None}
+            now["mutations"].append(again)
+    judge(now, to, suite, renames=renames, always_whole_files=True)
+    counted = Counter[str]()
+    for mutation in now["mutations"]:
+        state = "caught"
+        if mutation["caught"] in (False, "gone"):
+            state = mutation["caught"] or "caught before, and not now"
+            print(f"{state}: {mutation['file']}, {mutation['function']}")
+            print(f"    {mutation['original']}\n    {mutation['mutated']}")
+        counted[state] += 1
+    print(", ".join(f"{number} {state}" for state, number in counted.items()))
+    return 1 if counted["caught before, and not now"] else 0
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    """Write a record whole or not at all."""
+    scratch = path.with_suffix(".new")
+    scratch.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    scratch.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
