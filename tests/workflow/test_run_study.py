@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shutil
 import signal
 from collections import Counter
@@ -544,21 +545,26 @@ def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_toget
     assert "ablation 10/10 done" in said
     assert "of 1 pairs of sites interact" in said
     (row,) = pq.read_table(folder.path / "interactions.parquet").to_pylist()
-    scores = {
-        (trial.label, trial.seed): trial.test_score
-        for trial in read_results(folder.path).stage("ablation")
-    }
+    tested = read_results(folder.path).stage("ablation")
+    half = 1 / (2 * sum(tested[0].confusion.values()))
+    odds = {}
+    for trial in tested:
+        assert trial.test_score is not None
+        right = trial.test_score
+        odds[trial.label, trial.seed] = math.log((right + half) / (1 - right + half))
     values = [
-        scores["vision.ln2 + text.bias", seed]
-        - scores["only vision.ln2", seed]
-        - scores["only text.bias", seed]
-        + scores["zero-shot", seed]
+        odds["vision.ln2 + text.bias", seed]
+        - odds["only vision.ln2", seed]
+        - odds["only text.bias", seed]
+        + odds["zero-shot", seed]
         for seed in (1, 2)
     ]
     assert row["interaction_mean"] == pytest.approx(sum(values) / 2)
     assert (
         row["interaction_images_low"] <= row["interaction_mean"] <= row["interaction_images_high"]
     )
+    assert row["better_site"] in sites
+    assert row["not_tested"] is None
     page = (folder.path / "report.html").read_text(encoding="utf-8")
     assert "each two sites together, zero-shot, and the base" in page
     assert "<h3>Pairs of sites</h3>" in page
