@@ -13,6 +13,7 @@ from study.ctrl_c import leaving_at_ctrl_c
 
 INTERRUPTING = """
 import builtins, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 real = builtins.__import__
 def importing(name, *arguments, **options):
     if name.startswith({module!r}) and name not in sys.modules:
@@ -53,10 +54,13 @@ def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path
 
 
 def test_ctrl_c_is_heard_as_before_after_the_modules_are_loaded() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with leaving_at_ctrl_c():
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with leaving_at_ctrl_c():
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ class Whole:
             for trial in self.folder.trials()
             if trial.read_end() is not None
             for path in trial.path.iterdir()
-            if path.name != "mlflow.json"
+            if "mlflow.json" not in path.name  # neither it nor one that is being written
         }
 
     @property

@@ -86,7 +86,7 @@ def assert_whole(uri: str, study: Written, trials: int) -> None:
     "fault", ["500", "503", "404", "hang", pytest.param("drip", marks=pytest.mark.long)]
 )
 def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
-    proxy: Proxy, fault: str
+    proxy: Proxy, fault: str, tmp_path: Path
 ) -> None:
     proxy.fail(fault)
     address = proxy.uri.replace("//", f"//me:{SECRET}@")
@@ -95,7 +95,7 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
     assert len(proxy.asked) == 1
     assert SECRET not in str(caught.value)
     with pytest.raises(TrackingError, match="does not give runs") as caught:
-        best_configurations(address, study=None, where=None, top=1)
+        best_configurations(address, study=None, where=None, top=1, storage=tmp_path)
     assert SECRET not in str(caught.value)
 
 
