@@ -121,7 +121,9 @@ def test_no_column_and_no_cell_is_lost(
     whole, screen = screens[WIDE, name], screens[width, name]
     lost = columns(whole) - columns(screen)
     assert not lost
-    assert all(cell_len(line) <= width for line in table_lines(screen))
+    wide = [line for line in table_lines(screen) if cell_len(line) > width]
+    # A command is on one line, so that it can be pasted.
+    assert not [line for line in wide if not line.startswith("  clipfit-study ")]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
