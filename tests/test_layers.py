@@ -24,7 +24,7 @@ ALLOWED = {
     "data": {"errors", "storage", "terminal"},
     "config": {"errors", "storage", "method", "data"},
     "protocols": {"errors", "data", "config"},
-    "embedded": {"errors", "terminal", "method", "data", "protocols"},
+    "embedded": {"method"},
     "trial": {"errors", "storage", "method", "data", "config", "protocols"},
     "selection": {"errors", "storage", "config", "protocols", "trial"},
     "serving": {
@@ -61,13 +61,13 @@ AT_HOME = {
     "optuna": {"search", "analysis"},
     "pydantic": {"config"},
     "yaml": {"config"},
-    "transformers": {"method", "embedded"},
-    "torch": {"method", "data", "embedded", "trial", "serving", "search", "analysis"},
+    "transformers": {"method"},
+    "torch": {"method", "data", "trial", "serving", "search", "analysis"},
     "datasets": {"data"},
     "peft": {"method"},
     **{name: {"serving"} for name in ONNX},
     "plotly": {"analysis"},
-    "sklearn": {"data", "embedded"},
+    "sklearn": {"data"},
 }
 # Whoever imports these in passing must not pay for what it may not need.
 LAZY = {

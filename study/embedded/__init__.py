@@ -1,4 +1,4 @@
-"""The checkpoint that comes with the package, and how it was made."""
+"""The checkpoint that comes with the package."""
 
 from study.method.checkpoint import EMBEDDED, backbone_path
 

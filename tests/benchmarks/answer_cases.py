@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -154,8 +155,12 @@ def second_checkpoint(storage: Path, steps: int | None) -> Path:
     place = storage / f"checkpoint-{CHECKPOINT_SEED}"
     if not place.exists():
         making = place.with_name(f"{place.name}-making")
-        command = [sys.executable, "-m", "study.embedded", "--seed", str(CHECKPOINT_SEED)]
-        command += ["--out", str(making), *(["--steps", str(steps)] if steps else [])]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        command = [sys.executable, "-m", "embedded", "--seed", str(CHECKPOINT_SEED)]
+        command += ["--out", str(making)]
+        if steps:
+            command += ["--steps", str(steps)]
+        # The recipe stands beside the tests.
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
         making.rename(place)
     return place

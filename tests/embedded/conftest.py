@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embedded.evaluate import Bench
 
 from study.embedded import backbone_path
-from study.embedded.evaluate import Bench
 from study.method.backbone import Backbone, load_backbone
 
 FOLDER = Path(backbone_path("embedded"))

@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
 import torch
-
-from study.data.prompts import prompts, templates_of
-from study.data.readers.glyphs import GLYPH_CLASS_NAMES, HELD_OUT_FACES, PRETRAINING_FACES
-from study.embedded.drawings import (
+from embedded.drawings import (
     ATTRIBUTES,
     CHARACTERS,
     Bank,
@@ -16,6 +13,9 @@ from study.embedded.drawings import (
     draw_pictures,
     match,
 )
+
+from study.data.prompts import prompts, templates_of
+from study.data.readers.glyphs import GLYPH_CLASS_NAMES, HELD_OUT_FACES, PRETRAINING_FACES
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,20 @@
 """A bench measures a checkpoint; the command tabulates every comparison and records them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from embedded import evaluate
+from embedded.__main__ import main
+from embedded.evaluate import Bench, Setting
 from transformers import CLIPImageProcessor
 
 from study.data.datasets import load_dataset
-from study.embedded import backbone_path, evaluate
-from study.embedded.__main__ import main
-from study.embedded.evaluate import Bench, Setting
+from study.embedded import backbone_path
 from study.method.backbone import Backbone, load_backbone
 from study.protocols import BaseToNew, Protocol
 
@@ -87,11 +89,19 @@ def test_the_record_that_comes_with_the_package_has_the_same_comparisons(
 
 def test_the_help_of_the_command_is_there_without_torch() -> None:
     code = (
-        "import sys; from study.embedded.__main__ import main; sys.argv = ['embedded', '--help']\n"
+        "import sys; from embedded.__main__ import main; sys.argv = ['embedded', '--help']\n"
         "try: main()\n"
         "finally: assert not {'torch', 'transformers'} & sys.modules.keys()"
     )
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    tests = str(Path(__file__).parents[1])
+    paths = os.pathsep.join([tests, *sys.path])
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
     assert "--evaluate" in said.stdout
 
 

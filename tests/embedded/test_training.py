@@ -2,10 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer
-
-from study.embedded.drawings import all_captions
-from study.embedded.training import (
+from embedded.drawings import all_captions
+from embedded.training import (
     Trainer,
     build_model,
     build_tokenizer,
@@ -13,6 +11,7 @@ from study.embedded.training import (
     shrink_text_residual,
     text_residual_scale,
 )
+from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer
 
 
 @pytest.fixture(scope="module")

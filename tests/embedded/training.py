@@ -11,12 +11,7 @@ from itertools import chain
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import models, trainers
-from tokenizers.pre_tokenizers import ByteLevel
-from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
-
-from study.embedded.drawings import (
+from embedded.drawings import (
     CHARACTERS,
     IMAGE_SIZE,
     PIXEL_MEAN,
@@ -28,6 +23,10 @@ from study.embedded.drawings import (
     draw_pictures,
     match,
 )
+from tokenizers import models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,7 @@
-"""`python -m study.embedded --out DIR`: train the embedded checkpoint again, or measure it."""
+"""Train the embedded checkpoint again, or measure it.
+
+The command is `PYTHONPATH=tests python -m embedded --out DIR`.
+"""
 
 import argparse
 import logging
@@ -11,7 +14,7 @@ from rich.logging import RichHandler
 
 def main() -> None:
     """Train and save a checkpoint in Hugging Face format; --evaluate measures one instead."""
-    parser = argparse.ArgumentParser(prog="python -m study.embedded", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m embedded", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="seed of all draws (default: the recipe's)")
@@ -21,9 +24,8 @@ def main() -> None:
 
     # Torch and transformers take seconds to import, which --help can do without.
     import torch
-
-    from study.embedded.evaluate import evaluate
-    from study.embedded.training import Trainer, build_image_processor
+    from embedded.evaluate import evaluate
+    from embedded.training import Trainer, build_image_processor
 
     # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)
