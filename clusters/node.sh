@@ -3,6 +3,7 @@
 set -euo pipefail
 
 ENVIRONMENT=$HOME/.clipfit
+MLFLOW_PORT=${MLFLOW_PORT:-5000}
 
 # install PYTHON RAY: one environment with one Python minor and one Ray release, and this package.
 install() {
@@ -85,9 +86,51 @@ see() {
   exit 1
 }
 
-# mlflow FOLDER: on the head, a supervised server on loopback. The database stays on local disk.
+# mlflow FOLDER: on the head, MLflow on loopback, started again whenever it ends. The database stays on
+# local disk. A second call leaves the first alone, since that holds the lock.
 mlflow() {
-  "$ENVIRONMENT/bin/python" -m study.tracking.serve --background --artifacts "$1/artifacts"
+  local place=$HOME/mlflow attempt
+  mkdir -p "$place" "$1/artifacts"
+  setsid flock --nonblock "$place/lock" bash "$0" keep_mlflow "$1" < /dev/null >> "$place/server.log" 2>&1 &
+  for attempt in {1..120}; do
+    if mlflow_answers; then
+      echo "MLflow answers on http://127.0.0.1:$MLFLOW_PORT"
+      return
+    fi
+    sleep 1
+  done
+  echo "MLflow does not answer on port $MLFLOW_PORT; $place/server.log says why" >&2
+  return 1
+}
+
+mlflow_answers() {
+  "$ENVIRONMENT/bin/python" - "$MLFLOW_PORT" 2> /dev/null << 'PYTHON'
+import sys
+import urllib.request
+
+urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/health", timeout=5)
+PYTHON
+}
+
+# keep_mlflow FOLDER: serve for ever. The group of its processes is noted for `end_mlflow`.
+keep_mlflow() {
+  local group
+  read -r _ _ _ _ group _ < "/proc/$$/stat"
+  echo "$group" > "$HOME/mlflow/group"
+  # Job execution would start eight more processes for features that no study uses.
+  export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+  while true; do
+    "$ENVIRONMENT/bin/python" -m mlflow server --host 127.0.0.1 --port "$MLFLOW_PORT" \
+      --backend-store-uri "sqlite:///$HOME/mlflow/mlflow.db" --artifacts-destination "$1/artifacts" \
+      --workers 1 --uvicorn-opts "--log-level warning" || echo "MLflow ended with code $?"
+    sleep 2
+  done
+}
+
+# end_mlflow: end the server and what starts it again.
+end_mlflow() {
+  kill -- "-$(cat "$HOME/mlflow/group")"
+  rm "$HOME/mlflow/group"
 }
 
 "$@"

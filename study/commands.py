@@ -267,7 +267,6 @@ COMMANDS = {
             _argument("--revision", help="the backbone's revision (default: the delta's)"),
         ),
     ),
-    "serve": Command("serve MLflow on this machine", "study.tracking.serve:main"),
 }
 
 

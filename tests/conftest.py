@@ -4,12 +4,7 @@ import importlib
 import logging
 import os
 import shutil
-import socket
 import string
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +30,6 @@ for name in (
     os.environ.pop(name, None)
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-SERVER_STARTS_WITHIN = 90.0  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -172,37 +166,9 @@ def mlflow_store(new_store: Callable[[Path], str], tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server on a free loopback port."""
-    folder = tmp_path_factory.mktemp("mlflow-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_until_it_answers(server, f"{address}/health", folder / "server.log")
-        yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+    from tracking_server import TrackingServer
 
-
-def _wait_until_it_answers(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
-    deadline = time.monotonic() + SERVER_STARTS_WITHIN
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            pytest.fail(f"the MLflow server ended:\n{log.read_text()[-2000:]}")
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.25)
-    pytest.fail(f"the MLflow server does not answer:\n{log.read_text()[-2000:]}")
+    server = TrackingServer(tmp_path_factory.mktemp("mlflow-server"))
+    server.start()
+    yield server.address
+    server.stop()

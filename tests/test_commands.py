@@ -15,7 +15,7 @@ from study.workflow import run_study as run_study_module
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas", "scipy")
-LIGHT = {*COMMANDS} - {"serve", "check-data"}  # these two read arrays and tables of files early
+LIGHT = {*COMMANDS} - {"check-data"}  # which reads arrays and tables of files early
 
 
 def test_each_command_has_a_function() -> None:
@@ -84,8 +84,6 @@ def test_a_module_that_reads_its_own_arguments_gets_them(
     assert main(["check-data", "digits"]) == 0
     assert "whole: every listed image is there" in capsys.readouterr().out
     assert main(["check-data", "eurosat", str(tmp_path)]) == 1
-    assert main(["serve", "--stop", "--database", str(tmp_path / "none" / "mlflow.db")]) == 0
-    assert "none served" in capsys.readouterr().out
 
 
 MEANT = {

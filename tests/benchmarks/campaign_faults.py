@@ -213,11 +213,11 @@ class Dead(Fault):
     """MLflow dies, and is started again."""
 
     def meet(self, place: Place) -> None:
-        place.kill_server()
+        place.server.kill()
         seconds = self.chance.uniform(1, 20)
         self.did = f"MLflow dead for {seconds:.0f} s"
         time.sleep(seconds)
-        place.start_server()
+        place.server.start()
 
 
 class Restored(Fault):
@@ -225,16 +225,16 @@ class Restored(Fault):
 
     def meet(self, place: Place) -> None:
         database, backup = place.server.database, place.path / "backup.db"
-        place.kill_server()
+        place.server.kill()
         shutil.copy(database, backup)
-        place.start_server()
+        place.server.start()
         seconds = self.chance.uniform(2, 15)
         time.sleep(seconds)
-        place.kill_server()
+        place.server.kill()
         for name in (f"{database}-wal", f"{database}-shm"):
             Path(name).unlink(missing_ok=True)
         shutil.copy(backup, database)
-        place.start_server()
+        place.server.start()
         self.did = f"MLflow restored from a backup of {seconds:.0f} s ago"
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -22,11 +18,10 @@ import psutil
 from drivers_client import Drivers
 from mlflow import MlflowClient
 from proxy import Proxy
+from tracking_server import TrackingServer
 
 from study.errors import StudyError
 from study.storage.ledger import StudyFolder
-from study.tracking import serve
-from study.tracking.serve import Server
 
 ALIKE = ["name=mine", "resources.max_concurrent=1", "search.asha=null", "search.sampler=random"]
 ALIKE += ["search.space.neighbours=false", "confirm.runners_up=0", "confirm.seeds=[1,2]"]
@@ -114,10 +109,7 @@ class Place:
         unmount(path / "runs")  # of a campaign that was killed
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.server = Server(path / "database" / "mlflow.db", path / "artifacts", port)
+        self.server = TrackingServer(path / "server")
         self.storage = path / "runs"
 
     def __enter__(self) -> Place:
@@ -125,11 +117,10 @@ class Place:
         self.storage.mkdir()
         size = f"size={MEGABYTES}m"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", self.storage], check=True)
-        serve.prepare(self.server)
         empty = self.path.with_name("empty.db")  # whose tables take MLflow seconds to make
         if empty.exists():
             shutil.copy(empty, self.server.database)
-        self.start_server()
+        self.server.start()
         if not empty.exists():
             shutil.copy(self.server.database, empty)
         self.proxy = Proxy(self.server.address)
@@ -137,7 +128,7 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         self.proxy.close()
-        self.kill_server()
+        self.server.kill()
         unmount(self.storage)
 
     @property
@@ -201,26 +192,6 @@ class Place:
                         return process
             time.sleep(0.02)
         return None
-
-    def start_server(self) -> None:
-        """Start MLflow, and wait until it answers."""
-        self._mlflow = subprocess.Popen(
-            self.server.command(),
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 120
-        while not self.server.answers():
-            if time.monotonic() > deadline:
-                raise TimeoutError("MLflow does not start")
-            threading.Event().wait(0.1)
-
-    def kill_server(self) -> None:
-        """Kill MLflow with its workers."""
-        os.killpg(self._mlflow.pid, signal.SIGKILL)
-        self._mlflow.wait()
 
     def put_back(self, said: str) -> None:
         """Put back the damaged files that a message names."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,9 +24,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+sys.path.append(str(Path(__file__).parents[1]))  # what tests share
+from tracking_server import TrackingServer
+
 from study import run
 from study.storage.ledger import StudyFolder
-from study.tracking import serve
 
 GROWTH = 1.10
 """Most memory of the driver at the last mark, over that at the first."""
@@ -77,8 +78,8 @@ def main() -> int:
 
 def soak(trials: int, place: Path) -> list[str]:
     """Run the study in a folder, print the table, give the bounds that are broken."""
-    server = serve.Server(place / "mlflow" / "mlflow.db", place / "artifacts", _free_port())
-    serve.start_in_background(server)
+    server = TrackingServer(place / "mlflow")
+    server.start()
     processes = Processes()
     try:
         command = [sys.executable, str(run.__file__), "quickstart", "name=soak", *SMALL]
@@ -96,7 +97,7 @@ def soak(trials: int, place: Path) -> list[str]:
         took = time.monotonic() - began
         states = _in_mlflow(server.address)
     finally:
-        serve.stop(server)
+        server.stop()
     left = processes.left()
     _print(samples, took, states)
     faults = _broken(samples, states, trials)
@@ -194,12 +195,6 @@ def _processes() -> Iterator[Process]:
 def _status(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((serve.HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _in_mlflow(address: str) -> Counter[str]:

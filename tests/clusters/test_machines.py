@@ -268,11 +268,10 @@ def test_a_second_ray_up_leaves_mlflow_alone(cluster: Any) -> None:
 
 def test_mlflow_is_started_again_when_it_dies(cluster: Any, wait_for: Callable[..., Any]) -> None:
     before = mlflow_servers(cluster)
-    cluster.head.run("kill", "-KILL", str(before["server"]))
-    wait_for("another server", lambda: mlflow_servers(cluster)["server"] != before["server"], 30)
-    again = ("python", "-m", "study.tracking.serve", "--background")
-    assert "MLflow answers" in cluster.head.shell(" ".join(again))
-    assert mlflow_servers(cluster)["supervisor"] == before["supervisor"]
+    cluster.head.run("kill", "-KILL", *map(str, before))
+    wait_for("another server", lambda: mlflow_servers(cluster) not in ([], before), 30)
+    again = cluster.head.shell("bash ~/clipfit/clusters/node.sh mlflow ~/clipfit-shared")
+    assert "MLflow answers" in again
     assert mlflow_runs(cluster, "first")["trials"]
 
 
@@ -282,8 +281,8 @@ def test_ray_down_ends_ray_and_keeps_the_results(
     cluster.laptop.run("ray", "down", "-y", str(cluster.cluster_file))
     wait_for("Ray ends", lambda: not cluster.head.processes("raylet|gcs_server"), 60)
     assert mlflow_runs(cluster, "first")["trials"], "MLflow can be browsed until it is ended"
-    assert "ended" in cluster.head.shell("python -m study.tracking.serve --stop")
-    assert not cluster.head.processes("mlflow")
+    cluster.head.shell("bash ~/clipfit/clusters/node.sh end_mlflow")
+    wait_for("MLflow ends", lambda: not cluster.head.processes("mlflow"), 30)
     assert_report_can_be_read(cluster.shared / "runs", capsys)
 
 
@@ -292,8 +291,8 @@ def assert_report_can_be_read(storage: Path, capsys: pytest.CaptureFixture[str])
     assert "finished" in capsys.readouterr().out
 
 
-def mlflow_servers(site: Any) -> dict[str, int]:
-    return dict(json.loads((site.head.home / "mlflow" / "server.json").read_text()))
+def mlflow_servers(site: Any) -> list[int]:
+    return site.head.processes("mlflow server --host")
 
 
 def open_terminal(command: list[str]) -> tuple[int, int]:

@@ -1,8 +1,6 @@
 """A whole study whose MLflow server fails, slows down, dies and hangs while it trains."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +9,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from tracking_server import TrackingServer
 
 from study import run as run_module
 from study.storage.ledger import StudyFolder
-from study.tracking import serve
 from study.tracking.mlflow.shown import METRIC_DIGITS, rounded
-from study.tracking.serve import Server
 
 from .proxy import Proxy, wait_until
 
@@ -27,29 +24,11 @@ class Place:
     """A server of its own that can be killed and started again, a proxy before it, and a study."""
 
     def __init__(self, place: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         self.place = place
-        self.server = Server(place / "database" / "mlflow.db", place / "artifacts", port)
-        serve.prepare(self.server)
-        self.start_server()
+        self.server = TrackingServer(place / "server")
+        self.server.start()
         self.proxy = Proxy(self.server.address)
         self.folder = StudyFolder(place / "runs" / "tested")
-
-    def start_server(self) -> None:
-        self._process = subprocess.Popen(
-            self.server.command(),
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        wait_until(self.server.answers)
-
-    def kill_server(self) -> None:
-        """Kill it with its workers."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     def run(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start the command line as a user does."""
@@ -82,7 +61,7 @@ class Place:
     def close(self) -> None:
         """End all."""
         self.proxy.close()
-        self.kill_server()
+        self.server.kill()
 
 
 @pytest.fixture
@@ -103,12 +82,12 @@ def test_a_study_trains_to_its_end_whatever_its_server_does(place: Place, comes_
         wait_until(lambda: place.ended() >= 3)
         proxy.fail("slow")
         wait_until(lambda: place.ended() >= 5)
-        place.kill_server()
+        place.server.kill()
         proxy.mend()
         wait_until(lambda: place.ended() >= 7)
         proxy.fail("hang")
         wait_until(lambda: place.ended() >= 12)
-        place.start_server()
+        place.server.start()
         if comes_back:
             proxy.mend()
         output, _ = driver.communicate()

@@ -1,0 +1,95 @@
+"""The shell's loop that keeps MLflow alive on the head of a cluster."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+NODE = Path(__file__).parents[2] / "clusters" / "node.sh"
+STARTS_WITHIN = 120.0  # seconds
+
+pytestmark = pytest.mark.long
+
+
+class Head:
+    """A home folder in which `node.sh` serves MLflow on a free port."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.home = home
+        programs = home / ".clipfit" / "bin"
+        programs.mkdir(parents=True)
+        python = programs / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+
+    def node(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "HOME": str(self.home), "MLFLOW_PORT": str(self.port)}
+        return subprocess.run(
+            ["bash", str(NODE), *words], env=environment, capture_output=True, text=True
+        )
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def servers(self) -> list[int]:
+        """Return the process ids of the servers, without their workers and the loop."""
+        database = f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}".encode()
+        ids = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if database in words and b"mlflow" in words:
+                ids.append(int(folder.name))
+        return ids
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[Head]:
+    head = Head(tmp_path)
+    yield head
+    if (tmp_path / "mlflow" / "group").exists():
+        head.node("end_mlflow")
+
+
+def wait_for(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_killed_server_comes_back_once_until_it_is_ended(head: Head, tmp_path: Path) -> None:
+    artifacts = tmp_path / "shared"
+    first = head.node("mlflow", str(artifacts))
+    assert (first.returncode, first.stderr) == (0, "")
+    assert f"http://127.0.0.1:{head.port}" in first.stdout
+    assert (artifacts / "artifacts").is_dir()
+
+    before = head.servers()
+    again = head.node("mlflow", str(artifacts))
+    assert again.returncode == 0
+    assert head.servers() == before, "a second call leaves the first alone"
+
+    for process in before:
+        os.kill(process, signal.SIGKILL)
+    wait_for(lambda: head.answers() and not {*head.servers()} & {*before})
+
+    ended = head.node("end_mlflow")
+    assert ended.returncode == 0
+    wait_for(lambda: not head.servers() and not head.answers())
