@@ -28,10 +28,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "data": {"augment": True, "shots": 4},
         "search": {"selection": "holdout"},
     },
-    "views": {
-        "data": {"augment": True, "views": 3, "shots": 4},
-        "search": {"selection": "holdout"},
-    },
     "folds": {"data": {"augment": False, "shots": 2}, "search": {"selection": "folds"}},
     "class_folds": {
         "protocol": "base_to_new",

@@ -68,12 +68,6 @@ def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path
     assert set(found["swapped"]["choices"][0]["tested"]["best"]["scores"]) == {"1", "101"}
 
 
-def test_fixed_views_are_tested_beside_fresh_augmentation(tmp_path: Path) -> None:
-    told = said([sys.executable, str(COMMAND.with_name("views.py")), "--quick"], tmp_path)
-    for words in ("2 seeds", "| fresh |", "| 8 views |", "CPU s an epoch", "| views, kept |"):
-        assert words in told
-
-
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_gradients_of_a_model_as_large_as_the_papers_are_those_of_the_reading_version(
     dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch

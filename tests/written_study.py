@@ -91,20 +91,12 @@ MakeStudy = Callable[[str], Written]
 """Makes a study of a name."""
 
 
-def tasks_file(
-    *tasks: Task, names: tuple[str, ...] = ("digits", "letters"), views: str | None = None
-) -> tuple[bytes, str]:
-    """Return a file of the tasks of trials as a study writes it, and their split hash.
-
-    Views are given by their digest.
-    """
+def tasks_file(*tasks: Task, names: tuple[str, ...] = ("digits", "letters")) -> tuple[bytes, str]:
+    """Return a file of the tasks of trials as a study writes it, and their split hash."""
     lines = [json.dumps({"dataset": name, "class_names": ["a", "b"]}) for name in names]
     for number, task in enumerate(tasks):
         lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
     digests = [task.digest for task in tasks]
-    if views is not None:
-        lines.append(json.dumps({"views": 2, "digest": views}))
-        digests.append(views)
     digest = sha256_of("".join(digests).encode())
     return ("\n".join(lines) + "\n").encode(), digest[:SPLIT_HASH]
 

@@ -19,8 +19,7 @@ UNITS = {
     **{"confirm.runners_up": "configurations", "ablation.width": "layers"},
     **{"resources.cpus_per_trial": "CPU cores", "resources.gpus_per_trial": "GPUs"},
     **{"resources.max_concurrent": "trials", "resources.max_failures": "restarts"},
-    **{"resources.max_epoch_seconds": "seconds", "resources.views_gib": "GiB"},
-    "data.views": "views per image",
+    "resources.max_epoch_seconds": "seconds",
 }
 """The unit of each key that has one."""
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

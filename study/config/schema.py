@@ -161,10 +161,6 @@ class DataConfig(Section):
     """The folder of the targets; None means ``root``."""
     augment: bool = True
     """Whether training images are cropped, resized and flipped at random."""
-    views: int | None = Field(None, ge=1, le=64)
-    """The number of fixed augmented views of each training image, the same for all trials; each
-    epoch shows one of them, so that frozen layers run once for each. None means new views in every
-    epoch."""
     on_corrupt: OnCorrupt = "fail"
     """What to do if an image cannot be decoded: fail, or leave it out and log it."""
     pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
@@ -567,10 +563,6 @@ class ResourcesConfig(Section):
     max_epoch_seconds: float | None = Field(21_600, gt=0, le=31_536_000)
     """The seconds after which an epoch, with its evaluation, counts as hung: the worker is killed,
     and counts as one that died. None means no limit."""
-    views_gib: float = Field(0.5, ge=0, le=100_000)
-    """The memory in which each process of a trial keeps what frozen layers make of ``data.views``,
-    on the device that trains; what does not fit is computed again. With ViT-B/16 a view takes
-    0.6 MB."""
 
 
 class TrackingConfig(Section):
@@ -644,11 +636,6 @@ class StudyConfig(Section):
                 (True, f"data.targets: '{name}' is a name that metrics have; call it otherwise")
                 for name in (*SCORES, "source")
                 if name in data.targets
-            ),
-            (
-                data.views is not None and not data.augment,
-                f"data.views: {data.views} has no effect on images that are not augmented; allowed "
-                "is null, or data.augment: true",
             ),
             (
                 data.shots_from is not None and data.val_shots is not None,

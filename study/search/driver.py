@@ -180,7 +180,6 @@ def run_trials(
             siblings=searcher.siblings,
             threads=max(1, math.floor(resources.cpus_per_trial)),
             max_epoch_seconds=resources.max_epoch_seconds,
-            views_gib=resources.views_gib,
         ),
         {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
     )

@@ -33,7 +33,6 @@ from study.trial.machine_faults import (
     is_out_of_memory,
 )
 from study.trial.run import run_trial
-from study.trial.views import VIEWS
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,6 @@ class ClipFitTrainable(tune.Trainable):
         siblings: Mapping[str, Sequence[TrialConfig]],
         threads: int,
         max_epoch_seconds: float | None,
-        views_gib: float,
     ) -> None:
         """Store what all trials of this process share, and start the first trial.
 
@@ -71,11 +69,9 @@ class ClipFitTrainable(tune.Trainable):
             threads: the number of PyTorch threads, limited so that trials share the machine.
             max_epoch_seconds: the time limit of an epoch, in seconds, at which this process ends
                 itself; None means no limit.
-            views_gib: the memory for what frozen layers make of fixed views, in GiB.
         """
         let_go()
         torch.set_num_threads(threads)
-        VIEWS.room = int(views_gib * 2**30)
         self._study = StudyFolder(folder)
         self._backbone = backbone
         self._data = data

@@ -69,7 +69,6 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "templates": data.templates,
         "ensemble": data.ensemble,
         "augment": data.augment,
-        "views": data.views,
         "split": data.split,
         "targets": {name: (t.class_names, t.templates) for name, t in data.targets.items()},
         "checkpoint": checkpoint,

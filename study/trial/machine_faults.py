@@ -6,7 +6,6 @@ import torch
 
 from study.errors import StudyError
 from study.trial.activations import IMAGES, PROMPTS
-from study.trial.views import VIEWS, WHOLE
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.
@@ -41,7 +40,5 @@ def free_memory() -> None:
     """Free the caches of this process, which are filled again, and what a failed step left."""
     IMAGES.kept.clear()
     PROMPTS.kept.clear()
-    VIEWS.clear()
-    WHOLE.kept.clear()
     gc.collect()
     torch.cuda.empty_cache()

@@ -10,7 +10,6 @@ from study.config.schema import DataConfig, StudyConfig
 from study.data.images.decode import ImageCounter, decode_images
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
-from study.data.images.views import Views
 from study.data.prompts import ENSEMBLE
 from study.data.records import Dataset, listed
 from study.data.shots import Shots, draw_shots, read_published_shots, read_shots, write_shots
@@ -63,15 +62,13 @@ class Preparer:
         targets = [self.study.target(name) for name in self.study.config.data.targets]
         shots = self.shots(seed) if protocol.trains else None
         task = protocol.confirm_task(self.study.dataset(), shots, targets)
-        return self.lay_out((task,), "test", targets, seed=seed)
+        return self.lay_out((task,), "test", targets)
 
     def lay_out(
         self,
         tasks: tuple[Task, ...],
         split: str,
         targets: Sequence[Dataset] = (),
-        *,
-        seed: int | None = None,
     ) -> TrialData:
         """Decode the images of some tasks, record which they are and return a trial's data.
 
@@ -79,7 +76,6 @@ class Preparer:
             tasks: the tasks, one model each.
             split: the split of the evaluation images, ``val`` or ``test``.
             targets: the further datasets that the tasks are tested on.
-            seed: the seed of the draw, for fixed views; None means that of the study.
 
         Raises:
             DataError: an image is unreadable, or no image of a part is readable where unreadable
@@ -106,10 +102,6 @@ class Preparer:
                 dataset, sorted({*train, *evaluated}), data.root
             )
         self._warn_if_dark(dataset.name, train_images, eval_images)
-        views = None
-        if train and data.views is not None:
-            seed = self.study.config.seed if seed is None else seed
-            views = Views(train_images, self.image_size, data.views, seed)
         for name, table in tables.items():
             self._warn_if_dark(name, table)
         skipped = {name: {*table.skipped} for name, table in tables.items()}
@@ -121,23 +113,21 @@ class Preparer:
             )
             for task in tasks
         )
-        digests = [*(task.digest for task in tasks), *([views.digest] if views else [])]
-        digest = sha256_of("".join(digests).encode())
-        self._record(tasks, digest, (dataset, *targets), views)
+        digest = sha256_of("".join(task.digest for task in tasks).encode())
+        self._record(tasks, digest, (dataset, *targets))
         return TrialData(
             protocol=self.study.protocol(),
             class_names=dataset.class_names,
             templates=templates_of(dataset, data),
             tasks=tasks,
             digest=digest,
-            train_images=self._write_views(dataset, views) if views else train_images.path,
+            train_images=train_images.path,
             eval_images=eval_images.path,
             augment=data.augment,
             split="val" if split == "val" else "test",
             ensemble=data.ensemble,
             targets=elsewhere,
             pixel_range=data.pixel_range,
-            views=views.number if views else None,
         )
 
     def _record(
@@ -145,9 +135,8 @@ class Preparer:
         tasks: Sequence[Task],
         digest: str,
         datasets: Sequence[Dataset],
-        views: Views | None,
     ) -> None:
-        """Write which images and classes the tasks train and are evaluated on, in which views.
+        """Write which images and classes the tasks train and are evaluated on.
 
         The file's name contains the split hash of the trials, so equal data is recorded once.
         """
@@ -158,8 +147,6 @@ class Preparer:
         ]
         for number, task in enumerate(tasks):
             lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
-        if views:
-            lines.append(json.dumps({"views": views.number, "digest": views.digest}))
         contents = ("\n".join(lines) + "\n").encode()
         if not path.exists() or path.read_bytes() != contents:
             make_folder(path.parent)
@@ -193,18 +180,6 @@ class Preparer:
                 on_corrupt=config.data.on_corrupt,
                 progress=self.progress,
             )
-        )
-
-    def _write_views(self, dataset: Dataset, views: Views) -> Path:
-        """Write fixed views beside the images that they are of, and return their Arrow file."""
-        config = self.study.config
-        return decode_images(
-            views,
-            views.paths,
-            size=self.image_size,
-            cache=image_cache(config).resolve(),
-            key=f"{_key(dataset, config.data.root)}-views",
-            progress=self.progress,
         )
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from study.config.settings import Settings, rate_column
 from study.data.images.table import normalize, random_resized_crop_flip
-from study.data.images.views import view_path
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
 from study.method.backbone import Backbone
@@ -37,7 +36,6 @@ from study.trial.activations import (
 from study.trial.cross_fitting import choose_head
 from study.trial.evaluation import Evaluation, fold_scores, predictions
 from study.trial.study import EpochReport, TrialConfig, TrialData
-from study.trial.views import begin_views
 
 
 class TaskRun:
@@ -216,12 +214,7 @@ class TaskRun:
             return {}
         classes = self.task.train.classes
         text = self._text(self.task.train, classes)
-        if self.data.views is not None:
-            numbers = range(self.data.views)
-            paths = [view_path(path, number) for number in numbers for path in self._paths]
-            parts = (paths[at : at + self._at_once] for at in range(0, len(paths), self._at_once))
-            features = torch.cat([self._model.encode_image(self._in_views(part)) for part in parts])
-        elif self.data.augment:
+        if self.data.augment:
             views = torch.Generator().manual_seed(self._seed)
             paths = self._paths * VIEWS
             batches = (
@@ -292,19 +285,11 @@ class TaskRun:
         order = torch.randperm(len(self._paths), generator=self._generator)
         for rows in order[: self.images_per_epoch].split(self.config.training.batch_size):
             paths = [self._paths[row] for row in rows]
-            if self.data.views is not None:
-                drawn = torch.randint(self.data.views, (len(paths),), generator=self._generator)
-                images = self._in_views([*map(view_path, paths, drawn.tolist())])
-            elif self.data.augment:
+            if self.data.augment:
                 images = self._augmented(paths, self._generator)
             else:
                 images = begin_images(self._model, self._backbone, self.data.train_images, paths)
             yield images, self._labels[rows.to(self._labels.device)]
-
-    def _in_views(self, paths: Sequence[str]) -> Tensor:
-        """Return fixed views of training images as begun images."""
-        at_once = self._micro_batch or len(paths)
-        return begin_views(self._model, self._backbone, self.data.train_images, paths, at_once)
 
     def _augmented(self, paths: Sequence[str], generator: torch.Generator) -> Tensor:
         """Return training images, cropped and flipped at random, as begun images."""

@@ -265,7 +265,7 @@ class TrialData:
     digest: str
     """A hash of the shots and folds."""
     train_images: Path
-    """The Arrow file of the decoded training images; with fixed views, of the views alone."""
+    """The Arrow file of the decoded training images."""
     eval_images: Path
     """The Arrow file of the decoded evaluation images, without those of the targets."""
     augment: bool
@@ -279,9 +279,6 @@ class TrialData:
     pixel_range: tuple[float, float] | None = None
     """The values that become black and white in images deeper than 8 bits; see
     `study.data.images.rgb.to_rgb`."""
-    views: int | None = None
-    """The number of fixed views of each training image, whose paths are those of
-    `study.data.images.views.view_path`; None means that augmented images differ each time."""
 
     def target(self, part: str) -> Target:
         """Return the class names, templates and images that a part is scored with."""

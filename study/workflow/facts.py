@@ -16,7 +16,7 @@ from study.method.subsets import parse
 from study.search.machine import joins_cluster
 from study.selection.chance import balanced_chance
 from study.terminal import TerminalTable
-from study.trial.prepare import find_shots, tasks_of_search, templates_of
+from study.trial.prepare import templates_of
 from study.trial.study import Study
 
 SHOWN = 3
@@ -40,7 +40,6 @@ def facts(study: Study) -> list[tuple[str, str]]:
     return [
         ("classes", _classes(dataset)),
         *(("images", line) for line in _images(study, dataset)),
-        *(("views", line) for line in _views(study)),
         ("prompts", _prompts(study, dataset)),
         (
             "backbone",
@@ -69,27 +68,6 @@ def _images(study: Study, dataset: Dataset) -> Iterator[str]:
             protocol.validates(config) and bool(protocol.rules)
         )
         yield f"{config.data.shots} of each class are drawn from train to learn from{rule}"
-
-
-def _views(study: Study) -> Iterator[str]:
-    """Yield how many fixed views there are, and how much memory they would fill."""
-    config, vision = study.config, study.architecture().vision
-    if config.data.views is None or not study.protocol().trains:
-        return
-    shots = find_shots(study, config.seed)
-    trained = shots.train
-    if study.protocol().searches(config):
-        tasks = tasks_of_search(study, shots)
-        trained = tuple({record for task in tasks for record in task.train.records})
-    views = config.data.views * len(trained)
-    room = config.resources.views_gib
-    needed = views * vision.tokens * vision.width * 4 / 2**30  # float32
-    fits = "" if needed <= room else ", and what does not fit is computed again"
-    yield (
-        f"{count(views)} of {count(len(trained))} images: what frozen layers make of them takes up "
-        f"to {needed:.2g} GiB in each process of a trial; resources.views_gib={room:g} is kept"
-        f"{fits}"
-    )
 
 
 def _prompts(study: Study, dataset: Dataset) -> str:

@@ -18,17 +18,18 @@ from pathlib import Path
 
 import torch
 from paired import machine, table
-from views import train, trial
 
 from study.analysis.formatting import difference, interval
 from study.analysis.intervals import estimate
 from study.analysis.resampling import SEEDS_ALONE
 from study.config.loading import load_config
+from study.config.schema import StudyConfig
 from study.embedded import backbone_path
-from study.method.backbone import load_backbone
+from study.method.backbone import Backbone, load_backbone
 from study.method.precision import hold
 from study.method.recipe import Precision
 from study.storage.ledger import StudyFolder
+from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 from study.trial.study import Study
@@ -38,6 +39,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 SUBSETS = ("clipfit", "bitfit")
 RATES = (0.002, 0.01, 0.03, 0.1, 0.3)
 MARGIN = 0.005
+DISTILL_WEIGHT = 2.0
 
 
 def main() -> None:
@@ -80,7 +82,8 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
                     training = config.training.model_copy(update={"precision": precision})
                     own = config.model_copy(update={"training": training})
                     tried = trial(own, subset, best[subset], seed)
-                    scores[subset][precision][seed], _ = train(tried, data, backbones[precision])
+                    score = test_score(tried, data, backbones[precision])
+                    scores[subset][precision][seed] = score
         for subset, by_precision in scores.items():
             paired = SEEDS_ALONE.compare(by_precision, "float32")["bfloat16"].paired
             rows.append(
@@ -93,6 +96,33 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
             )
     headings = ("study", "tuned", "float32, test %", "bfloat16", "Δ", "not inferior")
     return table(f"Accuracy, {len(seeds)} seeds", headings, rows)
+
+
+def trial(config: StudyConfig, subset: str, rate: float, seed: int) -> TrialConfig:
+    """Give a trial of a study's settings of training."""
+    return TrialConfig(
+        trial_id="confirm-0000",
+        stage="confirm",
+        arm="search",
+        label="",
+        number=0,
+        seed=seed,
+        subset=subset,
+        subset_key="",
+        trainable=1,
+        bias_lr=rate,
+        ln_lr=rate,
+        distill_weight=DISTILL_WEIGHT,
+        epochs=config.training.epochs,
+        split_hash="",
+        training=config.training,
+    )
+
+
+def test_score(config: TrialConfig, data: TrialData, backbone: Backbone) -> float:
+    """Give the test score of a trial."""
+    *_, last = run_trial(config, data, backbone)
+    return last.metrics["test_score"]
 
 
 if __name__ == "__main__":

@@ -99,14 +99,6 @@ STUDY = Path(study.__file__ or "").parent
         ),
         ({"data": {"targets_root": "x"}}, "data.targets_root", ["data.targets is empty"]),
         (
-            {"data": {"views": 8, "augment": False}},
-            "data.views",
-            ["8 has no effect", "allowed is null, or data.augment: true"],
-        ),
-        ({"data": {"views": 0}}, "data.views", ["at least 1", "got 0"]),
-        ({"data": {"views": 65}}, "data.views", ["at most 64", "got 65"]),
-        ({"resources": {"views_gib": -1}}, "resources.views_gib", ["at least 0", "got -1"]),
-        (
             {"data": {"shots_from": "x", "val_shots": 2}},
             "data.val_shots",
             ["no effect", "shots_from"],

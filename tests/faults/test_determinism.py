@@ -72,19 +72,6 @@ def test_two_workers_give_the_bytes_of_one(make_study: MakeStudy, one_worker: St
     assert_same(two.folder, one_worker)
 
 
-def test_two_workers_give_the_bytes_of_one_on_fixed_views_too(
-    make_study: MakeStudy, one_worker: StudyFolder
-) -> None:
-    """Each worker computes what frozen layers make of a view, when a trial of its first asks."""
-    values = {"search": SETTINGS, "data": {"shots": 2, "augment": True, "views": 2}}
-    one = make_study("views-one-worker", **values)
-    one.search()
-    two = make_study("views-two-workers", **values, resources={"max_concurrent": 2})
-    run_again(two, trials_of(one.folder))
-    assert_same(two.folder, one.folder)
-    assert not set(deltas(one.folder).values()) & set(deltas(one_worker).values())
-
-
 def test_the_reverse_order_gives_the_same_bytes(
     make_study: MakeStudy, one_worker: StudyFolder
 ) -> None:

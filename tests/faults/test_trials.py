@@ -147,7 +147,6 @@ class Here:
             "threads": 1,
             "siblings": {},
             "max_epoch_seconds": None,
-            "views_gib": 0.5,
         }
         self.config = TrialConfig(
             trial_id=trial_id,

@@ -20,15 +20,13 @@ from study.search import trainable
 from study.search.trainable import ClipFitTrainable, one_line, trial_device
 from study.serving.classifier import load_classifier
 from study.trial import TrialConfig
-from study.trial.views import VIEWS
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 
 def test_the_delta_of_a_trial_says_how_its_images_were_read(
-    make_study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    make_study: Callable[..., Any],
 ) -> None:
-    monkeypatch.setattr(VIEWS, "room", VIEWS.room)  # which a worker sets for its process
     study = make_study("range")
     trial = study.folder.trial("search-0000")
     config = TrialConfig(
@@ -56,10 +54,8 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         threads=1,
         siblings={},
         max_epoch_seconds=None,
-        views_gib=0.25,
     )
     assert gc.isenabled()
-    assert VIEWS.room == 2**28
     assert trainable.step()["done"]
     assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
 

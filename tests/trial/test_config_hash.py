@@ -91,7 +91,6 @@ Change = Callable[[TrialData], TrialData]
         lambda d: replace(d, templates=("{}",)),
         lambda d: replace(d, ensemble=True),
         lambda d: replace(d, augment=True),
-        lambda d: replace(d, views=1),
         lambda d: replace(d, split="test"),
         lambda d: replace(d, digest="0" * 64),
         lambda d: replace(d, pixel_range=(0.0, 4095.0)),

@@ -7,7 +7,6 @@ import torch
 
 from study.trial import activations
 from study.trial.machine_faults import free_memory, is_device_failure, is_out_of_memory
-from study.trial.views import VIEWS
 
 
 @pytest.mark.parametrize(
@@ -39,8 +38,5 @@ def test_other_faults_are_a_trials_own(error: Exception) -> None:
 
 def test_what_is_kept_for_speed_alone_is_given_back() -> None:
     activations.IMAGES.kept[(Path("images.arrow"),)] = {"features": torch.zeros(2)}
-    VIEWS.of(("pass",))
-    VIEWS.keep(("pass",), "image#0", torch.zeros(2))
     free_memory()
     assert not activations.IMAGES.kept
-    assert not VIEWS.of(("pass",))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import study.data.datasets
@@ -394,57 +393,6 @@ def recorded(preparer: Preparer, data: TrialData) -> list[dict[str, Any]]:
     """The lines of the record of a trial's images."""
     path = preparer.study.folder.path / "shots" / f"tasks-{data.digest[:SPLIT_HASH]}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_views_are_made_beside_the_images_recorded_and_of_the_split_hash(
-    prepare: Prepare,
-) -> None:
-    fresh = prepare(dataset="dtd", augment=True).search()
-    preparer = prepare(dataset="dtd", augment=True, views=3)
-    data = preparer.search()
-    assert (fresh.views, data.views) == (None, 3)
-    assert fresh.digest == hashlib.sha256(fresh.tasks[0].digest.encode()).hexdigest(), "as ever"
-    assert data.tasks == fresh.tasks
-    table = ImageTable(data.train_images)
-    images = sorted(record.path for record in data.tasks[0].train.records)
-    assert table.paths == [f"{path}#{number}" for path in images for number in range(3)]
-    assert table.pixels(table.paths).shape[2:] == (16, 16)
-    assert data.train_images.parent == fresh.train_images.parent
-    assert data.eval_images == fresh.eval_images
-    (line,) = [line for line in recorded(preparer, data) if "views" in line]
-    assert line["views"] == 3
-    digests = data.tasks[0].digest + line["digest"]
-    assert data.digest == hashlib.sha256(digests.encode()).hexdigest()
-    written = data.train_images.stat().st_mtime_ns
-    again = prepare(dataset="dtd", augment=True, views=3).search()
-    assert (again.digest, again.train_images) == (data.digest, data.train_images)
-    assert data.train_images.stat().st_mtime_ns == written, "they are made once"
-
-
-def test_views_are_those_of_the_seed_whose_shots_they_are_of(prepare: Prepare) -> None:
-    preparer = prepare(dataset="dtd", augment=True, views=2, shots=4, val_shots=2)
-    search, same, other = preparer.search(), preparer.confirm(1), preparer.confirm(2)
-    paths = [*ImageTable(search.train_images).paths]
-    common = sorted({*paths} & {*ImageTable(other.train_images).paths})
-    assert common
-    pixels = [ImageTable(d.train_images).pixels(common) for d in (search, same, other)]
-    assert torch.equal(pixels[0], pixels[1])
-    assert not torch.equal(pixels[0], pixels[2])
-
-
-def test_crops_drawn_otherwise_are_other_data(
-    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    preparer = prepare(dataset="dtd", augment=True, views=2)
-    before = preparer.search().digest
-    monkeypatch.setattr("study.data.images.views._seed", lambda seed, path: len(path))
-    assert preparer.search().digest != before
-
-
-def test_what_trains_nothing_has_no_views(prepare: Prepare) -> None:
-    data = prepare("zero_shot", dataset="digits", root=None, augment=True, views=2).confirm(1)
-    assert data.views is None
-    assert data.train_images == data.eval_images
 
 
 def test_no_test_image_is_opened_for_the_search(

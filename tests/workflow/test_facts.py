@@ -43,25 +43,6 @@ def test_what_a_study_will_work_on_is_told(tmp_path: Path) -> None:
     assert found["chance"] == ["10.0 % by guessing (balanced accuracy on test)"]
 
 
-def test_the_memory_that_fixed_views_would_fill_is_told(tmp_path: Path) -> None:
-    data: dict[str, Any] = {"shots": 16, "views": 8}
-    given: dict[str, Any] = {"data": data, "search": {"selection": "holdout"}}
-    (line,) = told(tmp_path, **given)["views"]
-    # 10 · 16 · 8 views of 17 tokens of width 96, 4 bytes each.
-    assert line == (
-        "1,280 of 160 images: what frozen layers make of them takes up to 0.0078 GiB in each "
-        "process of a trial; resources.views_gib=0.5 is kept"
-    )
-    (line,) = told(tmp_path, **given, resources={"views_gib": 0.001})["views"]
-    assert line.endswith(
-        "resources.views_gib=0.001 is kept, and what does not fit is computed again"
-    )
-    (line,) = told(tmp_path, data=data, search={"selection": "folds"})["views"]
-    assert line.startswith("1,600 of 200 images"), "folds train on what else validates"
-    assert "views" not in told(tmp_path)
-    assert "views" not in told(tmp_path, protocol="zero_shot", data=data)
-
-
 def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Path) -> None:
     glyphs = {"dataset": "glyphs", "shots": 2}
     assert told(tmp_path, protocol="base_to_new", data=glyphs)["chance"] == [

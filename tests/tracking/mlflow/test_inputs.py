@@ -65,15 +65,6 @@ def test_equal_images_have_equal_digests_and_others_another() -> None:
         assert found["digits", "train"] != first["digits", "train"]
 
 
-def test_images_in_fixed_views_are_the_same_datasets() -> None:
-    contents, split_hash = tasks_file(TASK, views="a" * 64)
-    found = dataset_inputs(contents, split_hash, evaluated="test", root=None)
-    assert {(one.dataset.name, one.dataset.digest) for one in found} == {
-        (name, digest) for (name, _), (digest, _) in told(TASK).items()
-    }
-    assert dataset_inputs(contents, tasks_file(TASK)[1], evaluated="test", root=None) == []
-
-
 @pytest.mark.parametrize(
     "damage",
     [
