@@ -1,5 +1,6 @@
 """A hash of everything that a trial's result depends on: equal hashes mean equal results."""
 
+import ast
 import hashlib
 import inspect
 import json
@@ -19,6 +20,8 @@ from study.trial import TrialConfig, TrialData
 
 ROOMS = ("data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+"""What may have docstrings: in front, and in a module or class below each name."""
 NAMES: dict[str, Any] = {
     **dict.fromkeys(("trial_id", "stage", "arm", "label", "number", "optuna_number"), True),
     **dict.fromkeys(("config_hash", "taken_from", "split_hash", "scored_at"), True),
@@ -84,6 +87,8 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
 def code_hash(package: Path) -> str:
     """Return a hash of the code that results depend on and of the versions of its libraries.
 
+    The code counts by its syntax: another comment, docstring or layout is the same code.
+
     Args:
         package: the folder of the package ``study``.
 
@@ -98,7 +103,8 @@ def code_hash(package: Path) -> str:
         if not (paths := sorted((package / room).rglob("*.py"))):
             raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
         for path in paths:
-            digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+            syntax = _syntax_hash(path.read_bytes())
+            digest.update(f"{path.relative_to(package).as_posix()} {syntax}\n".encode())
     for library in ("torch", "torchvision", "transformers"):
         digest.update(f"{library} {version(library)}\n".encode())
     return digest.hexdigest()
@@ -117,9 +123,26 @@ def code_of_others(protocol: type[Protocol]) -> list[str]:
     known = {study.__name__, *sys.stdlib_module_names}
     names = sorted({p.__module__ for p in parts if p.__module__.partition(".")[0] not in known})
     try:
-        return [sha256_of(Path(inspect.getfile(sys.modules[n])).read_bytes()) for n in names]
+        paths = [Path(inspect.getfile(sys.modules[name])) for name in names]
+        return [_syntax_hash(path.read_bytes()) for path in paths]
     except (TypeError, OSError) as error:
         raise StudyError(
             f"the code of the protocol '{protocol.name}' stands in no file, so that its results "
             f"cannot be told from those of other code ({error}); put it into a module"
         ) from error
+
+
+@cache
+def _syntax_hash(code: bytes) -> str:
+    """Return a hash of the syntax tree of code, without docstrings, comments and layout."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+    return sha256_of(ast.dump(tree).encode())
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant):
+        return False
+    return isinstance(statement.value.value, str)

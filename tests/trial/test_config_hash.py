@@ -149,9 +149,22 @@ def test_an_edit_of_any_file_that_a_result_depends_on_is_another_code(
     whole = code_hash.__wrapped__(copied_code)
     assert whole == code_hash(PACKAGE)
     contents = (copied_code / path).read_bytes()
-    (copied_code / path).write_bytes(contents + b"\n")
+    (copied_code / path).write_bytes(contents + b"\nedited = 1\n")
     assert code_hash.__wrapped__(copied_code) != whole
     (copied_code / path).write_bytes(contents)
+
+
+def test_an_edit_of_comments_docstrings_and_layout_is_the_same_code(copied_code: Path) -> None:
+    path = copied_code / "method" / "edited.py"
+    path.write_text('"""A module."""\n\nRATE = 1\n"""A rate."""\n\ndef f(x):\n    return 2 * x\n')
+    before = code_hash.__wrapped__(copied_code)
+    path.write_text(
+        '"""Another."""\nRATE = 1  # a rate\ndef f(x):\n    """Double."""\n    return (2 * x)\n'
+    )
+    assert code_hash.__wrapped__(copied_code) == before
+    path.write_text("RATE = 1\ndef f(x):\n    return x * 2\n")
+    assert code_hash.__wrapped__(copied_code) != before
+    path.unlink()
 
 
 def test_a_room_without_code_is_an_error(copied_code: Path, tmp_path: Path) -> None:
@@ -189,7 +202,7 @@ def test_an_edit_of_anothers_protocol_is_another_code(
 ) -> None:
     first = others(tmp_path / "first_protocol.py", OTHERS, monkeypatch)
     again = others(tmp_path / "same_protocol.py", OTHERS, monkeypatch)
-    other = others(tmp_path / "other_protocol.py", OTHERS + "# edited", monkeypatch)
+    other = others(tmp_path / "other_protocol.py", OTHERS + "edited = 1", monkeypatch)
     hashes = [
         compute_config_hash(trial(), replace(data, protocol=protocol()), "weights")
         for protocol in (first, again, other)
