@@ -533,7 +533,7 @@ class AblationConfig(Section):
     reuse: bool = True
     """Whether to take over the results of finished trials with the same configuration hash.
 
-    They are looked for in the other studies of ``storage``, then in the tracker."""
+    They are looked for in the other studies of ``storage``."""
 
     def rates_of(self, kind: str) -> tuple[float, ...]:
         """Return the rates to try for a kind of parameter, each once; empty if it has none."""

@@ -80,24 +80,6 @@ class Tracker(ABC):
     def look_again(self) -> None:
         """Look at all trials again: ended ones may change too, for example their names."""
 
-    def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
-        """Return where finished trials with the configuration hashes of the wanted ones are.
-
-        Trials that were themselves taken from elsewhere (``taken_from``) do not count.
-
-        Returns:
-            An address for `fetch` for each configuration hash that was found.
-        """
-        return {}
-
-    def fetch(self, address: str, folder: Path) -> None:
-        """Copy the files of a trial that `known` found into a folder, which is empty.
-
-        They have the names and contents that they have in a study's folder; ``config.json`` and
-        ``reports.jsonl`` must be among them, and the deltas of a trial that tuned anything.
-        """
-        raise TrackingError(f"the tracker '{self.name}' keeps no trials to be taken over")
-
     def register(self) -> None:
         """Put the winner of a study into a registry of models, if there is one."""
 

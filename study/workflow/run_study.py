@@ -50,6 +50,7 @@ from study.search.confirm import run_confirm
 from study.search.driver import ray_session
 from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
+from study.search.reuse import take_over
 from study.search.samplers import Sampler
 from study.search.stages import budget, most_trials, run_search, seconds_left
 from study.selection.candidates import extensions, fix_candidates, possible_variants
@@ -58,7 +59,6 @@ from study.storage.atomic import StorageError, with_retries, write_atomically
 from study.storage.command_lines import resume_command
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.storage.removal import new_study
-from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker
 from study.trial import TrialData
 from study.trial.prepare import Preparer, image_cache
@@ -347,7 +347,7 @@ def _ablate(
     study: Study, ablation: AblationConfig, preparer: Preparer, tracker: Tracker, console: Console
 ) -> None:
     """Choose each cell's learning rates by validation, and only then read the test split."""
-    known = partial(take_over, tracker, study.folder) if ablation.reuse else None
+    known = partial(take_over, study.folder) if ablation.reuse else None
     if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
         total = most_cell_trials(study)
         with _stage(console, study.folder, "search", total) as progress:

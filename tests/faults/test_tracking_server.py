@@ -16,7 +16,6 @@ from written_study import EPOCHS, Written, history, runs, started
 from study.config.loading import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.run import main
-from study.tracking import reuse
 from study.tracking.mlflow import best_runs, server
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.best_runs import best_configurations
@@ -334,27 +333,6 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
     proxy.mend()
     assert sync_study(study.study, proxy.uri).trials == 4
     assert_whole(proxy.uri, study, 4)
-
-
-@pytest.mark.long
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("fault", ["hang", "drip"])
-def test_trials_done_before_are_trained_again_where_a_server_hangs(
-    proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    monkeypatch.setattr(reuse, "TAKES_WITHIN", 1.5)
-    study = make(f"reuse-{fault}")
-    config = study.trial(0, config_hash="a" * 16)
-    for epoch in range(1, EPOCHS + 1):
-        study.report(config, epoch)
-    study.end(config)
-    tracker = started(study, proxy.uri)
-    assert tracker.close(finished=True) == {}
-    wanted = [config.model_copy(update={"trial_id": f"wanted-{n}"}) for n in range(3)]
-    for where in ("runs/search", "artifacts"):
-        proxy.fail(fault, where=where)
-        assert reuse.take_over(tracker, study.folder, wanted) == set()
-    assert not list(study.folder.path.glob("trials/wanted-*"))
 
 
 @pytest.mark.usefixtures("hasty")

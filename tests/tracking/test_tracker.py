@@ -11,7 +11,6 @@ from written_study import Written
 
 from study.errors import TrackingError
 from study.storage.ledger import End
-from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent, first_line, within
 from study.trial import TrialConfig
 from study.trial.study import Study
@@ -58,15 +57,6 @@ def test_a_tracker_without_a_registry_registers_nothing(study: Written) -> None:
     tracker.start(study.study)
     tracker.register()
     assert study.folder.read_registration() is None
-
-
-def test_a_tracker_that_keeps_no_trials_gives_none(study: Written) -> None:
-    config = study.trial(0, config_hash="a" * 16)
-    tracker = Least()
-    assert tracker.known([config]) == {}
-    assert take_over(tracker, study.folder, [config]) == set()
-    with pytest.raises(TrackingError, match="'least' keeps no trials"):
-        tracker.fetch("anywhere", study.folder.path)
 
 
 def test_a_tracker_without_a_registry_gives_no_model(tmp_path: Path) -> None:

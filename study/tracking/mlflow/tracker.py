@@ -51,28 +51,6 @@ class MlflowTracker(Tracker):
         """See `Tracker.look_again`."""
         self._mirror.send()
 
-    def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
-        """Return the ids of finished runs on the same splits, the oldest of each hash."""
-        from study.tracking.mlflow.server import all_runs
-        from study.tracking.mlflow.shown import ENDED
-
-        client = self._writer.client
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        hashes = {trial.config_hash for trial in wanted}
-        found: dict[str, str] = {}
-        for split_hash in sorted({trial.split_hash for trial in wanted}):
-            condition = f"tags.split_hash = '{split_hash}' and attributes.status = 'FINISHED'"
-            for run in all_runs(client, experiments, condition, ["attributes.start_time ASC"]):
-                tags = run.data.tags
-                whole = tags.get(ENDED) != "stopped" and "taken_from" not in tags
-                if whole and tags.get("config_hash") in hashes:
-                    found.setdefault(tags["config_hash"], run.info.run_id)
-        return found
-
-    def fetch(self, address: str, folder: Path) -> None:
-        """See `Tracker.fetch`."""
-        self._writer.client.download_artifacts(address, "", str(folder))
-
     def register(self) -> None:
         """Send the rest, then add the winner to the model registry."""
         from study.tracking.mlflow.registry import register_or_tell

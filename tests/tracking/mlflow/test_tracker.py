@@ -65,29 +65,6 @@ def test_the_end_of_a_study_prints_the_view_that_has_its_trials(
     assert tracker.close(finished=True) == {}
 
 
-def test_trials_are_known_by_hash_and_fetched_with_the_files_they_were_sent_with(
-    mlflow_store: str, make: MakeStudy, tmp_path: Path
-) -> None:
-    study = make("known")
-    config = study.trial(0, config_hash="c" * 16)
-    taken = study.trial(1, config_hash="d" * 16, taken_from="another")
-    unfinished = study.trial(2, config_hash="e" * 16)
-    stopped = study.trial(3, config_hash="b" * 16)
-    for trial in (config, taken, unfinished, stopped):
-        study.report(trial, 1)
-    study.end(config)
-    study.end(taken)
-    study.end(stopped, "stopped")
-    tracker = started(study, mlflow_store)
-    assert tracker.close(finished=True) == {}
-    run_id = runs(mlflow_store, study)["search-0000"].info.run_id
-    assert tracker.known([config, taken, unfinished, stopped]) == {"c" * 16: run_id}
-    tracker.fetch(run_id, tmp_path)
-    for name in ("config.json", "reports.jsonl", "delta.safetensors"):
-        there = (study.folder.trial("search-0000").path / name).read_bytes()
-        assert (tmp_path / name).read_bytes() == there
-
-
 def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
