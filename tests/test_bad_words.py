@@ -135,8 +135,6 @@ COMMANDS = {
     "predict nosuch /": "no study 'nosuch' in runs; there are none",
     "export nosuch --format hf --out x": "no study 'nosuch' in runs; there are none",
     "export photos/cat/0.jpg --format tf --out x": "--format is 'tf'; allowed are hf, peft,",
-    "serve --port abc": "'abc' is no port; allowed are 1 to 65535",
-    "serve --port 80000": "'80000' is no port; allowed are 1 to 65535",
     "sync nosuch": "no study 'nosuch' in runs; there are none",
     "report nosuch": "no study 'nosuch' in runs; there are none",
     "merge a b c": "b is no file; allowed is a file of tuned parameters",

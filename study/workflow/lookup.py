@@ -41,7 +41,6 @@ OTHER_WORDS = {
     "best": "leaderboard NAME",
     "results": "leaderboard NAME",
     "ablation-tables": "ablation-table NAME",
-    "mlflow": "serve",
 }
 """What is meant by words that other programs have for commands."""
 
