@@ -77,7 +77,6 @@ OVERRIDES = {
     "data.val_shots=0": "data.val_shots: must be at least 1, got 0",
     "data.augment=ja": "data.augment: must be true or false, got 'ja'",
     "data.pixel_range=[1,0]": "data.pixel_range: the first number must be below the second",
-    "data.views=0": "data.views: must be at least 1, got 0",
     "'data.splits={train: a}'": "data: dataset 'digits' does not read splits",
     "'data.columns={foo: a}'": "data.columns.foo: must be 'path', 'label', 'class_name', 'split'",
     "data.subset=x": "data: dataset 'digits' does not read subset",

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 HOST = "127.0.0.1"
-STARTS_WITHIN = 90.0
+STARTS_WITHIN = 240.0
 """How many seconds a server may take to answer."""
 ENDS_WITHIN = 30.0
 """How many seconds a server may take to end when asked."""
