@@ -3,15 +3,18 @@
 Few images would look surer than they are: where all are right, every set that is drawn again is
 right as well. So pseudo-images are added to each part before it is drawn: two that are right and
 two that are wrong where a score stands alone, and for a difference one on which either side alone
-is right. Sources: Agresti and Coull 1998, “Approximate Is Better than ‘Exact’ for Interval
-Estimation of Binomial Proportions”; Bonett and Price 2012, “Adjusted Wald Confidence Interval for a
-Difference of Binomial Proportions Based on Paired Data”.
+is right. Those of a difference are drawn for each seed apart, since seeds seldom agree on the
+images that one side alone gets right.
+
+Sources: Agresti and Coull 1998, “Approximate Is Better than ‘Exact’ for Interval Estimation of
+Binomial Proportions”; Bonett and Price 2012, “Adjusted Wald Confidence Interval for a Difference of
+Binomial Proportions Based on Paired Data”.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -72,11 +75,15 @@ class _Pseudo:
     right: np.ndarray
 
     @classmethod
-    def of(cls, images: int, added: int, draws: int, rng: np.random.Generator) -> Self:
-        """Draw them for each set, half of them right on average."""
+    def of(cls, images: int, added: int, shape: tuple[int, ...], rng: np.random.Generator) -> Self:
+        """Draw them for each set, half of them right on average, ``(draws,)`` or ``(draws, n)``."""
         total = images + added
-        drawn = rng.binomial(total, added / total, size=draws)
+        drawn = rng.binomial(total, added / total, size=shape)
         return cls(total, drawn, rng.binomial(drawn, 0.5))
+
+    def columns(self, which: Sequence[int]) -> Self:
+        """Return those of some columns, one for each trial."""
+        return replace(self, drawn=self.drawn[:, which], right=self.right[:, which])
 
     def with_right(self, accuracy: np.ndarray) -> np.ndarray:
         """Return accuracies on sets, ``(draws, ...)``, with the pseudo-images that are right."""
@@ -87,13 +94,24 @@ class _Pseudo:
         return self._mixed(accuracy, self.drawn - self.right)
 
     def _mixed(self, accuracy: np.ndarray, right: np.ndarray) -> np.ndarray:
-        return ((self.total - self.drawn) * accuracy.T + right).T / self.total
+        # Transposed, so that what is drawn once for each set counts for all trials.
+        return ((self.total - self.drawn).T * accuracy.T + right.T).T / self.total
 
 
-def _roles(images: int, draws: int, rng: np.random.Generator) -> tuple[AddPseudo, ...]:
-    """Return what adds pseudo-images to a part's accuracies, for each field of `Rescored`."""
-    alone = _Pseudo.of(images, PSEUDO_OF_SCORE, draws, rng)
-    paired = _Pseudo.of(images, PSEUDO_OF_DIFFERENCE, draws, rng)
+def _roles(
+    images: int, draws: int, seeds: Sequence[int], rng: np.random.Generator
+) -> tuple[AddPseudo, ...]:
+    """Return what adds pseudo-images to a part's accuracies, for each field of `Rescored`.
+
+    Args:
+        images: how many images the part has.
+        draws: how many sets are drawn.
+        seeds: the seed of each trial; trials of one seed share the pseudo-images of a difference.
+        rng: the generator that draws.
+    """
+    alone = _Pseudo.of(images, PSEUDO_OF_SCORE, (draws,), rng)
+    unique, which = np.unique(seeds, return_inverse=True)
+    paired = _Pseudo.of(images, PSEUDO_OF_DIFFERENCE, (draws, len(unique)), rng).columns(which)
     return alone.with_right, paired.with_right, paired.with_wrong
 
 
@@ -122,7 +140,8 @@ def rescored(
     parts = _accuracies(right, balanced or protocol.class_averaged, draws, rng)
     if not parts:
         return {}
-    pseudo = {name: _roles(part.images, draws, rng) for name, part in parts.items()}
+    seeds = [own_seed for _, own_seed in alike]
+    pseudo = {name: _roles(part.images, draws, seeds, rng) for name, part in parts.items()}
     exact = _scored(protocol, {name: part.exact[None] for name, part in parts.items()})
     roles = []
     for role in range(3):
@@ -266,16 +285,20 @@ def competing(
     drawn = _drawn_competitions(models, kinds, draws, np.random.default_rng(seed))
     df = min(int(own.sum()) - len(own) for own in sizes)
     images = min(map(len, kinds))
-    by_trial: dict[Trial, dict[str, Rescored]] = {}
-    for trial, scores in drawn.items():
-        own = models[trial]
-        exact = drawn_again(own, *(np.ones((1, len(labels))) for labels in kinds))
-        by_trial[trial] = {}
-        for name, values, (whole,) in zip(("generalized", "ausuc"), scores, exact, strict=True):
-            rng = np.random.default_rng(seed)  # the same for all trials
-            roles = [add(values) for add in _roles(images, draws, rng)]
-            alone, added, subtracted = (_centred(role, whole) for role in roles)
-            by_trial[trial][name] = Rescored(alone, added, subtracted, df)
+    seeds = [own_seed for _, own_seed in drawn]
+    roles = _roles(images, draws, seeds, np.random.default_rng(seed))
+    by_trial: dict[Trial, dict[str, Rescored]] = {trial: {} for trial in drawn}
+    whole = {
+        trial: drawn_again(models[trial], *(np.ones((1, len(labels))) for labels in kinds))
+        for trial in drawn
+    }
+    for position, name in enumerate(("generalized", "ausuc")):
+        scores = np.stack([own[position] for own in drawn.values()], axis=1)
+        added = [add(scores) for add in roles]
+        for column, trial in enumerate(drawn):
+            (exact,) = whole[trial][position]
+            fields = [_centred(role[:, column], exact) for role in added]
+            by_trial[trial][name] = Rescored(*fields, df)
     return by_trial
 
 
