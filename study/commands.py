@@ -14,7 +14,7 @@ PROGRAM = "clipfit-study"
 RUN = "study.workflow.commands:run"
 OF_CHECK = {
     "images": "with --check: decode all images, not only a sample",
-    "estimate": "with --check: take real steps, and tell the time and memory of the study",
+    "estimate": "with --check: measure training steps, and print the time and memory of the study",
 }
 ABSENT = {
     **dict.fromkeys(("check", "json", *OF_CHECK), False),
@@ -22,16 +22,25 @@ ABSENT = {
 }
 """What `study.workflow.commands.run` takes for options that a command does not have."""
 EXAMPLES = """\
+A study runs many trials. Each trial trains one configuration: which parameters
+of CLIP are tuned, at which learning rates. Validation images choose the best
+configuration, and only then is it tested on test images.
+
 examples of `clipfit-study run`, where `run` may be left out:
-  clipfit-study                                     the embedded study, a few minutes
-  clipfit-study configs/quickstart.yaml search.trials=40 seed=1
-  clipfit-study base_to_new name=letters            a configuration by name
-  clipfit-study base_to_new --check                 look at everything, start nothing
-  clipfit-study paper/few_shot data.root=DATA       several studies from one file, and tables
-  clipfit-study --resume letters                    go on with an interrupted study
-  clipfit-study --extend letters search.trials=+50  more trials for a finished study
-  clipfit-study --status letters                    what is done, running and best
-  clipfit-study --sync letters                      send to MLflow what it missed or lost
+  clipfit-study
+      digits, with the small CLIP that comes with the package; a few minutes
+  clipfit-study photos data.root=pets
+      your own images: a folder for each class in the folder pets
+  clipfit-study photos data.root=pets --check --images --estimate
+      look at everything, print the time it would take, and start nothing
+  clipfit-study base_to_new name=letters search.trials=60 seed=1
+      a configuration by its name, with other values
+  clipfit-study paper/few_shot data.root=DATA
+      several studies from one file, and their tables
+  clipfit-study --resume letters
+      continue an interrupted study
+  clipfit-study --extend letters search.trials=+50
+      add trials to a finished study
 """
 
 
@@ -64,16 +73,21 @@ def _storage(text: str) -> Path:
 _NAMED = "the name of a study, or the path to its folder"
 _MODEL = (
     f"{_NAMED}; or models:/NAME/VERSION or models:/NAME@ALIAS of MLflow's registry "
-    "(MLFLOW_TRACKING_URI, else ./mlflow.db); or a file of tuned parameters"
+    "(MLFLOW_TRACKING_URI, else ./mlflow.db); or a file of tuned parameters (delta.safetensors)"
 )
 _JSON = _argument("--json", action="store_true", help="print JSON")
-_OVERRIDES = _argument("arguments", nargs="*", metavar="key=value", help="as `run --resume` takes")
+_OVERRIDES = _argument(
+    "arguments",
+    nargs="*",
+    metavar="key=value",
+    help="settings that a study may change, such as resources.max_concurrent=1",
+)
 _STORAGE = _argument(
     "storage",
     nargs="?",
     type=_storage,
     metavar="storage=FOLDER",
-    help="the folder of studies (default: $STUDY_STORAGE, else runs)",
+    help="the folder that has the studies (default: $STUDY_STORAGE, else runs)",
 )
 _STUDY = (_argument("name", metavar="NAME", help=_NAMED), _STORAGE)
 
@@ -89,7 +103,11 @@ COMMANDS = {
                 help="a configuration by name or path (default: $STUDY_CONFIG, else quickstart), "
                 "and values that override it",
             ),
-            _argument("--check", action="store_true", help="validate everything, start nothing"),
+            _argument(
+                "--check",
+                action="store_true",
+                help="look for faults in everything, and start nothing",
+            ),
             *(_argument(f"--{k}", action="store_true", help=text) for k, text in OF_CHECK.items()),
         ),
     ),
@@ -99,12 +117,12 @@ COMMANDS = {
         (_argument("status", metavar="NAME", help=_NAMED), _OVERRIDES, _JSON),
     ),
     "list": Command(
-        "list the studies in a storage: state, scores, size, age",
+        "list the studies in a folder: state, scores, size, age",
         "study.workflow.listing:list_studies",
         (_STORAGE, _JSON),
     ),
     "delete": Command(
-        "show what a study holds, ask, and delete it",
+        "show what a study has, ask, and delete it",
         "study.workflow.listing:delete",
         (
             *_STUDY,
@@ -117,42 +135,53 @@ COMMANDS = {
         ),
     ),
     "sync": Command(
-        "send to MLflow what it missed or lost of a study",
+        "send the results of a study to MLflow that are missing there",
         RUN,
         (_argument("sync", metavar="NAME", help=_NAMED), _OVERRIDES),
     ),
     "leaderboard": Command(
-        "print the candidates of a study; without NAME the best configurations of all studies on "
-        "the tracking server (MLFLOW_TRACKING_URI, else ./mlflow.db)",
+        "print the test scores of a study; without NAME the best configurations of all studies "
+        "that MLflow has (MLFLOW_TRACKING_URI, else ./mlflow.db)",
         "study.analysis.commands:show_leaderboard",
         (
             _argument("name", nargs="?", metavar="NAME", help=_NAMED),
             _STORAGE,
-            _argument("--study", metavar="NAME", help="of the server, look at this study alone"),
-            _argument("--where", metavar="CONDITION", help="such as \"params.dataset = 'digits'\""),
-            _argument("--top", type=int, default=10, help="how many configurations (default: 10)"),
+            _argument(
+                "--study",
+                metavar="NAME",
+                help="without NAME above: of this study alone, as MLflow has it",
+            ),
+            _argument(
+                "--where",
+                metavar="CONDITION",
+                help="without NAME above: of the runs that meet a "
+                "condition of MLflow, such as \"params.dataset = 'digits'\"",
+            ),
+            _argument(
+                "--top", type=int, default=10, help="without NAME above: how many (default: 10)"
+            ),
             _argument(
                 "--format",
                 choices=("csv", "json", "markdown", "table", "yaml"),
                 default="table",
-                help="of a study: table, markdown, csv, json; of the server: table, json, or yaml, "
-                "a configuration for `run` with the found ones as baselines",
+                help="of a study: table, markdown, csv, json; without NAME: table, json, or yaml, "
+                "a configuration for `run` whose baselines are the listed ones (default: table)",
             ),
         ),
     ),
     "diff": Command(
-        "compare two tested candidates class by class, or image by image",
+        "compare two rows of a study's leaderboard class by class, or image by image",
         "study.analysis.commands:show_difference",
         (
             _argument("name", metavar="NAME", help=_NAMED),
-            _argument("one", metavar="ONE", help="the label of a candidate, such as best"),
-            _argument("other", metavar="OTHER", help="of another, such as clipfit-tuned"),
+            _argument("one", metavar="ONE", help="the label of a row, such as best"),
+            _argument("other", metavar="OTHER", help="that of another, such as clipfit-tuned"),
             _STORAGE,
             _argument(
                 "--format",
                 choices=("table", "csv"),
                 default="table",
-                help="table: a row per class; csv: a row per image on which they differ",
+                help="table: a row per class; csv: a row per image that they label differently",
             ),
         ),
     ),
@@ -166,7 +195,7 @@ COMMANDS = {
                 "--trial",
                 action="append",
                 default=[],
-                help="trial id; repeat to average (default: the winner's)",
+                help="the id of a trial; several are averaged (default: those of the winner)",
             ),
         ),
     ),
@@ -174,24 +203,26 @@ COMMANDS = {
         "write report.html of a study", "study.analysis.commands:write_report", _STUDY
     ),
     "ablation-table": Command(
-        "compare the cells of an ablation",
+        "compare the configurations (cells) of an ablation",
         "study.analysis.commands:show_ablation",
-        (*_STUDY, _argument("--base", help="cell to compare with (default: base)")),
+        (*_STUDY, _argument("--base", help="the cell to compare with (default: base)")),
     ),
     "occupancy": Command(
-        "show how busy the slots of a study were", "study.analysis.commands:show_occupancy", _STUDY
+        "show how much of the time the processes of a study were busy",
+        "study.analysis.commands:show_occupancy",
+        _STUDY,
     ),
     "paper-tables": Command(
-        "print the tables of a sweep, with published averages beside ours",
+        "print the tables of a sweep (several studies of one file) beside published averages",
         "study.analysis.commands:show_paper_tables",
         (
             _argument("names", nargs="+", metavar="NAME | storage=FOLDER", help=_NAMED),
             _argument("--to", type=Path, help="a folder to write tables.md and tables.csv into"),
         ),
     ),
-    "check-data": Command("check that a dataset is whole", "study.data.check:main"),
+    "check-data": Command("check that a dataset is complete", "study.data.check:main"),
     "predict": Command(
-        "label images with the winner of a study, a registered model or a delta",
+        "label images with the winner of a study, or another tuned model",
         "study.workflow.predict:predict",
         (
             _argument("model", metavar="MODEL", help=_MODEL),
@@ -204,13 +235,13 @@ COMMANDS = {
             _argument(
                 "--classes",
                 metavar="NAMES | FILE",
-                help="other class names: with commas between them, or a text file with one a line",
+                help="other class names: separated by commas, or in a text file, one on each line",
             ),
             _argument(
                 "--top",
                 type=int,
                 default=3,
-                help="how many classes an image, at most all (default: 3)",
+                help="how many classes to name for each image (default: 3)",
             ),
             _argument(
                 "--out",
@@ -235,7 +266,7 @@ COMMANDS = {
         ),
     ),
     "export": Command(
-        "write the winner of a study, a registered model or a delta for other libraries",
+        "write the winner of a study, or another tuned model, for other libraries",
         "study.workflow.export:export",
         (
             _argument("model", metavar="MODEL", help=_MODEL),
@@ -244,9 +275,8 @@ COMMANDS = {
                 "--format",
                 required=True,
                 metavar="hf | peft | openclip | onnx",
-                help="hf: an ordinary Hugging Face folder; peft: adapters for the untouched "
-                "backbone; openclip: a folder that OpenCLIP loads; onnx: the image encoder and the "
-                "classes as one graph",
+                help="hf: a Hugging Face folder; peft: adapters for the unchanged CLIP; openclip: "
+                "a folder that OpenCLIP loads; onnx: one graph from pixels to probabilities",
             ),
             _argument(
                 "--out",
@@ -258,13 +288,24 @@ COMMANDS = {
         ),
     ),
     "merge": Command(
-        "write a tuned model as an ordinary Hugging Face folder",
+        "write a file of tuned parameters and its CLIP as one Hugging Face folder",
         "study.commands:merge",
         (
-            _argument("backbone", metavar="BACKBONE", help="hub name or folder"),
-            _argument("delta", metavar="DELTA", type=Path, help="file of tuned parameters"),
-            _argument("out", metavar="OUT", type=Path, help="new or empty folder"),
-            _argument("--revision", help="the backbone's revision (default: the delta's)"),
+            _argument(
+                "backbone",
+                metavar="BACKBONE",
+                help="the CLIP that was tuned: its name on the Hugging Face hub, or a folder",
+            ),
+            _argument(
+                "delta",
+                metavar="DELTA",
+                type=Path,
+                help="the file of tuned parameters (delta.safetensors)",
+            ),
+            _argument("out", metavar="OUT", type=Path, help="a new or empty folder"),
+            _argument(
+                "--revision", help="the revision of BACKBONE on the hub (default: that of DELTA)"
+            ),
         ),
     ),
 }
@@ -300,15 +341,15 @@ def _main(words: list[str]) -> int:
     run = parsers.choices["run"]
     run.epilog, run.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     run.description = (
-        "Search which of CLIP's biases and LayerNorms to tune on a few images, and at which "
-        "learning rates."
+        "Search which of CLIP's biases and LayerNorms to tune on a few images, and at\n"
+        "which learning rates."
     )
     existing = run.add_mutually_exclusive_group()
     for option, explanation in (
-        ("--resume", "go on with the study of this name"),
-        ("--extend", "give it more trials, and go on"),
-        ("--status", "show what is done, running and best"),
-        ("--sync", "send a study's results to MLflow"),
+        ("--resume", "continue the study of this name"),
+        ("--extend", "give a study more trials, and continue it"),
+        ("--status", "the same as `clipfit-study status NAME`"),
+        ("--sync", "the same as `clipfit-study sync NAME`"),
     ):
         existing.add_argument(option, metavar="NAME", help=explanation)
     if words[0] not in COMMANDS:

@@ -1,4 +1,4 @@
-"""Tables on the terminal: whatever its width, every header and every cell is there.
+"""Tables and amounts on the terminal: whatever its width, every header and every cell is there.
 
 All tables that commands print are a `TerminalTable`. One that is too wide wraps its words, and
 is then broken into several tables, which repeat the columns that name its rows.
@@ -18,6 +18,18 @@ CONTINUED = " (continued)"
 """What the title of a further piece of a table ends with."""
 _WORDS = 18
 """The least width of a column of words, if they are longer; that of the longest label."""
+
+
+def amount(number: float, name: str) -> str:
+    """Return a number of things, such as “1 trial”, “8 trials” or “0.5 GPUs”."""
+    written = f"{number:,}" if isinstance(number, int) else f"{number:,g}"
+    return f"{written} {name}" if number == 1 else f"{written} {name}s"
+
+
+def print_sentences(console: Console, text: str, style: str = "") -> None:
+    """Print text that may be long: wrapped between words on a terminal, and whole elsewhere."""
+    unwrapped = not console.is_terminal
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=unwrapped)
 
 
 @dataclass(frozen=True)

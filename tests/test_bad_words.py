@@ -117,7 +117,8 @@ OVERRIDES = {
 }
 COMMANDS = {
     "runn": "did you mean `clipfit-study run`?",
-    "stat": "did you mean `clipfit-study status NAME`?",
+    "stat": "did you mean `clipfit-study status`?",
+    "rum": "did you mean `clipfit-study run`?",
     "Run": "did you mean `clipfit-study run`?",
     "version": "did you mean `clipfit-study --version`?",
     "init": "no configuration 'init'",
@@ -137,7 +138,7 @@ COMMANDS = {
     "sync nosuch": "no study 'nosuch' in runs; there are none",
     "report nosuch": "no study 'nosuch' in runs; there are none",
     "merge a b c": "b is no file; allowed is a file of tuned parameters",
-    "predict models:/nosuch/1 photos": "models:/nosuch/1 cannot be had, as there is no",
+    "predict models:/nosuch/1 photos": "models:/nosuch/1 is not found",
 }
 ACCEPTED = [
     *("empty.yaml", "comment.yaml", "bom.yaml", "dot.yaml", "conf.json"),

@@ -82,7 +82,7 @@ def test_a_module_that_reads_its_own_arguments_gets_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check-data", "digits"]) == 0
-    assert "whole: every listed image is there" in capsys.readouterr().out
+    assert "complete: every listed image is there" in capsys.readouterr().out
     assert main(["check-data", "eurosat", str(tmp_path)]) == 1
 
 

@@ -319,7 +319,7 @@ def test_a_folder_that_links_to_itself_is_named(
 ) -> None:
     root = images()
     (root / "loop").symlink_to(root / "loop")
-    assert f"data: {root}/loop: leads nowhere" in fault(capsys, *few(root), "--check")
+    assert f"data: {root}/loop: is a broken link" in fault(capsys, *few(root), "--check")
 
 
 def test_a_pipe_in_the_place_of_a_table_is_named(

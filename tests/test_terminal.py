@@ -13,7 +13,7 @@ from rich.console import Console
 from screens import columns, squeezed
 
 import study
-from study.terminal import TerminalTable
+from study.terminal import TerminalTable, amount, print_sentences
 
 SCORES = TerminalTable(
     ["candidate", "test accuracy %", "seeds", "Δ tuned CLIPFit", "Δ published"],
@@ -30,6 +30,27 @@ def shown(table: TerminalTable, width: int) -> str:
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "1 trial"), (0, "0 trials"), (1200, "1,200 trials"), (0.5, "0.5 trials")],
+)
+def test_one_thing_is_not_called_many(number: float, text: str) -> None:
+    assert amount(number, "trial") == text
+
+
+@pytest.mark.parametrize(("is_terminal", "lines"), [(True, 3), (False, 1)])
+def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
+    is_terminal: bool, lines: int
+) -> None:
+    file = io.StringIO()
+    console = Console(width=20, file=file, force_terminal=is_terminal, color_system=None)
+    text = "a sentence of words [that] is longer than 20"
+    print_sentences(console, text, "yellow")
+    printed = file.getvalue().splitlines()
+    assert len(printed) == lines
+    assert " ".join(line.strip() for line in printed) == text
 
 
 @pytest.mark.parametrize("lines", [True, False])

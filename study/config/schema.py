@@ -378,7 +378,7 @@ Baseline = Annotated[
     Discriminator(
         _entry,
         custom_error_type="peer",
-        custom_error_message="peer is none that there is; allowed are full and lora",
+        custom_error_message="peer is unknown; allowed are full and lora",
     ),
 ]
 
@@ -486,7 +486,7 @@ class ConfirmConfig(Section):
     strength: float | None = Field(None, ge=0, le=1)
     """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀). None means the protocol's."""
     sequential: bool = False
-    """Whether a candidate gets no further seeds once it is told apart from the winner.
+    """Whether a candidate gets no further seeds once it differs from the winner beyond noise.
 
     See `study.selection.sequential`; seeds are then tested one after the other."""
 
@@ -623,7 +623,7 @@ class StudyConfig(Section):
             ),
             (
                 data.targets_root is not None and not data.targets,
-                "data.targets_root: holds nothing, since data.targets is empty",
+                "data.targets_root: has no effect, since data.targets is empty",
             ),
             *(
                 (
@@ -633,7 +633,7 @@ class StudyConfig(Section):
                 for name in dict.fromkeys(data.targets)
             ),
             *(
-                (True, f"data.targets: '{name}' is a name that metrics have; call it otherwise")
+                (True, f"data.targets: '{name}' is the name of a metric; use another name")
                 for name in (*SCORES, "source")
                 if name in data.targets
             ),
@@ -663,7 +663,7 @@ class StudyConfig(Section):
             (len(set(sites)) < len(sites), "search.space: sites names one site twice"),
             (not baselines, "search.baselines: is empty; allowed is one or more"),
             *(
-                (True, f"search.baselines.{label}: is a name that results use; choose another")
+                (True, f"search.baselines.{label}: is a name that results use; use another")
                 for label in self.search.baselines
                 if label in (*ARMS, *RANKS, *FURTHER)
             ),
@@ -722,7 +722,8 @@ class StudyConfig(Section):
             (
                 grace > self.training.epochs,
                 f"search.asha.grace_period: {grace} is longer than training.epochs, which is "
-                f"{self.training.epochs}; allowed are fewer, or search.asha: null for no stopping",
+                f"{self.training.epochs}; use {self.training.epochs} or fewer, or search.asha: "
+                "null for no stopping",
             ),
             *(
                 (

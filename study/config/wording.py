@@ -122,7 +122,7 @@ def _words(fault: Any) -> str:
         case "missing":
             return "is missing, and has no default"
         case "tuple_type" | "list_type" if not isinstance(fault["input"], dict | None):
-            return f"must be a list, even of one, as in [{shown(fault['input'])}]"
+            return f"must be a list, also for one value, as in [{shown(fault['input'])}]"
         case "string_pattern_mismatch" if (pattern := str(context["pattern"])) in PATTERNS:
             return PATTERNS[pattern]
     words = WORDS.get(kind, "is not allowed here").format_map(context)

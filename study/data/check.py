@@ -29,7 +29,7 @@ from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_n
 from study.data.readers.huggingface import HubSource
 from study.data.readers.published import absent_classes
 from study.errors import DataError, StudyError
-from study.terminal import PIPED, TerminalTable
+from study.terminal import PIPED, TerminalTable, amount
 
 NAMED = 20  # faults that are printed one by one
 CHUNK = 512
@@ -146,11 +146,15 @@ def check(
         console.print(download_note(name, dataset.source.root), markup=False, soft_wrap=True)
     if not wrong and found != published and name in (*SHIFTS, "imagenet"):
         # These sets have no list of images, and a part of a set is usable: warn, but do not fail.
-        console.print("these are not the published counts: was all of it unpacked?", style="yellow")
+        console.print(
+            "these are not the published counts: was the whole archive unpacked?", style="yellow"
+        )
     if warning := dark_images(max(highest, default=None)):
         console.print(f"{name}: {warning}", style="yellow", markup=False, soft_wrap=True)
-    done = "whole: every image decoded" if images else "whole: every listed image is there"
-    console.print(f"{len(wrong):,} faults" if wrong else done)
+    done = (
+        "complete: every image was decoded" if images else "complete: every listed image is there"
+    )
+    console.print(amount(len(wrong), "fault") if wrong else done)
     return not wrong
 
 
@@ -158,20 +162,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="clipfit-study check-data",
-        description="Check that a dataset is whole: lists, folders and, with --images, pixels.",
+        description="Check that a dataset is complete: lists, folders and, with --images, pixels.",
     )
     parser.add_argument(
         "dataset",
-        help=f"{', '.join(DATASET_NAMES)}; hf:owner/name; or any name for one's own dataset",
+        help=f"{', '.join(DATASET_NAMES)}; hf:owner/name; or any name for a dataset of your own",
     )
-    parser.add_argument("root", nargs="?", type=Path, help="data root, folder, or table")
+    parser.add_argument(
+        "root",
+        nargs="?",
+        type=Path,
+        help="the folder of the datasets, or the folder or table of your own",
+    )
     parser.add_argument("--images", action="store_true", help="decode every image as well")
     parser.add_argument(
         "--pixel-range",
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="black and white of images deeper than 8 bits, as data.pixel_range",
+        help="the values of black and white in images of more than 8 bits (data.pixel_range)",
     )
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else PIPED)

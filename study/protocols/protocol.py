@@ -263,8 +263,8 @@ class Protocol(ABC):
         names = (AUTO, *(rule.name for rule in self.rules))
         if self.rules and self.validates(config) and config.search.selection not in names:
             yield (
-                f"search.selection: '{config.search.selection}' cannot judge the protocol "
-                f"{self.name}; allowed are {', '.join(names)}"
+                f"search.selection: '{config.search.selection}' cannot score trials of the "
+                f"protocol {self.name}; allowed are {', '.join(names)}"
             )
 
 

@@ -57,8 +57,8 @@ def run_confirm(
             continue
         found = stopped(candidates, scores_on_test(study.folder, candidates, seeds[:end]), seeds)
         sentences = [
-            f"{label} is told apart from the winner after {count} of {len(seeds)} seeds, and gets "
-            "no more"
+            f"{label}: differs from the winner beyond noise after {count} of {len(seeds)} seeds, "
+            "and is trained with no more"
             for label, count in found.items()
             if label not in known
         ]

@@ -135,13 +135,13 @@ def concurrency(config: StudyConfig) -> int | None:
     needs = [(cpus, resources.cpus_per_trial), (gpus, resources.gpus_per_trial)]
     slots = min(available / needed for available, needed in needs if needed)
     shortage = (
-        f"one needs {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial} GPUs "
-        f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {cpus} and {gpus}"
+        f"resources.cpus_per_trial is {resources.cpus_per_trial:g} and resources.gpus_per_trial is "
+        f"{resources.gpus_per_trial:g}; the cluster has CPUs: {cpus:g}, GPUs: {gpus:g}"
     )
     if slots < 1 and started_here():
-        raise StudyError(f"no trial fits: {shortage}")
+        raise StudyError(f"there is no room for a trial: {shortage}")
     if slots < 1:
-        logger.warning("waiting for a machine that a trial fits on: %s", shortage)
+        logger.warning("waiting for a machine that has room for a trial: %s", shortage)
     return int(slots) if started_here() else None
 
 
@@ -206,7 +206,7 @@ def run_trials(
     if interrupted or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
-            f"go on by\n  {resume_command(folder.path)}"
+            f"to continue, run\n  {resume_command(folder.path)}"
         )
 
 

@@ -136,7 +136,9 @@ class Arm:
                 self.study.tell(trial, outcome.score)
             else:
                 self.study.tell(trial, state=TrialState.FAIL)
-        logger.warning("%s: no proposal that was not tried before; its search ends", self.name)
+        logger.warning(
+            "%s: every further proposal was tried before; this part of the search ends", self.name
+        )
         return None
 
     def _opening(self, subset: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,7 +226,7 @@ class Arm:
         for trial in best[: math.ceil(self.budget / 4)]:
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
         added = len(self.trials) - before
-        logger.info("%s: %d configurations of %s first", self.name, added, path.parent.name)
+        logger.info("%s: begins with configurations of %s: %d", self.name, path.parent.name, added)
         return added
 
     def fail_orphans(self, numbers: set[int]) -> None:

@@ -48,7 +48,9 @@ def _answer(asked: ray.ObjectRef) -> Precision:
     except RayTaskError as error:  # whose text is a worker's traceback
         raise error.cause from error
     except RayError as error:
-        raise StudyError(f"no worker tells how fast it computes: {cause_of(error)}") from error
+        raise StudyError(
+            f"the time of bfloat16 and float32 cannot be measured: {cause_of(error)}"
+        ) from error
 
 
 def _fastest_here(threads: int) -> Precision:

@@ -295,7 +295,9 @@ class StudySearcher(Searcher):
                 each.learn(config.settings, outcome, config.label, config.trial_id)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
-                "%s; %s is reported to its arm when the study is resumed", error, config.trial_id
+                "%s; the score of %s is taken into account when the study is resumed",
+                error,
+                config.trial_id,
             )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -181,8 +181,8 @@ def _on_variants(study: Study, untried: Sequence[TrialConfig]) -> list[str]:
     limit = study.config.search.minutes
     beyond = "" if limit is None else f"; not limited by search.minutes={limit:g}"
     labels = ", ".join(trial.label for trial in untried)
-    count = "1 further trial" if len(untried) == 1 else f"{len(untried)} further trials"
-    return [f"beside the search, {count}: {labels}{beyond}"]
+    count = "1 trial of a baseline" if len(untried) == 1 else f"{len(untried)} trials of baselines"
+    return [f"plus {count} with another head or strength: {labels}{beyond}"]
 
 
 def make_trial(

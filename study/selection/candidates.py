@@ -289,7 +289,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         ends = (trial.read_end() for trial in folder.trials())
         causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
         raise StudyError(
-            f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
+            f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {causes[-1] if causes else 'none'}"
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
@@ -324,7 +324,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
     extended = build_config(values, str(folder.config_path))
     if extended.search.trials <= now or not study.protocol().searches(config):
         raise ConfigError(
-            f"study '{folder.name}' has {now} trials of search, which --extend must raise, as by\n"
+            f"study '{folder.name}' has search.trials={now}, which --extend must raise, as by\n"
             f"  {extend_command(folder.path, 'search.trials=+50')}"
         )
     if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):

@@ -37,7 +37,7 @@ def images_below(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the image files in a folder and its folders, by their suffixes, and what others are.
 
     Hidden files and folders are passed over, as in datasets. A link to a folder is followed unless
-    it leads to a folder that it is in. One that leads nowhere counts as an image, whatever its
+    it leads to a folder that it is in. A broken link counts as an image, whatever its
     name, so that it is told as one that cannot be read.
 
     Returns:

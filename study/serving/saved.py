@@ -148,22 +148,22 @@ def saved_winner(study: Study, scratch: Path) -> SavedModel:
         )
     if not (study.folder.is_complete() and best.trials and kept.trials):
         raise DataError(
-            f"study '{name}' is not finished, and what validation chose is not tested yet; go on "
-            f"by\n  {resume_command(study.folder.path)}"
+            f"study '{name}' is not finished, and what validation chose is not tested yet; to "
+            f"continue, run\n  {resume_command(study.folder.path)}"
         )
     for choice in (best, kept):
         if choice.at_chance:
             raise DataError(
                 f"study '{name}' has no winner: the balanced score of its choice "
                 f"'{choice.candidate.label}' is {choice.test_scores[TEST_BALANCED]:.1%} on test "
-                f"and chance is {choice.chance or 0.0:.1%}; a delta below "
-                f"{study.folder.path / 'trials'} may be named itself"
+                f"and guessing would have {choice.chance or 0.0:.1%} (chance); allowed is the "
+                f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
     delta, info = delta_of(kept, study, scratch)
     stands = kept.candidate.label != best.candidate.label
-    what = "the best configuration with a delta" if stands else "the winner"
+    what = "the best configuration with a file of tuned parameters" if stands else "the winner"
     return SavedModel(
-        f"{what} of study '{name}', as trained in {kept.trials[0].trial_id}",
+        f"{what} of study '{name}' (trial {kept.trials[0].trial_id})",
         delta,
         info,
         settings=kept.candidate.settings,
@@ -198,7 +198,8 @@ def delta_of(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaIn
         raise DeltaError(
             f"{delta} is missing"
             if settings.writes_delta
-            else f"'{choice.candidate.label}' of study '{study.folder.name}' writes no delta"
+            else f"'{choice.candidate.label}' of study '{study.folder.name}' has no file of "
+            "tuned parameters"
         )
     return delta, _as_used(info, study)
 

@@ -40,6 +40,6 @@ def refuse_unwritable(folder: Path) -> None:
             file.write(b"\0")
     except OSError as error:
         raise StorageError(
-            f"{folder} cannot be written: {existing} lets nobody make a folder and a file in it "
+            f"{folder} cannot be written: {existing} is not writable "
             f"({error.strerror or error}); allowed is a folder that this user may write"
         ) from error

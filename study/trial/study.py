@@ -187,7 +187,7 @@ def best_of(candidates: Sequence[Candidate] | None) -> Candidate | None:
 def registrable(candidates: Sequence[Candidate] | None) -> Candidate | None:
     """Return the candidate to register: the best or, where it writes no delta, the best that does.
 
-    None means that there is none.
+    Return None if there is none.
     """
     kept = next((c for c in candidates or () if c.label == WITH_DELTA), None)
     return kept or best_of(candidates)

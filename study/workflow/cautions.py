@@ -13,6 +13,7 @@ from study.data.unread import Unread
 from study.method.checkpoint import EMBEDDED, backbone_path
 from study.method.hub import lacks_preprocessing
 from study.search.machine import joins_cluster
+from study.terminal import print_sentences
 from study.trial.study import Study
 
 EXAMPLES = 3
@@ -40,7 +41,7 @@ def caution(studies: Iterable[Study], console: Console, pixels: Pixels | None = 
     lines += _of_images(studies, pixels or {})
     lines += _unequal(studies)
     for line in dict.fromkeys(lines):
-        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        print_sentences(console, line, "yellow")
 
 
 def _unseen(studies: Iterable[Study]) -> Iterator[str]:
@@ -111,7 +112,7 @@ def _unequal(studies: Iterable[Study]) -> Iterator[str]:
                 yield (
                     f"{dataset.name}: the test classes differ in size, from {fewest} images "
                     f"({smallest}) to {most} ({largest}), and the metric is accuracy, which large "
-                    "classes decide; the balanced score beside it counts all classes alike"
+                    "classes decide; look at the balanced score, in which every class counts alike"
                 )
 
 
@@ -189,18 +190,18 @@ def _of_unread(unread: Unread) -> Iterator[str]:
     if unread.suffixes:
         yield (
             f"{_counted(unread.suffixes.total(), 'file')} in class folders and not read "
-            f"({by_suffix(unread.suffixes)}): read are {' '.join(sorted(IMAGE_SUFFIXES))}; images "
-            "of other formats, such as HEIC and AVIF, must be converted first"
+            f"({by_suffix(unread.suffixes)}): only {' '.join(sorted(IMAGE_SUFFIXES))} are read; "
+            "convert images of other formats, such as HEIC and AVIF, first"
         )
     if unread.deeper:
         yield (
             f"{_counted(len(unread.deeper), 'image')} in a folder of a class folder and not read "
-            f"({_few(unread.deeper)}): read are those in the class folder itself"
+            f"({_few(unread.deeper)}): only images in the class folder itself are read"
         )
     if unread.loose:
         yield (
             f"{_counted(len(unread.loose), 'image')} beside class folders and not read "
-            f"({_few(unread.loose)}): read are those in class folders"
+            f"({_few(unread.loose)}): only images in class folders are read"
         )
     if unread.hidden:
         yield (

@@ -30,6 +30,7 @@ from study.garbage import let_go
 from study.search.machine import unjoined_cluster
 from study.selection.candidates import extend, extended_config
 from study.storage.ledger import StudyFolder
+from study.terminal import print_sentences
 from study.trial.study import Study
 from study.workflow.cautions import caution
 from study.workflow.check import StudyFaults, all_faults, check_study, for_backbone, resumed_config
@@ -147,12 +148,12 @@ def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
     if options.estimate:
         from study.workflow.estimate import estimate
 
-        options.console.print(f"{estimate(study)}", highlight=False, markup=False, soft_wrap=True)
+        print_sentences(options.console, str(estimate(study)))
     options.console.print("all is well: configuration, data, backbone, storage and tracking server")
     caution([study], options.console, pixels)
     beside = unjoined_cluster()
     if beside is not None:
-        options.console.print(beside, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        print_sentences(options.console, beside, "yellow")
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:

@@ -71,7 +71,7 @@ class Ending:
         with suppress(OSError):  # nobody may read it any more
             print(
                 f"\nerror: the study was interrupted, since {lost}; "
-                f"go on by\n  {resume_command(self._folder.path)}",
+                f"to continue, run\n  {resume_command(self._folder.path)}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -96,8 +96,8 @@ class Ending:
             unsent = self._tracker.close(finished=finished)
         if unsent:
             self._console.print(
-                f"{self._tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
-                f"mended, by\n  {sync_command(self._folder.path)}",
+                f"{self._tracker.title} lacks {describe_unsent(unsent)}\nto send them "
+                f"later, run\n  {sync_command(self._folder.path)}",
                 style="yellow",
                 markup=False,
                 highlight=False,

@@ -59,10 +59,10 @@ class Estimate:
             parts = f"{search} for the search{self._limit()}, and beside it {parts}"
         return (
             f"about {total} with {at_once} at once: {parts}. This is by the "
-            f"time of real steps ({1000 * self.cost.step:.0f} ms) and evaluations "
-            f"({1000 * self.cost.image:.1f} ms an image) of CLIPFit; a trial needs about "
+            f"measured time of training steps of CLIPFit ({1000 * self.cost.step:.0f} ms each) and "
+            f"of evaluation ({1000 * self.cost.image:.1f} ms an image); a trial needs about "
             f"{decimal(self.cost.memory)} of memory. Not counted: decoding images, starting "
-            "processes, peers that train otherwise, the report"
+            "processes, the search of other methods such as full fine-tuning, the report"
         )
 
     def _times(self) -> list[str]:
@@ -98,10 +98,10 @@ def estimate(study: Study) -> Estimate:
     config, protocol, dataset = study.config, study.protocol(), study.dataset()
     if not (at_once := slots_here(config.resources)):
         raise StudyError(
-            "--estimate takes steps on this machine, and no trial fits on it: see "
+            "--estimate takes training steps on this machine, which has no room for a trial: see "
             f"resources.cpus_per_trial={config.resources.cpus_per_trial:g} and "
-            f"resources.gpus_per_trial={config.resources.gpus_per_trial:g}; a machine of the "
-            "cluster can be asked on which one does"
+            f"resources.gpus_per_trial={config.resources.gpus_per_trial:g}; run it on "
+            "a machine of the cluster that has room"
         )
     trained = next(iter(protocol.scored(dataset).values()))
     names = [dataset.class_names[label] for label in trained]

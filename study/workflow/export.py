@@ -42,7 +42,7 @@ def export(options: Namespace) -> None:
     print(f"{options.out}: {chosen.title}, {decimal(size)}: {saved.name}")
     for note in (*written.notes, *written.limits):
         print(note)
-    known = "" if tested else "; it knows no study, so it has no figures"
+    known = "" if tested else "; its study is not here, so it has no scores"
     print(f"{options.out / CARD}: the model card, with the code that loads it{known}")
 
 

@@ -1,4 +1,4 @@
-"""What a study will work on, told before anything runs: data, prompts, backbone, slots, chance."""
+"""What a study will work on, told before it runs: data, prompts, backbone, trials, chance."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ from study.method.device import gpus_here
 from study.method.subsets import parse
 from study.search.machine import joins_cluster
 from study.selection.chance import balanced_chance
-from study.terminal import TerminalTable
+from study.terminal import TerminalTable, amount
 from study.trial.prepare import templates_of
 from study.trial.study import Study
 
@@ -43,11 +43,12 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("prompts", _prompts(study, dataset)),
         (
             "backbone",
-            f"{config.backbone.name}: {count(architecture.count_all())} values, "
-            f"{depths.text} blocks for text and {depths.vision} for images of {size} × {size}",
+            f"{config.backbone.name}, a model of {count(architecture.count_all())} numbers: "
+            f"{amount(depths.text, 'layer')} for text, {depths.vision} for images of "
+            f"{size} × {size} pixels",
         ),
-        ("tuned", f"{count(clipfit)} values by CLIPFit as published"),
-        ("slots", slots(study)),
+        ("tuned", f"{count(clipfit)} of these numbers, by CLIPFit as published"),
+        ("trials", at_once(study)),
         *(("chance", line) for line in _chance(study, dataset)),
     ]
 
@@ -64,10 +65,12 @@ def _images(study: Study, dataset: Dataset) -> Iterator[str]:
     parts = (("train", dataset.train), ("validation", dataset.val), ("test", dataset.test))
     yield ", ".join(f"{count(len(records))} in {name}" for name, records in parts)
     if protocol.trains:
-        rule = f", judged by the rule {protocol.rule(config, dataset).name}" * (
-            protocol.validates(config) and bool(protocol.rules)
-        )
-        yield f"{config.data.shots} of each class are drawn from train to learn from{rule}"
+        shots = config.data.shots
+        drawn = "1 of each class is" if shots == 1 else f"{shots} of each class are"
+        rule = ""
+        if protocol.validates(config) and protocol.rules:
+            rule = f"; trials are compared {protocol.rule(config, dataset).sentence}"
+        yield f"{drawn} drawn from train to learn from{rule}"
 
 
 def _prompts(study: Study, dataset: Dataset) -> str:
@@ -77,21 +80,22 @@ def _prompts(study: Study, dataset: Dataset) -> str:
     return ", ".join(f"“{prompt}”" for prompt in made) + more
 
 
-def slots(study: Study) -> str:
+def at_once(study: Study) -> str:
     """Return how many trials run at once, and on what, as far as is known before Ray starts."""
     resources = study.config.resources
-    each = _amount(resources.cpus_per_trial, "CPU core")
-    each += f" and {_amount(resources.gpus_per_trial, 'GPU')}" * bool(resources.gpus_per_trial)
+    each = amount(resources.cpus_per_trial, "CPU core")
+    each += f" and {amount(resources.gpus_per_trial, 'GPU')}" * bool(resources.gpus_per_trial)
     here = slots_here(resources)
     # The check has refused what fits nowhere.
     if not here or joins_cluster():
         most = resources.max_concurrent
-        at_once = "as many trials as the cluster holds" if most is None else f"up to {most} trials"
-        return f"{at_once} at once, each on {each}"
+        if most is None:
+            return f"as many at once as the cluster has room for, each on {each}"
+        return f"up to {most} at once, each on {each}"
     gpus, unused = gpus_here(), ""
     if gpus and not resources.gpus_per_trial:
         unused = f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
-    return f"{_amount(here, 'trial')} at once, each on {each} of {cores_here()}{unused}"
+    return f"{here} at once, each on {each} of {cores_here()}{unused}"
 
 
 def slots_here(resources: ResourcesConfig) -> int:
@@ -119,9 +123,7 @@ def _chance(study: Study, dataset: Dataset) -> Iterator[str]:
     if all(names.values()):
         one_of_each = Counter((part, str(n), str(n)) for part, own in names.items() for n in own)
         score = balanced_chance(one_of_each, protocol)
-        balanced = "" if protocol.class_averaged else "balanced "
-        yield f"{percent(score)} % by guessing ({balanced}{protocol.metric} on test)"
-
-
-def _amount(number: float, name: str) -> str:
-    return f"{number:g} {name}{'' if number == 1 else 's'}"
+        metric = f"balanced {protocol.metric} on test, in which every class counts alike"
+        if protocol.class_averaged:
+            metric = f"{protocol.metric} on test"
+        yield f"guessing would score {percent(score)} % ({metric})"

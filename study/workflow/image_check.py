@@ -15,6 +15,7 @@ from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
 from study.data.survey import empty_files
 from study.errors import DataError
+from study.terminal import print_sentences
 from study.trial.study import Study
 from study.workflow.cautions import Pixels
 
@@ -86,8 +87,10 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     if faults:
         _tell(study, console, faults, tried, every=every)
     else:
-        of_all = "all" if len(pixels) == len(datasets) else f"a sample of {count(tried)}"
-        console.print(f"images that were decoded: {of_all}", highlight=False)
+        decoded = f"all {count(tried)} images were decoded"
+        if len(pixels) < len(datasets):
+            decoded = f"a sample of {count(tried)} images was decoded (--images decodes all)"
+        console.print(decoded, highlight=False)
     return pixels
 
 
@@ -101,7 +104,7 @@ def _tell(study: Study, console: Console, faults: list[str], tried: int, *, ever
 
 
 def _warn(console: Console, line: str) -> None:
-    console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    print_sentences(console, line, "yellow")
 
 
 def _paths(dataset: Dataset, *, every: bool) -> list[str]:

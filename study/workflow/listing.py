@@ -21,6 +21,7 @@ from study.storage.atomic import StorageError, with_retries
 from study.storage.command_lines import default_storage, resume_command
 from study.storage.ledger import StudyFolder, studies
 from study.storage.removal import name_aside
+from study.terminal import amount
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.status import INTERRUPTED_STATE, Status, plain_table, study_status
@@ -32,6 +33,12 @@ SHOWN_SCORES = {
     "test_balanced": "balanced %",
 }
 """What the list of studies calls the scores that it shows."""
+NOTE = (
+    "validation %: of the best trial, which is a maximum and in part luck; expect %: what to "
+    "expect of it on other images; test %: of the winner; balanced %: the same, where every class "
+    "counts alike"
+)
+"""What is said of these scores below the list."""
 
 
 def list_studies(options: Namespace) -> None:
@@ -59,6 +66,8 @@ def list_studies(options: Namespace) -> None:
     header = ("study", "state", "trials", *SHOWN_SCORES.values(), "size", "days old")
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
     options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
+    if rows:
+        options.console.print(NOTE, highlight=False)
     states = zip(folders, rows, strict=True)
     interrupted = [folder for folder, row in states if row["state"] == INTERRUPTED_STATE]
     print_resume_commands(options.console, interrupted)
@@ -69,7 +78,7 @@ def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) 
     if not interrupted:
         return
     commands = [f"  {resume_command(folder.path)}" for folder in interrupted]
-    lines = "\n".join(["go on by", *commands])
+    lines = "\n".join(["to continue, run", *commands])
     console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -81,8 +90,8 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
         ``trials``; the best ``val_score`` of the search, which is a maximum, and what to expect of
         it (``val_expected``); the mean ``test_score`` of the choice, and the same with the mean
         recall of the classes (``test_balanced``), as fractions; its size in ``bytes``, its age in
-        ``seconds``; and for MLflow its ``study_id`` and where its winner is ``registered``. What
-        there is not is None.
+        ``seconds``; and for MLflow its ``study_id`` and where its winner is ``registered``. A
+        value that does not exist is None.
     """
     results: Results | None = None
     status: Status | None = None
@@ -122,13 +131,15 @@ def delete(options: Namespace) -> None:
     row = describe(folder)  # before the lock, by which a study looks as if it were run
     with folder.locked():
         study, tracker = _with_tracker(folder) if options.mlflow else (None, None)
-        print(f"{path}: {row['state']}, {row['trials']} trials, {decimal(row['bytes'])}")
+        trials = amount(row["trials"], "trial")
+        print(f"{path}: {row['state']}, {trials}, {decimal(row['bytes'])}")
         if study is not None and tracker is not None:
             print(tracker.held(study))
         else:
+            model = f"its model {row['registered']}" if row["registered"] else "no registered model"
             print(
-                f"MLflow keeps its runs, with the tag study_id = '{row['study_id']}', and of its "
-                f"model {row['registered'] or 'nothing'}; --mlflow deletes those as well."
+                f"MLflow keeps its runs (tag study_id = '{row['study_id']}') and {model}; --mlflow "
+                "deletes what MLflow has as well."
             )
         if not (options.yes or _is_confirmed(path.name)):
             return

@@ -57,19 +57,29 @@ def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
     """
     if word.startswith("-") or "=" in word or configuration_file(word) is not None:
         return
-    meanings = OTHER_WORDS | {name: name for name in commands}
-    close = difflib.get_close_matches(word.lower(), meanings, n=1, cutoff=0.7)
-    if close:
+    meant = _command_meant(word.lower(), commands)
+    if meant is not None:
         raise ConfigError(
-            f"no command '{word}', and no configuration; did you mean `clipfit-study "
-            f"{meanings[close[0]]}`? clipfit-study --help lists the commands"
+            f"no command '{word}', and no configuration; did you mean `clipfit-study {meant}`? "
+            "clipfit-study --help lists the commands"
         )
+
+
+def _command_meant(word: str, commands: Collection[str]) -> str | None:
+    """Return the command that a word may mean: by another name, or nearly by its own or another."""
+    if word in OTHER_WORDS:
+        return OTHER_WORDS[word]
+    close = difflib.get_close_matches(word, commands, n=1, cutoff=0.66)
+    if close:
+        return close[0]
+    close = difflib.get_close_matches(word, OTHER_WORDS, n=1, cutoff=0.7)
+    return OTHER_WORDS[close[0]] if close else None
 
 
 def configuration_file(name: str) -> Path | None:
     """Return the path of a configuration, given as a path or as the name of a shipped one.
 
-    A folder of configurations counts as one too. None means that there is none.
+    A folder of configurations counts as one too. Return None if there is none.
     """
     if not name:  # a folder for Path
         return None

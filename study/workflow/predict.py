@@ -31,6 +31,7 @@ from study.serving.classifier import TunedClassifier
 from study.serving.labelling import Labelled, images_below, label_images
 from study.serving.saved import SavedModel, saved_in, saved_winner
 from study.storage.atomic import write_atomically
+from study.terminal import amount
 from study.trial.study import Study
 from study.workflow.cautions import by_suffix
 from study.workflow.check import frozen_config
@@ -135,10 +136,10 @@ def find_images(words: Iterable[str]) -> list[Path]:
     for place in map(Path, words):
         images, others = images_below(place) if _is_folder(place) else ([place], None)
         if not images:
-            print(f"{place}: no images", file=sys.stderr)
+            print(f"{place}: has no images", file=sys.stderr)
         if others:
             print(
-                f"{place}: passed over as no images that are read: {by_suffix(others)}",
+                f"{place}: files of other formats are passed over: {by_suffix(others)}",
                 file=sys.stderr,
             )
         found += images
@@ -290,20 +291,31 @@ def summary(
         seconds: how long decoding and labelling took.
     """
     unread = f", {count(faults)} could not be read (see the column error)" if faults else ""
-    names, own = classifier.class_names, saved.info.class_names
-    known = len(classifier.from_head)
-    mixed = saved.settings.head == "linear" and known < len(names)
+    rate = images / max(seconds, 1e-9)
     lines = [
-        f"{count(images)} image{'' if images == 1 else 's'}{unread}; "
-        f"{images / max(seconds, 1e-9):.1f} images per second on {classifier.model.device}",
+        f"{amount(images, 'image')}{unread}; {rate:.1f} images per second on "
+        f"{classifier.model.device}",
         f"labelled by {saved.name}: {settings_in_words(saved.settings)}; "
-        f"backbone {saved.info.backbone}; {len(names)} classes"
-        + ("" if names == own else " of --classes")
-        + (f" ({known} by rows of its head, {len(names) - known} by text)" if mixed else ""),
+        f"backbone {saved.info.backbone}; {_classes_in_words(saved, classifier)}",
     ]
     if saved.instead_of is not None:
+        winner = settings_in_words(saved.instead_of)
         lines.append(
-            f"it stands for the winner, {settings_in_words(saved.instead_of)}, which has no delta; "
-            "the model registry takes the same one"
+            f"it is used in place of the winner ({winner}), which has no file of tuned parameters; "
+            "the model registry has the same one"
         )
     return lines
+
+
+def _classes_in_words(saved: SavedModel, classifier: TunedClassifier) -> str:
+    """Return how many classes there are, whose they are, and for which of them a head is used."""
+    names = classifier.class_names
+    classes = f"{len(names)} classes"
+    if names != saved.info.class_names:
+        classes += " from --classes"
+    in_head = len(classifier.from_head)
+    if saved.settings.head != "linear" or in_head == len(names):
+        return classes
+    if in_head == 0:
+        return f"{classes}; the trained head is not used"
+    return f"{classes}; the trained head is used for {in_head} of them, and text for the others"

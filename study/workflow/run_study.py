@@ -43,7 +43,7 @@ from study.errors import (
 from study.garbage import let_go
 from study.method.framing import AS_CLIP
 from study.protocols import Protocol
-from study.search.ablation import fix_rates, rate_grids, tune_cells
+from study.search.ablation import fix_rates, tune_cells
 from study.search.ablation import most_trials as most_cell_trials
 from study.search.ablation_cells import BASE, base_of
 from study.search.confirm import run_confirm
@@ -52,18 +52,19 @@ from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
 from study.search.reuse import take_over
 from study.search.samplers import Sampler
-from study.search.stages import budget, most_trials, run_search, seconds_left
-from study.selection.candidates import extensions, fix_candidates, possible_variants
+from study.search.stages import most_trials, run_search, seconds_left
+from study.selection.candidates import extensions, fix_candidates
 from study.selection.optimism import fix_optimism
 from study.storage.atomic import StorageError, with_retries, write_atomically
 from study.storage.command_lines import resume_command
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.storage.removal import new_study
+from study.terminal import print_sentences
 from study.tracking.tracker import Tracker
 from study.trial import TrialData
 from study.trial.prepare import Preparer, image_cache
 from study.trial.study import Candidate, Study
-from study.workflow.cautions import caution
+from study.workflow.announcing import announce
 from study.workflow.check import (
     all_faults,
     changes_of_results,
@@ -72,7 +73,6 @@ from study.workflow.check import (
     frozen_config,
 )
 from study.workflow.ending import Ending
-from study.workflow.facts import tell
 from study.workflow.interruption import at_hang_up, interrupt
 from study.workflow.progress import StageProgress, Steps
 
@@ -132,7 +132,7 @@ def _to_the_end(
     elsewhere: Sequence[str] | None,
 ) -> tuple[Results, Leaderboard]:
     """Do what is left of a study that has its folder; return what `write_outputs` does."""
-    _announce(study, console)
+    announce(study, console)
     preparer, search_data = _prepare(study, console)
     config, folder = study.config, study.folder
     finished, step = False, Steps(console)
@@ -150,7 +150,8 @@ def _to_the_end(
             let_go()
             study = decide_precision(study)
             if config.training.precision == AUTO:
-                console.print(f"precision   {study.config.training.precision}, by a worker")
+                precision = study.config.training.precision
+                console.print(f"precision {precision}, the faster one where trials run")
             if config.ablation is not None:
                 _ablate(study, config.ablation, preparer, tracker, console)
             else:
@@ -162,7 +163,7 @@ def _to_the_end(
                         run_search(study, search_data, [progress, tracker], sampler, telling)
                     _tell_of_time(study, console)
                 _confirm(study, preparer, tracker, console)
-            step("ending the workers")
+            step("ending the processes of the trials")
         fix_chance(folder, protocol)
         step(f"sending results to {tracker.title}, and registering the winner there")
         tracker.register()
@@ -184,11 +185,11 @@ def _telling_how_to_go_on(folder: StudyFolder) -> Iterator[None]:
         fault = asked.__context__  # where it was closed because of that
         told = f" as it ended because of a fault ({fault})" * isinstance(fault, StudyError)
         raise InterruptedStudyError(
-            f"the study was interrupted{told}; go on by\n  {resume_command(folder.path)}"
+            f"the study was interrupted{told}; to continue, run\n  {resume_command(folder.path)}"
         ) from None
     except (StorageError, TrackingError) as error:
         raise type(error)(
-            f"{error}; once that is mended, go on by\n  {resume_command(folder.path)}"
+            f"{error}; once that is repaired, run\n  {resume_command(folder.path)}"
         ) from error
 
 
@@ -297,7 +298,7 @@ def check_sweep(members: Sequence[Member]) -> None:
         found = _why_another(folder, _config(member), finished=finished) if resuming else []
         if finished and not folder.is_complete():
             found.append(
-                f"name: {folder.path} has ended, and was then extended or repaired; let that end "
+                f"name: {folder.path} has ended, and was then extended or repaired; finish that "
                 f"first, by\n    {resume_command(folder.path)}"
             )
         if not finished:
@@ -375,44 +376,6 @@ def _has_chosen(study: Study, choice: object) -> bool:
     )
 
 
-def _announce(study: Study, console: Console) -> None:
-    config, folder, protocol = study.config, study.folder, study.protocol()
-    shots = f"{config.data.shots} shots, " if protocol.trains else ""
-    plan = f"no search: {len(protocol.tested_as_given(config))} configurations as they are"
-    if protocol.searches(config):
-        baselines, tuned, searched = budget(config)
-        plan = (
-            f"{config.search.trials} trials: {baselines} baselines, {tuned} tune "
-            f"CLIPFit's learning rates and λ, {searched} search subsets as well"
-        )
-        each = dict.fromkeys(config.search.peer_arms, config.search.peer_trials)
-        if config.search.minutes is not None:
-            plan += f", in at most {config.search.minutes:g} minutes"
-        if peers := [f"{label} ({each.get(label, 1)})" for label in config.search.peers]:
-            plan += f"; beside them the peers {', '.join(peers)}"
-        if further := len(possible_variants(config, protocol.strength_of(config))):
-            plan += f"; after that up to {further} of the baselines with other heads and strengths"
-    if config.ablation is not None:
-        sizes = [grid.size for grid in rate_grids(study).values()]
-        combined = "combinations of " if isinstance(config.ablation.rates, dict) else ""
-        plan = (
-            f"an ablation of the design {config.ablation.design}, "
-            f"{max(sizes)} {combined}learning rate{'s' if max(sizes) > 1 else ''} a cell: "
-            f"{len(sizes)} cells"
-        )
-        if protocol.validates(config):
-            more = ", more where the best is at a bound" if config.ablation.extend else ""
-            plan += f", {sum(sizes)} trials to choose their rates{more}"
-    console.print(
-        f"[bold]{folder.name}[/]: {config.protocol} on {config.data.dataset}, "
-        f"{shots}{config.backbone.name}; results in {folder.path}\n"
-        f"{plan}; then {len(protocol.shot_seeds(config))} seeds on test",
-        highlight=False,
-    )
-    tell(study, console)
-    caution([study], console)
-
-
 def _tell_of_time(study: Study, console: Console) -> None:
     """Print how many trials a search has had in its time, if it had fewer than were planned."""
     search, configs = study.config.search, [t.read_config() for t in study.folder.trials()]
@@ -436,7 +399,7 @@ def _telling(progress: StageProgress, console: Console) -> Callable[[Sequence[st
     def tell(sentences: Sequence[str], trials: int) -> None:
         progress.expect(trials)
         for line in sentences:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_sentences(console, line)
 
     return tell
 

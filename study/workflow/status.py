@@ -18,20 +18,27 @@ from study.analysis.results import Results, TrialResult
 from study.selection.candidates import extensions
 from study.selection.chance import BALANCED, read_against_chance
 from study.storage.ledger import TrialFolder
-from study.terminal import TerminalTable
+from study.terminal import TerminalTable, amount
 from study.trial.study import Candidate, best_of
 
 INTERRUPTED_STATE = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
 STATES = {
     "finished": "finished",
-    "searching": "searches",
-    "confirming": "confirms its choice on test",
-    INTERRUPTED_STATE: "is interrupted: it is not finished, and nothing runs it",
+    "searching": "running, in its search",
+    "confirming": "running, and testing what its search chose",
+    INTERRUPTED_STATE: "interrupted: it is not finished, and no process runs it",
 }
 """What is said of a study in each of its states."""
 BESIDE = "peers and variants"
 """What the trials of the search are called that stand outside ``search.trials``."""
+IN_WORDS = {
+    "confirm": "confirm (test of the choice)",
+    BESIDE: "beside the search (other methods, other heads and strengths)",
+}
+"""What is printed of groups of trials whose names say too little."""
+TERMS = "lr: learning rate; LN: LayerNorm; λ: weight of the distillation term"
+"""What the abbreviations in the header of a table of configurations mean."""
 SHOWN = 5
 """The number of failed trials, and of best trials, that are shown."""
 
@@ -144,9 +151,11 @@ def render_status(status: Status) -> RenderableType:
     """Return the status as lines and tables for a terminal."""
     parts: list[RenderableType] = [f"[bold]{status.study}[/]: {STATES[status.state]}"]
     for stage, ended in status.counts.items():
-        of = f" of {status.wanted}" if stage == "search" and status.wanted is not None else ""
+        trials = amount(sum(ended.values()), "trial")
+        if stage == "search" and status.wanted is not None:
+            trials = f"{sum(ended.values())} of {amount(status.wanted, 'trial')}"
         ends = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
-        parts.append(f"{stage}: {sum(ended.values())}{of} trials: {ends}")
+        parts.append(f"{IN_WORDS.get(stage, stage)}: {trials}: {ends}")
     parts += status.told
     running = [
         [
@@ -174,11 +183,13 @@ def render_status(status: Status) -> RenderableType:
     tables = {
         ("unfinished", "epoch", "last wrote", "subset"): running,
         ("failed", "epochs", "cause"): failed,
-        ("best so far", "validation %", *setting_header(), "subset"): best,
+        ("best trials", "validation %", *setting_header(), "subset"): best,
     }
     for header, rows in tables.items():
         if rows:
             parts += ["", plain_table(header, rows)]
+    if best:
+        parts.append(TERMS)
     return Group(*parts)
 
 

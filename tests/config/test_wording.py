@@ -63,7 +63,10 @@ def test_no_fault_is_told_in_words_of_pydantic(key: str) -> None:
         ({"search": {"trials": None}}, "search.trials: must be a whole number, got None"),
         ({"seed": "abc"}, "seed: must be a whole number, got 'abc'"),
         ({"seed": -1}, "seed: must be at least 0, got -1"),
-        ({"confirm": {"seeds": 5}}, "confirm.seeds: must be a list, even of one, as in [5], got 5"),
+        (
+            {"confirm": {"seeds": 5}},
+            "confirm.seeds: must be a list, also for one value, as in [5], got 5",
+        ),
         (
             {"training": {"precision": "fp16"}},
             "training.precision: must be 'float32', 'bfloat16' or 'auto', got 'fp16'",
@@ -111,7 +114,10 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> Non
         ("search.space.rates.bias.0: must be above 0", "search.space.bias_lr=[0, 1]"),
         ("search.baselines.mine.subset: selects no layer", "search={baselines: {mine: {}}}"),
         ("search.asha.grace_period: is longer than training.epochs, 1", "training.epochs=1"),
-        ("search.selection: 'folds' cannot judge the protocol base_to_new", "protocol=base_to_new"),
+        (
+            "search.selection: 'folds' cannot score trials of the protocol base_to_new",
+            "protocol=base_to_new",
+        ),
         ("data: mine: 4 shots a class are wanted, but 'cat' has 1", "data.shots=4"),
         ("data: pets/all: no class folders", "data.root=pets/all"),
         ("backbone: backbone '/home/clips/mine' lacks 1 tensors", "backbone.name=clips/mine"),
@@ -129,7 +135,7 @@ def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str) -> N
     [
         "data: bad: no class folders in the root of the dataset",
         "backbone: backbone 'mine' lacks 1 tensors",
-        "search.baselines.first: is a name that results use; choose another seed",
+        "search.baselines.first: is a name that results use; use another seed",
         "search.trials.more: unknown key",
     ],
 )

@@ -172,7 +172,9 @@ TUNED_RATES = {"design": "only_one", "rates": [0.01, 0.1]}
 def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol() -> None:
     search = {"selection": "class_folds"}
     (fault,) = protocol_faults({"ablation": TUNED_RATES, "search": search})
-    assert fault.startswith("search.selection: 'class_folds' cannot judge the protocol few_shot")
+    assert fault.startswith(
+        "search.selection: 'class_folds' cannot score trials of the protocol few_shot"
+    )
     one_rate = TUNED_RATES | {"rates": [0.1]}
     assert protocol_faults({"ablation": one_rate, "search": search}) == []
 

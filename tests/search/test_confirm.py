@@ -67,9 +67,8 @@ def test_what_is_told_apart_gets_no_more_seeds_and_that_stays(
     }
     assert [trials for _, trials in told] == [20, 18]
     assert [len(sentences) for sentences, _ in told] == [0, 2]
-    assert told[1][0][0] == (
-        "zero-shot is told apart from the winner after 4 of 5 seeds, and gets no more"
-    )
+    assert told[1][0][0].startswith("zero-shot: ")
+    assert "after 4 of 5 seeds" in told[1][0][0]
     scores = scores_on_test(study.folder, CANDIDATES, SEEDS)
     assert {label: sorted(own) for label, own in scores.items()} == seeds(study)
     study.heard.events.clear()

@@ -112,7 +112,7 @@ def test_a_file_that_is_no_delta_is_refused(tmp_path: Path) -> None:
 def test_of_a_winner_the_first_seed_is_taken(study: Any, scratch: Path) -> None:
     saved = winner(study, scratch)
     assert saved.delta == delta_in(study)
-    assert saved.name == "the winner of study 'mine', as trained in confirm-best-seed1"
+    assert saved.name == "the winner of study 'mine' (trial confirm-best-seed1)"
     assert saved.instead_of is None
     study_id = study.folder.read_identity()["study_id"]
     assert saved.origin == Origin("mine", study_id, "confirm-best-seed1")
@@ -178,8 +178,8 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(
     saved = winner(study, scratch)
     assert saved.delta == delta_in(study, "confirm-best-with-delta-seed1")
     assert saved.name == (
-        "the best configuration with a delta of study 'mine', as trained in "
-        "confirm-best-with-delta-seed1"
+        "the best configuration with a file of tuned parameters of study 'mine' (trial "
+        "confirm-best-with-delta-seed1)"
     )
     assert saved.instead_of is not None
     assert saved.instead_of.peer is not None
@@ -192,7 +192,7 @@ def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(
     peer_wins(study)
     for seed in (1, 2):
         delta_in(study, f"confirm-best-seed{seed}").unlink()
-    with pytest.raises(DeltaError, match="'best' of study 'mine' writes no delta"):
+    with pytest.raises(DeltaError, match="'best' of study 'mine' has no file"):
         winner(study, scratch)
 
 

@@ -382,7 +382,7 @@ def test_storage_that_is_a_file_is_told(look: Look, tmp_path: Path) -> None:
 
 def test_storage_in_which_nothing_can_be_made_is_told_though_root_may_write(look: Look) -> None:
     (fault,) = look(storage="/proc/x/runs")
-    assert fault.startswith("storage: /proc/x/runs cannot be written: /proc lets nobody make")
+    assert fault.startswith("storage: /proc/x/runs cannot be written: /proc is not writable")
 
 
 def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(

@@ -38,7 +38,7 @@ def test_status_as_json_has_every_trial_that_is_shown(
     with mine.locked():
         assert main(["status", "mine"]) == 0
     said = capsys.readouterr().out
-    assert "mine: searches" in said
+    assert "mine: running" in said
     assert "--resume" not in said, "it runs"
 
 
@@ -64,11 +64,11 @@ def test_a_check_tells_what_is_there_and_writes_nothing(
     before = sorted(here.rglob("*"))
     assert main([*arguments, "--images"]) == 0
     out = capsys.readouterr().out
-    for line in ("10 of digits: digit zero", "images that were decoded: all", "all is well"):
+    for line in ("10 of digits: digit zero", "images were decoded", "all is well"):
         assert line in out
     assert "for the search and" not in out
     assert main([*arguments, "--estimate"]) == 0
     out = capsys.readouterr().out
-    assert "images that were decoded: a sample of 64" in out
+    assert "a sample of 64 images was decoded" in out
     assert "for the search and" in out
     assert sorted(here.rglob("*")) == before

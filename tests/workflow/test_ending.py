@@ -108,7 +108,7 @@ def test_the_loss_of_ray_ends_the_process_as_an_interruption_does(tmp_path: Path
     )
     assert done.returncode == INTERRUPTED, done.stderr
     assert done.stderr.strip() == (
-        "error: the study was interrupted, since it has ended; go on by\n"
+        "error: the study was interrupted, since it has ended; to continue, run\n"
         "  clipfit-study run --resume mine"
     )
     assert done.stdout.count("closed False") == 1

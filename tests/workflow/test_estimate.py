@@ -133,7 +133,7 @@ def test_nothing_is_measured_where_no_trial_fits(
 ) -> None:
     monkeypatch.setattr(module, "measure_apart", lambda *_: pytest.fail("it was measured"))
     with pytest.raises(
-        StudyError, match=r"no trial fits on it: see resources\.cpus_per_trial=999 "
+        StudyError, match=r"no room for a trial: see resources\.cpus_per_trial=999 "
     ):
         estimate(study(tmp_path, Path("none"), resources={"cpus_per_trial": 999}))
 

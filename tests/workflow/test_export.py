@@ -65,7 +65,7 @@ def test_study_delta_and_registry_lead_to_the_same_model(
     said = capsys.readouterr().out
     card = (out / "README.md").read_text(encoding="utf-8")
     assert ("## Figures" in card) == (model != "bare")
-    assert ("it knows no study" in said) == (model == "bare")
+    assert ("its study is not here" in said) == (model == "bare")
     assert str(tmp_path) not in card, "a card is shared"
     assert (out / "head.safetensors").exists()
     CLIPModel.from_pretrained(out)
@@ -88,7 +88,7 @@ def test_the_path_of_the_winners_delta_leads_to_the_export_of_the_study(
     assert "Strength: 75 % of the tuned change is kept, which is applied already." in cards["path"]
     assert "Prompts: “a {}.”, “the {}!”." in cards["path"]
     assert "unflatten(0, (-1, 2)).mean(dim=1)" in cards["path"]
-    named = "the winner of study 'averaged', as trained in confirm-best-seed1"
+    named = "the winner of study 'averaged' (trial confirm-best-seed1)"
     by_path = "trial confirm-best-seed1 of study 'averaged'"
     assert cards["path"] == cards["study"].replace(named, by_path)
     ours, theirs = (

@@ -12,7 +12,7 @@ from study.config.schema import ResourcesConfig
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
 from study.workflow import facts as module
-from study.workflow.facts import facts, slots, slots_here, tell
+from study.workflow.facts import at_once, facts, slots_here, tell
 
 
 def study(tmp_path: Path, **values: Any) -> Study:
@@ -32,24 +32,26 @@ def test_what_a_study_will_work_on_is_told(tmp_path: Path) -> None:
     assert found["classes"] == ["10 of digits: digit zero, digit one, digit two, …"]
     assert found["images"] == [
         "896 in train, 0 in validation, 901 in test",
-        "4 of each class are drawn from train to learn from, judged by the rule folds",
+        "4 of each class are drawn from train to learn from; trials are compared by "
+        "cross-validation over the training and validation images",
     ]
     assert found["prompts"] == ["“a photo of the digit zero.”, “a photo of the digit one.”"]
     # 3 · 64 biases of the text encoder, 8 LayerNorms of width 96 in the other.
-    assert found["tuned"] == ["1,728 values by CLIPFit as published"]
+    assert found["tuned"] == ["1,728 of these numbers, by CLIPFit as published"]
     assert found["backbone"] == [
-        "embedded: 563,104 values, 3 blocks for text and 3 for images of 32 × 32"
+        "embedded, a model of 563,104 numbers: 3 layers for text, 3 for images of 32 × 32 pixels"
     ]
-    assert found["chance"] == ["10.0 % by guessing (balanced accuracy on test)"]
+    (chance,) = found["chance"]
+    assert chance.startswith("guessing would score 10.0 % (balanced accuracy on test")
 
 
 def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Path) -> None:
     glyphs = {"dataset": "glyphs", "shots": 2}
     assert told(tmp_path, protocol="base_to_new", data=glyphs)["chance"] == [
-        "5.6 % by guessing (balanced hmean on test)"
+        "guessing would score 5.6 % (balanced hmean on test, in which every class counts alike)"
     ]
     assert told(tmp_path, protocol="generalized", data=glyphs)["chance"] == [
-        "2.8 % by guessing (H on test)"
+        "guessing would score 2.8 % (H on test)"
     ]
     digits = {"dataset": "digits", "shots": 2, "targets": ["glyphs"]}
     assert "chance" not in told(tmp_path, protocol="transfer", data=digits)
@@ -65,23 +67,23 @@ def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path)
 @pytest.mark.parametrize(
     ("given", "gpus", "expected"),
     [
-        ({}, [], "8 trials at once, each on 1 CPU core of 8"),
-        ({"max_concurrent": 3}, [], "3 trials at once, each on 1 CPU core of 8"),
-        ({"cpus_per_trial": 5}, [], "1 trial at once, each on 5 CPU cores of 8"),
+        ({}, [], "8 at once, each on 1 CPU core of 8"),
+        ({"max_concurrent": 3}, [], "3 at once, each on 1 CPU core of 8"),
+        ({"cpus_per_trial": 5}, [], "1 at once, each on 5 CPU cores of 8"),
         (
             {"gpus_per_trial": 0.5, "cpus_per_trial": 2},
             ["One"],
-            "2 trials at once, each on 2 CPU cores and 0.5 GPUs of 8",
+            "2 at once, each on 2 CPU cores and 0.5 GPUs of 8",
         ),
         (
             {},
             ["One"],
-            "8 trials at once, each on 1 CPU core of 8; the GPU (One) is not used: "
+            "8 at once, each on 1 CPU core of 8; the GPU (One) is not used: "
             "resources.gpus_per_trial=1 uses it",
         ),
     ],
 )
-def test_slots_are_what_fits_on_this_machine(
+def test_trials_at_once_are_what_fits_on_this_machine(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     given: dict[str, Any],
@@ -91,21 +93,21 @@ def test_slots_are_what_fits_on_this_machine(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(module, "cores_here", lambda: 8)
     monkeypatch.setattr(module, "gpus_here", lambda: gpus)
-    assert slots(study(tmp_path, resources=given)) == expected
+    assert at_once(study(tmp_path, resources=given)) == expected
 
 
-def test_a_cluster_has_as_many_slots_as_it_holds(
+def test_a_cluster_runs_as_many_trials_as_it_has_room_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert slots(study(tmp_path)) == (
-        "as many trials as the cluster holds at once, each on 1 CPU core"
+    assert at_once(study(tmp_path)) == (
+        "as many at once as the cluster has room for, each on 1 CPU core"
     )
-    assert slots(study(tmp_path, resources={"max_concurrent": 4})).startswith("up to 4 trials at")
+    assert at_once(study(tmp_path, resources={"max_concurrent": 4})).startswith("up to 4 at once")
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr(module, "joins_cluster", lambda: True)  # of `ray up`
-    assert slots(study(tmp_path, resources={"cpus_per_trial": 8})) == (
-        "as many trials as the cluster holds at once, each on 8 CPU cores"
+    assert at_once(study(tmp_path, resources={"cpus_per_trial": 8})) == (
+        "as many at once as the cluster has room for, each on 8 CPU cores"
     )
 
 

@@ -88,9 +88,9 @@ def test_the_winner_of_a_study_labels_a_folder(
     assert first.startswith("5 images; ")
     assert first.endswith(" images per second on cpu")
     assert second == (
-        "labelled by the winner of study 'mine', as trained in confirm-best-seed1: "
+        "labelled by the winner of study 'mine' (trial confirm-best-seed1): "
         "text.mlp.fc2.bias + vision.ln, linear head, α 0.75; backbone embedded; "
-        "10 classes (2 by rows of its head, 8 by text)"
+        "10 classes; the trained head is used for 2 of them, and text for the others"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
 
@@ -136,7 +136,7 @@ def test_a_study_is_looked_for_where_other_commands_look_for_it(
         ("other", "models:/NAME/VERSION or models:/NAME@ALIAS) or a file of tuned parameters"),
         ("none.safetensors", "delta none.safetensors cannot be read: "),
         ("photos/1.png", "delta photos/1.png cannot be read: "),
-        ("models:/clipfit-digits/1", "models:/clipfit-digits/1 cannot be had, as there is no "),
+        ("models:/clipfit-digits/1", "models:/clipfit-digits/1 is not found, as there is no "),
         ("x" * 5000, "no study 'xxx"),
     ],
 )
@@ -158,8 +158,11 @@ def test_what_stands_for_a_winner_without_a_delta_is_told(
     study.confirm(1, "best-with-delta", 0.7)
     assert main(["predict", str(study.folder.path), "photos"]) == 0
     said = capsys.readouterr().err
-    assert "labelled by the best configuration with a delta of study 'peer', as trained in" in said
-    assert "it stands for the winner, full fine-tuning, lr 1e-05, which has no delta" in said
+    assert (
+        "labelled by the best configuration with a file of tuned parameters of study 'peer' (trial "
+        in said
+    )
+    assert "in place of the winner (full fine-tuning, lr 1e-05)" in said
 
 
 @pytest.mark.parametrize("as_file", [False, True])
@@ -177,7 +180,7 @@ def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
     assert expected.from_head == ("digit two",)
     assert_same(rows(said.out), expected, ["photos/1.png"])
     assert said.out.splitlines()[0] == ",".join(HEADER), "three classes are all that there are"
-    assert "3 classes of --classes (1 by rows of its head, 2 by text)" in said.err
+    assert "3 classes from --classes; the trained head is used for 1 of them" in said.err
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_files_of_folders_that_are_no_images_are_counted(
         Path("photos/none.heic"),
     ]
     assert capsys.readouterr().err == (
-        f"{tmp_path}: passed over as no images that are read: .heic 3, .avif 1, no suffix 1\n"
+        f"{tmp_path}: files of other formats are passed over: .heic 3, .avif 1, no suffix 1\n"
     )
 
 

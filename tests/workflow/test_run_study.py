@@ -43,7 +43,7 @@ from study.workflow.run_study import _conclude, check_sweep, run_study, run_swee
 
 Configure = Callable[..., StudyConfig]
 
-GO_ON = r"go on by\n  clipfit-study run --resume mine"
+GO_ON = r"\n  clipfit-study run --resume mine"
 """How an interrupted study says what goes on with it."""
 
 
@@ -175,21 +175,33 @@ CELLS = {"design": "only_one", "rates": [0.01, 0.1]}
             {},
             [
                 "few_shot on digits, 2 shots",
-                "48 trials: 4 baselines, 12 tune CLIPFit's",
-                "search subsets as well; beside them the peers linear (1); then 5 seeds",
+                "48 trials: 4 baselines, 12 with CLIPFit's own parameters",
+                "32 that choose",
+                "plus 1 trial of a linear classifier on frozen CLIP",
+                "with 5 seeds",
             ],
         ),
         (
             {"search": {"baselines": {"full": {"peer": "full"}, "lora": {"peer": "lora"}}}},
-            ["48 trials: 4 baselines", "the peers linear (1), full (8), lora (8); then"],
+            [
+                "48 trials: 4 baselines",
+                "1 trial of a linear classifier",
+                "8 trials of full fine-tuning",
+                "8 trials of LoRA",
+            ],
         ),
-        ({"search": {"trials": 0}}, ["no search: 5 configurations as they are", "then 5 seeds"]),
-        ({"protocol": "zero_shot"}, ["zero_shot on digits, /", "no search: 1", "then 1 seed"]),
+        ({"search": {"trials": 0}}, ["no search: 5 configurations, tested with 5 seeds"]),
+        (
+            {"protocol": "zero_shot"},
+            ["zero_shot on digits, backbone /", "no search: 1 configuration, tested with 1 seed."],
+        ),
         (
             {"ablation": CELLS},
             [
-                "an ablation of the design only_one, 2 learning rates a cell: 14 cells, 28 trials",
-                "more where the best is at a bound; then 5 seeds",
+                "an ablation (design only_one): 14 cells",
+                "with 2 learning rates each; 28 trials",
+                "more where the best rate is the lowest or the highest",
+                "with 5 seeds",
             ],
         ),
         (
@@ -198,13 +210,14 @@ CELLS = {"design": "only_one", "rates": [0.01, 0.1]}
                 | {"rates": {"bias": [0.1], "ln": [0.1, 0.2, 0.3]}, "extend": False}
             },
             [
-                "3 combinations of learning rates a cell: 14 cells, 30 trials to choose their "
-                "rates; then 5 seeds"
+                "14 cells",
+                "with 3 combinations of learning rates each; 30 trials to choose their rates. ",
+                "with 5 seeds",
             ],
         ),
         (
             {"ablation": {"design": "pairs"}},
-            ["of the design pairs, 1 learning rate a cell: 17 cells; then 5 seeds"],
+            ["(design pairs): 17 cells", "with 1 learning rate each. ", "with 5 seeds"],
         ),
     ],
     ids=[
@@ -399,7 +412,7 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
     tracker.start.side_effect = TrackingError("the answer was lost")
     with pytest.raises(
         TrackingError,
-        match=f"lost; once that is mended, .*\\n  clipfit-study run --resume {folder.name}",
+        match=f"lost; .*\\n  clipfit-study run --resume {folder.name}",
     ):
         run_study(config, folder, console, resume=False)
     before = folder.read_identity()["study_id"]

@@ -122,7 +122,7 @@ def test_the_command_says_so_from_another_folder(
     assert main(["--status", "mine"]) == 0
     said = capsys.readouterr().out
     assert "search: 2 of 12 trials: 1 finished, 1 unfinished" in said
-    assert "mine: is interrupted" in said
+    assert "mine: interrupted" in said
     assert "search-0001" in said
     assert "10.00" in said
 
@@ -182,7 +182,7 @@ def test_an_ablation_has_no_planned_number_of_trials(
     add(folder, 1, 4, "finished")
     assert read(folder).wanted is None
     assert main(["--status", "mine", f"storage={tmp_path}"]) == 0
-    assert "search: 1 trials: 1 finished" in capsys.readouterr().out
+    assert "search: 1 trial: 1 finished" in capsys.readouterr().out
 
 
 def test_looking_changes_nothing(folder: StudyFolder) -> None:

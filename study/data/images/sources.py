@@ -111,7 +111,7 @@ def read_image(
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(
             f"{path}: has more than {most:,} pixels, which may be meant to fill the memory; "
-            "allowed are fewer"
+            "use fewer"
         ) from error
     except Exception as error:  # decoders raise whatever broken bytes lead them to
         if isinstance(error, OSError) and error.errno in PASSING:
@@ -157,10 +157,10 @@ class FolderSource:
         try:
             file = (self.root / relative_path(path, where=str(self.root))).resolve()
         except (OSError, RuntimeError) as error:
-            raise DataError(f"{path}: leads nowhere from {self.root} ({error})") from error
+            raise DataError(f"{path}: is a broken link in {self.root} ({error})") from error
         # From Python 3.13 on a circle is no error. `Path.is_symlink` fails where one may not look.
         if os.path.islink(file):  # noqa: PTH114
-            raise DataError(f"{path}: leads nowhere from {self.root} (its links form a circle)")
+            raise DataError(f"{path}: is a broken link in {self.root} (its links form a circle)")
         if not any(file.is_relative_to(allowed) for allowed in self._allowed):
             raise DataError(
                 f"{path}: a symbolic link leads out of the dataset's folder {self.root} to {file}; "

@@ -40,7 +40,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        raise DataError(f"{entry.path}: leads nowhere ({error.strerror}); remove it") from error
+        raise DataError(f"{entry.path}: is a broken link ({error.strerror}); remove it") from error
 
 
 def visible(

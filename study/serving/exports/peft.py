@@ -199,5 +199,5 @@ def _notes(adapters: list[str], biases: list[str], norms: list[str]) -> tuple[st
             "loaded; the order does not matter."
         )
     if norms:
-        notes.append("PEFT warns of the layer type LayerNorm, which is of no account.")
+        notes.append("PEFT warns of the layer type LayerNorm, which can be ignored.")
     return tuple(notes)

@@ -27,21 +27,22 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
     for key, what in compared.items():
         if challenger[key] != champion.get(key):
             return False, (
-                f"this one was chosen under another {what} ({champion.get(key)}, here "
+                f"the new one was chosen under another {what} ({champion.get(key)}, here "
                 f"{challenger[key]}) and validation scores do not compare"
             )
     if challenger.get(BEATS_CHANCE) == NOT_SHOWN and champion.get(BEATS_CHANCE) != NOT_SHOWN:
-        return False, "this one is not shown to beat chance on test"
+        return False, "the new one is not shown to beat chance on test"
     # Versions that an earlier version of this package registered have scores of more digits.
     own, other = (rounded(float(tags[SCORE]), METRIC_DIGITS) for tags in (challenger, champion))
     noise = _noise(challenger, champion, own - other)
     if own > other:
         return True, (
-            f"it validates at {own:.1%}, study '{champion.get('study')}' at {other:.1%}{noise}"
+            f"its validation score is {own:.1%}, and that of study '{champion.get('study')}' is "
+            f"{other:.1%}{noise}"
         )
     return False, (
-        f"this one validates at {own:.1%}, no better than study '{champion.get('study')}' "
-        f"({other:.1%}{noise})"
+        f"the new one has {own:.1%} on validation, no better than study "
+        f"'{champion.get('study')}' ({other:.1%}{noise})"
     )
 
 

@@ -115,13 +115,15 @@ def _saved(address: str, version: ModelVersion, folder: Path) -> SavedModel:
         described = Model.load(str(folder / MLMODEL_FILE_NAME))
         info = _used_with(saved.info, described.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CONFIG])
     except Exception as error:  # a file that is no MLmodel leads to many types
-        raise DeltaError(f"{address} is none that a study has registered ({error!r})") from error
+        raise DeltaError(
+            f"{address} is no model that a study has registered ({error!r})"
+        ) from error
     tags = version.tags
     strength = 1.0
     with suppress(KeyError, ValueError):  # earlier versions have none
         strength = float(tags["strength"])
     origin = f", of study '{tags['study']}'" if "study" in tags else ""
-    trained = f", as trained in {tags['trial_id']}" if "trial_id" in tags else ""
+    trained = f" (trial {tags['trial_id']})" if "trial_id" in tags else ""
     known = {"study", "study_id", "trial_id"} <= tags.keys()
     return replace(
         saved,

@@ -106,7 +106,7 @@ def register_or_tell(
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
         logger.warning(
-            "the winner is not in the model registry: %s; put it there by\n  %s",
+            "the winner is not in the model registry: %s; to put it there, run\n  %s",
             error,
             sync_command(writer.study.folder.path),
         )
@@ -241,7 +241,7 @@ class _Registrar:
             run_id=parent_id,
             tags=tags,
             description=f"{self._title} of the study `{tags['study']}`: "
-            f"{in_markdown(candidate.settings)}, as trained in `{tags['trial_id']}`. "
+            f"{in_markdown(candidate.settings)} (trial `{tags['trial_id']}`). "
             f"{self._validated}; on test {exact[TEST_SCORE]:.1%}, the mean over "
             f"{len(self._winner.trials)} seeds.{self._doubt}",
             model_id=logged.model_id,
@@ -258,7 +258,11 @@ class _Registrar:
     @property
     def _title(self) -> str:
         best = self._winner.candidate.label == BEST
-        return "Winner" if best else "Best configuration with a delta, which the winner has not,"
+        return (
+            "Winner"
+            if best
+            else "Best configuration with a file of tuned parameters, which the winner has not,"
+        )
 
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
         """Move the alias if the version wins; return whether the version has it, and why."""

@@ -62,8 +62,8 @@ class MlflowTracker(Tracker):
         uri = tracking_uri(None)
         if is_absent_store(uri):
             raise TrackingError(
-                f"{address} cannot be had, as there is no {uri}; set MLFLOW_TRACKING_URI to the "
-                "address of the server or store that has it"
+                f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
+                "the address of the server or store that has it"
             )
         from study.tracking.mlflow.models import registered_model
 

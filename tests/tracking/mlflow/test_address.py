@@ -92,7 +92,7 @@ def test_a_store_whose_folder_is_not_there_is_refused_and_the_folder_not_made(
 
 
 def test_a_store_whose_folder_cannot_be_written_is_refused() -> None:
-    with pytest.raises(StorageError, match="/proc lets nobody make"):
+    with pytest.raises(StorageError, match="/proc is not writable"):
         is_absent_store("sqlite:////proc/mlflow.db")
 
 

@@ -73,9 +73,7 @@ def test_it_is_the_winner_that_the_study_itself_has(
     assert saved.info == own.info
     for name in ("subset", "head", "strength"):
         assert getattr(saved.settings, name) == getattr(own.settings, name)
-    assert saved.name == (
-        "models:/clipfit-digits/1, of study 'mine', as trained in confirm-best-seed1"
-    )
+    assert saved.name == ("models:/clipfit-digits/1, of study 'mine' (trial confirm-best-seed1)")
 
 
 @pytest.fixture
@@ -171,7 +169,7 @@ def test_a_model_that_no_study_registered_is_refused(
     store: str, place: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     damage(place)
-    with pytest.raises(DeltaError, match="is none that a study has registered"):
+    with pytest.raises(DeltaError, match="is no model that a study has registered"):
         registered_model(store, FIRST, tmp_path)
 
 

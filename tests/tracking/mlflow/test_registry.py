@@ -195,7 +195,8 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
         study.confirm(seed, "best-with-delta", 0.7)
     version = version_of(store, register(study, store))
     assert version.description.startswith(
-        "Best configuration with a delta, which the winner has not, of the study `peer`: `text."
+        "Best configuration with a file of tuned parameters, which the winner has not, of the "
+        "study `peer`: `text."
     )
     assert "80.0% on validation; on test 70.0%" in version.description
     expected = {"trial_id": "confirm-best-with-delta-seed1", "val_score": "0.8"}
