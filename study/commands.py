@@ -44,6 +44,14 @@ examples of `clipfit-study run`, where `run` may be left out:
 """
 
 
+USAGE_OF_RUN = """\
+clipfit-study run [CONFIG] [key=value ...]
+       clipfit-study run [CONFIG] [key=value ...] --check [--images] [--estimate]
+       clipfit-study run --resume NAME [key=value ...] [--check]
+       clipfit-study run --extend NAME search.trials=+N [key=value ...]"""
+"""What `argparse` would print on a line of more than 80 columns."""
+
+
 class Command(NamedTuple):
     """One command of the command line."""
 
@@ -329,7 +337,10 @@ def _main(words: list[str]) -> int:
             return refused
         words.insert(0, "run")
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, epilog="`clipfit-study COMMAND --help` explains a command."
+        prog=PROGRAM,
+        description="Adapt CLIP to a few labelled images per class, and find out which of its "
+        "parameters to tune for that.",
+        epilog="`clipfit-study COMMAND --help` explains a command.",
     )
     parser.add_argument("--version", action="store_true", help="print the version, and end")
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -340,6 +351,7 @@ def _main(words: list[str]) -> int:
             own.add_argument(*names, **options)
     run = parsers.choices["run"]
     run.epilog, run.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    run.usage = USAGE_OF_RUN
     run.description = (
         "Search which of CLIP's biases and LayerNorms to tune on a few images, and at\n"
         "which learning rates."

@@ -42,6 +42,17 @@ def test_help_is_there_without_heavy_imports(words: list[str]) -> None:
         assert all(f"    {name}" in done.stdout for name in COMMANDS)
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_no_line_of_a_help_is_wider_than_80_columns(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("words", [["run", "quickstart"], ["quickstart"], ["run"], []])
 def test_the_word_run_may_be_left_out(
     words: list[str], tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch

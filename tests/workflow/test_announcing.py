@@ -28,10 +28,10 @@ def test_a_plan_counts_the_trials_of_each_part_and_the_seeds(tmp_path: Path) -> 
     ("values", "amounts"),
     [
         ({"protocol": "zero_shot"}, ["1 configuration,", "1 seed."]),
-        ({"search": {"trials": 0}, "confirm": {"seeds": [3]}}, ["5 configurations,", "1 seed."]),
+        ({"search": {"trials": 0}}, ["5 configurations,", "5 seeds"]),
         (
-            {"ablation": {"design": "only_one"}, "confirm": {"seeds": [3]}},
-            [" cells ", "1 learning rate each", "1 seed."],
+            {"ablation": {"design": "only_one"}},
+            [" cells ", "1 learning rate each", "5 seeds"],
         ),
     ],
 )
