@@ -95,7 +95,8 @@ def test_peers_and_variants_stand_outside_the_planned_trials(
     assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
     said = capsys.readouterr().out
     assert "search: 2 of 12 trials: 2 finished" in said
-    assert "peers and variants: 2 trials: 2 finished" in said
+    beside = next(line for line in said.splitlines() if line.startswith("beside the search"))
+    assert beside.endswith(": 2 trials: 2 finished")
 
 
 def test_the_best_are_told_with_the_head_that_validation_chose(
