@@ -153,7 +153,7 @@ def draw_shots(
         raise DataError(
             f"{dataset.name}: {shots} shots a class are wanted, but {', '.join(few[:5])}"
             f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
-            f"allowed: at most {min(sizes)} shots (data.shots)"
+            f"allowed: at most {min(sizes)} shots, or data.short=take_all for all that a class has"
         )
     rest = (
         ordered_paths(dataset.val, key)
