@@ -417,16 +417,17 @@ def _carry_out(do: Callable[..., None], *arguments: Any) -> int:
     """Do something and return the exit code; a `StudyError` becomes one message."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+    from study.terminal import print_error
 
     try:
         do(*arguments)
     except StudyError as error:
-        print(f"error: {redacted_text(str(error))}", file=sys.stderr)
+        print_error(redacted_text(str(error)))
         return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
     except PermissionError as error:  # even of asking whether a file is there
         if error.filename is None:
             raise
-        print(f"error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
+        print_error(f"{error.filename} cannot be used: {error.strerror}")
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

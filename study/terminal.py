@@ -29,7 +29,22 @@ def amount(number: float, name: str) -> str:
 def print_sentences(console: Console, text: str, style: str = "") -> None:
     """Print text that may be long: wrapped between words on a terminal, and whole elsewhere."""
     unwrapped = not console.is_terminal
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=unwrapped)
+    console.print(
+        text, style=style, markup=False, highlight=False, emoji=False, soft_wrap=unwrapped
+    )
+
+
+def print_error(text: str) -> None:
+    """Print an error on the standard error output: wrapped on a terminal, but for commands.
+
+    A command is on one line, so that it can be pasted.
+    """
+    console = Console(stderr=True)
+    for line in f"error: {text}".splitlines():
+        if line.lstrip().startswith("clipfit-study "):
+            console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        else:
+            print_sentences(console, line)
 
 
 @dataclass(frozen=True)

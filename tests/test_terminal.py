@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from screens import columns, squeezed
+from screens import columns, run_in_terminal, squeezed
 
 import study
 from study.terminal import TerminalTable, amount, print_sentences
@@ -51,6 +51,16 @@ def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
     printed = file.getvalue().splitlines()
     assert len(printed) == lines
     assert " ".join(line.strip() for line in printed) == text
+
+
+def test_an_error_is_wrapped_between_words_and_its_command_is_whole() -> None:
+    words = " ".join(f"word{number}" for number in range(30))
+    command = f"    clipfit-study run --resume {'a-long-name' * 9}"
+    code = f"from study.terminal import print_error; print_error({f'{words}{chr(10)}{command}'!r})"
+    *text, last = run_in_terminal(["-c", code]).splitlines()
+    assert len(text) > 2
+    assert " ".join(line.strip() for line in text) == f"error: {words}"
+    assert last == command
 
 
 @pytest.mark.parametrize("lines", [True, False])
