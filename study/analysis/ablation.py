@@ -21,6 +21,7 @@ from study.analysis.charts import (
     write_plots,
 )
 from study.analysis.formatting import (
+    WORDS,
     Table,
     comparison_cells,
     comparison_columns,
@@ -48,6 +49,7 @@ from study.analysis.leaderboard import Configuration, estimates
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult, write_parquet
 from study.analysis.scope import scope
+from study.analysis.shared_test import other_readers, read_by_others
 from study.analysis.statistics import (
     Comparison,
 )
@@ -114,6 +116,8 @@ class AblationTable:
     """Sentences on what the intervals hold for."""
     interactions: tuple[Interaction, ...] = ()
     """The interactions of pairs of sites, largest first; empty in other designs."""
+    other_readers: int = 0
+    """How many other studies of the storage were tested on images of this one's test."""
 
     @property
     def balanced(self) -> bool:
@@ -192,6 +196,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
             {f"Δ {label}": found.paired.difference for label, found in comparisons.items()},
         ),
         interactions=_interactions(cells, results, split, resampled),
+        other_readers=other_readers(results),
     )
 
 
@@ -215,12 +220,24 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
         },
     }
     return (
+        *_base_chosen_after_test(table),
         *_verdict_on_cells(table),
         *(f"{found}: {', '.join(cells)}." for found, cells in named.items() if cells),
         *verdict_on_pairs(table.interactions),
         *guessing(table.chance, guess=table.guess),
+        *filter(None, [read_by_others(table.other_readers)]),
         *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
     )
+
+
+def _base_chosen_after_test(table: AblationTable) -> Iterator[str]:
+    """Yield that the base is not the study's own, which was fixed before anything was tested."""
+    if table.base.label != BASE and table.split == "test":
+        yield (
+            f"“{table.base.label}” was made the base after the cells had been tested: which cell "
+            "is the base may have been chosen by its test score, so take these differences and "
+            f"their p as a description. The base that was fixed before is “{BASE}”."
+        )
 
 
 def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
@@ -240,14 +257,13 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
     if tests:
         yield (
             f"{len(beyond)} of {tests} cells differ from “{table.base.label}” "
-            f"({interval(table.base.score)} %) by more than noise, after Holm’s correction for "
-            f"{tests} comparisons."
+            f"({interval(table.base.score)} %) beyond noise, corrected for {tests} tests (Holm)."
         )
     yield from beyond
     if within:
         yield (
-            "Within noise, each with the true difference in points that would be missed half the "
-            f"time: {', '.join(within)}."
+            "Within noise, which does not mean equal, each with the true difference in points that "
+            f"would be missed half the time: {', '.join(within)}."
         )
     if untested:
         yield f"Not tested against “{table.base.label}”: {', '.join(untested)}."
@@ -361,8 +377,8 @@ def cell_table(table: AblationTable) -> Table:
             for cell in table.cells
         ],
         note="± and [ ] are 95 % intervals over seeds and test images together. Δ are paired "
-        "differences in percentage points over common seeds; p is Holm-corrected; s is seconds. "
-        + " ".join(table.scope),
+        "differences in percentage points over common seeds; p is corrected for the number of "
+        "tests (Holm); s is seconds. " + " ".join(table.scope),
     )
 
 
@@ -373,6 +389,7 @@ def setting_table(table: AblationTable) -> Table:
         ["cell", "subset", *setting_header()],
         [[cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells],
         left=2,
+        note=WORDS,
     )
 
 
@@ -380,10 +397,10 @@ def render_ablation(table: AblationTable) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
     tables = [cell_table(table), setting_table(table)]
     tables[1:1] = [interaction_table(table.interactions)] if table.interactions else []
-    return Group(
-        *tables,
-        *(Text(sentence) for sentence in ablation_verdict(table)),
-    )
+    shown: list[Table | Text] = []
+    for one in tables:
+        shown += [one, Text(one.note, style="dim")]
+    return Group(*shown, *(Text(sentence) for sentence in ablation_verdict(table)))
 
 
 def ablation_markdown(table: AblationTable) -> str:
@@ -500,7 +517,7 @@ def _forest_chart(table: AblationTable) -> Chart:
         "ablation-forest",
         f"Difference of each cell to “{table.base.label}”",
         "Paired differences over common seeds with 95 % intervals, not corrected for their "
-        "number. Grey cells are within noise after Holm’s correction.",
+        "number. Grey cells are within noise once corrected for the number of tests (Holm).",
         (
             Panel(
                 Axis(f"difference of the {table.split} score, percentage points", line=0.0),

@@ -4,12 +4,26 @@ from collections.abc import Iterable, Mapping
 from itertools import cycle
 
 from study.analysis.charts import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
+from study.analysis.names import name_of
 from study.config.schema import TUNED, VARIANT
 
 OPEN = "search"
 """The arm that chooses what to tune; each other one is given that."""
 BASELINE = "baseline"
 """The arm of the configurations that are trained as they are."""
+_NAMES = {
+    OPEN: "subsets and rates",
+    TUNED: "rates of CLIPFit",
+    BASELINE: "given beforehand",
+    VARIANT: "given with head or strength",
+}
+
+
+def arm_name(arm: str) -> str:
+    """Return what a reader calls a part of a search; that of a method has its own name."""
+    return _NAMES.get(arm, name_of(arm))
+
+
 _COLORS = {OPEN: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY, "full": PINK, "lora": OLIVE}
 _FURTHER = (VIOLET, PINK, OLIVE)
 

@@ -1,6 +1,7 @@
 """What was asked in a study, a row each: which rows there are depends on the kind of study."""
 
-from study.analysis.formatting import peer_in_words, percent, rate
+from study.analysis.arms import arm_name
+from study.analysis.formatting import count, peer_in_words, percent, rate
 from study.analysis.leaderboard import Leaderboard
 from study.analysis.occupancy import occupancy
 from study.analysis.results import Results
@@ -40,7 +41,10 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
     strength = protocol.strength_of(config)
     images = f"{data.shots} a class to train"
     precision = study.in_precision().config.training.precision
-    spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
+    spent = []
+    for arm in board.arms:
+        trials = "1 trial" if arm.trials == 1 else f"{arm.trials} trials"
+        spent.append(f"{arm_name(arm.arm)} {trials}, {count(arm.epochs)} epochs")
     rows = {
         "Question": "How do these configurations do? Nothing is searched or chosen.",
         "Dataset": data.dataset
@@ -57,7 +61,7 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
             f"{kind} {', '.join(map(rate, own))}".strip() for kind, own in lists.items()
         )
         rows |= {
-            "Question": "Which parameters matter? Cells that tune different ones beside one base.",
+            "Question": "Which parameters matter? Each cell tunes others, beside one base.",
             "Cells": _DESIGNS[ablation.design],
             "Learning rates": f"{tried}: each cell at the best of them, compared "
             f"{_rule(study, results)}. Never on test images."
@@ -73,15 +77,15 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
             "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
             "Parameters to choose from": named_sites(space.sites),
             "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
-            "Peers": "; ".join(
+            "Other methods": "; ".join(
                 f"{label}: {peer_in_words(peer.at(peer.lr[0]))}, by {peer.optimizer}, "
                 f"learning rate {_range(peer.lr)}, {search.peer_trials} trials"
                 for label, peer in search.peer_arms.items()
             ),
             "Head": " or ".join(_HEADS[head] for head in space.heads),
-            "Strength": "α 1: all of the tuned change is kept"
+            "Strength": "1: all of the tuned change is kept"
             if strength == 1.0
-            else f"α {rate(strength)}: {percent(strength, 0)} % of the tuned change is kept; fixed "
+            else f"{rate(strength)}: {percent(strength, 0)} % of the tuned change is kept; fixed "
             "beforehand. Baselines keep all of it.",
         }
     rows |= {

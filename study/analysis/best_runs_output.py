@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.text import Text
 
 from study.analysis.formatting import (
+    WORDS,
     Table,
     count,
     percent,
@@ -37,9 +38,9 @@ def render_found(found: Sequence[Found]) -> Group:
     names = [row.study if row.folder else f"{row.study} {GONE}" for row in found]
     notes = [
         Text(
-            "Trials that ran all their epochs, by validation score. Scores compare between rows "
-            "with the same split alone; test is the mean over the seeds in brackets, where a "
-            "configuration was confirmed, and orders nothing.",
+            "Trials that ran all their epochs, by validation score. Compare only rows with the "
+            "same split (the images they had); rows are not sorted by test score. Test is the mean "
+            f"over the seeds in brackets, where a configuration was tested. {WORDS}",
             style="dim",
         )
     ]

@@ -243,13 +243,21 @@ def rate(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
+WORDS = (
+    "Head: what turns the features of an image into classes, “text” CLIP’s own text features of "
+    "the class names, “linear” a layer that was trained. Strength: how much of the tuned change is "
+    "kept, 1 is all. lr: learning rate. λ: how strongly the loss holds text features at CLIP’s."
+)
+"""What the columns of `setting_cells` are, for a reader of any table that has them."""
+
+
 def setting_header() -> tuple[str, ...]:
     """Return the head of the columns of `setting_cells`."""
-    return ("head", "α", *(f"{kind.short} lr" for kind in all_kinds()), "λ")
+    return ("head", "strength", *(f"{kind.short} lr" for kind in all_kinds()), "λ")
 
 
 def setting_cells(settings: Settings) -> tuple[str, ...]:
-    """Return the head with its rate and steps, α, the rate of each kind of parameter, and λ."""
+    """Return the head with its training, the strength, the rate of each kind, and λ."""
     return (
         head(settings),
         rate(settings.strength),
@@ -276,14 +284,14 @@ def peer_in_words(peer: Peer) -> str:
 
 
 def settings_in_words(settings: Settings) -> str:
-    """Return what is tuned, with the head and α where they are not CLIPFit's own."""
+    """Return what is tuned, with head and strength where they are not CLIPFit's own."""
     linear = settings.head == "linear"
     if settings.subset == "none" and settings.peer is None:
         return "a linear head on CLIP as it is" if linear else "CLIP as it is"
     parts = {
         tuned_in_words(settings): True,
         "linear head": linear,
-        f"α {rate(settings.strength)}": settings.strength != 1.0,
+        f"strength {rate(settings.strength)}": settings.strength != 1.0,
     }
     return ", ".join(text for text, told in parts.items() if told)
 

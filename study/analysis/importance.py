@@ -18,6 +18,7 @@ from optuna.importance import (
     get_param_importances,
 )
 
+from study.analysis.arms import arm_name
 from study.analysis.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
 from study.analysis.formatting import count
 from study.analysis.results import Results, TrialResult
@@ -104,7 +105,7 @@ def importance_chart(arm: str, study: optuna.Study, color: str, *, stopped: int 
         missing += f"; {trial_count(stopped)} stopped early"
     return Chart(
         f"importance-{arm}",
-        f"Parameter importance, arm “{arm}”",
+        f"Parameter importance: {arm_name(arm)}",
         _caption(_with_all(study, order), stopped) + choices_in_words(order),
         (Panel(Axis("share of the spread, %"), Axis("", names=order), series),),
         otherwise=missing,

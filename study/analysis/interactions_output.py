@@ -19,7 +19,7 @@ NOTE = (
     "one is a + b less the better of both alone, which validation names. The interaction is that "
     "of log-odds, since accuracies have a ceiling: above 0 two sites give more together than they "
     "add up to, below 0 less. Intervals are 95 % over common seeds and test images. Each p is "
-    "Holm-corrected for the number of its tests. A pair that would need more than "
+    "corrected for the number of its tests (Holm). A pair that would need more than "
     f"{percent(CEILING, 0)} % on validation to add up is not tested."
 )
 
@@ -90,7 +90,7 @@ def _of_leads(pairs: Sequence[Interaction]) -> Iterator[str]:
     yield (
         f"{len(named) or 'None'} of {len(leads)} pairs of sites "
         f"{'differ' if len(named) > 1 else 'differs'} from the better of both alone, which "
-        f"validation named, by more than noise, after Holm’s correction for {len(leads)} pairs"
+        f"validation named, beyond noise, corrected for {len(leads)} tests (Holm)"
         f"{_listed(named)}."
     )
 
@@ -110,8 +110,8 @@ def _of_interactions(pairs: Sequence[Interaction]) -> Iterator[str]:
             named.append(f"{_sites(pair)} give {side}")
     yield (
         f"{len(named) or 'None'} of {len(tested)} pairs of sites "
-        f"{'interact' if len(named) > 1 else 'interacts'} by more than noise on log-odds, after "
-        f"Holm’s correction for {len(tested)} pairs{_listed(named)}."
+        f"{'interact' if len(named) > 1 else 'interacts'} beyond noise on log-odds, corrected "
+        f"for {len(tested)} tests (Holm){_listed(named)}."
     )
 
 

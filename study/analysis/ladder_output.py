@@ -52,8 +52,8 @@ def crossing_table(board: Leaderboard) -> Table:
 
 def _use(settings: Settings) -> str:
     """Return the head of some settings, and the strength where it is not 1."""
-    head = "linear head" if settings.head == "linear" else "head text"
-    return head if settings.strength == 1.0 else f"{head}, α {rate(settings.strength)}"
+    head = "linear head" if settings.head == "linear" else "text head"
+    return head if settings.strength == 1.0 else f"{head}, strength {rate(settings.strength)}"
 
 
 def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from study.analysis.intervals import Estimate
 from study.analysis.names import PUBLISHED, joint_name
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult
+from study.analysis.shared_test import other_readers
 from study.analysis.statistics import (
     Comparison,
     PairedDifference,
@@ -35,6 +36,12 @@ from study.trial.study import BEST, Candidate
 
 REFERENCES = (TUNED, PUBLISHED)
 """The labels of the baselines to which every candidate's difference is shown."""
+CLOSE = 0.02
+"""How far below the best by validation candidates count as close to it, a fraction.
+
+A correlation over all is large where some candidate, such as CLIP as it is, is far below the rest.
+"""
+_ROUNDING = 1e-9
 STATES = ("finished", "stopped", "failed", "running")
 """How a trial may have ended, or not yet."""
 
@@ -119,6 +126,12 @@ class ValidationCheck:
 
     agreement: RankAgreement | None
     """The rank correlation of the candidates' validation scores and mean test scores."""
+    close: RankAgreement | None
+    """The same of those whose validation score is at most `CLOSE` below the best."""
+    ranked: int
+    """The number of candidates with a validation score."""
+    ranked_close: int
+    """How many of them are at most `CLOSE` below the best."""
     regret: Regret | None
     """The test score that picking a candidate by validation lost."""
     base_pick: str | None
@@ -167,6 +180,8 @@ class Leaderboard(Results):
         ranked = sorted(self.entries, key=lambda entry: not entry.chosen)
         validation = {e.label: e.val_score for e in ranked if e.val_score is not None}
         test = {entry.label: entry.test.mean for entry in ranked if entry.label in validation}
+        lowest = max(validation.values(), default=0.0) - CLOSE - _ROUNDING
+        close = [label for label, score in validation.items() if score >= lowest]
         candidates = {e.label: e.val_base for e in self.entries if e.val_base is not None}
         trials = {
             trial.trial_id: base
@@ -177,6 +192,9 @@ class Leaderboard(Results):
         confirmed = pick is not None and trial is not None and candidates[pick] >= trials[trial]
         return ValidationCheck(
             agreement=rank_agreement(list(validation.values()), list(test.values())),
+            close=rank_agreement([validation[n] for n in close], [test[n] for n in close]),
+            ranked=len(validation),
+            ranked_close=len(close),
             regret=regret(validation, test),
             base_pick=pick,
             base_pick_trial=None if confirmed else trial,
@@ -250,6 +268,11 @@ class Leaderboard(Results):
     def targets(self) -> tuple[str, ...]:
         """The names of the datasets with a score, where several are tested; else empty."""
         return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
+
+    @cached_property
+    def other_readers(self) -> int:
+        """How many other studies of the storage were tested on images of this one's test."""
+        return other_readers(self)
 
     def entry(self, label: str) -> Entry | None:
         """Return the candidate that has this label, if there is one."""

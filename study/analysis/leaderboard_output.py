@@ -1,13 +1,15 @@
 """A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rich.console import Group
 from rich.text import Text
 
+from study.analysis.arms import BASELINE, OPEN, arm_name
 from study.analysis.formatting import (
+    WORDS,
     Table,
     count,
     difference_cell,
@@ -30,9 +32,12 @@ from study.analysis.results import PARTS
 from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
 from study.analysis.verdict import validated, validation_findings, verdict
-from study.config.schema import TUNED
+from study.config.schema import TUNED, VARIANT
 from study.config.settings import settings_columns
 from study.storage.atomic import write_atomically
+
+CONFIGURATIONS = "Configurations"
+"""The title of the table of what each candidate is."""
 
 
 def main_table(board: Leaderboard) -> Table:
@@ -67,7 +72,7 @@ def main_table(board: Leaderboard) -> Table:
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
     return Table(
-        "Configurations",
+        CONFIGURATIONS,
         ["label", "candidate", "tunes", *setting_header(), "trainable", "val %"],
         [
             [
@@ -82,7 +87,7 @@ def configuration_table(board: Leaderboard) -> Table:
         ],
         left=3,
         marked=_winner_row(board),
-        note=" ".join(validated(board)),
+        note=" ".join([WORDS, *validated(board)]),
         break_at=5,
     )
 
@@ -100,17 +105,24 @@ def target_table(board: Leaderboard) -> Table:
 
 
 def budget_table(board: Leaderboard) -> Table:
-    """Return what each arm spent; “busy” adds up its trials' durations."""
+    """Return what each part of the search spent; the time adds up its trials' durations."""
     return Table(
-        "Search budgets",
-        ["search arm", "trials", *STATES, "epochs", "busy"],
+        "What the search spent",
+        ["part of the search", "trials", *STATES, "epochs", "time"],
         [
             [
-                *(arm.arm, arm.trials, *(getattr(arm, state) for state in STATES)),
+                *(arm_name(arm.arm), arm.trials, *(getattr(arm, state) for state in STATES)),
                 *(count(arm.epochs), duration(arm.seconds)),
             ]
             for arm in board.arms
         ],
+        note=(
+            f"“{arm_name(BASELINE)}”: baselines, tried first. “{arm_name(OPEN)}”: which parameters "
+            f"to tune, and how fast. “{arm_name(TUNED)}”: learning rates and λ for CLIPFit’s own "
+            f"parameters. “{arm_name(VARIANT)}”: baselines once more. Another method (a peer) that "
+            "was asked for has its own search. Stopped trials were ended early because others "
+            "were ahead; the time adds up all trials."
+        ),
     )
 
 
@@ -139,12 +151,15 @@ def footnote(board: Leaderboard) -> str:
         + " ".join(scope_of(board))
         + " "
         + (
-            "Two comparisons are tested, as fixed beforehand: the winner with tuned "
-            "CLIPFit, and with the peer that validation ranks best, with Holm’s correction for "
-            "those of the two that there are. All other differences are descriptive."
+            "Two comparisons are tested, as fixed beforehand: the winner with tuned CLIPFit, and "
+            "with the best other method by validation (a peer: it does not tune CLIP’s biases and "
+            "LayerNorms), corrected for the number of tests (Holm). All other differences are "
+            "descriptive."
             if board.fixed
             else "All differences are descriptive."
         )
+        + " Within noise: these images and seeds do not tell which is better, which does not mean "
+        "that both are equal."
         + (f" {board.beside_note}" if board.beside else "")
         + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
     )
@@ -163,10 +178,26 @@ def render(board: Leaderboard) -> Group:
         failure_table(board),
     )
     return Group(
-        *(table for table in tables if table.rows),
+        *_with_notes(tables),
         *(Text(sentence) for sentence in verdict(board) + validation_findings(board)),
         *([Text(main.note, style="dim")] if board.entries else ()),
     )
+
+
+def _with_notes(tables: Sequence[Table]) -> Iterator[Table | Text]:
+    """Yield the tables that have rows, and what explains the words of some below them.
+
+    The note of the first, on all scores, stands after the sentences, and a validation score is
+    judged among them.
+    """
+    main = tables[0]
+    for table in tables:
+        if not table.rows:
+            continue
+        yield table
+        note = WORDS if table.title == CONFIGURATIONS else table.note
+        if note and table is not main:
+            yield Text(note, style="dim")
 
 
 def to_markdown(board: Leaderboard) -> str:

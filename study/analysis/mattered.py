@@ -125,8 +125,9 @@ def share_sentences(results: Results, shares: Sequence[SiteShare]) -> tuple[str,
     stopped = sum(trial.status == "stopped" for trial in ended)
     if not shares:
         return (
-            f"Of the open search, {finished} of {len(ended)} trials ran all their epochs. That is "
-            f"too few to compare the best {BEST} with the others, so nothing is said of sites.",
+            f"Of the search for subsets, {finished} of {len(ended)} trials ran all their epochs. "
+            f"That is too few to compare the best {BEST} with the others, so nothing is said of "
+            "sites (kinds of parameters).",
         )
     more = [row.in_words for row in shares if row.interval.low > 0]
     less = [row.in_words for row in reversed(shares) if row.interval.high < 0]
@@ -158,8 +159,8 @@ def share_sentences(results: Results, shares: Sequence[SiteShare]) -> tuple[str,
             else ""
         )
         + "The intervals (Newcombe’s, of two shares) suppose trials that do not depend on each "
-        f"other, and are too narrow for these. Of {len(shares)} such intervals, one in twenty "
-        "leaves out 0 by chance alone.",
+        "other, and are too narrow for these. Expect about one false finding in 20 intervals; "
+        f"here are {len(shares)}.",
     )
 
 

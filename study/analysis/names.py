@@ -42,14 +42,16 @@ _NAMES = {
     "full": "full fine-tuning",
     "lora": "LoRA",
     **{rank: f"{rank} by validation" for rank in RANKS},
-    SMALLEST: "smallest within one standard error",
-    PLAIN: "{chosen}, α 1, head text",
-    PLAIN_STRENGTH: "{chosen}, head text",
-    FULL_STRENGTH: "{chosen}, α 1",
+    SMALLEST: "smaller, about as good on validation",
+    PLAIN: "{chosen} without its head, at full strength",
+    PLAIN_STRENGTH: "{chosen} without its head",
+    FULL_STRENGTH: "{chosen} at full strength",
     CALIBRATED: "calibrated stacking",
     BEST_PEER: "best peer",
-    WITH_DELTA: "best with a delta",
+    WITH_DELTA: "best that writes a delta",
 }
+_EARLIER = "-of-"
+"""What stands before the number of trials in the label of an earlier choice."""
 _UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
@@ -61,13 +63,46 @@ def name_of(label: str, chosen: str = "winner") -> str:
         label: its label; after an extension, that of an earlier choice ends with ``-of-TRIALS``.
         chosen: what the candidate is called that validation chose.
     """
-    start, _, trials = label.rpartition("-of-")
-    if start in _NAMES and trials.isdigit():
+    start, ending = _split(label)
+    if ending:
+        trials = ending.removeprefix(_EARLIER)
         return f"{name_of(start, chosen)}, of {trials} trials"
     return _NAMES.get(label, label).replace("{chosen}", chosen)
 
 
+def _split(label: str) -> tuple[str, str]:
+    """Return a label, and the ending that an extension gave it, which is empty otherwise."""
+    start, _, trials = label.rpartition(_EARLIER)
+    if start in _NAMES and trials.isdigit():
+        return start, f"{_EARLIER}{trials}"
+    return label, ""
+
+
 def joint_name(labels: tuple[str, ...], chosen: str = "winner") -> str:
-    """Return the name of candidates that share a training, the first of which was trained."""
-    named = (labels[0], *(label for label in labels[1:] if label not in _UNNAMED))
-    return " = ".join(name_of(label, chosen) for label in named)
+    """Return the name of candidates that share a training, the first of which was trained.
+
+    Where the strength is 1 anyway, the winner without head and strength is the winner without its
+    head; where it has no head to take away, it is the winner at full strength.
+    """
+    if TUNED in labels and labels[0] == PUBLISHED:
+        labels = (PUBLISHED, *(label for label in labels[1:] if label != TUNED))
+        first = f"{name_of(PUBLISHED, chosen)} (no tuned rates validated better)"
+    else:
+        first = name_of(_what_is_changed(labels), chosen)
+    _, of_first = _split(labels[0])
+    further = []
+    for label in labels[1:]:
+        start, ending = _split(label)
+        if start not in _UNNAMED or ending != of_first:
+            further.append(name_of(label, chosen))
+    return ", also ".join([first, *further])
+
+
+def _what_is_changed(labels: tuple[str, ...]) -> str:
+    """Return the first label, or that of the only change where another one has no effect."""
+    start, ending = _split(labels[0])
+    if start == PLAIN:
+        for single in (PLAIN_STRENGTH, FULL_STRENGTH):
+            if single + ending in labels:
+                return single + ending
+    return labels[0]

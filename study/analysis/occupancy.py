@@ -38,16 +38,17 @@ class Occupancy:
 
     def __str__(self) -> str:
         """Return sentences on the share of work and on where the other time went."""
-        slots = "one slot" if self.slots == 1 else f"{self.slots} slots"
+        slots = "one at a time" if self.slots == 1 else f"{self.slots} at a time"
         time = self.slots * self.wall
+        trials = "1 trial" if self.trials == 1 else f"{self.trials} trials"
         return (
-            f"{self.trials} trials in {self.wall:.0f} s on {slots}: {self.share:.0%} of it was "
-            f"training and evaluation. Beside that, {self.within / time:.0%} went between "
+            f"{trials} in {self.wall:.0f} s, {slots}: {self.share:.0%} of the time was training "
+            f"and evaluation. Beside that, {self.within / time:.0%} went between "
             "the epochs of a trial (writing results, asking whether to go on), "
             f"{(time - self.busy - self.within - self.edges) / time:.0%} between trials "
             "(proposing, setting up), and "
-            f"{self.edges / time:.0%} before the last slot had begun and after the first "
-            "had nothing left to do. Before its first epoch, Ray and its workers started."
+            f"{self.edges / time:.0%} idle at start and end. Before the first epoch, Ray and its "
+            "workers started."
         )
 
 

@@ -6,7 +6,7 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
-from study.analysis.arms import BASELINE, OPEN, arm_colors
+from study.analysis.arms import BASELINE, OPEN, arm_colors, arm_name
 from study.analysis.charts import (
     GREY,
     OTHER_MARKERS,
@@ -94,7 +94,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
     colors = _colors(searched)
     curves = tuple(
         Series(
-            trial.arm,
+            arm_name(trial.arm),
             list(trial.curve),
             [100 * score for score in trial.curve.values()],
             style="line",
@@ -108,7 +108,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
     last = {arm: [max(trial.curve) for trial in scored if trial.arm == arm] for arm in colors}
     survivors = tuple(
         Series(
-            arm,
+            arm_name(arm),
             epochs := range(1, max(ends, default=0) + 1),
             [sum(end >= number for end in ends) for number in epochs],
             style="step",
@@ -120,7 +120,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
         "rungs",
         "Early stopping",
         "Left, the validation score of each trial over its epochs. Right, how many trials "
-        "reached an epoch: successive halving drops the weaker ones at its rungs.",
+        "reached an epoch: after some epochs the weaker ones are stopped (successive halving).",
         (
             Panel(epoch, VALIDATION, curves, "Learning curves"),
             Panel(epoch, Axis("trials", scale="count"), survivors, "Trials that reached it"),
@@ -134,14 +134,19 @@ def history_chart(searched: Sequence[TrialResult]) -> Chart:
     series = []
     for arm, color in _colors(searched).items():
         trials = [t for t in searched if t.arm == arm and t.proposed and t.status == "finished"]
-        scores = _series(arm, [(trial.number, trial) for trial in trials], color=color, opacity=0.7)
+        name = arm_name(arm)
+        placed = [(trial.number, trial) for trial in trials]
+        scores = _series(name, placed, color=color, opacity=0.7)
         best = list(accumulate(scores.y, max))
-        series += [scores, Series(f"{arm}, best so far", scores.x, best, style="step", color=color)]
+        series += [
+            scores,
+            Series(f"{name}, best so far", scores.x, best, style="step", color=color),
+        ]
     return Chart(
         "history",
         "Optimisation history",
-        "Validation score of each finished trial by its number, and the best of its arm up to "
-        "then. Stopped trials are left out.",
+        "Validation score of each finished trial by its number, and the best of its part of the "
+        "search up to then. Stopped trials are left out.",
         (Panel(Axis("number of the trial", scale="count"), VALIDATION, tuple(series)),),
         otherwise="no search trial is complete yet",
         width=7.0,
@@ -160,9 +165,9 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
     return Chart(
         "pareto",
         "Score against trainable parameters",
-        "Left, finished search trials on validation, with the front of those that no trial "
-        "beats with fewer parameters. Right, confirmed candidates on test, with 95 % intervals, "
-        "in the colours of the arms that they come from; ★ is the winner.",
+        "Left, finished search trials on validation, and the line joins the best scores "
+        "for their size. Right, tested candidates, with 95 % intervals, in the colours of the "
+        "parts of the search that they come from; ★ is the winner.",
         (
             Panel(
                 trainable,
@@ -203,8 +208,8 @@ def agreement_chart(board: Leaderboard) -> Chart:
         "agreement",
         "Validation against test",
         "Each candidate once: the score it was selected by, and its test score with a 95 % "
-        "interval, in the colour of the arm that it comes from. A rising cloud means "
-        "that validation ranked well; ★ is the winner.",
+        "interval, in the colour of the part of the search that it comes from. A rising cloud "
+        "means that validation ranked well; ★ is the winner.",
         tuple(
             Panel(
                 VALIDATION,
@@ -241,7 +246,7 @@ def _by_arm_and_status(
 ) -> tuple[Series, ...]:
     return tuple(
         _series(
-            f"{arm}, {status}",
+            f"{arm_name(arm)}, {status}",
             [(x, trial) for x, trial in placed if (trial.arm, trial.status) == (arm, status)],
             marker=marker,
             color=color,

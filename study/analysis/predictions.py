@@ -1,18 +1,22 @@
 """What confirmed candidates predict: each class before and after tuning, and image by image."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
-from study.analysis.formatting import Table, points, spelt
+from study.analysis.formatting import Table, count, points, spelt
 from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
 from study.analysis.results import Results, TrialResult
 from study.analysis.scope import scope_of
+from study.analysis.statistics import PairedDifference
 from study.config.schema import ZERO_SHOT
 from study.errors import DataError
 from study.trial.predictions import images_of, read_predictions
+
+ALL_CLASSES = "all classes"
+"""What the row of all images of a part is called."""
 
 
 def class_accuracies(results: Results, board: Leaderboard) -> tuple[Any, ...]:
@@ -80,7 +84,8 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
     Returns:
         A row per image, by part, class and path, with the share of the common seeds in which the
         candidate `one` is right, that of the `other`, and the `gain`, the first less the second;
-        no rows without a common seed that kept predictions.
+        then the number of `seeds`, and of those in which one alone is right and the other alone
+        (`only_one`, `only_other`). No rows without a common seed that kept predictions.
 
     Raises:
         DataError: their predictions are not of the same images.
@@ -99,10 +104,17 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
     seeds = first.columns.intersection(second.columns)
     if pd.concat([first[seeds], second[seeds]], axis=1).isna().any(axis=None):
         raise DataError(f"the predictions of '{one}' and '{other}' are not of the same test images")
-    shares = {"one": first[seeds].mean(axis=1), "other": second[seeds].mean(axis=1)}
-    found = pd.DataFrame(shares).dropna().sort_index()  # without a seed, there is no mean
+    one_right, other_right = first[seeds].astype(bool), second[seeds].astype(bool)
+    shares = pd.DataFrame({"one": one_right.mean(axis=1), "other": other_right.mean(axis=1)})
+    counted = shares.assign(
+        gain=shares["one"] - shares["other"],
+        seeds=len(seeds),
+        only_one=(one_right & ~other_right).sum(axis=1),
+        only_other=(other_right & ~one_right).sum(axis=1),
+    )
+    found = counted.dropna().sort_index()  # without a seed, there is no mean
     index = pd.MultiIndex.from_tuples(found.index, names=["part", "class", "path"])
-    return found.assign(gain=found["one"] - found["other"]).set_index(index)
+    return found.set_index(index)
 
 
 def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Table]:
@@ -114,8 +126,9 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
         other: a label of the second.
 
     Returns:
-        A row per class, with a note on how the difference would vary over other test images; and a
-        row per image that one of them gets right more often.
+        A row per class and one for all images, which count single answers, with a note on what is
+        counted and how the difference would vary over other test images; and a row per image that
+        one of them gets right more often.
 
     Raises:
         DataError: a candidate was not tested, or no common seed kept predictions.
@@ -126,29 +139,73 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
     shares = image_shares(results, first.label, second.label)
     if shares.empty:
         raise DataError(f"'{one}' and '{other}' have no seed in common that kept its predictions")
-    by_class = shares["gain"].groupby(level=["part", "class"])
-    rows = [
-        [*name, len(own), int((own > 0).sum()), int((own < 0).sum()), points(own.mean())]
-        for name, own in by_class
-    ]
-    sizes = shares.groupby(level="part").size()
-    sentences = []
-    for part in sizes.index:
-        paired = board.difference(first, second, part)
-        if paired is not None:
-            size = spelt(paired.difference)
-            sentences.append(f"{part}: {size} over {sizes[part]} images")
-    paired = board.difference(first, second)
-    if board.parts and paired is not None:
-        sentences.append(f"{board.metric}: {spelt(paired.difference)}")
-    header = ["part", "class", "images", f"{one} better", f"{other} better", "Δ points"]
-    note = f"{one} less {other}: {'; '.join(sentences)}. {' '.join(scope_of(board))}"
-    differing = shares[shares["gain"] != 0].round(12).reset_index()
+    rows = []
+    for part, of_part in shares.groupby(level="part"):
+        for name, of_class in of_part.groupby(level="class"):
+            rows.append([part, name, *_counts(of_class)])
+        rows.append([part, ALL_CLASSES, *_counts(of_part)])
+    header = ["part", "class", "images", f"only {one} right", f"only {other} right", "Δ points"]
+    differing = shares[shares["gain"] != 0].drop(columns=["seeds", "only_one", "only_other"])
+    differing = differing.round(12).reset_index()
+    note = " ".join(
+        [
+            _counted(shares),
+            *_scores(board, shares, first, second, named=f"{one} less {other}"),
+            *scope_of(board),
+        ]
+    )
     title = f"{one} and {other} on each class"
     return (
         Table(title, header, rows, left=2, keys=2, note=note).without_constant("part"),
         Table("", list(differing), differing.values.tolist()),
     )
+
+
+def _counts(shares: pd.DataFrame) -> list[object]:
+    """Return the images of some rows of `image_shares`, the answers that differ, and Δ."""
+    only_one, only_other = int(shares["only_one"].sum()), int(shares["only_other"].sum())
+    gain = (only_one - only_other) / int(shares["seeds"].sum())
+    return [len(shares), only_one, only_other, points(gain)]
+
+
+def _counted(shares: pd.DataFrame) -> str:
+    """Return what the rows of a difference count, so that a reader can add them up."""
+    seeds = int(shares["seeds"].iloc[0])
+    images, answers = len(shares), int(shares["seeds"].sum())
+    if seeds == 1:
+        of = "the one seed that both were tested with and kept predictions of"
+    else:
+        of = f"the {seeds} seeds that both were tested with and kept predictions of"
+    return (
+        f"Counted are answers: each of {count(images)} test images with each of {of}, "
+        f"{count(answers)} in all. “Only … right” is the number of answers that one gives rightly "
+        "and the other does not. Δ is their difference in percent of the answers of the row, which "
+        "are its images times the seeds."
+    )
+
+
+def _scores(
+    board: Leaderboard, shares: pd.DataFrame, one: Entry, other: Entry, *, named: str
+) -> Iterator[str]:
+    """Yield how the scores of two candidates differ, with intervals and what they are over."""
+    sentences = []
+    for part, of_part in shares.groupby(level="part"):
+        paired = board.difference(one, other, str(part))
+        if paired is not None:
+            sentences.append(f"{part} {_spelt_over(paired)}, {count(len(of_part))} images")
+    paired = board.difference(one, other)
+    if board.parts and paired is not None:
+        sentences.append(f"{board.metric} {_spelt_over(paired)}")
+    if sentences:
+        yield f"Test scores, {named}: {'; '.join(sentences)}."
+    if board.protocol is not None and board.protocol.class_averaged:
+        yield "These scores weigh each class alike, and the rows for all classes each image."
+
+
+def _spelt_over(paired: PairedDifference) -> str:
+    number = len(paired.seeds)
+    seeds = "1 seed" if number == 1 else f"{number} seeds"
+    return f"{spelt(paired.difference)} over {seeds}"
 
 
 def _tested(board: Leaderboard, label: str) -> Entry:

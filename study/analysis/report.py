@@ -16,6 +16,7 @@ from study.analysis.ablation import (
     cell_table,
     setting_table,
 )
+from study.analysis.arms import BASELINE, arm_name
 from study.analysis.asked import asked
 from study.analysis.charts import Chart, draw
 from study.analysis.confusions import CONFUSION, class_table, confusion_table
@@ -185,7 +186,7 @@ def _settings(winner: Entry) -> list[tuple[str, str]]:
         *zip(
             (
                 "Head",
-                f"α ({percent(winner.settings.strength, 0)} % of the change is kept)",
+                f"Strength ({percent(winner.settings.strength, 0)} % of the change is kept)",
                 *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
                 "λ (distillation weight)",
             ),
@@ -248,7 +249,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
         "",
         [
             # The score is beside the name, since a narrow screen would hide the last columns.
-            *("trial", "validation %", "arm", "ended", "tunes", "epochs"),
+            *("trial", "validation %", "part of the search", "ended", "tunes", "epochs"),
             *setting_header(),
             "trainable",
         ],
@@ -256,7 +257,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
             [
                 trial.trial_id,
                 percent(trial.val_score),
-                trial.label if trial.arm == "baseline" else trial.arm,
+                name_of(trial.label) if trial.arm == BASELINE else arm_name(trial.arm),
                 ": ".join(filter(None, (trial.status, trial.reason))),
                 tuned_in_words(trial.settings),
                 f"{trial.epochs}/{trial.epochs_planned}",
@@ -314,10 +315,11 @@ def describe_study(results: Results, board: Leaderboard) -> str:
 
 def champion_sentence(registration: Registration, board: Leaderboard) -> str:
     """Return the sentence that says whether what is registered is champion, and why."""
-    kept = "" if board.kept is board.winner else ", the best configuration with a delta,"
+    what = "" if board.kept is board.winner else ", which is the best that writes a delta"
+    standing = CHAMPION if registration.champion else f"not {CHAMPION}"
     return (
-        f"Version {registration.version} of {registration.model}{kept} "
-        f"{'is' if registration.champion else 'is not'} {CHAMPION}: {registration.reason}."
+        f"Registered as {registration.model}, version {registration.version} ({standing})"
+        f"{what}: {registration.reason}."
     )
 
 

@@ -38,7 +38,7 @@ _CHOICES = {
     "ln_lr": "ln_lr is the learning rate of LayerNorms",
     "distill_weight": "distill_weight is λ, the weight of the distillation",
     "head": "head is what classifies images, the text or a linear layer",
-    "strength": "strength is α, the share of the tuned change that is kept",
+    "strength": "strength is the share of the tuned change that is kept",
 }
 
 

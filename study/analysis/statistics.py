@@ -45,11 +45,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """Spearman's rank correlation; `p` is scipy's two-sided t approximation, rough for small n."""
+    """Spearman's rank correlation.
+
+    It has no p: candidates are no sample of independent ones, since some differ by a head alone.
+    """
 
     n: int
+    """The number of pairs."""
     rho: float
-    p: float
+    """1 for the same order, −1 for the reverse."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,11 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
 
 
 def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgreement | None:
-    """Return Spearman's rho and its p; None below three pairs or when one side is constant."""
+    """Return Spearman's rho; None below three pairs or when one side is constant."""
     if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
     result = stats.spearmanr(first, second)
-    return RankAgreement(len(first), float(result.statistic), float(result.pvalue))
+    return RankAgreement(len(first), float(result.statistic))
 
 
 def regret(validation: Mapping[str, float], test: Mapping[str, float]) -> Regret | None:

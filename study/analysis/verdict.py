@@ -14,12 +14,15 @@ from study.analysis.formatting import (
     spelt,
 )
 from study.analysis.intervals import Estimate
-from study.analysis.leaderboard import Entry, Leaderboard, above_winner
+from study.analysis.leaderboard import CLOSE, Entry, Leaderboard, ValidationCheck, above_winner
 from study.analysis.names import name_of
+from study.analysis.shared_test import read_by_others
 from study.analysis.statistics import Comparison, PairedDifference
 from study.config.schema import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.trial.study import BEST
 
+SEED_BIAS = 0.02
+"""By how many points simulated studies scored higher since a seed was the search's too."""
 SELECTION = (
     "No interval covers the choices themselves: another search, or other validation images, could "
     "choose other settings, whose scores may differ by more."
@@ -89,15 +92,29 @@ def judgements(board: Leaderboard) -> tuple[str, ...]:
         ),
         *validated(board),
         *([] if above else ["Nothing that was tested beats chance."]),
-        *(
-            [
-                f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
-                "did not choose it; taking it now would be selecting on test."
-            ]
-            if top.above_chance and top.test.mean > chosen.test.mean
-            else []
-        ),
+        *_highest(top, chosen),
+        *_read_before(board),
     )
+
+
+def _highest(top: Entry, chosen: Entry) -> Iterator[str]:
+    """Yield which candidate has the highest test mean, where that is not the choice."""
+    if not top.above_chance or top.test.mean <= chosen.test.mean:
+        return
+    why = "but validation did not choose it"
+    if top.val_score is None:
+        why = "but it was not to be chosen: it shows what a part of the choice adds"
+    yield (
+        f"“{top.name}” has the highest test mean ({interval(top.test)} %), {why}; choosing it now "
+        "would be choosing by the test images."
+    )
+
+
+def _read_before(board: Leaderboard) -> Iterator[str]:
+    """Yield how many other studies were tested on images of this one's test, where some were."""
+    sentence = read_by_others(board.other_readers)
+    if sentence:
+        yield sentence
 
 
 def validated(board: Leaderboard) -> tuple[str, ...]:
@@ -152,15 +169,15 @@ def judgement(comparison: Comparison) -> str:
     Beside it stands how large a difference would have had to be to be seen.
     """
     found = comparison.paired.difference
-    side = "above" if found.mean > 0 else "below"
+    side = "better" if found.mean > 0 else "worse"
     if found.p is None:
         return "not tested"
     if found.within_noise:
         noise = "within noise"
     elif (comparison.holm_p or 0.0) > SIGNIFICANCE:
-        noise = f"{side} by its own interval, but not after correction for two comparisons"
+        noise = f"{side} by its own interval, but not once corrected for two tests"
     else:
-        noise = f"{side}, by more than noise"
+        noise = f"{side}, beyond noise"
     return f"{noise}; {missed(found)}"
 
 
@@ -173,7 +190,7 @@ def surpassing(board: Leaderboard) -> Iterator[str]:
         if not board.fixed.keys().isdisjoint(entry.labels):
             continue
         size = "no common seed" if paired is None else spelt(paired.difference)
-        kind = "peer" if entry.peer else "baseline"
+        kind = "other method" if entry.peer else "baseline"
         yield (
             f"The winner’s mean is below the {kind} “{entry.name}”: {size}: {_descriptive(paired)}."
         )
@@ -192,16 +209,16 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
     yield from _in_doubt(winner)
     if winner.peer:
         yield (
-            "That is a peer, which does not tune CLIP’s own biases and LayerNorms: "
-            "no choice of those validated better."
+            "It adapts CLIP in another way than by tuning its biases and LayerNorms: no choice of "
+            "those validated better."
         )
     elif winner.baseline:
-        yield "That is a baseline: the search found nothing that validated better."
-    tests = "Holm, 2 fixed comparisons" if len(board.fixed) > 1 else "the only fixed comparison"
+        yield "It was given beforehand: the search found nothing that validated better."
+    tests = "corrected for 2 tests by Holm" if len(board.fixed) > 1 else "the only test"
     for label in (TUNED, *([board.peer] if board.peer else ())):
         rival, comparison, name = board.entry(label), board.fixed.get(label), name_of(label)
         if label == BEST_PEER and rival is not None:
-            name = f"the best peer by validation ({settings_in_words(rival.settings)})"
+            name = f"the best other method by validation ({settings_in_words(rival.settings)})"
         if rival is None:
             yield (
                 f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "
@@ -239,15 +256,16 @@ def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield what the smallest candidate within one standard error saves, where one was tested."""
     smallest = board.smallest
     if smallest is winner:
-        yield "The winner is already the smallest within one standard error of the best."
+        yield "No smaller configuration did about as well on validation as the winner."
     elif smallest is not None:
         paired = board.difference(smallest, winner)
         size = f", {spelt(paired.difference)} against the winner" if paired else ""
         name = "" if smallest.label == SMALLEST else f", “{smallest.name}”,"
         yield (
-            f"The smallest within one standard error of the best by validation{name} trains "
-            f"{count(smallest.trainable)} numbers instead of {count(winner.trainable)} "
-            f"({settings_in_words(smallest.settings)}): {with_intervals(smallest.test)}{size}."
+            f"A smaller configuration{name} did about as well on validation (within one standard "
+            f"error): {settings_in_words(smallest.settings)}, which trains "
+            f"{count(smallest.trainable)} numbers instead of {count(winner.trainable)}. On test: "
+            f"{with_intervals(smallest.test)}{size}."
         )
 
 
@@ -266,33 +284,88 @@ def _kept(board: Leaderboard, winner: Entry) -> Iterator[str]:
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on how well validation ranked, and what base classes alone would pick."""
-    check = board.check
-    agreement, regret, pick = check.agreement, check.regret, board.entry(check.base_pick or "")
-    names = {entry.label: entry.name for entry in board.entries}
     if board.entries and not board.searched:
         return ("There was no choice to make, so validation images were not looked at.",)
-    sentences = (
-        f"Validation against test over {agreement.n} candidates: Spearman’s rho "
-        f"{agreement.rho:+.2f} (p {probability(agreement.p)}).".replace("-", "−")
-        if agreement
-        else "Too few distinct candidates to say how well validation ranked test scores.",
-        "Of the candidates that validation ranked, its best was also best on test."
-        if regret and not regret.loss
-        else "",
-        f"The best candidate by validation, “{names[regret.picked]}”, is {percent(regret.loss)} "
-        f"points below the best on test, “{names[regret.best]}” (means over seeds)."
-        if regret and regret.loss
-        else "",
-        f"Among the candidates, base validation alone would have picked “{pick.name}” "
-        f"({interval(pick.test)} % on test){' – the same candidate' if pick.chosen else ''}."
-        if pick
-        else "",
-        f"Over the whole search, base validation alone would have picked trial "
-        f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
-        if check.base_pick_trial
-        else "",
+    return (
+        *_of_ranking(board.check),
+        *_of_regret(board),
+        *_of_base_validation(board),
+        *_of_shared_seeds(board),
     )
-    return tuple(filter(None, sentences))
+
+
+def _of_ranking(check: ValidationCheck) -> Iterator[str]:
+    """Yield how alike the orders by validation and by test are, over all and among the best."""
+    agreement = check.agreement
+    if agreement is None:
+        yield "Too few distinct candidates to say how well validation ranked test scores."
+        return
+    within = f"within {percent(CLOSE, 0)} points of the best by validation"
+    if check.close is not None:
+        among = f"among the {check.close.n} {within} it is {_signed(check.close.rho)}"
+    else:
+        among = f"too few differ to say so of those {within} ({check.ranked_close})"
+    yield (
+        f"Rank correlation of validation and test (Spearman’s rho; 1 is the same order, 0 is no "
+        f"relation) over {agreement.n} candidates: {_signed(agreement.rho)}; {among}."
+    )
+
+
+def _signed(rho: float) -> str:
+    return f"{rho:+.2f}".replace("-", "−")
+
+
+def _of_regret(board: Leaderboard) -> Iterator[str]:
+    """Yield which of the candidates that validation ranked has the highest test mean."""
+    regret = board.check.regret
+    if regret is None:
+        return
+    by_label = {entry.label: entry for entry in board.entries}
+    picked, best = by_label[regret.picked], by_label[regret.best]
+    top = board.entries[0]
+    ranked = f"Of the {board.check.ranked} candidates with a validation score, "
+    unranked = ""
+    if top.val_score is None and top.test.mean > best.test.mean:
+        unranked = f" “{top.name}”, whose mean is higher, was not to be chosen and has none."
+    if not regret.loss:
+        yield f"{ranked}the best by validation has the highest test mean too.{unranked}"
+        return
+    paired = board.difference(picked, best)
+    size = f"{percent(regret.loss)} points" if paired is None else spelt(paired.difference)
+    yield (
+        f"{ranked}“{best.name}” has the highest test mean. Against it, the best by "
+        f"validation has {size}; the highest of several means is in part the luckiest.{unranked}"
+    )
+
+
+def _of_base_validation(board: Leaderboard) -> Iterator[str]:
+    """Yield what validation on base classes alone would have chosen."""
+    check = board.check
+    pick = board.entry(check.base_pick or "")
+    if pick is not None:
+        same = " – the same candidate" if pick.chosen else ""
+        yield (
+            f"Among the candidates, base validation alone would have picked “{pick.name}” "
+            f"({interval(pick.test)} % on test){same}."
+        )
+    if check.base_pick_trial:
+        yield (
+            f"Over the whole search, base validation alone would have picked trial "
+            f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
+        )
+
+
+def _of_shared_seeds(board: Leaderboard) -> Iterator[str]:
+    """Yield which seeds of the test are the search's too, whose images took part in the choice."""
+    searched = {trial.seed for trial in board.stage("search")}
+    tested = {trial.seed for trial in board.stage("confirm") if trial.test_score is not None}
+    common = sorted(searched & tested)
+    if common and len(tested) > 1:
+        named = ", ".join(map(str, common))
+        yield (
+            f"Seed {named} of the test is the search’s too: its training images took part in the "
+            f"choice. Where that was looked for, it raised scores by {SEED_BIAS} points at most."
+        )
 
 
 def seed_count(n: int) -> str:

@@ -589,3 +589,11 @@ def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path) -> None
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render_ablation(table))
     assert "Pairs of sites" in console.export_text()
+
+
+def test_a_base_that_was_chosen_after_the_test_is_told(ablation_study: Path) -> None:
+    results = read_results(ablation_study)
+    after = "was made the base after the cells had been tested"
+    assert after not in " ".join(ablation_verdict(ablation_table(results)))
+    other = ablation_table(results, "only vision.ln[2:4]")
+    assert f"“only vision.ln[2:4]” {after}" in " ".join(ablation_verdict(other))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.arms import BASELINE, OPEN, arm_colors
+from study.analysis.arms import BASELINE, OPEN, arm_colors, arm_name
 from study.analysis.charts import Chart
 from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import agreement_chart, make_plots
@@ -51,4 +51,4 @@ def _colors_of(chart: Chart, arm: str) -> set[str]:
     """The colours of what is named by an arm, or is an arm's own chart."""
     series = [one for panel in chart.panels for one in panel.shown]
     of_arm = chart.name == f"importance-{arm}"
-    return {one.color for one in series if of_arm or one.name.split(",")[0] == arm}
+    return {one.color for one in series if of_arm or one.name.split(",")[0] == arm_name(arm)}

@@ -21,7 +21,7 @@ def test_a_search_is_told_with_its_protocol_its_images_and_its_ranges(
     assert told["Images"] == "4 a class to train, 4 a class to validate"
     assert told["Learning rates"] == "biases 0.0005 to 0.2, LayerNorms 0.0005 to 0.2, λ 0.25 to 16"
     assert "leaving out base classes in turn" in told["Choice"]
-    assert told["Strength"].startswith("α 0.75: 75 % of the tuned change is kept")
+    assert told["Strength"].startswith("0.75: 75 % of the tuned change is kept")
     assert (
         "vision.ln_pre (the LayerNorm before the first block)"
         in (told["Parameters to choose from"])

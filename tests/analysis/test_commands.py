@@ -99,7 +99,9 @@ def test_occupancy_is_printed_stage_by_stage(
     (trial / "config.json").write_text('{"stage": "search"}')
     (trial / "reports.jsonl").write_text('{"epoch": 1, "seconds": 2, "ended_at": 10}\n')
     assert main(["occupancy", str(few_shot_study)]) == 0
-    assert capsys.readouterr().out.startswith("search: 1 trials in 2 s on one slot: 100% of it")
+    assert capsys.readouterr().out.startswith(
+        "search: 1 trial in 2 s, one at a time: 100% of the time"
+    )
 
 
 def test_tables_of_a_paper_need_a_sweep(

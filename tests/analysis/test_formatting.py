@@ -158,13 +158,13 @@ def test_beside_a_verdict_stands_the_difference_that_would_be_missed_half_the_ti
         (Settings(subset="none", head="linear"), "a linear head on CLIP as it is"),
         (
             Settings(subset="vision.ln", head="linear", strength=0.75),
-            "vision.ln, linear head, α 0.75",
+            "vision.ln, linear head, strength 0.75",
         ),
         (Settings(subset="vision.ln", calibration=0.136), "vision.ln, γ 0.136"),
         (Settings(subset="none", peer=Peer(method="full", lr=1e-4)), "full fine-tuning, lr 0.0001"),
         (
             Settings(subset="none", peer=Peer(method="lora", lr=0.01), strength=0.75),
-            "LoRA of rank 4, alpha 8, lr 0.01, α 0.75",
+            "LoRA of rank 4, alpha 8, lr 0.01, strength 0.75",
         ),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_corners_are_a_two_by_two_table(few_shot_study: Path) -> None:
     add_answer(few_shot_study)
     board = board_of(add_tuned_with_head(few_shot_study))
     table = crossing_table(board)
-    assert table.header == ["subset", "head text", "linear head"]
+    assert table.header == ["subset", "text head", "linear head"]
     labels = [["clipfit-tuned", TUNED_LINEAR], ["best-plain", "best"]]
     for row, corners in zip(table.rows, labels, strict=True):
         entries = [board.entry(label) for label in corners]
@@ -62,7 +62,11 @@ def test_the_corners_are_a_two_by_two_table(few_shot_study: Path) -> None:
 def test_the_heads_of_the_table_have_the_strength_where_it_is_not_1(few_shot_study: Path) -> None:
     add_answer(few_shot_study, strength=0.75)
     board = board_of(add_tuned_with_head(few_shot_study, strength=0.75))
-    assert crossing_table(board).header == ["subset", "head text", "linear head, α 0.75"]
+    assert crossing_table(board).header == [
+        "subset",
+        "text head",
+        "linear head, strength 0.75",
+    ]
 
 
 def test_without_the_corner_there_is_no_table_and_one_order_is_said_to_be_the_only_one(

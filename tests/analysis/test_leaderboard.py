@@ -147,7 +147,7 @@ def test_names_speak_of_a_choice_where_there_is_no_winner(guessing_study: Path) 
     add_candidate(guessing_study, "best-plain", -0.01)
     entry = leaderboard(read_results(guessing_study)).entry("best-plain")
     assert entry is not None
-    assert entry.name == "choice, α 1, head text"
+    assert entry.name == "choice without its head, at full strength"
 
 
 def test_a_winner_that_is_a_baseline_appears_once_under_its_own_name(
@@ -178,7 +178,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
     clipfit, best = board.entry("clipfit-tuned"), board.entry("best")
     assert clipfit is not None
     assert best is not None
-    assert clipfit.name == "CLIPFit as published = tuned CLIPFit"
+    assert clipfit.name == "CLIPFit as published (no tuned rates validated better)"
     assert board.difference(clipfit, board.entry("clipfit")) is None
     assert against(board, "best", "clipfit-tuned") == against(board, "best", "clipfit")
 

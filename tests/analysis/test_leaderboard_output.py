@@ -130,7 +130,7 @@ def test_without_a_confirm_stage_nothing_is_claimed(few_shot_study: Path) -> Non
     for path in sorted((few_shot_study / "trials").glob("confirm-*/*")):
         path.unlink()
     assert "Nothing is confirmed" in " ".join(verdict(leaderboard(read_results(few_shot_study))))
-    assert "Search budgets" in printed(few_shot_study)
+    assert "What the search spent" in printed(few_shot_study)
 
 
 def test_scores_have_an_interval_over_test_images_where_predictions_were_kept(
@@ -200,10 +200,10 @@ def test_without_a_search_of_its_own_nothing_is_said_of_trials(few_shot_study: P
 def test_rows_have_names_and_the_configurations_their_labels(few_shot_study: Path) -> None:
     board = leaderboard(read_results(add_answer(few_shot_study)))
     names = {row[0] for row in main_table(board).rows}
-    assert {"linear on frozen CLIP", "winner, α 1, head text", "zero-shot CLIP"} <= names
+    assert {"linear on frozen CLIP", "winner without its head", "zero-shot CLIP"} <= names
     labels = {row[0]: row[1] for row in configuration_table(board).rows}
     assert labels["linear"] == "linear on frozen CLIP"
-    assert labels["best-plain = best-text"] == "winner, α 1, head text"
+    assert labels["best-plain = best-text"] == "winner without its head"
     assert {row["label"] for row in csv.DictReader(io.StringIO(to_csv(board)))} >= {"linear"}
 
 

@@ -120,7 +120,7 @@ def test_too_few_finished_trials_are_not_compared(few_shot_study: Path) -> None:
     results = read_results(set_search(few_shot_study, [WITH] * BEST))
     assert site_shares(results) == ()
     (sentence,) = share_sentences(results, ())
-    assert sentence.startswith("Of the open search, 10 of 24 trials ran all their epochs.")
+    assert sentence.startswith("Of the search for subsets, 10 of 24 trials ran all their epochs.")
     assert share_table(()).rows == []
 
 

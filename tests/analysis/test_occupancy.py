@@ -40,10 +40,10 @@ def test_the_rest_is_told_apart(tmp_path: Path) -> None:
     assert found.within == 2.0  # of a, from 10 to 12
     assert found.edges == 3.0 + 4.0  # before b began, after d ended
     told = str(found)
-    assert "4 trials in 28 s on 2 slots: 77% of it was training and evaluation" in told
+    assert "4 trials in 28 s, 2 at a time: 77% of the time was training and evaluation" in told
     assert "4% went between the epochs" in told
     assert "7% between trials" in told  # 1 s of a, 3 s of b's slot
-    assert "12% before the last slot had begun" in told
+    assert "12% idle at start and end" in told
 
 
 def test_one_trial_after_another_needs_one_slot(tmp_path: Path) -> None:

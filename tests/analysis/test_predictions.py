@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from study.analysis.formatting import points
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.predictions import (
+    ALL_CLASSES,
     class_accuracies,
     confusions,
     difference_tables,
@@ -18,7 +20,7 @@ from study.errors import DataError
 from study.storage.ledger import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
-from tests.analysis.conftest import keep_predictions
+from tests.analysis.conftest import SEEDS, keep_predictions
 
 
 def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
@@ -57,10 +59,13 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(
 ) -> None:
     classes, images = difference_tables(read_results(predicted), "best", "clipfit-tuned")
     assert classes.rows == [
-        ["a", 4, 2, 0, "+37.5"],
+        ["a", 4, 3, 0, "+37.5"],
         ["b", 4, 0, 1, "−12.5"],
+        ["all classes", 8, 3, 1, "+12.5"],
     ]
-    assert classes.note.startswith("best less clipfit-tuned: accuracy: +")
+    assert "8 test images with each of the 2 seeds" in classes.note
+    assert "16 in all" in classes.note
+    assert "best less clipfit-tuned: accuracy +" in classes.note
     assert images.csv().splitlines() == [
         "part,class,path,one,other,gain",
         "accuracy,a,2.png,1.0,0.5,0.5",
@@ -119,9 +124,22 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
 def test_halves_that_differ_have_their_harmonic_mean_told_too(base_to_new_study: Path) -> None:
     results = read_results(keep_predictions(base_to_new_study))
     classes, _ = difference_tables(results, "best", "clipfit-tuned")
-    assert "base: " in classes.note
-    assert "; new: " in classes.note
-    assert "; hmean: +" in classes.note
+    assert ": base " in classes.note
+    assert "; new " in classes.note
+    assert "; hmean +" in classes.note
+
+
+def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -> None:
+    results = read_results(keep_predictions(base_to_new_study))
+    classes, _ = difference_tables(results, "best", "clipfit-tuned")
+    for part in ("base", "new"):
+        *rows, total = (row[1:] for row in classes.rows if row[0] == part)
+        assert total[0] == ALL_CLASSES
+        for column in (1, 2, 3):
+            assert sum(int(str(row[column])) for row in rows) == total[column]
+        for _, images, only_one, only_other, shown in (*rows, total):
+            counted = (int(str(only_one)) - int(str(only_other))) / (len(SEEDS) * int(str(images)))
+            assert shown == points(counted)
 
 
 def read(folder: Path) -> tuple[Results, Leaderboard]:

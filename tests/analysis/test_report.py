@@ -196,8 +196,8 @@ def test_shares_are_in_percent(few_shot_study: Path) -> None:
     config = few_shot_study / "study.yaml"
     config.write_text(config.read_text().replace("strength: null", "strength: 0.75"))
     text = text_of(rendered(add_answer(few_shot_study, strength=0.75), plots=()))
-    assert "α 0.75: 75 % of the tuned change is kept" in text
-    assert "α (75 % of the change is kept)" in text
+    assert "0.75: 75 % of the tuned change is kept" in text
+    assert "Strength (75 % of the change is kept)" in text
 
 
 def test_a_study_of_an_earlier_version_has_a_report_without_pictures(few_shot_study: Path) -> None:
@@ -429,7 +429,7 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
 def test_it_says_beside_the_winner_which_peers_are_above_it(few_shot_study: Path) -> None:
     add_candidate(few_shot_study, "full", 0.02, val_score=0.5, peer={"method": "full", "lr": 1e-4})
     first, second = described(add_answer(few_shot_study)).split("\n\n")[:2]
-    assert "points against linear on frozen CLIP (above, by more than noise; a true" in first
+    assert "points against linear on frozen CLIP (better, beyond noise; a true" in first
     assert "The winner’s mean is below the peer “full fine-tuning”: −2." in first
     assert "It tunes text.bias + vision.ln, linear head: 11,264 parameters" in second
 
@@ -448,7 +448,7 @@ def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
     StudyFolder(few_shot_study).write_json(REGISTERED, registration)
     _, loading, _, champion = described(few_shot_study).split("\n\n")[:4]
     assert loading.startswith('`mlflow.pyfunc.load_model("models:/clipfit-glyphs/3").predict')
-    assert champion == "Version 3 of clipfit-glyphs is champion: it is the first."
+    assert champion == "Registered as clipfit-glyphs, version 3 (champion): it is the first."
 
 
 def test_of_a_peer_that_won_it_says_what_is_registered_in_its_place(few_shot_study: Path) -> None:
@@ -462,8 +462,8 @@ def test_of_a_peer_that_won_it_says_what_is_registered_in_its_place(few_shot_stu
     assert first.startswith("**full ★ won: ")
     assert settings.startswith("It is full fine-tuning, lr 0.0001: ")
     assert champion == (
-        "Version 3 of clipfit-glyphs, the best configuration with a delta, is champion: it is the "
-        "first."
+        "Registered as clipfit-glyphs, version 3 (champion), which is the best that writes a "
+        "delta: it is the first."
     )
 
 

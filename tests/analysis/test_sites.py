@@ -65,7 +65,7 @@ def test_only_the_choices_that_there_are_are_explained() -> None:
     assert text.count("text.from and text.to are the ends of the window") == 1
     assert text.count("vision.from and vision.to") == 1
     assert text.count(" is a site") == 1
-    for name in ("λ", "α", "rate of biases", "rate of LayerNorms", "a linear layer"):
+    for name in ("λ", "strength", "rate of biases", "rate of LayerNorms", "a linear layer"):
         assert name in text
     assert choices_in_words([]) == ""
     assert choices_in_words(["something else"]) == ""

@@ -34,7 +34,6 @@ def test_rank_agreement_is_that_of_scipy() -> None:
     found, known = rank_agreement(FIRST, SECOND), stats.spearmanr(FIRST, SECOND)
     assert found is not None
     assert (found.n, found.rho) == (10, pytest.approx(known.statistic))
-    assert found.p == pytest.approx(known.pvalue)
 
 
 @pytest.mark.parametrize(("first", "second"), [([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3])])

@@ -232,13 +232,13 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     run = f"experiments/{experiment.experiment_id}/runs/{parent.info.run_id}"
     browser.open(f"{mlflow_server}/#/{run}")
     browser.wait_for_text(
-        "p <0.001 (the only fixed comparison): above, by more than noise; a true",
+        "p <0.001 (the only test): better, beyond noise; a true",
         "tells the whole.",
     )
     tables = browser.evaluate(TABLES)
     assert len(tables) == sum(line.startswith("| ---") for line in lines) == 4
     assert [table[0][0] for table in tables] == [
-        "candidate", "label", "search arm", "failed trial",
+        "candidate", "label", "part of the search", "failed trial",
     ]  # fmt: skip
     assert browser.evaluate(LEAST_GAP) > 5, "columns run into each other"
     assert [row[0] for row in tables[0]] == ["candidate", "best by validation ★", "tuned CLIPFit"]
