@@ -81,7 +81,7 @@ class _Pseudo:
         drawn = rng.binomial(total, added / total, size=shape)
         return cls(total, drawn, rng.binomial(drawn, 0.5))
 
-    def columns(self, which: Sequence[int]) -> Self:
+    def columns(self, which: np.ndarray) -> Self:
         """Return those of some columns, one for each trial."""
         return replace(self, drawn=self.drawn[:, which], right=self.right[:, which])
 
@@ -297,8 +297,8 @@ def competing(
         added = [add(scores) for add in roles]
         for column, trial in enumerate(drawn):
             (exact,) = whole[trial][position]
-            fields = [_centred(role[:, column], exact) for role in added]
-            by_trial[trial][name] = Rescored(*fields, df)
+            alone, plus, minus = (_centred(role[:, column], exact) for role in added)
+            by_trial[trial][name] = Rescored(alone, plus, minus, df)
     return by_trial
 
 

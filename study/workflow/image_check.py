@@ -87,10 +87,10 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     if faults:
         _tell(study, console, faults, tried, every=every)
     else:
-        decoded = f"all {count(tried)} images were decoded"
+        told = f"all {count(tried)} images were decoded"
         if len(pixels) < len(datasets):
-            decoded = f"a sample of {count(tried)} images was decoded (--images decodes all)"
-        console.print(decoded, highlight=False)
+            told = f"a sample of {count(tried)} images was decoded (--images decodes all)"
+        console.print(told, highlight=False)
     return pixels
 
 
