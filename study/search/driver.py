@@ -70,7 +70,7 @@ def ray_session(
         lost: it is called from another thread if Ray is lost; see `ended_with_ray`.
 
     Raises:
-        StudyError: the cluster to join does not answer.
+        StudyError: the cluster to join does not answer, or Ray does not start in time.
     """
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
     with ExitStack() as watching, ExitStack() as stack:
@@ -84,6 +84,7 @@ def ray_session(
                 if alone:
                     starting.enter_context(on_loopback())
                     starting.enter_context(without_helpers())
+                starting.enter_context(_telling_of_a_slow_start())
                 ray.init(
                     address=address,
                     # Ray knows nothing of Apple's GPU.
@@ -100,6 +101,25 @@ def ray_session(
         if lost is not None:
             stack.callback(watching.enter_context(ended_with_ray(lost)))
         yield
+
+
+@contextmanager
+def _telling_of_a_slow_start() -> Iterator[None]:
+    """Turn what Ray raises where its processes do not answer within 30 s into an error to mend.
+
+    Raises:
+        StudyError: Ray did not start in time.
+    """
+    try:
+        yield
+    except Exception as error:  # Ray's has no type of its own
+        if "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        raise StudyError(
+            "Ray did not start within 30 s, as on a machine that is busy with other work; "
+            "run the command again when it is less busy"
+        ) from error
 
 
 def _address() -> str:

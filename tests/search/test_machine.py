@@ -314,3 +314,21 @@ def test_a_study_ends_where_a_named_cluster_is_not_and_ray_is_not_tried(
             pytest.fail("no session")
         over.set()
     assert not asked
+
+
+SLOW = "The current node timed out during startup. This could happen because some of the raylet …"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"), [(SLOW, StudyError), ("something else is wrong", RuntimeError)]
+)
+def test_a_ray_that_does_not_start_in_time_is_told_in_words(
+    alone: pytest.MonkeyPatch, said: str, kind: type[Exception]
+) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError(said)
+
+    alone.setattr(ray, "is_initialized", lambda: False)
+    alone.setattr(ray, "init", fail)
+    with pytest.raises(kind, match="30 s" if kind is StudyError else said):
+        ray_session(build_config({}, "here")).__enter__()
