@@ -55,6 +55,9 @@ def list_studies(options: Namespace) -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
+    if not rows:
+        options.console.print(f"no studies in {storage}", highlight=False)
+        return
     cells = (
         [
             *(row["study"], row["state"], str(row["trials"])),
@@ -66,8 +69,7 @@ def list_studies(options: Namespace) -> None:
     header = ("study", "state", "trials", *SHOWN_SCORES.values(), "size", "days old")
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
     options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
-    if rows:
-        options.console.print(NOTE, highlight=False)
+    options.console.print(NOTE, highlight=False)
     states = zip(folders, rows, strict=True)
     interrupted = [folder for folder, row in states if row["state"] == INTERRUPTED_STATE]
     print_resume_commands(options.console, interrupted)

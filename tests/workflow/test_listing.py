@@ -70,6 +70,8 @@ def test_the_list_has_state_scores_trials_size_and_age(
     assert "3 studies in runs" in said
     assert re.search(r"mine +interrupted +2 +13.0 +– +– +– +[\d.]+ kB +9\.0", said)
     assert listed(capsys, f"storage={here}") == {}
+    assert main(["list", f"storage={here}"]) == 0
+    assert capsys.readouterr().out.split() == ["no", "studies", "in", str(here)]
 
 
 def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
