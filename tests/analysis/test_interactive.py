@@ -40,7 +40,7 @@ def test_a_study_has_one_page_with_the_library_once(
     page = path.read_text(encoding="utf-8")
     assert path == tmp_path / "interactive.html"
     assert [*tmp_path.iterdir()] == [path]
-    assert len(figures(page)) == sum(not chart.missing for chart in charts) == 8
+    assert len(figures(page)) == sum(not chart.missing for chart in charts) == 7
     for chart in charts:
         assert f"<h2>{chart.title}</h2>" in page
         assert (chart.missing or chart.caption) in page

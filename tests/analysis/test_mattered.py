@@ -84,7 +84,7 @@ def test_what_is_more_frequent_is_named_and_the_rest_is_called_unknown(told_apar
     )
     assert rest.startswith("For the other 12 sites the interval contains 0: these trials do not")
     assert "With so few trials the intervals are wide." in rest
-    for doubt in ("cannot show that a site is the cause", "too narrow", "by chance alone"):
+    for doubt in ("cannot show that a site is the cause", "too narrow", "one false finding in 20"):
         assert doubt in limits
     assert "Left out" not in limits
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from study.analysis.arms import arm_name
 from study.analysis.charts import Chart, draw, write_plots
 from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import (
@@ -16,6 +17,7 @@ from study.analysis.plots import (
     rungs_chart,
 )
 from study.analysis.results import read_results
+from study.config.schema import TUNED
 
 PNG = b"\x89PNG"
 
@@ -124,7 +126,8 @@ def test_history_has_each_finished_trial_of_the_search_and_the_best_of_its_arm_s
     searched = read_results(few_shot_study).stage("search")
     tuned, best_tuned, search, best = history_chart(searched).panels[0].shown
     names = [series.name for series in (tuned, best_tuned, search, best)]
-    assert names == ["clipfit-tuned", "clipfit-tuned, best so far", "search", "search, best so far"]
+    parts = [arm_name(TUNED), arm_name("search")]
+    assert names == [f"{part}{more}" for part in parts for more in ("", ", best so far")]
     finished = [t for t in searched if t.arm == "search" and t.status == "finished"]
     assert list(search.x) == list(best.x) == [trial.number for trial in finished]
     assert list(search.y) == [100 * (trial.val_score or 0.0) for trial in finished]
@@ -139,7 +142,8 @@ def test_an_arm_has_the_same_colour_in_every_chart(few_shot_study: Path) -> None
     for arm in ("clipfit-tuned", "search"):
         series = [one for chart in charts for panel in chart.panels for one in panel.shown]
         of_arm = [one for one in series if one.marker != "star" and one.hover]
-        colors = {one.color for one in of_arm if one.name.split(",")[0] == arm and len(one.x) > 1}
+        name = arm_name(arm)
+        colors = {one.color for one in of_arm if one.name.split(",")[0] == name and len(one.x) > 1}
         assert len(colors) == 1
 
 

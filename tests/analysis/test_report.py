@@ -297,7 +297,7 @@ def test_it_tells_how_busy_the_search_was_and_where_the_rest_went(few_shot_study
         timed = [{**report, "ended_at": 2.0 * n} for n, report in enumerate(reports, 1)]
         path.write_text("".join(json.dumps(report) + "\n" for report in timed))
     text = text_of(rendered(few_shot_study, plots=()))
-    assert "of it was training and evaluation" in text
+    assert "of the time was training" in text
     assert "between the epochs of a trial" in text
 
 
@@ -402,7 +402,7 @@ def test_where_the_winner_writes_no_delta_what_is_loaded_is_named(few_shot_study
     delta = "trials/confirm-best-with-delta-seed1/delta.safetensors"
     (few_shot_study / delta).write_bytes(b"")
     text = text_of(rendered(few_shot_study, plots=()))
-    assert "What follows is of “best with a delta” (vision.ln)" in text
+    assert "What follows is of “best that writes a delta” (vision.ln)" in text
     assert delta in text
 
 
@@ -430,7 +430,7 @@ def test_it_says_beside_the_winner_which_peers_are_above_it(few_shot_study: Path
     add_candidate(few_shot_study, "full", 0.02, val_score=0.5, peer={"method": "full", "lr": 1e-4})
     first, second = described(add_answer(few_shot_study)).split("\n\n")[:2]
     assert "points against linear on frozen CLIP (better, beyond noise; a true" in first
-    assert "The winner’s mean is below the peer “full fine-tuning”: −2." in first
+    assert "The winner’s mean is below the other method “full fine-tuning”: −2." in first
     assert "It tunes text.bias + vision.ln, linear head: 11,264 parameters" in second
 
 

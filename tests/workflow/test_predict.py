@@ -89,7 +89,7 @@ def test_the_winner_of_a_study_labels_a_folder(
     assert first.endswith(" images per second on cpu")
     assert second == (
         "labelled by the winner of study 'mine' (trial confirm-best-seed1): "
-        "text.mlp.fc2.bias + vision.ln, linear head, α 0.75; backbone embedded; "
+        "text.mlp.fc2.bias + vision.ln, linear head, strength 0.75; backbone embedded; "
         "10 classes; the trained head is used for 2 of them, and text for the others"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
@@ -256,7 +256,7 @@ def test_where_no_image_is_found_the_command_fails(
     (tmp_path / "notes.txt").write_text("")
     assert main(["predict", str(delta), str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert f"{tmp_path}: no images\n" in said
+    assert f"{tmp_path}: has no images\n" in said
     assert "error: no images were found; allowed are image files, and folders" in said
     assert ".tiff .webp" in said
 
@@ -267,7 +267,7 @@ def test_images_come_in_the_order_of_the_words(
     found = find_images(["photos/z.png", str(tmp_path), "photos/more", "photos/1.png", "x" * 5000])
     names = ["photos/z.png", "photos/more/3.png", "photos/more/4.png", "photos/1.png"]
     assert found == [Path(name) for name in (*names, "x" * 5000)]
-    assert capsys.readouterr().err == f"{tmp_path}: no images\n"
+    assert capsys.readouterr().err == f"{tmp_path}: has no images\n"
 
 
 def test_files_of_folders_that_are_no_images_are_counted(
