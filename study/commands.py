@@ -46,7 +46,8 @@ examples of `clipfit-study run`, where `run` may be left out:
 
 USAGE_OF_RUN = """\
 clipfit-study run [CONFIG] [key=value ...]
-       clipfit-study run [CONFIG] [key=value ...] --check [--images] [--estimate]
+       clipfit-study run [CONFIG] [key=value ...] --check [--images]
+                         [--estimate]
        clipfit-study run --resume NAME [key=value ...] [--check]
        clipfit-study run --extend NAME search.trials=+N [key=value ...]"""
 """What `argparse` would print on a line of more than 80 columns."""
@@ -417,22 +418,27 @@ def _carry_out(do: Callable[..., None], *arguments: Any) -> int:
     """Do something and return the exit code; a `StudyError` becomes one message."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
-    from study.terminal import print_error
 
     try:
         do(*arguments)
     except StudyError as error:
-        print_error(redacted_text(str(error)))
+        _print_error(redacted_text(str(error)))
         return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
     except PermissionError as error:  # even of asking whether a file is there
         if error.filename is None:
             raise
-        print_error(f"{error.filename} cannot be used: {error.strerror}")
+        _print_error(f"{error.filename} cannot be used: {error.strerror}")
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _print_error(text: str) -> None:
+    from study.terminal import print_error  # which imports what most commands need later
+
+    print_error(text)
 
 
 def merge(options: argparse.Namespace) -> None:

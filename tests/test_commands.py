@@ -104,7 +104,7 @@ MEANT = {
     "help": "--help",
     "runn": "run",
     "Run": "run",
-    "stat": "status NAME",
+    "stat": "status",
     "studies": "list",
     "show": "status NAME",
     "leaderbord": "leaderboard",

@@ -41,7 +41,7 @@ TOLD = {
     "leaderboard of two parts": "new %",
     "list": "4 studies in runs",
     "status": "unfinished",
-    "diff": "best better",
+    "diff": "best and clipfit-tuned on each class",
     "diff of two parts": "part",
     "ablation-table": "without vision.ln",
     "paper-tables": "published",

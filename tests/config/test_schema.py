@@ -87,13 +87,13 @@ STUDY = Path(study.__file__ or "").parent
         (
             {"protocol": "zero_shot", "data": {"targets": ["score"]}},
             "data.targets",
-            ["'score'", "metrics"],
+            ["'score'", "metric"],
         ),
         *(
             (
                 {"protocol": "zero_shot", "data": {"targets": [name]}},
                 "data.targets",
-                [f"'{name}'", "metrics"],
+                [f"'{name}'", "metric"],
             )
             for name in ("source", "generalized", "ausuc", "calibration", "calibrated")
         ),

@@ -38,7 +38,7 @@ def test_a_whole_dataset_passes_with_its_counts(
     miniature.make(name, tmp_path, classes=4, counts=(3, 2, 1))
     code, text = told(name, tmp_path, "--images")
     assert code == 0, text
-    assert "every image decoded" in text
+    assert "every image was decoded" in text
     row = next(line for line in text.splitlines() if line.startswith(f"│ {name} "))
     counts = [int(cell) for cell in row.split("│")[2:6]]
     shift = {"imagenetv2": 4, "imagenet_sketch": 4, "imagenet_a": 2, "imagenet_r": 2}.get(name)

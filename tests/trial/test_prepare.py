@@ -241,7 +241,7 @@ def test_shots_that_others_published_are_read_as_they_are(
 
 
 def test_a_class_with_too_few_images_fails_or_gives_all(prepare: Prepare) -> None:
-    with pytest.raises(DataError, match="allowed: at most 4 shots, or taking all"):
+    with pytest.raises(DataError, match=r"at most 4 shots, or data\.short=take_all"):
         prepare(dataset="dtd", shots=9).search()
     task = prepare(dataset="dtd", shots=9, short="take_all").search().tasks[0]
     assert len(task.train.records) == 4 * 4

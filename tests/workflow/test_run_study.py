@@ -376,7 +376,7 @@ def test_what_is_done_after_the_last_trial_is_told_as_it_begins(
     config = configure(search={"trials": 0})
     run_study(config, folder_of(config), console, resume=False)
     assert ending == [
-        "finish   ending the workers",
+        "finish   ending the processes of the trials",
         "finish   sending results to the tracker, and registering the winner there",
         "finish   making tables, charts and the report",
         "finish   sending the rest to the tracker",
@@ -469,7 +469,7 @@ def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_
     config = configure(search={"trials": 0})
     with reacting():
         before = signal.getsignal(name)
-        with pytest.raises(InterruptedStudyError, match=rf"interrupted; {GO_ON}"):
+        with pytest.raises(InterruptedStudyError, match=rf"interrupted; to continue, run{GO_ON}"):
             run_study(config, folder_of(config), console, resume=False)
         assert signal.getsignal(name) is before
     tracker.close.assert_called_once_with(finished=False)
@@ -486,7 +486,7 @@ def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
     tracker.register.side_effect = StorageError("No space left")
     tracker.close.side_effect = closed
     config = configure(search={"trials": 0})
-    told = rf"interrupted as it ended because of a fault \(No space left\); {GO_ON}"
+    told = rf"interrupted as it ended because of a fault \(No space left\); to continue, run{GO_ON}"
     with reacting(), pytest.raises(InterruptedStudyError, match=told):
         run_study(config, folder_of(config), console, resume=False)
 

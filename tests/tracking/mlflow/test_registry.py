@@ -156,7 +156,7 @@ def test_a_version_has_the_head_of_its_winner_and_says_so(
 ) -> None:
     study = finished("linear", linear=True)
     version = version_of(store, register(study, store))
-    assert "with a linear head at strength 0.75, as trained" in version.description
+    assert "with a linear head at strength 0.75 (trial" in version.description
     assert version.tags.items() >= {"head": "linear", "strength": "0.75"}.items()
     model = model_of(store, version)
     told = {"head": "linear", "head_lr": "0.01", "head_steps": "30", "strength": "0.75"}

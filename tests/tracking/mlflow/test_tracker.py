@@ -70,7 +70,9 @@ def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(TrackingError, match=r"no sqlite:///mlflow\.db; set MLFLOW_TRACKING_URI"):
+    with pytest.raises(
+        TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACKING_URI"
+    ):
         MlflowTracker().model("models:/letters/1", tmp_path / "model")
     assert not any(tmp_path.iterdir())
 
