@@ -53,7 +53,7 @@ def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path
     checkpoint = FAMILIES[family](tmp_path / "checkpoint")
     words = ("run", "quickstart", *SMALL, f"backbone.name={checkpoint}")
     checked = " ".join(run(tmp_path, *words, "--check").split())
-    assert "2 blocks for text and 3 for images of 32 × 32" in checked
+    assert "2 layers for text, 3 for images of 32 × 32 pixels" in checked
     assert "preprocessor_config.json" not in checked
     told = run(tmp_path, *words)
     assert "models:/clipfit-digits@champion" in told
