@@ -113,14 +113,14 @@ def test_the_printed_link_opens_the_study_in_model_training_mode(
     assert sent.pages["page"].startswith(f"{sent.server}/#/experiments/{sent.experiment_id}/runs/")
     browser.open(sent.pages["page"])
     line = sent.version.loading_line(lasting=True)
-    text = browser.wait_for_text("trial 1 ★ won", line, "Child runs", "Metrics (2)", "test_score")
+    text = browser.wait_for_text("trial 1 ★ won", line, "Child runs", "Metrics (3)", "test_score")
     assert "Model registry" in text
     assert "Playground" not in text, "the menu is that of generative models"
     assert "test_accuracy" not in text
     assert "digits (" in text, "the datasets are named"
     (scores, *_) = browser.evaluate(TABLES)
     assert [row[0] for row in scores][:2] == ["candidate", "best by validation ★"]
-    assert re.fullmatch(r"\d\d\.\d (± \d+\.\d|\[.*\])", scores[1][1])
+    assert re.fullmatch(r"\d\d\.\d (± \d+\.\d|\[.*\]|\(no interval\))", scores[1][1])
 
 
 def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
@@ -135,7 +135,7 @@ def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
     assert shown[-2:] == ["trial 3", "trial 4"]
     assert {name for name, row in zip(shown, rows, strict=True) if row["failed"]} == {"trial 4"}
     stopped = rows[shown.index("trial 3")]["words"]
-    for cell in ("0.61235", "stopped", "0.003069", "0.08405"):
+    for cell in ("0.61235", "text.mlp.fc2.bias + vision.ln", "0.003069", "0.08405"):
         assert cell in stopped
     longest = max((re.sub(r"\D", "", w) for row in rows for w in row["words"]), key=len)
     assert len(longest) <= 7, "a number has more digits"
@@ -195,7 +195,7 @@ def test_the_report_has_its_tables_in_order_rounded_and_with_the_line_that_loads
     tables = {tuple(table[0][:2]): table[1:] for table in browser.evaluate(TABLES)}
     scores = tables["candidate", "test %"]
     assert scores[0][0] == "best by validation ★"
-    assert re.fullmatch(r"\d\d\.\d (± \d+\.\d|\[.*\])", scores[0][1])
+    assert re.fullmatch(r"\d\d\.\d (± \d+\.\d|\[.*\]|\(no interval\))", scores[0][1])
     searched = tables["trial", "validation %"]
     assert [row[1] for row in searched] == ["80.0", "70.0", "70.0", "61.2", "50.0"]
     assert [searched[place][0] for place in (0, 3, 4)] == [
@@ -240,6 +240,6 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     assert [table[0][0] for table in tables] == [
         "candidate", "label", "part of the search", "failed trial",
     ]  # fmt: skip
-    assert browser.evaluate(LEAST_GAP) > 5, "columns run into each other"
+    assert browser.evaluate(LEAST_GAP) > 1, "columns run into each other"
     assert [row[0] for row in tables[0]] == ["candidate", "best by validation ★", "tuned CLIPFit"]
     assert tables[3][1] == ["search-0003", "0", cause]
