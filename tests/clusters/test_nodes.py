@@ -168,7 +168,7 @@ def test_a_study_waits_for_its_first_node(nodes: Any, start: Start, precision: s
     running = start(1, 8, f"training.precision={precision}")
     until(
         "it says what it waits for",
-        lambda: "waiting for a machine that a trial fits on" in running.said.read_text(),
+        lambda: "waiting for a machine that has room for a trial" in running.said.read_text(),
         running,
     )
     nodes.add_node(num_cpus=SLOTS)
