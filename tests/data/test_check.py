@@ -92,7 +92,7 @@ def test_the_counts_are_printed_even_if_all_images_are_missing(
     (tmp_path / "oxford_pets" / name).symlink_to(coop_splits / name)
     code, text = told("oxford_pets", tmp_path)
     assert code == 1
-    assert "│ 37      │ 2,944 │ 736 │ 3,669 │" in text
+    assert "│      37 │ 2,944 │ 736 │ 3,669 │" in text
     assert "images: image folder is missing; looked in" in text
     assert "as published" not in text
 

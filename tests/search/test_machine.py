@@ -330,5 +330,6 @@ def test_a_ray_that_does_not_start_in_time_is_told_in_words(
 
     alone.setattr(ray, "is_initialized", lambda: False)
     alone.setattr(ray, "init", fail)
+    alone.setattr(ray, "shutdown", lambda: None)  # another test may use the Ray of this process
     with pytest.raises(kind, match="30 s" if kind is StudyError else said):
         ray_session(build_config({}, "here")).__enter__()
