@@ -44,6 +44,19 @@ def test_a_section_prints_its_tables(section: str, tmp_path: Path) -> None:
         assert words in told
 
 
+def test_a_replay_records_a_world_once_and_compares_searches_in_it(tmp_path: Path) -> None:
+    command = [sys.executable, str(COMMAND.with_name("replay.py"))]
+    tiny = ["--tiny", "--studies", "quickstart", "--storage", "rows"]
+    compare = [*("compare", "--repetitions", "2", "--only", "random"), *tiny]
+    rows = []
+    for arguments in (["record", *tiny], ["record", *tiny], compare):
+        told = said([*command, *arguments], tmp_path)
+        rows.append({p.name: p.read_text() for p in (tmp_path / "rows/tiny").rglob("*-0.jsonl")})
+    assert rows[0] == rows[1] != {}, "what has a row is not trained again"
+    for words in ("**quickstart**: 17 configurations", "not to be trusted", "| random | 2 |"):
+        assert words in told
+
+
 def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path) -> None:
     command = [sys.executable, str(COMMAND.with_name("answer.py")), "--quick"]
     for studies in (1, 0):

@@ -1,0 +1,217 @@
+"""A search of a study against a recorded world: all of it is real, but for the training.
+
+Searcher, arms, samplers, successive halving, variants and the ledger are those of a study. Time is
+counted in epochs of the trials that run beside each other. A search may also train one fold of a
+trial first, and the others only if that one did well.
+"""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+from replay_world import Curve, World
+
+from study.config.loading import dump_config
+from study.config.schema import VARIANT, AshaConfig, StudyConfig
+from study.search.driver import make_scheduler
+from study.search.samplers import Sampler
+from study.search.searcher import StudySearcher
+from study.search.stages import make_trial, open_arms
+from study.selection.candidates import Judged, variants
+from study.storage.ledger import End, Status, StudyFolder
+from study.trial import TrialConfig, TrialData
+from study.trial.study import Study
+
+SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state of a search when a trial has ended."""
+
+    trials: int
+    """The number of trials that ended, peers and variants included."""
+    epochs: float
+    """The epochs that were trained, on all folds."""
+    test: float
+    """The mean test score of what validation would choose now; 0 while nothing finished."""
+
+
+@dataclass
+class Running:
+    """A trial under way."""
+
+    config: TrialConfig
+    curve: Curve
+    told: Any
+    """What the scheduler knows of it."""
+    folds: int
+    """The number of folds that it trains now."""
+    others: int = 0
+    """The number of folds that it trains after those, if it goes on."""
+    epoch: int = 0
+
+
+def replay(
+    world: World,
+    config: StudyConfig,
+    data: TrialData,
+    sampler: Sampler | None = None,
+    reduction: float | None = None,
+) -> list[Step]:
+    """Run one search and return its state after each trial, in order.
+
+    Args:
+        world: the world that answers in place of training.
+        config: the configuration of the study; its seed is that of the search.
+        data: the data of the search's trials, of which only the digest matters.
+        sampler: the sampler, if it is not found by the name in the configuration.
+        reduction: about one trial in this many trains more than its first fold; None means that
+            all folds of a trial are trained together.
+    """
+    with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
+        folder = StudyFolder(Path(scratch) / "replayed")
+        folder.create(dump_config(config), {})
+        return _Replay(world, Study(config, folder), data, sampler, reduction).run()
+
+
+class _Replay:
+    def __init__(
+        self,
+        world: World,
+        study: Study,
+        data: TrialData,
+        sampler: Sampler | None,
+        reduction: float | None,
+    ) -> None:
+        search, epochs = study.config.search, study.config.training.epochs
+        self._world, self._study = world, study
+        self._make = partial(make_trial, study, data, "search")
+        fixed = [
+            self._make(settings, "baseline", number, label=label)
+            for number, (label, settings) in enumerate(search.fixed.items())
+        ]
+        self._scheduler = make_scheduler(search.asha, epochs)
+        self._begins_with_one_fold = reduction is not None
+        # It decides once, when the first fold has ended, as if another epoch were to come.
+        once = AshaConfig(grace_period=epochs, reduction_factor=reduction) if reduction else None
+        self._of_first_folds = make_scheduler(once, epochs + 1)
+        self._searcher = StudySearcher(
+            study.folder,
+            fixed,
+            arms=open_arms(study, (), sampler),
+            make_config=self._make,
+            next_number=len(fixed),
+        )
+        self._count = search.trials + len(search.peers)
+        self._spent = 0
+        """The epochs that were trained, each on one fold: whole numbers add up exactly."""
+        self._steps: list[Step] = []
+        self._finished: list[tuple[Judged, float]] = []
+        """The finished trials, each with its mean test score."""
+
+    def run(self) -> list[Step]:
+        """Run all trials, `SLOTS` at a time."""
+        # When an epoch ends, in the time of an epoch on one fold, and of what.
+        turns: list[tuple[int, int, Running]] = []
+        now, started = 0, 0
+        while True:
+            while len(turns) < SLOTS and started < self._count and (new := self._start(started)):
+                started += 1
+                heapq.heappush(turns, (now + new.folds, started, new))
+            if not turns:
+                return self._with_variants()
+            now, number, running = heapq.heappop(turns)
+            if self._goes_on(running):
+                heapq.heappush(turns, (now + running.folds, number, running))
+
+    def _start(self, number: int) -> Running | None:
+        given = self._searcher.suggest(f"{number}")
+        if given is None or given == Searcher.FINISHED:
+            return None
+        config = self._searcher.running[f"{number}"]
+        told = SimpleNamespace(trial_id=f"{number}", config=config.model_dump(mode="json"))
+        self._scheduler.on_trial_add(None, told)
+        running = Running(config, self._ask(config), told, folds=self._world.folds)
+        if self._begins_with_one_fold and config.epochs:
+            self._of_first_folds.on_trial_add(None, told)
+            running.folds, running.others = 1, running.folds - 1
+        return running
+
+    def _ask(self, config: TrialConfig) -> Curve:
+        return self._world.ask(config.settings, self._study.config.seed)
+
+    def _finish(self, config: TrialConfig, curve: Curve) -> None:
+        self._finished.append((Judged(config, curve.validation[config.epochs - 1]), curve.test))
+
+    def _step(self) -> None:
+        """Note what validation would choose now."""
+        ranked = sorted(self._finished, key=lambda found: found[0].rank)
+        tested = ranked[0][1] if ranked else 0.0
+        spent = self._spent / self._world.folds
+        self._steps.append(Step(len(self._steps) + 1, spent, tested))
+
+    def _with_variants(self) -> list[Step]:
+        """Return all steps, with those of the variants, which a study trains in the end."""
+        config, protocol = self._study.config, self._study.protocol()
+        judged = sorted((found for found, _ in self._finished), key=lambda found: found.rank)
+        wanted = variants(judged, config, protocol.strength_of(config))
+        for place, (label, settings) in enumerate(wanted.items()):
+            number = len(self._steps) + place
+            trial = self._make(settings, VARIANT, number, label=label)
+            self._spent += trial.epochs * self._world.folds
+            self._finish(trial, self._ask(trial))
+            self._step()
+        return self._steps
+
+    def _goes_on(self, running: Running) -> bool:
+        """Train a trial for one more epoch; return whether it goes on."""
+        config = running.config
+        running.epoch = min(running.epoch + 1, config.epochs)
+        self._spent += running.folds if config.epochs else 0
+        ends = running.epoch >= config.epochs
+        if running.others:
+            return not ends or self._goes_on_with_others(running)
+        looks = ends or config.scored_at is None or running.epoch in config.scored_at
+        score = running.curve.validation[running.epoch - 1] if looks else None
+        result = {"epoch": running.epoch, "score": score}
+        self._searcher.on_trial_result(running.told.trial_id, result)
+        if not ends and self._scheduler.on_trial_result(None, running.told, result) == (
+            TrialScheduler.CONTINUE
+        ):
+            return True
+        if ends:
+            self._scheduler.on_trial_complete(None, running.told, result)
+            self._finish(config, running.curve)
+        self._conclude(running, "finished" if ends else "stopped", score)
+        return False
+
+    def _goes_on_with_others(self, running: Running) -> bool:
+        """Return whether a trial whose first fold has ended trains the others, or stop it."""
+        score = running.curve.first_fold
+        result = {"epoch": running.epoch, "score": score}
+        decision = self._of_first_folds.on_trial_result(None, running.told, result)
+        if decision == TrialScheduler.CONTINUE:
+            running.folds, running.others, running.epoch = running.others, 0, 0
+            return True
+        self._conclude(running, "stopped", score)
+        return False
+
+    def _conclude(self, running: Running, status: Status, score: float | None) -> None:
+        end = End(status, running.epoch, 0.0)
+        self._searcher.conclude(running.config, end, score)
+        del self._searcher.running[running.told.trial_id]
+        self._step()
+
+
+def _memory() -> str | None:
+    """Return a folder in memory, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
