@@ -27,13 +27,18 @@ WORDS = {"integer": "whole number", "boolean": "true or false", "string": "text"
 
 
 def reference() -> str:
-    """Return a Markdown table of every key, with its type, default, unit and meaning."""
+    """Return a Markdown table of every key, with its type and unit, default and meaning."""
     whole = StudyConfig.model_json_schema()
-    minimal = {"storage": "runs", "ablation": {"design": "only_one"}}
-    defaults = StudyConfig.model_validate(minimal).model_dump(mode="json")
+    minimal = StudyConfig.model_validate({"storage": "runs", "ablation": {"design": "only_one"}})
+    defaults = minimal.model_dump(mode="json")
+    # A baseline has a dozen keys, most of them at their own defaults.
+    defaults["search"]["baselines"] = {
+        label: baseline.model_dump(mode="json", exclude_defaults=True)
+        for label, baseline in minimal.search.baselines.items()
+    }
     rows = (
-        ("key", "type", "default", "unit", "meaning"),
-        ("---",) * 5,
+        ("key", "type and unit", "default", "meaning"),
+        ("---",) * 4,
         *_rows("", whole, whole["$defs"], defaults),
     )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -51,7 +56,7 @@ def _rows(
         defaults: the default of each key that has one.
     """
     for name, field in section["properties"].items():
-        key, default = f"{prefix}{name}", field.get("default", defaults.get(name))
+        key, default = f"{prefix}{name}", defaults.get(name, field.get("default"))
         if (kind := _kind(field)) != "section":
             # In a list, YAML puts no end mark behind the value, which is to be on one line.
             value = yaml.safe_dump(
@@ -61,9 +66,8 @@ def _rows(
             meaning = " ".join(field["description"].replace("``", "`").split())
             yield (
                 f"`{key}`",
-                kind,
+                f"{kind}, {UNITS[key]}" if key in UNITS else kind,
                 "required" if name in section.get("required", ()) else shown,
-                UNITS.get(key, ""),
                 re.sub(r"\bNone\b", "`null`", meaning),
             )
         below = defaults.get(name) or {}
