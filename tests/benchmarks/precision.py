@@ -1,8 +1,6 @@
 """What bfloat16 saves a step: float32, autocast alone, and frozen matrices held in bfloat16.
 
-    python tests/benchmarks/precision.py                     # ViT-B/16 shapes, batch 8 and 32
-    python tests/benchmarks/precision.py --batch 8 --rounds 3
-    python tests/benchmarks/precision.py --attention         # of one layer alone
+    python tests/benchmarks/run.py precision
 
 Random weights in the shapes of ViT-B/16, 100 classes, one thread. Every round takes each way in
 turn. The products a second are those of the operations that PyTorch counts in a step, beside what
@@ -12,13 +10,12 @@ those of float32 after every tuned tensor has moved by normal noise of 0.01.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 from collections.abc import Sequence
 from functools import partial
 
 import torch
-from paired import machine, medians, peak_memory, table
+from paired import medians, peak_memory, table
 from step import MOVED
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,23 +23,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from ways import CLASSES, WAYS, cosines, make_ready
 
 from study.method.recipe import Precision
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--attention", action="store_true", help="one layer's, there and back")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    print(machine(), end="\n\n")
-    if options.attention:
-        print(attention(options.rounds))
-        return
-    print(seconds(options.batch, options.rounds))
-    print(memory(options.batch[0]))
-    print(gradients(options.batch[0]))
 
 
 def seconds(batches: Sequence[int], rounds: int, *, small: bool = False) -> str:
@@ -147,7 +127,3 @@ def _bytes_of(name: str, batch: int, small: bool) -> tuple[float, float | None]:
     ready = make_ready(name, batch, small=small)
     images = ready.begin_images()
     return ready.weights / 2**30, peak_memory(lambda: ready.step(images))
-
-
-if __name__ == "__main__":
-    main()

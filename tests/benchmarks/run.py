@@ -1,14 +1,12 @@
-"""Everything that is measured of the product's speed, by one command; tables in Markdown.
+"""What the product's speed comes to, by one command; tables in Markdown.
 
-    python tests/benchmarks/run.py                    # about an hour and a half of a quiet machine
-    python tests/benchmarks/run.py step pipeline      # some sections
+    python tests/benchmarks/run.py                    # more than an hour of a quiet machine
+    python tests/benchmarks/run.py step laptop        # some sections
     python tests/benchmarks/run.py gpu                # all of a GPU, within nine minutes
     python tests/benchmarks/run.py --quick            # tiny: shows that it works, measures nothing
-    python tests/benchmarks/run.py --against COMMIT   # this code beside that of a commit, in turn
 
-Variants are taken in turn. What the driver costs and how far selection can be trusted are measured
-by `scale.py` and `selection.py`, which take hours. A section is imported when it is run: `gpu`
-needs torch, transformers, numpy, pyarrow, pydantic, safetensors and scikit-learn alone.
+Variants are taken in turn. A section is imported when it is run: `gpu` needs torch, transformers,
+numpy, pyarrow, pydantic, safetensors and scikit-learn alone.
 """
 
 from __future__ import annotations
@@ -33,24 +31,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("--quick", action="store_true", help="tiny settings, to see that it works")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of gpu.json and gpu.md")
-    parser.add_argument("--against", metavar="COMMIT", help="compare with a commit or a checkout")
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     print(machine(), end="\n\n", flush=True)
     if options.quick:
         print("Tiny settings, to see that it works: nothing below is a measurement.\n")
-    if options.against:
-        import against
-
-        measures = [against.START_ONLY] if options.quick else against.MEASURES
-        for text in against.compare(options.against, options.rounds, measures):
-            print(text, flush=True)
-        return
     sections = {**SECTIONS, "gpu": partial(_gpu, out=options.out)}
     for name in options.sections or SECTIONS:
         for table in sections[name](options.rounds, options.quick):
@@ -61,17 +50,15 @@ def _step(rounds: int, quick: bool) -> Iterator[str]:
     import step
 
     if quick:
-        yield step.seconds([3], 2, ["clipfit"], 1, extrapolate=250, small=True)
+        yield step.seconds([3], 2, ["clipfit"], 1, small=True)
         yield step.memory([3], 2, small=True)
         yield step.exactness([3], 2, ["clipfit"], small=True)
-        yield step.projections([2], 1, width=64)
         return
-    yield step.seconds([10, 50, 100], 8, SUBSETS[:1], rounds, extrapolate=500)
+    yield step.seconds([10, 100, 200], 8, SUBSETS[:1], rounds)
     yield step.seconds([100], 8, SUBSETS[1:], rounds)
-    yield step.seconds([10, 100], 32, SUBSETS[:1], rounds)
-    yield step.memory([10, 100], 8)
+    yield step.seconds([100], 32, SUBSETS[:1], rounds)
+    yield step.memory([100], 8)
     yield step.exactness([100], 8, SUBSETS)
-    yield step.projections([8, 32], 10 * rounds)
 
 
 def _precision(rounds: int, quick: bool) -> Iterator[str]:
@@ -84,32 +71,9 @@ def _precision(rounds: int, quick: bool) -> Iterator[str]:
     yield precision.attention(rounds, small=quick)
 
 
-def _pipeline(rounds: int, quick: bool) -> Iterator[str]:
-    import pipeline
-
-    if quick:
-        yield pipeline.images_per_second(8, 1, size=32)
-    else:
-        yield pipeline.images_per_second(512, rounds)
-
-
-def _start(rounds: int, quick: bool) -> Iterator[str]:
-    import trials
-
-    yield trials.start(rounds, small=quick)
-
-
-def _evaluation(rounds: int, quick: bool) -> Iterator[str]:
-    import trials
-
-    yield trials.evaluation(4 if quick else 64, rounds, small=quick)
-
-
 def _study(rounds: int, quick: bool) -> Iterator[str]:
-    import startup
     import whole
 
-    yield startup.parts("quickstart", 1 if quick else rounds)
     tiny = ["search.trials=8", "training.epochs=3", "confirm.seeds=[1,2]", "data.shots=4"]
     yield whole.study(["quickstart", *(tiny if quick else [])])
 
@@ -129,9 +93,6 @@ def _gpu(rounds: int, quick: bool, out: Path = OUT) -> Iterator[str]:
 SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
     "step": _step,
     "precision": _precision,
-    "pipeline": _pipeline,
-    "start": _start,
-    "evaluation": _evaluation,
     "study": _study,
     "laptop": _laptop,
     "gpu": _gpu,

@@ -15,7 +15,6 @@ bound, since here all slots share a few cores with it.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import random
@@ -120,7 +119,6 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds an epoch")
     parser.add_argument("--no-asha", action="store_true", help="train all epochs, as for --sleep")
-    parser.add_argument("--json", type=Path, help="write the figures there as well")
     given = parser.parse_args()
     os.environ["SCALE_SLEEP"] = str(given.sleep)
     os.environ["SCALE_SLOTS"] = "1" if given.sleep else str(given.slots)
@@ -128,8 +126,6 @@ def main() -> None:
         figures = measure(given, Path(folder))
     for name, value in figures.items():
         print(f"{name:<32} {value}")
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:

@@ -1,11 +1,6 @@
 """What a training step costs: the staged pass beside the reading version, the naive and the floor.
 
-    python tests/benchmarks/step.py                                  # ViT-B/16 shapes, batch 8
-    python tests/benchmarks/step.py --batch 32 --classes 100
-    python tests/benchmarks/step.py --extrapolate 500                # naive from 50, 100 and 200
-    python tests/benchmarks/step.py --memory --classes 100           # peaks above the weights
-    python tests/benchmarks/step.py --exact --classes 100            # staged against plain
-    python tests/benchmarks/step.py --projections --batch 8 32       # q, k, v in one product
+    python tests/benchmarks/run.py step
 
 Random weights in the shapes of ViT-B/16, float32, prompts of 10 to 14 tokens that begin alike.
 Every round takes each variant in turn; the table has medians of the process's CPU seconds and
@@ -20,16 +15,14 @@ floor   a bare forward and backward of the vision encoder and one cut text pass,
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
-from paired import machine, medians, peak_memory, table
+from paired import medians, peak_memory, table
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
@@ -44,10 +37,6 @@ CONTEXT = 77
 START, END = 49406, 49407
 SHARED = [320, 1125, 539, 320]
 """Where a prompt begins: "a photo of a"."""
-FITTED = (50, 100, 200)
-"""Classes that naive is measured at to tell of more."""
-BLOCKS = 12
-"""Of ViT-B/16's vision encoder."""
 MOVED = 0.01
 """Deviation of what tuned tensors are moved by, where gradients are compared."""
 VARIANTS = ("naive", "plain", "staged", "floor")
@@ -64,40 +53,11 @@ class Step:
         return self.take()
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--classes", type=int, nargs="+", default=[10, 50, 100])
-    parser.add_argument("--batch", type=int, nargs="+", default=[8])
-    parser.add_argument("--subset", nargs="+", default=["clipfit"])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--extrapolate", type=int, help="classes too many for naive")
-    parser.add_argument("--memory", action="store_true", help="peaks instead of seconds")
-    parser.add_argument("--exact", action="store_true", help="distances instead of seconds")
-    parser.add_argument("--projections", action="store_true", help="of the attention alone")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(machine(), end="\n\n")
-    if options.projections:
-        print(projections(options.batch, options.rounds))
-        return
-    for batch in options.batch:
-        if options.memory:
-            print(memory(options.classes, batch))
-            continue
-        if options.exact:
-            print(exactness(options.classes, batch, options.subset))
-            continue
-        print(seconds(options.classes, batch, options.subset, options.rounds, options.extrapolate))
-
-
 def seconds(
     classes: Sequence[int],
     batch: int,
     subsets: Sequence[str],
     rounds: int,
-    extrapolate: int | None = None,
     *,
     small: bool = False,
 ) -> str:
@@ -108,22 +68,13 @@ def seconds(
         batch: images.
         subsets: what is tuned, rows each.
         rounds: that are counted.
-        extrapolate: classes at which naive is told from fewer.
         small: a model for seeing that this works, not for measuring.
     """
     backbone, rows = make_backbone(small=small), []
     for subset in subsets:
-        naive: dict[int, float] = {}
-        for count in dict.fromkeys([*classes, *(FITTED if extrapolate else ())]):
+        for count in classes:
             found = medians(variants(backbone, subset, count, batch), rounds)
-            naive[count] = found["naive"]
             rows.append([subset, str(count), *_cells(found)])
-        if extrapolate:
-            steps = variants(backbone, subset, extrapolate, batch)
-            found = medians({k: v for k, v in steps.items() if k != "naive"}, rounds)
-            slope, start = np.polyfit(FITTED, [naive[n] for n in FITTED], 1)
-            found["naive"] = float(start + slope * extrapolate)
-            rows.append([subset, f"{extrapolate} (naive extrapolated)", *_cells(found)])
     ratios = ("naive / staged", "plain / staged", "staged / floor")
     title = f"CPU seconds a step, batch {batch}, medians of {rounds}"
     return table(title, ("subset", "classes", *VARIANTS, *ratios), rows)
@@ -196,29 +147,6 @@ def furthest(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
         ((one - other).norm() / other.norm()).item()
         for one, other in zip(some, others, strict=True)
     )
-
-
-def projections(batches: Sequence[int], rounds: int, *, width: int = 768, tokens: int = 197) -> str:
-    """Measure query, key and value of ViT-B/16's blocks in three products and in one; the table."""
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(width, width, generator=generator) / width for _ in range(3)]
-    whole, rows = torch.cat(weights), []
-    for batch in batches:
-        hidden = torch.randn(batch * tokens, width, generator=generator).requires_grad_()
-        gradient = torch.randn(batch * tokens, 3 * width, generator=generator)
-
-        def three() -> None:
-            parts = [F.linear(hidden, weight) for weight in weights]  # noqa: B023
-            torch.autograd.backward(parts, gradient.split(width, dim=1))  # noqa: B023
-
-        def one() -> None:
-            F.linear(hidden, whole).backward(gradient)  # noqa: B023
-
-        found = medians({"three": three, "one": one}, rounds)
-        cells = [f"{BLOCKS * found[name]:.2f}" for name in ("three", "one")]
-        rows.append([str(batch), *cells, f"{found['three'] / found['one']:.2f}"])
-    headings = ("batch", "three products, CPU s", "one, CPU s", "ratio")
-    return table(f"Query, key and value of {BLOCKS} blocks, there and back", headings, rows)
 
 
 def peak_of(name: str, classes: int, batch: int, threads: int, small: bool) -> float | None:
@@ -304,7 +232,3 @@ def make_backbone(*, small: bool = False, patch: int = 16) -> Backbone:
     clip = CLIPModel(config).eval().requires_grad_(False)
     ones = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     return Backbone("random", clip, None, size, *ones, fingerprint="0" * 16)
-
-
-if __name__ == "__main__":
-    main()

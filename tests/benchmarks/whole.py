@@ -1,34 +1,23 @@
 """A whole study by the command line: how soon its first result is there, how busy its slots are.
 
-python tests/benchmarks/whole.py                      # the embedded study, as it is shipped
-python tests/benchmarks/whole.py search.trials=12     # with values that override it
+python tests/benchmarks/run.py study
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from paired import machine, table
+from paired import table
 
 from study.analysis.occupancy import occupancy
 from study.analysis.results import read_trials
 from study.storage.ledger import StudyFolder
 
 SCRIPT = Path(__file__).parents[2] / "study" / "run.py"
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("arguments", nargs="*", default=["quickstart"])
-    options = parser.parse_args()
-    print(machine(), end="\n\n")
-    print(study(options.arguments))
 
 
 def study(arguments: list[str]) -> str:
@@ -74,7 +63,3 @@ def _run(place: Path, arguments: list[str]) -> float:
         stdout=subprocess.DEVNULL,
     )
     return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    main()
