@@ -13,17 +13,6 @@ def test_every_name_has_templates() -> None:
     assert len(DATASET_NAMES) == 2 + 11 + 4
 
 
-@pytest.mark.parametrize("name", [n for n in DATASET_NAMES if n not in ("digits", "glyphs")])
-def test_every_name_of_the_field_reads_and_opens(
-    name: str, miniature: ModuleType, tmp_path: Path
-) -> None:
-    miniature.make(name, tmp_path)
-    dataset = load_dataset(name, tmp_path)
-    assert dataset.name == name
-    assert dataset.templates == TEMPLATES[name]
-    assert dataset.source.open(dataset.test[0].path).mode == "RGB"
-
-
 @pytest.mark.parametrize("name", ["digits", "dtd"])
 def test_templates_can_be_replaced(name: str, miniature: ModuleType, tmp_path: Path) -> None:
     miniature.make("dtd", tmp_path)

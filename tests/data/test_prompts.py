@@ -1,6 +1,8 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from siglips import make_gemma, make_sentencepiece, make_tokenizer
 
 from study.data.datasets import PACKAGED, load_dataset
@@ -18,22 +20,10 @@ from study.errors import DataError
 from study.method.backbone import load_backbone
 from study.method.checkpoint import EMBEDDED, backbone_path
 
+CASES = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text())
 
-@pytest.mark.parametrize(
-    ("name", "spoken"),
-    [
-        ("oxford_pets", "a photo of a russian blue, a type of pet."),
-        ("oxford_flowers", "a photo of a russian blue, a type of flower."),
-        ("fgvc_aircraft", "a photo of a russian blue, a type of aircraft."),
-        ("dtd", "a photo of a russian blue, a type of texture."),
-        ("eurosat", "a centered satellite photo of russian blue."),
-        ("food101", "a photo of russian blue, a type of food."),
-        ("ucf101", "a photo of a person doing russian blue."),
-        ("sun397", "a photo of a russian blue."),
-        ("digits", "a photo of the russian blue."),
-        ("my_own", "a photo of a russian blue."),
-    ],
-)
+
+@pytest.mark.parametrize(("name", "spoken"), CASES["spoken"])
 def test_each_dataset_has_the_template_of_the_reference(name: str, spoken: str) -> None:
     assert prompts(["russian_blue"], templates_of(name)) == [[spoken]]
 
@@ -42,10 +32,6 @@ def test_every_template_of_the_table_is_sound() -> None:
     for name in TEMPLATES:
         assert templates_of(name) == TEMPLATES[name]
     assert templates_of("x", ENSEMBLE) == ENSEMBLE
-
-
-def test_templates_can_be_replaced() -> None:
-    assert templates_of("dtd", ["{} texture."]) == ("{} texture.",)
 
 
 @pytest.mark.parametrize("bad", ["a photo.", "{} and {}", ""])
@@ -64,18 +50,7 @@ def test_any_class_name_survives_its_prompt(name: str) -> None:
     assert prompts([name], ["a {}.", "the {}!"]) == [[f"a {name}.", f"the {name}!"]]
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Cat", "cat"),
-        ("CAT", "cAt"),
-        ("big  cat", "big cat"),
-        (" cat", "cat"),
-        ("cat\t", "cat"),
-        ("big_cat", "Big\u00a0cat"),
-        ("caf\u00e9", "cafe\u0301"),
-    ],
-)
+@pytest.mark.parametrize(("one", "other"), CASES["equal"])
 def test_classes_that_clip_reads_as_the_same_text_are_refused(one: str, other: str) -> None:
     with pytest.raises(DataError, match="same text") as caught:
         refuse_equal_prompts("mine", ["dog", one, "cow", other])
@@ -96,19 +71,7 @@ def test_classes_with_prompts_of_their_own_pass() -> None:
         refuse_equal_prompts(name, load_dataset(name).class_names)
 
 
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [
-        ("big\ncat", "U+000A"),
-        ("big\tcat", "U+0009"),
-        ("c\x1b[31mat", "U+001B"),
-        ("cat\x7f", "U+007F"),
-        ("big\u2028cat", "U+2028"),
-        ("cat\u200b", "U+200B"),
-        ("\ufeffcat", "U+FEFF"),
-        ("\u202etac", "U+202E"),
-    ],
-)
+@pytest.mark.parametrize(("name", "code"), CASES["control"])
 def test_a_class_name_with_a_control_character_is_refused(name: str, code: str) -> None:
     with pytest.raises(DataError, match="control characters") as caught:
         refuse_control_characters("mine", ["dog", name, "cow"])
@@ -123,11 +86,6 @@ def test_characters_that_join_others_are_text() -> None:
     )
 
 
-def test_no_more_than_a_few_names_with_control_characters_are_named() -> None:
-    with pytest.raises(DataError, match="and 4 more; rename"):
-        refuse_control_characters("mine", [f"{number}\n" for number in range(9)])
-
-
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A tokenizer of each family."""
@@ -140,20 +98,7 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("family", "name", "token"),
-    [
-        ("clip", "<|endoftext|>", "<|endoftext|>"),
-        ("clip", "a <|startoftext|> cat", "<|startoftext|>"),
-        ("words", "<eos>", "<eos>"),
-        ("words", "cat <pad>", "<pad>"),
-        ("words", "<unk>", "<unk>"),
-        ("siglip", "</s>", "</s>"),
-        ("siglip 2", "cat<eos>", "<eos>"),
-        ("siglip 2", "<pad>", "<pad>"),
-        ("siglip 2", "<bos>", "<bos>"),
-    ],
-)
+@pytest.mark.parametrize(("family", "name", "token"), CASES["marks"])
 def test_a_class_name_that_a_tokenizer_reads_as_a_mark_is_refused(
     family: str, name: str, token: str, tokenizers: dict[str, Any]
 ) -> None:

@@ -49,9 +49,7 @@ def test_the_header_tells_what_the_lines_are(shots: Shots, tmp_path: Path) -> No
     "spoil",
     [
         lambda lines: lines[:-1],
-        lambda lines: [*lines, lines[1]],
         lambda lines: [line.replace("train/0/", "train/9/") for line in lines],
-        lambda lines: [lines[0], *(line.replace('"val"', '"train"') for line in lines[1:])],
         lambda lines: [re.sub(r'"digest": "\w+"', r'"digest": "\\ud800"', lines[0]), *lines[1:]],
     ],
 )

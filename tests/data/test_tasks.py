@@ -97,11 +97,6 @@ def test_class_folds_rotate_thirds_of_the_base_classes(shots: Shots) -> None:
     assert sorted(left) == list(base)
 
 
-def test_base_selection_scores_on_validation_shots_of_base(shots: Shots) -> None:
-    (task,) = holdout_tasks(shots, "base", BASE)
-    assert parts(task) == [("train", 48, 12), ("base", 36, 12)]
-
-
 def test_class_folds_need_twelve_base_classes(paper_dataset: Make) -> None:
     dataset = paper_dataset(classes=22)
     shots = draw_shots(dataset, shots=2, seed=1)

@@ -10,23 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from numpy.typing import NDArray
 from pictures import GREY, ORIENTATIONS, RGB, SIXTEEN, Picture, known_pictures, saved, tiff, turned
 from PIL import Image
 
-from study.data.datasets import Dataset, load_dataset
-from study.data.images.decode import cache_file, decode_images
+from study.data.datasets import load_dataset
+from study.data.images.decode import decode_images
 from study.data.images.rgb import checked_range, dark_images, to_rgb
 from study.data.images.sources import FolderSource, as_image
 from study.data.images.table import ImageTable
-from study.data.prompts import prompts
-from study.embedded import backbone_path
 from study.errors import DataError
-from study.method.backbone import load_backbone
-from study.method.model import FewShotClassifier, encode_prompts
-from study.method.subsets import parse
-from study.serving.classifier import TunedClassifier
 
 PICTURES = known_pictures()
 Read = Callable[[Path], Image.Image]
@@ -220,39 +213,16 @@ def deep_folder(folder: Path, highest: int) -> FolderSource:
 
 def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Path) -> None:
     source = deep_folder(tmp_path / "set", 4000)
+
+    def highest(source: FolderSource, *names: str) -> int | None:
+        options: Any = {"size": 4, "cache": tmp_path, "key": "k", "on_corrupt": "skip"}
+        return ImageTable(decode_images(source, [*names, "bad.png"], **options)).highest
+
     for _ in range(2):  # decoded, and found
-        file = decode_images(
-            source,
-            ["deep.png", "flat.png", "bad.png"],
-            size=4,
-            cache=tmp_path,
-            key="k",
-            on_corrupt="skip",
-        )
-        assert ImageTable(file).highest == 4000
-    assert (
-        ImageTable(decode_images(source, ["flat.png"], size=4, cache=tmp_path, key="k")).highest
-        is None
-    )
+        assert highest(source, "deep.png", "flat.png") == 4000
+    assert highest(source, "flat.png") is None
     ranged = FolderSource(source.root, pixel_range=(0, 4095))
-    found = decode_images(ranged, ["deep.png"], size=4, cache=tmp_path, key="k")
-    assert ImageTable(found).highest is None, "whoever gives a range is not asked for one"
-
-
-def test_a_range_names_other_decoded_files(tmp_path: Path) -> None:
-    deep_folder(tmp_path / "set", 4000)
-    names = {
-        cache_file(
-            FolderSource(tmp_path / "set", pixel_range=bounds),
-            ["deep.png"],
-            size=4,
-            cache=tmp_path,
-            key="k",
-            keep_aspect=False,
-        )
-        for bounds in (None, (0, 4095), (0, 8191))
-    }
-    assert len(names) == 3
+    assert highest(ranged, "deep.png", "flat.png") is None, "it is another file"
 
 
 @pytest.mark.parametrize(
@@ -267,73 +237,6 @@ def test_dark_images_are_asked_about(highest: int, meant: int) -> None:
 @pytest.mark.parametrize("highest", [None, 0, 8192, 65535])
 def test_images_that_use_their_depth_are_not_asked_about(highest: int | None) -> None:
     assert dark_images(highest) is None
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits")
-
-
-@pytest.fixture(scope="module")
-def zero_shot(digits: Dataset) -> TunedClassifier:
-    """The embedded checkpoint, untouched, on the ten digits."""
-    backbone = load_backbone(backbone_path("embedded"))
-    model = FewShotClassifier(backbone, parse("none"))
-    texts = [text for group in prompts(digits.class_names, digits.templates[:1]) for text in group]
-    features = encode_prompts(model, backbone.tokenize(texts))
-    return TunedClassifier(backbone, model, digits.class_names, features)
-
-
-def accuracy(zero_shot: TunedClassifier, digits: Dataset, images: list[Any]) -> float:
-    labels = torch.tensor([record.label for record in digits.test])
-    right = zero_shot.probabilities(images).argmax(dim=1) == labels
-    return float(right.float().mean())
-
-
-@pytest.fixture(scope="module")
-def plain(
-    digits: Dataset, zero_shot: TunedClassifier, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[Image.Image], float, torch.Tensor]:
-    """The test images as they are, the accuracy on them, and their pixels as they are decoded."""
-    paths = [record.path for record in digits.test]
-    images = [digits.source.open(path) for path in paths]
-    size, cache = zero_shot.backbone.image_size, tmp_path_factory.mktemp("plain")
-    table = decode_images(digits.source, paths, size=size, cache=cache, key="d")
-    return images, accuracy(zero_shot, digits, images), ImageTable(table).pixels(paths)
-
-
-Write = Callable[[NDArray[np.uint8]], bytes]
-FORMS: dict[str, Write] = {
-    "16 bits.png": lambda a: saved(Image.fromarray(a.astype(np.uint16) * 257), "PNG"),
-    "16 bits.tif": lambda a: saved(Image.fromarray(a.astype(np.uint16) * 257), "TIFF"),
-    "16 bits.pgm": lambda a: saved(Image.fromarray(a.astype(np.int32) * 257), "PPM"),
-    "float.tif": lambda a: saved(Image.fromarray(a / np.float32(255)), "TIFF"),
-    "on its side.png": lambda a: turned(a, 6, "PNG"),
-    "on its head.tif": lambda a: turned(a, 3, "TIFF"),
-    "16 bits on its side.png": lambda a: turned(a.astype(np.uint16) * 257, 8, "PNG"),
-    "see-through.png": lambda a: saved(
-        Image.fromarray(np.dstack([np.zeros_like(a), 255 - a]), "LA"), "PNG"
-    ),
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_the_same_digits_in_another_form_are_told_apart_as_well(
-    form: str,
-    digits: Dataset,
-    zero_shot: TunedClassifier,
-    plain: tuple[list[Image.Image], float, torch.Tensor],
-    tmp_path: Path,
-) -> None:
-    images, expected, pixels = plain
-    names = [f"{number:04d} {form}" for number in range(len(images))]
-    for name, image in zip(names, images, strict=True):
-        (tmp_path / name).write_bytes(FORMS[form](np.asarray(image)[..., 0]))
-    assert expected > 0.6
-    assert accuracy(zero_shot, digits, [tmp_path / name for name in names]) == expected
-    size = zero_shot.backbone.image_size
-    table = decode_images(FolderSource(tmp_path), names, size=size, cache=tmp_path / "c", key="k")
-    assert torch.equal(ImageTable(table).pixels(names), pixels)
 
 
 @pytest.mark.parametrize(

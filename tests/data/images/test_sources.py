@@ -24,13 +24,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
-def test_every_kind_of_image_opens_as_rgb(mode: str, root: Path) -> None:
-    suffix = ".tif" if mode in ("CMYK", "I;16") else ".png"
-    Image.new(mode, (4, 3)).save(root / f"x{suffix}")
-    assert FolderSource(root).open(f"x{suffix}").mode == "RGB"
-
-
 @pytest.mark.parametrize(
     ("content", "why"),
     [(b"", "it is empty"), (b"not an image", "it begins like none of BMP, GIF, JPEG"), (None, "")],
@@ -89,12 +82,6 @@ def test_an_image_that_cannot_be_looked_at_is_named(root: Path) -> None:
     path = f"a/{'9' * 300}/1.png"  # as a folder that one may not enter is, but for root as well
     with pytest.raises(DataError, match=rf"{path}: not a readable image"):
         FolderSource(root).open(path)
-
-
-def test_an_unreadable_image_is_named(root: Path) -> None:
-    (root / "a" / "folder.png").mkdir()
-    with pytest.raises(DataError, match=r"a/folder\.png"):
-        FolderSource(root).open("a/folder.png")
 
 
 def bind(path: Path) -> None:

@@ -3,30 +3,15 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from study.data.readers.benchmarks import BENCHMARKS, LAYOUTS, SHIFTS, download_note
 from study.data.readers.published import read_split_file
 
+CASES = yaml.safe_load(Path(__file__).with_name("class_names.yaml").read_text())
 
-@pytest.mark.parametrize(
-    ("name", "raw", "clean"),
-    [
-        ("caltech101", "airplanes", "airplane"),
-        ("caltech101", "Faces", "face"),
-        ("caltech101", "Leopards", "leopard"),
-        ("caltech101", "Motorbikes", "motorbike"),
-        ("oxford_pets", "Russian_Blue", "russian_blue"),
-        ("stanford_cars", "AM General Hummer SUV 2000", "2000 AM General Hummer SUV"),
-        ("stanford_cars", "BMW M3 Coupe 2012", "2012 BMW M3 Coupe"),
-        ("sun397", "/a/abbey", "abbey"),
-        ("sun397", "/a/atrium/public", "public atrium"),
-        ("sun397", "a/atrium/public", "public atrium"),
-        ("eurosat", "AnnualCrop", "Annual Crop Land"),
-        ("eurosat", "Residential", "Residential Buildings"),
-        ("ucf101", "ApplyEyeMakeup", "Apply_Eye_Makeup"),
-        ("ucf101", "YoYo", "Yo_Yo"),
-    ],
-)
+
+@pytest.mark.parametrize(("name", "raw", "clean"), CASES["cleaned"])
 def test_raw_class_names_are_cleaned_and_clean_ones_kept(name: str, raw: str, clean: str) -> None:
     assert LAYOUTS[name].clean(raw) == clean
     assert LAYOUTS[name].clean(clean) == clean

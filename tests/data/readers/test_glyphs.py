@@ -104,13 +104,6 @@ def test_letters_are_the_same_at_every_call(split: glyphs.Split) -> None:
     assert np.bincount(labels).tolist() == [60] * len(glyphs.LETTERS)
 
 
-def test_letters_do_not_depend_on_the_global_random_state() -> None:
-    np.random.seed(1)
-    first, _ = glyphs.letter_images("train")
-    np.random.seed(2)
-    assert np.array_equal(first, glyphs.letter_images("train")[0])
-
-
 def test_no_image_is_both_in_train_and_in_test() -> None:
     train, _ = glyphs.glyph_images("train")
     test, _ = glyphs.glyph_images("test")
@@ -131,24 +124,6 @@ def test_both_halves_of_the_classes_hold_digits_and_letters() -> None:
         assert sum(name.startswith("digit") for name in half) == 5
         assert sum(name.startswith("capital letter") for name in half) == 12
         assert sum(name.startswith("small letter") for name in half) == 1
-
-
-def test_digits_are_split_without_overlap_and_keep_their_pixels() -> None:
-    train, train_labels = glyphs.digit_images("train")
-    test, test_labels = glyphs.digit_images("test")
-    assert len(train) == 600
-    assert len(train) + len(test) == 1797
-    assert np.bincount(train_labels).tolist() == [60] * 10
-    assert train.max() == test.max() == 255
-    assert sorted(set(test_labels.tolist())) == list(range(10))
-
-
-def test_digits_of_the_whole_set_are_digits_of_the_same_split() -> None:
-    images, labels = glyphs.glyph_images("test")
-    digits, digit_labels = glyphs.digit_images("test")
-    seven = glyphs.GLYPH_CLASS_NAMES.index("digit seven")
-    known = {image.tobytes() for image in digits[digit_labels == 7]}
-    assert {image.tobytes() for image in images[labels == seven]} <= known
 
 
 def test_a_glyph_is_drawn_white_on_black_within_its_margin() -> None:

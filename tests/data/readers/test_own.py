@@ -83,15 +83,6 @@ def test_a_test_class_without_training_images_is_named(
         load_dataset("mine", tmp_path)
 
 
-def test_classes_may_be_called_like_splits_if_there_is_no_test(
-    miniature: ModuleType, tmp_path: Path
-) -> None:
-    for place in ("train", "plane"):
-        for number in range(4):
-            miniature.save(tmp_path / place / f"{number}.jpg", 0, number)
-    assert load_dataset("vehicles", tmp_path).class_names == ("plane", "train")
-
-
 @pytest.mark.parametrize("splits", [("Train", "Test"), ("train", "val"), ("TRAIN", "Valid")])
 def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
     splits: tuple[str, str], miniature: ModuleType, tmp_path: Path
