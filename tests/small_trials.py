@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.trial import EpochReport, TrialConfig
+from study.protocols import FewShot
+from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer
 
 EPOCHS = 4
@@ -68,6 +70,22 @@ def trial(**changes: Any) -> TrialConfig:
         "training": {"batch_size": 8},
     }
     return TrialConfig.model_validate(values | changes)
+
+
+def trial_data(**changes: Any) -> TrialData:
+    """What trials read, without any task and without a file."""
+    data = TrialData(
+        protocol=FewShot(),
+        class_names=("a",),
+        templates=("{}",),
+        tasks=(),
+        digest="0" * 64,
+        train_images=Path(),
+        eval_images=Path(),
+        augment=False,
+        split="test",
+    )
+    return replace(data, **changes)
 
 
 def outcome(report: EpochReport) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Tiny studies on real digits, run by the real driver within the process of a test."""
 
-import os
-import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
@@ -113,24 +113,10 @@ def untimed(trial: TrialFolder) -> list[dict[str, Any]]:
 
 def kill_worker() -> None:
     """Kill the worker that runs trials for this process, as the machine's memory keeper would."""
-    mine = _descendants(os.getpid())
-    workers = [pid for pid, name in mine.items() if name.startswith("ray::ClipFitTrainable")]
-    assert len(workers) == 1
-    os.kill(workers[0], signal.SIGKILL)
-
-
-def _descendants(root: int) -> dict[int, str]:
-    parents: dict[int, int] = {}
-    names: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int(
-                (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            )
-            names[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:  # it ended meanwhile
-            continue
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return {pid: names[pid] for pid in found if pid in names}
+    workers = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ClipFitTrainable"):
+                workers.append(process)
+    (worker,) = workers
+    worker.kill()

@@ -1,15 +1,14 @@
 """An ablation tunes the learning rate of each cell by validation, and only then tests it."""
 
 import math
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import small_trials
 from settings import settings, study_of
-from tiny_study import TinyStudy
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
@@ -49,21 +48,18 @@ def train(folder: StudyFolder, label: str, rate: float, score: float, **changes:
     subset = {"base": "clipfit", **GRID["subsets"]}[label]
     number = len(list(folder.trials()))
     trial = folder.trial(f"search-{number:04d}")
-    config = TrialConfig(
+    config = small_trials.trial(
         trial_id=trial.trial_id,
-        stage="search",
         arm=label,
         label=f"{label} at {rate:g}",
         number=number,
         seed=3,
         subset=str(parse(subset)),
         subset_key=parse(subset).key(ARCHITECTURE.depths),
-        trainable=1,
         bias_lr=rate,
         ln_lr=rate,
         distill_weight=2.0,
         epochs=1,
-        split_hash="0",
     )
     trial.create(config.model_dump(mode="json"))
     trial.append_report({"epoch": 1, "val_score": score, "seconds": 1.0})
@@ -174,37 +170,6 @@ def test_every_cell_is_tested_on_each_seeds_shots_at_its_own_rate(
     ]
 
 
-KINDS = {"bias": [0.01, 0.1], "ln": [0.02, 0.2]}
-
-
-def test_with_rates_by_kind_a_cell_is_tuned_at_every_combination_of_those_that_it_tunes(
-    folder: StudyFolder, queued: SimpleNamespace, few_digits: TrialData
-) -> None:
-    study = study_of(grid(rates=KINDS), folder, ARCHITECTURE)
-    ablation.tune_cells(study, few_digits, [], None)
-    assert [(t.number, t.label) for t in queued.trials] == [
-        (0, "base at bias 0.01, ln 0.02"),
-        (1, "base at bias 0.01, ln 0.2"),
-        (2, "base at bias 0.1, ln 0.02"),
-        (3, "base at bias 0.1, ln 0.2"),
-        (4, "norms at ln 0.02"),
-        (5, "norms at ln 0.2"),
-        (6, "biases at bias 0.01"),
-        (7, "biases at bias 0.1"),
-    ]
-    assert queued.trials[1].settings == settings("clipfit", 0.01, 0.2, 2.0)
-    assert queued.trials[5].settings == settings("vision.ln", None, 0.2, 0.0)
-
-
-def test_single_rates_by_kind_need_no_search(folder: StudyFolder) -> None:
-    rates = {"bias": [0.3], "ln": [0.1]}
-    assert ablation.fix_rates(study_of(grid(rates=rates), folder, ARCHITECTURE)) == {
-        "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.1, 2.0),
-        "norms": settings("vision.ln", None, 0.1, 2.0),
-        "biases": settings("text.bias", 0.3, None, 2.0),
-    }
-
-
 Trainer = Callable[..., SimpleNamespace]
 
 
@@ -270,15 +235,6 @@ def rates_of(folder: StudyFolder, label: str) -> list[float]:
     return [next(iter(t.settings.rates.values())) for t in trials if t.arm == label]
 
 
-def test_a_grid_whose_best_rate_is_inside_is_not_extended(
-    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
-) -> None:
-    trained = trainer(near(0.1, 0.1))
-    assert tune(folder, few_digits, rates=[0.01, 0.1, 1.0]) == []
-    assert len(trained.ids) == 9
-    assert len(trained.rounds) == 1
-
-
 def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(
     folder: StudyFolder, trainer: Trainer, few_digits: TrialData
 ) -> None:
@@ -294,14 +250,6 @@ def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(
     assert trained.rounds[1:] == [["biases at 1", "mlp at 1"], ["biases at 2", "mlp at 2"]]
     study = study_of(grid(**cells), folder, ARCHITECTURE)
     assert ablation.fix_rates(study)["biases"].rates == {"bias": 1.0}
-
-
-def test_a_grid_is_extended_downwards_as_well(
-    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
-) -> None:
-    trainer(near(bias=0.01, ln=0.01))
-    tune(folder, few_digits, rates=[0.1, 0.4])
-    assert rates_of(folder, "norms") == [0.1, 0.4, 0.025, 0.00625, pytest.approx(0.0015625, 1e-5)]
 
 
 def test_a_best_rate_that_keeps_moving_is_followed_a_few_times_only(
@@ -388,30 +336,3 @@ def test_after_the_choice_nothing_is_extended(
     tune(folder, few_digits, extend=False)
     ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     assert tune(folder, few_digits) == []
-
-
-@pytest.mark.long
-@pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.timeout(300)
-def test_an_interrupted_extension_goes_on_with_real_trials_and_trains_none_twice(
-    make_study: Callable[..., TinyStudy],
-) -> None:
-    # So small rates change no prediction: all tie, the first wins, and it is the lowest of two.
-    cells = {"design": "grid", "subsets": {"norms": "vision.ln2"}, "rates": [1e-8, 2e-8]}
-    tiny = make_study("extended", ablation=cells, training={"epochs": 2, "batch_size": 8})
-    heard = tiny.heard
-
-    def tune() -> None:
-        ablation.tune_cells(Study(tiny.config, tiny.folder), tiny.data, [heard], None)
-
-    heard.at["ended", "search-0004", "finished"] = lambda: signal.raise_signal(signal.SIGINT)
-    with pytest.raises(InterruptedStudyError):
-        tune()
-    assert tiny.folder.trial("search-0005").read_end() is None
-    tune()
-    ends = [trial_id for kind, trial_id, _ in heard.events if kind == "ended"]
-    assert sorted(ends) == [f"search-{number:04d}" for number in range(6)]
-    assert rates_of(tiny.folder, "norms") == [1e-8, 2e-8, 5e-9]
-    tune()
-    assert len([kind for kind, *_ in heard.events if kind == "ended"]) == 6
-    assert [*ablation.fix_rates(Study(tiny.config, tiny.folder))] == ["base", "norms"]

@@ -122,12 +122,6 @@ def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(tmp_path
     }
 
 
-def test_the_sites_to_pair_are_those_of_the_base(tmp_path: Path) -> None:
-    found = cells(tmp_path, design="pairs")
-    assert len(found) == 1 + 1 + 5 + 10
-    assert "text.mlp.fc2.bias + vision.ln_pre" in found
-
-
 def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(tmp_path: Path) -> None:
     sites = ["text.ln", "vision.ln2"]
     base = "text.ln1 + text.ln2 + text.ln_final + vision.ln2"

@@ -113,13 +113,11 @@ def test_a_last_line_that_was_cut_is_dropped(journal: Path, recorded: list[Recor
     "damage",
     [
         lambda whole: whole[: len(whole) // 2],
-        lambda whole: whole[: len(whole) // 2] + b"\0" * 99 + whole[len(whole) // 2 :],
         lambda whole: b"\xff" * 500,
-        lambda whole: b"null\n[]\n{}\n",
         lambda whole: b"\n".join(reversed(whole.splitlines())) + b"\n",
         lambda whole: whole.replace(b'"search"', b'"seerch"'),
     ],
-    ids=["cut", "zeros inside", "noise", "other JSON", "out of order", "another name"],
+    ids=["cut", "noise", "out of order", "another name"],
 )
 def test_damage_is_found_out(
     journal: Path, recorded: list[Recorded], damage: Callable[[bytes], bytes]

@@ -91,16 +91,6 @@ def test_a_stopped_trial_is_pruned_with_its_intermediate_values(open_again: Make
     assert trial.intermediate_values == {1: 0.2, 2: 0.3, 3: 0.25}
 
 
-def test_a_finished_trial_has_its_last_score_and_not_its_best(open_again: MakeArm) -> None:
-    arm = open_again()
-    number, _ = ask(arm)
-    arm.report(number, 1, 0.9)
-    arm.report(number, 2, 0.5)
-    arm.tell(number, Outcome(0.5, COMPLETE))
-    (trial,) = arm.study.trials
-    assert (trial.state, trial.value) == (COMPLETE, 0.5)
-
-
 def test_a_repeated_report_keeps_the_first_value(open_again: MakeArm) -> None:
     number, _ = ask(open_again())
     arm = open_again()
@@ -170,11 +160,6 @@ def test_seed_and_arm_decide_what_is_proposed(open_again: MakeArm) -> None:
     assert ask(open_again(journal="b")) == first
     assert ask(open_again(journal="c", seed=2)) != first
     assert ask(open_again(journal="d", name="other")) != first
-
-
-def test_proposals_side_by_side_differ(open_again: MakeArm) -> None:
-    arm = open_again()
-    assert len({ask(arm)[1] for _ in range(8)}) == 8
 
 
 def test_two_arms_share_a_journal(open_again: MakeArm) -> None:

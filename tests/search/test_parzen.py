@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {"multivariate": True, "group": True, "constant_liar":
 OLD = 20
 
 
-def past(count: int, old: float = 0.5) -> optuna.Study:
+def past(count: int) -> optuna.Study:
     """A study of random trials that are the better the nearer their rate is to 0.01; some stopped.
 
     The first few all have one rate, and are bad.
@@ -34,7 +34,7 @@ def past(count: int, old: float = 0.5) -> optuna.Study:
         rate = asked.ask(SPACE).params["rate"]
         value = -abs(math.log10(rate) + 2)
         if number < OLD:
-            rate, value = old, -9.0
+            rate, value = 0.5, -9.0
         stopped = number % 3 == 1
         told.add_trial(
             create_trial(
@@ -68,16 +68,6 @@ def test_as_long_as_it_sees_all_trials_it_proposes_what_tpe_does(
 ) -> None:
     monkeypatch.setattr(parzen, "LATEST", 40)
     assert proposals(BoundedTpe, past(count)) == proposals(TPESampler, past(count))
-
-
-def test_what_is_neither_good_nor_late_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parzen, "LATEST", 40)
-    known, bounded = (
-        [proposals(sampler, past(80, old)) for old in (0.02, 2e-4)]
-        for sampler in (TPESampler, BoundedTpe)
-    )
-    assert known[0] != known[1], "TPE remembers them"
-    assert bounded[0] == bounded[1]
 
 
 def test_the_best_are_seen_however_old(monkeypatch: pytest.MonkeyPatch) -> None:

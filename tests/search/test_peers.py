@@ -1,16 +1,14 @@
 """Peers on request, each an arm of its own beside the trials of the search."""
 
-import signal
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tiny_study import TinyStudy, kill_worker, optuna_trials, untimed
+from tiny_study import TinyStudy
 
 from study.config.schema import PeerConfig
 from study.config.settings import Settings
-from study.errors import InterruptedStudyError
 from study.search.space import PeerSpace
 from study.search.stages import budget
 from study.selection.candidates import extend, extended_config
@@ -33,16 +31,6 @@ def configs(study: TinyStudy, stage: str = "search") -> list[TrialConfig]:
 
 def of(peer: PeerConfig, lr: float) -> Settings:
     return Settings(subset="none", peer=peer.at(lr))
-
-
-def first_of_each_peer(study: TinyStudy) -> list[str]:
-    """Return the trials, in their order."""
-    first = {config.arm: config for config in reversed(configs(study)) if config.arm in PEERS}
-    return [c.trial_id for c in sorted(first.values(), key=lambda config: config.number)]
-
-
-def reports(study: TinyStudy) -> dict[str, list[dict[str, Any]]]:
-    return {c.trial_id: untimed(study.folder.trial(c.trial_id)) for c in configs(study)}
 
 
 @pytest.fixture(scope="module")
@@ -90,25 +78,6 @@ def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(
     )
 
 
-def test_optuna_learns_the_outcomes_of_a_peer_and_nothing_else(searched: TinyStudy) -> None:
-    for label in PEERS:
-        trials = optuna_trials(searched.folder, label)
-        assert [set(trial.params) for trial in trials] == [{"peer_lr"}] * 3
-        for config in (config for config in configs(searched) if config.arm == label):
-            told = trials[config.optuna_number or 0]
-            assert told.params["peer_lr"] == config.settings.peer.lr  # type: ignore[union-attr]
-            last = searched.folder.trial(config.trial_id).read_reports()[-1]
-            assert told.value == last["val_score"]
-
-
-def test_no_trial_of_a_peer_leaves_a_delta_whether_finished_or_stopped(
-    confirmed: TinyStudy,
-) -> None:
-    for config in (*configs(confirmed), *configs(confirmed, "confirm")):
-        kept = list(confirmed.folder.trial(config.trial_id).path.glob("delta*"))
-        assert bool(kept) == (config.settings.peer is None and config.trainable > 0)
-
-
 def test_the_best_of_each_peer_is_a_candidate_and_tested(confirmed: TinyStudy) -> None:
     candidates = {c["label"]: c for c in confirmed.folder.read_json("candidates.json")}
     for label in PEERS:
@@ -125,37 +94,6 @@ def test_the_best_of_each_peer_is_a_candidate_and_tested(confirmed: TinyStudy) -
         for seed in (1, 2):
             report = confirmed.folder.trial(f"confirm-{same}-seed{seed}").read_reports()[-1]
             assert "test_score" in report
-
-
-def test_a_finished_search_with_peers_is_not_run_again(searched: TinyStudy) -> None:
-    before = {trial.trial_id: trial.read_reports() for trial in searched.folder.trials()}
-    searched.search()
-    assert {trial.trial_id: trial.read_reports() for trial in searched.folder.trials()} == before
-
-
-@pytest.mark.long
-def test_a_killed_worker_continues_a_peer_as_if_nothing_had_happened(
-    searched: TinyStudy, make_study: Callable[..., TinyStudy]
-) -> None:
-    again = make_study("peers-killed", search=SEARCH)
-    for trial_id in first_of_each_peer(searched):
-        again.heard.at["reported", trial_id, 2] = kill_worker
-    again.search()
-    assert not again.heard.at, "each was killed"
-    assert reports(again) == reports(searched)
-
-
-@pytest.mark.long
-def test_an_interrupted_search_with_peers_goes_on_to_the_same_trials(
-    searched: TinyStudy, make_study: Callable[..., TinyStudy]
-) -> None:
-    again = make_study("peers-interrupted", search=SEARCH)
-    for trial_id in first_of_each_peer(searched):
-        again.heard.at["reported", trial_id, 2] = lambda: signal.raise_signal(signal.SIGINT)
-        with pytest.raises(InterruptedStudyError):
-            again.search()
-    again.search()
-    assert reports(again) == reports(searched)
 
 
 @pytest.mark.long

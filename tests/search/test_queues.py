@@ -33,7 +33,6 @@ INFO = DeltaInfo(
     class_names=("a",),
     templates=("{}",),
 )
-ALIKE = ("plain", "kept", "linear")
 
 
 def candidates(**rates: float) -> list[Candidate]:
@@ -103,11 +102,6 @@ def test_one_of_them_trains_and_all_are_heard_of(together: Any) -> None:
     assert ends["plain"].seconds > ends["kept"].seconds == 0.0
 
 
-def test_nothing_of_their_making_is_left(together: Any) -> None:
-    study, _ = together
-    assert not list(study.folder.path.glob(".adding-*"))
-
-
 @pytest.mark.long
 def test_what_is_missing_of_them_is_made_and_the_rest_stays(
     make_study: MakeStudy, alone: dict[str, Any]
@@ -124,20 +118,6 @@ def test_what_is_missing_of_them_is_made_and_the_rest_stays(
     assert heard(study, "started") == ["plain"]
     for label in ("kept", "other"):
         assert again[label].path.stat().st_mtime_ns == kept[label]
-
-
-@pytest.mark.long
-def test_one_that_was_reopened_trains_for_itself(
-    make_study: MakeStudy, alone: dict[str, Any]
-) -> None:
-    study = make_study("reopened")
-    trials = confirm(study, candidates())
-    trials["kept"].reopen()
-    study.heard.events.clear()
-    again = confirm(study, candidates())
-    assert whole(again["kept"]) == alone["kept"]
-    assert heard(study, "started") == ["kept"]
-    assert again["kept"].read_config()["taken_from"] is None
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -160,11 +140,3 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     assert past.end == trial.read_end() == (before if epochs == 2 else None)
     ended = [("ended", config.trial_id, "stopped")]
     assert heard.events == (ended if epochs == 2 else [])
-
-
-@pytest.mark.long
-def test_where_the_training_fails_each_has_an_end_of_its_own(make_study: MakeStudy) -> None:
-    study = make_study("diverging")
-    trials = confirm(study, candidates(bias_lr=1e30, ln_lr=1e30))
-    assert [trials[label].read_end().status for label in ALIKE] == ["failed"] * len(ALIKE)
-    assert [trials[label].read_config()["taken_from"] for label in ALIKE] == [None] * len(ALIKE)

@@ -49,9 +49,6 @@ def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
         ([0.1, 0.3, 0.9], 0.1, 1 / 30),
         ([0.9, 0.1, 0.3], 0.9, 2.7),
         ([0.03, 0.1, 0.3, 1.0, 3.0], 0.03, 0.009),
-        ([0.03, 0.1, 0.3, 1.0, 3.0], 3.0, 9.0),
-        ([0.1, 1.0], 0.1, 0.01),
-        ([0.1, 1.0], 1.0, 10.0),
         ([0.1], 0.1, None),
         ([1e-200, 1000], 1000, None),
         ([1e-200, 1000], 1e-200, None),
@@ -75,11 +72,6 @@ def test_the_rates_of_each_kind_are_extended_on_their_own() -> None:
     assert further == {"bias": 0.8, "ln": 9.0}
     assert grid.extended(further).size == 4 * 3
     assert grid.words(further) == "bias 0.8, ln 9"
-
-
-def test_a_kind_with_a_single_rate_is_not_extended_beside_one_that_is() -> None:
-    grid = planned({"bias": [0.1], "ln": [1.0, 3.0]}, "bias", "ln")
-    assert grid.beyond({"bias": 0.1, "ln": 3.0}) == {"ln": 9.0}
 
 
 def test_a_grid_grows_by_a_rate_of_each_list_at_most() -> None:

@@ -73,17 +73,6 @@ def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run) ->
 
 
 @pytest.mark.long
-def test_a_further_cell_is_all_that_is_trained(first: StudyFolder, run: Run) -> None:
-    wider = run("wider", f"ablation.subsets={GRID[:-1]}, norms: ln}}")
-    new = {
-        trial.read_config()["arm"]
-        for name, trial in trials(wider).items()
-        if name not in taken(wider)
-    }
-    assert new == {"norms"}
-
-
-@pytest.mark.long
 def test_nothing_is_taken_over_where_that_is_not_wished(first: StudyFolder, run: Run) -> None:
     assert not taken(run("afresh", "ablation.reuse=false", "ablation.rates=[0.1]"))
 

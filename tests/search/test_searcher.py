@@ -8,13 +8,14 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from settings import settings
+from small_trials import EPOCHS, trial
 
 from study.config.schema import SpaceConfig
 from study.config.settings import Settings
 from study.method.subsets import Depths
 from study.search import optuna_arm as arms_module
 from study.search.optuna_arm import Arm, Outcome, open_arm
-from study.search.samplers import random, tpe
+from study.search.samplers import random
 from study.search.searcher import StudySearcher, outcome_of
 from study.search.space import OpenSpace, RateSpace
 from study.storage.ledger import End, StudyFolder
@@ -22,9 +23,6 @@ from study.trial import TrialConfig
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
-EPOCHS = 4
-MIDDLE = 0.01
-"""Of the learning rates, on their logarithmic scale."""
 
 
 @pytest.fixture
@@ -35,20 +33,14 @@ def folder(tmp_path: Path) -> StudyFolder:
 
 
 def config(proposal: Settings, arm: str, number: int, optuna_number: int | None) -> TrialConfig:
-    return TrialConfig(
+    made = trial(
         trial_id=f"search-{number:04d}",
-        stage="search",
         arm=arm,
-        label=f"trial {number}",
         number=number,
-        seed=1,
-        settings=proposal,
         subset_key=proposal.subset,
-        trainable=1,
-        epochs=EPOCHS,
-        split_hash="0",
         optuna_number=optuna_number,
     )
+    return made.model_copy(update={"settings": proposal})
 
 
 BASELINE = config(settings(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0, None)
@@ -125,38 +117,6 @@ def test_a_trial_that_is_unfit_is_pruned_with_the_worst_score(folder: StudyFolde
     (trial,) = arms[1].study.trials
     assert (trial.state, trial.value) == (TrialState.PRUNED, 0.0)
     assert trial.intermediate_values == {1: 0.9, 2: 0.0}
-
-
-def test_any_other_failure_says_nothing_about_the_configuration(folder: StudyFolder) -> None:
-    arms = open_arms(folder, tuned=0)
-    search = searcher(folder, arms, queue=[])
-    search.conclude(suggested(search), End("failed", 1, 1.0), None)
-    assert [trial.state for trial in arms[1].study.trials] == [TrialState.FAIL]
-
-
-def test_a_sampler_that_learned_of_unfit_trials_keeps_away_from_them(folder: StudyFolder) -> None:
-    """Trials above a learning rate are unfit, or cannot be tried, and all others do alike."""
-    high = {}
-    for unfit in (True, False):
-        arm = open_arm(
-            folder.path / f"journal {unfit}",
-            "clipfit-tuned",
-            budget=60,
-            space=RateSpace(SpaceConfig(), DEPTHS, CLIPFIT),
-            sampler=tpe,
-            seed=1,
-        )
-        rates = []
-        for _ in range(60):
-            asked = arm.ask(lambda _: None)
-            assert asked is not None
-            number, proposal = asked
-            rates.append(proposal.rates.get("ln", 0.0))
-            failed = End("failed", 0, 1.0, unfit=unfit)
-            end = failed if rates[-1] > MIDDLE else End("finished", EPOCHS, 1.0)
-            arm.tell(number, outcome_of(end, 0.5))
-        high[unfit] = sum(rate > MIDDLE for rate in rates[20:])
-    assert high[True] < high[False] / 2
 
 
 def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyFolder) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray
+import small_trials
 import torch
 from tiny_study import TinyStudy, statuses, untimed
 
@@ -19,7 +20,6 @@ from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
 from study.search.trainable import ClipFitTrainable, one_line, trial_device
 from study.serving.classifier import load_classifier
-from study.trial import TrialConfig
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -29,20 +29,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
 ) -> None:
     study = make_study("range")
     trial = study.folder.trial("search-0000")
-    config = TrialConfig(
-        trial_id=trial.trial_id,
-        stage="search",
-        arm="search",
-        label="trial 0",
-        number=0,
-        seed=1,
-        subset="vision.ln_post",
-        subset_key="0",
-        trainable=1,
-        ln_lr=0.02,
-        epochs=1,
-        split_hash="0",
-    )
+    config = small_trials.trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)
     trial.create(config.model_dump(mode="json"))
     trainable = object.__new__(ClipFitTrainable)
     gc.disable()  # as a worker begins
