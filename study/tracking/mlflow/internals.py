@@ -9,8 +9,6 @@ this tag shows its plain table instead; nothing else is lost.
 import json
 import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
@@ -94,33 +92,17 @@ def saved_view(
 
 
 def experiment_tags() -> dict[str, str]:
-    """Return the tags of a new experiment: its kind, and saved views for common questions."""
+    """Return the tags of a new experiment: its kind, and the saved views that a study links to."""
     return MODEL_TRAINING | {
-        f"{VIEW}studies": saved_view(
-            "Studies",
-            search="tags.stage = 'study'",
-            order="metrics.`val_score`",
-            columns=[
-                *("metrics.`test_score`", "tags.`dataset`", "tags.`protocol`"),
-                "attributes.`Models`",
-            ],
-        ),
         f"{VIEW}trials": saved_view(
             "Trials, by validation score",
             search="tags.stage = 'search'",
             order="metrics.`val_score`",
             columns=[*SETTINGS, "tags.`ended`", "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
         ),
-        f"{VIEW}confirmed": saved_view(
-            "Confirmed on test",
-            search="tags.stage = 'confirm'",
-            order="metrics.`test_score`",
-            columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
-            group_by=("label", "study"),
-        ),
-        f"{VIEW}ablation": saved_view(
-            "Ablation",
-            search="tags.stage = 'ablation'",
+        f"{VIEW}tested": saved_view(
+            "Tested, by test score",
+            search="tags.stage != 'study' and tags.stage != 'search'",
             order="metrics.`test_score`",
             columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
             group_by=("label", "study"),
@@ -128,30 +110,12 @@ def experiment_tags() -> dict[str, str]:
     }
 
 
-def outdated_views(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return the saved views of an experiment that an earlier version made, as they are now.
-
-    A view that somebody has changed or deleted stays as it is.
-    """
-    now = {key: view for key, view in experiment_tags().items() if key.startswith(VIEW)}
-    return {k: v for k, v in now.items() if _untouched(tags.get(k)) not in (None, _untouched(v))}
-
-
-def _untouched(view: str | None) -> str | None:
-    """Return the state of a view that is as it was made; None of any other."""
-    with suppress(ValueError, KeyError, TypeError):
-        made = json.loads(view or "")
-        if made["createdAt"] == made["updatedAt"]:
-            return str(made["state"])
-    return None
-
-
 def run_page(server: str, experiment_id: str, run_id: str) -> str:
     """Return the address of a run's own page, in model-training mode."""
     return _page(server, f"{experiment_id}/runs/{run_id}")
 
 
-def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
+def runs_page(server: str, experiment_id: str, view: str) -> str:
     """Return the address of a saved view of an experiment's runs, in model-training mode.
 
     Args:

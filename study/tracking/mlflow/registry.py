@@ -32,8 +32,8 @@ from study.serving.saved import delta_of
 from study.storage.command_lines import sync_command
 from study.storage.ledger import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import runs, server
-from study.tracking.mlflow.carried_code import carry_code, requirements
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, VAL_ERROR, judge
+from study.tracking.mlflow.requirements import requirements
 from study.tracking.mlflow.shown import (
     METRIC_DIGITS,
     PARAMETER_DIGITS,
@@ -48,6 +48,10 @@ from study.trial.prepare import shots_path
 from study.trial.study import BEST, registrable
 
 logger = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).parents[2]
+"""This package, the whole of which goes with a model: a process that loads a model before it
+imports the package takes all of it from the model."""
 
 
 def register_winner(
@@ -305,7 +309,7 @@ class _Registrar:
                 # A drawn image, not one of the user's, since a registry is shared.
                 input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
                 pip_requirements=requirements(self._study.architecture()),
-                code_paths=[str(carry_code(scratch, info.backbone))],
+                code_paths=[str(PACKAGE)],
                 model_config={
                     "class_names": list(info.class_names),
                     "templates": list(info.templates),

@@ -417,8 +417,6 @@ class RunWriter:
             except MlflowException:  # another study created it in between
                 if (found := self.client.get_experiment_by_name(name)) is None:
                     raise
-        for key, view in internals.outdated_views(found.tags).items():
-            self.client.set_experiment_tag(found.experiment_id, key, view)
         return str(found.experiment_id)
 
 

@@ -1,11 +1,11 @@
 """The code that MLflow runs for a registered model ("models from code"), copied beside the delta.
 
 The artifact holds tuned parameters, a linear head if there is one, names, and the code of this
-package, but no pickle, and of backbones the embedded one alone. Models that earlier versions
-registered need this package where they are loaded. ``model_config`` at load time may set other
-``class_names`` and ``templates``, another place of the same backbone (``backbone``, ``revision``),
-the ``device``, and the ``pixel_range`` of images with more than 8 bits. Of other class names, those
-that the head was trained on keep its vectors; see `study.serving.classifier.load_classifier`.
+package, but no pickle, and of backbones the embedded one alone. ``model_config`` at load time may
+set other ``class_names`` and ``templates``, another place of the same backbone (``backbone``,
+``revision``), the ``device``, and the ``pixel_range`` of images with more than 8 bits. Of other
+class names, those that the head was trained on keep its vectors; see
+`study.serving.classifier.load_classifier`.
 """
 
 import warnings

@@ -101,8 +101,5 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.server import pages
 
         writer, study = self._writer, self._writer.study
-        searches = study.protocol().searches(study.config)
-        view = "trials" if searches else "confirmed"
-        if study.config.ablation is not None:
-            view = "ablation"
+        view = "trials" if study.protocol().searches(study.config) else "tested"
         return pages(writer.uri, writer.experiment_id, writer.parent_id, view)

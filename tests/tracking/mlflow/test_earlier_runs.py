@@ -15,7 +15,6 @@ from written_study import EPOCHS, MakeStudy, Written, history, runs, started
 
 from study.storage.ledger import End
 from study.tracking.mlflow import server
-from study.tracking.mlflow.internals import VIEW, experiment_tags
 from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.runs import TRIAL_ARTIFACTS, RunWriter
@@ -173,21 +172,3 @@ def test_a_trial_that_was_trained_again_is_not_renewed_but_sent_anew(
     run = runs(mlflow_store, study)["search-0001"]
     assert run.info.run_id != before["search-0001"].info.run_id
     assert history(mlflow_store, run) == [(1, 0.25)]
-
-
-def test_views_of_an_earlier_version_are_renewed_unless_somebody_changed_them(
-    make: MakeStudy, mlflow_store: str
-) -> None:
-    study = make("viewed")
-    client = MlflowClient(mlflow_store)
-    tags = experiment_tags()
-    now = json.loads(tags[f"{VIEW}trials"])
-    old = now | {"state": json.dumps({"searchFilter": "tags.stage = 'search'"})}
-    changed = old | {"updatedAt": old["updatedAt"] + 1}
-    kept = {f"{VIEW}studies": json.dumps(changed), f"{VIEW}ablation": "not one of MLflow's"}
-    experiment = client.create_experiment("viewed", tags={f"{VIEW}trials": json.dumps(old), **kept})
-    RunWriter(study.study, mlflow_store)
-    there = client.get_experiment(experiment).tags
-    assert json.loads(there[f"{VIEW}trials"])["state"] == now["state"]
-    assert {key: there[key] for key in kept} == kept
-    assert f"{VIEW}confirmed" not in there, "it was deleted"

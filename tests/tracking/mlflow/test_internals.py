@@ -17,7 +17,7 @@ from mlflow.pyfunc import scoring_server
 
 from study.config.settings import settings_columns
 from study.tracking.mlflow import internals
-from study.tracking.mlflow.internals import VIEW, experiment_tags, runs_page
+from study.tracking.mlflow.internals import VIEW, experiment_tags, run_page, runs_page
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.runs import TRIAL_TAGS
 from study.tracking.mlflow.shown import ENDED, TOTALS
@@ -91,16 +91,19 @@ def test_the_winner_is_the_first_row_of_the_trials_with_its_settings(
 def test_seeds_of_a_candidate_are_one_group(
     browser: Browser, shown: Any, mlflow_server: str
 ) -> None:
-    browser.open(page(mlflow_server, "confirmed"))
+    browser.open(page(mlflow_server, "tested"))
     browser.wait_for_text("best ★ · seed 1", "best ★ · seed 2", "label: best, study: shown")
 
 
 @pytest.mark.long
-def test_the_report_is_found_from_the_list_of_studies(
+def test_the_report_is_found_from_the_page_of_the_study(
     browser: Browser, shown: Any, mlflow_server: str
 ) -> None:
-    browser.open(page(mlflow_server, "studies"))
-    browser.click("shown", ".ag-row a")
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("shown")
+    assert experiment is not None
+    (own,) = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")
+    browser.open(run_page(mlflow_server, experiment.experiment_id, own.info.run_id))
     version = shown.folder.read_registration().uri
     browser.wait_for_text(
         "trial 1 ★ won", "% on test", f'mlflow.pyfunc.load_model("{version}").predict'
@@ -121,13 +124,11 @@ def views() -> dict[str, dict[str, Any]]:
     return {key: json.loads(json.loads(view)["state"]) for key, view in saved.items()}
 
 
-def test_every_view_is_of_one_stage_and_has_the_best_first() -> None:
+def test_a_view_is_of_the_search_or_of_tests_and_has_the_best_first() -> None:
     found = {key: (view["searchFilter"], view["orderByKey"]) for key, view in views().items()}
     assert found == {
-        "studies": ("tags.stage = 'study'", "metrics.`val_score`"),
         "trials": ("tags.stage = 'search'", "metrics.`val_score`"),
-        "confirmed": ("tags.stage = 'confirm'", "metrics.`test_score`"),
-        "ablation": ("tags.stage = 'ablation'", "metrics.`test_score`"),
+        "tested": ("tags.stage != 'study' and tags.stage != 'search'", "metrics.`test_score`"),
     }
     for view in views().values():
         assert not view["orderByAsc"]
@@ -138,8 +139,7 @@ def test_every_column_is_of_something_that_runs_have() -> None:
     had = {
         "metrics": {"val_score", "test_score", "trainable", *TOTALS},
         "params": {*settings_columns(), "seed"},
-        "tags": {*TRIAL_TAGS, ENDED, "study", "dataset", "protocol"},
-        "attributes": {"Models"},
+        "tags": {*TRIAL_TAGS, ENDED, "study"},
     }
     for key, view in views().items():
         for column in view["selectedColumns"]:
@@ -152,17 +152,11 @@ def test_every_column_is_of_something_that_runs_have() -> None:
 def test_seeds_of_what_was_tested_are_grouped_and_search_trials_are_not() -> None:
     for key, view in views().items():
         grouped = [group["groupByData"] for group in view.get("groupBy", {}).get("groupByKeys", ())]
-        assert grouped == (["label", "study"] if key in ("confirmed", "ablation") else [])
-
-
-def test_a_page_opens_on_the_studies_unless_another_view_is_named() -> None:
-    assert runs_page("http://host:5000/", "7").startswith("http://host:5000/#/experiments/7/runs?")
-    assert runs_page("http://host", "7").endswith("viewStateShareKey=studies")
-    assert runs_page("http://host", "7", "trials").endswith("viewStateShareKey=trials")
+        assert grouped == (["label", "study"] if key == "tested" else [])
 
 
 def test_the_subset_stands_right_after_the_score_where_trials_are_shown() -> None:
-    for view, score in (("trials", "val_score"), ("confirmed", "test_score")):
+    for view, score in (("trials", "val_score"), ("tested", "test_score")):
         state = json.loads(json.loads(experiment_tags()[f"{VIEW}{view}"])["state"])
         expected = [f"metrics.`{score}`", "params.`subset`"]
         assert state["selectedColumns"][:2] == expected

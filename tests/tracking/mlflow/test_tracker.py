@@ -49,14 +49,14 @@ def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: 
     ("values", "view"),
     [
         ({}, "trials"),
-        ({"ablation": {"design": "leave_one_out"}}, "ablation"),
-        ({"protocol": "zero_shot"}, "confirmed"),
+        ({"ablation": {"design": "leave_one_out"}}, "tested"),
+        ({"protocol": "zero_shot"}, "tested"),
     ],
 )
 def test_the_end_of_a_study_prints_the_view_that_has_its_trials(
     mlflow_store: str, tmp_path: Path, values: dict[str, Any], view: str
 ) -> None:
-    study = Written(tmp_path, f"view-{view}")
+    study = Written(tmp_path, "viewed")
     study.config = build_config(
         {**values, "name": study.folder.name, "tracking": {"experiment": "views"}}, "test"
     )

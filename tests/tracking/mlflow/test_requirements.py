@@ -1,4 +1,4 @@
-"""A registered model is served where this package is not installed, by the code that it carries."""
+"""A registered model is served where this package is not installed, by the code beside it."""
 
 import ast
 import json
@@ -15,7 +15,6 @@ import mlflow
 import pytest
 from environments import outside, with_libraries
 from mlflow import MlflowClient
-from mlflow.models import Model
 from openclips import write_open_clip
 from siglips import save_siglip
 
@@ -23,9 +22,8 @@ from study.data.datasets import load_dataset
 from study.data.images.sources import as_base64
 from study.embedded import EMBEDDED, backbone_path
 from study.method.checkpoint import read_architecture
-from study.tracking.mlflow import carried_code
-from study.tracking.mlflow.carried_code import LIBRARIES, carry_code, requirements
 from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
 from study.tracking.mlflow.runs import RunWriter
 
 SERVE = """\
@@ -120,30 +118,8 @@ def test_what_reads_a_vocabulary_is_required_where_a_backbone_needs_it(
         line.partition("=")[0] for line in requirements(read_architecture(tmp_path / "open_clip"))
     }
     assert names - set(LIBRARIES) == {"open_clip_torch"}
-    monkeypatch.setitem(carried_code.TOKENIZERS, "siglip", ("not-installed-anywhere",))
+    monkeypatch.setitem(TOKENIZERS, "siglip", ("not-installed-anywhere",))
     assert len(requirements(siglip)) == len(LIBRARIES)
-
-
-def test_code_alone_is_carried(tmp_path: Path) -> None:
-    copy = carry_code(tmp_path, "openai/clip-vit-base-patch32")
-    files = [path for path in copy.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".py", ".jinja"}
-    assert (copy / "serving" / "classifier.py").is_file()
-    assert sum(path.stat().st_size for path in files) < 2_000_000
-
-
-def test_a_model_of_an_earlier_version_carries_no_code_and_loads(
-    place: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(place / "model", tmp_path / "model", ignore=shutil.ignore_patterns("code"))
-    described = Model.load(str(tmp_path / "model"))
-    assert described.flavors["python_function"].pop("code") == "code"
-    described.save(str(tmp_path / "model" / "MLmodel"))
-    before = list(sys.path)
-    own = mlflow.pyfunc.load_model(str(tmp_path / "model"))
-    assert sys.path == before
-    images = json.loads((place / "images.json").read_text())["inputs"]
-    assert_equal(own.predict(images).to_dict("records"), place)
 
 
 @pytest.mark.long
