@@ -17,12 +17,12 @@ class Place(Section):
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"path": "a" * (LONGEST_NAME + 1)}, "at most 255 bytes"),
-        ({"path": "a/" * LONGEST_PATH}, "at most 4000 bytes"),
-        ({"path": "a\0"}, "none of them NUL"),
-        ({"number": 2**31}, "below 2147483648"),
-        ({"subset": "clipfitt"}, "did you mean 'clipfit'"),
-        ({"other": 1}, "Extra inputs"),
+        ({"path": "a" * (LONGEST_NAME + 1)}, "255"),
+        ({"path": "a/" * LONGEST_PATH}, "4000"),
+        ({"path": "a\0"}, "NUL"),
+        ({"number": 2**31}, "2147483648"),
+        ({"subset": "clipfitt"}, "'clipfit'"),
+        ({"other": 1}, "Extra"),
     ],
 )
 def test_what_no_machine_takes_is_a_fault(values: dict[str, object], told: str) -> None:

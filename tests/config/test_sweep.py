@@ -1,5 +1,6 @@
 """A file that stands for several studies, and a folder that stands for its files'."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,11 @@ def grid(tmp_path: Path) -> Path:
 
 def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Path) -> None:
     members = load_sweep(grid)
-    told = [
-        (m.config.name, m.config.training.epochs, m.config.search.baselines["clipfit"])
-        for m in members
-    ]
-    assert [(name, epochs, given.distill_weight) for name, epochs, given in told] == [
+    told = []
+    for config in (member.config for member in members):
+        weight = config.search.baselines["clipfit"].distill_weight
+        told.append((config.name, config.training.epochs, weight))
+    assert told == [
         ("mine-grid-digits-1", 5, 1.0),
         ("mine-grid-digits-4", 5, 1.0),
         ("mine-grid-glyphs-1", 7, 1.0),
@@ -49,12 +50,10 @@ def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Pa
 
 
 def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path) -> None:
-    (member,) = load_sweep(
-        grid, ["data.dataset=glyphs", "data.shots=2", "training.epochs=3", "name=x"]
-    )
+    overrides = ["data.dataset=glyphs", "data.shots=2", "training.epochs=3", "name=x"]
+    (member,) = load_sweep(grid, overrides)
     assert member.config.name == "x-grid-glyphs-2"
-    assert member.config.training.epochs == 3
-    assert member.config.data.shots == 2
+    assert (member.config.training.epochs, member.config.data.shots) == (3, 2)
 
 
 def test_an_axis_that_is_overridden_twice_is_refused(grid: Path) -> None:
@@ -97,23 +96,19 @@ def test_a_name_from_the_hub_makes_a_name_that_a_folder_can_have(grid: Path) -> 
     ("old", "new", "told"),
     [
         ("[digits, glyphs]", "digits", "lists of values"),
-        ("data.shots", "data.shotz", "did you mean 'shots'?"),
+        ("data.shots", "data.shotz", "'shots'?"),
         ("[1, 4]", "[1, 4, many]", "'many'"),
         ("for: {data.dataset: [glyphs]}", "for: {data.dataset: [dtd]}", "['dtd'] are no values"),
         ("for: {data.dataset: [glyphs]}", "for: {data.seed: [1]}", "axes are data.dataset"),
         ("    set: {training.epochs: 7}\n", "", "allowed is {for:"),
-        ("set: {training.epochs: 7}", "set: {training.epoch: 7}", "did you mean 'epochs'?"),
-        ("search.baselines.clipfit.distill", "seed.x", "not a section"),
+        ("set: {training.epochs: 7}", "set: {training.epoch: 7}", "'epochs'?"),
+        ("search.baselines.clipfit.distill", "training.epochs.x", "not a section"),
     ],
 )
 def test_a_fault_is_told_with_its_file(grid: Path, old: str, new: str, told: str) -> None:
-    text = grid.read_text()
-    if "seed.x" in new:
-        text = text + "seed: 1\n"
-    grid.write_text(text.replace(old, new))
-    with pytest.raises(ConfigError, match=r".") as caught:
+    grid.write_text(grid.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=re.escape(told)):
         load_sweep(grid)
-    assert told in str(caught.value)
 
 
 def test_a_folder_without_configurations_is_named(tmp_path: Path) -> None:
@@ -124,23 +119,21 @@ def test_a_folder_without_configurations_is_named(tmp_path: Path) -> None:
 def test_the_papers_hyperparameters_are_as_published() -> None:
     members = load_sweep(PAPER)
     assert {m.config.seed for m in members} == {build_config({}, "").seed}
-    base_to_new = [m for m in members if m.experiment == "base_to_new"]
+    base_to_new = [m.config for m in members if m.experiment == "base_to_new"]
     assert len(base_to_new) == 11
-    for member in base_to_new:
-        clipfit = member.config.search.baselines["clipfit"]
-        quick = member.config.data.dataset in ("food101", "imagenet")
-        assert member.config.training.epochs == (10 if quick else 100)
+    for config in base_to_new:
+        clipfit = config.search.baselines["clipfit"]
+        quick = config.data.dataset in ("food101", "imagenet")
+        assert config.training.epochs == (10 if quick else 100)
         assert (clipfit.rates, clipfit.distill_weight) == ({"bias": 0.002, "ln": 0.002}, 8.0)
-        assert member.config.confirm.seeds == (1, 2, 3)
-        assert (member.config.data.shots, member.config.training.batch_size) == (16, 32)
+        assert config.confirm.seeds == (1, 2, 3)
+        assert (config.data.shots, config.training.batch_size) == (16, 32)
     few_shot = [m.config for m in members if m.experiment == "few_shot"]
-    assert sorted({config.data.shots for config in few_shot}) == [1, 2, 4, 8, 16]
-    weights = {c.data.dataset: c.search.baselines["clipfit"].distill_weight for c in few_shot}
-    assert {d for d, weight in weights.items() if weight == 8.0} == {"dtd", "sun397"}
-    assert {weight for d, weight in weights.items() if d not in ("dtd", "sun397")} == {2.0}
+    assert {config.data.shots for config in few_shot} == {1, 2, 4, 8, 16}
+    for config in few_shot:
+        weight = 8.0 if config.data.dataset in ("dtd", "sun397") else 2.0
+        assert config.search.baselines["clipfit"].distill_weight == weight
     targets = [m.config.data.targets for m in members if m.config.protocol == "transfer"]
     assert sorted(map(len, targets)) == [4, 10]
-    regularizers = {
-        m.config.training.regularizer for m in members if m.experiment == "ablation_regularizer"
-    }
-    assert regularizers == {"cosine", "l2_init", "none"}
+    regularized = [m for m in members if m.experiment == "ablation_regularizer"]
+    assert {m.config.training.regularizer for m in regularized} == {"cosine", "l2_init", "none"}
