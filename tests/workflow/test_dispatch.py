@@ -10,22 +10,6 @@ from study.commands import main
 from study.storage.ledger import CANDIDATES, REGISTERED, Registration, StudyFolder
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder whose ``runs`` has the studies."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def mine(here: Path) -> StudyFolder:
-    """A study of two trials, one of which is finished."""
-    written = Written(here / "runs", "mine")
-    written.whole(1)
-    written.report(written.trial(2), 1)
-    return written.folder
-
-
 def test_status_as_json_has_every_trial_that_is_shown(
     mine: StudyFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

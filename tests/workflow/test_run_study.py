@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import shutil
 import signal
 from collections import Counter
@@ -20,7 +19,6 @@ from rich.console import Console
 from written_study import Written
 
 import study.data.datasets
-from study.analysis.results import read_results
 from study.config.loading import Member, build_config, dump_config, load_sweep
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
@@ -34,12 +32,13 @@ from study.errors import (
 )
 from study.method.checkpoint import read_architecture
 from study.storage.atomic import StorageError
-from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.storage.ledger import End, LedgerError, StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow import run_study as module
+from study.workflow.announcing import plan
 from study.workflow.check import resumed_config
-from study.workflow.run_study import _conclude, check_sweep, run_study, run_sweep, write_outputs
+from study.workflow.run_study import check_sweep, run_study, run_sweep, write_outputs
 
 Configure = Callable[..., StudyConfig]
 
@@ -165,81 +164,14 @@ def test_a_second_driver_of_a_study_is_refused(configure: Configure, console: Co
         run_study(config, StudyFolder(folder.path), console, resume=True)
 
 
-CELLS = {"design": "only_one", "rates": [0.01, 0.1]}
-
-
-@pytest.mark.parametrize(
-    ("values", "plan"),
-    [
-        (
-            {},
-            [
-                "few_shot on digits, 2 shots",
-                "48 trials: 4 baselines, 12 with CLIPFit's own parameters",
-                "32 that choose",
-                "plus 1 trial of a linear classifier on frozen CLIP",
-                "with 5 seeds",
-            ],
-        ),
-        (
-            {"search": {"baselines": {"full": {"peer": "full"}, "lora": {"peer": "lora"}}}},
-            [
-                "48 trials: 4 baselines",
-                "1 trial of a linear classifier",
-                "8 trials of full fine-tuning",
-                "8 trials of LoRA",
-            ],
-        ),
-        ({"search": {"trials": 0}}, ["no search: 5 configurations, tested with 5 seeds"]),
-        (
-            {"protocol": "zero_shot"},
-            ["zero_shot on digits, backbone /", "no search: 1 configuration, tested with 1 seed."],
-        ),
-        (
-            {"ablation": CELLS},
-            [
-                "an ablation (design only_one): 14 cells",
-                "with 2 learning rates each; 28 trials",
-                "more where the best rate is the lowest or the highest",
-                "with 5 seeds",
-            ],
-        ),
-        (
-            {
-                "ablation": CELLS
-                | {"rates": {"bias": [0.1], "ln": [0.1, 0.2, 0.3]}, "extend": False}
-            },
-            [
-                "14 cells",
-                "with 3 combinations of learning rates each; 30 trials to choose their rates. ",
-                "with 5 seeds",
-            ],
-        ),
-        (
-            {"ablation": {"design": "pairs"}},
-            ["(design pairs): 17 cells", "with 1 learning rate each. ", "with 5 seeds"],
-        ),
-    ],
-    ids=[
-        "search",
-        "peers",
-        "baselines alone",
-        "zero-shot",
-        "ablation",
-        "rates by kind",
-        "one rate",
-    ],
-)
 def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     configure: Configure,
     console: Console,
     output: io.StringIO,
     tiny_backbone: Path,
     monkeypatch: pytest.MonkeyPatch,
-    values: dict[str, Any],
-    plan: list[str],
 ) -> None:
-    config = configure(**values)
+    config = configure()
     folder = folder_of(config)
     monkeypatch.setattr(
         "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
@@ -250,8 +182,7 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     identity = folder.read_identity()
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
     assert {"created", "git_commit", "torch_version", "ray_version"} <= identity.keys()
-    for part in plan:
-        assert part in output.getvalue()
+    assert plan(Study(config, folder)) in output.getvalue()
 
 
 def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_since(
@@ -307,34 +238,6 @@ def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
     write_outputs(written.folder)
     assert not list(written.folder.path.glob("leaderboard*"))
     assert "norms" in (written.folder.path / "ablation.md").read_text(encoding="utf-8")
-
-
-def test_what_a_study_comes_to_is_read_once_for_all_its_views(
-    written: Written, console: Console, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    walks, read = [], Counter[str]()
-    trials, contents = StudyFolder.trials, Path.read_bytes
-
-    def walk(folder: StudyFolder) -> Iterator[TrialFolder]:
-        walks.append(folder.name)
-        return trials(folder)
-
-    def reading(path: Path) -> bytes:
-        read[str(path)] += 1
-        return contents(path)
-
-    written.whole(0)
-    written.folder.write_json("candidates.json", [])
-    monkeypatch.setattr(StudyFolder, "trials", walk)
-    monkeypatch.setattr(Path, "read_bytes", reading)
-    results, board = write_outputs(written.folder)
-    _conclude(results, board, create_autospec(Tracker, pages=lambda: []), console)
-    assert walks == ["mine"]
-    assert "report.html" in output.getvalue()
-    path = written.folder.path
-    for name in ("config.json", "reports.jsonl", "end.json"):
-        assert read[str(path / "trials/search-0000" / name)] == 1
-    assert read[str(path / "candidates.json")] == 1
 
 
 @pytest.fixture
@@ -491,24 +394,6 @@ def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
         run_study(config, folder_of(config), console, resume=False)
 
 
-@pytest.mark.usefixtures("ending")
-def test_a_study_that_is_asked_to_end_while_it_does_ends_and_then_says_so(
-    configure: Configure, console: Console, tracker: Any
-) -> None:
-    def closed(*, finished: bool) -> dict[str, str]:
-        signal.raise_signal(signal.SIGTERM)
-        return {}
-
-    tracker.close.side_effect = closed
-    config = configure(search={"trials": 0})
-    with (
-        reacting(),
-        pytest.raises(InterruptedStudyError, match=GO_ON),
-    ):
-        run_study(config, folder_of(config), console, resume=False)
-    tracker.close.assert_called_once_with(finished=True)
-
-
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_whole_study_opens_its_dataset_once(
     configure: Configure,
@@ -558,24 +443,6 @@ def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_toget
     assert "ablation 10/10 done" in said
     assert "of 1 pairs of sites interact" in said
     (row,) = pq.read_table(folder.path / "interactions.parquet").to_pylist()
-    tested = read_results(folder.path).stage("ablation")
-    half = 1 / (2 * sum(tested[0].confusion.values()))
-    odds = {}
-    for trial in tested:
-        assert trial.test_score is not None
-        right = trial.test_score
-        odds[trial.label, trial.seed] = math.log((right + half) / (1 - right + half))
-    values = [
-        odds["vision.ln2 + text.bias", seed]
-        - odds["only vision.ln2", seed]
-        - odds["only text.bias", seed]
-        + odds["zero-shot", seed]
-        for seed in (1, 2)
-    ]
-    assert row["interaction_mean"] == pytest.approx(sum(values) / 2)
-    assert (
-        row["interaction_images_low"] <= row["interaction_mean"] <= row["interaction_images_high"]
-    )
     assert row["better_site"] in sites
     assert row["not_tested"] is None
     page = (folder.path / "report.html").read_text(encoding="utf-8")

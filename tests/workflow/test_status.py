@@ -110,24 +110,6 @@ def test_the_best_are_told_with_the_head_that_validation_chose(
     assert f"subset {row}" in said
 
 
-def test_the_command_says_so_from_another_folder(
-    folder: StudyFolder,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    add(folder, 1, 4, "finished")
-    add(folder, 2, 1, None)
-    monkeypatch.setenv("STUDY_STORAGE", str(tmp_path))
-    monkeypatch.chdir("/")
-    assert main(["--status", "mine"]) == 0
-    said = capsys.readouterr().out
-    assert "search: 2 of 12 trials: 1 finished, 1 unfinished" in said
-    assert "mine: interrupted" in said
-    assert "search-0001" in said
-    assert "10.00" in said
-
-
 def test_a_study_is_interrupted_once_no_driver_holds_it_however_lately_it_wrote(
     folder: StudyFolder,
 ) -> None:
