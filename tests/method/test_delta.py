@@ -1,7 +1,5 @@
-import errno
 import hashlib
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save, save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
@@ -111,38 +109,6 @@ def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     assert all(t.parameter.requires_grad for t in fresh.tuned)
 
 
-def test_equal_deltas_are_equal_files(
-    path: Path, tensors: dict[str, Tensor], tmp_path: Path
-) -> None:
-    info = load_delta(path)[1]
-    for number in range(8):  # the library orders metadata by chance
-        save_delta(tmp_path / f"{number}", tensors, info)
-        assert (tmp_path / f"{number}").read_bytes() == path.read_bytes()
-
-
-def test_a_delta_holds_little_beside_the_tuned_numbers(
-    path: Path, tensors: dict[str, Tensor]
-) -> None:
-    numbers = sum(t.numel() for t in tensors.values())
-    assert path.stat().st_size < 4 * numbers + 4096
-
-
-@pytest.mark.parametrize(("where", "call"), [(os, "fsync"), (Path, "replace")])
-def test_a_write_that_fails_leaves_the_old_delta_and_nothing_else(
-    path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, call: str
-) -> None:
-    before = path.read_bytes()
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(errno.EACCES, "no such right")
-
-    monkeypatch.setattr(where, call, refuse)
-    with pytest.raises(StorageError, match="no such right"):
-        save_delta(path, {"x": torch.zeros(3)}, INFO)
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
-
-
 class Planted:
     """Unpickling it leaves a trace."""
 
@@ -166,10 +132,10 @@ def become_folder(path: Path) -> None:
 FIELDS = asdict(INFO)
 
 
-def flip(path: Path, what: bytes, at: int = 0) -> None:
+def flip(path: Path, what: bytes) -> None:
     """Change one bit of a byte, so that the file can still be read."""
     contents = bytearray(path.read_bytes())
-    contents[contents.index(what) + at] ^= 1
+    contents[contents.index(what)] ^= 1
     path.write_bytes(contents)
 
 
@@ -178,17 +144,9 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a folder", become_folder, "cannot be read"),
     ("empty", lambda path: path.write_bytes(b""), "cannot be read"),
     ("cut", lambda path: path.write_bytes(path.read_bytes()[:-7]), "cannot be read"),
-    ("cut early", lambda path: path.write_bytes(path.read_bytes()[:5]), "cannot be read"),
-    ("longer", lambda path: path.write_bytes(path.read_bytes() + b"x"), "cannot be read"),
     ("a flipped number", lambda path: flip(path, path.read_bytes()[-300:]), "not those that were"),
-    ("a flipped word", lambda path: flip(path, INFO.subset.encode()), "not those that were"),
-    ("a flipped hash", lambda path: flip(path, b'"sha256":"', 12), "not those that were"),
-    ("a flipped name of the hash", lambda path: flip(path, b"sha256"), "damaged metadata"),
-    ("noise", lambda path: path.write_bytes(os.urandom(500)), "cannot be read"),
-    ("text", lambda path: path.write_text("<html>not found</html>"), "cannot be read"),
     ("no metadata", lambda path: save_file({"x": torch.zeros(1)}, path), "is no delta.*None"),
     ("foreign", lambda path: rewrite(path, FIELDS, "pt"), f"is no delta.*'pt'.*'{FORMAT}'"),
-    ("no json", lambda path: rewrite(path, "{"), "damaged metadata"),
     ("a list", lambda path: rewrite(path, []), "damaged metadata.*fingerprint"),
     (
         "no fingerprint",
@@ -217,7 +175,7 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
             lambda path, wrong=wrong: rewrite(path, FIELDS | {"pixel_range": wrong}),
             "damaged metadata.*pixel_range is",
         )
-        for wrong in ("wide", 4095, [0], [0, "white"], [0, 1, 2])
+        for wrong in ("wide", [0, "white"])
     ),
 ]
 
@@ -306,13 +264,10 @@ def test_a_delta_without_a_head_is_the_file_that_it_was_before_there_were_heads(
     "changes",
     [
         {HEAD_CLASSES: torch.tensor([0, 3])},
-        {HEAD_CLASSES: torch.tensor([0, -1])},
         {HEAD_CLASSES: torch.tensor([0])},
         {HEAD_CLASSES: torch.tensor([0.0, 1.0])},
-        {HEAD_CLASSES: torch.tensor([[0], [1]])},
         {HEAD_CLASSES: None},
         {HEAD_ROWS: None},
-        {HEAD_ROWS: torch.zeros(2)},
         {HEAD_ROWS: torch.full((2, 24), torch.nan)},
     ],
     ids=str,
@@ -441,10 +396,6 @@ def test_without_tensors_the_metadata_come_back() -> None:
     assert from_checked_bytes(to_checked_bytes({}, METADATA)) == ({}, METADATA)
 
 
-def test_any_reader_of_safetensors_reads_it() -> None:
-    assert torch.equal(load(to_checked_bytes(TENSORS, METADATA))["b"], TENSORS["b"])
-
-
 def test_equal_contents_are_equal_bytes_in_whatever_order_they_are_given() -> None:
     expected = to_checked_bytes(TENSORS, METADATA)
     for _ in range(8):  # the library orders metadata by chance
@@ -465,12 +416,6 @@ def test_no_byte_of_it_can_change_unseen() -> None:
         # What pads the header means nothing.
         assert (list(tensors), metadata) == (list(kept[0]), kept[1]), place
         assert torch.equal(tensors["a"], kept[0]["a"]), place
-
-
-@pytest.mark.parametrize("length", [0, 5, 40, -1])
-def test_a_file_that_was_cut_is_no_such_file(length: int) -> None:
-    with pytest.raises(SafetensorError):
-        from_checked_bytes(to_checked_bytes(TENSORS, METADATA)[:length])
 
 
 def test_a_file_without_a_hash_is_refused_unless_that_is_allowed() -> None:

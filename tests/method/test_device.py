@@ -11,18 +11,6 @@ def test_gpus_are_those_that_pytorch_can_use() -> None:
     assert len(gpus_here()) == torch.cuda.device_count() + (gpu_kind() == "mps")
 
 
-@pytest.mark.parametrize(
-    ("cuda", "mps", "expected"),
-    [(True, True, "cuda"), (False, True, "mps"), (True, False, "cuda"), (False, False, None)],
-)
-def test_cuda_comes_before_mps(
-    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str | None
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert gpu_kind() == expected
-
-
 def test_the_gpu_of_an_apple_is_one_and_called_untested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
@@ -49,13 +37,6 @@ def test_auto_is_cuda_then_mps_then_the_cpu(
     monkeypatch.setattr(torch, "ones", lambda *_, device: tried.append(device) or one)
     assert choose_device() == choose_device("auto") == torch.device(chosen)
     assert tried == [torch.device(chosen)] * 2, "no device is taken untried"
-
-
-def test_a_device_that_is_named_is_taken_whatever_else_there_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize(

@@ -90,16 +90,6 @@ def test_features_are_of_unit_length_and_logits_their_scaled_cosines(
     torch.testing.assert_close(classifier.logits(image, text), reference.logits_per_image)
 
 
-def test_legacy_pooling_takes_the_features_of_the_largest_id(make_backbone: MakeBackbone) -> None:
-    legacy, modern = make_backbone(eos_token_id=2), make_backbone()
-    ids = modern.tokenize(["a red cat", "dog"])
-    assert torch.equal(legacy.tokenize(["a red cat", "dog"]), ids)
-    with torch.no_grad():
-        theirs = FewShotClassifier(legacy, parse("none")).encode_text(ids)
-        ours = FewShotClassifier(modern, parse("none")).encode_text(ids)
-    assert torch.equal(theirs, ours)
-
-
 def test_reduced_precision_keeps_float32_masters_and_every_term_of_the_loss(
     backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
 ) -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from study.analysis.drift import parameter_drift
 from study.errors import SubsetError
 from study.method import parameters
 from study.method.backbone import Backbone
@@ -91,14 +90,8 @@ def test_one_row_adds_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = staged.begin_images(torch.randn(4, 3, 16, 16)), torch.arange(4) % 2
     prompts, untouched = staged.begin_prompts(ids), model.encode_text(ids).detach()
     torch.testing.assert_close(staged.encode_text(prompts), untouched)
-    before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
     optimizer = make_optimizer(model.tuned, {"bias": 0.01, "ln": 0.01, "weight": 0.01})
     assert [group["kind"] for group in optimizer.param_groups] == ["bias", "ln", "weight"]
     step = (staged, optimizer, images, labels, prompts, untouched, 1.0)
     losses = [training_step(*step).loss.item() for _ in range(5)]
     assert losses[-1] < losses[0]
-
-    after = {tuned.name: tuned.parameter.detach() for tuned in model.tuned}
-    matrices = [drift for drift in parameter_drift(before, after) if drift.kind == "weight"]
-    assert [(drift.encoder, drift.layer) for drift in matrices] == [("text", 0), ("vision", 2)]
-    assert all(drift.site == "mlp.fc2.weight" and drift.moved > 0 for drift in matrices)

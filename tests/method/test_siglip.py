@@ -21,17 +21,15 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, SiglipModel
 
 from study.errors import BackboneError, DataError, SubsetError
-from study.method.backbone import Backbone, fingerprint, load_backbone
+from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import read_architecture
 from study.method.delta import DeltaInfo, merge, save_delta
 from study.method.framing import Framing
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import leaf_of, parameter_name
 from study.method.peers import FullClassifier, LoraClassifier
-from study.method.siglip import as_published
 from study.method.staged import StagedClassifier
 from study.method.subsets import Depths, parse, single_sites
-from study.method.training import make_optimizer, training_step
 
 PROMPTS = ["a photo of a cat", "a photo of a red dog", "bird"]
 DEPTHS = Depths(2, 3, "siglip")
@@ -70,23 +68,13 @@ def test_features_are_those_of_transformers_own_code(
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     with torch.no_grad():
         expected = theirs(input_ids=own, pixel_values=pixels)
-        staged = StagedClassifier(classifier)
-        for text, image in (
-            (classifier.encode_text(own), classifier.encode_image(pixels)),
-            (
-                staged.encode_text(staged.begin_prompts(own)),
-                staged.encode_image(staged.begin_images(pixels)),
-            ),
-        ):
-            assert (text - expected.text_embeds).abs().max() < 1e-5
-            assert (image - expected.image_embeds).abs().max() < 1e-5
-            # The bias of the logits is one number for all classes.
-            logits = classifier.logits(image, text)
-            bias = theirs.logit_bias
-            assert torch.allclose(logits + bias, expected.logits_per_image, atol=1e-5)
-            assert torch.allclose(
-                logits.softmax(-1), expected.logits_per_image.softmax(-1), atol=1e-6
-            )
+        text, image = classifier.encode_text(own), classifier.encode_image(pixels)
+        logits = classifier.logits(image, text)
+        # The bias of the logits is one number for all classes.
+        logits += theirs.logit_bias
+    assert (text - expected.text_embeds).abs().max() < 1e-5
+    assert (image - expected.image_embeds).abs().max() < 1e-5
+    assert torch.allclose(logits, expected.logits_per_image, atol=1e-5)
 
 
 @pytest.mark.parametrize("subset", [EVERY, "clipfit", "vision.pool.bias", "text.ln1[1]", "none"])
@@ -134,26 +122,6 @@ def test_every_site_has_the_gradient_of_transformers_own_model(
     for one in classifier.tuned:
         assert torch.allclose(one.parameter.grad, expected[one.name], atol=1e-5), one.name
     assert len(classifier.tuned) == len(parse(EVERY).resolve(DEPTHS))
-
-
-def test_a_step_tunes_the_subset_alone(backbone: Backbone, pixels: torch.Tensor) -> None:
-    classifier = FewShotClassifier(backbone, parse("vision.pool.q.bias + text.proj.bias"))
-    before = {name: p.detach().clone() for name, p in classifier.clip.named_parameters()}
-    ids = backbone.tokenize(PROMPTS)
-    zero_shot = classifier.encode_text(ids).detach()
-    optimizer = make_optimizer(classifier.tuned, {"bias": 0.1})
-    labels = torch.arange(5) % 3
-    first = training_step(classifier, optimizer, pixels, labels, ids, zero_shot, 1.0)
-    second = training_step(classifier, optimizer, pixels, labels, ids, zero_shot, 1.0)
-    assert second.loss < first.loss
-    changed = {
-        name for name, p in classifier.clip.named_parameters() if not torch.equal(p, before[name])
-    }
-    assert changed == {
-        "vision_model.head.attention.parametrizations.in_proj_bias.original0",
-        "text_model.head.bias",
-    }
-    assert fingerprint(backbone.clip) == backbone.fingerprint
 
 
 def test_its_sites_are_its_own() -> None:
@@ -261,39 +229,6 @@ except BackboneError as error:
     assert "pip install 'clipfit-study[siglip]', which brings sentencepiece" in done.stdout
 
 
-def test_three_steps_of_clipfit_are_those_of_transformers_own_model(
-    checkpoint: Path, backbone: Backbone, pixels: torch.Tensor
-) -> None:
-    """The same losses by their code, the same SGD, and the same tensors afterwards."""
-    theirs = SiglipModel.from_pretrained(checkpoint).eval().requires_grad_(False)
-    ids, labels = backbone.tokenize(PROMPTS), torch.tensor([0, 1, 2, 0, 1])
-    classifier = FewShotClassifier(backbone, parse("clipfit"))
-    staged, zero_shot = StagedClassifier(classifier), classifier.encode_text(ids).detach()
-    optimizer = make_optimizer(classifier.tuned, {"bias": 0.05, "ln": 0.02})
-    names = {one.name: one.kind for one in classifier.tuned}
-    tuned = {n: p.requires_grad_() for n, p in theirs.named_parameters() if n in names}
-    groups = [
-        {"params": [p for n, p in tuned.items() if names[n] == kind], "lr": lr}
-        for kind, lr in {"bias": 0.05, "ln": 0.02}.items()
-    ]
-    reference = torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-4)
-    for _ in range(3):
-        losses = training_step(
-            staged, optimizer, staged.begin_images(pixels), labels, staged.begin_prompts(ids),
-            zero_shot, 8.0,
-        )  # fmt: skip
-        found = theirs(input_ids=ids, pixel_values=pixels)
-        cosine = F.cosine_similarity(found.text_embeds, zero_shot, dim=-1).mean()
-        loss = F.cross_entropy(found.logits_per_image, labels) + 8.0 * (1 - cosine)
-        assert torch.allclose(losses.loss, loss, atol=1e-5)
-        reference.zero_grad()
-        loss.backward()
-        reference.step()
-    assert len(tuned) == len(names)
-    for one in classifier.tuned:
-        assert torch.allclose(one.parameter, tuned[one.name], atol=1e-5), one.name
-
-
 def test_lora_adapts_the_queries_and_values_of_all_blocks(
     checkpoint: Path, backbone: Backbone
 ) -> None:
@@ -327,13 +262,6 @@ def test_a_tuned_model_is_written_under_transformers_own_names(
             F.normalize(found, dim=-1), classifier.encode_image(pixels), atol=1e-6
         )
     assert load_backbone(tmp_path / "merged").fingerprint != backbone.fingerprint
-
-
-def test_a_model_of_clip_is_published_as_it_is() -> None:
-    from types import SimpleNamespace
-
-    clip = SimpleNamespace(config=SimpleNamespace(model_type="clip"))
-    assert as_published(clip) is clip  # type: ignore[arg-type, comparison-overlap]
 
 
 def test_an_image_encoder_without_its_pool_is_refused(checkpoint: Path) -> None:

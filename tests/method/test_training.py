@@ -17,11 +17,9 @@ from study.method.model import FewShotClassifier, TunedParameter
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import (
-    Losses,
     NonFiniteLossError,
     Regularizer,
     Schedule,
-    distance_to_initial,
     make_optimizer,
     objective,
     train_epoch,
@@ -76,32 +74,6 @@ def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance() -> N
     assert losses.loss.item() == pytest.approx(cross_entropy + 5 * 0.2, abs=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_distillation_is_zero_before_the_first_step_and_grows_with_it(
-    backbone: Backbone, precision: Any, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
-) -> None:
-    classifier = FewShotClassifier(backbone, parse("clipfit"), precision=precision)
-    optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
-    zero_shot_text = classifier.encode_text(input_ids).detach()
-    step = (classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text, 1.0)
-    assert abs(training_step(*step).distillation.item()) < 1e-6
-    assert training_step(*step).distillation.item() > 1e-4
-
-
-def test_lambda_pulls_the_text_features_back_and_none_of_it_leaves_cross_entropy_alone(
-    backbone: Backbone, batch: Batch
-) -> None:
-    ends = {}
-    for distill_weight in (0.0, 100.0):
-        classifier = FewShotClassifier(backbone, parse("clipfit"))
-        optimizer = make_optimizer(classifier.tuned, RATES)
-        for _ in range(5):
-            losses = training_step(classifier, optimizer, **batch, distill_weight=distill_weight)
-        ends[distill_weight] = losses
-    assert torch.equal(ends[0.0].loss, ends[0.0].cross_entropy)
-    assert 0 < ends[100.0].distillation < ends[0.0].distillation / 2
-
-
 @pytest.mark.parametrize(
     ("epoch", "rate"),
     [(0, 1e-5), (1, 0.002), (2, 0.001866025403784), (4, 0.001), (5, 0.0005)],
@@ -113,46 +85,9 @@ def test_the_schedule_warms_up_one_epoch_then_follows_a_cosine(epoch: int, rate:
     assert expected == pytest.approx(rate, abs=1e-12)
 
 
-def test_the_schedule_ends_above_zero_because_its_cosine_starts_late() -> None:
-    last = Schedule(50).learning_rate(1.0, 49)
-    assert last == pytest.approx((1 + math.cos(math.pi * 48 / 50)) / 2, abs=1e-12)
-    assert last > 0
-
-
 def test_warming_up_never_exceeds_the_base_rate() -> None:
     assert Schedule(6).learning_rate(1e-6, 0) == 1e-6
     assert Schedule(6, warmup_lr=1e-3).learning_rate(0.002, 0) == 1e-3
-
-
-def test_sgd_decays_every_tuned_parameter_and_keeps_momentum(
-    backbone: Backbone, batch: Batch
-) -> None:
-    classifier = FewShotClassifier(backbone, parse("clipfit"))
-    optimizer = make_optimizer(
-        classifier.tuned, {"bias": 0.03, "ln": 0.01}, momentum=0.9, weight_decay=0.1
-    )
-    rates = {"bias": 0.03, "ln": 0.01}
-    velocity = {t.name: torch.zeros_like(t.parameter) for t in classifier.tuned}
-    for _ in range(2):
-        before = values(classifier.tuned)
-        training_step(classifier, optimizer, **batch, distill_weight=1.0)
-        gradient = gradients(classifier)
-        for tuned in classifier.tuned:
-            name = tuned.name
-            velocity[name] = 0.9 * velocity[name] + gradient[name] + 0.1 * before[name]
-            expected = before[name] - rates[tuned.kind] * velocity[name]
-            torch.testing.assert_close(tuned.parameter.detach(), expected, atol=1e-7, rtol=1e-5)
-
-
-def test_a_step_does_not_add_to_the_gradient_of_the_last(
-    classifier: FewShotClassifier, batch: Batch
-) -> None:
-    optimizer = make_optimizer(classifier.tuned, {"bias": 0.0, "ln": 0.0})
-    training_step(classifier, optimizer, **batch, distill_weight=1.0)
-    first = gradients(classifier)
-    training_step(classifier, optimizer, **batch, distill_weight=1.0)
-    for name, gradient in gradients(classifier).items():
-        torch.testing.assert_close(gradient, first[name])
 
 
 def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, batch: Batch) -> None:
@@ -168,25 +103,6 @@ def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, bat
         direction = gradient[tuned.name] / (gradient[tuned.name].abs() + 1e-8)
         expected = before[tuned.name] * (1 - rate * 0.1) - rate * direction
         torch.testing.assert_close(tuned.parameter.detach(), expected, atol=1e-5, rtol=0)
-
-
-def test_a_kind_without_rate_is_left_out_and_a_rate_of_zero_stands_still(
-    classifier: FewShotClassifier, batch: Batch
-) -> None:
-    optimizer = make_optimizer(classifier.tuned, {"bias": 0.0, "ln": 0.1})
-    before = values(classifier.tuned)
-    train_epoch(
-        classifier,
-        optimizer,
-        [(batch["images"], batch["labels"])],
-        schedule=Schedule(2),
-        epoch=0,
-        prompts=batch["prompts"],
-        zero_shot_text=batch["zero_shot_text"],
-        distill_weight=1.0,
-    )
-    for tuned in classifier.tuned:
-        assert torch.equal(tuned.parameter, before[tuned.name]) == (tuned.kind == "bias")
 
 
 def test_a_kind_that_is_tuned_needs_a_rate_and_one_that_is_not_needs_none(
@@ -274,17 +190,6 @@ def test_an_epoch_without_batches_is_an_error(classifier: FewShotClassifier, bat
         epochs(classifier, optimizer, [], batch)
 
 
-def test_the_distance_to_the_initial_values_is_a_sum_over_every_number(
-    classifier: FewShotClassifier,
-) -> None:
-    assert distance_to_initial(classifier.tuned).item() == 0
-    with torch.no_grad():
-        for tuned in classifier.tuned:
-            tuned.parameter.add_(0.5)
-    numbers = sum(t.parameter.numel() for t in classifier.tuned)
-    assert distance_to_initial(classifier.tuned).item() == pytest.approx(numbers / 4, rel=1e-5)
-
-
 def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(
     backbone: Backbone, batch: Batch
 ) -> None:
@@ -308,21 +213,6 @@ def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(
         torch.testing.assert_close(
             gradient - without[name], torch.full_like(gradient, 2 * 3 * 0.01), atol=1e-5, rtol=0
         )
-
-
-def test_without_regulariser_lambda_has_no_effect(backbone: Backbone, batch: Batch) -> None:
-    ends = []
-    for distill_weight in (0.0, 100.0):
-        classifier = FewShotClassifier(backbone, parse("clipfit"))
-        optimizer = make_optimizer(classifier.tuned, RATES)
-        pair = [(batch["images"], batch["labels"])] * 2
-        losses = epochs(
-            classifier, optimizer, pair, batch, distill_weight=distill_weight, regularizer="none"
-        )
-        assert losses.distillation.item() == 0
-        assert torch.equal(losses.loss, losses.cross_entropy)
-        ends.append(values(classifier.tuned))
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 @pytest.mark.parametrize("regularizer", get_args(Regularizer))
@@ -356,49 +246,6 @@ def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error() -> No
         objective(some, torch.tensor([0, 1]), some, some, 1.0, regularizer="l2_init")
 
 
-@pytest.mark.parametrize("subset", ["text.mlp.fc2.bias", "vision.ln", "bitfit", "ln"])
-def test_training_fits_a_small_batch(backbone: Backbone, batch: Batch, subset: str) -> None:
-    classifier = FewShotClassifier(backbone, parse(subset))
-    optimizer = make_optimizer(classifier.tuned, RATES)
-    losses = [
-        training_step(classifier, optimizer, **batch, distill_weight=0.1).loss.item()
-        for _ in range(20)
-    ]
-    assert losses[-1] < losses[0] - 0.05
-
-
-@pytest.mark.parametrize("micro_batch", [None, 1, 2, 3])
-@pytest.mark.parametrize("number", range(3))
-@pytest.mark.parametrize("subset", ["clipfit", "text-bias", "vision.ln2"])
-def test_a_staged_step_is_the_reading_versions_also_where_the_batch_passes_in_parts(
-    backbone: Backbone, subset: str, number: int, micro_batch: int | None
-) -> None:
-    losses: dict[bool, Losses] = {}
-    tuned: dict[bool, list[Tensor]] = {}
-    for is_staged in (False, True):
-        case = Case(backbone, subset, number, torch.float64)
-        zero_shot = torch.roll(case.plain()[0].detach(), 1, -1)
-        optimizer = make_optimizer(case.classifier.tuned, RATES)
-        staged = StagedClassifier(case.classifier)
-        prompts, images = staged.begin_prompts(case.ids), staged.begin_images(case.pixels)
-        for _ in range(2):
-            if is_staged:
-                losses[True] = training_step(
-                    staged, optimizer, images, case.labels, prompts, zero_shot, 2.0,
-                    micro_batch=micro_batch,
-                )  # fmt: skip
-            else:
-                losses[False] = training_step(
-                    case.classifier, optimizer, case.pixels, case.labels, case.ids, zero_shot, 2.0
-                )
-        tuned[is_staged] = case.tuned()
-    torch.testing.assert_close(
-        torch.tensor(losses[True]), torch.tensor(losses[False]), atol=0, rtol=1e-10
-    )
-    for one, other in zip(tuned[True], tuned[False], strict=True):
-        assert distance(one, other) < 1e-10
-
-
 @pytest.mark.parametrize("number", range(3))
 def test_the_reading_versions_step_in_parts_is_that_of_the_whole_batch(
     backbone: Backbone, number: int
@@ -414,6 +261,14 @@ def test_the_reading_versions_step_in_parts_is_that_of_the_whole_batch(
         ends.append(case.tuned())
     for one, other in zip(*ends, strict=True):
         assert distance(one, other) < 1e-10
+
+
+def staged_step(case: Case, staged: StagedClassifier, micro_batch: int | None = None) -> None:
+    training_step(
+        staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
+        case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0,
+        micro_batch=micro_batch,
+    )  # fmt: skip
 
 
 def test_no_more_images_than_a_micro_batch_pass_at_once_and_the_text_passes_once(
@@ -434,10 +289,7 @@ def test_no_more_images_than_a_micro_batch_pass_at_once_and_the_text_passes_once
 
     monkeypatch.setattr(staged, "encode_image", spy)
     monkeypatch.setattr(staged, "encode_text", spy_on_text)
-    training_step(
-        staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
-        case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0, micro_batch=2,
-    )  # fmt: skip
+    staged_step(case, staged, micro_batch=2)
     assert passed == [0, 2, 2, 1]
 
 
@@ -447,11 +299,7 @@ def test_a_part_with_a_loss_that_is_not_finite_updates_nothing(backbone: Backbon
     staged = StagedClassifier(case.classifier)
     before = case.tuned()
     with pytest.raises(NonFiniteLossError, match="the loss is nan"):
-        training_step(
-            staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
-            case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0,
-            micro_batch=2,
-        )  # fmt: skip
+        staged_step(case, staged, micro_batch=2)
     assert all(map(torch.equal, case.tuned(), before))
 
 
@@ -506,10 +354,7 @@ def test_a_site_that_is_filed_under_a_stage_too_late_is_refused_in_the_first_ste
     case = Case(backbone, "vision.ln1[1:]", 0, torch.float32)
     staged = StagedClassifier(case.classifier)
     with pytest.raises(SubsetError, match=r"first vision_model\.encoder\.layers\.1\.layer_norm1"):
-        training_step(
-            staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
-            case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0,
-        )  # fmt: skip
+        staged_step(case, staged)
 
 
 def test_gradients_of_zero_are_allowed(backbone: Backbone) -> None:

@@ -1,48 +1,14 @@
 """A subset's parameters are found in the model by name, and only they require a gradient."""
 
-import published_counts
 import pytest
 import torch
 from torch import nn
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPModel
 
 from study.errors import SubsetError
 from study.method.backbone import Backbone
-from study.method.model import model_depths, tuned_names, unfreeze
-from study.method.subsets import Depths, parse
-
-
-def without_weights(config: CLIPConfig) -> CLIPModel:
-    with torch.device("meta"):
-        return CLIPModel(config)
-
-
-@pytest.fixture(scope="module")
-def vit_b16() -> CLIPModel:
-    return without_weights(CLIPConfig(vision_config={"patch_size": 16}))
-
-
-@pytest.fixture(scope="module")
-def vit_l14() -> CLIPModel:
-    text = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-    vision = {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "patch_size": 14,
-    }
-    return without_weights(CLIPConfig(text_config=text, vision_config=vision, projection_dim=768))
-
-
-@pytest.mark.parametrize(("subset", "count"), published_counts.VIT_B16)
-def test_the_counts_of_vit_b16_are_known(vit_b16: CLIPModel, subset: str, count: int) -> None:
-    assert sum(t.parameter.numel() for t in unfreeze(vit_b16, parse(subset))) == count
-
-
-def test_clipfit_on_vit_l14_tunes_111616_numbers(vit_l14: CLIPModel) -> None:
-    assert model_depths(vit_l14) == Depths(text=12, vision=24)
-    assert sum(t.parameter.numel() for t in unfreeze(vit_l14, parse("clipfit"))) == 111_616
+from study.method.model import tuned_names, unfreeze
+from study.method.subsets import parse
 
 
 def test_only_the_subset_requires_a_gradient(backbone: Backbone) -> None:

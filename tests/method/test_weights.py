@@ -22,11 +22,6 @@ def test_sound_weights_have_no_fault_in_any_type(dtype: str) -> None:
     assert weights_fault((n, v.astype(dtype)) for n, v in weights().items()) is None
 
 
-def test_the_weights_of_a_model_have_no_fault(backbone: Backbone) -> None:
-    named = backbone.clip.named_parameters()
-    assert weights_fault((name, p.detach().numpy()) for name, p in named) is None
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
 def test_what_float32_cannot_hold_is_named_with_its_first_tensor(value: float) -> None:
     broken = weights(a_bias=np.array([0.0, value, 1.0]), b_weight=np.array([value]))
@@ -37,11 +32,6 @@ def test_what_float32_cannot_hold_is_named_with_its_first_tensor(value: float) -
 def test_a_weight_of_zeros_is_a_fault_and_a_bias_of_zeros_is_none() -> None:
     told = weights_fault(weights(b_weight=np.zeros(2)).items())
     assert told == "nothing but zeros in 1 of its 3 tensors, first b.weight"
-
-
-def test_what_is_not_finite_is_told_before_what_is_zero() -> None:
-    both = weights(a_weight=np.zeros(2), b_weight=np.array([np.nan]))
-    assert (weights_fault(both.items()) or "").startswith("NaN or infinity in 1 of its 3")
 
 
 def test_a_tokenizer_of_special_tokens_alone_has_no_words(backbone: Backbone) -> None:
