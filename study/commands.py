@@ -194,7 +194,6 @@ COMMANDS = {
             ),
         ),
     ),
-    "plots": Command("draw the charts of a study", "study.analysis.commands:draw_plots", _STUDY),
     "drift": Command(
         "show how far tuning moved the model of a study",
         "study.analysis.commands:show_drift",
@@ -209,7 +208,9 @@ COMMANDS = {
         ),
     ),
     "report": Command(
-        "write report.html of a study", "study.analysis.commands:write_report", _STUDY
+        "write report.html of a study, and its charts",
+        "study.analysis.commands:write_report",
+        _STUDY,
     ),
     "ablation-table": Command(
         "compare the configurations (cells) of an ablation",

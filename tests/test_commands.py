@@ -78,7 +78,8 @@ def test_a_word_that_is_neither_command_nor_configuration_leads_to_the_help(
 
 
 @pytest.mark.parametrize(
-    "words", [["plots"], ["plots", "a", "b"], ["list", "store=x"], ["list", "storage="], ["merge"]]
+    "words",
+    [["report"], ["report", "a", "b"], ["list", "store=x"], ["list", "storage="], ["merge"]],
 )
 def test_words_that_a_command_does_not_take_are_refused(
     words: list[str], capsys: pytest.CaptureFixture[str]
@@ -108,6 +109,7 @@ MEANT = {
     "studies": "list",
     "show": "status NAME",
     "leaderbord": "leaderboard",
+    "plots": "report NAME",
 }
 """Words that are no commands, and what they are taken for."""
 COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy", "pyarrow")

@@ -66,7 +66,6 @@ AT_HOME = {
     "datasets": {"data"},
     "peft": {"method"},
     **{name: {"serving"} for name in ONNX},
-    "plotly": {"analysis"},
     "sklearn": {"data"},
 }
 # Whoever imports these in passing must not pay for what it may not need.
@@ -98,7 +97,6 @@ LAZY = {
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
 OPTIONAL = {
-    "plotly": {"analysis.interactive"},
     "datasets": {"data.readers.huggingface"},
     "peft": {"method.peers"},
     **{name: {"serving.exports.onnx"} for name in ONNX},
@@ -234,7 +232,7 @@ def test_every_library_that_is_imported_is_a_dependency() -> None:
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    kinds = ("hf", "interactive", "lora", "onnx", "openclip", "peft")
+    kinds = ("hf", "lora", "onnx", "openclip", "peft")
     optional = (text for name in kinds for text in extras[name])
     wanted = [*project["dependencies"], *optional]
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}

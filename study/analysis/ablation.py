@@ -26,7 +26,6 @@ from study.analysis.formatting import (
     comparison_cells,
     comparison_columns,
     count,
-    difference,
     estimate_columns,
     guessing,
     interval,
@@ -34,7 +33,6 @@ from study.analysis.formatting import (
     missed,
     percent,
     points,
-    probability,
     rate,
     score_cell,
     score_cells,
@@ -499,14 +497,6 @@ def _forest_chart(table: AblationTable) -> Chart:
             [y for y, *_ in shown],
             color=color,
             x_error=[100 * (c.paired.difference.reach or 0.0) for *_, c in shown],
-            hover=[
-                (
-                    cell.label,
-                    f"{difference(c.paired)} points, Holm p {probability(c.holm_p)}",
-                    cell.settings.subset or "",
-                )
-                for _, cell, c in shown
-            ],
         )
         for name, color, shown in (
             ("beyond noise", ORANGE, [row for row in rows if row[1].beyond_noise]),

@@ -1,7 +1,4 @@
-"""Charts as data, drawn by matplotlib as PNG and SVG files.
-
-`study.analysis.interactive` draws them by plotly, with hover texts and zoom.
-"""
+"""Charts as data, drawn by matplotlib as PNG and SVG files."""
 
 import io
 import math
@@ -68,7 +65,7 @@ class Series:
     small ones apart and whose numbers are written without sign, or not at all where they are many.
     """
     marker: str = "circle"
-    """The shape of points, by plotly's name."""
+    """The shape of points."""
     color: str = BLUE
     """The colour of all marks but cells."""
     opacity: float = 0.9
@@ -79,8 +76,6 @@ class Series:
     """The half widths of vertical error bars of points; None means no bars."""
     values: Sequence[float] = ()
     """The number in each cell: red below 0, blue above, darker the further away."""
-    hover: Sequence[Sequence[str]] | None = None
-    """The lines of text that the interactive page shows at each mark; None means coordinates."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from study.analysis.ablation import (
     write_ablation,
 )
 from study.analysis.charts import write_plots
-from study.analysis.interactive import write_interactive
 from study.analysis.leaderboard import leaderboard
 from study.analysis.leaderboard_output import render, to_csv, to_json, to_markdown
 from study.analysis.occupancy import occupancy
@@ -81,24 +80,6 @@ def show_difference(options: Namespace) -> None:
         options.console.print(classes, classes.note)
 
 
-def draw_plots(options: Namespace) -> None:
-    """Draw the charts of a study, as files and as one page to explore."""
-    results = read_results(options.folder.path)
-    drawn = (
-        ablation_plots(ablation_table(results))
-        if results.ablates
-        else make_plots(results, leaderboard(results))
-    )
-    print(
-        *write_plots(results.folder.path, drawn),
-        write_interactive(results.folder.path, drawn),
-        sep="\n",
-    )
-    for plot in drawn:
-        if plot.missing is not None:
-            print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
-
-
 def show_drift(options: Namespace) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
     # Torch takes seconds to import, and no other of these commands needs it.
@@ -111,10 +92,17 @@ def show_drift(options: Namespace) -> None:
 
 
 def write_report(options: Namespace) -> None:
-    """Write the report of a study."""
+    """Write the report of a study, and the charts in it as files."""
     results = read_results(options.folder.path)
     board = leaderboard(results)
-    print(report.write_report(results, board, make_plots(results, board)))
+    charts = make_plots(results, board)
+    print(report.write_report(results, board, charts))
+    if results.ablates:
+        charts = ablation_plots(ablation_table(results))
+    print(*write_plots(results.folder.path, charts), sep="\n")
+    for chart in charts:
+        if chart.missing is not None:
+            print(f"{chart.name}: not drawn: {chart.missing}", file=sys.stderr)
 
 
 def show_ablation(options: Namespace) -> None:

@@ -148,10 +148,6 @@ def _heat_map(
         [places[true] for true, *_ in cells],
         style="shares",
         values=[share if true == predicted else -share for true, predicted, share in cells],
-        hover=[
-            (f"{true}, taken for {predicted}", f"{share:.1f} % of its images")
-            for true, predicted, share in cells
-        ],
     )
     size = max(len(rows), len(columns))
     unnamed = len(columns) > NAMED_COLUMNS

@@ -318,7 +318,6 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
                 [y for _, y in shown],
                 marker=marker,
                 color=color,
-                hover=[(site, f"layer {places[x]}", f"relative change {y:.3g}") for x, y in shown],
             )
             for (site, shown), (marker, color) in zip(
                 points.items(), cycle(product(OTHER_MARKERS, PALETTE)), strict=False

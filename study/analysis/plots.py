@@ -17,14 +17,6 @@ from study.analysis.charts import (
     Series,
 )
 from study.analysis.confusions import confusion_charts
-from study.analysis.formatting import (
-    count,
-    interval,
-    percent,
-    setting_cells,
-    setting_header,
-    tuned_in_words,
-)
 from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.results import Results, TrialResult
 from study.config.schema import ZERO_SHOT
@@ -100,7 +92,6 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
             style="line",
             color=colors[trial.arm],
             opacity=0.45,
-            hover=[(trial.trial_id, f"{percent(score)} %") for score in trial.curve.values()],
         )
         for trial in scored
     )
@@ -260,27 +251,15 @@ def _by_arm_and_status(
 def _series(name: str, placed: Sequence[tuple[float | None, TrialResult]], **looks: Any) -> Series:
     """Return the validation scores of the trials that have one and, before them, an x."""
     shown = [
-        (x, 100 * score, trial)
+        (x, 100 * score)
         for x, trial in placed
         if x is not None and (score := trial.val_score) is not None
     ]
     return Series(
         name,
-        [x for x, *_ in shown],
-        [score for _, score, _ in shown],
-        hover=[_describe(trial) for *_, trial in shown],
+        [x for x, _ in shown],
+        [score for _, score in shown],
         **looks,
-    )
-
-
-def _describe(trial: TrialResult) -> tuple[str, ...]:
-    cells = zip(setting_header(), setting_cells(trial.settings), strict=True)
-    return (
-        trial.trial_id,
-        tuned_in_words(trial.settings),
-        ", ".join(map(" ".join, cells)),
-        f"{count(trial.trainable)} parameters",
-        f"validation {percent(trial.val_score)} % after {trial.epochs} epochs",
     )
 
 
@@ -303,7 +282,6 @@ def _by_entry(
             else OTHER_MARKERS[colors[:index].count(color) % len(OTHER_MARKERS)],
             color=color,
             y_error=[100 * (entry.test.half_width or 0.0)],
-            hover=[(entry.name, tuned_in_words(entry.settings), f"test {interval(entry.test)} %")],
         )
         for index, (entry, place, color) in enumerate(zip(entries, x, colors, strict=True))
     )

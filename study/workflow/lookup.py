@@ -41,6 +41,8 @@ OTHER_WORDS = {
     "best": "leaderboard NAME",
     "results": "leaderboard NAME",
     "ablation-tables": "ablation-table NAME",
+    "plots": "report NAME",
+    "plot": "report NAME",
 }
 """What is meant by words that other programs have for commands."""
 

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -48,15 +49,6 @@ def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
     assert re.match("error: --(format|top|study) .*(allowed|leave)", said.err)
 
 
-def test_plots_lists_the_files_and_what_is_missing(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["plots", str(few_shot_study)]) == 0
-    printed = capsys.readouterr()
-    assert "pareto.png" in printed.out
-    assert "importance-clipfit-tuned: not drawn" in printed.err
-
-
 def test_drift_prints_sites_and_features_and_names_its_files(
     tuned_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,11 +68,24 @@ def test_drift_names_a_trial_without_tuned_parameters(
     assert not (few_shot_study / "drift.csv").exists()
 
 
-def test_report_prints_where_the_report_is(
+def test_report_lists_its_files_and_what_is_missing(
     few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", few_shot_study.name, f"storage={tmp_path}"]) == 0
-    assert capsys.readouterr().out.strip() == str(few_shot_study / "report.html")
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0] == str(few_shot_study / "report.html")
+    assert str(few_shot_study / "plots" / "pareto.png") in lines
+    assert (few_shot_study / "plots" / "pareto.png").is_file()
+    assert "importance-clipfit-tuned: not drawn" in printed.err
+
+
+def test_the_report_of_an_ablation_comes_with_its_charts(
+    few_shot_study: Path, ablation_study: Path
+) -> None:
+    shutil.copy(few_shot_study / "study.yaml", ablation_study)
+    assert main(["report", str(ablation_study)]) == 0
+    assert (ablation_study / "plots" / "ablation-forest.png").is_file()
 
 
 def test_an_ablation_is_printed_and_its_files_are_named(
@@ -115,7 +120,7 @@ def test_tables_of_a_paper_need_a_sweep(
 @pytest.mark.parametrize(
     "command",
     [
-        *("ablation-table", "drift", "leaderboard", "occupancy", "paper-tables", "plots"),
+        *("ablation-table", "drift", "leaderboard", "occupancy", "paper-tables"),
         *("report", "status", "sync", "delete"),
     ],
 )
