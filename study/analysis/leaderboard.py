@@ -29,7 +29,6 @@ from study.analysis.statistics import (
 from study.config.schema import SMALLEST, TUNED, WITH_DELTA
 from study.config.settings import Settings
 from study.selection.chance import BALANCED, AgainstChance
-from study.selection.sequential import stopped
 from study.trial import Split
 from study.trial.predictions import Outcomes, beats_chance
 from study.trial.study import BEST, Candidate
@@ -236,14 +235,6 @@ class Leaderboard(Results):
             if winner and (difference := self.difference(winner, self.entry(label)))
         }
         return corrected(paired)
-
-    @cached_property
-    def stopped(self) -> Mapping[str, int]:
-        """After how many seeds candidates were told apart from the winner and got no more."""
-        if self.study is None or not self.study.config.confirm.sequential:
-            return {}
-        scores = {entry.label: entry.scores for entry in self.entries}
-        return stopped(self.candidates, scores, self.study.config.confirm.seeds)
 
     def ends_of(self, arm: str) -> list[str]:
         """Return how each trial of an arm of the search ended, one of `STATES` each."""

@@ -234,22 +234,8 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
     if board.fixed:
         yield SELECTION
     yield from surpassing(board)
-    yield from _stopped(board)
     yield from _smallest(board, winner)
     yield from _kept(board, winner)
-
-
-def _stopped(board: Leaderboard) -> Iterator[str]:
-    """Yield which candidates have fewer seeds, since they were told apart from the winner."""
-    if board.stopped:
-        names = {e.label: e.name for e in board.entries}
-        listed = ", ".join(f"“{names[k]}” after {n}" for k, n in board.stopped.items())
-        yield (
-            f"Told apart from the winner on these test images before the last seed, and given no "
-            f"more: {listed}. What "
-            "is stopped when it looks different looks more different than it is: these means and "
-            "intervals are not of its true size."
-        )
 
 
 def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:

@@ -82,8 +82,6 @@ AS_PUBLISHED = (ZERO_SHOT, "clipfit", "bitfit", "ln")
 """The labels of baselines that in a search have neither a head nor another strength."""
 VARIANT = "variant"
 """The arm of the trials that use validated settings with a head or at another strength."""
-FIRST_LOOK = 3
-"""The number of seeds after which ``confirm.sequential`` may first stop a candidate."""
 ARMS = ("baseline", TUNED, "search", VARIANT)
 """The names of the parts of a search beside its peers, each of which has its label for a name."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
@@ -485,10 +483,6 @@ class ConfirmConfig(Section):
     """The number of configurations tested after the winner, in addition to the baselines."""
     strength: float | None = Field(None, ge=0, le=1)
     """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀). None means the protocol's."""
-    sequential: bool = False
-    """Whether a candidate gets no further seeds once it differs from the winner beyond noise.
-
-    See `study.selection.sequential`; seeds are then tested one after the other."""
 
 
 class AblationConfig(Section):
@@ -761,13 +755,5 @@ class StudyConfig(Section):
                 f"{search.trials}, beside {count} baselines, leaves none to search subsets",
             ),
         ]
-        seeds = self.confirm.seeds
-        faults.append(
-            (
-                self.confirm.sequential and len(seeds) <= FIRST_LOOK,
-                f"confirm.sequential: has no effect on {len(seeds)} seeds, as candidates are first "
-                f"looked at after {FIRST_LOOK}; allowed are more seeds, or false",
-            )
-        )
         # A study without baselines has that as a fault of its own.
         return [message for there, message in faults if there and fixed]

@@ -252,8 +252,6 @@ class Protocol(ABC):
         if not self.searches(config):
             if config.search.minutes is not None:
                 yield "search.minutes: has no effect without a search"
-            if config.confirm.sequential:
-                yield "confirm.sequential: has no effect without a search, which has no winner"
             yield from (
                 f"search.baselines.{label}: is a peer whose learning rate is searched, and this "
                 "study has no search; allowed is a fixed rate, {subset: none, "

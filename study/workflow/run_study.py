@@ -339,8 +339,7 @@ def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Consol
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     ready = _beside(get_ready_to_draw)  # while workers train, not when the report is waited for
     with _stage(console, study.folder, "confirm", total) as progress:
-        telling = _telling(progress, console)
-        run_confirm(study, candidates, data, [progress, tracker], telling=telling)
+        run_confirm(study, candidates, data, [progress, tracker])
     ready.result()
 
 

@@ -287,24 +287,6 @@ def test_a_peer_that_is_no_baseline_is_called_by_what_it_is(few_shot_study: Path
     )
 
 
-def test_what_was_stopped_is_told_with_its_seeds_where_a_study_is_sequential(
-    make_study: Callable[..., Path],
-) -> None:
-    folder = make_study(edge=0.05)
-    assert "Told apart" not in said(folder)
-    path = folder / "study.yaml"
-    path.write_text(path.read_text().replace("sequential: false", "sequential: true"))
-    sums = folder / "sha256.json"
-    sums.unlink(missing_ok=True)
-    board = leaderboard(read_results(folder))
-    assert board.stopped["zero-shot"] == 3
-    assert not {"best", "clipfit-tuned"} & board.stopped.keys()
-    for seed in (4, 5):
-        shutil.rmtree(folder / "trials" / f"confirm-zero-shot-seed{seed}")
-    assert "and given no more: " in said(folder)
-    assert f"“{board.entry('zero-shot').name}” after 3" in said(folder)
-
-
 def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
     few_shot_study: Path,
 ) -> None:

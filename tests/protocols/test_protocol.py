@@ -133,17 +133,7 @@ def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
             "confirm.strength",
             ["without a search", "ablation"],
         ),
-        (
-            {"search": {"trials": 0}, "confirm": {"sequential": True}},
-            "confirm.sequential",
-            ["without a search", "no winner"],
-        ),
         ({"search": {"trials": 0, "minutes": 5}}, "search.minutes", ["without a search"]),
-        (
-            {"confirm": {"sequential": True, "seeds": [1, 2, 3]}},
-            "confirm.sequential",
-            ["3 seeds", "more seeds, or false"],
-        ),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(
