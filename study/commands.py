@@ -217,11 +217,6 @@ COMMANDS = {
         "study.analysis.commands:show_ablation",
         (*_STUDY, _argument("--base", help="the cell to compare with (default: base)")),
     ),
-    "occupancy": Command(
-        "show how much of the time the processes of a study were busy",
-        "study.analysis.commands:show_occupancy",
-        _STUDY,
-    ),
     "paper-tables": Command(
         "print the tables of a sweep (several studies of one file) beside published averages",
         "study.analysis.commands:show_paper_tables",

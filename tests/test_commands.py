@@ -110,6 +110,7 @@ MEANT = {
     "show": "status NAME",
     "leaderbord": "leaderboard",
     "plots": "report NAME",
+    "occupancy": "report NAME",
 }
 """Words that are no commands, and what they are taken for."""
 COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy", "pyarrow")

@@ -16,11 +16,10 @@ from study.analysis.ablation import (
 from study.analysis.charts import write_plots
 from study.analysis.leaderboard import leaderboard
 from study.analysis.leaderboard_output import render, to_csv, to_json, to_markdown
-from study.analysis.occupancy import occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.predictions import difference_tables
-from study.analysis.results import read_results, read_trials
+from study.analysis.results import read_results
 from study.errors import ConfigError, TrackingError
 from study.storage.command_lines import default_storage
 
@@ -111,14 +110,6 @@ def show_ablation(options: Namespace) -> None:
     table = ablation_table(results, options.base or BASE)
     options.console.print(render_ablation(table))
     print(*write_ablation(results.folder.path, table), sep="\n")
-
-
-def show_occupancy(options: Namespace) -> None:
-    """Print the occupancy of a study's slots, stage by stage."""
-    trials = read_trials(options.folder)
-    for stage in ("search", "confirm", "ablation"):
-        if (found := occupancy(trials, stage)) is not None:
-            print(f"{stage}: {found}")
 
 
 def show_paper_tables(options: Namespace) -> None:

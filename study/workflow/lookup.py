@@ -43,6 +43,7 @@ OTHER_WORDS = {
     "ablation-tables": "ablation-table NAME",
     "plots": "report NAME",
     "plot": "report NAME",
+    "occupancy": "report NAME",
 }
 """What is meant by words that other programs have for commands."""
 

@@ -96,19 +96,6 @@ def test_an_ablation_is_printed_and_its_files_are_named(
     assert main(["ablation-table", str(ablation_study), "--base", "nothing"]) == 2
 
 
-def test_occupancy_is_printed_stage_by_stage(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trial = few_shot_study / "trials" / "search-9999"
-    trial.mkdir()
-    (trial / "config.json").write_text('{"stage": "search"}')
-    (trial / "reports.jsonl").write_text('{"epoch": 1, "seconds": 2, "ended_at": 10}\n')
-    assert main(["occupancy", str(few_shot_study)]) == 0
-    assert capsys.readouterr().out.startswith(
-        "search: 1 trial in 2 s, one at a time: 100% of the time"
-    )
-
-
 def test_tables_of_a_paper_need_a_sweep(
     few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +107,7 @@ def test_tables_of_a_paper_need_a_sweep(
 @pytest.mark.parametrize(
     "command",
     [
-        *("ablation-table", "drift", "leaderboard", "occupancy", "paper-tables"),
+        *("ablation-table", "drift", "leaderboard", "paper-tables"),
         *("report", "status", "sync", "delete"),
     ],
 )
