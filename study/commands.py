@@ -292,27 +292,6 @@ COMMANDS = {
             ),
         ),
     ),
-    "merge": Command(
-        "write a file of tuned parameters and its CLIP as one Hugging Face folder",
-        "study.commands:merge",
-        (
-            _argument(
-                "backbone",
-                metavar="BACKBONE",
-                help="the CLIP that was tuned: its name on the Hugging Face hub, or a folder",
-            ),
-            _argument(
-                "delta",
-                metavar="DELTA",
-                type=Path,
-                help="the file of tuned parameters (delta.safetensors)",
-            ),
-            _argument("out", metavar="OUT", type=Path, help="a new or empty folder"),
-            _argument(
-                "--revision", help="the revision of BACKBONE on the hub (default: that of DELTA)"
-            ),
-        ),
-    ),
 }
 
 
@@ -435,25 +414,3 @@ def _print_error(text: str) -> None:
     from study.terminal import print_error  # which imports what most commands need later
 
     print_error(text)
-
-
-def merge(options: argparse.Namespace) -> None:
-    """Write a tuned model as a Hugging Face folder.
-
-    Raises:
-        StudyError: see `study.method.delta.merge`.
-    """
-    from study.errors import DeltaError
-    from study.method import delta
-
-    if not options.delta.is_file():
-        raise DeltaError(f"{options.delta} is no file; allowed is a file of tuned parameters")
-    head, info = delta.merge(
-        options.backbone, options.delta, options.out, revision=options.revision
-    )
-    print(f"{options.out}: {info.backbone} with {info.subset} tuned")
-    if head is not None:
-        print(
-            f"{options.out / delta.MERGED_HEAD}: the linear head, which is no part of a CLIP: the "
-            f"vectors of {len(head.classes)} classes, to use in place of their text features"
-        )

@@ -79,7 +79,7 @@ def test_a_word_that_is_neither_command_nor_configuration_leads_to_the_help(
 
 @pytest.mark.parametrize(
     "words",
-    [["report"], ["report", "a", "b"], ["list", "store=x"], ["list", "storage="], ["merge"]],
+    [["report"], ["report", "a", "b"], ["list", "store=x"], ["list", "storage="], ["export"]],
 )
 def test_words_that_a_command_does_not_take_are_refused(
     words: list[str], capsys: pytest.CaptureFixture[str]
@@ -109,6 +109,7 @@ MEANT = {
     "studies": "list",
     "show": "status NAME",
     "leaderbord": "leaderboard",
+    "merge": "export NAME --format hf --out FOLDER",
     "plots": "report NAME",
     "occupancy": "report NAME",
 }

@@ -36,7 +36,7 @@ STUDY = (
     *("run", "photos", "name=first-hour", "data.root=pets", "backbone.name=embedded"),
     *("data.augment=false", "training.epochs=8", "confirm.seeds=[1,2]", "confirm.runners_up=0"),
     *("search.trials=6", "search.selection=holdout", f"search.baselines={BASELINES}"),
-    # A linear head is no part of a CLIP, so that a merged folder would not classify with it.
+    # A linear head is no part of a CLIP, so that an exported folder would not classify with it.
     *("search.space.heads=[text]", "search.space.rates={bias: [0.01, 0.4], ln: [0.01, 0.4]}"),
 )
 PLAIN = """\
@@ -57,7 +57,7 @@ images = processor(images=[Image.open(path) for path in paths], return_tensors="
 with torch.no_grad():
     print(json.dumps(clip(**texts, **images).logits_per_image.softmax(dim=-1).tolist()))
 """
-"""What a user of a merged folder writes, with transformers alone."""
+"""What a user of an exported folder writes, with transformers alone."""
 
 
 class Hour:
@@ -192,13 +192,8 @@ def test_the_served_model_gives_the_same_classes(hour: Hour) -> None:
         assert answer["probabilities"] == pytest.approx(probabilities(row), abs=1e-4)
 
 
-def test_the_merged_model_gives_the_same_without_the_package(hour: Hour, tmp_path: Path) -> None:
-    trained = re.search(r"\(trial (\S+)\):", hour.labelled.stderr)
-    assert trained is not None
-    delta = f"runs/first-hour/trials/{trained[1]}/delta.safetensors"
-    said = hour.study("merge", "embedded", delta, "my-clip").stdout
-    assert said.startswith("my-clip: embedded with "), said
-    assert "head" not in said
+def test_the_exported_model_gives_the_same_without_the_package(hour: Hour, tmp_path: Path) -> None:
+    hour.study("export", "first-hour", "--format", "hf", "--out", "my-clip")
     code = tmp_path / "plain.py"
     code.write_text(PLAIN)
     prompts = json.dumps([f"a photo of a {name}." for name in CLASSES])

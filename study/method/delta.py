@@ -22,7 +22,6 @@ from study.method.head import Head
 from study.method.hub import transformers_quiet
 from study.method.siglip import as_published
 from study.storage.atomic import write_atomically
-from study.storage.folders import new_folder, refuse_taken
 
 FORMAT = "clipfit-delta-1"
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
@@ -201,40 +200,6 @@ def load_tuned(
     return loaded, head_of(tensors, info), info
 
 
-def merge(
-    backbone: str, delta: Path, out: Path, *, revision: str | None = None
-) -> tuple[Head | None, DeltaInfo]:
-    """Write the tuned model as a Hugging Face folder: model, tokenizer, image processor.
-
-    The weights are float32, as they were tuned. The folder appears whole or not at all.
-
-    A linear head is no part of a CLIP model. `MERGED_HEAD` in the folder holds it: the tensor
-    ``rows``, (classes, dim) float32 of unit length, and in the metadata ``class_names``, a JSON
-    list with the name of each row's class.
-
-    Args:
-        backbone: see `load_tuned`.
-        delta: see `load_tuned`.
-        out: the folder to write; it may exist if it is empty.
-        revision: see `load_tuned`.
-
-    Returns:
-        The linear head, or None, and what the delta says of itself.
-
-    Raises:
-        DeltaError: see `load_tuned`.
-        StorageError: ``out`` is a file or a folder with contents, or cannot be written.
-        BackboneError: the backbone cannot be loaded.
-    """
-    refuse_taken(out)
-    loaded, head, info = load_tuned(delta, backbone, revision=revision)
-    with new_folder(out) as whole:
-        save_merged(whole, loaded)
-        if head is not None:
-            save_head(whole, head)
-    return head, info
-
-
 def save_merged(folder: Path, backbone: Backbone) -> None:
     """Write a backbone with what was tuned as a Hugging Face folder; its weights are float32."""
     with transformers_quiet():  # a bar for one file
@@ -250,7 +215,11 @@ def save_preprocessing(folder: Path, backbone: Backbone) -> None:
 
 
 def save_head(folder: Path, head: Head) -> None:
-    """Write `MERGED_HEAD` into a folder; see `merge` for what is in it."""
+    """Write a linear head, which is no part of a CLIP model, as `MERGED_HEAD` into a folder.
+
+    The tensor ``rows`` is (classes, dim) float32 of unit length. In the metadata, ``class_names``
+    is a JSON list with the name of each row's class.
+    """
     contents = to_checked_bytes({"rows": head.rows}, {"class_names": json.dumps(head.classes)})
     (folder / MERGED_HEAD).write_bytes(contents)
 

@@ -41,6 +41,7 @@ OTHER_WORDS = {
     "best": "leaderboard NAME",
     "results": "leaderboard NAME",
     "ablation-tables": "ablation-table NAME",
+    "merge": "export NAME --format hf --out FOLDER",
     "plots": "report NAME",
     "plot": "report NAME",
     "occupancy": "report NAME",

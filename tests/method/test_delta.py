@@ -15,7 +15,6 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
-from study.commands import main
 from study.errors import DeltaError
 from study.method.backbone import Backbone, load_backbone
 from study.method.delta import (
@@ -30,8 +29,9 @@ from study.method.delta import (
     head_tensors,
     load_delta,
     load_tuned,
-    merge,
     save_delta,
+    save_head,
+    save_merged,
     to_checked_bytes,
 )
 from study.method.head import Head
@@ -282,16 +282,14 @@ def test_a_head_that_is_no_sound_one_is_refused(
 
 
 def test_a_merged_folder_has_the_head_beside_the_model(
-    checkpoint: Path, headed: Path, head: Head, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    headed: Path, head: Head, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    assert main(["merge", str(checkpoint), str(headed), str(out)]) == 0
-    file = out / "head.safetensors"
-    assert f"{file}: the linear head" in capsys.readouterr().out
-    with safe_open(file, "pt") as opened:
+    kept = head_of(*load_delta(headed))
+    assert kept is not None
+    save_head(tmp_path, kept)
+    with safe_open(tmp_path / "head.safetensors", "pt") as opened:
         assert torch.equal(opened.get_tensor("rows"), head.rows)
         assert json.loads(opened.metadata()["class_names"]) == ["bird", "cat"]
-    CLIPModel.from_pretrained(out)
 
 
 def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
@@ -301,8 +299,8 @@ def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
     pixel_values: Tensor,
     tmp_path: Path,
 ) -> None:
-    out = tmp_path / "some" / "merged"
-    merge(str(checkpoint), path, out)
+    out = tmp_path / "merged"
+    save_merged(out, load_tuned(path, str(checkpoint))[0])
     clip = CLIPModel.from_pretrained(out).eval()
     words = AutoTokenizer.from_pretrained(out)(
         ["a red cat", "dog"], padding=True, return_tensors="pt"
@@ -315,57 +313,15 @@ def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
     assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
     assert load_backbone(out).fingerprint != load_backbone(checkpoint).fingerprint
     assert {p.name for p in out.iterdir()} == {p.name for p in checkpoint.iterdir()}
-    assert [p.name for p in out.parent.iterdir()] == ["merged"]
 
 
 def test_a_delta_of_another_backbone_is_refused_naming_both(
-    checkpoint: Path, path: Path, tensors: dict[str, Tensor], backbone: Backbone, tmp_path: Path
+    checkpoint: Path, path: Path, tensors: dict[str, Tensor], backbone: Backbone
 ) -> None:
     save_delta(path, tensors, replace(INFO, backbone="other"))
     expected = f"'other'.*{INFO.fingerprint}.*'{checkpoint}'.*{backbone.fingerprint}"
     with pytest.raises(DeltaError, match=expected):
-        merge(str(checkpoint), path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_merging_fills_an_empty_folder_but_overwrites_nothing(
-    checkpoint: Path, path: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    merge(str(checkpoint), path, out)
-    weights = (out / "model.safetensors").read_bytes()
-    for taken in (out, path):
-        with pytest.raises(StorageError, match=f"{taken} is taken"):
-            merge(str(checkpoint), path, taken)
-    assert (out / "model.safetensors").read_bytes() == weights
-
-
-def test_a_merge_that_fails_leaves_nothing(
-    checkpoint: Path, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(CLIPImageProcessor, "save_pretrained", full)
-    with pytest.raises(StorageError, match="no space"):
-        merge(str(checkpoint), path, tmp_path / "out")
-    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint", path.name}
-
-
-def test_the_command_merges_and_reports_faults_in_one_line(
-    checkpoint: Path, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["merge", str(checkpoint), str(path), str(tmp_path / "out")]
-    assert main(arguments) == 0
-    assert (tmp_path / "out" / "model.safetensors").exists()
-    said = capsys.readouterr().out
-    assert INFO.subset in said
-    assert "head" not in said
-    assert main(arguments) == 2
-    assert f"{tmp_path / 'out'} is taken" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["merge"])
+        load_tuned(path, str(checkpoint))
 
 
 def test_reading_deltas_does_not_import_transformers() -> None:

@@ -23,7 +23,7 @@ from transformers import AutoModel, AutoProcessor, AutoTokenizer, SiglipModel
 from study.errors import BackboneError, DataError, SubsetError
 from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import read_architecture
-from study.method.delta import DeltaInfo, merge, save_delta
+from study.method.delta import DeltaInfo, load_tuned, save_delta, save_merged
 from study.method.framing import Framing
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import leaf_of, parameter_name
@@ -251,7 +251,7 @@ def test_a_tuned_model_is_written_under_transformers_own_names(
     tensors = {one.name: one.parameter.detach() for one in classifier.tuned}
     info = DeltaInfo(str(checkpoint), None, backbone.fingerprint, EVERY, ("cat", "dog"), ("{}",))
     save_delta(tmp_path / "delta.safetensors", tensors, info)
-    merge(str(checkpoint), tmp_path / "delta.safetensors", tmp_path / "merged")
+    save_merged(tmp_path / "merged", load_tuned(tmp_path / "delta.safetensors")[0])
     names = load_file(tmp_path / "merged" / "model.safetensors").keys()
     assert names == SiglipModel.from_pretrained(checkpoint).state_dict().keys()
     theirs = AutoModel.from_pretrained(tmp_path / "merged").eval()
