@@ -149,12 +149,25 @@ COMMANDS = {
         (_argument("sync", metavar="NAME", help=_NAMED), _OVERRIDES),
     ),
     "leaderboard": Command(
-        "print the test scores of a study; without NAME the best configurations of all studies "
-        "that MLflow has (MLFLOW_TRACKING_URI, else ./mlflow.db)",
+        "print the test scores of a study, the cells of an ablation, or the tables of a sweep "
+        "(several studies of one file) beside published averages; without NAME the best "
+        "configurations of all studies that MLflow has (MLFLOW_TRACKING_URI, else ./mlflow.db)",
         "study.analysis.commands:show_leaderboard",
         (
-            _argument("name", nargs="?", metavar="NAME", help=_NAMED),
-            _STORAGE,
+            _argument(
+                "names",
+                nargs="*",
+                metavar="NAME | storage=FOLDER",
+                help=f"{_NAMED}; the folder that has the studies (default: $STUDY_STORAGE, else "
+                "runs)",
+            ),
+            _argument(
+                "--to",
+                type=Path,
+                metavar="FOLDER",
+                help="write the tables of a sweep, or the files of an ablation, into this folder",
+            ),
+            _argument("--base", metavar="CELL", help="the cell to compare with (default: base)"),
             _argument(
                 "--study",
                 metavar="NAME",
@@ -173,8 +186,9 @@ COMMANDS = {
                 "--format",
                 choices=("csv", "json", "markdown", "table", "yaml"),
                 default="table",
-                help="of a study: table, markdown, csv, json; without NAME: table, json, or yaml, "
-                "a configuration for `run` whose baselines are the listed ones (default: table)",
+                help="of a study: table, markdown, csv, json; of an ablation: table, markdown, "
+                "csv; without NAME: table, json, or yaml, a configuration for `run` whose "
+                "baselines are the listed ones (default: table)",
             ),
         ),
     ),
@@ -211,19 +225,6 @@ COMMANDS = {
         "write report.html of a study, and its charts",
         "study.analysis.commands:write_report",
         _STUDY,
-    ),
-    "ablation-table": Command(
-        "compare the configurations (cells) of an ablation",
-        "study.analysis.commands:show_ablation",
-        (*_STUDY, _argument("--base", help="the cell to compare with (default: base)")),
-    ),
-    "paper-tables": Command(
-        "print the tables of a sweep (several studies of one file) beside published averages",
-        "study.analysis.commands:show_paper_tables",
-        (
-            _argument("names", nargs="+", metavar="NAME | storage=FOLDER", help=_NAMED),
-            _argument("--to", type=Path, help="a folder to write tables.md and tables.csv into"),
-        ),
     ),
     "check-data": Command("check that a dataset is complete", "study.data.check:main"),
     "predict": Command(

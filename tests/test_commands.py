@@ -111,6 +111,8 @@ MEANT = {
     "leaderbord": "leaderboard",
     "merge": "export NAME --format hf --out FOLDER",
     "plots": "report NAME",
+    "paper-tables": "leaderboard NAME...",
+    "ablation_table": "leaderboard NAME",
     "occupancy": "report NAME",
 }
 """Words that are no commands, and what they are taken for."""

@@ -2,50 +2,99 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Group
 
-from study.analysis import report
-from study.analysis.ablation import (
-    BASE,
-    ablation_plots,
-    ablation_table,
-    render_ablation,
-    write_ablation,
-)
+from study.analysis import ablation, report
 from study.analysis.charts import write_plots
-from study.analysis.leaderboard import leaderboard
+from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.leaderboard_output import render, to_csv, to_json, to_markdown
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.predictions import difference_tables
-from study.analysis.results import read_results
+from study.analysis.results import Results, read_results
 from study.errors import ConfigError, TrackingError
 from study.storage.command_lines import default_storage
 
 
 def show_leaderboard(options: Namespace) -> None:
-    """Print one study's leaderboard, or the best configurations of a tracking server.
+    """Print the leaderboard of studies, or the best configurations of a tracking server.
 
     Raises:
         StudyError: the options do not go together, or nothing was found.
     """
-    views = {"table": render, "markdown": to_markdown, "csv": to_csv, "json": to_json}
-    formats = tuple(views) if options.name else ("table", "json", "yaml")
-    if options.format not in formats:
-        raise ConfigError(f"--format {options.format} is not possible here; allowed: {formats}")
-    if options.name and (options.study or options.where):
-        raise ConfigError("--study and --where ask the tracking server; leave the name out")
+    if options.folders and (options.study or options.where):
+        raise ConfigError("--study and --where ask the tracking server; leave the names out")
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
-    if options.name:
-        shown = views[options.format](leaderboard(read_results(options.folder.path)))
+    if not options.folders and (options.to or options.base):
+        raise ConfigError("--to and --base are for studies; allowed with the name of one")
+    if not options.folders:
+        _refuse_format(options, "table", "json", "yaml")
+        _print(options, _best_on_server(options))
+    elif len(options.folders) == 1:
+        _show_study(options)
     else:
-        shown = _best_on_server(options)
+        _show_sweep(options)
+
+
+def _refuse_format(options: Namespace, *allowed: str) -> None:
+    if options.format not in allowed:
+        raise ConfigError(f"--format {options.format} is not possible here; allowed: {allowed}")
+
+
+def _print(options: Namespace, shown: Group | str) -> None:
     if isinstance(shown, str):
         print(shown, end="")
     else:
         options.console.print(shown)
+
+
+def _show_study(options: Namespace) -> None:
+    """Print the leaderboard of a study, or what its ablation or its sweep came to."""
+    views: dict[str, Callable[[Leaderboard], Group | str]] = {
+        "table": render,
+        "markdown": to_markdown,
+        "csv": to_csv,
+        "json": to_json,
+    }
+    _refuse_format(options, *views)
+    results = read_results(options.folders[0].path)
+    if results.ablates:
+        _show_ablation(options, results)
+    elif options.base is not None:
+        raise ConfigError(f"--base is for ablations, and {results.folder.name} is none")
+    elif options.to is not None:
+        _show_sweep(options)
+    else:
+        _print(options, views[options.format](leaderboard(results)))
+
+
+def _show_ablation(options: Namespace, results: Results) -> None:
+    """Print the comparison of an ablation's cells, and write its files if asked."""
+    views: dict[str, Callable[[ablation.AblationTable], Group | str]] = {
+        "table": ablation.render_ablation,
+        "markdown": ablation.ablation_markdown,
+        "csv": ablation.to_csv,
+    }
+    _refuse_format(options, *views)
+    table = ablation.ablation_table(results, options.base or ablation.BASE)
+    _print(options, views[options.format](table))
+    if options.to is not None:
+        print(*ablation.write_ablation(options.to, table), sep="\n")
+
+
+def _show_sweep(options: Namespace) -> None:
+    """Print the tables of a sweep beside published averages, and write them if asked."""
+    _refuse_format(options, "table")
+    if options.base is not None:
+        raise ConfigError("--base is for one ablation; allowed with a single name")
+    results = read_sweep([folder.path for folder in options.folders])
+    options.console.print(*tables(results))
+    if options.to is not None:
+        print(write_tables(results, options.to))
 
 
 def _best_on_server(options: Namespace) -> Group | str:
@@ -55,7 +104,7 @@ def _best_on_server(options: Namespace) -> Group | str:
     from study.tracking.mlflow.best_runs import best_configurations, configuration_of, exact
 
     uri = tracking_uri(None)
-    storage = options.storage or default_storage()
+    storage = Path(options.storage or default_storage()).expanduser()
     found = best_configurations(
         uri, study=options.study, where=options.where, top=options.top, storage=storage
     )
@@ -97,24 +146,8 @@ def write_report(options: Namespace) -> None:
     charts = make_plots(results, board)
     print(report.write_report(results, board, charts))
     if results.ablates:
-        charts = ablation_plots(ablation_table(results))
+        charts = ablation.ablation_plots(ablation.ablation_table(results))
     print(*write_plots(results.folder.path, charts), sep="\n")
     for chart in charts:
         if chart.missing is not None:
             print(f"{chart.name}: not drawn: {chart.missing}", file=sys.stderr)
-
-
-def show_ablation(options: Namespace) -> None:
-    """Print an ablation, and write its files."""
-    results = read_results(options.folder.path)
-    table = ablation_table(results, options.base or BASE)
-    options.console.print(render_ablation(table))
-    print(*write_ablation(results.folder.path, table), sep="\n")
-
-
-def show_paper_tables(options: Namespace) -> None:
-    """Print the tables of a sweep, and write them if asked."""
-    results = read_sweep([folder.path for folder in options.folders])
-    options.console.print(*tables(results))
-    if options.to is not None:
-        print(write_tables(results, options.to))

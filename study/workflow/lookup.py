@@ -40,7 +40,8 @@ OTHER_WORDS = {
     "rm": "delete NAME",
     "best": "leaderboard NAME",
     "results": "leaderboard NAME",
-    "ablation-tables": "ablation-table NAME",
+    "ablation-table": "leaderboard NAME",
+    "paper-tables": "leaderboard NAME...",
     "merge": "export NAME --format hf --out FOLDER",
     "plots": "report NAME",
     "plot": "report NAME",
@@ -128,8 +129,8 @@ def find_studies(options: Namespace) -> None:
     if getattr(options, "name", None):
         options.folder = find_study(options.name, options.storage)
     if "names" in options:
-        words, storage = without_storage(options.names)
-        options.folders = [find_study(word, storage) for word in words]
+        words, options.storage = without_storage(options.names)
+        options.folders = [find_study(word, options.storage) for word in words]
     if "model" in options:
         # Of the commands that take a model, one has its storage among other words.
         _, storage = without_storage(options.images or ())

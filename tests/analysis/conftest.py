@@ -307,6 +307,7 @@ def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int =
                 status="finished",
                 test=0.7 + effect + luck[seed_] + ledger.random.normal(0, 0.003),
             )
+    (folder / "cells.json").write_text("{}")
     return folder
 
 

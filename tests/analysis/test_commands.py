@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from study.commands import main
+from tests.analysis.test_paper import placed
 
 
 def test_the_leaderboard_prints_the_winner(
@@ -37,7 +38,11 @@ def test_the_leaderboard_as_json_has_what_its_csv_has(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--format", "csv"), ("--top", "0"), ("study", "--where", "x"), ("study", "--format", "yaml")],
+    [
+        *(("--format", "csv"), ("--top", "0"), ("--base", "x"), ("--to", "x")),
+        *(("study", "--where", "x"), ("study", "--format", "yaml"), ("study", "--base", "x")),
+        *(("study", "study", "--format", "csv"), ("study", "study", "--base", "x")),
+    ],
 )
 def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
     few_shot_study: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
@@ -46,7 +51,7 @@ def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
     assert main(["leaderboard", *words]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.match("error: --(format|top|study) .*(allowed|leave)", said.err)
+    assert re.match("error: --(format|top|study|to|base) .*(allowed|leave|ablations)", said.err)
 
 
 def test_drift_prints_sites_and_features_and_names_its_files(
@@ -89,27 +94,43 @@ def test_the_report_of_an_ablation_comes_with_its_charts(
 
 
 def test_an_ablation_is_printed_and_its_files_are_named(
-    ablation_study: Path, capsys: pytest.CaptureFixture[str]
+    ablation_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["ablation-table", str(ablation_study)]) == 0
-    assert "ablation.csv" in capsys.readouterr().out
-    assert main(["ablation-table", str(ablation_study), "--base", "nothing"]) == 2
+    words = ["leaderboard", str(ablation_study)]
+    assert main(words) == 0
+    assert "Holm" in capsys.readouterr().out
+    assert main([*words, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("label,base_label,")
+    assert main([*words, "--base", "without vision.ln", "--to", str(tmp_path)]) == 0
+    assert str(tmp_path / "ablation.csv") in capsys.readouterr().out.splitlines()
+    assert ",without vision.ln,test," in (tmp_path / "ablation.csv").read_text()
+    assert main([*words, "--base", "nothing"]) == 2
+    assert main([*words, "--format", "json"]) == 2
 
 
 def test_tables_of_a_paper_need_a_sweep(
     few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for names in ([str(few_shot_study)], [few_shot_study.name, f"storage={tmp_path}"]):
-        assert main(["paper-tables", *names]) == 2
+    name = few_shot_study.name
+    for words in ([name, name], [name, "--to", str(tmp_path)]):
+        assert main(["leaderboard", *words, f"storage={few_shot_study.parent}"]) == 2
         assert "no finished study" in capsys.readouterr().err
+
+
+def test_tables_of_a_sweep_are_printed_and_written(
+    few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = str(placed(few_shot_study, "dtd", "few_shot"))
+    assert main(["leaderboard", name, name]) == 0
+    assert "few_shot: averages" in capsys.readouterr().out
+    assert main(["leaderboard", name, "--to", str(tmp_path)]) == 0
+    assert str(tmp_path / "tables.md") in capsys.readouterr().out.splitlines()
+    assert (tmp_path / "tables.csv").is_file()
 
 
 @pytest.mark.parametrize(
     "command",
-    [
-        *("ablation-table", "drift", "leaderboard", "paper-tables"),
-        *("report", "status", "sync", "delete"),
-    ],
+    ["drift", "leaderboard", "report", "status", "sync", "delete"],
 )
 def test_a_study_that_is_not_there_is_named_with_those_that_are(
     few_shot_study: Path, capsys: pytest.CaptureFixture[str], command: str

@@ -487,5 +487,4 @@ def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(
 
 
 def test_an_ablation_begins_with_its_verdict(ablation_study: Path) -> None:
-    (ablation_study / "cells.json").write_text("{}")
     assert "cells differ from “base”" in described(ablation_study).split("\n\n")[0]
