@@ -4,8 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
-from study.protocols import BaseToNew, FewShot, Generalized, Protocol, Transfer
+from study.protocols import FewShot, named
 from study.selection.chance import (
     AgainstChance,
     balanced_chance,
@@ -16,59 +17,26 @@ from study.selection.chance import (
 from study.storage.ledger import StudyFolder
 from study.trial.predictions import Confusion
 
+BALANCED = yaml.safe_load(Path(__file__).with_name("balanced.yaml").read_text())
 
-def counts(**parts: tuple[tuple[int, int], ...]) -> Confusion:
+
+def counts(parts: dict[str, list[list[int]]]) -> Confusion:
     """Counts of classes, each with its number of images and of those that are right."""
-    return Counter(
-        {
-            (part, str(label), predicted): number
-            for part, classes in parts.items()
-            for label, (images, right) in enumerate(classes)
-            for predicted, number in ((str(label), right), ("another", images - right))
-            if number
-        }
-    )
+    found: Confusion = Counter()
+    for part, classes in parts.items():
+        for label, (images, right) in enumerate(classes):
+            found[part, str(label), str(label)] = right
+            found[part, str(label), "another"] = images - right
+    return +found
 
 
-@pytest.mark.parametrize(
-    ("protocol", "confusion", "score", "chance"),
-    [
-        (FewShot(), counts(accuracy=((90, 79), (10, 9))), (79 / 90 + 0.9) / 2, 1 / 2),
-        (FewShot(), counts(accuracy=((90, 90), (10, 0))), 1 / 2, 1 / 2),
-        (FewShot(), counts(accuracy=((5, 5), (5, 4), (5, 3), (5, 0))), 0.6, 1 / 4),
-        # Each part is balanced, and then their harmonic mean is taken.
-        (
-            BaseToNew(),
-            counts(base=((90, 90), (10, 2)), new=((30, 15), (3, 0), (3, 3))),
-            2 * 0.6 * 0.5 / (0.6 + 0.5),
-            2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3),
-        ),
-        (BaseToNew(), counts(base=((4, 4), (4, 4)), new=((4, 0), (4, 0))), 0.0, 1 / 2),
-        # All names compete, and both parts are averaged over classes as they are.
-        (
-            Generalized(),
-            counts(base=((90, 90), (10, 2)), new=((30, 15), (3, 0), (3, 3))),
-            2 * 0.6 * 0.5 / (0.6 + 0.5),
-            1 / 5,
-        ),
-        # The mean over the targets, without the source.
-        (
-            Transfer(),
-            counts(
-                accuracy=((1, 1), (1, 1)),
-                other=((90, 90), (10, 0)),
-                third=((4, 4), (4, 4), (2, 0), (2, 0)),
-            ),
-            1 / 2,
-            (1 / 2 + 1 / 4) / 2,
-        ),
-    ],
-)
+@pytest.mark.parametrize(("protocol", "parts", "score", "chance"), BALANCED)
 def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_the_parts(
-    protocol: Protocol, confusion: Confusion, score: float, chance: float
+    protocol: str, parts: dict[str, list[list[int]]], score: float, chance: float
 ) -> None:
-    assert balanced_score(confusion, protocol) == pytest.approx(score)
-    assert balanced_chance(confusion, protocol) == pytest.approx(chance)
+    confusion = counts(parts)
+    assert balanced_score(confusion, named(protocol)) == pytest.approx(score)
+    assert balanced_chance(confusion, named(protocol)) == pytest.approx(chance)
 
 
 def test_without_counts_nothing_is_known() -> None:

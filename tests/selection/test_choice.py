@@ -13,9 +13,7 @@ MakeFinished = Callable[..., Any]
 
 
 def choice_of(study: Any) -> Choice:
-    choice = Choice.read(study.study)
-    assert choice is not None
-    return choice
+    return Choice.read(study.study)
 
 
 def test_a_study_that_has_chosen_nothing_has_no_choice(
@@ -68,7 +66,6 @@ def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
     doubtful = AgainstChance(balanced=0.75, chance=0.1, images=4, low=0.05)
     write_against_chance(study.folder, {"best": doubtful})
     assert choice_of(study).against_chance == doubtful
-    assert choice_of(study).is_winner
 
 
 def test_seeds_that_have_not_finished_confirm_nothing(finish: MakeFinished, tmp_path: Path) -> None:

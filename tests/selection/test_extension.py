@@ -52,10 +52,11 @@ def candidate(label: str, trial: int, same_as: str | None = None) -> Candidate:
 
 
 def confirm(folder: StudyFolder, label: str, own: Settings, score: float) -> None:
+    config = {"stage": "confirm", "label": label, "arm": label}
     for seed in (1, 2):
         trial = folder.trial(f"confirm-{label}-seed{seed}")
-        trial.create({"trial_id": trial.trial_id, "stage": "confirm", "seed": seed, "label": label,
-                      "arm": label, "settings": own.model_dump(mode="json")})  # fmt: skip
+        own_config = {"trial_id": trial.trial_id, "seed": seed}
+        trial.create(config | own_config | {"settings": own.model_dump(mode="json")})
         trial.append_report({"epoch": 4, "test_score": score})
         trial.write_end(End("finished", 4, 1.0))
 
@@ -83,9 +84,7 @@ def test_an_extension_that_adds_nothing_is_refused(
     folder: StudyFolder, config: StudyConfig, override: str
 ) -> None:
     before = folder.config_path.read_text()
-    with pytest.raises(
-        ConfigError, match=r"which --extend must raise, as by\n  clipfit-study run --e"
-    ):
+    with pytest.raises(ConfigError, match="must raise"):
         grow(Study(config, folder), [override])
     assert folder.config_path.read_text() == before
 
@@ -109,28 +108,18 @@ def test_a_time_that_is_over_is_raised_or_lifted_as_well(
 ) -> None:
     limited = config.model_copy(update={"search": config.search.model_copy(update={"minutes": 20})})
     for override in ((), ("search.minutes=20",), ("search.minutes=5",)):
-        with pytest.raises(ConfigError, match="had 20 minutes, which --extend must raise"):
+        with pytest.raises(ConfigError, match="20 minutes"):
             grow(Study(limited, folder), ["search.trials=+1", *override])
-    extended = grow(Study(limited, folder), ["search.trials=+1", "search.minutes=30"])
-    assert extended.search.minutes == 30
-    extended = grow(Study(extended, folder), ["search.trials=+1", "search.minutes=null"])
-    assert extended.search.minutes is None
+    extended = limited
+    for text, minutes in (("30", 30), ("null", None)):
+        overrides = ["search.trials=+1", f"search.minutes={text}"]
+        extended = grow(Study(extended, folder), overrides)
+        assert extended.search.minutes == minutes
 
 
 def test_resources_may_change(folder: StudyFolder, config: StudyConfig) -> None:
     extended = grow(Study(config, folder), ["search.trials=+1", "resources.max_concurrent=2"])
     assert extended.resources.max_concurrent == 2
-
-
-def test_the_choice_is_open_again_and_the_earlier_one_written_down(
-    folder: StudyFolder, config: StudyConfig
-) -> None:
-    choose(folder, [candidate("best", 7)])
-    extended = grow(Study(config, folder), ["search.trials=+50"])
-    assert folder.read_json("candidates.json") is None
-    (entry,) = extensions(Study(extended, folder))
-    assert (entry["from"], entry["to"]) == (48, 98)
-    assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
 
 
 def test_an_extension_that_died_before_its_configuration_does_not_count(
@@ -146,6 +135,7 @@ def test_an_extension_begun_again_after_it_died_keeps_the_earlier_choice(
     choose(folder, [candidate("best", 7)])
     written = folder.config_path.read_text()
     grow(Study(config, folder), ["search.trials=+50"])
+    assert folder.read_json("candidates.json") is None, "the choice is open again"
     folder.config_path.write_text(written)  # as when the driver died just before
     again = grow(Study(config, folder), ["search.trials=+20"])
     (entry,) = extensions(Study(again, folder))

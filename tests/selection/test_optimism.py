@@ -19,19 +19,11 @@ from study.search.recording import record_epoch
 from study.selection.optimism import DRAWS, fix_optimism, optimism_of, read_optimism
 from study.selection.validation import SCHEMA
 from study.storage.ledger import VALIDATION, End, StudyFolder
-from study.trial import TrialConfig
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 from study.trial.study import Study
 
-INFO = DeltaInfo(
-    backbone="tiny",
-    revision=None,
-    fingerprint="0" * 16,
-    subset="vision.ln",
-    class_names=("a", "b"),
-    templates=("a {}",),
-)
+INFO = DeltaInfo("tiny", None, "0" * 16, "vision.ln", ("a", "b"), ("a {}",))
 Rows = list[tuple[int, str, str, str]]
 """Fold, part, path and label of each validation image."""
 
@@ -53,32 +45,19 @@ def folder_of(path: Path, rows: Rows, right: Any, protocol: Protocol | None = No
 def add(
     folder: StudyFolder, number: int, rows: Rows, right: Any, protocol: Protocol, **told: Any
 ) -> None:
-    config = TrialConfig(
-        trial_id=f"search-{number:04d}",
-        stage="search",
-        arm="search",
-        label=f"trial {number}",
-        number=number,
-        seed=1,
-        subset="vision.ln",
-        subset_key="0",
-        trainable=100,
-        ln_lr=0.01,
-        epochs=1,
-        split_hash="0",
-    )
-    trial = folder.trial(config.trial_id)
-    trial.create(config.model_dump(mode="json"))
+    own = trial(trial_id=f"search-{number}", number=number)
+    written = folder.trial(own.trial_id)
+    written.create(own.model_dump(mode="json"))
     columns = [
         dict(zip(SCHEMA.names, (*row, row[3] if is_right else "other"), strict=True))
         for row, is_right in zip(rows, right, strict=True)
     ]
     contents = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(columns, schema=SCHEMA), contents)
-    trial.write(VALIDATION, contents.getvalue())
+    written.write(VALIDATION, contents.getvalue())
     score = told.get("score", _score(rows, right, protocol))
-    trial.append_report({"epoch": 1, "val_score": score})
-    trial.write_end(End("finished", 1, 1.0))
+    written.append_report({"epoch": own.epochs, "val_score": score})
+    written.write_end(End("finished", own.epochs, 1.0))
 
 
 def _score(rows: Rows, right: Any, protocol: Protocol) -> float:
@@ -99,7 +78,6 @@ def test_the_best_of_many_coin_flips_is_expected_to_be_a_coin_flip(tmp_path: Pat
     for number in range(12):
         right = rng.random((20, 100)) < 0.5
         found = optimism_of(folder_of(tmp_path / f"{number}", images(100, 4), right), FewShot())
-        assert found is not None
         assert found.trials == 20
         assert found.best == pytest.approx(right.mean(axis=1).max())
         best.append(found.best)
@@ -112,14 +90,12 @@ def test_a_trial_that_is_far_better_than_all_others_keeps_its_score(tmp_path: Pa
     rng = np.random.default_rng(1)
     right = rng.random((10, 300)) < np.array([[0.9], *[[0.5]] * 9])
     found = optimism_of(folder_of(tmp_path / "s", images(300), right), FewShot())
-    assert found is not None
     assert found.expected == pytest.approx(found.best, abs=0.005)
 
 
 def test_trials_that_are_right_on_other_images_leave_the_best_nothing(tmp_path: Path) -> None:
     """Of two images each trial gets one; whichever is drawn twice, its trial fails on the other."""
     found = optimism_of(folder_of(tmp_path / "s", images(2), [(1, 0), (0, 1)]), FewShot())
-    assert found is not None
     assert (found.best, found.expected) == (0.5, 0.0)
 
 
@@ -133,22 +109,15 @@ def test_the_expected_score_is_that_of_all_sets_that_can_be_drawn(tmp_path: Path
         if (counts == 0).any():
             scores.append(right[best, counts == 0].mean())
     found = optimism_of(folder_of(tmp_path / "s", images(5), right), FewShot())
-    assert found is not None
     near = 4 * np.std(scores) / np.sqrt(DRAWS)
     assert found.expected == pytest.approx(np.mean(scores), abs=near)
 
 
 def test_the_standard_error_of_a_score_is_that_of_a_share(tmp_path: Path) -> None:
     right = [[n % 10 < 8 for n in range(400)], [n % 2 for n in range(400)]]
-    found = optimism_of(folder_of(tmp_path / "s", images(400), right), FewShot())
-    assert found is not None
-    assert found.errors == pytest.approx(
-        {
-            "search-0000": np.sqrt(0.8 * 0.2 / 400),
-            "search-0001": np.sqrt(0.5 * 0.5 / 400),
-        },
-        rel=0.1,
-    )
+    errors = optimism_of(folder_of(tmp_path / "s", images(400), right), FewShot()).errors
+    assert errors["search-0"] == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.1)
+    assert errors["search-1"] == pytest.approx(np.sqrt(0.5 * 0.5 / 400), rel=0.1)
 
 
 def test_an_image_of_several_folds_is_drawn_for_all_of_them(tmp_path: Path) -> None:
@@ -156,7 +125,6 @@ def test_an_image_of_several_folds_is_drawn_for_all_of_them(tmp_path: Path) -> N
     rows = [(fold, "accuracy", f"{n}.png", "a") for fold in (0, 1) for n in range(2)]
     right = [(1, 0, 1, 0), (0, 1, 0, 1)]
     found = optimism_of(folder_of(tmp_path / "s", rows, right), FewShot())
-    assert found is not None
     assert found.expected == 0.0
 
 
@@ -170,33 +138,32 @@ def test_classes_and_parts_count_as_they_do_in_the_protocols_score(tmp_path: Pat
     ]
     right = rng.random((6, len(rows))) < 0.6
     found = optimism_of(folder_of(tmp_path / "s", rows, right, protocol), protocol)
-    assert found is not None
     assert found.best == pytest.approx(max(_score(rows, own, protocol) for own in right))
     assert 0.5 < found.expected < found.best
 
 
-def test_nothing_is_claimed_of_one_trial_which_is_no_maximum(tmp_path: Path) -> None:
-    assert optimism_of(folder_of(tmp_path / "s", images(9), [[1] * 9]), FewShot()) is None
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([], id="one trial is no maximum"),
+        pytest.param([(9, None), (8, None)], id="validated on other images"),
+        pytest.param([(9, 0.7)], id="a score that does not follow from the predictions"),
+    ],
+)
+def test_nothing_is_claimed_of_what_is_not_known(
+    tmp_path: Path, others: list[tuple[int, float | None]]
+) -> None:
+    folder = folder_of(tmp_path / "s", images(9), [[1] * 9])
+    for number, (count, score) in enumerate(others, start=1):
+        told = {} if score is None else {"score": score}
+        add(folder, number, images(count), [0] * count, FewShot(), **told)
+    assert optimism_of(folder, FewShot()) is None
 
 
 def test_nothing_is_claimed_where_a_trial_kept_no_predictions(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "s", images(9), [[1] * 9, [0] * 9])
     assert optimism_of(folder, FewShot()) is not None
-    (folder.trial("search-0001").path / VALIDATION).unlink()
-    assert optimism_of(folder, FewShot()) is None
-
-
-def test_nothing_is_claimed_of_trials_that_were_validated_on_other_images(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "s", images(9), [[1] * 9, [0] * 9])
-    add(folder, 2, images(8), [1] * 8, FewShot())
-    assert optimism_of(folder, FewShot()) is None
-
-
-def test_nothing_is_claimed_where_a_score_does_not_follow_from_the_predictions(
-    tmp_path: Path,
-) -> None:
-    folder = folder_of(tmp_path / "s", images(9), [[1] * 9])
-    add(folder, 1, images(9), [1] * 9, FewShot(), score=0.7)
+    (folder.trial("search-1").path / VALIDATION).unlink()
     assert optimism_of(folder, FewShot()) is None
 
 
@@ -212,7 +179,6 @@ def test_what_is_written_once_stays_until_the_search_goes_on(tmp_path: Path) -> 
     folder.take_back_conclusions()
     fix_optimism(Study(StudyConfig(), folder))
     again = read_optimism(folder)
-    assert again is not None
     assert (again.trials, again.best) == (3, 1.0)
 
 
@@ -220,30 +186,19 @@ def test_what_is_written_once_stays_until_the_search_goes_on(tmp_path: Path) -> 
 def test_the_scores_of_real_trials_follow_from_what_they_keep(
     setting: str, tiny_backbone: Path, tmp_path: Path
 ) -> None:
-    config = study(setting, tmp_path)
-    config = config.model_copy(
-        update={"backbone": config.backbone.model_copy(update={"name": str(tiny_backbone)})}
-    )
     folder = StudyFolder(tmp_path / setting)
     folder.create("", {})
     backbone = load_backbone(tiny_backbone)
-    own = Study(config, folder)
+    own = Study(study(setting, tmp_path), folder)
     data = Preparer(own, backbone.image_size).search()
     for number, (rate, head) in enumerate(((0.01, "text"), (0.05, "text"), (0.05, "linear"))):
-        given = trial(
-            trial_id=f"search-{number}",
-            number=number,
-            bias_lr=rate,
-            ln_lr=rate,
-            epochs=1,
-            head=head,
-        )
+        rates = {"bias_lr": rate, "ln_lr": rate}
+        given = trial(trial_id=f"search-{number}", number=number, epochs=1, head=head, **rates)
         written = folder.trial(given.trial_id)
         written.create(given.model_dump(mode="json"))
         for report in run_trial(given, data, backbone):
             record_epoch(written, report, data, INFO)
         written.write_end(End("finished", 1, 1.0))
     found = optimism_of(folder, own.protocol())
-    assert found is not None
     assert found.trials == 3
     assert 0 <= found.expected <= 1

@@ -47,7 +47,6 @@ def trial(tmp_path: Path) -> TrialFolder:
 def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder) -> None:
     trial.write(VALIDATION, to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
     table = read_validation(trial)
-    assert table is not None
     assert table.to_pylist() == [
         {"fold": fold, "part": "accuracy", "path": path, "label": "a", "predicted": "b"}
         for fold, path in ((0, "0.png"), (0, "1.png"), (1, "0.png"))
