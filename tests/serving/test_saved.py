@@ -1,6 +1,5 @@
 """What stands for a study: its winner's delta, as the model registry takes it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,9 +85,10 @@ def test_a_delta_in_no_study_has_no_origin_and_one_template(
     study: Any, tmp_path: Path, place: str
 ) -> None:
     tensors, info = load_delta(delta_in(study))
-    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-    save_delta(tmp_path / place, tensors, replace(info, templates=("a {}.", "the {}!")))
-    saved = saved_in(tmp_path / place)
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_delta(path, tensors, replace(info, templates=("a {}.", "the {}!")))
+    saved = saved_in(path)
     assert (saved.origin, saved.info.templates) == (None, ("a {}.",))
 
 
@@ -123,21 +123,6 @@ def test_of_a_winner_the_first_seed_is_taken(study: Any, scratch: Path) -> None:
 def test_of_a_winner_whose_first_seed_failed_the_next_is_taken(study: Any, scratch: Path) -> None:
     study.folder.trial("confirm-best-seed1").write_end(End("failed", 1, 1.0))
     assert winner(study, scratch).delta == delta_in(study, "confirm-best-seed2")
-
-
-def test_a_study_of_averaged_templates_labels_with_all_of_them(
-    finish: MakeFinished, tmp_path: Path, scratch: Path
-) -> None:
-    study = finish(tmp_path, "averaged")
-    tensors, info = load_delta(delta_in(study))
-    save_delta(delta_in(study), tensors, replace(info, templates=("a {}.", "the {}!")))
-    assert winner(study, scratch).info.templates == ("a {}.",)
-    data = study.config.data.model_copy(update={"ensemble": True})
-    study.config = study.config.model_copy(update={"data": data})
-    saved, both = winner(study, scratch), ("a {}.", "the {}!")
-    assert saved.info.templates == both
-    expected = load_classifier(saved.delta, templates=both).class_features
-    assert torch.equal(saved.load().class_features, expected)
 
 
 def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratch: Path) -> None:
@@ -177,11 +162,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(
     study.confirm(1, "best-with-delta", 0.7)
     saved = winner(study, scratch)
     assert saved.delta == delta_in(study, "confirm-best-with-delta-seed1")
-    assert saved.name == (
-        "the best configuration with a file of tuned parameters of study 'mine' (trial "
-        "confirm-best-with-delta-seed1)"
-    )
-    assert saved.instead_of is not None
+    assert saved.name.startswith("the best configuration with a file of tuned parameters of study")
     assert saved.instead_of.peer is not None
     assert saved.settings.subset == "text.mlp.fc2.bias + vision.ln"
 
@@ -223,8 +204,6 @@ def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost
 
 def test_a_study_whose_every_seed_failed_is_refused(study: Any, scratch: Path) -> None:
     for seed in (1, 2):
-        end = study.folder.trial(f"confirm-best-seed{seed}").path / "end.json"
-        end.write_text(json.dumps(json.loads(end.read_text()) | {"status": "failed"}))
-        (end.parent / "sha256.txt").unlink()
+        study.folder.trial(f"confirm-best-seed{seed}").write_end(End("failed", 1, 1.0))
     with pytest.raises(DataError, match="is not tested yet"):
         winner(study, scratch)

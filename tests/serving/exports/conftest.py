@@ -179,3 +179,19 @@ def assert_same(digits: Digits) -> Callable[[Tensor, TunedClassifier], None]:
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
     return compare
+
+
+@pytest.fixture
+def assert_tuned_answers(
+    exported: Callable[..., tuple[Path, Written]],
+    answers: Callable[..., Tensor],
+    assert_same: Callable[..., None],
+) -> Callable[..., tuple[Path, Written]]:
+    """Write a model in a format, whose code must give the tuned answers elsewhere."""
+
+    def check(saved: SavedModel, name: str, *, more: str = "") -> tuple[Path, Written]:
+        folder, written = exported(saved, name)
+        assert_same(answers(folder, written.loading, more=more), saved.load())
+        return folder, written
+
+    return check

@@ -13,6 +13,7 @@ from study.data.datasets import load_dataset
 from study.data.images.table import normalize
 from study.serving.classifier import load_classifier
 
+Make = Callable[..., Any]
 MANY = ("a {}.", "the {}!", "this is {}")
 TWO = """\
 from transformers import AutoModel, AutoProcessor
@@ -25,8 +26,8 @@ assert (type(model).__name__, type(processor).__name__) == ('CLIPModel', 'CLIPPr
 
 @pytest.mark.parametrize(("shape", "beside"), [((45, 40), 0), ((40, 34), 0), ((35, 32), 1)])
 def test_transformers_crops_some_shapes_a_pixel_beside(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
+    make_delta: Make,
+    exported: Make,
     shape: tuple[int, int],
     beside: int,
 ) -> None:
@@ -54,29 +55,23 @@ def test_transformers_crops_some_shapes_a_pixel_beside(
     ("head", "templates"), [((), ("a {}.",)), ((2, 0, 7), ("a {}.",)), (range(10), MANY)]
 )
 def test_transformers_alone_gives_the_tuned_answers(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_delta: Make,
+    assert_tuned_answers: Make,
     head: Sequence[int],
     templates: Sequence[str],
 ) -> None:
     saved = make_delta(head=head, templates=templates)
-    folder, written = exported(saved, "hf")
-    assert_same(answers(folder, written.loading, more=TWO), saved.load())
+    folder, _ = assert_tuned_answers(saved, "hf", more=TWO)
     assert (folder / "head.safetensors").exists() == bool(head)
     assert not {path.suffix for path in folder.iterdir()} - {".json", ".safetensors"}
 
 
 @pytest.mark.long
 def test_a_siglip_gives_the_tuned_answers(
-    make_telling: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_telling: Make,
+    assert_tuned_answers: Make,
     tmp_path: Path,
 ) -> None:
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
-    folder, written = exported(saved, "hf")
+    _, written = assert_tuned_answers(saved, "hf")
     assert written.limits == (), "nothing is cropped"
-    assert_same(answers(folder, written.loading), saved.load())

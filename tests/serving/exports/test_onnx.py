@@ -14,6 +14,8 @@ from siglips import save_siglip
 from study.errors import ConfigError, DeltaError
 from study.serving.exports import onnx as exporting
 
+Make = Callable[..., Any]
+
 MANY = ("a {}.", "the {}!", "this is {}")
 ALONE = "import sys\nassert not {'torch', 'transformers'} & sys.modules.keys()\n"
 
@@ -21,16 +23,13 @@ ALONE = "import sys\nassert not {'torch', 'transformers'} & sys.modules.keys()\n
 @pytest.mark.long
 @pytest.mark.parametrize(("head", "templates"), [((2, 0, 7), ("a {}.",)), ((), MANY)])
 def test_the_runtime_alone_gives_the_tuned_answers(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_delta: Make,
+    assert_tuned_answers: Make,
     head: Sequence[int],
     templates: Sequence[str],
 ) -> None:
     saved = make_delta(head=head, templates=templates)
-    folder, written = exported(saved, "onnx")
-    assert_same(answers(folder, written.loading, more=ALONE), saved.load())
+    folder, written = assert_tuned_answers(saved, "onnx", more=ALONE)
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "classes.json"}, (
         "a linear head is in the graph"
     )
@@ -38,7 +37,7 @@ def test_the_runtime_alone_gives_the_tuned_answers(
 
 
 def test_a_graph_says_what_it_is_and_nothing_of_this_machine(
-    make_delta: Callable[..., Any], exported: Callable[..., Any]
+    make_delta: Make, exported: Make
 ) -> None:
     saved = make_delta()
     folder, _ = exported(saved, "onnx")
@@ -56,8 +55,8 @@ def test_a_graph_says_what_it_is_and_nothing_of_this_machine(
 
 
 def test_weights_that_one_file_cannot_hold_lie_beside_it(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
+    make_delta: Make,
+    exported: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(exporting, "LARGEST", 1000)
@@ -69,8 +68,8 @@ def test_weights_that_one_file_cannot_hold_lie_beside_it(
 
 
 def test_a_graph_that_differs_is_refused(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
+    make_delta: Make,
+    exported: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Sharper(exporting.ImageClassifier):
@@ -92,14 +91,11 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, miss
 
 @pytest.mark.long
 def test_a_siglip_and_its_way_to_prepare_images_are_in_the_code(
-    make_telling: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_telling: Make,
+    assert_tuned_answers: Make,
     tmp_path: Path,
 ) -> None:
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
-    folder, written = exported(saved, "onnx")
+    _, written = assert_tuned_answers(saved, "onnx")
     assert "sides = [size, size]" in written.loading
     assert "BILINEAR" in written.loading
-    assert_same(answers(folder, written.loading), saved.load())

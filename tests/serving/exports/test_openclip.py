@@ -14,52 +14,48 @@ from study.errors import BackboneError, DeltaError
 from study.method.backbone import fingerprint, load_backbone
 from study.serving.exports.openclip import refuse_other_pooling
 
+Make = Callable[..., Any]
+
 MANY = ("a {}.", "the {}!", "this is {}")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("head", "templates"), [((2, 0, 7), ("a {}.",)), ((), MANY)])
 def test_open_clips_own_code_gives_the_tuned_answers(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_delta: Make,
+    assert_tuned_answers: Make,
     head: Sequence[int],
     templates: Sequence[str],
 ) -> None:
     saved = make_delta(head=head, templates=templates)
-    folder, written = exported(saved, "openclip")
-    assert_same(answers(folder, written.loading), saved.load())
+    folder, _ = assert_tuned_answers(saved, "openclip")
     assert (folder / "head.safetensors").exists() == bool(head)
 
 
 @pytest.mark.long
 def test_a_checkpoint_of_open_clip_comes_back_as_one(
-    make_telling: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_telling: Make,
+    assert_tuned_answers: Make,
     tmp_path: Path,
 ) -> None:
     prepared = {"resize_mode": "squash", "interpolation": "bilinear", "mean": [0.4, 0.5, 0.6]}
     write_open_clip(tmp_path / "own", {"quick_gelu": True}, prepared)
     saved = make_telling("bitfit", tmp_path / "own")
-    folder, written = exported(saved, "openclip")
-    assert_same(answers(folder, written.loading), saved.load())
+    folder, _ = assert_tuned_answers(saved, "openclip")
     again, tuned = load_backbone(folder), saved.load().backbone
     assert again.fingerprint == fingerprint(tuned.clip)
     assert (again.framing, again.image_mean) == (tuned.framing, tuned.image_mean)
 
 
 def test_what_open_clip_has_no_network_for_is_refused(
-    make_delta: Callable[..., Any], exported: Callable[..., Any], tmp_path: Path
+    make_delta: Make, exported: Make, tmp_path: Path
 ) -> None:
     with pytest.raises(BackboneError, match="no 'siglip' model"):
         exported(make_delta(folder=save_siglip(tmp_path / "siglip")), "openclip")
 
 
 def test_a_tokenizer_whose_end_has_not_the_largest_id_is_refused(
-    make_delta: Callable[..., Any],
+    make_delta: Make,
 ) -> None:
     model = make_delta().load()
     refuse_other_pooling(model)

@@ -21,6 +21,8 @@ from study.method.backbone import Backbone
 from study.method.checkpoint import EMBEDDED, backbone_path
 from study.serving.exports.peft import _loading, modules_of, require
 
+Make = Callable[..., Any]
+
 EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
 
 
@@ -34,16 +36,14 @@ EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
     ],
 )
 def test_adapters_make_the_untouched_backbone_the_tuned_model(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_delta: Make,
+    assert_tuned_answers: Make,
     subset: str,
     head: Sequence[int],
     adapters: set[str],
 ) -> None:
     saved = make_delta(subset, head=head)
-    folder, written = exported(saved, "peft")
+    folder, _ = assert_tuned_answers(saved, "peft")
     assert {path.name for path in folder.iterdir() if path.is_dir()} == adapters | {"backbone"}
     for name in adapters:
         assert {path.name for path in (folder / name).iterdir()} == {
@@ -53,12 +53,9 @@ def test_adapters_make_the_untouched_backbone_the_tuned_model(
         config = json.loads((folder / name / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == "embedded"
         assert "/" not in json.dumps(config), "no place of this machine"
-    assert_same(answers(folder, written.loading), saved.load())
 
 
-def test_an_adapter_holds_what_is_tuned_alone(
-    make_delta: Callable[..., Any], exported: Callable[..., Any]
-) -> None:
+def test_an_adapter_holds_what_is_tuned_alone(make_delta: Make, exported: Make) -> None:
     folder, _ = exported(make_delta("text.mlp.fc2.bias + vision.ln_post"), "peft")
     with safe_open(folder / "biases" / "adapter_model.safetensors", "pt") as opened:
         names = list(opened.keys())
@@ -78,14 +75,12 @@ def test_what_no_adapter_can_hold_is_refused(embedded: Backbone) -> None:
         modules_of(attention, ["attn.in_proj_bias"])
 
 
-def test_where_nothing_is_tuned_there_is_no_adapter(
-    make_delta: Callable[..., Any], exported: Callable[..., Any]
-) -> None:
+def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Make, exported: Make) -> None:
     with pytest.raises(DeltaError, match="nothing of the backbone is tuned"):
         exported(make_delta("none", head=(1, 2)), "peft")
 
 
-def test_a_backbone_of_the_hub_is_named(make_delta: Callable[..., Any]) -> None:
+def test_a_backbone_of_the_hub_is_named(make_delta: Make) -> None:
     saved = make_delta()
     model = saved.load()
     info = replace(saved.info, backbone="openai/clip-vit-base-patch32", revision="abc")
@@ -95,9 +90,7 @@ def test_a_backbone_of_the_hub_is_named(make_delta: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["my-clip", "{my} 'clip'", 'a "ä"'])
-def test_a_backbone_in_a_folder_has_a_place_to_set(
-    make_delta: Callable[..., Any], name: str
-) -> None:
+def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Make, name: str) -> None:
     saved = make_delta()
     info = replace(saved.info, backbone=f"/mnt/me/{name}")
     loading = _loading(replace(saved, info=info), saved.load(), ["biases"], copied=False)
@@ -112,10 +105,10 @@ def test_a_backbone_in_a_folder_has_a_place_to_set(
 @pytest.mark.long
 @pytest.mark.parametrize("copied", [False, True])
 def test_a_backbone_in_a_folder_is_copied_or_its_place_set(
-    make_delta: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_delta: Make,
+    exported: Make,
+    answers: Make,
+    assert_same: Make,
     tmp_path: Path,
     copied: bool,
 ) -> None:
@@ -147,11 +140,11 @@ def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.long
 def test_a_siglip_has_adapters_but_for_its_pool(
-    make_delta: Callable[..., Any],
-    make_telling: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_delta: Make,
+    make_telling: Make,
+    exported: Make,
+    answers: Make,
+    assert_same: Make,
     tmp_path: Path,
 ) -> None:
     place = save_siglip(tmp_path / "siglip")
@@ -167,13 +160,10 @@ def test_a_siglip_has_adapters_but_for_its_pool(
 
 @pytest.mark.long
 def test_a_backbone_in_open_clips_form_is_copied_in_that_of_transformers(
-    make_telling: Callable[..., Any],
-    exported: Callable[..., Any],
-    answers: Callable[..., Any],
-    assert_same: Callable[..., None],
+    make_telling: Make,
+    assert_tuned_answers: Make,
     tmp_path: Path,
 ) -> None:
     write_open_clip(tmp_path / "own", {})
     saved = make_telling("clipfit", tmp_path / "own")
-    folder, written = exported(saved, "peft")
-    assert_same(answers(folder, written.loading), saved.load())
+    assert_tuned_answers(saved, "peft")
