@@ -444,8 +444,8 @@ def test_warnings_are_shown_beside_an_image_that_cannot_be_read(run: Run) -> Non
 def test_a_name_of_the_hub_without_a_network_is_told_at_once(
     run: Run, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     refused(
         run, f"quickstart {what} --check", "127.0.0.1:9 does not answer (Connection refused)",
         "Bring it over: on a machine with network `hf download owner/",
@@ -456,6 +456,7 @@ def test_a_name_of_the_hub_without_a_network_is_told_at_once(
 def test_a_cluster_that_nobody_answers_for_is_told_in_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
+    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 1.0)
     monkeypatch.setenv("RAY_ADDRESS", address)
     refused(
         run, "quickstart --check", "RAY_ADDRESS: ", "or unset RAY_ADDRESS to run trials on this"

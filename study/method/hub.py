@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from study.errors import BackboneError
-from study.storage.hub import endpoint, hub_silence
+from study.storage.within import call_within, why_silent
 
+ANSWERS_WITHIN = 4.0
+"""How many seconds the hub may take to answer."""
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 """The files that may say how images are prepared."""
 
@@ -42,7 +44,16 @@ def refuse_unreachable(name: str, files: Sequence[str], revision: str | None) ->
     Raises:
         BackboneError: the checkpoint cannot be had; the message says how to bring it over.
     """
-    if not (fault := hub_silence()):
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError
+
+    try:
+        call_within(ANSWERS_WITHIN, lambda: HfApi().model_info(name, revision=revision))
+    except (HfHubHTTPError, HFValidationError):  # that it answers with is told once it is read
+        return False
+    except Exception as error:  # its library for HTTP has been another one before
+        fault = why_silent(error)
+    else:
         return False
     if not any(cached(name, file, revision) for file in files):
         raise BackboneError(unreachable(name, revision, fault))
@@ -51,10 +62,12 @@ def refuse_unreachable(name: str, files: Sequence[str], revision: str | None) ->
 
 def unreachable(name: str, revision: str | None, fault: str) -> str:
     """Return the message that a checkpoint cannot be had from the hub, and how to bring it over."""
+    from huggingface_hub import HfApi
+
     at = f" --revision {revision}" if revision else ""
     return (
         f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
-        f"{endpoint()} does not answer ({fault}). Bring it over: on a machine with network "
+        f"{HfApi().endpoint} does not answer ({fault}). Bring it over: on a machine with network "
         f"`hf download {name}{at} --local-dir DIR` (or `huggingface-cli download`), then copy "
         "DIR here and set backbone.name=DIR"
     )

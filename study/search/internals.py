@@ -5,10 +5,8 @@ A release may change them without notice. Each has a test that fails then. The r
 
 import logging
 import os
-import queue
 import subprocess
 import sys
-import threading
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
@@ -26,6 +24,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from study.search.ray_errors import RAISED, cause_of
+from study.storage.within import call_within
 
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
@@ -154,21 +153,33 @@ def cluster_fault(address: str, seconds: float) -> str | None:
 
     Ray's own limit is 40 s, and ``ray.init`` tries three times.
     """
-    found: queue.Queue[str | None] = queue.Queue()
-
-    def call() -> None:
-        try:
-            ray._raylet.GcsClient(address=address)
-            found.put(None)
-        except Exception as error:  # of Ray's own kinds
-            found.put(cause_of(error))
-
     with _without_stderr():  # where Ray's C++ writes what it also raises
-        threading.Thread(target=call, name="cluster-fault", daemon=True).start()
         try:
-            return found.get(timeout=seconds)
-        except queue.Empty:
-            return f"no answer of a Ray within {seconds:g} s"
+            call_within(seconds, lambda: ray._raylet.GcsClient(address=address))
+        except Exception as error:  # of Ray's own kinds
+            return cause_of(error)
+    return None
+
+
+def client_fault(address: str, seconds: float) -> str | None:
+    """Return why no server of Ray's client answers at HOST:PORT within some seconds; else None."""
+    try:
+        from ray._private import grpc_utils
+    except ImportError:
+        return "Ray's client is not installed; `pip install 'ray[client]'` does so"
+    channel = grpc_utils.init_grpc_channel(address)
+    try:
+        grpc_utils.grpc.channel_ready_future(channel).result(timeout=seconds)
+    except grpc_utils.grpc.FutureTimeoutError:
+        return f"no answer within {seconds:g} s"
+    finally:
+        channel.close()
+    return None
+
+
+def runs_here(address: str) -> bool:
+    """Return whether a process of the Ray whose head is at HOST:PORT runs on this machine."""
+    return address in ray._private.services.find_gcs_addresses()
 
 
 @contextmanager

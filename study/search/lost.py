@@ -17,7 +17,7 @@ from typing import Self
 import ray
 
 from study.search.internals import agents, own_processes, reconnects_within
-from study.storage.network import silence
+from study.storage.within import call_within
 
 EVERY = 1.0
 """The seconds between two looks at Ray."""
@@ -136,5 +136,8 @@ class _Watch:
         return self.wait(0)
 
     def _answers(self) -> bool:
-        host, _, port = self._address.rpartition(":")
-        return silence(host.strip("[]"), int(port), ANSWERS_WITHIN) is None
+        try:
+            call_within(ANSWERS_WITHIN, ray.nodes)
+        except Exception:  # of Ray's own kinds
+            return False
+        return True

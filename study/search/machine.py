@@ -3,26 +3,22 @@
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
 from study.method.device import gpus_here
-from study.storage.network import silence
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 """The file that ``ray up`` leaves on the head of the cluster that it starts."""
-ANSWERS_WITHIN = 10.0
-"""How many seconds a cluster that is to be joined may take to answer."""
-ANSWERS_SOON = 2.0
-"""How many seconds a cluster may take to answer that is only to be mentioned."""
-SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
-"""An empty frame of settings, which begins a talk by HTTP/2, and so by gRPC."""
-GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
+ANSWERS_WITHIN = 11.0
+"""How many seconds a cluster that is to be joined may take to answer.
+
+Ray's own client warns of silence on the standard error after 5 and after 10 s.
+"""
 
 
 def joins_cluster() -> bool:
@@ -90,8 +86,9 @@ def unjoined_cluster() -> str | None:
     address = address_on_file()
     if address is None or os.environ.get(ADDRESS) or joins_cluster():
         return None
-    place = _host_and_port(address)
-    if place is None or _silence(*place, ANSWERS_SOON):
+    from study.search.internals import runs_here  # imports Ray, which takes seconds
+
+    if not runs_here(address):
         return None
     return (
         f"a Ray cluster runs at {address}, and trials do not run there: they run in a Ray of their "
@@ -120,11 +117,12 @@ def refuse_silent_cluster() -> None:
     scheme, _, rest = named.rpartition("://")
     if scheme not in ("", "ray"):  # the address of a service, which a plug-in of Ray knows
         return
-    place = _host_and_port(rest)
-    if place is None:
+    if not _is_place(rest):
         raise StudyError(f"is {named!r}, which is no address of a cluster; {allowed}")
-    fault = _silence(*place, ANSWERS_WITHIN) if scheme else _fault(named, *place)
-    if fault:
+    from study.search.internals import client_fault, cluster_fault  # as above
+
+    fault = (client_fault if scheme else cluster_fault)(rest, ANSWERS_WITHIN)
+    if fault is not None:
         raise StudyError(f"no Ray cluster answers at {named} ({fault}); {allowed}")
 
 
@@ -140,15 +138,13 @@ def _refuse_silent_cluster_here(named: str) -> None:
             f"is 'auto', but no `ray start` has been here, which would have written {file}; start "
             f"the cluster, or unset {ADDRESS} to run trials on this machine"
         )
-    place = _host_and_port(address)
-    if place is None:
-        fault: str | None = "which is no address"
-    else:
-        from study.search.internals import use_token  # imports Ray, which takes seconds
+    fault: str | None = "which is no address"
+    if _is_place(address):
+        from study.search.internals import cluster_fault, use_token  # as above
 
         use_token()
-        fault = _fault(address, *place)
-    if not fault:
+        fault = cluster_fault(address, ANSWERS_WITHIN)
+    if fault is None:
         return
     if named:
         raise StudyError(
@@ -162,39 +158,13 @@ def _refuse_silent_cluster_here(named: str) -> None:
     )
 
 
-def _host_and_port(address: str) -> tuple[str, int] | None:
-    """Return the parts of HOST:PORT; None if an address has another form."""
+def _is_place(address: str) -> bool:
+    """Return whether an address has the form HOST:PORT."""
     try:
         place = urlsplit(f"//{address}")
-        host, port = place.hostname, place.port
+        return bool(place.hostname and place.port)
     except ValueError:
-        return None
-    return (host, port) if host and port else None
-
-
-def _silence(host: str, port: int, seconds: float) -> str | None:
-    """Return why nothing that speaks gRPC answers within some seconds; None if something does."""
-    encrypted = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
-    return silence(
-        host,
-        port,
-        seconds,
-        greeting=b"" if encrypted else GREETING,
-        answers=lambda begin: begin[3:4] == SETTINGS[3:4],
-    )
-
-
-def _fault(address: str, host: str, port: int) -> str | None:
-    """Return why no Ray answers at an address within `ANSWERS_WITHIN`; None if one does."""
-    ends = time.monotonic() + ANSWERS_WITHIN
-    silent = _silence(host, port, ANSWERS_WITHIN)
-    if silent:
-        return silent
-    left = ends - time.monotonic()
-    from study.search.internals import cluster_fault  # as above
-
-    # A proxy may have answered in the place of a machine that is not there.
-    return cluster_fault(address, left)
+        return False
 
 
 def refuse_too_many_cpus(resources: ResourcesConfig) -> None:

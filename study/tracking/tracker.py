@@ -1,28 +1,26 @@
 """The interface of a tracker: what keeps the results of studies beside their own folders.
 
-A call to a tracker may hang or fail; `within` and `first_line` keep that from harming a study.
+A call to a tracker may fail; `first_line` says why in few words.
 """
 # ruff: noqa: B027  -- a tracker may leave out what it has nothing to do for
 
 import socket
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
 from study.storage.ledger import End
+from study.storage.within import first_cause
 from study.trial import TrialConfig
 from study.trial.study import Study
 
 if TYPE_CHECKING:
     from study.serving.saved import SavedModel  # imports torch, which most commands do without
 
-T = TypeVar("T")
 LONGEST = 200
 """The most characters of a line that tells a cause."""
 
@@ -164,38 +162,12 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
     return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
 
 
-def within(seconds: float | None, call: Callable[[], T]) -> T:
-    """Return the result of a call, but stop waiting after some seconds, unless these are None.
-
-    A server that hangs must not block a study. A call that is too slow goes on in a thread that
-    nothing waits for.
-
-    Raises:
-        TrackingError: the call did not end in time.
-        Exception: whatever the call raised.
-    """
-    answer: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(call())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=run, name="tracker-call", daemon=True).start()
-    if not wait([answer], seconds).done:
-        raise TrackingError(f"no answer within {seconds:.0f} s")
-    return answer.result()
-
-
 def first_line(error: Exception) -> str:
     """Return an error as one short line without passwords; database errors can fill a screen.
 
     Where the network failed, it says how, and not which of many calls found out.
     """
-    cause: BaseException = error
-    while (earlier := cause.__cause__ or cause.__context__) is not None:
-        cause = earlier
+    cause = first_cause(error)
     lost = isinstance(cause, ConnectionError | TimeoutError | socket.gaierror)
     text = redacted_text(str(cause if lost else error).strip() or repr(error))
     return f"{type(error).__name__}: {shorten(text.splitlines()[0], LONGEST, placeholder=' …')}"

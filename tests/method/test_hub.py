@@ -1,8 +1,10 @@
 """A checkpoint of the hub without a network is told at once, with the way to bring it over."""
 
+import threading
 from pathlib import Path
 
 import pytest
+from listening import listening
 from openclips import write_open_clip
 from siglips import save_siglip
 
@@ -18,11 +20,9 @@ NAME = "owner/clip"
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub, and a hub that nobody listens for."""
-    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(variable, raising=False)
-    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -46,7 +46,8 @@ def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer() -> None:
     """Such as the page of a network that one has to log into."""
     error = OSError("We couldn't connect to 'http://hub' to load the files")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub, "hub_silence", lambda: None)
+        patch.setattr(hub, "call_within", lambda *_: None)
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # which is not waited for
 
         def fail(*_: object, **__: object) -> None:
             raise error
@@ -56,9 +57,27 @@ def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer() -> None:
             read_architecture(NAME)
 
 
-def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "hub_silence", lambda: None)
-    assert not refuse_unreachable(NAME, ["other.json", "config.json"], None)
+def test_a_hub_that_answers_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    with listening(lambda connection: connection.sendall(answer)) as port:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
+        assert not refuse_unreachable(NAME, ["config.json"], None)
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "ANSWERS_WITHIN", 0.3)
+    over = threading.Event()
+    with listening(lambda _: over.wait()) as port:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
+        with pytest.raises(BackboneError, match=rf"127\.0\.0\.1:{port} does not answer"):
+            refuse_unreachable(NAME, ["config.json"], None)
+        over.set()
+
+
+def test_a_variable_may_forbid_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BackboneError, match="HF_HUB_OFFLINE"):
+        refuse_unreachable(NAME, ["config.json"], None)
 
 
 def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:

@@ -1,7 +1,6 @@
 """What a tracker does of itself where only its three necessary methods are written."""
 
 import socket
-import threading
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from written_study import Written
 
 from study.errors import TrackingError
 from study.storage.ledger import End
-from study.tracking.tracker import Tracker, describe_unsent, first_line, within
+from study.tracking.tracker import Tracker, describe_unsent, first_line
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -74,16 +73,6 @@ def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:
     many = {f"t{number}": "away" for number in range(12)} | {"t3": "refused"}
     assert describe_unsent(many) == ("12 runs:\n  t0, t1, t2 and 8 more: away\n  t3: refused")
     assert describe_unsent(many, 12).splitlines()[1].endswith("t10, t11: away")
-
-
-def test_a_call_that_hangs_is_given_up_and_what_others_give_or_raise_comes_through() -> None:
-    answers = threading.Event()
-    with pytest.raises(TrackingError, match="no answer within 0 s"):
-        within(0.05, answers.wait)
-    answers.set()
-    assert within(20, lambda: "given") == "given"
-    with pytest.raises(ZeroDivisionError):
-        within(20, lambda: 1 / 0)
 
 
 def test_an_error_is_one_line_without_its_password() -> None:

@@ -344,6 +344,7 @@ def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
     (fault,) = look(resources={"gpus_per_trial": 1})
     assert fault.startswith("RAY_ADDRESS: no Ray cluster answers at 127.0.0.1:9 (")
 
@@ -353,6 +354,7 @@ def test_a_dead_cluster_of_ray_up_is_told_with_the_file_of_its_address(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
     (tmp_path / "ray_bootstrap_config.yaml").touch()
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")

@@ -28,9 +28,11 @@ from study.data.records import (
     listed,
 )
 from study.errors import DataError
-from study.storage.hub import endpoint, hub_silence
+from study.storage.within import call_within, why_silent
 
 PREFIX = "hf:"
+ANSWERS_WITHIN = 4.0
+"""How many seconds the hub may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,8 @@ def load_hub(
         "then copy DIR here and set data.root=DIR with any name of your own, such as "
         "data.dataset=mine"
     )
-    if place is None and (fault := hub_silence()):
-        raise DataError(
-            f"{name} is on the hub, and {endpoint()} does not answer ({fault}). Bring it over: "
-            f"{over}"
-        )
+    if place is None:
+        _refuse_silent_hub(where, revision, over)
     if not sys.stderr.isatty():  # in a log, a bar is one long line
         datasets.disable_progress_bars()
     if place is not None and is_saved(place):
@@ -159,6 +158,31 @@ def load_hub(
         rest = "" if place else f". If the hub cannot be reached, bring it over: {over}"
         raise DataError(f"{name}: cannot be read from {where} ({error}){rest}") from error
     return _contents(datasets, name, tables, columns or {})
+
+
+def _refuse_silent_hub(name: str, revision: str | None, over: str) -> None:
+    """Raise if the hub does not answer.
+
+    Args:
+        name: the dataset's name on the hub.
+        revision: branch, tag or commit.
+        over: how to bring the dataset over.
+
+    Raises:
+        DataError: it does not; the `datasets` library would try each file for long.
+    """
+    from huggingface_hub import HfApi  # which `datasets` brings
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError
+
+    try:
+        call_within(ANSWERS_WITHIN, lambda: HfApi().dataset_info(name, revision=revision))
+    except (HfHubHTTPError, HFValidationError):
+        return  # it answers, and with what is told once the dataset is read
+    except Exception as error:  # its library for HTTP has been another one before
+        raise DataError(
+            f"{PREFIX}{name} is on the hub, and {HfApi().endpoint} does not answer "
+            f"({why_silent(error)}). Bring it over: {over}"
+        ) from error
 
 
 def is_saved(folder: Path) -> bool:

@@ -8,10 +8,8 @@ from contextlib import closing, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from study.errors import TrackingError, redacted_text
-from study.storage.network import silence
 from study.storage.probe import in_a_copy, refuse_unwritable
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -19,8 +17,6 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 SERVERS = ("http", "https")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 OTHERS = ("databricks", "databricks-uc", "uc")
-ANSWERS_WITHIN = 10.0
-"""How many seconds the machine of a server may take to take a connection."""
 BEGINS_WITH = b"SQLite format 3\0"
 """The first bytes of every SQLite store that is not empty."""
 ADVICE = "set tracking.uri or MLFLOW_TRACKING_URI to sqlite:///FILE.db or a server's address"
@@ -54,7 +50,7 @@ def is_absent_store(uri: str) -> bool:
 
 
 def refuse_unusable(uri: str) -> None:
-    """Raise if MLflow keeps no studies at a URI, or nobody answers at the address of its server.
+    """Raise if MLflow keeps no studies at a URI; nobody is asked.
 
     Raises:
         TrackingError: the message says what is wrong, and what is allowed.
@@ -65,15 +61,6 @@ def refuse_unusable(uri: str) -> None:
         raise TrackingError(
             f"{uri} is on the machine that this job happens to run on; allowed is the address of a "
             "tracking server, by tracking.uri or MLFLOW_TRACKING_URI"
-        )
-    address = urlsplit(uri)
-    if address.scheme not in SERVERS or _by_proxy(address.scheme, address.hostname or ""):
-        return
-    port = address.port or (443 if address.scheme == "https" else 80)
-    if why := silence(address.hostname or "", port, ANSWERS_WITHIN):
-        raise TrackingError(
-            f"the MLflow tracking server {redacted_text(uri)} does not answer ({why}); start it, "
-            f"or {ADVICE}"
         )
 
 
@@ -100,11 +87,6 @@ def _faults(uri: str) -> Iterator[str]:
             yield "is a folder, and a store is a file"
         elif file.is_file() and not _begins_like_a_store(file):
             yield "is a file of another kind, and no SQLite store"
-
-
-def _by_proxy(scheme: str, host: str) -> bool:
-    """Return whether a proxy is asked for a host, so that only the proxy must be reached."""
-    return scheme in getproxies() and not proxy_bypass(host)
 
 
 def _of_plugins() -> set[str]:

@@ -19,9 +19,10 @@ from mlflow.entities import DatasetInput, Run
 from study.errors import StudyError, TrackingError
 from study.selection.choice import winners
 from study.storage import atomic, ledger
+from study.storage.within import call_within
 from study.tracking.mlflow import registry, runs, server, shown
 from study.tracking.mlflow.marks import Mark
-from study.tracking.tracker import Synced, describe_unsent, first_line, within
+from study.tracking.tracker import Synced, describe_unsent, first_line
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -303,7 +304,7 @@ def close_study(
 
     try:
         list(writer.study.folder.trials())  # wait for missing storage, not in the server's time
-        within(wait, close)
+        call_within(wait, close)
     except Exception as error:  # from MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}
     return {}

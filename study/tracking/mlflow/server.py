@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shlex
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
@@ -11,6 +12,8 @@ from pathlib import Path
 
 ANSWERS_WITHIN = 60.0
 """How many seconds a simple request may take; a new store makes its tables in this time."""
+BEGINS_WITHIN = 12.0
+"""How many seconds a server may take before a study starts; one that takes 10 s will do."""
 SEVERAL_WITHIN = 120.0
 """How many seconds several requests may take, such as those that open or close a study's run."""
 PAGE = 1000
@@ -35,8 +38,9 @@ from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, read_if_there  # noqa: E402
+from study.storage.within import T, call_within, first_cause, why_silent  # noqa: E402
 from study.tracking.mlflow.internals import run_page, runs_page  # noqa: E402
-from study.tracking.tracker import T, first_line, within  # noqa: E402
+from study.tracking.tracker import first_line  # noqa: E402
 
 for name, level in {
     "mlflow": logging.WARNING,  # it logs every table it creates
@@ -60,7 +64,7 @@ def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = 
         StudyError: a file of the study has a fault.
     """
     try:
-        return within(seconds, call)
+        return call_within(seconds, call)
     except Exception as error:  # from MLflow, a database, its driver or the network
         if isinstance(error, StudyError) and not isinstance(error, TrackingError):
             raise
@@ -76,6 +80,8 @@ def _cause(error: Exception) -> str:
         return "no answer in time"
     if isinstance(innermost, ModuleNotFoundError):
         return f"the Python package {innermost.name} is not installed"
+    if isinstance(first_cause(innermost), ConnectionError | socket.gaierror):
+        return why_silent(innermost)
     if (code := re.search(r"failed with error code (\d+)", str(error))) is None:
         return first_line(innermost if isinstance(innermost, Exception) else error)
     if code[1] in ("401", "403"):
@@ -84,14 +90,19 @@ def _cause(error: Exception) -> str:
     return f"HTTP {code[1]}" + ": is it an MLflow server at all?" * (code[1] == "404")
 
 
-def connect(uri: str, experiment: str) -> MlflowClient:
+def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> MlflowClient:
     """Return a client, after checking that the server answers and the experiment is usable.
+
+    Args:
+        uri: the address of the tracking server or store.
+        experiment: the name of the experiment, which need not exist.
+        seconds: how long the server may take.
 
     Raises:
         TrackingError: the server or store does not answer, or the experiment was deleted.
     """
     found = ask(
-        ANSWERS_WITHIN,
+        seconds,
         lambda: open_client(uri).get_experiment_by_name(experiment),
         f"the MLflow tracking server or store {redacted(uri)} does not answer",
         "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
-from study.tracking.mlflow.address import is_absent_store, refuse_unusable, tracking_uri
+from study.tracking.mlflow.address import (
+    SERVERS,
+    is_absent_store,
+    refuse_unusable,
+    tracking_uri,
+)
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
@@ -30,9 +35,11 @@ class MlflowTracker(Tracker):
         uri = tracking_uri(config.tracking.uri)
         refuse_unusable(uri)
         if not is_absent_store(uri):
-            from study.tracking.mlflow.server import connect
+            from study.tracking.mlflow.server import ANSWERS_WITHIN, BEGINS_WITHIN, connect
 
-            connect(uri, config.tracking.experiment)
+            of_server = uri.partition("://")[0] in SERVERS
+            seconds = BEGINS_WITHIN if of_server else ANSWERS_WITHIN
+            connect(uri, config.tracking.experiment, seconds)
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; what an earlier driver left unsent is sent first."""

@@ -1,0 +1,35 @@
+"""A call gets the time that its caller has, and no more."""
+
+import threading
+
+import pytest
+
+from study.storage.within import call_within, why_silent
+
+
+def test_a_call_that_hangs_is_given_up() -> None:
+    over = threading.Event()
+    with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
+        call_within(0.05, over.wait)
+    over.set()
+
+
+@pytest.mark.parametrize("seconds", [20, None])
+def test_what_a_call_returns_or_raises_comes_through(seconds: float | None) -> None:
+    assert call_within(seconds, lambda: "given") == "given"
+    with pytest.raises(ZeroDivisionError):
+        call_within(seconds, lambda: 1 / 0)
+    with pytest.raises(KeyboardInterrupt):
+        call_within(seconds, interrupted)
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_why_nothing_answered_is_told_in_the_words_of_the_first_cause() -> None:
+    error = ValueError("of a library")
+    error.__context__ = ConnectionRefusedError(111, "Connection refused")
+    assert why_silent(error) == "Connection refused"
+    assert why_silent(TimeoutError("no answer")) == "no answer"
+    assert why_silent(TimeoutError()) == "TimeoutError"
