@@ -1,4 +1,4 @@
-"""The table of every key of a configuration, made from the schema for readers."""
+"""The list of every key of a configuration, made from the schema for readers."""
 
 import math
 import re
@@ -27,7 +27,7 @@ WORDS = {"integer": "whole number", "boolean": "true or false", "string": "text"
 
 
 def reference() -> str:
-    """Return a Markdown table of every key, with its type and unit, default and meaning."""
+    """Return a Markdown list of every key, with its type and unit, default and meaning."""
     whole = StudyConfig.model_json_schema()
     minimal = StudyConfig.model_validate({"storage": "runs", "ablation": {"design": "only_one"}})
     defaults = minimal.model_dump(mode="json")
@@ -36,18 +36,13 @@ def reference() -> str:
         label: baseline.model_dump(mode="json", exclude_defaults=True)
         for label, baseline in minimal.search.baselines.items()
     }
-    rows = (
-        ("key", "type and unit", "default", "meaning"),
-        ("---",) * 4,
-        *_rows("", whole, whole["$defs"], defaults),
-    )
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return "".join(f"- {line}\n" for line in _lines("", whole, whole["$defs"], defaults))
 
 
-def _rows(
+def _lines(
     prefix: str, section: Mapping[str, Any], named: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of a section's keys, and of the sections in it.
+) -> Iterator[str]:
+    """Yield a line for each of a section's keys, and of the keys of sections in it.
 
     Args:
         prefix: what stands before each key.
@@ -62,14 +57,13 @@ def _rows(
             value = yaml.safe_dump(
                 [default], default_flow_style=True, sort_keys=False, width=math.inf
             )
-            shown = f"`{value.strip()[1:-1]}`"
+            shown = f"default `{value.strip()[1:-1]}`"
+            if name in section.get("required", ()):
+                shown = "required"
+            unit = f", {UNITS[key]}" if key in UNITS else ""
             meaning = " ".join(field["description"].replace("``", "`").split())
-            yield (
-                f"`{key}`",
-                f"{kind}, {UNITS[key]}" if key in UNITS else kind,
-                "required" if name in section.get("required", ()) else shown,
-                re.sub(r"\bNone\b", "`null`", meaning),
-            )
+            meaning = re.sub(r"\bNone\b", "`null`", meaning)
+            yield f"`{key}` ({kind}{unit}; {shown}): {meaning}"
         below = defaults.get(name) or {}
         if "LABEL" in kind:
             key, below = f"{key}.LABEL", Settings(subset="none").model_dump(mode="json")
@@ -77,7 +71,7 @@ def _rows(
         for part in sorted((part for part in named if places[part] >= 0), key=places.__getitem__):
             peer = named[part]["properties"].get("peer", {}).get("const")
             inner = key.replace("LABEL", peer.upper()) if peer else key
-            yield from _rows(f"{inner}.", named[part], named, below)
+            yield from _lines(f"{inner}.", named[part], named, below)
 
 
 def _kind(field: Mapping[str, Any]) -> str:
