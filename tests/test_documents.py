@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from table_of_keys import reference
 
 from study.commands import COMMANDS
-from study.config.reference import reference
 from study.workflow.lookup import find_config
 
 ROOT = Path(__file__).parent.parent

@@ -62,7 +62,7 @@ class Section(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         validate_default=True,  # so that a configuration stays equal when it is written and read
-        use_attribute_docstrings=True,  # for `study.config.reference`
+        use_attribute_docstrings=True,  # for the table of keys in configs/README.md
     )
 
     @field_validator("*", mode="before")

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from study.config.reference import UNITS, reference
+from table_of_keys import UNITS, reference
 
 PAGE = Path(__file__).parents[2] / "configs" / "README.md"
 MARK = "<!-- The list below is written by UPDATE=1 pytest tests/config/test_reference.py -->\n\n"
