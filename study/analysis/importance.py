@@ -20,9 +20,9 @@ from optuna.importance import (
 
 from study.analysis.arms import arm_name
 from study.analysis.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
-from study.analysis.formatting import count
 from study.analysis.results import Results, TrialResult
 from study.analysis.sites import choices_in_words, sites_in
+from study.terminal import amount
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def importance_chart(arm: str, study: optuna.Study, color: str, *, stopped: int 
         for method, opacity, shift in zip(shares, (0.9, 0.4), (0.5, -0.5), strict=False)
     )
     if stopped:
-        missing += f"; {trial_count(stopped)} stopped early"
+        missing += f"; {amount(stopped, 'trial')} stopped early"
     return Chart(
         f"importance-{arm}",
         f"Parameter importance: {arm_name(arm)}",
@@ -129,17 +129,12 @@ def _caption(trials: int, stopped: int) -> str:
     ]
     if stopped:
         sentences.append(
-            f"Not in it: {trial_count(stopped)} stopped early, as by successive halving. A "
+            f"Not in it: {amount(stopped, 'trial')} stopped early, as by successive halving. A "
             "parameter that they were stopped for can matter more than it seems here."
         )
     if trials < TRUSTED_TRIALS:
         sentences.append("With so few trials this is a hint at best.")
     return " ".join(sentences) + " "
-
-
-def trial_count(number: int) -> str:
-    """Return a number of trials in words."""
-    return "1 trial" if number == 1 else f"{count(number)} trials"
 
 
 def _with_all(study: optuna.Study, parameters: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
 from study.config.schema import ZERO_SHOT
 from study.errors import DataError
+from study.terminal import amount
 from study.trial.predictions import images_of, read_predictions
 
 ALL_CLASSES = "all classes"
@@ -203,9 +204,7 @@ def _scores(
 
 
 def _spelt_over(paired: PairedDifference) -> str:
-    number = len(paired.seeds)
-    seeds = "1 seed" if number == 1 else f"{number} seeds"
-    return f"{spelt(paired.difference)} over {seeds}"
+    return f"{spelt(paired.difference)} over {amount(len(paired.seeds), 'seed')}"
 
 
 def _tested(board: Leaderboard, label: str) -> Entry:

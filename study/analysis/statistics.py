@@ -68,10 +68,8 @@ class Regret:
     """The test score of `best` minus that of `picked`; never negative."""
 
 
-def proportion_difference(
-    found: int, of: int, base_found: int, base_of: int, confidence: float = CONFIDENCE
-) -> Interval:
-    """Return the interval of the difference of two shares, by Newcombe's method 10.
+def proportion_difference(found: int, of: int, base_found: int, base_of: int) -> Interval:
+    """Return the 95 % interval of the difference of two shares, by Newcombe's method 10.
 
     It is made of the Wilson intervals of both shares (Newcombe 1998, “Interval estimation for the
     difference between independent proportions”), so that it suits small numbers, and shares of 0
@@ -82,11 +80,10 @@ def proportion_difference(
         of: how many members it has, at least one.
         base_found: how many members of the second group count.
         base_of: how many members it has, at least one.
-        confidence: coverage of the interval.
     """
     share, base = found / of, base_found / base_of
     own, other = (
-        stats.binomtest(k, n).proportion_ci(confidence, method="wilson")
+        stats.binomtest(k, n).proportion_ci(CONFIDENCE, method="wilson")
         for k, n in ((found, of), (base_found, base_of))
     )
     return Interval(

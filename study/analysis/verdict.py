@@ -19,6 +19,7 @@ from study.analysis.names import name_of
 from study.analysis.shared_test import read_by_others
 from study.analysis.statistics import Comparison, PairedDifference
 from study.config.schema import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
+from study.terminal import amount
 from study.trial.study import BEST
 
 SEED_BIAS = 0.02
@@ -158,9 +159,9 @@ def with_intervals(score: Estimate) -> str:
 
 def _interval_and_seeds(score: Estimate) -> str:
     if score.low is None:
-        return seed_count(score.n)
+        return amount(score.n, "seed")
     low, high = percent(score.low), percent(score.high)
-    return f"95 % interval {low} to {high}, {seed_count(score.n)}"
+    return f"95 % interval {low} to {high}, {amount(score.n, 'seed')}"
 
 
 def judgement(comparison: Comparison) -> str:
@@ -228,7 +229,7 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
             higher = ", whose mean is higher" if rival.test.mean > winner.test.mean else ""
             yield (
                 f"Against {name}{higher}: {spelt(comparison.paired.difference)}, over "
-                f"{seed_count(len(comparison.paired.seeds))} in common, p "
+                f"{amount(len(comparison.paired.seeds), 'seed')} in common, p "
                 f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}."
             )
     if board.fixed:
@@ -352,7 +353,3 @@ def _of_shared_seeds(board: Leaderboard) -> Iterator[str]:
             f"Seed {named} of the test is the search’s too: its training images took part in the "
             f"choice. Where that was looked for, it raised scores by {SEED_BIAS} points at most."
         )
-
-
-def seed_count(n: int) -> str:
-    return "1 seed" if n == 1 else f"{n} seeds"

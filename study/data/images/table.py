@@ -182,6 +182,9 @@ def draw_crops(
 ) -> Crops:
     """Draw one crop per image, with the distribution of torchvision's RandomResizedCrop.
 
+    It has ten proposals of area and aspect ratio. The first that fits is used, or, if none fits,
+    the largest central rectangle of an allowed ratio.
+
     Args:
         heights: (batch,) heights of the images, in pixels.
         widths: (batch,) widths of the images, in pixels.
@@ -190,37 +193,7 @@ def draw_crops(
         ratio: the range of width / height, drawn uniformly in its logarithm.
         flip: the probability of mirroring.
     """
-    uniform = draw_uniform(len(heights), generator)
-    return place_crops(uniform, heights, widths, scale=scale, ratio=ratio, flip=flip)
-
-
-def draw_uniform(crops: int, generator: torch.Generator) -> Tensor:
-    """Draw the numbers that decide about crops, (crops, numbers of a crop) float64 in [0, 1)."""
-    return torch.rand(crops, 2 * TRIES + 3, generator=generator, dtype=torch.float64)
-
-
-def place_crops(
-    uniform: Tensor,
-    heights: Tensor,
-    widths: Tensor,
-    *,
-    scale: tuple[float, float] = SCALE,
-    ratio: tuple[float, float] = RATIO,
-    flip: float = 0.5,
-) -> Crops:
-    """Return the crops that drawn numbers stand for.
-
-    They hold ten proposals of area and aspect ratio. The first that fits is used, or, if none fits,
-    the largest central rectangle of an allowed ratio.
-
-    Args:
-        uniform: what `draw_uniform` returned, a row for each image.
-        heights: see `draw_crops`, and so the others.
-        widths: as above.
-        scale: as above.
-        ratio: as above.
-        flip: as above.
-    """
+    uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
     tall, wide = heights.double(), widths.double()
     area = (tall * wide)[:, None] * (scale[0] + (scale[1] - scale[0]) * uniform[:, :TRIES])
     low, high = math.log(ratio[0]), math.log(ratio[1])

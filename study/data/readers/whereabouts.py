@@ -69,7 +69,7 @@ def _holds_images(folder: Path) -> bool:
         return False
 
 
-def _below(root: Path, depth: int = DEPTH) -> Iterator[Path]:
+def _below(root: Path) -> Iterator[Path]:
     """Yield the folders below a folder, those of a level before the next; links are not followed.
 
     A link may lead up, and so into a circle.
@@ -82,7 +82,7 @@ def _below(root: Path, depth: int = DEPTH) -> Iterator[Path]:
         if level:
             seen += 1
             yield folder
-        if level == depth:
+        if level == DEPTH:
             continue
         try:
             inner = [folder / name for name in subfolders(folder)]
