@@ -22,7 +22,6 @@ from study.data.readers.glyphs import (
     DIGIT_NAMES,
     GLYPH_CHARACTERS,
     GLYPH_CLASS_NAMES,
-    Face,
     warped_drawings,
 )
 from study.storage.atomic import write_atomically
@@ -97,16 +96,16 @@ def _handwriting() -> Iterable[Labelled]:
 
 
 def _printed() -> Iterable[Labelled]:
-    faces = list(new_faces())
+    fonts = list(new_fonts())
     for label, character in enumerate(GLYPH_CHARACTERS):
         for split, count in DRAWN.items():
             rng = np.random.default_rng([SEED, ord(character), int(split == "test")])
-            for pixels in warped_drawings(character, faces, count, rng):
+            for pixels in warped_drawings(character, fonts, count, rng):
                 yield Labelled(split, label, pixels)
 
 
-def new_faces() -> Iterable[Face]:
-    """Yield the faces of `FONTS`.
+def new_fonts() -> Iterable[str]:
+    """Yield the paths of the files of `FONTS`.
 
     Raises:
         ModuleNotFoundError: a package is not installed.
@@ -116,7 +115,7 @@ def new_faces() -> Iterable[Face]:
         if found is None or found.origin is None:
             raise ModuleNotFoundError(f"no fonts without {package}; pip install -e '.[test]'")
         for name in names:
-            yield Face(str(Path(found.origin).parent / "files" / f"{name}.ttf"), package)
+            yield str(Path(found.origin).parent / "files" / f"{name}.ttf")
 
 
 def _relabelled(dataset: str, names: Sequence[str]) -> Iterable[Labelled]:

@@ -11,9 +11,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from embedded.faces import FACES, draw, drawable
 
 from study.data.datasets import Dataset, load_dataset
-from study.data.readers.glyphs import DIGIT_NAMES, FACES, GLYPH_CLASS_NAMES, render_glyph
+from study.data.readers.glyphs import DIGIT_NAMES, FONTS, GLYPH_CLASS_NAMES, render_glyph
 from study.data.records import Records
 from study.data.tasks import class_halves
 
@@ -114,10 +115,13 @@ def test_a_dataset_that_is_there_is_not_written_again(
 def test_no_new_font_draws_a_letter_as_a_font_of_the_project_does(own_images: ModuleType) -> None:
     if missing := [name for name in own_images.FONTS if not find_spec(name)]:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    new, known = (
-        {render_glyph(face, letter, 32).tobytes() for face in faces for letter in "AGRge"}
-        for faces in (list(own_images.new_faces()), FACES)
-    )
+    new = {
+        render_glyph(font, letter, 32).tobytes()
+        for font in own_images.new_fonts()
+        for letter in "AGRge"
+    }
+    known = {draw(face, letter, 32).tobytes() for face, letter in drawable("AGRge", FACES)}
+    known |= {render_glyph(font, letter, 32).tobytes() for font in FONTS for letter in "AGRge"}
     assert len(new) == 8 * 5
     assert not new & known
 
@@ -127,4 +131,4 @@ def test_a_missing_package_of_fonts_is_named(
 ) -> None:
     monkeypatch.setattr(own_images, "FONTS", {"font_of_nobody": ("Regular",)})
     with pytest.raises(ModuleNotFoundError, match="font_of_nobody"):
-        list(own_images.new_faces())
+        list(own_images.new_fonts())

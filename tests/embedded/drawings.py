@@ -7,16 +7,10 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
+from embedded.faces import FACES, Face, draw, drawable
 from torch import Tensor
 
-from study.data.readers.glyphs import (
-    DIGIT_WORDS,
-    PRETRAINING_FACES,
-    Face,
-    character_name,
-    drawable,
-    render_glyph,
-)
+from study.data.readers.glyphs import DIGIT_WORDS, FONTS, character_name
 
 IMAGE_SIZE = 32
 # Statistics of rendered pictures; the checkpoint's image processor has the same two numbers.
@@ -71,16 +65,16 @@ class Pictures:
     """(batch, 6) bool, in the order of `ATTRIBUTES`."""
 
 
-def build_bank(faces: Sequence[Face] = PRETRAINING_FACES) -> Bank:
+def build_bank(faces: Sequence[Face] = FACES) -> Bank:
     """Draw all characters in the given font faces.
 
     Raises:
         ValueError: a face is held out for the downstream letters.
     """
-    if held_out := [face.file for face in faces if face.held_out]:
+    if held_out := [face.file for face in faces if face.file in FONTS]:
         raise ValueError(f"{held_out[0]} is held out: its letters are a downstream dataset")
     pairs = drawable(CHARACTERS, faces)
-    ink = np.stack([render_glyph(face, letter, IMAGE_SIZE, margin=2) for face, letter in pairs])
+    ink = np.stack([draw(face, letter, IMAGE_SIZE, margin=2) for face, letter in pairs])
     return Bank(
         ink=torch.from_numpy(ink).float().div(255).unsqueeze(1),
         characters=torch.tensor([CHARACTERS.index(letter) for _, letter in pairs]),

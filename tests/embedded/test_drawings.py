@@ -6,9 +6,10 @@ from embedded.drawings import (
     build_bank,
     draw_pictures,
 )
+from embedded.faces import FACES, Face, draw, drawable
 
 from study.data.prompts import prompts, templates_of
-from study.data.readers.glyphs import GLYPH_CLASS_NAMES, HELD_OUT_FACES, PRETRAINING_FACES
+from study.data.readers.glyphs import FONTS, GLYPH_CLASS_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,22 @@ def bank() -> Bank:
 
 def test_held_out_faces_cannot_be_learned_from() -> None:
     with pytest.raises(ValueError, match="held out"):
-        build_bank([*PRETRAINING_FACES, HELD_OUT_FACES[0]])
+        build_bank([*FACES, Face(FONTS[0])])
+
+
+def test_every_listed_pair_of_face_and_character_is_drawn_in_its_own_shape() -> None:
+    drawings: dict[Face, list[bytes]] = {}
+    for face, character in drawable("AQez7", FACES):
+        drawings.setdefault(face, []).append(draw(face, character, 24).tobytes())
+    for face, shapes in drawings.items():
+        assert len(set(shapes)) == len(shapes), face
+
+
+def test_a_character_that_an_alphabet_lacks_is_refused() -> None:
+    face = next(face for face in FACES if face.digit is None)
+    with pytest.raises(ValueError, match="no '7'"):
+        draw(face, "7", 24)
+    assert not drawable("7", [face])
 
 
 def test_equal_seeds_draw_equal_pictures(bank: Bank) -> None:

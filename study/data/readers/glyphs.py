@@ -2,12 +2,10 @@
 
 `digits` are the ten handwritten digits of scikit-learn. `glyphs` has them and letters drawn in
 fonts that the embedded checkpoint has never seen. The letters are warped and reduced to 8×8 pixels
-of 17 grey levels, like the handwritten digits. `FACES` alone says which fonts may be used in
-pretraining.
+of 17 grey levels, like the handwritten digits.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,76 +23,9 @@ DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
 Split = Literal["train", "test"]
 
 
-@dataclass(frozen=True)
-class Face:
-    """One style of one font.
-
-    A font file may have further styles: the mathematical alphabets of Unicode, whose characters
-    start at other code points.
-    """
-
-    file: str
-    """The name of the font file that comes with matplotlib, or the absolute path of another."""
-    family: str
-    """The name of the font family, which may span several files."""
-    held_out: bool = False
-    """Whether the font must not be used in pretraining."""
-    bold: bool = False
-    slanted: bool = False
-    upper: int = ord("A")
-    """The code point of the style's "A"."""
-    lower: int = ord("a")
-    """The code point of the style's "a"."""
-    digit: int | None = ord("0")
-    """The code point of the style's "0"; None means that it has no digits."""
-
-    def code_point(self, character: str) -> int | None:
-        """Return the code point that draws an ASCII letter or digit; None means there is none."""
-        if character.isupper():
-            return self.upper + ord(character) - ord("A")
-        if character.islower():
-            return self.lower + ord(character) - ord("a")
-        return None if self.digit is None else self.digit + int(character)
-
-
-# All fonts. Computer Modern (serif, sans, italic, typewriter) is held out from pretraining.
-FACES: tuple[Face, ...] = (
-    Face("DejaVuSans.ttf", "dejavu sans"),
-    Face("DejaVuSans-Bold.ttf", "dejavu sans", bold=True),
-    Face("DejaVuSans-Oblique.ttf", "dejavu sans", slanted=True),
-    Face("DejaVuSans-BoldOblique.ttf", "dejavu sans", bold=True, slanted=True),
-    Face("DejaVuSansMono.ttf", "dejavu mono"),
-    Face("DejaVuSansMono-Bold.ttf", "dejavu mono", bold=True),
-    Face("DejaVuSansMono-Oblique.ttf", "dejavu mono", slanted=True),
-    Face("DejaVuSansMono-BoldOblique.ttf", "dejavu mono", bold=True, slanted=True),
-    Face("DejaVuSerif.ttf", "dejavu serif"),
-    Face("DejaVuSerif-Bold.ttf", "dejavu serif", bold=True),
-    Face("DejaVuSerif-Italic.ttf", "dejavu serif", slanted=True),
-    Face("DejaVuSerif-BoldItalic.ttf", "dejavu serif", bold=True, slanted=True),
-    Face("STIXGeneral.ttf", "stix serif"),
-    Face("STIXGeneralBol.ttf", "stix serif", bold=True),
-    Face("STIXGeneralItalic.ttf", "stix serif", slanted=True),
-    Face("STIXGeneralBolIta.ttf", "stix serif", bold=True, slanted=True),
-    Face("STIXGeneral.ttf", "stix sans", upper=0x1D5A0, lower=0x1D5BA, digit=0x1D7E2),
-    Face("STIXGeneralBol.ttf", "stix sans", bold=True, upper=0x1D5D4, lower=0x1D5EE, digit=0x1D7EC),
-    Face(
-        "STIXGeneralItalic.ttf",
-        "stix sans",
-        slanted=True,
-        upper=0x1D608,
-        lower=0x1D622,
-        digit=None,
-    ),
-    Face("STIXGeneral.ttf", "stix mono", upper=0x1D670, lower=0x1D68A, digit=0x1D7F6),
-    Face("cmr10.ttf", "computer modern", held_out=True),
-    Face("cmb10.ttf", "computer modern", held_out=True, bold=True),
-    Face("cmti10.ttf", "computer modern", held_out=True, slanted=True),
-    Face("cmmi10.ttf", "computer modern", held_out=True, slanted=True),
-    Face("cmss10.ttf", "computer modern", held_out=True),
-    Face("cmtt10.ttf", "computer modern", held_out=True),
-)
-PRETRAINING_FACES = tuple(face for face in FACES if not face.held_out)
-HELD_OUT_FACES = tuple(face for face in FACES if face.held_out)
+FONTS = ("cmr10.ttf", "cmb10.ttf", "cmti10.ttf", "cmmi10.ttf", "cmss10.ttf", "cmtt10.ttf")
+"""The font files, which come with matplotlib: Computer Modern (serif, sans, italic, typewriter).
+The embedded checkpoint has never seen them."""
 
 # Capital I and O are left out: at 8×8 pixels they look like the digits 1 and 0. Two small letters
 # that look like no capital and no digit bring the number of classes to 36. Each half then has 18
@@ -130,27 +61,22 @@ def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
 
-def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> NDArray[np.uint8]:
+def render_glyph(file: str, character: str, size: int, *, margin: int = 0) -> NDArray[np.uint8]:
     """Draw one character white on black, centred and as large as fits.
 
     Args:
-        face: the font and style.
-        character: an ASCII letter or digit that the face has.
+        file: the name of a font file that comes with matplotlib, or the path of another.
+        character: a character that the font has.
         size: the height and width of the picture, in pixels.
         margin: the number of black pixels to keep on every side.
 
     Returns:
         (size, size) uint8.
-
-    Raises:
-        ValueError: if the face does not have the character.
     """
-    if (code_point := face.code_point(character)) is None:
-        raise ValueError(f"{face.file}: this alphabet has no {character!r}")
-    font = _font(face.file, 2 * size)
-    left, top, right, bottom = font.getbbox(chr(code_point))
+    font = _font(file, 2 * size)
+    left, top, right, bottom = font.getbbox(character)
     ink = Image.new("L", (max(1, int(right - left)), max(1, int(bottom - top))))
-    ImageDraw.Draw(ink).text((-left, -top), chr(code_point), fill=255, font=font)
+    ImageDraw.Draw(ink).text((-left, -top), character, fill=255, font=font)
     scale = (size - 2 * margin) / max(ink.size)
     width, height = (max(1, round(side * scale)) for side in ink.size)
     picture = Image.new("L", (size, size))
@@ -184,9 +110,9 @@ def _warp(
 
 
 def warped_drawings(
-    character: str, faces: Sequence[Face], count: int, rng: np.random.Generator
+    character: str, fonts: Sequence[str], count: int, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Draw a character in each of the faces in turn, and warp every drawing in another way.
+    """Draw a character in each of the fonts in turn, and warp every drawing in another way.
 
     Returns:
         (count, 8, 8) uint8 images, white on black.
@@ -195,7 +121,7 @@ def warped_drawings(
 
     # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
     smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
-    drawings = [render_glyph(face, character, _CANVAS, margin=1) for face in faces]
+    drawings = [render_glyph(font, character, _CANVAS, margin=1) for font in fonts]
     return np.stack([_warp(drawings[i % len(drawings)], smooth, rng) for i in range(count)])
 
 
@@ -207,7 +133,7 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """
     seeds = [[_SEED, ord(letter), int(split == "test")] for letter in LETTERS]
     images = [
-        warped_drawings(letter, HELD_OUT_FACES, IMAGES, np.random.default_rng(seed))
+        warped_drawings(letter, FONTS, IMAGES, np.random.default_rng(seed))
         for letter, seed in zip(LETTERS, seeds, strict=True)
     ]
     return np.concatenate(images), np.repeat(np.arange(len(LETTERS)), IMAGES)
@@ -262,11 +188,6 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     # Equal counts, so that accuracy gives digits and letters the same weight.
     images = np.concatenate([pools[character][:IMAGES] for character in GLYPH_CHARACTERS])
     return images, np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)
-
-
-def drawable(characters: Iterable[str], faces: Sequence[Face]) -> list[tuple[Face, str]]:
-    """Return the (face, character) pairs that can be drawn, grouped by character."""
-    return [(f, c) for c in characters for f in faces if f.code_point(c) is not None]
 
 
 def numbered(

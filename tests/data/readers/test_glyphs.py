@@ -83,17 +83,6 @@ def test_the_glyphs_have_36_classes_in_both_splits(split: str) -> None:
     assert not dataset.val
 
 
-def test_no_held_out_file_is_among_the_pretraining_faces() -> None:
-    learned = {face.file for face in glyphs.PRETRAINING_FACES}
-    held_out = {face.file for face in glyphs.HELD_OUT_FACES}
-    assert learned
-    assert held_out
-    assert not learned & held_out
-    assert not {face.family for face in glyphs.PRETRAINING_FACES} & {
-        face.family for face in glyphs.HELD_OUT_FACES
-    }
-
-
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_letters_are_the_same_at_every_call(split: glyphs.Split) -> None:
     first, labels = glyphs.letter_images(split)
@@ -127,24 +116,8 @@ def test_both_halves_of_the_classes_hold_digits_and_letters() -> None:
 
 
 def test_a_glyph_is_drawn_white_on_black_within_its_margin() -> None:
-    picture = glyphs.render_glyph(glyphs.PRETRAINING_FACES[0], "A", 32, margin=3)
+    picture = glyphs.render_glyph(glyphs.FONTS[0], "A", 32, margin=3)
     assert picture.shape == (32, 32)
     assert picture.max() > 200
     assert picture[:3].max() == picture[-3:].max() == 0
     assert picture[:, :3].max() == picture[:, -3:].max() == 0
-
-
-def test_every_listed_pair_of_face_and_character_is_drawn_in_its_own_shape() -> None:
-    pairs = glyphs.drawable("AQez7", glyphs.FACES)
-    drawings: dict[glyphs.Face, list[bytes]] = {}
-    for face, character in pairs:
-        drawings.setdefault(face, []).append(glyphs.render_glyph(face, character, 24).tobytes())
-    for face, shapes in drawings.items():
-        assert len(set(shapes)) == len(shapes), face
-
-
-def test_a_character_that_an_alphabet_lacks_is_refused() -> None:
-    face = next(face for face in glyphs.FACES if face.digit is None)
-    with pytest.raises(ValueError, match="no '7'"):
-        glyphs.render_glyph(face, "7", 24)
-    assert not glyphs.drawable("7", [face])
