@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 
-import pyarrow as pa
 from rich.console import Group
 from rich.text import Text
 
@@ -45,7 +44,7 @@ from study.analysis.interactions_output import interaction_table, record_of_pair
 from study.analysis.intervals import Estimate
 from study.analysis.leaderboard import Configuration, estimates
 from study.analysis.resampling import Resampled, resample
-from study.analysis.results import PARTS, Results, TrialResult, write_parquet
+from study.analysis.results import PARTS, Results, TrialResult
 from study.analysis.scope import scope
 from study.analysis.shared_test import other_readers, read_by_others
 from study.analysis.statistics import (
@@ -442,21 +441,19 @@ def _by_kind(texts: Mapping[str, str]) -> str | None:
 
 
 def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
-    """Write `ablation.parquet`, `.csv`, `.md` and the plots into the study's folder.
+    """Write `ablation.csv`, `ablation.md` and the plots into the study's folder.
 
-    If the cells are pairs of sites, `interactions.parquet` and `.csv` have a row for each pair.
+    If the cells are pairs of sites, `interactions.csv` has a row for each pair.
 
     Returns:
         The paths of the written files.
     """
-    paths = [folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md")]
-    write_parquet(paths[0], pa.Table.from_pylist([_record(table, cell) for cell in table.cells]))
-    write_atomically(paths[1], to_csv(table))
-    write_atomically(paths[2], ablation_markdown(table))
-    if pairs := [record_of_pair(pair) for pair in table.interactions]:
-        paths += [folder / f"interactions.{ending}" for ending in ("parquet", "csv")]
-        write_parquet(paths[-2], pa.Table.from_pylist(pairs))
-        write_atomically(paths[-1], Table.of(pairs).csv())
+    paths = [folder / "ablation.csv", folder / "ablation.md"]
+    write_atomically(paths[0], to_csv(table))
+    write_atomically(paths[1], ablation_markdown(table))
+    if table.interactions:
+        paths.append(folder / "interactions.csv")
+        write_atomically(paths[-1], Table.of([*map(record_of_pair, table.interactions)]).csv())
     return (*paths, *write_plots(folder, ablation_plots(table)))
 
 

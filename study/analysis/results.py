@@ -323,16 +323,10 @@ def results_table(results: Results) -> pa.Table:
 
 def write_results(results: Results) -> Path:
     """Write `results.parquet` into the study's folder atomically, and return its path."""
-    path = results.folder.path / "results.parquet"
-    write_parquet(path, results_table(results))
-    return path
-
-
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table as a Parquet file atomically."""
-    contents = io.BytesIO()
-    pq.write_table(table, contents)
+    path, contents = results.folder.path / "results.parquet", io.BytesIO()
+    pq.write_table(results_table(results), contents)
     write_atomically(path, contents.getvalue())
+    return path
 
 
 def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:

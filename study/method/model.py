@@ -206,23 +206,6 @@ def refuse_held(tuned: Iterable[TunedParameter]) -> None:
 
 
 @torch.no_grad()
-def predict(
-    classifier: Classifier[Any], batches: Iterable[Tensor], text_features: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the class whose text features are nearest to each image, and its probability.
-
-    Args:
-        classifier: the model.
-        batches: (batch, 3, size, size) float32, normalised; or what the classifier encodes instead.
-        text_features: (classes, dim) float32, encoded once for the whole evaluation.
-
-    Returns:
-        See `classify`.
-    """
-    return classify(classifier, map(classifier.encode_image, batches), text_features)
-
-
-@torch.no_grad()
 def classify(
     classifier: Classifier[Any],
     features: Iterable[Tensor],

@@ -22,7 +22,7 @@ from study.data.records import Dataset, Record
 from study.data.shots import draw_shots
 from study.data.tasks import Part, Task, confirm_task
 from study.method.backbone import Backbone, load_backbone
-from study.method.model import FewShotClassifier, accuracy, encode_prompts, predict
+from study.method.model import FewShotClassifier, accuracy, classify, encode_prompts
 from study.method.subsets import parse
 from study.method.training import Schedule, make_optimizer, train_epoch
 from study.protocols import BaseToNew, FewShot, Protocol, hmean
@@ -120,7 +120,9 @@ class Bench:
         scores = {}
         for part in task.evaluations:
             text = encode_prompts(classifier, self._tokens(part))
-            found, _ = predict(classifier, self.pixels(part.records).split(256), text)
+            found, _ = classify(
+                classifier, map(classifier.encode_image, self.pixels(part.records).split(256)), text
+            )
             scores[part.name] = accuracy(found, _labels(part))
         if "new" in scores:
             scores["hmean"] = hmean(scores["base"], scores["new"])

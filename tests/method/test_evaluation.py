@@ -6,7 +6,7 @@ from torch import Tensor
 
 from study.method import model
 from study.method.backbone import Backbone
-from study.method.model import FewShotClassifier, accuracy, class_accuracy, encode_prompts, predict
+from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, encode_prompts
 from study.method.subsets import parse
 
 
@@ -21,7 +21,9 @@ def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
     # Each image's own feature is a class, in reverse: the nearest class is then known.
     with torch.no_grad():
         features = classifier.encode_image(pixel_values).flip(0)
-    predictions, probabilities = predict(classifier, pixel_values.split([4, 2]), features)
+    predictions, probabilities = classify(
+        classifier, map(classifier.encode_image, pixel_values.split([4, 2])), features
+    )
     assert predictions.tolist() == [5, 4, 3, 2, 1, 0]
     assert predictions.dtype == torch.int64
     with torch.no_grad():
@@ -32,7 +34,7 @@ def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
 
 
 def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
-    rows, probabilities = predict(classifier, [], torch.zeros(3, 24))
+    rows, probabilities = classify(classifier, [], torch.zeros(3, 24))
     assert rows.shape == probabilities.shape == (0,)
     assert rows.dtype == torch.int64
 

@@ -48,9 +48,7 @@ STUDY_ARTIFACTS = (
     CELLS,
     "ablation.csv",
     "ablation.md",
-    "ablation.parquet",
     "interactions.csv",
-    "interactions.parquet",
     "report.html",
     "plots",
 )
