@@ -3,15 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-)
 from optuna.importance import (
     FanovaImportanceEvaluator,
     MeanDecreaseImpurityImportanceEvaluator,
@@ -20,8 +13,8 @@ from optuna.importance import (
 
 from study.analysis.arms import arm_name
 from study.analysis.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
-from study.analysis.results import Results, TrialResult
-from study.analysis.sites import choices_in_words, sites_in
+from study.analysis.results import Results
+from study.analysis.sites import choices_in_words
 from study.terminal import amount
 
 logger = logging.getLogger(__name__)
@@ -147,11 +140,7 @@ def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
-    """Load the Optuna study of each arm of a search, by the arm's name.
-
-    An arm that the journal lacks is rebuilt from the results. Its trials are those that finished,
-    and its parameters are learning rates, λ, head, strength and, for each site, whether the subset
-    has it.
+    """Load the Optuna study of each arm of a search from the journal, by the arm's name.
 
     Args:
         results: the results of the study.
@@ -159,15 +148,7 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
     Returns:
         The studies with at least one trial, without those of peers, which search one number.
     """
-    searched = [trial for trial in results.stage("search") if trial.settings.peer is None]
-    kept = _from_journal(results.folder.path / "optuna.journal")
-    return {
-        arm: kept.get(arm) or _from_trials(arm, [trial for trial in searched if trial.arm == arm])
-        for arm in sorted({trial.arm for trial in searched if trial.proposed})
-    }
-
-
-def _from_journal(path: Path) -> dict[str, optuna.Study]:
+    path = results.folder.path / "optuna.journal"
     # The backend creates a missing file, and reading must not leave one behind.
     if not path.is_file():
         return {}
@@ -176,48 +157,12 @@ def _from_journal(path: Path) -> dict[str, optuna.Study]:
             optuna.storages.journal.JournalFileBackend(str(path))
         )
     except Exception as error:  # any kind: Optuna does not check what it reads
-        logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
+        logger.warning("%s is damaged (%s); importances are not drawn", path, error)
         return {}
+    searched = [trial for trial in results.stage("search") if trial.settings.peer is None]
+    arms = {trial.arm for trial in searched if trial.proposed}
     return {
-        name: study
-        for name in optuna.get_all_study_names(storage)
-        if (study := optuna.load_study(study_name=name, storage=storage)).trials
+        arm: study
+        for arm in sorted(arms.intersection(optuna.get_all_study_names(storage)))
+        if (study := optuna.load_study(study_name=arm, storage=storage)).trials
     }
-
-
-def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=arm, direction="maximize")
-    finished = [t for t in trials if t.status == "finished" and t.val_score is not None]
-    terms = [sites_in(trial.settings.subset) for trial in finished]
-    sites = sorted(set().union(*terms))
-    rows = [
-        _choices(trial) | {site: site in held for site in sites}
-        for trial, held in zip(finished, terms, strict=True)
-    ]
-    columns = {name: {row[name] for row in rows if name in row} for row in rows for name in row}
-    space: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution(sorted(values))
-        if isinstance(min(values), bool | str)
-        else FloatDistribution(min(values), max(values), log=min(values) > 0)
-        for name, values in columns.items()
-        if len(values) > 1
-    }
-    study.add_trials(
-        optuna.create_trial(
-            value=trial.val_score,
-            params={name: value for name, value in row.items() if name in space},
-            distributions={name: space[name] for name in row if name in space},
-        )
-        for trial, row in zip(finished, rows, strict=True)
-    )
-    return study
-
-
-def _choices(trial: TrialResult) -> dict[str, Any]:
-    """Return what was chosen for a trial, beside its subset."""
-    flat = trial.settings.flat()
-    # The rest of a head is chosen by validation, and without training there is no strength.
-    left_out = {"subset", "head_lr", "head_steps", "calibration"}
-    left_out |= {"strength"} if trial.epochs_planned == 0 else set()
-    return {name: v for name, v in flat.items() if v is not None and name not in left_out}
