@@ -158,7 +158,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     predicted = finished if split == "test" else []
     resampled = resample(predicted, results.protocol, shared=results.shared)
     comparisons = resampled.compare(scores, base_label)
-    ablation = results.study.config.ablation if results.study is not None else None
+    ablation = results.study.config.ablation
     balanced = [name for name in results.beside if name == BALANCED]
     cells = []
     for label, seeds in scored.items():
@@ -309,7 +309,7 @@ def _interactions(
     cells: Sequence[Cell], results: Results, split: Split, resampled: Resampled
 ) -> tuple[Interaction, ...]:
     """Return the interactions of the sites that an ablation pairs; none in other designs."""
-    ablation = results.study.config.ablation if results.study is not None else None
+    ablation = results.study.config.ablation
     if ablation is None or ablation.design != "pairs":
         return ()
     # Sites that are not listed are single ones of the base, so cells of one term.

@@ -30,11 +30,8 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
     Args:
         board: the leaderboard of the study.
         results: its results.
-
-    Raises:
-        ConfigError: its configuration is missing.
     """
-    study = results.configured()
+    study = results.study
     config, protocol = study.config, study.protocol()
     data, search, space, ablation = config.data, config.search, config.search.space, config.ablation
     trains, searches = protocol.trains, protocol.searches(config)

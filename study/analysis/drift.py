@@ -226,7 +226,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     if missing := [str(p) for name, p in paths.items() if not (name in trials and p.is_file())]:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
-    config = results.configured().config.model_copy(update={"storage": folder.path.parent})
+    config = results.study.config.model_copy(update={"storage": folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, folder), backbone.image_size)
     runs, texts, heads, images = [], [], [], []

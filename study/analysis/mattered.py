@@ -104,7 +104,7 @@ def site_shares(results: Results) -> tuple[SiteShare, ...]:
     tuned = [sites_in(trial.settings.subset) for trial in ranked_trials(results)]
     if len(tuned) <= BEST:
         return ()
-    known = results.study.config.search.space.sites if results.study else ()
+    known = results.study.config.search.space.sites
     rows = (
         SiteShare(
             site,
@@ -197,11 +197,8 @@ def ablation_command(results: Results) -> str | None:
     Returns:
         The command, broken into lines for a shell; None where nothing was searched or the protocol
         has no ablation.
-
-    Raises:
-        ConfigError: the study's configuration is missing.
     """
-    study, source = results.configured(), shipped_file(ABLATION)
+    study, source = results.study, shipped_file(ABLATION)
     config, protocol = study.config, study.protocol()
     if source is None or not (protocol.ablates and protocol.searches(config)):
         return None

@@ -53,7 +53,7 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
     for folder in folders:
         if (place := StudyFolder(folder).read_json(SWEEP_FILE)) is not None:
             board = leaderboard(read_results(folder))
-            config = board.configured().config
+            config = board.study.config
             study = {
                 "experiment": place["experiment"],
                 "dataset": config.data.dataset,

@@ -113,7 +113,7 @@ def make_gallery(results: Results, board: Leaderboard, known: Datasets) -> Galle
     )[:MOST]
     uncertain = sorted(first, key=lambda p: (p.probability, p.part, p.path))[:MOST]
     chosen = {(p.part, p.path): p for p in (*mistakes, *uncertain)}
-    images = _images(results.configured(), chosen.values(), known)
+    images = _images(results.study, chosen.values(), known)
 
     def pictures(predictions: Sequence[Prediction]) -> tuple[Picture, ...]:
         return tuple(

@@ -199,7 +199,7 @@ def _scores(
         sentences.append(f"{board.metric} {_spelt_over(paired)}")
     if sentences:
         yield f"Test scores, {named}: {'; '.join(sentences)}."
-    if board.protocol is not None and board.protocol.class_averaged:
+    if board.protocol.class_averaged:
         yield "These scores weigh each class alike, and the rows for all classes each image."
 
 

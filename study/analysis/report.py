@@ -80,7 +80,6 @@ def write_report(
         The path of the report.
 
     Raises:
-        ConfigError: the study's configuration is missing.
         LedgerError: a file of predictions is damaged.
     """
     path = results.folder.path / "report.html"
@@ -115,7 +114,7 @@ def _encoded_svg(chart: Chart) -> str:
 
 
 def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[str, Any]:
-    study = results.configured()
+    study = results.study
     config, protocol = study.config, study.protocol()
     winner, kept, registration = board.winner, board.kept, results.registration
     begun = headline(board)

@@ -175,7 +175,7 @@ def _weighted(terms: Sequence[tuple[Rescored, float]]) -> np.ndarray:
 
 def resample(
     tested: Iterable[TrialResult],
-    protocol: Protocol | None,
+    protocol: Protocol,
     *,
     shared: float | None = None,
     draws: int = DRAWS,
@@ -188,14 +188,12 @@ def resample(
 
     Args:
         tested: trials, of which those without `outcomes` are left out.
-        protocol: the protocol, which makes a score of accuracies; without it, there are none.
+        protocol: the protocol, which makes a score of accuracies.
         shared: see `Resampled.shared`.
         draws: how many sets of images are drawn.
         seed: the seed of the draws.
     """
     outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
-    if protocol is None:
-        return Resampled({}, {}, shared)
     scores: dict[Trial, dict[str, Rescored]] = {}
     single = False
     for images in dict.fromkeys(own.images for own in outcomes.values()):

@@ -66,7 +66,7 @@ class TrialResult(TrialConfig):
     chance: float | None
     """The balanced test score of guessing, see `study.selection.chance`.
 
-    None where nothing was tested, no counts of classes were kept or no protocol is known.
+    None where nothing was tested or no counts of classes were kept.
     """
     reason: str | None
     """Why the trial was stopped or failed, in one line."""
@@ -122,8 +122,7 @@ class Results:
 
     folder: StudyFolder
     """The study's folder."""
-    study: Study | None
-    """The study; None where its configuration is missing."""
+    study: Study
     trials: tuple[TrialResult, ...]
     """The trials that have a configuration, in the order of their ids."""
     candidates: tuple[Candidate, ...]
@@ -144,28 +143,26 @@ class Results:
     None where one seed alone was tested, or no file says what was trained on."""
 
     @property
-    def protocol(self) -> Protocol | None:
-        """The study's protocol; None where its configuration is missing."""
-        return self.study.protocol() if self.study else None
+    def protocol(self) -> Protocol:
+        """The study's protocol."""
+        return self.study.protocol()
 
     @property
     def guess(self) -> str:
         """What the level of chance supposes; it continues "would score"."""
-        return (self.protocol or Protocol).guess
+        return self.protocol.guess
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the parts of a score that are shown beside it; empty if it has none."""
-        parts = PARTS if self.study is None else self.study.protocol().parts
+        parts = self.protocol.parts
         scores = [scores for trial in self.trials for scores in (trial.val, trial.test)]
         return parts if any(s.get(part) is not None for s in scores for part in parts) else ()
 
     @property
     def metric(self) -> str:
         """What the protocol's score is called: "accuracy", or "hmean" of its parts."""
-        if self.study is not None:
-            return self.study.protocol().metric
-        return "hmean" if self.parts else "accuracy"
+        return self.protocol.metric
 
     @property
     def beside(self) -> Mapping[str, str]:
@@ -173,8 +170,6 @@ class Results:
 
         A name that no trial has is left out, as in studies of an earlier version.
         """
-        if self.protocol is None:
-            return {}
         headings = {**self.protocol.beside_headings}
         if not self.protocol.class_averaged:  # else the score is balanced itself
             headings = {BALANCED: BALANCED, **headings}
@@ -185,7 +180,7 @@ class Results:
     def beside_note(self) -> str:
         """What the scores of `beside` are, in whole sentences."""
         notes = [BALANCED_NOTE] if BALANCED in self.beside else []
-        if self.protocol is not None and self.beside.keys() - {BALANCED}:
+        if self.beside.keys() - {BALANCED}:
             notes.append(self.protocol.beside_note)
         return " ".join(notes)
 
@@ -195,14 +190,6 @@ class Results:
         tested = dict.fromkeys(name for trial in self.trials for name in trial.test)
         known = {*SCORES, BALANCED, *self.parts, *self.beside}
         return tuple(name for name in tested if name not in known)
-
-    def configured(self) -> Study:
-        """Return the study, for what cannot be said without its configuration.
-
-        Raises:
-            ConfigError: its configuration is missing.
-        """
-        return self.study or Study(load_frozen(self.folder.config_path), self.folder)
 
     def stage(self, stage: str) -> tuple[TrialResult, ...]:
         """Return the trials of one stage."""
@@ -223,18 +210,14 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     Raises:
         DataError: the folder holds no ledger.
         LedgerError: a file of it is damaged.
-        ConfigError: its configuration is damaged, or names an unknown protocol.
+        ConfigError: its configuration is missing or damaged, or names an unknown protocol.
     """
     if not (folder / "trials").is_dir():
         raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
     # Resolved, because a study has the name of its folder, and "." is no name.
     opened = StudyFolder(folder.resolve())
-    study = (
-        Study(load_frozen(opened.config_path), opened, protocol)
-        if opened.config_path.exists()
-        else None
-    )
-    trials = read_trials(opened, study.protocol() if study else None)
+    study = Study(load_frozen(opened.config_path), opened, protocol)
+    trials = read_trials(opened, study.protocol())
     tested = {trial.seed: trial.split_hash for trial in trials if trial.stage != "search"}
     return Results(
         folder=opened,

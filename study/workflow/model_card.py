@@ -65,7 +65,7 @@ def model_card(
         written: what the format says of its files.
         tested: the study that the model is from; None where it is not known.
     """
-    dataset = tested.board.configured().config.data.dataset if tested else None
+    dataset = tested.board.study.config.data.dataset if tested else None
     of = f" for {markdown_text(dataset)}" if dataset else ""
     blocks = [
         front_matter(saved, chosen, tested is not None and tested.entry is not None),
@@ -163,7 +163,7 @@ def _of_unknown(saved: SavedModel) -> Iterator[str]:
 
 def _of_study(tested: Provenance) -> Iterator[str]:
     board, trial = tested.board, tested.trial
-    study = board.configured()
+    study = board.study
     rows = [row for row in asked(board, board) if row[0] in _ASKED]
     yield "## Data and choice"
     yield "\n".join(f"- {name}: {markdown_text(text).rstrip('.')}." for name, text in rows)

@@ -76,12 +76,8 @@ class Status:
 
 
 def study_status(results: Results) -> Status:
-    """Return the status of a study.
-
-    Raises:
-        ConfigError: its configuration is missing.
-    """
-    folder, study = results.folder, results.configured()
+    """Return the status of a study."""
+    folder, study = results.folder, results.study
     running = tuple(trial for trial in results.trials if trial.status == "running")
     # The clock of the machine that wrote may be ahead of this one's.
     silent = {

@@ -296,6 +296,13 @@ ABLATION = {
 def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3) -> Path:
     """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
     ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
+    folder.mkdir(parents=True)
+    settings = {
+        "name": folder.name,
+        "protocol": "base_to_new" if base_to_new else "few_shot",
+        "data": {"dataset": "glyphs"},
+    }
+    (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
     luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
     for number, (label, (subset, effect)) in enumerate(ABLATION.items()):
         for seed_ in SEEDS:

@@ -28,7 +28,7 @@ from study.analysis.ablation import (
 from study.analysis.formatting import percent
 from study.analysis.interactions import beyond_noise
 from study.analysis.results import Results, TrialResult, read_results
-from study.config.loading import build_config, dump_config
+from study.config.loading import build_config
 from study.config.settings import Settings
 from study.errors import DataError
 from study.method.subsets import parse
@@ -81,8 +81,6 @@ def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:
 def test_no_cell_differs_where_other_images_could_undo_it(ablation_study: Path) -> None:
     before = ablation_verdict(ablation_table(read_results(ablation_study)))
     assert before[0].startswith("4 of 6 cells differ")
-    config = build_config({"name": "ablation", "data": {"dataset": "glyphs"}}, "study.yaml")
-    (ablation_study / "study.yaml").write_text(dump_config(config))
     table = ablation_table(read_results(keep_predictions(ablation_study)))
     (cell,) = [cell for cell in table.cells if cell.label == "only vision.ln[0:2]"]
     assert cell.comparison is not None
@@ -290,10 +288,6 @@ def test_grids_that_were_extended_are_told_with_the_further_rates(
 def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
     ablation_study: Path,
 ) -> None:
-    table = ablation_table(read_results(ablation_study))
-    assert table.chance is None, "without a configuration there is no protocol"
-    config = build_config({"data": {"dataset": "glyphs"}}, "test")
-    (ablation_study / "study.yaml").write_text(dump_config(config))
     table = ablation_table(read_results(ablation_study))
     assert "would have a balanced score of 8.3 % (chance)." in ablation_markdown(table)
     row = next(csv.DictReader(io.StringIO(to_csv(table))))

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 
@@ -76,6 +77,10 @@ def test_drift_names_a_trial_without_tuned_parameters(
 def test_report_lists_its_files_and_what_is_missing(
     few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    backend = optuna.storages.journal.JournalFileBackend(str(few_shot_study / "optuna.journal"))
+    storage = optuna.storages.JournalStorage(backend)
+    arm = optuna.create_study(storage=storage, study_name="clipfit-tuned", direction="maximize")
+    arm.add_trial(optuna.trial.create_trial(value=0.5))
     assert main(["report", few_shot_study.name, f"storage={tmp_path}"]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()

@@ -62,7 +62,7 @@ def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:
     assert (row.interval.low, row.interval.high) == pytest.approx([end / 2 for end in known])
     assert rows["text.mlp.fc2.bias"].difference == 0.0
     assert rows["vision.ln_pre"].best == rows["vision.ln_pre"].every == 0
-    assert len(rows) == len(results.configured().config.search.space.sites)
+    assert len(rows) == len(results.study.config.search.space.sites)
     assert next(iter(rows)) == "vision.ln1"
 
 
@@ -161,7 +161,7 @@ def assert_sound(
     source = shipped_file("ablation")
     assert source is not None
     planned = load_config(source, words[2:])
-    config = read_results(folder).configured().config
+    config = read_results(folder).study.config
     assert planned.ablation is not None
     for part in ("protocol", "seed", "data", "backbone", "training", "resources", "tracking"):
         assert getattr(planned, part) == getattr(config, part), part

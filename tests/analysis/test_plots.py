@@ -17,7 +17,9 @@ from study.analysis.plots import (
     rungs_chart,
 )
 from study.analysis.results import read_results
+from study.config.loading import build_config, dump_config
 from study.config.schema import TUNED
+from study.storage.ledger import StudyFolder
 
 PNG = b"\x89PNG"
 
@@ -46,8 +48,8 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
 
 
 def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path) -> None:
-    (tmp_path / "trials").mkdir()
-    results = read_results(tmp_path)
+    StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
+    results = read_results(tmp_path / "new")
     plots = make_plots(results, leaderboard(results))
     assert len(plots) == 5
     assert all(plot.missing for plot in plots)

@@ -223,10 +223,6 @@ def test_without_predictions_of_the_same_images_there_is_no_interval(
     assert found.interval("a", [1], "hmean") is None
 
 
-def test_without_a_protocol_nothing_is_scored() -> None:
-    assert resample([trial("a", 1, {"accuracy": [True]})], None).scores == {}
-
-
 def test_it_is_the_same_every_time() -> None:
     trials = [trial("a", 1, {"accuracy": share(0.5, 999)})]
     first, second = (resample(trials, FewShot()).interval("a", [1]) for _ in range(2))

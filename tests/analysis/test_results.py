@@ -15,8 +15,9 @@ from study.analysis.results import (
     results_table,
     write_results,
 )
+from study.config.loading import build_config, dump_config
 from study.errors import ConfigError, DataError
-from study.storage.ledger import LedgerError
+from study.storage.ledger import LedgerError, StudyFolder
 
 
 def row_of(folder: Path, trial_id: str) -> dict:
@@ -35,8 +36,8 @@ def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path) -> 
 
 
 def test_a_study_without_trials_has_an_empty_table_of_the_same_schema(tmp_path: Path) -> None:
-    (tmp_path / "trials").mkdir()
-    table = results_table(read_results(tmp_path))
+    StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
+    table = results_table(read_results(tmp_path / "new"))
     assert table.schema.equals(results_schema())
     assert table.num_rows == 0
 
@@ -185,15 +186,10 @@ def test_settings_are_read_of_this_version_and_of_earlier_ones_and_stay_as_they_
     assert row_of(few_shot_study, "search-0005")["subset"] == "of another version"
 
 
-def test_without_its_configuration_a_study_has_results_but_no_chance_and_no_report(
-    few_shot_study: Path,
-) -> None:
+def test_a_study_without_its_configuration_has_no_results(few_shot_study: Path) -> None:
     (few_shot_study / "study.yaml").unlink()
-    results = read_results(few_shot_study)
-    assert (results.study, len(results.trials)) == (None, 3 + 32 + 35)
-    assert {trial.chance for trial in results.trials} == {None}
     with pytest.raises(ConfigError, match=r"study\.yaml cannot be read"):
-        results.configured()
+        read_results(few_shot_study)
 
 
 def test_an_epoch_done_again_after_a_crash_counts_as_work_twice(few_shot_study: Path) -> None:

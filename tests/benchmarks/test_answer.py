@@ -268,7 +268,7 @@ def test_a_study_with_another_configuration_is_not_taken_for_finished(
     modules: tuple[ModuleType, ModuleType], board: Leaderboard
 ) -> None:
     answer = modules[0]
-    config = board.configured().config
+    config = board.study.config
     assert not answer.is_finished(config)
     (board.folder.path / DESCRIPTION).write_text("done")
     assert answer.is_finished(config)

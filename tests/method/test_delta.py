@@ -37,7 +37,6 @@ from study.method.delta import (
 from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
-from study.storage.atomic import StorageError
 
 INFO = DeltaInfo(
     backbone="tiny",
