@@ -37,14 +37,6 @@ def test_shots_survive_their_file(shots: Shots, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "shots").iterdir()] == ["x.jsonl"]
 
 
-def test_the_header_tells_what_the_lines_are(shots: Shots, tmp_path: Path) -> None:
-    write_shots(shots, tmp_path / "x.jsonl")
-    header, *lines = map(json.loads, (tmp_path / "x.jsonl").read_text().splitlines())
-    assert header == {"dataset": "paper", "seed": 1, "shots": 2, "digest": shots.digest}
-    assert len(lines) == len(shots.train) + len(shots.val)
-    assert lines[0].keys() == {"path", "label", "split"}
-
-
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -115,13 +115,6 @@ def test_a_selection_without_images_to_score_is_refused(paper_dataset: Make) -> 
         image_fold_tasks(bare, "accuracy", EVERY, 2)
 
 
-def test_more_folds_than_images_are_refused(paper_dataset: Make) -> None:
-    few = draw_shots(paper_dataset(classes=2), shots=1, val_shots=1, seed=1)
-    with pytest.raises(DataError, match="9 folds over 4 images leave 6 without any"):
-        image_fold_tasks(few, "accuracy", (0, 1), 9)
-    assert len(image_fold_tasks(few, "accuracy", (0, 1), 3)) == 3
-
-
 def test_a_split_without_test_images_is_named(paper_dataset: Make) -> None:
     dataset = paper_dataset(test=0)
     with pytest.raises(DataError, match="no test images for 'accuracy'"):

@@ -194,18 +194,6 @@ def test_pixels_are_torchvisions_for_the_same_crop(
     assert torch.equal(crop_resize([image], crops, size)[0], theirs)
 
 
-def test_the_whole_image_at_its_own_size_is_left_as_it_is() -> None:
-    pixels = noise(2, 3, 9, 9)
-    same = random_resized_crop_flip(
-        pixels, 9, generator(), scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0
-    )
-    assert torch.equal(same, pixels)
-    mirrored = random_resized_crop_flip(
-        pixels, 9, generator(), scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=1
-    )
-    assert torch.equal(mirrored, pixels.flip(-1))
-
-
 def test_a_list_and_a_batch_of_the_same_images_give_the_same() -> None:
     pixels = noise(6, 3, 20, 31)
     batch = random_resized_crop_flip(pixels, 16, generator(5))
