@@ -45,27 +45,20 @@ def test_a_tracker_that_lacks_a_necessary_method_is_not_made() -> None:
         Less()  # type: ignore[abstract]
 
 
-def test_a_tracker_has_no_pages_of_its_own() -> None:
-    assert list(Least().pages()) == []
-
-
-def test_a_tracker_without_a_registry_registers_nothing(study: Written) -> None:
+def test_a_tracker_has_no_pages_registry_or_models_of_its_own(
+    study: Written, tmp_path: Path
+) -> None:
     study.whole(0)
     tracker = Least()
+    assert list(tracker.pages()) == []
     tracker.check(study.config)
     tracker.start(study.study)
     tracker.register()
     assert study.folder.read_registration() is None
-
-
-def test_a_tracker_without_a_registry_gives_no_model(tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match="'least' keeps no models; got models:/letters/1"):
-        Least().model("models:/letters/1", tmp_path)
-
-
-def test_a_tracker_that_cannot_be_sent_a_study_afterwards_says_so(study: Written) -> None:
+    with pytest.raises(TrackingError, match=r"'least'.*models:/letters/1"):
+        tracker.model("models:/letters/1", tmp_path)
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
-        Least().sync(study.study, lambda: None)
+        tracker.sync(study.study, lambda: None)
 
 
 def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:

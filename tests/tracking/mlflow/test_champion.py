@@ -1,8 +1,13 @@
 """Which of two versions is champion, and what is said of it."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from study.tracking.mlflow.champion import judge
+
+CASES = yaml.safe_load(Path(__file__).with_name("champion.yaml").read_text())
 
 
 def tags(**changes: str) -> dict[str, str]:
@@ -13,25 +18,12 @@ def tags(**changes: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
-    ("challenger", "champion", "wins", "why"),
-    [
-        (tags(), None, True, "first"),
-        (tags(val_score="0.81"), tags(), True, "81.0%"),
-        (tags(), tags(), False, "no better"),
-        (tags(val_score="0.79"), tags(), False, "no better"),
-        (tags(val_score="0.85417"), tags(val_score="0.8541666666666667"), False, "no better"),
-        (tags(val_score="0.85418"), tags(val_score="0.8541666666666667"), True, "85.4%"),
-        (tags(val_score="0.99", split_hash="b2"), tags(), False, "another split"),
-        (tags(val_score="0.99", selection="holdout"), tags(), False, "another selection rule"),
-        (tags(val_score="0.99", protocol="generalized"), tags(), False, "another protocol"),
-        (tags(val_score="0.7", test_score="1.0"), tags(test_score="0.1"), False, "no better"),
-    ],
-)
+@pytest.mark.parametrize(("challenger", "champion", "wins", "why"), CASES)
 def test_the_alias_moves_for_a_better_validation_score_on_the_same_split_alone(
     challenger: dict[str, str], champion: dict[str, str] | None, wins: bool, why: str
 ) -> None:
-    moved, reason = judge(challenger, champion)
+    holder = None if champion is None else tags(**champion)
+    moved, reason = judge(tags(**challenger), holder)
     assert moved is wins
     assert why in reason
 

@@ -1,7 +1,5 @@
 """What MLflow has of a study is deleted with it, and what others have stays."""
 
-import os
-import pty
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,27 +135,6 @@ def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(
     delete_held(store, rest)
     assert left(store) == {}
     assert delete_held(store, held_of(store, id_of(study))) == []
-
-
-@pytest.mark.parametrize(("answer", "kept"), [("y\n", False), ("n\n", True)])
-def test_it_asks_first_and_says_what_would_go(
-    store: str,
-    make: Callable[..., Any],
-    answer: str,
-    kept: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    study = make("mine")
-    above, below = pty.openpty()
-    with os.fdopen(below) as terminal, os.fdopen(above, "w") as user:
-        user.write(answer)
-        user.flush()
-        monkeypatch.setattr("sys.stdin", terminal)
-        assert main(["delete", "mine", "--mlflow"]) == 0
-    assert f"models:/{MODEL}/1, the champion" in capsys.readouterr().out
-    assert study.folder.exists() == kept
-    assert bool(left(store)) == kept
 
 
 def test_a_server_that_does_not_answer_keeps_the_study(

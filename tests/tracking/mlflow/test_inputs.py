@@ -69,14 +69,12 @@ def test_equal_images_have_equal_digests_and_others_another() -> None:
     "damage",
     [
         lambda whole: b"",
-        lambda whole: whole[:-20],
         lambda whole: whole.rpartition(b"\n{")[0] + b"\n",
         lambda whole: whole.replace(b"a/9", b"a/8"),
         lambda whole: b"\xff" + whole,
-        lambda whole: b"7\n" + whole,
         lambda whole: b"\n".join(whole.split(b"\n")[5:]),
     ],
-    ids=["empty", "cut", "a line less", "changed", "noise", "another form", "no beginning"],
+    ids=["empty", "a line less", "changed", "noise", "no beginning"],
 )
 def test_of_a_damaged_file_nothing_is_told(damage: Any) -> None:
     whole, split_hash = tasks_file(TASK)

@@ -268,20 +268,6 @@ def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
 
 
-def test_an_interrupted_trial_that_mlflow_has_lost_is_sent_again_as_far_as_it_came(
-    mlflow_server: str, make: MakeStudy
-) -> None:
-    study = make("unfinished")
-    config = study.trial(0)
-    study.report(config, 1)
-    sync_study(study.study, mlflow_server)
-    MlflowClient(mlflow_server).delete_run(runs(mlflow_server, study)["search-0000"].info.run_id)
-    assert sync_study(study.study, mlflow_server) == (1, 1)
-    run = runs(mlflow_server, study)["search-0000"]
-    assert run.info.status == "KILLED"
-    assert history(mlflow_server, run) == [(1, 0.01)]
-
-
 @pytest.fixture
 def sent(make: MakeStudy, mlflow_store: str, tmp_path: Path) -> tuple[Written, RunWriter]:
     """Two trials that a store has, and who sent them."""

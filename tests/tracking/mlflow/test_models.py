@@ -159,11 +159,10 @@ def test_what_is_not_there_is_told_with_what_is(
     [
         lambda place: (place / "MLmodel").write_text("flavors: {}"),
         lambda place: (place / "MLmodel").write_text("!!python/object/apply:os.abort []"),
-        lambda place: rewrite(place, class_names=[1, 2]),
         lambda place: rewrite(place, "templates"),
         lambda place: rewrite(place, pixel_range="all"),
     ],
-    ids=["no flavour", "an object", "names", "no templates", "range"],
+    ids=["no flavour", "an object", "no templates", "range"],
 )
 def test_a_model_that_no_study_registered_is_refused(
     store: str, place: Path, tmp_path: Path, damage: Callable[[Path], None]

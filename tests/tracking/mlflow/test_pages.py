@@ -11,10 +11,7 @@ import pytest
 from browser import Browser
 from finished_study import WINNER
 from mlflow import MlflowClient
-from written_study import record_tasks
 
-from study.data.records import Record
-from study.data.tasks import Part, Task
 from study.storage.ledger import DESCRIPTION, End
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.tracker import MlflowTracker
@@ -61,11 +58,6 @@ ROWS = """(() => {
   }
   return Object.keys(rows).sort((a, b) => a - b).map((at) => rows[at]).filter((row) => row.name);
 })()"""
-TASK = Task(
-    Part("train", (Record("a/1", 0), Record("b/1", 1)), (0, 1)),
-    (Part("accuracy", (Record("a/2", 0),), (0, 1)),),
-)
-OTHER = Task(Part("train", (Record("a/3", 0), Record("b/1", 1)), (0, 1)), TASK.evaluations)
 STOPPED = {"ln_lr": 0.08404840643566887, "bias_lr": 0.003068605962732783}
 
 
@@ -97,11 +89,9 @@ def sent(
 ) -> Sent:
     """A study of which one trial was stopped and one failed."""
     study = finish(tmp_path_factory.mktemp("paged"), "paged", experiment="paged")
-    study._split_hash = record_tasks(study.folder, TASK)
     for number, score in ((3, 0.6123456789), (4, 0.5)):
         trial = study.folder.trial(f"search-{number:04d}")
         study._search("search", f"trial {number}", number, score, WINNER | STOPPED)
-        study._split_hash = record_tasks(study.folder, OTHER)
         end = End("stopped", 2, 2.0, reason="successive halving at epoch 2")
         trial.write_end(end if number == 3 else End("failed", 2, 2.0, reason="boom", error="boom"))
     return Sent(study, mlflow_server)
@@ -152,38 +142,6 @@ def test_a_comparison_of_trials_is_coloured_by_their_score(browser: Browser, sen
     runs, experiments = (quote(json.dumps(ids)) for ids in (compared, [sent.experiment_id]))
     browser.open(f"{sent.server}/#/compare-runs?runs={runs}&experiments={experiments}")
     browser.wait_for_text("Comparing 3 Runs", "Metrics: val_score Clear All")
-
-
-def test_a_trial_is_described_in_a_line(browser: Browser, sent: Sent) -> None:
-    run_id = sent.runs["search-0003"].info.run_id
-    browser.open(f"{sent.server}/#/experiments/{sent.experiment_id}/runs/{run_id}")
-    browser.wait_for_text(
-        "61.2 % on validation, stopped after 2 epochs: successive halving at epoch 2, "
-        "text.mlp.fc2.bias + vision.ln , bias lr 0.003069, ln lr 0.08405, λ 0"
-    )
-
-
-def test_runs_are_filtered_by_the_images_that_they_were_trained_on(
-    browser: Browser, sent: Sent
-) -> None:
-    browser.open(sent.pages["trials"])
-    browser.wait_for_text("5 matching runs", "trial 3", "trial 4")
-    browser.click("Datasets")
-    inputs = sent.runs["search-0004"].inputs.dataset_inputs
-    (train,) = (one.dataset for one in inputs if one.tags[0].value == "train")
-    browser.wait_for_text(f"digits ( {train.digest} ) train")
-    browser.click(f"digits ({train.digest}) train")
-    text = browser.wait_for_text("1 matching run")
-    assert "trial 4" in text
-    assert "trial 3" not in text
-
-
-def test_the_page_of_the_registered_version_has_the_line_that_loads_it(
-    browser: Browser, sent: Sent
-) -> None:
-    browser.open(f"{sent.server}/#/models/{sent.version.model}/versions/{sent.version.version}")
-    line = sent.version.loading_line(lasting=True)
-    browser.wait_for_text("Winner of the study", "import mlflow", line)
 
 
 def test_the_report_has_its_tables_in_order_rounded_and_with_the_line_that_loads_the_winner(

@@ -20,18 +20,6 @@ def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:
     assert (tracker.name, tracker.title) == ("mlflow", "MLflow")
 
 
-def test_a_check_leaves_a_store_that_does_not_exist_unmade(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    MlflowTracker().check(build_config({"tracking": {"uri": uri}}, "test"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_check_names_a_server_that_does_not_answer() -> None:
-    config = build_config({"tracking": {"uri": "http://127.0.0.1:9"}}, "test")
-    with pytest.raises(TrackingError, match=r"http://127.0.0.1:9 does not answer"):
-        MlflowTracker().check(config)
-
-
 def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: MakeStudy) -> None:
     study = make("pages")
     tracker = started(study, mlflow_store)
