@@ -1,13 +1,13 @@
 """What every protocol does: it makes tasks by its rules, and says what is wrong with a study."""
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from config_faults import baselines, clipfit, protocol_faults
+import yaml
+from config_faults import clipfit, protocol_faults
 
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
@@ -17,7 +17,7 @@ from study.data.shots import Shots, draw_shots
 from study.errors import DataError
 from study.protocols import PROTOCOLS, named
 
-Make = Callable[..., Dataset]
+FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
 
 
 @pytest.mark.parametrize(
@@ -83,59 +83,7 @@ def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
     assert type(pickle.loads(pickle.dumps(named(protocol)))) is PROTOCOLS[protocol]
 
 
-@pytest.mark.parametrize(
-    ("values", "path", "told"),
-    [
-        ({"search": {"trials": 3}}, "search.trials", ["3", "8 or more, or 0"]),
-        ({"search": {"baselines": {"clipfit": clipfit()}}}, "search.baselines", ["'zero-shot'"]),
-        ({"search": {"trials": 9, "baselines": baselines(**{
-            label: clipfit() for label in ("a", "b", "c")
-        })}}, "search.trials", ["9", "10 or more"]),
-        (
-            {"search": {"trials": 0, "baselines": {"mine": {"peer": "full"}}}},
-            "search.baselines.mine",
-            ["no search", "{method: full, lr: 1e-06}"],
-        ),
-        (
-            {"search": {"baselines": baselines(mine=clipfit(calibration=3.0))}},
-            "search.baselines.mine.calibration",
-            ["3 cannot be given in a search", "allowed is 0"],
-        ),
-        (
-            {"search": {"baselines": baselines(bitfit=clipfit(strength=0.5))}},
-            "search.baselines.bitfit",
-            ["is a reference, with head text and strength 1", "got head text and strength 0.5"],
-        ),
-        ({"search": {"trials": 8, "tuned_share": 0.9}}, "search.tuned_share", ["0.9", "none"]),
-        (
-            {"search": {"asha": {"grace_period": 30}}, "training": {"epochs": 20}},
-            "search.asha.grace_period",
-            ["30", "20"],
-        ),
-        (
-            {"search": {"selection": "class_folds"}},
-            "search.selection",
-            ["'class_folds'", "few_shot", "auto, holdout, folds"],
-        ),
-        ({"search": {"selection": "Holdout"}}, "search.selection", ["'Holdout'", "auto, holdout"]),
-        (
-            {"protocol": "base_to_new", "search": {"selection": "holdout"}},
-            "search.selection",
-            ["auto, class_folds, base"],
-        ),
-        (
-            {"protocol": "transfer", "data": {"targets": ["dtd"]}, "search": {"selection": "base"}},
-            "search.selection",
-            ["'base'", "transfer", "auto, holdout, folds"],
-        ),
-        (
-            {"search": {"trials": 0}, "confirm": {"strength": 0.5}},
-            "confirm.strength",
-            ["without a search", "ablation"],
-        ),
-        ({"search": {"trials": 0, "minutes": 5}}, "search.minutes", ["without a search"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("values", "path", "told"), FAULTS)
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(
     values: dict[str, Any], path: str, told: list[str]
 ) -> None:
