@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +23,7 @@ from PIL import Image
 from study import run as run_module
 from study.storage.ledger import StudyFolder
 from study.trial.predictions import read_predictions
+from tests.security.test_planted_code import Planted
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -319,16 +320,6 @@ def test_a_stranger_without_the_token_is_refused(watched: Watched) -> None:
     assert watched.stranger
     assert watched.stranger[0] != "0"
     assert "nauthenticated" in watched.stranger
-
-
-class Planted:
-    """Leaves a trace when it is unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
-        return Path.touch, (self.trace,)
 
 
 def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched) -> None:
