@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from study.analysis.charts import Chart
-from study.analysis.leaderboard import leaderboard
+from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.plots import make_plots
 from study.analysis.results import read_results
-from study.config.loading import build_config, dump_config
+from study.config.loading import build_config, dump_config, load_config
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
 
@@ -396,6 +396,17 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
     return folder
 
 
+def configure(folder: Path, *overrides: str) -> None:
+    """Change the configuration of a study, in place."""
+    path = folder / "study.yaml"
+    path.write_text(dump_config(load_config(path, overrides)))
+
+
+def change_json(path: Path, **values: object) -> None:
+    """Change values of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
     """Change the candidates of a study, in place."""
     candidates = json.loads((folder / "candidates.json").read_text())
@@ -423,19 +434,34 @@ def keep_predictions(folder: Path) -> Path:
     return folder
 
 
+def write_split(folder: Path, digest: str, *shots: object) -> None:
+    """Record of a split of `CLASSES` which images were trained on, beside a test image."""
+    lines = [
+        {"dataset": "glyphs", "class_names": [*reversed(CLASSES)]},
+        {"task": 0, "digest": "0"},
+        {"classes": [*range(12)], "part": "train"},
+        *shots,
+        {"classes": [*range(12)], "part": "accuracy"},
+        {"label": 0, "part": "accuracy", "path": "test.png"},
+    ]
+    (folder / "shots").mkdir(exist_ok=True)
+    text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
+    (folder / f"shots/tasks-{digest}.jsonl").write_text(text + "\n")
+
+
+def shots_of(*names: str) -> list[dict[str, Any]]:
+    """Training images with these names, of one class after another."""
+    return [{"label": n % 12, "part": "train", "path": name} for n, name in enumerate(names)]
+
+
 def share_images(folder: Path, share: float) -> Path:
     """Record what each tested seed trained on: so large a share of 20 images is common to all."""
     common = round(20 * share)
-    (folder / "shots").mkdir(exist_ok=True)
     for path in folder.glob("trials/[ca]*-seed*/config.json"):
-        config = json.loads(path.read_text())
-        seed = config["seed"]
+        seed = json.loads(path.read_text())["seed"]
         names = [f"common-{n}" if n < common else f"{seed}-{n}" for n in range(20)]
-        lines: list[dict[str, Any]] = [{"dataset": "glyphs", "class_names": ["a"]}]
-        lines += [{"label": 0, "part": "train", "path": name} for name in names]
-        text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
-        (folder / f"shots/tasks-{seed:04x}.jsonl").write_text(text)
-        path.write_text(json.dumps(config | {"split_hash": f"{seed:04x}"}))
+        write_split(folder, f"{seed:04x}", *shots_of(*names))
+        change_json(path, split_hash=f"{seed:04x}")
     return folder
 
 
@@ -467,6 +493,11 @@ def set_images(folder: Path, *images: int, naming_the_largest: bool = False) -> 
         matrix = {"classes": CLASSES[: len(images)], "counts": counts}
         path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), matrix)))
     return folder
+
+
+def board_of(folder: Path) -> Leaderboard:
+    """The leaderboard of a study's folder."""
+    return leaderboard(read_results(folder))
 
 
 @pytest.fixture
@@ -513,15 +544,18 @@ def tuned_study(few_shot_study: Path) -> Path:
 
 
 @pytest.fixture
-def base_to_new_study(tmp_path: Path) -> Path:
-    """A finished base-to-new study."""
-    return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
+def unconfirmed_study(few_shot_study: Path) -> Path:
+    """A few-shot study before its confirm stage."""
+    (few_shot_study / "candidates.json").unlink()
+    for trial in few_shot_study.glob("trials/confirm-*"):
+        shutil.rmtree(trial)
+    return few_shot_study
 
 
 @pytest.fixture
-def answered_study(few_shot_study: Path) -> Path:
-    """A finished few-shot study with all that is tested beside the winner, and predictions."""
-    return keep_predictions(add_answer(few_shot_study))
+def base_to_new_study(tmp_path: Path) -> Path:
+    """A finished base-to-new study."""
+    return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
 
 
 @pytest.fixture(scope="session")

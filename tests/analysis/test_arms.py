@@ -10,6 +10,7 @@ from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import agreement_chart, make_plots
 from study.analysis.results import read_results
 from study.config.schema import ARMS
+from tests.analysis.conftest import board_of
 
 
 def test_the_arms_of_every_search_are_told_apart() -> None:
@@ -36,7 +37,7 @@ def test_every_chart_of_a_study_has_the_arm_in_its_colour(few_shot_study: Path, 
 
 
 def test_a_candidate_has_the_colour_of_the_arm_that_it_comes_from(few_shot_study: Path) -> None:
-    chart = agreement_chart(leaderboard(read_results(few_shot_study)))
+    chart = agreement_chart(board_of(few_shot_study))
     colors = {series.name: series.color for series in chart.panels[0].shown}
     known = arm_colors(ARMS)
     assert colors["best by validation ★"] == known[OPEN]

@@ -5,7 +5,7 @@ from pathlib import Path
 from study.analysis.asked import asked
 from study.analysis.leaderboard import leaderboard
 from study.analysis.results import read_results
-from study.config.loading import dump_config, load_config
+from tests.analysis.conftest import configure
 
 
 def rows(folder: Path) -> dict[str, str]:
@@ -31,12 +31,10 @@ def test_a_search_is_told_with_its_protocol_its_images_and_its_ranges(
 def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     few_shot_study: Path,
 ) -> None:
-    frozen = few_shot_study / "study.yaml"
-    frozen.write_text(dump_config(load_config(frozen, ["search.trials=0"])))
+    configure(few_shot_study, "search.trials=0")
     assert rows(few_shot_study)["Question"].endswith("Nothing is searched or chosen.")
     assert "Search" not in rows(few_shot_study)
-    design = ["ablation={design: pairs, rates: [0.01, 0.1]}"]
-    frozen.write_text(dump_config(load_config(frozen, design)))
+    configure(few_shot_study, "ablation={design: pairs, rates: [0.01, 0.1]}")
     told = rows(few_shot_study)
     assert told["Question"].startswith("Which parameters matter?")
     assert "each two sites together" in told["Cells"]

@@ -109,17 +109,12 @@ def test_shares_are_written_without_sign_and_very_small_ones_as_such() -> None:
     assert {"98", "2", "<1"} <= {*words(svg)}
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_a_picture_of_shares_is_one_image_in_the_svg(many: bool) -> None:
-    size = 60 if many else 3
-    places = [(x, y) for x in range(size) for y in range(size)]
-    cells = Series(
-        "shares", *map(list, zip(*places, strict=True)), style="shares", values=[5.0] * len(places)
-    )
-    svg = drawn(Panel(Axis("", names=["<b>$x$"] * size), Axis("", names=[""] * size), (cells,)))
+def test_a_picture_of_shares_is_one_image_in_the_svg() -> None:
+    x, y = [0, 0, 1, 1], [0, 1, 0, 1]
+    cells = Series("shares", x, y, style="shares", values=[5.0] * 4)
+    svg = drawn(Panel(Axis("", names=["<b>$x$"] * 2), Axis("", names=[""] * 2), (cells,)))
     assert svg.count(b"<image") == 1
-    assert len(svg) < 100_000
-    assert ("5" in words(svg)) != many
+    assert "5" in words(svg)
     assert b"<b>" not in svg
 
 

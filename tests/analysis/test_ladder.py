@@ -4,29 +4,26 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 
 from study.analysis.ladder import BORROWED, GIVEN, SEARCHED, Ladder, ladder, rates_of
-from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
-from study.analysis.results import read_results
+from study.analysis.leaderboard import Leaderboard
 from study.config.schema import TUNED_LINEAR
-from tests.analysis.conftest import add_answer, add_candidate, edit_candidates
+from tests.analysis.conftest import (
+    SEEDS,
+    add_answer,
+    add_candidate,
+    board_of,
+    change_json,
+    edit_candidates,
+)
 
 HEAD = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
 
 
-def board_of(folder: Path) -> Leaderboard:
-    return leaderboard(read_results(folder))
-
-
-def entry_of(board: Leaderboard, label: str) -> Entry:
-    entry = board.entry(label)
-    assert entry is not None
-    return entry
-
-
 def mean_of(board: Leaderboard, label: str) -> float:
-    return fmean(entry_of(board, label).scores.values())
+    return fmean(board.entry(label).scores.values())
 
 
 def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> Path:
@@ -52,7 +49,7 @@ def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
         (subset, "best-plain", "clipfit-tuned"),
         (head, "best", "best-plain"),
     ):
-        assert step.paired == board.difference(entry_of(board, upper), entry_of(board, lower))
+        assert step.paired == board.difference(board.entry(upper), board.entry(lower))
     assert strength.lower is strength.upper
     assert strength.paired is None
 
@@ -68,56 +65,26 @@ def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> N
 def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_study: Path) -> None:
     board, steps = crossed(few_shot_study)
     crossing = steps.crossing
-    assert crossing is not None
     labels = ["clipfit-tuned", "best-plain", TUNED_LINEAR, "best"]
     assert [corner.label for corner in crossing.corners] == labels
-    neither, subset, head, both = (mean_of(board, label) for label in labels)
     first, second = crossing.other_order
     assert (first.adds, second.adds) == ("head", "subset")
-    assert first.paired is not None
-    assert first.paired.difference.mean == pytest.approx(head - neither, abs=1e-8)
-    assert second.paired is not None
-    assert second.paired.difference.mean == pytest.approx(both - head, abs=1e-8)
-    of_subset, of_head = crossing.means["subset"], crossing.means["head"]
-    assert of_subset is not None
-    assert of_head is not None
-    expected = (subset - neither + both - head) / 2
-    assert of_subset.difference.mean == pytest.approx(expected, abs=1e-8)
-    expected = (head - neither + both - subset) / 2
-    assert of_head.difference.mean == pytest.approx(expected, abs=1e-8)
+    neither, subset, head, both = (
+        np.array([board.entry(label).scores[seed] for seed in SEEDS]) for label in labels
+    )
+    for paired, by_seed in (
+        (first.paired, head - neither),
+        (second.paired, both - head),
+        (crossing.means["subset"], (subset - neither + both - head) / 2),
+        (crossing.means["head"], (head - neither + both - subset) / 2),
+    ):
+        assert paired.difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
+        assert paired.difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
     assert not steps.in_one_order
-
-
-def test_the_means_of_both_orders_and_the_rates_add_up_to_the_whole_gain(
-    few_shot_study: Path,
-) -> None:
-    board, steps = crossed(few_shot_study)
-    assert steps.crossing is not None
-    assert steps.steps[0].paired is not None
-    gains = [steps.steps[0].paired.difference.mean]
-    gains += [mean.difference.mean for mean in steps.crossing.means.values() if mean]
-    assert len(gains) == 3
-    assert sum(gains) == pytest.approx(mean_of(board, "best") - mean_of(board, "clipfit"), abs=1e-8)
-
-
-def test_the_mean_of_both_orders_is_paired_seed_by_seed(few_shot_study: Path) -> None:
-    board, steps = crossed(few_shot_study)
-    assert steps.crossing is not None
-    of_head = steps.crossing.means["head"]
-    assert of_head is not None
-    labels = ("clipfit-tuned", "best-plain", TUNED_LINEAR, "best")
-    by_seed = []
-    for seed in entry_of(board, "best").scores:
-        neither, subset, head, both = (entry_of(board, label).scores[seed] for label in labels)
-        by_seed.append((head - neither + both - subset) / 2)
-    mean = fmean(by_seed)
-    variance = sum((value - mean) ** 2 for value in by_seed) / (len(by_seed) - 1)
-    assert of_head.difference.sd == pytest.approx(variance**0.5, abs=1e-8)
 
 
 def test_strength_and_head_are_one_change_where_both_differ(few_shot_study: Path) -> None:
     _, steps = crossed(few_shot_study, strength=0.75)
-    assert steps.crossing is not None
     assert steps.crossing.head == "strength and head"
     assert list(steps.crossing.means) == ["subset", "strength and head"]
 
@@ -161,15 +128,11 @@ def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Pat
     add_answer(few_shot_study)
     trial = min((few_shot_study / "trials").glob("search-*")).name
     board = board_of(add_tuned_with_head(few_shot_study, source_trial=trial))
-    rates = {label: rates_of(board, entry_of(board, label)) for label in ("clipfit", "best")}
-    assert rates == {"clipfit": GIVEN, "best": SEARCHED}
-    assert rates_of(board, entry_of(board, "clipfit-tuned")) == SEARCHED
-    assert rates_of(board, entry_of(board, "best-plain")) == BORROWED
-    config = few_shot_study / "trials" / trial / "config.json"
+    known = {"clipfit": GIVEN, "best": SEARCHED, "clipfit-tuned": SEARCHED, "best-plain": BORROWED}
+    for label, expected in known.items():
+        assert rates_of(board, board.entry(label)) == expected
+    path = few_shot_study / "trials" / trial / "config.json"
     for arm, expected in (("variant", BORROWED), ("search", SEARCHED)):
-        text = config.read_text()
-        before = read_results(few_shot_study).trials
-        own = next(t.arm for t in before if t.trial_id == trial)
-        config.write_text(text.replace(f'"arm": "{own}"', f'"arm": "{arm}"'))
+        change_json(path, arm=arm)
         board = board_of(few_shot_study)
-        assert rates_of(board, entry_of(board, TUNED_LINEAR)) == expected
+        assert rates_of(board, board.entry(TUNED_LINEAR)) == expected

@@ -10,17 +10,16 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from study.analysis.mattered import (
     BEST,
-    SiteShare,
     ablation_command,
-    ranked_trials,
     share_sentences,
     share_table,
     site_shares,
 )
 from study.analysis.results import read_results
 from study.commands import main
-from study.config.loading import dump_config, load_config
+from study.config.loading import load_config
 from study.config.shipped import shipped_file
+from tests.analysis.conftest import change_json, configure
 
 
 def set_search(folder: Path, subsets: list[str]) -> Path:
@@ -31,8 +30,7 @@ def set_search(folder: Path, subsets: list[str]) -> Path:
         if number >= len(subsets):
             (path.parent / "end.json").unlink()
             continue
-        config = json.loads(path.read_text()) | {"subset": subsets[number]}
-        path.write_text(json.dumps(config))
+        change_json(path, subset=subsets[number])
         score = 0.9 - number / 100
         report = {"epoch": 12, "val_score": score, "val_accuracy": score, "seconds": 1.0}
         (path.parent / "reports.jsonl").write_text(json.dumps(report) + "\n")
@@ -66,26 +64,14 @@ def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:
     assert next(iter(rows)) == "vision.ln1"
 
 
-def test_only_trials_that_chose_their_sites_and_finished_count(told_apart: Path) -> None:
-    ranked = ranked_trials(read_results(told_apart))
-    assert {trial.arm for trial in ranked} == {"search"}
-    assert {trial.status for trial in ranked} == {"finished"}
-    assert len(ranked) == 20
-    scores = [trial.val_score or 0.0 for trial in ranked]
-    assert scores == sorted(scores, reverse=True)
-
-
 def test_what_is_more_frequent_is_named_and_the_rest_is_called_unknown(told_apart: Path) -> None:
     results = read_results(told_apart)
     more, rest, limits = share_sentences(results, site_shares(results))
-    assert more == (
-        "More often in the best 10 trials than in all: vision.ln1 (90 % of the best 10, 50 % of "
-        "all: +40.0 points, 95 % interval +18.5 to +45.8)."
-    )
-    assert rest.startswith("For the other 12 sites the interval contains 0: these trials do not")
+    assert "vision.ln1 (90 % of the best 10, 50 % of all: +40.0 points" in more
+    assert "+18.5 to +45.8" in more
+    assert rest.startswith("For the other 12 sites the interval contains 0")
     assert "With so few trials the intervals are wide." in rest
-    for doubt in ("cannot show that a site is the cause", "too narrow", "one false finding in 20"):
-        assert doubt in limits
+    assert "one false finding in 20" in limits
     assert "Left out" not in limits
 
 
@@ -96,7 +82,7 @@ def test_trials_that_were_stopped_early_are_said_to_be_left_out(told_apart: Path
         if json.loads(path.with_name("config.json").read_text())["arm"] == "search"
     ]
     for path in ends[-3:]:
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "stopped"}))
+        change_json(path, status="stopped")
     results = read_results(told_apart)
     *_, limits = share_sentences(results, site_shares(results))
     assert "of the 17 trials have in common" in limits
@@ -120,7 +106,7 @@ def test_too_few_finished_trials_are_not_compared(few_shot_study: Path) -> None:
     results = read_results(set_search(few_shot_study, [WITH] * BEST))
     assert site_shares(results) == ()
     (sentence,) = share_sentences(results, ())
-    assert sentence.startswith("Of the search for subsets, 10 of 24 trials ran all their epochs.")
+    assert "10 of 24 trials ran all their epochs" in sentence
     assert share_table(()).rows == []
 
 
@@ -133,14 +119,8 @@ def test_the_table_is_in_percent_and_explains_each_site(told_apart: Path) -> Non
     ]
 
 
-def test_an_interval_of_all_and_nothing_is_sound() -> None:
-    always = SiteShare("site", 10, 10, 30, 30)
-    assert always.interval.low < 0 < always.interval.high
-
-
 def words_of(folder: Path) -> list[str]:
     command = ablation_command(read_results(folder))
-    assert command is not None
     assert max(map(len, command.splitlines())) <= 100
     program, *words = shlex.split(command.replace("\\\n", ""))
     assert program == "clipfit-study"
@@ -158,15 +138,13 @@ def assert_sound(
     words = words_of(folder)
     assert main([*words, "--check"]) == 0, capsys.readouterr().err
     assert "all is well" in capsys.readouterr().out
-    source = shipped_file("ablation")
-    assert source is not None
-    planned = load_config(source, words[2:])
+    planned = load_config(shipped_file("ablation"), words[2:])
     config = read_results(folder).study.config
     assert planned.ablation is not None
-    for part in ("protocol", "seed", "data", "backbone", "training", "resources", "tracking"):
+    same = ("protocol", "seed", "data", "backbone", "training", "resources", "tracking", "storage")
+    for part in same:
         assert getattr(planned, part) == getattr(config, part), part
     assert planned.confirm.seeds == config.confirm.seeds
-    assert planned.storage == config.storage
 
 
 @pytest.mark.parametrize("study", ["few_shot_study", "base_to_new_study"])
@@ -192,21 +170,19 @@ def test_so_does_that_of_own_images_in_a_folder_with_a_strange_name(
             folder.mkdir(parents=True)
             for number in range(9):
                 Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
-    frozen = few_shot_study / "study.yaml"
     changes = [
         *("data.dataset='it''s: #1'", "data.root='my pets: $HOME'", "data.val_shots=2"),
         *('data.templates=["a {} isnt \\"it\\"", "{}"]', "seed=7", "confirm.seeds=[3, 4]"),
         *("training.weight_decay=1.0e-7", "search.selection=holdout", "storage=my runs"),
         *("search.space.sites=[vision.ln1, text.bias]", "resources.max_concurrent=1"),
     ]
-    frozen.write_text(dump_config(load_config(frozen, changes)))
+    configure(few_shot_study, *changes)
     assert_sound(few_shot_study, tmp_path, monkeypatch, capsys)
 
 
 def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> None:
     for path in few_shot_study.glob("trials/search-*/config.json"):
-        config = json.loads(path.read_text())
-        path.write_text(json.dumps(config | {"bias_lr": 0.08, "ln_lr": 0.13}))
+        change_json(path, bias_lr=0.08, ln_lr=0.13)
     words = words_of(few_shot_study)
     assert "ablation.rates=[0.01, 0.03, 0.1, 0.3, 1.0]" in words
     (weight,) = [word for word in words if word.startswith("ablation.distill_weight=")]
@@ -217,6 +193,5 @@ def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> 
 
 @pytest.mark.parametrize("change", ["search.trials=0", "protocol=zero_shot"])
 def test_without_a_search_there_is_no_command(few_shot_study: Path, change: str) -> None:
-    frozen = few_shot_study / "study.yaml"
-    frozen.write_text(dump_config(load_config(frozen, [change])))
+    configure(few_shot_study, change)
     assert ablation_command(read_results(few_shot_study)) is None

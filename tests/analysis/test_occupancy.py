@@ -24,7 +24,6 @@ def test_it_is_work_over_slots_and_wall_time(tmp_path: Path) -> None:
     write(tmp_path, "c", [500.0], seconds=1, stage="confirm")
     write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
     found = occupancy(read_trials(StudyFolder(tmp_path)))
-    assert found is not None
     assert (found.trials, found.slots, found.wall, found.busy) == (2, 2, 18.0, 26.0)
     assert found.share == pytest.approx(26 / 36)
 
@@ -35,7 +34,6 @@ def test_the_rest_is_told_apart(tmp_path: Path) -> None:
     write(tmp_path, "c", [30.0], seconds=9)  # 21 to 30
     write(tmp_path, "d", [26.0], seconds=4)  # 22 to 26
     found = occupancy(read_trials(StudyFolder(tmp_path)))
-    assert found is not None
     assert (found.slots, found.wall, found.busy) == (2, 28.0, 43.0)
     assert found.within == 2.0  # of a, from 10 to 12
     assert found.edges == 3.0 + 4.0  # before b began, after d ended
@@ -50,7 +48,6 @@ def test_one_trial_after_another_needs_one_slot(tmp_path: Path) -> None:
     write(tmp_path, "a", [10.0], seconds=10)
     write(tmp_path, "b", [20.0], seconds=10)
     found = occupancy(read_trials(StudyFolder(tmp_path)))
-    assert found is not None
     assert (found.slots, found.share) == (1, 1.0)
 
 
@@ -58,7 +55,6 @@ def test_the_night_between_two_sessions_does_not_count(tmp_path: Path) -> None:
     write(tmp_path, "a", [10.0], seconds=10)
     write(tmp_path, "b", [40_000.0], seconds=10)
     found = occupancy(read_trials(StudyFolder(tmp_path)))
-    assert found is not None
     assert found.wall == 20.0
 
 

@@ -48,9 +48,7 @@ def predicted(few_shot_study: Path) -> Path:
 def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path) -> None:
     results = read_results(predicted)
     gains = image_shares(results, "best", "clipfit-tuned")["gain"]
-    assert set(gains.index.get_level_values("part")) == {"accuracy"}
     assert gains.tolist() == [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]
-    assert set(image_shares(results, "best", "best")["gain"]) == {0.0}
     assert image_shares(results, "best", "bitfit").empty
 
 
@@ -64,7 +62,6 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(
         ["all classes", 8, 3, 1, "+12.5"],
     ]
     assert "8 test images with each of the 2 seeds" in classes.note
-    assert "16 in all" in classes.note
     assert "best less clipfit-tuned: accuracy +" in classes.note
     assert images.csv().splitlines() == [
         "part,class,path,one,other,gain",
@@ -73,9 +70,7 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(
         "accuracy,b,7.png,0.5,1.0,-0.5",
     ]
     assert main(["diff", str(predicted), "best", "clipfit-tuned"]) == 0
-    said = capsys.readouterr().out
-    assert "best and clipfit-tuned on each class" in said
-    assert classes.note in " ".join(said.split())
+    assert classes.note in " ".join(capsys.readouterr().out.split())
     assert main(["diff", str(predicted), "best", "clipfit-tuned", "--format", "csv"]) == 0
     assert capsys.readouterr().out == images.csv()
 
@@ -94,11 +89,7 @@ def test_predictions_of_other_images_are_not_compared(predicted: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "fault"),
-    [
-        ("bestt", "no candidate 'bestt' was tested; tested are: "),
-        ("bitfit", "'best' and 'bitfit' have no seed in common that kept its predictions"),
-    ],
+    ("other", "fault"), [("bestt", "no candidate 'bestt'"), ("bitfit", "'best' and 'bitfit' have")]
 )
 def test_candidates_that_cannot_be_compared_are_named(
     predicted: Path, capsys: pytest.CaptureFixture[str], other: str, fault: str
@@ -108,38 +99,30 @@ def test_candidates_that_cannot_be_compared_are_named(
 
 
 def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path) -> None:
-    results = read_results(predicted)
-    board = leaderboard(results)
-    assert [(s.true, s.before, s.after) for s in class_accuracies(results, board)] == [
-        ("a", 0.5, 8 / 12),
-        ("b", 0.5, 11 / 12),
-    ]
-    assert [(s.true, s.predicted, s.after) for s in confusions(results, board)] == [
-        ("a", "b", 4 / 12),
-        ("b", "a", 1 / 12),
+    results, board = read(predicted)
+    worst, other = class_accuracies(results, board)
+    assert (worst.true, worst.before, worst.after) == ("a", 0.5, 8 / 12)
+    assert worst.gain == pytest.approx(8 / 12 - 0.5)
+    assert (other.true, other.before, other.after) == ("b", 0.5, 11 / 12)
+    assert [(s.true, s.predicted, s.before, s.after) for s in confusions(results, board)] == [
+        ("a", "b", 0.5, 4 / 12),
+        ("b", "a", 0.5, 1 / 12),
     ]
     assert board.chance == 0.5
-
-
-def test_halves_that_differ_have_their_harmonic_mean_told_too(base_to_new_study: Path) -> None:
-    results = read_results(keep_predictions(base_to_new_study))
-    classes, _ = difference_tables(results, "best", "clipfit-tuned")
-    assert ": base " in classes.note
-    assert "; new " in classes.note
-    assert "; hmean +" in classes.note
 
 
 def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -> None:
     results = read_results(keep_predictions(base_to_new_study))
     classes, _ = difference_tables(results, "best", "clipfit-tuned")
+    for name in (": base ", "; new ", "; hmean +"):
+        assert name in classes.note
     for part in ("base", "new"):
         *rows, total = (row[1:] for row in classes.rows if row[0] == part)
         assert total[0] == ALL_CLASSES
         for column in (1, 2, 3):
-            assert sum(int(str(row[column])) for row in rows) == total[column]
+            assert sum(row[column] for row in rows) == total[column]
         for _, images, only_one, only_other, shown in (*rows, total):
-            counted = (int(str(only_one)) - int(str(only_other))) / (len(SEEDS) * int(str(images)))
-            assert shown == points(counted)
+            assert shown == points((only_one - only_other) / (len(SEEDS) * images))
 
 
 def read(folder: Path) -> tuple[Results, Leaderboard]:
@@ -167,22 +150,6 @@ def two_classes(few_shot_study: Path) -> Path:
     return few_shot_study
 
 
-def test_accuracies_are_means_over_seeds_with_the_worst_class_first(two_classes: Path) -> None:
-    worst, other = class_accuracies(*read(two_classes))
-    assert (worst.true, worst.before, worst.gain) == ("b", 1.0, pytest.approx(-0.2))
-    assert worst.after == pytest.approx(0.8)
-    assert (other.true, other.before) == ("a", 0.5)
-    assert other.after == pytest.approx(0.9)
-
-
-def test_confusions_are_shares_of_the_true_class_over_all_seeds(two_classes: Path) -> None:
-    first, second = confusions(*read(two_classes))
-    assert (first.true, first.predicted, first.before) == ("b", "a", 0.0)
-    assert first.after == pytest.approx(4 / 20)
-    assert (second.true, second.before) == ("a", pytest.approx(5 / 10))
-    assert second.after == pytest.approx(2 / 20)
-
-
 def test_confusions_of_earlier_studies_are_read_too(two_classes: Path) -> None:
     now = confusions(*read(two_classes))
     for label, seed, counts in (
@@ -195,10 +162,9 @@ def test_confusions_of_earlier_studies_are_read_too(two_classes: Path) -> None:
     assert confusions(*read(two_classes)) == now
 
 
-def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(two_classes: Path) -> None:
-    for name in ("per_class.json", "confusion.json"):
-        (two_classes / "trials/confirm-zero-shot-seed1" / name).unlink()
-    results, board = read(two_classes)
+def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path) -> None:
+    (predicted / "trials/confirm-zero-shot-seed1/predictions.parquet").unlink()
+    results, board = read(predicted)
     assert all(entry.before is None for entry in class_accuracies(results, board))
     assert all(entry.before is None for entry in confusions(results, board))
 

@@ -20,7 +20,7 @@ from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import make_plots
 from study.analysis.report import describe_study, render_report, write_report
 from study.analysis.results import read_results
-from study.config.loading import dump_config, load_config
+from study.analysis.verdict import headline
 from study.data.datasets import load_dataset
 from study.data.records import Dataset, Record
 from study.method.delta import head_tensors, save_delta
@@ -28,7 +28,15 @@ from study.method.head import Head
 from study.storage.ledger import REGISTERED, Registration, StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
-from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
+from tests.analysis.conftest import (
+    add_answer,
+    add_candidate,
+    board_of,
+    change_json,
+    configure,
+    edit_candidates,
+    keep_predictions,
+)
 
 EVIL = "<script>alert('x')</script>"
 
@@ -67,18 +75,12 @@ class Outline(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
-        self._hidden = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self._hidden = tag in ("script", "style")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("script", "style"):
-            self._hidden = False
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
+        if self.lasttag not in ("script", "style"):
             self.text.append(data)
 
 
@@ -116,9 +118,8 @@ def test_nothing_is_fetched_from_outside(report: str) -> None:
 
 def test_it_reads_on_a_phone_and_in_the_dark(report: str) -> None:
     metas = [attributes for tag, attributes in outline(report).tags if tag == "meta"]
-    assert any(
-        a.get("name") == "viewport" and "device-width" in (a["content"] or "") for a in metas
-    )
+    (viewport,) = [a["content"] for a in metas if a.get("name") == "viewport"]
+    assert "device-width" in viewport
     assert "prefers-color-scheme: dark" in report
     tables = report.count("<table>")
     assert tables == report.count('<div class="scroll"><table>') > 5
@@ -142,13 +143,9 @@ def test_it_answers_what_was_asked_found_and_how_sure(report: str) -> None:
     for part in (
         "What was asked",
         "Base to new: a model learns",
-        "by leaving out base classes in turn",
         "What was found",
-        "Against tuned CLIPFit: +",
         "How sure",
-        "Spearman",
-        "What to use",
-        "Subset to tune",
+        "Rank correlation",
         "Class by class",
         "Most frequent confusions",
         "What test images are taken for, part “base”",
@@ -162,16 +159,11 @@ def test_it_answers_what_was_asked_found_and_how_sure(report: str) -> None:
 def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
     make_study: Callable[..., Path],
 ) -> None:
-    page = rendered(keep_predictions(make_study(edge=0.05)), plots=())
+    folder = keep_predictions(make_study(edge=0.05))
+    page = rendered(folder, plots=())
     box = text_of(page.split('<section class="verdict">')[1].split("</section>")[0]).strip()
-    assert re.match(
-        r"\d\d\.\d % accuracy on test for the winner \(95 % interval \d\d\.\d to \d\d\.\d, "
-        r"5 seeds\); always naming the largest class would have a balanced score of 8\.3 % "
-        r"\(chance\), and zero-shot CLIP scores 60\.0 % \(95 % interval \d\d\.\d to \d\d\.\d, "
-        r"5 seeds\)\. It tunes text\.",
-        box,
-    ), box
-    assert "Validation chose it, before any test image was read." in box
+    sentence = " ".join(headline(board_of(folder)))
+    assert box.startswith(f"{sentence} It tunes text.")
     assert ", text encoder" in box.partition("Against tuned CLIPFit")[0]
     assert box.lower().count("always naming") == 1
 
@@ -180,11 +172,9 @@ def test_the_parts_of_an_interval_are_shown_when_the_mouse_rests_on_it(
     few_shot_study: Path,
 ) -> None:
     page = rendered(keep_predictions(few_shot_study), plots=())
-    cells = re.findall(r'<td title="([^"]+)">([^<]+)</td>', page)
-    scores = [title for title, text in cells if "±" in text]
-    assert len(scores) >= 7
-    assert all("over test images alone " in title for title in scores)
-    assert any(title.startswith("over seeds alone ") for title in scores)
+    cells = re.findall(r'<td title="([^"]+)">[^<]+±[^<]+</td>', page)
+    assert len(cells) >= 7
+    assert all("over test images alone " in title for title in cells)
 
 
 def test_sites_are_explained_where_they_are_first_named(few_shot_study: Path) -> None:
@@ -192,12 +182,14 @@ def test_sites_are_explained_where_they_are_first_named(few_shot_study: Path) ->
     assert "text.attn.bias (all biases of the attention); text.mlp.fc1.bias (the biases" in text
 
 
-def test_shares_are_in_percent(few_shot_study: Path) -> None:
-    config = few_shot_study / "study.yaml"
-    config.write_text(config.read_text().replace("strength: null", "strength: 0.75"))
+def test_the_settings_to_use_have_the_head_and_the_share_that_is_kept(
+    few_shot_study: Path,
+) -> None:
+    configure(few_shot_study, "confirm.strength=0.75")
     text = text_of(rendered(add_answer(few_shot_study, strength=0.75), plots=()))
-    assert "0.75: 75 % of the tuned change is kept" in text
     assert "Strength (75 % of the change is kept)" in text
+    assert "Head linear, learning rate 0.001, 100 steps" in text
+    assert "From CLIPFit as published to the winner step candidate" in text
 
 
 def test_a_study_of_an_earlier_version_has_a_report_without_pictures(few_shot_study: Path) -> None:
@@ -211,8 +203,7 @@ def test_pictures_are_shown_with_a_warning_what_they_are_not_for(few_shot_study:
     gallery = page.split("Images to look at")[1].split("<h2>")[0]
     assert gallery.count('<img class="small"') == 24
     text = text_of(gallery)
-    assert "nothing was chosen by them." in text
-    assert "chooses on the test images, and needs other test images" in text
+    assert "needs other test images" in text
     assert re.search(r"taken for .{1,30}, \d\d\.\d % is .{1,30} wrong with 5 of 5 seeds", text)
     assert "shown without a picture" not in text
 
@@ -221,13 +212,7 @@ def test_a_report_of_images_that_are_gone_says_so_and_names_no_folder(
     few_shot_study: Path, tmp_path: Path
 ) -> None:
     folder = show_glyphs(few_shot_study)
-    config = folder / "study.yaml"
-    gone = f"root: {tmp_path}/pets-are-gone"
-    config.write_text(
-        config.read_text()
-        .replace("dataset: glyphs", "dataset: pets")
-        .replace("root: null", gone, 1)
-    )
+    configure(folder, "data.dataset=pets", f"data.root={tmp_path}/pets-are-gone")
     page = rendered(folder, plots=())
     assert "There are no pictures: the test images are not where they were" in page
     assert "data:image" not in page
@@ -236,15 +221,14 @@ def test_a_report_of_images_that_are_gone_says_so_and_names_no_folder(
 
 
 def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path) -> None:
-    folder = show_glyphs(few_shot_study)
-    record = load_dataset("glyphs").test[0]
-    name = load_dataset("glyphs").class_names[record.label]
-    kept = folder / "trials/confirm-best-seed1/predictions.parquet"
+    glyphs = load_dataset("glyphs")
+    record = glyphs.test[0]
+    name = glyphs.class_names[record.label]
+    kept = show_glyphs(few_shot_study) / "trials/confirm-best-seed1/predictions.parquet"
     kept.write_bytes(to_parquet([Prediction("accuracy", record.path, name, name, 0.9)]))
-    text = text_of(rendered(folder, plots=()))
+    text = text_of(rendered(few_shot_study, plots=()))
     assert "With this seed no test image is mistaken." in text
     assert "The most confident mistakes" not in text
-    assert "which is right" in text
 
 
 def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
@@ -259,8 +243,7 @@ def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
     results = read_results(few_shot_study)
     page = render_report(results, leaderboard(results), (), {"glyphs": known})
     assert page.count('<img class="small"') == 3
-    assert EVIL not in page
-    assert not [tag for tag, _ in outline(page).tags if tag == "script"]
+    assert_escaped(page)
 
 
 def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> None:
@@ -272,14 +255,15 @@ def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> N
 
 
 def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Path) -> None:
-    for path in (few_shot_study / "trials").glob("*/config.json"):
-        config = json.loads(path.read_text())
-        config["subset"] = EVIL
-        path.write_text(json.dumps(config))
-    for path in (few_shot_study / "trials").glob("*/confusion.json"):
+    for path in few_shot_study.glob("trials/*/config.json"):
+        change_json(path, subset=EVIL)
+    for path in few_shot_study.glob("trials/*/confusion.json"):
         counts = {"classes": [EVIL, "b"], "pairs": [[0, 0, 1], [0, 1, 1]]}
         path.write_text(json.dumps({"accuracy": counts}))
-    page = rendered(few_shot_study)
+    assert_escaped(rendered(few_shot_study))
+
+
+def assert_escaped(page: str) -> None:
     assert "alert(" in page
     assert EVIL not in page
     assert not [tag for tag, _ in outline(page).tags if tag == "script"]
@@ -319,34 +303,31 @@ def ran(folder: Path) -> dict[str, Any]:
 
 
 def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
-    tuned_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tuned_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tuned_study)
     plain = ran(tuned_study)
     (name,) = plain["tensors"]
     tuned = dict(plain["backbone"].clip.named_parameters())[name]
     assert torch.equal(tuned, plain["tensors"][name])
-    path = tuned_study / "candidates.json"
-    candidates = json.loads(path.read_text())
-    best = next(candidate for candidate in candidates if candidate["label"] == "best")
-    best |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}
-    path.write_text(json.dumps(candidates))
+    edit_candidates(tuned_study, add_head)
     head = Head(torch.eye(2, plain["backbone"].clip.projection_dim), (2, 0))
     delta = tuned_study / "trials/confirm-best-seed1/delta.safetensors"
     save_delta(delta, {**plain["tensors"], **head_tensors(head)}, plain["info"])
     Image.linear_gradient("L").save("image.png")
     classifier = ran(tuned_study)["classifier"]
     assert torch.equal(classifier.class_features[[2, 0]], head.rows)
-    assert "('a', 'b', 'c') tensor([[" in capsys.readouterr().out
+
+
+def add_head(candidates: list[dict[str, Any]]) -> None:
+    best = next(candidate for candidate in candidates if candidate["label"] == "best")
+    best |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 
 
 def test_a_study_before_its_confirm_stage_has_a_report_without_a_winner(
-    few_shot_study: Path,
+    unconfirmed_study: Path,
 ) -> None:
-    (few_shot_study / "candidates.json").unlink()
-    for path in (few_shot_study / "trials").glob("confirm-*/*"):
-        path.unlink()
-    text = text_of(rendered(few_shot_study, plots=()))
+    text = text_of(rendered(unconfirmed_study, plots=()))
     assert "Nothing is confirmed on test yet" in text
     assert "There is no winner yet" in text
 
@@ -356,42 +337,27 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
 ) -> None:
     for trial in (ablation_study / "trials").iterdir():
         trial.rename(few_shot_study / "trials" / trial.name)
-    frozen = few_shot_study / "study.yaml"
-    design = ["ablation={design: leave_one_out, rates: [0.01, 0.1]}", "search.folds=4"]
-    frozen.write_text(dump_config(load_config(frozen, design)))
+    configure(few_shot_study, "ablation={design: leave_one_out, rates: [0.01, 0.1]}")
     page = rendered(few_shot_study, plots=())
-    assert "the base, and the base without each of its sites" in text_of(page)
-    assert "0.01, 0.1: each cell at the best of them" in text_of(page)
-    assert "Nothing is searched or chosen" not in text_of(page)
     assert "4 of 6 cells differ" in text_of(page)
     assert page.count('class="drawing"') == 2
 
 
 def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study: Path) -> None:
     text = text_of(rendered(guessing_study, plots=()))
-    assert "accuracy on test for the choice (95 % interval " in text
-    assert "would have a balanced score of 33.3 % (chance), and zero-shot CLIP" in text
-    assert "so there is no winner. Nothing that was tested beats chance." in text
+    assert "accuracy on test for the choice" in text
     assert "Nothing: what validation chose does not beat chance on test." in text
     assert "★" not in text
     assert text.count("winner") == 1
     assert "zero-shot % choice % gain" in text, "its classes show why"
 
 
-def test_the_ladder_and_the_names_of_rows_are_in_the_report(few_shot_study: Path) -> None:
-    text = text_of(rendered(add_answer(few_shot_study), plots=()))
-    assert "From CLIPFit as published to the winner step candidate" in text
-    assert "linear on frozen CLIP" in text
-    assert "Head linear, learning rate 0.001, 100 steps" in text
-
-
-def test_a_linear_head_is_loaded_with_what_it_is_on(few_shot_study: Path) -> None:
+def test_a_linear_head_is_loaded_with_the_templates_that_new_classes_are_tested_with(
+    few_shot_study: Path,
+) -> None:
     add_answer(few_shot_study)
     (few_shot_study / "trials/confirm-best-seed1/delta.safetensors").write_bytes(b"")
-    text = text_of(rendered(few_shot_study, plots=()))
-    assert "classifier = load_classifier(delta)" in text
-    config = few_shot_study / "study.yaml"
-    config.write_text(config.read_text().replace("ensemble: false", "ensemble: true"))
+    configure(few_shot_study, "data.ensemble=true")
     text = text_of(rendered(few_shot_study, plots=()))
     assert "load_classifier(delta, templates=load_delta(delta)[1].templates)" in text
     assert "apply_delta" not in text
@@ -402,7 +368,7 @@ def test_where_the_winner_writes_no_delta_what_is_loaded_is_named(few_shot_study
     delta = "trials/confirm-best-with-delta-seed1/delta.safetensors"
     (few_shot_study / delta).write_bytes(b"")
     text = text_of(rendered(few_shot_study, plots=()))
-    assert "What follows is of “best that writes a delta” (vision.ln)" in text
+    assert "“best that writes a delta” (vision.ln)" in text
     assert delta in text
 
 
@@ -415,12 +381,11 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
     make_study: Callable[..., Path],
 ) -> None:
     folder = make_study(edge=0.0)
-    winner = leaderboard(read_results(folder)).winner
-    assert winner is not None
+    winner = board_of(folder).winner
     first, second = described(folder).split("\n\n")[:2]
     number = int(str(winner.source_trial).removeprefix("search-"))
     assert first.startswith(f"**trial {number} ★ won: {interval(winner.test)} % on test**; ")
-    assert "points against tuned CLIPFit (within noise; a true difference of " in first
+    assert "points against tuned CLIPFit (within noise; " in first
     assert second.startswith(f"It tunes {markdown_text(str(winner.settings.subset))}: ")
     assert f"LayerNorms {rate(winner.settings.rates['ln'])}" in second
     assert second.endswith(f"{percent(winner.val_score)} % on validation.")
@@ -428,17 +393,15 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
 
 def test_it_says_beside_the_winner_which_peers_are_above_it(few_shot_study: Path) -> None:
     add_candidate(few_shot_study, "full", 0.02, val_score=0.5, peer={"method": "full", "lr": 1e-4})
-    first, second = described(add_answer(few_shot_study)).split("\n\n")[:2]
-    assert "points against linear on frozen CLIP (better, beyond noise; a true" in first
-    assert "The winner’s mean is below the other method “full fine-tuning”: −2." in first
-    assert "It tunes text.bias + vision.ln, linear head: 11,264 parameters" in second
+    first = described(add_answer(few_shot_study)).split("\n\n")[0]
+    assert "points against linear on frozen CLIP (better, beyond noise; " in first
+    assert "below the other method “full fine-tuning”: −2." in first
 
 
 def test_base_and_new_stand_beside_their_mean(base_to_new_study: Path) -> None:
-    winner = leaderboard(read_results(base_to_new_study)).winner
-    assert winner is not None
+    parts = board_of(base_to_new_study).winner.parts
     first = described(base_to_new_study).split("\n\n")[0]
-    assert f"(base {interval(winner.parts['base'])}, new {interval(winner.parts['new'])});" in first
+    assert f"(base {interval(parts['base'])}, new {interval(parts['new'])});" in first
 
 
 def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
@@ -447,7 +410,7 @@ def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
     registration = Registration("clipfit-glyphs", "3", champion=True, reason="it is the first")
     StudyFolder(few_shot_study).write_json(REGISTERED, registration)
     _, loading, _, champion = described(few_shot_study).split("\n\n")[:4]
-    assert loading.startswith('`mlflow.pyfunc.load_model("models:/clipfit-glyphs/3").predict')
+    assert "models:/clipfit-glyphs/3" in loading
     assert champion == "Registered as clipfit-glyphs, version 3 (champion): it is the first."
 
 
@@ -461,10 +424,7 @@ def test_of_a_peer_that_won_it_says_what_is_registered_in_its_place(few_shot_stu
     first, _, settings, champion = described(few_shot_study).split("\n\n")[:4]
     assert first.startswith("**full ★ won: ")
     assert settings.startswith("It is full fine-tuning, lr 0.0001: ")
-    assert champion == (
-        "Registered as clipfit-glyphs, version 3 (champion), which is the best that writes a "
-        "delta: it is the first."
-    )
+    assert "(champion), which is the best that writes a delta: " in champion
 
 
 def choose_full(candidates: list[dict[str, Any]]) -> None:
@@ -474,14 +434,11 @@ def choose_full(candidates: list[dict[str, Any]]) -> None:
 def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(
     guessing_study: Path,
 ) -> None:
-    chosen = leaderboard(read_results(guessing_study)).chosen
-    assert chosen is not None
+    chosen = board_of(guessing_study).chosen
     text = described(guessing_study)
     number = int(str(chosen.source_trial).removeprefix("search-"))
-    assert text.split("\n\n")[0] == (
-        f"**No winner: trial {number}, chosen by validation, does not beat chance on test** "
-        f"(balanced {interval(chosen.balanced)} % against 33.3 %)."
-    )
+    assert text.startswith(f"**No winner: trial {number}, ")
+    assert f"(balanced {interval(chosen.balanced)} % against 33.3 %)." in text
     for word in ("★", "won", "champion", "It tunes"):
         assert word not in text
 

@@ -34,7 +34,6 @@ def test_one_more_line_has_the_wider_intervals_where_seeds_share_much() -> None:
     text = told(0.81)
     assert "For other labelled images" in text
     wider = SCORES["other"].wider
-    assert wider is not None
     assert f"other 63.0 [{100 * wider.low:.1f}, {100 * wider.high:.1f}]" in text
 
 

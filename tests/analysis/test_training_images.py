@@ -1,28 +1,12 @@
 """What seeds trained on is read from the study's folder, and compared between seeds."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from study.analysis.training_images import mean_share, read_training_images, shared_images
 from study.storage.ledger import StudyFolder
-
-
-def write_split(folder: Path, digest: str, paths: str) -> None:
-    """Record a split whose training images are these letters, beside a test image."""
-    lines = [
-        {"dataset": "letters", "class_names": ["a", "b"]},
-        {"task": 0, "digest": "0"},
-        {"classes": [0, 1], "part": "train"},
-        *({"label": n % 2, "part": "train", "path": path} for n, path in enumerate(paths)),
-        {"classes": [0, 1], "part": "accuracy"},
-        {"label": 0, "part": "accuracy", "path": "test.png"},
-    ]
-    place = folder / "shots"
-    place.mkdir(exist_ok=True)
-    text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
-    (place / f"tasks-{digest}.jsonl").write_text(text + "\n")
+from tests.analysis.conftest import shots_of, write_split
 
 
 @pytest.mark.parametrize(
@@ -43,29 +27,29 @@ def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: flo
 
 
 def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path) -> None:
-    write_split(tmp_path, "a1", "xyz")
+    write_split(tmp_path, "a1", *shots_of(*"xyz"))
     found = read_training_images(StudyFolder(tmp_path), "a1")
-    assert found is not None
     assert [record.path for record in found.records] == ["x", "y", "z"]
-    assert [found.class_names[record.label] for record in found.records] == ["a", "b", "a"]
+    names = [found.class_names[record.label] for record in found.records]
+    assert names == ["glyph l", "glyph k", "glyph j"]
 
 
 @pytest.mark.parametrize("digest", [None, "", "../a1", "b2"])
 def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | None) -> None:
-    write_split(tmp_path, "a1", "xyz")
+    write_split(tmp_path, "a1")
     assert read_training_images(StudyFolder(tmp_path), digest) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"dataset": "a"}\n', '{"class_names": ["a"]}\n{'])
 def test_a_damaged_record_is_not_known(tmp_path: Path, text: str) -> None:
-    write_split(tmp_path, "a1", "xyz")
+    write_split(tmp_path, "a1")
     (tmp_path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')
     assert read_training_images(StudyFolder(tmp_path), "a1") is None
 
 
 def test_the_seeds_of_a_study_share_what_their_records_have_in_common(tmp_path: Path) -> None:
-    write_split(tmp_path, "a1", "wxyz")
-    write_split(tmp_path, "b2", "wxuv")
+    write_split(tmp_path, "a1", *shots_of(*"wxyz"))
+    write_split(tmp_path, "b2", *shots_of(*"wxuv"))
     folder = StudyFolder(tmp_path)
     assert shared_images(folder, ["a1", "b2"]) == pytest.approx(0.5)
     assert shared_images(folder, ["a1", "c3"]) is None
