@@ -108,16 +108,6 @@ def test_the_papers_transfers_from_imagenet(name: str, run: Run) -> None:
     assert "Dataset by dataset" in (runs / name / "report.html").read_text()
 
 
-def test_a_search_for_the_shifts_is_judged_on_the_source(run: Run) -> None:
-    search = ("search.trials=5", "search.asha=null", "data.shots=2", "data.val_shots=1")
-    runs = run("paper/transfer_domains", "name=searched", *search)
-    rows = pq.read_table(runs / "searched" / "results.parquet").to_pylist()
-    searched = [row for row in rows if row["stage"] == "search"]
-    assert sum(row["arm"] != "variant" for row in searched) == 5
-    assert all(row["val_score"] == row["val_accuracy"] for row in searched)
-    assert all(row["test_imagenet_r"] is None for row in searched)
-
-
 def test_the_papers_few_shot_studies_of_one_dataset(run: Run) -> None:
     runs = run("paper/few_shot", "data.dataset=dtd", "confirm.seeds=[1, 2]")
     for shots in (1, 2, 4, 8, 16):

@@ -138,11 +138,3 @@ def test_a_study_outlives_the_one_that_it_started_from(
         assert main(["--extend", "heir", "search.trials=+1"]) == 0
     finally:
         away.rename(grown.path)
-
-
-def test_a_study_that_does_not_exist_cannot_be_started_from(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(place)
-    assert main(["quickstart", "search.warm_start=nobody"]) == 2
-    assert "search.warm_start: no study 'nobody' with a search in runs" in capsys.readouterr().err
