@@ -1,11 +1,10 @@
-"""A look at the images of a dataset, without decoding any: absent, outside, or the same twice.
+"""A look at the images of a dataset, without decoding any: absent, or the same twice.
 
 Public benchmarks have such images, so that most of it is a matter for a warning.
 """
 
 import hashlib
 import os
-import re
 import stat
 import time
 from collections import defaultdict
@@ -13,20 +12,17 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from study.data.images.sources import FolderSource
 from study.data.readers.huggingface import HubSource
-from study.data.records import Dataset, OnCorrupt, Record, listed
+from study.data.records import Dataset, OnCorrupt, listed
 from study.data.unread import Unread, find_unread
 from study.errors import DataError
 
 WITHIN = 20.0
 """How many seconds a look takes at most, whatever the size of the dataset."""
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""The beginning of an address of the web, of which a reader has joined the slashes."""
 
 
 class _Found(NamedTuple):
@@ -46,9 +42,7 @@ class Survey:
     compared: bool
     """Whether there was time to compare all those that may be the same."""
     absent: tuple[str, ...] = ()
-    """The paths that lead to no file."""
-    outside: tuple[str, ...] = ()
-    """The paths that lead out of the dataset's folder by a symbolic link."""
+    """The paths that lead to no file in the dataset's folder."""
     in_two_classes: tuple[tuple[str, ...], ...] = ()
     """The paths of each image that is in several classes."""
     in_two_splits: tuple[tuple[str, ...], ...] = ()
@@ -77,19 +71,16 @@ def survey(
     # First, since images may take all of the time; if this does, no image counts as looked at.
     unread = find_unread(source, ends) if isinstance(source, FolderSource) else Unread()
     absent: list[str] = []
-    outside: list[str] = []
     alike: defaultdict[Hashable, list[_Found]] = defaultdict(list)
     key_of = _sizes(source) if isinstance(source, FolderSource) else partial(_digest, source)
     looked = 0
-    for found in _in_turn(dataset):
+    for found in _test_first(dataset):
         if time.monotonic() > ends:
             break
         looked += 1
         try:
             key = key_of(found.path)
-        except DataError:
-            outside.append(found.path)
-        except (OSError, ValueError):
+        except (DataError, OSError, ValueError):
             absent.append(found.path)
         else:
             if key == 0:  # empty files are no images, and told as such when they are decoded
@@ -102,14 +93,13 @@ def survey(
         looked,
         compared,
         tuple(absent),
-        tuple(outside),
         _paths(group for group in groups if len({found.label for found in group}) > 1),
         _paths(group for group in groups if len({found.is_test for found in group}) > 1),
         unread,
     )
 
 
-def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt, seconds: float = WITHIN) -> None:
+def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
     """Raise if a study will fail since listed images are not there.
 
     All test images are read, and of the training images some. A training image that is not there
@@ -118,73 +108,46 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt, seconds: float = WITH
     Args:
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
-        seconds: how long it may take.
 
     Raises:
-        DataError: a test image is not there or not to be opened, and the study would fail; or not
-            one image is there, of those to train on or of those to test on.
+        DataError: a test image is not in the dataset's folder, and the study would fail; or not one
+            image is there, of those to train on or of those to test on.
     """
     if not isinstance(source := dataset.source, FolderSource):
         return
     for split, records in (("training", dataset.train), ("test", dataset.test)):
         if records and not any((source.root / record.path).exists() for record in records):
-            paths = [record.path for record in records]
             raise DataError(
-                f"{dataset.name}: none of the {len(paths)} {split} images that are listed is in "
-                f"{source.root}: {listed(paths)}{_of_the_web(paths)}; allowed are paths relative "
-                "to that folder"
+                f"{dataset.name}: none of the {len(records)} {split} images that are listed is in "
+                f"{source.root}: {listed([record.path for record in records])}; allowed are paths "
+                "relative to that folder"
             )
     if on_corrupt == "skip":
         return
-    absent, outside = _not_there(source, dataset.test, seconds)
-    of_all = f"of {len(dataset.test)} test images"
-    allowed = "data.on_corrupt=skip, which leaves them out, as the test reads all of them"
-    if absent:
-        raise DataError(
-            f"{dataset.name}: not in {source.root}: {len(absent)} {of_all}, {listed(absent)}"
-            f"{_of_the_web(absent)}; allowed are a list without them, or {allowed}"
-        )
-    if outside:
-        raise DataError(
-            f"{dataset.name}: led out of {source.root} by symbolic links, and thus not opened: "
-            f"{len(outside)} {of_all}, {listed(outside)}; allowed are copies of them, a link in "
-            f"the place of the dataset's folder itself, or {allowed}"
-        )
-
-
-def _not_there(
-    source: FolderSource, records: Sequence[Record], seconds: float
-) -> tuple[list[str], list[str]]:
-    """Return the paths that lead to no file, and those that lead out of the dataset's folder."""
-    absent, outside = [], []
-    size_of, ends = _sizes(source), time.monotonic() + seconds
-    for record in records:
+    absent: list[str] = []
+    size_of, ends = _sizes(source), time.monotonic() + WITHIN
+    for record in dataset.test:
         if time.monotonic() > ends:
             break
         try:
             size_of(record.path)
-        except DataError:
-            outside.append(record.path)
-        except (OSError, ValueError):
+        except (DataError, OSError, ValueError):
             absent.append(record.path)
-    return absent, outside
+    if absent:
+        raise DataError(
+            f"{dataset.name}: not in {source.root}, or led out of it by symbolic links: "
+            f"{len(absent)} of {len(dataset.test)} test images, {listed(absent)}; allowed are "
+            "images in that folder, a list without them, or data.on_corrupt=skip, which leaves "
+            "them out, as the test reads all of them"
+        )
 
 
-def _of_the_web(paths: Iterable[str]) -> str:
-    if any(map(ADDRESS.match, paths)):
-        return " (addresses of the web are never fetched: download the images)"
-    return ""
-
-
-def _in_turn(dataset: Dataset) -> Iterator[_Found]:
-    """Yield test images and others in turn, so that a look that is cut short has seen both."""
-
-    def found(records: Sequence[Record], is_test: bool) -> Iterator[_Found]:
-        return (_Found(is_test, record.label, record.path) for record in records)
-
-    others = chain(found(dataset.train, False), found(dataset.val, False))
-    pairs = zip_longest(found(dataset.test, True), others)
-    return (one for pair in pairs for one in pair if one is not None)
+def _test_first(dataset: Dataset) -> Iterator[_Found]:
+    """Yield the test images, then the others."""
+    for records in (dataset.test, dataset.train, dataset.val):
+        is_test = records is dataset.test
+        for record in records:
+            yield _Found(is_test, record.label, record.path)
 
 
 def empty_files(dataset: Dataset, seconds: float) -> list[str]:
@@ -193,7 +156,7 @@ def empty_files(dataset: Dataset, seconds: float) -> list[str]:
         return []
     empty: list[str] = []
     size_of, ends = _sizes(source), time.monotonic() + seconds
-    for found in _in_turn(dataset):
+    for found in _test_first(dataset):
         if time.monotonic() > ends:
             break
         with suppress(DataError, OSError, ValueError):  # it is absent or outside

@@ -19,8 +19,9 @@ FASTER = 1.3
 """How many times as fast products must be in bfloat16, since not all of a step is products."""
 SECONDS = 0.1
 """How many seconds of the CPU products are taken for in each precision."""
-TOKENS, WIDTH = 197, 768
-"""The number of tokens of an image in a ViT-B/16, and of the values of each."""
+IMAGES, TOKENS, WIDTH = 8, 197, 768
+"""The images whose tokens are multiplied at once, the tokens of an image in a ViT-B/16, and the
+values of each."""
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -67,33 +68,15 @@ def fastest(device: torch.device) -> Precision:
     return "bfloat16" if faster >= FASTER else "float32"
 
 
-def slowdown() -> float | None:
-    """Return how many times as long the CPU takes for products in bfloat16 as for those in float32.
-
-    They are taken in one thread. None stands for a CPU that has instructions for bfloat16, which is
-    not measured.
-    """
-    if multiplies_bfloat16():
-        return None
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        in_float32 = products_a_second(torch.float32, images=1)
-        return in_float32 / products_a_second(torch.bfloat16, images=1)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def products_a_second(dtype: torch.dtype, images: int = 8) -> float:
+def products_a_second(dtype: torch.dtype) -> float:
     """Return how many products of matrices the CPU takes a second, of the shapes of a ViT-B/16.
 
     The seconds are those of this process on the CPU, so that other work beside it changes little.
 
     Args:
         dtype: the type of the matrices.
-        images: the number of images whose tokens are multiplied at once.
     """
-    tokens = torch.ones(images * TOKENS, WIDTH, dtype=dtype)
+    tokens = torch.ones(IMAGES * TOKENS, WIDTH, dtype=dtype)
     weights = torch.ones(WIDTH, WIDTH, dtype=dtype)
     with torch.no_grad():
         tokens @ weights  # the first one prepares what the others need

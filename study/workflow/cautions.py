@@ -8,11 +8,10 @@ from rich.console import Console
 from study.data.datasets import PACKAGED
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.records import Dataset, OnCorrupt, listed
-from study.data.survey import ADDRESS, WITHIN, survey
+from study.data.survey import WITHIN, survey
 from study.data.unread import Unread
 from study.method.checkpoint import EMBEDDED, backbone_path
 from study.method.hub import lacks_preprocessing
-from study.search.machine import joins_cluster
 from study.terminal import print_sentences
 from study.trial.study import Study
 
@@ -37,7 +36,7 @@ def caution(studies: Iterable[Study], console: Console, pixels: Pixels | None = 
         pixels: what is known of the datasets' pixels.
     """
     studies = list(studies)
-    lines = [*_unseen(studies), *_assumed(studies), *_slow(studies)]
+    lines = [*_unseen(studies), *_assumed(studies)]
     lines += _of_images(studies, pixels or {})
     lines += _unequal(studies)
     for line in dict.fromkeys(lines):
@@ -73,26 +72,6 @@ def _assumed(studies: Iterable[Study]) -> Iterator[str]:
                 f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
                 f"prepared as for {first}, with the same means and deviations of the colours"
             )
-
-
-def _slow(studies: Iterable[Study]) -> Iterator[str]:
-    """Yield a warning if trials are to compute in bfloat16 on a CPU that would take longer in it.
-
-    The machines of a cluster are not known here.
-    """
-    on_cpu = [study.config for study in studies if study.config.resources.gpus_per_trial == 0]
-    asked = any(config.training.precision == "bfloat16" for config in on_cpu)
-    if not asked or joins_cluster():
-        return
-    from study.method.precision import slowdown  # imports PyTorch, which takes a second
-
-    factor = slowdown()
-    if factor is not None and factor > 1:
-        yield (
-            "training.precision=bfloat16: the CPU of this machine has no instructions for "
-            f"bfloat16, and takes {factor:.2g} times as long for products of matrices as in "
-            "float32; training.precision=float32 is faster here, and so is auto"
-        )
 
 
 def _unequal(studies: Iterable[Study]) -> Iterator[str]:
@@ -155,16 +134,10 @@ def warnings_of(
     )
     told = [f"{name}: {line}" for line in _of_unread(found.unread)]
     if found.absent:
-        web = sum(ADDRESS.match(path) is not None for path in found.absent)
-        of_the_web = f", {web} of them addresses of the web, which are never fetched" if web else ""
         told.append(
-            f"{name}: {len(found.absent)} of {found.looked} listed images are not there"
-            f"{of_the_web} ({_few(found.absent)}): {consequence}"
-        )
-    if found.outside:
-        told.append(
-            f"{name}: {len(found.outside)} of {found.looked} images lead out of the dataset's "
-            f"folder by symbolic links, and are not opened ({_few(found.outside)}): {consequence}"
+            f"{name}: {len(found.absent)} of {found.looked} listed images are not there, or are "
+            f"led out of the dataset's folder by symbolic links ({_few(found.absent)}): "
+            f"{consequence}"
         )
     if same := found.in_two_classes:
         told.append(

@@ -13,7 +13,7 @@ from study.errors import SubsetError
 from study.method import precision
 from study.method.backbone import Backbone, load_backbone
 from study.method.peers import FullClassifier, LoraClassifier
-from study.method.precision import fastest, hold, slowdown
+from study.method.precision import fastest, hold
 
 
 def test_the_frozen_weights_of_vit_b16_need_half_the_bytes() -> None:
@@ -109,17 +109,6 @@ def test_a_gpu_of_nvidia_has_it_from_ampere_on(
     assert fastest(torch.device("mps")) == "float32"
 
 
-def test_only_a_cpu_without_instructions_for_bfloat16_is_slowed_down_by_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    speeds = {torch.bfloat16: 0.5, torch.float32: 42.0}
-    monkeypatch.setattr(precision, "products_a_second", lambda dtype, images: speeds[dtype])
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
-    assert slowdown() == 84
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
-    assert slowdown() is None
-
-
 @pytest.mark.parametrize("dtype", precision.DTYPES.values(), ids=str)
 def test_products_are_counted_until_their_time_is_over(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
@@ -127,7 +116,7 @@ def test_products_are_counted_until_their_time_is_over(
     """By a clock that moves when it is read, so that no machine is too slow."""
     readings = iter([0.0, 0.04, 0.08, 0.16])
     monkeypatch.setattr("time.process_time", lambda: next(readings))
-    assert precision.products_a_second(dtype, images=1) == pytest.approx(2 / 0.16)
+    assert precision.products_a_second(dtype) == pytest.approx(2 / 0.16)
 
 
 def test_a_machine_that_is_slower_than_that_is_measured_by_one_product(
@@ -135,4 +124,4 @@ def test_a_machine_that_is_slower_than_that_is_measured_by_one_product(
 ) -> None:
     readings = iter([0.0, 1.0, 2.0])
     monkeypatch.setattr("time.process_time", lambda: next(readings))
-    assert precision.products_a_second(torch.float32, images=1) == pytest.approx(1 / 2.0)
+    assert precision.products_a_second(torch.float32) == pytest.approx(1 / 2.0)
