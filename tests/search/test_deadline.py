@@ -96,8 +96,8 @@ def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(
     monkeypatch.setattr(module, "GRACE", 0.0)
     study = make_study(
         "in-time",
-        search={"trials": 2000, "minutes": 0.15, "asha": None},
-        training={"epochs": 40, "batch_size": 8},
+        search={"trials": 2000, "minutes": 0.05, "asha": None},
+        training={"epochs": 20, "batch_size": 8},
     )
     study.search()
     ends = {trial.trial_id: trial.read_end() for trial in study.folder.trials()}

@@ -27,6 +27,7 @@ from study.search.machine import (
     unjoined_cluster,
 )
 
+SETTINGS_OF_HTTP2 = b"\0\0\0\x04\0\0\0\0\0"
 DEAD = "127.0.0.1:9"
 
 
@@ -37,7 +38,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
     monkeypatch.setattr("study.search.internals.cpus_here", lambda: 4.0)
     monkeypatch.setattr("study.search.machine.gpus_here", lambda: ["one", "two"])
     return monkeypatch
@@ -148,7 +148,7 @@ def test_the_file_of_the_address_is_where_ray_puts_it(
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("127.0.0.1:9", r"no Ray cluster answers at 127\.0\.0\.1:9 \(no answer within 0\.5 s\)"),
+        ("127.0.0.1:9", r"no Ray cluster answers at 127\.0\.0\.1:9 \(Connection refused\)"),
         ("ray://127.0.0.1:9", r"no Ray cluster answers at ray://127\.0\.0\.1:9"),
         ("head", "is 'head', which is no address"),
         ("head:port", "is 'head:port', which is no address"),
@@ -170,12 +170,21 @@ def test_what_names_no_machine_is_not_tried(alone: pytest.MonkeyPatch, address: 
     refuse_silent_cluster()
 
 
+def test_what_answers_otherwise_than_grpc_is_no_cluster(alone: pytest.MonkeyPatch) -> None:
+    with listening(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad")) as port:
+        alone.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        with pytest.raises(StudyError, match="what listens there is something else"):
+            refuse_silent_cluster()
+        alone.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
+        alone.setenv("RAY_USE_TLS", "1")  # so that its words cannot be judged from outside
+        with pytest.raises(StudyError, match="no answer of a Ray within"):
+            refuse_silent_cluster()
+
+
 @pytest.fixture
 def live(ray_cluster: None, alone: pytest.MonkeyPatch) -> str:
     """The address of a Ray that runs; the first argument starts it before its folder is another."""
     alone.setattr("study.search.internals.use_token", lambda: None)  # it was started without
-    alone.setattr("study.search.machine.ANSWERS_WITHIN", 120.0)
-    ray._private.services.find_gcs_addresses.cache_clear()  # another test may have had another Ray
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -208,7 +217,7 @@ def test_what_auto_finds_dead_is_told_with_its_file(
 @pytest.mark.usefixtures("alone")
 def test_a_dead_cluster_of_ray_up_is_told_with_both_files() -> None:
     ray_up(DEAD)
-    with pytest.raises(StudyError, match=rf"{DEAD} \(no answer") as caught:
+    with pytest.raises(StudyError, match=rf"{DEAD} \(Connection refused\)") as caught:
         refuse_silent_cluster()
     assert BOOTSTRAP in str(caught.value)
     assert "RAY_ADDRESS=local" in str(caught.value)
@@ -286,17 +295,23 @@ def test_a_study_ends_where_the_cluster_to_join_is_dead_and_ray_is_not_tried(
     assert not asked
 
 
-def test_a_study_ends_where_a_named_cluster_is_silent_and_ray_is_not_tried(
+def test_a_study_ends_where_a_named_cluster_is_not_and_ray_is_not_tried(
     alone: pytest.MonkeyPatch, asked: list[Any]
 ) -> None:
-    over = threading.Event()
-    with listening(lambda _: over.wait()) as port:
-        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
-            alone.setenv("RAY_ADDRESS", address)
-            with pytest.raises(
-                StudyError, match=rf"^RAY_ADDRESS: no Ray .* at {address} \(no answer"
-            ):
-                ray_session(build_config({}, "here")).__enter__()
+    alone.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
+    config, over = build_config({}, "here"), threading.Event()
+    alone.setenv("RAY_ADDRESS", DEAD)
+    with pytest.raises(StudyError, match=r"^RAY_ADDRESS: no Ray"), ray_session(config):
+        pytest.fail("no session")
+
+    def as_a_proxy(connection: object) -> None:
+        connection.sendall(SETTINGS_OF_HTTP2)  # type: ignore[attr-defined]
+        over.wait()
+
+    with listening(as_a_proxy) as port:
+        alone.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        with pytest.raises(StudyError, match="no answer of a Ray within"), ray_session(config):
+            pytest.fail("no session")
         over.set()
     assert not asked
 

@@ -159,10 +159,6 @@ def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> No
     rates = RateSpace(config, DEPTHS, CLIPFIT)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
     assert rates.suggest(trial).subset == CLIPFIT
-    open_trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
-    OpenSpace(SpaceConfig(**{**config.model_dump(), "sites": (CLIPFIT[:17],)}), DEPTHS).suggest(
-        open_trial
-    )
     assert trial.distributions.keys() == {"bias_lr", "ln_lr", "distill_weight"}
     assert trial.distributions["bias_lr"] == FloatDistribution(0.001, 0.1, log=True)
     assert rates.encode(settings("clipfit", 0.05, 0.05, 1.0)) is not None

@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from study.config.schema import AshaConfig
 from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError, StudyError
 from study.method.checkpoint import Architecture, EncoderShape
-from study.search import deadline
+from study.search import deadline, stages
 from study.search.queues import run_queue
 from study.search.stages import (
     JOURNAL,
@@ -96,6 +96,27 @@ def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peer
     assert seconds_left(with_peers) == 100
     add_trial(with_peers, 2, "search", "trial 2", *range(2000, 2300, 10))
     assert seconds_left(with_peers) == 0
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_before_the_variants_it_is_told_how_many_there_are(
+    with_peers: Study, few_digits: TrialData, monkeypatch: pytest.MonkeyPatch, limited: bool
+) -> None:
+    add_trial(with_peers, 0, "search", "trial 0")
+    further = {"clipfit-linear": settings("clipfit", 0.1, 0.1)}
+    monkeypatch.setattr(stages, "variants", lambda *_: further)
+    monkeypatch.setattr(stages, "finished_trials", lambda _: [])
+    monkeypatch.setattr(stages, "run_queue", lambda *_, **__: None)
+    monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "0" * 16)
+    search = with_peers.config.search.model_copy(update={} if limited else {"minutes": None})
+    config = with_peers.config.model_copy(update={"search": search})
+    study = study_of(config, with_peers.folder, ARCHITECTURE)
+    heard: list[tuple[Sequence[str], int]] = []
+    stages._run_variants(study, few_digits, [], lambda *told: heard.append(told))
+    ((sentence,), total) = heard[0]
+    assert total == 2
+    assert "clipfit-linear" in sentence
+    assert ("search.minutes=2" in sentence) == limited
 
 
 def test_a_whole_search_comes_to_no_more_trials_than_was_said(searched: Any) -> None:

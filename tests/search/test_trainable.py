@@ -93,9 +93,14 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
 ) -> None:
     monkeypatch.chdir(tiny_backbone.parent)
     relative = Path(tiny_backbone.name)
-    study = TinyStudy(tmp_path, "relative", relative, search={"asha": None, "sampler": "random"})
+    baselines = {
+        "zero-shot": {"subset": "none"},
+        "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
+    }
+    search = {"trials": 4, "asha": None, "sampler": "random", "baselines": baselines}
+    study = TinyStudy(tmp_path, "relative", relative, search=search)
     study.search()
-    assert statuses(study.folder) == {"finished": 9}
+    assert statuses(study.folder) == {"finished": 4}
     monkeypatch.chdir(tmp_path)
     resumed = load_config(study.folder.config_path)
     assert read_architecture(resumed.backbone.name) == study.architecture
