@@ -137,7 +137,7 @@ class Finished:
             trainable=0 if settings["subset"] == "none" else 1728,
             epochs=2,
             split_hash=self._split_hash,
-            **({"settings": settings["settings"]} if "settings" in settings else settings),
+            **settings,
         )
         self.folder.trial(trial_id).create(config.model_dump(mode="json"))
 

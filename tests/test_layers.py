@@ -161,24 +161,14 @@ def test_a_room_imports_only_what_is_below_it(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_libraries_stay_in_their_rooms(path: Path) -> None:
     room = module_of(path).partition(".")[0]
-    for name, _ in imports(path):
-        library = name.partition(".")[0]
-        assert room in AT_HOME.get(library, {room}), f"{library} must not be imported in {room}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_an_optional_library_is_imported_by_what_it_is_for_alone(path: Path) -> None:
     for name, top in imports(path):
         library = name.partition(".")[0]
+        assert room in AT_HOME.get(library, {room}), f"{library} must not be imported in {room}"
         assert module_of(path) in OPTIONAL.get(library, {module_of(path)}), library
         assert not (top and library in OPTIONAL), f"{library} must be imported inside a function"
-
-
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_a_tracker_is_known_by_its_interface_alone(path: Path) -> None:
-    """The analysis of all studies of an MLflow server is MLflow's alone."""
-    if module_of(path).partition(".")[0] not in ("tracking", "analysis"):
-        assert not any(within(name, {"study.tracking.mlflow"}) for name, _ in imports(path))
+        # A tracker is known by its interface; the analysis of all studies of a server is MLflow's.
+        is_tracker = within(name, {"study.tracking.mlflow"})
+        assert not is_tracker or room in ("tracking", "analysis")
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

@@ -15,15 +15,6 @@ from screens import columns, run_in_terminal, squeezed
 import study
 from study.terminal import TerminalTable, amount, print_sentences
 
-SCORES = TerminalTable(
-    ["candidate", "test accuracy %", "seeds", "Δ tuned CLIPFit", "Δ published"],
-    [
-        ["best by validation ★", "91.5 ± 0.8 ± 1.8", "5/5", "+0.1 [−0.9, +1.1]", "+9.3 [+8, +11]"],
-        ["CLIPFit as published", "82.2 ± 1.7 ± 2.2", "5", "−9.2 [−10.9, −7.5]", "–"],
-    ],
-    title="digits: test accuracy",
-)
-
 
 def shown(table: TerminalTable, width: int) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
@@ -61,17 +52,6 @@ def test_an_error_is_wrapped_between_words_and_its_command_is_whole() -> None:
     assert len(text) > 2
     assert " ".join(line.strip() for line in text) == f"error: {words}"
     assert last == command
-
-
-@pytest.mark.parametrize("lines", [True, False])
-@pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_every_column_is_there_at_every_width(width: int, lines: bool) -> None:
-    screen = shown(replace(SCORES, lines=lines), width)
-    assert max(map(cell_len, screen.splitlines())) <= width
-    whole = columns(shown(SCORES, 200))
-    assert whole <= columns(screen), whole - columns(screen)
-    for score in ("91.5 ± 0.8 ± 1.8", "+0.1 [−0.9, +1.1]", "−9.2 [−10.9, −7.5]"):
-        assert score in screen, "a number stays on one line"
 
 
 TEXTS = st.text(alphabet="ab .5±[é–字", max_size=40).map(lambda text: " ".join(text.split()))
@@ -122,14 +102,6 @@ def test_words_are_wrapped_before_the_table_is_broken() -> None:
     assert "1.0 ± 2.0" in screen
     assert "some rather long words" not in screen
     assert "some rather long words" in shown(table, 60)
-
-
-def test_what_is_wider_than_the_terminal_is_folded_and_not_cut() -> None:
-    path = "/".join(["folder"] * 30)
-    screen = shown(TerminalTable(["path", "class"], [[path, "cat"]], words=2), 60)
-    assert squeezed("path" + path) in columns(screen)
-    numbers = shown(TerminalTable(["n", "m"], [["1" * 70, "2" * 80]]), 30)
-    assert {"n" + "1" * 70, "m" + "2" * 80} <= {*columns(numbers)}
 
 
 def test_a_table_without_lines_has_an_empty_line_before_each_further_piece() -> None:

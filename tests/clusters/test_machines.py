@@ -155,14 +155,6 @@ def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head
     assert_complete(cluster, "first")
 
 
-def test_whatever_goes_wrong_is_told_to_the_caller(cluster: Any) -> None:
-    submitted = subprocess.run(
-        cluster.submit("search.trails=8"), capture_output=True, text=True, check=False
-    )
-    assert submitted.returncode != 0
-    assert "search.trails: unknown key; did you mean 'trials'?" in submitted.stdout
-
-
 def test_ports_are_open_to_the_machine_itself_alone(cluster: Any) -> None:
     """Ray's own, between the machines, ask for the token; MLflow's and the dashboard's do not."""
     listening = cluster.head.run("ss", "-Htln").stdout.split("\n")
@@ -197,42 +189,6 @@ def test_a_stranger_without_the_token_is_refused(cluster: Any) -> None:
     assert refused.returncode != 0
 
 
-def test_ctrl_c_and_a_closed_terminal_end_the_driver_and_resume_goes_on(
-    cluster: Any, settings: Callable[..., list[str]], wait_for: Callable[..., Any]
-) -> None:
-    folder = folder_of(cluster, "interrupted")
-    terminal, process = open_terminal(cluster.submit(*settings("interrupted", 300)))
-    wait_for("trials are trained", lambda: any(len(t.read_reports()) > 3 for t in running(folder)))
-    os.write(terminal, b"\x03")
-    code, said = read_to_end(terminal, process)
-    assert code != 0
-    assert "--resume interrupted" in said
-    wait_for("the driver ends", lambda: not cluster.head.processes("run.py"), 30)
-    before = {trial.trial_id: trial.read_reports() for trial in folder.trials()}
-
-    terminal, process = open_terminal(cluster.submit("--resume", "interrupted"))
-    wait_for(
-        "trials go on",
-        lambda: (
-            sum(len(t.read_reports()) for t in folder.trials()) > sum(map(len, before.values())) + 5
-        ),
-    )
-    os.close(terminal)  # what closing the window does
-    os.waitpid(process, 0)
-    wait_for("the driver ends", lambda: not cluster.head.processes("run.py"), 60)
-    assert {status for name, status in mlflow_runs(cluster, "interrupted")["trials"]} <= {
-        *("KILLED", "FINISHED")
-    }
-
-    resumed = subprocess.run(
-        cluster.submit("--resume", "interrupted"), capture_output=True, text=True, check=False
-    )
-    assert resumed.returncode == 0, resumed.stdout[-6000:]
-    assert_complete(cluster, "interrupted")
-    for trial_id, reports in before.items():
-        assert_not_trained_twice(folder.trial(trial_id), reports)
-
-
 def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     cluster: Any,
     settings: Callable[..., list[str]],
@@ -259,22 +215,6 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
         assert end is None or trial.read_end() == end
 
 
-def test_a_second_ray_up_leaves_mlflow_alone(cluster: Any) -> None:
-    before = mlflow_servers(cluster)
-    cluster.laptop.run("ray", "up", "-y", str(cluster.cluster_file))
-    assert mlflow_servers(cluster) == before
-    assert mlflow_runs(cluster, "first")["trials"]
-
-
-def test_mlflow_is_started_again_when_it_dies(cluster: Any, wait_for: Callable[..., Any]) -> None:
-    before = mlflow_servers(cluster)
-    cluster.head.run("kill", "-KILL", *map(str, before))
-    wait_for("another server", lambda: mlflow_servers(cluster) not in ([], before), 30)
-    again = cluster.head.shell("bash ~/clipfit/clusters/node.sh mlflow ~/clipfit-shared")
-    assert "MLflow answers" in again
-    assert mlflow_runs(cluster, "first")["trials"]
-
-
 def test_ray_down_ends_ray_and_keeps_the_results(
     cluster: Any, wait_for: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,10 +229,6 @@ def test_ray_down_ends_ray_and_keeps_the_results(
 def assert_report_can_be_read(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--status", "first", f"storage={storage}"]) == 0
     assert "finished" in capsys.readouterr().out
-
-
-def mlflow_servers(site: Any) -> list[int]:
-    return site.head.processes("mlflow server --host")
 
 
 def open_terminal(command: list[str]) -> tuple[int, int]:

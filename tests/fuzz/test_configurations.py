@@ -1,6 +1,7 @@
 """Whatever stands in a configuration, an override or a sweep: studies, or one told error."""
 
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from study.config.loading import dump_config, is_sweep, load_config, load_sweep
 from study.errors import StudyError
 from study.run import main
 
+from .conftest import places
+
 pytestmark = pytest.mark.timeout(1800)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -30,21 +33,18 @@ MARK = "!mark"
 """Where a fragment comes into a document that is otherwise written by the library."""
 
 FRAGMENTS = [
-    *("null", "~", "true", "no", "[]", "{}", "[[]]", "{{}: 1}", "''", "' '", '"\\0"', '"\\ud800"'),
-    *("0", "-1", "-0", "1e-320", "1e400", "-1e400", ".nan", ".inf", "-.inf", "0.1", "1_0", "_"),
-    *("9" * 5000, "-" + "9" * 400, "0x" + "f" * 5000, "0b", "0o9", "1:2:3", "9" * 30, "2147483648"),
-    *("2001-02-30", "2001-01-01", "2001-01-01T99:00:00Z", "9999-12-31T23:59:59-12:00", "=", "<<"),
-    *("!!binary '%'", "!!binary aGk=", "!!int ''", "!!int x", "!!float ''", "!!bool x", "!!null x"),
-    *("!!timestamp x", "!!map [1]", "!!map x", "!!seq {a: 1}", "!!set {a, b}", "!!set [1]"),
-    *("!!omap [a: 1]", "!!omap x", "!!pairs [a: 1, a: 2]", "!!str {a: 1}", "!unknown x"),
-    *("!!python/object/apply:os.system ['touch owned']", "!!python/name:os.system"),
-    *("&a [*a]", "&a {x: *a}", "*nothing", "{<<: 1}", "{<<: [1]}", "{<<: {a: 1}, a: 2}", "{a, a}"),
-    *("[" * 3000, "[" * 90 + "]" * 90, "{a: " * 60 + "1" + "}" * 60, "? [a]\n: b", "a: b: c"),
-    *("- 1\n- 2", "|\n  text", ">-\n  text", "# nothing", "\t", "%TAG ! x", "--- 1", "..."),
-    *("a" * 300, "/" + "a/" * 3000, "~nobody-of-this-name/x", "/dev/null", "/proc/self/mem", "."),
-    *("@", "..", "C:\\x", "hf:", "hf:a/b", "hf:../x", "é\u202e🐈", "'{}'", "'{} {}'", "'{x}'"),
-    *("[.nan, 1]", "[1, .inf]", "[2, 1]", "[1]", "[1, 2, 3]", "{train: x}", "{1: 2}", "{true: x}"),
-    *("clipfit", "text.bias[9999999]", "text.ln[0:0]", "'- ln'", "[clipfit, clipfit]", "[[1]]"),
+    *json.loads(Path(__file__).with_name("fragments.json").read_text(encoding="utf-8")),
+    *(
+        "9" * 5000,
+        "-" + "9" * 400,
+        "0x" + "f" * 5000,
+        "9" * 30,
+        "[" * 3000,
+        "[" * 90 + "]" * 90,
+        "{a: " * 60 + "1" + "}" * 60,
+        "a" * 300,
+        "/" + "a/" * 3000,
+    ),
 ]
 words = st.text(
     st.characters(exclude_characters="\n\r:#", exclude_categories=["Cc", "Cs"]), max_size=12
@@ -55,14 +55,6 @@ fragments = st.one_of(
     st.floats().map(repr),
     words.map(lambda text: yaml.safe_dump(text).splitlines()[0]),
 )
-
-
-def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the path of everything in a document."""
-    inner = enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in tree.items() if isinstance(tree, dict) else inner:
-        yield (*path, key)
-        yield from places(value, (*path, key))
 
 
 @st.composite
@@ -155,14 +147,6 @@ def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: t.encode(errors="replace")))
-def test_any_bytes_are_a_configuration_or_one_told_error(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
-    with told():
-        load_config(file)
-
-
-@settings(deadline=None)
 @given(st.sampled_from(SINGLE), overrides)
 @example(SINGLE[0], ["seed=" + "[" * 3000])
 @example(SINGLE[0], ["seed=0x" + "f" * 5000])
@@ -182,41 +166,16 @@ def test_any_sweep_is_studies_or_one_told_error(file: Path, text: str, given: li
             load_sweep(file, given)
 
 
-@settings(deadline=None, max_examples=max(3, settings.default.max_examples // 25))
-@given(documents([*SINGLE, *SWEEPS, yaml.safe_load(WHOLE)]), overrides)
-def test_the_command_tells_whatever_is_wrong_in_one_message(
-    file: Path, mlflow_store: str, text: str, given: list[str]
-) -> None:
-    file.write_bytes(text.encode(errors="surrogatepass"))
-    safe = [f"tracking.uri={mlflow_store}", f"storage={file.parent / 'runs'}"]
-    arguments = [str(file), *(f"{each}" for each in given if each[:1] != "-"), *safe, "--check"]
-    with contextlib.chdir(file.parent):
-        assert main(arguments) in (0, 2)
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["a" * 300],
-        ["a/" * 3000],
         ["a\0b"],
-        ["quickstart", "storage=" + "a" * 300],
-        ["quickstart", "storage=" + "a/" * 3000],
         ["quickstart", 'storage="a\\0b"'],
         ["quickstart", "backbone.name=" + "a" * 300],
-        ["quickstart", 'backbone.name="a\\0b"'],
-        ["quickstart", "data.dataset=mine", "data.root=" + "a" * 300],
-        ["quickstart", "data.dataset=mine", "data.root=~nobody-of-this-name/x"],
         ["quickstart", "data.dataset=mine", "data.root=/dev/null"],
-        ["quickstart", "data.dataset=" + "a" * 300],
-        ["quickstart", "data.shots_from=" + "a" * 300],
         ["quickstart", "data.shots=" + "9" * 30, "data.short=take_all"],
         ["quickstart", "search.trials=" + "9" * 400],
-        ["quickstart", "search.warm_start=" + "a" * 101],
-        ["--resume", "a" * 300],
         ["--resume", "a", "storage=" + "a" * 300],
-        ["--resume", "../a"],
-        ["--status", "a\0b"],
     ],
 )
 def test_what_no_file_system_or_machine_has_is_told(

@@ -15,7 +15,6 @@ from PIL import Image
 from study.data.images.decode import decode_images, preprocess
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import FolderSource, as_image
-from study.data.images.table import ImageTable
 from study.errors import DataError
 
 pytestmark = [
@@ -128,30 +127,6 @@ def test_whatever_is_handed_over_is_an_image_or_one_told_error(value: object) ->
             )
         except DataError as error:
             str(error).encode()
-
-
-@settings(deadline=None, max_examples=max(10, settings.default.max_examples // 10))
-@given(st.lists(images(), min_size=1, max_size=8))
-def test_a_folder_of_any_files_is_decoded_or_told(
-    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
-) -> None:
-    folder = tmp_path_factory.mktemp("images")
-    names = [f"{number}.png" for number in range(len(contents))]
-    for name, content in zip(names, contents, strict=True):
-        (folder / name).write_bytes(content)
-    try:
-        table = decode_images(
-            FolderSource(folder),
-            names,
-            size=SIZE,
-            cache=folder / "cache",
-            key="fuzz",
-            on_corrupt="skip",
-        )
-    except DataError:
-        return  # none of them is one
-    opened = ImageTable(table)
-    assert opened.pixels(opened.paths).shape == (len(opened.paths), 3, SIZE, SIZE)
 
 
 def test_an_image_far_longer_than_wide_is_refused_and_named(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
 from study.data.readers.benchmarks import LAYOUTS
-from study.data.readers.published import read_class_names, read_split_file
+from study.data.readers.published import read_class_names
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots, read_published_shots, read_shots, write_shots
 from study.errors import DataError
+
+from .conftest import places
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -30,14 +32,6 @@ hostile = st.one_of(
     st.sampled_from(["\ud800", "\0", "a\nb", "é🐈\u202e", "x" * 300, "\ufeff", "'\"<b>", "{}"]),
     st.sampled_from([[], {}, [[]], {"a": 1}, ["a", 0, "b"], [["a", 0, "b"]] * 3]),
 )
-
-
-def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the path of everything in a document."""
-    inner = enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in tree.items() if isinstance(tree, dict) else inner:
-        yield (*path, key)
-        yield from places(value, (*path, key))
 
 
 @st.composite
@@ -142,20 +136,6 @@ SPLIT = {
 
 
 @settings(deadline=None)
-@given(as_json(mutated(SPLIT)), st.sampled_from(["dtd", "caltech101", "stanford_cars", "sun397"]))
-def test_any_split_file_is_read_or_told(place: Path, content: bytes, name: str) -> None:
-    file = place / LAYOUTS[name].split
-    file.write_bytes(content)
-
-    def read() -> Dataset:
-        names, *splits = read_split_file(file, LAYOUTS[name])
-        source = FolderSource(place)
-        return Dataset(name, names, ("{}",), *splits, source)
-
-    looked_at(read)
-
-
-@settings(deadline=None)
 @given(as_json(mutated(SPLIT)))
 def test_shots_of_any_split_file_are_drawn_or_told(place: Path, content: bytes) -> None:
     folder = place / "root" / "dtd"
@@ -201,19 +181,6 @@ def test_any_published_json_is_read_or_told(place: Path, content: bytes) -> None
         return
     known = {record.path for record in (*paper(place).train, *paper(place).val)}
     assert {record.path for record in (*shots.train, *shots.val)} <= known
-
-
-@settings(deadline=None)
-@given(as_lines(mutated(ROWS["train"])), as_lines(mutated(ROWS["val"])))
-def test_any_published_lines_are_read_or_told(place: Path, train: bytes, val: bytes) -> None:
-    folder = place / "lines"
-    folder.mkdir(exist_ok=True)
-    (folder / "shot_1-seed_1_train.jsonl").write_bytes(train)
-    (folder / "shot_1-seed_1_val.jsonl").write_bytes(val)
-    try:
-        read_published_shots(folder, paper(place), shots=1, seed=1)
-    except DataError as error:
-        str(error).encode()
 
 
 HEADER = {"dataset": "dtd", "seed": 1, "shots": 1, "digest": "0" * 64}
@@ -334,26 +301,3 @@ def test_any_list_of_class_names_is_read_or_told(place: Path, content: bytes) ->
         read_class_names(place / "classnames.txt")
     except DataError as error:
         str(error).encode()
-
-
-@settings(deadline=None)
-@given(
-    st.lists(
-        spoiled(
-            st.lists(
-                st.sampled_from(["0034309 707", "0034310 A/B", "../x 707", "1", "707", "A/B", ""])
-                | st.text(max_size=12),
-                max_size=5,
-            ).map(lambda rows: "\n".join(rows).encode(errors="surrogatepass"))
-        ),
-        min_size=4,
-        max_size=4,
-    )
-)
-def test_any_lists_of_aircraft_are_read_or_told(place: Path, contents: list[bytes]) -> None:
-    folder = place / "planes" / "fgvc_aircraft"
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    splits = [f"images_variant_{split}.txt" for split in ("train", "val", "test")]
-    for file, content in zip(["variants.txt", *splits], contents, strict=True):
-        (folder / file).write_bytes(content)
-    looked_at(lambda: load_dataset("fgvc_aircraft", place / "planes"))
