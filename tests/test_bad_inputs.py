@@ -291,8 +291,8 @@ IMAGES = {
     "notimage": "not a readable image (it begins like none of BMP, GIF, JPEG",
     "bomb": "00.png: has more than 178,956,970 pixels",
     "strip": "images cannot be read",
-    "dangling": "x: not in bad/dangling: 2 of 12 test images, 'cotton/04.png'",
-    "outside": "led out of bad/outside by symbolic links, and thus not opened",
+    "dangling": "led out of it by symbolic links: 2 of 12 test images, 'cotton/04.png'",
+    "outside": "x: not in bad/outside, or led out of it by symbolic links: ",
     "loop": "data: bad/loop/up: is a broken link",
     "upward": "data: bad/upward: no images (.bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif "
     ".tiff .webp)",
@@ -321,8 +321,8 @@ TABLES = {
     "split": "row 1: split 'trian'; allowed: train, val, valid, validation, test",
     "half": "12 rows have no split (25, 26, 27, 28, 29 and 7 more); allowed: all or none",
     "trainonly": "data: x: has no test images",
-    "missingtest": "x: not in bad: 1 of 13 test images, 'good/silk/99.png'",
-    "webtest": "(addresses of the web are never fetched: download the images)",
+    "missingtest": "led out of it by symbolic links: 1 of 13 test images, 'good/silk/99.png'",
+    "webtest": "led out of it by symbolic links: 1 of 13 test images, 'https:/",
     "web": "none of the 18 training images that are listed is in bad: ",
     "label1": "labels must be 0..n-1 without gaps; missing: 0",
     "labelonly": "labels are numbers, so a column 'class_name' is needed as well",
@@ -409,16 +409,15 @@ def test_what_is_right_is_accepted_without_a_warning(run: Run, line: str) -> Non
 
 
 WARNED = {
-    data("dupes"): "x: 1 image is in two classes (cotton/00.png = silk/copy.png",
-    data("pixels"): "x: 1 image is in two classes (cotton/00.png = silk/other.bmp",
+    data("dupes"): "x: 1 image is in two classes (silk/copy.png = cotton/00.png",
+    data("pixels"): "x: 1 image is in two classes (silk/other.bmp = cotton/00.png",
     data("leak"): "x: 36 files are among the test images and among those to learn from (",
     data("savedleak"): "x: 36 files are among the test images and among those to learn from (",
     data("leak", "--images"): "x: 36 images are among the test images and among those to learn",
     data("gray16"): "x: its 16-bit images are nearly black: their highest value is",
-    data("dangling", "data.on_corrupt=skip"): "x: 6 of 36 listed images are not there (",
-    data("outside", "data.on_corrupt=skip"): "x: 6 of 36 images lead out of the dataset's folder",
-    data("webtest.csv", "data.on_corrupt=skip"): "1 of 37 listed images are not there, 1 of them "
-    "addresses of the web",
+    data("dangling", "data.on_corrupt=skip"): "x: 6 of 36 listed images are not there, or are led",
+    data("outside", "data.on_corrupt=skip"): "x: 6 of 36 listed images are not there, or are led",
+    data("webtest.csv", "data.on_corrupt=skip"): "1 of 37 listed images are not there, or are led",
     data("truncated", "data.on_corrupt=skip"): "6 of 36 images cannot be read: ",
     "quickstart backbone.name=bad/ck_noprep --check": "has no preprocessor_config.json: its images "
     "are prepared as for OpenAI's CLIP",
@@ -436,7 +435,7 @@ def test_what_may_not_be_meant_is_accepted_with_a_warning(run: Run, line: str) -
 def test_warnings_are_shown_beside_an_image_that_cannot_be_read(run: Run) -> None:
     ran = run(*shlex.split(data("missingtrain.csv")))
     assert ran.code == 2
-    assert "x: 1 of 37 listed images are not there (good/silk/99.png)" in ran.out
+    assert "by symbolic links (good/silk/99.png)" in ran.out
     assert "1 of 37 images cannot be read: " in ran.err
 
 
