@@ -21,13 +21,11 @@ from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
 from study.search.internals import (
-    NO_SPARE_WORKERS,
     in_sessions_of_their_own,
     keep_token_private,
     on_loopback,
     one_failure_a_departure,
     started_here,
-    without_helpers,
 )
 from study.search.lost import ended_with_ray
 from study.search.machine import (
@@ -60,20 +58,18 @@ TUNE_ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(
-    config: StudyConfig, lost: Callable[[str, bool], None] | None = None
-) -> Iterator[None]:
+def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]:
     """Join a cluster, or start a Ray of one's own, for the duration of the block.
 
     Args:
         config: the configuration of a study.
-        lost: it is called from another thread if Ray is lost; see `ended_with_ray`.
+        go_on: the command that is printed if Ray is lost, see `ended_with_ray`; None: no watch.
 
     Raises:
         StudyError: the cluster to join does not answer, or Ray does not start in time.
     """
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
-    with ExitStack() as watching, ExitStack() as stack:
+    with ExitStack() as stack:
         if not ray.is_initialized():
             address = _address()
             alone = address == "local"
@@ -83,7 +79,6 @@ def ray_session(
                 starting.enter_context(in_sessions_of_their_own())
                 if alone:
                     starting.enter_context(on_loopback())
-                    starting.enter_context(without_helpers())
                 starting.enter_context(_telling_of_a_slow_start())
                 ray.init(
                     address=address,
@@ -92,14 +87,13 @@ def ray_session(
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     include_dashboard=False if alone else None,
-                    _system_config=NO_SPARE_WORKERS if alone else None,
                     # Until a worker's imports are done, see `ClipFitTrainable.setup`.
                     runtime_env={"worker_process_setup_hook": "gc.disable"} if alone else None,
                 )
             keep_token_private()  # which Ray may have made
             stack.callback(_shut_down)
-        if lost is not None:
-            stack.callback(watching.enter_context(ended_with_ray(lost)))
+        if go_on is not None:
+            stack.enter_context(ended_with_ray(go_on))  # left before Ray is asked to end
         yield
 
 

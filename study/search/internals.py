@@ -18,7 +18,6 @@ import ray
 from optuna.trial import FrozenTrial, TrialState
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
-from ray._private.node import Node
 from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -35,8 +34,6 @@ LOW_ON_MEMORY = "due to the node running low on memory"
 """A part of Ray's message about a worker that it killed to keep its machine alive."""
 MEMORY_REPORT = "Object store memory usage"
 """The start of Ray's long list of the commands of other processes, which may contain secrets."""
-NO_SPARE_WORKERS: dict[str, Any] = {"prestart_worker_first_driver": False}
-"""A setting of Ray, whose workers from the start lack the environment that Tune asks for."""
 
 
 @contextmanager
@@ -70,28 +67,6 @@ def in_sessions_of_their_own() -> Iterator[None]:
         ray._private.services.ConsolePopen = before
 
 
-@contextmanager
-def without_helpers() -> Iterator[None]:
-    """Start Ray without its dashboard, autoscaler and log monitor, which a study alone never asks.
-
-    Each is a Python process, and Ray waits for the dashboard as it starts even where it is not
-    wanted, and for the others as it ends: some two seconds of a study, and 160 MiB.
-    """
-    parameters, start = ray._private.parameter.RayParams, Node.start_api_server
-
-    def start_nothing(self: Node, **_: object) -> None:
-        self._webui_url = ""
-
-    ray._private.parameter.RayParams = partial(
-        parameters, no_monitor=True, include_log_monitor=False
-    )
-    Node.start_api_server = start_nothing
-    try:
-        yield
-    finally:
-        ray._private.parameter.RayParams, Node.start_api_server = parameters, start
-
-
 def keep_token_private(token: Path | None = None) -> None:
     """Let no other user of this machine read the token with which Ray is spoken to.
 
@@ -118,7 +93,7 @@ def own_processes() -> Mapping[str, subprocess.Popen[bytes]]:
     }
 
 
-def agents() -> Mapping[str, int]:
+def agents() -> dict[str, int]:
     """Return the process ids of those whose end Ray's raylet does not outlive, on Linux.
 
     They are children of the raylet that this process started.

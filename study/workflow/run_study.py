@@ -3,12 +3,11 @@
 The studies of a sweep run one after the other, and then get common tables.
 """
 
-import json
 import logging
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -72,7 +71,7 @@ from study.workflow.check import (
     for_backbone,
     frozen_config,
 )
-from study.workflow.ending import Ending
+from study.workflow.ending import close_tracker
 from study.workflow.interruption import at_hang_up, interrupt
 from study.workflow.progress import StageProgress, Steps
 
@@ -106,8 +105,6 @@ def run_study(
     """
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
-    # Another process finds by their names what this one was given no object for.
-    elsewhere = _sync_of(study, resume) if tracker is None and protocol is None else None
     tracker = tracking.named(config.tracking.tracker, tracker)
     with folder.locked() if resume else new_study(folder, [image_cache(config)]):
         if resume:
@@ -119,7 +116,7 @@ def run_study(
         else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(study))
         with _telling_how_to_go_on(folder):
-            outcome = _to_the_end(study, tracker, console, protocol, sampler, elsewhere)
+            outcome = _to_the_end(study, tracker, console, protocol, sampler)
     _conclude(*outcome, tracker, console)
 
 
@@ -129,23 +126,15 @@ def _to_the_end(
     console: Console,
     protocol: Protocol | None,
     sampler: Sampler | None,
-    elsewhere: Sequence[str] | None,
 ) -> tuple[Results, Leaderboard]:
     """Do what is left of a study that has its folder; return what `write_outputs` does."""
     announce(study, console)
     preparer, search_data = _prepare(study, console)
     config, folder = study.config, study.folder
     finished, step = False, Steps(console)
-    ending = Ending(folder, tracker, console, elsewhere)
     starting = _beside(partial(tracker.start, study))  # takes as long as Ray
-
-    def lost(what: str, at_once: bool) -> None:
-        if not at_once:
-            wait([starting])  # what is still being opened cannot be closed
-        ending.without_ray(what, at_once)
-
     try:
-        with ray_session(config, lost):
+        with ray_session(config, resume_command(folder.path)):
             starting.result()
             let_go()
             study = decide_precision(study)
@@ -173,7 +162,7 @@ def _to_the_end(
         return outcome
     finally:
         if starting.exception() is None:
-            ending.close(step, finished=finished)
+            close_tracker(tracker, folder, console, step, finished=finished)
 
 
 @contextmanager
@@ -259,21 +248,6 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
         console.print(f"tables   {path}", highlight=False, soft_wrap=True)
     if failed:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
-
-
-def _sync_of(study: Study, resume: bool) -> list[str]:
-    """Return the arguments of the command ``sync`` for a study, also from another folder.
-
-    What is frozen is not among them: all users of a computer can read the arguments of a process.
-    """
-    folder, own = study.folder, study.config.tracking
-    frozen = frozen_config(folder).tracking if resume else own
-    given = [
-        f"tracking.{key}={json.dumps(value, ensure_ascii=False)}"
-        for key, value in own.model_dump().items()
-        if value != getattr(frozen, key)
-    ]
-    return [folder.name, f"storage={folder.path.parent.absolute()}", *given]
 
 
 def _beside(do: Callable[[], None]) -> Future[None]:

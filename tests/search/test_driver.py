@@ -101,28 +101,6 @@ def test_ctrl_c_is_nobodys_after_a_stage(searched: Any) -> None:
     assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
 
 
-PROCESSES = """
-import psutil, ray
-from study.config.schema import StudyConfig
-from study.search.driver import ray_session
-
-with ray_session(StudyConfig()):
-    for process in psutil.Process().children(recursive=True):
-        print(*process.cmdline())
-    assert ray.get(ray.remote(lambda: 1).remote()) == 1
-"""
-
-
-def test_a_ray_of_its_own_has_no_process_that_only_a_cluster_needs() -> None:
-    command = [sys.executable, "-c", PROCESSES]
-    processes = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert "raylet/raylet" in processes
-    others = [line for line in processes.splitlines() if "raylet/raylet" not in line]
-    assert not any("default_worker.py" in line or "ray::IDLE" in line for line in others)
-    for helper in ("dashboard/dashboard.py", "monitor.py"):  # that of logs ends so as well
-        assert helper not in processes
-
-
 KILLED = """
 import signal
 from study.config.schema import StudyConfig

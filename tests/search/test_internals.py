@@ -17,7 +17,6 @@ from listening import listening
 from optuna.trial import TrialState
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
-from ray._private.node import Node
 from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -27,6 +26,13 @@ from study.search.ray_errors import RAISED
 
 
 def test_tune_copies_environment_variables_by_a_set_of_names() -> None:
+    """For Ray, where https://github.com/ray-project/ray/issues/28276 asks for secret variables.
+
+    Tune puts AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SECURITY_TOKEN and AWS_SESSION_TOKEN of
+    the driver into the runtime environment of each trial's actor (`ENV_VARS_TO_PROPAGATE` in
+    tune/execution/class_cache.py), which Ray writes into its logs as plain text. Expected: Tune
+    leaves credentials out, or lets a user do so, since roles and files give them to workers too.
+    """
     assert isinstance(class_cache.ENV_VARS_TO_PROPAGATE, set)
     source = Path(class_cache.__file__).read_text()
     assert all(name in source for name in internals.CREDENTIALS)
@@ -34,6 +40,13 @@ def test_tune_copies_environment_variables_by_a_set_of_names() -> None:
 
 
 def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
+    """For Ray, beside https://github.com/ray-project/ray/issues/18730.
+
+    Since that issue, a Ray of one machine listens on loopback on macOS and Windows. On Linux
+    `ray.init()` listens on the address of the network card, and `_node_ip_address="127.0.0.1"` is
+    replaced by it, so that others in the network reach a Ray that one machine alone needs.
+    Expected: a public argument of `ray.init` that keeps it to loopback on every system.
+    """
     before = ray_constants.ENABLE_RAY_CLUSTER
     assert before is True  # on Linux
     with internals.on_loopback():
@@ -41,19 +54,16 @@ def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
     assert ray_constants.ENABLE_RAY_CLUSTER is before
 
 
-def test_ray_starts_its_helpers_by_what_can_be_told_to_start_none() -> None:
-    before = ray._private.parameter.RayParams, Node.start_api_server
-    assert "ray._private.parameter.RayParams(" in inspect.getsource(ray._private.worker)
-    assert "self.start_api_server(" in inspect.getsource(Node.start_head_processes)
-    assert "self._webui_url" in inspect.getsource(Node.start_api_server)
-    with internals.without_helpers():
-        parameters = ray._private.parameter.RayParams()
-    assert (parameters.no_monitor, parameters.include_log_monitor) == (True, False)
-    assert (ray._private.parameter.RayParams, Node.start_api_server) == before
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that ends them with this process")
 def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions() -> None:
+    """For Ray, beside https://github.com/ray-project/ray/issues/3797.
+
+    `start_ray_process` blocks SIGINT in the processes that `ray.init` starts, so that Ctrl-C leaves
+    them alone. SIGTERM and SIGHUP to the process group of the driver, as a shell, a terminal and a
+    batch system send them, still end the raylet, and the driver cannot close what it had open.
+    Expected: these processes have a session of their own on Linux, where they end with the driver
+    by the kernel's signal at a parent's death.
+    """
     services = ray._private.services
     assert "process = ConsolePopen(" in inspect.getsource(services.start_ray_process)
     before = services.ConsolePopen
@@ -68,6 +78,12 @@ def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions() 
 
 
 def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(tmp_path: Path) -> None:
+    """For Ray, beside https://github.com/ray-project/ray/pull/57835.
+
+    `generate_and_save_token` opens `~/.ray/auth_token` with the permissions of the umask, which are
+    0644 on most systems: every user of the machine can read the token, and so run code as the one
+    who started Ray. Expected: its folder is made with 0700, and the file with 0600.
+    """
     token = tmp_path / "home" / ".ray" / "auth_token"
     internals.keep_token_private(token)
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
@@ -174,7 +190,13 @@ def test_what_a_worker_raises_comes_with_the_mark_of_ray() -> None:
 
 
 def test_a_trial_that_is_to_be_started_again_fails_no_second_time() -> None:
-    """Two calls to one worker may be open when its machine goes away."""
+    """For Ray, where no issue is known to tell of it.
+
+    Two calls to one worker may be open when its machine goes away, as while a trial begins. Both
+    fail. `TuneController._process_trial_failure` puts the trial back into its queue for the first
+    one, and by its status PENDING takes the second one for the end of the trial, whatever
+    `max_failures` says. Expected: the second failure of the same actor is passed over.
+    """
     controller = create_autospec(TuneController, instance=True)
     controller._fail_fast, controller._print_trial_errors = False, False
     failed = controller._process_trial_failure

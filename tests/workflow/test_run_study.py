@@ -38,7 +38,6 @@ from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow import run_study as module
 from study.workflow.announcing import plan
-from study.workflow.check import resumed_config
 from study.workflow.run_study import check_sweep, run_study, run_sweep, write_outputs
 
 Configure = Callable[..., StudyConfig]
@@ -350,18 +349,6 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
     with pytest.raises(StudyError):
         run_study(config, folder_of(config), console, resume=False)
     assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
-
-
-def test_another_process_syncs_a_study_to_where_it_was_told_to(configure: Configure) -> None:
-    config = configure(tracking={"uri": "sqlite:///of-the-study.db"})
-    folder = folder_of(config)
-    folder.create(dump_config(config), {})
-    assert module._sync_of(Study(config, folder), resume=True)[2:] == []
-    changed = ["tracking.experiment='my: experiment 🐟'", "tracking.uri=null"]
-    resumed = resumed_config(folder, changed)
-    name, *others = module._sync_of(Study(resumed, folder), resume=True)
-    assert name == "mine"
-    assert resumed_config(folder, others).tracking == resumed.tracking
 
 
 @pytest.mark.usefixtures("ending")
