@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--preload", default=PRELOADED, help="modules imported once for all tests")
     options = parser.parse_args()
     options.checkout = options.checkout.resolve()
-    sys.path[0] = str(options.checkout)  # coverage.py is a library, and also a file beside this one
+    sys.path[0] = str(options.checkout)  # its study/ is tested
     if options.verb == "draw":
         log = options.log.read_text()
         numbers = {"seed": options.seed, "number": options.number}

@@ -1,6 +1,6 @@
 """Do the printed 95 % intervals cover the truth, and how often are equals called different?
 
-    python tests/benchmarks/coverage.py [--studies 1000] [--storage FOLDER]
+    python tests/benchmarks/intervals.py [--studies 1000]
 
 Simulated studies of learned prototypes on ten Gaussian classes go through the functions that every
 table and verdict comes from (`study.analysis.resampling`). A seed learns from 8 images a class of a
@@ -14,26 +14,22 @@ finite number of models, so that a true accuracy is a mean over all of them:
   images at hand.
 - Where seeds share more than 60 % of their images, the wider one covers the mean over all pools.
 
-Equals differ by the noise of training alone, which is drawn anew for each study. So that they are
-equal exactly, whatever the pool. Each cell has a file, and the command goes on where it stopped.
+Equals differ by the noise of training alone, which is drawn anew for each study. So they are
+exactly equal, whatever the pool.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from paired import machine, table
-from scipy import stats
 
-from study.analysis.intervals import Drawn, Estimate
+from study.analysis.intervals import Estimate
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import TrialResult
 from study.analysis.statistics import PairedDifference
@@ -192,16 +188,6 @@ def covers(interval: tuple[float, float], truth: float) -> bool:
     return interval[0] <= truth <= interval[1]
 
 
-def added(found: Estimate, drawn: Drawn | None) -> tuple[float, float]:
-    """Return the interval of A + B, which is shown beside."""
-    assert drawn is not None
-    assert found.sd is not None
-    a, b = found.sd**2 / found.n, float(np.var(drawn.scores.mean(axis=1)))
-    df = (a + b) ** 2 / (a**2 / (found.n - 1) + b**2 / drawn.df)
-    reach = float(stats.t.ppf(0.975, df)) * math.sqrt(a + b)
-    return found.mean - reach, found.mean + reach
-
-
 def count_coverage(
     world: World, pool: str, images: int, studies: int, halves: bool
 ) -> dict[str, dict[str, float]]:
@@ -267,17 +253,13 @@ def _count(
     counts["shared"] += resampled.shared or 0.0  # type: ignore[assignment]
     base = scores[BASE.label]
     own = resampled.estimate(BASE.label, base)
-    drawn = resampled.weighted([(BASE.label, 1)], tuple(base))
-    _count_interval(counts, "score", own, drawn, truth[BASE.label], overall[BASE.label])
+    _count_interval(counts, "score", own, truth[BASE.label], overall[BASE.label])
     for label in PAIRS:
         paired = resampled.difference(label, scores[label], BASE.label, base)
         assert paired is not None
-        terms = [(label, 1), (BASE.label, -1)]
-        drawn = resampled.weighted(terms, paired.seeds)
         true = truth[label] - truth[BASE.label]
         everywhere = overall[label] - overall[BASE.label]
-        _count_interval(counts, label, paired.difference, drawn, true, everywhere)
-        counts[f"{label} true"] += true  # type: ignore[assignment]
+        _count_interval(counts, label, paired.difference, true, everywhere)
         counts[f"{label} beyond"] += not paired.within_noise
 
 
@@ -285,7 +267,6 @@ def _count_interval(
     counts: Counter[str],
     name: str,
     found: Estimate,
-    drawn: Drawn | None,
     truth: float,
     everywhere: float,
 ) -> None:
@@ -293,10 +274,6 @@ def _count_interval(
     assert found.low is not None
     assert found.high is not None
     counts[f"{name} covered"] += covers((found.low, found.high), truth)
-    counts[f"{name} width"] += found.high - found.low  # type: ignore[assignment]
-    counts[f"{name} covered by A + B"] += covers(added(found, drawn), truth)
-    if found.seeds is not None:
-        counts[f"{name} covered over seeds"] += covers((found.seeds.low, found.seeds.high), truth)
     if found.wider is not None:
         counts[f"{name} wider"] += 1
         wide = covers((found.wider.low, found.wider.high), everywhere)
@@ -331,16 +308,6 @@ def _differs(paired: PairedDifference, holm_p: float | None) -> bool:
     return not paired.within_noise and holm_p is not None and holm_p <= SIGNIFICANCE
 
 
-def known(place: Path, count: Callable[[], dict[str, dict[str, float]]]) -> dict:
-    """Return the counts of a cell's file, which is written where there is none."""
-    if not place.exists():
-        began = time.monotonic()
-        counts = count()
-        place.write_text(json.dumps({"seconds": time.monotonic() - began, "counts": counts}))
-        print(f"{place.name}: {time.monotonic() - began:.0f} s", flush=True)
-    return json.loads(place.read_text())["counts"]
-
-
 def share(counts: Mapping[str, float], name: str, of: str = "studies") -> str:
     """Return a share of studies in percent."""
     return f"{100 * counts.get(name, 0) / counts[of]:.1f}" if counts.get(of) else "–"
@@ -352,7 +319,7 @@ def coverage_rows(pool: str, images: int, counts: Mapping[str, Mapping[str, floa
     for seeds, own in counts.items():
         row = [pool, f"{100 * own['shared'] / own['studies']:.0f}", seeds, f"{images:,}"]
         for name in ("score", *PAIRS):
-            row += [share(own, f"{name} covered"), share(own, f"{name} covered by A + B")]
+            row.append(share(own, f"{name} covered"))
         row += [share(own, f"{name} covered by wider", f"{name} wider") for name in PAIRS]
         row += [share(own, "better beyond")]
         rows.append(row)
@@ -360,48 +327,32 @@ def coverage_rows(pool: str, images: int, counts: Mapping[str, Mapping[str, floa
 
 
 COVERAGE_HEADER = [
-    *("pool", "shared %", "seeds", "images", "score", "A + B", "difference 0", "A + B"),
-    *("difference 1", "A + B", "wider, 0", "wider, 1", "1 point seen"),
+    *("pool", "shared %", "seeds", "images", "score", "difference 0", "difference 1"),
+    *("wider, 0", "wider, 1", "1 point seen"),
 ]
 
 
 def main() -> None:
-    """Count every cell that has no file, and print the tables."""
+    """Count every cell, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--storage", type=Path, default=Path("runs/coverage"))
-    options = parser.parse_args()
-    options.storage.mkdir(parents=True, exist_ok=True)
+    studies = parser.parse_args().studies
     world, began = World(), time.monotonic()
     print(machine(), flush=True)
     rows, halves, equals = [], [], []
     for images in IMAGES:
         for pool in POOLS:
-            name = f"{pool}-{images}-{options.studies}.json"
-            counts = known(
-                options.storage / f"coverage-{name}",
-                lambda p=pool, i=images: count_coverage(world, p, i, options.studies, False),
-            )
-            rows += coverage_rows(pool, images, counts)
-            counts = known(
-                options.storage / f"equals-{name}",
-                lambda p=pool, i=images: count_equals(world, p, i, options.studies),
-            )
-            for seeds, own in counts.items():
-                equals.append(
-                    [pool, seeds, f"{images:,}", share(own, "beyond"), share(own, "named")]
-                )
+            rows += coverage_rows(pool, images, count_coverage(world, pool, images, studies, False))
+            for seeds, own in count_equals(world, pool, images, studies).items():
+                cells = [share(own, "beyond"), share(own, "named")]
+                equals.append([pool, seeds, f"{images:,}", *cells])
     for images in IMAGES[1:]:
-        place = options.storage / f"hmean-20-{images}-{options.studies}.json"
-        counts = known(
-            place, lambda i=images: count_coverage(world, "20", i, options.studies, True)
-        )
-        halves += coverage_rows("20", images, counts)
+        halves += coverage_rows("20", images, count_coverage(world, "20", images, studies, True))
     print(table("Coverage of the 95 % interval, %", COVERAGE_HEADER, rows))
     print(table("The same of harmonic means", COVERAGE_HEADER, halves))
     header = ["pool", "seeds", "images", "a pair beyond noise", "an ablation names a cell"]
     print(table(f"Equals that are called different, %; {CELLS} cells", header, equals))
-    print(f"{options.studies} studies a cell, {time.monotonic() - began:.0f} s")
+    print(f"{studies} studies a cell, {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":
