@@ -24,7 +24,6 @@ import json
 import math
 import multiprocessing
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from functools import cache
@@ -35,17 +34,15 @@ from typing import NamedTuple
 
 import optuna
 import torch
-from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState, create_trial
 from paired import machine
 from replay_search import Step, replay
 from replay_world import ENOUGH, Row, World
 
 from study.config.loading import load_config
-from study.config.settings import Settings, rate_column
+from study.config.settings import Settings
 from study.embedded import backbone_path
 from study.method.backbone import Backbone, load_backbone
-from study.method.parameters import PEER, kind_names
 from study.search.samplers import Sampler, random, seed_of, tpe
 from study.search.space import OpenSpace, RateSpace
 from study.search.stages import make_trial
@@ -70,8 +67,6 @@ CHAINS: Mapping[str, int] = {BASELINES: 1, "random": 10, "tpe": 4, "clipfit": 2}
 TINY = ("training.epochs=6", "search.folds=2", "data.shots=2")
 NEAR = 0.005
 MARKS = (20, 40, 96)
-RATES = {*map(rate_column, (*kind_names(), PEER)), "distill_weight"}
-"""What the arms call the learning rates, and λ."""
 
 
 def together(seed: int) -> optuna.samplers.BaseSampler:
@@ -84,32 +79,6 @@ def gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.GPSampler(seed=seed)
 
 
-class RatesByEvolution(optuna.samplers.CmaEsSampler):
-    """CMA-ES for the learning rates and λ alone; its independent sampler proposes the rest.
-
-    A new one goes on where the last one was, as the state is in the trials.
-    """
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the distributions of the rates, without the layers, which are numbers too."""
-        numbers = super().infer_relative_search_space(study, trial)
-        return {name: kind for name, kind in numbers.items() if name in RATES}
-
-
-def evolution(seed: int) -> optuna.samplers.BaseSampler:
-    """Return CMA-ES for the rates, and TPE for all else, which it models one by one."""
-    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        return RatesByEvolution(
-            independent_sampler=together(seed),
-            warn_independent_sampling=False,
-            # Halving stops most trials, and what it stops is worse.
-            consider_pruned_trials=True,
-            seed=seed,
-        )
-
-
 class Way(NamedTuple):
     """A way to search."""
 
@@ -118,8 +87,6 @@ class Way(NamedTuple):
     """What is different from the shipped configuration."""
     most: int = 200
     """The most repetitions, since some take long."""
-    reduction: float | None = None
-    """About one trial in this many trains more than its first fold; None means that all do."""
 
 
 WHOLE, UNHALVED = "search.space.whole=true", "search.asha=null"
@@ -128,11 +95,8 @@ WAYS: Mapping[str, Way] = {
     "random": Way(random),
     "TPE, all choices of every trial": Way(together, (WHOLE,)),
     "Gaussian process, all choices of every trial": Way(gaussian_process, (WHOLE,), 30),
-    "CMA-ES for the rates, TPE for the rest": Way(evolution, (WHOLE,)),
     "TPE, without CLIPFit's neighbours": Way(tpe, ("search.space.neighbours=false",)),
     "TPE, no successive halving": Way(tpe, (UNHALVED,)),
-    "TPE, one fold first, the others of one in 3": Way(tpe, (UNHALVED,), reduction=3),
-    "TPE, one fold first, the others of one in 2": Way(tpe, (UNHALVED,), reduction=2),
     "TPE, halving from epoch 5": Way(tpe, ("search.asha.grace_period=5",)),
     "TPE, halving by 2": Way(tpe, ("search.asha.reduction_factor=2",)),
     "TPE, halving by 4": Way(tpe, ("search.asha.reduction_factor=4",)),
@@ -380,7 +344,7 @@ def one_replay(
     study = _study(name, storage, (*changes, called, *WAYS[way].changes))
     data = _data(name, storage, changes)
     config = study.config.model_copy(update={"seed": seed})
-    return replay(_WORLD[0], config, data, sampler, WAYS[way].reduction)
+    return replay(_WORLD[0], config, data, sampler)
 
 
 def introduction(study: str, world: World) -> str:

@@ -1,8 +1,7 @@
 """A search of a study against a recorded world: all of it is real, but for the training.
 
 Searcher, arms, samplers, successive halving, variants and the ledger are those of a study. Time is
-counted in epochs of the trials that run beside each other. A search may also train one fold of a
-trial first, and the others only if that one did well.
+counted in epochs of the trials that run beside each other.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ray.tune.search import Searcher
 from replay_world import Curve, World
 
 from study.config.loading import dump_config
-from study.config.schema import VARIANT, AshaConfig, StudyConfig
+from study.config.schema import VARIANT, StudyConfig
 from study.search.driver import make_scheduler
 from study.search.samplers import Sampler
 from study.search.searcher import StudySearcher
@@ -53,10 +52,6 @@ class Running:
     curve: Curve
     told: Any
     """What the scheduler knows of it."""
-    folds: int
-    """The number of folds that it trains now."""
-    others: int = 0
-    """The number of folds that it trains after those, if it goes on."""
     epoch: int = 0
 
 
@@ -65,7 +60,6 @@ def replay(
     config: StudyConfig,
     data: TrialData,
     sampler: Sampler | None = None,
-    reduction: float | None = None,
 ) -> list[Step]:
     """Run one search and return its state after each trial, in order.
 
@@ -74,13 +68,11 @@ def replay(
         config: the configuration of the study; its seed is that of the search.
         data: the data of the search's trials, of which only the digest matters.
         sampler: the sampler, if it is not found by the name in the configuration.
-        reduction: about one trial in this many trains more than its first fold; None means that
-            all folds of a trial are trained together.
     """
     with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
         folder = StudyFolder(Path(scratch) / "replayed")
         folder.create(dump_config(config), {})
-        return _Replay(world, Study(config, folder), data, sampler, reduction).run()
+        return _Replay(world, Study(config, folder), data, sampler).run()
 
 
 class _Replay:
@@ -90,7 +82,6 @@ class _Replay:
         study: Study,
         data: TrialData,
         sampler: Sampler | None,
-        reduction: float | None,
     ) -> None:
         search, epochs = study.config.search, study.config.training.epochs
         self._world, self._study = world, study
@@ -100,10 +91,6 @@ class _Replay:
             for number, (label, settings) in enumerate(search.fixed.items())
         ]
         self._scheduler = make_scheduler(search.asha, epochs)
-        self._begins_with_one_fold = reduction is not None
-        # It decides once, when the first fold has ended, as if another epoch were to come.
-        once = AshaConfig(grace_period=epochs, reduction_factor=reduction) if reduction else None
-        self._of_first_folds = make_scheduler(once, epochs + 1)
         self._searcher = StudySearcher(
             study.folder,
             fixed,
@@ -126,12 +113,12 @@ class _Replay:
         while True:
             while len(turns) < SLOTS and started < self._count and (new := self._start(started)):
                 started += 1
-                heapq.heappush(turns, (now + new.folds, started, new))
+                heapq.heappush(turns, (now + self._world.folds, started, new))
             if not turns:
                 return self._with_variants()
             now, number, running = heapq.heappop(turns)
             if self._goes_on(running):
-                heapq.heappush(turns, (now + running.folds, number, running))
+                heapq.heappush(turns, (now + self._world.folds, number, running))
 
     def _start(self, number: int) -> Running | None:
         given = self._searcher.suggest(f"{number}")
@@ -140,11 +127,7 @@ class _Replay:
         config = self._searcher.running[f"{number}"]
         told = SimpleNamespace(trial_id=f"{number}", config=config.model_dump(mode="json"))
         self._scheduler.on_trial_add(None, told)
-        running = Running(config, self._ask(config), told, folds=self._world.folds)
-        if self._begins_with_one_fold and config.epochs:
-            self._of_first_folds.on_trial_add(None, told)
-            running.folds, running.others = 1, running.folds - 1
-        return running
+        return Running(config, self._ask(config), told)
 
     def _ask(self, config: TrialConfig) -> Curve:
         return self._world.ask(config.settings, self._study.config.seed)
@@ -176,10 +159,8 @@ class _Replay:
         """Train a trial for one more epoch; return whether it goes on."""
         config = running.config
         running.epoch = min(running.epoch + 1, config.epochs)
-        self._spent += running.folds if config.epochs else 0
+        self._spent += self._world.folds if config.epochs else 0
         ends = running.epoch >= config.epochs
-        if running.others:
-            return not ends or self._goes_on_with_others(running)
         looks = ends or config.scored_at is None or running.epoch in config.scored_at
         score = running.curve.validation[running.epoch - 1] if looks else None
         result = {"epoch": running.epoch, "score": score}
@@ -192,17 +173,6 @@ class _Replay:
             self._scheduler.on_trial_complete(None, running.told, result)
             self._finish(config, running.curve)
         self._conclude(running, "finished" if ends else "stopped", score)
-        return False
-
-    def _goes_on_with_others(self, running: Running) -> bool:
-        """Return whether a trial whose first fold has ended trains the others, or stop it."""
-        score = running.curve.first_fold
-        result = {"epoch": running.epoch, "score": score}
-        decision = self._of_first_folds.on_trial_result(None, running.told, result)
-        if decision == TrialScheduler.CONTINUE:
-            running.folds, running.others, running.epoch = running.others, 0, 0
-            return True
-        self._conclude(running, "stopped", score)
         return False
 
     def _conclude(self, running: Running, status: Status, score: float | None) -> None:

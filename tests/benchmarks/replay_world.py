@@ -64,8 +64,6 @@ class Curve:
 
     validation: Sequence[float]
     """The validation score after each epoch, with the noise of one training."""
-    first_fold: float
-    """The last validation score of the first fold alone, with the noise of the same training."""
     test: float
     """The mean test score, without noise."""
 
@@ -154,8 +152,8 @@ class World:
         alike = np.argsort(distance, kind="stable")[:NEIGHBOURS]
         draw = zlib.crc32(f"{seed}/{settings.model_dump_json()}".encode())
         residual = self._residuals[np.random.default_rng(draw).choice(alike)]
-        *validation, first_fold, _ = np.clip(targets + residual, 0.0, 1.0).tolist()
-        return Curve(validation, first_fold, float(targets[-1]))
+        *validation, _, _ = np.clip(targets + residual, 0.0, 1.0).tolist()
+        return Curve(validation, float(targets[-1]))
 
     @cached_property
     def _features(self) -> np.ndarray:

@@ -4,23 +4,16 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
 from tiny_study import TinyStudy
 
 from study.config.settings import Settings
-from study.search.optuna_arm import Outcome
-from study.search.searcher import StudySearcher, outcome_of
 from study.search.space import OpenSpace
-from study.storage.ledger import End
-from study.trial import TrialConfig
 
 EPOCHS = 4
 FOLDS = 3
@@ -81,7 +74,6 @@ def test_a_world_answers_alike_and_for_what_was_not_recorded(world: Any) -> None
     first = world.ask(good, 1)
     assert world.ask(good, 1) == first
     assert len(first.validation) == EPOCHS
-    assert first.first_fold == pytest.approx(first.validation[-1] - 0.02), "of the same training"
     assert {world.ask(good, seed).test for seed in range(9)} == {first.test}
     assert len({world.ask(good, seed).validation[-1] for seed in range(9)}) > 1, "noise"
     assert first.test > world.ask(poor, 1).test + 0.05
@@ -116,102 +108,6 @@ def test_variants_are_chosen_from_in_the_end(
     steps = modules["replay_search"].replay(world, config, study.data)
     assert len(steps) > 21
     assert steps[-1].epochs - steps[20].epochs == EPOCHS * (len(steps) - 21)
-
-
-@pytest.mark.parametrize("reduction", [2, 3])
-def test_a_trial_trains_its_other_folds_if_the_first_did_well(
-    modules: dict[str, ModuleType],
-    world: Any,
-    study: TinyStudy,
-    monkeypatch: pytest.MonkeyPatch,
-    reduction: float,
-) -> None:
-    curves: list[Any] = []
-    ended: dict[int, tuple[TrialConfig, Outcome]] = {}
-    ask, conclude = type(world).ask, StudySearcher.conclude
-
-    def listen(self: Any, settings: Settings, seed: int) -> Any:
-        curve = ask(self, settings, seed)
-        # The first fold misleads, so that those which would be chosen of all do not go on.
-        curves.append(replace(curve, first_fold=1 - curve.first_fold))
-        return curves[-1]
-
-    def note(self: StudySearcher, config: TrialConfig, end: End, score: float | None) -> None:
-        ended[config.number] = config, outcome_of(end, score)
-        conclude(self, config, end, score)
-
-    monkeypatch.setattr(type(world), "ask", listen)
-    monkeypatch.setattr(StudySearcher, "conclude", note)
-    space = study.config.search.space.model_copy(update={"heads": ("text", "linear")})
-    changes = {"asha": None, "space": space, "trials": 40}
-    search = study.config.search.model_copy(update=changes)
-    config = study.config.model_copy(update={"search": search})
-    steps = modules["replay_search"].replay(world, config, study.data, reduction=reduction)
-
-    # First folds all take as long, so they end in the order in which they began.
-    trials = [(*ended[number], curves[number]) for number in sorted(ended)]
-    before: dict[str, list[float]] = {"text": [], "linear": []}
-    spent = 0.0
-    for trial, outcome, curve in trials:
-        if not trial.epochs:
-            assert outcome == Outcome(curve.validation[-1], TrialState.COMPLETE, 0)
-            continue
-        rivals = before[trial.settings.head]
-        least = np.quantile(rivals, 1 - 1 / reduction) if rivals else 0.0
-        rivals.append(curve.first_fold)
-        if trial.arm == "baseline" or curve.first_fold >= least:
-            spent += EPOCHS
-            assert outcome == Outcome(curve.validation[-1], TrialState.COMPLETE, EPOCHS)
-        else:
-            spent += EPOCHS / FOLDS
-            assert outcome == Outcome(curve.first_fold, TrialState.PRUNED, EPOCHS)
-    assert steps[len(trials) - 1].epochs == pytest.approx(spent)
-    assert all(len(scores) > 3 for scores in before.values())
-    states = [outcome.state for _, outcome, _ in trials]
-    assert states.count(TrialState.PRUNED) > 10
-    finished = [curve for _, outcome, curve in trials if outcome.state is TrialState.COMPLETE]
-    best = max(finished, key=lambda curve: curve.validation[-1])
-    assert steps[len(trials) - 1].test == best.test, "only survivors can be chosen"
-
-
-def test_evolution_proposes_the_rates_and_tpe_all_else(
-    modules: dict[str, ModuleType],
-    world: Any,
-    study: TinyStudy,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cma, tpe = optuna.samplers.CmaEsSampler, optuna.samplers.TPESampler
-    together, alone = cma.sample_relative, tpe.sample_independent
-    by_evolution: list[tuple[str, set[str], int]] = []
-    by_tpe: dict[tuple[str, int], set[str]] = {}
-
-    def evolve(self: Any, asked: optuna.Study, trial: Any, space: Any) -> dict[str, Any]:
-        found = together(self, asked, trial, space)
-        generations = [t.system_attrs.get("cma:generation", 0) for t in asked.trials]
-        by_evolution.append((asked.study_name, {*found}, max(generations)))
-        return found
-
-    def choose(self: Any, asked: optuna.Study, trial: Any, name: str, kind: Any) -> Any:
-        by_tpe.setdefault((asked.study_name, trial.number), set()).add(name)
-        return alone(self, asked, trial, name, kind)
-
-    monkeypatch.setattr(cma, "sample_relative", evolve)
-    monkeypatch.setattr(tpe, "sample_independent", choose)
-    space = study.config.search.space.model_copy(update={"whole": True})
-    sampler = modules["replay"].WAYS["CMA-ES for the rates, TPE for the rest"].sampler
-    changes = {"space": space, "trials": 48, "tuned_share": 0.5, "sampler": sampler.__name__}
-    search = study.config.search.model_copy(update=changes)
-    config = study.config.model_copy(update={"search": search})
-    steps = modules["replay_search"].replay(world, config, study.data, sampler)
-    assert len(steps) == 49
-
-    rates = {*OpenSpace(space, study.architecture.depths).rates}
-    layers = {f"{encoder}.{end}" for encoder in ("text", "vision") for end in ("from", "to")}
-    of_open = [found for arm, found, _ in by_evolution if arm == "search"]
-    assert of_open.count(rates) == len(of_open)
-    assert {*space.sites, *layers} in by_tpe.values()
-    for arm in ("search", "clipfit-tuned"):
-        assert max(at for name, _, at in by_evolution if name == arm) > 1, "its state was lost"
 
 
 def test_what_a_search_needs_is_told_by_its_median_and_quartiles(
