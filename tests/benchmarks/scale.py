@@ -2,7 +2,6 @@
 
     python tests/benchmarks/scale.py --trials 2000                    # TPE
     python tests/benchmarks/scale.py --trials 10000 --sampler random
-    python tests/benchmarks/scale.py --trials 200 --sleep 1           # against the ideal
 
 Searcher, successive halving, ledger, observers and MLflow's mirror are those of a study, with a
 SQLite store; only the training is left out: a trial's epochs write the reports of an epoch and give
@@ -64,7 +63,6 @@ class NoTraining(tune.Trainable):
         while not self._all_started:
             self._all_started = len(list(self._slots.iterdir())) >= int(os.environ["SCALE_SLOTS"])
             time.sleep(0.2)
-        time.sleep(float(os.environ["SCALE_SLEEP"]))
         self._epoch += 1
         epochs = self._given["epochs"]
         score = self._worth * self._epoch / max(epochs, 1) * (1 + self._random.gauss(0, 0.02))
@@ -117,11 +115,8 @@ def main() -> None:
     parser.add_argument("--sampler", choices=("tpe", "random"), default="tpe")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--slots", type=int, default=16)
-    parser.add_argument("--sleep", type=float, default=0.0, help="seconds an epoch")
-    parser.add_argument("--no-asha", action="store_true", help="train all epochs, as for --sleep")
     given = parser.parse_args()
-    os.environ["SCALE_SLEEP"] = str(given.sleep)
-    os.environ["SCALE_SLOTS"] = "1" if given.sleep else str(given.slots)
+    os.environ["SCALE_SLOTS"] = str(given.slots)
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(given, Path(folder))
     for name, value in figures.items():
@@ -143,8 +138,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
         {
             "name": "scale",
             "storage": str(storage),
-            "search": {"trials": given.trials, "sampler": given.sampler}
-            | ({"asha": None} if given.no_asha else {}),
+            "search": {"trials": given.trials, "sampler": given.sampler},
             "training": {"epochs": given.epochs},
             "resources": {"max_concurrent": given.slots},
             "tracking": {"uri": f"sqlite:///{storage / 'mlflow.db'}"},
@@ -209,12 +203,6 @@ def _figures(
         "MLflow unsent": unsent,
         "limit, driver s a trial": round(LIMIT, 2),
     }
-    if given.sleep:
-        ideal = reports * given.sleep / given.slots
-        figures["whole search over ideal"] = round(searching / ideal, 3)
-        figures["from the first trial's start"] = round(
-            (clock.ends[-1][0] - clock.ends[0][0]) / ideal, 3
-        )
     return figures
 
 
