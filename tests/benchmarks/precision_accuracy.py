@@ -23,13 +23,13 @@ from study.analysis.formatting import difference, interval
 from study.analysis.intervals import estimate
 from study.analysis.resampling import SEEDS_ALONE
 from study.config.loading import load_config
-from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.embedded import backbone_path
-from study.method.backbone import Backbone, load_backbone
+from study.method.backbone import load_backbone
 from study.method.precision import hold
 from study.method.recipe import Precision
+from study.search.stages import make_trial
 from study.storage.ledger import StudyFolder
-from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 from study.trial.study import Study
@@ -70,7 +70,7 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
         for subset in SUBSETS:
             found = {}
             for rate in rates:
-                tried = trial(config, subset, rate, config.seed)
+                tried = make_trial(study, search, "search", settings_of(subset, rate), "search", 0)
                 *_, last = run_trial(tried, search, backbones["float32"])
                 found[rate] = last.metrics["val_score"]
             best[subset] = max(found, key=lambda rate: found[rate])
@@ -78,12 +78,15 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
         for seed in seeds:
             data = preparer.confirm(seed)
             for subset in SUBSETS:
+                settings = settings_of(subset, best[subset])
                 for precision in PRECISIONS:
                     training = config.training.model_copy(update={"precision": precision})
-                    own = config.model_copy(update={"training": training})
-                    tried = trial(own, subset, best[subset], seed)
-                    score = test_score(tried, data, backbones[precision])
-                    scores[subset][precision][seed] = score
+                    own = Study(config.model_copy(update={"training": training}), folder)
+                    tried = make_trial(
+                        own, data, "confirm", settings, "search", 0, label="", seed=seed
+                    )
+                    *_, last = run_trial(tried, data, backbones[precision])
+                    scores[subset][precision][seed] = last.metrics["test_score"]
         for subset, by_precision in scores.items():
             paired = SEEDS_ALONE.compare(by_precision, "float32")["bfloat16"].paired
             rows.append(
@@ -98,31 +101,10 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
     return table(f"Accuracy, {len(seeds)} seeds", headings, rows)
 
 
-def trial(config: StudyConfig, subset: str, rate: float, seed: int) -> TrialConfig:
-    """Give a trial of a study's settings of training."""
-    return TrialConfig(
-        trial_id="confirm-0000",
-        stage="confirm",
-        arm="search",
-        label="",
-        number=0,
-        seed=seed,
-        subset=subset,
-        subset_key="",
-        trainable=1,
-        bias_lr=rate,
-        ln_lr=rate,
-        distill_weight=DISTILL_WEIGHT,
-        epochs=config.training.epochs,
-        split_hash="",
-        training=config.training,
-    )
-
-
-def test_score(config: TrialConfig, data: TrialData, backbone: Backbone) -> float:
-    """Give the test score of a trial."""
-    *_, last = run_trial(config, data, backbone)
-    return last.metrics["test_score"]
+def settings_of(subset: str, rate: float) -> Settings:
+    """Return the settings that tune a subset at one rate."""
+    rates = {"bias": rate, "ln": rate}
+    return Settings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
 
 
 if __name__ == "__main__":
