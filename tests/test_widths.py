@@ -88,7 +88,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     two_parts = write_study(runs / "glyphs-base-to-new", base_to_new=True)
     placed(keep_predictions(two_parts), "eurosat")
     for folder in (few_shot, two_parts):
-        (folder / "identity.json").write_text('{"study_id": "s", "git_commit": "c"}')
+        identity = {"format": 1, "study_id": "s", "git_commit": "c"}
+        (folder / "identity.json").write_text(json.dumps(identity))
     write_ablation_study(runs / "ablation")
     written = Written(runs, "a-study-whose-name-is-not-short-at-all")
     for number in (1, 2):

@@ -19,7 +19,7 @@ from study.protocols import Protocol
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
 from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
-from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
+from study.storage.ledger import CANDIDATES, CELLS, IDENTITY, Registration, StudyFolder, TrialFolder
 from study.trial import Split
 from study.trial.predictions import (
     Confusion,
@@ -235,7 +235,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         optimism=read_optimism(opened),
-        identity=opened.read_json("identity.json") or {},
+        identity=opened.read_identity() if opened.read(IDENTITY) is not None else {},
         shared=shared_images(opened, tested.values()),
     )
 

@@ -34,7 +34,7 @@ def load_frozen(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     Raises:
         ConfigError: see `study.config.loading.load_config`.
     """
-    values, given = read_values(source), list(overrides)
+    values, given = read_values(source, frozen=True), list(overrides)
     for key in _missing(values):
         put_value(values, key, BEFORE[key])
     return build_config(values, str(source), parse_overrides(given), texts_of_overrides(given))

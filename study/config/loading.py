@@ -41,6 +41,7 @@ from study.config.wording import (
 )
 from study.data.records import encoding_fault
 from study.errors import ConfigError
+from study.storage.file_format import FORMAT, KEY, refuse_other_format
 
 MOST_FAULTS = 50
 """The largest number of faults in a message."""
@@ -93,11 +94,19 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     )
 
 
-def read_values(source: Path) -> dict[str, Any]:
+def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
     """Read a YAML file that holds a mapping, without validating its values.
 
+    Args:
+        source: the file.
+        frozen: whether it must have a format number; any file may have one.
+
+    Returns:
+        The values without the format number.
+
     Raises:
-        ConfigError: if the file cannot be read or is not a YAML mapping; the message names it.
+        ConfigError: if the file cannot be read, is not a YAML mapping or has another format; the
+            message names it.
     """
     try:
         text = source.read_text(encoding="utf-8")
@@ -111,6 +120,8 @@ def read_values(source: Path) -> dict[str, Any]:
         raise ConfigError(
             f"configuration {source} must be a mapping of sections, got {shown(values)}"
         )
+    if frozen or KEY in values:
+        refuse_other_format(source, values.pop(KEY, None), ConfigError)
     return _nested(values, f"configuration {source}")
 
 
@@ -330,7 +341,8 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
 
 def dump_config(config: StudyConfig) -> str:
     """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    values = {KEY: FORMAT, **config.model_dump(mode="json")}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 @dataclass(frozen=True)

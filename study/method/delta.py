@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -22,8 +22,10 @@ from study.method.head import Head
 from study.method.hub import transformers_quiet
 from study.method.siglip import as_published
 from study.storage.atomic import write_atomically
+from study.storage.file_format import FORMAT, KEY, refuse_other_format
 
-FORMAT = "clipfit-delta-1"
+KIND = "clipfit-delta-"
+"""What stands before the number of the format in the header of a delta."""
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
 """The tensors of a linear head: its rows, and of each its place among the class names."""
 MERGED_HEAD = "head.safetensors"
@@ -58,30 +60,35 @@ def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> No
 
 def delta_contents(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
     """Return the bytes of a delta's file."""
-    return to_checked_bytes(tensors, {"format": FORMAT, "info": json.dumps(asdict(info))})
+    return to_checked_bytes(tensors, {KEY: f"{KIND}{FORMAT}", "info": json.dumps(asdict(info))})
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
     """Read a delta. Nothing in the file is executed.
 
     Raises:
-        DeltaError: the file is missing or damaged, or is not a delta.
+        DeltaError: the file is missing, damaged or of another format, or is not a delta.
     """
     try:
-        # The earliest deltas carry no hash.
-        tensors, metadata = from_checked_bytes(path.read_bytes(), strict=False)
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        _refuse_others(path, header.get(KEY, ""))
+        tensors, metadata = from_checked_bytes(path.read_bytes())
     except (OSError, SafetensorError, ValueError) as error:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise DeltaError(
-            f"{path} is no delta: its format is {metadata.get('format')!r}, allowed is '{FORMAT}'"
-        )
-    if unknown := metadata.keys() - {"format", "info"}:  # such as a damaged "sha256"
-        raise DeltaError(f"delta {path} has damaged metadata: it has a key {min(unknown)!r}")
     try:
         return tensors, read_info(json.loads(metadata["info"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DeltaError(f"delta {path} has damaged metadata: {error}") from error
+
+
+def _refuse_others(path: Path, header: str) -> None:
+    """Raise DeltaError if the header of a file is not that of a delta of this format."""
+    if not header.startswith(KIND):
+        raise DeltaError(
+            f"{path} is no delta: its format is {header!r}, allowed is '{KIND}{FORMAT}'"
+        )
+    refuse_other_format(path, header.removeprefix(KIND), DeltaError)
 
 
 def read_info(values: Any) -> DeltaInfo:
@@ -91,8 +98,7 @@ def read_info(values: Any) -> DeltaInfo:
         ValueError: a field is missing, unknown or of another type; the message names it.
     """
     names = [field.name for field in fields(DeltaInfo)]
-    # The first deltas had no pixel range.
-    if not isinstance(values, dict) or {*values, "pixel_range"} != set(names):
+    if not isinstance(values, dict) or set(values) != set(names):
         raise ValueError(f"allowed are exactly {', '.join(names)}")
     for name, value in values.items():
         match name, value:
@@ -239,23 +245,17 @@ def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     return len(text).to_bytes(8, "little") + text + contents[end:]
 
 
-def from_checked_bytes(
-    contents: bytes, *, strict: bool = True
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+def from_checked_bytes(contents: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and metadata of a file of `to_checked_bytes`. Nothing in it is executed.
-
-    Args:
-        contents: the bytes of the file.
-        strict: whether a file without a hash is an error, too.
 
     Raises:
         SafetensorError: the file is truncated, or is not in safetensors format.
-        ValueError: the contents do not match the hash, or ``strict`` finds no hash.
+        ValueError: there is no hash, or the contents do not match it.
     """
     tensors = load(contents)
     metadata: dict[str, str] = _read_header(contents)[0].get("__metadata__") or {}
     recorded = metadata.pop("sha256", None)
-    if recorded != _hash(tensors, metadata) and (strict or recorded is not None):
+    if recorded != _hash(tensors, metadata):
         raise ValueError("its contents are not those that were written")
     return tensors, metadata
 

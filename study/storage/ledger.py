@@ -36,6 +36,7 @@ from study.storage.atomic import (
     write_atomically,
 )
 from study.storage.command_lines import resume_command
+from study.storage.file_format import FORMAT, KEY, refuse_other_format
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ Earlier versions kept two JSON files of counts in place of the predictions."""
 EARLIER_END = "earlier_end.json"
 """The name of a trial's file with how it had ended before it was reopened, until it ends again."""
 
+IDENTITY = "identity.json"
+"""The name of the file with a study's id and what it is made with."""
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
 """The names of the files with the configurations to test, with an ablation's cells, and with the
 winner's place in the model registry. Each can be made again from the trials."""
@@ -367,7 +370,8 @@ class StudyFolder(_Folder):
         self.refuse_existing()
         self.claim()
         make_folder(self.path / "trials")
-        self.write_json("identity.json", {"study_id": secrets.token_hex(8), **identity})
+        own = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
+        self.write_json(IDENTITY, {**own, **identity})
         self.write_config(config)
         sync_folder(self.path.parent)
 
@@ -463,17 +467,18 @@ class StudyFolder(_Folder):
         """Return the ``study_id``, which is of this study alone, and the versions it is made with.
 
         Raises:
-            LedgerError: it is missing or damaged.
+            LedgerError: it is missing, damaged or of another format.
         """
-        name = "identity.json"
+        path = self.path / IDENTITY
         advice = (
-            f"{FROM_A_COPY.format(name)}. Without a copy, write study_id and git_commit, which "
-            f"that run has as tags, as a JSON object into {name}, and take the lines that end in "
-            f"{name} out of {self.path / SUMS}"
+            f"{FROM_A_COPY.format(IDENTITY)}. Without a copy, write {KEY}, which is {FORMAT}, and "
+            "study_id and git_commit, which that run has as tags, as a JSON object into "
+            f"{IDENTITY}, and take the lines that end in {IDENTITY} out of {self.path / SUMS}"
         )
-        values = _parsed(self.path / name, self.read_needed(name, advice), advice=advice)
+        values = _parsed(path, self.read_needed(IDENTITY, advice), advice=advice)
         if not isinstance(values, dict) or "study_id" not in values:
-            raise LedgerError(f"{self.path / name} is damaged: it has no study_id{advice}")
+            raise LedgerError(f"{path} is damaged: it has no study_id{advice}")
+        refuse_other_format(path, values.get(KEY), LedgerError)
         return {"git_commit": "unknown", **values}
 
     def read_registration(self) -> Registration | None:

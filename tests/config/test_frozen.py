@@ -8,7 +8,6 @@ import yaml
 
 from study.config.frozen import BEFORE, as_frozen, load_frozen
 from study.config.loading import build_config, dump_config, load_config
-from study.errors import ConfigError
 
 
 @pytest.fixture
@@ -52,20 +51,6 @@ def test_what_the_study_says_itself_is_left(tmp_path: Path) -> None:
         config = build_config(values, "here")
         path.write_text(dump_config(config))
         assert load_frozen(path) == config
-
-
-@pytest.mark.parametrize("contents", ["", "search: 5\n", "- 1\n", "search: {space: 5}\n"])
-def test_a_damaged_file_is_told_as_any_configuration_is(tmp_path: Path, contents: str) -> None:
-    path = tmp_path / "study.yaml"
-    path.write_text(contents)
-
-    def told(load: Any) -> str:
-        try:
-            return str(load(path))
-        except ConfigError as error:
-            return str(error)
-
-    assert told(load_frozen) == told(load_config)
 
 
 def test_a_sweep_goes_on_with_its_study_as_it_was(earlier: Path) -> None:

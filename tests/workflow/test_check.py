@@ -553,7 +553,7 @@ def test_an_identity_that_is_lost_is_asked_for(
 def test_an_identity_can_be_written_again_as_the_message_says(folder: StudyFolder) -> None:
     path, sums = folder.path / "identity.json", folder.path / "sha256.txt"
     before = folder.read_identity()
-    values = {name: before[name] for name in ("study_id", "git_commit")}
+    values = {name: before[name] for name in ("format", "study_id", "git_commit")}
     path.write_text(json.dumps(values))
     with pytest.raises(LedgerError, match=r"take the lines that end in identity\.json out of "):
         _ = folder.read_identity()
@@ -589,16 +589,6 @@ def test_all_that_is_lost_is_named_at_once(
     message = refused(capsys, ["--resume", "mine"])
     assert "study.yaml is damaged" in message
     assert "identity.json is missing" in message
-
-
-def test_an_emptied_configuration_of_before_there_were_checksums_is_refused(
-    folder: StudyFolder,
-) -> None:
-    (folder.path / "sha256.txt").unlink()
-    assert frozen_config(folder).search.trials == 10
-    folder.config_path.write_bytes(b"")
-    with pytest.raises(LedgerError, match=r"study\.yaml is damaged"):
-        frozen_config(folder)
 
 
 def test_a_folder_that_an_earlier_version_let_pass_does_not_stop_a_study_that_exists(

@@ -1,0 +1,26 @@
+"""The number of the format of what is kept: a study's files, and files of tuned parameters."""
+
+from pathlib import Path
+
+from study.errors import StudyError
+
+FORMAT = 1
+"""It grows whenever files of an earlier form can no longer be read."""
+KEY = "format"
+"""The key that the number has in a file."""
+
+
+def refuse_other_format(file: Path | str, number: object, error: type[StudyError]) -> None:
+    """Raise an error if a file is of another format than this version reads.
+
+    Args:
+        file: the file, for the message.
+        number: the number that the file has; None means none.
+        error: the kind of error.
+    """
+    if str(number) != str(FORMAT):  # true is 1 to Python
+        has = "no format number" if number is None else f"format {str(number)[:100]}"
+        raise error(
+            f"{file} has {has}, and this version of clipfit-study reads format {FORMAT}; use it "
+            "with the version that wrote it, or make it again"
+        )
