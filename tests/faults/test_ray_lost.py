@@ -24,18 +24,6 @@ IN_TIME = 30.0
 """Seconds from the loss to the end; Ray takes 60, this takes 10 and what a busy machine adds."""
 
 
-def _driver(place: Path) -> psutil.Process:
-    """Find the process that runs the study in a folder."""
-    found = [
-        process.parent()
-        for process in psutil.process_iter(["name", "cwd"])
-        if process.info["name"] == "gcs_server" and process.info["cwd"] == str(place)
-    ]
-    assert len(found) == 1
-    assert found[0] is not None
-    return found[0]
-
-
 def _kill(*names: str) -> Callable[[psutil.Process], None]:
     def kill(driver: psutil.Process) -> None:
         for process in driver.children():
@@ -84,7 +72,9 @@ def test_a_study_without_ray_ends_at_once_and_goes_on(
     def meanwhile() -> None:
         while sum(t.read_end() is not None for t in folder.trials()) < 3:
             time.sleep(0.2)
-        LOSSES[what](_driver(tmp_path))
+        driver = drivers.running()
+        assert driver is not None
+        LOSSES[what](driver)
         lost_at.append(time.monotonic())
 
     status, output = drivers.run(SMALL, tmp_path, meanwhile=meanwhile)

@@ -6,10 +6,12 @@ import socket
 import stat
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
+import grpc
 import optuna
 import pytest
 import ray
@@ -115,10 +117,24 @@ def test_a_ray_that_is_there_answers_and_one_that_is_not_is_told_in_time() -> No
     assert internals.cluster_fault(address, 120) is None
     over = threading.Event()
     with listening(lambda connection: over.wait()) as port:
-        assert internals.cluster_fault(f"127.0.0.1:{port}", 0.5) == (
-            "no answer of a Ray within 0.5 s"
-        )
+        assert internals.cluster_fault(f"127.0.0.1:{port}", 0.5) == "no answer within 0.5 s"
         over.set()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_ray_of_this_machine_is_found_by_its_processes() -> None:
+    ray._private.services.find_gcs_addresses.cache_clear()  # another test may have had another Ray
+    assert internals.runs_here(ray.get_runtime_context().gcs_address)
+    assert not internals.runs_here("127.0.0.1:9")
+
+
+def test_a_server_of_the_client_of_ray_is_one_that_speaks_grpc() -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    assert internals.client_fault(f"127.0.0.1:{port}", 0.5) == "no answer within 0.5 s"
+    server.start()
+    assert internals.client_fault(f"127.0.0.1:{port}", 60) is None
+    server.stop(None)
 
 
 HEADERS = 1

@@ -349,20 +349,6 @@ def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
     assert fault.startswith("RAY_ADDRESS: no Ray cluster answers at 127.0.0.1:9 (")
 
 
-def test_a_dead_cluster_of_ray_up_is_told_with_the_file_of_its_address(
-    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
-    (tmp_path / "ray_bootstrap_config.yaml").touch()
-    (tmp_path / "ray").mkdir()
-    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
-    (fault,) = look(resources={"gpus_per_trial": 1})
-    assert fault.startswith(f"{tmp_path}/ray/ray_current_cluster: no Ray cluster answers at ")
-    assert "127.0.0.1:9" in fault
-
-
 def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(
     look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mlflow_store: str
 ) -> None:
