@@ -1,0 +1,60 @@
+"""A command line that is carried out within a test, and the one message of what is refused."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from study.method.backbone import load_backbone
+
+
+class Ran(NamedTuple):
+    """What a command line came to, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def load_checkpoints_once(patch: pytest.MonkeyPatch) -> None:
+    """Let a check load each checkpoint once, which takes most of its time."""
+    patch.setattr("study.workflow.check.load_backbone", cache(load_backbone))
+
+
+def carry_out(
+    main: Callable[[Sequence[str]], int],
+    words: Sequence[str],
+    place: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> Ran:
+    """Carry out a command line, which leaves nothing behind in a folder."""
+    before = {*place.rglob("*")}
+    try:
+        code = main(words)
+    except SystemExit as end:  # of argparse
+        code = int(str(end.code))
+    printed = capfd.readouterr()
+    assert {*place.rglob("*")} == before, "something was left behind"
+    return Ran(code, printed.out, printed.err)
+
+
+def assert_refused(ran: Ran, *parts: str) -> None:
+    """It ended with one message, which has some parts."""
+    assert ran.code == 2, ran.out
+    errors = re.findall(r"^(?:clipfit-study \w+: )?error: ", ran.err, re.MULTILINE)
+    assert len(errors) == 1, "one message"
+    assert "Traceback" not in ran.err
+    assert len(ran.err) < 3000
+    for part in parts:
+        assert part in ran.err
+
+
+def assert_accepted(ran: Ran) -> list[str]:
+    """All is well; return the warnings, less that photographs are new to the embedded backbone."""
+    assert ran.code == 0, ran.err
+    assert ran.err == ""
+    lines = ran.out.partition("all is well")[2].splitlines()[1:]
+    return [line for line in lines if "has seen printed characters" not in line]
