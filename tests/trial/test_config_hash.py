@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from small_trials import trial
 
 import study
 from study.config.loading import build_config
@@ -18,7 +19,7 @@ from study.data.tasks import Task
 from study.errors import StudyError
 from study.protocols import PROTOCOLS, FewShot, Protocol, Transfer
 from study.storage.ledger import StudyFolder
-from study.trial import TrialConfig, TrialData, config_hash
+from study.trial import TrialData, config_hash
 from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_config_hash
 from study.trial.prepare import Preparer
 from study.trial.study import Study
@@ -30,15 +31,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
     values = {"storage": str(storage), "data": {"shots": 2, "augment": False}}
     config: StudyConfig = build_config(values, "test")
     return Preparer(Study(config, StudyFolder(storage)), 16).search()
-
-
-def trial(**changes: Any) -> TrialConfig:
-    values = {
-        **{"trial_id": "search-0001", "stage": "search", "arm": "search", "label": "trial 1"},
-        **{"number": 1, "seed": 1, "subset": "vision.ln", "subset_key": "abc", "trainable": 9},
-        **{"ln_lr": 0.1, "epochs": 3, "split_hash": "f" * 16, **changes},
-    }
-    return TrialConfig.model_validate(values)
 
 
 def test_names_change_nothing(data: TrialData) -> None:
@@ -54,7 +46,8 @@ def test_names_change_nothing(data: TrialData) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ({"subset": "vision.ln[0:2]"}, {"subset": "vision.ln[-2:]"}),  # of one `subset_key`
+        # Of one `subset_key`.
+        ({"subset": "text.ln + vision.ln[0:2]"}, {"subset": "text.ln + vision.ln[-2:]"}),
         (
             {"training": {"optimizer": "adamw", "momentum": 0.5}},
             {"training": {"optimizer": "adamw"}},
@@ -71,8 +64,8 @@ def test_what_has_no_effect_changes_nothing(
 @pytest.mark.parametrize(
     "change",
     [
-        *({"seed": 2}, {"ln_lr": 0.2}, {"subset_key": "abd"}, {"epochs": 4}),
-        *({"distill_weight": 1.0}, {"training": {"momentum": 0.5}}),
+        *({"seed": 2}, {"ln_lr": 0.2}, {"subset_key": "abd"}, {"epochs": 3}),
+        *({"distill_weight": 2.0}, {"training": {"momentum": 0.5, "batch_size": 8}}),
     ],
 )
 def test_another_training_is_another(data: TrialData, change: dict[str, Any]) -> None:
@@ -128,30 +121,27 @@ def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Pa
 
 
 PACKAGE = Path(study.__file__ or "").parent
-CODE = sorted(
-    path.relative_to(PACKAGE) for room in ROOMS for path in (PACKAGE / room).rglob("*.py")
-)
 
 
 @pytest.fixture(scope="module")
 def copied_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("code") / "study"
-    for path in CODE:
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PACKAGE / path, copy / path)
+    for room in ROOMS:
+        shutil.copytree(PACKAGE / room, copy / room)
     return copy
 
 
-@pytest.mark.parametrize("path", CODE, ids=str)
-def test_an_edit_of_any_file_that_a_result_depends_on_is_another_code(
-    copied_code: Path, path: Path
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_edit_of_a_file_that_results_depend_on_is_another_code(
+    copied_code: Path, room: str
 ) -> None:
     whole = code_hash.__wrapped__(copied_code)
     assert whole == code_hash(PACKAGE)
-    contents = (copied_code / path).read_bytes()
-    (copied_code / path).write_bytes(contents + b"\nedited = 1\n")
+    deepest = max((copied_code / room).rglob("*.py"), key=lambda path: len(path.parts))
+    contents = deepest.read_bytes()
+    deepest.write_bytes(contents + b"\nedited = 1\n")
     assert code_hash.__wrapped__(copied_code) != whole
-    (copied_code / path).write_bytes(contents)
+    deepest.write_bytes(contents)
 
 
 def test_an_edit_of_comments_docstrings_and_layout_is_the_same_code(copied_code: Path) -> None:

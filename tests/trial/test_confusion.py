@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from study.protocols import FewShot, hmean, named
-from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
-from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import beats_chance, chance_level, read_confusion
 
 
@@ -57,29 +55,8 @@ def test_of_a_trial_that_kept_no_counts_it_is_unknown(study: StudyFolder) -> Non
 def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding(
     study: StudyFolder,
 ) -> None:
-    trial = study.trial("t")
-    labels = "a" * 200 + "b" * 50 + "c" * 50
-    report = EpochReport(
-        epoch=1,
-        done=True,
-        metrics={"test_accuracy": 2 / 3, "test_score": round(2 / 3, 12)},
-        state={},
-        deltas=(),
-        predictions=[Prediction("accuracy", str(n), c, "a", 0.5) for n, c in enumerate(labels)],
-    )
-    data = TrialData(
-        protocol=FewShot(),
-        class_names=("a", "b", "c"),
-        templates=("a photo of a {}.",),
-        tasks=(),
-        digest="0" * 64,
-        train_images=study.path,
-        eval_images=study.path,
-        augment=False,
-        split="test",
-    )
-    info: Any = None  # of a delta, and nothing is tuned
-    record_epoch(trial, report, data, info)
+    parts = {"accuracy": part(200, 50, 50)}
+    (study.path / "trials/t/confusion.json").write_text(json.dumps(parts))
     chance = chance_level(read_confusion(study, "t"), FewShot())
     assert chance == pytest.approx(2 / 3)
     for score in (2 / 3, round(2 / 3, 12), sum([round(2 / 3, 12)] * 3) / 3):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from study.data.records import Record
 from study.data.tasks import Part
 from study.method.backbone import Backbone
 from study.method.head import GRID, HeadTraining
-from study.protocols import FewShot, Generalized
+from study.protocols import Generalized
 from study.trial import EpochReport, TrialData
 from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
 from study.trial.evaluation import Evaluation, fold_scores, scores
@@ -124,25 +123,6 @@ def test_a_single_image_is_scored_with_the_first_training_which_it_did_not_choos
     assert trainings_of(choice.shipped) == [1]
 
 
-@pytest.mark.parametrize("folds", [1, 4])
-def test_a_choice_among_trainings_that_guess_is_not_rewarded(data: TrialData, folds: int) -> None:
-    generator = torch.Generator().manual_seed(1)
-    images = 40 // folds
-    best, cross_fitted = [], []
-    for _ in range(300):
-        right = torch.rand(len(GRID), folds, images, generator=generator) < 0.5
-        models = [
-            [came_to(number, fold.tolist()) for number, fold in enumerate(of_trainings)]
-            for of_trainings in right.transpose(0, 1)
-        ]
-        choice = choose_head(models, data)
-        best.append(scores(choice.shipped, data)["score"])
-        cross_fitted.append(choice.scores["score"])
-    error = stdev(cross_fitted) / len(cross_fitted) ** 0.5
-    assert fmean(cross_fitted) == pytest.approx(0.5, abs=3 * error)
-    assert fmean(best) > 0.5 + 10 * error, "the best of five has gained by choice alone"
-
-
 def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData) -> None:
     generalized = replace(data, protocol=Generalized(), split="val")
     base, new = part(2, "base"), Part("new", (Record("3.png", 1), Record("4.png", 1)), CLASSES)
@@ -201,18 +181,3 @@ def test_a_trial_reports_the_cross_fitted_score_and_ships_the_best_head(
     assert again.metrics["val_score"] == max(every), "one training is no choice"
     for one, other in zip(report.deltas, again.deltas, strict=True):
         assert {k: digest(v) for k, v in one.items()} == {k: digest(v) for k, v in other.items()}
-
-
-@pytest.mark.parametrize("setting", ["holdout", "folds"])
-def test_the_score_of_a_trial_is_that_of_the_predictions_that_it_keeps(
-    prepare: Prepare, backbone: Backbone, setting: str
-) -> None:
-    searched = prepare(setting).search()
-    assert isinstance(searched.protocol, FewShot)
-    report = reported(searched, backbone, epochs=2)
-    accuracies = []
-    for task in searched.tasks:
-        paths = {record.path for record in task.evaluations[0].records}
-        right = [p.label == p.predicted for p in report.predictions if p.path in paths]
-        accuracies.append(fmean(right))
-    assert report.metrics["val_score"] == pytest.approx(fmean(accuracies), abs=1e-11)

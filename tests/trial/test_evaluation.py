@@ -3,7 +3,6 @@
 Where names compete, what base_to_new says beside its score is what generalized is scored by.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -17,8 +16,6 @@ from study.protocols import Generalized, hmean
 from study.trial import EpochReport, TrialData
 from study.trial.evaluation import Evaluation, fold_scores, scores
 from study.trial.run import run_trial
-
-Run = Callable[..., EpochReport]
 
 
 @pytest.fixture(scope="module")

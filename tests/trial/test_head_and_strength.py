@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import Prepare, digest, outcomes, trial
+from small_trials import Prepare, digest, trial
 from torch import Tensor
 
 from study.method.backbone import Backbone
 from study.method.delta import HEAD_CLASSES, HEAD_ROWS, parameters_of
-from study.method.head import GRID, HeadTraining
 from study.protocols import Transfer
 from study.trial import EpochReport, TrialData
 from study.trial.run import run_trial
@@ -99,7 +98,7 @@ def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: 
         assert torch.equal(tensor, initial[name].lerp(whole[name], 0.5))
 
 
-@pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
+@pytest.mark.parametrize("setting", ["augmented", "class_folds"])
 def test_neither_changes_how_the_encoders_are_trained(
     prepare: Prepare, backbone: Backbone, setting: str
 ) -> None:
@@ -158,21 +157,6 @@ def test_new_classes_are_told_apart_as_without_the_head(
             assert delta[HEAD_CLASSES].tolist() == list(task.train.classes)
 
 
-def test_views_of_augmented_images_depend_on_the_seed_alone(
-    prepare: Prepare, backbone: Backbone
-) -> None:
-    data = prepare("augmented").search()
-    own = {**NOTHING, **LINEAR}
-    first = outcomes(run_trial(trial(**own), data, backbone))
-    torch.manual_seed(99)
-    torch.rand(7)
-    assert outcomes(run_trial(trial(**own), data, backbone)) == first
-    rows = [last(data, backbone, **own, seed=seed).deltas[0][HEAD_ROWS] for seed in (1, 2)]
-    assert not torch.equal(*rows)
-    plain = last(prepare("holdout").search(), backbone, **own).deltas[0][HEAD_ROWS]
-    assert not torch.equal(plain, rows[0])
-
-
 def test_a_head_is_trained_on_features_at_the_strength(
     holdout: TrialData, backbone: Backbone
 ) -> None:
@@ -183,16 +167,6 @@ def test_a_head_is_trained_on_features_at_the_strength(
     untouched = last(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
     torch.testing.assert_close(rows[0.0], untouched, atol=1e-3, rtol=0)
     assert all((rows[alpha] - untouched).abs().max() > 0.01 for alpha in (0.5, 1.0))
-
-
-def test_validation_chooses_a_head_of_the_grid_and_the_test_repeats_it(
-    prepare: Prepare, backbone: Backbone
-) -> None:
-    report = last(prepare("holdout").search(), backbone, head="linear")
-    chosen = {name: report.metrics[name] for name in ("head_lr", "head_steps")}
-    assert HeadTraining(chosen["head_lr"], int(chosen["head_steps"])) in GRID
-    tested = last(prepare("holdout").confirm(1), backbone, **LINEAR | chosen, stage="confirm")
-    assert {name: tested.metrics[name] for name in chosen} == chosen
 
 
 def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end(

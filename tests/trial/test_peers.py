@@ -17,7 +17,7 @@ from study.trial import TrialConfig, TrialData, activations
 from study.trial.activations import begin_images, open_table
 from study.trial.config_hash import compute_config_hash
 from study.trial.machine_faults import free_memory
-from study.trial.run import TaskRun, run_trial
+from study.trial.run import run_trial
 
 FULL = Peer(method="full", lr=0.02, optimizer="sgd")
 LORA = Peer(method="lora", lr=0.05)
@@ -88,20 +88,6 @@ def test_at_strength_0_every_prediction_is_zero_shot(
 
 
 @PEERS
-def test_before_its_first_step_a_peer_is_zero_shot(
-    holdout: TrialData, backbone: Backbone, peer: Peer
-) -> None:
-    def features(config: TrialConfig) -> list[torch.Tensor]:
-        run = TaskRun(config, holdout, backbone, holdout.tasks[0], 0)
-        (part,) = holdout.tasks[0].evaluations
-        paths = [record.path for record in part.records]
-        return [*run._features(holdout.eval_images, paths), run._text(part, part.classes)]
-
-    for one, other in zip(features(peers_trial(peer)), features(zero_shot()), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-
-
-@PEERS
 def test_the_backbone_stays_as_it_was(holdout: TrialData, backbone: Backbone, peer: Peer) -> None:
     before = {name: digest(p.detach()) for name, p in backbone.clip.state_dict().items()}
     list(run_trial(peers_trial(peer), holdout, backbone))
@@ -124,17 +110,6 @@ def test_pixels_are_kept_apart_from_what_passed_an_encoder(
         assert tokens.shape != pixels.shape
     assert len(activations.IMAGES.kept) == 2
     free_memory()
-
-
-@PEERS
-def test_what_ran_before_in_the_process_changes_nothing(
-    holdout: TrialData, backbone: Backbone, peer: Peer
-) -> None:
-    free_memory()
-    alone = outcomes(run_trial(peers_trial(peer), holdout, backbone))
-    list(run_trial(trial(subset="bitfit"), holdout, backbone))
-    list(run_trial(zero_shot(), holdout, backbone))
-    assert outcomes(run_trial(peers_trial(peer), holdout, backbone)) == alone
 
 
 def test_a_seed_begins_lora_elsewhere(holdout: TrialData, backbone: Backbone) -> None:
@@ -165,18 +140,6 @@ def test_the_hash_covers_the_settings_of_a_peer_and_the_version_of_peft(
     monkeypatch.setattr("study.trial.config_hash.version", lambda library: "0")
     later = [hash_of(peer) == known for peer, known in zip(changed, hashes, strict=True)]
     assert later == [True, True, True, False, False, False, False], "the rest is cached"
-
-
-@PEERS
-def test_a_batch_that_does_not_fit_passes_in_parts(
-    holdout: TrialData, backbone: Backbone, peer: Peer
-) -> None:
-    whole, parts = (
-        list(run_trial(peers_trial(peer), holdout, backbone, micro_batch=size))[-1]
-        for size in (None, 3)
-    )
-    assert parts.metrics["train_loss"] == pytest.approx(whole.metrics["train_loss"], rel=1e-2)
-    assert whole.epoch == EPOCHS
 
 
 def test_each_epoch_of_each_task_drops_other_inputs(

@@ -55,15 +55,6 @@ def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes) -> None:
         read_predictions(study, "t")
 
 
-def test_a_resumed_trial_predicts_the_same_bytes(prepare: Prepare, backbone: Backbone) -> None:
-    data = prepare("holdout").confirm(1)
-    config = trial(stage="confirm", epochs=3)
-    whole = list(run_trial(config, data, backbone))
-    (*_, resumed) = run_trial(config, data, backbone, start=(1, whole[0].state))
-    assert to_parquet(resumed.predictions) == to_parquet(whole[-1].predictions)
-    assert len(to_parquet(resumed.predictions)) < 16 * len(resumed.predictions)
-
-
 def test_what_is_right_is_known_by_part_and_class_in_the_order_of_paths() -> None:
     predictions = [*SOME, Prediction("base", "a/1.png", "ökapi", "ökapi", 0.5)]
     found = outcomes_of(predictions)

@@ -49,14 +49,6 @@ def test_every_epoch_is_reported_with_its_score(
     assert reports[-1].metrics["distillation"] > 0
 
 
-@pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
-def test_a_trial_repeats_to_the_bit(prepare: Prepare, backbone: Backbone, setting: str) -> None:
-    data = prepare(setting).search()
-    assert outcomes(run_trial(trial(), data, backbone)) == outcomes(
-        run_trial(trial(), data, backbone)
-    )
-
-
 @pytest.mark.parametrize("change", [{"seed": 2}, {"bias_lr": 0.1}, {"distill_weight": 2.0}])
 def test_what_distinguishes_trials_changes_the_result(
     holdout: TrialData, backbone: Backbone, change: dict[str, Any]
@@ -92,7 +84,6 @@ def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone)
     ("setting", "changes"),
     [
         ("holdout", {}),
-        ("holdout", {"training": {"optimizer": "adamw", "batch_size": 8}}),
         ("augmented", {"subset": "bitfit + ln"}),
         ("folds", {}),
         ("class_folds", {"training": {"optimizer": "adamw", "batch_size": 8}}),

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 from settings import settings
-from small_trials import trial
+from small_trials import trial, trial_data
 
 import study.trial.study as module
 from study.config.loading import build_config, dump_config
 from study.data import datasets
 from study.protocols import Transfer
 from study.storage.ledger import LedgerError, StudyFolder
-from study.trial import Target, TrialConfig, TrialData
+from study.trial import Target, TrialConfig
 from study.trial.study import BEST, Candidate, Study, best_of
 
 
@@ -100,23 +100,8 @@ def test_a_file_of_something_else_is_no_trials_configuration(
         trial(**changes)
 
 
-def test_a_trials_configuration_is_frozen() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
-        trial().seed = 3  # type: ignore[misc]
-
-
 def test_the_classes_of_a_target_are_its_own_and_of_any_other_part_the_trials() -> None:
-    data = TrialData(
-        protocol=Transfer(),
-        class_names=("zero", "one"),
-        templates=("a {}.",),
-        tasks=(),
-        digest="0" * 64,
-        train_images=Path(),
-        eval_images=Path(),
-        augment=False,
-        split="test",
-    )
+    data = trial_data(protocol=Transfer(), class_names=("zero", "one"))
     assert data.target("accuracy").class_names == ("zero", "one")
     target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())
     wider = replace(data, targets={"dtd": target})
