@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from small_trials import trial
 
 from study.config.loading import build_config
 from study.data.records import Dataset, Record
@@ -16,7 +17,7 @@ from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
-from study.trial import TrialConfig, TrialData
+from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 from study.trial.study import Study
@@ -68,23 +69,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
 
 def trained(data: TrialData, backbone: Path, place: Path, **training: int) -> dict[str, float]:
     """Run a trial of two epochs; give its last metrics, its files being at the place."""
-    config = TrialConfig(
-        trial_id="trial",
-        stage="search",
-        arm="search",
-        label="trial",
-        number=0,
-        seed=1,
-        subset="clipfit",
-        subset_key="0",
-        trainable=1,
-        bias_lr=0.01,
-        ln_lr=0.01,
-        distill_weight=1.0,
-        epochs=2,
-        split_hash="0",
-        training={"epochs": 2, **training},
-    )
+    config = trial(trial_id="trial", epochs=2, training={"epochs": 2, **training})
     info = DeltaInfo("tiny", None, "0" * 16, "clipfit", data.class_names, data.templates)
     study = StudyFolder(place / "study")
     study.create("", {})

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from clock import Clock
 
-from study.search.recording import watched
 from study.storage import atomic
 from study.storage.atomic import StorageError, write_atomically
 from study.storage.ledger import End, StudyFolder, TrialFolder
@@ -56,16 +55,6 @@ def test_a_full_disk_is_waited_for(
     assert "can be used again" in caplog.text
 
 
-def test_a_disk_that_stays_full_is_told_and_the_old_file_is_whole(disk: Disk) -> None:
-    path = disk.path / "file"
-    write_atomically(path, "old")
-    disk.fill()
-    with pytest.raises(StorageError, match=rf"{path} .* within 1 seconds: No space left on device"):
-        write_atomically(path, WORDS)
-    assert path.read_text() == "old"
-    assert sorted(p.name for p in disk.path.iterdir()) == ["ballast", "file"]
-
-
 def test_a_report_that_did_not_fit_is_there_once_or_not_at_all(
     disk: Disk, trial: TrialFolder, clock: Clock
 ) -> None:
@@ -92,25 +81,6 @@ def test_what_lies_on_a_share_that_is_gone_is_waited_for_and_never_taken_for_mis
     disk.take_away()
     clock.after(0.2, disk.bring_back)
     assert read(trial) == before
-
-
-def test_trials_on_a_share_that_is_gone_are_not_forgotten(
-    disk: Disk, trial: TrialFolder, clock: Clock
-) -> None:
-    study = StudyFolder(trial.path.parent.parent)
-    disk.take_away()
-    clock.after(0.2, disk.bring_back)
-    assert [t.trial_id for t in study.trials()] == ["search-0000"]
-
-
-def test_a_worker_that_is_watched_waits_as_well(
-    disk: Disk, trial: TrialFolder, clock: Clock
-) -> None:
-    disk.take_away()
-    clock.after(0.2, disk.bring_back)
-    with watched(trial, 60.0):
-        assert (trial.path / "hang.txt").exists()
-    assert not (trial.path / "hang.txt").exists()
 
 
 def test_nothing_is_written_beside_a_share_that_is_gone(
