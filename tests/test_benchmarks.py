@@ -1,7 +1,6 @@
 """The benchmarks run, with tiny settings; of what they say, what no clock tells is held to."""
 
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -53,13 +52,11 @@ def test_a_replay_records_a_world_once_and_compares_searches_in_it(tmp_path: Pat
 
 def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path) -> None:
     command = [sys.executable, str(COMMAND.with_name("answer.py")), "--quick"]
-    for studies in (1, 0):
-        told = said([*command, "--only", "swapped", "regret", "--storage", "answers"], tmp_path)
-        for words in (f"\n{studies} studies: ", "winner ★", "Ladder", "Mean regret"):
+    for studies in (2, 0):
+        told = said([*command, "--only", "digits", "--storage", "answers"], tmp_path)
+        for words in (f"\n{studies} studies: ", "winner ★", "Ladder"):
             assert words in told
         assert (tmp_path / "answers" / "answer.md").read_text().startswith("`python")
-    found = json.loads((tmp_path / "answers" / "answer.json").read_text())
-    assert set(found["swapped"]["choices"][0]["tested"]["best"]["scores"]) == {"1", "101"}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])

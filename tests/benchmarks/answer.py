@@ -8,16 +8,13 @@ The unit is the whole honest choice: one study with its own shots, folds, search
 validation. Each case is several such studies, which differ by their seed alone. A study tests what
 it chose on its own shots and on one further draw, and the mean of the two is the choice's score.
 
-Claims rest on images that no setting of this project was chosen on (`own_images.py`). The other
-cases show robustness only, since their test images were seen while the settings were chosen.
-
-Tables go to the terminal and into the storage, with `answer.json`, which holds each choice.
+The images are those of `own_images.py`, on which no setting of this project was chosen. Tables go
+to the terminal and into the storage.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import statistics
 import subprocess
@@ -26,28 +23,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from answer_cases import (
-    CASES,
-    CONFIGURATIONS,
-    DRAWS,
-    FURTHER,
-    OF_REGRET,
-    QUICKLY,
-    REGRET,
-    TRACKER,
-    Case,
-    configuration,
-    quick,
-)
-from answer_regret import measure_draws
-from answer_tables import PEER, Choice, Tested, choices_table, records, regret_table
+from answer_cases import CASES, FURTHER, TRACKER, Case, configuration, quick
+from answer_tables import PEER, Choice, Tested, choices_table
 from paired import machine
 from rich.console import Console
 
 from study.analysis.formatting import settings_in_words
 from study.analysis.leaderboard import Leaderboard, leaderboard
-from study.analysis.resampling import Resampled, resample
-from study.analysis.results import TrialResult, read_results
+from study.analysis.results import read_results
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
 from study.search.driver import ray_session
@@ -78,7 +61,7 @@ class Untracked(Tracker):
 def main() -> None:
     """Run what is missing, then print every table and write them into the storage."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", metavar="CASE", choices=[*CASES, REGRET])
+    parser.add_argument("--only", nargs="+", metavar="CASE", choices=[*CASES])
     parser.add_argument("--storage", type=Path, help="default: runs/answer")
     parser.add_argument("--processes", type=int, default=2, help="trials, and studies, at a time")
     parser.add_argument("--quick", action="store_true", help="tiny settings, on other images")
@@ -88,18 +71,16 @@ def main() -> None:
     storage = storage.resolve()
     storage.mkdir(parents=True, exist_ok=True)
     cases = {n: quick(n, case) if options.quick else case for n, case in CASES.items()}
-    wanted = options.only or (QUICKLY if options.quick else [*CASES, REGRET])
     studies = {
         name: [configuration(name, case, storage, 1 + n) for n in range(case.choices)]
         for name, case in cases.items()
-        if name in wanted
+        if name in (options.only or CASES)
     }
     every = [config for configs in studies.values() for config in configs]
     if options.share is not None:
         run(every[options.share :: options.processes])
         return
     texts = [f"`{shlex.join(['python', *sys.argv])}`, {machine()}\n"]
-    values: dict[str, object] = {"command": sys.argv, "machine": machine()}
     print(texts[0], flush=True)
     began = time.monotonic()
     missing = [config for config in every if not is_finished(config)]
@@ -107,23 +88,9 @@ def main() -> None:
         run_shares(options.processes)
     print(f"{len(missing)} studies: {time.monotonic() - began:.0f} s\n", flush=True)
     for name, configs in studies.items():
-        table, values[name] = answer(cases[name], configs)
-        texts.append(table)
-        print(table, flush=True)
-    if REGRET in wanted:
-        config = configuration(OF_REGRET, cases[OF_REGRET], storage, 1)
-        began = time.monotonic()
-        draws = measure_draws(
-            config.model_copy(update={"storage": storage / REGRET}),
-            configurations=8 if options.quick else CONFIGURATIONS,
-            draws=DRAWS[:2] if options.quick else DRAWS,
-            processes=options.processes,
-        )
-        values[REGRET] = [vars(draw) for draw in draws]
-        texts.append(regret_table(cases[OF_REGRET].title, draws))
-        print(f"{texts[-1]}\n{REGRET}: {time.monotonic() - began:.0f} s", flush=True)
+        texts.append(answer(cases[name], configs))
+        print(texts[-1], flush=True)
     (storage / "answer.md").write_text("\n".join(texts))
-    (storage / "answer.json").write_text(json.dumps(values, indent=1))
 
 
 def run_shares(processes: int) -> None:
@@ -151,22 +118,17 @@ def run(configs: Sequence[StudyConfig]) -> None:
                 print(f"{folder.name}: {seconds}", file=sys.stderr, flush=True)
 
 
-def answer(case: Case, configs: Sequence[StudyConfig]) -> tuple[str, object]:
-    """Return the table of a case whose studies are finished, and values for JSON."""
+def answer(case: Case, configs: Sequence[StudyConfig]) -> str:
+    """Return the tables of a case whose studies are finished."""
     boards = [leaderboard(read_results(config.storage / str(config.name))) for config in configs]
     choices = [choice_of(config.seed, board) for config, board in zip(configs, boards, strict=True)]
-    table = choices_table(case.title, choices, over_images(boards))
+    table = choices_table(case.title, choices)
     note = (
         f"Study seeds 1 to {case.choices}; each tests with its own and with {FURTHER} more; "
         f"{statistics.fmean(choice.seconds for choice in choices):.0f} s of trials a study. "
         f"Beside `{case.study}`: {', '.join(f'{k} {v}' for k, v in case.changes.items())}.\n"
     )
-    return f"{table}\n{note}", {
-        "title": case.title,
-        "study": case.study,
-        "changes": case.changes,
-        "choices": records(choices),
-    }
+    return f"{table}\n{note}"
 
 
 def is_finished(config: StudyConfig) -> bool:
@@ -226,19 +188,6 @@ def labels_of(board: Leaderboard) -> dict[str, str]:
     """Return the label in the study of each label that tables know, the best peer's among them."""
     labels = {label: label for entry in board.entries for label in entry.labels}
     return {**labels, **({PEER: board.peer} if board.peer in labels else {})}
-
-
-def over_images(boards: Sequence[Leaderboard]) -> Resampled:
-    """Return the scores of all confirmations on test images that are drawn again, by all labels."""
-    trials: list[TrialResult] = []
-    for board in boards:
-        for label, own in labels_of(board).items():
-            entry = board.entry(own)
-            trials += [
-                trial.model_copy(update={"label": label})
-                for trial in board.confirmed(entry.label if entry else own)
-            ]
-    return resample(trials, boards[0].protocol)
 
 
 if __name__ == "__main__":

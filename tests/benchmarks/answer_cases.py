@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +16,6 @@ TRACKER = "untracked"
 """The name of a tracker that keeps nothing: the studies' folders are enough."""
 FURTHER = 100
 """What is added to a study's seed for the seed of its second test."""
-CHECKPOINT_SEED = 1
-"""The seed of the second checkpoint's pre-training; that of the packaged one is 0."""
 Changes = Mapping[str, str]
 """Values in YAML by the key of a configuration."""
 
@@ -36,10 +31,8 @@ class Case:
     """The number of studies."""
     changes: Changes
     """What is different from the shipped configuration."""
-    images: Callable[[Path], Path] | None = None
+    images: Callable[[Path], Path] | None
     """What writes the images into a folder and returns the dataset's root; None: packaged ones."""
-    checkpoint: bool = False
-    """Whether the backbone is the second checkpoint."""
 
 
 LESS: Changes = {"search.trials": "32", "confirm.runners_up": "0"}
@@ -57,49 +50,29 @@ FEWER: Changes = {
 """The baselines without BitFit and all LayerNorms, whose rates nothing tunes."""
 CASES = {
     "digits": Case(
-        "Claim: handwriting of another collection, few_shot",
+        "Handwriting of another collection, few_shot",
         "quickstart",
         10,
         LESS,
         own_images.handwriting,
     ),
     "letters": Case(
-        "Claim: characters in other fonts, base_to_new",
+        "Characters in other fonts, base_to_new",
         "base_to_new",
         10,
         SHORT,
         own_images.printed,
     ),
     "generalized": Case(
-        "Claim: characters in other fonts, generalized",
+        "Characters in other fonts, generalized",
         "generalized",
         10,
         {**SHORT, **FEWER},
         own_images.printed,
     ),
-    "swapped": Case(
-        "Robustness, test images seen: glyphs with base and new exchanged, base_to_new",
-        "base_to_new",
-        3,
-        {**SHORT, **FEWER},
-        own_images.swapped,
-    ),
-    "checkpoint": Case(
-        "Robustness, test images seen: digits with a second checkpoint, few_shot",
-        "quickstart",
-        3,
-        {**LESS, **FEWER},
-        checkpoint=True,
-    ),
 }
-REGRET, OF_REGRET = "regret", "letters"
-"""The name of the regret among the cases, and the case whose images it is measured on."""
-CONFIGURATIONS, DRAWS = 40, range(1, 7)
-"""How many configurations the regret is measured with, and the seeds of their shots."""
 PACKAGED = {"digits": "digits", "letters": "glyphs", "generalized": "glyphs"}
-"""The images of claims in a quick run, which must not look at those of the claims."""
-QUICKLY = ["digits", "swapped", REGRET]
-"""What a quick run shows if no case is named."""
+"""The images of a quick run, which must not look at those of the claims."""
 QUICK: Changes = {
     **{"search.trials": "10", "search.asha": "null", "search.selection": "auto"},
     **{"search.folds": "2", "training.epochs": "2", "data.shots": "2"},
@@ -107,13 +80,10 @@ QUICK: Changes = {
 
 
 def quick(name: str, case: Case) -> Case:
-    """Return a case with tiny settings, and in place of a claim's images packaged ones."""
-    changes = {**case.changes, **QUICK}
-    if name in PACKAGED:
-        case = replace(case, images=None)
-        changes["data.dataset"] = PACKAGED[name]
+    """Return a case with tiny settings and packaged images."""
+    changes = {**case.changes, **QUICK, "data.dataset": PACKAGED[name]}
     title = f"Tiny settings, which measure nothing: {name}"
-    return replace(case, title=title, choices=2 if name == "digits" else 1, changes=changes)
+    return replace(case, title=title, choices=2, changes=changes, images=None)
 
 
 def configuration(name: str, case: Case, storage: Path, seed: int) -> StudyConfig:
@@ -122,7 +92,7 @@ def configuration(name: str, case: Case, storage: Path, seed: int) -> StudyConfi
     Args:
         name: the name of the case.
         case: the case.
-        storage: the folder of all studies, images and checkpoints.
+        storage: the folder of all studies and images.
         seed: the seed of the study.
     """
     changes = {
@@ -137,30 +107,6 @@ def configuration(name: str, case: Case, storage: Path, seed: int) -> StudyConfi
         # The prompt of the packaged datasets, which knows nothing of these images.
         prompt = '["a photo of the {}."]'
         changes |= {"data.dataset": dataset, "data.root": str(root), "data.templates": prompt}
-    if case.checkpoint:
-        steps = 20 if changes.items() >= QUICK.items() else None
-        changes["backbone.name"] = str(second_checkpoint(storage, steps))
     return load_config(
         CONFIGS / f"{case.study}.yaml", [f"{key}={value}" for key, value in changes.items()]
     )
-
-
-def second_checkpoint(storage: Path, steps: int | None) -> Path:
-    """Return a checkpoint of another seed, which is made once.
-
-    Args:
-        storage: the folder that holds it.
-        steps: the optimizer steps of its pre-training; None means the recipe's.
-    """
-    place = storage / f"checkpoint-{CHECKPOINT_SEED}"
-    if not place.exists():
-        making = place.with_name(f"{place.name}-making")
-        command = [sys.executable, "-m", "embedded", "--seed", str(CHECKPOINT_SEED)]
-        command += ["--out", str(making)]
-        if steps:
-            command += ["--steps", str(steps)]
-        # The recipe stands beside the tests.
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
-        making.rename(place)
-    return place

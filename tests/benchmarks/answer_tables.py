@@ -1,4 +1,4 @@
-"""What many whole choices come to on test: means over choices, differences, regret, as tables.
+"""What many whole choices come to on test: means over choices and differences, as tables.
 
 A choice is one study: its own shots, folds, search and pick by validation. Every mean, interval and
 p here is over choices. Scores are fractions, and tables show percent and points.
@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from paired import table
 
 from study.analysis.formatting import percent, points, probability
-from study.analysis.intervals import Estimate, Interval, estimate
+from study.analysis.intervals import Estimate, estimate
 from study.analysis.resampling import SEEDS_ALONE
-from study.analysis.statistics import (
-    Comparison,
-    PairedDifference,
-    Regret,
-    holm,
-    rank_agreement,
-    regret,
-)
+from study.analysis.statistics import Comparison, PairedDifference, holm
 
 PEER = "peer"
 """The label under which a choice has the peer that its own validation ranked best."""
@@ -52,15 +44,6 @@ FIXED = {"tuned CLIPFit": TUNED, "the peer that validation ranks best": PEER}
 LADDER = ("clipfit", TUNED, "best-plain", "best-text", WINNER)
 ADDED = ("rates", "subset", "strength", "head")
 """What each step of the ladder adds."""
-
-
-class Images(Protocol):
-    """A bootstrap over test images, such as `study.analysis.resampling.Resampled`."""
-
-    def interval(
-        self, label: str, seeds: Sequence[int], *, less: str | None = None
-    ) -> Interval | None:
-        """Return the interval of a label's mean over test seeds, or of a difference of means."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +81,7 @@ class Choice:
     """The tested configurations by every label that they have."""
 
 
-def configurations(choices: Sequence[Choice], images: Images | None) -> list[list[str]]:
+def configurations(choices: Sequence[Choice]) -> list[list[str]]:
     """Return a row per configuration: scores, intervals, parts, size, and how often it won."""
     parts = list(choices[0].tested[WINNER].parts)
     rows = []
@@ -107,7 +90,6 @@ def configurations(choices: Sequence[Choice], images: Images | None) -> list[lis
         if not having:
             continue
         own = [choice.tested[label] for choice in having]
-        seeds = [seed for one in own for seed in one.scores]
         won = sum(
             one.trained == c.tested[WINNER].trained for one, c in zip(own, having, strict=True)
         )
@@ -115,7 +97,6 @@ def configurations(choices: Sequence[Choice], images: Images | None) -> list[lis
             [
                 name,
                 spread(estimate([one.score for one in own])),
-                ends(images and images.interval(label, seeds)),
                 *(percent(statistics.fmean(one.parts[part] for one in own)) for part in parts),
                 f"{statistics.median(one.trainable for one in own):,.0f}",
                 f"{won}/{len(choices)}" if label != WINNER else "",
@@ -164,43 +145,18 @@ def ladder(choices: Sequence[Choice]) -> dict[str, PairedDifference]:
     return differences(choices, {added: (upper, lower) for added, upper, lower in steps})
 
 
-@dataclass(frozen=True)
-class Draw:
-    """The scores of a fixed set of configurations on one draw of shots, by configuration."""
-
-    validation: Mapping[str, float]
-    test: Mapping[str, float]
-
-
-def regrets(draws: Sequence[Draw]) -> list[Regret]:
-    """Return what the pick of each draw loses on test, by the means over the other draws.
-
-    The best of these means is a maximum of noisy numbers, so the regret is rather too large.
-    """
-    found = []
-    for draw in draws:
-        others = [other for other in draws if other is not draw]
-        means = {name: statistics.fmean(other.test[name] for other in others) for name in draw.test}
-        one = regret(draw.validation, means)
-        assert one is not None
-        found.append(one)
-    return found
-
-
-def choices_table(title: str, choices: Sequence[Choice], images: Images | None) -> str:
+def choices_table(title: str, choices: Sequence[Choice]) -> str:
     """Return the table of configurations, then comparisons, ladder and winners, in Markdown."""
     parts = list(choices[0].tested[WINNER].parts)
-    heading = ["configuration", "test %, mean ± 95 % over choices", "95 % over images"]
+    heading = ["configuration", "test %, mean ± 95 % over choices"]
     heading += [*parts, "trained", "is the winner", ""]
-    rows = configurations(choices, images)
+    rows = configurations(choices)
     if not any(row[-1] for row in rows):
         heading, rows = heading[:-1], [row[:-1] for row in rows]
-    seeds = [seed for one in choices for seed in one.tested[WINNER].scores]
     compared = [
         [
             f"winner − {name}",
             spelt(one.paired.difference),
-            ends(images and images.interval(WINNER, seeds, less=FIXED[name]), points),
             probability(one.holm_p),
         ]
         for name, one in fixed(choices).items()
@@ -211,41 +167,11 @@ def choices_table(title: str, choices: Sequence[Choice], images: Images | None) 
         table(f"{title}: {len(choices)} choices", heading, rows),
         table(
             "Fixed comparisons, points",
-            ["", "Δ, 95 % over choices", "95 % over images", "Holm p"],
+            ["", "Δ, 95 % over choices", "Holm p"],
             compared,
         ),
         table("Ladder, points", ["step", "Δ, 95 % over choices"], steps),
         "Winners: " + "; ".join(f"{count} × {name}" for name, count in won.most_common()) + ".\n",
-    ]
-    return "\n".join(lines)
-
-
-def regret_table(title: str, draws: Sequence[Draw]) -> str:
-    """Return the regret of each draw's pick, and how well validation ranked, in Markdown."""
-    found = regrets(draws)
-    rows = [
-        [
-            str(number),
-            one.picked,
-            one.best,
-            f"{100 * one.loss:.1f}",
-            f"{agreement.rho:.2f}" if agreement else "–",
-        ]
-        for number, (one, draw) in enumerate(zip(found, draws, strict=True), start=1)
-        for agreement in [
-            rank_agreement([*draw.validation.values()], [draw.test[n] for n in draw.validation])
-        ]
-    ]
-    scores = [score for draw in draws for score in draw.test.values()]
-    mean = estimate([one.loss for one in found])
-    lines = [
-        table(
-            f"{title}: regret of the choice among {len(draws[0].test)} configurations",
-            ["draw", "pick", "best on the other draws", "regret, points", "Spearman with test"],
-            rows,
-        ),
-        f"Mean regret {spread(mean)} points; test scores from {percent(min(scores))} to "
-        f"{percent(max(scores))} %.\n",
     ]
     return "\n".join(lines)
 
@@ -261,19 +187,3 @@ def spelt(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return points(found.mean)
     return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}]"
-
-
-def ends(found: Interval | None, write: Callable[[float], str] = percent) -> str:
-    """Return the ends of an interval."""
-    return "–" if found is None else f"[{write(found.low)}, {write(found.high)}]"
-
-
-def records(choices: Iterable[Choice]) -> list[dict[str, object]]:
-    """Return the choices as values for JSON."""
-    return [
-        {
-            **{name: getattr(one, name) for name in ("seed", "winner", "seconds")},
-            "tested": {label: vars(tested) for label, tested in one.tested.items()},
-        }
-        for one in choices
-    ]

