@@ -2,15 +2,7 @@
 
 import sys
 
-from study.ctrl_c import leaving_at_ctrl_c
-
-
-def main() -> int:
-    """Carry out the command of the command line and return its exit code."""
-    with leaving_at_ctrl_c():
-        from study import commands
-    return commands.main()
-
+from study.run import main
 
 if __name__ == "__main__":
     sys.exit(main())

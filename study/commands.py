@@ -12,14 +12,7 @@ from typing import Any, NamedTuple
 
 PROGRAM = "clipfit-study"
 RUN = "study.workflow.commands:run"
-OF_CHECK = {
-    "images": "with --check: decode all images, not only a sample",
-    "estimate": "with --check: measure training steps, and print the time and memory of the study",
-}
-ABSENT = {
-    **dict.fromkeys(("check", "json", *OF_CHECK), False),
-    **dict.fromkeys(("resume", "extend", "status", "sync")),
-}
+ABSENT = dict.fromkeys(("check", "images", "estimate"), False)
 """What `study.workflow.commands.run` takes for options that a command does not have."""
 EXAMPLES = """\
 A study runs many trials. Each trial trains one configuration: which parameters
@@ -37,20 +30,7 @@ examples of `clipfit-study run`, where `run` may be left out:
       a configuration by its name, with other values
   clipfit-study paper/few_shot data.root=DATA
       several studies from one file, and their tables
-  clipfit-study --resume letters
-      continue an interrupted study
-  clipfit-study --extend letters search.trials=+50
-      add trials to a finished study
 """
-
-
-USAGE_OF_RUN = """\
-clipfit-study run [CONFIG] [key=value ...]
-       clipfit-study run [CONFIG] [key=value ...] --check [--images]
-                         [--estimate]
-       clipfit-study run --resume NAME [key=value ...] [--check]
-       clipfit-study run --extend NAME search.trials=+N [key=value ...]"""
-"""What `argparse` would print on a line of more than 80 columns."""
 
 
 class Command(NamedTuple):
@@ -85,12 +65,6 @@ _MODEL = (
     "(MLFLOW_TRACKING_URI, else ./mlflow.db); or a file of tuned parameters (delta.safetensors)"
 )
 _JSON = _argument("--json", action="store_true", help="print JSON")
-_OVERRIDES = _argument(
-    "arguments",
-    nargs="*",
-    metavar="key=value",
-    help="settings that a study may change, such as resources.max_concurrent=1",
-)
 _STORAGE = _argument(
     "storage",
     nargs="?",
@@ -99,6 +73,32 @@ _STORAGE = _argument(
     help="the folder that has the studies (default: $STUDY_STORAGE, else runs)",
 )
 _STUDY = (_argument("name", metavar="NAME", help=_NAMED), _STORAGE)
+_EXISTING = (
+    _argument("study", metavar="NAME", help=_NAMED),
+    _argument(
+        "arguments",
+        nargs="*",
+        metavar="key=value",
+        help="settings that a study may change, such as resources.max_concurrent=1",
+    ),
+)
+_CHECKS = (
+    _argument(
+        "--check",
+        action="store_true",
+        help="look for faults in everything, and start nothing",
+    ),
+    _argument(
+        "--images",
+        action="store_true",
+        help="with --check: decode all images, not only a sample",
+    ),
+    _argument(
+        "--estimate",
+        action="store_true",
+        help="with --check: measure training steps, and print the time and memory of the study",
+    ),
+)
 
 COMMANDS = {
     "run": Command(
@@ -112,19 +112,14 @@ COMMANDS = {
                 help="a configuration by name or path (default: $STUDY_CONFIG, else quickstart), "
                 "and values that override it",
             ),
-            _argument(
-                "--check",
-                action="store_true",
-                help="look for faults in everything, and start nothing",
-            ),
-            *(_argument(f"--{k}", action="store_true", help=text) for k, text in OF_CHECK.items()),
+            *_CHECKS,
         ),
     ),
-    "status": Command(
-        "show what is done, running and best in a study",
-        RUN,
-        (_argument("status", metavar="NAME", help=_NAMED), _OVERRIDES, _JSON),
+    "resume": Command("continue an interrupted study", RUN, (*_EXISTING, *_CHECKS)),
+    "extend": Command(
+        "give a study more trials, as by search.trials=+50, and continue it", RUN, _EXISTING
     ),
+    "status": Command("show what is done, running and best in a study", RUN, (*_EXISTING, _JSON)),
     "list": Command(
         "list the studies in a folder: state, scores, size, age",
         "study.workflow.listing:list_studies",
@@ -143,11 +138,7 @@ COMMANDS = {
             ),
         ),
     ),
-    "sync": Command(
-        "send the results of a study to MLflow that are missing there",
-        RUN,
-        (_argument("sync", metavar="NAME", help=_NAMED), _OVERRIDES),
-    ),
+    "sync": Command("send the results of a study to MLflow that are missing there", RUN, _EXISTING),
     "leaderboard": Command(
         "print the test scores of a study, the cells of an ablation, or the tables of a sweep "
         "(several studies of one file) beside published averages; without NAME the best "
@@ -328,19 +319,10 @@ def _main(words: list[str]) -> int:
             own.add_argument(*names, **options)
     run = parsers.choices["run"]
     run.epilog, run.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
-    run.usage = USAGE_OF_RUN
     run.description = (
         "Search which of CLIP's biases and LayerNorms to tune on a few images, and at\n"
         "which learning rates."
     )
-    existing = run.add_mutually_exclusive_group()
-    for option, explanation in (
-        ("--resume", "continue the study of this name"),
-        ("--extend", "give a study more trials, and continue it"),
-        ("--status", "the same as `clipfit-study status NAME`"),
-        ("--sync", "the same as `clipfit-study sync NAME`"),
-    ):
-        existing.add_argument(option, metavar="NAME", help=explanation)
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
     code = COMMANDS[words[0]].code
@@ -349,6 +331,7 @@ def _main(words: list[str]) -> int:
             own_main = resolve_name(code)
         return int(own_main(words[1:]))
     given = parsers.choices[words[0]].parse_intermixed_args(words[1:])
+    given.command = words[0]
     return _carry_out(_run_command, code, given)
 
 

@@ -1,4 +1,4 @@
-"""Run a study: ``clipfit-study run [CONFIG] [section.field=value …]``, or this file as a script.
+"""The command ``clipfit-study``, as a script: see `study.commands`.
 
 ``ray submit`` copies the script alone to a cluster, where the package is installed.
 """
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a study and return the exit code: 2 after a fault that the user can fix."""
+    """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
     # Only once the package's folder is off the path.
     from study.ctrl_c import leaving_at_ctrl_c
 
     with leaving_at_ctrl_c():
         from study import commands
 
-    return commands.main(["run", *(sys.argv[1:] if arguments is None else arguments)])
+    return commands.main(arguments)
 
 
 def _leave_package_off_the_path() -> None:

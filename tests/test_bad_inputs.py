@@ -151,13 +151,13 @@ LINES = {
     "quickstart 'data.templates=!!python/object/apply:os.system [echo hi]'": "is not valid YAML",
     "quickstart seed=1 seed=2 --check": "the same value twice; allowed is one of each pair:",
     "quickstart --images": "--images belongs to --check, which starts nothing",
-    "--resume nope": "no study 'nope' in runs; there are mine",
-    "--extend nope": "no study 'nope' in runs; there are mine",
-    "--status ../..": "no study '../..' in runs; there are mine",
-    "--resume mine seed=3": "seed: is frozen as 1, got 3",
-    "--status mine seed=3": "seed: is frozen as 1, got 3",
-    "--extend mine search.trials=+0": "which --extend must raise, as by\n  "
-    "clipfit-study run --extend mine search.trials=+50\n",
+    "resume nope": "no study 'nope' in runs; there are mine",
+    "extend nope": "no study 'nope' in runs; there are mine",
+    "status ../..": "no study '../..' in runs; there are mine",
+    "resume mine seed=3": "seed: is frozen as 1, got 3",
+    "status mine seed=3": "seed: is frozen as 1, got 3",
+    "extend mine search.trials=+0": "which extend must raise, as by\n  "
+    "clipfit-study extend mine search.trials=+50\n",
     "photos --check": "data: dataset 'photos' needs a folder",
 }
 """A command line that is wrong, and a part of its message."""
@@ -230,7 +230,7 @@ def test_a_study_that_cannot_read_an_image_leaves_nothing(
 ACCEPTED = [
     *("quickstart", "quickstart search.space.bias_lr=[1e-3,0.4]", "quickstart name="),
     *("'quickstart' 'tracking.experiment=🧵 x/y'", "quickstart backbone.name=bad/ck_extra"),
-    *("--resume mine", "quickstart resources.cpus_per_trial=0.5"),
+    *("resume mine", "quickstart resources.cpus_per_trial=0.5"),
     *(data(f"{name}.csv") for name in ("backslash", "below")),
     *(data(name) for name in ("good", "emoji", "dsstore", "saved")),
     data("good").replace("data.dataset=x", "data.dataset=🧵"),

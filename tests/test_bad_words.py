@@ -44,8 +44,8 @@ CONFIGURATIONS: dict[str, Any] = CASES["configurations"]
 OVERRIDES: dict[str, Any] = CASES["overrides"]
 COMMANDS = {
     "init": "no configuration 'init'",
-    "resume": "did you mean `clipfit-study run --resume NAME`?",
-    "resume mine": "did you mean `clipfit-study run --resume NAME`?",
+    "continue": "did you mean `clipfit-study resume NAME`?",
+    "continue mine": "did you mean `clipfit-study resume NAME`?",
     "list x": "'x' is not of the form storage=FOLDER",
     "list storage=/nosuch": "storage=/nosuch is no folder",
     "delete nosuch --yes": "no study 'nosuch' in runs; there are none",

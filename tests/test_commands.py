@@ -100,7 +100,8 @@ def test_a_module_that_reads_its_own_arguments_gets_them(
 
 MEANT = {
     "stats": "status NAME",
-    "resume": "run --resume NAME",
+    "continue": "resume NAME",
+    "resum": "resume",
     "version": "--version",
     "help": "--help",
     "runn": "run",
@@ -155,7 +156,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
             ["quickstart", "serch.trials=4"],
             ["quickstart", "seed=1", "seed=2"],
         ),
-        *(["status", "nosuch"], ["run", "--resume", "nosuch"], ["run", "--images"], ["--chek"]),
+        *(["status", "nosuch"], ["resume", "nosuch"], ["run", "--images"], ["--chek"]),
         *(["predict", "nosuch", "."], ["export", "nosuch", "--format", "hf", "--out", "x"]),
         *(["delete", "nosuch"], ["leaderboard", "nosuch"], ["report", "nosuch"], ["--version"]),
     ],

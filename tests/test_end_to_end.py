@@ -96,7 +96,7 @@ def whole(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Whole
         driver.kill()  # by SIGKILL: nothing can be tidied up
     driver.communicate()
     study.killed_with = study.files()
-    resumed = study.start("--resume", "whole")
+    resumed = study.start("resume", "whole")
     try:
         study.output, _ = resumed.communicate(timeout=400)
     finally:

@@ -50,7 +50,7 @@ ALLOWED = {
     },
     "commands": {"errors", "ctrl_c", "garbage", "terminal", "unread", "method", "workflow"},
     "run": {"commands", "ctrl_c"},
-    "__main__": {"commands", "ctrl_c"},
+    "__main__": {"run"},
 }
 
 ONNX = ("onnx", "onnxruntime", "onnxscript")

@@ -272,7 +272,7 @@ def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
 
 def test_what_is_resumed_must_exist(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     StudyFolder(here / "runs" / "mine").create("seed: 1\n", {})
-    for option in ("--resume", "--sync"):
+    for option in ("resume", "sync"):
         message = fault(capsys, option, "yours")
         assert "no study 'yours'" in message
         assert "mine" in message
@@ -282,7 +282,7 @@ def test_a_resumed_study_has_the_configuration_it_was_frozen_with(
     here: Path, conducted: list[Any]
 ) -> None:
     StudyFolder(here / "elsewhere" / "mine").create("name: mine\nseed: 7\nstorage: elsewhere\n", {})
-    assert main(["--resume", "mine", "storage=elsewhere"]) == 0
+    assert main(["resume", "mine", "storage=elsewhere"]) == 0
     ((config, folder, resumed),) = conducted
     assert (config.seed, folder.name, resumed) == (7, "mine", True)
 
@@ -293,7 +293,7 @@ def test_a_study_that_runs_is_not_synced_beside(
     folder = StudyFolder(here / "runs" / "mine")
     folder.create("name: mine\nseed: 1\n", {})
     with folder.locked():
-        assert "run by another process" in fault(capsys, "--sync", "mine")
+        assert "run by another process" in fault(capsys, "sync", "mine")
 
 
 def test_an_interrupt_is_no_fault(

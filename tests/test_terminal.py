@@ -46,7 +46,7 @@ def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
 
 def test_an_error_is_wrapped_between_words_and_its_command_is_whole() -> None:
     words = " ".join(f"word{number}" for number in range(30))
-    command = f"    clipfit-study run --resume {'a-long-name' * 9}"
+    command = f"    clipfit-study resume {'a-long-name' * 9}"
     code = f"from study.terminal import print_error; print_error({f'{words}{chr(10)}{command}'!r})"
     *text, last = run_in_terminal(["-c", code]).splitlines()
     assert len(text) > 2

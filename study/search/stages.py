@@ -107,7 +107,7 @@ def run_search(
         raise DataError(
             f"{study.folder.config_path} plans {count} trials of search, and "
             f"{len(planned)} are there: it is older than the study's last extension; set "
-            "search.trials as extensions.json says, by --extend"
+            "search.trials as extensions.json says, by clipfit-study extend"
         )
     baselines = [
         make_trial(study, data, "search", settings, "baseline", number, label=label)

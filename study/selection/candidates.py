@@ -317,20 +317,20 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         if not key.startswith(MAY_CHANGE):
             raise ConfigError(
                 f"{key} cannot change in a study that exists, since its trials would no longer "
-                "compare; --extend takes search.trials, search.minutes, resources and tracking"
+                "compare; extend takes search.trials, search.minutes, resources and tracking"
             )
         more = key == "search.trials" and adds and isinstance(value, int)
         put_value(values, key, now + value if more else value)
     extended = build_config(values, str(folder.config_path))
     if extended.search.trials <= now or not study.protocol().searches(config):
         raise ConfigError(
-            f"study '{folder.name}' has search.trials={now}, which --extend must raise, as by\n"
+            f"study '{folder.name}' has search.trials={now}, which extend must raise, as by\n"
             f"  {extend_command(folder.path, 'search.trials=+50')}"
         )
     if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
         raise ConfigError(
             f"search.minutes: the search of '{folder.name}' had {config.search.minutes:g} minutes, "
-            "which --extend must raise as well, or lift by search.minutes=null"
+            "which extend must raise as well, or lift by search.minutes=null"
         )
     return extended
 

@@ -18,12 +18,12 @@ def default_storage() -> Path:
 
 def resume_command(folder: Path) -> str:
     """Return the command that goes on with the study of a folder."""
-    return _command("run", "--resume", *_named(folder))
+    return _command("resume", *_named(folder))
 
 
 def extend_command(folder: Path, *overrides: str) -> str:
     """Return the command that gives the study of a folder more trials, as overrides say."""
-    return _command("run", "--extend", *_named(folder), *overrides)
+    return _command("extend", *_named(folder), *overrides)
 
 
 def sync_command(folder: Path) -> str:

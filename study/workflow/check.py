@@ -240,7 +240,7 @@ def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig
         head = (
             f"study '{folder.name}' exists, and would no longer compare its trials if these "
             "changed; allowed to change are storage, resources and tracking, and search.trials "
-            "by --extend:"
+            "by clipfit-study extend:"
         )
         raise ConfigError("\n  ".join([head, *refused]))
     return config

@@ -1,4 +1,4 @@
-"""The command ``run``, as far as its words: they are read before what takes seconds to import."""
+"""The commands that run a study, or look at it: the words, which are read before slow imports."""
 
 import os
 from argparse import Namespace
@@ -21,7 +21,7 @@ from study.workflow.lookup import find_config, find_study
 
 
 def run(options: Namespace) -> None:
-    """Run a study or a sweep, or do what an option says with a study that exists.
+    """Run a study or a sweep, or do what a command says with a study that exists.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
@@ -43,19 +43,18 @@ def _target(options: Namespace, overrides: list[str]) -> StudyFolder | Path:
         ConfigError: it is not there, or there are too many words.
     """
     named = [word for word in options.arguments if "=" not in word]
-    existing = options.resume or options.extend or options.status or options.sync
     for option in ("images", "estimate"):
         if getattr(options, option) and not options.check:
             raise ConfigError(f"--{option} belongs to --check, which starts nothing")
-    allowed = 0 if existing else 1
-    if len(named) > allowed:
+    begins = options.command == "run"
+    if len(named) > int(begins):
         raise ConfigError(
             f"one configuration at most, got {', '.join(named)}; a value is set by key=value, as "
             "in search.trials=40"
         )
     values = parse_overrides(overrides)
-    if existing:
-        return find_study(existing, values.get("storage"))
+    if not begins:
+        return find_study(options.study, values.get("storage"))
     default = os.environ.get("STUDY_CONFIG") or QUICKSTART
     return find_config(named[0] if named else default)
 

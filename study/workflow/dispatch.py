@@ -1,4 +1,4 @@
-"""What the command ``run`` does once its words are known to name something.
+"""What the commands that run a study do once their words are known to name something.
 
 It takes seconds to import, so `study.workflow.commands` finds the faults of words before.
 """
@@ -39,7 +39,7 @@ from study.workflow.status import INTERRUPTED_STATE, render_status, study_status
 
 
 def carry_out(options: Namespace, target: StudyFolder | Path, overrides: list[str]) -> None:
-    """Run a study or a sweep, or do what an option says with a study that exists.
+    """Run a study or a sweep, or do what a command says with a study that exists.
 
     Args:
         options: what the user gave.
@@ -66,10 +66,12 @@ def _carry_out(options: Namespace, target: StudyFolder | Path, overrides: list[s
         raise _with_remaining_faults(faults, overrides, resuming=resuming) from None
     if options.check:
         _check(study, options, resuming=resuming)
-    elif options.status:
+    elif options.command == "status":
         _show_status(study.folder, options)
+    elif options.command == "sync":
+        _send(study, options.console)
     else:
-        _run_or_send(study, options, overrides, resuming=resuming)
+        _run(study, options, overrides, resuming=resuming)
 
 
 def _study(options: Namespace, target: StudyFolder | Path, overrides: list[str]) -> Study:
@@ -79,7 +81,8 @@ def _study(options: Namespace, target: StudyFolder | Path, overrides: list[str])
         StudyError: its configuration has faults.
     """
     if isinstance(target, StudyFolder):
-        return Study(resumed_config(target, [] if options.extend else overrides), target)
+        changes = [] if options.command == "extend" else overrides
+        return Study(resumed_config(target, changes), target)
     config = for_backbone(load_config(target, overrides))
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", target.stem)[:60].strip("-._") or "study"
     unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
@@ -97,17 +100,14 @@ def _show_status(folder: StudyFolder, options: Namespace) -> None:
         print_resume_commands(options.console, [folder])
 
 
-def _run_or_send(study: Study, options: Namespace, overrides: list[str], *, resuming: bool) -> None:
-    """Run a study, extended before if asked, or send it to its tracker."""
+def _run(study: Study, options: Namespace, overrides: list[str], *, resuming: bool) -> None:
+    """Run a study, extended before if asked."""
     # Ray and Optuna take seconds to import, and what stands above does without them.
     with leaving_at_ctrl_c():
         from study.workflow.run_study import run_study
 
     config, folder = study.config, study.folder
-    if options.sync:
-        _send(study, options.console)
-        return
-    if options.extend:
+    if options.command == "extend":
         with folder.locked():
             config = extended_config(study, overrides)
             # A study that cannot go on now stays as finished as it is.
@@ -118,8 +118,9 @@ def _run_or_send(study: Study, options: Namespace, overrides: list[str], *, resu
 
 def _send(study: Study, console: Console) -> None:
     """Send to the tracker what it lacks of a study."""
-    from study.analysis.chance import fix_chance
-    from study.workflow.run_study import write_outputs
+    with leaving_at_ctrl_c():
+        from study.analysis.chance import fix_chance
+        from study.workflow.run_study import write_outputs
 
     let_go()
     folder = study.folder

@@ -25,9 +25,7 @@ STORAGE = "storage="
 OTHER_WORDS = {
     "version": "--version",
     "help": "--help",
-    "resume": "run --resume NAME",
-    "continue": "run --resume NAME",
-    "extend": "run --extend NAME",
+    "continue": "resume NAME",
     "check": "run --check",
     "start": "run",
     "train": "run",
@@ -77,7 +75,7 @@ def _command_meant(word: str, commands: Collection[str]) -> str | None:
     close = difflib.get_close_matches(word, commands, n=1, cutoff=0.66)
     if close:
         return close[0]
-    close = difflib.get_close_matches(word, OTHER_WORDS, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(word, OTHER_WORDS, n=1, cutoff=0.75)
     return OTHER_WORDS[close[0]] if close else None
 
 

@@ -4,7 +4,7 @@
     python tests/benchmarks/campaign.py --only 17 --seed 1       # one draw again
 
 A draw is a kind of study, a moment and a fault. The fault meets the study while it runs. Then the
-study goes on, by `--resume` as often as it takes and by `--sync`, and what a message asks to be put
+study goes on, by `resume` as often as it takes and by `sync`, and what a message asks to be put
 back is put back. In the end it must be what its twin is, a study of the same kind that nothing
 happened to: the same trials with the same ends, epochs and bytes, and in MLflow one ended run each
 with the same artifacts. Trials run one at a time and none is stopped early, so twins are alike.
@@ -142,7 +142,7 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
             if status:
                 wrong += [f"it does not go on: {output[-2000:]}"]
             else:
-                synced, output = place.run("--sync", "mine")
+                synced, output = place.run("sync", "mine")
                 wrong += [] if synced == 0 else [f"sync: {output[-2000:]}"]
                 wrong += differences(place.told(), twin)
             if wrong:  # before its disk goes
@@ -173,7 +173,7 @@ def unsaid(status: int, output: str, *, begun: bool) -> list[str]:
         return []
     if status not in (MENDABLE, INTERRUPTED):
         return [f"it ended with {status}: {output[-2000:]}"]
-    if begun and "--resume mine" not in output:
+    if begun and "resume mine" not in output:
         return [f"no word of how to go on: {output[-2000:]}"]
     return []
 

@@ -140,7 +140,7 @@ class Place:
     def again(self) -> list[str]:
         """The command line that goes on, or begins where nothing has begun."""
         if self.folder.config_path.exists():
-            return ["--resume", "mine"]
+            return ["resume", "mine"]
         return self.begin
 
     def run(

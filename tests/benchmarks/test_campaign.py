@@ -68,11 +68,11 @@ def test_what_is_kept_of_a_twin_is_read_as_it_was(
 
 def test_a_study_says_how_to_go_on_unless_it_was_killed(modules: dict[str, ModuleType]) -> None:
     unsaid = partial(modules["campaign"].unsaid, begun=True)
-    assert unsaid(0, "") == unsaid(-9, "") == unsaid(130, "go on by --resume mine") == []
-    assert unsaid(2, "--resume mine") == unsaid(2, "it cannot start", begun=False) == []
+    assert unsaid(0, "") == unsaid(-9, "") == unsaid(130, "go on by resume mine") == []
+    assert unsaid(2, "resume mine") == unsaid(2, "it cannot start", begun=False) == []
     for status in (2, 130):
         assert unsaid(status, "a traceback")[0].startswith("no word of how to go on")
-    assert unsaid(1, "--resume mine")[0].startswith("it ended with 1")
+    assert unsaid(1, "resume mine")[0].startswith("it ended with 1")
 
 
 def test_the_table_counts_what_was_drawn_resumed_and_wrong(modules: dict[str, ModuleType]) -> None:

@@ -158,9 +158,9 @@ def test_a_job_that_is_stopped_goes_on_as_another_and_its_runs_are_repaired(
     assert "was stopped" in cluster.ray("status", job).stdout
     assert "search" in cluster.ray("logs", job).stdout
     ended = {t.trial_id: t.read_end() for t in folder.trials() if t.read_end() is not None}
-    code, said = cluster.submit("--sync", "stopped", *places)
+    code, said = cluster.submit("sync", "stopped", *places)
     assert code == 0, said
-    _, said = cluster.submit("--resume", "stopped", *places, options=("--no-wait",))
+    _, said = cluster.submit("resume", "stopped", *places, options=("--no-wait",))
     (job,) = set(re.findall(r"raysubmit_\w+", said))
     followed = cluster.ray("logs", "--follow", job)  # which ends with the job
     assert "★" in followed.stdout

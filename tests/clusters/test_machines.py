@@ -227,7 +227,7 @@ def test_ray_down_ends_ray_and_keeps_the_results(
 
 
 def assert_report_can_be_read(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--status", "first", f"storage={storage}"]) == 0
+    assert main(["status", "first", f"storage={storage}"]) == 0
     assert "finished" in capsys.readouterr().out
 
 

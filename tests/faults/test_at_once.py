@@ -49,7 +49,7 @@ def test_of_two_with_one_name_one_is_refused(outcome: dict[str, tuple[int, str]]
     assert sorted(status for status, _ in told) == [0, 2], told
     (refused,) = [output for status, output in told if status == 2]
     assert "study 'mine'" in refused
-    assert "is being run by another process" in refused or "--resume mine" in refused
+    assert "is being run by another process" in refused or "resume mine" in refused
     assert "Traceback" not in refused
 
 

@@ -120,7 +120,7 @@ def test_trials_that_wait_for_mlflow_outlast_storage_that_is_gone_for_a_while(
 def test_storage_that_stays_away_ends_a_study_by_name_and_it_goes_on_afterwards(
     disk: Disk, folder: StudyFolder, begin: list[str], drivers: Drivers, tmp_path: Path
 ) -> None:
-    resume = ["--resume", "mine", f"storage={disk.path / 'runs'}"]
+    resume = ["resume", "mine", f"storage={disk.path / 'runs'}"]
     full, output = drivers.run(
         begin, tmp_path, wait=SHORT, meanwhile=lambda: after(folder, 1, disk.fill)
     )
@@ -128,7 +128,7 @@ def test_storage_that_stays_away_ends_a_study_by_name_and_it_goes_on_afterwards(
     told = output.rpartition("error: ")[2]
     assert str(folder.path) in told
     assert f"nor could it within {SHORT:g} seconds" in told
-    assert "--resume mine" in told
+    assert "resume mine" in told
     disk.free()
     begun = ended(folder)
     assert begun < TRIALS

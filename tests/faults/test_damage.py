@@ -63,7 +63,7 @@ class Spoiled:
         self.tasks = sorted(self.folder.path.glob("shots/tasks-*"))
         for path in self.tasks:
             cut(path)
-        self.output = self.run("--resume", "mine")
+        self.output = self.run("resume", "mine")
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """Run the command line; give what it said."""
@@ -139,10 +139,10 @@ class TestStudyWhoseFilesWereDamaged:
         weights = spoiled.backbone / "model.safetensors"
         kept = weights.read_bytes()
         flip(weights)
-        output = spoiled.run("--resume", "mine", status=2)
+        output = spoiled.run("resume", "mine", status=2)
         assert "the backbone's files have changed since 'mine' began, or are damaged" in output
         cut(weights)
-        output = spoiled.run("--resume", "mine", status=2)
+        output = spoiled.run("resume", "mine", status=2)
         assert f"backbone: backbone '{spoiled.backbone}' has weights that cannot be read" in output
         weights.write_bytes(kept)
 
@@ -151,15 +151,15 @@ class TestStudyWhoseFilesWereDamaged:
     ) -> None:
         trial = spoiled.folder.trial("confirm-clipfit-seed1")
         flip(trial.path / "config.json")
-        output = "".join(spoiled.run("--resume", "mine", status=2).split())
+        output = "".join(spoiled.run("resume", "mine", status=2).split())
         assert f"{trial.path.name}/config.json;putthefileback" in output
         shutil.rmtree(trial.path)
-        spoiled.run("--resume", "mine")
+        spoiled.run("resume", "mine")
         spoiled.assert_as_before()
 
     def test_its_search_goes_on_from_a_journal_made_again(self, spoiled: Spoiled) -> None:
         assert (spoiled.folder.path / "optuna.journal.damaged").exists()
-        spoiled.run("--extend", "mine", "search.trials=+2")
+        spoiled.run("extend", "mine", "search.trials=+2")
         journal = JournalStorage(JournalFileBackend(str(spoiled.folder.path / "optuna.journal")))
         studies = {
             arm: optuna.load_study(study_name=arm, storage=journal).trials

@@ -94,7 +94,7 @@ class Killed:
 
     @property
     def _arguments(self) -> list[str]:
-        return ["--resume", "mine"] if self.folder.config_path.exists() else self.begin
+        return ["resume", "mine"] if self.folder.config_path.exists() else self.begin
 
     def _kill(self, drivers: Drivers, planned: str, chance: random.Random) -> None:
         """Run it until it dies; one that ends before the moment comes is started again."""

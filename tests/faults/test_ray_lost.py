@@ -83,7 +83,7 @@ def test_a_study_without_ray_ends_at_once_and_goes_on(
     assert "interrupted" in output
     assert resume_command(Path("runs/mine")) in output
     ended = {t.trial_id for t in folder.trials() if t.read_end() is not None}
-    status, output = drivers.run(["--resume", "mine"], tmp_path)
+    status, output = drivers.run(["resume", "mine"], tmp_path)
     assert status == 0, output
     assert ended <= {t.trial_id for t in folder.trials()}
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")

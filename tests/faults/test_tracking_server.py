@@ -289,7 +289,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 
     study.whole(5)
     study.conclude()
-    arguments = ["--sync", "refused", f"storage={study.folder.path.parent}"]
+    arguments = ["sync", "refused", f"storage={study.folder.path.parent}"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     monkeypatch.setattr("study.workflow.run_study.write_outputs", lambda folder: None)
     assert main(arguments) == 2

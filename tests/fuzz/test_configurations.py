@@ -175,7 +175,7 @@ def test_any_sweep_is_studies_or_one_told_error(file: Path, text: str, given: li
         ["quickstart", "data.dataset=mine", "data.root=/dev/null"],
         ["quickstart", "data.shots=" + "9" * 30, "data.short=take_all"],
         ["quickstart", "search.trials=" + "9" * 400],
-        ["--resume", "a", "storage=" + "a" * 300],
+        ["resume", "a", "storage=" + "a" * 300],
     ],
 )
 def test_what_no_file_system_or_machine_has_is_told(

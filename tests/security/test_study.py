@@ -289,7 +289,7 @@ def test_what_goes_wrong_is_told_without_the_secret(watched: Watched) -> None:
         port = free.getsockname()[1]
     gone = f"http://user:{SECRET}0@127.0.0.1:{port}"
     for arguments, environment in (
-        (["--sync", "hostile"], {"MLFLOW_TRACKING_URI": gone}),
+        (["sync", "hostile"], {"MLFLOW_TRACKING_URI": gone}),
         (["quickstart", "--check"], {"MLFLOW_TRACKING_URI": gone}),
         (["quickstart", "--check", f"tracking.uri={gone}"], {}),
         (["quickstart", "--check", f"tracking={gone}"], {}),
@@ -333,7 +333,7 @@ def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched) -> No
         path.write_bytes(poison)
     (folder / "trials/confirm-clipfit-seed2/end.json").unlink()
     (folder / "trials/confirm-clipfit-seed2/state.safetensors").write_bytes(poison)
-    watched.run("--resume", "hostile")
+    watched.run("resume", "hostile")
     assert watched.folder.trial("confirm-clipfit-seed2").read_end() is not None
     assert not trace.exists()
     pickle.loads(poison)

@@ -33,7 +33,7 @@ def grown(place: Path, tiny_backbone: Path) -> StudyFolder:
         folder = StudyFolder(place / "runs" / "mine")
         folder.write_json("before.json", [t.trial_id for t in folder.trials()])
         folder.write_json("chosen.json", folder.read_json("candidates.json"))
-        assert main(["--extend", "mine", "search.trials=+8"]) == 0
+        assert main(["extend", "mine", "search.trials=+8"]) == 0
     return folder
 
 
@@ -129,12 +129,12 @@ def test_a_study_outlives_the_one_that_it_started_from(
     monkeypatch.chdir(place)
     away = grown.path.rename(place / "away")
     try:
-        assert main(["--resume", "heir"]) == 0
+        assert main(["resume", "heir"]) == 0
         names = ("candidates.json", "registered.json", "description.md", "study.yaml")
         before = [(heir.path / name).read_bytes() for name in names]
         nowhere = f"tracking.uri=sqlite:///{place}/nowhere/mlflow.db"
-        assert main(["--extend", "heir", "search.trials=+1", nowhere]) == 2
+        assert main(["extend", "heir", "search.trials=+1", nowhere]) == 2
         assert [(heir.path / name).read_bytes() for name in names] == before
-        assert main(["--extend", "heir", "search.trials=+1"]) == 0
+        assert main(["extend", "heir", "search.trials=+1"]) == 0
     finally:
         away.rename(grown.path)

@@ -197,7 +197,7 @@ def test_a_study_that_chose_nothing_is_refused(study: Any, scratch: Path) -> Non
 def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost: str) -> None:
     (study.folder.path / ("trials/confirm-best-seed2" if "end" in lost else "") / lost).unlink()
     with pytest.raises(
-        DataError, match=r"'mine' is not finished.*\n  clipfit-study run --resume mine storage=/"
+        DataError, match=r"'mine' is not finished.*\n  clipfit-study resume mine storage=/"
     ):
         winner(study, scratch)
 

@@ -25,8 +25,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_study_of_the_default_storage_is_named_alone(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert resume_command(Path("runs/mine")) == "clipfit-study run --resume mine"
-    assert resume_command(here / "runs" / "mine") == "clipfit-study run --resume mine"
+    assert resume_command(Path("runs/mine")) == "clipfit-study resume mine"
+    assert resume_command(here / "runs" / "mine") == "clipfit-study resume mine"
     monkeypatch.setenv("STUDY_STORAGE", str(here / "others"))
     assert sync_command(Path("others/mine")) == "clipfit-study sync mine"
     assert sync_command(Path("runs/mine")) == "clipfit-study sync mine storage=./runs"
@@ -44,7 +44,7 @@ def test_the_storage_of_another_is_read_back_from_what_is_pasted(
         monkeypatch.chdir(here / "work")
     command = extend_command(storage / "mine", "search.trials=+50")
     *words, override, trials = shlex.split(command)
-    assert words == ["clipfit-study", "run", "--extend", "mine"]
+    assert words == ["clipfit-study", "extend", "mine"]
     assert trials == "search.trials=+50"
     assert Path(parse_overrides([override])["storage"]).resolve() == storage
 

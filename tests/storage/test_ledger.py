@@ -47,7 +47,7 @@ def test_a_study_is_created_with_an_identity_of_its_own(folder: StudyFolder) -> 
 
 def test_a_study_that_exists_is_refused_and_resume_is_named(folder: StudyFolder) -> None:
     with pytest.raises(
-        LedgerError, match=r"study 'mine' exists in .*\n +clipfit-study run --resume mine storage=/"
+        LedgerError, match=r"study 'mine' exists in .*\n +clipfit-study resume mine storage=/"
     ):
         folder.create("seed: 2\n", {})
     assert folder.config_path.read_text() == "seed: 1\n"

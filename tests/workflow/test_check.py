@@ -269,7 +269,7 @@ def test_a_name_that_exists_is_told_unless_it_is_resumed(look: Look, tmp_path: P
     StudyFolder(tmp_path / "runs" / "mine").create("", {})
     (fault,) = look()
     assert fault.startswith("name: study 'mine' exists")
-    assert "--resume mine" in fault
+    assert "resume mine" in fault
     assert look(resuming=True) == []
 
 
@@ -389,11 +389,11 @@ def test_faults_are_told_together(look: Look, tmp_path: Path) -> None:
 
 
 COMMANDS = (
-    ["--resume", "mine"],
-    ["--status", "mine"],
-    ["--sync", "mine"],
-    ["--extend", "mine", "search.trials=+8"],
-    ["--resume", "mine", "--check"],
+    ["resume", "mine"],
+    ["status", "mine"],
+    ["sync", "mine"],
+    ["extend", "mine", "search.trials=+8"],
+    ["resume", "mine", "--check"],
 )
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c))
 
@@ -473,7 +473,7 @@ def test_a_study_from_before_its_configuration_had_a_sum_goes_on(folder: StudyFo
     assert frozen_config(folder).training.epochs == 6
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "--extend" not in c], ids=" ".join)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "extend" not in c], ids=" ".join)
 def test_overrides_that_change_results_are_refused_by_key_with_both_values(
     folder: StudyFolder, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -572,7 +572,7 @@ def test_all_that_is_lost_is_named_at_once(
 ) -> None:
     empty(folder.config_path)
     (folder.path / "identity.json").unlink()
-    message = refused(capsys, ["--resume", "mine"])
+    message = refused(capsys, ["resume", "mine"])
     assert "study.yaml is damaged" in message
     assert "identity.json is missing" in message
 

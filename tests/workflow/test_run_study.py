@@ -42,7 +42,7 @@ from study.workflow.run_study import check_sweep, run_study, run_sweep, write_ou
 
 Configure = Callable[..., StudyConfig]
 
-GO_ON = r"\n  clipfit-study run --resume mine"
+GO_ON = r"\n  clipfit-study resume mine"
 """How an interrupted study says what goes on with it."""
 
 
@@ -315,7 +315,7 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
     tracker.start.side_effect = TrackingError("the answer was lost")
     with pytest.raises(
         TrackingError,
-        match=f"lost; .*\\n  clipfit-study run --resume {folder.name}",
+        match=f"lost; .*\\n  clipfit-study resume {folder.name}",
     ):
         run_study(config, folder, console, resume=False)
     before = folder.read_identity()["study_id"]
@@ -527,7 +527,7 @@ def test_a_finished_study_that_was_extended_is_accepted(sweep: Sweep) -> None:
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep) -> None:
     members = sweep("{seed: [1, 2]}")
     begin(members[0], finished=True).take_back_conclusions()
-    told = r"then extended or repaired.*\n +clipfit-study run --resume my-grid-1( .*)?$"
+    told = r"then extended or repaired.*\n +clipfit-study resume my-grid-1( .*)?$"
     with pytest.raises(ConfigError, match=told):
         check_sweep(members)
 

@@ -92,7 +92,7 @@ def test_peers_and_variants_stand_outside_the_planned_trials(
     add(folder, 4, 4, "finished", arm="baseline", label="ln")
     counts = read(folder).counts
     assert counts == {"search": {"finished": 2}, "peers and variants": {"finished": 2}}
-    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
+    assert main(["status", "mine", f"storage={folder.path.parent}"]) == 0
     said = capsys.readouterr().out
     assert "search: 2 of 12 trials: 2 finished" in said
     beside = next(line for line in said.splitlines() if line.startswith("beside the search"))
@@ -104,7 +104,7 @@ def test_the_best_are_told_with_the_head_that_validation_chose(
 ) -> None:
     own = {"subset": "vision.ln", "rates": {"ln": 0.1}, "head": "linear", "strength": 0.75}
     add(folder, 1, 4, "finished", settings=own, chosen={"head_lr": 0.001, "head_steps": 30})
-    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
+    assert main(["status", "mine", f"storage={folder.path.parent}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     row = "search-0001 10.00 linear, learning rate 0.001, 30 steps 0.75 – 0.1 0 vision.ln"
     assert f"subset {row}" in said
@@ -126,7 +126,7 @@ def test_what_failed_is_told_with_its_cause(
 ) -> None:
     add(folder, 1, 2, "failed", reason="no epoch within 9 seconds [/]", error="Timeout\nThread")
     add(folder, 2, 0, "failed", error="Traceback\n  …\nValueError: of before reasons\n")
-    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
+    assert main(["status", "mine", f"storage={folder.path.parent}"]) == 0
     said = capsys.readouterr().out
     assert "search-0001  2       no epoch within 9 seconds [/]" in said
     assert "search-0002  0       ValueError: of before reasons" in said
@@ -164,14 +164,14 @@ def test_an_ablation_has_no_planned_number_of_trials(
     folder.create(dump_config(build_config({"name": "mine", "ablation": ablation}, "test")), {})
     add(folder, 1, 4, "finished")
     assert read(folder).wanted is None
-    assert main(["--status", "mine", f"storage={tmp_path}"]) == 0
+    assert main(["status", "mine", f"storage={tmp_path}"]) == 0
     assert "search: 1 trial: 1 finished" in capsys.readouterr().out
 
 
 def test_looking_changes_nothing(folder: StudyFolder) -> None:
     add(folder, 1, 2, None)
     before = {p: p.stat().st_mtime_ns for p in folder.path.rglob("*") if p.is_file()}
-    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
+    assert main(["status", "mine", f"storage={folder.path.parent}"]) == 0
     assert {p: p.stat().st_mtime_ns for p in folder.path.rglob("*") if p.is_file()} == before
 
 

@@ -238,7 +238,7 @@ def test_runs_that_mlflow_has_lost_are_sent_again_and_counted(
         study.whole(number)
     study.conclude()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    arguments = ["--sync", "restored", f"storage={study.folder.path.parent}"]
+    arguments = ["sync", "restored", f"storage={study.folder.path.parent}"]
     assert main(arguments) == 0
     assert capsys.readouterr().out == "3 trials of restored are in MLflow\n"
     before = runs(mlflow_server, study)

@@ -174,7 +174,7 @@ def test_sync_names_storage_that_goes_away_rather_than_mlflow(
         return run
 
     monkeypatch.setattr(MlflowClient, "create_run", create_and_go_away)
-    arguments = ["--sync", study.folder.name, f"storage={study.folder.path.parent}"]
+    arguments = ["sync", study.folder.name, f"storage={study.folder.path.parent}"]
     assert main(arguments) == 2
     gone[0].__exit__(None, None, None)
     told = capsys.readouterr().err.rpartition("error: ")[2]
