@@ -38,10 +38,7 @@ class Command(NamedTuple):
 
     help: str
     code: str
-    """The function that carries it out, as ``module:name``.
-
-    A function named ``main`` reads its own arguments, because its module can be run as well.
-    """
+    """The function that carries it out, as ``module:name``."""
     arguments: Sequence[tuple[Sequence[str], dict[str, Any]]] = ()
     """The names and the options of each argument, as `argparse` takes them."""
 
@@ -217,7 +214,6 @@ COMMANDS = {
         "study.analysis.commands:write_report",
         _STUDY,
     ),
-    "check-data": Command("check that a dataset is complete", "study.data.check:main"),
     "predict": Command(
         "label images with the winner of a study, or another tuned model",
         "study.workflow.predict:predict",
@@ -326,10 +322,6 @@ def _main(words: list[str]) -> int:
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
     code = COMMANDS[words[0]].code
-    if code.endswith(":main"):
-        with _starting():
-            own_main = resolve_name(code)
-        return int(own_main(words[1:]))
     given = parsers.choices[words[0]].parse_intermixed_args(words[1:])
     given.command = words[0]
     return _carry_out(_run_command, code, given)

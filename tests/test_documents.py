@@ -96,7 +96,7 @@ def test_commands_exist(page: Path) -> None:
 def test_no_other_module_is_a_command(page: Path) -> None:
     modules = re.findall(r"python -m ([\w.]+)", page.read_text(encoding="utf-8"))
     assert set(modules) <= {
-        *("venv", "study", "study.data.check"),
+        *("venv", "study"),
         "embedded",
     }
 

@@ -34,7 +34,6 @@ COMMANDS = {
     "sweep": ["leaderboard", "glyphs-base-to-new", "glyphs-base-to-new"],
     "best configurations": ["leaderboard"],
     "check": ["run", "quickstart", "--check", "--estimate"],
-    "check-data": ["check-data", "digits"],
 }
 TOLD = {
     "leaderboard": "best by validation",
@@ -47,7 +46,6 @@ TOLD = {
     "sweep": "published",
     "best configurations": "Best configurations",
     "check": "all is well",
-    "check-data": "901",
 }
 """What shows that a command did what it is for."""
 CHILD = """

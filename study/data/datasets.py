@@ -39,7 +39,6 @@ def load_dataset(
     root: Path | None = None,
     *,
     templates: Sequence[str] | None = None,
-    require_images: bool = True,
     pixel_range: PixelRange | None = None,
     columns: Mapping[str, str] | None = None,
     splits: Mapping[str, str] | None = None,
@@ -57,7 +56,6 @@ def load_dataset(
             `save_to_disk` of the library `datasets` wrote. Packaged sets and the hub need no root.
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
-        require_images: whether a missing image folder of a published dataset is an error.
         pixel_range: the values that become black and white in images deeper than 8 bits, see
             `study.data.images.rgb.to_rgb`; packaged images have 8 bits and take none.
         columns: part → column name in a table or hub dataset, where the default name does not fit.
@@ -72,7 +70,7 @@ def load_dataset(
     """
     options = {"columns": columns, "splits": splits, "subset": subset, "revision": revision}
     options = {option: value for option, value in options.items() if value is not None}
-    read, taken = _reader(name, root, require_images)
+    read, taken = _reader(name, root)
     if unread := [option for option in options if option not in taken]:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
     class_names, train, val, test, source = read(**options)
@@ -83,9 +81,7 @@ def load_dataset(
     return Dataset(name, class_names, templates_of(name, templates), train, val, test, source)
 
 
-def _reader(
-    name: str, root: Path | None, require_images: bool
-) -> tuple[Callable[..., Contents], Collection[str]]:
+def _reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:
     """Return the function that reads a dataset, and the options that it takes."""
     hub_options = ("columns", "splits", "subset", "revision")
     if name in PACKAGED:
@@ -108,7 +104,7 @@ def _reader(
     if fault:
         raise DataError(f"dataset {name!r}: {root}: {fault}")
     if name in BENCHMARKS:
-        return partial(load_published, name, root, require_images=require_images), ()
+        return partial(load_published, name, root), ()
     suffix = root.suffix.lower()
     if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or is_path_table(root)):
         return partial(load_table, name, root), ("columns",)

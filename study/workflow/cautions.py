@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rich.console import Console
 
 from study.data.datasets import PACKAGED
-from study.data.images.sources import IMAGE_SUFFIXES
+from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
+from study.data.readers.benchmarks import download_note
+from study.data.readers.published import WITHOUT_LISTS, absent_classes, published_otherwise
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.survey import WITHIN, survey
 from study.data.unread import Unread
@@ -132,7 +134,7 @@ def warnings_of(
         else "the study ends at the first that it reads, and the test reads all test images; "
         "data.on_corrupt=skip leaves them out"
     )
-    told = [f"{name}: {line}" for line in _of_unread(found.unread)]
+    told = [f"{name}: {line}" for line in (*_of_classes(dataset), *_of_unread(found.unread))]
     if found.absent:
         told.append(
             f"{name}: {len(found.absent)} of {found.looked} listed images are not there, or are "
@@ -156,6 +158,17 @@ def warnings_of(
             "faults too"
         )
     return told
+
+
+def _of_classes(dataset: Dataset) -> Iterator[str]:
+    """Yield what seems to be missing of ImageNet or a shift of it, whose images no file lists."""
+    if dataset.name not in WITHOUT_LISTS or not isinstance(dataset.source, FolderSource):
+        return
+    if absent := absent_classes(dataset.name, dataset):
+        note = download_note(dataset.name, dataset.source.root)
+        yield f"class folders are missing or empty ({_few(absent)}). {note}"
+    elif published_otherwise(dataset) is not None:
+        yield "its numbers of images are not those published: was the whole archive unpacked?"
 
 
 def _of_unread(unread: Unread) -> Iterator[str]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from study.analysis.formatting import count, percent
 from study.config.schema import ResourcesConfig
 from study.data.prompts import prompts
+from study.data.readers.published import published_otherwise
 from study.data.records import Dataset
 from study.method.device import gpus_here
 from study.method.subsets import parse
@@ -40,6 +41,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
     return [
         ("classes", _classes(dataset)),
         *(("images", line) for line in _images(study, dataset)),
+        *(("target", _target(study.target(name))) for name in config.data.targets),
         ("prompts", _prompts(study, dataset)),
         (
             "backbone",
@@ -63,7 +65,8 @@ def _images(study: Study, dataset: Dataset) -> Iterator[str]:
     """Yield how many images there are, and what becomes of them."""
     config, protocol = study.config, study.protocol()
     parts = (("train", dataset.train), ("validation", dataset.val), ("test", dataset.test))
-    yield ", ".join(f"{count(len(records))} in {name}" for name, records in parts)
+    counts = ", ".join(f"{count(len(records))} in {name}" for name, records in parts)
+    yield counts + _as_published(dataset)
     if protocol.trains:
         shots = config.data.shots
         drawn = "1 of each class is" if shots == 1 else f"{shots} of each class are"
@@ -71,6 +74,23 @@ def _images(study: Study, dataset: Dataset) -> Iterator[str]:
         if protocol.validates(config) and protocol.rules:
             rule = f"; trials are compared {protocol.rule(config, dataset).sentence}"
         yield f"{drawn} drawn from train to learn from{rule}"
+
+
+def _target(dataset: Dataset) -> str:
+    """Return what there is of a dataset that is tested beside the study's own."""
+    return f"{_classes(dataset)}; {count(len(dataset.test))} in test{_as_published(dataset)}"
+
+
+def _as_published(dataset: Dataset) -> str:
+    """Return the published numbers of a benchmark dataset, if it has others here."""
+    published = published_otherwise(dataset)
+    if published is None:
+        return ""
+    classes, train, val, test = map(count, published)
+    return (
+        f" (as published: {train} in train, {val} in validation, {test} in test, of {classes} "
+        "classes)"
+    )
 
 
 def _prompts(study: Study, dataset: Dataset) -> str:

@@ -27,6 +27,7 @@ OTHER_WORDS = {
     "help": "--help",
     "continue": "resume NAME",
     "check": "run --check",
+    "check-data": "run --check",
     "start": "run",
     "train": "run",
     "search": "run",

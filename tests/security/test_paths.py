@@ -42,7 +42,8 @@ def split_file(root: Path, path: str) -> Dataset:
     for text, label, name, split in paths(path):
         lists[split].append([text, label, name])
     (root / LAYOUTS["dtd"].split).write_text(json.dumps(lists))
-    return load_dataset("dtd", root, require_images=False)
+    (root / LAYOUTS["dtd"].images).mkdir(exist_ok=True)
+    return load_dataset("dtd", root)
 
 
 def text_table(root: Path, path: str) -> Dataset:
@@ -66,7 +67,8 @@ def aircraft(root: Path, path: str) -> Dataset:
     for split in ("train", "val", "test"):
         rows = [f"{p.removesuffix('.png')} {name}" for p, _, name, s in paths(path) if s == split]
         (root / f"images_variant_{split}.txt").write_text("\n".join(rows))
-    return load_dataset("fgvc_aircraft", root, require_images=False)
+    (root / "images").mkdir(exist_ok=True)
+    return load_dataset("fgvc_aircraft", root)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
     "delta": ("delta.safetensors", load_delta, DeltaError),
     "split file": (
         LAYOUTS["dtd"].split,
-        lambda path: load_dataset("dtd", path.parent, require_images=False),
+        lambda path: load_dataset("dtd", path.parent),
         DataError,
     ),
     "shots of a study": ("shots.jsonl", read_shots, DataError),

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -71,6 +72,20 @@ def test_images_that_are_left_out_are_told_so(root: Path) -> None:
     (root / "test/dog/0.png").symlink_to("nowhere")
     (line,) = warnings_of(load_dataset("mine", root), "skip")
     assert line.endswith("the study leaves them out (data.on_corrupt=skip)")
+
+
+@pytest.mark.parametrize("name", ["imagenetv2", "imagenet_a"])
+def test_class_folders_that_are_missing_or_empty_are_named(
+    name: str, miniature: ModuleType, tmp_path: Path
+) -> None:
+    folder = next(miniature.make(name, tmp_path).glob("imagenet*"))
+    (line,) = warnings_of(load_dataset(name, tmp_path))
+    assert line.startswith(f"{name}: its numbers of images are not those published")
+    emptied = sorted(place for place in folder.iterdir() if place.is_dir())[-1]
+    for image in emptied.iterdir():
+        image.unlink()
+    (line,) = warnings_of(load_dataset(name, tmp_path))
+    assert f"missing or empty ({folder.name}/{emptied.name}). Get it by" in line
 
 
 def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -43,6 +44,22 @@ def test_what_a_study_will_work_on_is_told(tmp_path: Path) -> None:
     ]
     (chance,) = found["chance"]
     assert chance.startswith("guessing would score 10.0 % (balanced accuracy on test")
+
+
+def test_what_a_benchmark_lacks_is_seen_beside_its_published_numbers(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    for name in ("dtd", "imagenet_a"):
+        miniature.make(name, tmp_path / "data", classes=4, counts=(3, 2, 1))
+    root = str(tmp_path / "data")
+    data = {"dataset": "dtd", "root": root, "targets": ["imagenet_a"], "targets_root": root}
+    found = told(tmp_path, protocol="transfer", data={**data, "shots": 2})
+    assert found["images"][0] == (
+        "12 in train, 8 in validation, 4 in test (as published: 2,820 in train, 1,128 in "
+        "validation, 1,692 in test, of 47 classes)"
+    )
+    (target,) = found["target"]
+    assert target.startswith("2 of imagenet_a: goldfish, tiger shark; 2 in test (as published: ")
 
 
 def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ for selection are therefore drawn from the training images.
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
-from study.data.readers.benchmarks import LAYOUTS, SHIFTS, Layout, download_note
+from study.data.readers.benchmarks import (
+    BENCHMARKS,
+    LAYOUTS,
+    SHIFTS,
+    Counts,
+    Layout,
+    download_note,
+)
 from study.data.readers.own import class_records, subfolders
 from study.data.records import (
     SPLITS,
@@ -31,16 +38,18 @@ from study.data.records import (
 from study.errors import DataError
 
 CLASS_NAMES = "classnames.txt"
+WITHOUT_LISTS = (*SHIFTS, "imagenet")
+"""The datasets of which no file lists the images."""
 Lists = tuple[tuple[str, ...], Records, Records, Records, tuple[str, ...]]
 """The class names, the images of train, val and test, and the image folders, which may be links."""
 
 
-def load_published(name: str, root: Path, *, require_images: bool = True) -> Contents:
+def load_published(name: str, root: Path) -> Contents:
     """Read a dataset of the table of benchmarks, from its folder in root or from root itself.
 
     Raises:
-        DataError: if a list or, with `require_images`, an image folder is missing, or a list is
-            invalid; the message says how to get the dataset.
+        DataError: if a list or an image folder is missing, or a list is invalid; the message says
+            how to get the dataset.
     """
     read, folder, marker = READERS[name]
     place = root / folder
@@ -51,7 +60,7 @@ def load_published(name: str, root: Path, *, require_images: bool = True) -> Con
         # Of a dataset with several image folders, a study may need the images of one alone.
         several = LAYOUTS[name].anchors if name in LAYOUTS else ()
         absent = [a for a in anchors if a not in several and not (place / a).is_dir()]
-        if require_images and absent:
+        if absent:
             raise DataError(f"image folder {absent[0]} is missing; looked in {place}")
     except DataError as error:
         raise DataError(f"{error}. {download_note(name, place)}") from error
@@ -223,7 +232,7 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
     if classnames.txt is complete.
     """
     source = dataset.source
-    if name not in (*SHIFTS, "imagenet") or not isinstance(source, FolderSource):
+    if name not in WITHOUT_LISTS or not isinstance(source, FolderSource):
         return []
     names, places, shift = _class_folders(name, source.root)
     subset = shift.subset if shift else 0
@@ -237,6 +246,15 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
             if len(present) < subset and len(names) >= 1000:
                 absent.append(f"{place}/n… ({subset - len(present)} of {subset})")
     return absent
+
+
+def published_otherwise(dataset: Dataset) -> Counts | None:
+    """Return the published numbers of a benchmark dataset; None if it has these, or has none."""
+    benchmark = BENCHMARKS.get(dataset.name)
+    splits = (dataset.train, dataset.val, dataset.test)
+    if benchmark is None or benchmark.counts == (len(dataset.class_names), *map(len, splits)):
+        return None
+    return benchmark.counts
 
 
 READERS = {

@@ -1,6 +1,8 @@
 import json
+import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -59,7 +61,6 @@ def test_a_missing_image_folder_is_named(name: str, miniature: ModuleType, tmp_p
     shutil.rmtree(folder / images)
     with pytest.raises(DataError, match=f"image folder {images} is missing"):
         load_dataset(name, tmp_path)
-    assert load_dataset(name, tmp_path, require_images=False).train
 
 
 def test_the_classes_that_the_field_leaves_out_are_dropped(tmp_path: Path) -> None:
@@ -256,6 +257,19 @@ def test_class_folders_that_were_not_unpacked_are_named(
     assert absent == ["imagenetv2-matched-frequency-format-val/2"]
 
 
+def test_classes_of_a_subset_that_were_not_unpacked_are_counted(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    folder = miniature.make("imagenet_a", tmp_path, classes=400, counts=(0, 0, 1))
+    listing = folder / "classnames.txt"
+    more = "".join(f"n8{number:07d} other {number}\n" for number in range(600))
+    listing.write_text(listing.read_text() + more)
+    assert absent_classes("imagenet_a", load_dataset("imagenet_a", tmp_path)) == []
+    shutil.rmtree(sorted(folder.glob("imagenet-*/n*"))[-1])
+    absent = absent_classes("imagenet_a", load_dataset("imagenet_a", tmp_path))
+    assert absent == ["imagenet-a/n… (1 of 200)"]
+
+
 def test_images_that_are_not_sorted_in_class_folders_are_told_where_they_belong(
     miniature: ModuleType, tmp_path: Path
 ) -> None:
@@ -266,3 +280,45 @@ def test_images_that_are_not_sorted_in_class_folders_are_told_where_they_belong(
             image.parent.rmdir()
     with pytest.raises(DataError, match=r"has no class folders.*belong in images/train/<id>"):
         load_dataset("imagenet", tmp_path)
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Give up the rights of an administrator, who may read everything, for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.setresuid(65534, 65534, 0)
+    yield
+    if root:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A folder below the system's own; pytest's is closed to others."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "locked", "expected"),
+    [
+        ("dtd", "split_zhou_DescribableTextures.json", "Textures.json: cannot be read"),
+        ("imagenet_a", "imagenet-a/n01443537", "n01443537: may not be listed"),
+        ("imagenet_a", "imagenet-a", "imagenet-a: may not be listed"),
+    ],
+)
+def test_what_may_not_be_read_is_named(
+    name: str,
+    locked: str,
+    expected: str,
+    miniature: ModuleType,
+    open_place: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    place = miniature.make(name, open_place) / locked
+    place.chmod(0)
+    request.getfixturevalue("nobody")
+    with pytest.raises(DataError, match=expected):
+        load_dataset(name, open_place)
