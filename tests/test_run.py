@@ -281,7 +281,9 @@ def test_what_is_resumed_must_exist(here: Path, capsys: pytest.CaptureFixture[st
 def test_a_resumed_study_has_the_configuration_it_was_frozen_with(
     here: Path, conducted: list[Any]
 ) -> None:
-    StudyFolder(here / "elsewhere" / "mine").create("name: mine\nseed: 7\nstorage: elsewhere\n", {})
+    StudyFolder(here / "elsewhere" / "mine").create(
+        "format: 1\nname: mine\nseed: 7\nstorage: elsewhere\n", {}
+    )
     assert main(["resume", "mine", "storage=elsewhere"]) == 0
     ((config, folder, resumed),) = conducted
     assert (config.seed, folder.name, resumed) == (7, "mine", True)
@@ -291,7 +293,7 @@ def test_a_study_that_runs_is_not_synced_beside(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = StudyFolder(here / "runs" / "mine")
-    folder.create("name: mine\nseed: 1\n", {})
+    folder.create("format: 1\nname: mine\nseed: 1\n", {})
     with folder.locked():
         assert "run by another process" in fault(capsys, "sync", "mine")
 

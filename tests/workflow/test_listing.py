@@ -93,7 +93,7 @@ def test_the_command_that_goes_on_is_printed_for_what_is_interrupted_alone(
     lines = [line for line in capsys.readouterr().out.splitlines() if "clipfit-study" in line]
     (line,) = lines
     assert shlex.split(line)[:3] == ["clipfit-study", "resume", "mine"]
-    (override,) = shlex.split(line)[4:]
+    (override,) = shlex.split(line)[3:]
     assert Path(parse_overrides([override])["storage"]).samefile(storage)
     with StudyFolder(storage / "mine").locked():
         assert main([*command, f"storage={storage}"]) == 0
