@@ -9,6 +9,7 @@ import torch
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.embedded import EMBEDDED, backbone_path
 from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
@@ -54,8 +55,11 @@ class Finished:
         for seed in SEEDS:
             self.confirm(seed, test_score=changes.get("test_score", 0.75))
         candidates = [
-            Candidate.model_validate(
-                {"label": label, "val_score": score, "source_trial": trial, **w}
+            Candidate(
+                label=label,
+                val_score=score,
+                source_trial=trial,
+                settings=Settings.of_flat(w),
             )
             for label, w, score, trial in (
                 ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
@@ -137,7 +141,7 @@ class Finished:
             trainable=0 if settings["subset"] == "none" else 1728,
             epochs=2,
             split_hash=self._split_hash,
-            **settings,
+            settings=Settings.of_flat(settings),
         )
         self.folder.trial(trial_id).create(config.model_dump(mode="json"))
 
@@ -161,7 +165,7 @@ def train(place: Path) -> None:
         trainable=1728,
         epochs=6,
         split_hash="f" * 16,
-        **WINNER,
+        settings=Settings.of_flat(WINNER),
     )
     *_, last = run_trial(trial, data, backbone)
     TrialFolder(place).append_report({"epoch": last.epoch, **last.metrics})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from settings import with_settings
 from torch import Tensor
 
 from study.config.loading import build_config
@@ -69,7 +70,7 @@ def trial(**changes: Any) -> TrialConfig:
         "split_hash": "0",
         "training": {"batch_size": 8},
     }
-    return TrialConfig.model_validate(values | changes)
+    return TrialConfig.model_validate(with_settings(values | changes))
 
 
 def trial_data(**changes: Any) -> TrialData:

@@ -106,7 +106,7 @@ SUBSETS: dict[str, Any] = CASES["subsets"]
 
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_a_bad_subset_is_told_though_needed_baselines_are_absent(run: Run, subset: str) -> None:
-    baseline = f"mine: {{subset: {subset!r}, bias_lr: 0.1, ln_lr: 0.1}}"
+    baseline = f"mine: {{subset: {subset!r}, rates: {{bias: 0.1, ln: 0.1}}}}"
     told = refused(
         run, shlex.join(["quickstart", f"search.baselines={{{baseline}}}", "--check"]),
         "search.baselines.mine.subset: ", SUBSETS[subset], "(override search.baselines={mine: ",
@@ -228,7 +228,7 @@ def test_a_study_that_cannot_read_an_image_leaves_nothing(
 
 
 ACCEPTED = [
-    *("quickstart", "quickstart search.space.bias_lr=[1e-3,0.4]", "quickstart name="),
+    *("quickstart", "quickstart search.space.rates.bias=[1e-3,0.4]", "quickstart name="),
     *("'quickstart' 'tracking.experiment=🧵 x/y'", "quickstart backbone.name=bad/ck_extra"),
     *("resume mine", "quickstart resources.cpus_per_trial=0.5"),
     *(data(f"{name}.csv") for name in ("backslash", "below")),

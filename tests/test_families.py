@@ -12,7 +12,7 @@ import pytest
 from openclips import write_open_clip
 from siglips import save_siglip_2
 
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.config.schema import SITES_OF
 from study.method.delta import load_delta
 from study.storage.ledger import StudyFolder

@@ -30,7 +30,6 @@ ALLOWED = {
     "serving": {
         *("errors", "storage", "method", "data", "embedded", "config", "trial", "selection"),
     },
-    "classifier": {"serving"},
     "search": {
         *("errors", "garbage", "storage", "method", "data", "embedded", "config", "trial"),
         *("selection",),

@@ -170,7 +170,7 @@ def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> lis
 def test_faults_of_the_schema_and_of_the_protocol_are_told_together(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lacking = "search.baselines={clipfit: {subset: clipfit}, best: {subset: ln, ln_lr: 1}}"
+    lacking = "search.baselines={clipfit: {subset: clipfit}, best: {subset: ln, rates: {ln: 1}}}"
     found = places_of_faults(
         capsys, "training.epochs=2", "search.selection=base", "search.trials=8", lacking
     )
@@ -200,7 +200,7 @@ def test_a_needed_baseline_that_is_absent_hides_no_other_fault(
 ) -> None:
     found = places_of_faults(
         capsys,
-        "search.baselines={mine: {subset: 'text.mlp.fc2.bias[99]', ln_lr: 1}}",
+        "search.baselines={mine: {subset: 'text.mlp.fc2.bias[99]', rates: {ln: 1}}}",
         *("search.sampler=nosuch", "storage=/dev/null/x"),
     )
     assert found == [

@@ -80,9 +80,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = place / "runs"
     few_shot = write_study(runs / "glyphs-few-shot")
     keep_predictions(add_answer(few_shot))
-    config = json.loads((few_shot / "trials/search-0004/config.json").read_text())
     ledger = FakeLedger(few_shot, base_to_new=False)
-    ledger.write_trial("search-0099", {**config, "number": 99}, epochs=2, status=None)
+    config = ledger.config("search", "search", 99, label="trial 99")
+    ledger.write_trial("search-0099", config, epochs=2, status=None)
     two_parts = write_study(runs / "glyphs-base-to-new", base_to_new=True)
     placed(keep_predictions(two_parts), "eurosat")
     for folder in (few_shot, two_parts):

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from settings import with_settings
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
@@ -52,7 +53,7 @@ class Written:
             "epochs": EPOCHS,
             "split_hash": "f" * 16,
         }
-        config = TrialConfig.model_validate(values | changes)
+        config = TrialConfig.model_validate(with_settings(values | changes))
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
         return config
 

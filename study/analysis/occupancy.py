@@ -58,7 +58,7 @@ def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy
     It goes through the moments at which an epoch or a trial begins or ends.
 
     Args:
-        trials: the trials of the study; the reports of earlier studies have no times.
+        trials: the trials of the study.
         stage: the stage: "search", "confirm" or "ablation".
     """
     work = [t.work for t in trials if t.stage == stage and not t.taken_from and t.work]

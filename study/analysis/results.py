@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.analysis.training_images import shared_images
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.config.schema import SCORES, VARIANT
 from study.config.settings import Settings, settings_columns
 from study.errors import DataError
@@ -19,7 +19,14 @@ from study.protocols import Protocol
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
 from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
-from study.storage.ledger import CANDIDATES, CELLS, IDENTITY, Registration, StudyFolder, TrialFolder
+from study.storage.ledger import (
+    CELLS,
+    IDENTITY,
+    LedgerError,
+    Registration,
+    StudyFolder,
+    TrialFolder,
+)
 from study.trial import Split
 from study.trial.predictions import (
     Confusion,
@@ -28,7 +35,7 @@ from study.trial.predictions import (
     read_confusion,
     read_predictions,
 )
-from study.trial.study import Candidate, Study, TrialConfig
+from study.trial.study import Candidate, Study, TrialConfig, read_candidates
 
 BALANCED_NOTE = (
     "Balanced is the score that the mean recall of the classes gives in place of the accuracy: "
@@ -47,8 +54,7 @@ A number that was not finite is None.
 class TrialResult(TrialConfig):
     """What one trial came to, beside its configuration as the trial wrote it.
 
-    The configuration is not validated, since a study of an earlier version may name other subsets
-    and lack fields, which are None.
+    Of the configuration the settings alone are validated; a field that it lacks is None.
     """
 
     status: str
@@ -75,10 +81,7 @@ class TrialResult(TrialConfig):
     curve: Mapping[int, float]
     """The validation score of each epoch that has one."""
     work: tuple[tuple[float, float], ...]
-    """The start and the end of each epoch, repeated ones too, in seconds since 1970.
-
-    It is empty for a trial of an earlier version.
-    """
+    """The start and the end of each epoch, repeated ones too, in seconds since 1970."""
     confusion: Confusion
     """What `read_confusion` returns of a tested trial."""
     outcomes: Outcomes | None
@@ -168,7 +171,7 @@ class Results:
     def beside(self) -> Mapping[str, str]:
         """What tables call the further test scores that they show, by name.
 
-        A name that no trial has is left out, as in studies of an earlier version.
+        A name that no trial has is left out.
         """
         headings = {**self.protocol.beside_headings}
         if not self.protocol.class_averaged:  # else the score is balanced itself
@@ -223,10 +226,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         folder=opened,
         study=study,
         trials=trials,
-        candidates=tuple(
-            Candidate.model_construct(**{**values, "settings": Settings.as_written(values)})
-            for values in opened.read_json(CANDIDATES) or ()
-        ),
+        candidates=read_candidates(opened) or (),
         chosen_before=tuple(
             entry["from"]
             for entry in opened.read_json("extensions.json") or ()
@@ -312,6 +312,18 @@ def write_results(results: Results) -> Path:
     return path
 
 
+def _settings(trial: TrialFolder, config: Mapping[str, Any]) -> Settings:
+    """Return the settings in the configuration of a trial.
+
+    Raises:
+        LedgerError: there are none, or they are damaged.
+    """
+    try:
+        return Settings.model_validate(config["settings"])
+    except (KeyError, ValueError) as error:
+        raise LedgerError(f"{trial.path / 'config.json'} is damaged: {error}") from error
+
+
 def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
     config, end, lines = trial.read_config(), trial.read_end(), trial.read_reports()
     # Only the last report counts of an epoch that was reported twice because of a crash.
@@ -332,12 +344,12 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         "status": end.status if end else "running",
         "epochs": end.epochs if end else len(reports),
         "epochs_planned": config.get("epochs", 0),
-        "settings": Settings.as_written(config).as_reported(reports[-1] if reports else {}),
+        "settings": _settings(trial, config).as_reported(reports[-1] if reports else {}),
         "seconds": end.seconds if end else None,
         "val": _scores(validated[-1], "val_") if validated else {},
         "test": test,
         "chance": chance,
-        "reason": end.cause if end else None,
+        "reason": end.reason if end else None,
         "error": end.error if end else None,
         "curve": {
             report["epoch"]: score

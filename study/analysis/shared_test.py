@@ -1,7 +1,7 @@
 """How many studies of a storage were tested on the same images: each has read them."""
 
 from study.analysis.results import Results
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.errors import StudyError
 from study.storage.ledger import StudyFolder, studies
 from study.trial.predictions import read_predictions

@@ -27,11 +27,9 @@ import yaml
 from pydantic import ValidationError
 
 from study.config.schema import StudyConfig
-from study.config.settings import nested_rates
 from study.config.wording import (
     LONGEST,
     UNKNOWN_KEY,
-    as_placed,
     describe,
     faults_of,
     named_with,
@@ -92,6 +90,17 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     return build_config(
         read_values(source), str(source), parse_overrides(given), texts_of_overrides(given)
     )
+
+
+def load_frozen(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
+    """Read the frozen configuration of a study, which has a format number, and apply overrides.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    given = list(overrides)
+    values = read_values(source, frozen=True)
+    return build_config(values, str(source), parse_overrides(given), texts_of_overrides(given))
 
 
 def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
@@ -242,7 +251,7 @@ def build_config(
     """
     rest = copy.deepcopy(dict(values))
     for key, value in (changes or {}).items():
-        _put_change(rest, key, value)
+        put_value(rest, key, value)
     config: StudyConfig | None = None
     faults: list[str] = []
     dropped: list[str] = []
@@ -271,22 +280,6 @@ def build_config(
     return config
 
 
-def _put_change(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value in place, by a key of today or of an earlier version.
-
-    Raises:
-        ConfigError: see `put_value`.
-    """
-    section, of_a_kind, _ = (placed := as_placed(key)).partition(".rates.")
-    if of_a_kind:  # the file may have rates in the earlier form, which does not go with this one
-        inner: Any = values
-        for part in section.split("."):
-            inner = inner.get(part) if isinstance(inner, dict) else None
-        if isinstance(inner, dict):
-            put_value(values, section, nested_rates(inner))
-    put_value(values, placed, value)
-
-
 def _drop(values: dict[Any, Any], location: Sequence[int | str]) -> None:
     """Delete the value at a location, or the innermost mapping entry that would contain it."""
     key, *below = location
@@ -311,7 +304,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         if not equals or not all(key.split(".")):
             raise ConfigError(f"{what} is not of the form section.field=value")
         values[key] = _read_yaml(text, f"{what}: the value is")
-        given.append((f"{as_placed(key)}.", f"'{override[:LONGEST]}'"))
+        given.append((f"{key}.", f"'{override[:LONGEST]}'"))
     if repeated := [
         f"{one} and {other}"
         for (key, one), (later, other) in itertools.combinations(given, 2)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
 from study.config.settings import (
     HEAVIEST,
@@ -24,7 +24,6 @@ from study.config.settings import (
     Settings,
     SubsetText,
     expanded,
-    nested_rates,
 )
 from study.data.records import OnCorrupt
 from study.data.shots import Short
@@ -285,8 +284,6 @@ class SpaceConfig(Section):
     whole: bool = False
     """Whether the open search chooses everything for every trial, also what has no effect on it, so
     that a sampler can model all choices together."""
-
-    _as_in_earlier_files = model_validator(mode="before")(nested_rates)
 
     @field_validator("heads")
     @classmethod

@@ -186,16 +186,6 @@ def settings_columns() -> tuple[str, ...]:
     return ("subset", *map(rate_column, kind_names()), "distill_weight", *_FINISH, "peer_lr")
 
 
-def nested_rates(values: Any) -> Any:
-    """Return values with ``bias_lr`` and the like, as in earlier files, moved into ``rates``."""
-    given = values if isinstance(values, Mapping) else {}
-    flat = {kind: given[name] for kind in kind_names() if (name := rate_column(kind)) in given}
-    if not flat or "rates" in values:
-        return values
-    rest = {name: v for name, v in values.items() if name not in map(rate_column, flat)}
-    return {**rest, "rates": {kind: rate for kind, rate in flat.items() if rate is not None}}
-
-
 class Peer(Section):
     """Another way to train than by a subset, for comparison; its results have no delta."""
 
@@ -251,28 +241,21 @@ class Settings(Section):
     peer: Peer | None = None
     """Another way to train than by the subset, which is then ``none``; None means the subset's."""
 
-    _as_in_earlier_files = model_validator(mode="before")(nested_rates)
-
     def __hash__(self) -> int:
         """Return a hash, which pydantic cannot compute of a mapping."""
         rest = (self.distill_weight, *(getattr(self, name) for name in _FINISH), self.peer)
         return hash((self.subset, frozenset(self.rates.items()), *rest))
 
     @classmethod
-    def as_written(cls, record: Mapping[str, Any]) -> "Settings":
-        """Return the settings of a trial's record, unchecked, to show them.
+    def of_flat(cls, values: Mapping[str, Any]) -> "Settings":
+        """Return the settings of which `flat` gives these values; others are left out.
 
-        The record may be of an earlier version, with another subset language.
+        A peer is given as a whole.
         """
-        values = nested_rates(record.get("settings", record))
-        peer = values.get("peer")
-        return cls.model_construct(
-            subset=values.get("subset") or "none",
-            rates=values.get("rates") or {},
-            distill_weight=values.get("distill_weight") or 0.0,
-            peer=peer and Peer.model_construct(**peer),
-            **{name: values[name] for name in _FINISH if name in values},
-        )
+        rates = {kind: values.get(rate_column(kind)) for kind in kind_names()}
+        own = {name: values[name] for name in cls.model_fields if name in values}
+        own["rates"] = {kind: rate for kind, rate in rates.items() if rate is not None}
+        return cls.model_validate(own)
 
     def as_reported(self, report: Mapping[str, Any]) -> "Settings":
         """Return the settings with the head that validation chose, as a trial's report has it."""
@@ -375,18 +358,3 @@ def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
     if regularizer == "cosine":
         return any(leaf.encoder == "text" for leaf in leaves)
     return regularizer == "l2_init" and bool(leaves)
-
-
-class WithSettings(Section):
-    """A record that holds settings; earlier files have their fields beside the record's own."""
-
-    settings: Settings
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nested(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or "settings" in values:
-            return values
-        own = {"rates", *settings_columns()} & values.keys()
-        rest = {name: value for name, value in values.items() if name not in own}
-        return {**rest, "settings": {name: values[name] for name in own}}

@@ -14,9 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from study.config.schema import BASELINES, LABEL, NAME, StudyConfig
-from study.config.settings import rate_column
 from study.errors import redacted_text
-from study.method.parameters import kind_names
 
 LONGEST = 200
 """The largest number of characters of a value in a message."""
@@ -175,7 +173,7 @@ def _blamed(fault: str, overrides: Mapping[str, str]) -> list[str]:
     place, _, text = fault.partition(": ")
     own, named = [], []
     for key, override in overrides.items():
-        at, last, value = f"{as_placed(key)}.", key.rpartition(".")[2], override.partition("=")[2]
+        at, last, value = f"{key}.", key.rpartition(".")[2], override.partition("=")[2]
         spoken_of = _has_word(value if last in PLAIN else last, text)
         inside = at.startswith(f"{place}.") and (place not in SECTIONS or spoken_of)
         if inside or f"{place}.".startswith(at):
@@ -188,10 +186,3 @@ def _blamed(fault: str, overrides: Mapping[str, str]) -> list[str]:
 
 def _has_word(word: str, text: str) -> bool:
     return re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.]?\w)", text) is not None
-
-
-def as_placed(key: str) -> str:
-    """Return a dotted key as faults name it; `nested_rates` moves what earlier files had."""
-    section, _, name = key.rpartition(".")
-    kind = next((kind for kind in kind_names() if name == rate_column(kind)), None)
-    return f"{section}.rates.{kind}" if kind and section.startswith("search.") else key

@@ -22,7 +22,7 @@ def base_of(study: Study, ablation: AblationConfig) -> str:
     """
     if ablation.base_from is None:
         return ablation.base
-    # The other study may be extended or deleted later. Earlier versions did not keep its winner.
+    # The other study may be extended or deleted later.
     if study.folder.exists() and (kept := study.folder.read_identity().get(BASE)):
         return str(kept)
     storage = study.folder.path.parent

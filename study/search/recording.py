@@ -163,9 +163,6 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
     reports = folder.read_reports()
     complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
     final = folder.reports_are_final()
-    # Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
-    if complete and final is None and (state := _read_state(folder)):
-        final = state.reports is None and state.follows(folder)
     if complete and final:
         return
     without_state = folder.read(STATE) is None
@@ -185,7 +182,7 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 
 def close_trial(folder: TrialFolder, end: End) -> None:
     """Record how a trial ended; if it was stopped early, also save its deltas, if it has any."""
-    writes_delta = Settings.as_written(folder.read_config()).writes_delta
+    writes_delta = Settings.model_validate(folder.read_config()["settings"]).writes_delta
     if end.status == "stopped" and writes_delta and (state := _read_state(folder)):
         kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in state.tensors.items():
@@ -220,15 +217,14 @@ class _State:
     """The tensors that `study.trial.run.run_trial` needs to continue."""
     info: DeltaInfo
     """The facts for the deltas that the trial saves at its end."""
-    reports: str | None
-    """The SHA-256 of the reports of these epochs; None in a state of an older version."""
+    reports: str
+    """The SHA-256 of the reports of these epochs."""
 
     def follows(self, folder: TrialFolder) -> bool:
         """Return whether the folder has the reports of its epochs, as they were written."""
         epochs = [report["epoch"] for report in folder.read_reports()[: self.epoch]]
-        return epochs == list(range(1, self.epoch + 1)) and (
-            self.reports in (None, folder.reports_digest(self.epoch))
-        )
+        whole = epochs == list(range(1, self.epoch + 1))
+        return whole and self.reports == folder.reports_digest(self.epoch)
 
 
 def _read_state(folder: TrialFolder) -> _State | None:
@@ -240,7 +236,7 @@ def _read_state(folder: TrialFolder) -> _State | None:
             epoch=int(metadata["epoch"]),
             tensors=tensors,
             info=read_info(json.loads(metadata["info"])),
-            reports=metadata.get("reports"),
+            reports=metadata["reports"],
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)

@@ -89,9 +89,9 @@ class OpenSpace(Space):
         acting = self._ranges_with_effect(leaves)
         ranges = self.rates if self._is_whole else acting
         asked = {name: trial.suggest_float(name, *ends, log=True) for name, ends in ranges.items()}
-        rates = {name: asked[name] for name in acting}
-        found = {"subset": subset, **rates, "head": self._suggest_head(trial)}
-        return Settings.model_validate({**found, "strength": self.strength if leaves else 1.0})
+        values = {name: asked[name] for name in acting}
+        values |= {"subset": subset, "head": self._suggest_head(trial)}
+        return Settings.of_flat({**values, "strength": self.strength if leaves else 1.0})
 
     @property
     def _is_whole(self) -> bool:

@@ -287,7 +287,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         return study.choose(Candidate(label=label, settings=own) for label, own in given.items())
     if not (judged := finished_trials(folder)):
         ends = (trial.read_end() for trial in folder.trials())
-        causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
+        causes = [end.reason for end in ends if end and end.status == "failed" and end.reason]
         raise StudyError(
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {causes[-1] if causes else 'none'}"
@@ -375,7 +375,7 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     depths, regularizer = study.architecture().depths, study.config.training.regularizer
 
     def is_of(trial: TrialFolder, old: Candidate) -> bool:
-        own = Settings.as_written(trial.read_config())
+        own = Settings.model_validate(trial.read_config()["settings"])
         return own.resolved(depths, regularizer) == old.settings.resolved(depths, regularizer)
 
     kept: list[Candidate] = []

@@ -82,8 +82,8 @@ def read_against_chance(folder: StudyFolder, label: str) -> AgainstChance | None
         label: the label under which the candidate was trained.
 
     Returns:
-        None if it is not known, since the study has not come to its end, an earlier version ran it,
-        or its trials kept no predictions.
+        None if it is not known, since the study has not come to its end or its trials kept no
+        predictions.
 
     Raises:
         LedgerError: the file is damaged.

@@ -155,8 +155,7 @@ def optimism_of(folder: StudyFolder, protocol: Protocol) -> Optimism | None:
 
     Returns:
         None if fewer than two trials have finished, or if it cannot be known: a trial kept no
-        predictions of validation images, since an earlier version ran it, or the protocol's score
-        does not follow from them.
+        predictions of validation images, or the protocol's score does not follow from them.
 
     Raises:
         LedgerError: a file of a trial is damaged.

@@ -44,7 +44,7 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
     """Return what a trial took validation images for, with the columns of `SCHEMA`.
 
     Returns:
-        None if the trial kept nothing, because it has not finished or an earlier version ran it.
+        None if the trial kept nothing, because it has not finished.
 
     Raises:
         LedgerError: the file is damaged.

@@ -148,10 +148,9 @@ def load_classifier(
     loaded, head, info = load_tuned(delta, backbone, revision=revision)
     names = names or info.class_names
     chosen = templates_of("this classifier", chosen or info.templates[:1])
-    if names != info.class_names:  # which an earlier version may have let pass
-        refuse_equal_prompts("class_names", names)
-        refuse_control_characters("class_names", names)
-        refuse_special_tokens("class_names", names, loaded.tokenizer)
+    refuse_equal_prompts("class_names", names)
+    refuse_control_characters("class_names", names)
+    refuse_special_tokens("class_names", names, loaded.tokenizer)
     levels = given or (checked_range(info.pixel_range) if info.pixel_range else None)
     loaded.clip.to(place)
     model = FewShotClassifier(loaded, parse("none"))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.config.settings import Settings
 from study.errors import DataError, DeltaError, StudyError
 from study.method.checkpoint import NAME_ON_HUB
@@ -104,9 +104,11 @@ def saved_in(delta: Path) -> SavedModel:
         except StudyError as error:
             logger.warning("%s is read alone, without what its study says of it: %s", delta, error)
     head = "linear" if HEAD_ROWS in tensors else "text"
-    settings = Settings.as_written({"subset": info.subset, "head": head})
     return SavedModel(
-        str(delta), delta, replace(info, templates=info.templates[:1]), settings=settings
+        str(delta),
+        delta,
+        replace(info, templates=info.templates[:1]),
+        settings=Settings(subset=info.subset, head=head),
     )
 
 
@@ -114,13 +116,12 @@ def _of_trial(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
     folder = StudyFolder(trial.path.parent.parent)
     study = Study(load_frozen(folder.config_path), folder)
     reports = trial.read_reports()
+    settings = Settings.model_validate(trial.read_config()["settings"])
     return SavedModel(
         f"trial {trial.trial_id} of study '{folder.name}'",
         delta,
         _as_used(info, study),
-        settings=Settings.as_written(trial.read_config()).as_reported(
-            reports[-1] if reports else {}
-        ),
+        settings=settings.as_reported(reports[-1] if reports else {}),
         origin=Origin(folder.name, str(folder.read_identity()["study_id"]), trial.trial_id),
     )
 

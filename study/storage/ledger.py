@@ -103,12 +103,6 @@ class End:
     unfit: bool = False
     """Whether its own configuration made the trial fail; the search then avoids similar ones."""
 
-    @property
-    def cause(self) -> str | None:
-        """Why the trial was stopped or failed; older studies have a traceback but no ``reason``."""
-        traceback = (self.error or "").strip().splitlines()
-        return traceback[-1] if self.reason is None and traceback else self.reason
-
 
 @dataclass(frozen=True)
 class Registration:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from study.config.schema import AUTO, WITH_DELTA, StudyConfig, TrainingConfig
-from study.config.settings import Settings, WithSettings
+from study.config.settings import Section, Settings
 from study.data.records import Dataset
 from study.data.tasks import Task
 from study.method.checkpoint import Architecture, backbone_path, read_architecture
@@ -29,9 +29,10 @@ BEST = "best"
 """The label of the candidate that validation chose."""
 
 
-class Candidate(WithSettings):
+class Candidate(Section):
     """A configuration that the stage ``confirm`` tests."""
 
+    settings: Settings
     label: str
     val_score: float | None = None
     """The validation score, a fraction; None if nothing was searched."""
@@ -199,11 +200,11 @@ def _read_cells(folder: StudyFolder) -> dict[str, Settings] | None:
     return {label: Settings.model_validate(values) for label, values in written.items()}
 
 
-class TrialConfig(WithSettings):
-    """Everything that distinguishes one trial, as stored in its ``config.json``.
+class TrialConfig(Section):
+    """Everything that distinguishes one trial, as stored in its ``config.json``."""
 
-    Its settings are without those that have no effect."""
-
+    settings: Settings
+    """The settings, without those that have no effect."""
     trial_id: str
     stage: Stage
     arm: str

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study import tracking
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.config.schema import SITES_OF, WITHOUT_EFFECT, SpaceConfig, StudyConfig
 from study.config.wording import shown
 from study.data.datasets import refuse_unread_folder
@@ -38,7 +38,7 @@ from study.search.machine import (
 )
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
-from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.ledger import StudyFolder
 from study.storage.probe import in_a_copy, refuse_unwritable
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
@@ -136,26 +136,24 @@ def all_faults(
 
     attempt(("protocol", partial(code_of_others, type(protocol))))
     data, refuse = config.data, refuse_unread_folder
-    if not resuming:  # a study of an earlier version may have been frozen with such a folder
-        attempt(
-            ("data.root", partial(refuse, data.root, [data.dataset], option="data.dataset=NAME")),
-            (
-                "data.targets_root",
-                partial(refuse, data.targets_root, data.targets, option="data.targets=[NAME]"),
-            ),
-        )
+    attempt(
+        ("data.root", partial(refuse, data.root, [data.dataset], option="data.dataset=NAME")),
+        (
+            "data.targets_root",
+            partial(refuse, data.targets_root, data.targets, option="data.targets=[NAME]"),
+        ),
+    )
     datasets: list[Dataset] = attempt(
         ("data", partial(_check_data, study)),
         *(("data.targets", partial(_check_target, study, name)) for name in config.data.targets),
     )
-    if not resuming:  # nor did it refuse such names
-        for dataset in datasets:
-            place = "data" if dataset.name == data.dataset else "data.targets"
-            named = dataset.name, dataset.class_names
-            attempt(
-                (place, partial(refuse_equal_prompts, *named)),
-                (place, partial(refuse_control_characters, *named)),
-            )
+    for dataset in datasets:
+        place = "data" if dataset.name == data.dataset else "data.targets"
+        named = dataset.name, dataset.class_names
+        attempt(
+            (place, partial(refuse_equal_prompts, *named)),
+            (place, partial(refuse_control_characters, *named)),
+        )
     published = attempt(("data.shots_from", partial(_check_published, data.shots_from)))
     if published and any(dataset.name == data.dataset for dataset in datasets):
         searched = {config.seed} if protocol.validates(config) and judged else set()
@@ -173,8 +171,7 @@ def all_faults(
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
         attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
         attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
-        if not resuming:  # as above
-            attempt(*(("data", partial(_check_tokens, d, backbone)) for d in datasets))
+        attempt(*(("data", partial(_check_tokens, d, backbone)) for d in datasets))
         if config.ablation is not None and "search" not in passing_over:  # cells are its sites
             attempt(("ablation", partial(ablation_cells, study)))
     attempt(
@@ -218,13 +215,7 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         ConfigError: the configuration does not fit this version of the schema.
     """
     folder.refuse_damaged()
-    config = load_frozen(folder.config_path)
-    if config.name is None:  # as in an emptied file of a study from before there was a checksum
-        raise LedgerError(
-            f"{folder.config_path} is damaged: a frozen configuration has a name; put it back from "
-            "a copy; MLflow has one, the artifact study.yaml of the study's own run"
-        )
-    return config
+    return load_frozen(folder.config_path)
 
 
 def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:

@@ -119,15 +119,12 @@ def _run(study: Study, options: Namespace, overrides: list[str], *, resuming: bo
 def _send(study: Study, console: Console) -> None:
     """Send to the tracker what it lacks of a study."""
     with leaving_at_ctrl_c():
-        from study.analysis.chance import fix_chance
         from study.workflow.run_study import write_outputs
 
     let_go()
     folder = study.folder
     with folder.locked(briefly=True):
         tracker = tracking.named(study.config.tracking.tracker)
-        if folder.is_complete():  # a study of an earlier version has not said it yet
-            fix_chance(folder)
         synced = tracker.sync(study, lambda: write_outputs(folder))
     again = f", {synced.again} of them sent again" if synced.again else ""
     console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")

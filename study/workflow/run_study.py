@@ -28,7 +28,6 @@ from study.analysis.pictures import Datasets
 from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, write_report
 from study.analysis.results import Results, read_results, write_results
-from study.config.frozen import as_frozen
 from study.config.loading import Member, dump_config
 from study.config.schema import AUTO, AblationConfig, StudyConfig, TrackingConfig
 from study.data.images.decode import PREPROCESSING
@@ -40,7 +39,6 @@ from study.errors import (
     TrackingError,
 )
 from study.garbage import let_go
-from study.method.framing import AS_CLIP
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, tune_cells
 from study.search.ablation import most_trials as most_cell_trials
@@ -231,7 +229,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
             if _finished(folder):
                 continue
             try:
-                run_study(_config(member), folder, console, resume=folder.exists())
+                run_study(for_backbone(member.config), folder, console, resume=folder.exists())
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -269,7 +267,9 @@ def check_sweep(members: Sequence[Member]) -> None:
     for member in members:
         folder, server = _folder(member), member.config.tracking
         finished, resuming = _finished(folder), folder.exists()
-        found = _why_another(folder, _config(member), finished=finished) if resuming else []
+        found = (
+            _why_another(folder, for_backbone(member.config), finished=finished) if resuming else []
+        )
         if finished and not folder.is_complete():
             found.append(
                 f"name: {folder.path} has ended, and was then extended or repaired; finish that "
@@ -396,18 +396,19 @@ def _compare_with_origin(study: Study) -> None:
         BackboneError: the weights are not those with which the study began.
     """
     identity, now = study.folder.read_identity(), study.architecture().checkpoint
-    if identity.get("preprocessing", 1) != PREPROCESSING:
+    if identity.get("preprocessing", PREPROCESSING) != PREPROCESSING:
         logger.warning(
             "images are decoded otherwise since '%s' began: those of more than 8 bits, with an "
             "orientation tag or with transparency have other pixels now, so that its trials do not "
             "compare; if the dataset has such images, begin a new study",
             study.folder.name,
         )
-    if (began := identity.get("framing", _framing(study, earlier=True))) != _framing(study):
+    framing = _framing(study)
+    if (began := identity.get("framing", framing)) != framing:
         logger.warning(
             "images are brought to their size otherwise since '%s' began, by what the checkpoint "
             "says of it: %s, and %s before; begin a new study, since its trials do not compare",
-            *(study.folder.name, _framing(study), began),
+            *(study.folder.name, framing, began),
         )
     if (original := identity.get("checkpoint", now)) != now:
         raise BackboneError(
@@ -416,11 +417,9 @@ def _compare_with_origin(study: Study) -> None:
         )
 
 
-def _framing(study: Study, *, earlier: bool = False) -> str:
-    """Return how images are brought to their size, now or by the versions that did not keep it."""
-    own = study.architecture()
-    as_clip = earlier and own.family == "clip" and not own.open_clip
-    framing = AS_CLIP if as_clip else own.framing
+def _framing(study: Study) -> str:
+    """Return how images are brought to their size."""
+    framing = study.architecture().framing
     return f"{'both sides' if framing.squash else 'the shorter side'}, {framing.interpolation}"
 
 
@@ -471,17 +470,11 @@ def _named(names: Sequence[str]) -> str:
 
 def study_of(member: Member) -> Study:
     """Return the study of a member of a sweep, which need not exist."""
-    return Study(_config(member), _folder(member))
+    return Study(for_backbone(member.config), _folder(member))
 
 
 def _folder(member: Member) -> StudyFolder:
     return StudyFolder(member.config.storage / str(member.config.name))
-
-
-def _config(member: Member) -> StudyConfig:
-    """Return the configuration of a member, whose study may be one of an earlier version."""
-    folder, config = _folder(member), for_backbone(member.config)
-    return as_frozen(config, folder.config_path) if folder.exists() else config
 
 
 def _finished(folder: StudyFolder) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from settings import with_settings
 
 from study.analysis.charts import Chart
 from study.analysis.leaderboard import Leaderboard, leaderboard
@@ -80,7 +81,7 @@ class FakeLedger:
         """Write one trial; returns its last score."""
         folder = self.folder / "trials" / trial_id
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "config.json").write_text(json.dumps(with_settings(config)))
         target = self.quality(config["subset"], config["bias_lr"], config["ln_lr"])
         target += self.random.normal(0, 0.004)
         lines, score = [], target - 0.12
@@ -110,11 +111,12 @@ class FakeLedger:
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / "reports.jsonl").write_text(text)
         if status is not None:
+            reasons = {"stopped": "asha", "failed": (error or "").rpartition("\n")[2]}
             end = {
                 "status": status,
                 "epochs": epochs,
                 "seconds": 1.5 * epochs,
-                "reason": "asha" if status == "stopped" else None,
+                "reason": reasons.get(status),
                 "error": error,
             }
             (folder / "end.json").write_text(json.dumps(end))
@@ -199,7 +201,7 @@ def write_study(
     }
     (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
     candidates = _candidates(_write_search(ledger))
-    (folder / "candidates.json").write_text(json.dumps(candidates))
+    (folder / "candidates.json").write_text(json.dumps([*map(with_settings, candidates)]))
     shot_luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
     means = {
         "zero-shot": 0.60,
@@ -341,7 +343,7 @@ def add_candidate(
     candidates = json.loads(file.read_text())
     settings = {"subset": "none", "bias_lr": None, "ln_lr": None, "distill_weight": 0.0}
     added = {"label": label, "val_score": None, "source_trial": None, "same_as": same_as}
-    candidates.append(added | settings | values)
+    candidates.append(with_settings(added | settings | values))
     file.write_text(json.dumps(candidates))
     if same_as is not None:
         return
@@ -367,13 +369,13 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
 
     def use(candidates: list[dict[str, Any]]) -> None:
         best = next(c for c in candidates if c["label"] == "best")
-        best.update(head, strength=strength)
+        best["settings"].update(head, strength=strength)
 
     edit_candidates(folder, use)
-    names = ("subset", "bias_lr", "ln_lr", "distill_weight")
     candidates = json.loads((folder / "candidates.json").read_text())
-    best = next(c for c in candidates if c["label"] == "best")
-    plain = {name: best[name] for name in names}
+    best = next(c["settings"] for c in candidates if c["label"] == "best")
+    plain = {name: best[name] for name in ("subset", "distill_weight")}
+    plain |= {f"{kind}_lr": best["rates"].get(kind) for kind in ("bias", "ln")}
     add_candidate(folder, "linear", peer, val_score=0.6, **head)
     add_candidate(folder, "smallest", -0.002, val_score=0.7, subset="vision.ln", ln_lr=0.01)
     add_candidate(folder, "best-plain", -0.02, **plain)
@@ -405,6 +407,11 @@ def configure(folder: Path, *overrides: str) -> None:
 def change_json(path: Path, **values: object) -> None:
     """Change values of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_settings(path: Path, **values: object) -> None:
+    """Change settings in the configuration of a trial."""
+    change_json(path, settings=json.loads(path.read_text())["settings"] | values)
 
 
 def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:

@@ -27,11 +27,18 @@ def found(**changes: Any) -> Found:
         **{"run_id": "r", "parent_id": "p", "folder": "runs/late"},
     }
     settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
-    return Found(settings=Settings.model_validate(settings), **values | changes)
+    return Found(settings=Settings.of_flat(settings), **values | changes)
+
+
+def values_of(text: str) -> dict[str, Any]:
+    """The values of a configuration that was printed, without the number of its format."""
+    values: dict[str, Any] = yaml.safe_load(text)
+    assert values.pop("format") == 1
+    return values
 
 
 def baselines(text: str) -> dict[str, Any]:
-    config = build_config(yaml.safe_load(text), "found")
+    config = build_config(values_of(text), "found")
     return {
         label: baseline.model_dump()
         for label, baseline in config.search.baselines.items()
@@ -71,14 +78,14 @@ def test_what_is_a_baseline_already_is_not_tried_twice() -> None:
 
 
 def test_what_was_found_before_gives_way_to_what_is_found_now() -> None:
-    before = build_config(yaml.safe_load(to_study([found(study="old")], StudyConfig())), "found")
+    before = build_config(values_of(to_study([found(study="old")], StudyConfig())), "found")
     assert list(baselines(to_study([found()], before))) == ["found-late-1"]
 
 
 def test_the_budget_holds_all_that_was_found_twice_over() -> None:
     few = build_config({"search": {"trials": 9}}, "few")
     rows = [found(ln_lr=rate / 100) for rate in range(1, 21)]
-    values = yaml.safe_load(to_study(rows, few))
+    values = values_of(to_study(rows, few))
     assert values["search"]["trials"] == 2 * len(values["search"]["baselines"]) > 40
 
 
@@ -90,6 +97,6 @@ def test_nothing_found_is_no_study() -> None:
 def test_what_an_ablation_found_is_searched_beside_not_ablated_again() -> None:
     values = {**StudyConfig().model_dump(mode="json"), "ablation": {"design": "only_one"}}
     ablation = build_config(values, "an ablation")
-    again = yaml.safe_load(to_study([found()], ablation))
+    again = values_of(to_study([found()], ablation))
     assert FewShot().searches(build_config(again, "found"))
     assert "found-late-1" in again["search"]["baselines"]

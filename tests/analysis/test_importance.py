@@ -50,7 +50,8 @@ def test_a_peer_that_searches_its_rate_alone_has_no_importances(few_shot_study: 
     for arm in ("search", "lora"):
         write_journal(few_shot_study, arm, 12)
     path = min((few_shot_study / "trials").glob("search-*/config.json"))
-    peer = {"arm": "lora", "subset": "none", "peer": {"method": "lora", "lr": 0.01}}
+    own = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
+    peer = {"arm": "lora", "settings": own}
     path.write_text(json.dumps(json.loads(path.read_text()) | peer))
     assert set(load_optuna_studies(read_results(few_shot_study))) == {"search"}
 

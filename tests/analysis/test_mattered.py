@@ -19,7 +19,7 @@ from study.analysis.results import read_results
 from study.commands import main
 from study.config.loading import load_config
 from study.config.shipped import shipped_file
-from tests.analysis.conftest import change_json, configure
+from tests.analysis.conftest import change_json, change_settings, configure
 
 
 def set_search(folder: Path, subsets: list[str]) -> Path:
@@ -30,7 +30,7 @@ def set_search(folder: Path, subsets: list[str]) -> Path:
         if number >= len(subsets):
             (path.parent / "end.json").unlink()
             continue
-        change_json(path, subset=subsets[number])
+        change_settings(path, subset=subsets[number])
         score = 0.9 - number / 100
         report = {"epoch": 12, "val_score": score, "val_accuracy": score, "seconds": 1.0}
         (path.parent / "reports.jsonl").write_text(json.dumps(report) + "\n")
@@ -182,13 +182,14 @@ def test_so_does_that_of_own_images_in_a_folder_with_a_strange_name(
 
 def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> None:
     for path in few_shot_study.glob("trials/search-*/config.json"):
-        change_json(path, bias_lr=0.08, ln_lr=0.13)
+        change_settings(path, rates={"bias": 0.08, "ln": 0.13})
     words = words_of(few_shot_study)
     assert "ablation.rates=[0.01, 0.03, 0.1, 0.3, 1.0]" in words
     (weight,) = [word for word in words if word.startswith("ablation.distill_weight=")]
     candidates = json.loads((few_shot_study / "candidates.json").read_text())
     (tuned,) = [c for c in candidates if c["label"] == "clipfit-tuned"]
-    assert float(weight.partition("=")[2]) == pytest.approx(tuned["distill_weight"], rel=1e-2)
+    expected = tuned["settings"]["distill_weight"]
+    assert float(weight.partition("=")[2]) == pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.parametrize("change", ["search.trials=0", "protocol=zero_shot"])

@@ -13,7 +13,8 @@ from study.storage.ledger import StudyFolder
 def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str) -> None:
     trial = folder / "trials" / name
     trial.mkdir(parents=True)
-    (trial / "config.json").write_text(json.dumps({"stage": "search", **config}))
+    values = {"stage": "search", "settings": {"subset": "none"}, **config}
+    (trial / "config.json").write_text(json.dumps(values))
     reports = [{"epoch": n, "seconds": seconds, "ended_at": end} for n, end in enumerate(ends, 1)]
     (trial / "reports.jsonl").write_text("".join(json.dumps(r) + "\n" for r in reports))
 

@@ -192,7 +192,7 @@ def test_the_settings_to_use_have_the_head_and_the_share_that_is_kept(
     assert "From CLIPFit as published to the winner step candidate" in text
 
 
-def test_a_study_of_an_earlier_version_has_a_report_without_pictures(few_shot_study: Path) -> None:
+def test_a_study_without_predictions_has_a_report_without_pictures(few_shot_study: Path) -> None:
     text = text_of(rendered(few_shot_study))
     assert "There are no pictures: this study kept no prediction of single images." in text
     assert "trained on tested on zero-shot % winner %" in text
@@ -255,8 +255,8 @@ def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> N
 
 
 def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Path) -> None:
-    for path in few_shot_study.glob("trials/*/config.json"):
-        change_json(path, subset=EVIL)
+    for path in few_shot_study.glob("trials/search-*/config.json"):
+        change_json(path, label=EVIL)
     for path in few_shot_study.glob("trials/*/confusion.json"):
         counts = {"classes": [EVIL, "b"], "pairs": [[0, 0, 1], [0, 1, 1]]}
         path.write_text(json.dumps({"accuracy": counts}))
@@ -321,7 +321,7 @@ def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
 
 def add_head(candidates: list[dict[str, Any]]) -> None:
     best = next(candidate for candidate in candidates if candidate["label"] == "best")
-    best |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+    best["settings"] |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 
 
 def test_a_study_before_its_confirm_stage_has_a_report_without_a_winner(

@@ -6,15 +6,15 @@ import pytest
 from pydantic import ValidationError
 from settings import settings
 
-from study.config.settings import Peer, Settings, WithSettings, settings_columns, weighs
+from study.config.settings import Peer, Settings, settings_columns, weighs
 from study.method.subsets import Depths, parse
 
 DEPTHS = Depths(2, 3)
 FLAT = {"subset": "clipfit", "bias_lr": 0.1, "ln_lr": None, "distill_weight": 2.0}
 
 
-def test_the_flat_form_of_earlier_files_is_read_and_is_that_of_tables() -> None:
-    read = Settings.model_validate(FLAT)
+def test_the_flat_form_of_tables_comes_back() -> None:
+    read = Settings.of_flat(FLAT)
     assert read == settings("clipfit", 0.1, None, 2.0)
     flat = read.flat()
     assert {name: flat[name] for name in FLAT} == {
@@ -23,7 +23,7 @@ def test_the_flat_form_of_earlier_files_is_read_and_is_that_of_tables() -> None:
     }
     assert tuple(flat) == settings_columns()
     assert flat.pop("peer_lr") is None
-    assert Settings.model_validate(flat) == read
+    assert Settings.of_flat(flat) == read
 
 
 def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none() -> None:
@@ -62,17 +62,7 @@ def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer) -
     assert found == Settings(subset="none", peer=peer, strength=0.75)
     assert found.is_peer
     assert not found.writes_delta
-    assert Settings.as_written(found.model_dump(mode="json")) == found
     assert hash(Settings.model_validate(found.model_dump(mode="json"))) == hash(found)
-
-
-def test_both_forms_at_once_are_a_fault() -> None:
-    with pytest.raises(ValidationError, match="ln_lr"):
-        Settings.model_validate({"subset": "ln", "rates": {"ln": 0.1}, "ln_lr": 0.2})
-
-
-def test_a_record_of_earlier_files_has_the_fields_of_its_settings_beside_its_own() -> None:
-    assert WithSettings.model_validate(FLAT) == WithSettings(settings=Settings(**FLAT))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ training: {epochs: 5}
 search:
   trials: 0
   baselines:
-    clipfit: {subset: clipfit, bias_lr: 0.1, ln_lr: 0.1, distill_weight: 1.0}
+    clipfit: {subset: clipfit, rates: {bias: 0.1, ln: 0.1}, distill_weight: 1.0}
 """
 PAPER = Path(__file__).parents[2] / "configs" / "paper"
 

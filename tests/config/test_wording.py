@@ -74,7 +74,7 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> Non
     [
         ("search.trials: 4 leaves too few", "search.trials=4"),
         ("search.baselines: must keep 'clipfit'", "search.baselines.mine={subset: ln}"),
-        ("search.space.rates.bias.0: must be above 0", "search.space.bias_lr=[0, 1]"),
+        ("search.space.rates.bias.0: must be above 0", "search.space.rates.bias=[0, 1]"),
         ("search.baselines.mine.subset: selects no layer", "search={baselines: {mine: {}}}"),
         ("search.asha.grace_period: is longer than training.epochs, 1", "training.epochs=1"),
         (

@@ -22,7 +22,7 @@ study = TinyStudy(
         "sampler": "random",
         "baselines": {
             "zero-shot": {"subset": "none"},
-            "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
+            "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
         },
     },
     resources={"max_concurrent": 1, "max_failures": 1},

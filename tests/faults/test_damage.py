@@ -13,7 +13,7 @@ from damage import cut, flip, overwrite
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.ledger import StudyFolder

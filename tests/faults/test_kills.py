@@ -15,7 +15,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.data.shots import read_shots
 from study.storage.atomic import Checksums
 from study.storage.ledger import StudyFolder, TrialFolder

@@ -272,7 +272,7 @@ SETTINGS: dict[str, Any] = {
         "space": {"neighbours": False},
         "baselines": {
             "zero-shot": {"subset": "none"},
-            "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
+            "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
         },
     },
 }

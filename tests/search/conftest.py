@@ -13,13 +13,13 @@ HALVED: dict[str, Any] = {
     "trials": 14,
     "asha": {"reduction_factor": 4},
     # Some do worse than chance.
-    "space": {"bias_lr": [0.002, 200], "ln_lr": [0.002, 200], "heads": ["text"]},
+    "space": {"rates": {"bias": [0.002, 200], "ln": [0.002, 200]}, "heads": ["text"]},
 }
 BROKEN = {
     "zero-shot": {"subset": "none"},
-    "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002, "distill_weight": 8},
-    "diverging": {"subset": "ln", "ln_lr": 1e30},
-    "raising": {"subset": "vision.ln", "ln_lr": 0.01},
+    "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}, "distill_weight": 8},
+    "diverging": {"subset": "ln", "rates": {"ln": 1e30}},
+    "raising": {"subset": "vision.ln", "rates": {"ln": 0.01}},
 }
 UNHEARD: tuple[tuple[str, str, Any], ...] = (
     ("started", "search-0000", None),

@@ -85,7 +85,7 @@ def test_a_design_without_a_cell_beside_the_base_says_so(tmp_path: Path) -> None
 def test_the_winner_of_a_study_can_be_the_base(tmp_path: Path) -> None:
     other = StudyFolder(tmp_path / "runs" / "other")
     other.path.mkdir(parents=True)
-    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln2"}])
+    other.write_json("candidates.json", [{"label": "best", "settings": {"subset": "vision.ln2"}}])
     found = cells(tmp_path, design="only_one", sites=["text.ln1"], base_from="other")
     assert str(found["base"]) == "vision.ln2"
     with pytest.raises(StudyError, match="no finished study 'missing'"):
@@ -95,14 +95,14 @@ def test_the_winner_of_a_study_can_be_the_base(tmp_path: Path) -> None:
 def test_the_base_stays_what_it_was_when_the_study_was_created(tmp_path: Path) -> None:
     other, own = (StudyFolder(tmp_path / "runs" / name) for name in ("other", "own"))
     other.path.mkdir(parents=True)
-    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln2"}])
+    other.write_json("candidates.json", [{"label": "best", "settings": {"subset": "vision.ln2"}}])
     wanted = {"design": "only_one", "sites": ["text.ln1"], "base_from": "other"}
     config = build_config({"ablation": wanted}, "test")
     study = study_of(config, own, ARCHITECTURE)
     assert config.ablation is not None
     own.create("", {BASE: base_of(study, config.ablation)})
     before = cells(tmp_path, **wanted)
-    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln1"}])
+    other.write_json("candidates.json", [{"label": "best", "settings": {"subset": "vision.ln1"}}])
     assert cells(tmp_path, **wanted) == before
     shutil.rmtree(other.path)
     assert cells(tmp_path, **wanted) == before

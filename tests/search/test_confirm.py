@@ -20,10 +20,10 @@ CANDIDATES = [
     Candidate(label=label, settings=Settings.model_validate(own), same_as=same)
     for label, own, same in (
         ("zero-shot", {"subset": "none"}, None),
-        ("best", {"subset": "vision.ln_post", "ln_lr": 0.1}, None),
-        ("best-2", {"subset": "vision.ln_post", "ln_lr": 0.1, "strength": 0.5}, None),
-        ("clipfit-tuned", {"subset": "vision.ln_pre", "ln_lr": 0.1}, None),
-        ("smallest", {"subset": "vision.ln_post", "ln_lr": 0.1}, "best"),
+        ("best", {"subset": "vision.ln_post", "rates": {"ln": 0.1}}, None),
+        ("best-2", {"subset": "vision.ln_post", "rates": {"ln": 0.1}, "strength": 0.5}, None),
+        ("clipfit-tuned", {"subset": "vision.ln_pre", "rates": {"ln": 0.1}}, None),
+        ("smallest", {"subset": "vision.ln_post", "rates": {"ln": 0.1}}, "best"),
     )
 ]
 

@@ -66,20 +66,6 @@ def test_the_values_of_an_arm_are_named_and_its_trials_have_the_ids_of_the_repor
     assert named == [{"trial": "search-0007"}, {"trial": "search-0009"}]
 
 
-def test_a_journal_of_an_earlier_version_gets_the_name_of_its_values(
-    open_again: MakeArm, tmp_path: Path
-) -> None:
-    number, _ = ask(open_again())
-    journal = tmp_path / "optuna.journal"
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(line for line in lines if "metric_names" not in line))
-    arm = open_again()
-    arm.tell(number, Outcome(0.5, COMPLETE))
-    assert open_again().study.metric_names == ["val_score"]
-    named = [line for line in journal.read_text().splitlines() if "metric_names" in line]
-    assert len(named) == 1, "named once"
-
-
 def test_a_stopped_trial_is_pruned_with_its_intermediate_values(open_again: MakeArm) -> None:
     arm = open_again()
     number, _ = ask(arm)

@@ -23,7 +23,7 @@ from study.trial.study import Candidate
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 MakeStudy = Callable[..., TinyStudy]
-TUNED = {"subset": "clipfit", "bias_lr": 0.05, "ln_lr": 0.02, "distill_weight": 1.0}
+TUNED = {"subset": "clipfit", "rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
 LINEAR = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
 INFO = DeltaInfo(
     backbone="tiny",
@@ -38,7 +38,7 @@ INFO = DeltaInfo(
 def candidates(**rates: float) -> list[Candidate]:
     found = {
         "plain": TUNED,
-        "other": {**TUNED, "ln_lr": 0.01},
+        "other": {**TUNED, "rates": {"bias": 0.05, "ln": 0.01}},
         "kept": {**TUNED, "strength": 0.5},
         # The same tensors, written otherwise.
         "linear": {**TUNED, "subset": "text.mlp.fc2.bias + vision.ln", **LINEAR},
@@ -132,6 +132,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     for epoch in range(1, epochs + 1):
         study.report(config, epoch, 0.75)
     facts = {"epoch": str(epochs), "info": json.dumps(asdict(INFO))}
+    facts["reports"] = trial.reports_digest(epochs)
     trial.write(STATE, to_checked_bytes({}, facts))
     heard = Listener()
     past = read_past(study.study, "search", {}, [heard])[config.trial_id]

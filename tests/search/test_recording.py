@@ -17,7 +17,7 @@ from small_trials import trial_data
 
 from study.data.records import Record
 from study.data.tasks import Part, Task
-from study.method.delta import DeltaInfo, from_checked_bytes, load_delta, to_checked_bytes
+from study.method.delta import DeltaInfo, load_delta
 from study.search.recording import (
     close_trial,
     drop_unproven_reports,
@@ -58,7 +58,7 @@ def trial(tmp_path: Path) -> TrialFolder:
     study = StudyFolder(tmp_path / "mine")
     study.create("", {})
     trial = study.trial("search-0000")
-    trial.create({"number": 0, "epochs": LAST})
+    trial.create({"number": 0, "epochs": LAST, "settings": {"subset": "none"}})
     return trial
 
 
@@ -185,14 +185,6 @@ def planted(epoch: int) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-def without_digest(trial: TrialFolder) -> None:
-    """Leave the state as it was written before states knew of reports."""
-    path = trial.path / "state.safetensors"
-    tensors, metadata = from_checked_bytes(path.read_bytes())
-    del metadata["reports"]
-    path.write_bytes(to_checked_bytes(tensors, metadata))
-
-
 OTHER_REPORTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "emptied": lambda lines: [],
     "cut to whole lines": lambda lines: lines[:-1],
@@ -257,27 +249,6 @@ def test_reports_without_any_state_are_not_believed(
     drop_unproven_reports(trial)
     assert trial.read_reports() == []
     assert "it goes on from epoch 0" in caplog.text
-
-
-@pytest.mark.parametrize("epochs", [(1, 2), range(1, LAST + 1)])
-def test_a_trial_from_before_states_knew_of_reports_goes_on(
-    trial: TrialFolder, epochs: tuple[int, ...], caplog: pytest.LogCaptureFixture
-) -> None:
-    record(trial, *(epoch for epoch in epochs if epoch < LAST))
-    without_digest(trial)
-    if LAST in epochs:
-        trial.append_report({"epoch": LAST, "val_score": 0.5, "seconds": 1.0})
-    drop_unproven_reports(trial)
-    assert epochs_of(trial) == list(epochs)
-    assert load_state(trial) is not None
-    assert not caplog.text
-
-
-def test_a_trial_from_before_that_lacks_reports_begins_again(trial: TrialFolder) -> None:
-    record(trial, 1, 2)
-    without_digest(trial)
-    change_lines(trial, lambda lines: lines[:1])
-    assert load_state(trial) is None
 
 
 def record_until(trial: TrialFolder, turn: int, when: str) -> bool:

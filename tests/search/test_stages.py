@@ -42,7 +42,7 @@ from .conftest import HALVED
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 NOTHING = {"subset": "none"}
-CLIPFIT = {"subset": "clipfit", "bias_lr": 0.01, "ln_lr": 0.01}
+CLIPFIT = {"subset": "clipfit", "rates": {"bias": 0.01, "ln": 0.01}}
 ARCHITECTURE = Architecture(
     EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
 )
@@ -383,7 +383,7 @@ def test_a_configuration_older_than_the_last_extension_is_refused(make_study: An
 def test_a_variant_in_flight_goes_on_to_its_end_and_is_trained_once(
     tmp_path: Path,
 ) -> None:
-    poor = {"subset": "ln", "ln_lr": 3.0}
+    poor = {"subset": "ln", "rates": {"ln": 3.0}}
     baselines = {"zero-shot": NOTHING, "clipfit": CLIPFIT, "poor": poor}
     asha = {"grace_period": 3, "reduction_factor": 8}
     study = TinyStudy(

@@ -95,7 +95,7 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
     relative = Path(tiny_backbone.name)
     baselines = {
         "zero-shot": {"subset": "none"},
-        "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
+        "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
     }
     search = {"trials": 4, "asha": None, "sampler": "random", "baselines": baselines}
     study = TinyStudy(tmp_path, "relative", relative, search=search)

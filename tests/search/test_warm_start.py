@@ -76,9 +76,8 @@ def test_going_on_with_a_study_does_not_ask_again(open_in: MakeArm, tmp_path: Pa
 def test_what_this_space_does_not_have_is_left_out(open_in: MakeArm, tmp_path: Path) -> None:
     search(open_in("other"), 6, 0.9)
     assert open_in("fewer", sites=("vision.ln1",)).try_first(tmp_path / "other") == 0
-    assert (
-        open_in("narrow", bias_lr=(9.0, 9.5), ln_lr=(9.0, 9.5)).try_first(tmp_path / "other") == 0
-    )
+    rates = {"bias": (9.0, 9.5), "ln": (9.0, 9.5)}
+    assert open_in("narrow", rates=rates).try_first(tmp_path / "other") == 0
 
 
 def test_layers_that_a_smaller_backbone_lacks_are_left_out(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from settings import with_settings
 
 from study.config.loading import build_config
 from study.config.schema import FURTHER, RANKS, StudyConfig
@@ -58,16 +59,14 @@ def add(
         "epochs": 4,
         "split_hash": "0",
     }
-    config = TrialConfig.model_validate(values | given)
+    config = TrialConfig.model_validate(with_settings(values | given))
     trial = folder.trial(config.trial_id)
     trial.create(config.model_dump(mode="json"))
     trial.append_report({"epoch": 3, "val_score": 1.0})
     if status == "finished":
         trial.append_report({"epoch": 4, "val_score": score, **(report or {})})
     if status is not None:
-        trial.write_end(
-            End(status, 4, 1.0, error="Traceback\nboom" if status == "failed" else None)
-        )
+        trial.write_end(End(status, 4, 1.0, reason="boom" if status == "failed" else None))
     return config.trial_id
 
 
@@ -231,7 +230,7 @@ def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best
     found = smallest(finished_trials(folder))
     assert found.config.trainable == 20
     assert further(folder)["smallest"].source_trial == found.config.trial_id
-    add(folder, 0.795, trainable=5)  # of an earlier version, without folds
+    add(folder, 0.795, trainable=5)  # without folds
     assert smallest(finished_trials(folder)) is None, "that one may be the smallest"
 
 

@@ -56,15 +56,6 @@ def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study) -> 
     assert other.candidates() == (best(),)
 
 
-def test_a_choice_of_an_earlier_version_is_read(mine: Study) -> None:
-    flat = {"subset": "vision.ln", "bias_lr": None, "ln_lr": 0.1, "distill_weight": 0.0}
-    own = {"label": BEST, "val_score": 0.9, "source_trial": "search-0003", "same_as": None}
-    mine.folder.write_json("candidates.json", [own | flat])
-    mine.folder.write_json("cells.json", {"base": flat})
-    assert mine.candidates() == (best(),)
-    assert mine.cells() == {"base": best().settings}
-
-
 def test_cells_are_kept_too(mine: Study) -> None:
     assert mine.cells() is None
     assert mine.fix_cells({"base": settings("ln", None, 0.1)}) == mine.cells()

@@ -103,8 +103,8 @@ def test_a_site_that_this_model_lacks_is_told_with_its_place(look: Look) -> None
         search={
             "baselines": {
                 "zero-shot": {"subset": "none"},
-                "clipfit": {"subset": "clipfit", "bias_lr": 1, "ln_lr": 1},
-                "deep": {"subset": "vision.ln1[7]", "ln_lr": 1},
+                "clipfit": {"subset": "clipfit", "rates": {"bias": 1, "ln": 1}},
+                "deep": {"subset": "vision.ln1[7]", "rates": {"ln": 1}},
             }
         }
     )
@@ -118,7 +118,7 @@ def test_a_site_that_this_model_lacks_is_told_with_its_place(look: Look) -> None
 def test_lora_without_peft_is_told_before_anything_starts(
     look: Look, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
 ) -> None:
-    clipfit = {"subset": "clipfit", "bias_lr": 1, "ln_lr": 1}
+    clipfit = {"subset": "clipfit", "rates": {"bias": 1, "ln": 1}}
     baselines = {"zero-shot": {"subset": "none"}, "clipfit": clipfit, "mine": own}
     assert look(search={"baselines": baselines}) == []
     monkeypatch.setitem(sys.modules, "peft", None)
@@ -210,14 +210,11 @@ def test_more_shots_than_images_are_told(look: Look) -> None:
     assert "5000" in fault
 
 
-def test_names_that_are_no_text_are_all_told_and_a_study_that_has_begun_goes_on(
-    look: Look, tmp_path: Path
-) -> None:
+def test_names_that_are_no_text_are_all_told(look: Look, tmp_path: Path) -> None:
     data = few_classes(tmp_path / "images", "cat", "<|endoftext|>", "big\tdog")
     control, mark = look(data={**data, "shots": 2})
     assert "'big\\tdog' (U+0009)" in control
     assert "'<|endoftext|>' (<|endoftext|>)" in mark
-    assert look(resuming=True, data={**data, "shots": 2}) == []
 
 
 def test_target_classes_that_differ_by_case_alone_are_told(look: Look, tmp_path: Path) -> None:
@@ -413,7 +410,8 @@ def folder(
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
     folder = StudyFolder(tmp_path / "runs" / "mine")
     folder.create(dump_config(config), {"git_commit": "abc"})
-    folder.trial("search-0000").create({"number": 0, "stage": "search"})
+    own = {"number": 0, "stage": "search", "settings": {"subset": "none"}}
+    folder.trial("search-0000").create(own)
     return folder
 
 
@@ -465,12 +463,6 @@ def test_a_configuration_put_back_goes_on(folder: StudyFolder, config: StudyConf
         frozen_config(folder)
     folder.config_path.write_bytes(frozen)
     assert frozen_config(folder) == config
-
-
-def test_a_study_from_before_its_configuration_had_a_sum_goes_on(folder: StudyFolder) -> None:
-    (folder.path / "sha256.txt").unlink()
-    set_another_value(folder.config_path)
-    assert frozen_config(folder).training.epochs == 6
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "extend" not in c], ids=" ".join)
@@ -575,17 +567,6 @@ def test_all_that_is_lost_is_named_at_once(
     message = refused(capsys, ["resume", "mine"])
     assert "study.yaml is damaged" in message
     assert "identity.json is missing" in message
-
-
-def test_a_folder_that_an_earlier_version_let_pass_does_not_stop_a_study_that_exists(
-    folder: StudyFolder, config: StudyConfig, tmp_path: Path
-) -> None:
-    values = config.model_dump(mode="json") | {"data": {"root": str(tmp_path), "shots": 4}}
-    frozen = build_config(values, "test")
-    assert not any(
-        "data.root" in fault for fault in all_faults(Study(frozen, folder), resuming=True)
-    )
-    assert any("data.root" in fault for fault in all_faults(Study(frozen, folder), resuming=False))
 
 
 def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path) -> None:

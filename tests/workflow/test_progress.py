@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from screens import run_in_terminal
+from settings import settings
 
 from study.storage.ledger import End
 from study.trial import TrialConfig
@@ -20,9 +21,9 @@ SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
 
 
 def config(number: int, subset: str = "vision.ln[0:2]") -> TrialConfig:
-    values: dict[str, Any] = {"trial_id": f"search-{number}", "number": number, "subset": subset}
+    values: dict[str, Any] = {"trial_id": f"search-{number}", "number": number}
     values |= {"stage": "search", "arm": "search", "label": "", "subset_key": "", "seed": 1}
-    return TrialConfig(**values, trainable=1, epochs=3, split_hash="")
+    return TrialConfig(**values, settings=settings(subset), trainable=1, epochs=3, split_hash="")
 
 
 def console(*, terminal: bool) -> Console:

@@ -96,27 +96,26 @@ def test_a_study_whose_images_were_decoded_otherwise_goes_on_with_a_warning(
 ) -> None:
     config = configure()
     folder = folder_of(config)
-    folder.create(dump_config(config), {"checkpoint": "f" * 16})
+    folder.create(dump_config(config), {"checkpoint": "f" * 16, "preprocessing": 1})
     with pytest.raises(BackboneError):
         run_study(config, folder, console, resume=True)
     assert "images are decoded otherwise since 'mine' began" in caplog.text
 
 
-@pytest.mark.parametrize("kept", [{}, {"framing": "the shorter side, bicubic"}])
 def test_a_study_whose_images_were_scaled_otherwise_goes_on_with_a_warning(
     configure: Configure,
     console: Console,
     tiny_backbone: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    kept: dict[str, str],
 ) -> None:
     own = shutil.copytree(tiny_backbone, tmp_path / "own")
     file = own / "preprocessor_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"resample": 2}))
     config = configure(backbone={"name": str(own)})
     folder = folder_of(config)
-    folder.create(dump_config(config), {"checkpoint": "f" * 16, **kept})
+    kept = {"checkpoint": "f" * 16, "framing": "the shorter side, bicubic"}
+    folder.create(dump_config(config), kept)
     with pytest.raises(BackboneError):
         run_study(config, folder, console, resume=True)
     assert "checkpoint says of it: the shorter side, bilinear, and the shorter side, bicubic" in (
@@ -191,7 +190,8 @@ def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_s
     config = configure(ablation={"design": "leave_one_out", "base_from": "other"})
     folder, other = folder_of(config), StudyFolder(config.storage / "other")
     other.path.mkdir(parents=True)
-    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln1 + vision.ln2"}])
+    own = {"subset": "vision.ln1 + vision.ln2"}
+    other.write_json("candidates.json", [{"label": "best", "settings": own}])
     monkeypatch.setattr(
         "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
     )

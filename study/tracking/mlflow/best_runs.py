@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from study.config.frozen import load_frozen
+from study.config.loading import load_frozen
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
 from study.errors import StudyError
@@ -110,7 +110,7 @@ def exact(uri: str, found: Found) -> Found:
             lambda: open_client(uri).download_artifacts(found.run_id, "config.json", scratch),
             f"{redacted(uri)} does not have config.json of '{found.label}' of '{found.study}'",
         )
-        settings = Settings.as_written(json.loads(Path(path).read_bytes()))
+        settings = Settings.model_validate(json.loads(Path(path).read_bytes())["settings"])
     chosen = found.settings.model_dump(include={"head_lr", "head_steps"})
     return replace(found, settings=settings.as_reported(chosen))
 
@@ -187,7 +187,7 @@ def _settings(run: Run) -> Settings:
     if f"{PEER}lr" in own:
         peer = {name.removeprefix(PEER): v for name, v in own.items() if name.startswith(PEER)}
         own |= {"subset": "none", "peer": {**peer, "method": params["subset"]}}
-    return Settings.as_written(own).as_reported({k: _read(k, v) for k, v in metrics.items()})
+    return Settings.of_flat(own).as_reported({k: _read(k, v) for k, v in metrics.items()})
 
 
 def _read(name: str, value: str | float) -> str | float:
@@ -195,5 +195,5 @@ def _read(name: str, value: str | float) -> str | float:
         return value
     if name in ("head_steps", f"{PEER}rank"):
         return int(float(value))
-    # Runs that an earlier version sent have more digits, and confirmations later ones.
+    # Metrics have more digits than parameters.
     return float(rounded(float(value), PARAMETER_DIGITS))

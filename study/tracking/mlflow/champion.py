@@ -3,12 +3,11 @@
 import math
 from collections.abc import Mapping
 
-from study.tracking.mlflow.shown import METRIC_DIGITS, SCORE, rounded
+from study.tracking.mlflow.shown import SCORE
 
 VAL_ERROR, BEATS_CHANCE = "val_error", "beats_chance"
 """The tags of a version with the standard error of its validation score over other images, and with
-whether it is shown to beat chance on test. Versions of earlier versions of this package lack them.
-"""
+whether it is shown to beat chance on test, where that is known."""
 SHOWN, NOT_SHOWN = "shown", "not shown"
 NORMAL = 1.96
 """The quantile of the normal distribution for a two-sided interval of 95 %."""
@@ -32,8 +31,7 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
             )
     if challenger.get(BEATS_CHANCE) == NOT_SHOWN and champion.get(BEATS_CHANCE) != NOT_SHOWN:
         return False, "the new one is not shown to beat chance on test"
-    # Versions that an earlier version of this package registered have scores of more digits.
-    own, other = (rounded(float(tags[SCORE]), METRIC_DIGITS) for tags in (challenger, champion))
+    own, other = (float(tags[SCORE]) for tags in (challenger, champion))
     noise = _noise(challenger, champion, own - other)
     if own > other:
         return True, (

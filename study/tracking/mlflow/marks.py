@@ -10,8 +10,6 @@ from study.storage.ledger import End, TrialFolder
 
 MARK = "mlflow.json"
 """The name of the file in each trial's folder that records what was sent."""
-FORM = 1
-"""The form of what is sent of a trial's end; in form 0, a stopped trial was a killed run."""
 
 
 @dataclass
@@ -35,9 +33,7 @@ class Mark:
     winner: bool = False
     """Whether the run's name marks it as the choice of validation."""
     digest: str = ""
-    """The SHA-256 of the epochs and the end that were sent; empty in marks of earlier versions."""
-    form: int = 0
-    """The form in which the end was sent; that of marks of earlier versions is 0."""
+    """The SHA-256 of the epochs and the end that were sent; empty before any were."""
 
     @classmethod
     def read(cls, folder: TrialFolder, parent_id: str) -> Self:
@@ -68,7 +64,6 @@ class Mark:
         """Record in this mark that these epochs, and the end if there is one, were sent."""
         self.reports, self.closed = len(reports), end is not None
         self.digest = _digest(reports, end)
-        self.form = FORM
 
     def fits(self, reports: Sequence[Mapping[str, Any]], end: End | None) -> bool:
         """Return whether the trial still begins with what was sent; more may have been added.

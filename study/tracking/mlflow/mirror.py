@@ -167,7 +167,6 @@ def sync_study(
     """
     folder, writer = study.folder, runs.RunWriter(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
-    _each(writer, trials, writer.renew)  # what fails here is lacking below
     listed = list_runs(writer)
     found = lacking(writer, listed, trials)
     incomplete = {trial_id for trial_id, lack in found.items() if lack}
@@ -246,7 +245,7 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
     tags = writer.trial_tags(config) | ({shown.ENDED: end.status} if end else {})
     wanted = {
         "tags": tags.items() - run.data.tags.items(),
-        "parameters": shown.lacking_params(writer.trial_params(config), run.data.params),
+        "parameters": writer.trial_params(config).items() - run.data.params.items(),
         "metrics": (whole | points.keys()) - run.data.metrics.keys(),
         "datasets": _names(writer.inputs(config)) - _names(run.inputs.dataset_inputs),
     }

@@ -5,7 +5,6 @@ which `mlflow.pyfunc.load_model` would run, is not.
 """
 
 import re
-from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -119,9 +118,7 @@ def _saved(address: str, version: ModelVersion, folder: Path) -> SavedModel:
             f"{address} is no model that a study has registered ({error!r})"
         ) from error
     tags = version.tags
-    strength = 1.0
-    with suppress(KeyError, ValueError):  # earlier versions have none
-        strength = float(tags["strength"])
+    strength = float(tags.get("strength", 1.0))
     origin = f", of study '{tags['study']}'" if "study" in tags else ""
     trained = f" (trial {tags['trial_id']})" if "trial_id" in tags else ""
     known = {"study", "study_id", "trial_id"} <= tags.keys()
@@ -141,10 +138,7 @@ def _used_with(info: DeltaInfo, config: dict[str, Any]) -> DeltaInfo:
         KeyError: something is missing.
         ValueError: something is of another type.
     """
-    names = ("class_names", "templates", "backbone", "revision")
+    names = ("class_names", "templates", "backbone", "revision", "pixel_range")
     changes = {name: config[name] for name in names}
-    # Models registered by earlier versions have no pixel range.
-    if config.get("pixel_range"):
-        changes["pixel_range"] = config["pixel_range"]
     lists = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(info).items()}
     return read_info(lists | changes)

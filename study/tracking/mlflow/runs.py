@@ -24,7 +24,7 @@ from study.storage.ledger import (
 )
 from study.tracking.mlflow import internals, server, shown
 from study.tracking.mlflow.inputs import dataset_inputs
-from study.tracking.mlflow.marks import FORM, Mark
+from study.tracking.mlflow.marks import Mark
 from study.trial.predictions import read_confusion
 from study.trial.study import PRECISION, Study
 
@@ -151,8 +151,6 @@ class RunWriter:
         if folder.read("config.json") is None:  # it has been renamed
             return
         mark = Mark.read(folder, self.parent_id)
-        if mark.form < FORM and self.renew(trial_id):
-            mark = Mark.read(folder, self.parent_id)
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end, reports = folder.read_end(), folder.read_reports()
@@ -169,7 +167,6 @@ class RunWriter:
         there = set[tuple[str, int, float]]()
         if not mark.run_id:
             mark.run_id, mark.began, there = self._trial_run(config, began)
-            mark.form = FORM
         else:
             if trial_id in self._perhaps_more and not mark.closed:
                 there = self._places(self.client.get_run(mark.run_id))
@@ -181,7 +178,7 @@ class RunWriter:
         if there - {_place(point) for point in _points(config, scored, end, mark.began)}:
             self._delete(mark.run_id)  # it is of an earlier training
             self.send_again(trial_id, {})
-            mark = Mark(parent_id=self.parent_id, form=FORM)
+            mark = Mark(parent_id=self.parent_id)
             mark.run_id, mark.began, there = self._trial_run(config, began)
         mark.trial_id = trial_id
         if end is not None or shown.has_begun(config, reports):
@@ -192,7 +189,13 @@ class RunWriter:
             mark.note(reports, end)
         if end is not None:
             server.send_files(self.client, mark.run_id, folder.path, TRIAL_ARTIFACTS, known=trials)
-            self._close(mark.run_id, folder, shown.end_tags(config, reports, end), end)
+            tags = shown.end_tags(config, reports, end)
+            self.client.log_batch(mark.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+            self.client.set_terminated(
+                mark.run_id,
+                shown.STATUS[end.status],
+                end_time=_written(folder.path / "end.json", known=trials),
+            )
         mark.write(folder)
 
     def _with_balanced(
@@ -209,37 +212,6 @@ class RunWriter:
         if balanced is None:
             return reports
         return [*reports[:-1], {**reports[-1], TEST_BALANCED: balanced}]
-
-    def renew(self, trial_id: str) -> str | None:
-        """Add to a run that an earlier version sent what runs have now, and keep what it has.
-
-        Returns:
-            A word if there was anything to add.
-        """
-        folder = self.study.folder.trial(trial_id)
-        mark = Mark.read(folder, self.parent_id)
-        if not mark.run_id or mark.form == FORM:
-            return None
-        config, end, reports = folder.read_config(), folder.read_end(), folder.read_reports()
-        if not mark.fits(reports, end):
-            return None
-        self._send_inputs(mark.run_id, self.inputs(config))
-        if mark.closed and end is not None:
-            known = self.client.get_run(mark.run_id).data.tags
-            tags = shown.end_tags(config, reports, end)
-            self._close(mark.run_id, folder, {k: tags[k] for k in tags.keys() - known.keys()}, end)
-        mark.form = FORM
-        mark.write(folder)
-        return "renewed"
-
-    def _close(self, run_id: str, folder: TrialFolder, tags: Mapping[str, str], end: End) -> None:
-        """End the run of a trial that has ended."""
-        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        self.client.set_terminated(
-            run_id,
-            shown.STATUS[end.status],
-            end_time=_written(folder.path / "end.json", known=folder.path.parent),
-        )
 
     def send_again(self, trial_id: str, listed: Mapping[str, Run]) -> None:
         """Mark a trial as unsent.
@@ -310,10 +282,10 @@ class RunWriter:
     ) -> tuple[str, int, set[tuple[str, int, float]]]:
         """Find or create a trial's run; return its id, its start, and the metrics it has.
 
-        A run may exist already, created by a driver that died before it wrote the mark, or by an
-        earlier version, whose values have more digits. MLflow would refuse another value of a
-        parameter, and keep both values of a metric. If the trial's folder was deleted meanwhile, as
-        a damaged one has to be, the run is of an earlier training, and is deleted as well.
+        A run may exist already, created by a driver that died before it wrote the mark. MLflow
+        would keep both values of a metric that is sent twice. If the trial's folder was deleted
+        meanwhile, as a damaged one has to be, the run is of an earlier training, and is deleted as
+        well.
         """
         trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
         found, known = self._perhaps_there.get(trial_id), trial_id in self._perhaps_there
@@ -337,8 +309,8 @@ class RunWriter:
                 self._retag(found.info.run_id, config)
             there = self._places(found)
         run_id = str(found.info.run_id)
-        params = shown.lacking_params(self.trial_params(config), found.data.params)
-        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+        params = self.trial_params(config).items() - found.data.params.items()
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params])
         self._send_inputs(run_id, inputs)
         return run_id, int(found.info.start_time), there
 
@@ -454,5 +426,5 @@ def _points(
 
 
 def _place(point: Metric) -> tuple[str, int, float]:
-    """Return what tells the point of a metric from others, at the precision that is sent."""
-    return point.key, point.step, shown.rounded(point.value, shown.METRIC_DIGITS)
+    """Return what tells the point of a metric from others."""
+    return point.key, point.step, point.value

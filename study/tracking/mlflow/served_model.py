@@ -96,8 +96,7 @@ class ServedClassifier(_Predictions, PythonModel):
             backbone=settings["backbone"],
             revision=settings["revision"],
             device=settings["device"],
-            # Models registered by earlier versions have none.
-            pixel_range=settings.get("pixel_range"),
+            pixel_range=settings["pixel_range"],
         )
         # Over HTTP, a file name in a request would let anyone read the server's files.
         self._files = not in_scoring_server()

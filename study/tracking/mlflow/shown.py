@@ -4,7 +4,6 @@ Exact values are in the ledger, and among the artifacts of a trial's run.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import accumulate
 from typing import Any
 
@@ -25,7 +24,7 @@ STATUS: Mapping[Status, str] = {
 }
 """What MLflow calls the end of a trial; the tag `ENDED` tells stopped trials from finished ones."""
 ENDED = "ended"
-"""The tag with the status that the ledger has; runs of earlier versions lack it."""
+"""The tag with the status that the ledger has."""
 UNSENT = {"epoch", "seconds", "ended_at", "folds", *map(rate_column, kind_names())}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
@@ -47,7 +46,7 @@ def rounded(value: Any, digits: int) -> Any:
 
 def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters that a trial's run has of the trial's own configuration."""
-    settings = Settings.as_written(config)
+    settings = Settings.model_validate(config["settings"])
     # The values that `flat` has no columns for: only with them can the trial be repeated.
     peer = settings.peer.model_dump(exclude={"method"}) if settings.peer else {}
     own = {
@@ -62,23 +61,6 @@ def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
         for key, value in own.items()
         if value is not None
     }
-
-
-def lacking_params(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters that a run lacks or has otherwise, by more than rounding.
-
-    Args:
-        wanted: the parameters that the run is to have.
-        there: those that it has; an earlier version sent all digits, and they cannot change.
-    """
-    return {k: v for k, v in wanted.items() if v not in (there.get(k), _in_short(there.get(k)))}
-
-
-def _in_short(text: str | None) -> str | None:
-    """Return the text of a parameter, rounded if it is a number."""
-    with suppress(TypeError, ValueError):
-        return str(rounded(float(text or ""), PARAMETER_DIGITS))
-    return text
 
 
 def without_twins(values: Mapping[str, float]) -> dict[str, float]:
@@ -150,7 +132,7 @@ def describe_trial(
         for key, split in ((SCORE, "validation"), (TEST_SCORE, "test"))
         if report.get(key) is not None
     ]
-    settings = Settings.as_written(config)
+    settings = Settings.model_validate(config["settings"])
     peer, rates = settings.peer, settings.rates
     named = {"lr": peer.lr} if peer else {f"{kind} lr": rate for kind, rate in rates.items()}
     named |= {"λ": settings.distill_weight} if rates else {}

@@ -183,7 +183,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(
     peer = {"method": "lora", "lr": 0.001, "rank": 2, "alpha": 4.0, "dropout": 0.1}
     peer |= {"optimizer": "sgd", "weight_decay": 0.0}
     lora = Settings.model_validate({"subset": "none", "peer": peer})
-    study._search("lora", "trial 3", 3, 0.95, {"subset": "none", "settings": lora})
+    study._search("lora", "trial 3", 3, 0.95, {"subset": "none", "peer": peer})
     uri = new_store(tmp_path)
     sync_study(study.study, uri)
     first, second, *_ = best_configurations(

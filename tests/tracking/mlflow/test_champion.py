@@ -68,7 +68,7 @@ SHOWN, DOUBTFUL = {"beats_chance": "shown"}, {"beats_chance": "not shown"}
     ("challenger", "champion", "wins"),
     [
         (DOUBTFUL, SHOWN, False),
-        (DOUBTFUL, {}, False),  # of an earlier version, of which it is not known
+        (DOUBTFUL, {}, False),  # of which it is not known
         (DOUBTFUL, DOUBTFUL, True),
         (SHOWN, DOUBTFUL, True),
         (SHOWN, SHOWN, True),

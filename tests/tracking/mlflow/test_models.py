@@ -1,7 +1,6 @@
 """A registered model read back without its code: what a study registered, and nothing else."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from study.errors import DeltaError, TrackingError
-from study.method.delta import load_delta, save_delta
 from study.serving.saved import SavedModel, saved_winner
 from study.tracking.mlflow.models import registered_model
 from study.tracking.mlflow.registry import register_winner
@@ -117,21 +115,6 @@ def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
     info = registered_model(store, FIRST, tmp_path).info
     assert (info.class_names, info.templates) == (("a", "b"), ("{}",))
     assert (info.revision, info.pixel_range, info.backbone) == ("r1", (0, 9), "embedded")
-
-
-def test_a_model_of_an_earlier_version_has_the_pixel_range_of_its_delta(
-    store: str, place: Path, tmp_path: Path
-) -> None:
-    tensors, info = load_delta(place / "artifacts/delta.safetensors")
-    save_delta(place / "artifacts/delta.safetensors", tensors, replace(info, pixel_range=(0, 7)))
-    rewrite(place, "pixel_range")
-    client = MlflowClient(store)
-    client.set_model_version_tag("clipfit-digits", "1", "strength", "none")
-    try:
-        saved = registered_model(store, FIRST, tmp_path)
-    finally:
-        client.set_model_version_tag("clipfit-digits", "1", "strength", "0.75")
-    assert (saved.info.pixel_range, saved.settings.strength) == ((0, 7), 1.0)
 
 
 @pytest.mark.parametrize(

@@ -214,18 +214,6 @@ def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, st
     assert shown == pytest.approx(expected)
 
 
-def test_a_version_of_before_knows_no_range_and_is_loaded(
-    finished: MakeFinished, store: str
-) -> None:
-    version = version_of(store, register(finished("before"), store))
-    location = Path(model_of(store, version).artifact_location)
-    description = Model.load(location)
-    del description.flavors["python_function"]["config"]["pixel_range"]
-    description.save(str(location / "MLmodel"))
-    images = [Image.linear_gradient("L")]
-    assert len(mlflow.pyfunc.load_model(str(location)).predict(images)) == 1
-
-
 def test_a_study_without_a_confirmed_winner_registers_nothing(
     finished: MakeFinished, store: str
 ) -> None:

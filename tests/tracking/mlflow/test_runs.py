@@ -160,8 +160,8 @@ def test_the_runs_that_validation_chose_say_so_in_their_names(
     study.end(study.trial(2, trial_id="confirm-best-seed1", **confirmation))
 
     def choose(trial_id: str, same_as: str | None = None) -> dict[str, str]:
-        best = {"label": "best", "subset": "ln", "source_trial": trial_id, "same_as": same_as}
-        study.folder.write_json("candidates.json", [best])
+        best = {"label": "best", "source_trial": trial_id, "same_as": same_as}
+        study.folder.write_json("candidates.json", [best | {"settings": {"subset": "ln"}}])
         sync(study, mlflow_store)
         return {trial: run.info.run_name for trial, run in runs(mlflow_store, study).items()}
 
@@ -284,7 +284,8 @@ def test_the_next_of_its_name_leaves_the_run_of_a_renamed_trial_alone(renamed: R
     (earlier,), folder = confirmations(renamed), renamed.study.folder
     config = folder.trial("confirm-best-of-8-seed1").read_config()
     trial = folder.trial("confirm-best-seed1")
-    trial.create({**config, "trial_id": "confirm-best-seed1", "label": "best", "subset": "ln"})
+    changes = {"trial_id": "confirm-best-seed1", "label": "best", "settings": {"subset": "ln"}}
+    trial.create(config | changes)
     trial.append_report({"epoch": 1, "test_score": 0.75, "seconds": 1.0})
     trial.write_end(End("finished", 1, 1.0))
     renamed.sync_trial("confirm-best-seed1")  # where the renamed one could not be sent yet

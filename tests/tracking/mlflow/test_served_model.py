@@ -55,20 +55,6 @@ def champion(
     monkeypatch.undo()
 
 
-def test_a_model_registered_by_version_0_1_loads(champion: str, tmp_path: Path) -> None:
-    """Its code was copied when it was registered, and imports by the names of that time."""
-    folder = tmp_path / "model"
-    mlflow.artifacts.download_artifacts(CHAMPION, dst_path=str(folder))
-    code = folder / "served_model.py"
-    now = code.read_text()
-    before = now.replace("study.serving.classifier", "study.classifier")
-    assert before != now
-    code.write_text(before)
-    images, _ = digits(9)
-    expected = mlflow.pyfunc.load_model(CHAMPION).predict(images)
-    assert mlflow.pyfunc.load_model(str(folder)).predict(images).equals(expected)
-
-
 def test_any_form_of_image_gives_the_same_class(champion: str, tmp_path: Path) -> None:
     model = mlflow.pyfunc.load_model(CHAMPION)
     images, _ = digits(1)

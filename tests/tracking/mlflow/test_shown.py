@@ -12,7 +12,6 @@ from study.tracking.mlflow.shown import (
     end_tags,
     epoch_metrics,
     has_begun,
-    lacking_params,
     rounded,
     trial_params,
 )
@@ -60,20 +59,6 @@ def test_parameters_have_four_significant_digits() -> None:
     peer = {"method": "lora", "lr": 0.00123456, "alpha": 7.77777}
     shown = trial_params(config(peer=peer, subset="none", rates={}, distill_weight=0.0))
     assert shown.items() >= {"peer_lr": "0.001235", "peer_alpha": "7.778"}.items()
-
-
-def test_a_parameter_of_more_digits_is_the_same_and_another_is_not() -> None:
-    wanted = {"ln_lr": "0.08405", "seed": "1", "head": "text", "peer_lr": "1e-05", "bias_lr": "0.5"}
-    there = {"ln_lr": "0.08404840643566887", "seed": "1", "head": "text", "peer_lr": "1e-05"}
-    assert lacking_params(wanted, there) == {"bias_lr": "0.5"}
-    other = {
-        "ln_lr": "0.08395",
-        "seed": "2",
-        "head": "linear",
-        "peer_lr": "2e-05",
-        "bias_lr": "nan",
-    }
-    assert lacking_params(wanted, other) == wanted
 
 
 def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first() -> None:
