@@ -17,7 +17,7 @@ ABSENT = dict.fromkeys(("check", "images", "estimate"), False)
 EXAMPLES = """\
 A study runs many trials. Each trial trains one configuration: which parameters
 of CLIP are tuned, at which learning rates. Validation images choose the best
-configuration, and only then is it tested on test images.
+configuration; only then it and its rivals are tested on test images.
 
 examples of `clipfit-study run`, where `run` may be left out:
   clipfit-study

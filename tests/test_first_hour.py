@@ -133,7 +133,7 @@ def test_a_check_tells_what_is_there(hour: Hour) -> None:
     for fact in (
         r"classes   4 of photos: digit five, digit four, ",
         r"images    40 in train, 16 in validation, 24 in test",
-        r"images    8 of each class are drawn from train to learn from",
+        r"images    8 of each class are drawn to learn from",
         r"prompts   “a photo of a digit five\.”, “a photo of a digit four\.”",
         r"backbone  embedded, a model of 563,104 numbers",
         r"chance    guessing would score 25\.0 %",

@@ -246,7 +246,8 @@ def rate(value: float | None) -> str:
 WORDS = (
     "Head: what turns the features of an image into classes, “text” CLIP’s own text features of "
     "the class names, “linear” a layer that was trained. Strength: how much of the tuned change is "
-    "kept, 1 is all. lr: learning rate. λ: how strongly the loss holds text features at CLIP’s."
+    "kept, 1 is all. lr: learning rate. λ: how strongly the loss holds text features at CLIP’s. "
+    "[a:b]: the layers from a to before b, counted from 0."
 )
 """What the columns of `setting_cells` are, for a reader of any table that has them."""
 

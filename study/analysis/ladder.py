@@ -87,6 +87,8 @@ def rates_of(board: Leaderboard, entry: Entry) -> str:
     its head has the rates that were best with the head, and tuned CLIPFit with a head those that
     were best without one.
     """
+    if not entry.settings.rates:
+        return ""
     source = (t.arm for t in board.stage("search") if t.trial_id == entry.source_trial)
     arm = next(source, VARIANT)
     if arm == BASELINE:

@@ -27,7 +27,7 @@ from study.analysis.formatting import (
 )
 from study.analysis.ladder_output import crossing_table, ladder_table
 from study.analysis.leaderboard import REFERENCES, STATES, Entry, Leaderboard
-from study.analysis.names import PUBLISHED
+from study.analysis.names import PUBLISHED, name_of
 from study.analysis.results import PARTS
 from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
@@ -146,23 +146,30 @@ def footnote(board: Leaderboard) -> str:
     return (
         f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % "
         "intervals over seeds and test images together. Δ are paired differences in percentage "
-        "points over common seeds, whose intervals are narrower since the test images are common "
-        "too. "
+        "points over common seeds and test images. "
         + " ".join(scope_of(board))
-        + " "
-        + (
+        + f" {_tested(board)} Within noise: these images and seeds do not tell which is better, "
+        "which does not mean that both are equal."
+        + (f" {board.beside_note}" if board.beside else "")
+        + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
+    )
+
+
+def _tested(board: Leaderboard) -> str:
+    """Return which comparisons are tested."""
+    if len(board.fixed) > 1:
+        return (
             "Two comparisons are tested, as fixed beforehand: the winner with tuned CLIPFit, and "
             "with the best other method by validation (a peer: it does not tune CLIP’s biases and "
             "LayerNorms), corrected for the number of tests (Holm). All other differences are "
             "descriptive."
-            if board.fixed
-            else "All differences are descriptive."
         )
-        + " Within noise: these images and seeds do not tell which is better, which does not mean "
-        "that both are equal."
-        + (f" {board.beside_note}" if board.beside else "")
-        + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
-    )
+    for label in board.fixed:
+        return (
+            "One comparison is tested, as fixed beforehand: the winner with "
+            f"{name_of(label)}. All other differences are descriptive."
+        )
+    return "All differences are descriptive."
 
 
 def render(board: Leaderboard) -> Group:

@@ -145,7 +145,7 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
         for name, of_class in of_part.groupby(level="class"):
             rows.append([part, name, *_counts(of_class)])
         rows.append([part, ALL_CLASSES, *_counts(of_part)])
-    header = ["part", "class", "images", f"only {one} right", f"only {other} right", "Δ points"]
+    header = ["part", "class", "answers", f"only {one} right", f"only {other} right", "Δ points"]
     differing = shares[shares["gain"] != 0].drop(columns=["seeds", "only_one", "only_other"])
     differing = differing.round(12).reset_index()
     note = " ".join(
@@ -163,10 +163,11 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
 
 
 def _counts(shares: pd.DataFrame) -> list[object]:
-    """Return the images of some rows of `image_shares`, the answers that differ, and Δ."""
+    """Return the answers of some rows of `image_shares`, those that differ, and Δ."""
     only_one, only_other = int(shares["only_one"].sum()), int(shares["only_other"].sum())
-    gain = (only_one - only_other) / int(shares["seeds"].sum())
-    return [len(shares), only_one, only_other, points(gain)]
+    answers = int(shares["seeds"].sum())
+    gain = (only_one - only_other) / answers
+    return [answers, only_one, only_other, points(gain)]
 
 
 def _counted(shares: pd.DataFrame) -> str:

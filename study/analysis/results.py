@@ -38,7 +38,7 @@ from study.trial.predictions import (
 from study.trial.study import Candidate, Study, TrialConfig, read_candidates
 
 BALANCED_NOTE = (
-    "Balanced is the score that the mean recall of the classes gives in place of the accuracy: "
+    "Balanced is the score by the mean recall of the classes in place of the accuracy: "
     "every class counts alike, however many test images it has."
 )
 PARTS = ("base", "new")

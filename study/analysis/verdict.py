@@ -291,7 +291,7 @@ def _of_ranking(check: ValidationCheck) -> Iterator[str]:
     if check.close is not None:
         among = f"among the {check.close.n} {within} it is {_signed(check.close.rho)}"
     else:
-        among = f"too few differ to say so of those {within} ({check.ranked_close})"
+        among = f"too few of the {check.ranked_close} {within} differ to say it of them alone"
     yield (
         f"Rank correlation of validation and test (Spearman’s rho; 1 is the same order, 0 is no "
         f"relation) over {agreement.n} candidates: {_signed(agreement.rho)}; {among}."
@@ -351,5 +351,5 @@ def _of_shared_seeds(board: Leaderboard) -> Iterator[str]:
         named = ", ".join(map(str, common))
         yield (
             f"Seed {named} of the test is the search’s too: its training images took part in the "
-            f"choice. Where that was looked for, it raised scores by {SEED_BIAS} points at most."
+            f"choice. In simulated studies this raised scores by {SEED_BIAS} points at most."
         )

@@ -160,10 +160,11 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
         and names
         and all(name in PACKAGED or name.startswith(PREFIX) for name in names)
     ):
+        absent = "" if folder.exists() else ", which does not exist,"
         raise DataError(
-            f"the folder {str(folder)!r} is given, but {listed(names)} would be used, which is in "
-            "the package or on the hub; allowed is the name of the dataset in that folder "
-            f"({option}, any name for your own), or no folder"
+            f"the folder {str(folder)!r}{absent} is not read for {listed(names)}, which is in the "
+            f"package or on the hub; for the images of a folder add {option} (any name for your "
+            "own), otherwise give no folder"
         )
 
 

@@ -50,6 +50,8 @@ class Optimism:
     @property
     def in_words(self) -> str:
         """What stands behind the validation score of the best, wherever that is shown."""
+        if self.best >= 1:
+            return f"the best of {self.trials}; with no image wrong, its luck cannot be told"
         return f"the best of {self.trials}; expect about {100 * self.expected:.0f} %"
 
     def of(self, score: float | None) -> str:

@@ -45,7 +45,9 @@ def plan(study: Study) -> str:
     if not protocol.searches(config):
         tested = amount(len(protocol.tested_as_given(config)), "configuration")
         return f"no search: {tested}, tested with {seeds}."
-    return f"{_plan_of_search(study)}. The finalists are then tested with {seeds}."
+    return (
+        f"{_plan_of_search(study)}. What is chosen and the baselines are then tested with {seeds}."
+    )
 
 
 def _plan_of_search(study: Study) -> str:
@@ -56,8 +58,8 @@ def _plan_of_search(study: Study) -> str:
         limit = f" in at most {amount(config.search.minutes, 'minute')}"
     parts = [
         f"{amount(config.search.trials, 'trial')}{limit}: {amount(baselines, 'baseline')}, {tuned} "
-        "with CLIPFit's own parameters that try learning rates and λ (the weight of the "
-        f"distillation term), {searched} that choose the parameters to tune as well"
+        "with CLIPFit's own parameters that try learning rates and λ (how firmly text features are "
+        f"held at CLIP's), {searched} that choose the parameters to tune as well"
     ]
     parts += [f"plus {peer}" for peer in _peers(config.search)]
     most = len(possible_variants(config, study.protocol().strength_of(config)))

@@ -56,7 +56,7 @@ class Estimate:
                 f"{beside}: {variants} for the baselines with other heads and strengths, {parts}"
             )
         if self.search:
-            parts = f"{search} for the search{self._limit()}, and beside it {parts}"
+            parts = f"{search} for the search{self._limit()}, and after it {parts}"
         return (
             f"about {total} with {at_once} at once: {parts}. This is by the "
             f"measured time of training steps of CLIPFit ({1000 * self.cost.step:.0f} ms each) and "

@@ -12,6 +12,7 @@ from study.config.schema import ResourcesConfig
 from study.data.prompts import prompts
 from study.data.readers.published import published_otherwise
 from study.data.records import Dataset
+from study.data.shots import wanted_val_shots
 from study.method.device import gpus_here
 from study.method.subsets import parse
 from study.search.machine import joins_cluster
@@ -49,7 +50,11 @@ def facts(study: Study) -> list[tuple[str, str]]:
             f"{amount(depths.text, 'layer')} for text, {depths.vision} for images of "
             f"{size} × {size} pixels",
         ),
-        ("tuned", f"{count(clipfit)} of these numbers, by CLIPFit as published"),
+        (
+            "tuned",
+            f"{count(clipfit)} of these numbers by CLIPFit as published; trials tune these or "
+            "others",
+        ),
         ("trials", at_once(study)),
         *(("chance", line) for line in _chance(study, dataset)),
     ]
@@ -72,8 +77,10 @@ def _images(study: Study, dataset: Dataset) -> Iterator[str]:
         drawn = "1 of each class is" if shots == 1 else f"{shots} of each class are"
         rule = ""
         if protocol.validates(config) and protocol.rules:
-            rule = f"; trials are compared {protocol.rule(config, dataset).sentence}"
-        yield f"{drawn} drawn from train to learn from{rule}"
+            held = wanted_val_shots(shots, config.data.val_shots)
+            sentence = protocol.rule(config, dataset).sentence
+            rule = f", {held} to validate; trials are compared {sentence}"
+        yield f"{drawn} drawn to learn from{rule}"
 
 
 def _target(dataset: Dataset) -> str:

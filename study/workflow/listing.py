@@ -27,16 +27,16 @@ from study.trial.study import Study
 from study.workflow.status import INTERRUPTED_STATE, Status, plain_table, study_status
 
 SHOWN_SCORES = {
-    "val_score": "validation %",
+    "val_score": "val. %",
     "val_expected": "expect %",
     "test_score": "test %",
     "test_balanced": "balanced %",
 }
 """What the list of studies calls the scores that it shows."""
 NOTE = (
-    "validation %: of the best trial, which is a maximum and in part luck; expect %: what to "
-    "expect of it on other images; test %: of the winner; balanced %: the same, where every class "
-    "counts alike"
+    "val. %: validation score of the best trial, which is a maximum and in part luck; expect %: "
+    "what to expect of it on other images; test %: of the winner; balanced %: the same, where "
+    "every class counts alike"
 )
 """What is said of these scores below the list."""
 
@@ -66,7 +66,7 @@ def list_studies(options: Namespace) -> None:
         ]
         for row in rows
     )
-    header = ("study", "state", "trials", *SHOWN_SCORES.values(), "size", "days old")
+    header = ("study", "state", "trials", *SHOWN_SCORES.values(), "size", "days")
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
     options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
     options.console.print(NOTE, highlight=False)

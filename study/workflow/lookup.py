@@ -165,9 +165,9 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
     names = [folder.name for folder in there]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
+    known = f"studies there: {', '.join(map(repr, names))}" if names else "there are none"
     raise ConfigError(
-        f"no study '{name}' in {storage}; {hint}there are {', '.join(names) or 'none'} "
-        "(storage=FOLDER looks elsewhere)"
+        f"no study '{name}' in {storage}; {hint}{known} (storage=FOLDER looks elsewhere)"
     )
 
 

@@ -21,7 +21,7 @@ BAR = 20
 """The number of characters of the bar of a stage."""
 WITH_BAR = 90
 """The width of the narrowest terminal that has a bar."""
-NAME, LEAST_NAME = 40, 8
+NAME, LEAST_NAME = 46, 14
 """The most and the fewest characters of a subset's name in the line of a stage."""
 
 
@@ -123,7 +123,7 @@ class StageProgress:
         if self._best is None:
             return line
         room = min(NAME, width - len(line) - 3)
-        name = self._best[1]
+        name = f"best: {self._best[1]}"
         if len(name) > room:
             name = f"{name[: max(0, room - 1)]}…"
         return f"{line} · {name}" if room >= LEAST_NAME else line

@@ -33,11 +33,11 @@ STATES = {
 BESIDE = "peers and variants"
 """What the trials of the search are called that stand outside ``search.trials``."""
 IN_WORDS = {
-    "confirm": "confirm (test of the choice)",
+    "confirm": "confirm (the test)",
     BESIDE: "beside the search (other methods, other heads and strengths)",
 }
 """What is printed of groups of trials whose names say too little."""
-TERMS = "lr: learning rate; LN: LayerNorm; λ: weight of the distillation term"
+TERMS = "lr: learning rate; LN: LayerNorm; λ: how firmly text features are held at CLIP’s"
 """What the abbreviations in the header of a table of configurations mean."""
 SHOWN = 5
 """The number of failed trials, and of best trials, that are shown."""

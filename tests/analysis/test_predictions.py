@@ -20,7 +20,7 @@ from study.errors import DataError
 from study.storage.ledger import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
-from tests.analysis.conftest import SEEDS, keep_predictions
+from tests.analysis.conftest import keep_predictions
 
 
 def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
@@ -57,9 +57,9 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(
 ) -> None:
     classes, images = difference_tables(read_results(predicted), "best", "clipfit-tuned")
     assert classes.rows == [
-        ["a", 4, 3, 0, "+37.5"],
-        ["b", 4, 0, 1, "−12.5"],
-        ["all classes", 8, 3, 1, "+12.5"],
+        ["a", 8, 3, 0, "+37.5"],
+        ["b", 8, 0, 1, "−12.5"],
+        ["all classes", 16, 3, 1, "+12.5"],
     ]
     assert "8 test images with each of the 2 seeds" in classes.note
     assert "best less clipfit-tuned: accuracy +" in classes.note
@@ -121,8 +121,8 @@ def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -
         assert total[0] == ALL_CLASSES
         for column in (1, 2, 3):
             assert sum(row[column] for row in rows) == total[column]
-        for _, images, only_one, only_other, shown in (*rows, total):
-            assert shown == points((only_one - only_other) / (len(SEEDS) * images))
+        for _, answers, only_one, only_other, shown in (*rows, total):
+            assert shown == points((only_one - only_other) / answers)
 
 
 def read(folder: Path) -> tuple[Results, Leaderboard]:

@@ -374,7 +374,7 @@ def test_the_rank_correlation_of_those_near_the_best_is_told_only_where_some_dif
     edit_candidates(few_shot_study, spread)
     text = doubts(few_shot_study)
     assert "it is " not in text
-    assert "of the best by validation (1)" in text
+    assert "too few of the 1 within" in text
 
 
 def test_validation_and_test_agree_on_the_best_only_where_both_have_the_same(

@@ -28,7 +28,10 @@ def test_a_mistyped_study_is_told_with_the_one_that_is_meant(
     mine: StudyFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status", "mime"]) == 2
-    assert "no study 'mime' in runs; did you mean 'mine'? there are mine" in capsys.readouterr().err
+    assert (
+        "no study 'mime' in runs; did you mean 'mine'? studies there: 'mine'"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_model_is_looked_for_before_images_are(
@@ -37,7 +40,7 @@ def test_a_model_is_looked_for_before_images_are(
     monkeypatch.setattr("study.workflow.predict.find_images", lambda _: pytest.fail("looked"))
     assert main(["predict", "nosuch", "images", "storage=runs"]) == 2
     told = capsys.readouterr().err
-    assert "no study 'nosuch' in runs; there are mine" in told
+    assert "no study 'nosuch' in runs; studies there: 'mine'" in told
     assert "A model is a study, a registered model" in told
 
 

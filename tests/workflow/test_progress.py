@@ -56,7 +56,7 @@ def test_it_tells_done_running_stopped_best_and_time_left(terminal: bool) -> Non
         line.trial_ended(config(1, "text.ln1[0:2]"), End("finished", 3, 1.0), 0.75)
         line.trial_ended(config(2), End("stopped", 2, 1.0), 0.9)
     assert "3/6 done · best 75.0% · about" in text(out)
-    assert "left · 1 running · 1 stopped · text.ln1[0:2]" in text(out)
+    assert "left · 1 running · 1 stopped · best: text.ln1[0:2]" in text(out)
 
 
 @often
@@ -66,7 +66,7 @@ def test_the_best_so_far_is_told_with_its_head() -> None:
         own = {"settings": {"subset": "none", "head": "linear"}}
         best = config(0).model_dump() | own
         line.trial_ended(TrialConfig.model_validate(best), End("finished", 0, 1.0), 0.5)
-    assert "best 50.0% · 0 running · a linear head on CLIP as it is" in text(out)
+    assert "best 50.0% · 0 running · best: a linear head on CLIP as it is" in text(out)
 
 
 @often
@@ -162,10 +162,11 @@ def test_what_matters_most_comes_first_and_the_name_is_shortened(
     assert len(shown) <= room
     assert shown.startswith("60/120 done · best 75.0% · about 60 min left")
     assert ("1 stopped" in shown) == (room >= 70)
-    name = shown.rpartition(" · ")[2]
-    assert (name == NAME) == (room >= 105)
-    if room in (71, 100):
-        assert NAME.startswith(name.removesuffix("…")) == (room == 100)
+    assert ("best: " in shown) == (room >= 100)
+    name = shown.rpartition(" · best: ")[2]
+    assert (name == NAME) == (room >= 111)
+    if room == 100:
+        assert NAME.startswith(name.removesuffix("…").rstrip())
 
 
 CHILD = """

@@ -58,11 +58,14 @@ def crop_notes(backbone: Backbone) -> tuple[str, ...]:
     """
     if backbone.framing.squash:
         return ()
+    usual = ""
+    if backbone.image_size == 224:
+        usual = " Photographs of 4:3, 3:2 and 16:9 are not affected."
     return (
         "The middle of an image is what the model reads. If the longer side, once scaled, has 3, "
         "7, 11, … pixels more than the shorter, transformers crops one pixel beside what "
-        "clipfit-study, OpenAI's code and OpenCLIP crop, and probabilities differ. Photographs of "
-        "4:3, 3:2 and 16:9 are no such images at 224 pixels.",
+        "clipfit-study, OpenAI's code and OpenCLIP crop, and probabilities differ."
+        f"{usual}",
     )
 
 
