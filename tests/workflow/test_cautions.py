@@ -59,14 +59,6 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
     assert splits.startswith("mine: 5 files are among the test images")
 
 
-def test_of_many_equal_files_a_few_are_named(root: Path) -> None:
-    copy(root, "train/cat/0.png", *(f"train/dog/{n}.png" for n in range(5)))
-    (line,) = warnings_of(load_dataset("mine", root))
-    assert "1 file is in two classes (train/cat/0.png = " in line
-    assert line.count(" = ") == 2
-    assert " and 3 more): no model" in line
-
-
 def test_images_that_are_left_out_are_told_so(root: Path) -> None:
     (root / "test/dog/0.png").unlink()
     (root / "test/dog/0.png").symlink_to("nowhere")
@@ -128,12 +120,6 @@ def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path) -> Non
     assert "(folds, unlabelled)" in beside
 
 
-def test_an_image_beside_class_folders_without_splits_is_told(root: Path) -> None:
-    copy(root, "train/cat/0.png", "train/cover.png")
-    (line,) = warnings_of(load_dataset("mine", root / "train"))
-    assert "mine: 1 image is beside class folders and not read (cover.png)" in line
-
-
 def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
     copy(root, "train/cat/0.png", "train/dog/0.png")
     dataset = load_dataset("mine", root)
@@ -143,17 +129,23 @@ def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
     ]
 
 
-def study_on(root: Path, tmp_path: Path, **data: Any) -> Study:
-    values = {"name": "mine", "data": {"dataset": "mine", "root": str(root), **data}}
-    return Study(build_config(values, "here"), StudyFolder(tmp_path / "runs" / "mine"))
+def said(tmp_path: Path, *configurations: dict[str, Any]) -> str:
+    """What is said before studies of these configurations begin."""
+    out, folder = io.StringIO(), StudyFolder(tmp_path / "runs" / "mine")
+    studies = [Study(build_config(values, "here"), folder) for values in configurations]
+    caution(studies, Console(file=out, width=1000))
+    return out.getvalue()
+
+
+def of(root: Path, **data: Any) -> dict[str, Any]:
+    """The section of a configuration that names a dataset."""
+    return {"data": {"dataset": "mine", "root": str(root), **data}}
 
 
 def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path) -> None:
     copy(root, "train/cat/0.png", "train/dog/0.png")
-    out = io.StringIO()
-    studies = [study_on(root, tmp_path, shots=shots) for shots in (1, 2)]
-    caution(studies, Console(file=out, width=1000))
-    assert out.getvalue().count("1 file is in two classes") == 1
+    told = said(tmp_path, of(root, shots=1), of(root, shots=2))
+    assert told.count("1 file is in two classes") == 1
 
 
 def test_a_backbone_without_preprocessing_of_its_own_is_told(
@@ -161,28 +153,18 @@ def test_a_backbone_without_preprocessing_of_its_own_is_told(
 ) -> None:
     folder = tmp_path / "clip"
     shutil.copytree(tiny_backbone, folder)
-    study = Study(
-        build_config({"name": "mine", "backbone": {"name": str(folder)}}, "here"),
-        StudyFolder(tmp_path / "runs" / "mine"),
-    )
-
-    def told() -> str:
-        out = io.StringIO()
-        caution([study, study], Console(file=out, width=1000))
-        return out.getvalue()
-
-    assert told() == ""
+    values = {"backbone": {"name": str(folder)}}
+    assert said(tmp_path, values, values) == ""
     (folder / "preprocessor_config.json").unlink()
-    assert told().count(f"the backbone {folder} has no preprocessor_config.json: its images") == 1
+    told = said(tmp_path, values, values)
+    assert told.count(f"the backbone {folder} has no preprocessor_config.json: its images") == 1
 
 
 def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:
     copy(root, "train/cat/0.png", "test/dog/0.png")
-    values = {"protocol": "transfer", "data": {"targets": ["mine"], "targets_root": str(root)}}
-    study = Study(build_config(values, "here"), StudyFolder(tmp_path / "runs" / "mine"))
-    out = io.StringIO()
-    caution([study], Console(file=out, width=1000))
-    assert "mine: 1 file is among the test images" in out.getvalue()
+    targets = {"targets": ["mine"], "targets_root": str(root)}
+    told = said(tmp_path, {"protocol": "transfer", "data": targets})
+    assert "mine: 1 file is among the test images" in told
 
 
 @pytest.mark.parametrize("command", ["check", "run", "sweep"])
@@ -216,21 +198,13 @@ def test_a_check_and_a_run_print_warnings(
     assert f"1 {what} is in two classes (train/cat/0.png" in capsys.readouterr().out
 
 
-def cautions_of(root: Path, tmp_path: Path, **values: Any) -> str:
-    config = build_config({"data": {"dataset": "mine", "root": str(root)}, **values}, "unequal")
-    console = Console(file=io.StringIO(), width=1000)
-    caution([Study(config, StudyFolder(tmp_path / "study"))], console)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text
-
-
 @pytest.mark.parametrize(("dogs", "warned"), [(6, False), (3, False), (2, True)])
 def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_counts(
     root: Path, tmp_path: Path, dogs: int, warned: bool
 ) -> None:
     for n in range(dogs, 6):
         (root / f"test/dog/{n}.png").unlink()
-    text = cautions_of(root, tmp_path)
+    text = said(tmp_path, of(root))
     assert ("test classes differ in size" in text) == warned
     if warned:
         assert "from 2 images (dog) to 6 (cat)" in text
@@ -241,4 +215,4 @@ def test_where_classes_count_alike_their_sizes_are_not_warned_of(
 ) -> None:
     for n in range(2, 6):
         (root / f"test/dog/{n}.png").unlink()
-    assert "differ in size" not in cautions_of(root, tmp_path, protocol="generalized")
+    assert "differ in size" not in said(tmp_path, {"protocol": "generalized", **of(root)})
