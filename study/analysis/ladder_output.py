@@ -1,13 +1,12 @@
-"""The ladder as tables: a change at a time, and the subset and the head in both orders."""
+"""The ladder as a table: a change at a time, and the subset and the head in both orders."""
 
 from collections.abc import Iterator, Sequence
 
-from study.analysis.formatting import Table, difference_cell, rate, score_cell
+from study.analysis.formatting import Table, difference_cell, score_cell
 from study.analysis.ladder import BORROWED, Crossing, Ladder, Step, ladder, rates_of
 from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.names import PUBLISHED, RUNGS
 from study.analysis.statistics import PairedDifference
-from study.config.settings import Settings
 
 Row = Sequence[object]
 TITLE = "From CLIPFit as published to the winner"
@@ -32,28 +31,6 @@ def ladder_table(board: Leaderboard) -> Table:
         keys=1,
         note=" ".join([NOTE, *_notes(board, steps)]) if steps.steps else NOTE,
     )
-
-
-def crossing_table(board: Leaderboard) -> Table:
-    """Return the test scores of CLIPFit's and the winner's subset, without and with the head."""
-    crossing = ladder(board).crossing
-    if crossing is None:
-        return Table("Subset and head, test %", ["subset", "without", "with"], [])
-    neither, subset_alone, head_alone, both = crossing.corners
-    return Table(
-        "Subset and head, test %",
-        ["subset", _use(neither.settings), _use(both.settings)],
-        [
-            ["CLIPFit’s", score_cell(neither.test), score_cell(head_alone.test)],
-            ["the winner’s", score_cell(subset_alone.test), score_cell(both.test)],
-        ],
-    )
-
-
-def _use(settings: Settings) -> str:
-    """Return the head of some settings, and the strength where it is not 1."""
-    head = "linear head" if settings.head == "linear" else "text head"
-    return head if settings.strength == 1.0 else f"{head}, strength {rate(settings.strength)}"
 
 
 def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:

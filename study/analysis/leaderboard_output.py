@@ -25,7 +25,7 @@ from study.analysis.formatting import (
     setting_header,
     tuned_in_words,
 )
-from study.analysis.ladder_output import crossing_table, ladder_table
+from study.analysis.ladder_output import ladder_table
 from study.analysis.leaderboard import REFERENCES, STATES, Entry, Leaderboard
 from study.analysis.names import PUBLISHED, name_of
 from study.analysis.results import PARTS
@@ -178,7 +178,6 @@ def render(board: Leaderboard) -> Group:
     tables = (
         main,
         ladder_table(board),
-        crossing_table(board),
         target_table(board),
         configuration_table(board),
         budget_table(board),
@@ -212,7 +211,6 @@ def to_markdown(board: Leaderboard) -> str:
     scores = (
         replace(main_table(board), title=""),
         ladder_table(board),
-        crossing_table(board),
         target_table(board),
         configuration_table(board),
     )

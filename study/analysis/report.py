@@ -35,7 +35,7 @@ from study.analysis.formatting import (
     tuned_in_words,
 )
 from study.analysis.interactions_output import interaction_table
-from study.analysis.ladder_output import crossing_table, ladder_table
+from study.analysis.ladder_output import ladder_table
 from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.leaderboard_output import (
     budget_table,
@@ -129,7 +129,6 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "asked": asked(board, results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
-        "crossing": crossing_table(board),
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
@@ -141,7 +140,6 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "chosen_before": board.chosen_before,
         "kept": kept,
         "kept_settings": kept and settings_in_words(kept.settings),
-        "settings": [] if winner is None else _settings(winner),
         "loading": None if kept is None else _loading(results, config, kept),
         "registered": registration and champion_sentence(registration, board),
         "serving": registration and f"import mlflow\n\n{registration.loading_line()}",
@@ -177,23 +175,6 @@ def _mattered(results: Results) -> dict[str, Any]:
         "table": share_table(shares),
         "command": ablation_command(results),
     }
-
-
-def _settings(winner: Entry) -> list[tuple[str, str]]:
-    return [
-        ("Subset to tune", tuned_in_words(winner.settings)),
-        *zip(
-            (
-                "Head",
-                f"Strength ({percent(winner.settings.strength, 0)} % of the change is kept)",
-                *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
-                "λ (distillation weight)",
-            ),
-            setting_cells(winner.settings),
-            strict=True,
-        ),
-        ("Trainable parameters", count(winner.trainable)),
-    ]
 
 
 def _loading(results: Results, config: StudyConfig, kept: Entry) -> str | None:

@@ -1,12 +1,10 @@
-"""The ladder as tables, with notes that stand there only where they are true."""
+"""The ladder as a table, with notes that stand there only where they are true."""
 
 from pathlib import Path
 
-from study.analysis.formatting import difference, interval
+from study.analysis.formatting import difference
 from study.analysis.ladder import ladder
-from study.analysis.ladder_output import NOTE, crossing_table, ladder_table
-from study.analysis.leaderboard_output import to_markdown
-from study.config.schema import TUNED_LINEAR
+from study.analysis.ladder_output import NOTE, ladder_table
 from tests.analysis.conftest import add_answer, add_candidate, board_of
 from tests.analysis.test_ladder import add_tuned_with_head
 
@@ -40,30 +38,8 @@ def test_the_other_order_and_the_means_follow_where_all_corners_are_tested(
     assert rows[1][1] == "best by validation ★"
 
 
-def test_the_corners_are_a_two_by_two_table(few_shot_study: Path) -> None:
-    add_answer(few_shot_study)
-    board = board_of(add_tuned_with_head(few_shot_study))
-    table = crossing_table(board)
-    assert table.header == ["subset", "text head", "linear head"]
-    labels = [["clipfit-tuned", TUNED_LINEAR], ["best-plain", "best"]]
-    for row, corners in zip(table.rows, labels, strict=True):
-        entries = [board.entry(label) for label in corners]
-        assert row[1:] == [interval(entry.test) for entry in entries if entry]
-    assert table.title in to_markdown(board)
-
-
-def test_the_heads_of_the_table_have_the_strength_where_it_is_not_1(few_shot_study: Path) -> None:
-    add_answer(few_shot_study, strength=0.75)
-    board = board_of(add_tuned_with_head(few_shot_study, strength=0.75))
-    assert crossing_table(board).header[1:] == ["text head", "linear head, strength 0.75"]
-
-
-def test_without_the_corner_there_is_no_table_and_one_order_is_said_to_be_the_only_one(
-    few_shot_study: Path,
-) -> None:
+def test_without_the_corner_one_order_is_said_to_be_the_only_one(few_shot_study: Path) -> None:
     board = board_of(add_answer(few_shot_study))
-    assert crossing_table(board).rows == []
-    assert crossing_table(board).title not in to_markdown(board)
     assert "added last" in ladder_table(board).note
     board = board_of(add_tuned_with_head(few_shot_study))
     assert "added last" not in ladder_table(board).note

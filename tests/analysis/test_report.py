@@ -187,8 +187,7 @@ def test_the_settings_to_use_have_the_head_and_the_share_that_is_kept(
 ) -> None:
     configure(few_shot_study, "confirm.strength=0.75")
     text = text_of(rendered(add_answer(few_shot_study, strength=0.75), plots=()))
-    assert "Strength (75 % of the change is kept)" in text
-    assert "Head linear, learning rate 0.001, 100 steps" in text
+    assert "linear, learning rate 0.001, 100 steps 0.75" in text
     assert "From CLIPFit as published to the winner step candidate" in text
 
 
