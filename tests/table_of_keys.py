@@ -51,7 +51,7 @@ def _lines(
         defaults: the default of each key that has one.
     """
     for name, field in section["properties"].items():
-        key, default = f"{prefix}{name}", defaults.get(name, field.get("default"))
+        key, default = f"{prefix}{name}", field.get("default", defaults.get(name))
         if (kind := _kind(field)) != "section":
             # In a list, YAML puts no end mark behind the value, which is to be on one line.
             value = yaml.safe_dump(

@@ -125,7 +125,7 @@ class DataConfig(Section):
     """The dataset, and how its images are drawn, read and described."""
 
     dataset: str = Field("digits", min_length=1)
-    """A dataset that `study.data` knows, or any name for your own dataset at ``root``."""
+    """A dataset of this package, ``hf:owner/name``, or any name for your own at ``root``."""
     root: Path | None = None
     """The folder of the images; packaged and hub datasets need none."""
     shots: int = Field(16, ge=1, le=100_000)
@@ -133,21 +133,19 @@ class DataConfig(Section):
     val_shots: int | None = Field(None, ge=1, le=100_000)
     """The number of validation images per class, besides the shots; None means min(shots, 4)."""
     short: Short = "fail"
-    """What to do if a class has fewer training images than ``shots``: fail, or take them all."""
+    """What to do if a class has too few training images for ``shots``: fail, or take them all."""
     shots_from: Path | None = None
     """A folder of published few-shot splits; None means that the study draws its own."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
-    """Prompts with ``{}`` for the class name; the first one is used in training.
-
-    None means the dataset's own templates."""
+    """Prompts with ``{}`` for the class name; training uses the first. None means the dataset's."""
     ensemble: bool = False
-    """Whether to classify by the mean of all templates; training uses the first one only.
+    """Whether to classify by the mean of all templates.
 
-    CLIP's seven templates are added, unless ``templates`` replaces the dataset's own."""
+    Seven of CLIP's are added, unless ``templates`` replaces the dataset's."""
     columns: dict[Literal["path", "label", "class_name", "split", "image"], str] | None = None
-    """Part → column in a table or Hugging Face dataset, if the default name does not fit."""
+    """Part → column in a table or Hugging Face dataset, where its name is another."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
-    """Our split → its name in a Hugging Face dataset, if the default name does not fit."""
+    """Split → its name in a Hugging Face dataset, where that is another."""
     subset: str | None = None
     """The configuration of a Hugging Face dataset that has several."""
     revision: str | None = None
@@ -163,8 +161,7 @@ class DataConfig(Section):
     pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
 
-    None means the full range of 16-bit images, and 0 to 1 for floating-point images; other deep
-    images are then an error."""
+    None means the full range of 16-bit images, and 0 to 1 for floating-point ones."""
 
 
 class BackboneConfig(Section):
@@ -173,7 +170,7 @@ class BackboneConfig(Section):
     name: str = Field(EMBEDDED, min_length=1)
     """A hub name, a local folder, or ``embedded`` for the small checkpoint in this package."""
     revision: str | None = None
-    """A commit of the hub, so that every node and every later reader loads the same weights."""
+    """A commit of the hub, so that everybody loads the same weights."""
 
     @field_validator("name")
     @classmethod
@@ -197,7 +194,7 @@ class TrainingConfig(Section):
     batch_size: int = Field(32, ge=1, le=65_536)
     """The number of images in a training step."""
     eval_batch_size: int = Field(256, ge=1, le=65_536)
-    """The number of images that pass the image encoder at once in an evaluation."""
+    """The number of images that are evaluated at once."""
     optimizer: Optimizer = "sgd"
     """The optimizer; the paper's is ``sgd``."""
     momentum: float = Field(MOMENTUM, ge=0, lt=1)
@@ -211,9 +208,8 @@ class TrainingConfig(Section):
     the tuned parameters from their initial values (``l2_init``), or none."""
     precision: WantedPrecision = "float32"
     """The precision that the encoders compute in, and hold their frozen matrices in; what is tuned,
-    features and losses stay float32. ``auto`` is bfloat16 where a worker finds it faster, once when
-    the study starts, so that all of its trials have the same. A CPU without instructions for
-    bfloat16 computes in float32."""
+    features and losses stay float32. ``auto`` is bfloat16 for all trials if a worker finds it
+    faster when the study starts. A CPU without instructions for bfloat16 computes in float32."""
 
     @property
     def computed_in(self) -> Precision:
@@ -269,21 +265,20 @@ class SpaceConfig(Section):
 
     sites: tuple[SubsetText, ...] = SITES_OF["clip"]
     """The sites that a trial may tune, without layers: ``windows`` sets those. The default stands
-    for all sites of the backbone, so that a SigLIP has its own."""
+    for all sites of the backbone, a SigLIP's too."""
     windows: bool = True
     """Whether a trial also chooses the range of layers that it tunes in each encoder."""
     rates: dict[KnownKind, Range] = Field(default_factory=dict)
     """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
     distill_weight: Weights = (0.25, 16.0)
-    """The range of λ, chosen only if the text encoder is tuned; otherwise λ has no effect."""
+    """The range of λ, which has an effect only if the text encoder is tuned."""
     heads: tuple[Head, ...] = Field(("text", "linear"), min_length=1)
-    """What classifies images: the text features of the classes, or a linear layer that begins there
-    and is trained after the encoders, on their features."""
+    """What classifies images: the text features of the classes, or a linear head."""
     neighbours: bool = True
-    """Whether the open search begins with CLIPFit less a site, or with a site more."""
+    """Whether the open search begins with CLIPFit less a site, or with one more."""
     whole: bool = False
-    """Whether the open search chooses everything for every trial, also what has no effect on it, so
-    that a sampler can model all choices together."""
+    """Whether the open search also chooses what has no effect on a trial, so that a sampler can
+    model all choices together."""
 
     @field_validator("heads")
     @classmethod
@@ -398,20 +393,20 @@ class SearchConfig(Section):
     trials: int = Field(48, ge=0, le=100_000)
     """The number of trials: baselines, CLIPFit's own search and the open search.
 
-    0 means no search: the baselines are tested as they are, to reproduce published results."""
+    0 means no search: the baselines are tested as they are."""
     minutes: float | None = Field(None, gt=0, le=1_000_000)
-    """The longest time that the search may take, even if trials are left; None means no limit.
+    """The longest time that the search may take; None means no limit.
 
     Baselines are trained in any case. What comes after the search has its own time: heads and
     strengths for what was validated without, the test, and the report."""
     sampler: ObjectName = "tpe"
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO
-    """The rule by which trials are scored; ``auto`` is the rule that suits the protocol best."""
+    """The rule by which trials are scored; ``auto`` is the protocol's."""
     folds: int | None = Field(None, ge=2, le=1000)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)
-    """The share of the trials that tune only the learning rates and λ of CLIPFit's own subset."""
+    """The share of the trials that are CLIPFit's own search, of its rates and λ."""
     warm_start: str | None = Field(None, pattern=NAME)
     """A study in ``storage`` whose best configurations are tried right after the baselines."""
     asha: AshaConfig | None = AshaConfig()
@@ -420,11 +415,10 @@ class SearchConfig(Section):
     peer_trials: int = Field(8, ge=1, le=10_000)
     """The number of trials that look for the learning rate of each peer, beside ``trials``."""
     baselines: dict[Label, Baseline] = Field(default_factory=_published_baselines)
-    """The baselines by label; they are the first trials of the study, but for peers whose learning
-    rate is searched, and are tested whatever their validation scores are.
+    """The baselines by label, which are tested whatever their validation scores are.
 
-    An entry with ``peer`` is full fine-tuning or LoRA; its learning rate is searched, and it is
-    trained on the cross-entropy alone. Such entries alone are added to the default's baselines."""
+    An entry with ``peer`` is full fine-tuning or LoRA, and its learning rate is searched. Such
+    entries alone are added to the default's."""
 
     @field_validator("baselines", mode="before")
     @classmethod
@@ -490,7 +484,7 @@ class AblationConfig(Section):
 
     ``only_one``: each site alone; ``leave_one_out``: the base without one site each; ``layers``:
     the base in windows of layers; ``grid``: those in ``subsets``; ``pairs``: each site alone, each
-    two sites together, and zero-shot, from which the interaction of two sites follows."""
+    two sites together, and zero-shot."""
     base: SubsetText = "clipfit"
     """The subset with which every cell is compared."""
     base_from: str | None = None
@@ -510,21 +504,15 @@ class AblationConfig(Section):
         | Annotated[dict[KnownKind, Rates], Field(min_length=1), Tag("[mapping]")],
         Discriminator(_form),
     ] = (LEARNING_RATE,)
-    """Learning rates to try in each cell; the best by validation is tested.
+    """Learning rates to try in each cell: a list for all kinds of parameter, or one for each kind.
 
-    A list is of rates that all kinds of parameter share. A mapping has a list for each kind, and a
-    cell is tried at every combination of those that it tunes. A single rate is tested without
-    validation."""
+    A single rate is tested without validation."""
     extend: bool = True
-    """Whether a cell whose best rate is the lowest or highest tried is tried beyond it as well.
-
-    The next rate has the ratio of the last two to each other; this happens three times at most."""
+    """Whether a cell whose best rate is the lowest or highest tried is tried beyond it as well."""
     distill_weight: float = Field(DISTILL_WEIGHT, ge=0, le=HEAVIEST)
     """λ of every cell in which the text encoder is tuned."""
     reuse: bool = True
-    """Whether to take over the results of finished trials with the same configuration hash.
-
-    They are looked for in the other studies of ``storage``."""
+    """Whether trials of other studies of ``storage`` with the same hash are taken over."""
 
     def rates_of(self, kind: str) -> tuple[float, ...]:
         """Return the rates to try for a kind of parameter, each once; empty if it has none."""
@@ -547,20 +535,20 @@ class ResourcesConfig(Section):
     max_concurrent: int | None = Field(None, ge=1, le=100_000)
     """The most trials at once.
 
-    None means as many as fit. On a cluster, one more trial then waits for a machine that joins
+    None means as many as fit, and on a cluster one more, which waits for a machine that joins
     later; a number lets an autoscaler see that many trials at once."""
     max_failures: int = Field(3, ge=0, le=10_000)
     """How often a trial continues from its last epoch after its worker died."""
     max_epoch_seconds: float | None = Field(21_600, gt=0, le=31_536_000)
-    """The seconds after which an epoch, with its evaluation, counts as hung: the worker is killed,
-    and counts as one that died. None means no limit."""
+    """The seconds after which an epoch, with its evaluation, counts as hung, and its worker as one
+    that died. None means no limit."""
 
 
 class TrackingConfig(Section):
     """Where a study's results are kept beside its folder."""
 
     tracker: str = "mlflow"
-    """The tracker that holds the results: ``mlflow``, or one that another package brings."""
+    """The tracker: ``mlflow``, or one of an installed package."""
     uri: str | None = None
     """The tracking server or store.
 
@@ -581,7 +569,7 @@ class StudyConfig(Section):
     seed: Seed = 1
     """The seed of the shots, the batches and the sampler of the search."""
     protocol: ObjectName = "few_shot"
-    """The name of a protocol, of those in `study.protocols` or of an installed package."""
+    """A protocol of this package, or of an installed one."""
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
     training: TrainingConfig = TrainingConfig()
