@@ -23,7 +23,7 @@ UNITS = {
 }
 """The unit of each key that has one."""
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-WORDS = {"integer": "whole number", "boolean": "true or false", "string": "text"}
+WORDS = {"string": "text"}
 
 
 def reference() -> str:
