@@ -152,6 +152,7 @@ def assert_whole(uri: str, study: Written, trials: int) -> None:
     assert len(found) == trials + 1
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     parent = found.pop("")
+    assert parent.data.params["training.momentum"] == "0.9"
     for run in found.values():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.params["subset"] == "vision.ln[0:2]"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .drivers_client import Drivers
+from .proxy import Proxy
 
 
 class Disk:
@@ -73,3 +74,11 @@ def drivers() -> Iterator[Drivers]:
     drivers = Drivers()
     yield drivers
     drivers.close()
+
+
+@pytest.fixture
+def proxy(mlflow_server: str) -> Iterator[Proxy]:
+    """What makes the faults of MLflow's server, which is behind it."""
+    proxy = Proxy(mlflow_server)
+    yield proxy
+    proxy.close()

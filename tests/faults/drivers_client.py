@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ class Drivers:
         place: Path,
         *,
         faults: Sequence[dict[str, Any]] = (),
-        seconds: float | None = None,
         wait: float | None = None,
         store: str | None = None,
         meanwhile: Callable[[], object] = lambda: None,
@@ -42,7 +40,6 @@ class Drivers:
             arguments: of the command line.
             place: its working folder.
             faults: what it dies while writing.
-            seconds: after which it is killed, if it is still there.
             wait: how long it and its workers wait for storage that is away, in seconds.
             store: MLflow's address; None means a SQLite store in the working folder.
             meanwhile: is called once it runs.
@@ -53,18 +50,13 @@ class Drivers:
         assert self._server.stdin is not None
         print(json.dumps(order), file=self._server.stdin, flush=True)
         pid = int(self._line())
-        killer = threading.Timer(seconds or 1e6, os.kill, (pid, signal.SIGKILL))
-        killer.daemon = True
-        killer.start()
         try:
             meanwhile()
         except BaseException:
-            killer.cancel()
             os.kill(pid, signal.SIGKILL)
             self._line()
             raise
         status = int(self._line())
-        killer.cancel()
         return status, (place / "output").read_text(encoding="utf-8")
 
     def running(self) -> psutil.Process | None:

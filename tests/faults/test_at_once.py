@@ -14,63 +14,41 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 SCRIPT = Path(run_module.__file__ or "")
 SMALL = ["search.trials=0", "training.epochs=2", "data.shots=4", "confirm.seeds=[1,2]"]
-SEEDS = {"first": ("mine", 1), "second": ("mine", 2), "third": ("other", 1)}
-"""Driver to the study's name, and its seed, which tells the two of one name apart."""
+SMALL += ["data.augment=false"]
 
 
-@pytest.fixture(scope="module")
-def outcome(
-    tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[int, str]]:
-    """Exit status and output of drivers that were started in the same moment."""
-    place = tmp_path_factory.mktemp("at-once")
-    running = {
-        driver: subprocess.Popen(
-            [
-                *(sys.executable, str(SCRIPT), "quickstart", f"name={name}", f"seed={seed}"),
-                *(f"backbone.name={tiny_backbone}", "data.augment=false", *SMALL),
-            ],
-            cwd=place,
-            env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{place / driver}.db"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for driver, (name, seed) in SEEDS.items()
-    }
-    outputs = {driver: process.communicate()[0] for driver, process in running.items()}
-    found = {driver: (running[driver].returncode, outputs[driver]) for driver in running}
-    found["place"] = (0, str(place))
-    return found
-
-
-def test_of_two_with_one_name_one_is_refused(outcome: dict[str, tuple[int, str]]) -> None:
-    told = [outcome["first"], outcome["second"]]
-    assert sorted(status for status, _ in told) == [0, 2], told
-    (refused,) = [output for status, output in told if status == 2]
-    assert "study 'mine'" in refused
-    assert "is being run by another process" in refused or "resume mine" in refused
-    assert "Traceback" not in refused
-
-
-def test_the_other_keeps_the_configuration_that_it_began_with(
-    outcome: dict[str, tuple[int, str]],
-) -> None:
-    folder = StudyFolder(Path(outcome["place"][1]) / "runs" / "mine")
-    (ran,) = [d for d in ("first", "second") if outcome[d][0] == 0]
-    assert f"seed: {SEEDS[ran][1]}\n" in folder.config_path.read_text()
-    folder.refuse_damaged()  # raises nothing
-    assert all(
-        trial.read_end() and trial.read_end().status == "finished" for trial in folder.trials()
+def start(name: str, seed: int, backbone: Path, place: Path) -> "subprocess.Popen[str]":
+    """Start a driver; the seed tells studies of one name apart."""
+    own = [f"name={name}", f"seed={seed}", f"backbone.name={backbone}"]
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), "quickstart", *own, *SMALL],
+        cwd=place,
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{place}/{name}-{seed}.db"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
-def test_two_that_prepare_one_dataset_at_once_both_end_well(
-    outcome: dict[str, tuple[int, str]],
+def test_of_two_with_one_name_one_is_refused_and_all_others_end_well(
+    tiny_backbone: Path, tmp_path: Path
 ) -> None:
-    status, output = outcome["third"]
-    assert status == 0, output
-    images = Path(outcome["place"][1]) / "runs" / "images"
-    assert images.exists()
+    names = (("mine", 1), ("mine", 2), ("other", 1))
+    running = [start(name, seed, tiny_backbone, tmp_path) for name, seed in names]
+    outputs = [driver.communicate()[0] for driver in running]
+    statuses = [driver.returncode for driver in running]
+    assert sorted(statuses[:2]) == [0, 2], outputs
+    assert statuses[2] == 0, outputs[2]
+    refused = outputs[statuses.index(2)]
+    assert "study 'mine'" in refused
+    assert "Traceback" not in refused
+
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    seed = names[statuses.index(0)][1]
+    assert f"seed: {seed}\n" in folder.config_path.read_text()
+    folder.refuse_damaged()  # raises nothing
+    ends = [trial.read_end() for trial in folder.trials()]
+    assert {end and end.status for end in ends} == {"finished"}
     # Decoded images, and features of encoders in which nothing is tuned; nothing written in part.
+    images = tmp_path / "runs" / "images"
     assert {path.suffix for path in images.iterdir()} == {".arrow", ".safetensors"}

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import optuna
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +16,6 @@ from study.config.loading import load_frozen
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.ledger import StudyFolder
-from study.tracking.mlflow.shown import METRIC_DIGITS, rounded
 
 from .conftest import Drivers
 
@@ -120,18 +118,6 @@ class TestStudyWhoseFilesWereDamaged:
                 assert place.rpartition("/")[2] in output, name
         for path in spoiled.images:
             assert path.name in output
-
-    def test_mlflow_has_one_run_a_trial(self, spoiled: Spoiled) -> None:
-        mlflow.set_tracking_uri(f"sqlite:///{spoiled.place / 'mlflow.db'}")
-        runs = mlflow.search_runs(search_all_experiments=True)
-        assert sorted(runs["tags.trial_id"].dropna()) == sorted(spoiled.before["trials"])
-        assert set(runs["status"]) == {"FINISHED"}
-        client = mlflow.MlflowClient(f"sqlite:///{spoiled.place / 'mlflow.db'}")
-        for run_id, trial_id in runs.set_index("run_id")["tags.trial_id"].dropna().items():
-            end = spoiled.folder.trial(trial_id).read_end()
-            seconds = rounded(end.seconds, METRIC_DIGITS)
-            for key, value in {"epochs": end.epochs, "seconds": seconds}.items():
-                assert [p.value for p in client.get_metric_history(run_id, key)] == [value]
 
     def test_a_damaged_checkpoint_is_named_and_nothing_is_trained_with_it(
         self, spoiled: Spoiled

@@ -4,7 +4,7 @@ A proxy that answers ``{}`` to what it does not pass on is believed until the ru
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +18,6 @@ from study.tracking.mlflow.mirror import sync_study
 from .proxy import Proxy
 
 LIE = "200 {}"
-
-
-@pytest.fixture
-def proxy(mlflow_server: str) -> Iterator[Proxy]:
-    proxy = Proxy(mlflow_server)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture
