@@ -3,108 +3,19 @@
 import ast
 import sys
 import tomllib
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 STUDY, TESTS = ROOT / "study", ROOT / "tests"
 
-# What a room may import of study; each also imports itself. One line a room, the lowest first.
-ALLOWED = {
-    "errors": set[str](),
-    "ctrl_c": set[str](),
-    "unread": set[str](),
-    "garbage": set[str](),
-    "terminal": set[str](),
-    "storage": {"errors"},
-    "method": {"errors", "storage"},
-    "data": {"errors", "storage", "terminal"},
-    "config": {"errors", "storage", "method", "data"},
-    "protocols": {"errors", "data", "config"},
-    "embedded": {"method"},
-    "trial": {"errors", "storage", "method", "data", "config", "protocols"},
-    "selection": {"errors", "storage", "config", "protocols", "trial"},
-    "serving": {
-        *("errors", "storage", "method", "data", "embedded", "config", "trial", "selection"),
-    },
-    "search": {
-        *("errors", "garbage", "storage", "method", "data", "embedded", "config", "trial"),
-        *("selection",),
-    },
-    "tracking": {
-        *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
-        *("selection", "serving"),
-    },
-    "analysis": {
-        *("errors", "terminal", "storage", "method", "data", "embedded", "config", "protocols"),
-        *("trial", "selection", "tracking"),
-    },
-    "workflow": {
-        *("errors", "ctrl_c", "garbage", "terminal", "storage", "method", "data", "embedded"),
-        *("config", "protocols", "trial", "selection", "serving", "search", "tracking"),
-        "analysis",
-    },
-    "commands": {"errors", "ctrl_c", "garbage", "terminal", "unread", "method", "workflow"},
-    "run": {"commands", "ctrl_c"},
-    "__main__": {"run"},
-}
-
-ONNX = ("onnx", "onnxruntime", "onnxscript")
-# Libraries that live in the rooms named, and nowhere else. Workflow and run stay free of them all.
-AT_HOME = {
-    "ray": {"search"},
-    "mlflow": {"tracking"},
-    "optuna": {"search", "analysis"},
-    "pydantic": {"config"},
-    "yaml": {"config"},
-    "transformers": {"method"},
-    "torch": {"method", "data", "trial", "serving", "search", "analysis"},
-    "datasets": {"data"},
-    "peft": {"method"},
-    **{name: {"serving"} for name in ONNX},
-    "sklearn": {"data"},
-}
-# Whoever imports these in passing must not pay for what it may not need.
-LAZY = {
-    ("analysis", "study.tracking"),
-    ("analysis", "study.analysis.importance"),
-    ("analysis", "matplotlib"),
-    ("data", "datasets"),
-    ("method", "transformers"),
-    ("method", "peft"),
-    ("trial.study", "torch"),
-    ("tracking.mlflow.tracker", "mlflow"),
-    *(
-        ("tracking.mlflow.tracker", f"study.tracking.mlflow.{module}")
-        for module in ("mirror", "models", "registry", "runs", "server")
-    ),
-    ("run", "study"),
-    ("commands", "study"),
-    *(
-        ("workflow.commands", f"study.workflow.{module}")
-        for module in ("check", "dispatch", "run_study", "status")
-    ),
-    *(
-        (f"workflow.{module}", f"study.{room}")
-        for module in ("commands", "lookup")
-        for room in ("analysis", "method", "search", "selection", "tracking", "trial")
-    ),
-    ("workflow.dispatch", "study.workflow.run_study"),
-}
+TABLES = yaml.safe_load(Path(__file__).with_name("layers.yaml").read_text())
+ALLOWED: dict[str, set[str]] = {room: {*names} for room, names in TABLES["allowed"].items()}
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
-OPTIONAL = {
-    "datasets": {"data.readers.huggingface"},
-    "peft": {"method.peers"},
-    **{name: {"serving.exports.onnx"} for name in ONNX},
-}
-"""The modules that optional extras are for; nothing else needs them."""
-NAMES_IN_DEPENDENCIES = {
-    **{"PIL": "pillow", "huggingface_hub": "huggingface-hub", "open_clip": "open_clip_torch"},
-    **{"sklearn": "scikit-learn", "yaml": "pyyaml"},
-}
 
 FILES = sorted(STUDY.rglob("*.py"))
 
@@ -140,7 +51,7 @@ def imports(path: Path, of_modules: Container[str] = ()) -> Iterator[tuple[str, 
                 yield full if inner else node.module, top
 
 
-def within(module: str, names: set[str]) -> bool:
+def within(module: str, names: Collection[str]) -> bool:
     """Tell whether a module is one of those named, or inside one."""
     return any(module == name or module.startswith(f"{name}.") for name in names)
 
@@ -160,11 +71,12 @@ def test_a_room_imports_only_what_is_below_it(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_libraries_stay_in_their_rooms(path: Path) -> None:
     room = module_of(path).partition(".")[0]
+    at_home, optional = TABLES["at_home"], TABLES["optional"]
     for name, top in imports(path):
         library = name.partition(".")[0]
-        assert room in AT_HOME.get(library, {room}), f"{library} must not be imported in {room}"
-        assert module_of(path) in OPTIONAL.get(library, {module_of(path)}), library
-        assert not (top and library in OPTIONAL), f"{library} must be imported inside a function"
+        assert room in at_home.get(library, {room}), f"{library} must not be imported in {room}"
+        assert module_of(path) in optional.get(library, {module_of(path)}), library
+        assert not (top and library in optional), f"{library} must be imported inside a function"
         # A tracker is known by its interface; the analysis of all studies of a server is MLflow's.
         is_tracker = within(name, {"study.tracking.mlflow"})
         assert not is_tracker or room in ("tracking", "analysis")
@@ -174,10 +86,10 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
 def test_heavy_libraries_are_imported_late_where_a_light_path_passes(path: Path) -> None:
     module = module_of(path)
     early = {name for name, top in imports(path) if top}
-    for place, name in LAZY:
+    for place, names in TABLES["lazy"].items():
         if within(module, {place}) and module not in OPTUNA_IN_ANALYSIS:
-            late = not any(within(other, {name}) for other in early)
-            assert late, f"{name} must be imported inside a function"
+            too_early = [name for name in early if within(name, names)]
+            assert not too_early, "must be imported inside a function"
     if within(module, {"analysis"}) and module not in OPTUNA_IN_ANALYSIS:
         assert not any(within(name, {"optuna"}) for name in early)
 
@@ -227,7 +139,7 @@ def test_every_library_that_is_imported_is_a_dependency() -> None:
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}
     imported = {name.partition(".")[0] for path in FILES for name, _ in imports(path)}
     libraries = imported - set(sys.stdlib_module_names) - {"study"}
-    missing = {NAMES_IN_DEPENDENCIES.get(name, name) for name in libraries} - declared
+    missing = {TABLES["names_in_dependencies"].get(name, name) for name in libraries} - declared
     assert not missing
 
 
