@@ -2,15 +2,15 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 
 COUNTS = (3, 2, 2)  # images a class in train, val and test
-Split = tuple[list[list[object]], list[list[object]], list[list[object]]]
 
 WNIDS = {
     "n01440764": "tench",
@@ -40,103 +40,9 @@ def save(path: Path, label: int, number: int) -> None:
     draw(label, number).save(path, format=form, quality=95)
 
 
-@dataclass(frozen=True)
-class Form:
-    """How one dataset with a split file looks.
-
-    Attributes:
-        folder, images, split: as in the field's layout.
-        raw: raw names of the first classes, as folders or file names have them.
-        clean: raw name → class name in the published split file.
-        path: raw name, split, running number → path below the image folder.
-    """
-
-    folder: str
-    images: str
-    split: str
-    raw: Sequence[str]
-    clean: Callable[[str], str]
-    path: Callable[[str, str, int], str]
-
-
-def _same(name: str) -> str:
-    return name
-
-
-FORMS: dict[str, Form] = {
-    "caltech101": Form(
-        "caltech-101",
-        "101_ObjectCategories",
-        "split_zhou_Caltech101.json",
-        ("Faces", "Leopards", "Motorbikes", "accordion", "airplanes"),
-        lambda n: n.lower().removesuffix("s") if n[0].isupper() or n == "airplanes" else n,
-        lambda n, s, i: f"{n}/image_{i:04d}.jpg",
-    ),
-    "oxford_pets": Form(
-        "oxford_pets",
-        "images",
-        "split_zhou_OxfordPets.json",
-        ("Abyssinian", "american_bulldog", "american_pit_bull_terrier", "basset_hound"),
-        str.lower,
-        lambda n, s, i: f"{n}_{i}.jpg",
-    ),
-    "stanford_cars": Form(
-        "stanford_cars",
-        "",
-        "split_zhou_StanfordCars.json",
-        ("AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C-V Cargo Van Minivan 2012"),
-        lambda n: " ".join([n.split()[-1], *n.split()[:-1]]) if n[-1].isdigit() else n,
-        lambda n, s, i: f"cars_{'test' if s == 'test' else 'train'}/{i:05d}.jpg",
-    ),
-    "oxford_flowers": Form(
-        "oxford_flowers",
-        "jpg",
-        "split_zhou_OxfordFlowers.json",
-        ("pink primrose", "hard-leaved pocket orchid", "canterbury bells", "colt's foot"),
-        _same,
-        lambda n, s, i: f"image_{i:05d}.jpg",
-    ),
-    "food101": Form(
-        "food-101",
-        "images",
-        "split_zhou_Food101.json",
-        ("apple_pie", "baby_back_ribs", "baklava", "beef_carpaccio"),
-        _same,
-        lambda n, s, i: f"{n}/{1000000 + i}.jpg",
-    ),
-    "sun397": Form(
-        "sun397",
-        "SUN397",
-        "split_zhou_SUN397.json",
-        ("a/abbey", "a/apartment_building/outdoor", "a/atrium/public", "z/zen_garden"),
-        lambda n: " ".join(reversed(n.split("/")[1:])),
-        lambda n, s, i: f"{n}/sun_{i:08x}.jpg",
-    ),
-    "dtd": Form(
-        "dtd",
-        "images",
-        "split_zhou_DescribableTextures.json",
-        ("banded", "blotchy", "braided", "bubbly"),
-        _same,
-        lambda n, s, i: f"{n}/{n}_{i:04d}.jpg",
-    ),
-    "eurosat": Form(
-        "eurosat",
-        "2750",
-        "split_zhou_EuroSAT.json",
-        ("AnnualCrop", "Forest", "SeaLake"),
-        lambda n: {"AnnualCrop": "Annual Crop Land", "SeaLake": "Sea or Lake"}.get(n, n),
-        lambda n, s, i: f"{n}/{n}_{i}.jpg",
-    ),
-    "ucf101": Form(
-        "ucf101",
-        "UCF-101-midframes",
-        "split_zhou_UCF101.json",
-        ("Apply_Eye_Makeup", "Apply_Lipstick", "Yo_Yo"),
-        _same,
-        lambda n, s, i: f"{n}/v_{n.replace('_', '')}_g{i:02d}_c01.jpg",
-    ),
-}
+TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+FORMS: dict[str, dict[str, Any]] = TABLES["coop"]
+"""The datasets with a split file."""
 ELEVEN = (*FORMS, "fgvc_aircraft", "imagenet")
 SHIFTED = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 
@@ -167,21 +73,24 @@ def _numbered(classes: int, counts: Sequence[int]) -> Iterator[tuple[int, str, i
                 yield label, split, number
 
 
-def _make_coop(form: Form, root: Path, classes: int, counts: Sequence[int]) -> Path:
-    folder = root / form.folder
-    raw = [*form.raw, *(f"zz_kind_{i}" for i in range(classes))][:classes]
+def _make_coop(form: dict[str, Any], root: Path, classes: int, counts: Sequence[int]) -> Path:
+    folder, called = root / form["folder"], form["classes"]
+    raw = [*called, *(f"zz_kind_{i}" for i in range(classes))][:classes]
     content: dict[str, list[list[object]]] = {"train": [], "val": [], "test": []}
     for label, split, number in _numbered(classes, counts):
-        path = form.path(raw[label], split, number)
-        save(folder / form.images / path, label, number)
-        content[split].append([path, label, form.clean(raw[label])])
-    if form.folder == "caltech-101":
+        name = raw[label]
+        half = "test" if split == "test" else "train"
+        plain = name.replace("_", "")
+        path = form["path"].format(name=name, plain=plain, half=half, number=number)
+        save(folder / form["images"] / path, label, number)
+        content[split].append([path, label, called.get(name, name)])
+    if form["folder"] == "caltech-101":
         for dropped in ("BACKGROUND_Google", "Faces_easy"):
-            save(folder / form.images / dropped / "image_0001.jpg", 99, 1)
+            save(folder / form["images"] / dropped / "image_0001.jpg", 99, 1)
     # The published lists are shuffled.
     for rows in content.values():
         random.Random(0).shuffle(rows)
-    (folder / form.split).write_text(json.dumps(content, indent=4))
+    (folder / form["split"]).write_text(json.dumps(content, indent=4))
     return folder
 
 
@@ -199,13 +108,9 @@ def _make_aircraft(folder: Path, classes: int, counts: Sequence[int]) -> Path:
 
 
 def _make_imagenet(name: str, root: Path, classes: int, counts: Sequence[int]) -> Path:
-    folder, images = {
-        "imagenet": ("imagenet", "images"),
-        "imagenetv2": ("imagenetv2", "imagenetv2-matched-frequency-format-val"),
-        "imagenet_sketch": ("imagenet-sketch", "images"),
-        "imagenet_a": ("imagenet-adversarial", "imagenet-a"),
-        "imagenet_r": ("imagenet-rendition", "imagenet-r"),
-    }[name]
+    form = TABLES["imagenet"][name]
+    folder = root / form["folder"]
+    images = folder / form["images"]
     names = dict(list(WNIDS.items())[:classes])
     names |= {f"n{9_000_000 + i:08d}": f"kind {i}" for i in range(classes - len(names))}
     wnids = list(names)
@@ -215,20 +120,13 @@ def _make_imagenet(name: str, root: Path, classes: int, counts: Sequence[int]) -
         wnid = wnids[label]
         if name == "imagenet":
             for number in range(counts[0]):
-                save(
-                    root / folder / images / "train" / wnid / f"{wnid}_{number}.JPEG", label, number
-                )
+                save(images / "train" / wnid / f"{wnid}_{number}.JPEG", label, number)
         for number in range(counts[2]):
-            place, file = {
-                "imagenet": (f"val/{wnid}", f"ILSVRC2012_val_{label * 50 + number:08d}.JPEG"),
-                "imagenetv2": (str(label), f"{label:04x}{number:036x}.jpeg"),
-                "imagenet_sketch": (wnid, f"sketch_{number}.JPEG"),
-                "imagenet_a": (wnid, f"0.00{number}_fox squirrel _ lynx_0.8.jpg"),
-                "imagenet_r": (wnid, f"art_{number}.jpg"),
-            }[name]
-            save(root / folder / images / place / file, label, 100 + number)
+            image = label * 50 + number
+            path = form["path"].format(wnid=wnid, label=label, number=number, image=image)
+            save(images / path, label, 100 + number)
     if name in ("imagenet_a", "imagenet_r"):
-        (root / folder / images / "README.txt").write_text("Read me.\n")
+        (images / "README.txt").write_text("Read me.\n")
     lines = [f"{wnid} {spoken}" for wnid, spoken in names.items()]
-    (root / folder / "classnames.txt").write_text("\n".join(lines) + "\n")
-    return root / folder
+    (folder / "classnames.txt").write_text("\n".join(lines) + "\n")
+    return folder
