@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from study.data.shots import (
 from study.data.tasks import all_classes, check_shots, confirm_task
 from study.errors import DataError
 
+CASES = yaml.safe_load(Path(__file__).with_name("shots.yaml").read_text())
 Make = Callable[..., Dataset]
 
 
@@ -194,18 +196,7 @@ def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        "eurosat/2750/",
-        "./data/eurosat/2750/",
-        "/home/x/DATA/eurosat/2750/",
-        "C:\\Users\\x\\DATA\\eurosat\\2750\\",
-        "\\\\server\\share/eurosat//2750/./",
-        "../DATA/eurosat/2750/",
-        "2750/",
-    ],
-)
+@pytest.mark.parametrize("prefix", CASES["prefixes"])
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 @pytest.mark.parametrize("above", [False, True])
 def test_published_shots_are_found_whatever_their_root(
@@ -243,23 +234,7 @@ def test_a_published_file_may_be_given_itself(eurosat: Dataset, tmp_path: Path) 
         read_published_shots(file, eurosat, shots=1, seed=3)
 
 
-@pytest.mark.parametrize(
-    ("rows", "told"),
-    [
-        (published("2750/", 6), "images of the test split of eurosat"),
-        (published("2750/", 9), "eurosat has no such images"),
-        (published("2750/", 4), "in both train and val"),
-        (published("2750/", 1, 1), "listed twice"),
-        ([{"impath": "2750/Forest/Forest_1.jpg", "label": 1, "classname": "Forest"}], "is 1 'For"),
-        ([{"impath": "2750/Forest/Forest_1.jpg", "label": 0, "classname": "Wood"}], "0 'Wood'"),
-        ([{"impath": "2750/Forest/Forest_1.jpg"}], "needs impath, label and classname"),
-        (["x"], "needs impath"),
-        ([{**published("2750/", 1)[0], "label": 0.5}], "needs impath"),
-        ([{**published("2750/", 1)[0], "label": float("inf")}], "needs impath"),
-        ([], "has no training images"),
-        (published("2750/", 1, 2), r"more than 1 images of 'Forest \(2\)', 'Sea or Lake \(2\)'"),
-    ],
-)
+@pytest.mark.parametrize(("rows", "told"), CASES["unsound"])
 def test_unsound_published_shots_are_refused(
     rows: list[dict[str, object]], told: str, eurosat: Dataset, tmp_path: Path
 ) -> None:
