@@ -8,15 +8,16 @@ import pickle
 import re
 import socket
 import sqlite3
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -47,58 +48,9 @@ NAMES = [
     "a|b *c* [d](e) `f`",
     "[bold red]x[/]",
     "{{ 7*7 }} {} %s ${HOME}",
-    "=1+1;\\n\t$(touch owned)",
+    "=1+1;\\n\\t$(touch owned)",
     "x" * 60,
 ]
-
-
-def descendants(process: int) -> list[int]:
-    """Give a process and all that it started."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(entry.parent.name))
-    found = [process]
-    for one in found:
-        found += children.get(one, [])
-    return found
-
-
-def command_lines(processes: list[int]) -> list[str]:
-    """Give the command lines of processes that are still there."""
-    lines = []
-    for process in processes:
-        try:
-            lines.append(Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" "))
-        except OSError:
-            continue
-    return [line.decode(errors="replace") for line in lines]
-
-
-def listening(processes: list[int]) -> Iterator[tuple[str, str]]:
-    """Give the addresses that processes listen on, and who they are."""
-    owners: dict[str, str] = {}
-    for process in processes:
-        try:
-            for descriptor in Path(f"/proc/{process}/fd").iterdir():
-                target = str(descriptor.readlink())
-                name = Path(f"/proc/{process}/comm").read_text().strip()
-                owners[target.removeprefix("socket:[").removesuffix("]")] = name
-        except OSError:
-            continue
-    for family, table in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in owners:
-                words = fields[1].partition(":")[0]
-                packed = b"".join(
-                    struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8)
-                )
-                address = socket.inet_ntop(family, packed)
-                yield address.removeprefix("::ffff:"), owners[fields[9]]
 
 
 @dataclass
@@ -131,7 +83,7 @@ class Watched:
             )
             try:
                 while driver.poll() is None:
-                    self._look(descendants(driver.pid))
+                    self._look(driver.pid)
                     time.sleep(0.3)
             finally:
                 driver.kill()
@@ -141,9 +93,17 @@ class Watched:
         assert driver.returncode == 0, said
         return said
 
-    def _look(self, processes: list[int]) -> None:
-        self.sockets |= set(listening(processes))
-        lines = command_lines(processes)
+    def _look(self, driver: int) -> None:
+        lines = []
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(driver)
+            for process in (root, *root.children(recursive=True)):
+                with suppress(psutil.Error):
+                    lines.append(" ".join(process.cmdline()))
+                    for connection in process.net_connections("tcp"):
+                        if connection.status == psutil.CONN_LISTEN:
+                            address = connection.laddr.ip.removeprefix("::ffff:")
+                            self.sockets.add((address, process.name()))
         for line in lines:
             if found := re.search(r"--session[-_]dir=(\S+)", line):
                 self.sessions.add(Path(found[1]))
