@@ -5,9 +5,13 @@ from typing import Any
 
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
-from study.method.checkpoint import Architecture
+from study.method.checkpoint import Architecture, EncoderShape
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
+
+ARCHITECTURE = Architecture(
+    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
+)
 
 
 def settings(
@@ -26,7 +30,9 @@ def with_settings(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"settings": own.model_dump(mode="json"), **rest}
 
 
-def study_of(config: StudyConfig, folder: StudyFolder, architecture: Architecture) -> Study:
+def study_of(
+    config: StudyConfig, folder: StudyFolder, architecture: Architecture = ARCHITECTURE
+) -> Study:
     """A study of a backbone that nobody reads."""
     study = Study(config, folder)
     study._known["architecture"] = architecture

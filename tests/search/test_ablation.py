@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import small_trials
-from settings import settings, study_of
+from settings import ARCHITECTURE, settings, study_of
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import InterruptedStudyError, StudyError
-from study.method.checkpoint import Architecture, EncoderShape
 from study.method.subsets import parse
 from study.search import ablation, confirm
 from study.search.rate_grid import MOST_EXTENSIONS
@@ -21,9 +20,6 @@ from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
 
-ARCHITECTURE = Architecture(
-    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
-)
 GRID: dict[str, Any] = {
     "design": "grid",
     "subsets": {"norms": "vision.ln", "biases": "text.bias"},
@@ -41,6 +37,10 @@ def folder(tmp_path: Path) -> StudyFolder:
 
 def grid(**changes: Any) -> StudyConfig:
     return build_config({"seed": 3, "ablation": GRID | changes}, "test")
+
+
+def study(folder: StudyFolder, **changes: Any) -> Study:
+    return study_of(grid(**changes), folder)
 
 
 def train(folder: StudyFolder, label: str, rate: float, score: float, **changes: Any) -> None:
@@ -72,7 +72,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     queued = SimpleNamespace(stage=None, trials=[], data={}, take_over=None)
 
     def run_queue(
-        study: Study,
+        own: Study,
         stage: str,
         wanted: Iterable[TrialConfig],
         data: Mapping[int, TrialData],
@@ -93,7 +93,7 @@ def test_every_cell_is_tuned_at_every_rate(
     def take_over(trials: Sequence[TrialConfig]) -> list[str]:
         return []
 
-    ablation.tune_cells(study_of(grid(), folder, ARCHITECTURE), few_digits, [], take_over)
+    ablation.tune_cells(study(folder), few_digits, [], take_over)
     assert queued.stage == "search"
     assert queued.take_over is take_over
     assert list(queued.data) == [3]
@@ -115,7 +115,7 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFold
     for label, scores in (("base", (0.5, 0.6)), ("norms", (0.8, 0.3)), ("biases", (0.4, 0.4))):
         for rate, score in zip((0.01, 0.1), scores, strict=True):
             train(folder, label, rate, score)
-    chosen = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    chosen = ablation.fix_rates(study(folder))
     assert {label: proposal.rates["bias"] for label, proposal in chosen.items()} == {
         "base": 0.1,
         "norms": 0.01,
@@ -127,9 +127,9 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFold
 def test_the_choice_is_written_once_and_kept(folder: StudyFolder) -> None:
     for label in ("base", "norms", "biases"):
         train(folder, label, 0.01, 0.5)
-    first = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    first = ablation.fix_rates(study(folder))
     train(folder, "norms", 0.1, 0.9)
-    assert ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE)) == first
+    assert ablation.fix_rates(study(folder)) == first
     assert folder.read_json("cells.json")["norms"]["rates"]["ln"] == 0.01
 
 
@@ -137,12 +137,12 @@ def test_a_cell_none_of_whose_trials_ran_to_the_end_is_named(folder: StudyFolder
     train(folder, "base", 0.01, 0.5)
     train(folder, "norms", 0.01, 0.5, status="failed")
     with pytest.raises(StudyError, match="no trial of the cell 'norms' ran all its epochs"):
-        ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+        ablation.fix_rates(study(folder))
     assert folder.read_json("cells.json") is None
 
 
 def test_a_single_rate_needs_no_search(folder: StudyFolder) -> None:
-    chosen = ablation.fix_rates(study_of(grid(rates=[0.3]), folder, ARCHITECTURE))
+    chosen = ablation.fix_rates(study(folder, rates=[0.3]))
     assert chosen == {
         "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.3, 2.0),
         "norms": settings("vision.ln", 0.3, 0.3, 2.0),
@@ -158,8 +158,7 @@ def test_every_cell_is_tested_on_each_seeds_shots_at_its_own_rate(
         Candidate(label="norms", settings=settings("vision.ln", 0.01, 0.01, 2.0)),
     ]
     data = {1: few_digits, 5: few_digits}
-    study = study_of(grid(), folder, ARCHITECTURE)
-    confirm.run_confirm(study, chosen, data, [], stage="ablation")
+    confirm.run_confirm(study(folder), chosen, data, [], stage="ablation")
     assert queued.stage == "ablation"
     assert queued.data == data
     assert [(t.trial_id, t.label, t.seed, t.settings.rates["ln"]) for t in queued.trials] == [
@@ -180,12 +179,12 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     def make(score: Callable[[TrialConfig], float | None]) -> SimpleNamespace:
         trained = SimpleNamespace(ids=[], rounds=[], stop_at=None)
 
-        def run_queue(study: Study, stage: str, wanted: list[TrialConfig], *_: Any) -> None:
+        def run_queue(own: Study, stage: str, wanted: list[TrialConfig], *_: Any) -> None:
             trained.rounds.append([trial.label for trial in wanted])
             for config in wanted:
                 if len(trained.ids) == trained.stop_at:
                     raise InterruptedStudyError("the study was interrupted")
-                folder = study.folder.trial(config.trial_id)
+                folder = own.folder.trial(config.trial_id)
                 assert folder.read_end() is None, "an ended trial is never trained again"
                 folder.create(config.model_dump(mode="json"))
                 found = score(config)
@@ -215,15 +214,15 @@ def near(bias: float, ln: float) -> Callable[[TrialConfig], float]:
 def tune(folder: StudyFolder, data: TrialData, **changes: Any) -> list[tuple[list[str], int]]:
     """Tune the cells; returns what was said of extensions, and how many trials there may be."""
     said: list[tuple[list[str], int]] = []
-    study = study_of(grid(**changes), folder, ARCHITECTURE)
-    totals = [ablation.most_trials(study)]
+    tuned = study(folder, **changes)
+    totals = [ablation.most_trials(tuned)]
 
     def tell(lines: Sequence[str], total: int) -> None:
         totals.append(total)
         if lines:
             said.append(([*lines], total))
 
-    ablation.tune_cells(study, data, [], None, tell)
+    ablation.tune_cells(tuned, data, [], None, tell)
     assert totals == sorted(totals, reverse=True), "the largest number of trials may only fall"
     assert totals[-1] == len(list(folder.trials()))
     return said
@@ -248,8 +247,7 @@ def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(
         (["the grid of “biases” is extended to 2", "the grid of “mlp” is extended to 2"], 15),
     ]
     assert trained.rounds[1:] == [["biases at 1", "mlp at 1"], ["biases at 2", "mlp at 2"]]
-    study = study_of(grid(**cells), folder, ARCHITECTURE)
-    assert ablation.fix_rates(study)["biases"].rates == {"bias": 1.0}
+    assert ablation.fix_rates(study(folder, **cells))["biases"].rates == {"bias": 1.0}
 
 
 def test_a_best_rate_that_keeps_moving_is_followed_a_few_times_only(
@@ -268,8 +266,7 @@ def test_rates_beyond_a_bound_that_fail_end_the_extension(
     trainer(lambda config: None if max(config.settings.rates.values()) > 5 else best(config))
     assert len(tune(folder, few_digits)) == 2
     assert rates_of(folder, "norms") == [0.01, 0.1, 1.0, 10.0]
-    study = study_of(grid(), folder, ARCHITECTURE)
-    assert ablation.fix_rates(study)["norms"].rates == {"ln": 1.0}
+    assert ablation.fix_rates(study(folder))["norms"].rates == {"ln": 1.0}
 
 
 def test_a_cell_that_failed_at_every_rate_is_not_extended(
@@ -334,5 +331,5 @@ def test_after_the_choice_nothing_is_extended(
 ) -> None:
     trainer(near(1e9, 1e9))
     tune(folder, few_digits, extend=False)
-    ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    ablation.fix_rates(study(folder))
     assert tune(folder, few_digits) == []

@@ -20,7 +20,6 @@ from study.config.loading import build_config
 from study.config.schema import AshaConfig
 from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError, StudyError
-from study.method.checkpoint import Architecture, EncoderShape
 from study.search import deadline, stages
 from study.search.queues import run_queue
 from study.search.stages import (
@@ -43,9 +42,6 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 NOTHING = {"subset": "none"}
 CLIPFIT = {"subset": "clipfit", "rates": {"bias": 0.01, "ln": 0.01}}
-ARCHITECTURE = Architecture(
-    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
-)
 
 
 def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
@@ -65,7 +61,7 @@ def with_peers(tmp_path: Path) -> Study:
     config = build_config({"name": "mine", "search": search, "confirm": {"strength": 0.5}}, "test")
     folder = StudyFolder(tmp_path / "mine")
     (folder.path / "trials").mkdir(parents=True)
-    return study_of(config, folder, ARCHITECTURE)
+    return study_of(config, folder)
 
 
 def add_trial(study: Study, number: int, arm: str, label: str, *ended_at: float) -> None:
@@ -110,7 +106,7 @@ def test_before_the_variants_it_is_told_how_many_there_are(
     monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "0" * 16)
     search = with_peers.config.search.model_copy(update={} if limited else {"minutes": None})
     config = with_peers.config.model_copy(update={"search": search})
-    study = study_of(config, with_peers.folder, ARCHITECTURE)
+    study = study_of(config, with_peers.folder)
     heard: list[tuple[Sequence[str], int]] = []
     stages._run_variants(study, few_digits, [], lambda *told: heard.append(told))
     ((sentence,), total) = heard[0]
@@ -331,7 +327,7 @@ def make(few_digits: TrialData) -> Make:
 
     def make(proposal: Settings, seed: int = 1, **training: Any) -> TrialConfig:
         config = build_config({"training": training}, "test")
-        study = study_of(config, StudyFolder(Path("unread")), ARCHITECTURE)
+        study = study_of(config, StudyFolder(Path("unread")))
         return make_trial(study, few_digits, "search", proposal, "search", 7, seed=seed)
 
     return make

@@ -1,7 +1,7 @@
 """What is confirmed is fixed by validation, and once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,12 @@ def add_peer(folder: StudyFolder, score: float, **given: Any) -> str:
     return trial.trial_id
 
 
+def choose(
+    folder: StudyFolder, baselines: Sequence[str] = BASELINES, runners_up: int = 0
+) -> list[Candidate]:
+    return choose_candidates(finished_trials(folder), baselines, runners_up)
+
+
 def told(candidates: list[Candidate]) -> dict[str, tuple[str, str | None]]:
     """Return the origins of the candidates, without those that the winner or the folds add."""
     own = [c for c in candidates if c.label not in FURTHER]
@@ -109,7 +115,7 @@ def test_baselines_tuned_clipfit_and_the_best_are_candidates(folder: StudyFolder
     add(folder, 0.7, arm="clipfit-tuned")
     add(folder, 0.6)
     add(folder, 0.8)
-    chosen = choose_candidates(finished_trials(folder), BASELINES, runners_up=1)
+    chosen = choose(folder, runners_up=1)
     assert told(chosen) == {
         "zero-shot": ("0", None),
         "clipfit": ("1", None),
@@ -123,7 +129,7 @@ def test_a_baseline_may_win_and_is_then_trained_once(folder: StudyFolder) -> Non
     add(folder, 0.2, label="zero-shot")
     add(folder, 0.9, label="clipfit")
     add(folder, 0.7, arm="clipfit-tuned")
-    chosen = choose_candidates(finished_trials(folder), BASELINES, runners_up=1)
+    chosen = choose(folder, runners_up=1)
     assert told(chosen) == {
         "zero-shot": ("0", None),
         "clipfit": ("1", None),
@@ -135,7 +141,7 @@ def test_a_baseline_may_win_and_is_then_trained_once(folder: StudyFolder) -> Non
 
 def test_fewer_trials_than_runners_up_are_all_candidates(folder: StudyFolder) -> None:
     add(folder, 0.5, head="linear")
-    chosen = choose_candidates(finished_trials(folder), BASELINES, runners_up=len(RANKS) - 1)
+    chosen = choose(folder, runners_up=len(RANKS) - 1)
     assert told(chosen) == {"best": ("0", None)}
     assert crossed(folder) is None, "there was no search for tuned CLIPFit"
 
@@ -190,7 +196,7 @@ def test_the_winner_is_not_tested_twice_where_it_is_tuned_clipfit_with_a_head(
 
 
 def further(folder: StudyFolder) -> dict[str, Candidate]:
-    chosen = choose_candidates(finished_trials(folder), BASELINES, runners_up=0)
+    chosen = choose(folder)
     return {c.label: c for c in chosen if c.label in FURTHER}
 
 
@@ -241,7 +247,7 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(folder: StudyFol
     add_peer(folder, 0.9)
     add(folder, 0.7)
     add(folder, 0.8)
-    chosen = choose_candidates(finished_trials(folder), (*BASELINES, "full"), runners_up=1)
+    chosen = choose(folder, (*BASELINES, "full"), runners_up=1)
     candidates = {c.label: c for c in chosen}
     assert told(chosen) == {
         "zero-shot": ("0", None),
@@ -263,12 +269,12 @@ def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(
     add(folder, 0.4, label="clipfit")
     add_peer(folder, 0.6)
     add(folder, 0.9)
-    chosen = choose_candidates(finished_trials(folder), ("clipfit", "full"), runners_up=0)
+    chosen = choose(folder, ("clipfit", "full"))
     assert "best-peer" not in {c.label for c in chosen}, "it is a baseline"
     variant = add_peer(folder, 0.7)
     config = folder.trial(variant).read_config() | {"arm": "variant", "label": "full-strength"}
     (folder.trial(variant).path / "config.json").write_text(json.dumps(config))
-    chosen = choose_candidates(finished_trials(folder), ("clipfit", "full"), runners_up=0)
+    chosen = choose(folder, ("clipfit", "full"))
     assert {c.label: c.source_trial for c in chosen}["best-peer"] == variant
 
 
@@ -279,14 +285,14 @@ def test_a_baseline_is_found_by_its_label_whatever_an_arm_is_called(
     add(folder, 0.9)
     trial = add(folder, 0.4, label=label, arm="baseline")
     add(folder, 0.5, label="clipfit")
-    chosen = choose_candidates(finished_trials(folder), (label,), runners_up=0)
+    chosen = choose(folder, (label,))
     assert chosen[0].source_trial == trial
 
 
 def test_a_winner_with_a_delta_is_registered_itself(folder: StudyFolder) -> None:
     add_peer(folder, 0.7)
     add(folder, 0.8)
-    chosen = choose_candidates(finished_trials(folder), ("full",), runners_up=0)
+    chosen = choose(folder, ("full",))
     assert registrable(chosen) == best_of(chosen) is not None
     assert registrable(None) is None
 
