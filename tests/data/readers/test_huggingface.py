@@ -5,8 +5,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from study.data.datasets import Dataset, load_dataset
@@ -40,6 +38,14 @@ def write(file: Path, draw: ModuleType, labels: Sequence[object], feature: objec
     return file
 
 
+def write_cells(file: Path, cells: list[Any], labels: list[str]) -> None:
+    """Write a Parquet file with cells of images as they are given."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    table = datasets.Dataset.from_dict({"image": cells, "label": labels}, features=features)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table.cast_column("image", datasets.Image(decode=False)).to_parquet(file)
+
+
 def sizes(dataset: Dataset) -> list[int]:
     """Count the images of each split."""
     return [len(dataset.train), len(dataset.val), len(dataset.test)]
@@ -65,23 +71,14 @@ def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(
     assert dataset.source.open("val/000000").size == (30, 24)
 
 
-@pytest.mark.parametrize(
-    "layout", ["plain_text/{}-00000-of-00001", "{}/0000", "default/{}/0000", "{}-00000-of-00001"]
-)
-def test_every_layout_of_the_hub_is_known(
-    layout: str, miniature: ModuleType, tmp_path: Path
+@pytest.mark.parametrize("layout", ["plain_text/{}-00000-of-00001", "{}/0000", "default/{}/0000"])
+@pytest.mark.parametrize("held_out", ["test", "validation"])
+def test_every_layout_of_the_hub_is_known_and_without_a_test_split_validation_is_it(
+    layout: str, held_out: str, miniature: ModuleType, tmp_path: Path
 ) -> None:
     (tmp_path / "set" / ".git").mkdir(parents=True)
-    for split in ("train", "test"):
+    for split in ("train", held_out):
         write(tmp_path / "set" / f"{layout.format(split)}.parquet", miniature, [0, 1] * 3)
-    assert sizes(load_dataset("pets", tmp_path / "set")) == [6, 0, 6]
-
-
-def test_without_a_test_split_the_validation_split_is_it(
-    miniature: ModuleType, tmp_path: Path
-) -> None:
-    for split in ("train", "validation"):
-        write(tmp_path / "set" / f"{split}.parquet", miniature, [0, 1] * 3)
     assert sizes(load_dataset("pets", tmp_path / "set")) == [6, 0, 6]
 
 
@@ -122,17 +119,6 @@ def test_a_name_that_is_none_of_the_hub_is_refused(name: str) -> None:
         load_dataset(name)
 
 
-def test_an_empty_cell_is_named(miniature: ModuleType, tmp_path: Path) -> None:
-    file = write(tmp_path / "x.parquet", miniature, [0, 1] * 3)
-    table = pq.read_table(file)
-    cells = [None, *table["image"].to_pylist()[1:]]
-    kind = table.schema.field("image").type
-    pq.write_table(table.set_column(0, "image", pa.array(cells, type=kind)), file)
-    dataset = load_dataset("pets", file)
-    with pytest.raises(DataError, match="train/000000: the image of pets is empty"):
-        dataset.source.open("train/000000")
-
-
 def test_a_hidden_test_split_is_named(miniature: ModuleType, tmp_path: Path) -> None:
     write(tmp_path / "set" / "train.parquet", miniature, [0, 1])
     write(tmp_path / "set" / "test.parquet", miniature, [-1, -1])
@@ -160,39 +146,25 @@ def test_a_file_is_opened_wherever_the_library_keeps_files(
     for number, file in enumerate(files):
         file.parent.mkdir(parents=True)
         miniature.draw(number % 2, number).save(file)
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
     cells = [{"bytes": None, "path": str(file)} for file in files]
-    table = datasets.Dataset.from_dict(
-        {"image": cells, "label": ["a", "b", "a"]}, features=features
-    )
-    (tmp_path / "set").mkdir()
     for split in ("train", "test"):
-        path = tmp_path / "set" / f"{split}.parquet"
-        table.cast_column("image", datasets.Image(decode=False)).to_parquet(path)
+        write_cells(tmp_path / "set" / f"{split}.parquet", cells, ["a", "b", "a"])
     source = load_dataset("pets", tmp_path / "set").source
     assert [source.open(f"train/00000{number}").mode for number in range(3)] == ["RGB"] * 3
 
 
 def test_a_corrupt_image_is_named_when_it_is_opened(miniature: ModuleType, tmp_path: Path) -> None:
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
-    cells = [{"bytes": b"broken", "path": None}, {"bytes": None, "path": "/etc/hostname"}] * 2
-    content = {"image": cells, "label": ["a", "a", "b", "b"]}
-    table = datasets.Dataset.from_dict(content, features=features)
-    table.cast_column("image", datasets.Image(decode=False)).to_parquet(tmp_path / "x.parquet")
+    cells = [{"bytes": b"broken", "path": None}, {"bytes": None, "path": "/etc/hostname"}, None]
+    write_cells(tmp_path / "x.parquet", cells * 2, ["a", "a", "a", "b", "b", "b"])
     source = load_dataset("pets", tmp_path / "x.parquet").source
     with pytest.raises(DataError, match="train/000000: not a readable image"):
         source.open("train/000000")
     with pytest.raises(DataError, match="outside"):
         source.open("train/000001")
+    with pytest.raises(DataError, match="train/000002: the image of pets is empty"):
+        source.open("train/000002")
     with pytest.raises(DataError, match="train/000009: dataset pets has no such image"):
         source.open("train/000009")
-
-
-def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "train.parquet").write_bytes(b"PAR1 nothing PAR1")
-    with pytest.raises(DataError, match="cannot be read from"):
-        load_dataset("pets", tmp_path / "set")
 
 
 def test_without_the_extra_the_error_says_how_to_install_it(
@@ -242,12 +214,14 @@ def test_saved_splits_without_one_to_train_on_are_named(
         load_dataset("mine", tmp_path / "saved")
 
 
-def test_a_saved_dataset_that_is_damaged_is_named(miniature: ModuleType, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(miniature: ModuleType, tmp_path: Path) -> None:
     saved(miniature, 6).save_to_disk(tmp_path / "saved")
-    for file in (tmp_path / "saved").glob("*.arrow"):
-        file.write_bytes(b"no arrow")
-    with pytest.raises(DataError, match="cannot be read from"):
-        load_dataset("mine", tmp_path / "saved")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.parquet").touch()
+    for file in (*tmp_path.glob("saved/*.arrow"), tmp_path / "set" / "train.parquet"):
+        file.write_bytes(b"PAR1 nothing PAR1")
+        with pytest.raises(DataError, match="cannot be read from"):
+            load_dataset("mine", file.parent)
 
 
 @pytest.mark.parametrize("form", ["relative", "absolute", "home"])
