@@ -72,15 +72,6 @@ def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(
     assert list(here.iterdir()) == []
 
 
-def test_a_script_in_a_checkout_reads_libraries_and_not_their_namesakes(here: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "no-such-configuration"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: no configuration 'no-such-configuration'")
-
-
 def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
     here: Path, conducted: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,23 +152,15 @@ def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[st
     assert places == ["seed", "search.asha.grace_period", "data", "backbone", "tracking"]
 
 
+LACKING = "search.baselines={clipfit: {subset: clipfit}, best: {subset: ln, rates: {ln: 1}}}"
+WITHOUT_NEEDED = "search.baselines={mine: {subset: 'text.mlp.fc2.bias[99]', rates: {ln: 1}}}"
+"""Neither zero-shot nor clipfit, and a baseline that needs a rate and a layer."""
+
+
 def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     """The places of the faults of a small study, checked without starting it."""
     message = fault(capsys, "quickstart", "name=mine", "data.shots=1", *arguments, "--check")
     return [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
-
-
-def test_faults_of_the_schema_and_of_the_protocol_are_told_together(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    lacking = "search.baselines={clipfit: {subset: clipfit}, best: {subset: ln, rates: {ln: 1}}}"
-    found = places_of_faults(
-        capsys, "training.epochs=2", "search.selection=base", "search.trials=8", lacking
-    )
-    assert sorted(found) == [
-        *("search.asha.grace_period", "search.baselines", "search.baselines.best"),
-        *("search.baselines.clipfit", "search.baselines.clipfit", "search.selection"),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -187,27 +170,26 @@ def test_faults_of_the_schema_and_of_the_protocol_are_told_together(
         (["training.epochs=many", "search.asha.grace_period=150"], ["training.epochs"]),
         (["protocol=one_shot", "training.epochs=2"], ["protocol", "search.asha.grace_period"]),
         (["data.val_shots=none", "data.targets=[dtd]"], ["data.val_shots", "data.targets"]),
+        (
+            ["training.epochs=2", "search.selection=base", "search.trials=8", LACKING],
+            [
+                *("search.asha.grace_period", "search.baselines", "search.baselines.best"),
+                *("search.baselines.clipfit", "search.baselines.clipfit", "search.selection"),
+            ],
+        ),
+        (
+            ["search.sampler=nosuch", "storage=/dev/null/x", WITHOUT_NEEDED],
+            [
+                *("search.baselines", "search.baselines", "search.baselines.mine"),
+                *("search.baselines.mine.subset", "search.sampler", "storage"),
+            ],
+        ),
     ],
 )
 def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_be_blamed(
     capsys: pytest.CaptureFixture[str], arguments: list[str], told: list[str]
 ) -> None:
-    assert places_of_faults(capsys, *arguments) == told
-
-
-def test_a_needed_baseline_that_is_absent_hides_no_other_fault(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    found = places_of_faults(
-        capsys,
-        "search.baselines={mine: {subset: 'text.mlp.fc2.bias[99]', rates: {ln: 1}}}",
-        *("search.sampler=nosuch", "storage=/dev/null/x"),
-    )
-    assert found == [
-        "search.baselines.mine",  # needs a rate
-        *("search.baselines", "search.baselines"),  # zero-shot and clipfit
-        *("search.baselines.mine.subset", "search.sampler", "storage"),
-    ]
+    assert sorted(places_of_faults(capsys, *arguments)) == sorted(told)
 
 
 MakeImages = Callable[..., Path]

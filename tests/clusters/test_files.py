@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -49,11 +50,6 @@ def commands(config: dict[str, Any]) -> list[str]:
 
 def without_comments(path: Path) -> str:
     return re.sub(r"(?m)(^|\s)#.*$", "", path.read_text(encoding="utf-8"))
-
-
-def test_every_file_is_held_by_a_test() -> None:
-    others = {CLUSTERS / name for name in ("node.sh", "Dockerfile", "README.md")}
-    assert set(CLUSTERS.iterdir()) == {*LAUNCHER_FILES, KUBERNETES, *others}
 
 
 @launcher_files
@@ -262,17 +258,13 @@ def test_kubernetes_names_a_configuration_that_there_is() -> None:
     assert load_config(ROOT / "configs" / f"{words[2]}.yaml", words[3:])
 
 
-@pytest.mark.parametrize("path", LAUNCHER_FILES, ids=lambda path: path.stem)
+@launcher_files
 def test_commands_are_bash_and_what_they_call_exists(path: Path) -> None:
     script = (CLUSTERS / "node.sh").read_text()
     for command in commands(load(path)):
         subprocess.run(["bash", "-n", "-c", command], check=True)
         if called := re.search(r"node\.sh (\w+)", command):
             assert f"\n{called[1]}() {{" in script
-
-
-def test_the_script_of_the_machines_is_bash() -> None:
-    subprocess.run(["bash", "-n", str(CLUSTERS / "node.sh")], check=True)
 
 
 def node(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -349,8 +341,6 @@ def test_a_machine_that_is_updating_itself_is_waited_for(tmp_path: Path) -> None
 def test_an_environment_of_another_release_is_refused(tmp_path: Path) -> None:
     write_programs(tmp_path / ".clipfit" / "bin", python=f'exec {sys.executable} "$@"', pip="")
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    from importlib.metadata import version
-
     assert node(tmp_path, "install", own, version("ray")).returncode == 0
     refused = node(tmp_path, "install", own, "2.58.9")
     assert refused.returncode == 1

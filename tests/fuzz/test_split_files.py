@@ -25,12 +25,12 @@ from .conftest import places
 
 pytestmark = pytest.mark.timeout(1800)
 
+HOSTILE = json.loads(Path(__file__).with_name("hostile.json").read_text(encoding="utf-8"))
+"""Numbers, places, texts and structures that no dataset has."""
 hostile = st.one_of(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    st.sampled_from([10**30, -1, 2**63, 1e308, "9" * 5000, "²", "٣", "-0", "1.0", "1e3", " 1 "]),
-    st.sampled_from(["../x.jpg", "/etc/passwd", "C:\\x.jpg", "a/../../x", "\\\\host\\x", ".", ""]),
-    st.sampled_from(["\ud800", "\0", "a\nb", "é🐈\u202e", "x" * 300, "\ufeff", "'\"<b>", "{}"]),
-    st.sampled_from([[], {}, [[]], {"a": 1}, ["a", 0, "b"], [["a", 0, "b"]] * 3]),
+    st.just("9" * 5000),
+    *map(st.sampled_from, HOSTILE),
 )
 
 
