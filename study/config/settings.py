@@ -234,10 +234,9 @@ class Settings(Section):
     head_steps: int | None = Field(None, ge=0, le=1_000_000)
     """The number of steps of a linear head; after 0 steps it is the text."""
     strength: float = Field(1.0, ge=0, le=1)
-    """α, the share of the tuned change that is kept: the model has θ₀ + α(θ − θ₀)."""
+    """α, see ``confirm.strength``."""
     calibration: float = 0.0
-    """γ of calibrated stacking: what is taken from the logits of trained classes where they compete
-    with others."""
+    """γ of calibrated stacking: what is taken from the logits of trained classes."""
     peer: Peer | None = None
     """Another way to train than by the subset, which is then ``none``; None means the subset's."""
 
