@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -211,19 +212,10 @@ def test_kinds_with_rates_of_their_own_are_named_where_one_is_at_a_bound(
     assert "extended" not in text
 
 
-@pytest.mark.parametrize(
-    ("planned", "tried", "told", "record"),
-    [
-        ([0.1, 0.2], [(0.2, 0.2), (0.1, 0.1), (0.4, 0.4), (0.8, 0.8)], "0.4, 0.8", "0.4, 0.8"),
-        ({"bias": [0.1, 0.2], "ln": [0.3]}, [(0.2, 0.3), (0.1, 0.3), (0.4, 0.3)], "bias 0.4", None),
-        (
-            {"bias": [0.1, 0.2], "ln": [0.2, 0.3]},
-            [(0.2, 0.2), (0.4, 0.2), (0.2, 0.1), (0.2, 0.3)],
-            "bias 0.4 and ln 0.1",
-            "0.1",
-        ),
-    ],
-)
+CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("planned", "tried", "told", "record"), CASES)
 def test_grids_that_were_extended_are_told_with_the_further_rates(
     ablation_study: Path,
     planned: object,

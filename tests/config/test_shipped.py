@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from study.config.loading import build_config, is_sweep, load_config, load_sweep
 from study.config.shipped import (
@@ -41,24 +42,10 @@ def test_a_shipped_file_is_found_by_its_name() -> None:
     assert shipped_file("none") is None
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("data.dataset", "pets"),
-        ("data.dataset", "yes"),
-        ("data.dataset", "a: {b}, 'c' # \u2028 é"),
-        ("data.root", "my pets/no. 1"),
-        ("data.templates", ["a {} on\ntwo lines", "it's a \"{}\", isn't it"]),
-        ("data.columns", {"path": "file", "class_name": "null"}),
-        ("data.pixel_range", [0.0, 1e-05]),
-        ("data.augment", False),
-        ("data.val_shots", None),
-        ("training.weight_decay", 1e-07),
-        ("confirm.seeds", [1, 2, 3]),
-        ("search.space.sites", ["vision.ln", "text.bias"]),
-        ("data.dataset", "x" * 500),
-    ],
-)
+CASES = yaml.safe_load(Path(__file__).with_name("overrides.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("key", "value"), CASES)
 def test_overrides_lead_to_any_value(key: str, value: Any) -> None:
     start = build_config({"data": {"val_shots": 3}}, "here")
     (override,) = overrides_between(start, {key: value, "seed": 1})

@@ -1,8 +1,10 @@
 """The rates that a cell is tried at, and the next ones where the best is at a bound."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from study.config.schema import AblationConfig
 from study.search.rate_grid import RateGrid
@@ -12,27 +14,10 @@ def planned(rates: Any, *tuned: str) -> RateGrid:
     return RateGrid.planned(AblationConfig(design="only_one", rates=rates), tuned)
 
 
-@pytest.mark.parametrize(
-    ("rates", "tuned", "combinations"),
-    [
-        ([0.1, 0.2], ["bias", "ln"], [{"bias": 0.1, "ln": 0.1}, {"bias": 0.2, "ln": 0.2}]),
-        ([0.1, 0.2, 0.1], ["bias"], [{"bias": 0.1, "ln": 0.1}, {"bias": 0.2, "ln": 0.2}]),
-        ([0.1, 0.2], [], [{}]),
-        (
-            {"bias": [0.1, 0.2], "ln": [3.0, 4.0]},
-            ["bias", "ln"],
-            [
-                {"bias": 0.1, "ln": 3.0},
-                {"bias": 0.1, "ln": 4.0},
-                {"bias": 0.2, "ln": 3.0},
-                {"bias": 0.2, "ln": 4.0},
-            ],
-        ),
-        ({"bias": [0.1, 0.2], "ln": [3.0, 4.0]}, ["ln"], [{"ln": 3.0}, {"ln": 4.0}]),
-        ({"bias": [0.1, 0.2], "ln": [3.0, 4.0]}, [], [{}]),
-    ],
-    ids=["shared", "once each", "nothing tuned", "by kind", "one kind", "nothing tuned by kind"],
-)
+CASES = yaml.safe_load(Path(__file__).with_name("rate_grids.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("rates", "tuned", "combinations"), CASES["combinations"])
 def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
     rates: Any, tuned: list[str], combinations: list[dict[str, float]]
 ) -> None:
@@ -41,20 +26,7 @@ def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
     assert grid.size == len(combinations)
 
 
-@pytest.mark.parametrize(
-    ("rates", "best", "further"),
-    [
-        ([0.1, 0.3, 0.9], 0.3, None),
-        ([0.1, 0.3, 0.9], 0.9, 2.7),
-        ([0.1, 0.3, 0.9], 0.1, 1 / 30),
-        ([0.9, 0.1, 0.3], 0.9, 2.7),
-        ([0.03, 0.1, 0.3, 1.0, 3.0], 0.03, 0.009),
-        ([0.1], 0.1, None),
-        ([1e-200, 1000], 1000, None),
-        ([1e-200, 1000], 1e-200, None),
-        ([1, 50], 50, None),
-    ],
-)
+@pytest.mark.parametrize(("rates", "best", "further"), CASES["further"])
 def test_a_best_rate_at_a_bound_is_followed_by_the_next_in_the_same_ratio(
     rates: list[float], best: float, further: float | None
 ) -> None:

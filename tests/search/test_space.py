@@ -1,9 +1,11 @@
 """Optuna's choices: each asked for only where it acts, and a known configuration encoded back."""
 
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial
 from settings import settings
@@ -45,26 +47,14 @@ def _dotted(windows: dict[str, int]) -> dict[str, int]:
     return {name.replace("_", ".", 1): value for name, value in windows.items()}
 
 
-@pytest.mark.parametrize(
-    ("chosen", "asked"),
-    [
-        (set(), set()),
-        ({"text.ln_final"}, {"ln_lr", "distill_weight"}),
-        ({"vision.ln_post"}, {"ln_lr"}),
-        ({"vision.ln1"}, {"ln_lr", "vision.from", "vision.to"}),
-        ({"vision.attn.bias", "vision.ln_post"}, {"bias_lr", "ln_lr", "vision.from", "vision.to"}),
-        ({"text.mlp.fc2.bias"}, {"bias_lr", "distill_weight", "text.from", "text.to"}),
-        (
-            {"text.mlp.fc2.bias", "vision.ln1"},
-            {"bias_lr", "ln_lr", "distill_weight"}
-            | {"text.from", "text.to", "vision.from", "vision.to"},
-        ),
-    ],
-)
-def test_a_choice_is_asked_for_only_where_it_acts(chosen: set[str], asked: set[str]) -> None:
+CASES = yaml.safe_load(Path(__file__).with_name("choices.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("chosen", "asked"), CASES)
+def test_a_choice_is_asked_for_only_where_it_acts(chosen: list[str], asked: list[str]) -> None:
     everywhere = {"text_from": 0, "text_to": 1, "vision_from": 0, "vision_to": 2}
-    proposal, got = suggest(chosen, **everywhere)
-    assert got == asked
+    proposal, got = suggest(set(chosen), **everywhere)
+    assert got == set(asked)
     assert (proposal.rates.get("bias"), proposal.rates.get("ln")) == (
         RATES["bias_lr"] if "bias_lr" in asked else None,
         RATES["ln_lr"] if "ln_lr" in asked else None,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from study.config.loading import build_config
 from study.storage.ledger import StudyFolder
@@ -24,26 +25,10 @@ def test_a_plan_counts_the_trials_of_each_part_and_the_seeds(tmp_path: Path) -> 
         assert part in text
 
 
-CELLS = {"design": "only_one", "rates": [0.01, 0.1]}
-PEERS = {"full": {"peer": "full"}, "lora": {"peer": "lora"}}
-BY_KIND = {"bias": [0.1], "ln": [0.1, 0.2, 0.3]}
+CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    ("values", "amounts"),
-    [
-        ({}, ["48 trials", "4 baselines", "12 with", "32 that choose", "1 trial of", "5 seeds"]),
-        ({"search": {"baselines": PEERS}}, ["4 baselines", "8 trials of full", "8 trials of LoRA"]),
-        ({"protocol": "zero_shot"}, ["1 configuration,", "1 seed."]),
-        ({"search": {"trials": 0}}, ["5 configurations,", "5 seeds"]),
-        ({"ablation": {"design": "pairs"}}, ["17 cells", "1 learning rate each", "5 seeds"]),
-        ({"ablation": CELLS}, ["14 cells", "2 learning rates", "28 trials", "5 seeds"]),
-        (
-            {"ablation": {**CELLS, "rates": BY_KIND, "extend": False}},
-            ["14 cells", "3 combinations", "30 trials to choose their rates. "],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("values", "amounts"), CASES)
 def test_one_thing_is_not_called_many(
     tmp_path: Path, values: dict[str, Any], amounts: list[str]
 ) -> None:
