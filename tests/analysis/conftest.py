@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from settings import with_settings
 
 from study.analysis.charts import Chart
@@ -16,8 +17,12 @@ from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.plots import make_plots
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config, load_config
+from study.storage.ledger import REGISTERED, Registration, StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
+
+SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text(encoding="utf-8"))
+"""Studies, and what is said of them."""
 
 EPOCHS = 12
 RUNGS = (3, 6)
@@ -402,6 +407,36 @@ def configure(folder: Path, *overrides: str) -> None:
     """Change the configuration of a study, in place."""
     path = folder / "study.yaml"
     path.write_text(dump_config(load_config(path, overrides)))
+
+
+def prepare(folder: Path, case: dict[str, Any]) -> Path:
+    """Change a finished study as a case of `SAID` has it."""
+    configure(folder, *case.get("overrides", ()))
+    for candidate in case.get("candidates", ()):
+        add_candidate(folder, **candidate)
+    if "answer" in case:
+        add_answer(folder, **case["answer"])
+    for trial in case.get("deltas", ()):
+        (folder / "trials" / trial / "delta.safetensors").write_bytes(b"")
+    if "chosen" in case:
+        edit_candidates(folder, lambda candidates: choose(candidates, case["chosen"]))
+    if "version" in case:
+        registration = Registration("clipfit-glyphs", case["version"], True, "it is the first")
+        StudyFolder(folder).write_json(REGISTERED, registration)
+    return folder
+
+
+def choose(candidates: list[dict[str, Any]], label: str) -> None:
+    """Let validation choose another candidate."""
+    next(c for c in candidates if c["label"] == "best")["same_as"] = label
+
+
+def assert_said(text: str, case: dict[str, Any]) -> None:
+    """What is said has the parts that a case of `SAID` wants, and none that it lacks."""
+    for part in case.get("has", ()):
+        assert part in text
+    for part in case.get("lacks", ()):
+        assert part not in text
 
 
 def change_json(path: Path, **values: object) -> None:
