@@ -79,10 +79,7 @@ def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance() -> N
     [(0, 1e-5), (1, 0.002), (2, 0.001866025403784), (4, 0.001), (5, 0.0005)],
 )
 def test_the_schedule_warms_up_one_epoch_then_follows_a_cosine(epoch: int, rate: float) -> None:
-    schedule = Schedule(6)
-    expected = rate if epoch != 2 else 0.001 * (1 + math.cos(math.pi / 6))
-    assert schedule.learning_rate(0.002, epoch) == pytest.approx(expected, abs=1e-12)
-    assert expected == pytest.approx(rate, abs=1e-12)
+    assert Schedule(6).learning_rate(0.002, epoch) == pytest.approx(rate, abs=1e-12)
 
 
 def test_warming_up_never_exceeds_the_base_rate() -> None:
@@ -215,27 +212,19 @@ def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(
         )
 
 
-@pytest.mark.parametrize("regularizer", get_args(Regularizer))
 def test_every_regulariser_reaches_the_step_from_the_epoch(
-    backbone: Backbone, batch: Batch, regularizer: Regularizer
+    backbone: Backbone, batch: Batch
 ) -> None:
-    pair = [(batch["images"], batch["labels"])] * 2
-    by_epoch, by_step = (FewShotClassifier(backbone, parse("clipfit")) for _ in range(2))
-    mean = epochs(
-        by_epoch,
-        make_optimizer(by_epoch.tuned, RATES),
-        pair,
-        batch,
-        regularizer=regularizer,
-        epoch=1,
-    )
-    optimizer = make_optimizer(by_step.tuned, RATES)
-    second = [
-        training_step(by_step, optimizer, **batch, distill_weight=1.0, regularizer=regularizer)
-        for _ in pair
-    ][1]
-    assert mean.distillation.item() == pytest.approx(second.distillation.item() / 2, abs=1e-6)
-    assert (second.distillation.item() > 1e-6) == (regularizer != "none")
+    pairs = [(batch["images"], batch["labels"])] * 2
+    distances = {}
+    for regularizer in get_args(Regularizer):
+        classifier = FewShotClassifier(backbone, parse("clipfit"))
+        optimizer = make_optimizer(classifier.tuned, RATES)
+        losses = epochs(classifier, optimizer, pairs, batch, regularizer=regularizer, epoch=1)
+        distances[regularizer] = losses.distillation.item()
+    assert distances.pop("none") == 0
+    assert all(distance > 1e-6 for distance in distances.values())
+    assert distances["cosine"] != distances["l2_init"]
 
 
 def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error() -> None:
