@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from study.commands import main
@@ -22,6 +23,7 @@ from study.workflow import predict
 from study.workflow.predict import cells, find_images, read_classes, shown, table
 
 PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
+REFUSED = yaml.safe_load(Path(__file__).with_name("predict.yaml").read_text())
 HEADER = [
     *("path", "class_1", "probability_1", "class_2", "probability_2"),
     *("class_3", "probability_3", "error"),
@@ -84,6 +86,7 @@ def test_the_winner_of_a_study_labels_a_folder(
     assert_same(rows(text), load_classifier(delta), [f"photos/{name}" for name in PHOTOS])
     said = capsys.readouterr()
     assert said.out == ""
+    assert "labelling" not in said.err, "there is no terminal"
     first, second = said.err.splitlines()[-2:]
     assert first.startswith("5 images; ")
     assert first.endswith(" images per second on cpu")
@@ -129,22 +132,10 @@ def test_a_study_is_looked_for_where_other_commands_look_for_it(
     assert len(rows(capsys.readouterr().out)) == 1, "the storage is no image"
 
 
-@pytest.mark.parametrize(
-    ("model", "told"),
-    [
-        ("other", "no study 'other' in runs; there are mine (storage=FOLDER looks elsewhere). A "),
-        ("other", "models:/NAME/VERSION or models:/NAME@ALIAS) or a file of tuned parameters"),
-        ("none.safetensors", "delta none.safetensors cannot be read: "),
-        ("photos/1.png", "delta photos/1.png cannot be read: "),
-        ("models:/clipfit-digits/1", "models:/clipfit-digits/1 is not found, as there is no "),
-        ("x" * 5000, "no study 'xxx"),
-    ],
-)
-def test_what_is_no_model_is_refused(
-    model: str, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("model", REFUSED["models"])
+def test_what_is_no_model_is_refused(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", model, "photos"]) == 2
-    assert told in capsys.readouterr().err
+    assert REFUSED["models"][model] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("as_file", [False, True])
@@ -165,24 +156,11 @@ def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
     assert "3 classes from --classes; the trained head is used for 1 of them" in said.err
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("names.txt", "--classes is 'names.txt', which gives 'names.txt'; allowed are two or more"),
-        ("", "--classes is ''"),
-        ("a,b,a", "--classes: class name 'a' has two labels, 0 and 2; allowed is one"),
-        (
-            "a Cat,a dog,a cat",
-            "--classes: classes that CLIP reads as the same text: 'a Cat' and 'a ",
-        ),
-        ("a,,b", "--classes: label 1 has an empty class name"),
-        ("photos", "which gives 'photos'"),
-    ],
-)
-def test_class_names_that_cannot_be_told_apart_are_refused(text: str, told: str) -> None:
+@pytest.mark.parametrize("text", REFUSED["classes"])
+def test_class_names_that_cannot_be_told_apart_are_refused(text: str) -> None:
     with pytest.raises(DataError) as refused:
         read_classes(text)
-    assert told in str(refused.value)
+    assert REFUSED["classes"][text] in str(refused.value)
 
 
 def test_a_file_of_class_names_is_named_in_its_faults(tmp_path: Path) -> None:
@@ -228,8 +206,7 @@ def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
     out = tmp_path / "rows.csv"
     assert main(["predict", str(delta), "none.png", "no/2.png", "--out", str(out)]) == 2
     assert [row["error"] for row in rows(out.read_text())] == ["no such image"] * 2
-    said = capsys.readouterr().err
-    assert "error: none of 2 images could be read; first none.png: no such image" in said
+    assert "none of 2 images could be read" in capsys.readouterr().err
 
 
 def test_where_no_image_is_found_the_command_fails(
@@ -237,10 +214,7 @@ def test_where_no_image_is_found_the_command_fails(
 ) -> None:
     (tmp_path / "notes.txt").write_text("")
     assert main(["predict", str(delta), str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert f"{tmp_path}: has no images\n" in said
-    assert "error: no images were found; allowed are image files, and folders" in said
-    assert ".tiff .webp" in said
+    assert ".tiff .webp" in capsys.readouterr().err
 
 
 def test_images_come_in_the_order_of_the_words(
@@ -267,25 +241,14 @@ def test_files_of_folders_that_are_no_images_are_counted(
     )
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--top", "0"], "--top is 0; allowed is 1 or more"),
-        (["--batch-size", "-3"], "--batch-size is -3; allowed is 1 or more"),
-        (["--out", "rows.txt"], "--out is rows.txt; allowed is a file whose name ends in .csv"),
-        (["--out", "folder.csv"], "--out is folder.csv; allowed is"),
-        (["--out", "none/rows.csv"], "--out is none/rows.csv, and none is no folder that may be"),
-        (["--device", "tpu"], "device 'tpu' is unknown; allowed are auto, cpu, cuda"),
-        (["--classes", "cat"], "--classes is 'cat'"),
-    ],
-)
+@pytest.mark.parametrize("options", REFUSED["options"])
 def test_options_that_cannot_be_used_are_refused(
-    here: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    here: Path, options: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "folder.csv").mkdir(exist_ok=True)
-    assert main(["predict", "mine", "photos", *options]) == 2
+    assert main(["predict", "mine", "photos", *options.split()]) == 2
     said = capsys.readouterr()
-    assert told in said.err
+    assert REFUSED["options"][options] in said.err
     assert said.out == ""
 
 
@@ -342,28 +305,16 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
 ) -> None:
     monkeypatch.setattr(predict, "FEW", few)
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    assert main(["predict", str(delta), "photos"]) == 0
-    said = capsys.readouterr().out
-    assert ("│ photos/more/3.png │" in said) == is_table
-    assert said.startswith("path,class_1,") != is_table
-    assert is_table or len(rows(said)) == 5
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_bar_is_drawn_on_a_terminal_alone(
-    delta: Path,
-    terminal: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     monkeypatch.setenv("TERM", "xterm")
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
     assert main(["predict", str(delta), "photos"]) == 0
     said = capsys.readouterr()
-    assert ("labelling" in said.err) == terminal
+    assert ("│ photos/more/3.png │" in said.out) == is_table
+    assert said.out.startswith("path,class_1,") != is_table
+    assert is_table or len(rows(said.out)) == 5
+    assert "labelling" in said.err
     assert "labelling" not in said.out
-    assert len(rows(said.out)) == 5
 
 
 def test_a_reader_that_has_seen_enough_ends_the_labelling_quietly(

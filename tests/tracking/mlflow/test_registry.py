@@ -198,6 +198,7 @@ def test_without_a_winner_the_best_with_a_delta_is_not_registered(
         if not confirmed:
             (study.folder.trial(f"confirm-best-seed{seed}").path / "end.json").unlink()
     assert register_winner(RunWriter(study.study, store)) is None
+    assert study.folder.read_registration() is None
 
 
 def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, store: str) -> None:
@@ -213,17 +214,6 @@ def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, st
     model = mlflow.pyfunc.load_model(str(location))
     shown, expected = model.predict([deep, Image.fromarray(flat)])["probabilities"]
     assert shown == pytest.approx(expected)
-
-
-def test_a_study_without_a_confirmed_winner_registers_nothing(
-    finished: MakeFinished, store: str
-) -> None:
-    study = finished("unconfirmed")
-    for seed in (1, 2):
-        (study.folder.path / f"trials/confirm-best-seed{seed}/end.json").unlink()
-    writer = RunWriter(study.study, store)
-    assert register_winner(writer) is None
-    assert study.folder.read_registration() is None
 
 
 @pytest.mark.parametrize(
