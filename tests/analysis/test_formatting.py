@@ -2,8 +2,11 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
 
 from study.analysis.formatting import (
@@ -23,7 +26,7 @@ from study.analysis.formatting import (
     spelt,
 )
 from study.analysis.intervals import Interval, estimate
-from study.config.settings import Peer, Settings
+from study.config.settings import Settings
 from study.terminal import TerminalTable
 
 
@@ -147,25 +150,14 @@ def test_beside_a_verdict_stands_the_difference_that_would_be_missed_half_the_ti
     assert missed(estimate([0.01])) == ""
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (Settings(subset="none"), "CLIP as it is"),
-        (Settings(subset="none", head="linear"), "a linear head on CLIP as it is"),
-        (
-            Settings(subset="vision.ln", head="linear", strength=0.75),
-            "vision.ln, linear head, strength 0.75",
-        ),
-        (Settings(subset="vision.ln", calibration=0.136), "vision.ln, γ 0.136"),
-        (Settings(subset="none", peer=Peer(method="full", lr=1e-4)), "full fine-tuning, lr 0.0001"),
-        (
-            Settings(subset="none", peer=Peer(method="lora", lr=0.01), strength=0.75),
-            "LoRA of rank 4, alpha 8, lr 0.01, strength 0.75",
-        ),
-    ],
+SETTINGS = yaml.safe_load(
+    Path(__file__).with_name("settings_in_words.yaml").read_text(encoding="utf-8")
 )
-def test_settings_are_words_that_a_sentence_can_hold(settings: Settings, words: str) -> None:
-    assert settings_in_words(settings) == words
+
+
+@pytest.mark.parametrize(("settings", "words"), SETTINGS)
+def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str) -> None:
+    assert settings_in_words(Settings.model_validate(settings)) == words
 
 
 def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned() -> (

@@ -1,9 +1,11 @@
 """What MLflow shows of a trial is rounded, says each thing once, and is told in a line."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from study.config.settings import Settings
 from study.storage.ledger import End
@@ -16,6 +18,7 @@ from study.tracking.mlflow.shown import (
     trial_params,
 )
 
+CASES = yaml.safe_load(Path(__file__).with_name("shown.yaml").read_text(encoding="utf-8"))
 CLIPFIT = {
     "subset": "text.mlp.fc2.bias + vision.ln",
     "rates": {"bias": 0.003068605962732783, "ln": 0.08404840643566887},
@@ -29,20 +32,7 @@ def config(stage: str = "search", **settings: Any) -> dict[str, Any]:
     return {"stage": stage, "seed": 3, "settings": own.model_dump(mode="json")}
 
 
-@pytest.mark.parametrize(
-    ("value", "digits", "shown"),
-    [
-        (0.08404840643566887, 4, 0.08405),
-        (1.00004e-05, 4, 1e-05),
-        (0.8541666666666667, 5, 0.85417),
-        (812.3612414518819, 5, 812.36),
-        (0.25, 4, 0.25),
-        (123456.0, 4, 123456.0),
-        (123456, 4, 123456),
-        ("0.08404840643566887", 4, "0.08404840643566887"),
-        (None, 4, None),
-    ],
-)
+@pytest.mark.parametrize(("value", "digits", "shown"), CASES["numbers"])
 def test_numbers_have_few_digits_and_whole_ones_all(value: Any, digits: int, shown: Any) -> None:
     assert rounded(value, digits) == shown
     assert type(rounded(value, digits)) is type(shown)
@@ -91,50 +81,11 @@ def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their
 WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.63"
 
 
-@pytest.mark.parametrize(
-    ("given", "reports", "end", "line"),
-    [
-        (config(), [], None, WHAT),
-        (
-            config(),
-            [{"val_score": 0.5}, {"val_score": 0.6249}, {"train_loss": 1.0}],
-            End("finished", 3, 1.0),
-            f"62.5 % on validation, {WHAT}",
-        ),
-        (
-            config(),
-            [{"val_score": 0.5}],
-            End("stopped", 1, 1.0, reason="successive halving at epoch 1"),
-            f"50.0 % on validation, stopped after 1 epoch: successive halving at epoch 1, {WHAT}",
-        ),
-        (
-            config("confirm", head="linear", strength=0.75),
-            [{"test_score": 0.845}],
-            End("finished", 9, 1.0),
-            "84.5 % on test, `text.mlp.fc2.bias + vision.ln` with a linear head at strength 0.75, "
-            "bias lr 0.003069, ln lr 0.08405, λ 14.63",
-        ),
-        (
-            config(subset="none", rates={}, distill_weight=0.0),
-            [{"val_score": 0.7}],
-            End("finished", 0, 1.0),
-            "70.0 % on validation, CLIP as it is",
-        ),
-        (
-            config(
-                subset="none", rates={}, distill_weight=0.0, peer={"method": "lora", "lr": 0.001}
-            ),
-            [],
-            End("failed", 2, 1.0, reason="the loss | was *not* finite"),
-            "failed after 2 epochs, `lora`, lr 0.001",
-        ),
-    ],
-    ids=["running", "finished", "stopped", "confirmed", "zero-shot", "failed"],
-)
-def test_a_trial_is_told_in_one_line(
-    given: dict[str, Any], reports: list[dict[str, Any]], end: End | None, line: str
-) -> None:
-    assert describe_trial(given, reports, end) == line
+@pytest.mark.parametrize("case", CASES["trials"].values(), ids=CASES["trials"])
+def test_a_trial_is_told_in_one_line(case: dict[str, Any]) -> None:
+    given = config(case.get("stage", "search"), **case.get("settings", {}))
+    end = End(**case["end"]) if "end" in case else None
+    assert describe_trial(given, case.get("reports", []), end) == case["line"]
 
 
 def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags() -> None:
