@@ -75,6 +75,7 @@ _EXISTING = (
     _argument(
         "arguments",
         nargs="*",
+        default=[],  # argparse would call them required
         metavar="key=value",
         help="settings that a study may change, such as resources.max_concurrent=1",
     ),
