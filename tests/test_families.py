@@ -12,7 +12,7 @@ import pytest
 from openclips import write_open_clip
 from siglips import save_siglip_2
 
-from study.config.loading import load_frozen
+from study.config.loading import load_config
 from study.config.schema import SITES_OF
 from study.method.delta import load_delta
 from study.storage.ledger import StudyFolder
@@ -59,7 +59,7 @@ def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path
     assert "models:/clipfit-digits@champion" in told
     folder = StudyFolder(tmp_path / "runs" / "mine")
     assert folder.is_complete()
-    config = load_frozen(folder.config_path)
+    config = load_config(folder.config_path, frozen=True)
     assert config.search.space.sites == SITES_OF[family]  # type: ignore[index]
     tuned = {
         name

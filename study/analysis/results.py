@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.analysis.training_images import shared_images
-from study.config.loading import load_frozen
+from study.config.loading import load_config
 from study.config.schema import SCORES, VARIANT
 from study.config.settings import Settings, settings_columns
 from study.errors import DataError
@@ -219,7 +219,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
     # Resolved, because a study has the name of its folder, and "." is no name.
     opened = StudyFolder(folder.resolve())
-    study = Study(load_frozen(opened.config_path), opened, protocol)
+    study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
     trials = read_trials(opened, study.protocol())
     tested = {trial.seed: trial.split_hash for trial in trials if trial.stage != "search"}
     return Results(

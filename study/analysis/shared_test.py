@@ -1,7 +1,7 @@
 """How many studies of a storage were tested on the same images: each has read them."""
 
 from study.analysis.results import Results
-from study.config.loading import load_frozen
+from study.config.loading import load_config
 from study.errors import StudyError
 from study.storage.ledger import StudyFolder, studies
 from study.trial.predictions import read_predictions
@@ -41,7 +41,7 @@ def read_by_others(number: int) -> str:
 def _tested_images(folder: StudyFolder) -> frozenset[tuple[str, str, str]]:
     """Return the images that a study was tested on, by dataset, its root and path."""
     try:
-        data = load_frozen(folder.config_path).data
+        data = load_config(folder.config_path, frozen=True).data
         for trial in folder.trials():
             if trial.read_config().get("stage") == "search":
                 continue

@@ -79,27 +79,22 @@ class ConfigFaults(ConfigError):
         return any(f": {UNKNOWN_KEY}; " in fault for fault in self.faults)
 
 
-def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
+def load_config(
+    source: Path, overrides: Iterable[str] = (), *, frozen: bool = False
+) -> StudyConfig:
     """Read a YAML file and apply ``key.path=value`` overrides, whose values are YAML too.
+
+    Args:
+        source: the file.
+        overrides: the overrides.
+        frozen: whether it is of a study, and so must have a format number.
 
     Raises:
         ConfigError: if the file or an override is invalid; the message lists every fault of the
             configuration with its path.
     """
     given = list(overrides)
-    return build_config(
-        read_values(source), str(source), parse_overrides(given), texts_of_overrides(given)
-    )
-
-
-def load_frozen(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
-    """Read the frozen configuration of a study, which has a format number, and apply overrides.
-
-    Raises:
-        ConfigError: see `load_config`.
-    """
-    given = list(overrides)
-    values = read_values(source, frozen=True)
+    values = read_values(source, frozen=frozen)
     return build_config(values, str(source), parse_overrides(given), texts_of_overrides(given))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from study.config.loading import load_frozen
+from study.config.loading import load_config
 from study.config.settings import Settings
 from study.errors import DataError, DeltaError, StudyError
 from study.method.checkpoint import NAME_ON_HUB
@@ -114,7 +114,7 @@ def saved_in(delta: Path) -> SavedModel:
 
 def _of_trial(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
     folder = StudyFolder(trial.path.parent.parent)
-    study = Study(load_frozen(folder.config_path), folder)
+    study = Study(load_config(folder.config_path, frozen=True), folder)
     reports = trial.read_reports()
     settings = Settings.model_validate(trial.read_config()["settings"])
     return SavedModel(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study import tracking
-from study.config.loading import load_frozen
+from study.config.loading import load_config
 from study.config.schema import SITES_OF, WITHOUT_EFFECT, SpaceConfig, StudyConfig
 from study.config.wording import shown
 from study.data.datasets import refuse_unread_folder
@@ -215,7 +215,7 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         ConfigError: the configuration does not fit this version of the schema.
     """
     folder.refuse_damaged()
-    return load_frozen(folder.config_path)
+    return load_config(folder.config_path, frozen=True)
 
 
 def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
@@ -226,7 +226,7 @@ def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig
         ConfigError: an override is invalid, or would change results.
     """
     frozen = frozen_config(folder)
-    config = load_frozen(folder.config_path, overrides)
+    config = load_config(folder.config_path, overrides, frozen=True)
     if refused := changes_of_results(frozen, config):
         head = (
             f"study '{folder.name}' exists, and would no longer compare its trials if these "

@@ -11,7 +11,6 @@ from study.config.loading import (
     build_config,
     dump_config,
     load_config,
-    load_frozen,
 )
 from study.config.schema import StudyConfig
 from study.config.settings import Peer
@@ -76,8 +75,8 @@ def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
 def test_a_frozen_configuration_is_read_with_overrides(file: Path) -> None:
     config = build_config({"confirm": {"strength": 0.5}}, "here")
     file.write_text(dump_config(config))
-    assert load_frozen(file) == load_config(file) == config
-    assert load_frozen(file, ["confirm.strength=0.25"]).confirm.strength == 0.25
+    assert load_config(file, frozen=True) == load_config(file) == config
+    assert load_config(file, ["confirm.strength=0.25"], frozen=True).confirm.strength == 0.25
 
 
 def test_an_override_reaches_a_field_and_creates_its_section(file: Path) -> None:

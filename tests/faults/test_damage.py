@@ -12,7 +12,7 @@ from damage import cut, flip, overwrite
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from study.config.loading import load_frozen
+from study.config.loading import load_config
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.ledger import StudyFolder
@@ -152,7 +152,7 @@ class TestStudyWhoseFilesWereDamaged:
             for arm in ("search", "clipfit-tuned")
         }
         proposed = [t for t in spoiled.folder.trials() if t.read_config()["arm"] in studies]
-        search = load_frozen(spoiled.folder.config_path).search
+        search = load_config(spoiled.folder.config_path, frozen=True).search
         assert len(proposed) == search.planned - len(search.fixed)
         for trial in proposed:
             told = studies[trial.read_config()["arm"]][trial.read_config()["optuna_number"]]

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from study.config.loading import load_frozen
+from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
 from study.errors import StudyError
@@ -95,7 +95,7 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
             f"{redacted(uri)} does not have study.yaml of the study '{found.study}'",
             "; it is sent when the study ends",
         )
-        return load_frozen(Path(path))
+        return load_config(Path(path), frozen=True)
 
 
 def exact(uri: str, found: Found) -> Found:
