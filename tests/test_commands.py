@@ -103,12 +103,7 @@ MEANT = {
     "studies": "list",
     "show": "status NAME",
     "leaderbord": "leaderboard",
-    "merge": "export NAME --format hf --out FOLDER",
-    "check-data": "run --check",
     "plots": "report NAME",
-    "paper-tables": "leaderboard NAME...",
-    "ablation_table": "leaderboard NAME",
-    "occupancy": "report NAME",
 }
 """Words that are no commands, and what they are taken for."""
 COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy", "pyarrow")

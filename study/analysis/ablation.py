@@ -33,7 +33,6 @@ from study.analysis.formatting import (
     percent,
     points,
     rate,
-    score_cell,
     score_cells,
     score_header,
     setting_cells,
@@ -51,7 +50,7 @@ from study.analysis.statistics import (
     Comparison,
 )
 from study.config.schema import AblationConfig
-from study.errors import DataError, SubsetError
+from study.errors import DataError
 from study.method.subsets import Term, parse
 from study.selection.chance import BALANCED
 from study.storage.atomic import write_atomically
@@ -365,7 +364,7 @@ def cell_table(table: AblationTable) -> Table:
             [
                 f"{cell.label} (base)" if cell.label == table.base.label != BASE else cell.label,
                 *score_cells(table.parts, cell.parts, cell.score),
-                *([score_cell(cell.balanced)] if table.balanced else []),
+                *([interval(cell.balanced)] if table.balanced else []),
                 *comparison_cells(cell.comparison),
                 len(cell.scores),
                 count(cell.trainable),
@@ -462,25 +461,18 @@ def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
     return _forest_chart(table), _map_chart(table)
 
 
-def only_term(subset: str | None) -> Term | None:
+def only_term(subset: str) -> Term | None:
     """Return the only term of a subset that just adds this term, else None."""
     return left_out_term("none", base=subset)
 
 
-def left_out_term(subset: str | None, base: str | None) -> Term | None:
+def left_out_term(subset: str, base: str) -> Term | None:
     """Return the term that a subset leaves out, if that is its only difference to the base."""
-    terms, base_terms = _terms(subset), _terms(base)
+    terms, base_terms = parse(subset).terms, parse(base).terms
     # To take a term away leaves it out just as not to add it does.
     differences = [(-sign, term) for sign, term in terms if (sign, term) not in base_terms]
     differences += [signed for signed in base_terms if signed not in terms]
     return differences[0][1] if [sign for sign, _ in differences] == [1] else None
-
-
-def _terms(subset: str | None) -> tuple[tuple[int, Term], ...]:
-    try:
-        return parse(subset or "none").terms
-    except SubsetError:
-        return ()
 
 
 def _forest_chart(table: AblationTable) -> Chart:

@@ -22,7 +22,6 @@ from study.analysis.formatting import (
 )
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.errors import DataError
 
 if TYPE_CHECKING:
     from study.tracking.mlflow.best_runs import Found
@@ -101,12 +100,7 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
     Args:
         found: the configurations.
         config: the study configuration that provides all other settings.
-
-    Raises:
-        DataError: `found` is empty.
     """
-    if not found:
-        raise DataError("no configuration was found, so there is nothing to study")
     values = config.model_dump(mode="json")
     baselines = {
         label: entry

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from study.errors import SubsetError
 from study.method.subsets import Term, parse
 
 _ENCODERS = {"text": "text encoder", "vision": "image encoder"}
@@ -42,37 +41,30 @@ _CHOICES = {
 }
 
 
-def sites_in(subset: str | None) -> frozenset[str]:
+def sites_in(subset: str) -> frozenset[str]:
     """Return the sites and groups that a subset adds, such as ``vision.ln``, without layers."""
-    try:
-        terms = parse(subset or "none").terms
-    except SubsetError:
-        # Perhaps of another version of the language. The text is still the same for equal subsets.
-        return frozenset({subset or ""})
+    terms = parse(subset).terms
     # Layers are left out, as nearly every window would become a separate parameter.
     return frozenset(f"{term.encoder}.{term.site}" for sign, term in terms if sign > 0)
 
 
 def subset_in_words(subset: str) -> tuple[tuple[str, str], ...]:
-    """Return the terms of a subset, each with what it is in words; none of what is unreadable."""
-    try:
-        terms = parse(subset).terms
-    except SubsetError:
-        return ()
+    """Return the terms of a subset, each with what it is in words."""
+    terms = parse(subset).terms
     return tuple(
         (f"{'' if sign > 0 else 'without '}{term}", _term_in_words(term)) for sign, term in terms
     )
 
 
 def site_in_words(site: str) -> str:
-    """Return what a site or group such as ``vision.ln`` is; an empty text where it has no words."""
+    """Return what a site or group such as ``vision.ln`` is."""
     return "".join(words for _, words in subset_in_words(site))
 
 
 def named_sites(sites: Iterable[str]) -> str:
-    """Return sites in one text, each with what it is in brackets, where it has words."""
+    """Return sites in one text, each with what it is in brackets."""
     explained = ((site, site_in_words(site).rpartition(", ")[0]) for site in sites)
-    return "; ".join(f"{site} ({words})" if words else site for site, words in explained)
+    return "; ".join(f"{site} ({words})" for site, words in explained)
 
 
 def choices_in_words(names: Iterable[str]) -> str:

@@ -136,8 +136,6 @@ def draw_shots(
         DataError: if classes have too few images; the message names them, their counts and what is
             allowed.
     """
-    if shots < 1 or (val_shots is not None and val_shots < 0):
-        raise DataError(f"shots={shots}, val_shots={val_shots}; allowed: at least 1 and 0")
     if not dataset.train:
         raise DataError(f"{dataset.name} has no training images: it is a test set only")
     key = f"shots of {dataset.name}, seed {seed}, {shots} a class"

@@ -249,8 +249,6 @@ class StudySearcher(Searcher):
         self.deadline = deadline
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in arms}
-        if arms and make_config is None:
-            raise TypeError("a searcher with arms needs make_config")
         self._make_config = make_config
         self._outcomes = {
             **{_identity(config): UNDER_WAY for config in self._queue},

@@ -27,7 +27,6 @@ OTHER_WORDS = {
     "help": "--help",
     "continue": "resume NAME",
     "check": "run --check",
-    "check-data": "run --check",
     "start": "run",
     "train": "run",
     "search": "run",
@@ -39,12 +38,8 @@ OTHER_WORDS = {
     "rm": "delete NAME",
     "best": "leaderboard NAME",
     "results": "leaderboard NAME",
-    "ablation-table": "leaderboard NAME",
-    "paper-tables": "leaderboard NAME...",
-    "merge": "export NAME --format hf --out FOLDER",
     "plots": "report NAME",
     "plot": "report NAME",
-    "occupancy": "report NAME",
 }
 """What is meant by words that other programs have for commands."""
 

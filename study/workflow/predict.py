@@ -1,7 +1,6 @@
 """The command that labels images with a tuned model."""
 
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -35,7 +34,6 @@ from study.terminal import amount
 from study.trial.study import Study
 from study.workflow.cautions import by_suffix
 from study.workflow.check import frozen_config
-from study.workflow.interruption import to_nowhere
 from study.workflow.lookup import (
     REGISTERED,
     find_study,
@@ -222,20 +220,10 @@ def _write(
     elif on_terminal:  # where the bar would be in between
         print("".join(lines), end="")
     else:
-        _stream(lines)
-    return faults
-
-
-def _stream(lines: Iterable[str]) -> None:
-    """Write lines to the standard output as they come; end at once if nobody reads them."""
-    try:
         for line in lines:
             sys.stdout.write(line)
         sys.stdout.flush()
-    except BrokenPipeError:  # such as that of `head`, which has seen enough
-        # Python would flush what is left when it ends, and fail again.
-        to_nowhere(sys.stdout.fileno())
-        raise SystemExit(128 + signal.SIGPIPE) from None
+    return faults
 
 
 def header(top: int) -> list[str]:

@@ -265,7 +265,6 @@ def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
         ("text.bias", "text.bias"),
         ("text.bias + vision.ln", None),
         ("none", None),
-        ("of another version", None),
     ],
 )
 def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 from typing import Any
 
-import pytest
 import yaml
 from rich.console import Console
 
@@ -12,7 +11,6 @@ from study.analysis.best_runs_output import render_found, rows_as_json, to_study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.settings import Settings
-from study.errors import DataError
 from study.protocols import FewShot
 from study.tracking.mlflow.best_runs import Found
 
@@ -87,11 +85,6 @@ def test_the_budget_holds_all_that_was_found_twice_over() -> None:
     rows = [found(ln_lr=rate / 100) for rate in range(1, 21)]
     values = values_of(to_study(rows, few))
     assert values["search"]["trials"] == 2 * len(values["search"]["baselines"]) > 40
-
-
-def test_nothing_found_is_no_study() -> None:
-    with pytest.raises(DataError, match="no configuration was found"):
-        to_study([], StudyConfig())
 
 
 def test_what_an_ablation_found_is_searched_beside_not_ablated_again() -> None:

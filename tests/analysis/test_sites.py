@@ -49,12 +49,6 @@ def test_half_a_layernorm_is_not_called_a_whole_one() -> None:
     assert "only their biases" in site_in_words("text.ln.bias")
 
 
-def test_what_cannot_be_read_has_no_words_and_stays_one_site() -> None:
-    assert subset_in_words("<script>") == ()
-    assert sites_in("<script>") == {"<script>"}
-    assert sites_in(None) == frozenset()
-
-
 def test_the_sites_of_a_subset_are_those_that_it_adds_in_any_layers() -> None:
     assert sites_in("text.bias[0:2] + vision.ln - vision.ln1") == {"text.bias", "vision.ln"}
 

@@ -154,14 +154,6 @@ def test_too_few_validation_images_fail_only_if_asked_for(paper_dataset: Make) -
         draw_shots(bare, shots=4, seed=1)
 
 
-@pytest.mark.parametrize(("shots", "val_shots"), [(0, None), (-1, None), (1, -1)])
-def test_numbers_out_of_range_are_refused(
-    shots: int, val_shots: int | None, paper_dataset: Make
-) -> None:
-    with pytest.raises(DataError, match="allowed: at least 1 and 0"):
-        draw_shots(paper_dataset(), shots=shots, val_shots=val_shots, seed=1)
-
-
 @pytest.fixture
 def eurosat(paper_dataset: Callable[..., Dataset]) -> Dataset:
     """Two classes of EuroSAT on paper."""

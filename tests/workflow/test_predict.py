@@ -317,27 +317,6 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     assert "labelling" not in said.out
 
 
-def test_a_reader_that_has_seen_enough_ends_the_labelling_quietly(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    end, begin = os.pipe()
-    os.close(end)
-    taken: list[int] = []
-
-    def lines() -> Any:
-        for number in range(9):
-            taken.append(number)
-            yield "a,b\n"
-
-    with os.fdopen(begin, "w", buffering=1) as pipe:
-        monkeypatch.setattr("sys.stdout", pipe)
-        with pytest.raises(SystemExit) as ended:
-            predict._stream(lines())
-        assert ended.value.code == 141
-        assert taken == [0]
-        pipe.write("what Python would write at its end")
-
-
 def test_a_path_is_no_formula_and_names_are_as_they_are() -> None:
     for name in ("=1+2.png", "+1.png", "-1.png", "@a.png", "\t=1.png"):
         path, best, probability, error = cells(Labelled(Path(name), (("=class", 0.5),)), 1)

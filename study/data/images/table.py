@@ -245,9 +245,6 @@ def random_resized_crop_flip(
     size: int,
     generator: torch.Generator,
     *,
-    scale: tuple[float, float] = SCALE,
-    ratio: tuple[float, float] = RATIO,
-    flip: float = 0.5,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Augment a batch as the reference does: random resized crop (bicubic), horizontal flip.
@@ -257,16 +254,13 @@ def random_resized_crop_flip(
             on the CPU.
         size: the height and width of CLIP's input, in pixels.
         generator: a CPU generator; the only source of randomness.
-        scale: the range of the crop's area, as a fraction of the image's area.
-        ratio: the range of the crop's width / height.
-        flip: the probability of mirroring.
         device: the device of the result.
 
     Returns:
         (batch, 3, size, size) uint8 on the device.
     """
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).view(-1, 2)
-    crops = draw_crops(sizes[:, 0], sizes[:, 1], generator, scale=scale, ratio=ratio, flip=flip)
+    crops = draw_crops(sizes[:, 0], sizes[:, 1], generator)
     return to_device(crop_resize(images, crops, size), torch.device(device))
 
 
