@@ -1,8 +1,6 @@
 """What was asked in a study, a row each: which rows there are depends on the kind of study."""
 
-from study.analysis.arms import arm_name
-from study.analysis.formatting import count, peer_in_words, percent, rate
-from study.analysis.leaderboard import Leaderboard
+from study.analysis.formatting import peer_in_words, percent, rate
 from study.analysis.occupancy import occupancy
 from study.analysis.results import Results
 from study.analysis.sites import named_sites
@@ -24,12 +22,11 @@ _DESIGNS = {
 }
 
 
-def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
+def asked(results: Results) -> list[tuple[str, str]]:
     """Return what was done: names and texts.
 
     Args:
-        board: the leaderboard of the study.
-        results: its results.
+        results: the results of the study.
     """
     study = results.study
     config, protocol = study.config, study.protocol()
@@ -38,10 +35,6 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
     strength = protocol.strength_of(config)
     images = f"{data.shots} a class to train"
     precision = study.in_precision().config.training.precision
-    spent = []
-    for arm in board.arms:
-        trials = "1 trial" if arm.trials == 1 else f"{arm.trials} trials"
-        spent.append(f"{arm_name(arm.arm)} {trials}, {count(arm.epochs)} epochs")
     rows = {
         "Question": "How do these configurations do? Nothing is searched or chosen.",
         "Dataset": data.dataset
@@ -90,10 +83,7 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
         + f", in {precision}" * (precision != "float32")
         if trains
         else "",
-        "Search": f"{search.trials} trials planned ({search.sampler}). "
-        f"Run: {'; '.join(spent) or 'none'}"
-        if searches
-        else "",
+        "Search": f"{search.trials} trials planned ({search.sampler})" if searches else "",
         "Time": str(occupancy(results.trials) or "") if searches else "",
         "Test": f"{len(config.confirm.seeds)} seeds, each with its own training images"
         if trains

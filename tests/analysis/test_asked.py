@@ -3,14 +3,12 @@
 from pathlib import Path
 
 from study.analysis.asked import asked
-from study.analysis.leaderboard import leaderboard
 from study.analysis.results import read_results
 from tests.analysis.conftest import configure
 
 
 def rows(folder: Path) -> dict[str, str]:
-    results = read_results(folder)
-    return dict(asked(leaderboard(results), results))
+    return dict(asked(read_results(folder)))
 
 
 def test_a_search_is_told_with_its_protocol_its_images_and_its_ranges(
