@@ -19,7 +19,6 @@ from study.analysis.sites import site_in_words, sites_in
 from study.analysis.statistics import proportion_difference
 from study.config.loading import load_config
 from study.config.schema import TUNED
-from study.config.settings import Settings
 from study.config.shipped import in_lines, overrides_between, shipped_file
 from study.errors import ConfigError
 
@@ -226,7 +225,7 @@ def _ablation_settings(results: Results) -> dict[str, Any]:
     ]
     tuned.sort(key=lambda pair: -pair[0])
     rates = [rate for _, own in tuned[:BEST] for rate in own.rates.values()]
-    weights = [own.distill_weight for own in _tuned_clipfit(results)]
+    weights = [c.settings.distill_weight for c in results.candidates if c.label == TUNED]
     found: dict[str, Any] = {}
     if rates:
         middle = round(2 * log10(median(rates)))
@@ -234,10 +233,6 @@ def _ablation_settings(results: Results) -> dict[str, Any]:
     if weights:
         found["ablation.distill_weight"] = float(f"{weights[0]:.3g}")
     return found
-
-
-def _tuned_clipfit(results: Results) -> list[Settings]:
-    return [c.settings for c in results.candidates if c.label == TUNED]
 
 
 def _from_half_power(power: int) -> float:

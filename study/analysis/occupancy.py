@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from study.analysis.results import TrialResult
+from study.terminal import amount
 
 PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""
@@ -35,10 +36,10 @@ class Occupancy:
     def __str__(self) -> str:
         """Return a sentence on the share of work."""
         slots = "one at a time" if self.slots == 1 else f"{self.slots} at a time"
-        trials = "1 trial" if self.trials == 1 else f"{self.trials} trials"
         return (
-            f"{trials} in {self.wall:.0f} s, {slots}: {self.share:.0%} of the time was training "
-            "and evaluation. Before the first epoch, Ray and its workers started."
+            f"{amount(self.trials, 'trial')} in {self.wall:.0f} s, {slots}: {self.share:.0%} of "
+            "the time was training and evaluation. Before the first epoch, Ray and its workers "
+            "started."
         )
 
 

@@ -94,7 +94,7 @@ def judgements(board: Leaderboard) -> tuple[str, ...]:
         *validated(board),
         *([] if above else ["Nothing that was tested beats chance."]),
         *_highest(top, chosen),
-        *_read_before(board),
+        *filter(None, [read_by_others(board.other_readers)]),
     )
 
 
@@ -109,13 +109,6 @@ def _highest(top: Entry, chosen: Entry) -> Iterator[str]:
         f"“{top.name}” has the highest test mean ({interval(top.test)} %), {why}; choosing it now "
         "would be choosing by the test images."
     )
-
-
-def _read_before(board: Leaderboard) -> Iterator[str]:
-    """Yield how many other studies were tested on images of this one's test, where some were."""
-    sentence = read_by_others(board.other_readers)
-    if sentence:
-        yield sentence
 
 
 def validated(board: Leaderboard) -> tuple[str, ...]:

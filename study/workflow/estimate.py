@@ -17,6 +17,7 @@ from study.data.tasks import Task
 from study.errors import StudyError
 from study.search.driver import decisions
 from study.selection.candidates import possible_variants
+from study.terminal import amount
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
 from study.trial.study import Study
@@ -48,7 +49,7 @@ class Estimate:
 
     def __str__(self) -> str:
         """Return it in sentences: the sum, the search, and what comes beside it."""
-        at_once = "1 trial" if self.slots == 1 else f"{self.slots} trials"
+        at_once = amount(self.slots, "trial")
         search, variants, test, beside, total = self._times()
         parts = f"{test} for the test"
         if self.variants:
@@ -83,10 +84,7 @@ class Estimate:
         """Return what the study has set as the time of the search, as words in brackets."""
         if self.minutes is None:
             return ""
-        limit = f"search.minutes={self.minutes:g}"
-        if self.search > 60 * self.minutes:
-            return f" (more than {limit}, since baselines are trained in any case)"
-        return f" (at most {limit})"
+        return f" (at most search.minutes={self.minutes:g}, or what the baselines need)"
 
 
 def estimate(study: Study) -> Estimate:

@@ -65,14 +65,11 @@ def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
 
 
 def _command_meant(word: str, commands: Collection[str]) -> str | None:
-    """Return the command that a word may mean: by another name, or nearly by its own or another."""
+    """Return the command that a word may mean: by another name, or nearly by its own."""
     if word in OTHER_WORDS:
         return OTHER_WORDS[word]
     close = difflib.get_close_matches(word, commands, n=1, cutoff=0.66)
-    if close:
-        return close[0]
-    close = difflib.get_close_matches(word, OTHER_WORDS, n=1, cutoff=0.75)
-    return OTHER_WORDS[close[0]] if close else None
+    return close[0] if close else None
 
 
 def configuration_file(name: str) -> Path | None:

@@ -37,6 +37,11 @@ from study.serving.saved import SavedModel
 PAPER = "https://arxiv.org/abs/2409.16718"
 MOST_NAMES = 60
 """The most class names that a card lists; `classes.json` has all of them."""
+OF_UNKNOWN = (
+    "On which images it was trained, how it was chosen and how well it does is not known here: "
+    "this card was made without the folder of a study."
+)
+"""What a card says of a model whose study is not known."""
 _ASKED = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", "Test")
 """The rows of a report's table of what was asked that a card has as well."""
 
@@ -81,7 +86,7 @@ def model_card(
         "tag says, and makes transparent pixels white.",
         "## What was tuned",
         *_tuned(saved),
-        *(_of_study(tested) if tested else _of_unknown(saved)),
+        *(_of_study(tested) if tested else [OF_UNKNOWN]),
         "## Limits",
         "\n".join(f"- {line}" for line in (*_limits(tested), *written.limits)),
     ]
@@ -152,13 +157,6 @@ def _names(names: tuple[str, ...]) -> str:
     shown = ", ".join(map(markdown_text, names[:MOST_NAMES]))
     rest = len(names) - MOST_NAMES
     return f"{len(names)}: {shown}" + (f" and {rest} more, see `classes.json`" if rest > 0 else "")
-
-
-def _of_unknown(saved: SavedModel) -> Iterator[str]:
-    yield (
-        "On which images it was trained, how it was chosen and how well it does is not known here: "
-        "this card was made without the folder of a study."
-    )
 
 
 def _of_study(tested: Provenance) -> Iterator[str]:
@@ -249,13 +247,10 @@ def _limits(tested: Provenance | None) -> Iterator[str]:
                 "The means are over models of several seeds; this is the one of seed "
                 f"{tested.trial.seed}."
             )
-        if rivals := [name_of(label) for label in (TUNED, ZERO_SHOT) if not _has(tested, label)]:
+        board = tested.board
+        if rivals := [name_of(label) for label in (TUNED, ZERO_SHOT) if not board.entry(label)]:
             yield f"It was not compared with {' and '.join(rivals)}."
     yield (
         "It has the limits of its backbone, such as what that has learned of people from the "
         "internet. The licence of the backbone applies to its weights, and is not known here."
     )
-
-
-def _has(tested: Provenance, label: str) -> bool:
-    return tested.board.entry(label) is not None

@@ -147,7 +147,7 @@ COST = Cost(0.5, 0.01, 1_500_000_000)
             Estimate(600.0, 240.0, 180.0, 1, COST, 10.0),
             ["17 min", "1 trial ", "10 min", "at most search.minutes=10", "7 min", "4 min"],
         ),
-        (Estimate(600.0, 0.0, 180.0, 2, COST, 5.0), ["more than search.minutes=5", "3 min"]),
+        (Estimate(600.0, 0.0, 180.0, 2, COST, 5.0), ["or what the baselines need", "3 min"]),
         (Estimate(0.0, 0.0, 180.0, 2, COST, 5.0), ["at once: 3 min"]),
         (Estimate(3600.0, 3600.0, 1800.0, 2, COST), ["2.5 h", "1.0 h for the search", "1.5 h"]),
     ],
