@@ -45,6 +45,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         pareto_chart(searched, board),
         rates_chart(searched),
         rungs_chart(searched),
+        history_chart(searched),
         *(
             importance_chart(arm, study, arm_colors([arm])[arm], stopped=stopped[arm])
             for arm, study in load_optuna_studies(results).items()
@@ -116,6 +117,30 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
             Panel(epoch, Axis("trials", scale="count"), survivors, "Trials that reached it"),
         ),
         otherwise="no search trial has reported an epoch yet",
+    )
+
+
+def history_chart(searched: Sequence[TrialResult]) -> Chart:
+    """Draw the scores of each arm's finished trials in their order, and the best so far."""
+    series = []
+    for arm, color in _colors(searched).items():
+        trials = [t for t in searched if t.arm == arm and t.proposed and t.status == "finished"]
+        name = arm_name(arm)
+        placed = [(trial.number, trial) for trial in trials]
+        scores = _series(name, placed, color=color, opacity=0.7)
+        best = list(accumulate(scores.y, max))
+        series += [
+            scores,
+            Series(f"{name}, best so far", scores.x, best, style="step", color=color),
+        ]
+    return Chart(
+        "history",
+        "Optimisation history",
+        "Validation score of each finished trial by its number, and the best of its part of the "
+        "search up to then. Stopped trials are left out.",
+        (Panel(Axis("number of the trial", scale="count"), VALIDATION, tuple(series)),),
+        otherwise="no search trial is complete yet",
+        width=7.0,
     )
 
 
@@ -249,7 +274,7 @@ def _by_entry(
     ]
     return tuple(
         Series(
-            entry.starred,
+            f"{entry.name} ★" if entry.winner else entry.name,
             [place],
             [100 * entry.test.mean],
             marker=WINNER_MARKER

@@ -32,7 +32,7 @@ def test_every_chart_of_a_study_has_the_arm_in_its_colour(few_shot_study: Path, 
     results = read_results(few_shot_study)
     charts = make_plots(results, leaderboard(results))
     colors = [_colors_of(chart, arm) for chart in charts]
-    assert sum(map(bool, colors)) == 3
+    assert sum(map(bool, colors)) == 4
     assert set().union(*colors) == {arm_colors([arm])[arm]}
 
 

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from study.analysis.arms import arm_name
 from study.analysis.charts import Chart, draw, write_plots
 from study.analysis.plots import (
     agreement_chart,
+    history_chart,
     make_plots,
     pareto_chart,
     pareto_front,
@@ -14,6 +16,7 @@ from study.analysis.plots import (
 )
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
+from study.config.schema import TUNED
 from study.storage.ledger import StudyFolder
 from tests.analysis.conftest import board_of, leave_one_seed
 
@@ -26,7 +29,7 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
     charts = {chart.name: chart for chart in drawn_study[1]}
     drawn = {name for name, chart in charts.items() if not chart.missing}
     maps = {"confusion-1", "confusion-2"}
-    assert drawn == {"agreement", "pareto", "learning-rates", "rungs"} | maps
+    assert drawn == {"agreement", "pareto", "learning-rates", "rungs", "history"} | maps
     for name in charts.keys() - drawn:
         assert "needs 30 finished trials" in (charts[name].missing or "")
     files = write_plots(tmp_path, tuple(charts.values()))
@@ -38,7 +41,7 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
 def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path) -> None:
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
     plots = make_plots(read_results(tmp_path / "new"), board_of(tmp_path / "new"))
-    assert len(plots) == 4
+    assert len(plots) == 5
     assert all(plot.missing for plot in plots)
     assert write_plots(tmp_path, plots) == ()
 
@@ -92,6 +95,20 @@ def test_agreement_is_drawn_again_without_zero_shot_which_is_far_off(few_shot_st
     every, near = ({series.name for series in panel.series} for panel in chart.panels)
     assert every - near == {"zero-shot CLIP"}
     assert not near - every
+
+
+def test_history_has_each_finished_trial_of_the_search_and_the_best_of_its_arm_so_far(
+    few_shot_study: Path,
+) -> None:
+    searched = read_results(few_shot_study).stage("search")
+    tuned, best_tuned, search, best = history_chart(searched).panels[0].shown
+    names = [series.name for series in (tuned, best_tuned, search, best)]
+    parts = [arm_name(TUNED), arm_name("search")]
+    assert names == [f"{part}{more}" for part in parts for more in ("", ", best so far")]
+    finished = [t for t in searched if t.arm == "search" and t.status == "finished"]
+    assert list(search.x) == list(best.x) == [trial.number for trial in finished]
+    assert list(search.y) == [100 * (trial.val_score or 0.0) for trial in finished]
+    assert [max(search.y[: n + 1]) for n in range(len(finished))] == list(best.y)
 
 
 def test_trials_without_an_effect_of_the_weight_are_not_at_one(few_shot_study: Path) -> None:

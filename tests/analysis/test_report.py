@@ -131,7 +131,7 @@ def test_it_is_small_runs_nothing_and_every_figure_has_its_picture(report: str) 
     assert "script-src" not in report
     assert len(report) < 1_500_000
     pictures = re.findall('<div class="drawing"><img alt="([^"]+)" src="([^"]+)">', report)
-    assert len(pictures) == tags.count("img") == 6
+    assert len(pictures) == tags.count("img") == 7
     for _, source in pictures:
         kind, _, content = source.partition(",")
         assert kind == "data:image/svg+xml;base64"
