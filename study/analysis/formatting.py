@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from study.analysis.intervals import Estimate, Interval
 from study.analysis.statistics import Comparison, PairedDifference
@@ -28,6 +29,18 @@ _MARKDOWN = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\|*_`[~"}
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
 )
+
+
+class Shown(str):
+    """The text of a cell, with what the report shows when the mouse rests on it."""
+
+    hover: str
+
+    def __new__(cls, text: str, hover: str) -> Self:
+        """Return the text, which knows what stands behind it."""
+        shown = super().__new__(cls, text)
+        shown.hover = hover
+        return shown
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,11 @@ class Table:
     def texts(self) -> list[list[str]]:
         """The cells as they are shown: an unknown value is a dash."""
         return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
+
+    @property
+    def hovers(self) -> list[list[str]]:
+        """What is shown when the mouse rests on each cell; most are empty."""
+        return [[getattr(cell, "hover", "") for cell in row] for row in self.rows]
 
     def without_constant(self, name: str) -> Table:
         """Return the table without a column that says the same in every row."""
@@ -144,6 +162,17 @@ def _width(half: float) -> str:
     return "<0.1" if shown == "0.0" else shown
 
 
+def score_cell(value: Estimate | None) -> Shown:
+    """Return a mean with its interval, which shows its two parts when the mouse rests on it."""
+    parts = []
+    if value is not None and value.seeds is not None:
+        parts.append(f"over seeds alone {percent(value.seeds.low)} to {percent(value.seeds.high)}")
+    if value is not None and value.images is not None:
+        low, high = percent(value.images.low), percent(value.images.high)
+        parts.append(f"over test images alone {low} to {high}")
+    return Shown(interval(value), "; ".join(parts))
+
+
 def points(value: float) -> str:
     """Return a difference of fractions as signed percentage points."""
     # Adding 0.0 turns -0.0 into 0.0.
@@ -157,6 +186,15 @@ def difference(paired: PairedDifference | None) -> str:
         return "–"
     found = paired.difference
     return f"{points(found.mean)} {ends(found, '[{}, {}]') or _no_interval(found)}"
+
+
+def difference_cell(paired: PairedDifference | None) -> Shown:
+    """Return a mean difference with its interval, which shows its two parts on hover."""
+    parts = []
+    if paired is not None:
+        parts.append(ends(paired.difference.seeds, "over seeds alone {} to {}"))
+        parts.append(ends(paired.difference.images, "over test images alone {} to {}"))
+    return Shown(difference(paired), "; ".join(filter(None, parts)))
 
 
 def spelt(found: Estimate) -> str:
@@ -279,7 +317,7 @@ def score_cells(
     parts: Sequence[str], found: Mapping[str, Estimate], score: Estimate
 ) -> tuple[str, ...]:
     """Return the parts of a score on test and the score itself, in percent."""
-    return (*(interval(found.get(part)) for part in parts), interval(score))
+    return (*(score_cell(found.get(part)) for part in parts), score_cell(score))
 
 
 def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
@@ -287,7 +325,7 @@ def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     return (
         ("–", "–")
         if comparison is None
-        else (difference(comparison.paired), probability(comparison.holm_p))
+        else (difference_cell(comparison.paired), probability(comparison.holm_p))
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from study.analysis.formatting import Table, difference, interval
+from study.analysis.formatting import Table, difference_cell, score_cell
 from study.analysis.ladder import BORROWED, Crossing, Ladder, Step, ladder, rates_of
-from study.analysis.leaderboard import Leaderboard
+from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.names import PUBLISHED, RUNGS
+from study.analysis.statistics import PairedDifference
 
 Row = Sequence[object]
 TITLE = "From CLIPFit as published to the winner"
@@ -35,8 +36,8 @@ def ladder_table(board: Leaderboard) -> Table:
 def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:
     published = board.entry(PUBLISHED)
     if steps.steps and published is not None:
-        scores = (interval(published.test), None)
-        yield [RUNGS[PUBLISHED], published.starred, rates_of(board, published), *scores]
+        scores = (score_cell(published.test), None)
+        yield [RUNGS[PUBLISHED], _name(published), rates_of(board, published), *scores]
     for step in steps.steps:
         yield _step_row(board, step, f"+ {step.adds}")
     if steps.crossing is not None:
@@ -47,14 +48,22 @@ def _crossing_rows(board: Leaderboard, crossing: Crossing) -> Iterator[Row]:
     for step in crossing.other_order:
         yield _step_row(board, step, f"other order: + {step.adds}")
     for adds, mean in crossing.means.items():
-        yield [f"{adds}, mean of both orders", "", "", None, difference(mean)]
+        yield [f"{adds}, mean of both orders", "", "", None, _difference(mean)]
 
 
 def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
-    rung = [title, step.upper.starred, rates_of(board, step.upper)]
+    rung = [title, _name(step.upper), rates_of(board, step.upper)]
     if step.upper is step.lower:
         return [*rung, "same configuration", None]
-    return [*rung, interval(step.upper.test), difference(step.paired)]
+    return [*rung, score_cell(step.upper.test), _difference(step.paired)]
+
+
+def _difference(paired: PairedDifference | None) -> object:
+    return None if paired is None else difference_cell(paired)
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.name} ★" if entry.winner else entry.name
 
 
 def _notes(board: Leaderboard, steps: Ladder) -> Iterator[str]:

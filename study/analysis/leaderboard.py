@@ -118,11 +118,6 @@ class Entry(Configuration):
         """Whether validation chose the candidate and its test score is above chance."""
         return self.chosen and self.above_chance
 
-    @property
-    def starred(self) -> str:
-        """The name, with a star where it is the winner."""
-        return f"{self.name} ★" if self.winner else self.name
-
 
 @dataclass(frozen=True)
 class ValidationCheck:
@@ -240,6 +235,10 @@ class Leaderboard(Results):
             if winner and (difference := self.difference(winner, self.entry(label)))
         }
         return corrected(paired)
+
+    def ends_of(self, arm: str) -> list[str]:
+        """Return how each trial of an arm of the search ended, one of `STATES` each."""
+        return [trial.status for trial in self.stage("search") if trial.arm == arm]
 
     @property
     def smallest(self) -> Entry | None:

@@ -12,13 +12,13 @@ from study.analysis.formatting import (
     WORDS,
     Table,
     count,
-    difference,
+    difference_cell,
     duration,
     estimate_columns,
-    interval,
     markdown_text,
     p_values,
     percent,
+    score_cell,
     score_cells,
     score_header,
     setting_cells,
@@ -31,10 +31,13 @@ from study.analysis.names import PUBLISHED, name_of
 from study.analysis.results import PARTS
 from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
-from study.analysis.verdict import validation_findings, verdict
+from study.analysis.verdict import validated, validation_findings, verdict
 from study.config.schema import TUNED, VARIANT
 from study.config.settings import settings_columns
 from study.storage.atomic import write_atomically
+
+CONFIGURATIONS = "Configurations"
+"""The title of the table of what each candidate is."""
 
 
 def main_table(board: Leaderboard) -> Table:
@@ -50,13 +53,13 @@ def main_table(board: Leaderboard) -> Table:
         ],
         [
             [
-                entry.starred,
+                _name(entry) + _finished(board, entry),
                 *score_cells(board.parts, entry.parts, entry.test),
-                *(interval(entry.further.get(name)) for name in board.beside),
+                *(score_cell(entry.further.get(name)) for name in board.beside),
                 f"{len(entry.scores)}/{entry.seeds_planned}"
                 if len(entry.scores) < entry.seeds_planned
                 else len(entry.scores),
-                *map(difference, _versus(board, entry)),
+                *map(difference_cell, _versus(board, entry)),
             ]
             for entry in board.entries
         ],
@@ -69,12 +72,12 @@ def main_table(board: Leaderboard) -> Table:
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
     return Table(
-        "Configurations",
+        CONFIGURATIONS,
         ["label", "candidate", "tunes", *setting_header(), "trainable", "val %"],
         [
             [
                 " = ".join(entry.labels),
-                entry.starred,
+                _name(entry),
                 tuned_in_words(entry.settings),
                 *setting_cells(entry.settings),
                 count(entry.trainable),
@@ -84,7 +87,7 @@ def configuration_table(board: Leaderboard) -> Table:
         ],
         left=3,
         marked=_winner_row(board),
-        note=WORDS,
+        note=" ".join([WORDS, *validated(board)]),
         break_at=5,
     )
 
@@ -93,9 +96,9 @@ def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
     return Table(
         "Accuracy by dataset, %",
-        ["dataset", *(entry.starred for entry in board.entries)],
+        ["dataset", *(_name(entry) for entry in board.entries)],
         [
-            [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
+            [target, *(score_cell(entry.targets.get(target)) for entry in board.entries)]
             for target in board.targets
         ],
     )
@@ -190,15 +193,17 @@ def render(board: Leaderboard) -> Group:
 def _with_notes(tables: Sequence[Table]) -> Iterator[Table | Text]:
     """Yield the tables that have rows, and what explains the words of some below them.
 
-    The note of the first, on all scores, stands after the sentences.
+    The note of the first, on all scores, stands after the sentences, and a validation score is
+    judged among them.
     """
     main = tables[0]
     for table in tables:
         if not table.rows:
             continue
         yield table
-        if table.note and table is not main:
-            yield Text(table.note, style="dim")
+        note = WORDS if table.title == CONFIGURATIONS else table.note
+        if note and table is not main:
+            yield Text(note, style="dim")
 
 
 def to_markdown(board: Leaderboard) -> str:
@@ -246,6 +251,16 @@ def write_leaderboard(board: Leaderboard) -> None:
     """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
     write_atomically(board.folder.path / "leaderboard.csv", to_csv(board))
     write_atomically(board.folder.path / "leaderboard.md", to_markdown(board))
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.name} ★" if entry.winner else entry.name
+
+
+def _finished(board: Leaderboard, entry: Entry) -> str:
+    """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
+    ends = board.ends_of(TUNED) if TUNED in entry.labels else []
+    return f" ({ends.count('finished')} of its {len(ends)} trials finished)" if ends else ""
 
 
 def _versus(board: Leaderboard, entry: Entry) -> Iterator[PairedDifference | None]:

@@ -6,7 +6,7 @@ from statistics import fmean, harmonic_mean
 
 import pandas as pd
 
-from study.analysis.formatting import Table, interval, percent, score_header
+from study.analysis.formatting import Table, percent, score_cell, score_header
 from study.analysis.leaderboard import Entry, leaderboard
 from study.analysis.results import PARTS, read_results
 from study.errors import DataError
@@ -129,12 +129,12 @@ def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:
         targets = dict.fromkeys(t for entry in own if entry is not None for t in entry.targets)
         rows |= {
             f"{dataset} (source)" if target == "source" else target: [
-                interval(e.targets.get(target) if e else None) for e in own
+                score_cell(e.targets.get(target) if e else None) for e in own
             ]
             for target in targets
         }
         rows[f"{dataset}: mean" if targets else dataset] = [
-            interval(entry.test if entry else None) for entry in own
+            score_cell(entry.test if entry else None) for entry in own
         ]
     return Table(
         f"{experiment}: test %",

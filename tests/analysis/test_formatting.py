@@ -20,6 +20,7 @@ from study.analysis.formatting import (
     points,
     probability,
     rate,
+    score_cell,
     setting_cells,
     settings_in_words,
     spelt,
@@ -110,9 +111,13 @@ def test_records_are_rows_under_the_names_of_their_fields() -> None:
     assert Table.of([]).rows == []
 
 
-def test_a_score_has_one_interval() -> None:
-    assert interval(estimate([0.5, 0.52, 0.54])) == "52.0 ± 5.0"
-    assert (interval(estimate([0.5])), interval(None)) == ("50.0 (1 seed)", "–")
+def test_a_score_has_one_interval_and_shows_its_parts_on_hover() -> None:
+    seeds = estimate([0.5, 0.52, 0.54])
+    cell = score_cell(replace(seeds, images=Interval(0.49, 0.57)))
+    assert cell == score_cell(seeds) == "52.0 ± 5.0"
+    assert "47.0 to 57.0" in cell.hover
+    assert "49.0 to 57.0" in cell.hover
+    assert (score_cell(estimate([0.5])), score_cell(None)) == ("50.0 (1 seed)", "–")
 
 
 def test_an_interval_that_ends_at_what_is_possible_has_both_ends_printed() -> None:

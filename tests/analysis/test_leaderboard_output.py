@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.analysis.formatting import difference, interval
+from study.analysis.formatting import difference, score_cell
 from study.analysis.leaderboard import Leaderboard
 from study.analysis.leaderboard_output import (
     configuration_table,
@@ -21,6 +21,7 @@ from study.analysis.leaderboard_output import (
     to_csv,
     to_markdown,
 )
+from study.analysis.results import read_results
 from tests.analysis.conftest import add_answer, board_of, keep_predictions
 
 
@@ -43,7 +44,7 @@ def test_it_fits_a_hundred_columns_without_breaking_a_number(
         entry = board.entry("clipfit-tuned")
         assert max(map(len, text.splitlines())) <= 100
         versus = difference(board.difference(entry, board.entry("clipfit")))
-        for cell in (interval(entry.test), interval(entry.parts.get("base")), versus):
+        for cell in (score_cell(entry.test), score_cell(entry.parts.get("base")), versus):
             assert cell in text
 
 
@@ -113,8 +114,9 @@ def test_scores_have_an_interval_over_test_images_where_predictions_were_kept(
     assert "leave out other test images" in main_table(board_of(few_shot_study)).note
     board = board_of(keep_predictions(few_shot_study))
     table = main_table(board)
-    assert [row[1] for row in table.texts] == [interval(entry.test) for entry in board.entries]
+    assert [row[1] for row in table.texts] == [score_cell(entry.test) for entry in board.entries]
     assert "leave out other test images" not in table.note
+    assert all("over test images alone" in row[1] for row in table.hovers)
     row = csv_rows(board)[0]
     test = board.entries[0].test
     for part, own in (("", test), ("seeds_", test.seeds), ("images_", test.images)):
@@ -142,6 +144,19 @@ def test_the_ladder_is_in_every_form(few_shot_study: Path) -> None:
     for text in (printed(few_shot_study), to_markdown(board)):
         assert "From CLIPFit as published to the winner" in text
         assert "same configuration" in text
+
+
+def test_the_row_of_tuned_clipfit_says_how_many_of_its_trials_finished(
+    few_shot_study: Path,
+) -> None:
+    search = read_results(few_shot_study).stage("search")
+    ends = [trial.status for trial in search if trial.arm == "clipfit-tuned"]
+    names = [str(row[0]) for row in main_table(board_of(few_shot_study)).rows]
+    told = f"({ends.count('finished')} of its {len(ends)} trials finished)"
+    assert [name for name in names if "finished" in name] == [f"tuned CLIPFit {told}"]
+    for path in few_shot_study.glob("trials/search-*/config.json"):
+        path.write_text(path.read_text().replace('"arm": "clipfit-tuned"', '"arm": "search"'))
+    assert "tuned CLIPFit" in [row[0] for row in main_table(board_of(few_shot_study)).rows]
 
 
 def test_rows_have_names_and_the_configurations_their_labels(few_shot_study: Path) -> None:

@@ -156,6 +156,15 @@ def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
     assert box.lower().count("always naming") == 1
 
 
+def test_the_parts_of_an_interval_are_shown_when_the_mouse_rests_on_it(
+    few_shot_study: Path,
+) -> None:
+    page = rendered(keep_predictions(few_shot_study), plots=())
+    cells = re.findall(r'<td title="([^"]+)">[^<]+±[^<]+</td>', page)
+    assert len(cells) >= 7
+    assert all("over test images alone " in title for title in cells)
+
+
 @pytest.mark.parametrize("case", SAID["report"].values(), ids=SAID["report"])
 def test_a_report_has_what_its_study_has(few_shot_study: Path, case: dict[str, Any]) -> None:
     page = rendered(prepare(few_shot_study, case), plots=())
@@ -233,13 +242,14 @@ def assert_escaped(page: str) -> None:
     assert not [tag for tag, _ in outline(page).tags if tag == "script"]
 
 
-def test_it_tells_how_busy_the_search_was(few_shot_study: Path) -> None:
+def test_it_tells_how_busy_the_search_was_and_where_the_rest_went(few_shot_study: Path) -> None:
     for path in (few_shot_study / "trials").glob("search-*/reports.jsonl"):
         reports = [json.loads(line) for line in path.read_text().splitlines()]
         timed = [{**report, "ended_at": 2.0 * n} for n, report in enumerate(reports, 1)]
         path.write_text("".join(json.dumps(report) + "\n" for report in timed))
     text = text_of(rendered(few_shot_study, plots=()))
     assert "of the time was training" in text
+    assert "between the epochs of a trial" in text
 
 
 def ran(folder: Path) -> dict[str, Any]:
