@@ -151,9 +151,9 @@ LINES = {
     "quickstart 'data.templates=!!python/object/apply:os.system [echo hi]'": "is not valid YAML",
     "quickstart seed=1 seed=2 --check": "the same value twice; allowed is one of each pair:",
     "quickstart --images": "--images belongs to --check, which starts nothing",
-    "resume nope": "no study 'nope' in runs; there are mine",
-    "extend nope": "no study 'nope' in runs; there are mine",
-    "status ../..": "no study '../..' in runs; there are mine",
+    "resume nope": "no study 'nope' in runs; studies there: 'mine'",
+    "extend nope": "no study 'nope' in runs; studies there: 'mine'",
+    "status ../..": "no study '../..' in runs; studies there: 'mine'",
     "resume mine seed=3": "seed: is frozen as 1, got 3",
     "status mine seed=3": "seed: is frozen as 1, got 3",
     "extend mine search.trials=+0": "which extend must raise, as by\n  "

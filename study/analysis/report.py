@@ -126,7 +126,7 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "headline": begun,
         "tuned": _tuned(board.chosen) if board.chosen else None,
         "verdict": judgements(board) if begun else verdict(board),
-        "asked": asked(board, results),
+        "asked": asked(results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
         "targets": target_table(board),

@@ -13,9 +13,9 @@ from study.analysis.asked import asked
 from study.analysis.formatting import (
     Table,
     count,
+    interval,
     markdown_text,
     percent,
-    score_cell,
     score_cells,
     score_header,
     settings_in_words,
@@ -162,7 +162,7 @@ def _names(names: tuple[str, ...]) -> str:
 def _of_study(tested: Provenance) -> Iterator[str]:
     board, trial = tested.board, tested.trial
     study = board.study
-    rows = [row for row in asked(board, board) if row[0] in _ASKED]
+    rows = [row for row in asked(board) if row[0] in _ASKED]
     yield "## Data and choice"
     yield "\n".join(f"- {name}: {markdown_text(text).rstrip('.')}." for name, text in rows)
     yield (
@@ -195,7 +195,7 @@ def _figures(tested: Provenance) -> Iterator[str]:
         [
             name,
             *score_cells(board.parts, one.parts, one.test),
-            *(score_cell(one.further.get(further)) for further in board.beside),
+            *(interval(one.further.get(further)) for further in board.beside),
             len(one.scores),
         ]
         for name, one in (

@@ -144,7 +144,7 @@ def test_a_study_that_is_not_there_is_named_with_those_that_are(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("error: no study 'nothing' in ")
-    assert f"there are {few_shot_study.name} (" in said.err
+    assert f"there: '{few_shot_study.name}' (" in said.err
 
 
 def test_a_folder_that_is_no_study_is_named(

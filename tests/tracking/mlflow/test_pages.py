@@ -11,7 +11,10 @@ import pytest
 from browser import Browser
 from finished_study import WINNER
 from mlflow import MlflowClient
+from written_study import record_tasks
 
+from study.data.records import Record
+from study.data.tasks import Part, Task
 from study.storage.ledger import DESCRIPTION, End
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.tracker import MlflowTracker
@@ -58,6 +61,10 @@ ROWS = """(() => {
   }
   return Object.keys(rows).sort((a, b) => a - b).map((at) => rows[at]).filter((row) => row.name);
 })()"""
+TASK = Task(
+    Part("train", (Record("a/1", 0), Record("b/1", 1)), (0, 1)),
+    (Part("accuracy", (Record("a/2", 0),), (0, 1)),),
+)
 STOPPED = {"ln_lr": 0.08404840643566887, "bias_lr": 0.003068605962732783}
 
 
@@ -89,6 +96,7 @@ def sent(
 ) -> Sent:
     """A study of which one trial was stopped and one failed."""
     study = finish(tmp_path_factory.mktemp("paged"), "paged", experiment="paged")
+    study._split_hash = record_tasks(study.folder, TASK)
     for number, score in ((3, 0.6123456789), (4, 0.5)):
         trial = study.folder.trial(f"search-{number:04d}")
         study._search("search", f"trial {number}", number, score, WINNER | STOPPED)
