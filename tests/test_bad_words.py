@@ -57,7 +57,6 @@ COMMANDS = {
     "export photos/cat/0.jpg --format tf --out x": "--format is 'tf'; allowed are hf, peft,",
     "sync nosuch": "no study 'nosuch' in runs; there are none",
     "report nosuch": "no study 'nosuch' in runs; there are none",
-    "merge a b c": "did you mean `clipfit-study export NAME --format hf",
     "predict models:/nosuch/1 photos": "models:/nosuch/1 is not found",
 }
 ACCEPTED = [
