@@ -1,9 +1,9 @@
 """Where a gain over CLIPFit as published comes from: rates, subset, strength and head.
 
 A ladder leads from the one to the winner, a change at a time. What a change seems to add depends on
-those before it. So the subset and the head are also looked at in the other order, by a 2 × 2 table
-of CLIPFit's and the winner's subset, each without and with the head, all tested with the same
-seeds. The mean of a change over both orders (its Shapley value) does not depend on an order.
+those before it. So the subset and the head are also looked at in the other order: CLIPFit's and
+the winner's subset, each without and with the head, are all tested with the same seeds. The mean of
+a change over both orders (its Shapley value) does not depend on an order.
 """
 
 from collections.abc import Mapping, Sequence

@@ -164,12 +164,13 @@ def _tested(board: Leaderboard) -> str:
             "LayerNorms), corrected for the number of tests (Holm). All other differences are "
             "descriptive."
         )
-    for label in board.fixed:
-        return (
-            "One comparison is tested, as fixed beforehand: the winner with "
-            f"{name_of(label)}. All other differences are descriptive."
-        )
-    return "All differences are descriptive."
+    if not board.fixed:
+        return "All differences are descriptive."
+    (label,) = board.fixed
+    return (
+        f"One comparison is tested, as fixed beforehand: the winner with {name_of(label)}. All "
+        "other differences are descriptive."
+    )
 
 
 def render(board: Leaderboard) -> Group:

@@ -42,7 +42,7 @@ def to_parquet(predictions: Iterable[Prediction]) -> bytes:
 
 
 def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
-    """Return the predictions of one trial; empty if it kept none, as in earlier versions.
+    """Return the predictions of one trial; empty if it kept none.
 
     Raises:
         LedgerError: the file is damaged.

@@ -48,6 +48,19 @@ def test_it_fits_a_hundred_columns_without_breaking_a_number(
             assert cell in text
 
 
+def test_it_says_how_many_comparisons_are_tested(few_shot_study: Path) -> None:
+    board = board_of(few_shot_study)
+    comparison = board.fixed["clipfit-tuned"]
+    for labels, said in (
+        ((), "All differences are descriptive."),
+        (("clipfit-tuned",), "One comparison is tested"),
+        (("clipfit-tuned", "best-peer"), "Two comparisons are tested"),
+    ):
+        other = replace(board)
+        vars(other)["fixed"] = dict.fromkeys(labels, comparison)
+        assert said in footnote(other)
+
+
 def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
     assert len(board.failures) == 3

@@ -16,7 +16,7 @@ from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo
 from study.protocols import FewShot, Generalized, Protocol
 from study.search.recording import record_epoch
-from study.selection.optimism import DRAWS, fix_optimism, optimism_of, read_optimism
+from study.selection.optimism import DRAWS, Optimism, fix_optimism, optimism_of, read_optimism
 from study.selection.validation import SCHEMA
 from study.storage.ledger import VALIDATION, End, StudyFolder
 from study.trial.prepare import Preparer
@@ -71,6 +71,11 @@ def _score(rows: Rows, right: Any, protocol: Protocol) -> float:
             accuracy = np.mean([np.mean([right[n] for n in group]) for group in groups])
             means.setdefault(part, []).append(float(accuracy))
     return protocol.score({part: float(np.mean(own)) for part, own in means.items()})["score"]
+
+
+def test_where_no_image_was_wrong_nothing_is_expected() -> None:
+    assert Optimism(12, 0.95, 0.93, {}).in_words == "the best of 12; expect about 93 %"
+    assert "expect" not in Optimism(12, 1.0, 1.0, {}).in_words
 
 
 def test_the_best_of_many_coin_flips_is_expected_to_be_a_coin_flip(tmp_path: Path) -> None:
