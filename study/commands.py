@@ -287,7 +287,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    from study.unread import silent_if_unread
+    from study.process.closed_pipe import silent_if_unread
 
     return silent_if_unread(lambda: _main(words))
 
@@ -331,8 +331,8 @@ def _main(words: list[str]) -> int:
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
     """Load modules in a block, which Ctrl-C leaves at once."""
-    from study.ctrl_c import leaving_at_ctrl_c
-    from study.garbage import uncollected
+    from study.process.ctrl_c import leaving_at_ctrl_c
+    from study.process.garbage import uncollected
 
     with leaving_at_ctrl_c(), uncollected():
         yield
@@ -356,7 +356,7 @@ def _run_command(code: str, options: argparse.Namespace) -> None:
     """
     # Later than the arguments are read, so that help comes at once.
     with _starting():
-        from study.terminal import PIPED
+        from study.process.terminal_table import PIPED
         from study.workflow.interruption import LastingConsole
         from study.workflow.lookup import find_studies
     options.console = LastingConsole(width=None if sys.stdout.isatty() else PIPED)
@@ -388,6 +388,8 @@ def _carry_out(do: Callable[..., None], *arguments: Any) -> int:
 
 
 def _print_error(text: str) -> None:
-    from study.terminal import print_error  # which imports what most commands need later
+    from study.process.terminal_table import (
+        print_error,  # which imports what most commands need later
+    )
 
     print_error(text)

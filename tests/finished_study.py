@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
+from study.backbones.backbone import load_backbone
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED, backbone_path
-from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
 from study.method.head import Head
 from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
 from study.trial import TrialConfig
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Candidate, Study
 
 SEEDS = (1, 2)
@@ -59,7 +59,7 @@ class Finished:
                 label=label,
                 val_score=score,
                 source_trial=trial,
-                settings=Settings.of_flat(w),
+                settings=TrialSettings.of_flat(w),
             )
             for label, w, score, trial in (
                 ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
@@ -141,7 +141,7 @@ class Finished:
             trainable=0 if settings["subset"] == "none" else 1728,
             epochs=2,
             split_hash=self._split_hash,
-            settings=Settings.of_flat(settings),
+            settings=TrialSettings.of_flat(settings),
         )
         self.folder.trial(trial_id).create(config.model_dump(mode="json"))
 
@@ -165,7 +165,7 @@ def train(place: Path) -> None:
         trainable=1728,
         epochs=6,
         split_hash="f" * 16,
-        settings=Settings.of_flat(WINNER),
+        settings=TrialSettings.of_flat(WINNER),
     )
     *_, last = run_trial(trial, data, backbone)
     TrialFolder(place).append_report({"epoch": last.epoch, **last.metrics})

@@ -8,7 +8,7 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from study.method.openclip import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
+from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 
 MODEL: dict[str, Any] = {
     "embed_dim": 24,

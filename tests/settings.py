@@ -1,11 +1,11 @@
-"""Settings, and studies, in one line, as tests of searches and of trials need them."""
+"""TrialSettings, and studies, in one line, as tests of searches and of trials need them."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from study.backbones.architecture import Architecture, EncoderShape
 from study.config.schema import StudyConfig
-from study.config.settings import Settings, settings_columns
-from study.method.checkpoint import Architecture, EncoderShape
+from study.config.trial_settings import TrialSettings, settings_columns
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
 
@@ -16,16 +16,16 @@ ARCHITECTURE = Architecture(
 
 def settings(
     subset: str, bias: float | None = None, ln: float | None = None, weight: float = 0.0
-) -> Settings:
-    """Settings of a subset, with a rate for each kind that has one."""
+) -> TrialSettings:
+    """TrialSettings of a subset, with a rate for each kind that has one."""
     rates = {kind: rate for kind, rate in (("bias", bias), ("ln", ln)) if rate is not None}
-    return Settings(subset=subset, rates=rates, distill_weight=weight)
+    return TrialSettings(subset=subset, rates=rates, distill_weight=weight)
 
 
 def with_settings(record: Mapping[str, Any]) -> dict[str, Any]:
     """A trial's or candidate's record of which the settings are given as columns of tables are."""
     columns = {*settings_columns(), "peer"} & record.keys()
-    own = Settings.of_flat({name: record[name] for name in columns})
+    own = TrialSettings.of_flat({name: record[name] for name in columns})
     rest = {name: value for name, value in record.items() if name not in columns}
     return {"settings": own.model_dump(mode="json"), **rest}
 

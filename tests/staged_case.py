@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from study.method.backbone import Backbone
+from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from study.config.schema import StudyConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 
 UNITS = {
     **{"data.shots": "images per class", "data.val_shots": "images per class"},
@@ -66,7 +66,7 @@ def _lines(
             yield f"`{key}` ({kind}{unit}; {shown}): {meaning}"
         below = defaults.get(name) or {}
         if "LABEL" in kind:
-            key, below = f"{key}.LABEL", Settings(subset="none").model_dump(mode="json")
+            key, below = f"{key}.LABEL", TrialSettings(subset="none").model_dump(mode="json")
         places = {part: str(field).find(f"'#/$defs/{part}'") for part in named}
         for part in sorted((part for part in named if places[part] >= 0), key=places.__getitem__):
             peer = named[part]["properties"].get("peer", {}).get("const")

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from study import run as run_module
 from study.storage.ledger import StudyFolder
-from study.tracking.mlflow.shown import METRIC_DIGITS, rounded
+from study.tracking.mlflow.run_content import METRIC_DIGITS, rounded
 from study.trial import TrialConfig
 
 SCRIPT = Path(run_module.__file__ or "")

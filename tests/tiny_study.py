@@ -12,10 +12,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from study.backbones.architecture import Architecture
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.method.checkpoint import Architecture
-from study.search.confirm import run_confirm
+from study.search.confirmation import run_confirm
 from study.search.stages import run_search
 from study.selection.candidates import fix_candidates
 from study.storage.ledger import End, StudyFolder, TrialFolder

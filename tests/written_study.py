@@ -15,7 +15,7 @@ from study.data.tasks import Task
 from study.storage.atomic import sha256_of
 from study.storage.ledger import DESCRIPTION, End, StudyFolder
 from study.tracking.mlflow.mirror import sync_study
-from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial import SPLIT_HASH, TrialConfig
 from study.trial.study import Study
 

@@ -28,13 +28,14 @@ from study.analysis.charts import (
 from study.analysis.formatting import Table
 from study.analysis.leaderboard import leaderboard
 from study.analysis.results import Results, TrialResult
+from study.backbones.architecture import ENCODERS
+from study.backbones.backbone import Backbone, load_backbone
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
-from study.method.backbone import Backbone, load_backbone
 from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta, parameters_of
-from study.method.parameters import ENCODERS, leaf_of
+from study.method.parameters import leaf_of
 from study.storage.atomic import write_atomically
 from study.trial.prepare import Preparer
 from study.trial.study import Study

@@ -14,10 +14,10 @@ from typing import Self
 
 from study.analysis.intervals import Estimate, Interval
 from study.analysis.statistics import Comparison, PairedDifference
-from study.config.settings import Peer, Settings
+from study.config.trial_settings import Peer, TrialSettings
 from study.method.parameters import all_kinds, kind_names
+from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
-from study.terminal import TerminalTable
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
@@ -257,7 +257,7 @@ def setting_header() -> tuple[str, ...]:
     return ("head", "strength", *(f"{kind.short} lr" for kind in all_kinds()), "λ")
 
 
-def setting_cells(settings: Settings) -> tuple[str, ...]:
+def setting_cells(settings: TrialSettings) -> tuple[str, ...]:
     """Return the head with its training, the strength, the rate of each kind, and λ."""
     return (
         head(settings),
@@ -268,7 +268,7 @@ def setting_cells(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def tuned_in_words(settings: Settings) -> str:
+def tuned_in_words(settings: TrialSettings) -> str:
     """Return which parameters are tuned, a subset or those of a peer, and γ where there is one."""
     found, peer = settings.subset.replace("none", "nothing"), settings.peer
     if peer is not None:
@@ -284,7 +284,7 @@ def peer_in_words(peer: Peer) -> str:
     return f"{PEERS['lora']} of rank {peer.rank}, alpha {rate(peer.alpha)}{dropout}"
 
 
-def settings_in_words(settings: Settings) -> str:
+def settings_in_words(settings: TrialSettings) -> str:
     """Return what is tuned, with head and strength where they are not CLIPFit's own."""
     linear = settings.head == "linear"
     if settings.subset == "none" and settings.peer is None:
@@ -297,7 +297,7 @@ def settings_in_words(settings: Settings) -> str:
     return ", ".join(text for text, told in parts.items() if told)
 
 
-def head(settings: Settings) -> str:
+def head(settings: TrialSettings) -> str:
     """Return the kind of the head; of a linear one also how it was trained, once that is chosen.
 
     Each step is on all training images, as `study.method.head` has it.

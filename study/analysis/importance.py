@@ -15,7 +15,7 @@ from study.analysis.arms import arm_name
 from study.analysis.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
 from study.analysis.results import Results
 from study.analysis.sites import choices_in_words
-from study.terminal import amount
+from study.process.terminal_table import amount
 
 logger = logging.getLogger(__name__)
 

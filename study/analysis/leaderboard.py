@@ -27,7 +27,7 @@ from study.analysis.statistics import (
     regret,
 )
 from study.config.schema import SMALLEST, TUNED, WITH_DELTA
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.selection.chance import BALANCED, AgainstChance
 from study.trial import Split
 from study.trial.predictions import Outcomes, beats_chance
@@ -51,7 +51,7 @@ class Configuration:
 
     label: str
     """Its name in the ledger."""
-    settings: Settings
+    settings: TrialSettings
     """What is tuned, and how fast."""
     trainable: int
     """The number of trainable parameters."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from study.analysis.results import TrialResult
-from study.terminal import amount
+from study.process.terminal_table import amount
 
 PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""

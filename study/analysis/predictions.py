@@ -13,7 +13,7 @@ from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
 from study.config.schema import ZERO_SHOT
 from study.errors import DataError
-from study.terminal import amount
+from study.process.terminal_table import amount
 from study.trial.predictions import images_of, read_predictions
 
 ALL_CLASSES = "all classes"

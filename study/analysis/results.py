@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from study.analysis.training_images import shared_images
 from study.config.loading import load_config
 from study.config.schema import SCORES, VARIANT
-from study.config.settings import Settings, settings_columns
+from study.config.trial_settings import TrialSettings, settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
@@ -312,14 +312,14 @@ def write_results(results: Results) -> Path:
     return path
 
 
-def _settings(trial: TrialFolder, config: Mapping[str, Any]) -> Settings:
+def _settings(trial: TrialFolder, config: Mapping[str, Any]) -> TrialSettings:
     """Return the settings in the configuration of a trial.
 
     Raises:
         LedgerError: there are none, or they are damaged.
     """
     try:
-        return Settings.model_validate(config["settings"])
+        return TrialSettings.model_validate(config["settings"])
     except (KeyError, ValueError) as error:
         raise LedgerError(f"{trial.path / 'config.json'} is damaged: {error}") from error
 

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
-from study.config.settings import (
+from study.backbones.architecture import Family
+from study.backbones.description import EMBEDDED
+from study.config.trial_settings import (
     HEAVIEST,
     HIGHEST_RATE,
     Alpha,
@@ -21,15 +23,14 @@ from study.config.settings import (
     Rank,
     Rate,
     Section,
-    Settings,
     SubsetText,
+    TrialSettings,
     expanded,
 )
 from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY
-from study.method.checkpoint import EMBEDDED
-from study.method.parameters import Family, kind_names
+from study.method.parameters import kind_names
 from study.method.recipe import (
     DISTILL_WEIGHT,
     LEARNING_RATE,
@@ -348,7 +349,7 @@ class LoraConfig(PeerConfig):
 
 
 BASELINES: dict[str, type[Section]] = {
-    "[settings]": Settings,
+    "[settings]": TrialSettings,
     "[full]": FullConfig,
     "[lora]": LoraConfig,
 }
@@ -362,7 +363,7 @@ def _entry(value: object) -> str:
 
 
 Baseline = Annotated[
-    Annotated[Settings, Tag("[settings]")]
+    Annotated[TrialSettings, Tag("[settings]")]
     | Annotated[FullConfig, Tag("[full]")]
     | Annotated[LoraConfig, Tag("[lora]")],
     Discriminator(
@@ -380,11 +381,11 @@ def _published_baselines() -> dict[str, Baseline]:
     """
     rates = dict.fromkeys(kind_names(), LEARNING_RATE)
     tuned = {
-        subset: Settings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
+        subset: TrialSettings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
         for subset in ("clipfit", "bitfit", "ln")
     }
-    linear = Settings(subset="none", head="linear")
-    return {ZERO_SHOT: Settings(subset="none"), **tuned, LINEAR: linear}
+    linear = TrialSettings(subset="none", head="linear")
+    return {ZERO_SHOT: TrialSettings(subset="none"), **tuned, LINEAR: linear}
 
 
 class SearchConfig(Section):
@@ -430,9 +431,9 @@ class SearchConfig(Section):
         return {**_published_baselines(), **given} if peers_alone else given
 
     @property
-    def fixed(self) -> dict[str, Settings]:
+    def fixed(self) -> dict[str, TrialSettings]:
         """The baselines that are trained as they are, by label."""
-        return {k: own for k, own in self.baselines.items() if isinstance(own, Settings)}
+        return {k: own for k, own in self.baselines.items() if isinstance(own, TrialSettings)}
 
     @property
     def peer_arms(self) -> dict[str, PeerConfig]:
@@ -646,7 +647,7 @@ class StudyConfig(Section):
                 for label in self.search.baselines
                 if label in (*ARMS, *RANKS, *FURTHER)
             ),
-            *(  # `Settings` have no such bound, since they also record what was trained
+            *(  # `TrialSettings` have no such bound, since they also record what was trained
                 (
                     rate > HIGHEST_RATE,
                     f"search.baselines.{label}.rates.{kind}: must be at most {HIGHEST_RATE:g}, got "

@@ -15,10 +15,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from study.data.ignored_files import Unread, find_unread
 from study.data.images.sources import FolderSource
 from study.data.readers.huggingface import HubSource
 from study.data.records import Dataset, OnCorrupt, listed
-from study.data.unread import Unread, find_unread
 from study.errors import DataError
 
 WITHIN = 20.0

@@ -1,5 +1,5 @@
 """The checkpoint that comes with the package."""
 
-from study.method.checkpoint import EMBEDDED, backbone_path
+from study.backbones.description import EMBEDDED, backbone_path
 
 __all__ = ["EMBEDDED", "backbone_path"]

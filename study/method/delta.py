@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.description import backbone_path
+from study.backbones.hub import transformers_quiet
+from study.backbones.siglip import as_published
 from study.errors import DeltaError
-from study.method.backbone import Backbone, load_backbone
-from study.method.checkpoint import backbone_path
 from study.method.head import Head
-from study.method.hub import transformers_quiet
-from study.method.siglip import as_published
 from study.storage.atomic import write_atomically
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
 

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from study.backbones.architecture import Depths
+from study.backbones.backbone import Backbone
 from study.errors import SubsetError
-from study.method.backbone import Backbone
 from study.method.parameters import Leaf, parameter_name
 from study.method.recipe import Precision
-from study.method.subsets import Depths, Subset
+from study.method.subsets import Subset
 
 if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it

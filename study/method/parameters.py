@@ -8,18 +8,15 @@ SigLIP has the blocks of CLIP, and around them sites of its own: its image encod
 an attention over all tokens with one learned query, and its text encoder in a layer with a bias.
 """
 
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
+from study.backbones.architecture import ENCODERS, FAMILIES, POOL, Architecture, Encoder, Family
 from study.errors import SubsetError
-
-Encoder = Literal["text", "vision"]
-ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
-Family = Literal["clip", "siglip"]
-"""A family of models with the same sites, by the name of its ``model_type`` in transformers."""
-FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Site:
     in_blocks: bool = True
     """Whether each block has the site, so that a slice of layers limits it."""
     shape: tuple[Literal["width", "mlp_width", "dim"], ...] = ("width",)
-    """The sizes of each tensor, by their names in `study.method.checkpoint.EncoderShape`."""
+    """The sizes of each tensor, by their names in `study.backbones.architecture.EncoderShape`."""
     families: tuple[Family, ...] = FAMILIES
     """The families whose models have the site."""
     parameter: str | None = None
@@ -72,9 +69,7 @@ class Site:
 
 
 _NORM_TENSORS = ("weight", "bias")
-POOL = "head.attention"
-"""The path of the attention in the pool of SigLIP's image encoder."""
-# The biases of its queries, keys and values are one tensor, which `study.method.siglip` parts.
+# The biases of its queries, keys and values are one tensor, which `study.backbones.siglip` parts.
 _PARTS = f"{POOL}.parametrizations.in_proj_bias"
 _pool = partial(Site, stage="after", encoders=("vision",), in_blocks=False, families=("siglip",))
 # The key bias is missing on purpose: it cannot change the model. It is transformers that misspells
@@ -157,6 +152,14 @@ def parameter_name(leaf: Leaf) -> str:
     block = "" if leaf.layer is None else f"encoder.layers.{leaf.layer}."
     row = leaf.row
     return f"{leaf.encoder}_model.{block}{row.module}.{row.parameter or leaf.tensor}"
+
+
+def count_numbers(architecture: Architecture, leaves: Iterable[Leaf]) -> int:
+    """Return how many numbers some parameter tensors of a model hold."""
+    return sum(
+        math.prod(getattr(getattr(architecture, leaf.encoder), size) for size in leaf.row.shape)
+        for leaf in leaves
+    )
 
 
 def leaf_of(name: str) -> Leaf:

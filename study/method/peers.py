@@ -13,8 +13,8 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from study.backbones.backbone import Backbone
 from study.errors import ConfigError
-from study.method.backbone import Backbone
 from study.method.model import FewShotClassifier, TunedParameter, refuse_held
 from study.method.parameters import PEER
 from study.method.recipe import Precision

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.method.internals import multiplies_bfloat16
 from study.method.recipe import Precision
+from study.method.torch_internals import multiplies_bfloat16
 
 FASTER = 1.3
 """How many times as fast products must be in bfloat16, since not all of a step is products."""

@@ -24,10 +24,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from study.backbones.architecture import Encoder
+from study.backbones.backbone import end_positions
 from study.errors import SubsetError
-from study.method.backbone import end_positions
 from study.method.model import FewShotClassifier, TunedParameter
-from study.method.parameters import Encoder, Leaf, leaf_of
+from study.method.parameters import Leaf, leaf_of
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,10 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
+from study.backbones.architecture import ENCODERS, Depths, Encoder, Family
 from study.errors import SubsetError
 from study.method import parameters
-from study.method.parameters import ENCODERS, Encoder, Family, Leaf, Site
+from study.method.parameters import Leaf, Site
 
 PRESETS = {
     "none": "",
@@ -41,15 +42,6 @@ PRESETS = {
     "text-bias": "text.bias",
     "vision-ln": "vision.ln",
 }
-
-
-@dataclass(frozen=True)
-class Depths:
-    """The number of blocks of each encoder, and the family, which decides what is around them."""
-
-    text: int
-    vision: int
-    family: Family = "clip"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from study.config.schema import AUTO, ZERO_SHOT, StudyConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
 from study.data.shots import Shots, wanted_val_shots
 from study.data.tasks import (
@@ -234,9 +234,9 @@ class Protocol(ABC):
         """
         return config.confirm.seeds if self.trains else (config.seed,)
 
-    def tested_as_given(self, config: StudyConfig) -> dict[str, Settings]:
+    def tested_as_given(self, config: StudyConfig) -> dict[str, TrialSettings]:
         """Return the configurations that are tested without a search, by label."""
-        return config.search.fixed if self.trains else {ZERO_SHOT: Settings(subset="none")}
+        return config.search.fixed if self.trains else {ZERO_SHOT: TrialSettings(subset="none")}
 
     def disagreements(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from itertools import combinations
 
+from study.backbones.architecture import ENCODERS, Depths
 from study.config.schema import ZERO_SHOT, AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
-from study.method.parameters import ENCODERS
-from study.method.subsets import Depths, Subset, in_blocks, kinds, parse, single_sites
+from study.method.subsets import Subset, in_blocks, kinds, parse, single_sites
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study, best_of, read_candidates
 

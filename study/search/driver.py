@@ -20,20 +20,20 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.internals import (
-    in_sessions_of_their_own,
-    keep_token_private,
-    on_loopback,
-    one_failure_a_departure,
-    started_here,
-)
-from study.search.lost import ended_with_ray
 from study.search.machine import (
     cluster_address,
     refuse_silent_cluster,
     source_of_address,
     unjoined_cluster,
 )
+from study.search.ray_internals import (
+    in_sessions_of_their_own,
+    keep_token_private,
+    on_loopback,
+    one_failure_a_departure,
+    started_here,
+)
+from study.search.ray_watch import ended_with_ray
 from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.storage.command_lines import resume_command

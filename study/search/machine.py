@@ -86,7 +86,7 @@ def unjoined_cluster() -> str | None:
     address = address_on_file()
     if address is None or os.environ.get(ADDRESS) or joins_cluster():
         return None
-    from study.search.internals import runs_here  # imports Ray, which takes seconds
+    from study.search.ray_internals import runs_here  # imports Ray, which takes seconds
 
     if not runs_here(address):
         return None
@@ -119,7 +119,7 @@ def refuse_silent_cluster() -> None:
         return
     if not _is_place(rest):
         raise StudyError(f"is {named!r}, which is no address of a cluster; {allowed}")
-    from study.search.internals import client_fault, cluster_fault  # as above
+    from study.search.ray_internals import client_fault, cluster_fault  # as above
 
     fault = (client_fault if scheme else cluster_fault)(rest, ANSWERS_WITHIN)
     if fault is not None:
@@ -140,7 +140,7 @@ def _refuse_silent_cluster_here(named: str) -> None:
         )
     fault: str | None = "which is no address"
     if _is_place(address):
-        from study.search.internals import cluster_fault, use_token  # as above
+        from study.search.ray_internals import cluster_fault, use_token  # as above
 
         use_token()
         fault = cluster_fault(address, ANSWERS_WITHIN)
@@ -175,7 +175,7 @@ def refuse_too_many_cpus(resources: ResourcesConfig) -> None:
     """
     if resources.cpus_per_trial <= 1 or joins_cluster():  # every machine has one
         return
-    from study.search.internals import cpus_here  # as above
+    from study.search.ray_internals import cpus_here  # as above
 
     _refuse(resources.cpus_per_trial, cpus_here(), "CPU core")
 

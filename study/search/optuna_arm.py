@@ -18,9 +18,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage, journal
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.search.internals import enqueued_choices, reopen_trial
+from study.search.ray_internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_of
 from study.search.space import Choices, Space
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
@@ -59,7 +59,7 @@ class Recorded:
     """The number of the trial in the arm's Optuna study."""
     trial_id: str
     """The id of the trial in the ledger."""
-    settings: Settings
+    settings: TrialSettings
     scores: Mapping[int, float]
     """The scores by epoch, as fractions."""
     outcome: Outcome | None = None
@@ -112,7 +112,9 @@ class Arm:
         """The trials of the arm's Optuna study, which are not copied."""
         return self.study.get_trials(deepcopy=False)
 
-    def ask(self, known: Callable[[Settings], Outcome | None]) -> tuple[int, Settings] | None:
+    def ask(
+        self, known: Callable[[TrialSettings], Outcome | None]
+    ) -> tuple[int, TrialSettings] | None:
         """Return a new proposal with its Optuna number; None if the space is exhausted.
 
         Args:
@@ -178,7 +180,7 @@ class Arm:
         self.study.tell(number, None if pruned else outcome.score, state=outcome.state)
         self._open.pop(number, None)
 
-    def learn(self, settings: Settings, outcome: Outcome, label: str, trial_id: str) -> None:
+    def learn(self, settings: TrialSettings, outcome: Outcome, label: str, trial_id: str) -> None:
         """Add a completed baseline to the Optuna study, once, if the arm's space contains it.
 
         Args:

@@ -7,7 +7,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial
 
-from study.search.internals import PartOfHistory
+from study.search.ray_internals import PartOfHistory
 
 BEST = 25
 """The most trials that Optuna's default takes for the best."""

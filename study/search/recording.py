@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.method.delta import (
     DeltaInfo,
     delta_contents,
@@ -182,7 +182,7 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 
 def close_trial(folder: TrialFolder, end: End) -> None:
     """Record how a trial ended; if it was stopped early, also save its deltas, if it has any."""
-    writes_delta = Settings.model_validate(folder.read_config()["settings"]).writes_delta
+    writes_delta = TrialSettings.model_validate(folder.read_config()["settings"]).writes_delta
     if end.status == "stopped" and writes_delta and (state := _read_state(folder)):
         kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in state.tensors.items():
@@ -214,7 +214,7 @@ class _State:
     epoch: int
     """The number of completed epochs."""
     tensors: dict[str, Tensor]
-    """The tensors that `study.trial.run.run_trial` needs to continue."""
+    """The tensors that `study.trial.run_trial.run_trial` needs to continue."""
     info: DeltaInfo
     """The facts for the deltas that the trial saves at its end."""
     reports: str

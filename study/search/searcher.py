@@ -16,12 +16,12 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.search.deadline import Deadline
-from study.search.frozen import FrozenWorkers
-from study.search.internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
+from study.search.hung_workers import FrozenWorkers
 from study.search.optuna_arm import Arm, Outcome
 from study.search.ray_errors import RAISED, cause_of
+from study.search.ray_internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
 from study.search.recording import close_trial, read_hang
 from study.storage.atomic import StorageError, give_up
 from study.storage.ledger import End, Status, StudyFolder
@@ -233,7 +233,7 @@ class StudySearcher(Searcher):
         queue: Iterable[TrialConfig],
         *,
         arms: Sequence[Arm] = (),
-        make_config: Callable[[Settings, str, int, int], TrialConfig] | None = None,
+        make_config: Callable[[TrialSettings, str, int, int], TrialConfig] | None = None,
         ended: Iterable[tuple[TrialConfig, Outcome]] = (),
         next_number: int = 0,
         siblings: Mapping[str, Sequence[TrialConfig]] | None = None,

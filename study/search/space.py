@@ -11,11 +11,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, Trial
 
+from study.backbones.architecture import ENCODERS, Depths
 from study.config.schema import PeerConfig, SpaceConfig
-from study.config.settings import Settings, rate_column, weighs
-from study.method.parameters import ENCODERS, PEER, Leaf, kind_names
+from study.config.trial_settings import TrialSettings, rate_column, weighs
+from study.method.parameters import PEER, Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import Depths, Subset, in_blocks, kinds, parse
+from study.method.subsets import Subset, in_blocks, kinds, parse
 
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
@@ -30,11 +31,11 @@ class Space(ABC):
         """The range of each learning rate, and of λ, which are log-uniform."""
 
     @abstractmethod
-    def suggest(self, trial: Trial | FixedTrial) -> Settings:
+    def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
         """Ask Optuna for one configuration."""
 
     @abstractmethod
-    def encode(self, settings: Settings) -> Choices | None:
+    def encode(self, settings: TrialSettings) -> Choices | None:
         """Return the choices, with their distributions, that lead to these settings.
 
         None means that the space does not contain them, for example because a site is not listed or
@@ -45,7 +46,7 @@ class Space(ABC):
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
 
-    def repeat(self, trial: FixedTrial) -> Settings | None:
+    def repeat(self, trial: FixedTrial) -> TrialSettings | None:
         """Return the settings of given choices, in or out of their ranges; None if one is missing.
 
         Raises:
@@ -82,7 +83,7 @@ class OpenSpace(Space):
             "distill_weight": self.config.distill_weight,
         }
 
-    def suggest(self, trial: Trial | FixedTrial) -> Settings:
+    def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
         """See `Space.suggest`."""
         subset = self._suggest_subset(trial)
         leaves = parse(subset).resolve(self.depths)
@@ -91,7 +92,7 @@ class OpenSpace(Space):
         asked = {name: trial.suggest_float(name, *ends, log=True) for name, ends in ranges.items()}
         values = {name: asked[name] for name in acting}
         values |= {"subset": subset, "head": self._suggest_head(trial)}
-        return Settings.of_flat({**values, "strength": self.strength if leaves else 1.0})
+        return TrialSettings.of_flat({**values, "strength": self.strength if leaves else 1.0})
 
     @property
     def _is_whole(self) -> bool:
@@ -101,7 +102,7 @@ class OpenSpace(Space):
         heads = self.config.heads
         return trial.suggest_categorical("head", heads) if len(heads) > 1 else heads[0]
 
-    def encode(self, settings: Settings) -> Choices | None:
+    def encode(self, settings: TrialSettings) -> Choices | None:
         """See `Space.encode`."""
         leaves = parse(settings.subset).resolve(self.depths)
         if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
@@ -237,12 +238,12 @@ class PeerSpace(Space):
         """See `Space.rates`."""
         return {rate_column(PEER): self.peer.lr}
 
-    def suggest(self, trial: Trial | FixedTrial) -> Settings:
+    def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
         """See `Space.suggest`."""
         lr = trial.suggest_float(rate_column(PEER), *self.peer.lr, log=True)
-        return Settings(subset="none", peer=self.peer.at(lr))
+        return TrialSettings(subset="none", peer=self.peer.at(lr))
 
-    def encode(self, settings: Settings) -> Choices | None:
+    def encode(self, settings: TrialSettings) -> Choices | None:
         """See `Space.encode`."""
         low, high = self.peer.lr
         if settings.peer is None or not low <= settings.peer.lr <= high:

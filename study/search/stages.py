@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from study.backbones.architecture import Architecture
 from study.config.schema import TUNED, VARIANT, StudyConfig
-from study.config.settings import Peer, Settings
+from study.config.trial_settings import Peer, TrialSettings
 from study.errors import DataError
-from study.method.checkpoint import Architecture
-from study.method.parameters import Leaf
+from study.method.parameters import Leaf, count_numbers
 from study.method.subsets import parse
 from study.search.deadline import Deadline, InTime, spent
 from study.search.driver import decisions, make_scheduler, run_trials
@@ -189,7 +189,7 @@ def make_trial(
     study: Study,
     data: TrialData,
     stage: Stage,
-    settings: Settings,
+    settings: TrialSettings,
     arm: str,
     number: int,
     optuna_number: int | None = None,
@@ -244,7 +244,7 @@ def make_trial(
 def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: Peer | None) -> int:
     """Return how many values of the encoders are trained."""
     if peer is None:
-        return architecture.count(leaves)
+        return count_numbers(architecture, leaves)
     return architecture.count_all() if peer.method == "full" else architecture.count_lora(peer.rank)
 
 

@@ -12,15 +12,15 @@ import ray
 import torch
 from ray import tune
 
+from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.description import backbone_path
 from study.config.schema import BackboneConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
-from study.garbage import let_go, uncollected
-from study.method.backbone import Backbone, load_backbone
-from study.method.checkpoint import backbone_path
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
 from study.method.precision import hold
 from study.method.recipe import Precision
+from study.process.garbage import let_go, uncollected
 from study.search.recording import load_state, record_epoch, record_siblings, watched
 from study.storage.atomic import StorageError
 from study.storage.ledger import StudyFolder
@@ -32,7 +32,7 @@ from study.trial.machine_faults import (
     is_device_failure,
     is_out_of_memory,
 )
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from study.config.schema import (
     WITHOUT_EFFECT,
     StudyConfig,
 )
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, StudyError
 from study.storage.command_lines import extend_command
 from study.storage.ledger import CANDIDATES, StudyFolder, TrialFolder
@@ -58,7 +58,7 @@ class Judged:
         return -self.val_score, self.config.trainable, self.config.number
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> TrialSettings:
         """What it would be tested with: its settings, and the head that validation chose for it."""
         return self.config.settings.as_reported(self.report)
 
@@ -128,7 +128,9 @@ def smallest(judged: Sequence[Judged]) -> Judged | None:
     return min(filter(is_as_good, judged), key=lambda j: (j.config.trainable, -j.val_score))
 
 
-def variants(judged: Sequence[Judged], config: StudyConfig, strength: float) -> dict[str, Settings]:
+def variants(
+    judged: Sequence[Judged], config: StudyConfig, strength: float
+) -> dict[str, TrialSettings]:
     """Return further settings of what is validated without head and strength: with them.
 
     Args:
@@ -144,7 +146,7 @@ def variants(judged: Sequence[Judged], config: StudyConfig, strength: float) -> 
     plain = {label: found for label, found in {**named, TUNED: tuned}.items() if found}
     changes = _variant_changes(config, strength)
     known = {_trained(j.config.subset_key, j.config.settings) for j in judged}
-    found: dict[str, Settings] = {}
+    found: dict[str, TrialSettings] = {}
     for label, one in plain.items():
         if not one.config.epochs:
             continue
@@ -167,8 +169,8 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
     search = config.search
     plain = dict(search.fixed)
     for label, peer in search.peer_arms.items():
-        plain[label] = Settings(subset="none", peer=peer.at(peer.lr[0]))
-    plain[TUNED] = Settings(subset=search.fixed["clipfit"].subset)
+        plain[label] = TrialSettings(subset="none", peer=peer.at(peer.lr[0]))
+    plain[TUNED] = TrialSettings(subset=search.fixed["clipfit"].subset)
     labels = []
     for label, own in plain.items():
         if own.subset == "none" and own.peer is None:
@@ -260,12 +262,12 @@ def _is_baseline(one: Judged, label: str) -> bool:
     return (one.config.arm, one.config.label) == ("baseline", label)
 
 
-def _training(one: Judged) -> tuple[str, Settings]:
+def _training(one: Judged) -> tuple[str, TrialSettings]:
     """Return what is equal for trials that differ in head, strength or calibration alone."""
     return _trained(one.config.subset_key, one.config.settings.as_trained)
 
 
-def _trained(subset_key: str, settings: Settings) -> tuple[str, Settings]:
+def _trained(subset_key: str, settings: TrialSettings) -> tuple[str, TrialSettings]:
     """Return what is equal for configurations with equal results, however a subset is written."""
     return subset_key, settings.model_copy(update={"subset": "none"})
 
@@ -375,11 +377,11 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     depths, regularizer = study.architecture().depths, study.config.training.regularizer
 
     def is_of(trial: TrialFolder, old: Candidate) -> bool:
-        own = Settings.model_validate(trial.read_config()["settings"])
+        own = TrialSettings.model_validate(trial.read_config()["settings"])
         return own.resolved(depths, regularizer) == old.settings.resolved(depths, regularizer)
 
     kept: list[Candidate] = []
-    confirmed: dict[Settings, str] = {}  # what was tested → its label now
+    confirmed: dict[TrialSettings, str] = {}  # what was tested → its label now
     tested = map(Candidate.model_validate, earlier[-1]["candidates"])
     for old in (candidate for candidate in tested if candidate.same_as is None):
         if labels.get(old.label, old.settings) != old.settings:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from study.backbones.backbone import Backbone
 from study.data.images.decode import preprocess
 from study.data.images.rgb import PixelRange, checked_range
 from study.data.images.sources import LONGEST, as_image
@@ -24,7 +25,6 @@ from study.data.prompts import (
 )
 from study.data.records import is_text
 from study.errors import DataError
-from study.method.backbone import Backbone
 from study.method.delta import load_tuned
 from study.method.device import choose_device
 from study.method.model import FewShotClassifier, encode_prompts

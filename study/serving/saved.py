@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from study.backbones.description import NAME_ON_HUB
 from study.config.loading import load_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, StudyError
-from study.method.checkpoint import NAME_ON_HUB
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import TEST_BALANCED, Choice
 from study.serving.classifier import TunedClassifier, load_classifier
@@ -46,10 +46,10 @@ class SavedModel:
     info: DeltaInfo
     """What the delta is used with, unless something else is asked for: it may name other classes,
     other templates (all of which are used) and another place of the backbone than the file."""
-    settings: Settings
+    settings: TrialSettings
     """What is tuned, the kind of the head, and the strength, as far as they are known. The
     strength of a model without origin is not."""
-    instead_of: Settings | None = None
+    instead_of: TrialSettings | None = None
     """The settings of a study's winner that has no delta, for which this model stands."""
     origin: Origin | None = None
     """Where it is from, as far as that is known."""
@@ -108,7 +108,7 @@ def saved_in(delta: Path) -> SavedModel:
         str(delta),
         delta,
         replace(info, templates=info.templates[:1]),
-        settings=Settings(subset=info.subset, head=head),
+        settings=TrialSettings(subset=info.subset, head=head),
     )
 
 
@@ -116,7 +116,7 @@ def _of_trial(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
     folder = StudyFolder(trial.path.parent.parent)
     study = Study(load_config(folder.config_path, frozen=True), folder)
     reports = trial.read_reports()
-    settings = Settings.model_validate(trial.read_config()["settings"])
+    settings = TrialSettings.model_validate(trial.read_config()["settings"])
     return SavedModel(
         f"trial {trial.trial_id} of study '{folder.name}'",
         delta,

@@ -1,7 +1,7 @@
 """Trackers, which keep what the ledger holds; MLflow is imported in this room alone."""
 
 from study.config.plugins import find
-from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 
 

@@ -1,7 +1,7 @@
 """One trial: its inputs, its training and evaluation, and its reports.
 
-This module exports the types that describe a trial, without importing PyTorch. `study.trial.run`
-trains one.
+This module exports the types that describe a trial, without importing PyTorch.
+`study.trial.run_trial` trains one.
 """
 
 from study.trial.study import (

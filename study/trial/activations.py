@@ -23,8 +23,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from study.backbones.backbone import Backbone
 from study.data.images.table import ImageTable, normalize, to_device
-from study.method.backbone import Backbone
 from study.method.delta import from_checked_bytes, to_checked_bytes
 from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
 from study.method.peers import PlainPass

@@ -18,7 +18,7 @@ from study.protocols import Protocol
 from study.storage.atomic import sha256_of
 from study.trial import TrialConfig, TrialData
 
-ROOMS = ("data", "method", "protocols", "trial")
+ROOMS = ("backbones", "data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 """What may have docstrings: in front, and in a module or class below each name."""
@@ -44,7 +44,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
     Args:
         config: the trial's configuration; the fields in `NAMES` are ignored.
         data: the trial's data; its Arrow files must exist.
-        checkpoint: the identity of the weights, see `study.method.checkpoint.Architecture`.
+        checkpoint: the identity of the weights, see `study.backbones.architecture.Architecture`.
 
     Returns:
         Sixteen hexadecimal digits.

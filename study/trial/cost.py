@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from study.backbones.backbone import load_backbone
+from study.backbones.description import backbone_path
 from study.config.schema import AUTO, BackboneConfig, TrainingConfig
-from study.method.backbone import load_backbone
-from study.method.checkpoint import backbone_path
 from study.method.device import gpu_kind
 from study.method.model import FewShotClassifier
 from study.method.parameters import kind_names

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
+from study.backbones.architecture import Architecture
+from study.backbones.description import backbone_path, read_architecture
 from study.config.schema import AUTO, WITH_DELTA, StudyConfig, TrainingConfig
-from study.config.settings import Section, Settings
+from study.config.trial_settings import Section, TrialSettings
 from study.data.records import Dataset
 from study.data.tasks import Task
-from study.method.checkpoint import Architecture, backbone_path, read_architecture
 from study.protocols import Protocol, named
 from study.storage.ledger import CANDIDATES, CELLS, StudyFolder
 
@@ -32,7 +33,7 @@ BEST = "best"
 class Candidate(Section):
     """A configuration that the stage ``confirm`` tests."""
 
-    settings: Settings
+    settings: TrialSettings
     label: str
     val_score: float | None = None
     """The validation score, a fraction; None if nothing was searched."""
@@ -149,7 +150,7 @@ class Study:
         self._known[CANDIDATES] = chosen
         return chosen
 
-    def cells(self) -> Mapping[str, Settings] | None:
+    def cells(self) -> Mapping[str, TrialSettings] | None:
         """Return the settings of an ablation's cells by label; None while they are not fixed.
 
         Raises:
@@ -157,7 +158,7 @@ class Study:
         """
         return self._once(CELLS, lambda: _read_cells(self.folder))
 
-    def fix_cells(self, cells: Mapping[str, Settings]) -> Mapping[str, Settings]:
+    def fix_cells(self, cells: Mapping[str, TrialSettings]) -> Mapping[str, TrialSettings]:
         """Write the settings of an ablation's cells, which stay as they are; return them."""
         self.folder.write_json(CELLS, {k: own.model_dump(mode="json") for k, own in cells.items()})
         self._known[CELLS] = cells
@@ -194,16 +195,16 @@ def registrable(candidates: Sequence[Candidate] | None) -> Candidate | None:
     return kept or best_of(candidates)
 
 
-def _read_cells(folder: StudyFolder) -> dict[str, Settings] | None:
+def _read_cells(folder: StudyFolder) -> dict[str, TrialSettings] | None:
     if (written := folder.read_json(CELLS)) is None:
         return None
-    return {label: Settings.model_validate(values) for label, values in written.items()}
+    return {label: TrialSettings.model_validate(values) for label, values in written.items()}
 
 
 class TrialConfig(Section):
     """Everything that distinguishes one trial, as stored in its ``config.json``."""
 
-    settings: Settings
+    settings: TrialSettings
     """The settings, without those that have no effect."""
     trial_id: str
     stage: Stage

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from study.config.schema import LINEAR, AblationConfig, SearchConfig
-from study.search.ablation import rate_grids
+from study.process.terminal_table import amount
+from study.search.ablation_search import rate_grids
 from study.search.stages import budget
 from study.selection.candidates import possible_variants
-from study.terminal import amount
 from study.trial.study import Study
-from study.workflow.cautions import caution
-from study.workflow.facts import tell
+from study.workflow.plan_summary import tell
+from study.workflow.start_warnings import caution
 
 PEERS = {LINEAR: "a linear classifier on frozen CLIP", "full": "full fine-tuning", "lora": "LoRA"}
 """What methods other than CLIPFit are called, by the labels that they usually have."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from study import tracking
+from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.description import EMBEDDED, backbone_path, read_family
 from study.config.loading import load_config
 from study.config.schema import SITES_OF, WITHOUT_EFFECT, SpaceConfig, StudyConfig
 from study.config.wording import shown
@@ -24,8 +26,6 @@ from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import BackboneError, ConfigError, DataError, StudyError
-from study.method.backbone import Backbone, load_backbone
-from study.method.checkpoint import EMBEDDED, backbone_path, read_family
 from study.method.peers import import_peft
 from study.method.subsets import parse
 from study.protocols import FewShot, disagreements

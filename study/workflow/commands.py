@@ -13,9 +13,9 @@ from study.config.loading import (
 )
 from study.config.shipped import QUICKSTART
 from study.config.wording import named_with, texts_of_overrides
-from study.ctrl_c import leaving_at_ctrl_c
 from study.errors import ConfigError
-from study.garbage import uncollected
+from study.process.ctrl_c import leaving_at_ctrl_c
+from study.process.garbage import uncollected
 from study.storage.ledger import StudyFolder
 from study.workflow.lookup import find_config, find_study
 

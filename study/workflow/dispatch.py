@@ -24,17 +24,17 @@ from study.config.loading import (
     load_sweep,
 )
 from study.config.wording import named_with, texts_of_overrides
-from study.ctrl_c import leaving_at_ctrl_c
 from study.errors import StudyError
-from study.garbage import let_go
+from study.process.ctrl_c import leaving_at_ctrl_c
+from study.process.garbage import let_go
+from study.process.terminal_table import print_sentences
 from study.search.machine import unjoined_cluster
 from study.selection.candidates import extend, extended_config
 from study.storage.ledger import StudyFolder
-from study.terminal import print_sentences
 from study.trial.study import Study
-from study.workflow.cautions import caution
 from study.workflow.check import StudyFaults, all_faults, check_study, for_backbone, resumed_config
 from study.workflow.listing import print_resume_commands
+from study.workflow.start_warnings import caution
 from study.workflow.status import INTERRUPTED_STATE, render_status, study_status
 
 
@@ -132,8 +132,8 @@ def _send(study: Study, console: Console) -> None:
 
 def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
     """Look at everything, tell what is there, and start nothing."""
-    from study.workflow.facts import tell
     from study.workflow.image_check import check_images
+    from study.workflow.plan_summary import tell
 
     check_study(study, resuming=resuming)
     let_go()

@@ -15,13 +15,13 @@ from study.config.schema import PeerConfig, SearchConfig, TrainingConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
+from study.process.terminal_table import amount
 from study.search.driver import decisions
 from study.selection.candidates import possible_variants
-from study.terminal import amount
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
 from study.trial.study import Study
-from study.workflow.facts import slots_here
+from study.workflow.plan_summary import slots_here
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
 from study.data.survey import empty_files
 from study.errors import DataError
-from study.terminal import print_sentences
+from study.process.terminal_table import print_sentences
 from study.trial.study import Study
-from study.workflow.cautions import Pixels
+from study.workflow.start_warnings import Pixels
 
 SAMPLE = 64
 """How many images of a dataset are decoded where not all are."""

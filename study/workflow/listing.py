@@ -17,11 +17,11 @@ from rich.filesize import decimal
 from study.analysis.formatting import percent
 from study.analysis.results import Results, read_results
 from study.errors import ConfigError, StudyError
+from study.process.terminal_table import amount
 from study.storage.atomic import StorageError, with_retries
 from study.storage.command_lines import default_storage, resume_command
 from study.storage.ledger import StudyFolder, studies
 from study.storage.removal import name_aside
-from study.terminal import amount
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.status import INTERRUPTED_STATE, Status, plain_table, study_status

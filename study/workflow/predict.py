@@ -26,13 +26,12 @@ from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
+from study.process.terminal_table import amount
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import Labelled, images_below, label_images
 from study.serving.saved import SavedModel, saved_in, saved_winner
 from study.storage.atomic import write_atomically
-from study.terminal import amount
 from study.trial.study import Study
-from study.workflow.cautions import by_suffix
 from study.workflow.check import frozen_config
 from study.workflow.lookup import (
     REGISTERED,
@@ -41,6 +40,7 @@ from study.workflow.lookup import (
     refuse_unknown_model,
     without_storage,
 )
+from study.workflow.start_warnings import by_suffix
 
 FEW = 20
 """The most images of which a terminal gets a table."""

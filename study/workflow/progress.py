@@ -9,8 +9,8 @@ from rich.status import Status
 from rich.text import Text
 
 from study.analysis.formatting import settings_in_words
+from study.process.terminal_table import PIPED
 from study.storage.ledger import End
-from study.terminal import PIPED
 from study.trial import TrialConfig
 
 QUIET_SECONDS = 10.0

@@ -38,14 +38,15 @@ from study.errors import (
     StudyError,
     TrackingError,
 )
-from study.garbage import let_go
+from study.process.garbage import let_go
+from study.process.terminal_table import print_sentences
 from study.protocols import Protocol
-from study.search.ablation import fix_rates, tune_cells
-from study.search.ablation import most_trials as most_cell_trials
 from study.search.ablation_cells import BASE, base_of
-from study.search.confirm import run_confirm
+from study.search.ablation_search import fix_rates, tune_cells
+from study.search.ablation_search import most_trials as most_cell_trials
+from study.search.auto_precision import decide_precision
+from study.search.confirmation import run_confirm
 from study.search.driver import ray_session
-from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
 from study.search.reuse import take_over
 from study.search.samplers import Sampler
@@ -56,7 +57,6 @@ from study.storage.atomic import StorageError, with_retries, write_atomically
 from study.storage.command_lines import resume_command
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.storage.removal import new_study
-from study.terminal import print_sentences
 from study.tracking.tracker import Tracker
 from study.trial import TrialData
 from study.trial.prepare import Preparer, image_cache

@@ -15,10 +15,10 @@ from study.analysis.formatting import (
     tuned_in_words,
 )
 from study.analysis.results import Results, TrialResult
+from study.process.terminal_table import TerminalTable, amount
 from study.selection.candidates import extensions
 from study.selection.chance import BALANCED, read_against_chance
 from study.storage.ledger import TrialFolder
-from study.terminal import TerminalTable, amount
 from study.trial.study import Candidate, best_of
 
 INTERRUPTED_STATE = "interrupted"

@@ -31,7 +31,7 @@ from study.analysis.ablation import (
 from study.analysis.formatting import percent
 from study.analysis.results import Results, read_results
 from study.config.loading import build_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import DataError
 from study.method.subsets import parse
 from study.trial.study import Study
@@ -187,12 +187,12 @@ def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
     """Let a cell be chosen from trials at rates by kind, of which its own are the first."""
     trials = []
     for trial in results.trials:
-        own = Settings(subset="text.bias + text.ln", rates=rates[0])
+        own = TrialSettings(subset="text.bias + text.ln", rates=rates[0])
         changes = {"settings": own} if trial.label == label else {}
         trials.append(trial.model_copy(update=changes))
     cell = next(trial for trial in trials if trial.label == label)
     for number, tried in enumerate(rates):
-        settings = Settings(subset="text.bias + text.ln", rates=tried)
+        settings = TrialSettings(subset="text.bias + text.ln", rates=tried)
         changes = {"stage": "search", "trial_id": f"search-{number}", "settings": settings}
         trials.append(cell.model_copy(update=changes))
     return replace(results, trials=tuple(trials))
@@ -330,7 +330,7 @@ def of_pairs(
             changes = {
                 "trial_id": f"ablation-{seed}{number:03d}",
                 "label": "base" if subset == base else f"only {subset}",
-                "settings": Settings(subset=str(parse(subset))),
+                "settings": TrialSettings(subset=str(parse(subset))),
                 "subset_key": subset,
                 "seed": seed,
                 "test": {"score": score},
@@ -351,7 +351,7 @@ def validated(results: Results, scores: dict[str, float]) -> Results:
             changes = {
                 "trial_id": f"search-{number}{len(rates)}",
                 "stage": "search",
-                "settings": Settings(subset=str(parse(subset)), rates=rates),
+                "settings": TrialSettings(subset=str(parse(subset)), rates=rates),
                 "subset_key": subset,
                 "val": {"score": val},
                 "test": {},

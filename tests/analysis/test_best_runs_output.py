@@ -10,7 +10,7 @@ from rich.console import Console
 from study.analysis.best_runs_output import render_found, rows_as_json, to_study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot
 from study.tracking.mlflow.best_runs import Found
 
@@ -25,7 +25,7 @@ def found(**changes: Any) -> Found:
         **{"run_id": "r", "parent_id": "p", "folder": "runs/late"},
     }
     settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
-    return Found(settings=Settings.of_flat(settings), **values | changes)
+    return Found(settings=TrialSettings.of_flat(settings), **values | changes)
 
 
 def values_of(text: str) -> dict[str, Any]:

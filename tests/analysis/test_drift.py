@@ -21,9 +21,9 @@ from study.analysis.drift import (
     write_drift,
 )
 from study.analysis.results import read_results
+from study.backbones.backbone import load_backbone
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError
-from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
 from study.method.head import Head
 from tests.analysis.conftest import add_candidate, configure

@@ -26,8 +26,8 @@ from study.analysis.formatting import (
     spelt,
 )
 from study.analysis.intervals import Interval, estimate
-from study.config.settings import Settings
-from study.terminal import TerminalTable
+from study.config.trial_settings import TrialSettings
+from study.process.terminal_table import TerminalTable
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,18 @@ SETTINGS = yaml.safe_load(
 
 @pytest.mark.parametrize(("settings", "words"), SETTINGS)
 def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str) -> None:
-    assert settings_in_words(Settings.model_validate(settings)) == words
+    assert settings_in_words(TrialSettings.model_validate(settings)) == words
 
 
 def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned() -> (
     None
 ):
-    chosen = Settings(subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75)
+    chosen = TrialSettings(
+        subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75
+    )
     training = "linear, learning rate 0.001, 100 steps"
     assert setting_cells(chosen) == (training, "0.75", "–", "–", "–")
-    searched = Settings(subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head="linear")
+    searched = TrialSettings(
+        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head="linear"
+    )
     assert setting_cells(searched) == ("linear", "1", "–", "0.01", "8")

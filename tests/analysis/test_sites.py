@@ -3,8 +3,8 @@
 import pytest
 
 from study.analysis.sites import choices_in_words, site_in_words, sites_in, subset_in_words
+from study.backbones.architecture import ENCODERS
 from study.config.schema import SpaceConfig
-from study.method.parameters import ENCODERS
 from study.method.subsets import PRESETS, site_names
 
 

@@ -23,6 +23,8 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel
 from ways import WAYS
 
+from study.backbones.backbone import Backbone, fingerprint
+from study.backbones.description import EMBEDDED, backbone_path
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.shipped import QUICKSTART, shipped_file
@@ -31,12 +33,10 @@ from study.data.prompts import templates_of
 from study.data.records import Dataset, Record, fixed_split
 from study.data.shots import draw_shots
 from study.data.tasks import Task
-from study.method.backbone import Backbone, fingerprint
-from study.method.checkpoint import EMBEDDED, backbone_path
 from study.method.precision import hold
 from study.protocols import Protocol, named
 from study.trial import Split, TrialConfig, TrialData
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 
 NAME = "digits"
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

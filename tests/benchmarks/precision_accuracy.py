@@ -22,16 +22,16 @@ from paired import machine, table
 from study.analysis.formatting import difference, interval
 from study.analysis.intervals import estimate
 from study.analysis.resampling import SEEDS_ALONE
+from study.backbones.backbone import load_backbone
 from study.config.loading import load_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
-from study.method.backbone import load_backbone
 from study.method.precision import hold
 from study.method.recipe import Precision
 from study.search.stages import make_trial
 from study.storage.ledger import StudyFolder
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
 
 STUDIES = ("quickstart", "base_to_new")
@@ -101,10 +101,10 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
     return table(f"Accuracy, {len(seeds)} seeds", headings, rows)
 
 
-def settings_of(subset: str, rate: float) -> Settings:
+def settings_of(subset: str, rate: float) -> TrialSettings:
     """Return the settings that tune a subset at one rate."""
     rates = {"bias": rate, "ln": rate}
-    return Settings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
+    return TrialSettings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
 
 
 if __name__ == "__main__":

@@ -39,10 +39,10 @@ from paired import machine
 from replay_search import Step, replay
 from replay_world import ENOUGH, Row, World
 
+from study.backbones.backbone import Backbone, load_backbone
 from study.config.loading import load_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
-from study.method.backbone import Backbone, load_backbone
 from study.search.samplers import Sampler, random, seed_of, tpe
 from study.search.space import OpenSpace, RateSpace
 from study.search.stages import make_trial
@@ -50,7 +50,7 @@ from study.storage.atomic import drop_cut_line
 from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
 
 WORLDS = Path(__file__).with_name("worlds")
@@ -293,7 +293,7 @@ def train(chain: Chain) -> str:
 
 def measure(
     study: Study,
-    settings: Settings,
+    settings: TrialSettings,
     source: str,
     data: TrialData,
     tests: Sequence[TrialData],

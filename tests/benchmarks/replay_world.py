@@ -20,9 +20,10 @@ from scipy import stats
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
-from study.config.settings import Settings
-from study.method.parameters import ENCODERS, kind_names, parameter_name
-from study.method.subsets import Depths, parse, single_sites
+from study.backbones.architecture import ENCODERS, Depths
+from study.config.trial_settings import TrialSettings
+from study.method.parameters import kind_names, parameter_name
+from study.method.subsets import parse, single_sites
 
 TREES = 100
 NEIGHBOURS = 30
@@ -39,7 +40,7 @@ class Row:
 
     source: str
     """The chain that it is of, such as ``tpe-3``."""
-    settings: Settings
+    settings: TrialSettings
     validation: Sequence[float]
     """The validation score after each epoch, a fraction."""
     folds: Sequence[Sequence[float]]
@@ -55,7 +56,7 @@ class Row:
     def of(cls, line: str) -> Row:
         """Read a line that `as_json` wrote."""
         values = json.loads(line)
-        return cls(**values | {"settings": Settings.model_validate(values["settings"])})
+        return cls(**values | {"settings": TrialSettings.model_validate(values["settings"])})
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class World:
         """Read a world that `write` wrote."""
         table = pq.read_table(path)
         rows = [
-            Row(**values | {"settings": Settings.model_validate_json(values["settings"])})
+            Row(**values | {"settings": TrialSettings.model_validate_json(values["settings"])})
             for values in table.to_pylist()
         ]
         return cls(rows, depths)
@@ -133,7 +134,7 @@ class World:
         """
         return float(self._held_out_targets[:, -1].max())
 
-    def ask(self, settings: Settings, seed: int) -> Curve:
+    def ask(self, settings: TrialSettings, seed: int) -> Curve:
         """Return what a configuration scores in a replay; the same whenever it is asked for.
 
         The noise is that of recorded configurations which are predicted to validate alike.
@@ -182,7 +183,7 @@ class World:
         scores = np.repeat(row.validation, self.epochs // len(row.validation))
         return np.array([*scores, row.folds[-1][0], np.mean(row.test)])
 
-    def _encode(self, settings: Settings) -> np.ndarray:
+    def _encode(self, settings: TrialSettings) -> np.ndarray:
         """Return which tensors are tuned, how fast, and what classifies."""
         sites = " + ".join(f"{e}.{site}" for e in ENCODERS for site in single_sites(e, "clip"))
         every = sorted(parse(sites).resolve(self.depths), key=parameter_name)

@@ -130,7 +130,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     from study.config.loading import build_config, dump_config
     from study.search import driver, stages
     from study.storage.ledger import StudyFolder
-    from study.tracking.mlflow.tracker import MlflowTracker
+    from study.tracking.mlflow.mlflow_tracker import MlflowTracker
     from study.trial.prepare import Preparer
     from study.trial.study import Study
 

@@ -27,20 +27,20 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from study.analysis.statistics import regret
+from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.description import read_architecture
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.data.tasks import Part, Task
 from study.embedded import backbone_path
-from study.method.backbone import Backbone, load_backbone
-from study.method.checkpoint import read_architecture
 from study.method.subsets import parse
 from study.protocols import named
 from study.search.space import OpenSpace
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
 
 STORAGE = Path("runs/selection")
@@ -56,7 +56,7 @@ class Job(NamedTuple):
     study: str
     draw: int
     number: int
-    proposal: Settings
+    proposal: TrialSettings
 
     @property
     def file(self) -> Path:
@@ -100,7 +100,7 @@ def configuration(study: str) -> StudyConfig:
     return load_config(path, ["search.space.heads=[text]"])
 
 
-def proposals(config: StudyConfig, count: int) -> list[Settings]:
+def proposals(config: StudyConfig, count: int) -> list[TrialSettings]:
     """Give the baselines as configured, then random configurations of the study's space."""
     fixed = [b for b in config.search.fixed.values() if b.head in config.search.space.heads]
     depths = read_architecture(backbone_path(config.backbone.name)).depths

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
-from study.method.backbone import Backbone
+from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse

@@ -14,7 +14,7 @@ import pytest
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.storage.ledger import DESCRIPTION, PREDICTIONS, End, StudyFolder
 from study.trial import Prediction, TrialConfig
@@ -48,9 +48,9 @@ def board(tmp_path: Path) -> Leaderboard:
     config = {"name": "written-1", "storage": str(tmp_path), "confirm": {"seeds": [1, 101]}}
     folder.create(dump_config(build_config(config, "written")), {})
     settings = {
-        "zero-shot": Settings(subset="none"),
-        "clipfit-tuned": Settings(subset="clipfit", rates={"bias": 0.1, "ln": 0.1}),
-        "linear": Settings(subset="none", head="linear", head_lr=0.001, head_steps=30),
+        "zero-shot": TrialSettings(subset="none"),
+        "clipfit-tuned": TrialSettings(subset="clipfit", rates={"bias": 0.1, "ln": 0.1}),
+        "linear": TrialSettings(subset="none", head="linear", head_lr=0.001, head_steps=30),
     }
     candidates = [
         Candidate(label=label, settings=own, val_score=0.6 + place / 10)

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from tiny_study import TinyStudy
 
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.search.space import OpenSpace
 
 EPOCHS = 4
@@ -35,7 +35,7 @@ def study(make_study: Callable[..., TinyStudy]) -> TinyStudy:
     return make_study("replayed", search={"trials": 20, "asha": asha, "space": space})
 
 
-def score(settings: Settings) -> float:
+def score(settings: TrialSettings) -> float:
     """A validation score that is best at one rate of LayerNorms, and the same for all biases."""
     rate = settings.rates.get("ln")
     return 0.5 if rate is None else 0.9 - 0.2 * abs(math.log10(rate) + 2)
@@ -53,7 +53,7 @@ def world(modules: dict[str, ModuleType], study: TinyStudy) -> Any:
         curve = [last - 0.1 * (EPOCHS - epoch) for epoch in range(1, EPOCHS + 1)]
         folds = [[value - 0.02, value + 0.01, value + 0.01] for value in curve]
         rows.append(found.Row("random", settings, curve, folds, [last - 0.1, last - 0.1]))
-    nothing = Settings(subset="none")
+    nothing = TrialSettings(subset="none")
     rows.append(found.Row("baselines", nothing, [0.5], [[0.48, 0.51, 0.51]], [0.4, 0.4]))
     return found.World(rows, study.architecture.depths)
 
@@ -70,7 +70,7 @@ def test_a_world_is_read_as_it_was_written(
 
 
 def test_a_world_answers_alike_and_for_what_was_not_recorded(world: Any) -> None:
-    good, poor = (Settings(subset="vision.ln", rates={"ln": rate}) for rate in (0.01, 0.15))
+    good, poor = (TrialSettings(subset="vision.ln", rates={"ln": rate}) for rate in (0.01, 0.15))
     first = world.ask(good, 1)
     assert world.ask(good, 1) == first
     assert len(first.validation) == EPOCHS

@@ -37,7 +37,7 @@ from study.search import driver, stages
 from study.search.recording import load_state
 from study.search.trainable import ClipFitTrainable
 from study.storage.ledger import StudyFolder, TrialFolder
-from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial import EpochReport, TrialConfig
 from study.trial.prepare import Preparer
 from study.trial.study import Study

@@ -13,7 +13,7 @@ from study.config.loading import (
     load_config,
 )
 from study.config.schema import StudyConfig
-from study.config.settings import Peer
+from study.config.trial_settings import Peer
 from study.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 import study
 from study.config.loading import build_config
 from study.config.schema import RANKS, TUNED, StudyConfig
-from study.config.settings import Section, Settings
+from study.config.trial_settings import Section, TrialSettings
 from study.errors import ConfigError
 
 STUDY = Path(study.__file__ or "").parent
@@ -57,7 +57,7 @@ def test_a_subset_is_kept_in_its_canonical_form() -> None:
         "search": {"baselines": baselines(mine=clipfit(subset="vision.ln+text.mlp.fc2.bias"))}
     }
     mine = build_config(values, "here").search.baselines["mine"]
-    assert mine.subset == Settings(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"
+    assert mine.subset == TrialSettings(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"
 
 
 def sections(section: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str]]:

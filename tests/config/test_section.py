@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from study.config.settings import LONGEST_NAME, LONGEST_PATH, Section, SubsetText
+from study.config.trial_settings import LONGEST_NAME, LONGEST_PATH, Section, SubsetText
 
 
 class Place(Section):

@@ -5,6 +5,8 @@ import pytest
 import yaml
 from siglips import make_gemma, make_sentencepiece, make_tokenizer
 
+from study.backbones.backbone import load_backbone
+from study.backbones.description import EMBEDDED, backbone_path
 from study.data.datasets import PACKAGED, load_dataset
 from study.data.prompts import (
     ENSEMBLE,
@@ -17,8 +19,6 @@ from study.data.prompts import (
     templates_of,
 )
 from study.errors import DataError
-from study.method.backbone import load_backbone
-from study.method.checkpoint import EMBEDDED, backbone_path
 
 CASES = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text())
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from study.data.datasets import Dataset, load_dataset
+from study.data.ignored_files import Unread
 from study.data.survey import Survey, empty_files, refuse_absent, survey
-from study.data.unread import Unread
 from study.errors import DataError
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from embedded.evaluate import Bench
 
+from study.backbones.backbone import Backbone, load_backbone
 from study.embedded import backbone_path
-from study.method.backbone import Backbone, load_backbone
 
 FOLDER = Path(backbone_path("embedded"))
 

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from study.backbones.backbone import Backbone, load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.decode import decode_images
 from study.data.images.table import ImageTable, normalize
@@ -21,12 +22,11 @@ from study.data.prompts import prompts
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots
 from study.data.tasks import Part, Task, confirm_task
-from study.method.backbone import Backbone, load_backbone
 from study.method.model import FewShotClassifier, accuracy, classify, encode_prompts
 from study.method.subsets import parse
 from study.method.training import Schedule, make_optimizer, train_epoch
+from study.process.terminal_table import TerminalTable
 from study.protocols import BaseToNew, FewShot, Protocol, hmean
-from study.terminal import TerminalTable
 
 logger = logging.getLogger(__name__)
 

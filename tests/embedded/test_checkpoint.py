@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
+from study.backbones.backbone import Backbone
 from study.data.readers.glyphs import GLYPH_CLASS_NAMES
 from study.embedded import backbone_path
-from study.method.backbone import Backbone
 
 FOLDER = Path(backbone_path("embedded"))
 

@@ -11,9 +11,9 @@ from embedded.__main__ import main
 from embedded.evaluate import Bench, Setting
 from transformers import CLIPImageProcessor
 
+from study.backbones.backbone import Backbone
 from study.data.datasets import load_dataset
 from study.embedded import backbone_path
-from study.method.backbone import Backbone
 from study.protocols import Protocol
 
 FOLDER = Path(backbone_path("embedded"))

@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 from small_trials import trial
 
+from study.backbones.backbone import load_backbone
 from study.config.loading import build_config
 from study.data.records import Dataset, Record
 from study.errors import DataError
-from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
 
 Prepare = Callable[..., Preparer]

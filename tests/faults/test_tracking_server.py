@@ -20,8 +20,8 @@ from study.tracking.mlflow import best_runs, server
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.best_runs import best_configurations
 from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_study
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, refused
-from study.tracking.mlflow.tracker import MlflowTracker
 from study.trial import TrialConfig
 from study.workflow.run_study import check_sweep
 

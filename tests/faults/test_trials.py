@@ -17,11 +17,11 @@ import torch
 from tiny_study import TinyStudy, statuses, untimed
 
 from study.method.delta import load_delta
-from study.search import driver, frozen
+from study.search import driver, hung_workers
 from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
 from study.storage.ledger import StudyFolder
-from study.trial import run
+from study.trial import run_trial
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -41,9 +41,9 @@ class Faulty(ClipFitTrainable):
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """See `ClipFitTrainable`."""
-        from study.trial import run
+        from study.trial import run_trial
 
-        train = run.train_epoch
+        train = run_trial.train_epoch
 
         def train_or_fail(
             *arguments: Any, epoch: int, micro_batch: int | None, **options: Any
@@ -54,7 +54,7 @@ class Faulty(ClipFitTrainable):
             fault(epoch, micro_batch or BATCH, self._folder.path)
             return train(*arguments, epoch=epoch, micro_batch=micro_batch, **options)
 
-        run.train_epoch = train_or_fail
+        run_trial.train_epoch = train_or_fail
         super().setup(config, **given)
 
 
@@ -166,7 +166,7 @@ def here(
     make_study: Callable[..., TinyStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Here]:
     """Make a trial of a name, with a fault."""
-    monkeypatch.setattr(run, "train_epoch", run.train_epoch)
+    monkeypatch.setattr(run_trial, "train_epoch", run_trial.train_epoch)
     study = make_study(tmp_path.name)
     return lambda name, fault=None: Here(study, name, fault)
 
@@ -286,7 +286,7 @@ def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "ClipFitTrainable", with_faults(FAULTS))
         patch.setattr(atomic, "WAIT_SECONDS", 1.0)
-        patch.setattr(frozen, "GRACE", 1.0)
+        patch.setattr(hung_workers, "GRACE", 1.0)
         study.search()
     return study
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from study.backbones.architecture import Depths
 from study.errors import SubsetError
-from study.method.subsets import PRESETS, Depths, parse, site_names
+from study.method.subsets import PRESETS, parse, site_names
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -16,8 +16,8 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
+from study.backbones.backbone import Backbone, load_backbone
 from study.errors import DeltaError
-from study.method.backbone import Backbone, load_backbone
 from study.method.delta import (
     HEAD_CLASSES,
     HEAD_ROWS,

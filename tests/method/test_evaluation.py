@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from study.backbones.backbone import Backbone
 from study.method import model
-from study.method.backbone import Backbone
 from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, encode_prompts
 from study.method.subsets import parse
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from study.backbones.backbone import Backbone, fingerprint
 from study.errors import SubsetError
-from study.method.backbone import Backbone, fingerprint
 from study.method.model import FewShotClassifier
 from study.method.precision import hold
 from study.method.subsets import parse

@@ -7,14 +7,22 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
+from study.backbones.architecture import Architecture, Depths, EncoderShape
+from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method import parameters
-from study.method.backbone import Backbone
-from study.method.checkpoint import Architecture, EncoderShape
 from study.method.model import FewShotClassifier
-from study.method.parameters import Kind, Leaf, Site, all_kinds, leaf_of, parameter_name
+from study.method.parameters import (
+    Kind,
+    Leaf,
+    Site,
+    all_kinds,
+    count_numbers,
+    leaf_of,
+    parameter_name,
+)
 from study.method.staged import StagedClassifier
-from study.method.subsets import Depths, parse
+from study.method.subsets import parse
 from study.method.training import make_optimizer, training_step
 
 
@@ -83,7 +91,7 @@ def test_one_row_adds_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
     subset = parse("vision.mlp.fc2.weight[-1] + clipfit + text.weight[0]")  # the kind is a group
     assert parse(str(subset)) == subset
     model = FewShotClassifier(backbone, subset)
-    counted = ARCHITECTURE.count(subset.resolve(ARCHITECTURE.depths))
+    counted = count_numbers(ARCHITECTURE, subset.resolve(ARCHITECTURE.depths))
     assert counted == sum(p.numel() for p in model.clip.parameters() if p.requires_grad)
 
     staged, ids = StagedClassifier(model), torch.tensor([[7, 1, 8], [7, 2, 8]])

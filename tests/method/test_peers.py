@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from study.backbones.backbone import Backbone, fingerprint
+from study.backbones.description import read_architecture
 from study.errors import ConfigError
-from study.method.backbone import Backbone, fingerprint
-from study.method.checkpoint import read_architecture
 from study.method.model import FewShotClassifier, at_strength
 from study.method.parameters import PEER
 from study.method.peers import FullClassifier, LoraClassifier, PlainPass, dropping_out

@@ -9,9 +9,9 @@ from staged_case import Case, distance
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
+from study.backbones.backbone import Backbone, load_backbone
 from study.errors import SubsetError
 from study.method import precision
-from study.method.backbone import Backbone, load_backbone
 from study.method.peers import FullClassifier, LoraClassifier
 from study.method.precision import fastest, hold
 

@@ -5,9 +5,9 @@ import torch
 from staged_case import Case, distance
 from torch import nn
 
+from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method import parameters
-from study.method.backbone import Backbone
 from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import BIAS, Site
 from study.method.staged import StagedClassifier

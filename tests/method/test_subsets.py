@@ -7,12 +7,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from study.backbones.architecture import ENCODERS, FAMILIES, Depths, Family
 from study.errors import SubsetError
 from study.method import parameters
-from study.method.parameters import ENCODERS, FAMILIES, Family
 from study.method.subsets import (
     PRESETS,
-    Depths,
     Term,
     in_blocks,
     kinds,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from study.backbones.backbone import Backbone, end_positions
 from study.errors import BackboneError, DataError
-from study.method.backbone import Backbone, end_positions
 
 MakeBackbone = Callable[..., Backbone]
 

@@ -10,9 +10,9 @@ import torch
 from staged_case import Case, distance
 from torch import Tensor, nn
 
+from study.backbones.backbone import Backbone
 from study.errors import StudyError, SubsetError
 from study.method import parameters
-from study.method.backbone import Backbone
 from study.method.model import FewShotClassifier, TunedParameter
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse

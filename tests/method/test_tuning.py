@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from transformers import CLIPModel
 
+from study.backbones.backbone import Backbone
 from study.errors import SubsetError
-from study.method.backbone import Backbone
 from study.method.model import tuned_names, unfreeze
 from study.method.subsets import parse
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from study.method.backbone import Backbone, has_words, weights_fault
+from study.backbones.backbone import Backbone, has_words, weights_fault
 
 Weights = dict[str, NDArray[np.floating]]
 

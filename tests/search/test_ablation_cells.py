@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from settings import study_of
 
+from study.backbones.architecture import Architecture, Depths, EncoderShape
 from study.config.loading import build_config
 from study.errors import StudyError
-from study.method.checkpoint import Architecture, EncoderShape
-from study.method.subsets import Depths, Subset
+from study.method.subsets import Subset
 from study.search.ablation_cells import BASE, ablation_cells, base_of
 from study.storage.ledger import StudyFolder
 

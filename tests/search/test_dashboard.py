@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from study.backbones.architecture import Depths
 from study.config.schema import SpaceConfig
-from study.method.subsets import Depths
 from study.search.optuna_arm import Outcome, open_arm
 from study.search.samplers import random
 from study.search.space import OpenSpace

@@ -10,7 +10,7 @@ import pytest
 from tiny_study import kill_worker, statuses
 
 from study.config.schema import AshaConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.search.driver import AsBefore, make_scheduler
 from study.selection.candidates import finished_trials
 from study.storage.ledger import End
@@ -80,7 +80,7 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any) ->
 
     class Trial:
         trial_id = "new"
-        config = {"arm": "search", "settings": Settings(subset="ln").model_dump()}  # noqa: RUF012
+        config = {"arm": "search", "settings": TrialSettings(subset="ln").model_dump()}  # noqa: RUF012
 
     for known, expected in ((history, "STOP"), ([], "CONTINUE")):
         scheduler = make_scheduler(AshaConfig(), 4, known)

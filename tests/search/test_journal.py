@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from study.backbones.architecture import Depths
 from study.config.schema import SpaceConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.method.subsets import Depths
 from study.search import samplers
 from study.search.optuna_arm import (
     Arm,
@@ -38,7 +38,7 @@ def is_found_out(path: Path, recorded: list[Recorded]) -> bool:
         return True
 
 
-def ask(arm: Arm) -> tuple[int, Settings]:
+def ask(arm: Arm) -> tuple[int, TrialSettings]:
     asked = arm.ask(lambda _: None)
     assert asked is not None
     return asked

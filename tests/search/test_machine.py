@@ -37,7 +37,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
-    monkeypatch.setattr("study.search.internals.cpus_here", lambda: 4.0)
+    monkeypatch.setattr("study.search.ray_internals.cpus_here", lambda: 4.0)
     monkeypatch.setattr("study.search.machine.gpus_here", lambda: ["one", "two"])
     return monkeypatch
 
@@ -172,7 +172,7 @@ def test_what_names_no_machine_is_not_tried(alone: pytest.MonkeyPatch, address: 
 @pytest.fixture
 def live(ray_cluster: None, alone: pytest.MonkeyPatch) -> str:
     """The address of a Ray that runs; the first argument starts it before its folder is another."""
-    alone.setattr("study.search.internals.use_token", lambda: None)  # it was started without
+    alone.setattr("study.search.ray_internals.use_token", lambda: None)  # it was started without
     alone.setattr("study.search.machine.ANSWERS_WITHIN", 120.0)
     ray._private.services.find_gcs_addresses.cache_clear()  # another test may have had another Ray
     return str(ray.get_runtime_context().gcs_address)

@@ -7,9 +7,9 @@ import pytest
 from optuna.trial import TrialState
 from settings import settings
 
+from study.backbones.architecture import Depths
 from study.config.schema import SpaceConfig
-from study.config.settings import Settings
-from study.method.subsets import Depths
+from study.config.trial_settings import TrialSettings
 from study.search import optuna_arm
 from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.samplers import sampler_named
@@ -22,7 +22,7 @@ COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 MakeArm = Callable[..., Arm]
 
 
-def unknown(proposal: Settings) -> None:
+def unknown(proposal: TrialSettings) -> None:
     """Nothing was tried before."""
 
 
@@ -44,7 +44,7 @@ def open_again(tmp_path: Path) -> MakeArm:
     return make
 
 
-def ask(arm: Arm) -> tuple[int, Settings]:
+def ask(arm: Arm) -> tuple[int, TrialSettings]:
     asked = arm.ask(unknown)
     assert asked is not None
     return asked
@@ -101,9 +101,9 @@ def test_a_proposal_that_was_tried_is_told_its_outcome_and_another_is_asked_for(
     open_again: MakeArm,
 ) -> None:
     arm = open_again(sampler="random")
-    seen: list[Settings] = []
+    seen: list[TrialSettings] = []
 
-    def known(proposal: Settings) -> Outcome | None:
+    def known(proposal: TrialSettings) -> Outcome | None:
         seen.append(proposal)
         return [Outcome(0.7, COMPLETE), Outcome(0.1, PRUNED), None][len(seen) - 1]
 
@@ -124,7 +124,7 @@ def test_a_space_without_anything_new_ends(
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_reopened_journal_goes_on_as_if_never_closed(open_again: MakeArm, sampler: str) -> None:
-    def run(journal: str, *, reopen: bool) -> list[Settings]:
+    def run(journal: str, *, reopen: bool) -> list[TrialSettings]:
         proposals = []
         arm = open_again(sampler=sampler, journal=journal)
         for turn in range(13):  # TPE samples at random up to the tenth

@@ -8,7 +8,7 @@ import pytest
 from tiny_study import TinyStudy
 
 from study.config.schema import PeerConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.search.space import PeerSpace
 from study.search.stages import budget
 from study.selection.candidates import extend, extended_config
@@ -29,8 +29,8 @@ def configs(study: TinyStudy, stage: str = "search") -> list[TrialConfig]:
     return [config for config in trials if config.stage == stage]
 
 
-def of(peer: PeerConfig, lr: float) -> Settings:
-    return Settings(subset="none", peer=peer.at(lr))
+def of(peer: PeerConfig, lr: float) -> TrialSettings:
+    return TrialSettings(subset="none", peer=peer.at(lr))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_peers_space_holds_its_own_settings_alone(searched: TinyStudy) -> None
     assert {name: value for name, (value, _) in choices.items()} == {"peer_lr": 0.01}
     assert full.encode(inside) is None
     assert lora.encode(of(searched.config.search.peer_arms["lora"], 0.5)) is None
-    assert lora.encode(Settings(subset="none")) is None
+    assert lora.encode(TrialSettings(subset="none")) is None
     assert lora.fits({"peer_lr": 0.01})
     assert not lora.fits({"peer_lr": 0.5})
     assert not lora.fits({"peer_lr": 0.01, "bias_lr": 0.01})

@@ -11,9 +11,9 @@ import pytest
 from tiny_study import Listener, TinyStudy, untimed
 from written_study import Written
 
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.method.delta import DeltaInfo, to_checked_bytes
-from study.search.confirm import run_confirm
+from study.search.confirmation import run_confirm
 from study.search.queues import read_past
 from study.search.recording import STATE
 from study.storage.ledger import TrialFolder
@@ -44,7 +44,7 @@ def candidates(**rates: float) -> list[Candidate]:
         "linear": {**TUNED, "subset": "text.mlp.fc2.bias + vision.ln", **LINEAR},
     }
     return [
-        Candidate(label=k, settings=Settings.model_validate({**v, **rates}))
+        Candidate(label=k, settings=TrialSettings.model_validate({**v, **rates}))
         for k, v in found.items()
     ]
 

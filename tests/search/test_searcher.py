@@ -10,9 +10,9 @@ from ray.tune.search import Searcher
 from settings import settings
 from small_trials import EPOCHS, trial
 
+from study.backbones.architecture import Depths
 from study.config.schema import SpaceConfig
-from study.config.settings import Settings
-from study.method.subsets import Depths
+from study.config.trial_settings import TrialSettings
 from study.search import optuna_arm as arms_module
 from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.samplers import random
@@ -32,7 +32,9 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
-def config(proposal: Settings, arm: str, number: int, optuna_number: int | None) -> TrialConfig:
+def config(
+    proposal: TrialSettings, arm: str, number: int, optuna_number: int | None
+) -> TrialConfig:
     made = trial(
         trial_id=f"search-{number:04d}",
         arm=arm,
@@ -127,15 +129,15 @@ def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyF
         assert [(t.value, t.state) for t in arm.study.trials] == [(0.6, TrialState.COMPLETE)]
 
 
-def repeating(arm: Arm, proposals: list[Settings]) -> None:
+def repeating(arm: Arm, proposals: list[TrialSettings]) -> None:
     """Make an arm's space propose these."""
     given = iter(proposals)
 
     class Space:
-        def suggest(self, trial: Any) -> Settings:
+        def suggest(self, trial: Any) -> TrialSettings:
             return next(given)
 
-        def encode(self, proposal: Settings) -> None:
+        def encode(self, proposal: TrialSettings) -> None:
             """Express nothing."""
 
     arm.space = Space()  # type: ignore[assignment]

@@ -10,9 +10,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial
 from settings import settings
 
+from study.backbones.architecture import Depths
 from study.config.schema import SpaceConfig
-from study.config.settings import Settings
-from study.method.subsets import Depths, parse
+from study.config.trial_settings import TrialSettings
+from study.method.subsets import parse
 from study.search.space import OpenSpace, RateSpace
 
 DEPTHS = Depths(text=2, vision=3)
@@ -35,7 +36,7 @@ class Recorder(FixedTrial):
         return super()._suggest(name, distribution)
 
 
-def suggest(chosen: set[str], **windows: int) -> tuple[Settings, set[str]]:
+def suggest(chosen: set[str], **windows: int) -> tuple[TrialSettings, set[str]]:
     """What is proposed when these sites are taken; and what else was asked for."""
     choices = {**{site: site in chosen for site in SITES}, **RATES, "head": "text"}
     trial = Recorder(choices | _dotted(windows))
@@ -140,7 +141,7 @@ def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
         settings(CLIPFIT, 0.01, 0.02, 0.0),
     ],
 )
-def test_what_the_space_cannot_express_is_not_encoded(foreign: Settings) -> None:
+def test_what_the_space_cannot_express_is_not_encoded(foreign: TrialSettings) -> None:
     assert OpenSpace(SpaceConfig(), DEPTHS).encode(foreign) is None
 
 

@@ -18,7 +18,7 @@ from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.config.loading import build_config
 from study.config.schema import AshaConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import DataError, InterruptedStudyError, StudyError
 from study.search import deadline, stages
 from study.search.queues import run_queue
@@ -325,7 +325,7 @@ Make = Callable[..., TrialConfig]
 def make(few_digits: TrialData) -> Make:
     """Make the trial of a proposal, its number being 7."""
 
-    def make(proposal: Settings, seed: int = 1, **training: Any) -> TrialConfig:
+    def make(proposal: TrialSettings, seed: int = 1, **training: Any) -> TrialConfig:
         config = build_config({"training": training}, "test")
         study = study_of(config, StudyFolder(Path("unread")))
         return make_trial(study, few_digits, "search", proposal, "search", 7, seed=seed)

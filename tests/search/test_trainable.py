@@ -13,9 +13,9 @@ import small_trials
 import torch
 from tiny_study import TinyStudy, statuses, untimed
 
+from study.backbones.description import read_architecture
 from study.config.loading import load_config
 from study.errors import DataError, StudyError
-from study.method.checkpoint import read_architecture
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
 from study.search.trainable import ClipFitTrainable, one_line, trial_device

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from study.backbones.architecture import Depths
 from study.config.schema import SpaceConfig
-from study.config.settings import Settings
-from study.method.subsets import Depths
+from study.config.trial_settings import TrialSettings
 from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.samplers import random, tpe
 from study.search.space import OpenSpace, RateSpace
@@ -35,7 +35,7 @@ def open_in(tmp_path: Path) -> MakeArm:
     return make
 
 
-def search(arm: Arm, count: int, first_score: float) -> list[Settings]:
+def search(arm: Arm, count: int, first_score: float) -> list[TrialSettings]:
     """Try some configurations; the later, the better."""
     proposals = []
     for index in range(count):

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from study.backbones.backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
 from study.data.images.table import ImageTable
 from study.data.readers.benchmarks import LAYOUTS
 from study.data.shots import read_published_shots, read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
-from study.method.backbone import load_backbone
 from study.method.delta import load_delta
 from study.search.recording import load_state
 from study.storage.ledger import LedgerError, StudyFolder, TrialFolder

@@ -10,7 +10,7 @@ from settings import with_settings
 
 from study.config.loading import build_config
 from study.config.schema import FURTHER, RANKS, StudyConfig
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.selection.candidates import (
     choose_candidates,
@@ -316,7 +316,7 @@ def test_requested_peers_are_judged_with_strength_and_head_too(folder: StudyFold
     assert {s.peer for s in found.values()} == {judged[0].settings.peer}
 
 
-def heads_of(found: Mapping[str, Settings]) -> dict[str, tuple[str, float]]:
+def heads_of(found: Mapping[str, TrialSettings]) -> dict[str, tuple[str, float]]:
     return {label: (s.head, s.strength) for label, s in found.items()}
 
 

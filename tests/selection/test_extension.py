@@ -6,7 +6,7 @@ import pytest
 from settings import settings
 
 from study.config.loading import build_config, dump_config, load_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.selection.candidates import beside_earlier, extend, extended_config, extensions
 from study.storage.ledger import DESCRIPTION, REGISTERED, End, Registration, StudyFolder
@@ -31,7 +31,7 @@ def grow(study: Study, *overrides: str) -> Study:
     return Study(extended, study.folder)
 
 
-def of(trial: int) -> Settings:
+def of(trial: int) -> TrialSettings:
     """The settings of a trial."""
     return settings("vision.ln", None, trial / 100)
 
@@ -46,7 +46,7 @@ def candidate(label: str, trial: int, same_as: str | None = None) -> Candidate:
     )
 
 
-def confirm(study: Study, label: str, own: Settings, score: float) -> None:
+def confirm(study: Study, label: str, own: TrialSettings, score: float) -> None:
     config = {"stage": "confirm", "label": label, "arm": label}
     for seed in (1, 2):
         trial = study.folder.trial(f"confirm-{label}-seed{seed}")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from study.config.loading import load_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.run import main
 from study.storage.ledger import StudyFolder
 
@@ -113,9 +113,9 @@ def heir(grown: StudyFolder, place: Path, tiny_backbone: Path) -> StudyFolder:
 def test_another_study_starts_from_what_this_one_found(
     grown: StudyFolder, heir: StudyFolder
 ) -> None:
-    def proposed(folder: StudyFolder) -> set[Settings]:
+    def proposed(folder: StudyFolder) -> set[TrialSettings]:
         return {
-            Settings.model_validate(t.read_config()["settings"])
+            TrialSettings.model_validate(t.read_config()["settings"])
             for t in folder.trials()
             if t.read_config()["stage"] == "search" and t.read_config()["arm"] != "baseline"
         }

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_trials import study, trial
 
+from study.backbones.backbone import load_backbone
 from study.config.schema import StudyConfig
-from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo
 from study.protocols import FewShot, Generalized, Protocol
 from study.search.recording import record_epoch
@@ -20,7 +20,7 @@ from study.selection.optimism import DRAWS, Optimism, fix_optimism, optimism_of,
 from study.selection.validation import SCHEMA
 from study.storage.ledger import VALIDATION, End, StudyFolder
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
 
 INFO = DeltaInfo("tiny", None, "0" * 16, "vision.ln", ("a", "b"), ("a {}",))

@@ -12,9 +12,9 @@ from PIL import Image
 from small_trials import study, trial
 from torch import Tensor
 
+from study.backbones.backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.errors import DataError, DeltaError
-from study.method.backbone import load_backbone
 from study.method.delta import (
     HEAD_ROWS,
     DeltaInfo,
@@ -29,7 +29,7 @@ from study.method.subsets import parse
 from study.serving.classifier import load_classifier
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
 
 NAMES = ("a cat", "a dog", "a bird")

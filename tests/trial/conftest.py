@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_trials import Prepare, study
 
-from study.method.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone, load_backbone
 from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer

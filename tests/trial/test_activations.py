@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from study.backbones.backbone import Backbone
 from study.config.loading import build_config
 from study.data.images.table import normalize
-from study.method.backbone import Backbone
 from study.method.model import FewShotClassifier
 from study.method.precision import hold
 from study.method.recipe import Precision

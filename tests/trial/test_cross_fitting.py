@@ -8,15 +8,15 @@ import pytest
 import torch
 from small_trials import Prepare, digest, trial
 
+from study.backbones.backbone import Backbone
 from study.data.records import Record
 from study.data.tasks import Part
-from study.method.backbone import Backbone
 from study.method.head import GRID, HeadTraining
 from study.protocols import Generalized
 from study.trial import EpochReport, TrialData
 from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
 from study.trial.evaluation import Evaluation, fold_scores, scores
-from study.trial.run import TaskRun, run_trial
+from study.trial.run_trial import TaskRun, run_trial
 
 CLASSES = (0, 1)
 LINEAR: dict[str, Any] = {"head": "linear", "bias_lr": 0.05, "ln_lr": 0.02}

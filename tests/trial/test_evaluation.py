@@ -9,13 +9,13 @@ import pytest
 import torch
 from small_trials import Prepare, trial
 
+from study.backbones.backbone import Backbone
 from study.data.records import Record
 from study.data.tasks import Part
-from study.method.backbone import Backbone
 from study.protocols import Generalized, hmean
 from study.trial import EpochReport, TrialData
 from study.trial.evaluation import Evaluation, fold_scores, scores
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import torch
 from small_trials import Prepare, digest, trial
 from torch import Tensor
 
-from study.method.backbone import Backbone
+from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_CLASSES, HEAD_ROWS, parameters_of
 from study.protocols import Transfer
 from study.trial import EpochReport, TrialData
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Prediction, Target
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}

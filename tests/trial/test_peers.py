@@ -7,8 +7,8 @@ import pytest
 import torch
 from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
-from study.config.settings import Peer, Settings
-from study.method.backbone import Backbone
+from study.backbones.backbone import Backbone
+from study.config.trial_settings import Peer, TrialSettings
 from study.method.model import FewShotClassifier
 from study.method.peers import FullClassifier, PlainPass, dropping_out
 from study.method.staged import StagedClassifier
@@ -17,7 +17,7 @@ from study.trial import TrialConfig, TrialData, activations
 from study.trial.activations import begin_images, open_table
 from study.trial.config_hash import compute_config_hash
 from study.trial.machine_faults import free_memory
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 
 FULL = Peer(method="full", lr=0.02, optimizer="sgd")
 LORA = Peer(method="lora", lr=0.05)
@@ -26,7 +26,7 @@ PEERS = pytest.mark.parametrize("peer", [FULL, LORA], ids=["full", "lora"])
 
 
 def peers_trial(peer: Peer, strength: float = 1.0, head: str = "text", **more: Any) -> TrialConfig:
-    settings = Settings(subset="none", peer=peer, strength=strength, head=head)
+    settings = TrialSettings(subset="none", peer=peer, strength=strength, head=head)
     training = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
     return trial(training=training, **more).model_copy(update={"settings": settings})
 
@@ -151,7 +151,7 @@ def test_each_epoch_of_each_task_drops_other_inputs(
         seeds.append(seed)
         return dropping_out(classifier, seed)
 
-    monkeypatch.setattr("study.trial.run.dropping_out", drop)
+    monkeypatch.setattr("study.trial.run_trial.dropping_out", drop)
     data = prepare("folds").search()
     for seed in (1, 2**31 - 1):
         list(run_trial(peers_trial(DROPPING, seed=seed), data, backbone))

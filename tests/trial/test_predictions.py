@@ -7,12 +7,12 @@ import pytest
 from small_trials import Prepare, trial
 
 from study.analysis.bootstrap import competition_of
-from study.method.backbone import Backbone
+from study.backbones.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
 from study.storage.ledger import LedgerError, StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, read_predictions, to_parquet
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 
 SOME = [
     Prediction("base", "a/0.png", "ökapi", "zebra", 0.5),

@@ -15,16 +15,16 @@ from small_trials import trial
 
 import study.data.datasets
 import study.trial.prepare
+from study.backbones.backbone import Backbone
 from study.config.loading import build_config
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.data.readers.benchmarks import BENCHMARKS
 from study.errors import DataError
-from study.method.backbone import Backbone
 from study.storage.ledger import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialData
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
 from study.workflow.check import all_faults
 

@@ -7,13 +7,13 @@ import torch
 from small_trials import outcomes, trial
 from torch import Tensor
 
-from study.method.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone, load_backbone
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.trial import TrialData
 from study.trial.activations import zero_shot_text
 from study.trial.machine_faults import free_memory
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 
 
 def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(

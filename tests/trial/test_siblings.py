@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from small_trials import Prepare, outcome, trial
 
-from study.config.settings import Peer, Settings
-from study.method.backbone import Backbone
+from study.backbones.backbone import Backbone
+from study.config.trial_settings import Peer, TrialSettings
 from study.trial import TrialConfig
-from study.trial.run import TaskRun, run_trial
+from study.trial.run_trial import TaskRun, run_trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
 USES: tuple[dict[str, Any], ...] = (
@@ -30,7 +30,9 @@ def used(number: int, peer: Any = None, **changes: Any) -> TrialConfig:
     own = trial(trial_id=f"confirm-{number}", stage="confirm", **changes)
     finish = own.settings.model_dump(include={"strength", "calibration", *LINEAR})
     return own.model_copy(
-        update={"settings": Settings(subset="none", peer=Peer(**peer), **finish)} if peer else {}
+        update={"settings": TrialSettings(subset="none", peer=Peer(**peer), **finish)}
+        if peer
+        else {}
     )
 
 
@@ -70,4 +72,4 @@ def test_settings_of_one_training_are_told_by_it() -> None:
     (alike,) = {own.as_trained for own in settings}
     assert alike == used(0).settings
     assert used(0, ln_lr=0.01).settings.as_trained != alike
-    assert Settings(subset="none", **LINEAR).as_trained == Settings(subset="none")
+    assert TrialSettings(subset="none", **LINEAR).as_trained == TrialSettings(subset="none")

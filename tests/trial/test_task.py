@@ -3,10 +3,10 @@
 import pytest
 from small_trials import SETTINGS, Prepare, outcome, trial
 
-from study.method.backbone import Backbone
+from study.backbones.backbone import Backbone
 from study.protocols import hmean
 from study.trial import TrialData
-from study.trial.run import run_trial
+from study.trial.run_trial import run_trial
 
 
 def test_every_validation_image_is_predicted_once(

@@ -19,7 +19,7 @@ from study.errors import ConfigError, StudyError
 from study.run import main
 from study.storage.ledger import LedgerError, StudyFolder
 from study.storage.probe import JOB
-from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.check import (

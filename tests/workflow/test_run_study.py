@@ -19,6 +19,7 @@ from rich.console import Console
 from written_study import Written
 
 import study.data.datasets
+from study.backbones.description import read_architecture
 from study.config.loading import Member, build_config, dump_config, load_sweep
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
@@ -30,7 +31,6 @@ from study.errors import (
     StudyError,
     TrackingError,
 )
-from study.method.checkpoint import read_architecture
 from study.storage.atomic import StorageError
 from study.storage.ledger import End, LedgerError, StudyFolder
 from study.tracking.tracker import Tracker

@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
+from study.data.data_internals import table_fingerprint
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import read_image
-from study.data.internals import table_fingerprint
 from study.data.records import (
     SPLITS,
     Contents,

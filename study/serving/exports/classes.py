@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.backbones.backbone import Backbone
 from study.data.prompts import prompts
-from study.method.backbone import Backbone
 from study.method.delta import MERGED_HEAD, save_head
 from study.method.head import Head
 from study.serving.classifier import TunedClassifier

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
 from study.errors import DeltaError
 from study.method.delta import save_preprocessing
-from study.method.openclip import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import classification, imports, write_head
 from study.serving.exports.format import Written

@@ -15,12 +15,12 @@ from typing import Any
 
 from torch import nn
 
+from study.backbones.backbone import load_backbone
+from study.backbones.description import EMBEDDED, NAME_ON_HUB, backbone_path, describe
+from study.backbones.siglip import as_published
 from study.errors import ConfigError, DeltaError
-from study.method.backbone import load_backbone
-from study.method.checkpoint import EMBEDDED, NAME_ON_HUB, backbone_path, describe
 from study.method.delta import load_delta, parameters_of, save_merged, save_preprocessing
 from study.method.peers import import_peft
-from study.method.siglip import as_published
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
     classification,

@@ -16,11 +16,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
-from study.config.settings import Settings, settings_columns
+from study.config.trial_settings import TrialSettings, settings_columns
 from study.errors import StudyError
 from study.storage.ledger import StudyFolder
+from study.tracking.mlflow.run_content import ENDED, PARAMETER_DIGITS, PEER, rounded
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
-from study.tracking.mlflow.shown import ENDED, PARAMETER_DIGITS, PEER, rounded
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Found:
     protocol: str
     backbone: str
     shots: int
-    settings: Settings
+    settings: TrialSettings
     """The settings as MLflow shows them, rounded; see `exact`."""
     trainable: int
     val_score: float
@@ -110,7 +110,7 @@ def exact(uri: str, found: Found) -> Found:
             lambda: open_client(uri).download_artifacts(found.run_id, "config.json", scratch),
             f"{redacted(uri)} does not have config.json of '{found.label}' of '{found.study}'",
         )
-        settings = Settings.model_validate(json.loads(Path(path).read_bytes())["settings"])
+        settings = TrialSettings.model_validate(json.loads(Path(path).read_bytes())["settings"])
     chosen = found.settings.model_dump(include={"head_lr", "head_steps"})
     return replace(found, settings=settings.as_reported(chosen))
 
@@ -123,7 +123,7 @@ def _search(client: MlflowClient, condition: str, top: int, storage: Path) -> It
     best = all_runs(client, experiments, condition, order)
     runs = list(islice((run for run in best if run.data.tags.get(ENDED) != "stopped"), top))
     folders = _folders(client, runs, storage)
-    tested: dict[tuple[str, Settings], list[float]] = defaultdict(list)
+    tested: dict[tuple[str, TrialSettings], list[float]] = defaultdict(list)
     for study_id in {run.data.tags["study_id"] for run in runs}:
         for run in all_runs(
             client, experiments, f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
@@ -176,7 +176,7 @@ def _is_of(folder: StudyFolder, study_id: str) -> bool:
     return False
 
 
-def _settings(run: Run) -> Settings:
+def _settings(run: Run) -> TrialSettings:
     """Return the settings of a trial's run, with the head that validation chose."""
     params, metrics = run.data.params, run.data.metrics
     own: dict[str, Any] = {
@@ -187,7 +187,7 @@ def _settings(run: Run) -> Settings:
     if f"{PEER}lr" in own:
         peer = {name.removeprefix(PEER): v for name, v in own.items() if name.startswith(PEER)}
         own |= {"subset": "none", "peer": {**peer, "method": params["subset"]}}
-    return Settings.of_flat(own).as_reported({k: _read(k, v) for k, v in metrics.items()})
+    return TrialSettings.of_flat(own).as_reported({k: _read(k, v) for k, v in metrics.items()})
 
 
 def _read(name: str, value: str | float) -> str | float:

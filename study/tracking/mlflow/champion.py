@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from study.tracking.mlflow.shown import SCORE
+from study.tracking.mlflow.run_content import SCORE
 
 VAL_ERROR, BEATS_CHANCE = "val_error", "beats_chance"
 """The tags of a version with the standard error of its validation score over other images, and with

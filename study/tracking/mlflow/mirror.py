@@ -20,8 +20,8 @@ from study.errors import StudyError, TrackingError
 from study.selection.choice import winners
 from study.storage import atomic, ledger
 from study.storage.within import call_within
-from study.tracking.mlflow import registry, runs, server, shown
-from study.tracking.mlflow.marks import Mark
+from study.tracking.mlflow import registry, run_content, runs, server
+from study.tracking.mlflow.sync_state import Mark
 from study.tracking.tracker import Synced, describe_unsent, first_line
 from study.trial.study import Study
 
@@ -237,12 +237,12 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
     if mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
         return None
     end = end if mark.closed else None
-    if end is not None and run.info.status != shown.STATUS[end.status]:
-        return f"its run is {run.info.status}, not {shown.STATUS[end.status]}"
-    points = Counter(metric.key for metric in shown.epoch_metrics(reports[: mark.reports], 0))
-    whole = {*shown.TOTALS} if end else set()
+    if end is not None and run.info.status != run_content.STATUS[end.status]:
+        return f"its run is {run.info.status}, not {run_content.STATUS[end.status]}"
+    points = Counter(metric.key for metric in run_content.epoch_metrics(reports[: mark.reports], 0))
+    whole = {*run_content.TOTALS} if end else set()
     whole |= {"trainable"} if end or points else set()
-    tags = writer.trial_tags(config) | ({shown.ENDED: end.status} if end else {})
+    tags = writer.trial_tags(config) | ({run_content.ENDED: end.status} if end else {})
     wanted = {
         "tags": tags.items() - run.data.tags.items(),
         "parameters": writer.trial_params(config).items() - run.data.params.items(),

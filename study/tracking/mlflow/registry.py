@@ -34,7 +34,7 @@ from study.storage.ledger import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import runs, server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, VAL_ERROR, judge
 from study.tracking.mlflow.requirements import requirements
-from study.tracking.mlflow.shown import (
+from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
     PARAMETER_DIGITS,
     SCORE,

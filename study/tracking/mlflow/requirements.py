@@ -6,7 +6,7 @@ The code of this package is in the model, so that it need not be installed there
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from study.method.checkpoint import Architecture
+from study.backbones.architecture import Architecture
 
 LIBRARIES = (
     *("mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "pyyaml"),

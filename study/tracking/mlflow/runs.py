@@ -22,9 +22,9 @@ from study.storage.ledger import (
     End,
     TrialFolder,
 )
-from study.tracking.mlflow import internals, server, shown
+from study.tracking.mlflow import mlflow_internals, run_content, server
 from study.tracking.mlflow.inputs import dataset_inputs
-from study.tracking.mlflow.marks import Mark
+from study.tracking.mlflow.sync_state import Mark
 from study.trial.predictions import read_confusion
 from study.trial.study import PRECISION, Study
 
@@ -133,7 +133,7 @@ class RunWriter:
         # The server may have gone before it had all of them. Those it has cannot change.
         known = {"tracking.uri", "name", *found.data.params}
         params = [
-            Param(key, str(shown.rounded(value, shown.PARAMETER_DIGITS))[:6000])
+            Param(key, str(run_content.rounded(value, run_content.PARAMETER_DIGITS))[:6000])
             for key, value in values.items()
             if value is not None and key not in known
         ]
@@ -181,7 +181,7 @@ class RunWriter:
             mark = Mark(parent_id=self.parent_id)
             mark.run_id, mark.began, there = self._trial_run(config, began)
         mark.trial_id = trial_id
-        if end is not None or shown.has_begun(config, reports):
+        if end is not None or run_content.has_begun(config, reports):
             points = _points(config, scored, end, mark.began, mark.reports)
             points = [point for point in points if _place(point) not in there]
             for at in range(0, len(points), BATCH):
@@ -189,11 +189,11 @@ class RunWriter:
             mark.note(reports, end)
         if end is not None:
             server.send_files(self.client, mark.run_id, folder.path, TRIAL_ARTIFACTS, known=trials)
-            tags = shown.end_tags(config, reports, end)
+            tags = run_content.end_tags(config, reports, end)
             self.client.log_batch(mark.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
             self.client.set_terminated(
                 mark.run_id,
-                shown.STATUS[end.status],
+                run_content.STATUS[end.status],
                 end_time=_written(folder.path / "end.json", known=trials),
             )
         mark.write(folder)
@@ -205,7 +205,7 @@ class RunWriter:
 
         That follows from the predictions, which are there before the report is.
         """
-        if not reports or shown.TEST_SCORE not in reports[-1]:
+        if not reports or run_content.TEST_SCORE not in reports[-1]:
             return reports
         confusion = read_confusion(self.study.folder, trial_id)
         balanced = balanced_score(confusion, self.study.protocol())
@@ -302,7 +302,7 @@ class RunWriter:
                 self.experiment_id,
                 start_time=began,
                 run_name=name,
-                tags=tags | {MLFLOW_RUN_NOTE: shown.describe_trial(config)},
+                tags=tags | {MLFLOW_RUN_NOTE: run_content.describe_trial(config)},
             )
         else:
             if found.info.run_name != name or not found.data.tags.items() >= tags.items():
@@ -364,7 +364,7 @@ class RunWriter:
 
     def trial_params(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the parameters of a trial's run."""
-        return shown.trial_params(config) | self._params
+        return run_content.trial_params(config) | self._params
 
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Update a run's name and tags after its trial was renamed."""
@@ -383,7 +383,9 @@ class RunWriter:
     def _experiment(self, name: str) -> str:
         if (found := self.client.get_experiment_by_name(name)) is None:
             try:
-                return str(self.client.create_experiment(name, tags=internals.experiment_tags()))
+                return str(
+                    self.client.create_experiment(name, tags=mlflow_internals.experiment_tags())
+                )
             except MlflowException:  # another study created it in between
                 if (found := self.client.get_experiment_by_name(name)) is None:
                     raise
@@ -418,11 +420,11 @@ def _points(
     began: int,
     sent: int = 0,
 ) -> list[Metric]:
-    """Return the metrics of a trial; see `shown.epoch_metrics`."""
-    points = shown.epoch_metrics(reports, began, sent)
+    """Return the metrics of a trial; see `run_content.epoch_metrics`."""
+    points = run_content.epoch_metrics(reports, began, sent)
     if not sent:
         points.append(Metric("trainable", config["trainable"], began, 0))
-    return points if end is None else points + shown.total_metrics(end, began)
+    return points if end is None else points + run_content.total_metrics(end, began)
 
 
 def _place(point: Metric) -> tuple[str, int, float]:

@@ -20,7 +20,7 @@ from mlflow.pyfunc.utils import pyfunc
 
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.tracking.mlflow.internals import in_scoring_server
+from study.tracking.mlflow.mlflow_internals import in_scoring_server
 
 # MLflow warns that the input type is not checked. That is on purpose: images come in many forms.
 with warnings.catch_warnings(record=True):

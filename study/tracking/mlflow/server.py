@@ -39,7 +39,7 @@ from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, read_if_there  # noqa: E402
 from study.storage.within import T, call_within, first_cause, why_silent  # noqa: E402
-from study.tracking.mlflow.internals import run_page, runs_page  # noqa: E402
+from study.tracking.mlflow.mlflow_internals import run_page, runs_page  # noqa: E402
 from study.tracking.tracker import first_line  # noqa: E402
 
 for name, level in {

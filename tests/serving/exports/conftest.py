@@ -11,10 +11,10 @@ import torch
 from environments import outside, with_libraries
 from torch import Tensor
 
+from study.backbones.backbone import Backbone, load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.table import normalize
 from study.embedded import EMBEDDED, backbone_path
-from study.method.backbone import Backbone, load_backbone
 from study.method.delta import DeltaInfo, head_tensors, save_delta
 from study.method.head import Head
 from study.method.model import FewShotClassifier

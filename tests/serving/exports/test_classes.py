@@ -8,7 +8,7 @@ from typing import Any
 
 from siglips import LENGTH, save_siglip
 
-from study.method.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone, load_backbone
 from study.serving.exports.classes import (
     classification,
     imports,

@@ -10,8 +10,8 @@ import pytest
 from openclips import write_open_clip
 from siglips import save_siglip
 
+from study.backbones.backbone import fingerprint, load_backbone
 from study.errors import BackboneError, DeltaError
-from study.method.backbone import fingerprint, load_backbone
 from study.serving.exports.openclip import refuse_other_pooling
 
 Make = Callable[..., Any]

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from siglips import save_siglip
 from torch import nn
 
+from study.backbones.backbone import Backbone
+from study.backbones.description import EMBEDDED, backbone_path
 from study.errors import ConfigError, DeltaError
 from study.method import peers
-from study.method.backbone import Backbone
-from study.method.checkpoint import EMBEDDED, backbone_path
 from study.serving.exports.peft import _loading, modules_of, require
 
 Make = Callable[..., Any]

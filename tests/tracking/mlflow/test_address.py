@@ -19,7 +19,7 @@ from study.tracking.mlflow.address import (
     refuse_unusable,
     tracking_uri,
 )
-from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 
 
 @pytest.fixture(autouse=True)

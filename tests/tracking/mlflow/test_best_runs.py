@@ -12,7 +12,7 @@ from finished_study import WINNER
 from study.analysis.best_runs_output import to_study
 from study.commands import main
 from study.config.loading import load_config
-from study.config.settings import Settings
+from study.config.trial_settings import TrialSettings
 from study.storage.ledger import End
 from study.tracking.mlflow.best_runs import best_configurations, configuration_of
 from study.tracking.mlflow.mirror import sync_study
@@ -182,7 +182,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(
     study = finish(tmp_path, "linear", linear=True)
     peer = {"method": "lora", "lr": 0.001, "rank": 2, "alpha": 4.0, "dropout": 0.1}
     peer |= {"optimizer": "sgd", "weight_decay": 0.0}
-    lora = Settings.model_validate({"subset": "none", "peer": peer})
+    lora = TrialSettings.model_validate({"subset": "none", "peer": peer})
     study._search("lora", "trial 3", 3, 0.95, {"subset": "none", "peer": peer})
     uri = new_store(tmp_path)
     sync_study(study.study, uri)

@@ -17,7 +17,7 @@ from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.storage.ledger import DESCRIPTION, End
 from study.tracking.mlflow.mirror import sync_study
-from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from study.workflow.run_study import write_outputs
 

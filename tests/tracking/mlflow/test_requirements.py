@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from openclips import write_open_clip
 from siglips import save_siglip
 
+from study.backbones.description import read_architecture
 from study.data.datasets import load_dataset
 from study.data.images.sources import as_base64
 from study.embedded import EMBEDDED, backbone_path
-from study.method.checkpoint import read_architecture
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
 from study.tracking.mlflow.runs import RunWriter

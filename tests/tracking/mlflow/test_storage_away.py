@@ -14,8 +14,8 @@ from written_study import EPOCHS, Written, history, runs, started
 from study.run import main
 from study.storage import atomic
 from study.tracking.mlflow import mirror as mirror_module
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.mlflow.tracker import MlflowTracker
 from study.trial import TrialConfig
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints of CLIP, SigLIP and OpenCLIP: from a name or a folder to a checked model."""

@@ -1,0 +1,82 @@
+"""The sizes of a model: its encoders, its images, and the family that its networks are of."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from study.backbones.framing import AS_CLIP, Framing
+
+Encoder = Literal["text", "vision"]
+ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
+Family = Literal["clip", "siglip"]
+"""A family of models with the same sites, by the name of its ``model_type`` in transformers."""
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+POOL = "head.attention"
+"""The path of the attention in the pool of SigLIP's image encoder."""
+
+
+@dataclass(frozen=True)
+class Depths:
+    """The number of blocks of each encoder, and the family, which decides what is around them."""
+
+    text: int
+    vision: int
+    family: Family = "clip"
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """The sizes of one encoder."""
+
+    depth: int
+    """The number of blocks."""
+    width: int
+    """The size of a token's state between blocks."""
+    mlp_width: int
+    """The size of the hidden layer in a block's MLP."""
+    outside: int = 0
+    """How many numbers lie outside the blocks: embeddings, LayerNorms, projection or pool."""
+    dim: int = 0
+    """The number of features."""
+    tokens: int = 0
+    """The number of tokens of an image; texts have different ones."""
+
+    def count_all(self) -> int:
+        """Return how many numbers the encoder holds."""
+        width, inner = self.width, self.mlp_width
+        attention, mlp = 4 * width * (width + 1), 2 * width * inner + inner + width
+        return self.outside + self.depth * (attention + mlp + 4 * width)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The sizes of both encoders and of the images, and the identity of the weights."""
+
+    text: EncoderShape
+    vision: EncoderShape
+    image_size: int
+    """The side of the square images, in pixels."""
+    dim: int
+    """The number of features of an image or a text."""
+    checkpoint: str = ""
+    """The identity of the weights: hub name and commit, or a hash of a folder's files."""
+    family: Family = "clip"
+    """The family, which decides which sites there are."""
+    framing: Framing = AS_CLIP
+    """How images are brought to their size."""
+    open_clip: bool = False
+    """Whether it is an OpenCLIP checkpoint."""
+
+    @property
+    def depths(self) -> Depths:
+        """The number of blocks of each encoder, with the family."""
+        return Depths(self.text.depth, self.vision.depth, self.family)
+
+    def count_all(self) -> int:
+        """Return how many numbers both encoders hold, without the logit scale and bias."""
+        return self.text.count_all() + self.vision.count_all()
+
+    def count_lora(self, rank: int) -> int:
+        """Return how many numbers LoRA holds; see `study.method.peers.LoraClassifier`."""
+        adapted = 2  # of each block
+        return sum(adapted * one.depth * 2 * rank * one.width for one in (self.text, self.vision))

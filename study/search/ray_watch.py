@@ -1,0 +1,117 @@
+"""The loss of Ray while a study runs: told at once, where Ray itself would end without a word.
+
+The main thread then waits inside Ray, deaf to signals, until Ray ends the process, and nothing in
+Python is asked: a tenth of a second after a process that it was started with, or a minute after the
+head of a cluster. What is still open in MLflow is closed once the study goes on, or by ``sync``.
+"""
+
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+import ray
+from rich.console import Console
+
+from study.errors import INTERRUPTED
+from study.search.ray_internals import agents, own_processes, reconnects_within, started_here
+from study.storage.within import call_within
+
+EVERY = 1.0
+"""The seconds between two looks at Ray."""
+ANSWERS_WITHIN = 5.0
+"""How many seconds the head of a cluster may take to answer one call."""
+PART = 0.7
+"""The part of the time in which Ray waits for the head of a cluster that a study waits for it."""
+
+
+@contextmanager
+def ended_with_ray(go_on: str) -> Iterator[None]:
+    """End the process, and say how to go on, if Ray is lost during the block.
+
+    Args:
+        go_on: the command that goes on with the study.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        lost = _wait_for_an_end(over) if started_here() else _wait_for_silence(over)
+        if lost is not None and not over.is_set():
+            _end(lost, go_on)
+
+    threading.Thread(target=look, name="lost-ray", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _wait_for_an_end(over: threading.Event) -> str | None:
+    """Return in words which process has ended of the Ray that this one started; None if all live.
+
+    Args:
+        over: set once it no longer matters.
+    """
+    own = own_processes()
+    ids = {name: process.pid for name, process in own.items()} | agents()
+    ends, names = select.poll(), dict[int, str]()
+    for name, pid in ids.items() if sys.platform == "linux" else ():
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            names[descriptor] = name
+            ends.register(descriptor, select.POLLIN)  # it can be read once the process has ended
+    ended = None
+    while ended is None and not over.is_set():
+        for descriptor, _ in ends.poll(1000 * EVERY):
+            ended = names[descriptor]
+        for name, process in own.items():
+            if process.poll() is not None:
+                ended = name
+    for descriptor in names:
+        os.close(descriptor)
+    return None if ended is None else f"Ray's own process {ended} has ended"
+
+
+def _wait_for_silence(over: threading.Event) -> str | None:
+    """Return in words that the head of a cluster is silent for good; None if it never was.
+
+    Args:
+        over: set once it no longer matters.
+    """
+    address = ray.get_runtime_context().gcs_address
+    patience = PART * reconnects_within()  # another process may start the head again
+    silent_since = None
+    while not over.wait(EVERY):
+        asked = time.monotonic()
+        try:
+            call_within(ANSWERS_WITHIN, ray.nodes)
+            silent_since = None
+        except Exception:  # of Ray's own kinds
+            # From the first silence, since a computer that slept has not listened either.
+            silent_since = silent_since or asked
+            if time.monotonic() - silent_since > patience:
+                return f"the head of Ray at {address} does not answer any more"
+    return None
+
+
+def _end(lost: str, go_on: str) -> NoReturn:
+    """End the process as an interruption does; nothing can be asked of Ray, not even to end.
+
+    Args:
+        lost: what was lost of Ray, in words.
+        go_on: the command that goes on with the study.
+    """
+    try:
+        print(
+            f"\nerror: the study was interrupted, since {lost}; to continue, run\n  {go_on}",
+            file=sys.stderr,
+            flush=True,
+        )
+        Console().show_cursor()  # a bar of progress hides it
+        sys.stdout.flush()
+    finally:  # nobody may read it any more
+        os._exit(INTERRUPTED)

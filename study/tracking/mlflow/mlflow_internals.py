@@ -1,0 +1,130 @@
+"""The private parts of MLflow that tracking depends on, and what is built on them.
+
+A release may move them without notice; a test of each one then fails, and only this file changes.
+Most are about how MLflow's pages show an experiment: as model training, with saved views under
+"Views". A saved view is a tag of the experiment. A version of MLflow that expects another form of
+this tag shows its plain table instead; nothing else is lost.
+"""
+
+import json
+import os
+import time
+from typing import Any
+
+from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
+
+from study.config.trial_settings import rate_column
+from study.method.parameters import kind_names
+
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""The tag that makes an experiment's page show runs and metrics, not traces of agents."""
+VIEW = "mlflow.sharedViewState."
+"""The prefix of an experiment tag that holds a saved view; the view's key follows it."""
+CHARTS = "Model metrics"
+"""The section of the charts of metrics."""
+NAME = "attributes.`Run Name`"
+"""The column of run names."""
+WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 400}
+"""The widths of columns that need more than 90 pixels; names of groups need 320."""
+SETTINGS = (
+    "params.`subset`",
+    "metrics.`trainable`",
+    *(
+        f"params.`{name}`"
+        for name in (*map(rate_column, kind_names()), "distill_weight", "head", "strength")
+    ),
+)
+"""The columns of a trial's settings that differ between most trials; the subset stands right after
+the score."""
+
+
+def in_scoring_server() -> bool:
+    """Return whether this process answers requests for ``mlflow models serve``."""
+    return _SERVER_MODEL_PATH in os.environ
+
+
+def saved_view(
+    name: str,
+    *,
+    search: str,
+    order: str,
+    columns: list[str],
+    group_by: tuple[str, ...] = (),
+) -> str:
+    """Return a view in the form that MLflow's own "Save view" writes.
+
+    Args:
+        name: the view's title in the list of views.
+        search: the filter that selects runs, in MLflow's syntax.
+        order: the metric to sort by, in descending order; its column and its chart are the first.
+        columns: the columns shown after it.
+        group_by: the tags by which runs are grouped.
+    """
+    shown = [order, *columns]
+    metric = order.removeprefix("metrics.").strip("`")
+    section = {"uuid": "metrics", "name": CHARTS, "display": True, "isReordered": True}
+    state: dict[str, Any] = {
+        "searchFilter": search,
+        "orderByKey": order,
+        "orderByAsc": False,
+        "selectedColumns": shown,
+        "columnOrder": [NAME, *shown],
+        "columnWidths": {column: WIDTHS.get(column, 90) for column in (NAME, *shown)},
+        # MLflow adds a chart of every other metric after it, and draws it over steps if it has any.
+        "compareRunCharts": [
+            {
+                **{"uuid": "first", "type": "BAR", "metricKey": metric, "displayName": metric},
+                **{"metricSectionId": "metrics", "isGenerated": True, "runsCountToCompare": 10},
+            }
+        ],
+        "compareRunSections": [section],
+    }
+    if group_by:
+        state["columnWidths"][NAME] = 320
+        state["groupBy"] = {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "tag", "groupByData": tag} for tag in group_by],
+        }
+    now = int(time.time() * 1000)
+    return json.dumps(
+        {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    )
+
+
+def experiment_tags() -> dict[str, str]:
+    """Return the tags of a new experiment: its kind, and the saved views that a study links to."""
+    return MODEL_TRAINING | {
+        f"{VIEW}trials": saved_view(
+            "Trials, by validation score",
+            search="tags.stage = 'search'",
+            order="metrics.`val_score`",
+            columns=[*SETTINGS, "tags.`ended`", "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
+        ),
+        f"{VIEW}tested": saved_view(
+            "Tested, by test score",
+            search="tags.stage != 'study' and tags.stage != 'search'",
+            order="metrics.`test_score`",
+            columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
+            group_by=("label", "study"),
+        ),
+    }
+
+
+def run_page(server: str, experiment_id: str, run_id: str) -> str:
+    """Return the address of a run's own page, in model-training mode."""
+    return _page(server, f"{experiment_id}/runs/{run_id}")
+
+
+def runs_page(server: str, experiment_id: str, view: str) -> str:
+    """Return the address of a saved view of an experiment's runs, in model-training mode.
+
+    Args:
+        server: where MLflow answers.
+        experiment_id: the experiment's id.
+        view: the key of one of the views in `experiment_tags`.
+    """
+    return f"{_page(server, f'{experiment_id}/runs')}&viewStateShareKey={view}"
+
+
+def _page(server: str, path: str) -> str:
+    return f"{server.rstrip('/')}/#/experiments/{path}?workflowType=machine_learning"

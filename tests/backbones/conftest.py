@@ -1,0 +1,10 @@
+"""The small random CLIPs that the tests of this room share."""
+
+from small_clips import (  # noqa: F401  (fixtures)
+    backbone,
+    checkpoint,
+    input_ids,
+    labels,
+    make_backbone,
+    pixel_values,
+)

@@ -1,0 +1,136 @@
+"""The architecture of a checkpoint is read from its configuration, and its numbers counted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from openclips import write_open_clip
+from siglips import save_siglip
+from transformers import CLIPConfig
+
+from study.backbones.backbone import Backbone
+from study.backbones.description import read_architecture, read_family
+from study.errors import BackboneError
+from study.method.model import model_depths, unfreeze
+from study.method.parameters import count_numbers
+from study.method.subsets import parse
+
+
+@pytest.mark.parametrize("subset", ["clipfit", "bitfit", "ln", "text.mlp.fc1.bias[1]", "none"])
+def test_what_is_read_counts_as_the_model_itself_does(
+    checkpoint: Path, backbone: Backbone, subset: str
+) -> None:
+    architecture = read_architecture(checkpoint)
+    assert architecture.depths == model_depths(backbone.clip)
+    assert architecture.image_size == backbone.image_size
+    tuned = unfreeze(backbone.clip, parse(subset))
+    numbers = sum(t.parameter.numel() for t in tuned)
+    assert count_numbers(architecture, parse(subset).resolve(architecture.depths)) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("model.safetensors", True),
+        ("preprocessor_config.json", True),
+        ("tokenizer.json", True),
+        ("README.md", False),
+    ],
+)
+def test_a_folder_is_another_checkpoint_where_a_file_differs_that_features_depend_on(
+    checkpoint: Path, name: str, counts: bool
+) -> None:
+    before = read_architecture(checkpoint).checkpoint
+    assert read_architecture(checkpoint).checkpoint == before
+    with (checkpoint / name).open("ab") as file:
+        file.write(b" ")
+    assert (read_architecture(checkpoint).checkpoint != before) == counts
+
+
+def set_value(folder: Path, encoder: str | None, key: str, value: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (config[encoder] if encoder else config)[key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights in safetensors"),
+    "no configuration": (lambda f: (f / "config.json").unlink(), "no config.json"),
+    "cut": (lambda f: (f / "config.json").write_text("{"), "cannot be found or read"),
+    "another model": (lambda f: set_value(f, None, "model_type", "bert"), "is a 'bert' model"),
+    "no layers": (
+        lambda f: set_value(f, "text_config", "num_hidden_layers", 0),
+        r"describes no CLIP .*text encoder.*\(0, 32, 64\)",
+    ),
+    "a width in words": (
+        lambda f: set_value(f, "vision_config", "hidden_size", "wide"),
+        "describes no CLIP",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), FAULTS.values(), ids=FAULTS)
+def test_a_folder_that_describes_no_checkpoint_is_an_error_that_names_it(
+    checkpoint: Path, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(checkpoint)
+    with pytest.raises(BackboneError, match=f"(?s)'{checkpoint}' .*{told}"):
+        read_architecture(checkpoint)
+
+
+def test_a_folder_that_is_not_there_is_an_error_that_says_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="is not there; allowed is a folder with"):
+        read_architecture(tmp_path / "nowhere")
+
+
+def test_the_whole_of_vit_b16_is_counted_by_its_configuration(tmp_path: Path) -> None:
+    """OpenAI's checkpoint has 149,620,737 numbers, the logit scale included."""
+    CLIPConfig(vision_config={"patch_size": 16}).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    architecture = read_architecture(tmp_path)
+    assert architecture.count_all() == 149_620_736
+    assert architecture.vision.tokens == 14 * 14 + 1
+    # Of 12 blocks of each encoder, two projections, two factors of rank 4.
+    assert architecture.count_lora(4) == 12 * 2 * 2 * 4 * (512 + 768)
+
+
+def test_all_that_a_folder_lacks_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"no weights in .* and no config\.json in its folder"):
+        read_architecture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("./none", "../none", "~/none", "/no/such", "a/b/c", "here/none"),
+        *("my clip", "clïp", "a/-/b"),
+    ],
+)
+def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(BackboneError, match="is no folder: ") as caught:
+        read_architecture(name)
+    assert "huggingface.co" not in str(caught.value)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "weights").touch()
+    with pytest.raises(BackboneError, match="weights is a file; allowed is a folder"):
+        read_architecture(tmp_path / "weights")
+
+
+def test_the_family_is_read_without_the_weights(checkpoint: Path, tmp_path: Path) -> None:
+    assert read_family(checkpoint) == "clip"
+    assert read_family(save_siglip(tmp_path / "siglip")) == "siglip"
+    write_open_clip(tmp_path / "open", {})
+    assert read_family(tmp_path / "open") == "clip"
+    set_value(checkpoint, None, "model_type", "bert")
+    assert read_family(checkpoint) is None
+    (checkpoint / "config.json").write_text("{")
+    assert read_family(checkpoint) is None
+    with pytest.raises(BackboneError, match="is not there"):
+        read_family(tmp_path / "nowhere")

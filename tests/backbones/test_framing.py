@@ -1,0 +1,80 @@
+"""How images are brought to their size, against transformers' own processors."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from transformers import CLIPImageProcessor, SiglipImageProcessor
+
+from study.backbones.backbone import load_backbone
+from study.backbones.description import read_architecture
+from study.backbones.framing import AS_CLIP, AS_SIGLIP, Framing, framing_of
+from study.data.images.decode import preprocess
+from study.embedded import EMBEDDED, backbone_path
+from study.errors import BackboneError
+
+SQUARE = {"height": 32, "width": 32}
+SHORTER = {"shortest_edge": 32}
+CASES = yaml.safe_load(Path(__file__).with_name("framing.yaml").read_text())
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    noise = np.random.default_rng(1).integers(0, 256, (40, 56, 3), np.uint8)
+    return Image.fromarray(noise).resize((112, 80), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(("values", "framing"), CASES["read"])
+def test_a_clip_is_read_as_its_processor_prepares_it(
+    values: dict[str, Any], framing: dict[str, Any], image: Image.Image
+) -> None:
+    assert vars(framing_of(values, 32, usual=AS_CLIP)) == framing
+    defaults = {"size": SHORTER, "crop_size": SQUARE}
+    said = {key: value for key, value in values.items() if value is not None}
+    own = CLIPImageProcessor(**{**defaults, **said}, do_normalize=False)
+    theirs = own(image, return_tensors="np", device="cpu")["pixel_values"][0]
+    ours = preprocess(image, size=32, keep_aspect=False, **framing) / 255
+    assert np.abs(ours - theirs.transpose(1, 2, 0)).max() < 0.05, "Pillow's filters or PyTorch's"
+
+
+@pytest.mark.parametrize("values", [{}, {"size": SQUARE}, {"size": SQUARE, "resample": 3}])
+def test_a_siglip_is_squashed(values: dict[str, Any]) -> None:
+    assert framing_of(values, 32, usual=AS_SIGLIP) == AS_SIGLIP
+    with pytest.raises(ValueError, match="do_center_crop is false with size"):
+        framing_of({"size": 32}, 32, usual=AS_SIGLIP)
+    assert SiglipImageProcessor(size=32).size["shortest_edge"] == 32, (
+        "a number means that there too"
+    )
+
+
+@pytest.mark.parametrize(("values", "fault"), CASES["refused"])
+def test_what_is_prepared_otherwise_is_refused(values: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        framing_of(values, 32, usual=AS_CLIP)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+def test_a_checkpoint_is_read_as_its_file_says_or_refused(tmp_path: Path, file: str) -> None:
+    folder = Path(shutil.copytree(backbone_path(EMBEDDED), tmp_path / "mine"))
+    values = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+
+    def write(**changes: Any) -> None:
+        own = {**values, **changes}
+        nested = {"image_processor": own, "processor_class": "CLIPProcessor"}
+        (folder / file).write_text(json.dumps(own if file[:3] == "pre" else nested))
+
+    write(size=SQUARE, do_center_crop=False, resample=2)
+    assert read_architecture(folder).framing == Framing(True, "bilinear")
+    assert load_backbone(folder).framing == Framing(True, "bilinear")
+    write(size={"shortest_edge": 36})
+    with pytest.raises(BackboneError, match=rf"{file}: size is {{'shortest_edge': 36}}; allowed"):
+        read_architecture(folder)
+    (folder / file).write_text("[]")
+    with pytest.raises(BackboneError, match=f"not understood \\({file}: "):
+        load_backbone(folder)

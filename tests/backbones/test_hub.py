@@ -1,0 +1,120 @@
+"""A checkpoint of the hub without a network is told at once, with the way to bring it over."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from listening import listening
+from openclips import write_open_clip
+from siglips import save_siglip
+
+from study.backbones import hub
+from study.backbones.backbone import load_backbone
+from study.backbones.description import read_architecture
+from study.backbones.hub import lacks_preprocessing, refuse_unreachable
+from study.errors import BackboneError
+
+NAME = "owner/clip"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and a hub that nobody listens for."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("read", [read_architecture, load_backbone])
+def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(read: object) -> None:
+    with pytest.raises(
+        BackboneError, match=f"^backbone '{NAME}' is no folder here and not in"
+    ) as e:
+        read(NAME, revision="abc")  # type: ignore[operator]
+    told = str(e.value)
+    assert f"`hf download {NAME} --revision abc --local-dir DIR`" in told
+    assert "huggingface-cli download" in told
+    assert "backbone.name=DIR" in told
+    assert "http://127.0.0.1:9 does not answer (Connection refused)" in told
+    assert "\n" not in told
+
+
+def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer() -> None:
+    """Such as the page of a network that one has to log into."""
+    error = OSError("We couldn't connect to 'http://hub' to load the files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub, "call_within", lambda *_: None)
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # which is not waited for
+
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        patch.setattr("transformers.CLIPConfig.get_config_dict", fail)
+        with pytest.raises(BackboneError, match="Bring it over: on a machine with network"):
+            read_architecture(NAME)
+
+
+def test_a_hub_that_answers_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    with listening(lambda connection: connection.sendall(answer)) as port:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
+        assert not refuse_unreachable(NAME, ["config.json"], None)
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "ANSWERS_WITHIN", 0.3)
+    over = threading.Event()
+    with listening(lambda _: over.wait()) as port:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
+        with pytest.raises(BackboneError, match=rf"127\.0\.0\.1:{port} does not answer"):
+            refuse_unreachable(NAME, ["config.json"], None)
+        over.set()
+
+
+def test_a_variable_may_forbid_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BackboneError, match="HF_HUB_OFFLINE"):
+        refuse_unreachable(NAME, ["config.json"], None)
+
+
+def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
+    repository = cache / "models--owner--clip"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text('{"model_type": "bert"}')
+    assert refuse_unreachable(NAME, ["other.json", "config.json"], None)
+    with pytest.raises(BackboneError, match="is a 'bert' model; allowed are 'clip'"):
+        read_architecture(NAME)
+    assert lacks_preprocessing(NAME)
+    (snapshot / "preprocessor_config.json").write_text("{}")
+    assert not lacks_preprocessing(NAME)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+def test_a_folder_may_say_how_images_are_prepared_in_either_file(file: str, tmp_path: Path) -> None:
+    assert lacks_preprocessing(tmp_path)
+    (tmp_path / file).write_text("{}")
+    assert not lacks_preprocessing(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["siglip", "open_clip"])
+def test_the_other_families_load_from_the_cache_of_the_hub(family: str, cache: Path) -> None:
+    commit = "0123456789" * 4
+    repository = cache / "models--owner--clip"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    if family == "siglip":
+        save_siglip(snapshot)
+    else:
+        write_open_clip(snapshot, {})
+    assert read_architecture(NAME).checkpoint == f"{NAME}@{commit}"
+    backbone = load_backbone(NAME)
+    assert backbone.family == ("siglip" if family == "siglip" else "clip")
+    assert backbone.fingerprint == load_backbone(snapshot).fingerprint

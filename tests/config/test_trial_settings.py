@@ -1,0 +1,98 @@
+"""TrialSettings: one record of what is tuned and how fast, and nothing in it that has no effect."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from settings import settings
+
+from study.backbones.architecture import Depths
+from study.config.trial_settings import Peer, TrialSettings, settings_columns, weighs
+from study.method.subsets import parse
+
+DEPTHS = Depths(2, 3)
+FLAT = {"subset": "clipfit", "bias_lr": 0.1, "ln_lr": None, "distill_weight": 2.0}
+
+
+def test_the_flat_form_of_tables_comes_back() -> None:
+    read = TrialSettings.of_flat(FLAT)
+    assert read == settings("clipfit", 0.1, None, 2.0)
+    flat = read.flat()
+    assert {name: flat[name] for name in FLAT} == {
+        **FLAT,
+        "subset": "text.mlp.fc2.bias + vision.ln",
+    }
+    assert tuple(flat) == settings_columns()
+    assert flat.pop("peer_lr") is None
+    assert TrialSettings.of_flat(flat) == read
+
+
+def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none() -> None:
+    assert TrialSettings(subset="none", head="linear").is_peer
+    assert not TrialSettings(subset="none").is_peer
+    assert not TrialSettings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_peer
+    assert TrialSettings(subset="none", peer=Peer(method="lora", lr=0.01)).is_peer
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"head": "linear", "head_lr": 0.1}, "head_lr 0.1 and head_steps None belong together"),
+        ({"head": "linear", "head_steps": 5}, "head_lr None and head_steps 5 belong together"),
+        ({"head_lr": 0.1, "head_steps": 5}, "head_lr 0.1 has no effect with head 'text'"),
+        ({"peer": {"method": "full", "lr": 0.1, "rank": 9}}, "rank 9 has no effect with method"),
+        ({"peer": {"method": "full", "lr": 0.1, "dropout": 0.5}}, "dropout 0.5 has no effect"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        TrialSettings.model_validate({"subset": "none", **given})
+
+
+def test_no_delta_holds_what_a_peer_or_a_calibrated_model_is_used_with() -> None:
+    assert TrialSettings(subset="none", head="linear").writes_delta
+    assert not TrialSettings(subset="clipfit", calibration=0.5).writes_delta
+    assert not TrialSettings(subset="none", peer=Peer(method="full", lr=0.1)).writes_delta
+
+
+@pytest.mark.parametrize("peer", [Peer(method="full", lr=0.1), Peer(method="lora", lr=0.1, rank=2)])
+def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer) -> None:
+    own = TrialSettings(
+        subset="none", peer=peer, strength=0.75, rates={"ln": 0.1}, distill_weight=8
+    )
+    assert (own.flat()["subset"], own.flat()["peer_lr"]) == (peer.method, 0.1)
+    found = own.effective((), "cosine")
+    assert found == TrialSettings(subset="none", peer=peer, strength=0.75)
+    assert found.is_peer
+    assert not found.writes_delta
+    assert hash(TrialSettings.model_validate(found.model_dump(mode="json"))) == hash(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (settings("vision.ln", 0.1, 0.2, 8.0), settings("vision.ln", None, 0.2)),
+        (settings("text.bias", 0.1, 0.2, 8.0), settings("text.bias", 0.1, None, 8.0)),
+        (settings("none", 0.1, 0.2, 8.0), settings("none")),
+    ],
+)
+def test_what_has_no_effect_is_left_out(given: TrialSettings, left: TrialSettings) -> None:
+    leaves = parse(given.subset).resolve(DEPTHS)
+    assert given.effective(leaves, "cosine") == left
+    assert hash(given.effective(leaves, "cosine")) == hash(left)
+    assert given.resolved(DEPTHS, "cosine") == left.resolved(DEPTHS, "cosine")
+
+
+def test_a_subset_in_other_words_is_the_same_and_another_rate_is_not() -> None:
+    norms = settings("text.ln + vision.ln", None, 0.1).resolved(DEPTHS, "cosine")
+    assert settings("ln", None, 0.1).resolved(DEPTHS, "cosine") == norms
+    assert settings("ln", None, 0.2).resolved(DEPTHS, "cosine") != norms
+    assert settings("vision.ln", None, 0.1).resolved(DEPTHS, "cosine") != norms
+
+
+def test_the_weight_acts_on_what_its_term_reads() -> None:
+    vision, nothing = parse("vision.ln").resolve(DEPTHS), parse("none").resolve(DEPTHS)
+    assert weighs(vision, "l2_init")
+    assert not weighs(vision, "cosine")
+    assert not weighs(vision, "none")
+    assert not weighs(nothing, "l2_init")

@@ -1,0 +1,107 @@
+"""Garbage that is left alone while a process starts, and collected from then on."""
+
+import gc
+import subprocess
+import sys
+import textwrap
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from study.process.garbage import let_go, uncollected
+
+
+class Cycle:
+    """Garbage, once nothing else knows of it."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.fixture(autouse=True)
+def unfrozen() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def made() -> "weakref.ref[Cycle]":
+    return weakref.ref(Cycle())
+
+
+def test_what_is_made_in_the_block_stays_and_what_comes_later_is_collected() -> None:
+    with uncollected():
+        early = made()
+        assert not gc.isenabled()
+        let_go()
+        assert gc.isenabled()
+        late = made()
+    gc.collect()
+    assert early() is not None
+    assert late() is None
+
+
+def test_a_block_that_fails_lets_go() -> None:
+    with pytest.raises(ValueError, match="fault"), uncollected():
+        raise ValueError("fault")
+    assert gc.isenabled()
+
+
+def test_what_was_not_held_back_is_left_as_it_is() -> None:
+    before = gc.get_freeze_count()
+    let_go()
+    assert gc.get_freeze_count() == before
+
+
+FIRST = """
+import weakref
+from study.embedded import EMBEDDED, backbone_path
+from study.process.garbage import let_go, uncollected
+from study.backbones.backbone import load_backbone
+
+def check():
+    backbone = load_backbone(backbone_path(EMBEDDED))
+    return weakref.ref(backbone.clip)
+
+with uncollected():
+    first = check()
+    let_go()
+    print(first() is None)
+"""
+
+
+def test_the_backbone_that_was_loaded_first_is_not_kept() -> None:
+    command = [sys.executable, "-c", FIRST]
+    assert subprocess.check_output(command, text=True) == "True\n"
+
+
+@pytest.mark.parametrize("words", [["list"], ["run", "quickstart", "--check"]])
+def test_a_command_collects_once_it_has_begun(words: list[str]) -> None:
+    script = f"""
+        import gc
+        from study.commands import main
+        assert main({words!r}) == 0
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 100_000
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+
+
+WORKER = """
+import ray
+from study.config.schema import StudyConfig
+from study.search.driver import ray_session
+
+with ray_session(StudyConfig()):
+    def collects():
+        import gc
+        return gc.isenabled()
+
+    print(ray.get(ray.remote(collects).remote()))
+"""
+
+
+def test_a_worker_begins_without_collecting() -> None:
+    command = [sys.executable, "-c", WORKER]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert told == "False\n"

@@ -1,0 +1,135 @@
+"""Tables lose nothing on a narrow terminal: they are wrapped, then broken into several."""
+
+import ast
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from screens import columns, run_in_terminal, squeezed
+
+import study
+from study.process.terminal_table import TerminalTable, amount, print_sentences
+
+
+def shown(table: TerminalTable, width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "1 trial"), (0, "0 trials"), (1200, "1,200 trials"), (0.5, "0.5 trials")],
+)
+def test_one_thing_is_not_called_many(number: float, text: str) -> None:
+    assert amount(number, "trial") == text
+
+
+@pytest.mark.parametrize(("is_terminal", "lines"), [(True, 3), (False, 1)])
+def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
+    is_terminal: bool, lines: int
+) -> None:
+    file = io.StringIO()
+    console = Console(width=20, file=file, force_terminal=is_terminal, color_system=None)
+    text = "a sentence of words [that] is longer than 20"
+    print_sentences(console, text, "yellow")
+    printed = file.getvalue().splitlines()
+    assert len(printed) == lines
+    assert " ".join(line.strip() for line in printed) == text
+
+
+def test_an_error_is_wrapped_between_words_and_its_command_is_whole() -> None:
+    words = " ".join(f"word{number}" for number in range(30))
+    command = f"    clipfit-study resume {'a-long-name' * 9}"
+    code = "from study.process.terminal_table import print_error\n"
+    code += f"print_error({f'{words}{chr(10)}{command}'!r})"
+    *text, last = run_in_terminal(["-c", code]).splitlines()
+    assert len(text) > 2
+    assert " ".join(line.strip() for line in text) == f"error: {words}"
+    assert last == command
+
+
+TEXTS = st.text(alphabet="ab .5±[é–字", max_size=40).map(lambda text: " ".join(text.split()))
+
+
+@given(
+    st.integers(2, 9).flatmap(
+        lambda count: st.lists(
+            st.lists(TEXTS, min_size=count, max_size=count), min_size=2, max_size=5
+        )
+    ),
+    st.integers(60, 130),
+    st.integers(1, 2),
+)
+def test_whatever_is_in_the_cells_is_on_the_screen(
+    cells: list[list[str]], width: int, keys: int
+) -> None:
+    header, *rows = cells
+    header = [f"{name} h{number}" for number, name in enumerate(header)]
+    screen = shown(TerminalTable(header, rows, keys=min(keys, len(header) - 1)), width)
+    assert max(map(cell_len, screen.splitlines())) <= width
+    there = columns(screen)
+    for name, *own in zip(header, *rows, strict=True):
+        assert squeezed("".join([name, *own])) in there
+
+
+def test_a_broken_table_repeats_the_columns_that_name_its_rows() -> None:
+    table = TerminalTable(["a", "b", *"cdef"], [["x", "y", *["1234567890"] * 4]], title="All")
+    pieces = list(table.pieces(40))
+    assert [piece.header for piece in pieces] == [["a", "b", "c", "d"], ["a", "e", "f"]]
+    assert [piece.title for piece in pieces] == ["All", "All (continued)"]
+    named_by_two = list(replace(table, keys=2, words=2).pieces(40))
+    assert [piece.header for piece in named_by_two] == [["a", "b", "c", "d"], ["a", "b", "e", "f"]]
+    assert [piece.words for piece in named_by_two] == [2, 2]
+    assert list(table.pieces(200)) == [table]
+
+
+def test_a_table_is_broken_where_it_says_so() -> None:
+    table = TerminalTable(["name", *"abcdef"], [["x" * 9, *["1234567890"] * 6]], break_at=2)
+    assert next(table.pieces(60)).header == ["name", "a"]
+    assert list(table.pieces(120)) == [table]
+
+
+def test_words_are_wrapped_before_the_table_is_broken() -> None:
+    table = TerminalTable(["name", "a", "b"], [["some rather long words", "1.0 ± 2.0", "3 ± 4"]])
+    assert len(list(table.pieces(48))) == 1
+    screen = shown(table, 42)
+    assert "1.0 ± 2.0" in screen
+    assert "some rather long words" not in screen
+    assert "some rather long words" in shown(table, 60)
+
+
+def test_a_table_without_lines_has_an_empty_line_before_each_further_piece() -> None:
+    table = TerminalTable(["name", "a", "b"], [["x", "1" * 30, "2" * 30]], lines=False)
+    first, further = shown(table, 60).split("\n\n")
+    assert first.split() == ["name", "a", "x", "1" * 30]
+    assert further.split() == ["name", "b", "x", "2" * 30]
+
+
+def test_texts_are_shown_as_they_are() -> None:
+    table = TerminalTable(["[red]n[/]", "s"], [["[bold]x[/bold] :cat:", "7"]], title="[dim]t[/]")
+    for text in ("[red]n[/]", "[bold]x[/bold] :cat:", "[dim]t[/]"):
+        assert text in shown(table, 60)
+
+
+def test_a_table_without_a_header_begins_with_its_first_row() -> None:
+    screen = shown(TerminalTable(["", ""], [["word", "some text"]], words=2, lines=False), 60)
+    assert screen.split() == ["word", "some", "text"]
+
+
+def test_all_tables_of_the_terminal_are_made_here() -> None:
+    """Rich's own cut their columns at the right edge."""
+    package = Path(study.__file__).parent
+    makers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom | ast.Import) and "rich.table" in ast.unparse(node)
+    }
+    assert makers == {"process/terminal_table.py"}

@@ -1,0 +1,91 @@
+"""The loss of Ray is noticed, whether a process ends or the head of a cluster is silent."""
+
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+import ray
+from clock import Clock
+
+from study.errors import INTERRUPTED
+from study.search import ray_watch
+from study.search.ray_internals import own_processes
+
+Told = queue.Queue[tuple[str, str]]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """What would have ended this process."""
+    told: Told = queue.Queue()
+    monkeypatch.setattr(ray_watch, "EVERY", 0.02)
+    monkeypatch.setattr(ray_watch, "_end", lambda *what: told.put(what))
+    return told
+
+
+@pytest.fixture
+def raylet(
+    ray_cluster: None, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the place of Ray's own, which other tests use."""
+    assert {"gcs_server", "raylet"} == own_processes().keys()
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(ray_watch, "own_processes", lambda: {"raylet": process})
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_process_of_ray_that_ends_is_named_once(
+    raylet: subprocess.Popen[bytes], told: Told
+) -> None:
+    with ray_watch.ended_with_ray("go on"):
+        threading.Event().wait(0.2)
+        assert told.empty()
+        raylet.kill()
+        assert told.get(timeout=120) == ("Ray's own process raylet has ended", "go on")
+        threading.Event().wait(0.2)
+    assert told.empty()
+
+
+def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
+    raylet: subprocess.Popen[bytes], told: Told
+) -> None:
+    with ray_watch.ended_with_ray("go on"):
+        pass
+    raylet.kill()
+    raylet.wait()
+    threading.Event().wait(0.3)
+    assert told.empty()
+
+
+@pytest.mark.usefixtures("ray_cluster", "told")
+def test_a_head_that_is_silent_is_lost_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "60")
+    clock = Clock()
+    monkeypatch.setattr(ray_watch, "time", clock)
+    answers = [False, True, False, False, True]
+
+    def nodes() -> None:
+        clock.now += 30
+        if not answers.pop(0):
+            raise ConnectionError
+
+    monkeypatch.setattr(ray, "nodes", nodes)
+    address = ray.get_runtime_context().gcs_address
+    assert ray_watch._wait_for_silence(threading.Event()) == (
+        f"the head of Ray at {address} does not answer any more"
+    )
+    assert answers == [True]
+
+
+def test_the_end_says_how_to_go_on() -> None:
+    script = "from study.search.ray_watch import _end; _end('it has ended', 'resume mine')"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert "since it has ended" in done.stderr
+    assert done.stderr.endswith("\n  resume mine\n")

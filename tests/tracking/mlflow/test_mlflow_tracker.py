@@ -1,0 +1,75 @@
+"""MLflow behind the interface of a tracker, against a real store."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from written_study import MakeStudy, Written, runs, started
+
+from study.config.loading import build_config
+from study.errors import TrackingError
+from study.tracking import named
+from study.tracking.mlflow import models
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+
+
+def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:
+    tracker = named(build_config({}, "test").tracking.tracker)
+    assert isinstance(tracker, MlflowTracker)
+    assert (tracker.name, tracker.title) == ("mlflow", "MLflow")
+
+
+def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: MakeStudy) -> None:
+    study = make("pages")
+    tracker = started(study, mlflow_store)
+    experiment = MlflowClient(mlflow_store).get_experiment_by_name("pages")
+    assert experiment is not None
+    found = dict(tracker.pages())
+    assert found.keys() == {"browse", "page", "trials"}
+    assert found["browse"] == f"mlflow ui --backend-store-uri {mlflow_store}"
+    own = runs(mlflow_store, study)[""].info.run_id
+    assert f"/#/experiments/{experiment.experiment_id}/runs/{own}?" in found["page"]
+    assert tracker.close(finished=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "view"),
+    [
+        ({}, "trials"),
+        ({"ablation": {"design": "leave_one_out"}}, "tested"),
+        ({"protocol": "zero_shot"}, "tested"),
+    ],
+)
+def test_the_end_of_a_study_prints_the_view_that_has_its_trials(
+    mlflow_store: str, tmp_path: Path, values: dict[str, Any], view: str
+) -> None:
+    study = Written(tmp_path, "viewed")
+    study.config = build_config(
+        {**values, "name": study.folder.name, "tracking": {"experiment": "views"}}, "test"
+    )
+    tracker = started(study, mlflow_store)
+    assert dict(tracker.pages())["trials"].endswith(f"viewStateShareKey={view}")
+    assert tracker.close(finished=True) == {}
+
+
+def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(
+        TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACKING_URI"
+    ):
+        MlflowTracker().model("models:/letters/1", tmp_path / "model")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_is_asked_of_the_server_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(models, "registered_model", lambda *given: asked.append(given))
+    MlflowTracker().model("models:/letters/1", tmp_path)
+    assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]

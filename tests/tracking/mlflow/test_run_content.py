@@ -1,0 +1,103 @@
+"""What MLflow shows of a trial is rounded, says each thing once, and is told in a line."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from study.config.trial_settings import TrialSettings
+from study.storage.ledger import End
+from study.tracking.mlflow.run_content import (
+    describe_trial,
+    end_tags,
+    epoch_metrics,
+    has_begun,
+    rounded,
+    trial_params,
+)
+
+CASES = yaml.safe_load(Path(__file__).with_name("run_content.yaml").read_text(encoding="utf-8"))
+CLIPFIT = {
+    "subset": "text.mlp.fc2.bias + vision.ln",
+    "rates": {"bias": 0.003068605962732783, "ln": 0.08404840643566887},
+    "distill_weight": 14.632969561555587,
+}
+
+
+def config(stage: str = "search", **settings: Any) -> dict[str, Any]:
+    """What a trial's folder holds of its configuration, as far as it is read."""
+    own = TrialSettings.model_validate(CLIPFIT | settings)
+    return {"stage": stage, "seed": 3, "settings": own.model_dump(mode="json")}
+
+
+@pytest.mark.parametrize(("value", "digits", "shown"), CASES["numbers"])
+def test_numbers_have_few_digits_and_whole_ones_all(value: Any, digits: int, shown: Any) -> None:
+    assert rounded(value, digits) == shown
+    assert type(rounded(value, digits)) is type(shown)
+
+
+def test_what_is_no_finite_number_stays_so() -> None:
+    assert math.isnan(rounded(math.nan, 4))
+    assert rounded(-math.inf, 4) == -math.inf
+
+
+def test_parameters_have_four_significant_digits() -> None:
+    expected = {"bias_lr": "0.003069", "ln_lr": "0.08405", "distill_weight": "14.63", "seed": "3"}
+    assert trial_params(config()).items() >= expected.items()
+    peer = {"method": "lora", "lr": 0.00123456, "alpha": 7.77777}
+    shown = trial_params(config(peer=peer, subset="none", rates={}, distill_weight=0.0))
+    assert shown.items() >= {"peer_lr": "0.001235", "peer_alpha": "7.778"}.items()
+
+
+def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first() -> None:
+    report = {"epoch": 1, "seconds": 0.123456789, "train_loss": 1.3599354028701782}
+    report |= {"val_hmean": 0.2 / 3, "val_base": 0.5 / 3, "val_score": 0.2 / 3}
+    later = {**report, "epoch": 2, "val_score": 0.3 / 3}
+    points = epoch_metrics([report, later], began=1000)
+    assert [(point.key, point.step, point.value) for point in points] == [
+        ("val_score", 1, 0.066667),
+        ("val_score", 2, 0.1),
+        ("train_loss", 1, 1.3599),
+        ("val_base", 1, 0.16667),
+        ("train_loss", 2, 1.3599),
+        ("val_base", 2, 0.16667),
+    ]
+    assert [point.timestamp for point in points[:2]] == [1123, 1246]
+
+
+def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their_first_epoch() -> (
+    None
+):
+    unscored, scored = {"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "val_score": 0.5}
+    assert not has_begun(config(), [])
+    assert not has_begun(config(), [unscored])
+    assert has_begun(config(), [unscored, scored])
+    assert not has_begun(config("confirm"), [])
+    assert has_begun(config("confirm"), [unscored])
+
+
+WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.63"
+
+
+@pytest.mark.parametrize("case", CASES["trials"].values(), ids=CASES["trials"])
+def test_a_trial_is_told_in_one_line(case: dict[str, Any]) -> None:
+    given = config(case.get("stage", "search"), **case.get("settings", {}))
+    end = End(**case["end"]) if "end" in case else None
+    assert describe_trial(given, case.get("reports", []), end) == case["line"]
+
+
+def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags() -> None:
+    end = End("failed", 1, 1.0, reason="out of memory", error="Traceback\nMemoryError: *all*")
+    tags = end_tags(config(), [], end)
+    assert tags == {
+        "ended": "failed",
+        "stop_reason": "out of memory",
+        "error": "Traceback\nMemoryError: *all*",
+        "mlflow.note.content": f"failed after 1 epoch, {WHAT}\n\n"
+        "```\nTraceback\nMemoryError: *all*\n```",
+    }
+    assert end_tags(config(), [], End("finished", 1, 1.0)).keys() == {
+        *("ended", "stop_reason", "mlflow.note.content"),
+    }

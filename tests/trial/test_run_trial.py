@@ -1,0 +1,159 @@
+"""A trial as an iterator: the seam between training and whoever schedules it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations_with_replacement
+from typing import Any
+
+import pytest
+import torch
+from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
+
+from study.backbones.backbone import Backbone
+from study.method.training import NonFiniteLossError
+from study.protocols import hmean
+from study.trial import TrialData
+from study.trial.predictions import mean
+from study.trial.run_trial import run_trial
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("holdout", {"accuracy"}),
+        ("augmented", {"accuracy"}),
+        ("folds", {"accuracy"}),
+        ("class_folds", {"base", "new", "hmean", "generalized", "ausuc"}),
+        ("base", {"base"}),
+    ],
+)
+def test_every_epoch_is_reported_with_its_score(
+    prepare: Prepare, backbone: Backbone, setting: str, parts: set[str]
+) -> None:
+    data = prepare(setting).search()
+    reports = list(run_trial(trial(), data, backbone))
+    assert [report.epoch for report in reports] == [1, 2, 3, 4]
+    assert [report.done for report in reports] == [False, False, False, True]
+    for report in reports:
+        assert report.metrics.keys() == {
+            *("train_loss", "cross_entropy", "distillation", "bias_lr", "ln_lr"),
+            *("images_per_second", "seconds", "val_score"),
+            *(f"val_{part}" for part in parts),
+        }
+        assert all(0 <= report.metrics[f"val_{part}"] <= 1 for part in parts)
+        assert len(report.deltas) == len(data.tasks)
+    assert reports[0].metrics["bias_lr"] == 1e-5
+    assert reports[1].metrics["bias_lr"] == 0.05
+    assert reports[-1].state == {}
+    assert reports[-1].metrics["train_loss"] < reports[0].metrics["train_loss"]
+    assert reports[-1].metrics["distillation"] > 0
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"bias_lr": 0.1}, {"distill_weight": 2.0}])
+def test_what_distinguishes_trials_changes_the_result(
+    holdout: TrialData, backbone: Backbone, change: dict[str, Any]
+) -> None:
+    first = outcomes(run_trial(trial(), holdout, backbone))
+    assert outcomes(run_trial(trial(**change), holdout, backbone)) != first
+
+
+def test_the_result_does_not_depend_on_what_ran_before(
+    holdout: TrialData, backbone: Backbone
+) -> None:
+    alone = outcomes(run_trial(trial(), holdout, backbone))
+    torch.manual_seed(99)
+    other = trial(subset="bitfit", seed=7, training={"optimizer": "adamw", "batch_size": 4})
+    first, second = run_trial(trial(), holdout, backbone), run_trial(other, holdout, backbone)
+    interleaved = []
+    for report in first:
+        interleaved.append(outcome(report))
+        next(second, None)
+        torch.rand(7)
+    assert interleaved == alone
+
+
+def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    list(run_trial(trial(epochs=1), holdout, backbone))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "changes"),
+    [
+        ("holdout", {}),
+        ("augmented", {"subset": "bitfit + ln"}),
+        ("folds", {}),
+        ("class_folds", {"training": {"optimizer": "adamw", "batch_size": 8}}),
+        ("augmented", {"head": "linear", "strength": 0.5}),
+        ("class_folds", {"head": "linear", "head_lr": 0.01, "head_steps": 10, "scored_at": (3,)}),
+    ],
+)
+def test_a_trial_goes_on_from_any_epoch_to_the_bit(
+    prepare: Prepare, backbone: Backbone, setting: str, changes: Mapping[str, Any]
+) -> None:
+    data, config = prepare(setting).search(), trial(**changes)
+    whole = list(run_trial(config, data, backbone))
+    for report in whole[:-1]:
+        kept = {name: tensor.clone() for name, tensor in report.state.items()}
+        rest = run_trial(config, data, backbone, (report.epoch, kept))
+        assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
+
+
+def test_a_reported_state_does_not_change_afterwards(
+    holdout: TrialData, backbone: Backbone
+) -> None:
+    reports = run_trial(trial(), holdout, backbone)
+    first = next(reports)
+    before = outcome(first)
+    next(reports)
+    assert outcome(first) == before
+
+
+@pytest.mark.parametrize("subset", ["clipfit", "bitfit", "none"])
+def test_the_backbone_stays_as_it_was(holdout: TrialData, backbone: Backbone, subset: str) -> None:
+    before = {name: digest(p.detach()) for name, p in backbone.clip.state_dict().items()}
+    list(run_trial(trial(subset=subset, epochs=EPOCHS * (subset != "none")), holdout, backbone))
+    assert {name: digest(p) for name, p in backbone.clip.state_dict().items()} == before
+    assert not any(p.requires_grad for p in backbone.clip.parameters())
+
+
+def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
+    holdout: TrialData, backbone: Backbone
+) -> None:
+    nothing = trial(subset="none", epochs=0, bias_lr=None, ln_lr=None)
+    (report,) = run_trial(nothing, holdout, backbone)
+    assert (report.epoch, report.done) == (0, True)
+    assert report.metrics.keys() == {"val_accuracy", "val_score", "seconds"}
+    assert report.deltas == ({},)
+    warm = next(run_trial(trial(training={"warmup_lr": 0.0}), holdout, backbone))
+    assert warm.metrics["val_score"] == report.metrics["val_score"]
+
+
+def test_a_trial_that_diverges_says_where(holdout: TrialData, backbone: Backbone) -> None:
+    with pytest.raises(NonFiniteLossError, match="epoch 1"):
+        list(run_trial(trial(ln_lr=1e30), holdout, backbone))
+
+
+def test_equal_means_over_folds_are_equal_numbers() -> None:
+    # Of 181 images right in 4 folds of 50 each.
+    folds = [rest for rest in combinations_with_replacement(range(40, 51), 4) if sum(rest) == 181]
+    assert {mean([right / 50 for right in fold]) for fold in folds} == {0.905}
+
+
+def test_the_mean_over_folds_is_taken_before_the_harmonic_mean(
+    prepare: Prepare, backbone: Backbone
+) -> None:
+    data = prepare("class_folds").search()
+    nothing = trial(subset="none", epochs=0)
+    (whole,) = run_trial(nothing, data, backbone)
+    singles = [
+        next(run_trial(nothing, replace(data, tasks=(task,)), backbone)).metrics
+        for task in data.tasks
+    ]
+    base, new = (sum(s[f"val_{part}"] for s in singles) / 3 for part in ("base", "new"))
+    assert len({single["val_new"] for single in singles}) > 1
+    assert whole.metrics["val_base"] == pytest.approx(base)
+    assert whole.metrics["val_score"] == pytest.approx(hmean(base, new))

@@ -1,0 +1,140 @@
+"""What is told of a study before it runs."""
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from study.config.loading import build_config
+from study.config.schema import ResourcesConfig
+from study.storage.ledger import StudyFolder
+from study.trial.study import Study
+from study.workflow import plan_summary as module
+from study.workflow.plan_summary import at_once, facts, slots_here, tell
+
+
+def study(tmp_path: Path, **values: Any) -> Study:
+    config = build_config({"name": "mine", "storage": str(tmp_path), **values}, "here")
+    return Study(config, StudyFolder(tmp_path / "mine"))
+
+
+def told(tmp_path: Path, **values: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word, text in facts(study(tmp_path, **values)):
+        found.setdefault(word, []).append(text)
+    return found
+
+
+def test_what_a_study_will_work_on_is_told(tmp_path: Path) -> None:
+    found = told(tmp_path, data={"shots": 4})
+    assert found["classes"] == ["10 of digits: digit zero, digit one, digit two, …"]
+    assert found["images"] == [
+        "896 in train, 0 in validation, 901 in test",
+        "4 of each class are drawn to learn from, 4 to validate; trials are compared by "
+        "cross-validation over the training and validation images",
+    ]
+    assert found["prompts"] == ["“a photo of the digit zero.”, “a photo of the digit one.”"]
+    # 3 · 64 biases of the text encoder, 8 LayerNorms of width 96 in the other.
+    assert found["tuned"] == [
+        "1,728 of these numbers by CLIPFit as published; trials tune these or others"
+    ]
+    assert found["backbone"] == [
+        "embedded, a model of 563,104 numbers: 3 layers for text, 3 for images of 32 × 32 pixels"
+    ]
+    (chance,) = found["chance"]
+    assert chance.startswith("guessing would score 10.0 % (balanced accuracy on test")
+
+
+def test_what_a_benchmark_lacks_is_seen_beside_its_published_numbers(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    for name in ("dtd", "imagenet_a"):
+        miniature.make(name, tmp_path / "data", classes=4, counts=(3, 2, 1))
+    root = str(tmp_path / "data")
+    data = {"dataset": "dtd", "root": root, "targets": ["imagenet_a"], "targets_root": root}
+    found = told(tmp_path, protocol="transfer", data={**data, "shots": 2})
+    assert found["images"][0] == (
+        "12 in train, 8 in validation, 4 in test (as published: 2,820 in train, 1,128 in "
+        "validation, 1,692 in test, of 47 classes)"
+    )
+    (target,) = found["target"]
+    assert target.startswith("2 of imagenet_a: goldfish, tiger shark; 2 in test (as published: ")
+
+
+def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Path) -> None:
+    glyphs = {"dataset": "glyphs", "shots": 2}
+    assert told(tmp_path, protocol="base_to_new", data=glyphs)["chance"] == [
+        "guessing would score 5.6 % (balanced hmean on test, in which every class counts alike)"
+    ]
+    assert told(tmp_path, protocol="generalized", data=glyphs)["chance"] == [
+        "guessing would score 2.8 % (H on test)"
+    ]
+    digits = {"dataset": "digits", "shots": 2, "targets": ["glyphs"]}
+    assert "chance" not in told(tmp_path, protocol="transfer", data=digits)
+
+
+def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path) -> None:
+    data = {"shots": 2, "templates": ["a scan of {}", "{}, badly drawn", "{}"]}
+    assert told(tmp_path, data=data)["prompts"] == [
+        "“a scan of digit zero”, “a scan of digit one”, and 2 more of each class"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "expected"),
+    [
+        ({}, [], "8 at once, each on 1 CPU core of 8"),
+        ({"max_concurrent": 3}, [], "3 at once, each on 1 CPU core of 8"),
+        ({"cpus_per_trial": 5}, [], "1 at once, each on 5 CPU cores of 8"),
+        (
+            {"gpus_per_trial": 0.5, "cpus_per_trial": 2},
+            ["One"],
+            "2 at once, each on 2 CPU cores and 0.5 GPUs of 8",
+        ),
+        (
+            {},
+            ["One"],
+            "8 at once, each on 1 CPU core of 8; the GPU (One) is not used: "
+            "resources.gpus_per_trial=1 uses it",
+        ),
+    ],
+)
+def test_trials_at_once_are_what_fits_on_this_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    gpus: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(module, "cores_here", lambda: 8)
+    monkeypatch.setattr(module, "gpus_here", lambda: gpus)
+    assert at_once(study(tmp_path, resources=given)) == expected
+
+
+def test_a_cluster_runs_as_many_trials_as_it_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert at_once(study(tmp_path)) == (
+        "as many at once as the cluster has room for, each on 1 CPU core"
+    )
+    assert at_once(study(tmp_path, resources={"max_concurrent": 4})).startswith("up to 4 at once")
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setattr(module, "joins_cluster", lambda: True)  # of `ray up`
+    assert at_once(study(tmp_path, resources={"cpus_per_trial": 8})) == (
+        "as many at once as the cluster has room for, each on 8 CPU cores"
+    )
+
+
+def test_cores_are_those_of_this_process() -> None:
+    assert 1 <= slots_here(ResourcesConfig()) <= (os.cpu_count() or 1)
+
+
+def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
+    tell(study(tmp_path, data=data), Console(width=120))
+    assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out

@@ -1,0 +1,218 @@
+"""What is allowed and may not be meant is said before a study starts, counted, with examples."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from study.config.loading import build_config
+from study.data.datasets import load_dataset
+from study.run import main
+from study.storage.ledger import StudyFolder
+from study.trial.study import Study
+from study.workflow.start_warnings import caution, warnings_of
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An image folder of two classes with split folders."""
+    for number, split in enumerate(("train", "test")):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for n in range(6):
+                Image.new("RGB", (8, 8), (n, number, label == "cat")).save(folder / f"{n}.png")
+    return tmp_path / "images"
+
+
+def copy(root: Path, source: str, *targets: str) -> None:
+    for target in targets:
+        (root / target).write_bytes((root / source).read_bytes())
+
+
+def test_a_sound_dataset_warns_of_nothing(root: Path) -> None:
+    assert warnings_of(load_dataset("mine", root)) == []
+
+
+def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_path: Path) -> None:
+    for n in range(5):
+        copy(root, f"train/cat/{n}.png", f"train/dog/{n}.png", f"test/cat/{n}.png")
+    for n in range(4):
+        (root / f"test/dog/{n}.png").unlink()
+        (root / f"test/dog/{n}.png").symlink_to("nowhere")
+    (root / "test/dog/4.png").unlink()
+    (tmp_path / "away.png").touch()
+    (root / "test/dog/4.png").symlink_to(tmp_path / "away.png")
+    absent, classes, splits = warnings_of(load_dataset("mine", root))
+    assert absent.startswith("mine: 5 of 24 listed images are not there, or are led out of ")
+    assert "(test/dog/0.png, " in absent
+    assert " and 2 more): the study ends at the first" in absent
+    assert classes.startswith("mine: 5 files are in two classes (")
+    assert classes.count(".png = ") > 0
+    assert " and 2 more): no model" in classes
+    assert splits.startswith("mine: 5 files are among the test images")
+
+
+def test_images_that_are_left_out_are_told_so(root: Path) -> None:
+    (root / "test/dog/0.png").unlink()
+    (root / "test/dog/0.png").symlink_to("nowhere")
+    (line,) = warnings_of(load_dataset("mine", root), "skip")
+    assert line.endswith("the study leaves them out (data.on_corrupt=skip)")
+
+
+@pytest.mark.parametrize("name", ["imagenetv2", "imagenet_a"])
+def test_class_folders_that_are_missing_or_empty_are_named(
+    name: str, miniature: ModuleType, tmp_path: Path
+) -> None:
+    folder = next(miniature.make(name, tmp_path).glob("imagenet*"))
+    (line,) = warnings_of(load_dataset(name, tmp_path))
+    assert line.startswith(f"{name}: its numbers of images are not those published")
+    emptied = sorted(place for place in folder.iterdir() if place.is_dir())[-1]
+    for image in emptied.iterdir():
+        image.unlink()
+    (line,) = warnings_of(load_dataset(name, tmp_path))
+    assert f"missing or empty ({folder.name}/{emptied.name}). Get it by" in line
+
+
+def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) -> None:
+    dataset = load_dataset("mine", root)
+    pixels = {record.path: record.path.encode() for record in (*dataset.train, *dataset.test)}
+    pixels["train/cat/0.png"] = pixels["train/dog/0.png"]
+    (line,) = warnings_of(dataset, pixels=pixels)
+    assert line.startswith("mine: 1 image is in two classes (train/cat/0.png = train/dog/0.png)")
+
+
+def test_what_is_left_out_of_class_folders_is_told(root: Path) -> None:
+    (root / "train/cat/album/deeper").mkdir(parents=True)
+    for n in range(5):
+        copy(root, f"train/cat/{n}.png", f"train/cat/album/{n}.PNG", f"train/cat/{n}.HEIC")
+    for name in (b"album/b.heic", b"album/deeper/b.heic", b".hidden", b"Thumbs.db", b"x.\xff"):
+        Path(os.fsdecode(os.fsencode(root / "train/cat") + b"/" + name)).touch()
+    suffixes, deeper = warnings_of(load_dataset("mine", root))
+    assert suffixes.startswith(
+        "mine: 7 files are in class folders and not read (.heic 6, .\\udcff 1): only .bmp "
+    )
+    assert " .jfif .jpe .jpeg " in suffixes
+    assert "HEIC and AVIF" in suffixes
+    assert deeper.startswith("mine: 5 images are in a folder of a class folder and not read (")
+    assert deeper.endswith(" and 2 more): only images in the class folder itself are read")
+
+
+def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path) -> None:
+    for place in ("cover.png", "train/cover.png"):
+        copy(root, "train/cat/0.png", place)
+    for place in (".cat", "train/.dog", "unlabelled", "folds/cat", ".git/cat", "notes"):
+        (root / place).mkdir(parents=True)
+        if place != "notes":
+            copy(root, "train/cat/0.png", f"{place}/0.png")
+    loose, hidden, beside = warnings_of(load_dataset("mine", root))
+    assert loose.startswith("mine: 2 images are beside class folders and not read (cover.png, ")
+    assert "(cover.png, train/cover.png)" in loose
+    assert hidden.startswith("mine: 2 hidden folders are not read, though there are images in them")
+    assert "(.cat, train/.dog)" in hidden
+    assert "2 folders are beside those of the splits" in beside
+    assert "(folds, unlabelled)" in beside
+
+
+def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
+    copy(root, "train/cat/0.png", "train/dog/0.png")
+    dataset = load_dataset("mine", root)
+    assert warnings_of(dataset, seconds=-1) == [
+        "mine: 0 of 24 images were looked at in -1 s, and all of these compared; others may have "
+        "such faults too"
+    ]
+
+
+def said(tmp_path: Path, *configurations: dict[str, Any]) -> str:
+    """What is said before studies of these configurations begin."""
+    out, folder = io.StringIO(), StudyFolder(tmp_path / "runs" / "mine")
+    studies = [Study(build_config(values, "here"), folder) for values in configurations]
+    caution(studies, Console(file=out, width=1000))
+    return out.getvalue()
+
+
+def of(root: Path, **data: Any) -> dict[str, Any]:
+    """The section of a configuration that names a dataset."""
+    return {"data": {"dataset": "mine", "root": str(root), **data}}
+
+
+def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path) -> None:
+    copy(root, "train/cat/0.png", "train/dog/0.png")
+    told = said(tmp_path, of(root, shots=1), of(root, shots=2))
+    assert told.count("1 file is in two classes") == 1
+
+
+def test_a_backbone_without_preprocessing_of_its_own_is_told(
+    tiny_backbone: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "clip"
+    shutil.copytree(tiny_backbone, folder)
+    values = {"backbone": {"name": str(folder)}}
+    assert said(tmp_path, values, values) == ""
+    (folder / "preprocessor_config.json").unlink()
+    told = said(tmp_path, values, values)
+    assert told.count(f"the backbone {folder} has no preprocessor_config.json: its images") == 1
+
+
+def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:
+    copy(root, "train/cat/0.png", "test/dog/0.png")
+    targets = {"targets": ["mine"], "targets_root": str(root)}
+    told = said(tmp_path, {"protocol": "transfer", "data": targets})
+    assert "mine: 1 file is among the test images" in told
+
+
+@pytest.mark.parametrize("command", ["check", "run", "sweep"])
+def test_a_check_and_a_run_print_warnings(
+    root: Path,
+    tmp_path: Path,
+    mlflow_store: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    copy(root, "train/cat/0.png", "train/dog/0.png")
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        *("quickstart", "name=mine", "data.dataset=mine", f"data.root={root}", "data.shots=2"),
+        *("data.val_shots=2", f"tracking.uri={mlflow_store}"),
+    ]
+    if command == "run":
+        monkeypatch.setattr(
+            "study.workflow.run_study.ray_session", lambda *_: pytest.fail("enough")
+        )
+        with pytest.raises(pytest.fail.Exception, match="enough"):
+            main(arguments)
+    else:
+        if command == "sweep":
+            (tmp_path / "two.yaml").write_text("sweep: {seed: [1, 2]}\n")
+            arguments[0] = "two.yaml"
+        assert main([*arguments, "--check"]) == 0
+        assert not (tmp_path / "runs").exists()
+    what = "image" if command == "check" else "file"  # a check has decoded so few images
+    assert f"1 {what} is in two classes (train/cat/0.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("dogs", "warned"), [(6, False), (3, False), (2, True)])
+def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_counts(
+    root: Path, tmp_path: Path, dogs: int, warned: bool
+) -> None:
+    for n in range(dogs, 6):
+        (root / f"test/dog/{n}.png").unlink()
+    text = said(tmp_path, of(root))
+    assert ("test classes differ in size" in text) == warned
+    if warned:
+        assert "from 2 images (dog) to 6 (cat)" in text
+
+
+def test_where_classes_count_alike_their_sizes_are_not_warned_of(
+    root: Path, tmp_path: Path
+) -> None:
+    for n in range(2, 6):
+        (root / f"test/dog/{n}.png").unlink()
+    assert "differ in size" not in said(tmp_path, {"protocol": "generalized", **of(root)})
