@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings

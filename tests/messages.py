@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 
 
 class Ran(NamedTuple):

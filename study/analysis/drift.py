@@ -29,7 +29,8 @@ from study.analysis.formatting import Table
 from study.analysis.leaderboard import leaderboard
 from study.analysis.results import Results, TrialResult
 from study.backbones.architecture import ENCODERS
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path

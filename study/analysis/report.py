@@ -199,7 +199,7 @@ def _loading(results: Results, config: StudyConfig, kept: Entry) -> str | None:
     return first and (
         "from pathlib import Path\n\n"
         "from study.embedded import backbone_path\n"
-        "from study.backbones.backbone import load_backbone\n"
+        "from study.backbones.load_backbone import load_backbone\n"
         "from study.method.delta import apply_delta, load_delta\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
         f"revision={config.backbone.revision!r})\n"

@@ -15,10 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from study.backbones.backbone import Backbone, load_backbone
-from study.backbones.description import backbone_path
-from study.backbones.hub import transformers_quiet
-from study.backbones.siglip import as_published
 from study.errors import DeltaError
 from study.method.head import Head
 from study.storage.atomic import write_atomically
@@ -28,8 +24,6 @@ KIND = "clipfit-delta-"
 """What stands before the number of the format in the header of a delta."""
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
 """The tensors of a linear head: its rows, and of each its place among the class names."""
-MERGED_HEAD = "head.safetensors"
-"""The file of a linear head beside a merged model, of which it is no part."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class DeltaInfo:
     revision: str | None
     """The backbone's revision on the hub; None means that none was named."""
     fingerprint: str
-    """The fingerprint of the untouched backbone; see `study.method.model.fingerprint`."""
+    """The fingerprint of the untouched backbone; see `study.backbones.backbone.fingerprint`."""
     subset: str
     """The expression of the tuned subset; see `study.method.subsets`."""
     class_names: tuple[str, ...]
@@ -172,62 +166,6 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if not tensor.isfinite().all():
             raise DeltaError(f"{name} in the delta holds values that are not finite")
     model.load_state_dict(tensors, strict=False)
-
-
-def load_tuned(
-    delta: Path, backbone: str | None = None, *, revision: str | None = None
-) -> tuple[Backbone, Head | None, DeltaInfo]:
-    """Load the backbone that a delta was tuned from, and apply the delta to it.
-
-    Args:
-        delta: a file written by `save_delta`.
-        backbone: hub name or folder of the checkpoint; None means the one that the delta names.
-        revision: the backbone's revision on the hub; None means the one that the delta names,
-            unless ``backbone`` is another checkpoint.
-
-    Returns:
-        The tuned backbone; the delta's linear head, or None; and what the delta says of itself.
-
-    Raises:
-        DeltaError: the delta cannot be read or belongs to another backbone, which is named.
-        BackboneError: the backbone cannot be loaded.
-    """
-    tensors, info = load_delta(delta)
-    name = backbone or info.backbone
-    # The revision in the delta belongs to its own checkpoint and means nothing for another one.
-    revision = revision or (info.revision if name == info.backbone else None)
-    loaded = load_backbone(backbone_path(name), revision=revision)
-    if loaded.fingerprint != info.fingerprint:
-        raise DeltaError(
-            f"delta {delta} was tuned from '{info.backbone}' with fingerprint {info.fingerprint}; "
-            f"backbone '{name}' has fingerprint {loaded.fingerprint}"
-        )
-    apply_delta(loaded.clip, tensors)
-    return loaded, head_of(tensors, info), info
-
-
-def save_merged(folder: Path, backbone: Backbone) -> None:
-    """Write a backbone with what was tuned as a Hugging Face folder; its weights are float32."""
-    with transformers_quiet():  # a bar for one file
-        as_published(backbone.clip).save_pretrained(folder)
-    save_preprocessing(folder, backbone)
-
-
-def save_preprocessing(folder: Path, backbone: Backbone) -> None:
-    """Write how texts and images are prepared into a folder, as transformers reads it."""
-    for part in (backbone.tokenizer, backbone.processor):
-        if part is not None:
-            part.save_pretrained(folder)
-
-
-def save_head(folder: Path, head: Head) -> None:
-    """Write a linear head, which is no part of a CLIP model, as `MERGED_HEAD` into a folder.
-
-    The tensor ``rows`` is (classes, dim) float32 of unit length. In the metadata, ``class_names``
-    is a JSON list with the name of each row's class.
-    """
-    contents = to_checked_bytes({"rows": head.rows}, {"class_names": json.dumps(head.classes)})
-    (folder / MERGED_HEAD).write_bytes(contents)
 
 
 def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.backbones.architecture import Encoder
-from study.backbones.backbone import end_positions
+from study.backbones.tokenizing import end_positions
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import Leaf, leaf_of

@@ -12,8 +12,9 @@ import ray
 import torch
 from ray import tune
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
+from study.backbones.load_backbone import load_backbone
 from study.config.schema import BackboneConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.delta import DeltaInfo

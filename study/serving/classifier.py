@@ -25,10 +25,10 @@ from study.data.prompts import (
 )
 from study.data.records import is_text
 from study.errors import DataError
-from study.method.delta import load_tuned
 from study.method.device import choose_device
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.subsets import parse
+from study.serving.tuned_backbone import load_tuned
 
 BATCH = 256
 """The number of images that are encoded at once."""

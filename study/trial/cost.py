@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from study.backbones.backbone import load_backbone
 from study.backbones.description import backbone_path
+from study.backbones.load_backbone import load_backbone
 from study.config.schema import AUTO, BackboneConfig, TrainingConfig
 from study.method.device import gpu_kind
 from study.method.model import FewShotClassifier

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from study import tracking
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
 from study.backbones.description import EMBEDDED, backbone_path, read_family
+from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.schema import SITES_OF, WITHOUT_EFFECT, SpaceConfig, StudyConfig
 from study.config.wording import shown

@@ -564,7 +564,7 @@ def few_shot_study(tmp_path: Path) -> Path:
 @pytest.fixture
 def tuned_study(few_shot_study: Path) -> Path:
     """A finished few-shot study whose winner's seeds kept deltas of one text bias, each larger."""
-    from study.backbones.backbone import load_backbone
+    from study.backbones.load_backbone import load_backbone
     from study.embedded import backbone_path
     from study.method.delta import DeltaInfo, save_delta
 

@@ -21,7 +21,7 @@ from study.analysis.drift import (
     write_drift,
 )
 from study.analysis.results import read_results
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError
 from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta

@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 from transformers import CLIPImageProcessor, SiglipImageProcessor
 
-from study.backbones.backbone import load_backbone
 from study.backbones.description import read_architecture
 from study.backbones.framing import AS_CLIP, AS_SIGLIP, Framing, framing_of
+from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
 from study.embedded import EMBEDDED, backbone_path
 from study.errors import BackboneError

@@ -9,9 +9,9 @@ from openclips import write_open_clip
 from siglips import save_siglip
 
 from study.backbones import hub
-from study.backbones.backbone import load_backbone
 from study.backbones.description import read_architecture
 from study.backbones.hub import lacks_preprocessing, refuse_unreachable
+from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError
 
 NAME = "owner/clip"

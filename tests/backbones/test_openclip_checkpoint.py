@@ -13,9 +13,9 @@ import yaml
 from openclips import MODEL, make_open_clip, write_open_clip
 from safetensors.torch import load_file, save_file
 
-from study.backbones.backbone import load_backbone
 from study.backbones.description import read_architecture
 from study.backbones.framing import Framing
+from study.backbones.load_backbone import load_backbone
 from study.backbones.openclip_checkpoint import (
     OPEN_CLIP_CONFIG,
     OPEN_CLIP_WEIGHTS,

@@ -21,16 +21,19 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, SiglipModel
 
 from study.backbones.architecture import Depths
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
 from study.backbones.framing import Framing
+from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError, DataError, SubsetError
-from study.method.delta import DeltaInfo, load_tuned, save_delta, save_merged
+from study.method.delta import DeltaInfo, save_delta
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import count_numbers, leaf_of, parameter_name
 from study.method.peers import FullClassifier, LoraClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse, single_sites
+from study.serving.exports.model_folder import save_merged
+from study.serving.tuned_backbone import load_tuned
 
 PROMPTS = ["a photo of a cat", "a photo of a red dog", "bird"]
 DEPTHS = Depths(2, 3, "siglip")
@@ -220,7 +223,7 @@ import importlib.util as util, sys
 real = util.find_spec
 util.find_spec = lambda n, *a: None if n.split(".")[0] == "sentencepiece" else real(n, *a)
 from study.errors import BackboneError
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 try:
     load_backbone({str(folder)!r})
 except BackboneError as error:

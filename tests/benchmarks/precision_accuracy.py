@@ -22,7 +22,7 @@ from paired import machine, table
 from study.analysis.formatting import difference, interval
 from study.analysis.intervals import estimate
 from study.analysis.resampling import SEEDS_ALONE
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path

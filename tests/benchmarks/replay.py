@@ -39,7 +39,8 @@ from paired import machine
 from replay_search import Step, replay
 from replay_world import ENOUGH, Row, World
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path

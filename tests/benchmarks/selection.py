@@ -27,8 +27,9 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from study.analysis.statistics import regret
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
+from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings

@@ -5,8 +5,8 @@ import pytest
 import yaml
 from siglips import make_gemma, make_sentencepiece, make_tokenizer
 
-from study.backbones.backbone import load_backbone
 from study.backbones.description import EMBEDDED, backbone_path
+from study.backbones.load_backbone import load_backbone
 from study.data.datasets import PACKAGED, load_dataset
 from study.data.prompts import (
     ENSEMBLE,

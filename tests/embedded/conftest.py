@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from embedded.evaluate import Bench
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
 
 FOLDER = Path(backbone_path("embedded"))

@@ -14,7 +14,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.decode import decode_images
 from study.data.images.table import ImageTable, normalize

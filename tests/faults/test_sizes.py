@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from small_trials import trial
 
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 from study.config.loading import build_config
 from study.data.records import Dataset, Record
 from study.errors import DataError

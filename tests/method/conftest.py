@@ -8,3 +8,4 @@ from small_clips import (  # noqa: F401  (fixtures)
     make_backbone,
     pixel_values,
 )
+from small_deltas import head, headed, path, tensors, tuned  # noqa: F401  (fixtures)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save, save_file
+from small_deltas import INFO
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
 from study.errors import DeltaError
 from study.method.delta import (
     HEAD_CLASSES,
@@ -29,50 +29,12 @@ from study.method.delta import (
     head_of,
     head_tensors,
     load_delta,
-    load_tuned,
     save_delta,
-    save_head,
-    save_merged,
     to_checked_bytes,
 )
-from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.storage.file_format import FORMAT
-
-INFO = DeltaInfo(
-    backbone="tiny",
-    revision=None,
-    fingerprint="0123456789abcdef",
-    subset="text.mlp.fc2.bias + vision.ln",
-    class_names=('5" disc', "it's", "naïve 🐈‍⬛", "a\nb", "\\", "\ud800"),
-    templates=("a photo of a {}.", "«{}» 'quoted'"),
-)
-
-
-@pytest.fixture
-def tuned(backbone: Backbone) -> FewShotClassifier:
-    """A classifier moved away from its backbone."""
-    classifier = FewShotClassifier(backbone, parse("clipfit"))
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in classifier.tuned:
-            shape = parameter.parameter.shape
-            parameter.parameter.add_(0.1 * torch.randn(shape, generator=generator))
-    return classifier
-
-
-@pytest.fixture
-def tensors(tuned: FewShotClassifier) -> dict[str, Tensor]:
-    return {t.name: t.parameter.detach() for t in tuned.tuned}
-
-
-@pytest.fixture
-def path(tensors: dict[str, Tensor], backbone: Backbone, tmp_path: Path) -> Path:
-    file = tmp_path / "delta.safetensors"
-    save_delta(file, tensors, replace(INFO, fingerprint=backbone.fingerprint))
-    return file
-
 
 TENSORS = {
     "a": torch.tensor([[0.5, -0.0], [1e-45, 3e38]]),
@@ -202,39 +164,6 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
     assert all(torch.equal(p, before[n]) for n, p in backbone.clip.named_parameters())
 
 
-NAMES = ("cat", "dog", "bird")
-
-
-@pytest.fixture
-def head() -> Head:
-    """A head of two of three classes, by their places among the names."""
-    rows = torch.randn(2, 24, generator=torch.Generator().manual_seed(3))
-    return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
-
-
-@pytest.fixture
-def headed(
-    path: Path, tensors: dict[str, Tensor], head: Head, checkpoint: Path, backbone: Backbone
-) -> Path:
-    """A delta with a head."""
-    info = replace(
-        INFO, backbone=str(checkpoint), fingerprint=backbone.fingerprint, class_names=NAMES
-    )
-    save_delta(path, {**tensors, **head_tensors(head)}, info)
-    return path
-
-
-def test_a_head_comes_back_with_the_names_of_its_classes(
-    headed: Path, head: Head, tuned: FewShotClassifier, path: Path
-) -> None:
-    loaded, found, info = load_tuned(headed)
-    assert found is not None
-    assert torch.equal(found.rows, head.rows)
-    assert (found.classes, info.class_names) == (("bird", "cat"), NAMES)
-    for ours, theirs in zip(loaded.clip.parameters(), tuned.clip.parameters(), strict=True):
-        assert torch.equal(ours, theirs), "the model itself has no head"
-
-
 def test_a_delta_without_a_head_is_the_file_that_it_was_before_there_were_heads(
     path: Path,
 ) -> None:
@@ -264,49 +193,6 @@ def test_a_head_that_is_no_sound_one_is_refused(
     changed = {name: t for name, t in {**tensors, **changes}.items() if t is not None}
     with pytest.raises(DeltaError, match="the delta's head"):
         head_of(changed, info)
-
-
-def test_a_merged_folder_has_the_head_beside_the_model(
-    headed: Path, head: Head, tmp_path: Path
-) -> None:
-    kept = head_of(*load_delta(headed))
-    assert kept is not None
-    save_head(tmp_path, kept)
-    with safe_open(tmp_path / "head.safetensors", "pt") as opened:
-        assert torch.equal(opened.get_tensor("rows"), head.rows)
-        assert json.loads(opened.metadata()["class_names"]) == ["bird", "cat"]
-
-
-def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
-    checkpoint: Path,
-    path: Path,
-    tuned: FewShotClassifier,
-    pixel_values: Tensor,
-    tmp_path: Path,
-) -> None:
-    out = tmp_path / "merged"
-    save_merged(out, load_tuned(path, str(checkpoint))[0])
-    clip = CLIPModel.from_pretrained(out).eval()
-    words = AutoTokenizer.from_pretrained(out)(
-        ["a red cat", "dog"], padding=True, return_tensors="pt"
-    )
-    with torch.no_grad():
-        merged = clip(input_ids=words["input_ids"], pixel_values=pixel_values).logits_per_image
-        text = tuned.encode_text(words["input_ids"])
-        expected = tuned.logits(tuned.encode_image(pixel_values), text)
-    torch.testing.assert_close(merged, expected, atol=1e-5, rtol=0)
-    assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
-    assert load_backbone(out).fingerprint != load_backbone(checkpoint).fingerprint
-    assert {p.name for p in out.iterdir()} == {p.name for p in checkpoint.iterdir()}
-
-
-def test_a_delta_of_another_backbone_is_refused_naming_both(
-    checkpoint: Path, path: Path, tensors: dict[str, Tensor], backbone: Backbone
-) -> None:
-    save_delta(path, tensors, replace(INFO, backbone="other"))
-    expected = f"'other'.*{INFO.fingerprint}.*'{checkpoint}'.*{backbone.fingerprint}"
-    with pytest.raises(DeltaError, match=expected):
-        load_tuned(path, str(checkpoint))
 
 
 def test_reading_deltas_does_not_import_transformers() -> None:

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPModel
 
-from study.backbones.backbone import Backbone, end_positions, fingerprint
+from study.backbones.backbone import Backbone, fingerprint
+from study.backbones.tokenizing import end_positions
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse

@@ -9,7 +9,8 @@ from staged_case import Case, distance
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.errors import SubsetError
 from study.method import precision
 from study.method.peers import FullClassifier, LoraClassifier

@@ -57,7 +57,7 @@ FIRST = """
 import weakref
 from study.embedded import EMBEDDED, backbone_path
 from study.process.garbage import let_go, uncollected
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 
 def check():
     backbone = load_backbone(backbone_path(EMBEDDED))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
 from study.data.images.table import ImageTable

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_trials import study, trial
 
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 from study.config.schema import StudyConfig
 from study.method.delta import DeltaInfo
 from study.protocols import FewShot, Generalized, Protocol

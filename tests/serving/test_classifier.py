@@ -12,7 +12,7 @@ from PIL import Image
 from small_trials import study, trial
 from torch import Tensor
 
-from study.backbones.backbone import load_backbone
+from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.errors import DataError, DeltaError
 from study.method.delta import (

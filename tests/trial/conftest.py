@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from small_trials import Prepare, study
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer

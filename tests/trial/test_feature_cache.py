@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.storage.atomic import StorageError
 from study.trial import activations
 from study.trial.activations import cached_features

@@ -7,7 +7,8 @@ import torch
 from small_trials import outcomes, trial
 from torch import Tensor
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.trial import TrialData

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from study.backbones.backbone import Backbone
 from study.data.prompts import prompts
-from study.method.delta import MERGED_HEAD, save_head
 from study.method.head import Head
 from study.serving.classifier import TunedClassifier
+from study.serving.exports.model_folder import MERGED_HEAD, save_head
 from study.serving.saved import SavedModel
 
 CLASSES = "classes.json"

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from study.method.delta import save_merged
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
     classification,
@@ -12,6 +11,7 @@ from study.serving.exports.classes import (
     write_head,
 )
 from study.serving.exports.format import Written
+from study.serving.exports.model_folder import save_merged
 from study.serving.saved import SavedModel
 
 

@@ -7,10 +7,10 @@ from safetensors.torch import save_file
 
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
 from study.errors import DeltaError
-from study.method.delta import save_preprocessing
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import classification, imports, write_head
 from study.serving.exports.format import Written
+from study.serving.exports.model_folder import save_preprocessing
 from study.serving.saved import SavedModel
 
 HERE = "."

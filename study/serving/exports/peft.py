@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import nn
 
-from study.backbones.backbone import load_backbone
 from study.backbones.description import EMBEDDED, NAME_ON_HUB, backbone_path, describe
+from study.backbones.load_backbone import load_backbone
 from study.backbones.siglip import as_published
 from study.errors import ConfigError, DeltaError
-from study.method.delta import load_delta, parameters_of, save_merged, save_preprocessing
+from study.method.delta import load_delta, parameters_of
 from study.method.peers import import_peft
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
@@ -30,6 +30,7 @@ from study.serving.exports.classes import (
     write_head,
 )
 from study.serving.exports.format import Written
+from study.serving.exports.model_folder import save_merged, save_preprocessing
 from study.serving.saved import SavedModel
 
 BIASES, NORMS, BACKBONE = "biases", "layernorms", "backbone"

@@ -11,7 +11,8 @@ import torch
 from environments import outside, with_libraries
 from torch import Tensor
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.table import normalize
 from study.embedded import EMBEDDED, backbone_path

@@ -8,7 +8,8 @@ from typing import Any
 
 from siglips import LENGTH, save_siglip
 
-from study.backbones.backbone import Backbone, load_backbone
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.serving.exports.classes import (
     classification,
     imports,

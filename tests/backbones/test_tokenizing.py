@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
-from study.backbones.backbone import Backbone, end_positions
+from study.backbones.backbone import Backbone
+from study.backbones.tokenizing import end_positions, has_words
 from study.errors import BackboneError, DataError
 
 MakeBackbone = Callable[..., Backbone]
@@ -48,3 +50,10 @@ def test_ids_are_cut_right_after_the_end_of_the_longest_prompt(backbone: Backbon
     assert [len(row) for row in rows] == [5, 5]
     assert (rows[0][4], rows[1][2]) == (end, end)
     assert backbone.tokenize(["dog"]).tolist() == [rows[1][:3]]
+
+
+def test_a_tokenizer_of_special_tokens_alone_has_no_words(backbone: Backbone) -> None:
+    assert has_words(backbone.tokenizer)
+    special = ["<s>", "</s>"]
+    empty = SimpleNamespace(get_vocab=lambda: {"<s>": 0}, all_special_tokens=special)
+    assert not has_words(empty)

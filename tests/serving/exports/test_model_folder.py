@@ -1,0 +1,50 @@
+"""A tuned model is a folder that transformers loads, with a linear head beside it."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+
+from study.backbones.load_backbone import load_backbone
+from study.method.delta import head_of, load_delta
+from study.method.head import Head
+from study.method.model import FewShotClassifier
+from study.serving.exports.model_folder import save_head, save_merged
+from study.serving.tuned_backbone import load_tuned
+
+
+def test_a_merged_folder_has_the_head_beside_the_model(
+    headed: Path, head: Head, tmp_path: Path
+) -> None:
+    kept = head_of(*load_delta(headed))
+    assert kept is not None
+    save_head(tmp_path, kept)
+    with safe_open(tmp_path / "head.safetensors", "pt") as opened:
+        assert torch.equal(opened.get_tensor("rows"), head.rows)
+        assert json.loads(opened.metadata()["class_names"]) == ["bird", "cat"]
+
+
+def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
+    checkpoint: Path,
+    path: Path,
+    tuned: FewShotClassifier,
+    pixel_values: Tensor,
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "merged"
+    save_merged(out, load_tuned(path, str(checkpoint))[0])
+    clip = CLIPModel.from_pretrained(out).eval()
+    words = AutoTokenizer.from_pretrained(out)(
+        ["a red cat", "dog"], padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        merged = clip(input_ids=words["input_ids"], pixel_values=pixel_values).logits_per_image
+        text = tuned.encode_text(words["input_ids"])
+        expected = tuned.logits(tuned.encode_image(pixel_values), text)
+    torch.testing.assert_close(merged, expected, atol=1e-5, rtol=0)
+    assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
+    assert load_backbone(out).fingerprint != load_backbone(checkpoint).fingerprint
+    assert {p.name for p in out.iterdir()} == {p.name for p in checkpoint.iterdir()}
