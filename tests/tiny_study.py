@@ -1,7 +1,7 @@
 """Tiny studies on real digits, run by the real driver within the process of a test."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,15 @@ class Listener:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, Any]] = []
+        self.metrics: dict[tuple[str, int], Mapping[str, float]] = {}
+        """The metrics of each trial and epoch."""
         self.at: dict[tuple[str, str, Any], Callable[[], object]] = {}
 
     def trial_started(self, config: TrialConfig) -> None:
         self._hear("started", config.trial_id, None)
 
-    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.metrics[config.trial_id, epoch] = metrics
         self._hear("reported", config.trial_id, epoch)
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:

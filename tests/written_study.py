@@ -57,13 +57,12 @@ class Written:
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
         return config
 
-    def report(self, config: TrialConfig, epoch: int, seconds: float = 0.5) -> float:
-        """Record an epoch; give its score."""
+    def report(self, config: TrialConfig, epoch: int, seconds: float = 0.5) -> dict[str, float]:
+        """Record an epoch; give its metrics."""
         score = round(0.1 * config.number + 0.01 * epoch, 6)
-        self.folder.trial(config.trial_id).append_report(
-            {"epoch": epoch, "train_loss": 2.0 - score, "val_score": score, "seconds": seconds}
-        )
-        return score
+        metrics = {"train_loss": 2.0 - score, "val_score": score, "seconds": seconds}
+        self.folder.trial(config.trial_id).append_report({"epoch": epoch, **metrics})
+        return metrics
 
     def end(self, config: TrialConfig, status: Any = "finished", **told: Any) -> End:
         """Close a trial, with a delta unless it failed."""

@@ -36,13 +36,13 @@ class Observer(Protocol):
     def trial_started(self, config: TrialConfig) -> None:
         """React to a trial that starts or is resumed."""
 
-    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
         """React to an epoch that is recorded on disk.
 
         Args:
             config: the trial's configuration.
             epoch: the number of completed epochs.
-            score: the score of the epoch, as a fraction; None means it was not evaluated.
+            metrics: the metrics of the epoch, see `study.trial.EpochReport`.
         """
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
@@ -94,7 +94,7 @@ class LedgerCallback(Callback):
             config = self.searcher.running[trial.trial_id]
             notify(
                 self.observers,
-                lambda o: o.trial_reported(config, result["epoch"], result.get("score")),
+                lambda o: o.trial_reported(config, result["epoch"], result["metrics"]),
             )
 
     def on_trial_complete(

@@ -121,7 +121,9 @@ class ClipFitTrainable(tune.Trainable):
             )
         self._epoch = report.epoch
         return self._result(
-            score=report.metrics.get(f"{self._trial_data.split}_score"), done=report.done
+            score=report.metrics.get(f"{self._trial_data.split}_score"),
+            done=report.done,
+            metrics=report.metrics,
         )
 
     def _next_report(self) -> EpochReport:
@@ -181,14 +183,14 @@ class ClipFitTrainable(tune.Trainable):
             pixel_range=self._trial_data.pixel_range,
         )
 
-    def _result(self, *, score: float | None, done: bool, **failure: Any) -> dict[str, Any]:
+    def _result(self, *, score: float | None, done: bool, **further: Any) -> dict[str, Any]:
         return {
             "epoch": self._epoch,
             "epochs": self._trial.epochs,
             "score": score,
             tune.result.DONE: done,
             "failed": False,
-            **failure,
+            **further,
         }
 
 

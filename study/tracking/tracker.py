@@ -68,7 +68,7 @@ class Tracker(ABC):
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.searcher.Observer`."""
 
-    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
         """See `study.search.searcher.Observer`."""
 
     @abstractmethod

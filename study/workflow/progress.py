@@ -1,6 +1,7 @@
 """What a driver shows while a study runs: a line of the stage, and the steps without trials."""
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -85,7 +86,7 @@ class StageProgress:
         self._total = max(self._total, sum(self._counts.values()) + len(self._running))
         self._show()
 
-    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
         """See `study.search.searcher.Observer`."""
         self._show()
 

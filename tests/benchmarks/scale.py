@@ -73,7 +73,14 @@ class NoTraining(tune.Trainable):
             {"epoch": epoch, **metrics, "val_score": score, "val_accuracy": score}
         )
         done = self._epoch >= epochs
-        return {"epoch": epoch, "epochs": epochs, "score": score, "failed": False, DONE: done}
+        return {
+            "epoch": epoch,
+            "epochs": epochs,
+            "score": score,
+            "metrics": {"val_score": score},
+            "failed": False,
+            DONE: done,
+        }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save."""
@@ -91,7 +98,7 @@ class Clock:
         if not self.ends:
             self.ends.append((time.perf_counter(), time.process_time(), _memory()))
 
-    def trial_reported(self, config: Any, epoch: int, score: float | None) -> None:
+    def trial_reported(self, config: Any, epoch: int, metrics: Any) -> None:
         """See `study.search.searcher.Observer`."""
 
     def trial_ended(self, config: Any, end: Any, score: float | None) -> None:

@@ -84,7 +84,7 @@ class Ends:
     def trial_started(self, config: Any) -> None:
         """See `study.search.searcher.Observer`."""
 
-    def trial_reported(self, config: Any, epoch: int, score: float | None) -> None:
+    def trial_reported(self, config: Any, epoch: int, metrics: Any) -> None:
         """See `study.search.searcher.Observer`."""
 
     def trial_ended(self, config: Any, end: Any, score: float | None) -> None:

@@ -58,6 +58,20 @@ def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any
             assert info.subset == trial.read_config()["settings"]["subset"]
 
 
+def test_observers_hear_every_metric_that_the_ledger_has_of_an_epoch(searched: Any) -> None:
+    reports = {
+        (trial.trial_id, report.pop("epoch")): report
+        for trial in searched.folder.trials()
+        for report in trial.read_reports()
+    }
+    for report in reports.values():
+        del report["ended_at"]
+        report.pop("folds", None)
+    heard = {place: searched.heard.metrics[place] for place in searched.heard.metrics}
+    assert heard == {place: reports[place] for place in heard}
+    assert {trial_id for trial_id, _ in heard} == {trial_id for trial_id, _ in reports}
+
+
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
     troubled: Any, searched: Any
 ) -> None:

@@ -51,7 +51,7 @@ def test_it_tells_done_running_stopped_best_and_time_left(terminal: bool) -> Non
     with StageProgress(out, "search", total=6) as line:
         for number in range(4):
             line.trial_started(config(number))
-        line.trial_reported(config(0), 1, 0.4)
+        line.trial_reported(config(0), 1, {"val_score": 0.4})
         line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
         line.trial_ended(config(1, "text.ln1[0:2]"), End("finished", 3, 1.0), 0.75)
         line.trial_ended(config(2), End("stopped", 2, 1.0), 0.9)

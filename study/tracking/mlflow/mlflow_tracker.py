@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
+from study.storage.ledger import End
 from study.tracking.mlflow.address import (
     SERVERS,
     is_absent_store,
@@ -48,11 +49,17 @@ class MlflowTracker(Tracker):
         self._writer = runs.RunWriter(study, tracking_uri(study.config.tracking.uri))
         self._mirror = mirror.Mirror(self._writer)
 
-    def trial_started(self, config: TrialConfig, *_: object, **__: object) -> None:
-        """Send what the ledger holds of a trial."""
+    def trial_started(self, config: TrialConfig) -> None:
+        """See `Tracker.trial_started`; what the ledger holds of the trial is sent."""
         self._mirror.send(config.trial_id)
 
-    trial_reported = trial_ended = trial_started
+    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
+        """See `Tracker.trial_reported`; what the ledger holds of the trial is sent."""
+        self._mirror.send(config.trial_id)
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """See `Tracker.trial_ended`; what the ledger holds of the trial is sent."""
+        self._mirror.send(config.trial_id)
 
     def look_again(self) -> None:
         """See `Tracker.look_again`."""
