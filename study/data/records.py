@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -98,24 +98,27 @@ def listed(names: Iterable[object], count: int | None = None) -> str:
         names: the names.
         count: how many names there are, if they are too many to be counted here.
     """
-    quoted = [
-        repr(name) if isinstance(name, str) else str(name)
-        for name in islice(names, None if count is None else SHOWN)
-    ]
+    shown = names
+    if count is not None:
+        shown = islice(names, SHOWN)
+    quoted = [repr(name) if isinstance(name, str) else str(name) for name in shown]
     return listed_texts(quoted, count)
 
 
 def listed_texts(texts: Sequence[str], count: int | None = None) -> str:
     """Return the first few texts as they are, and the number of the others; see `listed`."""
-    rest = (count or len(texts)) - SHOWN
-    return ", ".join(texts[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    text = ", ".join(texts[:SHOWN])
+    others = (count or len(texts)) - SHOWN
+    if others > 0:
+        text += f" and {others} more"
+    return text
 
 
 def find_parts(
     kind: str,
     present: Sequence[str],
     aliases: Mapping[str, Sequence[str]],
-    asked: Mapping[str, str],
+    requested: Mapping[str, str],
     *,
     where: str,
 ) -> dict[str, str]:
@@ -125,28 +128,32 @@ def find_parts(
         kind: what the names are, such as "columns", for the message.
         present: the names that the dataset has.
         aliases: part → names that are recognized, in any case; the first ones are preferred.
-        asked: part → name that the user says it has.
+        requested: part → name that the user requests for it.
         where: the dataset, for the message.
 
     Raises:
-        DataError: if a part or a name that the user says does not exist.
+        DataError: if a part or a name that the user requests does not exist.
     """
-    if strange := [
-        *(part for part in asked if part not in aliases),
-        *(name for name in asked.values() if name not in present),
-    ]:
+    unknown = [part for part in requested if part not in aliases]
+    unknown += [name for name in requested.values() if name not in present]
+    if unknown:
         raise DataError(
-            f"{where}: {kind} {listed(strange)} are not there; ours are {', '.join(aliases)}, "
+            f"{where}: {kind} {listed(unknown)} are not there; ours are {', '.join(aliases)}, "
             f"the dataset has {listed(present) or 'none'}"
         )
-    by_name = {name.lower(): name for name in reversed(present)} | {name: name for name in present}
-    found = {
-        part: by_name[alias]
-        for part, names in aliases.items()
-        for alias in reversed(names)
-        if alias in by_name
-    }
-    return found | dict(asked)
+    name_of: dict[str, str] = {}
+    for name in reversed(present):
+        name_of[name.lower()] = name
+    for name in present:
+        name_of[name] = name
+    parts: dict[str, str] = {}
+    for part, names in aliases.items():
+        for alias in names:
+            if alias in name_of:
+                parts[part] = name_of[alias]
+                break
+    parts.update(requested)
+    return parts
 
 
 def keyed_order(paths: Iterable[str], key: str) -> list[str]:
@@ -155,16 +162,20 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     The order depends on nothing else: not on the input order, the platform or the random generator
     of a library. The same key therefore picks the same images everywhere.
     """
-    return sorted(paths, key=lambda p: (hashlib.sha256(f"{key}\0{p}".encode()).digest(), p))
+
+    def rank(path: str) -> tuple[bytes, str]:
+        text = f"{key}\0{path}"
+        return hashlib.sha256(text.encode()).digest(), path
+
+    return sorted(paths, key=rank)
 
 
 def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
     """Return the paths of each class, by label, in the order in which they are drawn."""
-    label_of = attrgetter("label")
-    return {
-        label: keyed_order((record.path for record in group), key)
-        for label, group in groupby(sorted(records, key=label_of), label_of)
-    }
+    paths_of: dict[int, list[str]] = {}
+    for record in sorted(records, key=attrgetter("label")):
+        paths_of.setdefault(record.label, []).append(record.path)
+    return {label: keyed_order(paths, key) for label, paths in paths_of.items()}
 
 
 def is_text(name: str) -> bool:
@@ -214,7 +225,9 @@ def read_label(value: object) -> int | None:
     # Python raises ValueError on thousands of digits; no dataset has such labels.
     if isinstance(value, str):
         return int(value) if value.isdecimal() and len(value) <= 18 else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return None
 
 
 def relative_path(text: str, *, where: str) -> str:
@@ -262,33 +275,40 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 f"{where}: label {label} has two class names, {names[label]!r} and {name!r}; "
                 "allowed is one"
             )
-        if not name.strip() or not is_text(name):
-            raise DataError(
-                f"{where}: label {label} has "
-                f"{'a class name that is not UTF-8' if name.strip() else 'an empty class name'}"
-            )
+        if not name.strip():
+            raise DataError(f"{where}: label {label} has an empty class name")
+        if not is_text(name):
+            raise DataError(f"{where}: label {label} has a class name that is not UTF-8")
         # The text encoder cannot separate names that give the same prompt.
         in_prompt = name.replace("_", " ")
         first = labels.setdefault(in_prompt, label)
-        if first != label and names[first] == name:
+        if first == label:
+            continue
+        if names[first] == name:
             raise DataError(
                 f"{where}: class name {name!r} has two labels, {first} and {label}; allowed is one"
             )
-        if first != label:
-            raise DataError(
-                f"{where}: class names {names[first]!r} and {name!r} are the same text in a "
-                "prompt, where '_' is a space; allowed is one name for a class"
-            )
-    if min(names, default=-1) < 0:
         raise DataError(
-            f"{where}: labels must be 0..n-1 without gaps; "
-            f"got {listed(sorted(label for label in names if label < 0)) or 'none'}"
+            f"{where}: class names {names[first]!r} and {name!r} are the same text in a "
+            "prompt, where '_' is a space; allowed is one name for a class"
+        )
+    _refuse_gaps(names, where)
+    return tuple(names[label] for label in range(len(names)))
+
+
+def _refuse_gaps(labels: Collection[int], where: str) -> None:
+    """Raise DataError unless the labels are 0..n-1, without gaps."""
+    if min(labels, default=-1) < 0:
+        negative = sorted(label for label in labels if label < 0)
+        raise DataError(
+            f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
         )
     # A mistyped label may be huge: count the gaps, and list only the first ones.
-    if gaps := max(names) + 1 - len(names):
-        missing = listed((n for n in range(max(names)) if n not in names), gaps)
+    highest = max(labels)
+    gaps = highest + 1 - len(labels)
+    if gaps:
+        missing = listed((label for label in range(highest) if label not in labels), gaps)
         raise DataError(f"{where}: labels must be 0..n-1 without gaps; missing: {missing}")
-    return tuple(names[label] for label in range(len(names)))
 
 
 def check_splits(
@@ -299,17 +319,19 @@ def check_splits(
     Raises:
         DataError: if one is; the message names the images and the splits.
     """
-    seen: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for split, records in zip(SPLITS, (train, val, test), strict=True):
         counts = Counter(record.path for record in records)
-        if twice := sorted(path for path, count in counts.items() if count > 1):
-            raise DataError(f"{where}: listed twice in {split}: {listed(twice)}")
-        if shared := sorted(counts.keys() & seen.keys()):
+        repeated = sorted(path for path, count in counts.items() if count > 1)
+        if repeated:
+            raise DataError(f"{where}: listed twice in {split}: {listed(repeated)}")
+        shared = sorted(counts.keys() & split_of.keys())
+        if shared:
             raise DataError(
-                f"{where}: in both {seen[shared[0]]} and {split}: {listed(shared)}; "
+                f"{where}: in both {split_of[shared[0]]} and {split}: {listed(shared)}; "
                 "an image may be in one split only"
             )
-        seen.update(dict.fromkeys(counts, split))
+        split_of.update(dict.fromkeys(counts, split))
 
 
 def fixed_split(
@@ -334,18 +356,29 @@ def fixed_split(
         DataError: if a class has fewer than two images; the message names these classes.
     """
     by_label = ordered_paths(records, f"split of {key}")
-    counts = {name: len(by_label.get(label, ())) for label, name in enumerate(class_names)}
-    if short := [f"{name!r} ({count})" for name, count in counts.items() if count < 2]:
+    too_small: list[str] = []
+    for label, name in enumerate(class_names):
+        count = len(by_label.get(label, ()))
+        if count < 2:
+            too_small.append(f"{name!r} ({count})")
+    if too_small:
         raise DataError(
             f"{key}: a class needs at least 2 images, one to train on and one to test on; "
-            f"too small: {', '.join(short[:SHOWN])}"
+            f"too small: {', '.join(too_small[:SHOWN])}"
         )
-    parts: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
+    train: list[Record] = []
+    validation: list[Record] = []
+    test: list[Record] = []
     for label, paths in by_label.items():
         middle = max(1, len(paths) // 2)
-        end = len(paths) - max(1, round(0.3 * len(paths))) if val else middle
-        for part, piece in zip(
-            parts, (paths[:middle], paths[middle:end], paths[end:]), strict=True
-        ):
-            part += [Record(path, label) for path in sorted(piece)]
-    return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])
+        end = middle
+        if val:
+            end = len(paths) - max(1, round(0.3 * len(paths)))
+        train += _sorted_records(paths[:middle], label)
+        validation += _sorted_records(paths[middle:end], label)
+        test += _sorted_records(paths[end:], label)
+    return tuple(train), tuple(validation), tuple(test)
+
+
+def _sorted_records(paths: Iterable[str], label: int) -> list[Record]:
+    return [Record(path, label) for path in sorted(paths)]

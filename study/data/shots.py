@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 MOST_VAL_SHOTS = 4
 Short = Literal["fail", "take_all"]
+_Rows = tuple[str, list[Any]]
+"""A place, for messages, and the rows that stand there."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +62,29 @@ def make_shots(
     dataset: str, shots: int, seed: int, train: Iterable[Record], val: Iterable[Record]
 ) -> Shots:
     """Return a few-shot split with its records sorted and its digest computed."""
-    place = attrgetter("label", "path")
-    parts = {"train": tuple(sorted(train, key=place)), "val": tuple(sorted(val, key=place))}
-    digest = hashlib.sha256("\n".join(_lines(parts)).encode()).hexdigest()
-    return Shots(dataset, shots, seed, parts["train"], parts["val"], digest)
+    by_label_and_path = attrgetter("label", "path")
+    train = tuple(sorted(train, key=by_label_and_path))
+    val = tuple(sorted(val, key=by_label_and_path))
+    text = "\n".join(_lines("train", train) + _lines("val", val))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Shots(dataset, shots, seed, train, val, digest)
 
 
-def _lines(parts: dict[str, Records]) -> list[str]:
-    return [
-        canonical_line(label=record.label, path=record.path, split=split)
-        for split, records in parts.items()
-        for record in records
-    ]
+def _lines(split: str, records: Records) -> list[str]:
+    return [canonical_line(label=record.label, path=record.path, split=split) for record in records]
 
 
 def write_shots(shots: Shots, path: Path) -> None:
     """Write a header line and one line per image; the file appears complete or not at all."""
-    lines = [
-        json.dumps({name: getattr(shots, name) for name in ("dataset", "seed", "shots", "digest")}),
-        *_lines({"train": shots.train, "val": shots.val}),
-    ]
+    header = {
+        "dataset": shots.dataset,
+        "seed": shots.seed,
+        "shots": shots.shots,
+        "digest": shots.digest,
+    }
+    lines = [json.dumps(header)]
+    lines += _lines("train", shots.train)
+    lines += _lines("val", shots.val)
     make_folder(path.parent)
     write_atomically(path, "\n".join(lines) + "\n", known=path.parent)
 
@@ -94,11 +99,11 @@ def read_shots(path: Path) -> Shots:
     try:
         header, *entries = read_json(path, by_line=True)
         for entry in entries:
-            parts[entry["split"]].append(Record(str(entry["path"]), int(entry["label"])))
+            record = Record(str(entry["path"]), int(entry["label"]))
+            parts[entry["split"]].append(record)
         dataset, digest = str(header["dataset"]), str(header["digest"])
-        shots = make_shots(
-            dataset, int(header["shots"]), int(header["seed"]), parts["train"], parts["val"]
-        )
+        size, seed = int(header["shots"]), int(header["seed"])
+        shots = make_shots(dataset, size, seed, parts["train"], parts["val"])
     # An infinite label raises OverflowError.
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a file of shots ({error!r})") from error
@@ -141,41 +146,53 @@ def draw_shots(
     key = f"shots of {dataset.name}, seed {seed}, {shots} a class"
     pool = ordered_paths(dataset.train, key)
     train = {label: paths[:shots] for label, paths in pool.items()}
-    sizes = [len(train.get(label, ())) for label in range(len(dataset.class_names))]
-    if min(sizes) < (shots if short == "fail" else 1):
-        few = [
-            f"{dataset.class_names[label]!r} has {size}"
-            for label, size in enumerate(sizes)
-            if size < shots
-        ]
-        raise DataError(
-            f"{dataset.name}: {shots} shots a class are wanted, but {', '.join(few[:5])}"
-            f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
-            f"allowed: at most {min(sizes)} shots, or data.short=take_all for all that a class has"
-        )
-    rest = (
-        ordered_paths(dataset.val, key)
-        if dataset.val
-        else {label: paths[shots:] for label, paths in pool.items()}
-    )
-    wanted = wanted_val_shots(shots, val_shots)
-    val = {label: rest.get(label, [])[:wanted] for label in pool}
-    least = min(wanted, 1) if val_shots is None else wanted
-    if scarce := [label for label, paths in val.items() if len(paths) < least]:
+    _refuse_small_classes(dataset, train, shots, short)
+    rest = {label: paths[shots:] for label, paths in pool.items()}
+    if dataset.val:
+        rest = ordered_paths(dataset.val, key)
+    count = wanted_val_shots(shots, val_shots)
+    val = {label: rest.get(label, [])[:count] for label in pool}
+    least = count
+    if val_shots is None:
+        least = min(count, 1)
+    scarce = [label for label, paths in val.items() if len(paths) < least]
+    if scarce:
         counts = listed(f"{dataset.class_names[label]} ({len(val[label])})" for label in scarce)
         raise DataError(
-            f"{dataset.name}: {wanted} validation images a class are wanted, but too few are left "
+            f"{dataset.name}: {count} validation images a class are wanted, but too few are left "
             f"in {counts}; allowed: fewer shots, fewer val_shots, or more images"
         )
-    if any(len(paths) < wanted for paths in val.values()):
-        logger.warning("%s: fewer than %d validation images in some classes", dataset.name, wanted)
-    return make_shots(
-        dataset.name,
-        shots,
-        seed,
-        (Record(path, label) for label, paths in train.items() for path in paths),
-        (Record(path, label) for label, paths in val.items() for path in paths),
+    if any(len(paths) < count for paths in val.values()):
+        logger.warning("%s: fewer than %d validation images in some classes", dataset.name, count)
+    return make_shots(dataset.name, shots, seed, _records(train), _records(val))
+
+
+def _refuse_small_classes(
+    dataset: Dataset, train: Mapping[int, Sequence[str]], shots: int, short: Short
+) -> None:
+    """Raise DataError if a class has too few of the training images that were drawn."""
+    sizes = [len(train.get(label, ())) for label in range(len(dataset.class_names))]
+    fewest = min(sizes)
+    if fewest >= shots or (short == "take_all" and fewest >= 1):
+        return
+    small: list[str] = []
+    for class_name, size in zip(dataset.class_names, sizes, strict=True):
+        if size < shots:
+            small.append(f"{class_name!r} has {size}")
+    classes = ", ".join(small[:5])
+    if len(small) > 5:
+        classes += f" and {len(small) - 5} more have too few"
+    raise DataError(
+        f"{dataset.name}: {shots} shots a class are wanted, but {classes}; "
+        f"allowed: at most {fewest} shots, or data.short=take_all for all that a class has"
     )
+
+
+def _records(paths_of: Mapping[int, Iterable[str]]) -> list[Record]:
+    records: list[Record] = []
+    for label, paths in paths_of.items():
+        records += [Record(path, label) for path in paths]
+    return records
 
 
 def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
@@ -197,97 +214,143 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         DataError: if the dataset does not have an image, an image is in the test split, a label or
             class name differs, or a class has more images than shots; the message names them.
     """
-    entries = _published_rows(path, dataset, shots, seed)
-    train, val = (_match_records(rows, dataset, where=place) for place, rows in entries.items())
-    where = next(iter(entries))
-    if both := sorted({r.path for r in train} & {r.path for r in val}):
-        raise DataError(f"{where}: in both train and val: {listed(both)}")
-    if not (counts := Counter(record.label for record in train)):
+    (where, train_rows), (val_where, val_rows) = _published_rows(path, dataset, shots, seed)
+    train = _match_records(train_rows, dataset, where=where)
+    val = _match_records(val_rows, dataset, where=val_where)
+    shared = {record.path for record in train} & {record.path for record in val}
+    if shared:
+        raise DataError(f"{where}: in both train and val: {listed(sorted(shared))}")
+    if not train:
         raise DataError(f"{where}: has no training images")
-    named = {label: f"{dataset.class_names[label]} ({count})" for label, count in counts.items()}
-    if many := [named[label] for label, count in counts.items() if count > shots]:
-        raise DataError(f"{where}: more than {shots} images of {listed(many)}")
     available = Counter(record.label for record in dataset.train)
-    if few := [named[i] for i, count in counts.items() if count < min(shots, available[i])]:
-        logger.warning("%s: fewer than %d images of %s: is it whole?", where, shots, listed(few))
+    too_many: list[str] = []
+    too_few: list[str] = []
+    for label, count in Counter(record.label for record in train).items():
+        class_and_count = f"{dataset.class_names[label]} ({count})"
+        if count > shots:
+            too_many.append(class_and_count)
+        elif count < min(shots, available[label]):
+            too_few.append(class_and_count)
+    if too_many:
+        raise DataError(f"{where}: more than {shots} images of {listed(too_many)}")
+    if too_few:
+        logger.warning(
+            "%s: fewer than %d images of %s: is it whole?", where, shots, listed(too_few)
+        )
     return make_shots(dataset.name, shots, seed, train, val)
 
 
-def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> dict[str, list[Any]]:
-    """Return the rows of train and of val, by the place where they were found."""
-    from study.data.images.sources import FolderSource  # it needs Pillow, which a trial does not
+def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list[_Rows]:
+    """Return the rows of train and of val, each with the place where they stand.
 
+    Raises:
+        DataError: there are none, or they are not whole.
+    """
     stem = f"shot_{shots}-seed_{seed}"
-    if path.is_file() and not path.name.startswith((f"{stem}.", f"{stem}_")):
-        raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
-    # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
-    root = dataset.source.root.name if isinstance(dataset.source, FolderSource) else dataset.name
-    named = [
-        form.format(name)
-        for name in dict.fromkeys((dataset.name, root))
-        for form in ("{}", "{}/split_fewshot", "split_fewshot/{}", "indices/{}")
-    ]
-    folders = [path / place for place in ("", "split_fewshot", *named)]
+    folders = _shot_folders(path, dataset)
     if path.is_file():
+        if not path.name.startswith((f"{stem}.", f"{stem}_")):
+            raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
         folders = [path.parent]
     for folder in folders:
-        lines = {split: folder / f"{stem}_{split}.jsonl" for split in ("train", "val")}
-        if lines["train"].is_file():
-            return {
-                f"{file}, {split}": read_json(file, by_line=True) if file.exists() else []
-                for split, file in lines.items()
-            }
-        if (whole := folder / f"{stem}.json").is_file():
-            match read_json(whole):
-                case {"train": {"data": [*train]}, "val": {"data": [*val]}}:
-                    return {f"{whole}, train": train, f"{whole}, val": val}
-            raise DataError(f"{whole}: needs the lists train.data and val.data")
-    if pickled := [file for f in folders if (file := f / f"{stem}.pkl").exists()]:
-        raise DataError(
-            f"{pickled[0]}: a pickle can run any code and is never read; allowed are "
-            f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
-        )
+        train, val = folder / f"{stem}_train.jsonl", folder / f"{stem}_val.jsonl"
+        if train.is_file():
+            train_rows = read_json(train, by_line=True)
+            val_rows = read_json(val, by_line=True) if val.exists() else []
+            return [(f"{train}, train", train_rows), (f"{val}, val", val_rows)]
+        whole = folder / f"{stem}.json"
+        if whole.is_file():
+            return _rows_of_both(whole)
+    for folder in folders:
+        pickled = folder / f"{stem}.pkl"
+        if pickled.exists():
+            raise DataError(
+                f"{pickled}: a pickle can run any code and is never read; allowed are "
+                f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
+            )
     raise DataError(
         f"{stem}_train.jsonl or {stem}.json is missing; looked in {listed(map(str, folders))}"
     )
 
 
+def _shot_folders(path: Path, dataset: Dataset) -> list[Path]:
+    """Return the folders where splits of a dataset may lie, given a folder above them."""
+    from study.data.images.sources import FolderSource  # it needs Pillow, which a trial does not
+
+    # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
+    names = [dataset.name]
+    if isinstance(dataset.source, FolderSource) and dataset.source.root.name != dataset.name:
+        names.append(dataset.source.root.name)
+    folders = [path, path / "split_fewshot"]
+    for name in names:
+        folders.append(path / name)
+        folders.append(path / name / "split_fewshot")
+        folders.append(path / "split_fewshot" / name)
+        folders.append(path / "indices" / name)
+    return folders
+
+
+def _rows_of_both(file: Path) -> list[_Rows]:
+    """Return the rows of train and of val in a file that has both.
+
+    Raises:
+        DataError: it does not.
+    """
+    match read_json(file):
+        case {"train": {"data": [*train]}, "val": {"data": [*val]}}:
+            return [(f"{file}, train", train), (f"{file}, val", val)]
+    raise DataError(f"{file}: needs the lists train.data and val.data")
+
+
 def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Record]:
     """Return the dataset's own record for each published one."""
-    tested = {record.path: record for record in dataset.test}
-    known = tested | {record.path: record for record in (*dataset.train, *dataset.val)}
-    found: dict[str, Record] = {}
-    strange: list[str] = []
+    tested = {record.path for record in dataset.test}
+    record_of = {record.path: record for record in dataset.test + dataset.train + dataset.val}
+    matched: dict[str, Record] = {}
+    absent: list[str] = []
     for number, row in enumerate(rows):
-        match row:
-            case {"impath": str(text), "label": value, "classname": name} if (
-                label := read_label(value)
-            ) is not None:
-                pass
-            case _:
-                raise DataError(
-                    f"{where}[{number}]: got {row!r:.200}; needs impath, label and classname"
-                )
-        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
-        suffixes = ("/".join(parts[start:]) for start in range(len(parts)))
-        own = next((known[suffix] for suffix in suffixes if suffix in known), None)
-        if own is None:
-            strange.append(text)
+        text, label, name = _checked_row(row, f"{where}[{number}]")
+        record = _find_record(text, record_of)
+        if record is None:
+            absent.append(text)
             continue
-        named = dataset.class_names[own.label]
-        if (
-            label != own.label
-            or str(name).replace("_", " ").lower() != named.replace("_", " ").lower()
-        ):
+        class_name = dataset.class_names[record.label]
+        if label != record.label or _in_words(name) != _in_words(class_name):
             raise DataError(
-                f"{where}[{number}]: {own.path} is {label} {str(name)!r} there, but {own.label} "
-                f"{named!r} in {dataset.name}"
+                f"{where}[{number}]: {record.path} is {label} {name!r} there, but {record.label} "
+                f"{class_name!r} in {dataset.name}"
             )
-        if own.path in found:
-            raise DataError(f"{where}: listed twice: {own.path!r}")
-        found[own.path] = own
-    if leaked := [path for path in found if path in tested]:
+        if record.path in matched:
+            raise DataError(f"{where}: listed twice: {record.path!r}")
+        matched[record.path] = record
+    leaked = [path for path in matched if path in tested]
+    if leaked:
         raise DataError(f"{where}: images of the test split of {dataset.name}: {listed(leaked)}")
-    if strange:
-        raise DataError(f"{where}: {dataset.name} has no such images: {listed(strange)}")
-    return list(found.values())
+    if absent:
+        raise DataError(f"{where}: {dataset.name} has no such images: {listed(absent)}")
+    return list(matched.values())
+
+
+def _checked_row(row: Any, where: str) -> tuple[str, int, str]:
+    """Return the path, label and class name of a published row, or raise DataError."""
+    match row:
+        case {"impath": str(text), "label": value, "classname": name}:
+            label = read_label(value)
+            if label is not None:
+                return text, label, str(name)
+    raise DataError(f"{where}: got {row!r:.200}; needs impath, label and classname")
+
+
+def _find_record(text: str, record_of: Mapping[str, Record]) -> Record | None:
+    """Return the record of the longest end of a path that is one of the dataset's paths."""
+    parts = text.replace("\\", "/").split("/")
+    parts = [part for part in parts if part not in ("", ".")]
+    for start in range(len(parts)):
+        record = record_of.get("/".join(parts[start:]))
+        if record is not None:
+            return record
+    return None
+
+
+def _in_words(class_name: str) -> str:
+    return class_name.replace("_", " ").lower()

@@ -43,19 +43,18 @@ class Task:
 
         Each part has a line with its name and classes, and then one line per image.
         """
-        return [
-            line
-            for part in (self.train, *self.evaluations)
-            for line in (
-                canonical_line(classes=part.classes, part=part.name),
-                *(canonical_line(label=r.label, path=r.path, part=part.name) for r in part.records),
-            )
-        ]
+        lines: list[str] = []
+        for part in (self.train, *self.evaluations):
+            lines.append(canonical_line(classes=part.classes, part=part.name))
+            for record in part.records:
+                lines.append(canonical_line(label=record.label, path=record.path, part=part.name))
+        return lines
 
     @property
     def digest(self) -> str:
         """The SHA-256 of the lines, in hexadecimal."""
-        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()
+        text = "\n".join(self.lines())
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -66,7 +65,7 @@ def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...
 
 
 def all_classes(dataset: Dataset) -> dict[str, tuple[int, ...]]:
-    """Return the one part of a test that all classes make up."""
+    """Return the only part of a test that covers all classes, by its name "accuracy"."""
     return {"accuracy": tuple(range(len(dataset.class_names)))}
 
 
@@ -77,15 +76,20 @@ def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
         DataError: a part of the test has one class, or all its test images are of one.
     """
     tested = {record.label for record in dataset.test}
-    for part, classes in ((part, set(classes)) for part, classes in scored.items()):
-        if 1 in (len(classes), len(classes & tested)):
-            each = f" in each of {listed(scored)}" if len(scored) > 1 else ""
-            raise DataError(
-                f"{dataset.name}: '{part}' would be tested on one class alone, "
-                f"{dataset.class_names[min(classes & tested or classes)]!r}: whoever always "
-                "answers it is right, whatever is trained; allowed are test images of 2 classes "
-                f"or more{each}"
-            )
+    for part, classes in scored.items():
+        present = tested.intersection(classes)
+        if len(set(classes)) != 1 and len(present) != 1:
+            continue
+        label = min(present or classes)
+        each = ""
+        if len(scored) > 1:
+            each = f" in each of {listed(scored)}"
+        raise DataError(
+            f"{dataset.name}: '{part}' would be tested on one class alone, "
+            f"{dataset.class_names[label]!r}: whoever always "
+            "answers it is right, whatever is trained; allowed are test images of 2 classes "
+            f"or more{each}"
+        )
 
 
 def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> Records:
@@ -107,13 +111,15 @@ def holdout_tasks(
     Raises:
         DataError: the shots have no validation images.
     """
-    if not (val := _in_classes(shots.val, classes)):
+    val = _in_classes(shots.val, classes)
+    if not val:
         raise DataError(
             f"{shots.dataset}: the shots have no validation images, so {name!r} cannot be scored; "
             "draw some, or select by folds"
         )
     train = Part("train", _in_classes(shots.train, classes), classes)
-    return (Task(train, (Part(name, val, classes),)),)
+    evaluation = Part(name, val, classes)
+    return (Task(train, (evaluation,)),)
 
 
 def image_fold_tasks(
@@ -122,40 +128,40 @@ def image_fold_tasks(
     """Return one task per fold of all shots; every class is in the training part of each.
 
     Args:
-        shots: the shots, without test images; those to validate on are used like the others.
+        shots: the shots, without test images; the validation shots are used like the others.
         name: the name of the scored part.
         classes: the classes that are trained.
         folds: the number of folds, which are stratified by class.
 
     Raises:
-        DataError: there are too few folds, or images of a class.
+        DataError: there are too few folds, or too few images of a class.
     """
-    ordered = ordered_paths(
-        _in_classes((*shots.train, *shots.val), classes), f"folds of {shots.digest}"
-    )
+    records = _in_classes(shots.train + shots.val, classes)
+    ordered = ordered_paths(records, f"folds of {shots.digest}")
     least = min((len(paths) for paths in ordered.values()), default=0)
     if folds < 2 or least < 2:
         raise DataError(
             f"{shots.dataset}: {folds} folds over {least} images of the smallest class; "
             "allowed: at least 2 folds and 2 images a class"
         )
-    fold_of = {
-        Record(path, label): (position + turn) % folds
-        for turn, (label, paths) in enumerate(ordered.items())
-        for position, path in enumerate(paths)
-    }
-    if empty := folds - len(set(fold_of.values())):
+    fold_of: dict[Record, int] = {}
+    for turn, (label, paths) in enumerate(ordered.items()):
+        for position, path in enumerate(paths):
+            fold_of[Record(path, label)] = (position + turn) % folds
+    empty = folds - len(set(fold_of.values()))
+    if empty:
         raise DataError(
             f"{shots.dataset}: {folds} folds over {len(fold_of)} images leave {empty} without any; "
             "allowed: fewer folds, or more shots"
         )
-    return tuple(
-        Task(
-            Part("train", tuple(r for r, own in fold_of.items() if own != fold), classes),
-            (Part(name, tuple(r for r, own in fold_of.items() if own == fold), classes),),
-        )
-        for fold in range(folds)
-    )
+    tasks: list[Task] = []
+    for fold in range(folds):
+        kept = tuple(record for record, number in fold_of.items() if number != fold)
+        held_out = tuple(record for record, number in fold_of.items() if number == fold)
+        train = Part("train", kept, classes)
+        evaluation = Part(name, held_out, classes)
+        tasks.append(Task(train, (evaluation,)))
+    return tuple(tasks)
 
 
 def class_fold_tasks(
@@ -180,20 +186,18 @@ def class_fold_tasks(
             f"{shots.dataset}: {folds} class folds over {len(classes)} base classes; allowed: at "
             f"least {FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
         )
-    tasks = []
+    tasks: list[Task] = []
     for fold in range(folds):
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
         left_out = classes[fold::folds]
         kept = tuple(label for label in classes if label not in left_out)
-        if not (seen := _in_classes(shots.val, kept)):
+        seen = _in_classes(shots.val, kept)
+        if not seen:
             raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
-        unseen = _in_classes((*shots.train, *shots.val), left_out)
-        tasks.append(
-            Task(
-                Part("train", _in_classes(shots.train, kept), kept),
-                (Part(name, seen, classes), Part("new", unseen, classes)),
-            )
-        )
+        unseen = _in_classes(shots.train + shots.val, left_out)
+        train = Part("train", _in_classes(shots.train, kept), kept)
+        evaluations = (Part(name, seen, classes), Part("new", unseen, classes))
+        tasks.append(Task(train, evaluations))
     return tuple(tasks)
 
 
@@ -213,17 +217,21 @@ def confirm_task(
         DataError: if the shots belong to another dataset, lack a class or include test images, or
             if a part has no test images.
     """
-    trained = next(iter(scored.values()))
-    evaluations = (
-        *(Part(name, _in_classes(dataset.test, own), own) for name, own in scored.items()),
-        *(Part(t.name, t.test, all_classes(t)["accuracy"]) for t in targets),
-    )
-    if empty := [part.name for part in evaluations if not part.records]:
+    evaluations: list[Part] = []
+    for name, classes in scored.items():
+        evaluations.append(Part(name, _in_classes(dataset.test, classes), classes))
+    for target in targets:
+        classes = all_classes(target)["accuracy"]
+        evaluations.append(Part(target.name, target.test, classes))
+    empty = [part.name for part in evaluations if not part.records]
+    if empty:
         raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
-    if shots is None:
-        return Task(Part("train", (), trained), evaluations)
-    check_shots(dataset, shots, trained)
-    return Task(Part("train", _in_classes(shots.train, trained), trained), evaluations)
+    trained = next(iter(scored.values()))
+    records: Records = ()
+    if shots is not None:
+        check_shots(dataset, shots, trained)
+        records = _in_classes(shots.train, trained)
+    return Task(Part("train", records, trained), tuple(evaluations))
 
 
 def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
@@ -234,14 +242,19 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     """
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
-    own = {record.path: record.label for record in (*dataset.train, *dataset.val)}
-    if strange := [r.path for r in (*shots.train, *shots.val) if own.get(r.path) != r.label]:
+    label_of = {record.path: record.label for record in dataset.train + dataset.val}
+    foreign: list[str] = []
+    for record in shots.train + shots.val:
+        if label_of.get(record.path) != record.label:
+            foreign.append(record.path)
+    if foreign:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
-            f"images, or with another label: {listed(strange)}"
+            f"images, or with another label: {listed(foreign)}"
         )
-    drawn_of = {record.label for record in shots.train}
-    if absent := [dataset.class_names[label] for label in classes if label not in drawn_of]:
+    drawn = {record.label for record in shots.train}
+    absent = [dataset.class_names[label] for label in classes if label not in drawn]
+    if absent:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): no training image of {listed(absent)}; "
             "every class that is trained on needs one: is the file whole?"
