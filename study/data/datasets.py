@@ -32,6 +32,7 @@ __all__ = [
 
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *BENCHMARKS)
+HUB_OPTIONS = ("columns", "splits", "subset", "revision")
 
 
 def load_dataset(
@@ -70,8 +71,9 @@ def load_dataset(
     """
     options = {"columns": columns, "splits": splits, "subset": subset, "revision": revision}
     options = {option: value for option, value in options.items() if value is not None}
-    read, taken = _reader(name, root)
-    if unread := [option for option in options if option not in taken]:
+    read, allowed = _reader(name, root)
+    unread = [option for option in options if option not in allowed]
+    if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
     class_names, train, val, test, source = read(**options)
     if pixel_range is not None:
@@ -82,37 +84,50 @@ def load_dataset(
 
 
 def _reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:
-    """Return the function that reads a dataset, and the options that it takes."""
-    hub_options = ("columns", "splits", "subset", "revision")
+    """Return the function that reads a dataset, and the options that it reads."""
     if name in PACKAGED:
         return PACKAGED[name], ()
     if name.startswith(PREFIX):
         _refuse_folder_of_hub(name)
-        return partial(load_hub, name), hub_options
+        return partial(load_hub, name), HUB_OPTIONS
     if root is None:
         raise DataError(
             f"dataset {name!r} needs a folder{_hint(name)}; without one: {', '.join(PACKAGED)}"
         )
-    try:
-        root = Path(root).expanduser()
-        fault = None if root.is_dir() else kind_fault(root)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # a NUL in it, too
-        hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
-        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}") from error
-    except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
-        raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
-    if fault:
-        raise DataError(f"dataset {name!r}: {root}: {fault}")
+    root = _existing(name, root)
     if name in BENCHMARKS:
         return partial(load_published, name, root), ()
     suffix = root.suffix.lower()
     if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or is_path_table(root)):
         return partial(load_table, name, root), ("columns",)
     if suffix == ".parquet" or is_saved(root) or (root.is_dir() and _holds_parquet(root)):
-        return partial(load_hub, name, root), hub_options
+        return partial(load_hub, name, root), HUB_OPTIONS
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
     return partial(_load_folder, name, root), ()
+
+
+def _existing(name: str, root: Path) -> Path:
+    """Return the path of a dataset, without "~".
+
+    Raises:
+        DataError: there is no folder and no plain file there.
+    """
+    fault: str | None = None
+    try:
+        root = Path(root).expanduser()
+        if not root.is_dir():
+            fault = kind_fault(root)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # a NUL in it, too
+        hint = _hint(name)
+        if name in BENCHMARKS:
+            hint = f". {download_note(name, root)}"
+        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}") from error
+    except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
+        raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
+    if fault:
+        raise DataError(f"dataset {name!r}: {root}: {fault}")
+    return root
 
 
 def _refuse_folder_of_hub(name: str) -> None:
@@ -122,10 +137,10 @@ def _refuse_folder_of_hub(name: str) -> None:
         DataError: it is.
     """
     place = name.removeprefix(PREFIX)
-    there = False
+    exists = False
     with suppress(OSError, ValueError, RuntimeError):  # a name that no file can have
-        there = bool(place) and Path(place).expanduser().exists()
-    if there:
+        exists = bool(place) and Path(place).expanduser().exists()
+    if exists:
         raise DataError(
             f"{name}: {place} is on this machine, and {PREFIX} is for datasets of the hub; use "
             f"data.root={place} with any name of your own, such as data.dataset=mine"
@@ -155,23 +170,27 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
     Raises:
         DataError: the folder would not be read.
     """
-    if (
-        folder is not None
-        and names
-        and all(name in PACKAGED or name.startswith(PREFIX) for name in names)
-    ):
-        absent = "" if folder.exists() else ", which does not exist,"
-        raise DataError(
-            f"the folder {str(folder)!r}{absent} is not read for {listed(names)}, which is in the "
-            f"package or on the hub; for the images of a folder add {option} (any name for your "
-            "own), otherwise give no folder"
-        )
+    if folder is None or not names:
+        return
+    for name in names:
+        if name not in PACKAGED and not name.startswith(PREFIX):
+            return
+    absent = ""
+    if not folder.exists():
+        absent = ", which does not exist,"
+    raise DataError(
+        f"the folder {str(folder)!r}{absent} is not read for {listed(names)}, which is in the "
+        f"package or on the hub; for the images of a folder add {option} (any name for your "
+        "own), otherwise give no folder"
+    )
 
 
 def _hint(name: str) -> str:
     """Return a hint with the known dataset that a mistyped name may mean, or an empty text."""
-    near = get_close_matches(name, DATASET_NAMES, n=1)
-    return f" (did you mean {near[0]!r}?)" if near and near[0] != name else ""
+    similar = get_close_matches(name, DATASET_NAMES, n=1)
+    if not similar or similar[0] == name:
+        return ""
+    return f" (did you mean {similar[0]!r}?)"
 
 
 def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
@@ -181,11 +200,16 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     read, since an image folder may have millions, and links to folders may lead up.
     """
     try:
-        few = visible(folder, 32)
+        entries = visible(folder, 32)
     except DataError:
         return False  # reported by name when its images are listed
-    return any(entry.name.endswith(".parquet") for entry in few) or any(
-        _holds_parquet(Path(entry.path), depth=depth - 1)
-        for entry in few
-        if depth and is_folder(entry) and not entry.is_symlink()
-    )
+    if any(entry.name.endswith(".parquet") for entry in entries):
+        return True
+    if depth == 0:
+        return False
+    for entry in entries:
+        if is_folder(entry) and not entry.is_symlink():
+            inner = Path(entry.path)
+            if _holds_parquet(inner, depth=depth - 1):
+                return True
+    return False

@@ -30,9 +30,9 @@ ENSEMBLE: tuple[str, ...] = (
 
 
 UNSEEN = frozenset("\u200b\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that are not seen, or that turn the order of others: no name of a class needs them.
+"""Characters that are not seen, or that turn the order of others: no class name needs them.
 
-Those that join other characters are not among them; emoji and some scripts need these."""
+Characters that join others are not among them; emoji and some scripts need these."""
 CONTROL = ("Cc", "Zl", "Zp")
 """The categories of Unicode for control characters, and the ends of lines and paragraphs."""
 
@@ -43,7 +43,9 @@ def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str,
     Raises:
         DataError: if there are no templates, or one does not have "{}" exactly once.
     """
-    templates = tuple(TEMPLATES.get(name, (DEFAULT_TEMPLATE,)) if override is None else override)
+    templates = TEMPLATES.get(name, (DEFAULT_TEMPLATE,))
+    if override is not None:
+        templates = tuple(override)
     wrong = [template for template in templates if template.count("{}") != 1]
     if wrong or not templates:
         raise DataError(
@@ -59,11 +61,12 @@ def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[list[s
     Returns:
         One list per class, with one prompt per template.
     """
-    # Not str.format: a class name or a template may contain other braces.
-    return [
-        [template.replace("{}", name.replace("_", " ")) for template in templates]
-        for name in class_names
-    ]
+    prompts_of_classes: list[list[str]] = []
+    for name in class_names:
+        words = name.replace("_", " ")
+        # Not str.format: a class name or a template may contain other braces.
+        prompts_of_classes.append([template.replace("{}", words) for template in templates])
+    return prompts_of_classes
 
 
 def refuse_equal_prompts(dataset: str, class_names: Sequence[str]) -> None:
@@ -80,10 +83,11 @@ def refuse_equal_prompts(dataset: str, class_names: Sequence[str]) -> None:
     Raises:
         DataError: if there are any; the message names them.
     """
-    alike: dict[str, list[str]] = {}
+    names_of_text: dict[str, list[str]] = {}
     for name in class_names:
-        alike.setdefault(_as_read(name), []).append(name)
-    if same := [names for names in alike.values() if len(names) > 1]:
+        names_of_text.setdefault(_as_read(name), []).append(name)
+    same = [names for names in names_of_text.values() if len(names) > 1]
+    if same:
         raise DataError(
             f"{dataset}: classes that CLIP reads as the same text: {_groups(same)}; allowed are "
             "names that differ by more than capital letters, white space and the form of accents: "
@@ -153,9 +157,9 @@ def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: A
 
 
 def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any) -> None:
-    """Refuse class names that differ in characters alone that a tokenizer does not know.
+    """Refuse class names that differ only in characters that a tokenizer does not know.
 
-    Those that CLIP reads as the same text anyway are left to `refuse_equal_prompts`.
+    Names that CLIP reads as the same text anyway are left to `refuse_equal_prompts`.
 
     Args:
         dataset: the dataset's name, for the message.
@@ -165,10 +169,14 @@ def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any
     Raises:
         DataError: there are any; the message names them.
     """
-    alike: dict[tuple[int, ...], dict[str, str]] = {}
+    names_of_tokens: dict[tuple[int, ...], dict[str, str]] = {}
     for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
-        alike.setdefault(tuple(row), {}).setdefault(_as_read(name), name)
-    same = [[*names.values()] for names in alike.values() if len(names) > 1]
+        names_by_text = names_of_tokens.setdefault(tuple(row), {})
+        names_by_text.setdefault(_as_read(name), name)
+    same: list[list[str]] = []
+    for names_by_text in names_of_tokens.values():
+        if len(names_by_text) > 1:
+            same.append(list(names_by_text.values()))
     if same:
         raise DataError(
             f"{dataset}: classes that the backbone's tokenizer reads as the same text, since it "
@@ -179,7 +187,8 @@ def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any
 def _token_rows(class_names: Sequence[str], tokenizer: Any) -> list[list[int]]:
     """Return the token ids of each class name as it stands in a prompt, without start and end."""
     texts = [name.replace("_", " ") for name in class_names]
-    rows: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    encoded = tokenizer(texts, add_special_tokens=False, verbose=False)
+    rows: list[list[int]] = encoded["input_ids"]
     return rows
 
 
@@ -202,5 +211,8 @@ def _as_read(name: str) -> str:
 
 
 def _groups(same: Sequence[Sequence[str]]) -> str:
-    rest = f" and {len(same) - SHOWN} more such groups" if len(same) > SHOWN else ""
-    return "; ".join(" and ".join(map(repr, names)) for names in same[:SHOWN]) + rest
+    groups = [" and ".join(map(repr, names)) for names in same[:SHOWN]]
+    text = "; ".join(groups)
+    if len(same) > SHOWN:
+        text += f" and {len(same) - SHOWN} more such groups"
+    return text
