@@ -16,7 +16,8 @@ from study.protocols import Generalized
 from study.trial import EpochReport, TrialData
 from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
 from study.trial.evaluation import Evaluation, fold_scores, scores
-from study.trial.run_trial import TaskRun, run_trial
+from study.trial.run_trial import run_trial
+from study.trial.task_evaluation import evaluate_task
 
 CLASSES = (0, 1)
 LINEAR: dict[str, Any] = {"head": "linear", "bias_lr": 0.05, "ln_lr": 0.02}
@@ -160,14 +161,13 @@ def test_a_trial_reports_the_cross_fitted_score_and_ships_the_best_head(
 ) -> None:
     searched = prepare(setting).search()
     evaluated: list[Any] = []
-    evaluate = TaskRun.evaluate
 
-    def watched(self: TaskRun, uses: Any) -> Any:
-        evaluations = evaluate(self, uses)
+    def watched(model: Any, uses: Any) -> Any:
+        evaluations = evaluate_task(model, uses)
         evaluated.append(evaluations[0])
         return evaluations
 
-    monkeypatch.setattr(TaskRun, "evaluate", watched)
+    monkeypatch.setattr("study.trial.run_trial.evaluate_task", watched)
     report = reported(searched, backbone, epochs=1)
     choice = choose_head(evaluated, searched)
     every = [scores(one, searched)["score"] for one in zip(*evaluated, strict=True)]

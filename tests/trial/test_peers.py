@@ -151,7 +151,7 @@ def test_each_epoch_of_each_task_drops_other_inputs(
         seeds.append(seed)
         return dropping_out(classifier, seed)
 
-    monkeypatch.setattr("study.trial.run_trial.dropping_out", drop)
+    monkeypatch.setattr("study.trial.task_training.dropping_out", drop)
     data = prepare("folds").search()
     for seed in (1, 2**31 - 1):
         list(run_trial(peers_trial(DROPPING, seed=seed), data, backbone))

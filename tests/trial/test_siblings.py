@@ -8,7 +8,8 @@ from small_trials import Prepare, outcome, trial
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import Peer, TrialSettings
 from study.trial import TrialConfig
-from study.trial.run_trial import TaskRun, run_trial
+from study.trial.run_trial import run_trial
+from study.trial.task_model import TaskModel
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
 USES: tuple[dict[str, Any], ...] = (
@@ -55,13 +56,13 @@ def test_what_equal_strengths_share_is_computed_once(
     prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, encoded = prepare("augmented").confirm(1), []
-    features = TaskRun._features
+    features = TaskModel.image_features
 
-    def count(self: TaskRun, *arguments: Any) -> Any:
+    def count(self: TaskModel, *arguments: Any) -> Any:
         encoded.append(arguments)
         return features(self, *arguments)
 
-    monkeypatch.setattr(TaskRun, "_features", count)
+    monkeypatch.setattr(TaskModel, "image_features", count)
     first, *siblings = (used(n, epochs=1, **use) for n, use in enumerate(USES))
     list(run_trial(first, data, backbone, siblings=siblings))
     assert len(encoded) == len({use.get("strength", 1.0) for use in USES}) == 2

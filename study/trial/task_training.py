@@ -1,0 +1,115 @@
+"""The training of one task's model, epoch by epoch, with the state to go on from."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from study.config.trial_settings import TrialSettings
+from study.method.parameters import PEER
+from study.method.peers import dropping_out
+from study.method.training import Losses, Schedule, make_optimizer, train_epoch
+from study.trial.activations import begin_prompts, zero_shot_text
+from study.trial.task_model import TaskModel
+
+
+class TaskTraining:
+    """The optimizer of a task's model, its random generator, and its prompts.
+
+    Args:
+        model: the model, whose classifier is trained in place.
+        index: the position of the task among the trial's tasks; it names the state.
+    """
+
+    def __init__(self, model: TaskModel, index: int) -> None:
+        self.model = model
+        self._prefix = f"task{index}"
+        self._generator = torch.Generator().manual_seed(model.seed)
+        self._paths = model.paths
+        training = model.config.training
+        self._optimizer = make_optimizer(
+            model.classifier.tuned,
+            learning_rates(model.config.settings),
+            optimizer=training.optimizer,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+        )
+        train = model.task.train
+        input_ids = model.tokenize(train.name, train.classes)
+        self._prompts = begin_prompts(model.staged, model.backbone, input_ids, model.caches)
+        self._zero_shot_text = zero_shot_text(
+            model.backbone, input_ids, training.computed_in, model.caches
+        )
+
+    @property
+    def images_per_epoch(self) -> int:
+        """The number of training images used in an epoch.
+
+        An incomplete last batch is dropped, as in the reference, unless it is the only one.
+        """
+        size = self.model.config.training.batch_size
+        return len(self._paths) // size * size or len(self._paths)
+
+    def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
+        """Train one epoch, counted from 0, and return its mean losses."""
+        model = self.model
+        with dropping_out(model.classifier, (model.seed * 10_007 + epoch) % 2**63):
+            return train_epoch(
+                model.staged,
+                self._optimizer,
+                self._batches(),
+                schedule=schedule,
+                epoch=epoch,
+                prompts=self._prompts,
+                zero_shot_text=self._zero_shot_text,
+                distill_weight=model.config.settings.distill_weight,
+                regularizer=model.config.training.regularizer,
+                micro_batch=model.micro_batch,
+            )
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
+        labels = self.model.labels
+        order = torch.randperm(len(self._paths), generator=self._generator)
+        for rows in order[: self.images_per_epoch].split(self.model.config.training.batch_size):
+            paths = [self._paths[row] for row in rows]
+            images = self.model.training_images(paths, self._generator)
+            yield images, labels[rows.to(labels.device)]
+
+    def state(self, delta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return copies of the parameters, optimizer state and generator state on the CPU.
+
+        Args:
+            delta: what `TaskModel.delta` returned; it is kept where it is not the parameters
+                themselves, for a trial that is stopped.
+        """
+        settings = self.model.config.settings
+        tensors = {f"parameter.{name}": t for name, t in self.model.parameters().items()}
+        if settings.strength != 1 or settings.head != "text":
+            tensors |= {f"delta.{name}": tensor for name, tensor in delta.items()}
+        for index, values in self._optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                copied = torch.as_tensor(value).detach().to("cpu", copy=True)
+                tensors[f"optimizer.{index}.{key}"] = copied
+        tensors["generator"] = self._generator.get_state()
+        return {f"{self._prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        for tuned in self.model.classifier.tuned:
+            tuned.parameter.copy_(state[f"{self._prefix}.parameter.{tuned.name}"])
+        prefix = f"{self._prefix}.optimizer."
+        optimizer: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for name, value in state.items():
+            if name.startswith(prefix):
+                index, key = name.removeprefix(prefix).split(".")
+                optimizer[int(index)][key] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(optimizer)})
+        self._generator.set_state(state[f"{self._prefix}.generator"])
+
+
+def learning_rates(settings: TrialSettings) -> Mapping[str, float]:
+    """Return the learning rate of each kind of parameter, or that of a peer."""
+    return {PEER: settings.peer.lr} if settings.peer else settings.rates
