@@ -1,12 +1,17 @@
 """Sound baselines to begin from, and the faults that a configuration is refused with."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from study.config.loading import build_config
 from study.errors import ConfigError
 from study.protocols import disagreements, named
+
+FAULTS = yaml.safe_load((Path(__file__).parent / "config" / "faults.yaml").read_text())
+"""The values, path and words of faults, by the module that finds them."""
 
 
 def faults(values: dict[str, Any]) -> list[str]:
@@ -16,6 +21,14 @@ def faults(values: dict[str, Any]) -> list[str]:
     head, *lines = str(caught.value).splitlines()
     assert head.startswith(f"the file has {len(lines)} fault")
     return [line.strip() for line in lines]
+
+
+def check_fault(values: dict[str, Any], path: str, told: list[str]) -> None:
+    """Check that a configuration has one fault, at this path and with these words."""
+    (fault,) = faults(values)
+    assert fault.startswith(f"{path}: ")
+    for part in told:
+        assert part in fault
 
 
 def baselines(**more: Any) -> dict[str, Any]:

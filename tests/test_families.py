@@ -13,7 +13,7 @@ from openclips import write_open_clip
 from siglips import save_siglip_2
 
 from study.config.loading import load_config
-from study.config.schema import SITES_OF
+from study.config.search_section import SITES_OF
 from study.method.delta import load_delta
 from study.storage.ledger import StudyFolder
 

@@ -5,7 +5,7 @@ from itertools import cycle
 
 from study.analysis.charts import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
 from study.analysis.names import name_of
-from study.config.schema import TUNED, VARIANT
+from study.config.labels import TUNED, VARIANT
 
 OPEN = "search"
 """The arm that chooses what to tune; each other one is given that."""

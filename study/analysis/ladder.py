@@ -13,7 +13,7 @@ from study.analysis.arms import BASELINE
 from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.names import RUNGS, STEPS
 from study.analysis.statistics import PairedDifference
-from study.config.schema import PLAIN, TUNED, TUNED_LINEAR, VARIANT
+from study.config.labels import PLAIN, TUNED, TUNED_LINEAR, VARIANT
 
 GIVEN, SEARCHED, BORROWED = "given", "its own", "not its own"
 """Where the learning rates of a rung come from."""

@@ -26,7 +26,7 @@ from study.analysis.statistics import (
     rank_agreement,
     regret,
 )
-from study.config.schema import SMALLEST, TUNED, WITH_DELTA
+from study.config.labels import SMALLEST, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.selection.chance import BALANCED, AgainstChance
 from study.trial import Split

@@ -32,7 +32,7 @@ from study.analysis.results import PARTS
 from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
 from study.analysis.verdict import validated, validation_findings, verdict
-from study.config.schema import TUNED, VARIANT
+from study.config.labels import TUNED, VARIANT
 from study.config.trial_settings import settings_columns
 from study.storage.atomic import write_atomically
 

@@ -17,8 +17,8 @@ from study.analysis.intervals import Interval
 from study.analysis.results import Results, TrialResult
 from study.analysis.sites import site_in_words, sites_in
 from study.analysis.statistics import proportion_difference
+from study.config.labels import TUNED
 from study.config.loading import load_config
-from study.config.schema import TUNED
 from study.config.shipped import in_lines, overrides_between, shipped_file
 from study.errors import ConfigError
 

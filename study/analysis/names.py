@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from study.config.schema import (
+from study.config.labels import (
     BEST_PEER,
     CALIBRATED,
     FULL_STRENGTH,

@@ -19,7 +19,7 @@ from study.analysis.charts import (
 from study.analysis.confusions import confusion_charts
 from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.results import Results, TrialResult
-from study.config.schema import ZERO_SHOT
+from study.config.labels import ZERO_SHOT
 from study.method.parameters import all_kinds
 
 VALIDATION = Axis("validation score, %")

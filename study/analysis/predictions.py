@@ -11,7 +11,7 @@ from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
 from study.analysis.results import Results, TrialResult
 from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
-from study.config.schema import ZERO_SHOT
+from study.config.labels import ZERO_SHOT
 from study.errors import DataError
 from study.process.terminal_table import amount
 from study.trial.predictions import images_of, read_predictions

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.analysis.training_images import shared_images
+from study.config.labels import SCORES, VARIANT
 from study.config.loading import load_config
-from study.config.schema import SCORES, VARIANT
 from study.config.trial_settings import TrialSettings, settings_columns
 from study.errors import DataError
 from study.protocols import Protocol

@@ -18,7 +18,7 @@ from study.analysis.leaderboard import CLOSE, Entry, Leaderboard, ValidationChec
 from study.analysis.names import name_of
 from study.analysis.shared_test import read_by_others
 from study.analysis.statistics import Comparison, PairedDifference
-from study.config.schema import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
+from study.config.labels import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.process.terminal_table import amount
 from study.trial.study import BEST
 

@@ -26,6 +26,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
 from study.config.wording import (
     LONGEST,
@@ -265,7 +266,7 @@ def build_config(
             dropped.append(".".join(map(str, place[:2])))
     # Do not report a default that only replaces a faulty value, or a section of such values.
     replaced = [place if "." in place else f"{place}." for place in dropped]
-    compared = config.disagreements() if config else []
+    compared = broken_rules(config) if config else []
     faults += [line for line in compared if not any(place in line for place in replaced)]
     if faults or config is None:
         named = named_with(overrides or {}, faults)

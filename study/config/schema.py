@@ -1,7 +1,5 @@
 """The configuration of a study: one frozen schema with every default in it."""
 
-import math
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,27 +7,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
-from study.backbones.architecture import Family
 from study.backbones.description import EMBEDDED
+from study.config.search_section import SearchConfig
 from study.config.trial_settings import (
     HEAVIEST,
     HIGHEST_RATE,
-    Alpha,
     Decay,
-    Head,
     KnownKind,
-    Peer,
-    PeerMethod,
-    Rank,
-    Rate,
     Section,
     SubsetText,
-    TrialSettings,
     expanded,
 )
+from study.config.value_types import NAME, Label, ObjectName, Rates, Seed
 from study.data.records import OnCorrupt
 from study.data.shots import Short
-from study.errors import SECRET_OF_A_QUERY
 from study.method.parameters import kind_names
 from study.method.recipe import (
     DISTILL_WEIGHT,
@@ -42,80 +33,16 @@ from study.method.recipe import (
     Regularizer,
     WantedPrecision,
 )
-from study.method.subsets import parse
 from study.storage.command_lines import default_storage
 
-TUNED = "clipfit-tuned"
-"""The label of the best configuration of CLIPFit's own search."""
-TUNED_LINEAR = "clipfit-tuned-linear"
-"""The label of that configuration with a linear head."""
-RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-"""The labels of the best configurations of the whole search, best first."""
-SMALLEST = "smallest"
-"""The label of the candidate with the fewest tuned values within one standard error of the best."""
-WITH_DELTA = "best-with-delta"
-"""The label of the best configuration with a delta, where the best has none."""
-PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-strength"
-"""The labels of the best configuration with neither head nor strength, without its head, and
-without its strength."""
-CALIBRATED = "best-calibrated"
-"""The label of the best configuration with calibrated stacking."""
-BEST_PEER = "best-peer"
-"""The label of the best peer, where it is neither a baseline nor among the best."""
-FURTHER = (
-    *(SMALLEST, BEST_PEER, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED),
-    TUNED_LINEAR,
-)
-"""The labels that candidates have beside those of baselines and ranks."""
-AUTO = "auto"
-"""The name that leaves the rule of selection to the protocol."""
-ZERO_SHOT = "zero-shot"
-"""The label of the backbone as it is."""
-SCORES = (
-    *("score", "accuracy", "base", "new", "hmean"),
-    *("generalized", "ausuc", "calibration", "calibrated"),
-)
-"""The names of scores in the reports of trials; single datasets have scores of their own names."""
-LINEAR = "linear"
-"""The label of a linear classifier on the backbone as it is."""
-AS_PUBLISHED = (ZERO_SHOT, "clipfit", "bitfit", "ln")
-"""The labels of baselines that in a search have neither a head nor another strength."""
-VARIANT = "variant"
-"""The arm of the trials that use validated settings with a head or at another strength."""
-ARMS = ("baseline", TUNED, "search", VARIANT)
-"""The names of the parts of a search beside its peers, each of which has its label for a name."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
-
-
-def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("the lower bound is above the upper one")
-    return bounds
 
 
 def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] >= bounds[1]:
         raise ValueError("the first number must be below the second")
     return bounds
-
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-"""The pattern of a study's name."""
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-LABEL = r"^[a-z0-9][a-z0-9._-]{0,39}$"
-"""The pattern of a label."""
-Label = Annotated[str, Field(pattern=LABEL)]
-"""The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
-ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
-"""The name of something that code provides, such as a protocol."""
-Range = Annotated[tuple[Rate, Rate], AfterValidator(_increasing)]
-"""The lower and upper bound of a log-uniform choice of a learning rate."""
-Weight = Annotated[float, Field(gt=0, le=HEAVIEST)]
-Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
-"""The lower and upper bound of a log-uniform choice of λ."""
-Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]
-"""Learning rates to try."""
 
 
 def _form(rates: Any) -> str:
@@ -224,248 +151,6 @@ class TrainingConfig(Section):
         return self.precision
 
 
-SITES_OF: Mapping[Family, tuple[str, ...]] = {
-    "clip": (
-        "text.attn.bias",
-        "text.mlp.fc1.bias",
-        "text.mlp.fc2.bias",
-        "text.ln1",
-        "text.ln2",
-        "text.ln_final",
-        "vision.attn.bias",
-        "vision.mlp.fc1.bias",
-        "vision.mlp.fc2.bias",
-        "vision.ln_pre",
-        "vision.ln1",
-        "vision.ln2",
-        "vision.ln_post",
-    ),
-    "siglip": (
-        "text.attn.bias",
-        "text.mlp.fc1.bias",
-        "text.mlp.fc2.bias",
-        "text.proj.bias",
-        "text.ln1",
-        "text.ln2",
-        "text.ln_final",
-        "vision.attn.bias",
-        "vision.mlp.fc1.bias",
-        "vision.mlp.fc2.bias",
-        "vision.pool.bias",
-        "vision.ln1",
-        "vision.ln2",
-        "vision.ln_post",
-        "vision.pool.ln",
-    ),
-}
-"""The sites that a search chooses from, by the family of the backbone: all that it has."""
-
-
-class SpaceConfig(Section):
-    """The space from which the search chooses configurations."""
-
-    sites: tuple[SubsetText, ...] = SITES_OF["clip"]
-    """The sites that a trial may tune, without layers: ``windows`` sets those. The default stands
-    for all sites of the backbone, a SigLIP's too."""
-    windows: bool = True
-    """Whether a trial also chooses the range of layers that it tunes in each encoder."""
-    rates: dict[KnownKind, Range] = Field(default_factory=dict)
-    """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
-    distill_weight: Weights = (0.25, 16.0)
-    """The range of λ, which has an effect only if the text encoder is tuned."""
-    heads: tuple[Head, ...] = Field(("text", "linear"), min_length=1)
-    """What classifies images: the text features of the classes, or a linear head."""
-    neighbours: bool = True
-    """Whether the open search begins with CLIPFit less a site, or with one more."""
-    whole: bool = False
-    """Whether the open search also chooses what has no effect on a trial, so that a sampler can
-    model all choices together."""
-
-    @field_validator("heads")
-    @classmethod
-    def _differ(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
-        if len(set(heads)) < len(heads):
-            raise ValueError("names one head twice")
-        return heads
-
-    @field_validator("rates")
-    @classmethod
-    def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
-        return {kind: rates.get(kind, (5e-4, 2e-1)) for kind in kind_names()}
-
-
-class AshaConfig(Section):
-    """Asynchronous successive halving (ASHA), counted in epochs."""
-
-    grace_period: int = Field(3, ge=3, le=100_000)
-    """Epochs before the first decision; scores of epoch 0, the warm-up, say little."""
-    reduction_factor: float = Field(3, gt=1, le=1000)
-    """At each decision, about one in this many trials continues."""
-
-
-class PeerConfig(Section):
-    """Another way to train than by a subset, and the range of its learning rate.
-
-    It is trained on the cross-entropy alone: λ is 0."""
-
-    peer: PeerMethod
-    optimizer: Optimizer
-    lr: Range
-    """The range of the learning rate of all its parameters."""
-    weight_decay: Decay = WEIGHT_DECAY
-    """The weight decay of all its parameters."""
-
-    def at(self, lr: float) -> Peer:
-        """Return the peer with a learning rate."""
-        return Peer(method=self.peer, lr=lr, **self.model_dump(exclude={"peer", "lr"}))
-
-
-class FullConfig(PeerConfig):
-    """Full fine-tuning of both encoders, without CLIP's logit scale."""
-
-    peer: Literal["full"]
-    """Full fine-tuning: every parameter of both encoders."""
-    optimizer: Optimizer = "adamw"
-    """The optimizer of full fine-tuning."""
-    lr: Range = (1e-6, 1e-3)
-    """The range of the learning rate of all its parameters."""
-
-
-class LoraConfig(PeerConfig):
-    """Low-rank adapters of the query and value projections of both encoders."""
-
-    peer: Literal["lora"]
-    """LoRA, by PEFT (the optional extra ``lora``)."""
-    optimizer: Optimizer = "adamw"
-    """The optimizer of LoRA."""
-    lr: Range = (1e-4, 3e-2)
-    """The range of the learning rate of LoRA's matrices."""
-    rank: Rank = 4
-    """The rank of LoRA's matrices."""
-    alpha: Alpha = 8.0
-    """LoRA's α: the product of its matrices is multiplied by α / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """The dropout before LoRA's matrices."""
-
-
-BASELINES: dict[str, type[Section]] = {
-    "[settings]": TrialSettings,
-    "[full]": FullConfig,
-    "[lora]": LoraConfig,
-}
-"""What an entry of ``search.baselines`` may be, by the name that pydantic's faults give to it."""
-
-
-def _entry(value: object) -> str:
-    """Return which of `BASELINES` an entry is meant to be."""
-    peer = value.get("peer") if isinstance(value, Mapping) else getattr(value, "peer", None)
-    return f"[{peer}]" if isinstance(peer, str) else "[settings]"
-
-
-Baseline = Annotated[
-    Annotated[TrialSettings, Tag("[settings]")]
-    | Annotated[FullConfig, Tag("[full]")]
-    | Annotated[LoraConfig, Tag("[lora]")],
-    Discriminator(
-        _entry,
-        custom_error_type="peer",
-        custom_error_message="peer is unknown; allowed are full and lora",
-    ),
-]
-
-
-def _published_baselines() -> dict[str, Baseline]:
-    """Return CLIP as it is, without and with a linear head, and CLIPFit and two rivals.
-
-    Those that tune CLIP have the paper's learning rate and λ.
-    """
-    rates = dict.fromkeys(kind_names(), LEARNING_RATE)
-    tuned = {
-        subset: TrialSettings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
-        for subset in ("clipfit", "bitfit", "ln")
-    }
-    linear = TrialSettings(subset="none", head="linear")
-    return {ZERO_SHOT: TrialSettings(subset="none"), **tuned, LINEAR: linear}
-
-
-class SearchConfig(Section):
-    """How trials are proposed, scored and stopped."""
-
-    trials: int = Field(48, ge=0, le=100_000)
-    """The number of trials: baselines, CLIPFit's own search and the open search.
-
-    0 means no search: the baselines are tested as they are."""
-    minutes: float | None = Field(None, gt=0, le=1_000_000)
-    """The longest time that the search may take; None means no limit.
-
-    Baselines are trained in any case. What comes after the search has its own time: heads and
-    strengths for what was validated without, the test, and the report."""
-    sampler: ObjectName = "tpe"
-    """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
-    selection: ObjectName = AUTO
-    """The rule by which trials are scored; ``auto`` is the protocol's."""
-    folds: int | None = Field(None, ge=2, le=1000)
-    """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
-    tuned_share: float = Field(0.25, ge=0.25, le=0.9)
-    """The share of the trials that are CLIPFit's own search, of its rates and λ."""
-    warm_start: str | None = Field(None, pattern=NAME)
-    """A study in ``storage`` whose best configurations are tried right after the baselines."""
-    asha: AshaConfig | None = AshaConfig()
-    """When to stop poor trials early; None trains every trial to its last epoch."""
-    space: SpaceConfig = SpaceConfig()
-    peer_trials: int = Field(8, ge=1, le=10_000)
-    """The number of trials that look for the learning rate of each peer, beside ``trials``."""
-    baselines: dict[Label, Baseline] = Field(default_factory=_published_baselines)
-    """The baselines by label, which are tested whatever their validation scores are.
-
-    An entry with ``peer`` is full fine-tuning or LoRA, and its learning rate is searched. Such
-    entries alone are added to the default's."""
-
-    @field_validator("baselines", mode="before")
-    @classmethod
-    def _beside_published(cls, given: Any) -> Any:
-        """Return peers with the published baselines, so that one override asks for a peer."""
-        if not isinstance(given, Mapping) or not given:
-            return given
-        peers_alone = all(_entry(entry) != "[settings]" for entry in given.values())
-        return {**_published_baselines(), **given} if peers_alone else given
-
-    @property
-    def fixed(self) -> dict[str, TrialSettings]:
-        """The baselines that are trained as they are, by label."""
-        return {k: own for k, own in self.baselines.items() if isinstance(own, TrialSettings)}
-
-    @property
-    def peer_arms(self) -> dict[str, PeerConfig]:
-        """The peers whose learning rate is searched, by label; each is an arm of the search."""
-        return {k: own for k, own in self.baselines.items() if isinstance(own, PeerConfig)}
-
-    @property
-    def peers(self) -> tuple[str, ...]:
-        """The labels of the baselines that tune no subset; they stand outside ``trials``."""
-        return tuple(
-            label
-            for label, own in self.baselines.items()
-            if isinstance(own, PeerConfig) or own.is_peer
-        )
-
-    def plans(self, arm: str, label: str) -> bool:
-        """Return whether a trial is one of ``trials``; peers and variants stand outside."""
-        return {arm, label}.isdisjoint({VARIANT, *self.peers})
-
-    @property
-    def with_lora(self) -> tuple[str, ...]:
-        """The labels of the baselines that need PEFT."""
-        fixed = (k for k, own in self.fixed.items() if own.peer and own.peer.method == "lora")
-        return (*fixed, *(k for k, own in self.peer_arms.items() if own.peer == "lora"))
-
-    @property
-    def planned(self) -> int:
-        """The number of trials of the search with those of the peers, and without variants."""
-        fixed = len(self.peers) - len(self.peer_arms)
-        return self.trials + fixed + self.peer_trials * len(self.peer_arms)
-
-
 class ConfirmConfig(Section):
     """The test of the chosen configurations, the one stage that reads the test split."""
 
@@ -561,8 +246,8 @@ class TrackingConfig(Section):
 class StudyConfig(Section):
     """A whole study; each field can be set in YAML or as ``section.field=value``.
 
-    Each value is validated here. Whether they go together is what `disagreements` says;
-    `study.config.loading` asks it, and so does the check before a study starts.
+    Each value is validated here. Whether they go together is what
+    `study.config.rules` says.
     """
 
     name: str | None = Field(None, pattern=NAME)
@@ -584,162 +269,3 @@ class StudyConfig(Section):
     """The folder of all studies; on a cluster, one that all nodes share.
 
     The environment variable ``STUDY_STORAGE`` replaces the default."""
-
-    def disagreements(self) -> list[str]:
-        """Return the faults of fields that are valid but do not go together, each with its path.
-
-        `study.config.loading.build_config` looks for them once all fields are valid. Those that
-        depend on the protocol are the protocol's, see `study.protocols`.
-        """
-        faults = (*self._faults_of_data(), *self._faults_of_search(), *self._faults_of_the_rest())
-        return [message for there, message in faults if there]
-
-    def _faults_of_data(self) -> list[tuple[bool, str]]:
-        data = self.data
-        return [
-            *(
-                ("{}" not in text, f"data.templates: '{text}' has no {{}} for the class name")
-                for text in data.templates or ()
-            ),
-            (
-                data.targets_root is not None and not data.targets,
-                "data.targets_root: has no effect, since data.targets is empty",
-            ),
-            *(
-                (
-                    (data.dataset, *data.targets).count(name) > 1,
-                    f"data.targets: '{name}' is the source or is named twice",
-                )
-                for name in dict.fromkeys(data.targets)
-            ),
-            *(
-                (True, f"data.targets: '{name}' is the name of a metric; use another name")
-                for name in (*SCORES, "source")
-                if name in data.targets
-            ),
-            (
-                data.shots_from is not None and data.val_shots is not None,
-                "data.val_shots: has no effect beside data.shots_from, which lists them",
-            ),
-        ]
-
-    def _faults_of_search(self) -> list[tuple[bool, str]]:
-        sites, baselines = self.search.space.sites, self.search.fixed
-        terms = {
-            text: parse(text).terms for text in (*sites, *(b.subset for b in baselines.values()))
-        }
-        return [
-            (
-                not sites,
-                "search.space: sites is empty: there is nothing to search; name at least one",
-            ),
-            *(
-                (
-                    [(sign, term.layers) for sign, term in terms[site]] != [(1, None)],
-                    f"search.space: site '{site}' must be one term without layers",
-                )
-                for site in sites
-            ),
-            (len(set(sites)) < len(sites), "search.space: sites names one site twice"),
-            (not baselines, "search.baselines: is empty; allowed is one or more"),
-            *(
-                (True, f"search.baselines.{label}: is a name that results use; use another")
-                for label in self.search.baselines
-                if label in (*ARMS, *RANKS, *FURTHER)
-            ),
-            *(  # `TrialSettings` have no such bound, since they also record what was trained
-                (
-                    rate > HIGHEST_RATE,
-                    f"search.baselines.{label}.rates.{kind}: must be at most {HIGHEST_RATE:g}, got "
-                    f"{rate:g}",
-                )
-                for label, baseline in baselines.items()
-                for kind, rate in baseline.rates.items()
-            ),
-            *(
-                (
-                    kind not in baseline.rates,
-                    f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
-                    f"rates.{kind}",
-                )
-                for label, baseline in baselines.items()
-                for kind in kind_names()
-                if any(sign > 0 and kind in term.kinds for sign, term in terms[baseline.subset])
-            ),
-        ]
-
-    def _faults_of_the_rest(self) -> list[tuple[bool, str]]:
-        seeds, uri = self.confirm.seeds, self.tracking.uri or ""
-        subsets = self.ablation.subsets if self.ablation else {}
-        grid = self.ablation is not None and self.ablation.design == "grid"
-        return [
-            (
-                len(set(seeds)) < len(seeds),
-                f"confirm: seeds {list(seeds)} name one seed twice",
-            ),
-            (
-                grid != bool(subsets),
-                "ablation: subsets belong to the design grid, which needs at least one",
-            ),
-            ("base" in subsets, "ablation: subsets: 'base' is the name of the base itself"),
-            (
-                bool(re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri)),
-                "tracking: uri holds a user name or password, and a configuration is shared; give "
-                "it by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD",
-            ),
-        ]
-
-    def disagreements_of_search(self) -> list[str]:
-        """Return the faults of fields that contradict each other in a study that searches."""
-        search = self.search
-        fixed = search.fixed
-        count = len(search.baselines) - len(search.peers)
-        grace = search.asha.grace_period if search.asha is not None else 0
-        few = search.trials < 2 * count
-        tuned = math.ceil(search.tuned_share * search.trials)
-        faults = [
-            (
-                grace > self.training.epochs,
-                f"search.asha.grace_period: {grace} is longer than training.epochs, which is "
-                f"{self.training.epochs}; use {self.training.epochs} or fewer, or search.asha: "
-                "null for no stopping",
-            ),
-            *(
-                (
-                    needed not in fixed,
-                    f"search.baselines: must keep '{needed}', which results are compared with",
-                )
-                for needed in (ZERO_SHOT, "clipfit")
-            ),
-            *(
-                (
-                    (fixed[label].head, fixed[label].strength) != ("text", 1.0),
-                    f"search.baselines.{label}: is a reference, with head text and strength 1; got "
-                    f"head {fixed[label].head} and strength {fixed[label].strength:g}, which need "
-                    "another label",
-                )
-                for label in AS_PUBLISHED
-                if label in fixed
-            ),
-            *(
-                (
-                    own.calibration != 0.0,
-                    f"search.baselines.{label}.calibration: {own.calibration:g} cannot be given in "
-                    "a search, which chooses it on the folds; allowed is 0",
-                )
-                for label, own in fixed.items()
-            ),
-            (
-                few,
-                f"search.trials: {search.trials} leaves too few beside the {count} baselines; "
-                f"allowed is {2 * count} or more, or 0 for no search",
-            ),
-            (
-                not few and count + tuned >= search.trials,
-                f"search.tuned_share: {search.tuned_share} of search.trials, which is "
-                f"{search.trials}, beside {count} baselines, leaves none to search subsets",
-            ),
-        ]
-        # A study without baselines has that as a fault of its own.
-        return [message for there, message in faults if there and fixed]

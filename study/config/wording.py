@@ -13,7 +13,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from study.config.schema import BASELINES, LABEL, NAME, StudyConfig
+from study.config.baselines import BASELINES
+from study.config.schema import StudyConfig
+from study.config.value_types import LABEL, NAME
 from study.errors import redacted_text
 
 LONGEST = 200

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from study.config.schema import AUTO, ZERO_SHOT, StudyConfig
+from study.config.labels import ZERO_SHOT
+from study.config.rules import broken_rules_of_searching
+from study.config.schema import StudyConfig
+from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
 from study.data.shots import Shots, wanted_val_shots
@@ -243,7 +246,7 @@ class Protocol(ABC):
         if self.targets == "needed" and not config.data.targets:
             yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
         if self.searches(config):
-            yield from config.disagreements_of_search()
+            yield from broken_rules_of_searching(config)
         elif config.confirm.strength not in (None, 1):
             yield (
                 "confirm.strength: has no effect without a search; what is tested as given and the "

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from study.backbones.architecture import ENCODERS, Depths
-from study.config.schema import ZERO_SHOT, AblationConfig, StudyConfig
+from study.config.labels import ZERO_SHOT
+from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
 from study.method.subsets import Subset, in_blocks, kinds, parse, single_sites
 from study.storage.ledger import StudyFolder

@@ -6,7 +6,7 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from study.config.schema import AUTO
+from study.config.search_section import AUTO
 from study.errors import StudyError
 from study.method.precision import fastest
 from study.method.recipe import Precision

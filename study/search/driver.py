@@ -17,7 +17,8 @@ import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from study.config.schema import AshaConfig, StudyConfig
+from study.config.schema import StudyConfig
+from study.config.search_section import AshaConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
 from study.search.machine import (

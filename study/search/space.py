@@ -12,7 +12,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, Trial
 
 from study.backbones.architecture import ENCODERS, Depths
-from study.config.schema import PeerConfig, SpaceConfig
+from study.config.baselines import PeerConfig
+from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings, rate_column, weighs
 from study.method.parameters import PEER, Leaf, kind_names
 from study.method.recipe import Regularizer

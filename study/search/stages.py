@@ -6,7 +6,8 @@ from functools import partial
 from typing import NamedTuple
 
 from study.backbones.architecture import Architecture
-from study.config.schema import TUNED, VARIANT, StudyConfig
+from study.config.labels import TUNED, VARIANT
+from study.config.schema import StudyConfig
 from study.config.trial_settings import Peer, TrialSettings
 from study.errors import DataError
 from study.method.parameters import Leaf, count_numbers

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from statistics import stdev
 from typing import Any
 
-from study.config.loading import build_config, dump_config, parse_overrides, put_value
-from study.config.schema import (
+from study.config.labels import (
     BEST_PEER,
     CALIBRATED,
     FULL_STRENGTH,
@@ -25,9 +24,9 @@ from study.config.schema import (
     TUNED,
     TUNED_LINEAR,
     WITH_DELTA,
-    WITHOUT_EFFECT,
-    StudyConfig,
 )
+from study.config.loading import build_config, dump_config, parse_overrides, put_value
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, StudyError
 from study.storage.command_lines import extend_command

@@ -14,7 +14,8 @@ import torch
 
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
-from study.config.schema import AUTO, BackboneConfig, TrainingConfig
+from study.config.schema import BackboneConfig, TrainingConfig
+from study.config.search_section import AUTO
 from study.method.device import gpu_kind
 from study.method.model import FewShotClassifier
 from study.method.parameters import kind_names

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from study.backbones.architecture import Architecture
 from study.backbones.description import backbone_path, read_architecture
-from study.config.schema import AUTO, WITH_DELTA, StudyConfig, TrainingConfig
+from study.config.labels import WITH_DELTA
+from study.config.schema import StudyConfig, TrainingConfig
+from study.config.search_section import AUTO
 from study.config.trial_settings import Section, TrialSettings
 from study.data.records import Dataset
 from study.data.tasks import Task
@@ -209,7 +211,7 @@ class TrialConfig(Section):
     trial_id: str
     stage: Stage
     arm: str
-    """Who proposed the trial: one of `study.config.schema.ARMS`, or the label of a peer. A trial
+    """Who proposed the trial: one of `study.config.labels.ARMS`, or the label of a peer. A trial
     that no search proposed repeats the label of its candidate or cell here."""
     label: str
     number: int

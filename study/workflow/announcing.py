@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from study.config.schema import LINEAR, AblationConfig, SearchConfig
+from study.config.labels import LINEAR
+from study.config.schema import AblationConfig
+from study.config.search_section import SearchConfig
 from study.process.terminal_table import amount
 from study.search.ablation_search import rate_grids
 from study.search.stages import budget

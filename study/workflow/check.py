@@ -13,7 +13,9 @@ from study.backbones.backbone import Backbone
 from study.backbones.description import EMBEDDED, backbone_path, read_family
 from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
-from study.config.schema import SITES_OF, WITHOUT_EFFECT, SpaceConfig, StudyConfig
+from study.config.rules import broken_rules
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.search_section import SITES_OF, SpaceConfig
 from study.config.wording import shown
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import (
@@ -79,7 +81,7 @@ def check_study(
             configuration.
     """
     # A configuration that contradicts itself, made in Python, is not tried on any server.
-    faults = study.config.disagreements() or all_faults(
+    faults = broken_rules(study.config) or all_faults(
         study, resuming=resuming, sampler=sampler, tracker=tracker
     )
     if faults:

@@ -11,7 +11,9 @@ from itertools import pairwise
 
 from rich.filesize import decimal
 
-from study.config.schema import PeerConfig, SearchConfig, TrainingConfig
+from study.config.baselines import PeerConfig
+from study.config.schema import TrainingConfig
+from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError

@@ -27,7 +27,7 @@ from study.analysis.scope import scope_of
 from study.analysis.sites import subset_in_words
 from study.analysis.verdict import verdict
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
-from study.config.schema import TUNED, ZERO_SHOT
+from study.config.labels import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
 from study.method.delta import load_delta, parameters_of
 from study.selection.chance import BALANCED

@@ -29,7 +29,8 @@ from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, write_report
 from study.analysis.results import Results, read_results, write_results
 from study.config.loading import Member, dump_config
-from study.config.schema import AUTO, AblationConfig, StudyConfig, TrackingConfig
+from study.config.schema import AblationConfig, StudyConfig, TrackingConfig
+from study.config.search_section import AUTO
 from study.data.images.decode import PREPROCESSING
 from study.errors import (
     BackboneError,

@@ -9,7 +9,7 @@ from study.analysis.charts import Chart
 from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import agreement_chart, make_plots
 from study.analysis.results import read_results
-from study.config.schema import ARMS
+from study.config.labels import ARMS
 from tests.analysis.conftest import board_of
 
 

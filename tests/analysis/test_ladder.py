@@ -9,7 +9,7 @@ import pytest
 
 from study.analysis.ladder import BORROWED, GIVEN, SEARCHED, Ladder, ladder, rates_of
 from study.analysis.leaderboard import Leaderboard
-from study.config.schema import TUNED_LINEAR
+from study.config.labels import TUNED_LINEAR
 from tests.analysis.conftest import (
     SEEDS,
     add_answer,

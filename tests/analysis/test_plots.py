@@ -15,8 +15,8 @@ from study.analysis.plots import (
     rungs_chart,
 )
 from study.analysis.results import read_results
+from study.config.labels import TUNED
 from study.config.loading import build_config, dump_config
-from study.config.schema import TUNED
 from study.storage.ledger import StudyFolder
 from tests.analysis.conftest import board_of, leave_one_seed
 

@@ -4,7 +4,7 @@ import pytest
 
 from study.analysis.sites import choices_in_words, site_in_words, sites_in, subset_in_words
 from study.backbones.architecture import ENCODERS
-from study.config.schema import SpaceConfig
+from study.config.search_section import SpaceConfig
 from study.method.subsets import PRESETS, site_names
 
 

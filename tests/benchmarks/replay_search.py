@@ -18,8 +18,9 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from replay_world import Curve, World
 
+from study.config.labels import VARIANT
 from study.config.loading import dump_config
-from study.config.schema import VARIANT, StudyConfig
+from study.config.schema import StudyConfig
 from study.search.driver import make_scheduler
 from study.search.samplers import Sampler
 from study.search.searcher import StudySearcher

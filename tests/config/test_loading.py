@@ -185,17 +185,6 @@ def test_a_long_override_is_cut_short(file: Path) -> None:
     assert len(told_of(file, "search.trials=a\n\n b").splitlines()) == 2
 
 
-def test_a_needed_baseline_that_is_absent_is_told_though_only_peers_are_left() -> None:
-    config = build_config(
-        {"search": {"baselines": {"mine": {"subset": "none", "head": "linear"}}}}, "the file"
-    )
-    told = config.disagreements_of_search()
-    assert [line.partition(",")[0] for line in told] == [
-        "search.baselines: must keep 'zero-shot'",
-        "search.baselines: must keep 'clipfit'",
-    ]
-
-
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -10,8 +10,9 @@ import yaml
 from config_faults import faults
 from pydantic import BaseModel
 
+from study.config.baselines import BASELINES
 from study.config.loading import ConfigFaults, build_config
-from study.config.schema import BASELINES, StudyConfig
+from study.config.schema import StudyConfig
 from study.config.wording import WORDS, describe, named_with, texts_of_overrides
 
 PYDANTIC = re.compile(

@@ -61,7 +61,7 @@ def confirmed(searched: TinyStudy, make_study: Callable[..., TinyStudy]) -> Tiny
 def troubled(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
     """A study with a baseline that diverges, one that raises, and one whose worker is killed."""
     with pytest.MonkeyPatch.context() as patch:  # a rate that diverges is one that is refused
-        patch.setattr("study.config.schema.HIGHEST_RATE", 1e30)
+        patch.setattr("study.config.rules.HIGHEST_RATE", 1e30)
         search = {"asha": None, "baselines": BROKEN, "sampler": "random"}
         study = make_study("troubled", search=search)
     blocked = study.folder.trial("search-0003").path / "delta.safetensors"

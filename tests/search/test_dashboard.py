@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from study.backbones.architecture import Depths
-from study.config.schema import SpaceConfig
+from study.config.search_section import SpaceConfig
 from study.search.optuna_arm import Outcome, open_arm
 from study.search.samplers import random
 from study.search.space import OpenSpace

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_study import kill_worker, statuses
 
-from study.config.schema import AshaConfig
+from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
 from study.search.driver import AsBefore, make_scheduler
 from study.selection.candidates import finished_trials

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny_study import TinyStudy
 
-from study.config.schema import PeerConfig
+from study.config.baselines import PeerConfig
 from study.config.trial_settings import TrialSettings
 from study.search.space import PeerSpace
 from study.search.stages import budget

@@ -11,7 +11,7 @@ from settings import settings
 from small_trials import EPOCHS, trial
 
 from study.backbones.architecture import Depths
-from study.config.schema import SpaceConfig
+from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.search import optuna_arm as arms_module
 from study.search.optuna_arm import Arm, Outcome, open_arm

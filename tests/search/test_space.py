@@ -11,7 +11,7 @@ from optuna.trial import FixedTrial
 from settings import settings
 
 from study.backbones.architecture import Depths
-from study.config.schema import SpaceConfig
+from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.method.subsets import parse
 from study.search.space import OpenSpace, RateSpace

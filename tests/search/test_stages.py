@@ -17,7 +17,7 @@ from settings import settings, study_of
 from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.config.loading import build_config
-from study.config.schema import AshaConfig
+from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, InterruptedStudyError, StudyError
 from study.search import deadline, stages

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from study.backbones.architecture import Depths
-from study.config.schema import SpaceConfig
+from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.samplers import random, tpe

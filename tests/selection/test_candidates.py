@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from settings import with_settings
 
+from study.config.labels import FURTHER, RANKS
 from study.config.loading import build_config
-from study.config.schema import FURTHER, RANKS, StudyConfig
+from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.selection.candidates import (

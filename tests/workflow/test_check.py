@@ -14,7 +14,8 @@ from PIL import Image
 from siglips import save_siglip
 
 from study.config.loading import build_config, dump_config
-from study.config.schema import SITES_OF, StudyConfig
+from study.config.schema import StudyConfig
+from study.config.search_section import SITES_OF
 from study.errors import ConfigError, StudyError
 from study.run import main
 from study.storage.ledger import LedgerError, StudyFolder

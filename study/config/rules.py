@@ -1,0 +1,164 @@
+"""The rules between the values of a configuration, one after the other.
+
+The schema validates each value alone. A broken rule is a line with the path of a value, what is
+wrong with it beside the others, and what is allowed.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+
+from study.config.labels import ARMS, AS_PUBLISHED, FURTHER, RANKS, SCORES, ZERO_SHOT
+from study.config.schema import AblationConfig, ConfirmConfig, DataConfig, StudyConfig
+from study.config.search_section import SearchConfig, SpaceConfig
+from study.config.trial_settings import HIGHEST_RATE, TrialSettings
+from study.errors import SECRET_OF_A_QUERY
+from study.method.parameters import kind_names
+from study.method.subsets import parse
+
+
+def broken_rules(config: StudyConfig) -> list[str]:
+    """Return the rules that a configuration breaks, each with its path.
+
+    `study.config.loading.build_config` looks for them once all values are valid, and so does the
+    check before a study starts. Rules that depend on the protocol are the protocol's, see
+    `study.protocols`.
+    """
+    return [
+        *_broken_by_data(config.data),
+        *_broken_by_space(config.search.space),
+        *_broken_by_baselines(config.search),
+        *_broken_by_confirm(config.confirm),
+        *_broken_by_ablation(config.ablation),
+        *_broken_by_uri(config.tracking.uri or ""),
+    ]
+
+
+def _broken_by_data(data: DataConfig) -> Iterator[str]:
+    for template in data.templates or ():
+        if "{}" not in template:
+            yield f"data.templates: '{template}' has no {{}} for the class name"
+    if data.targets_root is not None and not data.targets:
+        yield "data.targets_root: has no effect, since data.targets is empty"
+    datasets = (data.dataset, *data.targets)
+    for target in dict.fromkeys(data.targets):
+        if datasets.count(target) > 1:
+            yield f"data.targets: '{target}' is the source or is named twice"
+    for metric in (*SCORES, "source"):
+        if metric in data.targets:
+            yield f"data.targets: '{metric}' is the name of a metric; use another name"
+    if data.shots_from is not None and data.val_shots is not None:
+        yield "data.val_shots: has no effect beside data.shots_from, which lists them"
+
+
+def _broken_by_space(space: SpaceConfig) -> Iterator[str]:
+    if not space.sites:
+        yield "search.space: sites is empty: there is nothing to search; name at least one"
+    for site in space.sites:
+        signs_and_layers = [(sign, term.layers) for sign, term in parse(site).terms]
+        if signs_and_layers != [(1, None)]:
+            yield f"search.space: site '{site}' must be one term without layers"
+    if len(set(space.sites)) < len(space.sites):
+        yield "search.space: sites names one site twice"
+
+
+def _broken_by_baselines(search: SearchConfig) -> Iterator[str]:
+    if not search.fixed:
+        yield "search.baselines: is empty; allowed is one or more"
+    for label in search.baselines:
+        if label in (*ARMS, *RANKS, *FURTHER):
+            yield f"search.baselines.{label}: is a name that results use; use another"
+    for label, baseline in search.fixed.items():
+        # `TrialSettings` have no such bound, since they also record what was trained.
+        for kind, rate in baseline.rates.items():
+            if rate > HIGHEST_RATE:
+                yield (
+                    f"search.baselines.{label}.rates.{kind}: must be at most {HIGHEST_RATE:g}, got "
+                    f"{rate:g}"
+                )
+    for label, baseline in search.fixed.items():
+        for kind in _kinds_without_rate(baseline):
+            yield f"search.baselines.{label}: tunes '{baseline.subset}' and so needs rates.{kind}"
+
+
+def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
+    """Return the kinds of parameter that a baseline tunes and has no learning rate for."""
+    tuned: set[str] = set()
+    for sign, term in parse(baseline.subset).terms:
+        if sign > 0:
+            tuned |= term.kinds
+    return [kind for kind in kind_names() if kind in tuned and kind not in baseline.rates]
+
+
+def _broken_by_confirm(confirm: ConfirmConfig) -> Iterator[str]:
+    if len(set(confirm.seeds)) < len(confirm.seeds):
+        yield f"confirm: seeds {list(confirm.seeds)} name one seed twice"
+
+
+def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[str]:
+    if ablation is None:
+        return
+    if (ablation.design == "grid") != bool(ablation.subsets):
+        yield "ablation: subsets belong to the design grid, which needs at least one"
+    if "base" in ablation.subsets:
+        yield "ablation: subsets: 'base' is the name of the base itself"
+
+
+def _broken_by_uri(uri: str) -> Iterator[str]:
+    if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
+        yield (
+            "tracking: uri holds a user name or password, and a configuration is shared; give it "
+            "by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+
+
+def broken_rules_of_searching(config: StudyConfig) -> Iterator[str]:
+    """Yield the rules that the configuration of a study with a search breaks, each with its path.
+
+    A study without baselines has that as a fault of its own.
+    """
+    if not config.search.fixed:
+        return
+    asha, epochs = config.search.asha, config.training.epochs
+    if asha is not None and asha.grace_period > epochs:
+        yield (
+            f"search.asha.grace_period: {asha.grace_period} is longer than training.epochs, which "
+            f"is {epochs}; use {epochs} or fewer, or search.asha: null for no stopping"
+        )
+    yield from _broken_by_references(config.search.fixed)
+    yield from _broken_by_number_of_trials(config.search)
+
+
+def _broken_by_references(fixed: dict[str, TrialSettings]) -> Iterator[str]:
+    for label in (ZERO_SHOT, "clipfit"):
+        if label not in fixed:
+            yield f"search.baselines: must keep '{label}', which results are compared with"
+    for label in AS_PUBLISHED:
+        reference = fixed.get(label)
+        if reference is not None and (reference.head, reference.strength) != ("text", 1.0):
+            yield (
+                f"search.baselines.{label}: is a reference, with head text and strength 1; got "
+                f"head {reference.head} and strength {reference.strength:g}, which need another "
+                "label"
+            )
+    for label, baseline in fixed.items():
+        if baseline.calibration != 0.0:
+            yield (
+                f"search.baselines.{label}.calibration: {baseline.calibration:g} cannot be given "
+                "in a search, which chooses it on the folds; allowed is 0"
+            )
+
+
+def _broken_by_number_of_trials(search: SearchConfig) -> Iterator[str]:
+    baselines = len(search.baselines) - len(search.peers)
+    tuned = math.ceil(search.tuned_share * search.trials)
+    if search.trials < 2 * baselines:
+        yield (
+            f"search.trials: {search.trials} leaves too few beside the {baselines} baselines; "
+            f"allowed is {2 * baselines} or more, or 0 for no search"
+        )
+    elif baselines + tuned >= search.trials:
+        yield (
+            f"search.tuned_share: {search.tuned_share} of search.trials, which is {search.trials}, "
+            f"beside {baselines} baselines, leaves none to search subsets"
+        )

@@ -1,0 +1,180 @@
+"""The section ``search``: its space, its baselines, and how trials are scored and stopped."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from study.backbones.architecture import Family
+from study.config.baselines import Baseline, PeerConfig, baseline_form, published_baselines
+from study.config.labels import VARIANT
+from study.config.trial_settings import Head, KnownKind, Section, SubsetText, TrialSettings
+from study.config.value_types import NAME, Label, ObjectName, Range, Weights
+from study.method.parameters import kind_names
+
+AUTO = "auto"
+"""The name that leaves the rule of selection to the protocol."""
+
+SITES_OF: Mapping[Family, tuple[str, ...]] = {
+    "clip": (
+        "text.attn.bias",
+        "text.mlp.fc1.bias",
+        "text.mlp.fc2.bias",
+        "text.ln1",
+        "text.ln2",
+        "text.ln_final",
+        "vision.attn.bias",
+        "vision.mlp.fc1.bias",
+        "vision.mlp.fc2.bias",
+        "vision.ln_pre",
+        "vision.ln1",
+        "vision.ln2",
+        "vision.ln_post",
+    ),
+    "siglip": (
+        "text.attn.bias",
+        "text.mlp.fc1.bias",
+        "text.mlp.fc2.bias",
+        "text.proj.bias",
+        "text.ln1",
+        "text.ln2",
+        "text.ln_final",
+        "vision.attn.bias",
+        "vision.mlp.fc1.bias",
+        "vision.mlp.fc2.bias",
+        "vision.pool.bias",
+        "vision.ln1",
+        "vision.ln2",
+        "vision.ln_post",
+        "vision.pool.ln",
+    ),
+}
+"""The sites that a search chooses from, by the family of the backbone: all that it has."""
+
+
+class SpaceConfig(Section):
+    """The space from which the search chooses configurations."""
+
+    sites: tuple[SubsetText, ...] = SITES_OF["clip"]
+    """The sites that a trial may tune, without layers: ``windows`` sets those. The default stands
+    for all sites of the backbone, a SigLIP's too."""
+    windows: bool = True
+    """Whether a trial also chooses the range of layers that it tunes in each encoder."""
+    rates: dict[KnownKind, Range] = Field(default_factory=dict)
+    """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
+    distill_weight: Weights = (0.25, 16.0)
+    """The range of λ, which has an effect only if the text encoder is tuned."""
+    heads: tuple[Head, ...] = Field(("text", "linear"), min_length=1)
+    """What classifies images: the text features of the classes, or a linear head."""
+    neighbours: bool = True
+    """Whether the open search begins with CLIPFit less a site, or with one more."""
+    whole: bool = False
+    """Whether the open search also chooses what has no effect on a trial, so that a sampler can
+    model all choices together."""
+
+    @field_validator("heads")
+    @classmethod
+    def _differ(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
+        if len(set(heads)) < len(heads):
+            raise ValueError("names one head twice")
+        return heads
+
+    @field_validator("rates")
+    @classmethod
+    def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
+        return {kind: rates.get(kind, (5e-4, 2e-1)) for kind in kind_names()}
+
+
+class AshaConfig(Section):
+    """Asynchronous successive halving (ASHA), counted in epochs."""
+
+    grace_period: int = Field(3, ge=3, le=100_000)
+    """Epochs before the first decision; scores of epoch 0, the warm-up, say little."""
+    reduction_factor: float = Field(3, gt=1, le=1000)
+    """At each decision, about one in this many trials continues."""
+
+
+class SearchConfig(Section):
+    """How trials are proposed, scored and stopped."""
+
+    trials: int = Field(48, ge=0, le=100_000)
+    """The number of trials: baselines, CLIPFit's own search and the open search.
+
+    0 means no search: the baselines are tested as they are."""
+    minutes: float | None = Field(None, gt=0, le=1_000_000)
+    """The longest time that the search may take; None means no limit.
+
+    Baselines are trained in any case. What comes after the search has its own time: heads and
+    strengths for what was validated without, the test, and the report."""
+    sampler: ObjectName = "tpe"
+    """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
+    selection: ObjectName = AUTO
+    """The rule by which trials are scored; ``auto`` is the protocol's."""
+    folds: int | None = Field(None, ge=2, le=1000)
+    """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
+    tuned_share: float = Field(0.25, ge=0.25, le=0.9)
+    """The share of the trials that are CLIPFit's own search, of its rates and λ."""
+    warm_start: str | None = Field(None, pattern=NAME)
+    """A study in ``storage`` whose best configurations are tried right after the baselines."""
+    asha: AshaConfig | None = AshaConfig()
+    """When to stop poor trials early; None trains every trial to its last epoch."""
+    space: SpaceConfig = SpaceConfig()
+    peer_trials: int = Field(8, ge=1, le=10_000)
+    """The number of trials that look for the learning rate of each peer, beside ``trials``."""
+    baselines: dict[Label, Baseline] = Field(default_factory=published_baselines)
+    """The baselines by label, which are tested whatever their validation scores are.
+
+    An entry with ``peer`` is full fine-tuning or LoRA, and its learning rate is searched. Such
+    entries alone are added to the default's."""
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _beside_published(cls, given: Any) -> Any:
+        """Return peers with the published baselines, so that one override asks for a peer."""
+        if not isinstance(given, Mapping) or not given:
+            return given
+        peers_alone = all(baseline_form(entry) != "[settings]" for entry in given.values())
+        return {**published_baselines(), **given} if peers_alone else given
+
+    @property
+    def fixed(self) -> dict[str, TrialSettings]:
+        """The baselines that are trained as they are, by label."""
+        return {
+            label: baseline
+            for label, baseline in self.baselines.items()
+            if isinstance(baseline, TrialSettings)
+        }
+
+    @property
+    def peer_arms(self) -> dict[str, PeerConfig]:
+        """The peers whose learning rate is searched, by label; each is an arm of the search."""
+        return {
+            label: baseline
+            for label, baseline in self.baselines.items()
+            if isinstance(baseline, PeerConfig)
+        }
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The labels of the baselines that tune no subset; they stand outside ``trials``."""
+        return tuple(
+            label
+            for label, baseline in self.baselines.items()
+            if isinstance(baseline, PeerConfig) or baseline.is_peer
+        )
+
+    def plans(self, arm: str, label: str) -> bool:
+        """Return whether a trial is one of ``trials``; peers and variants stand outside."""
+        return {arm, label}.isdisjoint({VARIANT, *self.peers})
+
+    @property
+    def with_lora(self) -> tuple[str, ...]:
+        """The labels of the baselines that need PEFT."""
+        fixed = (k for k, own in self.fixed.items() if own.peer and own.peer.method == "lora")
+        return (*fixed, *(k for k, own in self.peer_arms.items() if own.peer == "lora"))
+
+    @property
+    def planned(self) -> int:
+        """The number of trials of the search with those of the peers, and without variants."""
+        fixed = len(self.peers) - len(self.peer_arms)
+        return self.trials + fixed + self.peer_trials * len(self.peer_arms)

@@ -1,0 +1,31 @@
+"""The types of values that several sections of a configuration share."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from study.config.trial_settings import HEAVIEST, Rate
+
+
+def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("the lower bound is above the upper one")
+    return bounds
+
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""The pattern of a study's name."""
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+LABEL = r"^[a-z0-9][a-z0-9._-]{0,39}$"
+"""The pattern of a label."""
+Label = Annotated[str, Field(pattern=LABEL)]
+"""The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
+ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
+"""The name of something that code provides, such as a protocol."""
+Range = Annotated[tuple[Rate, Rate], AfterValidator(_increasing)]
+"""The lower and upper bound of a log-uniform choice of a learning rate."""
+Weight = Annotated[float, Field(gt=0, le=HEAVIEST)]
+Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
+"""The lower and upper bound of a log-uniform choice of λ."""
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]
+"""Learning rates to try."""

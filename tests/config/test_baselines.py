@@ -1,0 +1,31 @@
+"""Baselines: the published ones, settings of one's own, and peers."""
+
+from typing import Any
+
+import pytest
+from config_faults import FAULTS, baselines, check_fault, clipfit
+
+from study.config.baselines import published_baselines
+from study.config.loading import build_config
+from study.config.trial_settings import TrialSettings
+
+
+@pytest.mark.parametrize(("values", "path", "told"), FAULTS["baselines"])
+def test_a_fault_of_a_baseline_is_told_with_its_path(
+    values: dict[str, Any], path: str, told: list[str]
+) -> None:
+    check_fault(values, path, told)
+
+
+def test_the_published_baselines_are_clip_its_linear_head_and_three_subsets() -> None:
+    published = published_baselines()
+    assert list(published) == ["zero-shot", "clipfit", "bitfit", "ln", "linear"]
+    assert published == dict(build_config({}, "here").search.baselines)
+
+
+def test_a_subset_is_kept_in_its_canonical_form() -> None:
+    values = {
+        "search": {"baselines": baselines(mine=clipfit(subset="vision.ln+text.mlp.fc2.bias"))}
+    }
+    mine = build_config(values, "here").search.baselines["mine"]
+    assert mine.subset == TrialSettings(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"

@@ -1,0 +1,113 @@
+"""The rules between values: each is told with its path, in one order, and all together."""
+
+from typing import Any
+
+import pytest
+from config_faults import FAULTS, baselines, check_fault, clipfit, faults
+
+from study.config.labels import RANKS, TUNED
+from study.config.loading import build_config
+from study.config.rules import broken_rules, broken_rules_of_searching
+from study.config.schema import StudyConfig
+from study.errors import ConfigError
+
+
+@pytest.mark.parametrize(("values", "path", "told"), FAULTS["rules"])
+def test_a_broken_rule_is_told_with_its_path_and_what_is_allowed(
+    values: dict[str, Any], path: str, told: list[str]
+) -> None:
+    check_fault(values, path, told)
+
+
+@pytest.mark.parametrize("label", [TUNED, *RANKS])
+def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str) -> None:
+    (fault,) = faults({"search": {"baselines": baselines(**{label: clipfit()})}})
+    assert fault.startswith(f"search.baselines.{label}: ")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:s3cret@host:5000",
+        "postgresql://me:s3cret@host/db",
+        "https://s3cret@host",
+        "http://me:a/s3cret@host",
+        "postgresql://host/db?user=me&password=s3cret",
+    ],
+)
+def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"tracking: .*MLFLOW_TRACKING_PASSWORD") as caught:
+        build_config({"tracking": {"uri": uri}, "sed": 1}, "the file")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_sound_configuration_breaks_no_rule() -> None:
+    assert not broken_rules(StudyConfig())
+    assert not list(broken_rules_of_searching(StudyConfig()))
+
+
+@pytest.mark.parametrize(
+    ("ablation", "told"),
+    [
+        ({"design": "grid"}, "ablation: subsets belong to the design grid"),
+        ({"design": "pairs", "subsets": {"mine": "ln"}}, "ablation: subsets belong to the design"),
+        ({"design": "grid", "subsets": {"base": "ln"}}, "ablation: subsets: 'base' is the name"),
+    ],
+)
+def test_subsets_of_an_ablation_are_the_grids(ablation: dict[str, Any], told: str) -> None:
+    (fault,) = faults({"ablation": ablation})
+    assert fault.startswith(told)
+
+
+def test_broken_rules_are_told_in_the_order_of_the_file() -> None:
+    values = {
+        "data": {"targets_root": "x", "templates": ["a photo"]},
+        "search": {
+            "space": {"sites": ["text.ln1[0:2]", "text.ln1[0:2]"]},
+            "baselines": baselines(best=clipfit(rates={"ln": 1e9})),
+        },
+        "confirm": {"seeds": [1, 1]},
+        "ablation": {"design": "grid"},
+    }
+    places = [fault.partition(": ")[0] for fault in faults(values)]
+    assert places == [
+        *("data.templates", "data.targets_root"),
+        *("search.space", "search.space", "search.space"),
+        *("search.baselines.best", "search.baselines.best.rates.ln", "search.baselines.best"),
+        *("confirm", "ablation"),
+    ]
+
+
+def test_a_search_is_refused_without_its_references_and_enough_trials() -> None:
+    search = {
+        "trials": 5,
+        "asha": {"grace_period": 9},
+        "baselines": {
+            "clipfit": clipfit(strength=0.5, calibration=0.25),
+            "mine": clipfit(),
+            "yours": clipfit(),
+        },
+    }
+    config = build_config({"search": search, "training": {"epochs": 4}}, "the file")
+    assert [fault.partition(", ")[0] for fault in broken_rules_of_searching(config)] == [
+        "search.asha.grace_period: 9 is longer than training.epochs",
+        "search.baselines: must keep 'zero-shot'",
+        "search.baselines.clipfit: is a reference",
+        "search.baselines.clipfit.calibration: 0.25 cannot be given in a search",
+        "search.trials: 5 leaves too few beside the 3 baselines; allowed is 6 or more",
+    ]
+
+
+def test_a_search_is_refused_whose_baselines_and_tuning_leave_no_trial() -> None:
+    search = {"trials": 6, "tuned_share": 0.5, "baselines": baselines(mine=clipfit())}
+    (fault,) = broken_rules_of_searching(build_config({"search": search}, "the file"))
+    assert fault.startswith("search.tuned_share: 0.5 of search.trials, which is 6, beside 3 base")
+
+
+def test_a_needed_baseline_that_is_absent_is_told_though_only_peers_are_left() -> None:
+    linear = {"subset": "none", "head": "linear"}
+    config = build_config({"search": {"baselines": {"mine": linear}}}, "the file")
+    assert [line.partition(",")[0] for line in broken_rules_of_searching(config)] == [
+        "search.baselines: must keep 'zero-shot'",
+        "search.baselines: must keep 'clipfit'",
+    ]

@@ -1,0 +1,38 @@
+"""The section ``search``: what is allowed, and what follows from its baselines."""
+
+from typing import Any
+
+import pytest
+from config_faults import FAULTS, baselines, check_fault, clipfit
+
+from study.config.loading import build_config
+from study.config.search_section import SITES_OF
+from study.method.subsets import parse
+
+
+@pytest.mark.parametrize(("values", "path", "told"), FAULTS["search_section"])
+def test_a_fault_of_the_search_is_told_with_its_path(
+    values: dict[str, Any], path: str, told: list[str]
+) -> None:
+    check_fault(values, path, told)
+
+
+def test_peers_stand_outside_the_trials_and_have_trials_of_their_own() -> None:
+    peers = {"full": {"peer": "full"}, "lora": {"peer": "lora"}}
+    linear = {"subset": "none", "head": "linear"}
+    given = baselines(mine=clipfit(), linear=linear, **peers)
+    search = build_config({"search": {"baselines": given, "peer_trials": 5}}, "here").search
+    assert list(search.fixed) == ["zero-shot", "clipfit", "mine", "linear"]
+    assert list(search.peer_arms) == ["full", "lora"]
+    assert search.peers == ("linear", "full", "lora")
+    assert search.with_lora == ("lora",)
+    assert search.planned == search.trials + 1 + 2 * 5
+    assert search.plans("baseline", "mine")
+    assert not search.plans("baseline", "linear")
+    assert not search.plans("variant", "mine")
+
+
+@pytest.mark.parametrize("site", sorted({site for sites in SITES_OF.values() for site in sites}))
+def test_a_site_of_a_family_is_one_term_without_layers(site: str) -> None:
+    ((sign, term),) = parse(site).terms
+    assert (sign, term.layers) == (1, None)
