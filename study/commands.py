@@ -141,7 +141,7 @@ COMMANDS = {
         "print the test scores of a study, the cells of an ablation, or the tables of a sweep "
         "(several studies of one file) beside published averages; without NAME the best "
         "configurations of all studies that MLflow has (MLFLOW_TRACKING_URI, else ./mlflow.db)",
-        "study.analysis.commands:show_leaderboard",
+        "study.workflow.results_commands:show_leaderboard",
         (
             _argument(
                 "names",
@@ -183,7 +183,7 @@ COMMANDS = {
     ),
     "diff": Command(
         "compare two rows of a study's leaderboard class by class, or image by image",
-        "study.analysis.commands:show_difference",
+        "study.workflow.results_commands:show_difference",
         (
             _argument("name", metavar="NAME", help=_NAMED),
             _argument("one", metavar="ONE", help="the label of a row, such as best"),
@@ -199,7 +199,7 @@ COMMANDS = {
     ),
     "drift": Command(
         "show how far tuning moved the model of a study",
-        "study.analysis.commands:show_drift",
+        "study.workflow.results_commands:show_drift",
         (
             *_STUDY,
             _argument(
@@ -212,7 +212,7 @@ COMMANDS = {
     ),
     "report": Command(
         "write report.html of a study, and its charts",
-        "study.analysis.commands:write_report",
+        "study.workflow.results_commands:write_report",
         _STUDY,
     ),
     "predict": Command(

@@ -9,14 +9,14 @@ import pytest
 from rich.cells import cell_len
 from screens import columns, run_in_terminal, sentences, squeezed, table_lines
 
-from tests.analysis.conftest import (
+from tests.report.test_paper_tables import placed
+from tests.results.conftest import (
     FakeLedger,
     add_answer,
     keep_predictions,
     write_ablation_study,
     write_study,
 )
-from tests.analysis.test_paper import placed
 from tests.written_study import Written, sync
 
 WIDTHS = (60, 80, 100, 200)

@@ -15,7 +15,6 @@ from pathlib import Path
 from rich.console import Console
 
 from study import tracking
-from study.analysis.results import read_results
 from study.config.loading import (
     OVERRIDES,
     ConfigFaults,
@@ -28,6 +27,7 @@ from study.errors import StudyError
 from study.process.ctrl_c import leaving_at_ctrl_c
 from study.process.garbage import let_go
 from study.process.terminal_table import print_sentences
+from study.results.study_results import read_results
 from study.search.machine import unjoined_cluster
 from study.selection.candidates import extend, extended_config
 from study.storage.ledger import StudyFolder

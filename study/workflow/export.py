@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from study.analysis.leaderboard import leaderboard
-from study.analysis.results import read_results
 from study.errors import StudyError
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
 from study.serving.exports import format_named, write_export
 from study.serving.saved import SavedModel
 from study.storage.command_lines import default_storage

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import Progress
 
-from study.analysis.formatting import count
 from study.data.images.rgb import HIGHEST, dark_images
 from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
 from study.data.survey import empty_files
 from study.errors import DataError
 from study.process.terminal_table import print_sentences
+from study.report.formatting import count
 from study.trial.study import Study
 from study.workflow.start_warnings import Pixels
 

@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.filesize import decimal
 
-from study.analysis.formatting import percent
-from study.analysis.results import Results, read_results
 from study.errors import ConfigError, StudyError
 from study.process.terminal_table import amount
+from study.report.formatting import percent
+from study.results.study_results import Results, read_results
 from study.storage.atomic import StorageError, with_retries
 from study.storage.command_lines import default_storage, resume_command
 from study.storage.ledger import StudyFolder, studies

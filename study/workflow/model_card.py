@@ -9,8 +9,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from study.analysis.asked import asked
-from study.analysis.formatting import (
+from study.backbones.description import EMBEDDED, NAME_ON_HUB
+from study.config.labels import TUNED, ZERO_SHOT
+from study.config.shipped import repeating_command
+from study.method.delta import load_delta, parameters_of
+from study.report.configuration_table import asked
+from study.report.formatting import (
     Table,
     count,
     interval,
@@ -20,16 +24,12 @@ from study.analysis.formatting import (
     score_header,
     settings_in_words,
 )
-from study.analysis.leaderboard import Entry, Leaderboard
-from study.analysis.names import name_of
-from study.analysis.results import TrialResult
-from study.analysis.scope import scope_of
-from study.analysis.sites import subset_in_words
-from study.analysis.verdict import verdict
-from study.backbones.description import EMBEDDED, NAME_ON_HUB
-from study.config.labels import TUNED, ZERO_SHOT
-from study.config.shipped import repeating_command
-from study.method.delta import load_delta, parameters_of
+from study.report.scope import scope_of
+from study.report.site_descriptions import subset_in_words
+from study.report.verdict import verdict
+from study.results.leaderboard import Entry, Leaderboard
+from study.results.names import name_of
+from study.results.study_results import TrialResult
 from study.selection.chance import BALANCED
 from study.serving.exports.format import Format, Written
 from study.serving.saved import SavedModel

@@ -7,7 +7,6 @@ from itertools import islice
 
 from rich.console import Console
 
-from study.analysis.formatting import count, percent
 from study.config.schema import ResourcesConfig
 from study.data.prompts import prompts
 from study.data.readers.published import published_otherwise
@@ -17,6 +16,7 @@ from study.method.device import gpus_here
 from study.method.parameters import count_numbers
 from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable, amount
+from study.report.formatting import count, percent
 from study.search.machine import joins_cluster
 from study.selection.chance import balanced_chance
 from study.trial.prepare import templates_of

@@ -20,13 +20,13 @@ from rich.progress import (
 )
 
 from study import tracking
-from study.analysis.formatting import Table, count, csv_text, percent, settings_in_words
 from study.config.schema import TrackingConfig
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
 from study.process.terminal_table import amount
+from study.report.formatting import Table, count, csv_text, percent, settings_in_words
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import Labelled, images_below, label_images
 from study.serving.saved import SavedModel, saved_in, saved_winner

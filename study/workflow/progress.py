@@ -9,8 +9,8 @@ from rich.progress import Progress, ProgressColumn, Task
 from rich.status import Status
 from rich.text import Text
 
-from study.analysis.formatting import settings_in_words
 from study.process.terminal_table import PIPED
+from study.report.formatting import settings_in_words
 from study.storage.ledger import End
 from study.trial import TrialConfig
 

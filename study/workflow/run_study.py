@@ -18,16 +18,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study import tracking
-from study.analysis.ablation import ablation_table, render_ablation, write_ablation
-from study.analysis.chance import fix_chance
-from study.analysis.charts import get_ready_to_draw, write_plots
-from study.analysis.leaderboard import Leaderboard, leaderboard
-from study.analysis.leaderboard_output import render, write_leaderboard
-from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
-from study.analysis.pictures import Datasets
-from study.analysis.plots import make_plots
-from study.analysis.report import champion_sentence, describe_study, write_report
-from study.analysis.results import Results, read_results, write_results
 from study.config.loading import Member, dump_config
 from study.config.schema import AblationConfig, StudyConfig, TrackingConfig
 from study.config.search_section import AUTO
@@ -42,6 +32,16 @@ from study.errors import (
 from study.process.garbage import let_go
 from study.process.terminal_table import print_sentences
 from study.protocols import Protocol
+from study.report.ablation_tables import ablation_table, render_ablation, write_ablation
+from study.report.charts import get_ready_to_draw, write_plots
+from study.report.leaderboard_tables import render, write_leaderboard
+from study.report.page import champion_sentence, describe_study, write_report
+from study.report.paper_tables import SWEEP_FILE, read_sweep, tables, write_tables
+from study.report.pictures import Datasets
+from study.report.plots import make_plots
+from study.results.against_chance import fix_chance
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.study_results import Results, read_results, write_results
 from study.search.ablation_cells import BASE, base_of
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials

@@ -8,14 +8,14 @@ from statistics import fmean
 
 from rich.console import Group, RenderableType
 
-from study.analysis.formatting import (
+from study.process.terminal_table import TerminalTable, amount
+from study.report.formatting import (
     percent,
     setting_cells,
     setting_header,
     tuned_in_words,
 )
-from study.analysis.results import Results, TrialResult
-from study.process.terminal_table import TerminalTable, amount
+from study.results.study_results import Results, TrialResult
 from study.selection.candidates import extensions
 from study.selection.chance import BALANCED, read_against_chance
 from study.storage.ledger import TrialFolder

@@ -28,11 +28,11 @@ from answer_tables import PEER, Choice, Tested, choices_table
 from paired import machine
 from rich.console import Console
 
-from study.analysis.formatting import settings_in_words
-from study.analysis.leaderboard import Leaderboard, leaderboard
-from study.analysis.results import read_results
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
+from study.report.formatting import settings_in_words
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.study_results import read_results
 from study.search.driver import ray_session
 from study.storage.ledger import DESCRIPTION, End, StudyFolder
 from study.tracking.tracker import Tracker

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from paired import table
 
-from study.analysis.formatting import percent, points, probability
-from study.analysis.intervals import Estimate, estimate
-from study.analysis.resampling import SEEDS_ALONE
-from study.analysis.statistics import Comparison, PairedDifference, holm
+from study.report.formatting import percent, points, probability
+from study.results.intervals import Estimate, estimate
+from study.results.resampling import SEEDS_ALONE
+from study.results.statistics import Comparison, PairedDifference, holm
 
 PEER = "peer"
 """The label under which a choice has the peer that its own validation ranked best."""

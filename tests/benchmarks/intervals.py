@@ -3,7 +3,7 @@
     python tests/benchmarks/intervals.py [--studies 1000]
 
 Simulated studies of learned prototypes on ten Gaussian classes go through the functions that every
-table and verdict comes from (`study.analysis.resampling`). A seed learns from 8 images a class of a
+table and verdict comes from (`study.results.resampling`). A seed learns from 8 images a class of a
 pool of labelled images; "fresh" means that each seed has images of its own. All seeds of a study
 are tested on the same images.
 
@@ -29,12 +29,12 @@ from dataclasses import dataclass
 import numpy as np
 from paired import machine, table
 
-from study.analysis.intervals import Estimate
-from study.analysis.resampling import Resampled, resample
-from study.analysis.results import TrialResult
-from study.analysis.statistics import PairedDifference
-from study.analysis.training_images import mean_share
 from study.protocols import BaseToNew, FewShot, Protocol
+from study.results.intervals import Estimate
+from study.results.resampling import Resampled, resample
+from study.results.statistics import PairedDifference
+from study.results.study_results import TrialResult
+from study.results.training_images import mean_share
 from study.trial.predictions import Outcomes
 
 CLASSES, DIMENSIONS, SHOTS = 10, 16, 8

@@ -19,15 +19,15 @@ from pathlib import Path
 import torch
 from paired import machine, table
 
-from study.analysis.formatting import difference, interval
-from study.analysis.intervals import estimate
-from study.analysis.resampling import SEEDS_ALONE
 from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
 from study.method.precision import hold
 from study.method.recipe import Precision
+from study.report.formatting import difference, interval
+from study.results.intervals import estimate
+from study.results.resampling import SEEDS_ALONE
 from study.search.stages import make_trial
 from study.storage.ledger import StudyFolder
 from study.trial.prepare import Preparer

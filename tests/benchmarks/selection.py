@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from study.analysis.statistics import regret
 from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
 from study.backbones.load_backbone import load_backbone
@@ -37,6 +36,7 @@ from study.data.tasks import Part, Task
 from study.embedded import backbone_path
 from study.method.subsets import parse
 from study.protocols import named
+from study.results.statistics import regret
 from study.search.space import OpenSpace
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData

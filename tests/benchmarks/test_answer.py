@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from study.analysis.leaderboard import Leaderboard, leaderboard
-from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.study_results import read_results
 from study.storage.ledger import DESCRIPTION, PREDICTIONS, End, StudyFolder
 from study.trial import Prediction, TrialConfig
 from study.trial.predictions import to_parquet

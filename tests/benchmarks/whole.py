@@ -13,8 +13,8 @@ from pathlib import Path
 
 from paired import table
 
-from study.analysis.occupancy import occupancy
-from study.analysis.results import read_trials
+from study.results.occupancy import occupancy
+from study.results.study_results import read_trials
 from study.storage.ledger import StudyFolder
 
 SCRIPT = Path(__file__).parents[2] / "study" / "run.py"

@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from small_trials import Prepare, trial
 
-from study.analysis.bootstrap import competition_of
 from study.backbones.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
+from study.results.bootstrap import competition_of
 from study.storage.ledger import LedgerError, StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, read_predictions, to_parquet

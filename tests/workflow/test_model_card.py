@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from study.analysis.leaderboard import leaderboard
-from study.analysis.results import read_results
 from study.method.delta import load_delta, save_delta
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
 from study.serving.exports import FORMATS
 from study.serving.exports.format import Written
 from study.serving.saved import SavedModel, saved_in, saved_winner

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
+from study.results.study_results import read_results
 from study.run import main
 from study.selection.chance import AgainstChance, write_against_chance
 from study.selection.optimism import Optimism

@@ -1,1 +1,0 @@
-"""Tables, statistics, plots and a report of a study's results."""

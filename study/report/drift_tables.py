@@ -1,0 +1,372 @@
+"""How far tuning moved the parameters and the features of a model: measured, drawn and printed."""
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import torch
+from rich.console import Group
+from rich.text import Text
+from torch import Tensor
+from torch.nn import functional as F
+
+from study.backbones.architecture import ENCODERS
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
+from study.data.images.table import ImageTable, normalize
+from study.data.prompts import prompts
+from study.embedded import backbone_path
+from study.errors import DataError, DeltaError, SubsetError
+from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta, parameters_of
+from study.method.parameters import leaf_of
+from study.report.charts import (
+    OTHER_MARKERS,
+    PALETTE,
+    Axis,
+    Chart,
+    Panel,
+    Series,
+    write_plots,
+)
+from study.report.formatting import Table
+from study.results.leaderboard import leaderboard
+from study.results.study_results import Results, TrialResult
+from study.storage.atomic import write_atomically
+from study.trial.prepare import Preparer
+from study.trial.study import Study
+
+logger = logging.getLogger(__name__)
+
+BEFORE, AFTER = "pre", "post"
+
+MOST_IMAGES = 512
+"""The most images whose features are compared, spread evenly over a trial's evaluation images."""
+
+
+@dataclass(frozen=True)
+class TensorDrift:
+    """How far one tensor moved."""
+
+    name: str
+    """The name of the tensor in the transformers model."""
+    encoder: str
+    """The encoder, "text" or "vision"."""
+    layer: int | None
+    """The index of the block, from the bottom; None outside the blocks."""
+    site: str
+    """The site in the subset language, with the tensor: ``mlp.fc2.bias``, ``ln1.weight``."""
+    kind: str
+    """The kind of the tensor: "ln" for LayerNorms, "bias" for other biases."""
+    moved: float
+    """The L2 norm of the change."""
+    size: float
+    """The L2 norm before tuning."""
+
+    @property
+    def relative(self) -> float:
+        """The change as a share of the norm before; infinite for a tensor that was zero."""
+        return self.moved / self.size if self.size else math.inf if self.moved else 0.0
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """How far features moved."""
+
+    cosine: float
+    """The mean cosine between a feature before and after; 1 when no direction changed."""
+    cka: float
+    """The linear centred kernel alignment; 1 when features differ only by rotation and scale."""
+
+
+@dataclass(frozen=True)
+class StudyDrift:
+    """The drift of trials of a study, averaged over them."""
+
+    tensors: tuple[TensorDrift, ...]
+    """The drift of each tuned tensor."""
+    text: FeatureDrift
+    """The drift of the features of the class names."""
+    images: FeatureDrift | None
+    """The drift of the features of evaluation images; None where those can no longer be read."""
+    head: FeatureDrift | None = None
+    """The drift of the rows of linear heads from the tuned features of the class names, by the
+    first template; None without heads."""
+
+
+Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
+
+
+def parameter_drift(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> tuple[TensorDrift, ...]:
+    """Measure how far each tuned tensor moved, in float64.
+
+    Args:
+        before: the tensors of the backbone by transformers name, at least all tuned ones.
+        after: the tuned tensors by the same names.
+
+    Returns:
+        One entry per tuned tensor, sorted by name.
+
+    Raises:
+        DeltaError: a tuned tensor is of no site in the table.
+    """
+    drifts = []
+    for name, tensor in sorted(after.items()):
+        try:
+            leaf = leaf_of(name)
+        except SubsetError as error:
+            raise DeltaError(f"tuned tensor {error}") from None
+        old, new = before[name].detach().double(), tensor.detach().double()
+        drifts.append(
+            TensorDrift(
+                name=name,
+                encoder=leaf.encoder,
+                layer=leaf.layer,
+                site=f"{leaf.site}.{leaf.tensor}",
+                kind=leaf.kind,
+                moved=(new - old).norm().item(),
+                size=old.norm().item(),
+            )
+        )
+    return tuple(drifts)
+
+
+def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]:
+    """Average the change and the norm of each tensor over the runs that tuned it."""
+    drifts = [drift for run in runs for drift in run]
+    return tuple(
+        _mean([drift for drift in drifts if drift.name == name], "moved", "size")
+        for name in sorted({drift.name for drift in drifts})
+    )
+
+
+def _mean(drifts: Sequence[Drift], *names: str) -> Drift:
+    """Return the first of some drifts, with the mean of all for each of the named numbers."""
+    means = {name: sum(getattr(one, name) for one in drifts) / len(drifts) for name in names}
+    return replace(drifts[0], **means)
+
+
+def pooled_drift(
+    drifts: Iterable[TensorDrift], key: Callable[[TensorDrift], str]
+) -> dict[str, float]:
+    """Return the relative L2 change of each group of tensors, taken as one long vector.
+
+    Args:
+        drifts: the drifts of the tensors.
+        key: the function that returns the name of a tensor's group.
+    """
+    squares = pd.DataFrame(
+        [(key(drift), drift.moved**2, drift.size**2) for drift in drifts],
+        columns=["group", "moved", "size"],
+    )
+    sums = squares.groupby("group", sort=False).sum()
+    return {
+        name: math.sqrt(moved / size) if size else math.inf
+        for name, moved, size in sums.itertuples()
+    }
+
+
+def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
+    """Compare features of the same inputs before and after tuning, in float64.
+
+    Args:
+        before: features, (inputs, width), of two inputs or more.
+        after: features of the same inputs in the same order, (inputs, width).
+    """
+    old, new = before.detach().double(), after.detach().double()
+    cosine = ((old * new).sum(1) / (old.norm(dim=1) * new.norm(dim=1))).mean().item()
+    old, new = old - old.mean(0), new - new.mean(0)
+    # Kornblith et al. (2019), eq. 4, in feature space, as inputs may outnumber features.
+    cka = (new.T @ old).norm() ** 2 / ((old.T @ old).norm() * (new.T @ new).norm())
+    return FeatureDrift(cosine, cka.item())
+
+
+def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
+    """Measure the drift of trials of a study, averaged over them.
+
+    Args:
+        results: the results of the study.
+        trial_ids: the ids of the trials; empty means the confirm trials of the winner or, where it
+            writes no delta, of the best configuration that does.
+
+    Raises:
+        DataError: a trial does not exist or kept no tuned parameters, or there is no winner.
+        DeltaError: a delta is damaged or of another backbone.
+        BackboneError: the backbone cannot be loaded.
+    """
+    folder = results.folder
+    trials = {trial.trial_id: trial for trial in results.trials}
+    paths = {
+        name: folder.trial(name).path / "delta.safetensors"
+        for name in trial_ids or _winners_trials(results)
+    }
+    if missing := [str(p) for name, p in paths.items() if not (name in trials and p.is_file())]:
+        raise DataError(f"no tuned parameters at {', '.join(missing)}")
+    # A relative storage path would be relative to the folder in which this command runs.
+    config = results.study.config.model_copy(update={"storage": folder.path.parent})
+    backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
+    preparer = Preparer(Study(config, folder), backbone.image_size)
+    runs, texts, heads, images = [], [], [], []
+    for name, path in paths.items():
+        tensors, info = load_delta(path)
+        if info.fingerprint != backbone.fingerprint:
+            raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
+        original = dict(backbone.clip.named_parameters())
+        tuned = copy.deepcopy(backbone.clip)
+        apply_delta(tuned, tensors)
+        runs.append(parameter_drift(original, parameters_of(tensors)))
+        encode = tuned.get_text_features
+        tokens = _tokens(backbone, info, info.class_names)
+        texts.append(_compare(backbone.clip.get_text_features, encode, [tokens]))
+        if (head := head_of(tensors, info)) is not None:
+            with torch.no_grad():
+                began = encode(_tokens(backbone, info, map(str, head.classes))).pooler_output
+            heads.append(feature_drift(F.normalize(began, dim=-1), head.rows))
+        try:
+            pixels = _evaluation_pixels(backbone, preparer, trials[name])
+            images.append(
+                _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
+            )
+        except DataError as error:
+            logger.warning("the features of images are not compared: %s", error)
+    return StudyDrift(
+        tensors=mean_drift(runs),
+        text=_mean(texts, "cosine", "cka"),
+        images=_mean(images, "cosine", "cka") if len(images) == len(paths) else None,
+        head=_mean(heads, "cosine", "cka") if heads else None,
+    )
+
+
+def _tokens(backbone: Backbone, info: DeltaInfo, classes: Iterable[str]) -> Tensor:
+    """Return the token ids of the prompts of classes, by the template that is trained with."""
+    return backbone.tokenize([text for (text,) in prompts([*classes], info.templates[:1])])
+
+
+def _evaluation_pixels(
+    backbone: Backbone, preparer: Preparer, trial: TrialResult
+) -> tuple[Tensor, ...]:
+    """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
+    data = preparer.search() if trial.stage == "search" else preparer.confirm(trial.seed)
+    paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
+    images = ImageTable(data.eval_images).pixels(paths[:: math.ceil(len(paths) / MOST_IMAGES)])
+    return normalize(images, backbone.image_mean, backbone.image_std).split(64)
+
+
+@torch.no_grad()
+def _compare(
+    before: Callable[[Tensor], Any], after: Callable[[Tensor], Any], batches: Sequence[Tensor]
+) -> FeatureDrift:
+    """Measure the drift of the features of batches, which an encoder returns before and after."""
+    return feature_drift(
+        torch.cat([before(batch).pooler_output for batch in batches]),
+        torch.cat([after(batch).pooler_output for batch in batches]),
+    )
+
+
+def _winners_trials(results: Results) -> list[str]:
+    kept = leaderboard(results).kept
+    if kept is None:
+        raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
+    return [t.trial_id for t in results.confirmed(kept.label) if t.test_score is not None]
+
+
+def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
+    """Draw the relative change of each tensor against its layer.
+
+    Each encoder has a panel and each site a series.
+    """
+    sites = sorted({drift.site for drift in drifts})
+    panels = []
+    for encoder in ENCODERS:
+        inside = [drift for drift in drifts if drift.encoder == encoder]
+        places = _places(inside)
+        points = {
+            site: sorted(
+                (places.index(_place(drift)), drift.relative)
+                for drift in inside
+                if drift.site == site and 0 < drift.relative < math.inf
+            )
+            for site in sites
+        }
+        series = tuple(
+            Series(
+                site,
+                [x for x, _ in shown],
+                [y for _, y in shown],
+                marker=marker,
+                color=color,
+            )
+            for (site, shown), (marker, color) in zip(
+                points.items(), cycle(product(OTHER_MARKERS, PALETTE)), strict=False
+            )
+        )
+        panels.append(
+            Panel(
+                Axis("layer", names=places),
+                Axis("relative change (L2)", scale="log"),
+                series,
+                f"{encoder} encoder",
+            )
+        )
+    return Chart(
+        "drift",
+        "Drift",
+        "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
+        "almost zero move by many times that. LayerNorms before "
+        "the first and after the last layer stand at “pre” and “post”.",
+        tuple(panels),
+        otherwise="no tuned tensor",
+        height=4.4,
+    )
+
+
+def _places(drifts: Sequence[TensorDrift]) -> list[str]:
+    """Return the names of the layers from the bottom up, with “pre” and “post” where needed."""
+    named = {_place(drift) for drift in drifts}
+    layers = range(1 + max((d.layer for d in drifts if d.layer is not None), default=-1))
+    return [*({BEFORE} & named), *map(str, layers), *({AFTER} & named)]
+
+
+def _place(drift: TensorDrift) -> str:
+    outside = BEFORE if "ln_pre" in drift.site else AFTER
+    return outside if drift.layer is None else str(drift.layer)
+
+
+def to_csv(drifts: Sequence[TensorDrift]) -> str:
+    """Return CSV with one row per tensor: name, place, change, norm before, relative change."""
+    return Table.of([{**vars(drift), "relative": drift.relative} for drift in drifts]).csv()
+
+
+def render_drift(drift: StudyDrift) -> Group:
+    """Return the drift of each site, and of the features, for the terminal."""
+    pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
+    changes = [[site, f"{v:.4f}"] for site, v in sorted(pooled.items(), key=lambda p: -p[1])]
+    return Group(
+        *([Table("Relative change (L2) over layers", ["site", "change"], changes)] * bool(changes)),
+        *(
+            Text(
+                f"{what}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f} to "
+                f"{before}."
+            )
+            for what, features, before in (
+                ("Features of the class names", drift.text, "those before"),
+                ("Features of the images", drift.images, "those before"),
+                ("Rows of the head", drift.head, "the tuned features of its class names"),
+            )
+            if features is not None
+        ),
+    )
+
+
+def write_drift(folder: Path, drift: StudyDrift) -> tuple[Path, ...]:
+    """Write `drift.csv` and the plot into the study's folder; return the paths of the files."""
+    path = folder / "drift.csv"
+    write_atomically(path, to_csv(drift.tensors))
+    return (path, *write_plots(folder, [drift_chart(drift.tensors)]))

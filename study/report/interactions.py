@@ -1,0 +1,249 @@
+"""Pairs of sites: what both give over the better one, and whether they add up.
+
+Accuracies have a ceiling. Two sites that take zero-shot from 67 % to 85 % and to 92 % would need
+110 % together to add up, so that on accuracies every good pair seems to give less than the sum of
+its sites. Log-odds have no ceiling, so the interaction is one of log-odds,
+
+    logit(both) − logit(one) − logit(other) + logit(zero-shot),
+
+where an accuracy on N images is smoothed by 1/(2N), and a score of several parts has the mean of
+their log-odds. Near the ceiling that too depends on a few last mistakes. So a pair that would need
+more than `CEILING` to add up on validation is not tested.
+
+Source of the smoothing: Anscombe 1956, “On Estimating Binomial Response Relations”.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from study.method.subsets import parse
+from study.report.formatting import SIGNIFICANCE, percent
+from study.results.intervals import Drawn, Estimate, estimate
+from study.results.resampling import Resampled
+from study.results.statistics import Comparison, PairedDifference, common_seeds, corrected
+
+CEILING = 0.95
+"""The highest validation score that two sites may need to add up for their pair to be tested."""
+INTERACTION = (1, -1, -1, 1)
+"""The weights of zero-shot, of two sites alone, and of both together, in their interaction."""
+
+
+@dataclass(frozen=True)
+class SiteCell:
+    """What the interactions of sites need of a cell of an ablation; scores are fractions."""
+
+    label: str
+    """Its name in the ledger."""
+    subset: str
+    """The sites that it tunes."""
+    scores: Mapping[int, float]
+    """The protocol's score of each seed."""
+    parts: Mapping[str, Mapping[int, float]]
+    """The accuracy of each seed, by the part of the images that makes up the score."""
+    images: Mapping[str, int]
+    """The number of images of each part; a part whose trials kept no counts is left out."""
+    val_score: float | None
+    """The validation score of the cell at its rates; None where nothing was validated."""
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """What two sites give together, over the seeds that all four cells have."""
+
+    sites: tuple[str, str]
+    """The subsets of the two sites."""
+    gains: tuple[Estimate, ...]
+    """The differences to zero-shot of the first site, of the second, and of both together."""
+    better: str | None
+    """The site that validation scores higher; None where nothing was validated."""
+    lead: Comparison | None
+    """Both − the better one; its p is corrected for the number of pairs. None without `better`."""
+    interaction: Comparison | None
+    """The interaction of their log-odds; its p is corrected for the number of pairs that are
+    tested. None where it is not tested."""
+    reason: str
+    """Why it is not tested, in words; empty where it is."""
+
+
+def interactions(
+    cells: Iterable[SiteCell], sites: Sequence[str], resampled: Resampled
+) -> tuple[Interaction, ...]:
+    """Return each pair of sites whose four cells have a seed in common, largest lead first.
+
+    Args:
+        cells: the cells of an ablation, one of which is zero-shot, ``none``.
+        sites: the subsets that are paired.
+        resampled: the scores of the cells on test images that were drawn again.
+    """
+    by_subset = {cell.subset: cell for cell in cells}
+    pairs: dict[str, tuple[SiteCell, ...]] = {}
+    for one, other in combinations(sites, 2):
+        both = str(parse(f"{one} + {other}"))
+        wanted = ("none", one, other, both)
+        four = tuple(by_subset[subset] for subset in wanted if subset in by_subset)
+        if len(four) == 4 and common_seeds([cell.scores for cell in four]):
+            pairs[both] = four
+    leads = corrected(_leads(pairs, resampled))
+    reasons = {pair: reason_against(four) for pair, four in pairs.items()}
+    tested = {pair: four for pair, four in pairs.items() if not reasons[pair]}
+    additive = corrected({pair: log_odds(four, resampled) for pair, four in tested.items()})
+    rows = []
+    for pair, four in pairs.items():
+        better = _better(four)
+        row = Interaction(
+            sites=(four[1].subset, four[2].subset),
+            gains=_gains(four, resampled),
+            better=better.subset if better else None,
+            lead=leads.get(pair),
+            interaction=additive.get(pair),
+            reason=reasons[pair],
+        )
+        rows.append(row)
+    return tuple(sorted(rows, key=_size, reverse=True))
+
+
+def _size(pair: Interaction) -> float:
+    """Return what pairs are sorted by: the lead or, without one, what both give together."""
+    return pair.lead.paired.difference.mean if pair.lead else pair.gains[2].mean
+
+
+def _better(four: Sequence[SiteCell]) -> SiteCell | None:
+    """Return the cell of the site that validation scores higher, of equal ones the first."""
+    one, other = four[1:3]
+    if one.val_score is None or other.val_score is None:
+        return None
+    return other if other.val_score > one.val_score else one
+
+
+def _leads(
+    pairs: Mapping[str, Sequence[SiteCell]], resampled: Resampled
+) -> dict[str, PairedDifference]:
+    """Return the score of both sites less that of the better one, of the pairs that have one."""
+    leads = {}
+    for pair, four in pairs.items():
+        better = _better(four)
+        if better is not None:
+            leads[pair] = _sum(four, [(four[3], 1), (better, -1)], resampled)
+    return leads
+
+
+def _gains(four: Sequence[SiteCell], resampled: Resampled) -> tuple[Estimate, ...]:
+    """Return the differences to zero-shot of the first site, of the second, and of both."""
+    zero_shot, *others = four
+    gains = [_sum(four, [(cell, 1), (zero_shot, -1)], resampled) for cell in others]
+    return tuple(gain.difference for gain in gains)
+
+
+def _sum(
+    four: Sequence[SiteCell], weighted: Sequence[tuple[SiteCell, int]], resampled: Resampled
+) -> PairedDifference:
+    """Return a weighted sum of the scores of some of four cells, over the seeds of all of them."""
+    seeds = common_seeds([cell.scores for cell in four])
+    terms = []
+    for cell, weight in weighted:
+        terms.append((cell.label, {seed: cell.scores[seed] for seed in seeds}, weight))
+    found = resampled.weighted_sum(terms)
+    if found is None:
+        raise ValueError(f"{[cell.label for cell in four]}: expected a seed in common")
+    return found
+
+
+def reason_against(four: Sequence[SiteCell]) -> str:
+    """Return why the interaction of two sites is not tested; empty where it is.
+
+    Args:
+        four: zero-shot, each site alone, and both together.
+    """
+    if any(cell.images.keys() != cell.parts.keys() for cell in four):
+        return "the numbers of its test images are not known"
+    scores = [cell.val_score for cell in four[:3] if cell.val_score is not None]
+    if len(scores) < 3:
+        return ""
+    zero_shot, one, other = scores
+    needed = one + other - zero_shot
+    if needed <= CEILING:
+        return ""
+    return f"to add up, both would need {percent(needed)} % on validation"
+
+
+def log_odds(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
+    """Return the interaction of the log-odds of four cells over the seeds of all of them.
+
+    Args:
+        four: zero-shot, each site alone, and both together.
+        resampled: the scores of the cells on test images that were drawn again.
+    """
+    seeds = common_seeds([cell.scores for cell in four])
+    values = np.zeros(len(seeds))
+    trials = [(cell.label, seed) for cell in four for seed in seeds]
+    on_same_images = len({resampled.images.get(trial) for trial in trials}) == 1
+    drawn: Drawn | None = None
+    columns, df = [], []
+    for cell, weight in zip(four, INTERACTION, strict=True):
+        values += weight * _mean_log_odds(cell, seeds)
+        rescored = _drawn_log_odds(cell, seeds, weight, resampled)
+        if rescored is not None:
+            columns.append(weight * rescored.scores)
+            df.append(rescored.df)
+    if on_same_images and len(columns) == len(four):
+        drawn = Drawn(np.sum(columns, axis=0), min(df))
+    return PairedDifference(estimate(values.tolist(), drawn, shared=resampled.shared), seeds)
+
+
+def logit(accuracy: np.ndarray, images: int) -> np.ndarray:
+    """Return log-odds of accuracies, smoothed by 1/(2N) so that 0 and 1 have some too.
+
+    Args:
+        accuracy: fractions; what is drawn again may be beyond 0 or 1, and counts as these.
+        images: N, the number of images that they are measured on.
+    """
+    smoothing = 1 / (2 * images)
+    right = np.clip(accuracy, 0.0, 1.0)
+    return np.log(right + smoothing) - np.log(1 - right + smoothing)
+
+
+def _mean_log_odds(cell: SiteCell, seeds: Sequence[int]) -> np.ndarray:
+    """Return the log-odds of a cell with each seed, averaged over its parts, (seeds,) float64."""
+    parts = []
+    for name, scores in cell.parts.items():
+        accuracy = np.array([scores[seed] for seed in seeds])
+        parts.append(logit(accuracy, cell.images[name]))
+    return np.mean(parts, axis=0)
+
+
+def _drawn_log_odds(
+    cell: SiteCell, seeds: Sequence[int], weight: int, resampled: Resampled
+) -> Drawn | None:
+    """Return the same on images that were drawn again, a column a seed; None without predictions.
+
+    Args:
+        cell: the cell.
+        seeds: the seeds.
+        weight: its weight in a sum, whose sign says which pseudo-images are added.
+        resampled: the scores on these images.
+    """
+    columns, df = [], []
+    for seed in seeds:
+        scores = resampled.scores.get((cell.label, seed), {})
+        parts = []
+        for name in cell.parts:
+            if name not in scores:
+                return None
+            role = scores[name].added if weight > 0 else scores[name].subtracted
+            parts.append(logit(role, cell.images[name]))
+            df.append(scores[name].df)
+        columns.append(np.mean(parts, axis=0))
+    return Drawn(np.stack(columns, axis=1), min(df))
+
+
+def beyond_noise(comparison: Comparison | None) -> bool:
+    """Return whether a difference is not 0, by its interval and after Holm's correction."""
+    return (
+        comparison is not None
+        and not comparison.paired.within_noise
+        and comparison.holm_p is not None
+        and comparison.holm_p <= SIGNIFICANCE
+    )

@@ -1,0 +1,348 @@
+"""What a study came to, for readers who never saw the code: an HTML page, and a few sentences.
+
+The page needs no other file. The sentences describe the study on its parent run in MLflow.
+"""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from study.config.schema import StudyConfig
+from study.errors import DataError
+from study.method.parameters import all_kinds
+from study.report.ablation_tables import (
+    ablation_markdown,
+    ablation_plots,
+    ablation_table,
+    ablation_verdict,
+    cell_table,
+    setting_table,
+)
+from study.report.arms import arm_name
+from study.report.charts import Chart, draw
+from study.report.configuration_table import asked
+from study.report.confusion_tables import CONFUSION, class_table, confusion_table
+from study.report.formatting import (
+    Table,
+    count,
+    difference,
+    interval,
+    markdown_text,
+    percent,
+    rate,
+    score_header,
+    setting_cells,
+    setting_header,
+    settings_in_words,
+    tuned_in_words,
+)
+from study.report.interaction_tables import interaction_table
+from study.report.ladder_table import ladder_table
+from study.report.leaderboard_tables import (
+    budget_table,
+    configuration_table,
+    main_table,
+    target_table,
+    to_markdown,
+)
+from study.report.pictures import Datasets, make_gallery
+from study.report.scope import scope_of
+from study.report.site_descriptions import subset_in_words
+from study.report.site_share_tables import (
+    ablation_command,
+    share_sentences,
+    share_table,
+    site_shares,
+)
+from study.report.verdict import (
+    headline,
+    judgement,
+    judgements,
+    surpassing,
+    validation_findings,
+    verdict,
+)
+from study.results.leaderboard import Entry, Leaderboard
+from study.results.names import name_of
+from study.results.study_results import BASELINE, Results, TrialResult
+from study.storage.atomic import write_atomically
+from study.storage.ledger import CHAMPION, Registration
+
+
+def write_report(
+    results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+) -> Path:
+    """Write `report.html`, which needs no other file or network, into the study's folder.
+
+    Args:
+        results: the results of the study.
+        board: its leaderboard.
+        plots: the charts from `make_plots`.
+        datasets: the datasets that were read already, for pictures; see `make_gallery`.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        LedgerError: a file of predictions is damaged.
+    """
+    path = results.folder.path / "report.html"
+    write_atomically(path, render_report(results, board, plots, datasets))
+    return path
+
+
+def render_report(
+    results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+) -> str:
+    """Return the report as HTML; arguments and errors are those of `write_report`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = _encoded_svg
+    template = environment.get_template("report.html.jinja")
+    return template.render(
+        **_content(results, board, datasets or {}),
+        plots=[plot for plot in plots if not plot.name.startswith(CONFUSION)],
+        maps=[plot for plot in plots if plot.name.startswith(CONFUSION)],
+    )
+
+
+def _encoded_svg(chart: Chart) -> str:
+    return base64.b64encode(draw(chart, "svg")["svg"]).decode("ascii")
+
+
+def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[str, Any]:
+    study = results.study
+    config, protocol = study.config, study.protocol()
+    winner, kept, registration = board.winner, board.kept, results.registration
+    begun = headline(board)
+    return {
+        "name": results.folder.name,
+        "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
+        + (f"{config.data.shots} images a class, " if protocol.trains else "")
+        + config.backbone.name,
+        "headline": begun,
+        "tuned": _tuned(board.chosen) if board.chosen else None,
+        "verdict": judgements(board) if begun else verdict(board),
+        "asked": asked(results),
+        "scores": main_table(board),
+        "ladder": ladder_table(board),
+        "targets": target_table(board),
+        "configurations": configuration_table(board),
+        "budgets": budget_table(board),
+        "scope": scope_of(board),
+        "doubts": validation_findings(board),
+        "winner": winner,
+        "chosen": board.chosen,
+        "has_search": protocol.searches(config),
+        "chosen_before": board.chosen_before,
+        "kept": kept,
+        "kept_settings": kept and settings_in_words(kept.settings),
+        "loading": None if kept is None else _loading(results, config, kept),
+        "registered": registration and champion_sentence(registration, board),
+        "serving": registration and f"import mlflow\n\n{registration.loading_line()}",
+        "classes": class_table(results, board),
+        "confusions": confusion_table(results, board),
+        "gallery": make_gallery(results, board, datasets),
+        "mattered": _mattered(results) if protocol.searches(config) else None,
+        "ablation": _ablation(results),
+        "searched": _searched(results.stage("search")),
+        "confirmed": _confirmed(results),
+        "yaml": study.folder.config_path.read_text(encoding="utf-8"),
+        "identity": sorted(results.identity.items()),
+    }
+
+
+def _tuned(chosen: Entry) -> dict[str, Any]:
+    """Return which sites the choice tunes, and what they are."""
+    linear = chosen.settings.head == "linear"
+    nothing = chosen.settings.subset == "none" and chosen.settings.peer is None
+    return {
+        "sentence": f"It tunes {tuned_in_words(chosen.settings)}"
+        + (", and a linear head" if linear else "")
+        + f": {count(chosen.trainable)} numbers. Validation chose it"
+        + (", before any test image was read." if chosen.winner else "."),
+        "sites": () if nothing else subset_in_words(chosen.settings.subset),
+    }
+
+
+def _mattered(results: Results) -> dict[str, Any]:
+    shares = site_shares(results)
+    return {
+        "sentences": share_sentences(results, shares),
+        "table": share_table(shares),
+        "command": ablation_command(results),
+    }
+
+
+def _loading(results: Results, config: StudyConfig, kept: Entry) -> str | None:
+    # The first seed, not the best on test: that would be selecting on test.
+    deltas = (
+        f"trials/{trial.trial_id}/delta.safetensors"
+        for trial in sorted(results.confirmed(kept.label), key=lambda trial: trial.seed)
+    )
+    first = next((delta for delta in deltas if (results.folder.path / delta).is_file()), None)
+    if first is not None and kept.settings.head == "linear":
+        imported, given = "", ""
+        if config.data.ensemble:  # new classes are tested with the mean of all templates
+            imported = "from study.method.delta import load_delta\n"
+            given = ", templates=load_delta(delta)[1].templates"
+        return (
+            f"from pathlib import Path\n\n{imported}"
+            "from study.serving.classifier import load_classifier\n\n"
+            f'delta = Path("{first}")\n'
+            f"classifier = load_classifier(delta{given})\n"
+            'print(classifier.class_names, classifier.probabilities(["image.png"]))\n'
+        )
+    return first and (
+        "from pathlib import Path\n\n"
+        "from study.embedded import backbone_path\n"
+        "from study.backbones.load_backbone import load_backbone\n"
+        "from study.method.delta import apply_delta, load_delta\n\n"
+        f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
+        f"revision={config.backbone.revision!r})\n"
+        f'tensors, info = load_delta(Path("{first}"))\n'
+        "apply_delta(backbone.clip, tensors)  # a model of transformers, now tuned\n"
+        "print(info.subset, info.class_names, info.templates)\n"
+    )
+
+
+def _ablation(results: Results) -> dict[str, Any] | None:
+    """Return the ablation with the base `BASE`, if there is one; others are not in the report."""
+    try:
+        table = ablation_table(results)
+    except DataError:
+        return None
+    return {
+        "verdict": ablation_verdict(table),
+        "cells": cell_table(table),
+        "pairs": interaction_table(table.interactions),
+        "settings": setting_table(table),
+        "plots": ablation_plots(table),
+    }
+
+
+def _searched(searched: Sequence[TrialResult]) -> Table:
+    return Table(
+        "",
+        [
+            # The score is beside the name, since a narrow screen would hide the last columns.
+            *("trial", "validation %", "part of the search", "ended", "tunes", "epochs"),
+            *setting_header(),
+            "trainable",
+        ],
+        [
+            [
+                trial.trial_id,
+                percent(trial.val_score),
+                name_of(trial.label) if trial.arm == BASELINE else arm_name(trial.arm),
+                ": ".join(filter(None, (trial.status, trial.reason))),
+                tuned_in_words(trial.settings),
+                f"{trial.epochs}/{trial.epochs_planned}",
+                *setting_cells(trial.settings),
+                count(trial.trainable),
+            ]
+            for trial in sorted(
+                searched, key=lambda t: (t.val_score is None, -(t.val_score or 0.0))
+            )
+        ],
+        left=5,
+    )
+
+
+def _confirmed(results: Results) -> Table:
+    names = (*results.parts, "score", *results.beside)
+    return Table(
+        "",
+        [
+            *("candidate", "ended", "seed", "epochs"),
+            *score_header(results.parts, "test"),
+            *(f"{heading} %" for heading in results.beside.values()),
+        ],
+        [
+            [
+                trial.label,
+                ": ".join(filter(None, (trial.status, trial.reason))),
+                trial.seed,
+                trial.epochs,
+                *(percent(trial.test.get(name)) for name in names),
+            ]
+            for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))
+        ],
+        left=2,
+    )
+
+
+def describe_study(results: Results, board: Leaderboard) -> str:
+    """Return the description of a finished study in Markdown."""
+    if results.ablates:
+        return _spaced(ablation_markdown(ablation_table(results)))
+    registration = results.registration
+    # MLflow hides all but the first five lines at first, and its page already has the study's name.
+    return "\n\n".join(
+        [
+            *([_headline(results, board, board.chosen)] if board.chosen else []),
+            *([f"`{registration.loading_line(lasting=True)}`"] if registration else []),
+            *([_settings_sentence(board, board.winner)] if board.winner else []),
+            *([markdown_text(champion_sentence(registration, board))] if registration else []),
+            _spaced(to_markdown(board).split("\n\n", 1)[1]),
+            "`report.html` among this run's artifacts tells the whole.",
+        ]
+    )
+
+
+def champion_sentence(registration: Registration, board: Leaderboard) -> str:
+    """Return the sentence that says whether what is registered is champion, and why."""
+    what = "" if board.kept is board.winner else ", which is the best that writes a delta"
+    standing = CHAMPION if registration.champion else f"not {CHAMPION}"
+    return (
+        f"Registered as {registration.model}, version {registration.version} ({standing})"
+        f"{what}: {registration.reason}."
+    )
+
+
+def _spaced(markdown: str) -> str:
+    """Widen table columns: on MLflow's page “± 1.3” and “5” would look like one number."""
+    return "\n".join(
+        line if line.startswith("| ---") else line.replace(" | ", "&emsp; | ")
+        for line in markdown.split("\n")
+    )
+
+
+def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
+    """Return the sentence that says which trial won and by how much, or that none did."""
+    source = (trial.label for trial in results.trials if trial.trial_id == chosen.source_trial)
+    name = markdown_text(next(source, chosen.label))
+    if not chosen.winner:
+        return (
+            f"**No winner: {name}, chosen by validation, does not beat chance on test** "
+            f"(balanced {interval(chosen.balanced)} % against {percent(chosen.chance)} %)."
+        )
+    parts = ", ".join(f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
+    against = (
+        f"{difference(comparison.paired)} points against {name_of(label)} ({judgement(comparison)})"
+        for label, comparison in board.fixed.items()
+    )
+    won = f"**{name} ★ won: {interval(chosen.test)} % on test**" + (f" ({parts})" if parts else "")
+    return " ".join(["; ".join([won, *against]) + ".", *surpassing(board)])
+
+
+def _settings_sentence(board: Leaderboard, winner: Entry) -> str:
+    """Return the sentence that says what the winner tunes and how it was trained."""
+    rates, weight = winner.settings.rates, winner.settings.distill_weight
+    tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
+    verb = "tunes" if rates else "is"
+    optimism = board.optimism.of(winner.val_score) if board.optimism else ""
+    return markdown_text(
+        f"It {verb} {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
+        + (f", learning rate {', '.join(tuned)}" if tuned else "")
+        + (f", λ {rate(weight)}" if rates else "")
+        + f"; {percent(winner.val_score)} % on validation{optimism}."
+    )

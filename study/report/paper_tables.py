@@ -1,0 +1,174 @@
+"""A sweep's results as the tables of a paper, with published averages beside ours."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from statistics import fmean, harmonic_mean
+
+import pandas as pd
+
+from study.errors import DataError
+from study.report.formatting import Table, percent, score_cell, score_header
+from study.results.leaderboard import Entry, leaderboard
+from study.results.study_results import PARTS, read_results
+from study.storage.atomic import write_atomically
+from study.storage.ledger import StudyFolder
+
+SWEEP_FILE = "sweep.json"
+"""The file in a study's folder that names its experiment and its values on the sweep's axes."""
+ELEVEN = 11
+"""The number of datasets that the published averages are over."""
+
+PUBLISHED: dict[tuple[str, int], tuple[tuple[str, float | None, float | None, float], ...]] = {
+    ("base_to_new", 16): (
+        ("CLIP", 69.34, 74.22, 71.70),
+        ("CoOp", 82.69, 63.22, 71.66),
+        ("CoCoOp", 80.47, 71.69, 75.83),
+        ("KgCoOp", 80.73, 73.60, 77.00),
+        ("MaPLe", 82.28, 75.14, 78.55),
+        ("CLIPFit", None, None, 78.97),
+        ("CLIP-LoRA", 84.10, 74.80, 79.18),
+        ("2SFS", 85.55, 75.48, 80.20),
+        ("LLaMP", 85.16, 77.71, 81.27),
+    )
+}
+"""Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots.
+
+They are a method, then base, new and harmonic mean in percent.
+"""
+
+
+def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
+    """Read the studies of a sweep, sorted by experiment; pass over studies of no sweep.
+
+    Returns:
+        A row per candidate with its `entry` of the leaderboard, and the name of its `series`: the
+        label, and values on axes but the dataset. Both are None in the one row of a study without
+        any score yet. In other columns each has the `experiment` that the study is a part of, its
+        `dataset`, the `parts` of its scores, and the `published` averages in its setting.
+
+    Raises:
+        DataError: none of the folders is a study of a sweep.
+    """
+    rows: list[dict[str, object]] = []
+    for folder in folders:
+        if (place := StudyFolder(folder).read_json(SWEEP_FILE)) is not None:
+            board = leaderboard(read_results(folder))
+            config = board.study.config
+            study = {
+                "experiment": place["experiment"],
+                "dataset": config.data.dataset,
+                "parts": board.parts,
+                "published": PUBLISHED.get((config.protocol, config.data.shots), ()),
+            }
+            axes = [
+                f"{name.split('.')[-1]} {value}"
+                for name, value in place["axes"].items()
+                if name != "data.dataset"
+            ]
+            rows += [
+                {**study, "series": entry and ", ".join((entry.label, *axes)), "entry": entry}
+                for entry in board.entries or (None,)
+            ]
+    if not rows:
+        raise DataError("no finished study of a sweep is among these folders")
+    return pd.DataFrame(rows).sort_values("experiment", kind="stable")
+
+
+def tables(sweep: pd.DataFrame) -> list[Table]:
+    """Return two tables for each experiment: its averages, and its scores by dataset."""
+    return [
+        make(experiment, studies)
+        for experiment, studies in sweep.groupby("experiment")
+        for make in (_averages, _by_dataset)
+    ]
+
+
+def _averages(experiment: str, studies: pd.DataFrame) -> Table:
+    """Return the table of every series' average over its datasets."""
+    parts = max(studies["parts"], key=len)  # there are none without any score yet
+    published = studies["published"].iloc[0] if parts and all(studies["published"]) else ()
+    datasets = studies["dataset"].nunique()
+    note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
+    if datasets < ELEVEN:
+        note += f" Ours are over {datasets} of them, so the averages do not compare."
+    scores = score_header((*parts, "hmean"), "mean of hmeans")
+    return Table(
+        f"{experiment}: averages",
+        ["ours and published" if parts else "ours", *(scores if parts else ["test %"]), "datasets"],
+        [
+            *(
+                [name, *(percent(mean, 2) for mean in _means(parts, own.values())), len(own)]
+                for name, own in _series(studies).items()
+            ),
+            *(
+                [f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN]
+                for name, *averages in published
+            ),
+        ],
+        note=note if published else "",
+    )
+
+
+def _means(parts: Sequence[str], entries: Collection[Entry]) -> list[float]:
+    """Return the mean of each part and their harmonic mean, then the mean of the scores."""
+    means = [fmean(e.parts[part].mean for e in entries if part in e.parts) for part in parts]
+    return [
+        *means,
+        # As published, the mean of the averages, which is not the average of the harmonic means.
+        *([harmonic_mean(means)] if parts else []),
+        fmean(entry.test.mean for entry in entries),
+    ]
+
+
+def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:
+    """Return the table of scores with a row per dataset, or per target, and a column per series."""
+    series = _series(studies)
+    rows: dict[str, list[str]] = {}
+    for dataset in studies["dataset"].unique():
+        own = [entries.get(dataset) for entries in series.values()]
+        targets = dict.fromkeys(t for entry in own if entry is not None for t in entry.targets)
+        rows |= {
+            f"{dataset} (source)" if target == "source" else target: [
+                score_cell(e.targets.get(target) if e else None) for e in own
+            ]
+            for target in targets
+        }
+        rows[f"{dataset}: mean" if targets else dataset] = [
+            score_cell(entry.test if entry else None) for entry in own
+        ]
+    return Table(
+        f"{experiment}: test %",
+        ["dataset", *series],
+        [[dataset, *scores] for dataset, scores in rows.items()],
+        note="± and [ ] are 95 % intervals over seeds and test images together.",
+    )
+
+
+def _series(studies: pd.DataFrame) -> dict[str, dict[str, Entry]]:
+    """Group entries by series and dataset, in the order of the experiment's axes."""
+    grouped = studies.groupby("series", sort=False)
+    return {name: dict(zip(own["dataset"], own["entry"], strict=True)) for name, own in grouped}
+
+
+def write_tables(sweep: pd.DataFrame, place: Path) -> Path:
+    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former.
+
+    The latter has every series of every study: fractions, means over seeds.
+    """
+    path = place / "tables.md"
+    series = Table(
+        "",
+        ["experiment", "series", "dataset", "seeds", "test", "sd", "balanced", *PARTS],
+        [
+            [
+                *(row.experiment, row.series, row.dataset, len(row.entry.scores)),
+                *(row.entry.test.mean, row.entry.test.sd),
+                getattr(row.entry.balanced, "mean", None),
+                *(getattr(row.entry.parts.get(part), "mean", None) for part in PARTS),
+            ]
+            for row in sweep.dropna().itertuples()
+        ],
+    )
+    write_atomically(path, "\n\n".join(table.markdown() for table in tables(sweep)) + "\n")
+    write_atomically(path.with_suffix(".csv"), series.csv())
+    return path

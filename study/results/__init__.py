@@ -1,0 +1,1 @@
+"""Results of studies as numbers: typed records, statistics, comparisons. No words, no charts."""

@@ -1,0 +1,149 @@
+"""Where a gain over CLIPFit as published comes from: rates, subset, strength and head.
+
+A ladder leads from the one to the winner, a change at a time. What a change seems to add depends on
+those before it. So the subset and the head are also looked at in the other order: CLIPFit's and
+the winner's subset, each without and with the head, are all tested with the same seeds. The mean of
+a change over both orders (its Shapley value) does not depend on an order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from study.config.labels import PLAIN, TUNED, TUNED_LINEAR, VARIANT
+from study.results.leaderboard import Entry, Leaderboard
+from study.results.names import RUNGS, STEPS
+from study.results.statistics import PairedDifference
+from study.results.study_results import BASELINE
+
+GIVEN, SEARCHED, BORROWED = "given", "its own", "not its own"
+"""Where the learning rates of a rung come from."""
+SUBSET = "subset"
+"""What the change from CLIPFit's subset to the winner's is called."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of the ladder."""
+
+    adds: str
+    """What the upper rung has beyond the lower one."""
+    lower: Entry
+    """The lower rung."""
+    upper: Entry
+    """The upper rung; the same entry where both are one configuration."""
+    paired: PairedDifference | None
+    """The difference `upper - lower` over common seeds; None without any, or for one entry."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The subset and the head of the winner, each without and with the other."""
+
+    head: str
+    """What the change of the head is called; it may include the strength."""
+    corners: tuple[Entry, Entry, Entry, Entry]
+    """Neither, the subset alone, the head alone, and both, which is the winner."""
+    other_order: tuple[Step, Step]
+    """The head first, and then the subset."""
+    means: Mapping[str, PairedDifference | None]
+    """What the subset and the head add, as the mean of both orders, by what the change is called.
+
+    None where both sides are one configuration, or have no seed in common."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What each change between CLIPFit as published and the winner adds on test."""
+
+    steps: tuple[Step, ...]
+    """The changes one after another; empty without a winner, or while a rung has no score."""
+    crossing: Crossing | None
+    """The subset and the head in both orders; None unless the winner has another subset or other
+    rates than tuned CLIPFit and a linear head, and tuned CLIPFit was tested with one at the same
+    strength."""
+
+    @property
+    def in_one_order(self) -> bool:
+        """Whether the winner has a head whose gain is told in one order alone."""
+        if not self.steps or self.crossing is not None:
+            return False
+        _, subset, *_, head = self.steps
+        return subset.upper is not subset.lower and head.upper.settings.head == "linear"
+
+
+def ladder(board: Leaderboard) -> Ladder:
+    """Return the ladder from CLIPFit as published to the winner."""
+    rungs = {label: entry for label in RUNGS if (entry := board.entry(label)) is not None}
+    if board.winner is None or len(rungs) < len(RUNGS):
+        return Ladder((), None)
+    steps = [_step(board, RUNGS[above], rungs[below], rungs[above]) for below, above in STEPS]
+    return Ladder(tuple(steps), _crossing(board, rungs[TUNED], rungs[PLAIN], board.winner))
+
+
+def rates_of(board: Leaderboard, entry: Entry) -> str:
+    """Return whether the learning rates of a candidate are given, its own best, or another's.
+
+    Its own are those that a search chose by scores of the same configuration. The winner without
+    its head has the rates that were best with the head, and tuned CLIPFit with a head those that
+    were best without one.
+    """
+    if not entry.settings.rates:
+        return ""
+    source = (t.arm for t in board.stage("search") if t.trial_id == entry.source_trial)
+    arm = next(source, VARIANT)
+    if arm == BASELINE:
+        return GIVEN
+    return BORROWED if arm == VARIANT else SEARCHED
+
+
+def _step(board: Leaderboard, adds: str, lower: Entry, upper: Entry) -> Step:
+    return Step(adds, lower, upper, board.difference(upper, lower))
+
+
+def _crossing(
+    board: Leaderboard, neither: Entry, subset_alone: Entry, both: Entry
+) -> Crossing | None:
+    head_alone = board.entry(TUNED_LINEAR)
+    if head_alone is None or subset_alone is neither or not _same_head(head_alone, both):
+        return None
+    head = "head" if both.settings.strength == 1.0 else "strength and head"
+    corners = (neither, subset_alone, head_alone, both)
+    return Crossing(
+        head,
+        corners,
+        other_order=(
+            _step(board, head, neither, head_alone),
+            _step(board, SUBSET, head_alone, both),
+        ),
+        means={
+            SUBSET: _mean(board, corners, (-1, 1, -1, 1)),
+            head: _mean(board, corners, (-1, -1, 1, 1)),
+        },
+    )
+
+
+def _same_head(one: Entry, winner: Entry) -> bool:
+    """Return whether both have a linear head, at one strength where anything is tuned."""
+    if winner.settings.head != "linear":
+        return False
+    untuned = winner.settings.subset == "none" and winner.settings.peer is None
+    return untuned or one.settings.strength == winner.settings.strength
+
+
+def _mean(
+    board: Leaderboard, corners: Sequence[Entry], signs: Sequence[int]
+) -> PairedDifference | None:
+    """Return the mean of two differences between corners; of one configuration, 0 is no estimate.
+
+    Args:
+        board: the leaderboard.
+        corners: the corners, some of which may be one entry.
+        signs: 1 for the upper corners of the differences, −1 for the lower ones.
+    """
+    weights: dict[str, int] = {}
+    scores: dict[str, Mapping[int, float]] = {}
+    for corner, sign in zip(corners, signs, strict=True):
+        weights[corner.label] = weights.get(corner.label, 0) + sign
+        scores[corner.label] = corner.scores
+    terms = [(label, scores[label], weight / 2) for label, weight in weights.items() if weight]
+    return board.resampled.weighted_sum(terms) if terms else None

@@ -1,0 +1,54 @@
+"""How many studies of a storage were tested on the same images: each has read them."""
+
+from study.config.loading import load_config
+from study.errors import StudyError
+from study.results.study_results import Results
+from study.storage.ledger import StudyFolder, studies
+from study.trial.predictions import read_predictions
+
+
+def other_readers(results: Results) -> int:
+    """Return how many other studies of a study's storage were tested on images of its test.
+
+    Images are known by the paths in the predictions that a study kept, and by their dataset. A
+    study that kept none, or whose files are damaged, is not counted.
+    """
+    here = results.folder.path
+    tested = _tested_images(results.folder)
+    if not tested:
+        return 0
+    number = 0
+    for folder in studies(here.parent):
+        if folder.path.resolve() != here and tested & _tested_images(folder):
+            number += 1
+    return number
+
+
+def read_by_others(number: int) -> str:
+    """Return the sentence on a number of other studies; empty for none."""
+    if number == 0:
+        return ""
+    if number == 1:
+        studies_read = "1 other study in this storage read"
+    else:
+        studies_read = f"{number} other studies in this storage read"
+    return (
+        f"{studies_read} the same test images. Whoever chooses between studies by their test "
+        "scores chooses by these images, and no interval covers that."
+    )
+
+
+def _tested_images(folder: StudyFolder) -> frozenset[tuple[str, str, str]]:
+    """Return the images that a study was tested on, by dataset, its root and path."""
+    try:
+        data = load_config(folder.config_path, frozen=True).data
+        for trial in folder.trials():
+            if trial.read_config().get("stage") == "search":
+                continue
+            predictions = read_predictions(folder, trial.trial_id)
+            if predictions:
+                place = (data.dataset, str(data.root))
+                return frozenset((*place, prediction.path) for prediction in predictions)
+    except StudyError:  # a damaged study says so when it is read itself
+        pass
+    return frozenset()

@@ -1,0 +1,153 @@
+"""The commands that show a study's results, each with the options that the user gave."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Group
+
+from study.errors import ConfigError, TrackingError
+from study.report import ablation_tables, page
+from study.report.charts import write_plots
+from study.report.difference_tables import difference_tables
+from study.report.leaderboard_tables import render, to_csv, to_json, to_markdown
+from study.report.paper_tables import read_sweep, tables, write_tables
+from study.report.plots import make_plots
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.study_results import Results, read_results
+from study.storage.command_lines import default_storage
+
+
+def show_leaderboard(options: Namespace) -> None:
+    """Print the leaderboard of studies, or the best configurations of a tracking server.
+
+    Raises:
+        StudyError: the options do not go together, or nothing was found.
+    """
+    if options.folders and (options.study or options.where):
+        raise ConfigError("--study and --where ask the tracking server; leave the names out")
+    if options.top < 1:
+        raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
+    if not options.folders and (options.to or options.base):
+        raise ConfigError("--to and --base are for studies; allowed with the name of one")
+    if not options.folders:
+        _refuse_format(options, "table", "json", "yaml")
+        _print(options, _best_on_server(options))
+    elif len(options.folders) == 1:
+        _show_study(options)
+    else:
+        _show_sweep(options)
+
+
+def _refuse_format(options: Namespace, *allowed: str) -> None:
+    if options.format not in allowed:
+        raise ConfigError(f"--format {options.format} is not possible here; allowed: {allowed}")
+
+
+def _print(options: Namespace, shown: Group | str) -> None:
+    if isinstance(shown, str):
+        print(shown, end="")
+    else:
+        options.console.print(shown)
+
+
+def _show_study(options: Namespace) -> None:
+    """Print the leaderboard of a study, or what its ablation or its sweep came to."""
+    views: dict[str, Callable[[Leaderboard], Group | str]] = {
+        "table": render,
+        "markdown": to_markdown,
+        "csv": to_csv,
+        "json": to_json,
+    }
+    _refuse_format(options, *views)
+    results = read_results(options.folders[0].path)
+    if results.ablates:
+        _show_ablation(options, results)
+    elif options.base is not None:
+        raise ConfigError(f"--base is for ablations, and {results.folder.name} is none")
+    elif options.to is not None:
+        _show_sweep(options)
+    else:
+        _print(options, views[options.format](leaderboard(results)))
+
+
+def _show_ablation(options: Namespace, results: Results) -> None:
+    """Print the comparison of an ablation's cells, and write its files if asked."""
+    views: dict[str, Callable[[ablation_tables.AblationTable], Group | str]] = {
+        "table": ablation_tables.render_ablation,
+        "markdown": ablation_tables.ablation_markdown,
+        "csv": ablation_tables.to_csv,
+    }
+    _refuse_format(options, *views)
+    table = ablation_tables.ablation_table(results, options.base or ablation_tables.BASE)
+    _print(options, views[options.format](table))
+    if options.to is not None:
+        print(*ablation_tables.write_ablation(options.to, table), sep="\n")
+
+
+def _show_sweep(options: Namespace) -> None:
+    """Print the tables of a sweep beside published averages, and write them if asked."""
+    _refuse_format(options, "table")
+    if options.base is not None:
+        raise ConfigError("--base is for one ablation; allowed with a single name")
+    results = read_sweep([folder.path for folder in options.folders])
+    options.console.print(*tables(results))
+    if options.to is not None:
+        print(write_tables(results, options.to))
+
+
+def _best_on_server(options: Namespace) -> Group | str:
+    # MLflow takes seconds to import, and the results of a study do not need it.
+    from study.report.best_configurations import render_found, rows_as_json, to_study
+    from study.tracking.mlflow.address import tracking_uri
+    from study.tracking.mlflow.best_runs import best_configurations, configuration_of, exact
+
+    uri = tracking_uri(None)
+    storage = Path(options.storage or default_storage()).expanduser()
+    found = best_configurations(
+        uri, study=options.study, where=options.where, top=options.top, storage=storage
+    )
+    if options.format == "json":
+        return rows_as_json(found)
+    if not found:
+        raise TrackingError("no study on the tracking server has such a configuration")
+    if options.format == "yaml":
+        exactly = [exact(uri, one) for one in found]
+        return to_study(exactly, configuration_of(uri, found[0]))
+    return render_found(found)
+
+
+def show_difference(options: Namespace) -> None:
+    """Print where two candidates differ on test, class by class, or image by image as CSV."""
+    results = read_results(options.folder.path)
+    classes, images = difference_tables(results, options.one, options.other)
+    if options.format == "csv":
+        print(images.csv(), end="")
+    else:
+        options.console.print(classes, classes.note)
+
+
+def show_drift(options: Namespace) -> None:
+    """Print, draw and save the drift of the winner or of named trials."""
+    # Torch takes seconds to import, and no other of these commands needs it.
+    from study.report.drift_tables import render_drift, study_drift, write_drift
+
+    results = read_results(options.folder.path)
+    found = study_drift(results, options.trial)
+    options.console.print(render_drift(found), highlight=False)
+    print(*write_drift(results.folder.path, found), sep="\n")
+
+
+def write_report(options: Namespace) -> None:
+    """Write the report of a study, and the charts in it as files."""
+    results = read_results(options.folder.path)
+    board = leaderboard(results)
+    charts = make_plots(results, board)
+    print(page.write_report(results, board, charts))
+    if results.ablates:
+        charts = ablation_tables.ablation_plots(ablation_tables.ablation_table(results))
+    print(*write_plots(results.folder.path, charts), sep="\n")
+    for chart in charts:
+        if chart.missing is not None:
+            print(f"{chart.name}: not drawn: {chart.missing}", file=sys.stderr)

@@ -1,0 +1,124 @@
+"""A chart is drawn as PNG and SVG, each once, and its words are only words."""
+
+import re
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from study.report.charts import Axis, Chart, Panel, Series, draw, get_ready_to_draw, write_plots
+
+PNG = b"\x89PNG"
+POINT = Series("point", [1], [1])
+
+
+def chart(*panels: Panel) -> Chart:
+    return Chart("name", "title", "caption", panels, otherwise="nothing to draw")
+
+
+def words(svg: bytes) -> list[str]:
+    """The words of a figure, which stand in comments beside their outlines."""
+    return [unescape(text.strip()) for text in re.findall("<!--(.*?)-->", svg.decode())]
+
+
+def drawn(*panels: Panel) -> bytes:
+    files = draw(chart(*panels), "png", "svg")
+    assert files["png"].startswith(PNG)
+    ElementTree.fromstring(files["svg"])
+    return files["svg"]
+
+
+@pytest.mark.parametrize("text", ["<b>name</b>", "$a", r"$\frac$", "--><script>", "a_b & c ★"])
+def test_words_are_not_taken_for_markup_or_formulas(text: str) -> None:
+    named = (Series(text, [0], [0]), Series("another", [1], [1]))
+    svg = drawn(Panel(Axis(text), Axis(text, names=[text, "second"]), named, text))
+    assert b"<script>" not in svg
+    assert words(svg).count(text.replace("--", "- -")) == 5
+
+
+def test_series_of_one_name_share_an_entry_in_the_legend() -> None:
+    series = (Series("same", [1, 2], [3, 4], style="line"), Series("another", [1], [2]))
+    svg = drawn(*(Panel(Axis("x"), Axis("y"), series) for _ in "ab"))
+    assert [word for word in words(svg) if word in ("same", "another")] == ["same", "another"]
+
+
+def test_one_series_needs_no_legend() -> None:
+    assert "point" not in words(drawn(Panel(Axis("x"), Axis("y"), (POINT,))))
+
+
+def test_every_style_and_axis_is_drawn() -> None:
+    bars = Series("bars", [0.5, 0.2], [0, 1], style="bars")
+    cells = Series("cells", [0, 1], [0, 0], style="cells", values=[-2.0, 0.04])
+    steps = Series("steps", [1, 10], [3, 4], style="step")
+    errors = Series("errors", [1, 20], [3, 4], marker="star", x_error=[0.0, 1.0], y_error=[0, 2])
+    svg = drawn(
+        Panel(Axis("importance"), Axis("", names=["first", "second"]), (bars,)),
+        Panel(Axis("layers", names=["0:2", "2:4"]), Axis("", names=["ln"]), (cells,)),
+        Panel(
+            Axis("rate", scale="log", line=2.0), Axis("n", scale="count", line=3.5), (steps, errors)
+        ),
+    )
+    assert {"first", "second", "0:2", "2:4", "ln", "-2.0", "+0.0", "10"} <= set(words(svg))
+
+
+def test_a_count_begins_at_0_and_has_whole_ticks() -> None:
+    series = Series("trials", [1, 2], [3, 4], style="step")
+    shown = words(
+        drawn(Panel(Axis("epoch", scale="count"), Axis("trials", scale="count"), (series,)))
+    )
+    assert "0" in shown
+    assert not [word for word in shown if "." in word]
+
+
+def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why() -> None:
+    empty = Panel(Axis("x"), Axis("never seen"), (Series("empty", [], []),))
+    assert chart(empty).missing == "nothing to draw"
+    full = chart(empty, Panel(Axis("x"), Axis("y"), (POINT, *empty.series)))
+    assert full.missing is None
+    assert not {"never seen", "empty"} & set(words(draw(full, "svg")["svg"]))
+
+
+def test_equal_charts_are_equal_files() -> None:
+    panel = Panel(Axis("x"), Axis("y", scale="log"), (POINT,))
+    assert draw(chart(panel), "png", "svg") == draw(chart(panel), "png", "svg")
+
+
+def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path) -> None:
+    target = tmp_path / "plots"
+    target.mkdir()
+    for name in ("history.html", "history.png", "other.png"):
+        (target / name).write_text("old")
+    write_plots(tmp_path, [Chart("history", "title", "caption", (), otherwise="few")])
+    assert [path.name for path in target.iterdir()] == ["other.png"]
+
+
+def test_a_chart_is_drawn_once_for_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = chart(Panel(Axis("x"), Axis("y"), (POINT,)))
+    both = draw(one, "png", "svg")
+    monkeypatch.setattr("study.report.charts._drawn", lambda *_: pytest.fail("drawn again"))
+    assert draw(one, "svg") == {"svg": both["svg"]}
+    with pytest.raises(pytest.fail.Exception, match="drawn again"):
+        draw(chart(Panel(Axis("x"), Axis("y"), (POINT,))), "svg")
+
+
+def test_shares_are_written_without_sign_and_very_small_ones_as_such() -> None:
+    cells = Series("shares", [0, 1, 0], [0, 0, 1], style="shares", values=[97.6, -2.0, -0.4])
+    names = ["first", "second"]
+    svg = drawn(Panel(Axis("taken for", names=names), Axis("class", names=names), (cells,)))
+    assert {"98", "2", "<1"} <= {*words(svg)}
+
+
+def test_a_picture_of_shares_is_one_image_in_the_svg() -> None:
+    x, y = [0, 0, 1, 1], [0, 1, 0, 1]
+    cells = Series("shares", x, y, style="shares", values=[5.0] * 4)
+    svg = drawn(Panel(Axis("", names=["<b>$x$"] * 2), Axis("", names=[""] * 2), (cells,)))
+    assert svg.count(b"<image") == 1
+    assert "5" in words(svg)
+    assert b"<b>" not in svg
+
+
+def test_getting_ready_changes_no_chart() -> None:
+    before = drawn(Panel(Axis("x", scale="log"), Axis("y"), (POINT,)))
+    get_ready_to_draw()
+    assert drawn(Panel(Axis("x", scale="log"), Axis("y"), (POINT,))) == before

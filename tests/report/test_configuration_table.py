@@ -1,0 +1,39 @@
+"""What was asked is told of every kind of study."""
+
+from pathlib import Path
+
+from study.report.configuration_table import asked
+from study.results.study_results import read_results
+from tests.results.conftest import configure
+
+
+def rows(folder: Path) -> dict[str, str]:
+    return dict(asked(read_results(folder)))
+
+
+def test_a_search_is_told_with_its_protocol_its_images_and_its_ranges(
+    base_to_new_study: Path,
+) -> None:
+    told = rows(base_to_new_study)
+    assert told["Question"].startswith("Which of CLIP’s own biases and LayerNorms")
+    assert told["Images"] == "4 a class to train, 4 a class to validate"
+    assert told["Learning rates"] == "biases 0.0005 to 0.2, LayerNorms 0.0005 to 0.2, λ 0.25 to 16"
+    assert "leaving out base classes in turn" in told["Choice"]
+    assert told["Strength"].startswith("0.75: 75 % of the tuned change is kept")
+    assert (
+        "vision.ln_pre (the LayerNorm before the first block)"
+        in (told["Parameters to choose from"])
+    )
+
+
+def test_an_ablation_and_a_test_without_a_search_have_other_questions(
+    few_shot_study: Path,
+) -> None:
+    configure(few_shot_study, "search.trials=0")
+    assert rows(few_shot_study)["Question"].endswith("Nothing is searched or chosen.")
+    assert "Search" not in rows(few_shot_study)
+    configure(few_shot_study, "ablation={design: pairs, rates: [0.01, 0.1]}")
+    told = rows(few_shot_study)
+    assert told["Question"].startswith("Which parameters matter?")
+    assert "each two sites together" in told["Cells"]
+    assert told["Learning rates"].startswith("0.01, 0.1: each cell at the best of them")

@@ -1,0 +1,170 @@
+"""What images are taken for is told class by class, and drawn for few classes and for many."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from study.report.charts import Chart, draw
+from study.report.confusion_tables import (
+    class_table,
+    confusion_charts,
+    confusion_table,
+    image_counts,
+)
+from study.report.formatting import Table
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
+from study.trial import Prediction
+from study.trial.predictions import to_parquet
+from tests.report.test_charts import words
+from tests.results.conftest import (
+    CLASSES,
+    board_of,
+    change_json,
+    keep_predictions,
+    shots_of,
+    write_split,
+)
+
+TEXT = "{http://www.w3.org/2000/svg}text"
+HASH = "0123456789abcdef"
+
+
+def set_split(folder: Path, digest: str) -> Path:
+    for path in folder.glob("trials/confirm-best-seed*/config.json"):
+        change_json(path, split_hash=digest)
+    return folder
+
+
+@pytest.fixture
+def trained_study(few_shot_study: Path) -> Path:
+    """A study whose winner trained on two images of a class and one of the next, with predictions.
+
+    It is the last class that the dataset names first.
+    """
+    shots = shots_of("0.png", "1.png")
+    write_split(few_shot_study, HASH, *shots, {"label": 0, "part": "train", "path": "2.png"})
+    return set_split(keep_predictions(few_shot_study), HASH)
+
+
+def tables_of(folder: Path) -> tuple[Table, Table]:
+    results = read_results(folder)
+    board = leaderboard(results)
+    return class_table(results, board), confusion_table(results, board)
+
+
+def charts_of(folder: Path) -> tuple[Chart, ...]:
+    results = read_results(folder)
+    return confusion_charts(results, leaderboard(results))
+
+
+def test_each_class_has_its_numbers_of_images(trained_study: Path) -> None:
+    table, _ = tables_of(trained_study)
+    trained, tested = (table.header.index(f"{name} on") for name in ("trained", "tested"))
+    images = {row[0]: (row[trained], row[tested]) for row in table.rows}
+    assert images["glyph l"] == (2, 40)
+    assert images["glyph k"] == (1, 40)
+    assert images["glyph a"] == (0, 40)
+    assert table.note.startswith("Each seed: 3 training images, 480 test images. Accuracy")
+
+
+@pytest.mark.parametrize("head", [{"dataset": "glyphs"}, [], "words", {"class_names": 3}], ids=str)
+def test_a_record_that_cannot_be_read_leaves_the_test_images(
+    trained_study: Path, head: object
+) -> None:
+    record = trained_study / f"shots/tasks-{HASH}.jsonl"
+    marked = '{"part":"train","path":"0.png","label":99}'
+    record.write_text(f"{json.dumps(head)}\n{marked}")
+    table, _ = tables_of(trained_study)
+    assert {row[table.header.index("trained on")] for row in table.rows} == {None}
+    assert {row[table.header.index("tested on")] for row in table.rows} == {40}
+    assert table.note.startswith("Scored on 480 test images. ")
+
+
+def test_no_record_outside_of_the_folder_is_read(trained_study: Path) -> None:
+    set_split(trained_study, f"/../../shots/tasks-{HASH}")
+    (trained_study / "shots/tasks-").mkdir()
+    assert image_counts(read_results(trained_study), board_of(trained_study)).trained is None
+
+
+def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Path) -> None:
+    board = board_of(trained_study)
+    target = replace(board.entries[0], targets={"accuracy": board.entries[0].test})
+    elsewhere = replace(board, entries=(target, *board.entries))
+    table = class_table(read_results(trained_study), elsewhere)
+    assert {row[table.header.index("trained on")] for row in table.rows} == {None}
+
+
+def test_the_part_of_the_test_images_is_told_where_there_are_several(
+    few_shot_study: Path, base_to_new_study: Path
+) -> None:
+    for table in tables_of(few_shot_study):
+        assert "part" not in table.header
+        assert {len(row) for row in table.rows} == {len(table.header)}
+    for table in tables_of(base_to_new_study):
+        assert {row[table.header.index("part")] for row in table.rows} == {"base", "new"}
+
+
+def test_confusions_are_told_in_percent(few_shot_study: Path) -> None:
+    _, table = tables_of(few_shot_study)
+    assert table.header[-2:] == ["zero-shot %", "winner %"]
+    assert len(table.rows) == 12
+    assert float(str(table.rows[0][-1])) >= float(str(table.rows[1][-1]))
+
+
+def test_a_row_of_the_map_is_all_that_becomes_of_a_class(trained_study: Path) -> None:
+    (chart,) = charts_of(trained_study)
+    (panel,) = chart.panels
+    (series,) = panel.series
+    assert panel.y.names == list(CLASSES), "of the dataset's order the first is at the top"
+    assert panel.x.names == list(reversed(CLASSES))
+    totals = np.zeros(12)
+    for x, y, value in zip(series.x, series.y, series.values, strict=True):
+        right = panel.x.names[int(x)] == panel.y.names[int(y)]
+        assert (value > 0) == right
+        totals[int(y)] += abs(value)
+    assert totals == pytest.approx(np.full(12, 100.0))
+
+
+def test_the_map_of_few_classes_has_its_numbers(few_shot_study: Path) -> None:
+    (chart,) = charts_of(few_shot_study)
+    found = words(draw(chart, "svg")["svg"])
+    assert {*CLASSES} <= {*found}
+    assert any(word.isdecimal() and 50 < int(word) < 100 for word in found)
+
+
+def test_each_part_has_a_map_of_its_own(base_to_new_study: Path) -> None:
+    base, new = charts_of(base_to_new_study)
+    assert (base.name, new.name) == ("confusion-1", "confusion-2")
+    assert base.title.endswith("part “base”")
+    assert new.panels[0].y.names == [*reversed(CLASSES[6:])]
+
+
+def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study: Path) -> None:
+    names = [f"a class with a long name {n:03}" for n in range(100)]
+    random = np.random.default_rng(1)
+    for seed in range(1, 6):
+        trial = few_shot_study / f"trials/confirm-best-seed{seed}"
+        predictions = [
+            Prediction("accuracy", f"{n}.png", names[n % 100], names[int(guess)], 0.5)
+            for n, guess in enumerate(random.integers(0, 100, 3000))
+        ]
+        (trial / "confusion.json").unlink()
+        (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
+    (chart,) = charts_of(few_shot_study)
+    svg = draw(chart, "svg")["svg"]
+    assert len(svg) < 100_000
+    found = ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(TEXT)]
+    assert sum(word.startswith("a class with a long nam") for word in found) == 100
+    assert not [word for word in found if word.isdecimal() or word == "<1"]
+    assert "Columns are in the order of the rows." in chart.caption
+
+
+def test_without_a_choice_there_is_no_map(unconfirmed_study: Path) -> None:
+    assert charts_of(unconfirmed_study) == ()
+    counts = image_counts(read_results(unconfirmed_study), board_of(unconfirmed_study))
+    assert counts.tested == {}

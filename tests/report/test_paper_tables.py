@@ -1,0 +1,66 @@
+"""The tables of a sweep: averages as published ones are made, ours beside them."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study.errors import DataError
+from study.protocols import hmean
+from study.report.paper_tables import read_sweep, tables, write_tables
+from tests.results.conftest import board_of
+
+
+def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
+    """Give a study its place in a sweep."""
+    place = {"experiment": experiment, "axes": {"data.dataset": dataset, "data.shots": 16}}
+    (folder / "sweep.json").write_text(json.dumps(place))
+    config = (folder / "study.yaml").read_text()
+    lines = [f"  dataset: {dataset}" if "  dataset:" in li else li for li in config.splitlines()]
+    text = "\n".join(lines).replace("shots: 4\n", "shots: 16\n")
+    (folder / "study.yaml").write_text(text + "\n")
+    return folder
+
+
+def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_path: Path) -> None:
+    folder = placed(base_to_new_study, "eurosat")
+    results = read_sweep([folder])
+    averages, by_dataset = tables(results)
+    rows = {row[0]: row[1:] for row in averages.texts}
+    assert rows["CLIPFit (published)"] == ["–", "–", "78.97", "–", "11"]
+    assert rows["CLIP (published)"][:3] == ["69.34", "74.22", "71.70"]
+    entry = board_of(folder).entry("clipfit")
+    mean = hmean(entry.parts["base"].mean, entry.parts["new"].mean)
+    ours = rows[f"{entry.label}, shots 16"]
+    assert ours[2:] == [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
+    assert "over 1 of them, so the averages do not compare" in averages.note
+    assert [row[0] for row in by_dataset.rows] == ["eurosat"]
+    path = write_tables(results, tmp_path)
+    assert "78.97" in path.read_text()
+    rows_csv = list(csv.DictReader(path.with_suffix(".csv").open()))
+    assert float(rows_csv[0]["test"]) > 0
+
+
+def test_published_averages_stand_beside_no_other_experiment(few_shot_study: Path) -> None:
+    averages, _ = tables(read_sweep([placed(few_shot_study, "dtd", "few_shot")]))
+    assert not [row for row in averages.texts if "published" in row[0]]
+
+
+def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> None:
+    first, second = (
+        placed(make_study(), "dtd", "few"),
+        placed(make_study("other"), "eurosat", "few"),
+    )
+    averages, by_dataset = tables(read_sweep([first, second]))
+    boards = [board_of(folder).entry("clipfit") for folder in (first, second)]
+    means = [entry.test.mean for entry in boards if entry is not None]
+    row = next(row for row in averages.texts if row[0].startswith("clipfit,"))
+    assert row[1:] == [f"{50 * sum(means):.2f}", "2"]
+    assert [row[0] for row in by_dataset.rows] == ["dtd", "eurosat"]
+
+
+def test_studies_outside_a_sweep_are_told(few_shot_study: Path) -> None:
+    with pytest.raises(DataError, match="no finished study of a sweep"):
+        read_sweep([few_shot_study])

@@ -1,0 +1,106 @@
+"""Sets of test images vary as samples do, and few images are never sure."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from study.protocols import BaseToNew, FewShot, Generalized, Protocol
+from study.results.bootstrap import Rescored, competing, rescored
+from study.trial.predictions import Outcomes
+
+Right = dict[tuple[str, str], list[bool]]
+DRAWS = 20_000
+
+
+def drawn(right: Right, protocol: Protocol | None = None) -> dict[str, Rescored]:
+    """The scores of one trial that is right on these images."""
+    outcomes = Outcomes("hash", {stratum: tuple(own) for stratum, own in right.items()})
+    return rescored({("best", 1): outcomes}, protocol or FewShot(), DRAWS, 0).get(("best", 1), {})
+
+
+def hits(right: int, images: int) -> list[bool]:
+    return [True] * right + [False] * (images - right)
+
+
+@pytest.mark.parametrize(("right", "images"), [(60, 60), (0, 30), (57, 60), (270, 300)])
+def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(
+    right: int, images: int
+) -> None:
+    found = drawn({("accuracy", "a"): hits(right, images)})["score"]
+    share = (right + 2) / (images + 4)
+    known = share * (1 - share) / (images + 4)
+    assert found.alone.var() == pytest.approx(known, rel=0.05)
+    assert found.alone.mean() == pytest.approx(right / images)
+    assert found.df == images - 1
+
+
+def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not() -> None:
+    images, rate = 30, 0.98
+    covered = 0.0
+    for right in range(images + 1):
+        found = drawn({("accuracy", "a"): hits(right, images)})["score"]
+        reach = stats.t.ppf(0.975, found.df) * found.alone.std()
+        if abs(right / images - rate) <= reach:
+            covered += stats.binom.pmf(right, images, rate)
+    assert covered > 0.95
+
+
+def test_a_difference_of_equal_predictions_is_not_sure_to_be_0() -> None:
+    found = drawn({("accuracy", "a"): hits(50, 60)})["score"]
+    difference = found.added - found.subtracted
+    assert difference.mean() == pytest.approx(0)
+    assert difference.std() == pytest.approx(math.sqrt(2) / 62, rel=0.05)
+
+
+def test_a_mean_over_classes_varies_as_samples_of_each_class_do() -> None:
+    classes = {("base", name): hits(2, 4) for name in "abcdefgh"}
+    others = {("new", name): hits(2, 4) for name in "ijklmnop"}
+    found = drawn({**classes, **others}, Generalized())["base"]
+    sample = 0.25 / 3 / 8  # the variance of a sample has the divisor n - 1
+    within = sample * (32 / 36) ** 2
+    pseudo = 0.25 * 4 / 36**2
+    assert found.alone.var() == pytest.approx(within + pseudo, rel=0.06)
+    assert found.df == 32 - 8
+
+
+def test_a_class_with_a_single_image_leaves_averages_over_classes_without_a_variance() -> None:
+    right = {("base", "a"): hits(1, 1), ("base", "b"): hits(3, 4), ("new", "c"): hits(3, 4)}
+    assert drawn(right, Generalized()) == {}
+    assert drawn(right, BaseToNew())["score"].df == 3, "here a part counts as a whole"
+
+
+def test_the_smallest_part_gives_the_degrees_of_freedom() -> None:
+    found = drawn({("base", "a"): hits(40, 50), ("new", "b"): hits(10, 20)}, BaseToNew())
+    assert (found["base"].df, found["new"].df, found["score"].df) == (49, 19, 19)
+
+
+def competition(images: int) -> Outcomes:
+    """Names that compete, with so many images of each of two classes; all are right."""
+    strata = {("base", "a"): 9.0, ("base", "b"): 9.0, ("new", "c"): -9.0, ("new", "d"): -9.0}
+    right = dict.fromkeys(strata, (True,) * images)
+    gaps = {stratum: ((True, gap),) * images for stratum, gap in strata.items()}
+    return Outcomes("hash", right, gaps)
+
+
+@pytest.mark.parametrize("name", ["generalized", "ausuc"])
+def test_where_names_compete_few_images_are_not_sure_either(name: str) -> None:
+    found = competing({("best", 1): competition(10)}, BaseToNew(), DRAWS, 0)["best", 1][name]
+    assert found.alone.mean() == pytest.approx(1)
+    assert found.alone.std() == pytest.approx(math.sqrt(2) / 24, rel=0.1)
+    assert (found.added - found.subtracted).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
+    assert found.df == 18
+
+
+def test_where_names_compete_a_class_needs_two_images() -> None:
+    assert competing({("best", 1): competition(1)}, BaseToNew(), DRAWS, 0) == {}
+    assert competing({("best", 1): competition(2)}, BaseToNew(), DRAWS, 0) != {}
+
+
+def test_sets_of_one_trial_do_not_depend_on_the_others() -> None:
+    one = Outcomes("hash", {("accuracy", "a"): tuple(hits(40, 60))})
+    other = Outcomes("hash", {("accuracy", "a"): tuple(reversed(hits(50, 60)))})
+    alone = rescored({("a", 1): one}, FewShot(), 100, 0)["a", 1]["score"]
+    both = rescored({("a", 1): one, ("b", 1): other}, FewShot(), 100, 0)["a", 1]["score"]
+    assert np.allclose(alone.alone, both.alone, rtol=0, atol=1e-12)

@@ -1,0 +1,166 @@
+"""One interval over seeds and test images, which is never narrower than that over seeds."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.weightstats import DescrStatsW
+
+from study.results.intervals import Drawn, Estimate, estimate
+
+# Sleep gained under two drugs by ten patients (Student, 1908).
+FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
+RNG = np.random.default_rng(7)
+# What five seeds are right on: most images are right or wrong with all of them.
+RIGHT = (RNG.random(400) < 0.8)[:, None] ^ (RNG.random((400, 5)) < 0.1)
+
+
+def redrawn(values: np.ndarray, draws: int = 20_000) -> Drawn:
+    """A bootstrap of the means of columns over rows, with the variance of a sample."""
+    images = len(values)
+    rows = np.random.default_rng(1).integers(images, size=(draws, images))
+    means = values[rows].mean(axis=1)
+    widened = math.sqrt(images / (images - 1))
+    return Drawn(values.mean(axis=0) + widened * (means - values.mean(axis=0)), images - 1)
+
+
+def of(values: np.ndarray, **options: float | bool | None) -> Estimate:
+    """The estimate of the mean of columns, with images drawn again."""
+    return estimate(values.mean(axis=0).tolist(), redrawn(values), **options)  # type: ignore[arg-type]
+
+
+def components(values: np.ndarray) -> tuple[float, float, float]:
+    """A, B and C of the table of images and seeds."""
+    images, seeds = values.shape
+    a = values.mean(axis=0).var(ddof=1) / seeds
+    b = values.mean(axis=1).var(ddof=1) / images
+    residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    mean_square = (residuals**2).sum() / ((images - 1) * (seeds - 1))
+    return float(a), float(b), float(mean_square / (images * seeds))
+
+
+def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels() -> None:
+    found, known = estimate(FIRST), DescrStatsW(FIRST)
+    assert (found.n, found.mean) == (10, pytest.approx(0.75))
+    assert found.sd == pytest.approx(stats.tstd(FIRST))
+    assert (found.low, found.high) == pytest.approx(known.tconfint_mean(0.05))
+    assert found.half_width == found.reach == pytest.approx(found.high - found.mean)
+    assert found.p == pytest.approx(stats.ttest_1samp(FIRST, 0).pvalue)
+    assert found.within_noise
+    assert found.images is None
+
+
+@pytest.mark.parametrize("values", [[], [0.5, float("nan")], [float("inf")]])
+def test_an_estimate_of_nothing_or_of_nan_is_refused(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        estimate(values)
+
+
+def test_the_variance_is_that_of_the_two_way_table() -> None:
+    values = RIGHT + np.linspace(-0.03, 0.03, 5)
+    a, b, c = components(values)
+    joint = a + b - c
+    assert joint > max(a, b)
+    df = joint**2 / (a**2 / 4 + b**2 / 399)
+    expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
+    assert of(values).reach == pytest.approx(expected, rel=0.01)
+
+
+def test_what_both_parts_contain_is_counted_once() -> None:
+    # Here seeds differ by what each does on each image alone, as far as these images tell.
+    values = RIGHT.astype(float)
+    values = values - values.mean(axis=0) + values.mean() + np.linspace(-1, 1, 5) * 1e-3
+    a, b, c = components(values)
+    assert c > a
+    df = b**2 / (a**2 / 4 + b**2 / 399)
+    assert of(values).reach == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(b), rel=0.01)
+
+
+def test_it_is_never_narrower_than_the_interval_over_seeds() -> None:
+    few = RIGHT[:, :3] + np.array([-0.05, 0.0, 0.06])
+    found = of(few)
+    assert found.low is not None
+    assert found.low <= found.seeds.low
+    assert found.p is not None
+    assert found.p >= stats.ttest_1samp(few.mean(axis=0), 0).pvalue
+
+
+def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0() -> None:
+    for shift in np.linspace(0.6, 0.9, 31):
+        found = of(RIGHT - shift)
+        assert found.p is not None
+        assert (found.p >= 0.05) is found.within_noise
+
+
+def test_seeds_without_any_spread_leave_the_images() -> None:
+    same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
+    found = of(same)
+    expected = stats.t.ppf(0.975, 399) * same[:, 0].std(ddof=1) / 20
+    assert found.reach == pytest.approx(expected, rel=0.02)
+    assert found.seeds is None
+
+
+def test_one_seed_claims_nothing_beyond_test_images() -> None:
+    found = of(RIGHT[:, :1].astype(float))
+    assert (found.low, found.high, found.reach, found.p) == (None, None, None, None)
+    assert found.within_noise
+    assert found.images is not None
+
+
+def test_one_seed_is_enough_where_nothing_is_trained() -> None:
+    found = of(RIGHT[:, :1].astype(float), trained=False)
+    assert (found.low, found.high) == (found.images.low, found.images.high)
+
+
+def test_seeds_without_spread_or_predictions_have_no_interval() -> None:
+    found = estimate([0.5, 0.5])
+    assert (found.sd, found.low, found.p) == (0.0, None, None)
+    assert found.within_noise
+
+
+def test_it_ends_at_what_is_possible() -> None:
+    found = estimate([0.97, 0.99, 1.0], lowest=0.0, highest=1.0)
+    assert found.high == 1.0
+    assert not found.symmetric
+    assert estimate([0.5, 0.52], highest=1.0).symmetric
+    assert found.reach is not None
+    assert found.mean + found.reach > 1
+
+
+@pytest.mark.parametrize("shared", [None, 0.0, 0.4, 0.6])
+def test_seeds_that_share_little_have_one_interval(shared: float | None) -> None:
+    found = of(RIGHT.astype(float), shared=shared)
+    assert found == of(RIGHT.astype(float))
+    assert found.wider is None
+
+
+def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
+    values = RIGHT + np.linspace(-0.02, 0.02, 5)
+    found, plain = of(values, shared=0.8), of(values)
+    assert (found.low, found.high) == (plain.low, plain.high)
+    a, b, c = components(values)
+    wide = a * (1 + 5 * 0.8 / 0.2)
+    joint = max(wide, b, wide + b - c)
+    df = joint**2 / (wide**2 / 4 + b**2 / 399)
+    expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
+    seeds = stats.t.ppf(0.975, 4) * math.sqrt(wide)
+    assert found.reach == pytest.approx(max(expected, seeds), rel=0.01)
+    assert found.wider.half_width == pytest.approx(found.reach)
+    between = of(values - found.mean + (plain.reach or 0) * 1.5, shared=0.8)
+    assert between.low is not None
+    assert between.low > 0
+    assert between.within_noise
+
+
+def test_seeds_that_share_all_images_are_tested_for_nothing() -> None:
+    found = of(RIGHT.astype(float), shared=1.0)
+    assert (found.low, found.high) == (found.images.low, found.images.high)
+    assert (found.p, found.reach, found.wider) == (None, None, None)
+    assert found.within_noise
+
+
+def test_what_is_not_trained_is_the_same_whatever_seeds_share() -> None:
+    same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
+    for shared in (0.8, 1.0):
+        assert of(same, shared=shared, trained=False) == of(same)

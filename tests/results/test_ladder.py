@@ -1,0 +1,138 @@
+"""What a change adds to CLIPFit as published is told in both orders, and with whose rates."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+
+from study.config.labels import TUNED_LINEAR
+from study.results.ladder import BORROWED, GIVEN, SEARCHED, Ladder, ladder, rates_of
+from study.results.leaderboard import Leaderboard
+from tests.results.conftest import (
+    SEEDS,
+    add_answer,
+    add_candidate,
+    board_of,
+    change_json,
+    edit_candidates,
+)
+
+HEAD = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
+
+
+def mean_of(board: Leaderboard, label: str) -> float:
+    return fmean(board.entry(label).scores.values())
+
+
+def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> Path:
+    """Let tuned CLIPFit be tested with a linear head."""
+    subset = "text.mlp.fc2.bias + vision.ln"
+    settings = {"subset": subset, "bias_lr": 0.01, "ln_lr": 0.01, **HEAD, **values}
+    add_candidate(folder, TUNED_LINEAR, effect, val_score=0.7, **settings)
+    return folder
+
+
+def crossed(folder: Path, strength: float = 1.0) -> tuple[Leaderboard, Ladder]:
+    add_answer(folder, strength=strength)
+    board = board_of(add_tuned_with_head(folder, strength=strength))
+    return board, ladder(board)
+
+
+def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
+    board = board_of(add_answer(few_shot_study))
+    rates, subset, strength, head = ladder(board).steps
+    assert [step.adds for step in ladder(board).steps] == ["rates", "subset", "strength", "head"]
+    for step, upper, lower in (
+        (rates, "clipfit-tuned", "clipfit"),
+        (subset, "best-plain", "clipfit-tuned"),
+        (head, "best", "best-plain"),
+    ):
+        assert step.paired == board.difference(board.entry(upper), board.entry(lower))
+    assert strength.lower is strength.upper
+    assert strength.paired is None
+
+
+def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> None:
+    assert ladder(board_of(few_shot_study)).steps == ()
+    add_candidate(few_shot_study, "best-text", -0.01)
+    assert ladder(board_of(few_shot_study)).steps == ()
+    add_candidate(few_shot_study, "best-plain", -0.01)
+    assert len(ladder(board_of(few_shot_study)).steps) == 4
+
+
+def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_study: Path) -> None:
+    board, steps = crossed(few_shot_study)
+    crossing = steps.crossing
+    labels = ["clipfit-tuned", "best-plain", TUNED_LINEAR, "best"]
+    assert [corner.label for corner in crossing.corners] == labels
+    first, second = crossing.other_order
+    assert (first.adds, second.adds) == ("head", "subset")
+    neither, subset, head, both = (
+        np.array([board.entry(label).scores[seed] for seed in SEEDS]) for label in labels
+    )
+    for paired, by_seed in (
+        (first.paired, head - neither),
+        (second.paired, both - head),
+        (crossing.means["subset"], (subset - neither + both - head) / 2),
+        (crossing.means["head"], (head - neither + both - subset) / 2),
+    ):
+        assert paired.difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
+        assert paired.difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
+    assert not steps.in_one_order
+
+
+def test_strength_and_head_are_one_change_where_both_differ(few_shot_study: Path) -> None:
+    _, steps = crossed(few_shot_study, strength=0.75)
+    assert steps.crossing.head == "strength and head"
+    assert list(steps.crossing.means) == ["subset", "strength and head"]
+
+
+def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path) -> None:
+    add_answer(few_shot_study)
+    steps = ladder(board_of(add_tuned_with_head(few_shot_study, strength=0.5)))
+    assert steps.crossing is None
+    assert steps.in_one_order
+
+
+def test_a_winner_without_a_head_has_nothing_to_cross(few_shot_study: Path) -> None:
+    for label in ("best-plain", "best-text"):
+        add_candidate(few_shot_study, label, same_as="best")
+    steps = ladder(board_of(add_tuned_with_head(few_shot_study)))
+    assert len(steps.steps) == 4
+    assert steps.crossing is None
+    assert not steps.in_one_order
+
+
+def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
+    few_shot_study: Path,
+) -> None:
+    add_answer(few_shot_study)
+
+    def let_clipfit_win(candidates: list[dict[str, Any]]) -> None:
+        for candidate in candidates:
+            if candidate["label"] in ("best-plain", "best-text"):
+                candidate["same_as"] = "clipfit-tuned"
+
+    edit_candidates(few_shot_study, let_clipfit_win)
+    add_candidate(few_shot_study, TUNED_LINEAR, same_as="best", val_score=0.7)
+    steps = ladder(board_of(few_shot_study))
+    assert steps.crossing is None, "no order of changes differs"
+    assert not steps.in_one_order
+    subset = steps.steps[1]
+    assert subset.lower is subset.upper
+
+
+def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Path) -> None:
+    add_answer(few_shot_study)
+    trial = min((few_shot_study / "trials").glob("search-*")).name
+    board = board_of(add_tuned_with_head(few_shot_study, source_trial=trial))
+    known = {"clipfit": GIVEN, "best": SEARCHED, "clipfit-tuned": SEARCHED, "best-plain": BORROWED}
+    for label, expected in known.items():
+        assert rates_of(board, board.entry(label)) == expected
+    path = few_shot_study / "trials" / trial / "config.json"
+    for arm, expected in (("variant", BORROWED), ("search", SEARCHED)):
+        change_json(path, arm=arm)
+        board = board_of(few_shot_study)
+        assert rates_of(board, board.entry(TUNED_LINEAR)) == expected

@@ -1,0 +1,57 @@
+"""Readers see names, and what a candidate is follows from its label and its settings."""
+
+import pytest
+
+from study.results.names import STEPS, joint_name, name_of
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("linear", "linear on frozen CLIP"),
+        ("clipfit-tuned", "tuned CLIPFit"),
+        ("second", "second by validation"),
+        ("best-plain", "winner without its head, at full strength"),
+        ("best-text", "winner without its head"),
+        ("best-of-40", "best by validation, of 40 trials"),
+        ("best-plain-of-40", "winner without its head, at full strength, of 40 trials"),
+        ("found-late-1", "found-late-1"),
+        ("mine-of-40", "mine-of-40"),
+        ("{chosen}", "winner"),
+    ],
+)
+def test_a_label_has_a_name_that_a_reader_understands(label: str, name: str) -> None:
+    assert name_of(label) == name
+
+
+def test_without_a_winner_names_speak_of_the_choice() -> None:
+    assert name_of("best-full-strength", "choice") == "choice at full strength"
+
+
+def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named() -> None:
+    assert joint_name(("clipfit", "clipfit-tuned")) == (
+        "CLIPFit as published (no tuned rates validated better)"
+    )
+    assert joint_name(("clipfit-tuned", "second")) == "tuned CLIPFit, also second by validation"
+    assert joint_name(("clipfit-tuned", "best", "smallest", "best-plain")) == "tuned CLIPFit"
+    assert joint_name(("best", "best-text")) == "best by validation"
+
+
+@pytest.mark.parametrize("ending", ["", "-of-40"])
+@pytest.mark.parametrize(
+    ("shared", "name"),
+    [
+        ("best-text", "winner without its head"),
+        ("best-full-strength", "winner at full strength"),
+    ],
+)
+def test_what_differs_from_the_winner_by_one_change_is_named_by_that_change(
+    shared: str, name: str, ending: str
+) -> None:
+    of = ", of 40 trials" if ending else ""
+    assert joint_name((f"best-plain{ending}", f"{shared}{ending}")) == f"{name}{of}"
+
+
+def test_the_ladder_leads_from_the_published_rates_to_the_winner() -> None:
+    assert [below for below, _ in STEPS] == ["clipfit", "clipfit-tuned", "best-plain", "best-text"]
+    assert STEPS[-1][1] == "best"

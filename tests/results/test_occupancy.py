@@ -1,0 +1,58 @@
+"""Busy time over slots and wall time, on work whose times are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from study.results.occupancy import occupancy
+from study.results.study_results import read_trials
+from study.storage.ledger import StudyFolder
+
+
+def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str) -> None:
+    trial = folder / "trials" / name
+    trial.mkdir(parents=True)
+    values = {"stage": "search", "settings": {"subset": "none"}, **config}
+    (trial / "config.json").write_text(json.dumps(values))
+    reports = [{"epoch": n, "seconds": seconds, "ended_at": end} for n, end in enumerate(ends, 1)]
+    (trial / "reports.jsonl").write_text("".join(json.dumps(r) + "\n" for r in reports))
+
+
+def test_it_is_work_over_slots_and_wall_time(tmp_path: Path) -> None:
+    write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
+    write(tmp_path, "b", [20.0], seconds=10)  # 10 to 20
+    write(tmp_path, "c", [500.0], seconds=1, stage="confirm")
+    write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
+    assert (found.trials, found.slots, found.wall, found.busy) == (2, 2, 18.0, 26.0)
+    assert found.share == pytest.approx(26 / 36)
+
+
+def test_it_is_told_in_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
+    write(tmp_path, "b", [19.0], seconds=14)  # 5 to 19
+    write(tmp_path, "c", [30.0], seconds=9)  # 21 to 30
+    write(tmp_path, "d", [26.0], seconds=4)  # 22 to 26
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
+    assert (found.slots, found.wall, found.busy) == (2, 28.0, 43.0)
+    told = str(found)
+    assert "4 trials in 28 s, 2 at a time: 77% of the time was training and evaluation" in told
+
+
+def test_one_trial_after_another_needs_one_slot(tmp_path: Path) -> None:
+    write(tmp_path, "a", [10.0], seconds=10)
+    write(tmp_path, "b", [20.0], seconds=10)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
+    assert (found.slots, found.share) == (1, 1.0)
+
+
+def test_the_night_between_two_sessions_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path, "a", [10.0], seconds=10)
+    write(tmp_path, "b", [40_000.0], seconds=10)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
+    assert found.wall == 20.0
+
+
+def test_a_study_without_times_has_none(few_shot_study: Path) -> None:
+    assert occupancy(read_trials(StudyFolder(few_shot_study))) is None

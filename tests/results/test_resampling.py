@@ -1,0 +1,194 @@
+"""Test images are drawn again, the same for all trials, and scored as the protocol does."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.protocols import BaseToNew, FewShot, Protocol, Transfer
+from study.protocols.competition import Competition, accuracies, ausuc, drawn_again, hmean
+from study.results.resampling import Resampled, resample
+from study.results.study_results import TrialResult
+from study.trial import Prediction
+from study.trial.predictions import outcomes_of
+from tests.results.conftest import add_answer, board_of, keep_predictions
+
+Right = dict[str, Sequence[bool]]
+
+
+def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
+    """A tested trial with what it gets right in each part; image n is of class n % classes."""
+    predictions = [
+        Prediction(part, f"{n:05d}.png", true, true if hit else "another", 1.0)
+        for part, hits in right.items()
+        for n, hit in enumerate(hits)
+        for true in [f"class {n % classes}"]
+    ]
+    return TrialResult.model_construct(
+        label=label, seed=seed, outcomes=outcomes_of(reversed(predictions))
+    )
+
+
+def share(p: float, images: int, shift: int = 0) -> list[bool]:
+    """So many of the images, evenly spread."""
+    return [math.floor((n + 1 + shift) * p) > math.floor((n + shift) * p) for n in range(images)]
+
+
+def width(found: Resampled, *args: object, **options: object) -> float:
+    return found.interval(*args, **options).half_width  # type: ignore[arg-type, union-attr]
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+def test_the_interval_of_an_accuracy_is_binomial_and_equal_seeds_are_as_unsure_as_one(
+    seeds: Sequence[int],
+) -> None:
+    trials = [trial("best", seed, {"accuracy": share(0.9, 901)}) for seed in seeds]
+    expected = 1.96 * math.sqrt(0.9 * 0.1 / 901)
+    assert width(resample(trials, FewShot()), "best", seeds) == pytest.approx(expected, rel=0.06)
+
+
+def test_the_harmonic_mean_varies_as_the_delta_method_says() -> None:
+    base, new, images = 0.9, 0.6, (500, 800)
+    parts = {"base": share(base, images[0]), "new": share(new, images[1])}
+    # The derivative of the harmonic mean by one accuracy is twice the square of the other's share.
+    slopes = [2 * (other / (base + new)) ** 2 for other in (new, base)]
+    variance = sum(
+        (slope**2) * p * (1 - p) / n
+        for slope, p, n in zip(slopes, (base, new), images, strict=True)
+    )
+    found = resample([trial("best", 1, parts)], BaseToNew())
+    assert width(found, "best", [1]) == pytest.approx(1.96 * math.sqrt(variance), rel=0.06)
+    assert width(found, "best", [1], "new") == pytest.approx(
+        1.96 * math.sqrt(new * (1 - new) / images[1]), rel=0.06
+    )
+
+
+def test_competing_names_are_scored_on_images_of_each_class_drawn_again() -> None:
+    rng = np.random.default_rng(3)
+    gaps = [-1.0, -0.5, 0.0, 0.5, 1.0]
+    seen = (rng.choice(gaps, 12), rng.random(12) < 0.7, np.arange(12) % 3)
+    unseen = (rng.choice(gaps, 8), rng.random(8) < 0.6, np.arange(8) % 2)
+    for draw in range(20):
+        rng = np.random.default_rng(draw)
+        columns, counts = [], []
+        for gap, right, labels in (seen, unseen):
+            of_class = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+            rows = np.concatenate([rng.choice(own, len(own)) for own in of_class])
+            columns += [gap[rows], right[rows], labels[rows]]
+            counts.append(np.bincount(rows, minlength=len(labels))[None])
+        copy = Competition(*columns)
+        (mean,), (area,) = drawn_again(Competition(*seen, *unseen), *counts)
+        assert mean == pytest.approx(hmean(*accuracies([copy])))
+        assert area == pytest.approx(ausuc([copy]))
+
+
+def test_h_and_its_area_have_an_interval_over_images() -> None:
+    predictions = [
+        Prediction(part, f"{n:04d}.png", name, name, 1.0, n % 10 > 0, gap)
+        for part, gap in (("base", 9.0), ("new", -9.0))
+        for n in range(400)
+        for name in [f"{part} {n % 4}"]
+    ]
+    own = TrialResult.model_construct(label="best", seed=1, outcomes=outcomes_of(predictions))
+    found = resample([own], BaseToNew())
+    spread = math.sqrt(0.9 * 0.1 / 400 / 2)
+    assert width(found, "best", [1], "generalized") == pytest.approx(1.96 * spread, rel=0.08)
+    area = found.interval("best", [1], "ausuc")
+    assert area.low < 0.81 < area.high
+
+
+def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions() -> None:
+    right = share(0.8, 600)
+    better = [hit or n % 30 == 5 for n, hit in enumerate(right)]
+    found = resample(
+        [
+            *(trial("best", seed, {"accuracy": right}) for seed in (1, 2)),
+            *(trial("twin", seed, {"accuracy": right}) for seed in (1, 2)),
+            *(trial("better", seed, {"accuracy": better}) for seed in (1, 2)),
+        ],
+        FewShot(),
+    )
+    # Two pseudo-images of each seed are all that sets them apart.
+    of_one_seed = 1.96 * 2**0.5 / 602
+    assert width(found, "best", [1], less="twin") == pytest.approx(of_one_seed, rel=0.2)
+    of_both = of_one_seed / 2**0.5
+    assert width(found, "best", [1, 2], less="twin") == pytest.approx(of_both, rel=0.2)
+    gained = np.subtract(better, right, dtype=float)
+    known = 1.96 * gained.std() / math.sqrt(600)
+    assert gained.sum() == 20
+    assert width(found, "better", [1, 2], less="best") == pytest.approx(known, rel=0.1)
+    assert known < width(found, "better", [1, 2]) / 2
+
+
+def test_a_weighted_sum_is_of_the_same_images() -> None:
+    shares = {"none": 0.5, "first": 0.6, "second": 0.7, "both": 0.9}
+    right = {label: share(p, 900, shift) for shift, (label, p) in enumerate(shares.items())}
+    found = resample(
+        [trial(label, 1, {"accuracy": hits}) for label, hits in right.items()], FewShot()
+    )
+    terms = [("both", 1), ("first", -1), ("second", -1), ("none", 1)]
+    values = sum(weight * np.array(right[label], float) for label, weight in terms)
+    drawn = found.weighted(terms, [1])
+    assert (drawn.scores.shape, drawn.df) == ((2000, 1), 899)
+    assert drawn.scores.mean() == pytest.approx(values.mean())
+    assert drawn.scores.std() == pytest.approx(np.std(values) / math.sqrt(len(values)), rel=0.06)
+    assert found.weighted([*terms, ("another", 1)], [1]) is None
+
+
+def test_targets_are_drawn_apart_and_the_score_is_their_mean() -> None:
+    parts = {"accuracy": share(0.9, 400), "dtd": share(0.5, 400), "pets": share(0.5, 400)}
+    found = resample([trial("best", 1, parts)], Transfer())
+    single = 1.96 * math.sqrt(0.25 / 400)
+    assert width(found, "best", [1], "dtd") == pytest.approx(single, rel=0.06)
+    assert width(found, "best", [1]) == pytest.approx(single / math.sqrt(2), rel=0.06)
+    assert width(found, "best", [1], "source") < single
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([], id="no such trial"),
+        pytest.param([TrialResult.model_construct(label="b", seed=1, outcomes=None)], id="no file"),
+        pytest.param([trial("b", 1, {"accuracy": share(0.5, 99)})], id="fewer images"),
+        pytest.param([trial("b", 1, {"accuracy": share(0.5, 100)}, 5)], id="other classes"),
+    ],
+)
+def test_without_predictions_of_the_same_images_there_is_no_interval(
+    others: list[TrialResult],
+) -> None:
+    found = resample([trial("a", 1, {"accuracy": share(0.5, 100)}), *others], FewShot())
+    assert found.interval("a", [1]) is not None
+    assert found.interval("a", [1], less="b") is None
+    assert found.interval("a", [1, 2]) is None
+    assert found.interval("a", [1], "hmean") is None
+
+
+def test_it_is_the_same_every_time() -> None:
+    trials = [trial("a", 1, {"accuracy": share(0.5, 999)})]
+    first, second = (resample(trials, FewShot()).interval("a", [1]) for _ in range(2))
+    assert first == second != resample(trials, FewShot(), seed=1).interval("a", [1])
+
+
+@pytest.mark.parametrize("base_to_new", [False, True])
+def test_a_leaderboard_has_an_interval_over_images_of_every_score_and_difference(
+    make_study: Callable[..., Path], base_to_new: bool
+) -> None:
+    board = board_of(keep_predictions(add_answer(make_study(base_to_new=base_to_new))))
+    for entry in board.entries:
+        assert entry.test.images is not None
+        assert all(entry.parts[part].images is not None for part in board.parts)
+        versus = board.difference(board.winner, entry)
+        assert versus is None or versus.difference.images is not None
+
+
+def test_a_protocol_with_a_score_of_its_own_is_asked_for_it() -> None:
+    class Worst(FewShot):
+        def score(self, parts: dict[str, float]) -> dict[str, float]:  # type: ignore[override]
+            return {**parts, "score": min(parts.values())}
+
+    protocol: Protocol = Worst()
+    parts = {"a": share(0.9, 200), "b": share(0.5, 200)}
+    found = resample([trial("best", 1, parts)], protocol)
+    assert found.interval("best", [1]) == found.interval("best", [1], "b")

@@ -1,0 +1,69 @@
+"""Known data give the numbers that scipy and statsmodels give."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from study.results.statistics import (
+    holm,
+    proportion_difference,
+    rank_agreement,
+    regret,
+)
+
+# Sleep gained under two drugs by ten patients (Student, 1908).
+FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
+SECOND = (1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4)
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    for seed in range(20):
+        p_values = np.random.default_rng(seed).uniform(0, 0.2, size=8).tolist()
+        known = multipletests(p_values, method="holm")[1]
+        assert holm(p_values) == pytest.approx(tuple(known))
+
+
+def test_holm_leaves_out_what_was_not_tested() -> None:
+    assert holm([0.01, None, 0.04]) == pytest.approx((0.02, None, 0.04))
+    assert holm([]) == ()
+
+
+def test_rank_agreement_is_that_of_scipy() -> None:
+    found, known = rank_agreement(FIRST, SECOND), stats.spearmanr(FIRST, SECOND)
+    assert (found.n, found.rho) == (10, pytest.approx(known.statistic))
+
+
+@pytest.mark.parametrize(("first", "second"), [([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3])])
+def test_too_little_to_rank_gives_no_agreement(first: list[float], second: list[float]) -> None:
+    assert rank_agreement(first, second) is None
+
+
+def test_regret_is_what_the_validated_pick_loses_on_test() -> None:
+    found = regret({"a": 0.9, "b": 0.8, "c": 1.0}, {"a": 0.7, "b": 0.75})
+    assert (found.picked, found.best) == ("a", "b")
+    assert found.loss == pytest.approx(0.05)
+
+
+def test_a_tie_on_test_is_no_regret() -> None:
+    found = regret({"a": 0.8, "b": 0.9}, {"a": 0.7, "b": 0.7})
+    assert (found.picked, found.best, found.loss) == ("b", "b", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "of", "base_found", "base_of", "low", "high"),
+    [  # Newcombe 1998, table II, method 10
+        (56, 70, 48, 80, 0.0524, 0.3339),
+        (9, 10, 3, 10, 0.1705, 0.8090),
+        (10, 10, 0, 20, 0.6791, 1.0),
+        (0, 10, 0, 20, -0.1611, 0.2775),
+    ],
+)
+def test_the_difference_of_shares_is_newcombes(
+    found: int, of: int, base_found: int, base_of: int, low: float, high: float
+) -> None:
+    interval = proportion_difference(found, of, base_found, base_of)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=2e-4)
+    known = confint_proportions_2indep(found, of, base_found, base_of, method="newcomb")
+    assert (interval.low, interval.high) == pytest.approx(known)

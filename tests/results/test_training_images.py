@@ -1,0 +1,56 @@
+"""What seeds trained on is read from the study's folder, and compared between seeds."""
+
+from pathlib import Path
+
+import pytest
+
+from study.results.training_images import mean_share, read_training_images, shared_images
+from study.storage.ledger import StudyFolder
+from tests.results.conftest import shots_of, write_split
+
+
+@pytest.mark.parametrize(
+    ("images", "share"),
+    [
+        (["abcd", "abcd"], 1.0),
+        (["abcd", "efgh"], 0.0),
+        (["abcd", "abef"], 0.5),
+        (["abcd", "abef", "abcd"], (0.5 + 1.0 + 0.5) / 3),
+        (["abcd", "ab"], 2 / 3),
+        (["abcd"], None),
+        (["abcd", ""], None),
+        ([], None),
+    ],
+)
+def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: float | None) -> None:
+    assert mean_share(images) == pytest.approx(share)
+
+
+def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path) -> None:
+    write_split(tmp_path, "a1", *shots_of(*"xyz"))
+    found = read_training_images(StudyFolder(tmp_path), "a1")
+    assert [record.path for record in found.records] == ["x", "y", "z"]
+    names = [found.class_names[record.label] for record in found.records]
+    assert names == ["glyph l", "glyph k", "glyph j"]
+
+
+@pytest.mark.parametrize("digest", [None, "", "../a1", "b2"])
+def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | None) -> None:
+    write_split(tmp_path, "a1")
+    assert read_training_images(StudyFolder(tmp_path), digest) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"dataset": "a"}\n', '{"class_names": ["a"]}\n{'])
+def test_a_damaged_record_is_not_known(tmp_path: Path, text: str) -> None:
+    write_split(tmp_path, "a1")
+    (tmp_path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')
+    assert read_training_images(StudyFolder(tmp_path), "a1") is None
+
+
+def test_the_seeds_of_a_study_share_what_their_records_have_in_common(tmp_path: Path) -> None:
+    write_split(tmp_path, "a1", *shots_of(*"wxyz"))
+    write_split(tmp_path, "b2", *shots_of(*"wxuv"))
+    folder = StudyFolder(tmp_path)
+    assert shared_images(folder, ["a1", "b2"]) == pytest.approx(0.5)
+    assert shared_images(folder, ["a1", "c3"]) is None
+    assert shared_images(folder, ["a1"]) is None
