@@ -119,7 +119,7 @@ def _run(study: Study, options: Namespace, overrides: list[str], *, resuming: bo
 def _send(study: Study, console: Console) -> None:
     """Send to the tracker what it lacks of a study."""
     with leaving_at_ctrl_c():
-        from study.workflow.run_study import write_outputs
+        from study.workflow.outputs import write_outputs
 
     let_go()
     folder = study.folder
@@ -132,8 +132,8 @@ def _send(study: Study, console: Console) -> None:
 
 def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
     """Look at everything, tell what is there, and start nothing."""
+    from study.workflow.announcement import tell
     from study.workflow.image_check import check_images
-    from study.workflow.plan_summary import tell
 
     check_study(study, resuming=resuming)
     let_go()
@@ -155,7 +155,7 @@ def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
-    from study.workflow.run_study import check_sweep, run_sweep, study_of
+    from study.workflow.run_sweep import check_sweep, run_sweep, study_of
 
     members = load_sweep(source, overrides)
     if options.check:

@@ -23,7 +23,7 @@ from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
 from study.trial.study import Study
-from study.workflow.plan_summary import slots_here
+from study.workflow.announcement import slots_here
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_study
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, refused
 from study.trial import TrialConfig
-from study.workflow.run_study import check_sweep
+from study.workflow.run_sweep import check_sweep
 
 from .proxy import Proxy, wait_until
 
@@ -271,7 +271,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 
     study.conclude()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    monkeypatch.setattr("study.workflow.run_study.write_outputs", lambda folder: None)
+    monkeypatch.setattr("study.workflow.outputs.write_outputs", lambda folder: None)
     assert main(["sync", "refused", f"storage={study.folder.path.parent}"]) == 2
     told = capsys.readouterr().err
     assert f"  search-0001: {lacking['search-0001']}" in told

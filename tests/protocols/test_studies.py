@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-import study.workflow.run_study
+import study.workflow.training_stages
 from study.config.schema import StudyConfig
 from study.run import main
 from study.search.driver import ray_session
@@ -150,7 +150,7 @@ def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record
     for path in tests:
         tests[path] = path.read_bytes()
         path.write_bytes(b"whoever opens this before confirm finds no image")
-    fix = study.workflow.run_study.fix_candidates
+    fix = study.workflow.training_stages.fix_candidates
 
     def fix_and_unlock(*arguments: Any) -> list[Candidate]:
         candidates = fix(*arguments)
@@ -158,7 +158,7 @@ def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record
             path.write_bytes(contents)
         return candidates
 
-    monkeypatch.setattr(study.workflow.run_study, "fix_candidates", fix_and_unlock)
+    monkeypatch.setattr(study.workflow.training_stages, "fix_candidates", fix_and_unlock)
     search = ("search.trials=5", "search.asha=null", "data.shots=2", "data.val_shots=1")
     given = (f"data.root={root}", "data.dataset=eurosat", "name=locked")
     runs = run("paper/base_to_new", *given, *search)

@@ -1,11 +1,19 @@
-"""What tests of commands share: a working folder with a study."""
+"""What tests of commands and studies share: a folder with a study, and small ones to run."""
 
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 from written_study import Written
 
+from study.config.loading import build_config
+from study.config.schema import StudyConfig
 from study.storage.ledger import StudyFolder
+
+Configure = Callable[..., StudyConfig]
 
 
 @pytest.fixture
@@ -22,3 +30,31 @@ def mine(here: Path) -> StudyFolder:
     written.whole(1)
     written.report(written.trial(2), 1)
     return written.folder
+
+
+@pytest.fixture
+def configure(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Configure:
+    """Make the configuration of a small study on the digits."""
+
+    def configure(**values: Any) -> StudyConfig:
+        sections = {
+            "name": "mine",
+            "storage": str(tmp_path / "runs"),
+            "backbone": {"name": str(tiny_backbone)},
+            "tracking": {"uri": mlflow_store, "experiment": "begun"},
+            "data": {"shots": 2, "augment": False},
+            **values,
+        }
+        return build_config(sections, "here")
+
+    return configure
+
+
+@pytest.fixture
+def output() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def console(output: io.StringIO) -> Console:
+    return Console(file=output, width=500)

@@ -19,7 +19,7 @@ from study.storage.ledger import DESCRIPTION, End
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
-from study.workflow.run_study import write_outputs
+from study.workflow.outputs import write_outputs
 
 pytestmark = pytest.mark.long
 

@@ -1,4 +1,4 @@
-"""What is told of a study before it runs."""
+"""What a study prints before it runs."""
 
 import os
 from pathlib import Path
@@ -6,14 +6,15 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
 
 from study.config.loading import build_config
 from study.config.schema import ResourcesConfig
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
-from study.workflow import plan_summary as module
-from study.workflow.plan_summary import at_once, facts, slots_here, tell
+from study.workflow import announcement as module
+from study.workflow.announcement import at_once, facts, plan, slots_here, tell
 
 
 def study(tmp_path: Path, **values: Any) -> Study:
@@ -138,3 +139,23 @@ def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFix
     data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
     tell(study(tmp_path, data=data), Console(width=120))
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
+
+
+def test_a_plan_counts_the_trials_of_each_part_and_the_seeds(tmp_path: Path) -> None:
+    search = {"trials": 8, "minutes": 5}
+    text = plan(study(tmp_path, search=search, confirm={"seeds": [1, 2]}))
+    assert text.startswith("8 trials in at most 5 minutes: 4 baselines, 2 with ")
+    for part in (", 2 that choose", "1 trial of a linear classifier", "2 seeds"):
+        assert part in text
+
+
+CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("values", "amounts"), CASES)
+def test_one_thing_is_not_called_many(
+    tmp_path: Path, values: dict[str, Any], amounts: list[str]
+) -> None:
+    text = plan(study(tmp_path, **values))
+    for part in amounts:
+        assert part in text, text

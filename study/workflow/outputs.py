@@ -1,0 +1,68 @@
+"""What is made of a study's results at its end: tables, charts, the report and the last lines."""
+
+from rich.console import Console
+
+from study.protocols import Protocol
+from study.report.ablation_tables import ablation_table, render_ablation, write_ablation
+from study.report.charts import write_plots
+from study.report.leaderboard_tables import render, write_leaderboard
+from study.report.page import champion_sentence, describe_study, write_report
+from study.report.pictures import Datasets
+from study.report.plots import make_plots
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.study_results import Results, read_results, write_results
+from study.storage.atomic import with_retries, write_atomically
+from study.storage.ledger import DESCRIPTION, StudyFolder
+from study.tracking.tracker import Tracker
+from study.trial.study import Study
+
+
+def write_outputs(
+    folder: StudyFolder, protocol: Protocol | None = None, datasets: Datasets | None = None
+) -> tuple[Results, Leaderboard]:
+    """Write everything that is made from a study's results, from the table to the summary.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol, if it is not found by its name.
+        datasets: the datasets that were read already, whose test images the report may show.
+
+    Returns:
+        The results, which are read once, and their leaderboard.
+
+    Raises:
+        StorageError: the folder cannot be read or written.
+    """
+    trials = folder.path / "trials"
+    with_retries(trials, trials.stat, known=folder.path)  # storage may be away
+    results = read_results(folder.path, protocol)
+    board = leaderboard(results)
+    write_results(results)
+    if results.ablates:
+        write_ablation(folder.path, ablation_table(results))
+    else:
+        write_leaderboard(board)
+    plots = make_plots(results, board)
+    write_report(results, board, plots, datasets)  # it needs one format alone of each chart
+    write_plots(folder.path, plots)
+    write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
+    return results, board
+
+
+def datasets_of(study: Study) -> Datasets:
+    """Return the datasets of the test, which have been read by now, by name."""
+    data = study.config.data
+    return {data.dataset: study.dataset(), **{name: study.target(name) for name in data.targets}}
+
+
+def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
+    """Print the leaderboard, or the cells of an ablation, and where the rest is."""
+    console.print(render_ablation(ablation_table(results)) if results.ablates else render(board))
+    console.print(
+        f"report   {results.folder.path / 'report.html'}", highlight=False, soft_wrap=True
+    )
+    if registration := results.registration:
+        console.print(champion_sentence(registration, board), highlight=False)
+        console.print(f"load     {registration.loading_line()}", highlight=False, soft_wrap=True)
+    for word, line in tracker.pages():
+        console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)

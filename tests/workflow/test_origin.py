@@ -1,0 +1,60 @@
+"""What a study began with, and what it goes on with."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from written_study import Written
+
+from study.errors import BackboneError
+from study.storage.ledger import StudyFolder
+from study.trial.study import Study
+from study.workflow import origin as module
+from study.workflow.origin import compare_with_origin, origin_of
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Study:
+    """A study that has not begun, on the embedded backbone."""
+    return Study(Written(tmp_path, "written").config, StudyFolder(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("kept", "warning"),
+    [
+        ({"preprocessing": 1}, "images are decoded otherwise since 'mine' began"),
+        ({"framing": "none"}, "says of it: the shorter side, bicubic, and none"),
+        ({"framing": "the shorter side, bicubic"}, ""),
+    ],
+)
+def test_a_study_whose_images_were_read_otherwise_goes_on_with_a_warning(
+    mine: Study, caplog: pytest.LogCaptureFixture, kept: dict[str, Any], warning: str
+) -> None:
+    mine.folder.create("", kept)
+    compare_with_origin(mine)
+    assert warning in caplog.text
+    assert ("otherwise" in caplog.text) == bool(warning)
+
+
+def test_other_weights_than_those_of_the_beginning_are_refused(mine: Study) -> None:
+    mine.folder.create("", origin_of(mine) | {"checkpoint": "f" * 16})
+    with pytest.raises(BackboneError, match=f"was {'f' * 16} and is .*; put the former back"):
+        compare_with_origin(mine)
+
+
+def test_what_a_study_begins_with_goes_on_without_a_word(
+    mine: Study, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine.folder.create("", origin_of(mine))
+    compare_with_origin(mine)
+    assert not caplog.text
+
+
+def test_the_origin_has_versions_and_says_where_there_is_no_commit(
+    mine: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "origin.py"))
+    origin = origin_of(mine)
+    assert origin["ray_version"] == version("ray")
+    assert origin["git_commit"] == "unknown"

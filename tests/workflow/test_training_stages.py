@@ -1,0 +1,94 @@
+"""The stages of a study that run trials: whether they are needed, and what they say."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from rich.console import Console
+from written_study import Written
+
+from study.config.schema import StudyConfig
+from study.storage.ledger import StudyFolder
+from study.trial.study import Study
+from study.workflow import training_stages as module
+from study.workflow.run_study import run_study
+
+Configure = Callable[..., StudyConfig]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    """A study of eight trials, of which one has ended, that has made its choice."""
+    written = Written(tmp_path, "mine")
+    written.whole(1)
+    written.folder.write_json(
+        "candidates.json", [{"label": "best", "settings": {"subset": "vision.ln"}}]
+    )
+    return written
+
+
+@pytest.fixture
+def search(monkeypatch: pytest.MonkeyPatch, written: Written, console: Console) -> Any:
+    """Search in a study with other settings; return what stands in for the search itself."""
+    run_search = Mock()
+    monkeypatch.setattr(module, "run_search", run_search)
+
+    def search(**settings: Any) -> Mock:
+        changed = written.config.search.model_copy(update=settings)
+        config = written.config.model_copy(update={"search": changed})
+        module.search(Study(config, written.folder), Mock(), Mock(), console, None)
+        return run_search
+
+    return search
+
+
+def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
+    search: Callable[..., Mock], written: Written
+) -> None:
+    search().assert_not_called()
+    written.trial(2)
+    search().assert_called_once()
+
+
+def test_a_search_that_its_time_cut_short_says_how_many_trials_it_had(
+    search: Callable[..., Mock], written: Written, output: io.StringIO
+) -> None:
+    (written.folder.path / "candidates.json").unlink()
+    search(minutes=5.0)
+    told = "the search ended after its 5 minutes, with 1 of 48 trials"
+    assert output.getvalue().splitlines()[-1] == told
+    search()
+    assert output.getvalue().count(told) == 1
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(300)
+def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_together(
+    configure: Configure, console: Console, output: io.StringIO
+) -> None:
+    sites = ["vision.ln2", "text.bias"]
+    config = configure(
+        search={"selection": "holdout"},
+        training={"epochs": 1, "batch_size": 8},
+        confirm={"seeds": [1, 2]},
+        ablation={"design": "pairs", "sites": sites, "rates": {"bias": [0.1], "ln": [1e-9, 2e-9]}},
+    )
+    folder = StudyFolder(config.storage / "mine")
+    run_study(config, folder, console, resume=False)
+    said = output.getvalue()
+    # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
+    assert "the grid of “only vision.ln2” is extended to ln 5e-10\n" in said
+    assert "extended: of “base” to ln 5e-10" in said
+    assert "ablation 10/10 done" in said
+    (row,) = csv.DictReader((folder.path / "interactions.csv").read_text().splitlines())
+    assert row["better_site"] in sites
+    assert row["not_tested"] == ""
+    assert "Pairs of sites" in (folder.path / "report.html").read_text(encoding="utf-8")
+    before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
+    run_study(config, folder, console, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")} == before
