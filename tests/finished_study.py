@@ -14,7 +14,8 @@ from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
 from study.method.head import Head
-from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
+from study.storage.trial_folder import End, TrialFolder
 from study.trial import TrialConfig
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial

@@ -6,7 +6,7 @@ from typing import Any
 from study.backbones.architecture import Architecture, EncoderShape
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings, settings_columns
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 
 ARCHITECTURE = Architecture(

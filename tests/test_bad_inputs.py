@@ -26,7 +26,7 @@ from messages import (
 
 from study.config.loading import build_config, dump_config
 from study.run import main
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 pytest.importorskip("datasets")
 

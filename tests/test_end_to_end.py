@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from study import run as run_module
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.run_content import METRIC_DIGITS, rounded
 from study.trial import TrialConfig
 

@@ -15,7 +15,7 @@ from siglips import save_siglip_2
 from study.config.loading import load_config
 from study.config.search_section import SITES_OF
 from study.method.delta import load_delta
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 SMALL = (
     *("name=mine", "data.shots=2", "data.augment=false", "training.epochs=2"),

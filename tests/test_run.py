@@ -12,7 +12,7 @@ import pytest
 from study import commands
 from study import run as run_module
 from study.run import main
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.workflow import run_study as run_study_module
 from study.workflow.lookup import find_config
 

@@ -18,7 +18,8 @@ from study.config.schema import StudyConfig
 from study.search.confirmation import run_confirm
 from study.search.stages import run_search
 from study.selection.candidates import fix_candidates
-from study.storage.ledger import End, StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End, TrialFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study

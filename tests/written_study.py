@@ -13,7 +13,8 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.data.tasks import Task
 from study.storage.atomic import sha256_of
-from study.storage.ledger import DESCRIPTION, End, StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
+from study.storage.trial_folder import End
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial import SPLIT_HASH, TrialConfig

@@ -67,7 +67,7 @@ from study.results.leaderboard import Entry, Leaderboard
 from study.results.names import name_of
 from study.results.study_results import BASELINE, Results, TrialResult
 from study.storage.atomic import write_atomically
-from study.storage.ledger import CHAMPION, Registration
+from study.storage.study_folder import CHAMPION, Registration
 
 
 def write_report(

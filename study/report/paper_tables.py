@@ -11,7 +11,7 @@ from study.report.formatting import Table, percent, score_cell, score_header
 from study.results.leaderboard import Entry, leaderboard
 from study.results.study_results import PARTS, read_results
 from study.storage.atomic import write_atomically
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""

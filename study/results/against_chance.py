@@ -7,7 +7,7 @@ from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.selection.chance import AgainstChance, write_against_chance
 from study.storage.atomic import with_retries
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import best_of, registrable
 
 

@@ -3,7 +3,7 @@
 from study.config.loading import load_config
 from study.errors import StudyError
 from study.results.study_results import Results
-from study.storage.ledger import StudyFolder, studies
+from study.storage.study_folder import StudyFolder, studies
 from study.trial.predictions import read_predictions
 
 

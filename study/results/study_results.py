@@ -19,14 +19,9 @@ from study.results.training_images import shared_images
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
 from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
-from study.storage.ledger import (
-    CELLS,
-    IDENTITY,
-    LedgerError,
-    Registration,
-    StudyFolder,
-    TrialFolder,
-)
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial import Split
 from study.trial.predictions import (
     Confusion,

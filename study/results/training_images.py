@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import fmean
 
 from study.data.records import Record
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 _TRAIN_LINE = '"part":"train"'
 """What the lines of training images have, and those of test images lack."""

@@ -8,7 +8,7 @@ from study.config.labels import ZERO_SHOT
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
 from study.method.subsets import Subset, in_blocks, kinds, parse, single_sites
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study, best_of, read_candidates
 
 BASE = "ablation_base"

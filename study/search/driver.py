@@ -38,7 +38,7 @@ from study.search.ray_watch import ended_with_ray
 from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.storage.command_lines import resume_command
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 

@@ -9,7 +9,7 @@ from study.search.driver import AsBefore, run_trials
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_unproven_reports
 from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.study import Study
 

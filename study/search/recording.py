@@ -23,14 +23,8 @@ from study.method.delta import (
 )
 from study.selection import validation
 from study.storage.atomic import with_retries
-from study.storage.ledger import (
-    PREDICTIONS,
-    REPORTS,
-    VALIDATION,
-    End,
-    StudyFolder,
-    TrialFolder,
-)
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.predictions import to_parquet
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from study.errors import StudyError
-from study.storage.ledger import KEPT, End, StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import KEPT, End, TrialFolder
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ from study.search.ray_errors import RAISED, cause_of
 from study.search.ray_internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
 from study.search.recording import close_trial, read_hang
 from study.storage.atomic import StorageError, give_up
-from study.storage.ledger import End, Status, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End, Status
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)

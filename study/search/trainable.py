@@ -24,7 +24,7 @@ from study.method.recipe import Precision
 from study.process.garbage import let_go, uncollected
 from study.search.recording import load_state, record_epoch, record_siblings, watched
 from study.storage.atomic import StorageError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.machine_faults import (
     DeviceError,

@@ -30,7 +30,8 @@ from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, StudyError
 from study.storage.command_lines import extend_command
-from study.storage.ledger import CANDIDATES, StudyFolder, TrialFolder
+from study.storage.study_folder import CANDIDATES, StudyFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial.study import Candidate, Study, TrialConfig
 
 FILE = "extensions.json"

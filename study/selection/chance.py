@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from study.protocols import Protocol
-from study.storage.ledger import CHANCE, StudyFolder
+from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.predictions import Confusion, beats_chance, chance_level, images_of, mean
 
 BALANCED = "balanced"

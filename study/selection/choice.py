@@ -13,7 +13,7 @@ from study.selection.chance import (
     balanced_score,
     read_against_chance,
 )
-from study.storage.ledger import TrialFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import beats_chance, read_confusion
 from study.trial.study import Candidate, Study, best_of
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from study.protocols import Protocol
 from study.selection.candidates import Judged, finished_trials
 from study.selection.validation import read_validation
-from study.storage.ledger import OPTIMISM, StudyFolder
+from study.storage.study_folder import OPTIMISM, StudyFolder
 from study.trial.study import Study
 
 DRAWS = 1_000

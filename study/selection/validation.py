@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.storage.ledger import VALIDATION, LedgerError, TrialFolder
+from study.storage.ledger_files import LedgerError
+from study.storage.trial_folder import VALIDATION, TrialFolder
 from study.trial import Prediction, TrialData
 
 SCHEMA = pa.schema(

@@ -17,7 +17,8 @@ from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import TEST_BALANCED, Choice
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import resume_command
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study, registrable
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.errors import InterruptedStudyError, TrackingError
 from study.storage.atomic import StorageError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 GOES_ON = (StorageError, TrackingError)
 """The faults after which a study that has begun goes on once they are mended elsewhere."""

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.protocols import Protocol
-from study.storage.ledger import PREDICTIONS, LedgerError, StudyFolder
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import PREDICTIONS
 from study.trial.study import Prediction
 
 _COMPETING = {"right_of_kind": pa.bool_(), "gap": pa.float32()}

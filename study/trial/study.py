@@ -16,7 +16,7 @@ from study.config.trial_settings import Section, TrialSettings
 from study.data.records import Dataset
 from study.data.tasks import Task
 from study.protocols import Protocol, named
-from study.storage.ledger import CANDIDATES, CELLS, StudyFolder
+from study.storage.study_folder import CANDIDATES, CELLS, StudyFolder
 
 if TYPE_CHECKING:
     from torch import Tensor  # the import takes a second, and reading results does not need it

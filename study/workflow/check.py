@@ -41,8 +41,8 @@ from study.search.machine import (
 )
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
-from study.storage.ledger import StudyFolder
 from study.storage.probe import in_a_copy, refuse_unwritable
+from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import find_shots, image_cache, tasks_of_search

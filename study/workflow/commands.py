@@ -16,7 +16,7 @@ from study.config.wording import named_with, texts_of_overrides
 from study.errors import ConfigError
 from study.process.ctrl_c import leaving_at_ctrl_c
 from study.process.garbage import uncollected
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.workflow.lookup import find_config, find_study
 
 

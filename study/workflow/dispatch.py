@@ -30,7 +30,7 @@ from study.process.terminal_table import print_sentences
 from study.results.study_results import read_results
 from study.search.machine import unjoined_cluster
 from study.selection.candidates import extend, extended_config
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, all_faults, check_study, for_backbone, resumed_config
 from study.workflow.listing import print_resume_commands

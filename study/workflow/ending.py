@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from study.storage.command_lines import sync_command
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
 from study.workflow.interruption import held_back
 from study.workflow.progress import Steps

@@ -14,7 +14,7 @@ from study.serving.exports import format_named, write_export
 from study.serving.saved import SavedModel
 from study.storage.command_lines import default_storage
 from study.storage.folders import new_folder, refuse_taken
-from study.storage.ledger import StudyFolder, studies
+from study.storage.study_folder import StudyFolder, studies
 from study.workflow.lookup import find_study
 from study.workflow.model_card import Provenance, model_card
 from study.workflow.predict import find_model

@@ -20,8 +20,8 @@ from study.report.formatting import percent
 from study.results.study_results import Results, read_results
 from study.storage.atomic import StorageError, with_retries
 from study.storage.command_lines import default_storage, resume_command
-from study.storage.ledger import StudyFolder, studies
 from study.storage.removal import name_aside
+from study.storage.study_folder import StudyFolder, studies
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.status import INTERRUPTED_STATE, Status, plain_table, study_status

@@ -13,7 +13,7 @@ from study.config.loading import parse_overrides
 from study.config.shipped import FOLDERS
 from study.errors import ConfigError
 from study.storage.command_lines import default_storage
-from study.storage.ledger import StudyFolder, studies
+from study.storage.study_folder import StudyFolder, studies
 
 REGISTERED = "models:"
 """What the address of a registered model begins with."""

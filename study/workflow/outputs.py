@@ -12,7 +12,7 @@ from study.report.plots import make_plots
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import Results, read_results, write_results
 from study.storage.atomic import with_retries, write_atomically
-from study.storage.ledger import DESCRIPTION, StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 

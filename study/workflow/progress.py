@@ -11,7 +11,7 @@ from rich.text import Text
 
 from study.process.terminal_table import PIPED
 from study.report.formatting import settings_in_words
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.trial import TrialConfig
 
 QUIET_SECONDS = 10.0

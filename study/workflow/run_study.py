@@ -22,8 +22,9 @@ from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.storage.atomic import StorageError
 from study.storage.command_lines import resume_command
-from study.storage.ledger import StudyFolder, repair
 from study.storage.removal import new_study
+from study.storage.repair import repair
+from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.prepare import image_cache
 from study.trial.study import Study

@@ -12,7 +12,7 @@ from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.report.paper_tables import SWEEP_FILE, read_sweep, tables, write_tables
 from study.search.driver import ray_session
 from study.storage.command_lines import resume_command
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import all_faults, changes_of_results, for_backbone, frozen_config
 from study.workflow.interruption import at_hang_up, interrupt

@@ -18,7 +18,7 @@ from study.report.formatting import (
 from study.results.study_results import Results, TrialResult
 from study.selection.candidates import extensions
 from study.selection.chance import BALANCED, read_against_chance
-from study.storage.ledger import TrialFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial.study import Candidate, best_of
 
 INTERRUPTED_STATE = "interrupted"

@@ -17,7 +17,7 @@ from study.search.samplers import Sampler
 from study.search.stages import most_trials, run_search, seconds_left
 from study.selection.candidates import extensions, fix_candidates
 from study.selection.optimism import fix_optimism
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial import TrialData
 from study.trial.prepare import Preparer

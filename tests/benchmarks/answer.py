@@ -34,7 +34,8 @@ from study.report.formatting import settings_in_words
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
 from study.search.driver import ray_session
-from study.storage.ledger import DESCRIPTION, End, StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
+from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study

@@ -21,7 +21,7 @@ from proxy import Proxy
 from tracking_server import TrackingServer
 
 from study.errors import StudyError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 ALIKE = ["name=mine", "resources.max_concurrent=1", "search.asha=null", "search.sampler=random"]
 ALIKE += ["search.space.neighbours=false", "confirm.runners_up=0", "confirm.seeds=[1,2]"]

@@ -21,7 +21,7 @@ from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.shipped import shipped_file
 from study.search.driver import decisions
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from study.trial.study import Study
 from study.workflow.estimate import expected

@@ -29,7 +29,7 @@ from study.report.formatting import difference, interval
 from study.results.intervals import estimate
 from study.results.resampling import SEEDS_ALONE
 from study.search.stages import make_trial
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study

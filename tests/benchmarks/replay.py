@@ -48,7 +48,7 @@ from study.search.samplers import Sampler, random, seed_of, tpe
 from study.search.space import OpenSpace, RateSpace
 from study.search.stages import make_trial
 from study.storage.atomic import drop_cut_line
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial

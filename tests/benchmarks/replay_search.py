@@ -26,7 +26,8 @@ from study.search.samplers import Sampler
 from study.search.searcher import StudySearcher
 from study.search.stages import make_trial, open_arms
 from study.selection.candidates import Judged, variants
-from study.storage.ledger import End, Status, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End, Status
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 

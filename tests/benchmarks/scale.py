@@ -47,7 +47,7 @@ class NoTraining(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial."""
-        from study.storage.ledger import StudyFolder
+        from study.storage.study_folder import StudyFolder
 
         self._given = new_config
         self._trial = StudyFolder(self._folder).trial(new_config["trial_id"])
@@ -136,7 +136,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
 
     from study.config.loading import build_config, dump_config
     from study.search import driver, stages
-    from study.storage.ledger import StudyFolder
+    from study.storage.study_folder import StudyFolder
     from study.tracking.mlflow.mlflow_tracker import MlflowTracker
     from study.trial.prepare import Preparer
     from study.trial.study import Study

@@ -38,7 +38,7 @@ from study.method.subsets import parse
 from study.protocols import named
 from study.results.statistics import regret
 from study.search.space import OpenSpace
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial

@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # what tests share
 from tracking_server import TrackingServer
 
 from study import run
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 GROWTH = 1.10
 """Most memory of the driver at the last mark, over that at the first."""

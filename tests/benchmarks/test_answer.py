@@ -16,7 +16,8 @@ from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
-from study.storage.ledger import DESCRIPTION, PREDICTIONS, End, StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
+from study.storage.trial_folder import PREDICTIONS, End
 from study.trial import Prediction, TrialConfig
 from study.trial.predictions import to_parquet
 from study.trial.study import Candidate

@@ -36,7 +36,8 @@ from study.config.loading import build_config, dump_config
 from study.search import driver, stages
 from study.search.recording import load_state
 from study.search.trainable import ClipFitTrainable
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial import EpochReport, TrialConfig
 from study.trial.prepare import Preparer

@@ -15,7 +15,7 @@ from paired import table
 
 from study.results.occupancy import occupancy
 from study.results.study_results import read_trials
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 SCRIPT = Path(__file__).parents[2] / "study" / "run.py"
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

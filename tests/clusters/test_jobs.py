@@ -16,7 +16,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from study.run import main
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import TrialFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

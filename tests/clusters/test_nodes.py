@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from study.search.trainable import ClipFitTrainable
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from study.errors import ConfigError
 from study.protocols import BaseToNew
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.config_hash import code_of_others
 from study.workflow.run_study import run_study
 

@@ -8,7 +8,7 @@ from optuna.samplers import BaseSampler, QMCSampler
 from rich.console import Console
 
 from study.errors import ConfigError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.workflow.run_study import run_study
 
 

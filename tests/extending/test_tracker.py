@@ -8,7 +8,8 @@ from typing import IO, Any
 import pytest
 from rich.console import Console
 
-from study.storage.ledger import End, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study

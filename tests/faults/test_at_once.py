@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study import run as run_module
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

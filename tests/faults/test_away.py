@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 from .conftest import Disk, Drivers
 

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from study.config.loading import load_config
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 from .conftest import Drivers
 

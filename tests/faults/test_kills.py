@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.storage.atomic import Checksums
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 from .conftest import Drivers
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from study.storage.command_lines import resume_command
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 from .conftest import Drivers
 

@@ -16,7 +16,7 @@ from study.data.records import Dataset, Record
 from study.errors import DataError
 from study.method.delta import DeltaInfo
 from study.search.recording import record_epoch
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial

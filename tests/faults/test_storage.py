@@ -12,7 +12,8 @@ from clock import Clock
 
 from study.storage import atomic
 from study.storage.atomic import StorageError, write_atomically
-from study.storage.ledger import End, StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End, TrialFolder
 
 from .conftest import Disk
 

@@ -20,7 +20,7 @@ from study.method.delta import load_delta
 from study.search import driver, hung_workers
 from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import run_trial
 
 pytestmark = pytest.mark.timeout(600)

@@ -16,7 +16,7 @@ from study.config.schema import StudyConfig
 from study.run import main
 from study.search.driver import ray_session
 from study.selection.candidates import Candidate
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 

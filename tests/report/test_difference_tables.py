@@ -17,7 +17,7 @@ from study.report.difference_tables import (
 from study.report.formatting import points
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import Results, read_results
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
 from tests.results.conftest import keep_predictions

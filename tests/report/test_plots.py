@@ -17,7 +17,7 @@ from study.report.plots import (
     rungs_chart,
 )
 from study.results.study_results import read_results
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from tests.results.conftest import board_of, leave_one_seed
 
 PNG = b"\x89PNG"

@@ -18,7 +18,7 @@ from study.report.verdict import (
 )
 from study.results.leaderboard import Leaderboard
 from study.selection.optimism import Optimism
-from study.storage.ledger import Registration
+from study.storage.study_folder import Registration
 from tests.results.conftest import (
     SAID,
     SEEDS,

@@ -17,7 +17,7 @@ from study.report.charts import Chart
 from study.report.plots import make_plots
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
-from study.storage.ledger import REGISTERED, Registration, StudyFolder
+from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
 

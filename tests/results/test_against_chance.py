@@ -9,7 +9,7 @@ from study.results.against_chance import against_chance, fix_chance
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.selection.chance import read_against_chance
-from study.storage.ledger import CHANCE, StudyFolder
+from study.storage.study_folder import CHANCE, StudyFolder
 from tests.results.conftest import add_candidate, edit_candidates, keep_predictions
 
 MakeStudy = Callable[..., Path]

@@ -7,7 +7,7 @@ import pytest
 
 from study.results.occupancy import occupancy
 from study.results.study_results import read_trials
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 
 def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str) -> None:

@@ -17,7 +17,7 @@ from study.results.study_results import (
     results_table,
     write_results,
 )
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 
 def row_of(folder: Path, trial_id: str) -> dict:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.results.training_images import mean_share, read_training_images, shared_images
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from tests.results.conftest import shots_of, write_split
 
 

@@ -12,7 +12,7 @@ from study.config.loading import build_config
 from study.errors import StudyError
 from study.method.subsets import Subset
 from study.search.ablation_cells import BASE, ablation_cells, base_of
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 DEPTHS = Depths(2, 3)
 ARCHITECTURE = Architecture(EncoderShape(2, 8, 16), EncoderShape(3, 8, 16), image_size=16, dim=8)

@@ -16,7 +16,8 @@ from study.errors import InterruptedStudyError, StudyError
 from study.method.subsets import parse
 from study.search import ablation_search, confirmation
 from study.search.rate_grid import MOST_EXTENSIONS
-from study.storage.ledger import End, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
 

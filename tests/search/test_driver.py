@@ -13,7 +13,7 @@ from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
 from study.search.driver import AsBefore, make_scheduler
 from study.selection.candidates import finished_trials
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.trial import TrialConfig
 
 from .conftest import UNHEARD

@@ -16,7 +16,7 @@ from study.method.delta import DeltaInfo, to_checked_bytes
 from study.search.confirmation import run_confirm
 from study.search.queues import read_past
 from study.search.recording import STATE
-from study.storage.ledger import TrialFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
 from study.trial.study import Candidate
 

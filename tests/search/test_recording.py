@@ -27,7 +27,8 @@ from study.search.recording import (
     watched,
 )
 from study.selection.validation import read_validation
-from study.storage.ledger import End, StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End, TrialFolder
 from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import read_confusion, read_predictions
 

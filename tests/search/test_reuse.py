@@ -12,7 +12,8 @@ from study.config.schema import StudyConfig
 from study.run import main
 from study.search.driver import ray_session
 from study.search.reuse import finished_trials, take_over
-from study.storage.ledger import KEPT, StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import KEPT, TrialFolder
 from study.trial import TrialConfig
 
 GRID = "{vision: vision.ln, text: text.mlp.fc2.bias}"

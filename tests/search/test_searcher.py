@@ -18,7 +18,8 @@ from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.samplers import random
 from study.search.searcher import StudySearcher, outcome_of
 from study.search.space import OpenSpace, RateSpace
-from study.storage.ledger import End, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.trial import TrialConfig
 
 DEPTHS = Depths(text=2, vision=3)

@@ -32,7 +32,8 @@ from study.search.stages import (
     seconds_left,
 )
 from study.selection.candidates import fix_candidates
-from study.storage.ledger import StudyFolder, repair
+from study.storage.repair import repair
+from study.storage.study_folder import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 

@@ -21,7 +21,9 @@ from study.data.shots import read_published_shots, read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
 from study.method.delta import load_delta
 from study.search.recording import load_state
-from study.storage.ledger import LedgerError, StudyFolder, TrialFolder
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import TrialFolder
 
 
 class Planted:

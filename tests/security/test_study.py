@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from study import run as run_module
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.predictions import read_predictions
 from tests.security.test_planted_code import Planted
 

@@ -21,7 +21,8 @@ from study.selection.candidates import (
     smallest,
     variants,
 )
-from study.storage.ledger import End, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.trial import TrialConfig
 from study.trial.study import Candidate, Study, best_of, registrable
 

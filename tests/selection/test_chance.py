@@ -14,7 +14,7 @@ from study.selection.chance import (
     read_against_chance,
     write_against_chance,
 )
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.predictions import Confusion
 
 BALANCED = yaml.safe_load(Path(__file__).with_name("balanced.yaml").read_text())

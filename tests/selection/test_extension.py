@@ -9,7 +9,8 @@ from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.selection.candidates import beside_earlier, extend, extended_config, extensions
-from study.storage.ledger import DESCRIPTION, REGISTERED, End, Registration, StudyFolder
+from study.storage.study_folder import DESCRIPTION, REGISTERED, Registration, StudyFolder
+from study.storage.trial_folder import End
 from study.trial.study import Candidate, Study, best_of, registrable
 
 ANOTHER = settings("vision.ln + text.ln - text.ln", None, 0.05)

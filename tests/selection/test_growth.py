@@ -10,7 +10,7 @@ import pytest
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.run import main
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

@@ -18,7 +18,8 @@ from study.protocols import FewShot, Generalized, Protocol
 from study.search.recording import record_epoch
 from study.selection.optimism import DRAWS, Optimism, fix_optimism, optimism_of, read_optimism
 from study.selection.validation import SCHEMA
-from study.storage.ledger import VALIDATION, End, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import VALIDATION, End
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study

@@ -8,7 +8,9 @@ from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.protocols import FewShot
 from study.selection.validation import read_validation, to_parquet
-from study.storage.ledger import VALIDATION, End, LedgerError, StudyFolder, TrialFolder
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import VALIDATION, End, TrialFolder
 from study.trial import Prediction, TrialData
 
 

@@ -27,7 +27,8 @@ from study.method.head import Head
 from study.method.model import FewShotClassifier, accuracy
 from study.method.subsets import parse
 from study.serving.classifier import load_classifier
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study

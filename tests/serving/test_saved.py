@@ -14,7 +14,7 @@ from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
 from study.serving.saved import Origin, SavedModel, saved_in, saved_winner
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 
 MakeFinished = Callable[..., Any]
 FULL = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from study.commands import main
 from study.config.loading import build_config, dump_config
 from study.method.delta import DeltaInfo, save_delta
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 INFO = DeltaInfo("tiny", None, "0" * 16, "none", ("cat",), ("{}",))
 

@@ -7,8 +7,9 @@ import pytest
 
 from study.errors import InterruptedStudyError, StudyError, TrackingError
 from study.storage.atomic import StorageError
-from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.ledger_files import LedgerError
 from study.storage.removal import name_aside, new_study
+from study.storage.study_folder import StudyFolder
 
 
 def fail_in(folder: StudyFolder, error: type[BaseException], *, made: str = "trials") -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from damage import cut, flip, overwrite
 
-from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder, repair
+from study.storage.ledger_files import LedgerError
+from study.storage.repair import repair
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End, TrialFolder
 
 REPORTS = [{"epoch": epoch, "val_score": epoch / 8, "seconds": 1.0} for epoch in (1, 2)]
 CHOICE = [{"label": "best", "val_score": 0.25}]

@@ -9,7 +9,7 @@ import pytest
 from written_study import Written
 
 from study.errors import TrackingError
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker, describe_unsent, first_line
 from study.trial import TrialConfig
 from study.trial.study import Study

@@ -7,7 +7,7 @@ from small_trials import Prepare, study
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study

@@ -18,7 +18,7 @@ from study.method.precision import hold
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import activations
 from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_text
 from study.trial.machine_faults import free_memory

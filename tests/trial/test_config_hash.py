@@ -18,7 +18,7 @@ from study.config.schema import StudyConfig
 from study.data.tasks import Task
 from study.errors import StudyError
 from study.protocols import PROTOCOLS, FewShot, Protocol, Transfer
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import TrialData, config_hash
 from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_config_hash
 from study.trial.prepare import Preparer

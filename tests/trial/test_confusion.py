@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from study.protocols import FewShot, hmean, named
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.predictions import beats_chance, chance_level, read_confusion
 
 

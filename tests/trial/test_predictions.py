@@ -9,7 +9,8 @@ from small_trials import Prepare, trial
 from study.backbones.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
 from study.results.bootstrap import competition_of
-from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, read_predictions, to_parquet
 from study.trial.run_trial import run_trial

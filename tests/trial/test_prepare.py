@@ -21,7 +21,7 @@ from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.data.readers.benchmarks import BENCHMARKS
 from study.errors import DataError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial

@@ -15,7 +15,8 @@ import study.trial.study as module
 from study.config.loading import build_config, dump_config
 from study.data import datasets
 from study.protocols import Transfer
-from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import StudyFolder
 from study.trial import Target, TrialConfig
 from study.trial.study import BEST, Candidate, Study, best_of
 

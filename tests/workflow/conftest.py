@@ -11,7 +11,7 @@ from written_study import Written
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 
 Configure = Callable[..., StudyConfig]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from study.config.loading import build_config
 from study.config.schema import ResourcesConfig
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import announcement as module
 from study.workflow.announcement import at_once, facts, plan, slots_here, tell

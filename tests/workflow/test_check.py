@@ -18,8 +18,9 @@ from study.config.schema import StudyConfig
 from study.config.search_section import SITES_OF
 from study.errors import ConfigError, StudyError
 from study.run import main
-from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.ledger_files import LedgerError
 from study.storage.probe import JOB
+from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study

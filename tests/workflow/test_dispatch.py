@@ -7,7 +7,7 @@ import pytest
 from written_study import Written
 
 from study.commands import main
-from study.storage.ledger import CANDIDATES, REGISTERED, Registration, StudyFolder
+from study.storage.study_folder import CANDIDATES, REGISTERED, Registration, StudyFolder
 
 
 def test_status_as_json_has_every_trial_that_is_shown(

@@ -8,7 +8,7 @@ import pytest
 from study.config.loading import build_config, load_config
 from study.config.shipped import shipped_file
 from study.errors import StudyError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import estimate as module
 from study.workflow.estimate import Cost, Estimate, estimate, expected

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from study.config.loading import build_config
 from study.errors import DataError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import image_check
 from study.workflow.image_check import check_images

@@ -14,7 +14,7 @@ from written_study import Written
 from study.commands import main
 from study.config.loading import parse_overrides
 from study.selection.optimism import Optimism
-from study.storage.ledger import REGISTERED, Registration, StudyFolder, studies
+from study.storage.study_folder import REGISTERED, Registration, StudyFolder, studies
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
 

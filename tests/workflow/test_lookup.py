@@ -6,7 +6,7 @@ import pytest
 
 from study.commands import main
 from study.errors import ConfigError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.workflow.lookup import find_study
 
 

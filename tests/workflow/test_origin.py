@@ -8,7 +8,7 @@ import pytest
 from written_study import Written
 
 from study.errors import BackboneError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import origin as module
 from study.workflow.origin import compare_with_origin, origin_of

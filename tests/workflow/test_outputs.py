@@ -7,7 +7,8 @@ import pytest
 from written_study import Written
 
 from study.storage.atomic import StorageError
-from study.storage.ledger import End, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.workflow.outputs import write_outputs
 
 

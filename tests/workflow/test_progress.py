@@ -12,7 +12,7 @@ from rich.console import Console
 from screens import run_in_terminal
 from settings import settings
 
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.trial import TrialConfig
 from study.workflow import progress as module
 from study.workflow.progress import StageProgress, Steps
@@ -172,7 +172,7 @@ def test_what_matters_most_comes_first_and_the_name_is_shortened(
 CHILD = """
 import fcntl, struct, sys, termios
 from rich.console import Console
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.workflow import progress
 sys.path[:0] = sys.argv[1:]
 from tests.workflow.test_progress import NAME, config

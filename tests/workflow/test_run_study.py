@@ -27,7 +27,8 @@ from study.errors import (
     TrackingError,
 )
 from study.storage.atomic import StorageError
-from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow import run_study as module

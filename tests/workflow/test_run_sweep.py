@@ -13,7 +13,7 @@ from rich.console import Console
 from study.config.loading import Member, build_config, dump_config, load_sweep
 from study.config.schema import StudyConfig
 from study.errors import ConfigError, DataError, InterruptedStudyError, StudyError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.workflow import run_sweep as module
 from study.workflow.run_sweep import check_sweep, run_sweep
 

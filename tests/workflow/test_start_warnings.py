@@ -14,7 +14,7 @@ from rich.console import Console
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
 from study.run import main
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.start_warnings import caution, warnings_of
 

@@ -14,7 +14,8 @@ from study.results.study_results import read_results
 from study.run import main
 from study.selection.chance import AgainstChance, write_against_chance
 from study.selection.optimism import Optimism
-from study.storage.ledger import End, StudyFolder
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.trial import Prediction, TrialConfig
 from study.trial.predictions import to_parquet
 from study.workflow.status import Status, study_status

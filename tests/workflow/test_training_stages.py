@@ -12,7 +12,7 @@ from rich.console import Console
 from written_study import Written
 
 from study.config.schema import StudyConfig
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import training_stages as module
 from study.workflow.run_study import run_study

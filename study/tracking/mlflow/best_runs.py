@@ -18,7 +18,7 @@ from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings, settings_columns
 from study.errors import StudyError
-from study.storage.ledger import StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.run_content import ENDED, PARAMETER_DIGITS, PEER, rounded
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from study.storage.ledger import CHAMPION
+from study.storage.study_folder import CHAMPION
 from study.tracking.mlflow.address import is_absent_store
 from study.tracking.mlflow.registry import judge
 from study.tracking.mlflow.server import SEVERAL_WITHIN, all_runs, ask, open_client, redacted

@@ -18,7 +18,8 @@ from mlflow.entities import DatasetInput, Run
 
 from study.errors import StudyError, TrackingError
 from study.selection.choice import winners
-from study.storage import atomic, ledger
+from study.storage import atomic
+from study.storage.ledger_files import LedgerError
 from study.storage.within import call_within
 from study.tracking.mlflow import registry, run_content, runs, server
 from study.tracking.mlflow.sync_state import Mark
@@ -228,7 +229,7 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
     mark = Mark.read(trial, writer.parent_id)
     try:
         config, end, reports = trial.read_config(), trial.read_end(), trial.read_reports()
-    except ledger.LedgerError:  # reported when the trial is sent
+    except LedgerError:  # reported when the trial is sent
         return None
     if not mark.run_id:
         return None

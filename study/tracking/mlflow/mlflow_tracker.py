@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.tracking.mlflow.address import (
     SERVERS,
     is_absent_store,

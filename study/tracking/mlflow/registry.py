@@ -30,7 +30,7 @@ from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.optimism import read_optimism
 from study.serving.saved import delta_of
 from study.storage.command_lines import sync_command
-from study.storage.ledger import CHAMPION, REGISTERED, Registration
+from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import runs, server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, VAL_ERROR, judge
 from study.tracking.mlflow.requirements import requirements

@@ -13,7 +13,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
-from study.storage.ledger import End, Status
+from study.storage.trial_folder import End, Status
 
 PARAMETER_DIGITS, METRIC_DIGITS = 4, 5
 """The numbers of significant digits of parameters, and of scores and all other metrics."""
@@ -34,7 +34,7 @@ SCORE, TEST_SCORE = "val_score", "test_score"
 PEER = "peer_"
 """The beginning of the names of the parameters that only a trial of a peer has."""
 TOTALS = ("epochs", "seconds")
-"""The metrics of a whole trial, each with one value: fields of `study.storage.ledger.End`."""
+"""The metrics of a whole trial, each with one value: fields of `study.storage.trial_folder.End`."""
 
 
 def rounded(value: Any, digits: int) -> Any:

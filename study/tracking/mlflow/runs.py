@@ -12,16 +12,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from study.selection.chance import balanced_score
 from study.selection.choice import TEST_BALANCED
 from study.storage.atomic import read_if_there, with_retries
-from study.storage.ledger import (
-    CANDIDATES,
-    CELLS,
-    CHANCE,
-    DESCRIPTION,
-    KEPT,
-    OPTIMISM,
-    End,
-    TrialFolder,
-)
+from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, DESCRIPTION, OPTIMISM
+from study.storage.trial_folder import KEPT, End, TrialFolder
 from study.tracking.mlflow import mlflow_internals, run_content, server
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.sync_state import Mark

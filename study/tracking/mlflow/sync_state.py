@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from study.storage.atomic import sha256_of
-from study.storage.ledger import End, TrialFolder
+from study.storage.trial_folder import End, TrialFolder
 
 MARK = "mlflow.json"
 """The name of the file in each trial's folder that records what was sent."""

@@ -13,7 +13,7 @@ from study.commands import main
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.report.best_configurations import to_study
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.tracking.mlflow.best_runs import best_configurations, configuration_of
 from study.tracking.mlflow.mirror import sync_study
 

@@ -15,7 +15,8 @@ from written_study import record_tasks
 
 from study.data.records import Record
 from study.data.tasks import Part, Task
-from study.storage.ledger import DESCRIPTION, End
+from study.storage.study_folder import DESCRIPTION
+from study.storage.trial_folder import End
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study

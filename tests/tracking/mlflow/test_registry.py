@@ -21,7 +21,7 @@ from study.method.delta import load_delta, save_delta
 from study.selection.chance import AgainstChance, write_against_chance
 from study.selection.optimism import Optimism
 from study.serving.classifier import load_classifier
-from study.storage.ledger import Registration
+from study.storage.study_folder import Registration
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.registry import model_name, register_winner

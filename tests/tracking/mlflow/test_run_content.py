@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from study.config.trial_settings import TrialSettings
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.tracking.mlflow.run_content import (
     describe_trial,
     end_tags,

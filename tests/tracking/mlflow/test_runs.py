@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, sync
 
-from study.storage.ledger import DESCRIPTION, End, TrialFolder
+from study.storage.study_folder import DESCRIPTION
+from study.storage.trial_folder import End, TrialFolder
 from study.tracking.mlflow.runs import LONGEST_NOTE, RunWriter
 
 

@@ -3,7 +3,7 @@
 import pytest
 from written_study import MakeStudy
 
-from study.storage.ledger import End
+from study.storage.trial_folder import End
 from study.tracking.mlflow.sync_state import Mark
 
 REPORTS = [{"epoch": epoch, "val_score": 0.1 * epoch} for epoch in (1, 2, 3)]

@@ -1,0 +1,306 @@
+"""The files of one study; every result is written here before it goes anywhere else.
+
+``runs/<name>/`` holds the frozen configuration, the splits, one folder per trial and Optuna's
+journal. MLflow, the tables and the report are made from it and can be made again. The worker that
+runs a trial writes the trial's folder, and the driver closes it. So on a cluster, ``runs`` must be
+on a file system that all nodes share.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from study.storage.atomic import (
+    SUMS,
+    Checksums,
+    StorageError,
+    make_folder,
+    read_if_there,
+    sync_folder,
+    with_retries,
+)
+from study.storage.command_lines import resume_command
+from study.storage.file_format import FORMAT, KEY, refuse_other_format
+from study.storage.ledger_files import LedgerError, LedgerFolder, faults_found_by, parsed_json
+from study.storage.trial_folder import TrialFolder
+
+LOCK = ".lock"
+"""The name of the file that a driver locks."""
+BRIEFLY = "briefly"
+"""What a lock's file holds while it is held by what is soon over."""
+BRIEFLY_SECONDS = 60.0
+"""How long what is soon over is waited for."""
+LOOK_SECONDS = 0.2
+"""How long a driver waits at least, since whoever looks for one holds the lock for an instant."""
+IDENTITY = "identity.json"
+"""The name of the file with a study's id and what it is made with."""
+CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
+"""The names of the files with the configurations to test, with an ablation's cells, and with the
+winner's place in the model registry. Each can be made again from the trials."""
+OPTIMISM, CHANCE = "optimism.json", "chance.json"
+"""The names of the files with what to expect of the best validation score, and with what the tested
+configurations score beside chance. Both are made from the trials."""
+DESCRIPTION = "description.md"
+"""The name of the summary of a study's results, which is written after everything else."""
+CHAMPION = "champion"
+"""The alias of the best version of a registered model."""
+FROM_A_COPY = "; put it back from a copy; MLflow has one, the artifact {} of the study's own run"
+"""The advice for a file that cannot be made again; ``{}`` stands for its name."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The winner's place in the model registry, as ``registered.json`` holds it."""
+
+    model: str
+    """The name of the registered model."""
+    version: str
+    """The version of the model."""
+    champion: bool
+    """Whether the alias ``champion`` was given to this version."""
+    reason: str
+    """Why the alias was or was not given."""
+
+    @property
+    def uri(self) -> str:
+        """The address from which MLflow loads this version."""
+        return f"models:/{self.model}/{self.version}"
+
+    def loading_line(self, *, lasting: bool = False) -> str:
+        """Return the line of Python that loads the winner.
+
+        Args:
+            lasting: whether to name the version, since the alias may move to a later one.
+        """
+        address = f"models:/{self.model}@{CHAMPION}" if self.champion and not lasting else self.uri
+        return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
+
+
+class StudyFolder(LedgerFolder):
+    """The folder of a study, ``runs/<name>/``."""
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """The path of the frozen configuration; a folder that has one is a study."""
+        return self.path / "study.yaml"
+
+    def exists(self) -> bool:
+        """Return whether a study was created here, even if its configuration is lost since."""
+        trials = self.path / "trials"
+        return self.config_path.exists() or (trials.is_dir() and any(self.trials()))
+
+    def claim(self) -> None:
+        """Make the folder of a new study, so that it can be locked before `create`."""
+        with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
+
+    def create(self, config: str, identity: Mapping[str, Any]) -> None:
+        """Write the frozen configuration and the identity of a new study.
+
+        Args:
+            config: the configuration as YAML.
+            identity: what the study is made with, such as versions.
+
+        Raises:
+            LedgerError: a study of this name exists.
+        """
+        self.refuse_existing()
+        self.claim()
+        make_folder(self.path / "trials")
+        format_and_id = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
+        self.write_json(IDENTITY, {**format_and_id, **identity})
+        self.write_config(config)
+        sync_folder(self.path.parent)
+
+    def write_config(self, config: str) -> None:
+        """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
+        self.write(self.config_path.name, config, recorded=True)
+
+    def refuse_existing(self) -> None:
+        """Raise if a study of this name exists.
+
+        Raises:
+            LedgerError: it exists; the message says what to do about it.
+        """
+        if self.exists():
+            raise LedgerError(
+                f"study '{self.name}' exists in {self.path.parent}; choose another name, or go on "
+                f"with it by this command\n    {resume_command(self.path)}"
+            )
+
+    @contextmanager
+    def locked(self, *, briefly: bool = False) -> Iterator[None]:
+        """Keep other drivers out during the block; the lock ends with its process.
+
+        Args:
+            briefly: whether it is soon over, so that others wait for its end.
+
+        Raises:
+            LedgerError: another process runs this study.
+            StorageError: the study's folder cannot be written.
+        """
+        path = self.path / LOCK
+        began = time.monotonic()
+        with with_retries(path, lambda: path.open("a+")) as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    file.seek(0)
+                    patience = BRIEFLY_SECONDS if file.read() == BRIEFLY else LOOK_SECONDS
+                    if time.monotonic() - began > patience:
+                        raise LedgerError(
+                            f"study '{self.name}' is being run by another process; wait for it to "
+                            "end"
+                        ) from error
+                    time.sleep(0.1)
+                except OSError as error:
+                    raise StorageError(f"{path} cannot be locked: {error.strerror}") from error
+            with suppress(OSError):  # a disk that is full; then others do not wait
+                file.truncate(0)
+                file.write(BRIEFLY if briefly else "")
+                file.flush()
+            yield
+
+    def has_driver(self) -> bool:
+        """Return whether a process runs the study now, which its lock says.
+
+        What holds the lock briefly, such as ``sync``, does not run it.
+        """
+        try:
+            with (self.path / LOCK).open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read() != BRIEFLY
+        except OSError:  # no lock: nobody has run it yet, or on a disk that has no locks
+            pass
+        return False
+
+    def refuse_damaged(self) -> None:
+        """Raise if a file is damaged that every command needs and no trial makes again.
+
+        Raises:
+            LedgerError: files are missing or damaged; the message says what to do about each.
+        """
+        name = self.config_path.name
+        if faults := faults_found_by(
+            lambda: self.read_needed(name, FROM_A_COPY.format(name)),
+            self.read_identity,
+            self._check_trials,
+        ):
+            raise LedgerError("\n".join(faults))
+
+    def _check_trials(self) -> None:
+        path = self.path / "trials"
+        if not path.is_dir():
+            raise LedgerError(
+                f"{path} {'is a file' if path.exists() else 'is missing'}; it must be the folder "
+                "of the study's trials: put it back from a copy"
+            )
+
+    def read_identity(self) -> dict[str, Any]:
+        """Return the ``study_id``, which is of this study alone, and the versions it is made with.
+
+        Raises:
+            LedgerError: it is missing, damaged or of another format.
+        """
+        path = self.path / IDENTITY
+        advice = (
+            f"{FROM_A_COPY.format(IDENTITY)}. Without a copy, write {KEY}, which is {FORMAT}, and "
+            "study_id and git_commit, which that run has as tags, as a JSON object into "
+            f"{IDENTITY}, and take the lines that end in {IDENTITY} out of {self.path / SUMS}"
+        )
+        values = parsed_json(path, self.read_needed(IDENTITY, advice), advice=advice)
+        if not isinstance(values, dict) or "study_id" not in values:
+            raise LedgerError(f"{path} is damaged: it has no study_id{advice}")
+        refuse_other_format(path, values.get(KEY), LedgerError)
+        return {"git_commit": "unknown", **values}
+
+    def read_registration(self) -> Registration | None:
+        """Return where the winner is registered; None while it is not.
+
+        Raises:
+            LedgerError: the file is damaged.
+        """
+        return self.read_json(REGISTERED, Registration)
+
+    def is_complete(self) -> bool:
+        """Return whether the study ran to its end, and no trial was added or reopened since."""
+        path = self.path / DESCRIPTION
+        return read_if_there(path, path.stat, known=self.path) is not None and all(
+            trial.read_end() is not None for trial in self.trials()
+        )
+
+    def take_back_conclusions(self) -> None:
+        """Delete the choice, the registration and the summary, because the study continues."""
+        for name in (DESCRIPTION, REGISTERED, CHANCE, OPTIMISM, CANDIDATES):
+            (self.path / name).unlink(missing_ok=True)
+
+    def trial(self, trial_id: str) -> TrialFolder:
+        """Return the folder of a trial, which may not exist yet."""
+        return TrialFolder(self.path / "trials" / trial_id)
+
+    @contextmanager
+    def adding(self, trial_id: str) -> Iterator[TrialFolder]:
+        """Make a trial's folder elsewhere during the block, and then move it to the others.
+
+        So the study has all of the trial, or nothing. Only one process may add a trial.
+        """
+        made, target = TrialFolder(self.path / f".adding-{trial_id}"), self.trial(trial_id).path
+        shutil.rmtree(made.path, ignore_errors=True)  # of a process that died
+        make_folder(made.path)
+        try:
+            yield made
+            with_retries(target, lambda: made.path.rename(target), known=target.parent)
+            sync_folder(target.parent)
+        finally:
+            shutil.rmtree(made.path, ignore_errors=True)
+
+    def trials(self) -> Iterator[TrialFolder]:
+        """Yield the trials that have a configuration, sorted by name."""
+        place = self.path / "trials"
+        try:
+            names = read_if_there(place, lambda: os.listdir(place), known=self.path)  # noqa: PTH208
+        except NotADirectoryError:
+            self._check_trials()
+            raise
+        for name in sorted(names or ()):
+            config = place / name / "config.json"
+            with suppress(NotADirectoryError):  # a stray file among the folders
+                if read_if_there(config, config.stat, known=place) is not None:
+                    yield TrialFolder(config.parent)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the study, such as `CANDIDATES`; it may hold dataclasses."""
+        contents = json.dumps(value, indent=2, ensure_ascii=False, default=asdict)
+        self.write(name, f"{contents}\n", recorded=True)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the contents of a file, checked; arguments and errors are those of `read_json`."""
+        path = self.path / name
+        try:
+            contents = super().read(name)
+        except OSError as error:  # such as a folder in the place of the file
+            raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
+        if contents is not None and not Checksums(path.parent).matches(path.name, contents):
+            raise LedgerError(f"{path} is damaged: its SHA-256 is another than when it was written")
+        return contents
+
+
+def studies(storage: Path) -> list[StudyFolder]:
+    """Return the studies in a folder, sorted by name; a name with a leading dot is none."""
+    return [folder for folder in map(StudyFolder, sorted(storage.glob("[!.]*"))) if folder.exists()]

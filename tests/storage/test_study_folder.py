@@ -1,0 +1,117 @@
+"""A study's folder has one driver, a name of its own, and only trials that are whole."""
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from clock import Clock
+
+from study.storage import study_folder
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import BRIEFLY_SECONDS, LOCK, Registration, StudyFolder
+from study.storage.trial_folder import TrialFolder
+
+
+def test_a_study_is_created_with_an_identity_of_its_own(folder: StudyFolder) -> None:
+    assert folder.name == "mine"
+    assert folder.config_path.read_text() == "seed: 1\n"
+    assert folder.read_identity()["git_commit"] == "abc"
+    other = StudyFolder(folder.path.with_name("other"))
+    other.create("", {})
+    assert other.read_identity()["study_id"] != folder.read_identity()["study_id"]
+
+
+def test_a_study_that_exists_is_refused_and_resume_is_named(folder: StudyFolder) -> None:
+    with pytest.raises(
+        LedgerError, match=r"study 'mine' exists in .*\n +clipfit-study resume mine storage=/"
+    ):
+        folder.create("seed: 2\n", {})
+    assert folder.config_path.read_text() == "seed: 1\n"
+
+
+def test_a_second_driver_is_kept_out_until_the_first_has_gone(folder: StudyFolder) -> None:
+    with (
+        folder.locked(),
+        pytest.raises(LedgerError, match="run by another process"),
+        StudyFolder(folder.path).locked(),
+    ):
+        pytest.fail("two drivers")
+    with folder.locked():
+        pass
+
+
+def test_of_two_that_claim_one_name_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    first, second = (StudyFolder(tmp_path / "runs" / "mine") for _ in range(2))
+    first.claim()
+    second.claim()
+    with first.locked():
+        with pytest.raises(LedgerError, match="run by another process"), second.locked():
+            second.create("seed: 2\n", {})
+        first.create("seed: 1\n", {})
+    assert first.config_path.read_text() == "seed: 1\n"
+
+
+def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = StudyFolder(folder.path).locked(briefly=True)
+    brief.__enter__()
+    clock = Clock({3.0: lambda: brief.__exit__(None, None, None)})
+    monkeypatch.setattr(study_folder, "time", clock)
+    began = clock.now
+    with folder.locked():
+        assert clock.now - began >= 3, "it was waited for"
+        began = clock.now
+        with pytest.raises(LedgerError, match="run by another process"):
+            StudyFolder(folder.path).locked(briefly=True).__enter__()
+        assert clock.now - began < BRIEFLY_SECONDS / 2
+
+
+def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not folder.has_driver(), "nobody has run it yet"
+    with folder.locked():
+        assert folder.has_driver()
+        assert folder.has_driver(), "nor does a look take it away"
+    assert not folder.has_driver()
+    with folder.locked(briefly=True):
+        assert not folder.has_driver(), "what is soon over is no driver"
+    with (folder.path / LOCK).open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        looks_away = {0.05: lambda: fcntl.flock(looked_at, fcntl.LOCK_UN)}
+        monkeypatch.setattr(study_folder, "time", Clock(looks_away))
+        with folder.locked():
+            assert folder.has_driver()
+
+
+def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:
+    code = (
+        "import os, sys, signal; from pathlib import Path\n"
+        "from study.storage.study_folder import StudyFolder\n"
+        "with StudyFolder(Path(sys.argv[1])).locked(): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(folder.path)], check=False)
+    assert ended.returncode == -9
+    with folder.locked():
+        pass
+
+
+def test_only_folders_with_a_configuration_are_trials(
+    folder: StudyFolder, trial: TrialFolder
+) -> None:
+    (folder.path / "trials" / "search-0000").mkdir()  # a driver that died here comes back to it
+    assert [t.trial_id for t in folder.trials()] == ["search-0001"]
+
+
+def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version() -> None:
+    champion, other = (Registration("clipfit-pets", "7", won, "") for won in (True, False))
+
+    def line(address: str) -> str:
+        return f'mlflow.pyfunc.load_model("models:/clipfit-pets{address}").predict(["image.png"])'
+
+    assert champion.loading_line() == line("@champion")
+    assert champion.loading_line(lasting=True) == line("/7")
+    assert other.loading_line() == other.loading_line(lasting=True) == line("/7")
