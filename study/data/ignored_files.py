@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
-from study.data.readers.own import holds_images, is_folder, subfolders, visible
+from study.data.images.sources import FolderSource
+from study.data.readers.own import holds_images, is_folder, is_image_name, subfolders, visible
 from study.data.readers.whereabouts import hidden_folders
 from study.errors import DataError
 
@@ -31,10 +31,10 @@ class Unread:
 
 
 def find_unread(source: FolderSource, ends: float) -> Unread:
-    """Return what is not read of a dataset's folder.
+    """Return what is in a dataset's folder and is not read.
 
     Args:
-        source: the source; nothing is looked for if it does not read class folders.
+        source: the source; if it does not read class folders, nothing is searched.
         ends: when to stop, by the monotonic clock.
     """
     if not source.class_folders:
@@ -42,12 +42,14 @@ def find_unread(source: FolderSource, ends: float) -> Unread:
     suffixes, deeper = _in_class_folders(source, ends)
     loose: list[str] = []
     hidden: list[str] = []
-    for place in dict.fromkeys(("", *map(_parent, source.class_folders))):
+    parents = map(_parent, source.class_folders)
+    for place in dict.fromkeys(("", *parents)):
         if time.monotonic() > ends:
             break
+        folder = source.root / place
         with suppress(DataError):  # a folder that may not be listed
-            folder = source.root / place
-            images = [e.name for e in visible(folder) if _is_image(e.name) and not is_folder(e)]
+            entries = [entry for entry in visible(folder) if is_image_name(entry.name)]
+            images = [entry.name for entry in entries if not is_folder(entry)]
             loose += [_joined(place, name) for name in sorted(images)]
             hidden += [_joined(place, name) for name in hidden_folders(folder)]
     beside = _beside_splits(source.root, source.class_folders, ends)
@@ -67,7 +69,7 @@ def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], 
         with suppress(DataError):  # a folder that may not be listed
             for entry in visible(source.root / place):
                 # By name first: to ask a network file system about each image takes long.
-                if _is_image(entry.name):
+                if is_image_name(entry.name):
                     if is_deeper:
                         deeper.append(f"{place}/{entry.name}")
                 elif not is_folder(entry):
@@ -88,15 +90,14 @@ def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> lis
     beside: list[str] = []
     with suppress(DataError):
         for name in subfolders(root):
-            if name not in splits and time.monotonic() <= ends:
-                places = [root / name, *(root / name / inner for inner in subfolders(root / name))]
-                if any(map(holds_images, places)):
-                    beside.append(name)
+            if name in splits or time.monotonic() > ends:
+                continue
+            folder = root / name
+            places = [folder]
+            places += [folder / inner for inner in subfolders(folder)]
+            if any(map(holds_images, places)):
+                beside.append(name)
     return beside
-
-
-def _is_image(name: str) -> bool:
-    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _parent(place: str) -> str:
@@ -104,4 +105,6 @@ def _parent(place: str) -> str:
 
 
 def _joined(place: str, name: str) -> str:
-    return f"{place}/{name}" if place else name
+    if place:
+        return f"{place}/{name}"
+    return name

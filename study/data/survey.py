@@ -1,6 +1,6 @@
-"""A look at the images of a dataset, without decoding any: absent, or the same twice.
+"""Find images of a dataset that are absent or there twice, without decoding any.
 
-Public benchmarks have such images, so that most of it is a matter for a warning.
+Public benchmarks have such images, so most of what is found is only warned about.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ WITHIN = 20.0
 """How many seconds a look takes at most, whatever the size of the dataset."""
 
 
-class _Found(NamedTuple):
+class _Image(NamedTuple):
     """An image whose file is there."""
 
     is_test: bool
@@ -38,7 +39,7 @@ class Survey:
     """What a look at a dataset's files found."""
 
     looked: int
-    """The number of images that were looked at in time."""
+    """The number of images that were looked at before time was up."""
     compared: bool
     """Whether there was time to compare all those that may be the same."""
     absent: tuple[str, ...] = ()
@@ -54,7 +55,7 @@ class Survey:
 def survey(
     dataset: Dataset, seconds: float = WITHIN, pixels: Mapping[str, bytes] | None = None
 ) -> Survey:
-    """Look at the images of a dataset; those that are in memory are passed over.
+    """Look at the images of a dataset; pass over images that are in memory.
 
     Two images are the same if their encoded files are, or their pixels where these are known.
 
@@ -66,54 +67,59 @@ def survey(
     """
     source = dataset.source
     if not isinstance(source, FolderSource | HubSource):
-        return Survey(len(dataset.train) + len(dataset.val) + len(dataset.test), compared=True)
+        count = len(dataset.train) + len(dataset.val) + len(dataset.test)
+        return Survey(count, compared=True)
     ends = time.monotonic() + seconds
-    # First, since images may take all of the time; if this does, no image counts as looked at.
-    unread = find_unread(source, ends) if isinstance(source, FolderSource) else Unread()
+    unread = Unread()
+    key_of: Callable[[str], Hashable]
+    if isinstance(source, FolderSource):
+        # First, since images may take all of the time; if this does, no image counts as looked at.
+        unread = find_unread(source, ends)
+        key_of = _size_reader(source)
+    else:
+        key_of = partial(_digest, source)
     absent: list[str] = []
-    alike: defaultdict[Hashable, list[_Found]] = defaultdict(list)
-    key_of = _sizes(source) if isinstance(source, FolderSource) else partial(_digest, source)
+    images_of_key: defaultdict[Hashable, list[_Image]] = defaultdict(list)
     looked = 0
-    for found in _test_first(dataset):
+    for image in _test_first(dataset):
         if time.monotonic() > ends:
             break
         looked += 1
         try:
-            key = key_of(found.path)
+            key: Hashable = key_of(image.path)
         except (DataError, OSError, ValueError):
-            absent.append(found.path)
-        else:
-            if key == 0:  # empty files are no images, and told as such when they are decoded
-                continue
-            alike[key if pixels is None else pixels.get(found.path, found.path)].append(found)
-    groups, compared = [group for group in alike.values() if _is_amiss(group)], True
-    if pixels is None and isinstance(source, FolderSource):  # so far their sizes alone
+            absent.append(image.path)
+            continue
+        if key == 0:  # empty files are no images, and reported as such when they are decoded
+            continue
+        if pixels is not None:
+            key = pixels.get(image.path, image.path)
+        images_of_key[key].append(image)
+    groups = [group for group in images_of_key.values() if _is_conflict(group)]
+    compared = True
+    if pixels is None and isinstance(source, FolderSource):  # so far only their sizes are equal
         groups, compared = _same_files(groups, source.root, ends)
-    return Survey(
-        looked,
-        compared,
-        tuple(absent),
-        _paths(group for group in groups if len({found.label for found in group}) > 1),
-        _paths(group for group in groups if len({found.is_test for found in group}) > 1),
-        unread,
-    )
+    in_two_classes = _paths(group for group in groups if _is_in_two_classes(group))
+    in_two_splits = _paths(group for group in groups if _is_in_two_splits(group))
+    return Survey(looked, compared, tuple(absent), in_two_classes, in_two_splits, unread)
 
 
 def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
     """Raise if a study will fail since listed images are not there.
 
-    All test images are read, and of the training images some. A training image that is not there
-    is a matter for a warning, unless no other is.
+    A study reads all test images, but only some training images. A training image that is absent
+    is therefore only warned about, unless all are.
 
     Args:
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
 
     Raises:
-        DataError: a test image is not in the dataset's folder, and the study would fail; or not one
-            image is there, of those to train on or of those to test on.
+        DataError: a test image is not in the dataset's folder, and the study would fail; or all
+            training images are absent, or all test images.
     """
-    if not isinstance(source := dataset.source, FolderSource):
+    source = dataset.source
+    if not isinstance(source, FolderSource):
         return
     for split, records in (("training", dataset.train), ("test", dataset.test)):
         if records and not any((source.root / record.path).exists() for record in records):
@@ -125,7 +131,8 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
     if on_corrupt == "skip":
         return
     absent: list[str] = []
-    size_of, ends = _sizes(source), time.monotonic() + WITHIN
+    size_of = _size_reader(source)
+    ends = time.monotonic() + WITHIN
     for record in dataset.test:
         if time.monotonic() > ends:
             break
@@ -142,30 +149,32 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
         )
 
 
-def _test_first(dataset: Dataset) -> Iterator[_Found]:
+def _test_first(dataset: Dataset) -> Iterator[_Image]:
     """Yield the test images, then the others."""
-    for records in (dataset.test, dataset.train, dataset.val):
-        is_test = records is dataset.test
-        for record in records:
-            yield _Found(is_test, record.label, record.path)
+    for record in dataset.test:
+        yield _Image(True, record.label, record.path)
+    for record in chain(dataset.train, dataset.val):
+        yield _Image(False, record.label, record.path)
 
 
 def empty_files(dataset: Dataset, seconds: float) -> list[str]:
-    """Return the paths of the images whose files are empty, as far as they are seen in time."""
-    if not isinstance(source := dataset.source, FolderSource):
+    """Return the paths of the images whose files are empty, as far as time allows."""
+    source = dataset.source
+    if not isinstance(source, FolderSource):
         return []
     empty: list[str] = []
-    size_of, ends = _sizes(source), time.monotonic() + seconds
-    for found in _test_first(dataset):
+    size_of = _size_reader(source)
+    ends = time.monotonic() + seconds
+    for image in _test_first(dataset):
         if time.monotonic() > ends:
             break
         with suppress(DataError, OSError, ValueError):  # it is absent or outside
-            if size_of(found.path) == 0:
-                empty.append(found.path)
+            if size_of(image.path) == 0:
+                empty.append(image.path)
     return empty
 
 
-def _sizes(source: FolderSource) -> Callable[[str], int]:
+def _size_reader(source: FolderSource) -> Callable[[str], int]:
     """Return a function from a path to its file's size in bytes.
 
     It raises what `FolderSource.locate` does, or OSError where there is no file. Folders are
@@ -206,8 +215,8 @@ def _digest(source: HubSource, path: str) -> bytes:
 
 
 def _same_files(
-    groups: Iterable[Sequence[_Found]], root: Path, ends: float
-) -> tuple[list[list[_Found]], bool]:
+    groups: Iterable[Sequence[_Image]], root: Path, ends: float
+) -> tuple[list[list[_Image]], bool]:
     """Return the images whose files have equal contents, and whether there was time for all.
 
     Args:
@@ -215,25 +224,37 @@ def _same_files(
         root: the dataset's folder.
         ends: when to stop, by the monotonic clock.
     """
-    same: list[list[_Found]] = []
+    same: list[list[_Image]] = []
     for group in groups:
-        of_digest: defaultdict[bytes, list[_Found]] = defaultdict(list)
-        for found in group:
+        images_of_digest: defaultdict[bytes, list[_Image]] = defaultdict(list)
+        for image in group:
             if time.monotonic() > ends:
                 return same, False
             try:
-                with (root / found.path).open("rb") as file:
-                    of_digest[hashlib.file_digest(file, "sha256").digest()].append(found)
-            except OSError:  # which is told when the image is read
+                with (root / image.path).open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").digest()
+            except OSError:  # reported when the image is read
                 continue
-        same += filter(_is_amiss, of_digest.values())
+            images_of_digest[digest].append(image)
+        same += filter(_is_conflict, images_of_digest.values())
     return same, True
 
 
-def _is_amiss(group: Sequence[_Found]) -> bool:
+def _is_conflict(group: Sequence[_Image]) -> bool:
     """Return whether images that may be the same are of several classes or splits."""
-    return len({found.label for found in group}) + len({found.is_test for found in group}) > 2
+    return _is_in_two_classes(group) or _is_in_two_splits(group)
 
 
-def _paths(groups: Iterable[Sequence[_Found]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(found.path for found in group) for group in groups)
+def _is_in_two_classes(group: Sequence[_Image]) -> bool:
+    return len({image.label for image in group}) > 1
+
+
+def _is_in_two_splits(group: Sequence[_Image]) -> bool:
+    return len({image.is_test for image in group}) > 1
+
+
+def _paths(groups: Iterable[Sequence[_Image]]) -> tuple[tuple[str, ...], ...]:
+    paths: list[tuple[str, ...]] = []
+    for group in groups:
+        paths.append(tuple(image.path for image in group))
+    return tuple(paths)

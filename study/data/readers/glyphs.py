@@ -39,7 +39,9 @@ def character_name(character: str) -> str:
     """Return a character's name in captions and classes: `digit two`, `capital letter a`."""
     if character.isdecimal():
         return DIGIT_NAMES[int(character)]
-    return f"{'capital' if character.isupper() else 'small'} letter {character.lower()}"
+    if character.isupper():
+        return f"capital letter {character.lower()}"
+    return f"small letter {character}"
 
 
 # The base classes are the first half of the labels, so both halves get digits and letters.
@@ -75,15 +77,16 @@ def render_glyph(file: str, character: str, size: int, *, margin: int = 0) -> ND
     """
     font = _font(file, 2 * size)
     left, top, right, bottom = font.getbbox(character)
-    ink = Image.new("L", (max(1, int(right - left)), max(1, int(bottom - top))))
+    ink_size = (max(1, int(right - left)), max(1, int(bottom - top)))
+    ink = Image.new("L", ink_size)
     ImageDraw.Draw(ink).text((-left, -top), character, fill=255, font=font)
-    scale = (size - 2 * margin) / max(ink.size)
-    width, height = (max(1, round(side * scale)) for side in ink.size)
+    scale = (size - 2 * margin) / max(ink_size)
+    width = max(1, round(ink.width * scale))
+    height = max(1, round(ink.height * scale))
+    scaled = ink.resize((width, height), Image.Resampling.BICUBIC)
+    corner = ((size - width) // 2, (size - height) // 2)
     picture = Image.new("L", (size, size))
-    picture.paste(
-        ink.resize((width, height), Image.Resampling.BICUBIC),
-        ((size - width) // 2, (size - height) // 2),
-    )
+    picture.paste(scaled, corner)
     return np.asarray(picture, dtype=np.uint8)
 
 
@@ -93,20 +96,31 @@ def _warp(
     """Warp a drawing strongly and reduce its size: (32, 32) uint8 → (8, 8) uint8."""
     from scipy import ndimage
 
-    angle, shear = rng.normal(0, 0.12), rng.normal(0, 0.15)
-    stretch_y, stretch_x = rng.uniform(0.85, 1.15), rng.uniform(0.75, 1.25)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    angle = rng.normal(0, 0.12)
+    shear = rng.normal(0, 0.15)
+    stretch_y = rng.uniform(0.85, 1.15)
+    stretch_x = rng.uniform(0.75, 1.25)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
     matrix = rotation @ np.array([[stretch_y, 0], [shear, stretch_x]])
     middle = (_CANVAS - 1) / 2
     grid = np.indices((_CANVAS, _CANVAS)).reshape(2, -1) - middle
-    elastic = (smooth @ rng.normal(0, 1.5, size=(2, 4, 4)) @ smooth.T).reshape(2, -1)
-    places = matrix @ grid + elastic + rng.normal(0, 0.8, size=(2, 1)) + middle
+    control_points = rng.normal(0, 1.5, size=(2, 4, 4))
+    elastic = (smooth @ control_points @ smooth.T).reshape(2, -1)
+    shift = rng.normal(0, 0.8, size=(2, 1))
+    places = matrix @ grid + elastic + shift + middle
     warped = ndimage.map_coordinates(ink.astype(np.float64), places, order=1)
     # A random blur and threshold make the stroke thicker or thinner.
-    soft = ndimage.gaussian_filter(warped.reshape(_CANVAS, _CANVAS), rng.uniform(0.6, 1.2))
-    strokes = soft > rng.uniform(0.12, 0.4) * soft.max()
-    blocks = strokes.reshape(8, 4, 8, 4).mean(axis=(1, 3))
-    return np.round(np.rint(blocks * _GREY_LEVELS) * (255 / _GREY_LEVELS)).astype(np.uint8)
+    blur = rng.uniform(0.6, 1.2)
+    soft = ndimage.gaussian_filter(warped.reshape(_CANVAS, _CANVAS), blur)
+    threshold = rng.uniform(0.12, 0.4) * soft.max()
+    blocks = (soft > threshold).reshape(8, 4, 8, 4).mean(axis=(1, 3))
+    return _as_pixels(np.rint(blocks * _GREY_LEVELS))
+
+
+def _as_pixels(levels: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return grey levels from 0 to 16 as pixels from 0 to 255."""
+    return np.round(levels * (255 / _GREY_LEVELS)).astype(np.uint8)
 
 
 def warped_drawings(
@@ -122,7 +136,11 @@ def warped_drawings(
     # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
     smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
     drawings = [render_glyph(font, character, _CANVAS, margin=1) for font in fonts]
-    return np.stack([_warp(drawings[i % len(drawings)], smooth, rng) for i in range(count)])
+    images: list[NDArray[np.uint8]] = []
+    for index in range(count):
+        drawing = drawings[index % len(drawings)]
+        images.append(_warp(drawing, smooth, rng))
+    return np.stack(images)
 
 
 def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -131,12 +149,12 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTERS`.
     """
-    seeds = [[_SEED, ord(letter), int(split == "test")] for letter in LETTERS]
-    images = [
-        warped_drawings(letter, FONTS, IMAGES, np.random.default_rng(seed))
-        for letter, seed in zip(LETTERS, seeds, strict=True)
-    ]
-    return np.concatenate(images), np.repeat(np.arange(len(LETTERS)), IMAGES)
+    images: list[NDArray[np.uint8]] = []
+    for letter in LETTERS:
+        rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
+        images.append(warped_drawings(letter, FONTS, IMAGES, rng))
+    labels = np.repeat(np.arange(len(LETTERS)), IMAGES)
+    return np.concatenate(images), labels
 
 
 def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -146,14 +164,15 @@ def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         (1797, 8, 8) float64 counts of inked pixels in 4×4 cells, 0 to 16, and (1797,) int64 digits.
     """
     package = find_spec("sklearn")
-    table = Path(package.origin or "").parent / "datasets/data/digits.csv.gz" if package else None
-    if table is None or not table.is_file():
-        from sklearn.datasets import load_digits
+    if package is not None and package.origin:
+        table = Path(package.origin).parent / "datasets/data/digits.csv.gz"
+        if table.is_file():
+            rows = np.loadtxt(table, delimiter=",")
+            return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
+    from sklearn.datasets import load_digits
 
-        bunch = load_digits()
-        return bunch.images, bunch.target
-    rows = np.loadtxt(table, delimiter=",")
-    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
+    bunch = load_digits()
+    return bunch.images, bunch.target
 
 
 def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -166,11 +185,15 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """
     strokes, labels = read_digits()
     rng = np.random.default_rng(_SEED)
-    chosen = slice(IMAGES) if split == "train" else slice(IMAGES, None)
-    rows = np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == digit))[chosen] for digit in np.unique(labels)]
-    )
-    return np.round(strokes[rows] * (255 / _GREY_LEVELS)).astype(np.uint8), labels[rows]
+    rows: list[NDArray[np.int64]] = []
+    for digit in np.unique(labels):
+        shuffled = rng.permutation(np.flatnonzero(labels == digit))
+        if split == "train":
+            rows.append(shuffled[:IMAGES])
+        else:
+            rows.append(shuffled[IMAGES:])
+    selected = np.concatenate(rows)
+    return _as_pixels(strokes[selected]), labels[selected]
 
 
 def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -181,35 +204,44 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """
     digits, digit_labels = digit_images(split)
     letters, letter_labels = letter_images(split)
-    pools = {
-        **{str(digit): digits[digit_labels == digit] for digit in range(10)},
-        **{letter: letters[letter_labels == index] for index, letter in enumerate(LETTERS)},
-    }
     # Equal counts, so that accuracy gives digits and letters the same weight.
-    images = np.concatenate([pools[character][:IMAGES] for character in GLYPH_CHARACTERS])
-    return images, np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)
+    images: list[NDArray[np.uint8]] = []
+    for character in GLYPH_CHARACTERS:
+        if character.isdecimal():
+            pool = digits[digit_labels == int(character)]
+        else:
+            pool = letters[letter_labels == LETTERS.index(character)]
+        images.append(pool[:IMAGES])
+    labels = np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)
+    return np.concatenate(images), labels
 
 
 def numbered(
     folder: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> tuple[dict[str, NDArray[np.uint8]], Records]:
     """Return images by virtual ids such as `digits/0017`, and their records."""
-    images = {f"{folder}/{index:04d}": image for index, image in enumerate(pixels)}
-    return images, tuple(map(Record, images, labels.tolist()))
+    images: dict[str, NDArray[np.uint8]] = {}
+    records: list[Record] = []
+    for index, label in enumerate(labels.tolist()):
+        path = f"{folder}/{index:04d}"
+        images[path] = pixels[index]
+        records.append(Record(path, label))
+    return images, tuple(records)
 
 
 def load_digits() -> Contents:
     """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
     strokes, labels = read_digits()
-    images, records = numbered(
-        "digits", np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8), labels
-    )
-    splits = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
-    return DIGIT_NAMES, *splits, ArraySource("digits", images)
+    images, records = numbered("digits", _as_pixels(strokes), labels)
+    train, val, test = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
+    return DIGIT_NAMES, train, val, test, ArraySource("digits", images)
 
 
 def load_glyphs() -> Contents:
     """Load 36 classes (8×8): handwritten digits, and letters in fonts not used in pretraining."""
-    images, train = numbered("glyphs/train", *glyph_images("train"))
-    tested, test = numbered("glyphs/test", *glyph_images("test"))
-    return GLYPH_CLASS_NAMES, train, (), test, ArraySource("glyphs", images | tested)
+    train_pixels, train_labels = glyph_images("train")
+    images, train = numbered("glyphs/train", train_pixels, train_labels)
+    test_pixels, test_labels = glyph_images("test")
+    test_images, test = numbered("glyphs/test", test_pixels, test_labels)
+    images.update(test_images)
+    return GLYPH_CLASS_NAMES, train, (), test, ArraySource("glyphs", images)

@@ -73,13 +73,14 @@ class HubSource:
             return io.BytesIO(cell["bytes"])
         file = Path(cell["path"]).resolve()
         if not any(file.is_relative_to(folder.resolve()) for folder in self.folders):
-            kept = listed(str(folder) for folder in self.folders)
-            raise DataError(f"{path}: {self.name} points to {file}, outside {kept}")
+            folders = listed(str(folder) for folder in self.folders)
+            raise DataError(f"{path}: {self.name} points to {file}, outside {folders}")
         return file
 
     def stamp(self, path: str) -> str:
         """Return the `datasets` library's hash of the image's table, and how it is read."""
-        return f"{table_fingerprint(self.tables[path.partition('/')[0]])} {self.pixel_range}"
+        split = path.partition("/")[0]
+        return f"{table_fingerprint(self.tables[split])} {self.pixel_range}"
 
 
 def load_hub(
@@ -120,53 +121,86 @@ def load_hub(
     where = str(place) if place else name.removeprefix(PREFIX)
     if place is None and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
         raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
-    at = f" --revision {revision}" if revision else ""
-    over = (
-        f"on a machine with network `hf download {where} --repo-type dataset{at} --local-dir DIR`, "
-        "then copy DIR here and set data.root=DIR with any name of your own, such as "
-        "data.dataset=mine"
-    )
+    download = _download_note(where, revision)
     if place is None:
-        _refuse_silent_hub(where, revision, over)
+        _refuse_silent_hub(where, revision, download)
     if not sys.stderr.isatty():  # in a log, a bar is one long line
         datasets.disable_progress_bars()
+    splits = splits or {}
     if place is not None and is_saved(place):
-        tables = _load_saved(datasets, name, place, splits or {})
+        tables = _load_saved(datasets, name, place, splits)
         return _contents(datasets, name, tables, columns or {})
     try:
         # A builder knows the files of each split without downloading them.
-        if place is not None and place.is_file():
-            builder = datasets.load_dataset_builder("parquet", data_files={"train": [str(place)]})
+        if place is None:
+            builder = datasets.load_dataset_builder(where, subset, revision=revision)
+        elif place.is_file():
+            builder = datasets.load_dataset_builder("parquet", data_files={"train": [where]})
         else:
-            builder = datasets.load_dataset_builder(
-                where, subset, revision=None if place else revision
-            )
-        present = {str(s): list(files) for s, files in (builder.config.data_files or {}).items()}
-        parts = find_parts("splits", list(present), SPLITS, splits or {}, where=name)
-        if "train" not in (splits or parts):
-            raise DataError(
-                f"{name}: no training split; the dataset has {listed(present) or 'none'}"
-            )
-        # Only the chosen splits: `load_dataset` by name would download all of them.
-        tables = datasets.load_dataset(
-            builder.name,
-            data_files={split: present[parts[split]] for split in splits or parts},
-            features=builder.info.features,
-            verification_mode="no_checks",
-        )
+            builder = datasets.load_dataset_builder(where, subset, revision=None)
+        tables = _load_files(datasets, name, builder, splits)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        rest = "" if place else f". If the hub cannot be reached, bring it over: {over}"
-        raise DataError(f"{name}: cannot be read from {where} ({error}){rest}") from error
+        advice = ""
+        if place is None:
+            advice = f". If the hub cannot be reached, bring it over: {download}"
+        raise DataError(f"{name}: cannot be read from {where} ({error}){advice}") from error
     return _contents(datasets, name, tables, columns or {})
 
 
-def _refuse_silent_hub(name: str, revision: str | None, over: str) -> None:
+def _download_note(name: str, revision: str | None) -> str:
+    """Return how to bring a dataset of the hub to a machine without network."""
+    option = ""
+    if revision:
+        option = f" --revision {revision}"
+    return (
+        f"on a machine with network `hf download {name} --repo-type dataset{option} "
+        "--local-dir DIR`, then copy DIR here and set data.root=DIR with any name of your own, "
+        "such as data.dataset=mine"
+    )
+
+
+def _load_files(datasets: Any, name: str, builder: Any, splits: Mapping[str, str]) -> Any:
+    """Return the tables of the files that a builder knows, by split."""
+    files_of: dict[str, list[str]] = {}
+    for split, files in (builder.config.data_files or {}).items():
+        files_of[str(split)] = list(files)
+    # Only the chosen splits: `load_dataset` by name would download all of them.
+    return datasets.load_dataset(
+        builder.name,
+        data_files=_chosen_splits(name, files_of, splits),
+        features=builder.info.features,
+        verification_mode="no_checks",
+    )
+
+
+def _chosen_splits(
+    name: str, present: Mapping[str, Any], splits: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what a dataset has for each split that is read.
+
+    Args:
+        name: the dataset's name, for messages.
+        present: the dataset's name of a split → its files or its table.
+        splits: our name of a split → the dataset's name of it; if empty, all that are recognized
+            are read.
+
+    Raises:
+        DataError: a split does not exist, or there is no training split.
+    """
+    parts = find_parts("splits", list(present), SPLITS, splits, where=name)
+    chosen = splits or parts
+    if "train" not in chosen:
+        raise DataError(f"{name}: no training split; the dataset has {listed(present) or 'none'}")
+    return {split: present[parts[split]] for split in chosen}
+
+
+def _refuse_silent_hub(name: str, revision: str | None, download: str) -> None:
     """Raise if the hub does not answer.
 
     Args:
         name: the dataset's name on the hub.
         revision: branch, tag or commit.
-        over: how to bring the dataset over.
+        download: how to bring the dataset over.
 
     Raises:
         DataError: it does not; the `datasets` library would try each file for long.
@@ -177,19 +211,19 @@ def _refuse_silent_hub(name: str, revision: str | None, over: str) -> None:
     try:
         call_within(ANSWERS_WITHIN, lambda: HfApi().dataset_info(name, revision=revision))
     except (HfHubHTTPError, HFValidationError):
-        return  # it answers, and with what is told once the dataset is read
+        return  # it answers; an error in the answer is reported once the dataset is read
     except Exception as error:  # its library for HTTP has been another one before
         raise DataError(
             f"{PREFIX}{name} is on the hub, and {HfApi().endpoint} does not answer "
-            f"({why_silent(error)}). Bring it over: {over}"
+            f"({why_silent(error)}). Bring it over: {download}"
         ) from error
 
 
 def is_saved(folder: Path) -> bool:
     """Return whether `save_to_disk` of a dataset, or of a dictionary of them, wrote a folder."""
-    return (folder / "dataset_dict.json").is_file() or all(
-        (folder / name).is_file() for name in ("state.json", "dataset_info.json")
-    )
+    if (folder / "dataset_dict.json").is_file():
+        return True
+    return (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
 
 
 def _load_saved(datasets: Any, name: str, folder: Path, splits: Mapping[str, str]) -> Any:
@@ -199,11 +233,9 @@ def _load_saved(datasets: Any, name: str, folder: Path, splits: Mapping[str, str
     # Damaged files raise many kinds of errors.
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{name}: cannot be read from {folder} ({error})") from error
-    present = saved if isinstance(saved, Mapping) else {"train": saved}
-    parts = find_parts("splits", list(present), SPLITS, splits, where=name)
-    if "train" not in (splits or parts):
-        raise DataError(f"{name}: no training split; the dataset has {listed(present) or 'none'}")
-    return datasets.DatasetDict({split: present[parts[split]] for split in splits or parts})
+    if not isinstance(saved, Mapping):
+        saved = {"train": saved}
+    return datasets.DatasetDict(_chosen_splits(name, saved, splits))
 
 
 def _contents(datasets: Any, name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
@@ -219,22 +251,28 @@ def _contents(datasets: Any, name: str, tables: Any, columns: Mapping[str, str])
         val, test = (), val
     if not test:
         train, val, test = fixed_split(train, class_names, key=name)
-    own = datasets.config
+    settings = datasets.config
     # Each has a variable of the environment, so that it may be outside the first.
-    kept = (own.HF_CACHE_HOME, own.HF_DATASETS_CACHE, own.EXTRACTED_DATASETS_PATH, HF_HUB_CACHE)
-    source = HubSource(name, image, tables, tuple(Path(folder) for folder in kept))
-    return class_names, train, val, test, source
+    folders = (
+        Path(settings.HF_CACHE_HOME),
+        Path(settings.HF_DATASETS_CACHE),
+        Path(settings.EXTRACTED_DATASETS_PATH),
+        Path(HF_HUB_CACHE),
+    )
+    return class_names, train, val, test, HubSource(name, image, tables, folders)
 
 
 def _column_names(
-    datasets: Any, name: str, features: Any, asked: Mapping[str, str]
+    datasets: Any, name: str, features: Any, requested: Mapping[str, str]
 ) -> tuple[str, str]:
     """Return the names of the image column and the label column."""
 
     def column_of(part: str, kind: type, aliases: Sequence[str]) -> str:
-        of_kind = [column for column, feature in features.items() if isinstance(feature, kind)]
-        named = [column for column in aliases if column in features]
-        column = asked.get(part) or next(iter(of_kind if len(of_kind) == 1 else named), "")
+        candidates = [column for column, feature in features.items() if isinstance(feature, kind)]
+        if len(candidates) != 1:
+            candidates = [column for column in aliases if column in features]
+        candidates.append("")
+        column = requested.get(part) or candidates[0]
         if column not in features:
             raise DataError(
                 f"{name}: no {part} column {column!r}; name it in columns.{part}; "
@@ -242,17 +280,18 @@ def _column_names(
             )
         return column
 
-    return (
-        column_of("image", datasets.Image, ("image", "img")),
-        column_of("label", datasets.ClassLabel, ("label", "labels", "fine_label", "class")),
-    )
+    image = column_of("image", datasets.Image, ("image", "img"))
+    label = column_of("label", datasets.ClassLabel, ("label", "labels", "fine_label", "class"))
+    return image, label
 
 
 def _classes(
     datasets: Any, name: str, tables: Mapping[str, Any], column: str
 ) -> tuple[tuple[str, ...], dict[str, Records]]:
     """Return the class names and the records of every split, without opening an image."""
-    values = {s: list(t.select_columns([column])[column]) for s, t in tables.items()}
+    values: dict[str, list[Any]] = {}
+    for split, table in tables.items():
+        values[split] = list(table.select_columns([column])[column])
     features = tables["train"].features
     if isinstance(features[column], datasets.ClassLabel):
         class_names = class_table(enumerate(features[column].names), where=name)
@@ -269,13 +308,31 @@ def _classes(
             )
         class_names = class_table(enumerate(sorted(texts)), where=name)
         label_of = {text: label for label, text in enumerate(class_names)}
+    records: dict[str, Records] = {}
     for split, cells in values.items():
-        if bad := [row for row, value in enumerate(cells) if str(value) not in label_of]:
-            raise DataError(
-                f"{name}: {len(bad)} images of {split} have no label of the training split (rows "
-                f"{listed(bad)}); a hidden test split cannot be scored: choose others in splits"
-            )
-    return class_names, {
-        split: tuple(Record(f"{split}/{n:06d}", label_of[str(v)]) for n, v in enumerate(cells))
-        for split, cells in values.items()
-    }
+        records[split] = _labelled(name, split, cells, label_of)
+    return class_names, records
+
+
+def _labelled(
+    name: str, split: str, cells: Sequence[object], label_of: Mapping[str, int]
+) -> Records:
+    """Return the records of a split by the cells of its label column.
+
+    Raises:
+        DataError: there are labels that the training split has not.
+    """
+    records: list[Record] = []
+    unknown: list[int] = []
+    for row, cell in enumerate(cells):
+        label = label_of.get(str(cell))
+        if label is None:
+            unknown.append(row)
+        else:
+            records.append(Record(f"{split}/{row:06d}", label))
+    if unknown:
+        raise DataError(
+            f"{name}: {len(unknown)} images of {split} have no label of the training split (rows "
+            f"{listed(unknown)}); a hidden test split cannot be scored: choose others in splits"
+        )
+    return tuple(records)

@@ -5,7 +5,6 @@ The folders of classes of published datasets are listed in the same way.
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path, PurePath
 
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
@@ -51,18 +50,26 @@ def visible(
     Args:
         folder: the folder.
         most: how many entries are returned at most, the first ones; None means all.
-        hidden: whether the hidden entries are wanted, and not the others.
+        hidden: whether to return the hidden entries instead.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
+    entries: list[os.DirEntry[str]] = []
     try:
-        with os.scandir(folder) as entries:
-            seen = (e for e in entries if (e.name[0] == ".") is hidden and e.name not in LEFTOVERS)
-            return list(islice(seen, most))
+        with os.scandir(folder) as every_entry:
+            for entry in every_entry:
+                if len(entries) == most:
+                    break
+                is_hidden = entry.name.startswith(".")
+                if is_hidden is hidden and entry.name not in LEFTOVERS:
+                    entries.append(entry)
     except OSError as error:
-        advice = "; give its reader permission" if isinstance(error, PermissionError) else ""
+        advice = ""
+        if isinstance(error, PermissionError):
+            advice = "; give its reader permission"
         raise DataError(f"{folder}: may not be listed ({error.strerror}){advice}") from error
+    return entries
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -71,16 +78,21 @@ def subfolders(folder: Path) -> list[str]:
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    return sorted(e.name for e in visible(folder) if is_folder(e))
+    return sorted(entry.name for entry in visible(folder) if is_folder(entry))
 
 
 def holds_images(folder: Path) -> bool:
-    """Return whether there is an image in a folder itself, by its name.
+    """Return whether there is an image in a folder itself, judged by names.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    return any(PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES for entry in visible(folder))
+    return any(is_image_name(entry.name) for entry in visible(folder))
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file name has the suffix of an image."""
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def class_records(
@@ -99,20 +111,22 @@ def class_records(
         DataError: a file name is not UTF-8; the message names it.
     """
     records: list[Record] = []
-    places = [f"{folder}/{name}" if folder else name for name in classes]
-    for label, place in enumerate(places):
-        names = [e.name for e in visible(root / place)] if (root / place).is_dir() else []
-        # Judge by name alone: a stat of a million files takes minutes on a network file system.
-        images = sorted(n for n in names if PurePath(n).suffix.lower() in IMAGE_SUFFIXES)
-        if strange := [image for image in images if not is_text(image)]:
-            raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(strange)}; rename")
-        records += [Record(f"{place}/{image}", label) for image in images]
-    filled = {record.label for record in records}
-    empty = [place for label, place in enumerate(places) if label not in filled]
+    empty: list[str] = []
+    for label, name in enumerate(classes):
+        place = f"{folder}/{name}" if folder else name
+        images: list[str] = []
+        if (root / place).is_dir():
+            # Judge by name alone: a stat of a million files takes minutes on a network file system.
+            images = [e.name for e in visible(root / place) if is_image_name(e.name)]
+        not_text = sorted(image for image in images if not is_text(image))
+        if not_text:
+            raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(not_text)}; rename")
+        if not images:
+            empty.append(place)
+        records += [Record(f"{place}/{image}", label) for image in sorted(images)]
     if empty and not optional:
-        raise NoImagesError(
-            f"{root}: no images ({' '.join(sorted(IMAGE_SUFFIXES))}) in {listed(empty)}"
-        )
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        raise NoImagesError(f"{root}: no images ({suffixes}) in {listed(empty)}")
     return tuple(records)
 
 
@@ -141,27 +155,42 @@ def load_folder(name: str, root: Path) -> Contents:
     places = find_parts("folders", folders, SPLITS, {}, where=str(root))
     if "test" not in places and "val" in places:
         places["test"] = places.pop("val")
-    if not places.keys() >= {"train", "test"}:
+    if "train" not in places or "test" not in places:
         _refuse_split_alone(root, folders, places)
         names = _class_names(root, folders)
-        splits = fixed_split(class_records(root, "", names), names, key=name)
-        return names, *splits, FolderSource(root, class_folders=names)
+        records = class_records(root, "", names)
+        train, val, test = fixed_split(records, names, key=name)
+        return names, train, val, test, FolderSource(root, class_folders=names)
+    return _load_splits(root, places)
+
+
+def _load_splits(root: Path, places: Mapping[str, str]) -> Contents:
+    """Read the class folders of each split.
+
+    Args:
+        root: the dataset's folder.
+        places: split → its folder; at least those of "train" and "test".
+
+    Raises:
+        NoImagesError: there are no class folders, or a training one has no images.
+        DataError: a class is not in train, or two folders have the same name in a prompt.
+    """
     classes = _class_names(root / places["train"], subfolders(root / places["train"]))
     class_folders: list[str] = []
     for place in places.values():
-        of_split = subfolders(root / place)
-        class_folders += [f"{place}/{folder}" for folder in of_split]
-        if extra := sorted(set(of_split) - set(classes)):
+        folders = subfolders(root / place)
+        class_folders += [f"{place}/{folder}" for folder in folders]
+        untrained = sorted(set(folders) - set(classes))
+        if untrained:
             raise DataError(
-                f"{root}/{place}: classes without training images: {listed(extra)}; "
+                f"{root}/{place}: classes without training images: {listed(untrained)}; "
                 f"allowed are the folders of {root}/{places['train']}"
             )
-    train, val, test = (
-        class_records(root, places[split], classes, optional=split != "train")
-        if split in places
-        else ()
-        for split in SPLITS
-    )
+    train = class_records(root, places["train"], classes)
+    val: Records = ()
+    if "val" in places:
+        val = class_records(root, places["val"], classes, optional=True)
+    test = class_records(root, places["test"], classes, optional=True)
     return classes, train, val, test, FolderSource(root, class_folders=tuple(class_folders))
 
 
@@ -175,12 +204,14 @@ def _class_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
     if not folders:
         raise NoImagesError(f"{root}: no class folders")
     faults: list[str] = []
-    if strange := [folder for folder in folders if not is_text(folder)]:
-        faults.append(f"{root}: folders with names that are not UTF-8: {listed(strange)}; rename")
-    alike: dict[str, list[str]] = {}
+    not_text = [folder for folder in folders if not is_text(folder)]
+    if not_text:
+        faults.append(f"{root}: folders with names that are not UTF-8: {listed(not_text)}; rename")
+    folders_of: dict[str, list[str]] = {}
     for folder in folders:
-        alike.setdefault(folder.replace("_", " "), []).append(folder)
-    for same in alike.values():
+        in_prompt = folder.replace("_", " ")
+        folders_of.setdefault(in_prompt, []).append(folder)
+    for same in folders_of.values():
         if len(same) > 1:
             faults.append(
                 f"{root}: the folders {' and '.join(map(repr, same))} would be one class, since "
@@ -191,10 +222,12 @@ def _class_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
     return class_table(enumerate(folders), where=str(root))
 
 
-def _refuse_split_alone(root: Path, found: Sequence[str], places: Mapping[str, str]) -> None:
+def _refuse_split_alone(root: Path, folders: Sequence[str], places: Mapping[str, str]) -> None:
     """Raise if there are class folders of one split alone; a class may have a split's name."""
+    if len(folders) > 1:
+        return
     for split, place in places.items():
-        if len(found) == 1 and subfolders(root / place):
+        if subfolders(root / place):
             lacking = "'test' or 'val'" if split == "train" else "'train'"
             raise DataError(
                 f"{root}: has {place!r} without {lacking}, and a study trains on some images and "

@@ -9,6 +9,8 @@ ImageNet's own validation images are the test split, as in the field's papers. V
 for selection are therefore drawn from the training images.
 """
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
@@ -42,6 +44,8 @@ WITHOUT_LISTS = (*SHIFTS, "imagenet")
 """The datasets of which no file lists the images."""
 Lists = tuple[tuple[str, ...], Records, Records, Records, tuple[str, ...]]
 """The class names, the images of train, val and test, and the image folders, which may be links."""
+_Entry = tuple[Record, str]
+"""An image and the raw name of its class."""
 
 
 def load_published(name: str, root: Path) -> Contents:
@@ -55,13 +59,13 @@ def load_published(name: str, root: Path) -> Contents:
     place = root / folder
     if not place.is_dir() and (root / marker).exists():
         place = root
+    # Of a dataset with several image folders, a study may need the images of one alone.
+    optional = LAYOUTS[name].anchors if name in LAYOUTS else ()
     try:
         names, train, val, test, anchors = read(name, place)
-        # Of a dataset with several image folders, a study may need the images of one alone.
-        several = LAYOUTS[name].anchors if name in LAYOUTS else ()
-        absent = [a for a in anchors if a not in several and not (place / a).is_dir()]
-        if absent:
-            raise DataError(f"image folder {absent[0]} is missing; looked in {place}")
+        for anchor in anchors:
+            if anchor not in optional and not (place / anchor).is_dir():
+                raise DataError(f"image folder {anchor} is missing; looked in {place}")
     except DataError as error:
         raise DataError(f"{error}. {download_note(name, place)}") from error
     return names, train, val, test, FolderSource(place, anchors)
@@ -77,40 +81,56 @@ def read_split_file(
             has a path outside the folder; the message names the entry.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(split), list) for split in SPLITS
-    ):
-        raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'")
-    splits = [
-        [
-            _entry(entry, layout.images, where=f"{path}, {split}[{number}]")
-            for number, entry in enumerate(content[split])
-        ]
-        for split in SPLITS
-    ]
-    dropped = {r.label for entries in splits for r, raw in entries if raw in layout.dropped}
+    entries: dict[str, list[_Entry]] = {}
+    for split, items in _split_lists(path, content).items():
+        entries[split] = []
+        for number, item in enumerate(items):
+            where = f"{path}, {split}[{number}]"
+            entries[split].append(_entry(item, layout.images, where=where))
+    dropped: set[int] = set()
+    for record, raw_name in chain.from_iterable(entries.values()):
+        if raw_name in layout.dropped:
+            dropped.add(record.label)
     # Renumber the classes that are kept, so that their labels are 0..n-1 again.
-    splits = [
-        [
-            (Record(record.path, record.label - sum(d < record.label for d in dropped)), raw)
-            for record, raw in entries
-            if raw not in layout.dropped
-        ]
-        for entries in splits
-    ]
-    pairs = {(record.label, layout.clean(raw)) for entries in splits for record, raw in entries}
+    pairs: set[tuple[int, str]] = set()
+    splits: list[Records] = []
+    for split_entries in entries.values():
+        records: list[Record] = []
+        for record, raw_name in split_entries:
+            if raw_name in layout.dropped:
+                continue
+            label = record.label - sum(other < record.label for other in dropped)
+            pairs.add((label, layout.clean(raw_name)))
+            records.append(Record(record.path, label))
+        splits.append(tuple(records))
     names = class_table(sorted(pairs), where=str(path))
-    train, val, test = (tuple(record for record, _ in entries) for entries in splits)
+    train, val, test = splits
     check_splits(train, val, test, where=str(path))
     return names, train, val, test
 
 
-def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
+def _split_lists(path: Path, content: object) -> dict[str, list[object]]:
+    """Return the lists of a split file by split.
+
+    Raises:
+        DataError: one is missing.
+    """
+    match content:
+        case {"train": [*train], "val": [*val], "test": [*test]}:
+            return {"train": train, "val": val, "test": test}
+    raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'")
+
+
+def _entry(entry: object, images: str, *, where: str) -> _Entry:
     """Return the record and the raw class name of one `[path, label, class name]`."""
     match entry:
-        case [str(text), value, str(name)] if (label := read_label(value)) is not None:
-            path = relative_path(text, where=where)
-            return Record(f"{images}/{path}" if images else path, label), name.strip()
+        case [str(text), value, str(name)]:
+            label = read_label(value)
+            if label is not None:
+                path = relative_path(text, where=where)
+                if images:
+                    path = f"{images}/{path}"
+                return Record(path, label), name.strip()
     raise DataError(f"{where}: got {entry!r:.200}; allowed is [path, label, class name]")
 
 
@@ -118,8 +138,10 @@ def _read_coop(name: str, folder: Path) -> Lists:
     """Read a dataset that has a published split file (one of `LAYOUTS`)."""
     layout = LAYOUTS[name]
     names, train, val, test = read_split_file(folder / layout.split, layout)
-    used = {record.path.partition("/")[0] for record in (*train, *val, *test)}
-    return names, train, val, test, tuple(a for a in (layout.images, *layout.anchors) if a in used)
+    first_folders = {record.path.partition("/")[0] for record in train + val + test}
+    image_folders = (layout.images, *layout.anchors)
+    anchors = tuple(folder for folder in image_folders if folder in first_folders)
+    return names, train, val, test, anchors
 
 
 def _read_aircraft(name: str, folder: Path) -> Lists:
@@ -131,30 +153,39 @@ def _read_aircraft(name: str, folder: Path) -> Lists:
     """
     file = folder / "variants.txt"
     names = class_table(enumerate(_lines(file).values()), where=str(file))
-    splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for split, records in splits.items():
-        file = folder / f"images_variant_{split}.txt"
-        for number, line in _lines(file).items():
-            image, _, variant = line.partition(" ")
-            where = f"{file}, line {number}"
-            if variant.strip() not in names:
-                raise DataError(f"{where}: variant {variant.strip()!r} is not in variants.txt")
-            path = relative_path(f"{image}.jpg", where=where)
-            records.append(Record(f"images/{path}", names.index(variant.strip())))
-    train, val, test = (tuple(records) for records in splits.values())
+    train, val, test = (_aircraft_records(folder, split, names) for split in SPLITS)
     check_splits(train, val, test, where=str(folder))
-    if untrained := sorted(set(range(len(names))) - {record.label for record in train}):
-        raise DataError(
-            f"{folder / 'images_variant_train.txt'}: no image of "
-            f"{listed(names[label] for label in untrained)}"
-        )
+    trained = {record.label for record in train}
+    untrained = [name for label, name in enumerate(names) if label not in trained]
+    if untrained:
+        file = folder / "images_variant_train.txt"
+        raise DataError(f"{file}: no image of {listed(untrained)}")
     return names, train, val, test, ("images",)
 
 
+def _aircraft_records(folder: Path, split: str, names: Sequence[str]) -> Records:
+    """Return the records of a split of FGVC Aircraft."""
+    file = folder / f"images_variant_{split}.txt"
+    records: list[Record] = []
+    for number, line in _lines(file).items():
+        image, _, variant = line.partition(" ")
+        variant = variant.strip()
+        where = f"{file}, line {number}"
+        if variant not in names:
+            raise DataError(f"{where}: variant {variant!r} is not in variants.txt")
+        path = relative_path(f"{image}.jpg", where=where)
+        records.append(Record(f"images/{path}", names.index(variant)))
+    return tuple(records)
+
+
 def _lines(path: Path) -> dict[int, str]:
-    """Read the lines of a text file that are not blank: the number of each → its stripped text."""
-    lines = enumerate(read_text(path).splitlines(), start=1)
-    return {number: line.strip() for number, line in lines if line.strip()}
+    """Return the lines of a text file that are not blank: number of the line → stripped text."""
+    lines: dict[int, str] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        text = line.strip()
+        if text:
+            lines[number] = text
+    return lines
 
 
 def read_class_names(path: Path) -> dict[str, str]:
@@ -167,11 +198,13 @@ def read_class_names(path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for number, line in _lines(path).items():
         wnid, _, name = line.partition(" ")
-        if not name.strip() or wnid in names:
-            raise DataError(
-                f"{path}, line {number}: {line[:80]!r} "
-                f"{'repeats an id' if wnid in names else 'has no class name'}; allowed: 'id name'"
-            )
+        fault = ""
+        if wnid in names:
+            fault = "repeats an id"
+        elif not name.strip():
+            fault = "has no class name"
+        if fault:
+            raise DataError(f"{path}, line {number}: {line[:80]!r} {fault}; allowed: 'id name'")
         names[wnid] = name.strip()
     if not names:
         raise DataError(f"{path}: has no class names")
@@ -186,9 +219,11 @@ def _class_folders(name: str, folder: Path) -> tuple[dict[str, str], dict[str, s
     classnames.txt is looked for in the dataset's folder, or in imagenet/ beside it.
     """
     shift = SHIFTS.get(name)
+    file = folder / CLASS_NAMES
     beside = folder.parent / "imagenet" / CLASS_NAMES
-    own = folder / CLASS_NAMES
-    names = read_class_names(beside if not own.exists() and beside.exists() else own)
+    if beside.exists() and not file.exists():
+        file = beside
+    names = read_class_names(file)
     if shift is None:
         return names, {"train": "images/train", "test": "images/val"}, None
     if shift.numbered:
@@ -204,25 +239,35 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
             ImageNet differ in classes.
     """
     names, places, shift = _class_folders(name, folder)
-    found = {s: subfolders(folder / p) for s, p in places.items() if (folder / p).is_dir()}
-    for split, present in found.items():
-        place = folder / places[split]
-        if unknown := [wnid for wnid in present if wnid not in names]:
-            raise DataError(f"{place}: folders without a class name: {listed(unknown)}")
-        if not present:
-            raise DataError(f"{place}: has no class folders, one for each id of {CLASS_NAMES}")
-    if len(found) == 2 and (odd := set(found["train"]) ^ set(found["test"])):
-        raise DataError(f"{folder}/images: train and val differ in classes: {listed(sorted(odd))}")
+    folders_of: dict[str, list[str]] = {}
+    for split, place in places.items():
+        if (folder / place).is_dir():
+            folders_of[split] = subfolders(folder / place)
+    for split, folders in folders_of.items():
+        parent = folder / places[split]
+        unknown = [wnid for wnid in folders if wnid not in names]
+        if unknown:
+            raise DataError(f"{parent}: folders without a class name: {listed(unknown)}")
+        if not folders:
+            raise DataError(f"{parent}: has no class folders, one for each id of {CLASS_NAMES}")
+    if len(folders_of) == 2:
+        differing = set(folders_of["train"]) ^ set(folders_of["test"])
+        if differing:
+            raise DataError(
+                f"{folder}/images: train and val differ in classes: {listed(sorted(differing))}"
+            )
     # The class of a missing numbered folder stays a possible answer, without images.
-    classes = list(names) if not found or (shift and shift.numbered) else next(iter(found.values()))
-    records = {s: class_records(folder, places[s], classes, optional=bool(shift)) for s in found}
-    return (
-        tuple(names[own] for own in classes),
-        records.get("train", ()),
-        (),
-        records.get("test", ()),
-        (shift.images,) if shift else ("images", *places.values()),
-    )
+    classes = list(names)
+    if folders_of and not (shift and shift.numbered):
+        classes = next(iter(folders_of.values()))
+    records: dict[str, Records] = {"train": (), "test": ()}
+    for split in folders_of:
+        records[split] = class_records(folder, places[split], classes, optional=shift is not None)
+    class_names = tuple(names[wnid] for wnid in classes)
+    anchors = ("images", *places.values())
+    if shift:
+        anchors = (shift.images,)
+    return class_names, records["train"], (), records["test"], anchors
 
 
 def absent_classes(name: str, dataset: Dataset) -> list[str]:
@@ -235,24 +280,34 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
     if name not in WITHOUT_LISTS or not isinstance(source, FolderSource):
         return []
     names, places, shift = _class_folders(name, source.root)
-    subset = shift.subset if shift else 0
-    filled = {record.path.rpartition("/")[0] for record in (*dataset.train, *dataset.test)}
+    filled = {record.path.rpartition("/")[0] for record in dataset.train + dataset.test}
     absent: list[str] = []
     for place in places.values():
-        if (source.root / place).is_dir():
-            present = subfolders(source.root / place)
-            wanted = present if subset else sorted(names)
-            absent += [f"{place}/{key}" for key in wanted if f"{place}/{key}" not in filled]
-            if len(present) < subset and len(names) >= 1000:
-                absent.append(f"{place}/n… ({subset - len(present)} of {subset})")
+        if not (source.root / place).is_dir():
+            continue
+        folders = subfolders(source.root / place)
+        expected = sorted(names)
+        if shift and shift.subset:
+            expected = folders
+        paths = [f"{place}/{folder}" for folder in expected]
+        absent += [path for path in paths if path not in filled]
+        if shift and len(folders) < shift.subset and len(names) >= 1000:
+            absent.append(f"{place}/n… ({shift.subset - len(folders)} of {shift.subset})")
     return absent
 
 
 def published_otherwise(dataset: Dataset) -> Counts | None:
-    """Return the published numbers of a benchmark dataset; None if it has these, or has none."""
+    """Return the published numbers of a benchmark dataset if they differ from its own.
+
+    Return None if they do not, or if none are published.
+    """
     benchmark = BENCHMARKS.get(dataset.name)
-    splits = (dataset.train, dataset.val, dataset.test)
-    if benchmark is None or benchmark.counts == (len(dataset.class_names), *map(len, splits)):
+    if benchmark is None:
+        return None
+    counts = Counts(
+        len(dataset.class_names), len(dataset.train), len(dataset.val), len(dataset.test)
+    )
+    if benchmark.counts == counts:
         return None
     return benchmark.counts
 
@@ -260,7 +315,9 @@ def published_otherwise(dataset: Dataset) -> Counts | None:
 READERS = {
     "imagenet": (_read_imagenet, "imagenet", CLASS_NAMES),
     "fgvc_aircraft": (_read_aircraft, "fgvc_aircraft", "variants.txt"),
-    **{name: (_read_coop, layout.folder, layout.split) for name, layout in LAYOUTS.items()},
-    **{name: (_read_imagenet, shift.folder, shift.images) for name, shift in SHIFTS.items()},
 }
 """The reader of each dataset, its folder, and what is in root if root itself is that folder."""
+for _name, _layout in LAYOUTS.items():
+    READERS[_name] = (_read_coop, _layout.folder, _layout.split)
+for _name, _layout in SHIFTS.items():
+    READERS[_name] = (_read_imagenet, _layout.folder, _layout.images)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,7 +44,7 @@ Cells = Sequence[object]
 class _Table:
     """The cells of a table that are not blank throughout."""
 
-    columns: dict[str, Cells]
+    columns: Mapping[str, Cells]
     """The cells of each column, by the column's name."""
     numbers: Sequence[int]
     """The number of each row, counted from 1 after the row of names; blank rows count as well."""
@@ -121,7 +122,7 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
     if not table.numbers and not table.blank:
         raise DataError(f"{file}: has no rows")
     names = find_parts("columns", list(table.columns), COLUMNS, columns or {}, where=str(file))
-    if "path" not in names or not {"label", "class_name"} & names.keys():
+    if "path" not in names or not ("label" in names or "class_name" in names):
         raise DataError(
             f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
             f"got {listed(table.columns)}"
@@ -130,10 +131,10 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
     rows = _checked_rows(file, table, parts)
     pairs = {(row.label, row.class_name) for row in rows}
     class_names = class_table(sorted(pairs), where=str(file))
-    records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
+    records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
     for row in rows:
         records[row.split].append(Record(row.path, row.label))
-    train, val, test, unsplit = (tuple(of_split) for of_split in records.values())
+    train, val, test, unsplit = (tuple(records_of) for records_of in records.values())
     if unsplit:
         train, val, test = fixed_split(unsplit, class_names, key=name)
     elif not test:
@@ -150,7 +151,7 @@ def _checked_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list
         parts: the cells of its columns, by our names for them.
 
     Raises:
-        DataFaults: rows are malformed; all their faults are told.
+        DataFaults: rows are malformed; it has all their faults.
     """
     faults = _RowFaults(file)
     for number in table.blank:
@@ -158,18 +159,16 @@ def _checked_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list
     pairs = _classes(table.numbers, parts, faults)
     paths = _paths(table.numbers, parts["path"], faults)
     splits = _splits(table.numbers, parts.get("split"), faults)
-    rows = [
-        _Row(number, path, label, class_name, split)
-        for number, path, (label, class_name), split in zip(
-            table.numbers, paths, pairs, splits, strict=True
-        )
-    ]
+    rows: list[_Row] = []
+    for number, path, pair, split in zip(table.numbers, paths, pairs, splits, strict=True):
+        label, class_name = pair
+        rows.append(_Row(number, path, label, class_name, split))
     _add_repeated(rows, faults)
     sentences = faults.sentences()
     if "class_name" not in parts and all(row.class_name.isdecimal() for row in rows):
         sentences.append(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
     unsplit = [row.number for row in rows if not row.split]
-    if 0 < len(unsplit) < len(rows):
+    if unsplit and len(unsplit) < len(rows):
         sentences.append(
             f"{file}: {len(unsplit)} rows have no split ({listed(unsplit)}); allowed: all or none"
         )
@@ -194,17 +193,14 @@ def is_path_table(file: Path) -> bool:
 
 def _read_table(file: Path) -> _Table:
     """Read the cells of each column; those of CSV and TSV stay text: a class may be named "1"."""
+    suffix = file.suffix.lower()
     try:
-        if file.suffix.lower() == ".parquet":
+        if suffix == ".parquet":
             columns = pq.read_table(file).to_pydict()
-            names, rows = list(columns), [*zip(*columns.values(), strict=True)]
+            names = list(columns)
+            rows = list(zip(*columns.values(), strict=True))
         else:
-            with file.open(encoding="utf-8-sig", newline="") as lines:
-                separator = "\t" if file.suffix.lower() == ".tsv" else _separator(lines.readline())
-                lines.seek(0)
-                reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
-                names = [name.strip() for name in next(reader, [])]
-                rows = [*reader]
+            names, rows = _read_csv(file, tabs=suffix == ".tsv")
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: cannot be read ({encoding_fault(error)})") from error
     # Damaged files raise many kinds of errors, such as that of times out of range.
@@ -213,6 +209,18 @@ def _read_table(file: Path) -> _Table:
     if len(set(names)) < len(names):
         raise DataError(f"{file}: two columns have one name; got {listed(names)}")
     return _arranged(file, names, rows)
+
+
+def _read_csv(file: Path, *, tabs: bool) -> tuple[list[str], list[Any]]:
+    """Return the names of the columns and the rows of a CSV or TSV file."""
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        separator = "\t"
+        if not tabs:
+            separator = _separator(lines.readline())
+            lines.seek(0)
+        reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+        names = [name.strip() for name in next(reader, [])]
+        return names, list(reader)
 
 
 def _separator(head: str) -> str:
@@ -232,9 +240,9 @@ def _arranged(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table
     Raises:
         DataError: a row has more or fewer cells than there are columns.
     """
+    cells_of: dict[str, list[object]] = {name: [] for name in names}
     numbers: list[int] = []
     blank: list[int] = []
-    whole: list[Cells] = []
     for number, row in enumerate(rows, start=1):
         if not row:  # an empty line, which spreadsheets and editors leave at the end
             continue
@@ -244,35 +252,38 @@ def _arranged(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table
         if len(row) != len(names):
             raise DataError(f"{file}, row {number}: other than {len(names)} fields")
         numbers.append(number)
-        whole.append(row)
-    cells = zip(*whole, strict=True) if whole else [()] * len(names)
-    return _Table(dict(zip(names, cells, strict=True)), numbers, blank)
+        for name, cell in zip(names, row, strict=True):
+            cells_of[name].append(cell)
+    return _Table(cells_of, numbers, blank)
 
 
 def _text(cell: object) -> str:
-    return "" if cell is None else str(cell).strip()
+    if cell is None:
+        return ""
+    return str(cell).strip()
 
 
 def _classes(
     numbers: Sequence[int], parts: Mapping[str, Cells], faults: _RowFaults
 ) -> list[tuple[int, str]]:
     """Return the (label, class name) of every row; the label of a faulty row is -1."""
-    cells = {
-        part: [_text(cell) for cell in parts[part]]
-        for part in ("label", "class_name")
-        if part in parts
-    }
+    labels = [_text(cell) for cell in parts.get("label", ())]
     # A data frame writes 3 as 3.0 if its column once had missing values.
-    texts = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in cells.get("label", ())]
-    names = cells.get("class_name", texts)
-    texts = texts or names
-    if len(cells) == 2:
-        numbered = {text: read_label(text) for text in texts}
-        label_of = {text: -1 if label is None else label for text, label in numbered.items()}
+    labels = [re.sub(r"^(\d+)\.0+$", r"\1", label) for label in labels]
+    names = [_text(cell) for cell in parts.get("class_name", ())]
+    label_of: dict[str, int] = {}
+    if "label" in parts and "class_name" in parts:
+        for text in labels:
+            number_in_text = read_label(text)
+            label_of[text] = -1 if number_in_text is None else number_in_text
     else:
-        label_of = {text: label for label, text in enumerate(sorted(set(texts)))}
-    pairs = [(label_of[text], name) for text, name in zip(texts, names, strict=True)]
-    for number, text, (label, name) in zip(numbers, texts, pairs, strict=True):
+        labels = names = labels or names
+        for label, text in enumerate(sorted(set(labels))):
+            label_of[text] = label
+    pairs: list[tuple[int, str]] = []
+    for number, text, name in zip(numbers, labels, names, strict=True):
+        label = label_of[text]
+        pairs.append((label, name))
         if not name:
             faults.add("class", number, "has no class name")
         elif "\0" in name:
@@ -290,17 +301,17 @@ def _paths(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str
         text = str(cell or "")
         if Path(text).is_relative_to(folder):
             text = Path(text).relative_to(folder).as_posix()
+        path = ""
         try:
             path = relative_path(text, where="")
         except DataError as error:
             faults.add("path", number, str(error).removeprefix(": "))
-            path = ""
         paths.append(path)
     return paths
 
 
 def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> list[str]:
-    """Return the split of every row, by our name for it if it has one; "" where there is none."""
+    """Return the split of every row, by our name for it if it has one; "" if the row has none."""
     if cells is None:
         return [""] * len(numbers)
     splits: list[str] = []
@@ -314,9 +325,9 @@ def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> 
 
 def _add_repeated(rows: Sequence[_Row], faults: _RowFaults) -> None:
     """Add a fault for each image that has several rows, with what two of them say of it."""
-    first: dict[str, _Row] = {}
+    first_rows: dict[str, _Row] = {}
     for row in rows:
-        before = first.setdefault(row.path, row)
+        before = first_rows.setdefault(row.path, row)
         if before is row or not row.path:  # an empty path is a fault already
             continue
         here, there = row.class_name, before.class_name

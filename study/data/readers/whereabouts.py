@@ -33,23 +33,45 @@ def whereabouts(root: Path, read: Callable[[Path], Contents]) -> str:
         The folder that can be read instead, or the images that are too deep, or an empty text.
     """
     classes = subfolders(root)
-    filled = [name for name in classes if _holds_images(root / name)]
+    empty = [name for name in classes if not _holds_images(root / name)]
+    readable: list[str] = []
+    if len(empty) == len(classes):
+        readable = _readable_folders(root, read)
     advice = ""
-    if filled:
-        for name in classes:
-            if name not in filled:
-                advice += _too_deep(root, name)
-    elif works := _folders_that_work(root, read):
-        advice = f"; {' or '.join(works)} would work"
-        if len(works) > 1:
+    if readable:
+        advice = f"; {' or '.join(readable)} would work"
+        if len(readable) > 1:
             advice += f", and so would images that stand in the folders of {root} themselves"
     else:
-        for name in classes:
+        for name in empty:
             advice += _too_deep(root, name)
     hidden = hidden_folders(root)
     if hidden:
         advice += f"; hidden folders are not read, such as {listed(hidden)}"
     return advice
+
+
+def _readable_folders(root: Path, read: Callable[[Path], Contents]) -> list[str]:
+    """Return the settings of folders near the root that can be read, with their classes."""
+    places: list[Path] = []
+    if _holds_images(root):
+        parents = root.parents or root.absolute().parents
+        places += reversed(parents[:ABOVE])
+    readable: list[Path] = []
+    settings: list[str] = []
+    places += _below(root)
+    for place in places:
+        if any(place.is_relative_to(outer) for outer in readable):
+            continue
+        try:
+            contents = read(place)
+        except (DataError, OSError):
+            continue
+        class_names = contents[0]
+        if len(class_names) > 1:
+            readable.append(place)
+            settings.append(f"data.root={place} (classes {listed(class_names)})")
+    return settings
 
 
 def hidden_folders(root: Path) -> list[str]:
@@ -89,25 +111,6 @@ def _below(root: Path) -> Iterator[Path]:
         except DataError:  # it may not be listed
             continue
         waiting.extend((place, level + 1) for place in inner if not place.is_symlink())
-
-
-def _folders_that_work(root: Path, read: Callable[[Path], Contents]) -> list[str]:
-    """Return the settings of folders near the root that can be read, with their classes."""
-    places: list[Path] = []
-    if _holds_images(root):
-        absolute = root.absolute()
-        places = [*(root.parents if root.parents else absolute.parents)][:ABOVE][::-1]
-    works: list[tuple[Path, str]] = []
-    for place in (*places, *_below(root)):
-        if any(place.is_relative_to(outer) for outer, _ in works):
-            continue
-        try:
-            names, *_ = read(place)
-        except (DataError, OSError):
-            continue
-        if len(names) > 1:
-            works.append((place, f"data.root={place} (classes {listed(names)})"))
-    return [setting for _, setting in works]
 
 
 def _too_deep(root: Path, name: str) -> str:
