@@ -40,8 +40,8 @@ def find_unread(source: FolderSource, ends: float) -> Unread:
     if not source.class_folders:
         return Unread()
     suffixes, deeper = _in_class_folders(source, ends)
-    loose: list[str] = []
-    hidden: list[str] = []
+    loose = []
+    hidden = []
     parents = map(_parent, source.class_folders)
     for place in dict.fromkeys(("", *parents)):
         if time.monotonic() > ends:
@@ -62,7 +62,7 @@ def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], 
     Class folders and the folders in them are listed, none deeper.
     """
     suffixes: Counter[str] = Counter()
-    deeper: list[str] = []
+    deeper = []
     waiting = [(place, False) for place in reversed(source.class_folders)]
     while waiting and time.monotonic() <= ends:
         place, is_deeper = waiting.pop()
@@ -87,7 +87,7 @@ def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> lis
     splits = {place.partition("/")[0] for place in class_folders if "/" in place}
     if not splits:
         return []
-    beside: list[str] = []
+    beside = []
     with suppress(DataError):
         for name in subfolders(root):
             if name in splits or time.monotonic() > ends:

@@ -61,7 +61,7 @@ def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[list[s
     Returns:
         One list per class, with one prompt per template.
     """
-    prompts_of_classes: list[list[str]] = []
+    prompts_of_classes = []
     for name in class_names:
         words = name.replace("_", " ")
         # Not str.format: a class name or a template may contain other braces.
@@ -107,7 +107,7 @@ def refuse_control_characters(dataset: str, class_names: Sequence[str]) -> None:
     Raises:
         DataError: there are any; the message names them and their characters.
     """
-    faulty: list[str] = []
+    faulty = []
     for name in class_names:
         codes: dict[str, None] = {}
         for character in name:
@@ -138,7 +138,7 @@ def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: A
     marks = _special_tokens(tokenizer)
     unknown = tokenizer.unk_token_id
     is_end = unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id)
-    faulty: list[str] = []
+    faulty = []
     for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
         inside: dict[str, None] = {}
         for number in row:
@@ -173,7 +173,7 @@ def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any
     for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
         names_by_text = names_of_tokens.setdefault(tuple(row), {})
         names_by_text.setdefault(_as_read(name), name)
-    same: list[list[str]] = []
+    same = []
     for names_by_text in names_of_tokens.values():
         if len(names_by_text) > 1:
             same.append(list(names_by_text.values()))

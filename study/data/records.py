@@ -356,7 +356,7 @@ def fixed_split(
         DataError: if a class has fewer than two images; the message names these classes.
     """
     by_label = ordered_paths(records, f"split of {key}")
-    too_small: list[str] = []
+    too_small = []
     for label, name in enumerate(class_names):
         count = len(by_label.get(label, ()))
         if count < 2:
@@ -366,9 +366,9 @@ def fixed_split(
             f"{key}: a class needs at least 2 images, one to train on and one to test on; "
             f"too small: {', '.join(too_small[:SHOWN])}"
         )
-    train: list[Record] = []
-    validation: list[Record] = []
-    test: list[Record] = []
+    train = []
+    validation = []
+    test = []
     for label, paths in by_label.items():
         middle = max(1, len(paths) // 2)
         end = middle

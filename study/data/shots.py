@@ -175,7 +175,7 @@ def _refuse_small_classes(
     fewest = min(sizes)
     if fewest >= shots or (short == "take_all" and fewest >= 1):
         return
-    small: list[str] = []
+    small = []
     for class_name, size in zip(dataset.class_names, sizes, strict=True):
         if size < shots:
             small.append(f"{class_name!r} has {size}")
@@ -189,7 +189,7 @@ def _refuse_small_classes(
 
 
 def _records(paths_of: Mapping[int, Iterable[str]]) -> list[Record]:
-    records: list[Record] = []
+    records = []
     for label, paths in paths_of.items():
         records += [Record(path, label) for path in paths]
     return records
@@ -223,8 +223,8 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     if not train:
         raise DataError(f"{where}: has no training images")
     available = Counter(record.label for record in dataset.train)
-    too_many: list[str] = []
-    too_few: list[str] = []
+    too_many = []
+    too_few = []
     for label, count in Counter(record.label for record in train).items():
         class_and_count = f"{dataset.class_names[label]} ({count})"
         if count > shots:
@@ -307,7 +307,7 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
     tested = {record.path for record in dataset.test}
     record_of = {record.path: record for record in dataset.test + dataset.train + dataset.val}
     matched: dict[str, Record] = {}
-    absent: list[str] = []
+    absent = []
     for number, row in enumerate(rows):
         text, label, name = _checked_row(row, f"{where}[{number}]")
         record = _find_record(text, record_of)

@@ -78,7 +78,7 @@ def survey(
         key_of = _size_reader(source)
     else:
         key_of = partial(_digest, source)
-    absent: list[str] = []
+    absent = []
     images_of_key: defaultdict[Hashable, list[_Image]] = defaultdict(list)
     looked = 0
     for image in _test_first(dataset):
@@ -130,7 +130,7 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
             )
     if on_corrupt == "skip":
         return
-    absent: list[str] = []
+    absent = []
     size_of = _size_reader(source)
     ends = time.monotonic() + WITHIN
     for record in dataset.test:
@@ -162,7 +162,7 @@ def empty_files(dataset: Dataset, seconds: float) -> list[str]:
     source = dataset.source
     if not isinstance(source, FolderSource):
         return []
-    empty: list[str] = []
+    empty = []
     size_of = _size_reader(source)
     ends = time.monotonic() + seconds
     for image in _test_first(dataset):
@@ -254,7 +254,7 @@ def _is_in_two_splits(group: Sequence[_Image]) -> bool:
 
 
 def _paths(groups: Iterable[Sequence[_Image]]) -> tuple[tuple[str, ...], ...]:
-    paths: list[tuple[str, ...]] = []
+    paths = []
     for group in groups:
         paths.append(tuple(image.path for image in group))
     return tuple(paths)

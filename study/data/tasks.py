@@ -43,7 +43,7 @@ class Task:
 
         Each part has a line with its name and classes, and then one line per image.
         """
-        lines: list[str] = []
+        lines = []
         for part in (self.train, *self.evaluations):
             lines.append(canonical_line(classes=part.classes, part=part.name))
             for record in part.records:
@@ -154,7 +154,7 @@ def image_fold_tasks(
             f"{shots.dataset}: {folds} folds over {len(fold_of)} images leave {empty} without any; "
             "allowed: fewer folds, or more shots"
         )
-    tasks: list[Task] = []
+    tasks = []
     for fold in range(folds):
         kept = tuple(record for record, number in fold_of.items() if number != fold)
         held_out = tuple(record for record, number in fold_of.items() if number == fold)
@@ -186,7 +186,7 @@ def class_fold_tasks(
             f"{shots.dataset}: {folds} class folds over {len(classes)} base classes; allowed: at "
             f"least {FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
         )
-    tasks: list[Task] = []
+    tasks = []
     for fold in range(folds):
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
         left_out = classes[fold::folds]
@@ -217,7 +217,7 @@ def confirm_task(
         DataError: if the shots belong to another dataset, lack a class or include test images, or
             if a part has no test images.
     """
-    evaluations: list[Part] = []
+    evaluations = []
     for name, classes in scored.items():
         evaluations.append(Part(name, _in_classes(dataset.test, classes), classes))
     for target in targets:
@@ -243,7 +243,7 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
     label_of = {record.path: record.label for record in dataset.train + dataset.val}
-    foreign: list[str] = []
+    foreign = []
     for record in shots.train + shots.val:
         if label_of.get(record.path) != record.label:
             foreign.append(record.path)

@@ -136,7 +136,7 @@ def warped_drawings(
     # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
     smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
     drawings = [render_glyph(font, character, _CANVAS, margin=1) for font in fonts]
-    images: list[NDArray[np.uint8]] = []
+    images = []
     for index in range(count):
         drawing = drawings[index % len(drawings)]
         images.append(_warp(drawing, smooth, rng))
@@ -149,7 +149,7 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTERS`.
     """
-    images: list[NDArray[np.uint8]] = []
+    images = []
     for letter in LETTERS:
         rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
         images.append(warped_drawings(letter, FONTS, IMAGES, rng))
@@ -185,7 +185,7 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """
     strokes, labels = read_digits()
     rng = np.random.default_rng(_SEED)
-    rows: list[NDArray[np.int64]] = []
+    rows = []
     for digit in np.unique(labels):
         shuffled = rng.permutation(np.flatnonzero(labels == digit))
         if split == "train":
@@ -205,7 +205,7 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     digits, digit_labels = digit_images(split)
     letters, letter_labels = letter_images(split)
     # Equal counts, so that accuracy gives digits and letters the same weight.
-    images: list[NDArray[np.uint8]] = []
+    images = []
     for character in GLYPH_CHARACTERS:
         if character.isdecimal():
             pool = digits[digit_labels == int(character)]
@@ -221,7 +221,7 @@ def numbered(
 ) -> tuple[dict[str, NDArray[np.uint8]], Records]:
     """Return images by virtual ids such as `digits/0017`, and their records."""
     images: dict[str, NDArray[np.uint8]] = {}
-    records: list[Record] = []
+    records = []
     for index, label in enumerate(labels.tolist()):
         path = f"{folder}/{index:04d}"
         images[path] = pixels[index]

@@ -322,8 +322,8 @@ def _labelled(
     Raises:
         DataError: there are labels that the training split has not.
     """
-    records: list[Record] = []
-    unknown: list[int] = []
+    records = []
+    unknown = []
     for row, cell in enumerate(cells):
         label = label_of.get(str(cell))
         if label is None:

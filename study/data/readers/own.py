@@ -110,11 +110,11 @@ def class_records(
         NoImagesError: a class folder is missing or empty; the message names it.
         DataError: a file name is not UTF-8; the message names it.
     """
-    records: list[Record] = []
-    empty: list[str] = []
+    records = []
+    empty = []
     for label, name in enumerate(classes):
         place = f"{folder}/{name}" if folder else name
-        images: list[str] = []
+        images = []
         if (root / place).is_dir():
             # Judge by name alone: a stat of a million files takes minutes on a network file system.
             images = [e.name for e in visible(root / place) if is_image_name(e.name)]
@@ -176,7 +176,7 @@ def _load_splits(root: Path, places: Mapping[str, str]) -> Contents:
         DataError: a class is not in train, or two folders have the same name in a prompt.
     """
     classes = _class_names(root / places["train"], subfolders(root / places["train"]))
-    class_folders: list[str] = []
+    class_folders = []
     for place in places.values():
         folders = subfolders(root / place)
         class_folders += [f"{place}/{folder}" for folder in folders]
@@ -203,7 +203,7 @@ def _class_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
     """
     if not folders:
         raise NoImagesError(f"{root}: no class folders")
-    faults: list[str] = []
+    faults = []
     not_text = [folder for folder in folders if not is_text(folder)]
     if not_text:
         faults.append(f"{root}: folders with names that are not UTF-8: {listed(not_text)}; rename")

@@ -93,9 +93,9 @@ def read_split_file(
             dropped.add(record.label)
     # Renumber the classes that are kept, so that their labels are 0..n-1 again.
     pairs: set[tuple[int, str]] = set()
-    splits: list[Records] = []
+    splits = []
     for split_entries in entries.values():
-        records: list[Record] = []
+        records = []
         for record, raw_name in split_entries:
             if raw_name in layout.dropped:
                 continue
@@ -166,7 +166,7 @@ def _read_aircraft(name: str, folder: Path) -> Lists:
 def _aircraft_records(folder: Path, split: str, names: Sequence[str]) -> Records:
     """Return the records of a split of FGVC Aircraft."""
     file = folder / f"images_variant_{split}.txt"
-    records: list[Record] = []
+    records = []
     for number, line in _lines(file).items():
         image, _, variant = line.partition(" ")
         variant = variant.strip()
@@ -281,7 +281,7 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
         return []
     names, places, shift = _class_folders(name, source.root)
     filled = {record.path.rpartition("/")[0] for record in dataset.train + dataset.test}
-    absent: list[str] = []
+    absent = []
     for place in places.values():
         if not (source.root / place).is_dir():
             continue

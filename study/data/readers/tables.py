@@ -159,7 +159,7 @@ def _checked_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list
     pairs = _classes(table.numbers, parts, faults)
     paths = _paths(table.numbers, parts["path"], faults)
     splits = _splits(table.numbers, parts.get("split"), faults)
-    rows: list[_Row] = []
+    rows = []
     for number, path, pair, split in zip(table.numbers, paths, pairs, splits, strict=True):
         label, class_name = pair
         rows.append(_Row(number, path, label, class_name, split))
@@ -241,8 +241,8 @@ def _arranged(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table
         DataError: a row has more or fewer cells than there are columns.
     """
     cells_of: dict[str, list[object]] = {name: [] for name in names}
-    numbers: list[int] = []
-    blank: list[int] = []
+    numbers = []
+    blank = []
     for number, row in enumerate(rows, start=1):
         if not row:  # an empty line, which spreadsheets and editors leave at the end
             continue
@@ -280,7 +280,7 @@ def _classes(
         labels = names = labels or names
         for label, text in enumerate(sorted(set(labels))):
             label_of[text] = label
-    pairs: list[tuple[int, str]] = []
+    pairs = []
     for number, text, name in zip(numbers, labels, names, strict=True):
         label = label_of[text]
         pairs.append((label, name))
@@ -296,7 +296,7 @@ def _classes(
 def _paths(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str]:
     """Return the path of every row, relative to the table's folder; "" in a faulty row."""
     folder = faults.file.parent.absolute()
-    paths: list[str] = []
+    paths = []
     for number, cell in zip(numbers, cells, strict=True):
         text = str(cell or "")
         if Path(text).is_relative_to(folder):
@@ -314,7 +314,7 @@ def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> 
     """Return the split of every row, by our name for it if it has one; "" if the row has none."""
     if cells is None:
         return [""] * len(numbers)
-    splits: list[str] = []
+    splits = []
     for number, cell in zip(numbers, cells, strict=True):
         name = _text(cell).lower()
         if name and name not in SPLIT_OF:

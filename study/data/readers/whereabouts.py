@@ -34,7 +34,7 @@ def whereabouts(root: Path, read: Callable[[Path], Contents]) -> str:
     """
     classes = subfolders(root)
     empty = [name for name in classes if not _holds_images(root / name)]
-    readable: list[str] = []
+    readable = []
     if len(empty) == len(classes):
         readable = _readable_folders(root, read)
     advice = ""
@@ -58,7 +58,7 @@ def _readable_folders(root: Path, read: Callable[[Path], Contents]) -> list[str]
         parents = root.parents or root.absolute().parents
         places += reversed(parents[:ABOVE])
     readable: list[Path] = []
-    settings: list[str] = []
+    settings = []
     places += _below(root)
     for place in places:
         if any(place.is_relative_to(outer) for outer in readable):
