@@ -9,7 +9,13 @@ import re
 from collections.abc import Iterator
 
 from study.config.labels import ARMS, AS_PUBLISHED, FURTHER, RANKS, SCORES, ZERO_SHOT
-from study.config.schema import AblationConfig, ConfirmConfig, DataConfig, StudyConfig
+from study.config.schema import (
+    AblationConfig,
+    ConfirmConfig,
+    DataConfig,
+    StudyConfig,
+    TrackingConfig,
+)
 from study.config.search_section import SearchConfig, SpaceConfig
 from study.config.trial_settings import HIGHEST_RATE, TrialSettings
 from study.errors import SECRET_OF_A_QUERY
@@ -30,7 +36,7 @@ def broken_rules(config: StudyConfig) -> list[str]:
         *_broken_by_baselines(config.search),
         *_broken_by_confirm(config.confirm),
         *_broken_by_ablation(config.ablation),
-        *_broken_by_uri(config.tracking.uri or ""),
+        *_broken_by_tracking(config.tracking),
     ]
 
 
@@ -104,7 +110,10 @@ def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[str]:
         yield "ablation: subsets: 'base' is the name of the base itself"
 
 
-def _broken_by_uri(uri: str) -> Iterator[str]:
+def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[str]:
+    uri, trackers = tracking.uri or "", tracking.trackers
+    if len(set(trackers)) < len(trackers):
+        yield f"tracking: trackers {list(trackers)} name one tracker twice"
     if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
         yield (
             "tracking: uri holds a user name or password, and a configuration is shared; give it "

@@ -233,8 +233,8 @@ class ResourcesConfig(Section):
 class TrackingConfig(Section):
     """Where a study's results are kept beside its folder."""
 
-    tracker: str = "mlflow"
-    """The tracker: ``mlflow``, or one of an installed package."""
+    trackers: tuple[str, ...] = ("mlflow",)
+    """The trackers: ``mlflow``, ``tensorboard``, those of installed packages, or none."""
     uri: str | None = None
     """The tracking server or store.
 

@@ -1,14 +1,46 @@
-"""Trackers, which keep what the ledger holds; MLflow is imported in this room alone."""
+"""Trackers, which keep what the ledger holds; MLflow and TensorBoard are imported here alone."""
+
+from collections.abc import Sequence
 
 from study.config.plugins import find
+from study.errors import ConfigError
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from study.tracking.several import Trackers
+from study.tracking.tensorboard import TensorBoardTracker
 from study.tracking.tracker import Tracker
 
+TRACKERS = {"mlflow": MlflowTracker, "tensorboard": TensorBoardTracker}
+"""This package's own trackers, by the name that a configuration has for them."""
 
-def named(name: str, given: Tracker | None = None) -> Tracker:
-    """Return the tracker of a name, which is not started; see `study.config.plugins.find`.
+
+def each_named(names: Sequence[str], given: Tracker | None = None) -> list[Tracker]:
+    """Return the trackers of names, which are not started; see `study.config.plugins.find`.
+
+    Args:
+        names: the names.
+        given: a tracker that was handed over; it must have one of the names.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: a name is unknown; the message tells of each.
     """
-    return find("trackers", name, {"mlflow": MlflowTracker}, given)
+    if given is not None and given.name not in names:
+        raise ConfigError(
+            f"'{', '.join(names)}' is named, but '{given.name}' of the trackers was handed over"
+        )
+    trackers: list[Tracker] = []
+    faults: list[str] = []
+    for name in names:
+        handed = given if given is not None and given.name == name else None
+        try:
+            trackers.append(find("trackers", name, TRACKERS, handed))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return trackers
+
+
+def named(names: Sequence[str], given: Tracker | None = None) -> Tracker:
+    """Return the trackers of names as one; see `each_named`."""
+    trackers = each_named(names, given)
+    return trackers[0] if len(trackers) == 1 else Trackers(trackers)

@@ -25,6 +25,10 @@ LONGEST = 200
 """The most characters of a line that tells a cause."""
 
 
+class UnsupportedError(TrackingError):
+    """What a tracker is asked for and never does, so that another one may be asked."""
+
+
 class Synced(NamedTuple):
     """The result of `Tracker.sync`."""
 
@@ -44,7 +48,7 @@ class Tracker(ABC):
     """
 
     name: str
-    """The name by which a configuration chooses the tracker."""
+    """The name by which a configuration names the tracker."""
     title = "the tracker"
     """What messages call it."""
 
@@ -93,7 +97,7 @@ class Tracker(ABC):
         Raises:
             StudyError: there is no such model, or it is none of a study's.
         """
-        raise TrackingError(f"the tracker '{self.name}' keeps no models; got {address}")
+        raise UnsupportedError(f"the tracker '{self.name}' keeps no models; got {address}")
 
     @abstractmethod
     def close(self, *, finished: bool) -> Mapping[str, str]:
@@ -116,7 +120,7 @@ class Tracker(ABC):
         Raises:
             StudyError: the results cannot be kept; the message names the trials.
         """
-        raise TrackingError(
+        raise UnsupportedError(
             f"the tracker '{self.name}' takes results while a study runs, and none afterwards"
         )
 
@@ -126,7 +130,7 @@ class Tracker(ABC):
         Raises:
             StudyError: the tracker does not tell.
         """
-        raise TrackingError(f"the tracker '{self.name}' does not delete what it has of studies")
+        raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
 
     def delete(self, study: Study) -> Sequence[str]:
         """Delete what the tracker has of a study; it is called after `held`.
@@ -137,7 +141,7 @@ class Tracker(ABC):
         Raises:
             StudyError: some of it could not be deleted; the study may be tried again.
         """
-        raise TrackingError(f"the tracker '{self.name}' does not delete what it has of studies")
+        raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
 
     def pages(self) -> Sequence[tuple[str, str]]:
         """Return what the end of a study prints about the tracker: a short word and a line each."""

@@ -187,9 +187,9 @@ def all_faults(
         ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
         *([] if resuming else [("name", partial(_check_name, study))]),
     )
-    own = partial(tracking.named, config.tracking.tracker, tracker)
-    for found in attempt(("tracking.tracker", own)):
-        attempt(("tracking", partial(found.check, config)))
+    each_named = partial(tracking.each_named, config.tracking.trackers, tracker)
+    for trackers in attempt(("tracking.trackers", each_named)):
+        attempt(*(("tracking", partial(each.check, config)) for each in trackers))
     return list(dict.fromkeys(faults))  # each seed may have the same fault
 
 

@@ -124,7 +124,7 @@ def _send(study: Study, console: Console) -> None:
     let_go()
     folder = study.folder
     with folder.locked(briefly=True):
-        tracker = tracking.named(study.config.tracking.tracker)
+        tracker = tracking.named(study.config.tracking.trackers)
         synced = tracker.sync(study, lambda: write_outputs(folder))
     again = f", {synced.again} of them sent again" if synced.again else ""
     console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")

@@ -28,7 +28,8 @@ def close_tracker(
     """
     with held_back():
         with step:
-            step(f"sending the rest to {tracker.title}")
+            if tracker.title:
+                step(f"sending the rest to {tracker.title}")
             unsent = tracker.close(finished=finished)
         if unsent:
             console.print(

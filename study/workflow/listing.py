@@ -168,7 +168,7 @@ def _with_tracker(folder: StudyFolder) -> tuple[Study, Tracker]:
     from study.workflow.check import frozen_config
 
     study = Study(frozen_config(folder), folder)
-    return study, tracking.named(study.config.tracking.tracker)
+    return study, tracking.named(study.config.tracking.trackers)
 
 
 def _is_confirmed(name: str) -> bool:

@@ -167,7 +167,7 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> S
         StudyError: there is no such model, or the study has no winner.
     """
     if word.startswith(REGISTERED):
-        return tracking.named(TrackingConfig().tracker).model(word, scratch)
+        return tracking.named(TrackingConfig().trackers).model(word, scratch)
     if is_file_or_address(word):
         return saved_in(Path(word))
     refuse_unknown_model(word, storage)

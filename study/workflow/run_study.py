@@ -58,14 +58,14 @@ def run_study(
         resume: whether to go on with a study that exists.
         protocol: a protocol of the name in the configuration, if it is not found by that.
         sampler: a sampler of the name in the configuration, if it is not found by that.
-        tracker: a tracker of the name in the configuration, if it is not found by that.
+        tracker: a tracker of a name in the configuration, if it is not found by that.
 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
-    tracker = tracking.named(study.config.tracking.tracker, tracker)
+    tracker = tracking.named(study.config.tracking.trackers, tracker)
     with _opened(study, resume=resume), _telling_how_to_go_on(folder):
         results, board = _to_the_end(study, tracker, console, sampler)
     print_outcome(results, board, tracker, console)
@@ -133,7 +133,8 @@ def _to_the_end(
                 confirm(study, preparer, tracker, console)
             step("ending the processes of the trials")
         fix_chance(folder, study.given)
-        step(f"sending results to {tracker.title}, and registering the winner there")
+        if tracker.title:
+            step(f"sending results to {tracker.title}, and registering the winner there")
         tracker.register()
         step("making tables, charts and the report")
         outcome = write_outputs(folder, study.given, datasets_of(study))

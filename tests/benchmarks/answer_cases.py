@@ -99,7 +99,7 @@ def configuration(name: str, case: Case, storage: Path, seed: int) -> StudyConfi
         **case.changes,
         **{"name": f"{name}-{seed}", "storage": str(storage), "seed": str(seed)},
         "confirm.seeds": f"[{seed}, {FURTHER + seed}]",
-        **{"tracking.tracker": TRACKER, "resources.max_concurrent": "1"},
+        **{"tracking.trackers": f"[{TRACKER}]", "resources.max_concurrent": "1"},
     }
     if case.images is not None:
         dataset = case.images.__name__

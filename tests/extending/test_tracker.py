@@ -40,7 +40,7 @@ class JsonLines(Tracker):
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path) -> None:
-    config = small(tracking={"tracker": "lines"})
+    config = small(tracking={"trackers": ["lines"]})
     folder = StudyFolder(tmp_path / "runs" / "mine")
     run_study(config, folder, Console(quiet=True), resume=False, tracker=JsonLines())
     lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()

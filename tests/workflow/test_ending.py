@@ -10,6 +10,7 @@ from rich.console import Console
 
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
+from study.tracking.several import Trackers
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
@@ -49,6 +50,12 @@ def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
     assert "sending the rest to kept" in shown
     assert "kept lacks 1 run:" in shown
     assert "\n  clipfit-study sync mine\n" in shown
+
+
+def test_no_step_is_told_where_nothing_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(width=200)
+    close_tracker(Trackers([]), MINE, console, Steps(console), finished=True)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])

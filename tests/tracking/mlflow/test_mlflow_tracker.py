@@ -15,7 +15,7 @@ from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 
 
 def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:
-    tracker = named(build_config({}, "test").tracking.tracker)
+    tracker = named(build_config({}, "test").tracking.trackers)
     assert isinstance(tracker, MlflowTracker)
     assert (tracker.name, tracker.title) == ("mlflow", "MLflow")
 

@@ -1,0 +1,160 @@
+"""Several trackers as one, so that a study speaks to one whatever its configuration names."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from study.config.schema import StudyConfig
+from study.errors import StudyError, TrackingError
+from study.storage.trial_folder import End
+from study.tracking.tracker import Synced, Tracker, UnsupportedError
+from study.trial import TrialConfig
+from study.trial.study import Study
+
+if TYPE_CHECKING:
+    from study.serving.saved import SavedModel
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class Trackers(Tracker):
+    """A tracker that passes everything on to several; where one fails, the others go on.
+
+    Args:
+        trackers: the trackers, in the order in which they are asked; there may be none.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
+        self.name = ", ".join(tracker.name for tracker in trackers)
+        self.title = " and ".join(tracker.title for tracker in trackers)
+
+    def check(self, config: StudyConfig) -> None:
+        """See `Tracker.check`."""
+        self._all(lambda tracker: tracker.check(config))
+
+    def start(self, study: Study) -> None:
+        """See `Tracker.start`; if one cannot start, those before it are closed."""
+        started: list[Tracker] = []
+        try:
+            for tracker in self._trackers:
+                tracker.start(study)
+                started.append(tracker)
+        except BaseException:
+            for tracker in started:
+                tracker.close(finished=False)
+            raise
+
+    def trial_started(self, config: TrialConfig) -> None:
+        """See `Tracker.trial_started`."""
+        self._tell(lambda tracker: tracker.trial_started(config))
+
+    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
+        """See `Tracker.trial_reported`."""
+        self._tell(lambda tracker: tracker.trial_reported(config, epoch, metrics))
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """See `Tracker.trial_ended`."""
+        self._tell(lambda tracker: tracker.trial_ended(config, end, score))
+
+    def look_again(self) -> None:
+        """See `Tracker.look_again`."""
+        self._tell(lambda tracker: tracker.look_again())
+
+    def register(self) -> None:
+        """See `Tracker.register`."""
+        self._tell(lambda tracker: tracker.register())
+
+    def model(self, address: str, folder: Path) -> "SavedModel":
+        """See `Tracker.model`; the first tracker that keeps models answers."""
+        return self._first(lambda tracker: tracker.model(address, folder))
+
+    def close(self, *, finished: bool) -> Mapping[str, str]:
+        """See `Tracker.close`; each reason names its tracker."""
+        unsent: dict[str, list[str]] = {}
+
+        def close(tracker: Tracker) -> None:
+            for trial_id, reason in tracker.close(finished=finished).items():
+                unsent.setdefault(trial_id, []).append(f"{tracker.title}: {reason}")
+
+        self._tell(close)
+        return {trial_id: "; ".join(reasons) for trial_id, reasons in unsent.items()}
+
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+        """See `Tracker.sync`; of trials that were sent again, the largest number counts."""
+        answers = self._all(lambda tracker: tracker.sync(study, write_outputs))
+        self._refuse_none(answers)
+        return Synced(answers[0].trials, max(synced.again for synced in answers))
+
+    def held(self, study: Study) -> str:
+        """See `Tracker.held`."""
+        answers = self._all(lambda tracker: tracker.held(study))
+        self._refuse_none(answers)
+        return "\n".join(answers)
+
+    def delete(self, study: Study) -> Sequence[str]:
+        """See `Tracker.delete`."""
+        answers = self._all(lambda tracker: tracker.delete(study))
+        return [line for lines in answers for line in lines]
+
+    def pages(self) -> Sequence[tuple[str, str]]:
+        """See `Tracker.pages`."""
+        return [page for tracker in self._trackers for page in tracker.pages()]
+
+    def _tell(self, call: Callable[[Tracker], None]) -> None:
+        """Call each tracker; only log what one raises, which must not end the study."""
+        for tracker in self._trackers:
+            try:
+                call(tracker)
+            except Exception:
+                logger.exception("%s failed; the study goes on", type(tracker).__name__)
+
+    def _all(self, call: Callable[[Tracker], T]) -> list[T]:
+        """Return the answers of the trackers that have one.
+
+        Raises:
+            StudyError: trackers failed, after all were asked; or none has an answer.
+        """
+        answers: list[T] = []
+        faults: list[StudyError] = []
+        unsupported: list[StudyError] = []
+        for tracker in self._trackers:
+            try:
+                answers.append(call(tracker))
+            except UnsupportedError as error:
+                unsupported.append(error)
+            except StudyError as error:
+                faults.append(error)
+        if len(faults) > 1:
+            raise TrackingError("; ".join(map(str, faults)))
+        if faults:
+            raise faults[0]
+        if unsupported and not answers:
+            raise unsupported[0]
+        return answers
+
+    def _first(self, call: Callable[[Tracker], T]) -> T:
+        """Return the answer of the first tracker that has one.
+
+        Raises:
+            StudyError: that one failed, or none has an answer.
+        """
+        unsupported: list[StudyError] = []
+        for tracker in self._trackers:
+            try:
+                return call(tracker)
+            except UnsupportedError as error:
+                unsupported.append(error)
+        self._refuse_none(unsupported)
+        raise unsupported[0]
+
+    def _refuse_none(self, answers: Sequence[object]) -> None:
+        """Raise if no tracker was asked.
+
+        Raises:
+            TrackingError: no tracker is named.
+        """
+        if not answers:
+            raise TrackingError("tracking.trackers is empty; name a tracker, such as mlflow")
