@@ -1,6 +1,5 @@
 """Finished studies on the embedded digits: one real training, and ledgers written around it."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
 from study.method.head import Head
 from study.storage.study_folder import DESCRIPTION, StudyFolder
-from study.storage.trial_folder import End, TrialFolder
-from study.trial import TrialConfig
+from study.storage.trial_folder import PREDICTIONS, End, TrialFolder
+from study.trial import Prediction, TrialConfig
+from study.trial.predictions import to_parquet
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Candidate, Study
@@ -86,16 +86,13 @@ class Finished:
         trial.append_report({"epoch": 1, "seconds": 1.0, **scores, **self._chosen(self._winner)})
         right = self._right or [round(images * test_score) for images in self._images]
         names = [f"digit {number}" for number in range(len(self._images))]
-        pairs = [
-            pair
-            for true, images in enumerate(self._images)
-            for pair in (
-                [true, true, right[true]],
-                [true, (true + 1) % len(names), images - right[true]],
-            )
-        ]
-        confusion = {"accuracy": {"classes": names, "pairs": pairs}}
-        trial.write("confusion.json", json.dumps(confusion))
+        predictions = []
+        for true, images in enumerate(self._images):
+            name, other = names[true], names[(true + 1) % len(names)]
+            for number in range(images):
+                taken = name if number < right[true] else other
+                predictions.append(Prediction("accuracy", f"{true}-{number}.png", name, taken, 0.9))
+        trial.write(PREDICTIONS, to_parquet(predictions))
         trial.write_end(End("finished", 1, 1.0))
 
     @property

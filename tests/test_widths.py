@@ -13,7 +13,6 @@ from tests.report.test_paper_tables import placed
 from tests.results.conftest import (
     FakeLedger,
     add_answer,
-    keep_predictions,
     write_ablation_study,
     write_study,
 )
@@ -79,12 +78,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("terminal")
     runs = place / "runs"
     few_shot = write_study(runs / "glyphs-few-shot")
-    keep_predictions(add_answer(few_shot))
+    add_answer(few_shot)
     ledger = FakeLedger(few_shot, base_to_new=False)
     config = ledger.config("search", "search", 99, label="trial 99")
     ledger.write_trial("search-0099", config, epochs=2, status=None)
     two_parts = write_study(runs / "glyphs-base-to-new", base_to_new=True)
-    placed(keep_predictions(two_parts), "eurosat")
+    placed(two_parts, "eurosat")
     for folder in (few_shot, two_parts):
         identity = {"format": 1, "study_id": "s", "git_commit": "c"}
         (folder / "identity.json").write_text(json.dumps(identity))

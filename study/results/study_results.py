@@ -26,8 +26,8 @@ from study.trial import Split
 from study.trial.predictions import (
     Confusion,
     Outcomes,
+    confusion_of,
     outcomes_of,
-    read_confusion,
     read_predictions,
 )
 from study.trial.study import Candidate, Study, TrialConfig, read_candidates
@@ -82,7 +82,7 @@ class TrialResult(TrialConfig):
     work: tuple[tuple[float, float], ...]
     """The start and the end of each epoch, repeated ones too, in seconds since 1970."""
     confusion: Confusion
-    """What `read_confusion` returns of a tested trial."""
+    """What `confusion_of` returns of a tested trial."""
     outcomes: Outcomes | None
     """What a tested trial gets right, image by image; None where it kept no predictions."""
 
@@ -332,7 +332,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     # Nothing is read of trials without a test score, and no chance follows from nothing.
     tested = test.get("score") is not None
     predictions = read_predictions(folder, trial.trial_id) if tested else []
-    confusion = read_confusion(folder, trial.trial_id, predictions) if tested else Confusion()
+    confusion = confusion_of(predictions)
     chance = None
     if protocol is not None and confusion:
         test = {**test, BALANCED: balanced_score(confusion, protocol)}

@@ -21,7 +21,7 @@ def balanced_score(confusion: Confusion, protocol: Protocol) -> float | None:
     """Return a trial's test score if each part is the mean recall of its classes, a fraction.
 
     Args:
-        confusion: what `study.trial.predictions.read_confusion` returned of the trial.
+        confusion: what `study.trial.predictions.confusion_of` returned of the trial.
         protocol: the study's protocol, which makes a score of the parts.
 
     Returns:

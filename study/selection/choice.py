@@ -14,7 +14,7 @@ from study.selection.chance import (
     read_against_chance,
 )
 from study.storage.trial_folder import TrialFolder
-from study.trial.predictions import beats_chance, read_confusion
+from study.trial.predictions import beats_chance, confusion_of, read_predictions
 from study.trial.study import Candidate, Study, best_of
 
 TEST_BALANCED = f"test_{BALANCED}"
@@ -52,7 +52,7 @@ class Choice:
         scores = defaultdict[str, list[float]](list)
         chance = None
         for trial in finished:
-            confusion = read_confusion(study.folder, trial.trial_id)
+            confusion = confusion_of(read_predictions(study.folder, trial.trial_id))
             balanced = balanced_score(confusion, study.protocol())
             chance = chance or balanced_chance(confusion, study.protocol())
             if balanced is not None:

@@ -30,10 +30,8 @@ REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
 """The names of a trial's files with its reports, and with its prediction of every test image."""
 VALIDATION = "validation.parquet"
 """The name of a trial's file with its prediction of every validation image."""
-KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, VALIDATION, "per_class.json", "confusion.json")
-"""The names, or patterns of names, of a trial's files besides its configuration and its end.
-
-Earlier versions kept two JSON files of counts in place of the predictions."""
+KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, VALIDATION)
+"""The names, or patterns of names, of a trial's files besides its configuration and its end."""
 
 EARLIER_END = "earlier_end.json"
 """The name of a trial's file with how it had ended before it was reopened, until it ends again."""

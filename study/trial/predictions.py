@@ -63,29 +63,9 @@ Confusion = Counter[tuple[str, str, str]]
 """The number of images by the name of their part, of their class and of the predicted class."""
 
 
-def read_confusion(
-    folder: StudyFolder, trial_id: str, predictions: Iterable[Prediction] | None = None
-) -> Confusion:
-    """Return the counts of one trial's predictions; empty when it kept none.
-
-    Args:
-        folder: the study's folder.
-        trial_id: the id of the trial.
-        predictions: those of the trial, where they were read before.
-
-    Raises:
-        LedgerError: a file is damaged.
-    """
-    if predictions is None:
-        predictions = read_predictions(folder, trial_id)
-    counts = Counter((p.part, p.label, p.predicted) for p in predictions)
-    # Earlier studies kept counts alone, at first of every pair of classes.
-    for part, matrix in (folder.read_json(f"trials/{trial_id}/confusion.json") or {}).items():
-        names, every = matrix["classes"], enumerate(matrix.get("counts", ()))
-        pairs = matrix.get("pairs") or ((t, p, n) for t, row in every for p, n in enumerate(row))
-        for true, predicted, number in pairs:
-            counts[part, names[true], names[predicted]] += number
-    return counts
+def confusion_of(predictions: Iterable[Prediction]) -> Confusion:
+    """Return the counts of a trial's predictions; empty when it kept none."""
+    return Counter((p.part, p.label, p.predicted) for p in predictions)
 
 
 @dataclass(frozen=True)
@@ -145,7 +125,7 @@ def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
     Parts make up this score as their accuracies make up a trial's.
 
     Args:
-        confusion: what `read_confusion` returned of the trial.
+        confusion: what `confusion_of` returned of the trial.
         protocol: the study's protocol.
 
     Returns:

@@ -25,7 +25,6 @@ from tests.results.conftest import (
     CLASSES,
     board_of,
     change_json,
-    keep_predictions,
     shots_of,
     write_split,
 )
@@ -48,7 +47,7 @@ def trained_study(few_shot_study: Path) -> Path:
     """
     shots = shots_of("0.png", "1.png")
     write_split(few_shot_study, HASH, *shots, {"label": 0, "part": "train", "path": "2.png"})
-    return set_split(keep_predictions(few_shot_study), HASH)
+    return set_split(few_shot_study, HASH)
 
 
 def tables_of(folder: Path) -> tuple[Table, Table]:
@@ -153,7 +152,6 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
             Prediction("accuracy", f"{n}.png", names[n % 100], names[int(guess)], 0.5)
             for n, guess in enumerate(random.integers(0, 100, 3000))
         ]
-        (trial / "confusion.json").unlink()
         (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
     (chart,) = charts_of(few_shot_study)
     svg = draw(chart, "svg")["svg"]

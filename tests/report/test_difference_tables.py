@@ -1,6 +1,5 @@
 """Two candidates are compared image by image, and over other images like these."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from study.results.study_results import Results, read_results
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
-from tests.results.conftest import keep_predictions
+from tests.results.conftest import forget_images
 
 
 def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
@@ -33,9 +32,7 @@ def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
 
 @pytest.fixture
 def predicted(few_shot_study: Path) -> Path:
-    for path in few_shot_study.glob("trials/*/*.json"):
-        if path.name in ("per_class.json", "confusion.json"):
-            path.unlink()
+    forget_images(few_shot_study)
     predict(few_shot_study, "best", 1, "aaaa", "bbba")
     predict(few_shot_study, "best", 2, "aaaa", "bbbb")
     predict(few_shot_study, "best", 3, "bbbb", "bbbb")
@@ -112,7 +109,7 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
 
 
 def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -> None:
-    results = read_results(keep_predictions(base_to_new_study))
+    results = read_results(base_to_new_study)
     classes, _ = difference_tables(results, "best", "clipfit-tuned")
     for name in (": base ", "; new ", "; hmean +"):
         assert name in classes.note
@@ -128,38 +125,6 @@ def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -
 def read(folder: Path) -> tuple[Results, Leaderboard]:
     results = read_results(folder)
     return results, leaderboard(results)
-
-
-def write_classes(folder: Path, label: str, seed: int, counts: list[list[int]]) -> None:
-    trial = folder / f"trials/confirm-{label}-seed{seed}"
-    accuracy = {name: counts[i][i] / sum(counts[i]) for i, name in enumerate("ab")}
-    (trial / "per_class.json").write_text(json.dumps({"accuracy": accuracy}))
-    pairs = [[t, p, n] for t, row in enumerate(counts) for p, n in enumerate(row) if n]
-    confusion = {"accuracy": {"classes": ["a", "b"], "pairs": pairs}}
-    (trial / "confusion.json").write_text(json.dumps(confusion))
-
-
-@pytest.fixture
-def two_classes(few_shot_study: Path) -> Path:
-    for path in (few_shot_study / "trials").glob("*/*.json"):
-        if path.name in ("per_class.json", "confusion.json"):
-            path.unlink()
-    write_classes(few_shot_study, "zero-shot", 1, [[5, 5], [0, 10]])
-    write_classes(few_shot_study, "best", 1, [[8, 2], [0, 10]])
-    write_classes(few_shot_study, "best", 2, [[10, 0], [4, 6]])
-    return few_shot_study
-
-
-def test_confusions_of_earlier_studies_are_read_too(two_classes: Path) -> None:
-    now = confusions(*read(two_classes))
-    for label, seed, counts in (
-        ("zero-shot", 1, [[5, 5], [0, 10]]),
-        ("best", 1, [[8, 2], [0, 10]]),
-        ("best", 2, [[10, 0], [4, 6]]),
-    ):
-        file = two_classes / f"trials/confirm-{label}-seed{seed}/confusion.json"
-        file.write_text(json.dumps({"accuracy": {"classes": ["a", "b"], "counts": counts}}))
-    assert confusions(*read(two_classes)) == now
 
 
 def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path) -> None:

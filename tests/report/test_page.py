@@ -34,7 +34,8 @@ from tests.results.conftest import (
     change_json,
     configure,
     edit_candidates,
-    keep_predictions,
+    forget_images,
+    predictions_of,
     prepare,
 )
 
@@ -64,7 +65,6 @@ def show_glyphs(folder: Path) -> Path:
         ]
         trial = folder / f"trials/confirm-best-seed{seed}"
         (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
-        (trial / "confusion.json").unlink()
     return folder
 
 
@@ -147,7 +147,7 @@ def test_it_answers_what_was_asked_found_and_how_sure(report: str) -> None:
 def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
     make_study: Callable[..., Path],
 ) -> None:
-    folder = keep_predictions(make_study(edge=0.05))
+    folder = make_study(edge=0.05)
     page = rendered(folder, plots=())
     box = text_of(page.split('<section class="verdict">')[1].split("</section>")[0]).strip()
     sentence = " ".join(headline(board_of(folder)))
@@ -159,7 +159,7 @@ def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
 def test_the_parts_of_an_interval_are_shown_when_the_mouse_rests_on_it(
     few_shot_study: Path,
 ) -> None:
-    page = rendered(keep_predictions(few_shot_study), plots=())
+    page = rendered(few_shot_study, plots=())
     cells = re.findall(r'<td title="([^"]+)">[^<]+±[^<]+</td>', page)
     assert len(cells) >= 7
     assert all("over test images alone " in title for title in cells)
@@ -205,8 +205,7 @@ def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path) -> 
 
 
 def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
-    for path in few_shot_study.glob("trials/confirm-*/confusion.json"):
-        path.unlink()
+    forget_images(few_shot_study)
     evil = f'"{EVIL}'
     predictions = [Prediction("accuracy", evil, evil, name, 0.9) for name in ("a", evil)]
     kept = few_shot_study / "trials/confirm-best-seed1/predictions.parquet"
@@ -230,9 +229,8 @@ def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> N
 def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Path) -> None:
     for path in few_shot_study.glob("trials/search-*/config.json"):
         change_json(path, label=EVIL)
-    for path in few_shot_study.glob("trials/*/confusion.json"):
-        counts = {"classes": [EVIL, "b"], "pairs": [[0, 0, 1], [0, 1, 1]]}
-        path.write_text(json.dumps({"accuracy": counts}))
+    for path in few_shot_study.glob("trials/*/predictions.parquet"):
+        path.write_bytes(to_parquet(predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])))
     assert_escaped(rendered(few_shot_study))
 
 
@@ -297,7 +295,7 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
         trial.rename(few_shot_study / "trials" / trial.name)
     configure(few_shot_study, "ablation={design: leave_one_out, rates: [0.01, 0.1]}")
     page = rendered(few_shot_study, plots=())
-    assert "4 of 6 cells differ" in text_of(page)
+    assert "3 of 6 cells differ" in text_of(page)
     assert page.count('class="drawing"') == 2
 
 

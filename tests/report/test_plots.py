@@ -18,7 +18,7 @@ from study.report.plots import (
 )
 from study.results.study_results import read_results
 from study.storage.study_folder import StudyFolder
-from tests.results.conftest import board_of, leave_one_seed
+from tests.results.conftest import board_of, forget_images, leave_one_seed
 
 PNG = b"\x89PNG"
 
@@ -51,8 +51,10 @@ def test_an_ablation_has_its_own_plots_instead(few_shot_study: Path) -> None:
     assert make_plots(results, board_of(few_shot_study)) == ()
 
 
-def test_one_confirmed_seed_is_drawn_without_an_interval(few_shot_study: Path) -> None:
-    agreement = agreement_chart(board_of(leave_one_seed(few_shot_study)))
+def test_one_confirmed_seed_of_unknown_images_is_drawn_without_an_interval(
+    few_shot_study: Path,
+) -> None:
+    agreement = agreement_chart(board_of(leave_one_seed(forget_images(few_shot_study))))
     assert agreement.missing is None
     errors = [one.y_error for panel in agreement.panels for one in panel.series]
     assert errors == [[0.0]] * len(errors)

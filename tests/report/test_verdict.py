@@ -27,7 +27,7 @@ from tests.results.conftest import (
     assert_said,
     board_of,
     edit_candidates,
-    keep_predictions,
+    forget_images,
     leave_one_seed,
     prepare,
     share_images,
@@ -93,7 +93,7 @@ def test_a_peer_that_was_not_tested_is_said_to_be_missing(few_shot_study: Path) 
 
 
 def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Path) -> None:
-    board = board_of(keep_predictions(add_answer(few_shot_study)))
+    board = board_of(add_answer(few_shot_study))
     found = board.fixed["clipfit-tuned"]
     difference = found.paired.difference
     assert difference.seeds.low > 0, "over seeds alone it would be more than noise"
@@ -104,7 +104,7 @@ def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Pat
 def test_with_one_seed_nothing_is_called_noise_or_more_than_noise(
     make_study: Callable[..., Path],
 ) -> None:
-    folder = leave_one_seed(keep_predictions(add_answer(make_study(edge=0.05), peer=0.02)))
+    folder = leave_one_seed(add_answer(make_study(edge=0.05), peer=0.02))
     add_candidate_of_one_seed(folder)
     text = said(folder)
     assert text.count(": not tested") == 3
@@ -122,7 +122,7 @@ def add_candidate_of_one_seed(folder: Path) -> None:
 def test_seeds_that_trained_on_the_same_images_test_nothing(
     make_study: Callable[..., Path],
 ) -> None:
-    folder = share_images(keep_predictions(make_study(edge=0.05)), 1.0)
+    folder = share_images(make_study(edge=0.05), 1.0)
     text = said(folder)
     assert ": not tested" in text
     assert "interval over test images alone" in text
@@ -133,7 +133,7 @@ def test_seeds_that_trained_on_the_same_images_test_nothing(
 def test_a_gain_that_other_labelled_images_could_undo_is_within_noise(
     make_study: Callable[..., Path],
 ) -> None:
-    folder = keep_predictions(make_study(edge=0.05))
+    folder = make_study(edge=0.05)
     assert "better, beyond noise" in said(share_images(folder, 0.3))
     text = said(share_images(folder, 0.95))
     assert "beyond noise" not in text
@@ -145,12 +145,12 @@ def test_a_baseline_above_the_winner_is_beyond_noise_only_where_images_allow_it(
     make_study: Callable[..., Path],
 ) -> None:
     folder = make_study(edge=-0.02)
-    before = said(folder)
-    assert "“all biases (BitFit)”" in before
-    assert "beyond noise; a true difference" in before
-    after = said(keep_predictions(folder))
-    (sentence,) = (part for part in after.split(". ") if "“all biases (BitFit)”" in part)
+    known = said(folder)
+    (sentence,) = (part for part in known.split(". ") if "“all biases (BitFit)”" in part)
     assert "beyond noise" not in sentence
+    unknown = said(forget_images(folder))
+    assert "“all biases (BitFit)”" in unknown
+    assert "beyond noise; a true difference" in unknown
 
 
 def test_what_is_registered_is_called_so_only_once_it_is(few_shot_study: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_choice_without_a_score_is_told_apart_from_a_study_without_any(
 def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
     few_shot_study: Path,
 ) -> None:
-    board = board_of(keep_predictions(few_shot_study))
+    board = board_of(few_shot_study)
     number, rest = headline(board)
     test = board.winner.test
     assert number == f"{percent(test.mean)} %"
@@ -212,13 +212,13 @@ DOUBT = "not shown to beat chance"
 def test_a_winner_whose_interval_reaches_chance_is_said_to_be_in_doubt(
     make_study: Callable[..., Path], images: tuple[int, ...], doubted: bool
 ) -> None:
-    text = said(keep_predictions(make_study(images=images)))
+    text = said(make_study(images=images))
     assert (f"The winner is {DOUBT} with 8 test images" in text) == doubted
     assert (DOUBT in text) == doubted
 
 
 def test_what_does_not_beat_chance_is_not_called_doubtful_as_well(guessing_study: Path) -> None:
-    assert DOUBT not in said(keep_predictions(guessing_study))
+    assert DOUBT not in said(guessing_study)
 
 
 def with_optimism(board: Leaderboard, best: float | None = None) -> Leaderboard:
@@ -322,9 +322,9 @@ def test_seeds_of_the_search_that_are_tested_again_are_told(few_shot_study: Path
 def test_other_studies_of_the_same_test_images_are_counted(
     make_study: Callable[..., Path],
 ) -> None:
-    folder = keep_predictions(make_study("one"))
+    folder = make_study("one")
     assert "the same test images" not in said(folder)
-    keep_predictions(make_study("two"))
+    make_study("two")
     assert "1 other study in this storage read the same test images." in said(folder)
-    keep_predictions(make_study("three"))
+    make_study("three")
     assert "2 other studies in this storage read the same test images." in said(folder)

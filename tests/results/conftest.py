@@ -18,8 +18,9 @@ from study.report.plots import make_plots
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
+from study.storage.trial_folder import PREDICTIONS
 from study.trial import Prediction
-from study.trial.predictions import to_parquet
+from study.trial.predictions import read_predictions, to_parquet
 
 SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text(encoding="utf-8"))
 """Studies, and what is said of them."""
@@ -112,7 +113,7 @@ class FakeLedger:
             lines.append(report)
         if test is not None:
             lines[-1] |= self.parts("test", test)
-            self._write_per_class(folder, test)
+            self._write_predictions(folder, test)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / "reports.jsonl").write_text(text)
         if status is not None:
@@ -127,31 +128,29 @@ class FakeLedger:
             (folder / "end.json").write_text(json.dumps(end))
         return score
 
-    def _write_per_class(self, folder: Path, score: float) -> None:
+    def _write_predictions(self, folder: Path, score: float) -> None:
         accuracy = {
             name: float(np.clip(score + self.random.normal(0, 0.1), 0, 1)) for name in CLASSES
         }
         half = len(CLASSES) // 2
-        names = list(accuracy)
-        halves = {"base": names[:half], "new": names[half:]}
-        value = (
-            {part: {name: accuracy[name] for name in names} for part, names in halves.items()}
-            if self.base_to_new
-            else {"accuracy": accuracy}
-        )
-        (folder / "per_class.json").write_text(json.dumps(value))
-        confusion = {part: self._confusion(accuracies) for part, accuracies in value.items()}
-        (folder / "confusion.json").write_text(json.dumps(confusion))
+        halves = {"base": CLASSES[:half], "new": CLASSES[half:]}
+        parts = halves if self.base_to_new else {"accuracy": CLASSES}
+        predictions = []
+        for part, names in parts.items():
+            counts = self._confusion([accuracy[name] for name in names])
+            predictions += predictions_of(part, names, counts)
+        (folder / PREDICTIONS).write_bytes(to_parquet(predictions))
 
-    def _confusion(self, accuracies: dict[str, float]) -> dict[str, Any]:
-        names, counts = list(accuracies), []
-        for true, name in enumerate(names):
-            right = round(40 * accuracies[name])
-            others = [0.0 if c == true else 1 / (len(names) - 1) for c in range(len(names))]
+    def _confusion(self, accuracies: Sequence[float]) -> list[list[int]]:
+        counts = []
+        for true, accuracy in enumerate(accuracies):
+            right = round(40 * accuracy)
+            classes = len(accuracies)
+            others = [0.0 if c == true else 1 / (classes - 1) for c in range(classes)]
             row = self.random.multinomial(40 - right, others)
             row[true] = right
             counts.append(row.tolist())
-        return {"classes": names, "counts": counts}
+        return counts
 
     def config(self, stage: str, arm: str, number: int, **values: Any) -> dict[str, Any]:
         """A trial's configuration with the fields that the ledger promises."""
@@ -170,6 +169,20 @@ class FakeLedger:
             "epochs": values.get("epochs", EPOCHS),
             "trainable": SUBSETS.get(subset, 0),
         }
+
+
+def predictions_of(
+    part: str, names: Sequence[str], counts: Sequence[Sequence[int]]
+) -> list[Prediction]:
+    """Predictions of so many images of each class as each class, of the same images every time."""
+    predictions = []
+    for true, row in enumerate(counts):
+        name = names[true]
+        # What is right comes first, so that most images are right with every seed.
+        taken = sorted(np.repeat(names, row).tolist(), key=lambda one, name=name: one != name)
+        for number, predicted in enumerate(taken):
+            predictions.append(Prediction(part, f"{true}-{number}.png", name, predicted, 0.9))
+    return predictions
 
 
 def compute_config_hash(text: str) -> int:
@@ -423,6 +436,8 @@ def prepare(folder: Path, case: dict[str, Any]) -> Path:
     if "version" in case:
         registration = Registration("clipfit-glyphs", case["version"], True, "it is the first")
         StudyFolder(folder).write_json(REGISTERED, registration)
+    if case.get("forgotten"):
+        forget_images(folder)
     return folder
 
 
@@ -456,22 +471,9 @@ def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], objec
     (folder / "candidates.json").write_text(json.dumps(candidates))
 
 
-def keep_predictions(folder: Path) -> Path:
-    """Let what a study tested keep every prediction, as studies of today do, not counts."""
-    for path in sorted(folder.glob("trials/[ca]*-seed*/confusion.json")):
-        predictions = [
-            Prediction(part, f"{true}-{number}.png", matrix["classes"][true], taken, 0.9)
-            for part, matrix in json.loads(path.read_text()).items()
-            for true, row in enumerate(matrix["counts"])
-            for number, taken in enumerate(
-                # What is right comes first, so that most images are right with every seed.
-                sorted(
-                    np.repeat(matrix["classes"], row).tolist(),
-                    key=lambda name, own=matrix["classes"][true]: name != own,
-                )
-            )
-        ]
-        (path.parent / "predictions.parquet").write_bytes(to_parquet(predictions))
+def forget_images(folder: Path) -> Path:
+    """Take what tested trials predicted from a study, so that their test images are unknown."""
+    for path in folder.glob(f"trials/*/{PREDICTIONS}"):
         path.unlink()
     return folder
 
@@ -521,7 +523,7 @@ def set_images(folder: Path, *images: int, naming_the_largest: bool = False) -> 
     Each trial is right about the share of each class that is its test score or, to guess, about the
     first class alone.
     """
-    for path in folder.glob("trials/*/confusion.json"):
+    for path in folder.glob(f"trials/*/{PREDICTIONS}"):
         last = (path.parent / "reports.jsonl").read_text().splitlines()[-1]
         score = json.loads(last)["test_score"]
         counts = [[0] * len(images) for _ in images]
@@ -532,8 +534,11 @@ def set_images(folder: Path, *images: int, naming_the_largest: bool = False) -> 
             other = 1 if true == 0 else 0
             counts[true][true] = right
             counts[true][other] = number - right
-        matrix = {"classes": CLASSES[: len(images)], "counts": counts}
-        path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), matrix)))
+        before = read_predictions(StudyFolder(folder), path.parent.name)
+        predictions = []
+        for part in dict.fromkeys(prediction.part for prediction in before):
+            predictions += predictions_of(part, CLASSES[: len(images)], counts)
+        path.write_bytes(to_parquet(predictions))
     return folder
 
 

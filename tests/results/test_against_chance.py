@@ -10,7 +10,7 @@ from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.selection.chance import read_against_chance
 from study.storage.study_folder import CHANCE, StudyFolder
-from tests.results.conftest import add_candidate, edit_candidates, keep_predictions
+from tests.results.conftest import add_candidate, edit_candidates, forget_images
 
 MakeStudy = Callable[..., Path]
 
@@ -19,7 +19,7 @@ MakeStudy = Callable[..., Path]
 def test_what_is_written_is_what_the_leaderboard_says(
     make_study: MakeStudy, images: tuple[int, ...], shown: bool
 ) -> None:
-    path = keep_predictions(make_study("mine", images=images))
+    path = make_study("mine", images=images)
     fix_chance(StudyFolder(path))
     known = read_against_chance(StudyFolder(path), "best")
     winner = leaderboard(read_results(path)).winner
@@ -30,7 +30,7 @@ def test_what_is_written_is_what_the_leaderboard_says(
 def test_what_is_registered_in_place_of_the_winner_is_written_too(make_study: MakeStudy) -> None:
     path = make_study("kept")
     add_candidate(path, "best-with-delta", -0.01, val_score=0.6, subset="vision.ln", ln_lr=0.02)
-    assert against_chance(read_results(keep_predictions(path))).keys() == {
+    assert against_chance(read_results(path)).keys() == {
         "best",
         "best-with-delta",
     }
@@ -46,9 +46,9 @@ def test_a_winner_that_equals_a_baseline_is_written_by_the_label_that_was_traine
             same_as="clipfit-tuned"
         ),
     )
-    assert against_chance(read_results(keep_predictions(path))).keys() == {"clipfit-tuned"}
+    assert against_chance(read_results(path)).keys() == {"clipfit-tuned"}
 
 
 def test_of_a_study_without_predictions_nothing_is_written(few_shot_study: Path) -> None:
-    fix_chance(StudyFolder(few_shot_study))
+    fix_chance(StudyFolder(forget_images(few_shot_study)))
     assert not (few_shot_study / CHANCE).exists()

@@ -18,7 +18,7 @@ from tests.results.conftest import (
     add_candidate,
     board_of,
     edit_candidates,
-    keep_predictions,
+    forget_images,
 )
 
 FULL = {"method": "full", "lr": 1e-4}
@@ -44,8 +44,8 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     assert {entry.label for entry, _ in above_winner(board)} == {"bitfit", "clipfit-tuned"}
 
 
-def test_a_comparison_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> None:
-    board = board_of(few_shot_study)
+def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> None:
+    board = board_of(forget_images(few_shot_study))
     found = against(board, "best", "clipfit-tuned")
     scores = (board.entry(label).scores for label in ("best", "clipfit-tuned"))
     best, tuned = ([own[seed] for seed in SEEDS] for own in scores)
@@ -197,24 +197,18 @@ def test_a_winner_below_the_share_of_the_largest_class_is_one(
 def test_a_winner_is_known_to_beat_chance_where_all_its_interval_is_above_it(
     make_study: Callable[..., Path], images: tuple[int, ...], shown: bool
 ) -> None:
-    known = board_of(keep_predictions(make_study(images=images))).winner.against_chance
+    known = board_of(make_study(images=images)).winner.against_chance
     assert (known.above, known.shown, known.images) == (True, shown, sum(images))
     assert (known.low is None) == (1 in images)
 
 
-def test_without_predictions_it_is_not_known_whether_chance_is_beaten(
+def test_without_predictions_chance_is_not_known_nor_whether_it_is_beaten(
     few_shot_study: Path,
 ) -> None:
-    winner = board_of(few_shot_study).winner
-    assert winner.against_chance is None
-
-
-def test_of_a_study_without_counts_of_classes_chance_is_unknown(few_shot_study: Path) -> None:
-    for path in few_shot_study.glob("trials/*/confusion.json"):
-        path.unlink()
-    board = board_of(few_shot_study)
+    board = board_of(forget_images(few_shot_study))
     assert board.chance is None
     assert board.winner is board.entry("best")
+    assert board.winner.against_chance is None
 
 
 def test_before_the_confirm_stage_there_is_no_winner(unconfirmed_study: Path) -> None:

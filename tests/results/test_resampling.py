@@ -13,7 +13,7 @@ from study.results.resampling import Resampled, resample
 from study.results.study_results import TrialResult
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of
-from tests.results.conftest import add_answer, board_of, keep_predictions
+from tests.results.conftest import add_answer, board_of
 
 Right = dict[str, Sequence[bool]]
 
@@ -175,7 +175,7 @@ def test_it_is_the_same_every_time() -> None:
 def test_a_leaderboard_has_an_interval_over_images_of_every_score_and_difference(
     make_study: Callable[..., Path], base_to_new: bool
 ) -> None:
-    board = board_of(keep_predictions(add_answer(make_study(base_to_new=base_to_new))))
+    board = board_of(add_answer(make_study(base_to_new=base_to_new)))
     for entry in board.entries:
         assert entry.test.images is not None
         assert all(entry.parts[part].images is not None for part in board.parts)

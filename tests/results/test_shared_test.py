@@ -7,7 +7,7 @@ import pytest
 
 from study.results.shared_test import other_readers, read_by_others
 from study.results.study_results import read_results
-from tests.results.conftest import keep_predictions
+from tests.results.conftest import forget_images
 
 
 def readers(folder: Path) -> int:
@@ -15,10 +15,9 @@ def readers(folder: Path) -> int:
 
 
 def test_a_study_that_was_not_tested_has_read_nothing(make_study: Callable[..., Path]) -> None:
-    folder, other = keep_predictions(make_study("one")), keep_predictions(make_study("two"))
+    folder, other = make_study("one"), make_study("two")
     assert (readers(folder), readers(other)) == (1, 1)
-    for path in other.glob("trials/confirm-*/predictions.parquet"):
-        path.unlink()
+    forget_images(other)
     assert (readers(folder), readers(other)) == (0, 0)
 
 
@@ -28,7 +27,7 @@ def test_a_study_that_was_not_tested_has_read_nothing(make_study: Callable[..., 
 def test_equal_paths_of_another_dataset_or_folder_are_other_images(
     make_study: Callable[..., Path], before: str, after: str
 ) -> None:
-    folder, other = keep_predictions(make_study("one")), keep_predictions(make_study("two"))
+    folder, other = make_study("one"), make_study("two")
     path = other / "study.yaml"
     text = path.read_text()
     assert before in text
@@ -37,7 +36,7 @@ def test_equal_paths_of_another_dataset_or_folder_are_other_images(
 
 
 def test_a_damaged_study_is_not_counted(make_study: Callable[..., Path]) -> None:
-    folder, other = keep_predictions(make_study("one")), keep_predictions(make_study("two"))
+    folder, other = make_study("one"), make_study("two")
     for path in other.glob("trials/confirm-*/predictions.parquet"):
         path.write_bytes(b"no table")
     assert readers(folder) == 0

@@ -30,7 +30,7 @@ from study.selection.validation import read_validation
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from study.trial import EpochReport, Prediction, TrialData
-from study.trial.predictions import read_confusion, read_predictions
+from study.trial.predictions import confusion_of, read_predictions
 
 LAST = 4
 """Epochs of a trial."""
@@ -355,7 +355,7 @@ def test_a_test_leaves_its_prediction_of_every_image(trial: TrialFolder) -> None
     record_epoch(trial, report(4, done=True), data("test"), INFO)
     study = StudyFolder(trial.path.parents[1])
     assert read_predictions(study, trial.trial_id) == PREDICTED
-    assert read_confusion(study, trial.trial_id) == {
+    assert confusion_of(read_predictions(study, trial.trial_id)) == {
         ("accuracy", ONE, ONE): 3,
         ("accuracy", ONE, OTHER): 1,  # none of the other was seen
     }

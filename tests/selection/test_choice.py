@@ -88,11 +88,11 @@ def test_a_choice_that_a_baseline_equals_is_confirmed_by_that_baseline(
     assert [trial.trial_id for trial in choice_of(study).trials] == ["confirm-clipfit-seed1"]
 
 
-def test_where_counts_of_images_are_missing_chance_is_unknown_and_any_score_above_it(
+def test_where_predictions_are_missing_chance_is_unknown_and_any_score_above_it(
     finish: MakeFinished, tmp_path: Path
 ) -> None:
     study = finish(tmp_path, "uncounted", test_score=0.01)
-    for path in study.folder.path.glob("trials/confirm-*/confusion.json"):
+    for path in study.folder.path.glob("trials/confirm-*/predictions.parquet"):
         path.unlink()
     choice = choice_of(study)
     assert choice.chance is None

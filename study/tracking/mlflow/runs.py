@@ -17,7 +17,7 @@ from study.storage.trial_folder import KEPT, End, TrialFolder
 from study.tracking.mlflow import mlflow_internals, run_content, server
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.sync_state import Mark
-from study.trial.predictions import read_confusion
+from study.trial.predictions import confusion_of, read_predictions
 from study.trial.study import PRECISION, Study
 
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
@@ -199,7 +199,7 @@ class RunWriter:
         """
         if not reports or run_content.TEST_SCORE not in reports[-1]:
             return reports
-        confusion = read_confusion(self.study.folder, trial_id)
+        confusion = confusion_of(read_predictions(self.study.folder, trial_id))
         balanced = balanced_score(confusion, self.study.protocol())
         if balanced is None:
             return reports
