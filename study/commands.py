@@ -322,6 +322,9 @@ def _main(words: list[str]) -> int:
     )
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
+    for name in ("resume", "extend"):
+        if f"--{name}" in words:
+            run.error(f"did you mean `{PROGRAM} {name} NAME`?")
     code = COMMANDS[words[0]].code
     given = parsers.choices[words[0]].parse_intermixed_args(words[1:])
     given.command = words[0]

@@ -46,6 +46,8 @@ COMMANDS = {
     "init": "no configuration 'init'",
     "continue": "did you mean `clipfit-study resume NAME`?",
     "continue mine": "did you mean `clipfit-study resume NAME`?",
+    "run --resume mine": "did you mean `clipfit-study resume NAME`?",
+    "run --extend mine search.trials=9": "did you mean `clipfit-study extend NAME`?",
     "list x": "'x' is not of the form storage=FOLDER",
     "list storage=/nosuch": "storage=/nosuch is no folder",
     "delete nosuch --yes": "no study 'nosuch' in runs; there are none",
