@@ -1,6 +1,8 @@
 """The errors that a user can fix: a message says what is wrong, where, and what is allowed."""
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 SECRET_OF_A_QUERY = re.compile(
     r"([?&;][^=&\s]*(?:passw|pwd|token|secret|api_?key|access_?key|odbc_connect)[^=&\s]*=)"
@@ -44,6 +46,12 @@ class InterruptedStudyError(StudyError):
 
 class TrackingError(StudyError):
     """A tracking server or store that cannot be reached or used."""
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return a hint with the known name that a mistyped one may mean, or an empty text."""
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def redacted_text(text: str) -> str:

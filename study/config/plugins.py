@@ -7,11 +7,10 @@ that of the object which was handed to `study.workflow.run_study.run_study`.
 """
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TypeVar
 
-from study.errors import ConfigError
+from study.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -39,8 +38,7 @@ def find(what: str, name: str, own: Mapping[str, Callable[[], T]], given: T | No
     installed = {point.name: point for point in entry_points(group=f"clipfit_study.{what}")}
     if name not in installed:
         allowed = [*own, *installed]
-        near = get_close_matches(name, allowed, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(name, allowed)
         raise ConfigError(f"'{name}' is unknown{hint}; allowed are {', '.join(allowed)}")
     try:
         return installed[name].load()

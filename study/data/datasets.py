@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from study.data.readers.published import load_published
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.readers.whereabouts import whereabouts
 from study.data.records import Contents, DataFaults, Dataset, ImageSource, Record, listed
-from study.errors import DataError
+from study.errors import DataError, did_you_mean
 
 __all__ = [
     "DATASET_NAMES",
@@ -187,10 +186,9 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
 
 def _hint(name: str) -> str:
     """Return a hint with the known dataset that a mistyped name may mean, or an empty text."""
-    similar = get_close_matches(name, DATASET_NAMES, n=1)
-    if not similar or similar[0] == name:
+    if name in DATASET_NAMES:
         return ""
-    return f" (did you mean {similar[0]!r}?)"
+    return did_you_mean(name, DATASET_NAMES)
 
 
 def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:

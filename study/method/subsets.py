@@ -20,7 +20,6 @@ expression; see `PRESETS`.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterable
@@ -29,7 +28,7 @@ from functools import cache
 from itertools import groupby
 
 from study.backbones.architecture import ENCODERS, Depths, Encoder, Family
-from study.errors import SubsetError
+from study.errors import SubsetError, did_you_mean
 from study.method import parameters
 from study.method.parameters import Leaf, Site
 
@@ -196,7 +195,8 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
     encoder, _, site = name.partition(".")
     if encoder not in ENCODERS:
         raise SubsetError(
-            f"subset '{text}': unknown name '{name}'{_nearest(name, [*PRESETS, *ENCODERS])}; "
+            f"subset '{text}': unknown name '{name}'"
+            f"{did_you_mean(name.lower(), [*PRESETS, *ENCODERS])}; "
             f"presets are {', '.join(PRESETS)}, encoders text and vision"
         )
     if site == "attn.k.bias":
@@ -208,7 +208,7 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
     if site not in allowed:
         raise SubsetError(
             f"subset '{text}': '{name}' names no site of the {encoder} encoder"
-            f"{_nearest(site, allowed)}; its sites are {', '.join(allowed)}"
+            f"{did_you_mean(site.lower(), allowed)}; its sites are {', '.join(allowed)}"
         )
     bounds = _read_layers(layers, text) if layers else None
     if bounds is not None and not in_blocks(name):
@@ -289,8 +289,3 @@ def _reading_order(term: Term) -> tuple[object, ...]:
         start,
         1_000_000 if stop is None else stop,
     )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), list(known), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
