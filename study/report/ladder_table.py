@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from study.report.formatting import Table, difference_cell, score_cell
 from study.results.ladder import BORROWED, Crossing, Ladder, Step, ladder, rates_of
-from study.results.leaderboard import Entry, Leaderboard
+from study.results.leaderboard import Leaderboard
 from study.results.names import PUBLISHED, RUNGS
 from study.results.statistics import PairedDifference
 
@@ -37,7 +37,7 @@ def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:
     published = board.entry(PUBLISHED)
     if steps.steps and published is not None:
         scores = (score_cell(published.test), None)
-        yield [RUNGS[PUBLISHED], _name(published), rates_of(board, published), *scores]
+        yield [RUNGS[PUBLISHED], published.marked_name, rates_of(board, published), *scores]
     for step in steps.steps:
         yield _step_row(board, step, f"+ {step.adds}")
     if steps.crossing is not None:
@@ -52,7 +52,7 @@ def _crossing_rows(board: Leaderboard, crossing: Crossing) -> Iterator[Row]:
 
 
 def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
-    rung = [title, _name(step.upper), rates_of(board, step.upper)]
+    rung = [title, step.upper.marked_name, rates_of(board, step.upper)]
     if step.upper is step.lower:
         return [*rung, "same configuration", None]
     return [*rung, score_cell(step.upper.test), _difference(step.paired)]
@@ -60,10 +60,6 @@ def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
 
 def _difference(paired: PairedDifference | None) -> object:
     return None if paired is None else difference_cell(paired)
-
-
-def _name(entry: Entry) -> str:
-    return f"{entry.name} ★" if entry.winner else entry.name
 
 
 def _notes(board: Leaderboard, steps: Ladder) -> Iterator[str]:

@@ -53,7 +53,7 @@ def main_table(board: Leaderboard) -> Table:
         ],
         [
             [
-                _name(entry) + _finished(board, entry),
+                entry.marked_name + _finished(board, entry),
                 *score_cells(board.parts, entry.parts, entry.test),
                 *(score_cell(entry.further.get(name)) for name in board.beside),
                 f"{len(entry.scores)}/{entry.seeds_planned}"
@@ -77,7 +77,7 @@ def configuration_table(board: Leaderboard) -> Table:
         [
             [
                 " = ".join(entry.labels),
-                _name(entry),
+                entry.marked_name,
                 tuned_in_words(entry.settings),
                 *setting_cells(entry.settings),
                 count(entry.trainable),
@@ -96,7 +96,7 @@ def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
     return Table(
         "Accuracy by dataset, %",
-        ["dataset", *(_name(entry) for entry in board.entries)],
+        ["dataset", *(entry.marked_name for entry in board.entries)],
         [
             [target, *(score_cell(entry.targets.get(target)) for entry in board.entries)]
             for target in board.targets
@@ -252,10 +252,6 @@ def write_leaderboard(board: Leaderboard) -> None:
     """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
     write_atomically(board.folder.path / "leaderboard.csv", to_csv(board))
     write_atomically(board.folder.path / "leaderboard.md", to_markdown(board))
-
-
-def _name(entry: Entry) -> str:
-    return f"{entry.name} ★" if entry.winner else entry.name
 
 
 def _finished(board: Leaderboard, entry: Entry) -> str:

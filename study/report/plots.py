@@ -274,7 +274,7 @@ def _by_entry(
     ]
     return tuple(
         Series(
-            f"{entry.name} ★" if entry.winner else entry.name,
+            entry.marked_name,
             [place],
             [100 * entry.test.mean],
             marker=WINNER_MARKER

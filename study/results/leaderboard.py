@@ -118,6 +118,11 @@ class Entry(Configuration):
         """Whether validation chose the candidate and its test score is above chance."""
         return self.chosen and self.above_chance
 
+    @property
+    def marked_name(self) -> str:
+        """Its name, with a star if it is the winner."""
+        return f"{self.name} ★" if self.winner else self.name
+
 
 @dataclass(frozen=True)
 class ValidationCheck:
