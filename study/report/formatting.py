@@ -345,14 +345,6 @@ def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float |
     return columns
 
 
-def comparison_columns(name: str, comparison: Comparison | None) -> dict[str, float | None]:
-    """Return the columns of a comparison: a named difference, then its p values."""
-    return {
-        **estimate_columns({name: comparison.paired.difference if comparison else None}),
-        **p_values(comparison),
-    }
-
-
 def p_values(comparison: Comparison | None) -> dict[str, float | None]:
     """Return the p of a comparison and that after Holm's correction, by column."""
     return {

@@ -75,7 +75,6 @@ def begin_images(
     backbone: Backbone,
     path: Path,
     wanted: Sequence[str],
-    cached: Cache = IMAGES,
 ) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, from a cache.
 
@@ -88,7 +87,6 @@ def begin_images(
         backbone: the backbone of the classifier.
         path: the image table; its images are square.
         wanted: the paths of the images in the table, in the order wanted.
-        cached: the cache.
     """
     table, precision = open_table(path), model.classifier.precision
     encoder = model.vision if isinstance(model, StagedClassifier) else None
@@ -98,7 +96,7 @@ def begin_images(
         parts = (table.paths[start : start + CHUNK] for start in starts)
         chunks = (begin_anew(model, backbone, table, part) for part in parts)
         if encoder and not encoder.is_tuned:
-            if len(table.paths) * backbone.dim > cached.room:
+            if len(table.paths) * backbone.dim > IMAGES.room:
                 return {}
             return cached_features(
                 path.parent,
@@ -108,12 +106,12 @@ def begin_images(
                 lambda: {"features": torch.cat([*chunks])},
             )
         first = next(chunks)
-        fits = first[0].numel() * len(table.paths) <= cached.room
+        fits = first[0].numel() * len(table.paths) <= IMAGES.room
         return {"features": torch.cat([first, *chunks])} if fits else {}
 
     device, stage = model.classifier.device, encoder.first if encoder else "pixels"
     key = (path, backbone.state, precision, str(device), stage)
-    if not (whole := cached.get(key, begin_all)):
+    if not (whole := IMAGES.get(key, begin_all)):
         return begin_anew(model, backbone, table, wanted)
     return whole["features"][torch.tensor(table.rows(wanted), device=device)]
 

@@ -178,12 +178,11 @@ def draw_crops(
     *,
     scale: tuple[float, float] = SCALE,
     ratio: tuple[float, float] = RATIO,
-    flip: float = 0.5,
 ) -> Crops:
     """Draw one crop per image, with the distribution of torchvision's RandomResizedCrop.
 
     It has ten proposals of area and aspect ratio. The first that fits is used, or, if none fits,
-    the largest central rectangle of an allowed ratio.
+    the largest central rectangle of an allowed ratio. Each is mirrored with a probability of 0.5.
 
     Args:
         heights: (batch,) heights of the images, in pixels.
@@ -191,7 +190,6 @@ def draw_crops(
         generator: a CPU generator, so that the draw is the same with every device.
         scale: the range of the crop's area, as a fraction of the image's area.
         ratio: the range of width / height, drawn uniformly in its logarithm.
-        flip: the probability of mirroring.
     """
     uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
     tall, wide = heights.double(), widths.double()
@@ -212,7 +210,7 @@ def draw_crops(
     spare_y, spare_x = tall - height, wide - width
     top = torch.where(found, (uniform[:, -3] * (spare_y + 1)).floor(), (spare_y / 2).floor())
     left = torch.where(found, (uniform[:, -2] * (spare_x + 1)).floor(), (spare_x / 2).floor())
-    return Crops(top.long(), left.long(), height.long(), width.long(), uniform[:, -1] < flip)
+    return Crops(top.long(), left.long(), height.long(), width.long(), uniform[:, -1] < 0.5)
 
 
 def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:

@@ -79,7 +79,8 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
         _save(_adapter(model.backbone.clip, "LNTuningConfig", norms), folder / NORMS, saved)
     # Transformers loads neither by its name: the one is in this package, and OpenCLIP's form is
     # another.
-    copied = info.backbone == EMBEDDED or is_open_clip(place, info.revision)
+    is_packaged = info.backbone == EMBEDDED
+    copied = is_packaged or describe(place, revision=info.revision).open_clip is not None
     if copied:
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
@@ -92,11 +93,6 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
         ),
         limits=crop_notes(model.backbone),
     )
-
-
-def is_open_clip(name: str, revision: str | None) -> bool:
-    """Return whether a checkpoint is stored in OpenCLIP's form."""
-    return describe(name, revision=revision).open_clip is not None
 
 
 def is_on_hub(saved: SavedModel) -> bool:
