@@ -62,9 +62,14 @@ class StageProgress:
         else:
             self._show(at_once=True)
 
+    @property
+    def _done(self) -> int:
+        """The number of trials that have ended."""
+        return sum(self._counts.values())
+
     def expect(self, total: int) -> None:
         """Show a smaller number of trials from now on, where fewer are needed than there might."""
-        least = sum(self._counts.values()) + len(self._running)
+        least = self._done + len(self._running)
         self._total = min(self._total, max(total, least))
         self._bar.update(self._task, total=self._total)
 
@@ -83,7 +88,7 @@ class StageProgress:
         """See `study.search.searcher.Observer`."""
         self._running.add(config.trial_id)
         # No line may say that more is done than there is.
-        self._total = max(self._total, sum(self._counts.values()) + len(self._running))
+        self._total = max(self._total, self._done + len(self._running))
         self._show()
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -106,8 +111,7 @@ class StageProgress:
             width: the number of characters that there is room for. The name of the best subset is
                 shortened to what is left of them, and nothing else.
         """
-        done = sum(self._counts.values())
-        parts = [f"{done}/{self._total} done"]
+        parts = [f"{self._done}/{self._total} done"]
         if self._best is not None:
             parts.append(f"best {self._best[0]:.1%}")
         if (seconds := self._seconds_left()) is not None:
@@ -131,25 +135,20 @@ class StageProgress:
 
     def _seconds_left(self) -> float | None:
         """Return the seconds until the stage ends; None where nothing tells yet, or it has."""
-        done = sum(self._counts.values())
-        ended_here = done - self._already_done
-        if not ended_here or done >= self._total:
+        ended_here = self._done - self._already_done
+        if not ended_here or self._done >= self._total:
             return None
         passed = time.monotonic() - self._started_at
         of_each = passed / ended_here
-        beside = min(self._beside, self._total - done)
-        seconds = of_each * (self._total - done - beside)
+        beside = min(self._beside, self._total - self._done)
+        seconds = of_each * (self._total - self._done - beside)
         if self._limit is not None:
             seconds = min(seconds, max(0.0, self._limit - passed))
         return seconds + of_each * beside
 
-    def share_done(self) -> float:
-        """Return which share of the trials has ended, a fraction."""
-        return sum(self._counts.values()) / max(1, self._total)
-
     def _show(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        self._bar.update(self._task, completed=sum(self._counts.values()), total=self._total)
+        self._bar.update(self._task, completed=self._done, total=self._total)
         due = at_once or now - self._printed_at > QUIET_SECONDS
         if due and not self._console.is_terminal:
             self._printed_at = now
@@ -171,7 +170,7 @@ class _StageColumn(ProgressColumn):
         room = width - STAGE - 1 - (bar + 1 if bar else 0)
         text = Text(f"{task.description:<{STAGE}} ", style="bold", no_wrap=True, end="")
         if bar:
-            filled = round(bar * self._progress.share_done())
+            filled = round(bar * task.percentage / 100)
             text.append("━" * filled, style="bar.complete")
             text.append("━" * (bar - filled) + " ", style="bar.back")
         return text.append(self._progress.line(room), style="not bold")
