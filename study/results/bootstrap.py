@@ -50,6 +50,10 @@ class Rescored:
     """The images of the smallest part less the number of strata that they are drawn in."""
 
 
+RescoredTrials = dict[Trial, dict[str, Rescored]]
+"""The scores of trials by their names."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """The accuracy of trials on one part of the images."""
@@ -122,7 +126,7 @@ def rescored(
     seed: int,
     *,
     balanced: bool = False,
-) -> dict[Trial, dict[str, Rescored]]:
+) -> RescoredTrials:
     """Return the protocol's score and its parts on images that are drawn again.
 
     Args:
@@ -149,7 +153,7 @@ def rescored(
         scores = _scored(protocol, drawn)
         roles.append({name: _centred(own, exact[name]) for name, own in scores.items()})
     least = min(part.df for part in parts.values())
-    by_trial: dict[Trial, dict[str, Rescored]] = {}
+    by_trial: RescoredTrials = {}
     for column, trial in enumerate(alike):
         by_trial[trial] = {}
         for name in exact:
@@ -264,7 +268,7 @@ def competition_of(outcomes: Outcomes, trained: str) -> Competition:
 
 def competing(
     alike: Mapping[Trial, Outcomes], protocol: Protocol, draws: int, seed: int
-) -> dict[Trial, dict[str, Rescored]]:
+) -> RescoredTrials:
     """Return H and AUSUC where all names compete; arguments are those of `rescored`.
 
     Their pseudo-images are added to the score itself, as if it were an accuracy on as many images
@@ -287,7 +291,7 @@ def competing(
     images = min(map(len, kinds))
     seeds = [own_seed for _, own_seed in drawn]
     roles = _roles(images, draws, seeds, np.random.default_rng(seed))
-    by_trial: dict[Trial, dict[str, Rescored]] = {trial: {} for trial in drawn}
+    by_trial: RescoredTrials = {trial: {} for trial in drawn}
     whole = {
         trial: drawn_again(models[trial], *(np.ones((1, len(labels))) for labels in kinds))
         for trial in drawn

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.protocols import Protocol
-from study.results.bootstrap import Rescored, Trial, competing, rescored
+from study.results.bootstrap import Rescored, RescoredTrials, Trial, competing, rescored
 from study.results.intervals import CONFIDENCE, Drawn, Estimate, Interval, estimate
 from study.results.statistics import Comparison, PairedDifference, common_seeds, corrected
 from study.results.study_results import TrialResult
@@ -194,7 +194,7 @@ def resample(
         seed: the seed of the draws.
     """
     outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
-    scores: dict[Trial, dict[str, Rescored]] = {}
+    scores: RescoredTrials = {}
     single = False
     for images in dict.fromkeys(own.images for own in outcomes.values()):
         alike = {trial: own for trial, own in outcomes.items() if own.images == images}

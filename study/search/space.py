@@ -21,6 +21,8 @@ from study.method.subsets import Subset, in_blocks, kinds, parse
 
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
+Ranges = dict[str, tuple[float, float]]
+"""The lower and the upper end, by the name of the Optuna parameter."""
 
 
 class Space(ABC):
@@ -28,7 +30,7 @@ class Space(ABC):
 
     @property
     @abstractmethod
-    def rates(self) -> Mapping[str, tuple[float, float]]:
+    def rates(self) -> Ranges:
         """The range of each learning rate, and of λ, which are log-uniform."""
 
     @abstractmethod
@@ -77,7 +79,7 @@ class OpenSpace(Space):
     """The strength of every configuration, which is no choice."""
 
     @property
-    def rates(self) -> Mapping[str, tuple[float, float]]:
+    def rates(self) -> Ranges:
         """See `Space.rates`."""
         return {
             **{rate_column(kind): ends for kind, ends in self.config.rates.items()},
@@ -132,7 +134,7 @@ class OpenSpace(Space):
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `Space.fits`."""
-        ranges: dict[str, tuple[float, float]] = {
+        ranges: Ranges = {
             **dict.fromkeys(self.config.sites, (False, True)),
             **{
                 f"{e}.{end}": self._layers(e)
@@ -166,7 +168,7 @@ class OpenSpace(Space):
         }
         return [{**inside, site: not inside[site], **windows} for site in turns]
 
-    def _ranges_with_effect(self, leaves: frozenset[Leaf]) -> dict[str, tuple[float, float]]:
+    def _ranges_with_effect(self, leaves: frozenset[Leaf]) -> Ranges:
         """Return the ranges of the rates, and of λ, that have an effect on tuned tensors."""
         names = [rate_column(kind) for kind in kind_names() if kind in kinds(leaves)]
         names += ["distill_weight"] * weighs(leaves, self.regularizer)
@@ -235,7 +237,7 @@ class PeerSpace(Space):
     peer: PeerConfig
 
     @property
-    def rates(self) -> Mapping[str, tuple[float, float]]:
+    def rates(self) -> Ranges:
         """See `Space.rates`."""
         return {rate_column(PEER): self.peer.lr}
 

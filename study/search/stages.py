@@ -26,6 +26,9 @@ from study.trial.study import Study
 
 JOURNAL = "optuna.journal"
 
+Telling = Callable[[Sequence[str], int], None]
+"""Prints sentences, and shows another number of trials from then on."""
+
 
 class Budget(NamedTuple):
     """The number of trials of each part of the search, which peers stand outside of."""
@@ -76,7 +79,7 @@ def run_search(
     data: TrialData,
     observers: Sequence[Observer],
     sampler: Sampler | None = None,
-    telling: Callable[[Sequence[str], int], None] = lambda sentences, trials: None,
+    telling: Telling = lambda sentences, trials: None,
 ) -> None:
     """Train the baselines, CLIPFit's own search, the open search and the peers, or what is left.
 
@@ -153,7 +156,7 @@ def _run_variants(
     study: Study,
     data: TrialData,
     observers: Sequence[Observer],
-    telling: Callable[[Sequence[str], int], None],
+    telling: Telling,
 ) -> None:
     """Train what was validated without head and strength with them, to its last epoch.
 

@@ -21,6 +21,8 @@ from study.data.records import Contents, Record, Records, fixed_split
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
 Split = Literal["train", "test"]
+Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""The pixels of images, and their labels."""
 
 
 FONTS = ("cmr10.ttf", "cmb10.ttf", "cmti10.ttf", "cmmi10.ttf", "cmss10.ttf", "cmtt10.ttf")
@@ -143,7 +145,7 @@ def warped_drawings(
     return np.stack(images)
 
 
-def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def letter_images(split: Split) -> Labelled:
     """Draw the letters of a split, 60 images per letter, with the same pixels at every call.
 
     Returns:
@@ -175,7 +177,7 @@ def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return bunch.images, bunch.target
 
 
-def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def digit_images(split: Split) -> Labelled:
     """Return a split of scikit-learn's handwritten digits.
 
     "train" has 60 images per digit, "test" has all others.
@@ -196,7 +198,7 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return _as_pixels(strokes[selected]), labels[selected]
 
 
-def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def glyph_images(split: Split) -> Labelled:
     """Return a split of the `glyphs` dataset, 60 images of each of the 36 classes.
 
     Returns:

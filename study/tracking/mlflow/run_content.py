@@ -36,6 +36,9 @@ PEER = "peer_"
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, each with one value: fields of `study.storage.trial_folder.End`."""
 
+Reports = Sequence[Mapping[str, Any]]
+"""The reports of a trial's epochs, in their order."""
+
 
 def rounded(value: Any, digits: int) -> Any:
     """Return a value with at most so many significant digits, unless it is whole or no number."""
@@ -72,7 +75,7 @@ def without_twins(values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def epoch_metrics(reports: Sequence[Mapping[str, Any]], began: int, sent: int = 0) -> list[Metric]:
+def epoch_metrics(reports: Reports, began: int, sent: int = 0) -> list[Metric]:
     """Return the metrics of a trial's epochs, scores first; see `has_begun`.
 
     Timestamps come from the reports. A driver may die before it marks metrics as sent, and they
@@ -93,7 +96,7 @@ def epoch_metrics(reports: Sequence[Mapping[str, Any]], began: int, sent: int = 
     return sorted(points, key=lambda point: point.key not in (SCORE, TEST_SCORE))
 
 
-def has_begun(config: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> bool:
+def has_begun(config: Mapping[str, Any], reports: Reports) -> bool:
     """Return whether a trial has what its first metric is to be.
 
     MLflow's page that compares runs is coloured by the metric that a run had first. So a trial of
@@ -107,9 +110,7 @@ def total_metrics(end: End, began: int) -> list[Metric]:
     return [Metric(key, rounded(getattr(end, key), METRIC_DIGITS), began, 0) for key in TOTALS]
 
 
-def end_tags(
-    config: Mapping[str, Any], reports: Sequence[Mapping[str, Any]], end: End
-) -> dict[str, str]:
+def end_tags(config: Mapping[str, Any], reports: Reports, end: End) -> dict[str, str]:
     """Return the tags that a trial's run gets when the trial has ended."""
     error = redacted_text((end.error or "")[-4000:])
     block = f"\n\n```\n{error}\n```" if error else ""
@@ -122,9 +123,7 @@ def end_tags(
     return {key: value for key, value in tags.items() if value}
 
 
-def describe_trial(
-    config: Mapping[str, Any], reports: Sequence[Mapping[str, Any]] = (), end: End | None = None
-) -> str:
+def describe_trial(config: Mapping[str, Any], reports: Reports = (), end: End | None = None) -> str:
     """Return a line of Markdown on what a trial came to, and what it trains."""
     scores = [
         f"{100 * report[key]:.1f} % on {split}"

@@ -1,6 +1,6 @@
 """A study's runs: one parent run, and one child per trial. Writing twice changes nothing."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ STUDY_ARTIFACTS = (
     "plots",
 )
 TRIAL_ARTIFACTS = ("config.json", *KEPT)
+
+Place = tuple[str, int, float]
+"""What tells the point of a metric from others: its key, its step and its value."""
 
 
 class RunWriter:
@@ -156,7 +159,7 @@ class RunWriter:
             self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
         config, began = folder.read_config(), _written(folder.path / "config.json", known=trials)
-        there = set[tuple[str, int, float]]()
+        there = set[Place]()
         if not mark.run_id:
             mark.run_id, mark.began, there = self._trial_run(config, began)
         else:
@@ -190,9 +193,7 @@ class RunWriter:
             )
         mark.write(folder)
 
-    def _with_balanced(
-        self, trial_id: str, reports: Sequence[Mapping[str, Any]]
-    ) -> Sequence[Mapping[str, Any]]:
+    def _with_balanced(self, trial_id: str, reports: run_content.Reports) -> run_content.Reports:
         """Return a trial's reports, that of a test with the balanced score.
 
         That follows from the predictions, which are there before the report is.
@@ -269,9 +270,7 @@ class RunWriter:
             mark.winner = winner
             mark.write(trial)
 
-    def _trial_run(
-        self, config: Mapping[str, Any], began: int
-    ) -> tuple[str, int, set[tuple[str, int, float]]]:
+    def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int, set[Place]]:
         """Find or create a trial's run; return its id, its start, and the metrics it has.
 
         A run may exist already, created by a driver that died before it wrote the mark. MLflow
@@ -287,7 +286,7 @@ class RunWriter:
             self._delete(found.info.run_id)
             found = None
         self._perhaps_there[trial_id] = None
-        there = set[tuple[str, int, float]]()
+        there = set[Place]()
         inputs = self.inputs(config)  # before a run is made, since storage may be away
         if found is None:
             found = self.client.create_run(
@@ -316,7 +315,7 @@ class RunWriter:
         marked = {Mark.read(trial, self.parent_id).run_id for trial in trials}
         return next((run for run in found if run.info.run_id not in marked), None)
 
-    def _places(self, run: Run) -> set[tuple[str, int, float]]:
+    def _places(self, run: Run) -> set[Place]:
         """Return what a run has of metrics."""
         histories = (
             self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics
@@ -407,7 +406,7 @@ def shortened(description: str) -> str:
 
 def _points(
     config: Mapping[str, Any],
-    reports: Sequence[Mapping[str, Any]],
+    reports: run_content.Reports,
     end: End | None,
     began: int,
     sent: int = 0,
@@ -419,6 +418,6 @@ def _points(
     return points if end is None else points + run_content.total_metrics(end, began)
 
 
-def _place(point: Metric) -> tuple[str, int, float]:
-    """Return what tells the point of a metric from others."""
+def _place(point: Metric) -> Place:
+    """Return the place of the point of a metric."""
     return point.key, point.step, point.value

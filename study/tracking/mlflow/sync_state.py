@@ -1,12 +1,12 @@
 """The marks in trials' folders of what was sent to MLflow: nothing is sent twice."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from study.storage.atomic import sha256_of
 from study.storage.trial_folder import End, TrialFolder
+from study.tracking.mlflow.run_content import Reports
 
 MARK = "mlflow.json"
 """The name of the file in each trial's folder that records what was sent."""
@@ -60,12 +60,12 @@ class Mark:
         """
         folder.write(MARK, json.dumps(asdict(self)))
 
-    def note(self, reports: Sequence[Mapping[str, Any]], end: End | None) -> None:
+    def note(self, reports: Reports, end: End | None) -> None:
         """Record in this mark that these epochs, and the end if there is one, were sent."""
         self.reports, self.closed = len(reports), end is not None
         self.digest = _digest(reports, end)
 
-    def fits(self, reports: Sequence[Mapping[str, Any]], end: End | None) -> bool:
+    def fits(self, reports: Reports, end: End | None) -> bool:
         """Return whether the trial still begins with what was sent; more may have been added.
 
         The answer is no for a trial that was trained again.
@@ -74,7 +74,7 @@ class Mark:
         return not (self.closed and end is None) and self.digest in ("", sent)
 
 
-def _digest(reports: Sequence[Mapping[str, Any]], end: End | None) -> str:
+def _digest(reports: Reports, end: End | None) -> str:
     """Hash the epochs and the sent fields of the end; new fields of `End` do not count."""
     totals = [] if end is None else [end.status, end.epochs, end.seconds, end.reason]
     return sha256_of(json.dumps([*reports, totals], sort_keys=True).encode())
