@@ -39,7 +39,7 @@ def overrides_between(config: StudyConfig, wanted: Mapping[str, Any]) -> list[st
 
     Returns:
         ``key=value`` for each key whose value is another, as
-        `study.config.loading.parse_overrides` reads it.
+        `study.config.yaml_values.parse_overrides` reads it.
     """
     return [
         f"{key}={_flow(value)}" for key, value in wanted.items() if value_at(config, key) != value

@@ -25,9 +25,10 @@ from study.config.labels import (
     TUNED_LINEAR,
     WITH_DELTA,
 )
-from study.config.loading import build_config, dump_config, parse_overrides, put_value
+from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.trial_settings import TrialSettings
+from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError, StudyError
 from study.storage.command_lines import extend_command
 from study.storage.study_folder import CANDIDATES, StudyFolder

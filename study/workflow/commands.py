@@ -4,15 +4,11 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from study.config.loading import (
-    ConfigFaults,
-    is_sweep,
-    load_config,
-    load_sweep,
-    parse_overrides,
-)
+from study.config.loading import ConfigFaults, load_config
 from study.config.shipped import QUICKSTART
+from study.config.sweep import is_sweep, load_sweep
 from study.config.wording import named_with, texts_of_overrides
+from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
 from study.process.ctrl_c import leaving_at_ctrl_c
 from study.process.garbage import uncollected

@@ -15,13 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from study import tracking
-from study.config.loading import (
-    OVERRIDES,
-    ConfigFaults,
-    is_sweep,
-    load_config,
-    load_sweep,
-)
+from study.config.loading import OVERRIDES, ConfigFaults, load_config
+from study.config.sweep import is_sweep, load_sweep
 from study.config.wording import named_with, texts_of_overrides
 from study.errors import StudyError
 from study.process.ctrl_c import leaving_at_ctrl_c

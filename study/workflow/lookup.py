@@ -9,8 +9,8 @@ from argparse import Namespace
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from study.config.loading import parse_overrides
 from study.config.shipped import FOLDERS
+from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
 from study.storage.command_lines import default_storage
 from study.storage.study_folder import StudyFolder, studies

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from study.config.loading import Member
 from study.config.schema import StudyConfig, TrackingConfig
+from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.report.paper_tables import SWEEP_FILE, read_sweep, tables, write_tables
 from study.search.driver import ray_session

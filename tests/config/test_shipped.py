@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import yaml
 
-from study.config.loading import build_config, is_sweep, load_config, load_sweep
+from study.config.loading import build_config, load_config
 from study.config.shipped import (
     overrides_between,
     repeating_command,
     shipped_file,
     value_at,
 )
+from study.config.sweep import is_sweep, load_sweep
 from study.workflow.lookup import find_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from study.config.loading import build_config, is_sweep, load_sweep
+from study.config.loading import build_config
+from study.config.sweep import is_sweep, load_sweep
 from study.errors import ConfigError
 
 GRID = """\

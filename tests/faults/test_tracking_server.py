@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from written_study import EPOCHS, Written, assert_whole, runs, started
 
-from study.config.loading import load_sweep
+from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.run import main
 from study.tracking.mlflow import best_runs, server

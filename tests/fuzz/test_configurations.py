@@ -13,7 +13,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from study.config.loading import dump_config, is_sweep, load_config, load_sweep
+from study.config.loading import dump_config, load_config
+from study.config.sweep import is_sweep, load_sweep
 from study.errors import StudyError
 from study.run import main
 
@@ -231,7 +232,7 @@ def test_a_document_that_unfolds_without_end_is_refused_within_small_memory(
         "from pathlib import Path\n"
         "from study.config.loading import load_config\n"
         "from study.errors import StudyError\n"
-        "from study.config.loading import is_sweep, load_sweep\n"
+        "from study.config.sweep import is_sweep, load_sweep\n"
         "source = Path('bomb.yaml')\n"
         "try: load_sweep(source) if is_sweep(source) else load_config(source)\n"
         f"except StudyError as error: sys.exit(0 if len(str(error)) < {LONGEST_MESSAGE} else 3)\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config.loading import parse_overrides
+from study.config.yaml_values import parse_overrides
 from study.storage.command_lines import extend_command, resume_command, sync_command
 
 FOLDERS = [

@@ -12,7 +12,7 @@ import pytest
 from written_study import Written
 
 from study.commands import main
-from study.config.loading import parse_overrides
+from study.config.yaml_values import parse_overrides
 from study.selection.optimism import Optimism
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder, studies
 from study.trial import Prediction

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from study.config.loading import Member, build_config, dump_config, load_sweep
+from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
+from study.config.sweep import Member, load_sweep
 from study.errors import ConfigError, DataError, InterruptedStudyError, StudyError
 from study.storage.study_folder import StudyFolder
 from study.workflow import run_sweep as module

@@ -1,0 +1,187 @@
+"""The values of YAML files and of overrides, as mappings that are not validated."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from study.config.wording import LONGEST, shown
+from study.data.records import encoding_fault
+from study.errors import ConfigError
+from study.storage.file_format import KEY, refuse_other_format
+
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+"""A whole number as people write it; YAML has octal, hexadecimal and other forms as well."""
+
+
+def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping, without validating its values.
+
+    Args:
+        source: the file.
+        frozen: whether it must have a format number; any file may have one.
+
+    Returns:
+        The values without the format number.
+
+    Raises:
+        ConfigError: if the file cannot be read, is not a YAML mapping or has another format; the
+            message names it.
+    """
+    try:
+        text = source.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        fault = encoding_fault(error)
+        raise ConfigError(f"configuration {source} cannot be read: {fault}") from error
+    except OSError as error:
+        raise ConfigError(f"configuration {source} cannot be read: {error}") from error
+    values = _read_yaml(text, f"configuration {source} is") or {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"configuration {source} must be a mapping of sections, got {shown(values)}"
+        )
+    if frozen or KEY in values:
+        refuse_other_format(source, values.pop(KEY, None), ConfigError)
+    return _nested(values, f"configuration {source}")
+
+
+def _nested(values: dict[Any, Any], what: str) -> dict[str, Any]:
+    """Return values in which keys such as ``search.trials`` have become keys of sections.
+
+    Raises:
+        ConfigError: such a key sets what another key sets too.
+    """
+    dotted = {}
+    nested = {}
+    for key, value in values.items():
+        if isinstance(key, str) and "." in key:
+            dotted[key] = value
+        else:
+            nested[key] = value
+    for key, value in dotted.items():
+        if _is_set(nested, key):
+            raise ConfigError(f"{what} sets '{key}' twice: with dots, and in its section")
+        put_value(nested, key, value)
+    return nested
+
+
+def _is_set(values: Mapping[Any, Any], key: str) -> bool:
+    """Return whether values have something at a dotted key."""
+    inner: Any = values
+    for part in key.split("."):
+        if not isinstance(inner, Mapping) or part not in inner:
+            return False
+        inner = inner[part]
+    return True
+
+
+def _read_yaml(text: str, what: str) -> Any:
+    """Read YAML.
+
+    Args:
+        text: the YAML.
+        what: the beginning of the message, such as "configuration study.yaml is".
+
+    Raises:
+        ConfigError: if the text is not valid YAML.
+    """
+    try:
+        return yaml.load(text, _SafeLoader)
+    except _UnclearNumber as error:
+        raise ConfigError(f"{what} not clear: {error}") from None
+    except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
+        reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
+        raise ConfigError(f"{what} not valid YAML: {reason[:1000]}") from error
+
+
+class _UnclearNumber(ValueError):
+    """A number in a form that hardly anybody means, such as 010, which is 8 to YAML."""
+
+
+class _SafeLoader(yaml.SafeLoader):
+    """A safe loader that rejects what PyYAML would silently take for something else.
+
+    These are repeated keys, of which PyYAML keeps the last, and numbers of another base than ten.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Construct a mapping, or raise ConstructorError if a key is repeated."""
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        keys = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+        for key, count in keys.items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Construct a whole number, or raise _UnclearNumber if it is not a plain decimal one."""
+        value = super().construct_yaml_int(node)
+        if DECIMAL.fullmatch(node.value) is None:
+            raise _unclear(node, value)
+        return value
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """Construct a number, or raise _UnclearNumber if it counts in sixties, such as 1:30.0."""
+        value = super().construct_yaml_float(node)
+        if ":" in node.value:
+            raise _unclear(node, value)
+        return value
+
+
+def _unclear(node: yaml.ScalarNode, value: float) -> _UnclearNumber:
+    return _UnclearNumber(
+        f"{node.value} in line {node.start_mark.line + 1} is {value:g} to YAML; allowed are "
+        f"decimal numbers without leading zeros, and text in quotation marks, as in '{node.value}'"
+    )
+
+
+_SafeLoader.add_constructor("tag:yaml.org,2002:int", _SafeLoader.construct_yaml_int)
+_SafeLoader.add_constructor("tag:yaml.org,2002:float", _SafeLoader.construct_yaml_float)
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return the values of overrides by dotted key.
+
+    Raises:
+        ConfigError: if one is not of the form ``section.field=value``, its value is not valid YAML,
+            or two set the same value, so that their order decides.
+    """
+    values: dict[str, Any] = {}
+    sections_and_texts: list[tuple[str, str]] = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        what = f"override '{override[:LONGEST]}'"
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"{what} is not of the form section.field=value")
+        values[key] = _read_yaml(text, f"{what}: the value is")
+        sections_and_texts.append((f"{key}.", f"'{override[:LONGEST]}'"))
+    message = ""
+    for (key, text), (later, other) in itertools.combinations(sections_and_texts, 2):
+        if key.startswith(later) or later.startswith(key):
+            message += f"\n  {text} and {other}"
+    if message:
+        raise ConfigError(
+            f"overrides set the same value twice; allowed is one of each pair:{message}"
+        )
+    return values
+
+
+def put_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value at a dotted key in place, and create missing sections.
+
+    Raises:
+        ConfigError: if a part of the key before the last is not a section.
+    """
+    *sections, field = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"'{key}' cannot be set: {section} is {shown(inner)}, not a section")
+        values = inner
+    values[field] = value
