@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from study.data.images.rgb import PixelRange
+from study.data.images.image_reading import AS_USUAL, ImageReading
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
@@ -39,7 +39,7 @@ def load_dataset(
     root: Path | None = None,
     *,
     templates: Sequence[str] | None = None,
-    pixel_range: PixelRange | None = None,
+    reading: ImageReading = AS_USUAL,
     columns: Mapping[str, str] | None = None,
     splits: Mapping[str, str] | None = None,
     subset: str | None = None,
@@ -56,8 +56,8 @@ def load_dataset(
             `save_to_disk` of the library `datasets` wrote. Packaged sets and the hub need no root.
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
-        pixel_range: the values that become black and white in images deeper than 8 bits, see
-            `study.data.images.rgb.to_rgb`; packaged images have 8 bits and take none.
+        reading: how the images are read; packaged images are there with 8 bits, and take nothing
+            else than what is usual.
         columns: part → column name in a table or hub dataset, where the default name does not fit.
         splits: "train", "val", "test" → split name in a hub dataset, where the default name does
             not fit.
@@ -75,10 +75,12 @@ def load_dataset(
     if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
     class_names, train, val, test, source = read(**options)
-    if pixel_range is not None:
-        if not isinstance(source, FolderSource | HubSource):
-            raise DataError(f"dataset {name!r} does not read pixel_range: its images have 8 bits")
-        source = replace(source, pixel_range=pixel_range)
+    if isinstance(source, FolderSource | HubSource):
+        source = replace(source, reading=reading)
+    elif changed := reading.changed():
+        raise DataError(
+            f"dataset {name!r} does not read {', '.join(changed)}: its images have 8 bits"
+        )
     return Dataset(name, class_names, templates_of(name, templates), train, val, test, source)
 
 

@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from study.errors import DeltaError
+from study.data.images.image_reading import AS_USUAL, KEPT, ImageReading, checked_keys
+from study.errors import DataError, DeltaError
 from study.method.head import Head
 from study.storage.atomic import write_atomically
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
@@ -42,9 +43,14 @@ class DeltaInfo:
     """The names of all classes of the dataset, in the order of their ids."""
     templates: tuple[str, ...]
     """The prompt templates, each with one ``{}``; training uses the first."""
-    pixel_range: tuple[float, float] | None = None
-    """The values that became black and white in images deeper than 8 bits; None means those
-    of their format."""
+    reading: ImageReading = AS_USUAL
+    """How images are read; of it, the file holds what `ImageReading.kept` returns."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the values that `read_info` reads."""
+        values = asdict(self)
+        del values["reading"]
+        return {**values, **self.reading.kept()}
 
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
@@ -54,7 +60,7 @@ def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> No
 
 def delta_contents(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
     """Return the bytes of a delta's file."""
-    return to_checked_bytes(tensors, {KEY: f"{KIND}{FORMAT}", "info": json.dumps(asdict(info))})
+    return to_checked_bytes(tensors, {KEY: f"{KIND}{FORMAT}", "info": json.dumps(info.as_json())})
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
@@ -91,23 +97,28 @@ def read_info(values: Any) -> DeltaInfo:
     Raises:
         ValueError: a field is missing, unknown or of another type; the message names it.
     """
-    names = [field.name for field in fields(DeltaInfo)]
-    if not isinstance(values, dict) or set(values) != set(names):
-        raise ValueError(f"allowed are exactly {', '.join(names)}")
-    for name, value in values.items():
-        match name, value:
-            case (
-                ("backbone" | "revision" | "fingerprint" | "subset", str())
-                | ("revision" | "pixel_range", None)
-                | ("pixel_range", [int() | float(), int() | float()])
-            ):
-                pass
+    own = [field.name for field in fields(DeltaInfo) if field.name != "reading"]
+    kept = [*AS_USUAL.kept()]
+    if not isinstance(values, dict) or not {*own, *kept} <= values.keys() <= {*own, *KEPT}:
+        raise ValueError(f"allowed are exactly {', '.join([*own, *kept])}")
+    facts: dict[str, Any] = {}
+    for name in own:
+        match name, values[name]:
+            case ("backbone" | "revision" | "fingerprint" | "subset", str() as text):
+                facts[name] = text
+            case ("revision", None):
+                facts[name] = None
             case ("class_names" | "templates", [*texts]) if all(isinstance(t, str) for t in texts):
-                pass
+                facts[name] = tuple(texts)
             case _:
-                raise ValueError(f"{name} is {value!r}")
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return DeltaInfo(**{**values, **lists})
+                raise ValueError(f"{name} is {values[name]!r}")
+    reading: dict[str, Any] = {}
+    for name in KEPT:
+        try:
+            reading |= checked_keys({name: values.get(name)})
+        except (DataError, TypeError):
+            raise ValueError(f"{name} is {values[name]!r}") from None
+    return DeltaInfo(**facts, reading=ImageReading(**reading))
 
 
 def head_tensors(head: Head | None) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from safetensors import SafetensorError
@@ -124,7 +124,7 @@ def record_epoch(
         folder.append_report(line)
         metadata = {
             "epoch": str(report.epoch),
-            "info": json.dumps(asdict(info)),
+            "info": json.dumps(info.as_json()),
             "reports": folder.reports_digest(report.epoch),
         }
         folder.write(STATE, to_checked_bytes(report.state, metadata))

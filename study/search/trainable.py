@@ -180,7 +180,7 @@ class ClipFitTrainable(tune.Trainable):
             subset=self._trial.settings.subset,
             class_names=self._trial_data.class_names,
             templates=self._trial_data.templates,
-            pixel_range=self._trial_data.pixel_range,
+            reading=self._trial_data.reading,
         )
 
     def _result(self, *, score: float | None, done: bool, **further: Any) -> dict[str, Any]:

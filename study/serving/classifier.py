@@ -1,7 +1,7 @@
 """A tuned classifier to use: it turns images into probabilities of any class names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.data.images.decode import preprocess
-from study.data.images.rgb import PixelRange, checked_range
+from study.data.images.image_reading import AS_USUAL, ImageReading, checked_keys
 from study.data.images.sources import LONGEST, as_image
 from study.data.images.table import normalize
 from study.data.prompts import (
@@ -47,8 +47,8 @@ class TunedClassifier:
     class_features: Tensor
     """What images are compared with, (classes, dim) float32 of unit length: the text features of
     each class, or its row of the linear head."""
-    pixel_range: PixelRange | None = None
-    """The values that become black and white in deep images; None means those of their format."""
+    reading: ImageReading = AS_USUAL
+    """How images are read."""
     from_head: tuple[str, ...] = ()
     """The names of the classes that have their rows of a linear head, in the order of their ids."""
 
@@ -95,10 +95,10 @@ class TunedClassifier:
             DataError: the image cannot be read.
         """
         return preprocess(
-            as_image(image, files=files, pixel_range=self.pixel_range),
+            as_image(image, files=files, reading=self.reading),
             size=self.backbone.image_size,
             keep_aspect=False,
-            **vars(self.backbone.framing),
+            framing=self.reading.framing,
         )
 
     def _pixels_at(self, index: int, image: object, files: bool) -> NDArray[np.uint8]:
@@ -116,7 +116,7 @@ def load_classifier(
     backbone: str | None = None,
     revision: str | None = None,
     device: str = "auto",
-    pixel_range: Sequence[float] | None = None,
+    **reading: Any,
 ) -> TunedClassifier:
     """Load the backbone that a delta names and apply the delta to it.
 
@@ -133,25 +133,24 @@ def load_classifier(
             ``backbone`` names another checkpoint.
         device: a device such as ``cpu`` or ``cuda:1``; ``auto`` means a GPU if there is one, see
             `study.method.device.choose_device`.
-        pixel_range: the values that become black and white in images deeper than 8 bits; None means
-            those in the delta.
+        **reading: facts of `study.data.images.image_reading.ImageReading`, such as ``pixel_range``;
+            what is not named, or None, is as in the delta.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
         BackboneError: the backbone cannot be loaded.
-        DataError: class names, templates, the device or the pixel range cannot be used.
+        DataError: class names, templates, the device or how images are read cannot be used.
     """
     place = choose_device(device)
     names = _texts("class_names", class_names, least=2, example=["cat", "dog"])
     chosen = _texts("templates", templates, least=1, example=["a photo of a {}."])
-    given = None if pixel_range is None else checked_range(pixel_range)
+    changes = checked_keys(reading)
     loaded, head, info = load_tuned(delta, backbone, revision=revision)
     names = names or info.class_names
     chosen = templates_of("this classifier", chosen or info.templates[:1])
     refuse_equal_prompts("class_names", names)
     refuse_control_characters("class_names", names)
     refuse_special_tokens("class_names", names, loaded.tokenizer)
-    levels = given or (checked_range(info.pixel_range) if info.pixel_range else None)
     loaded.clip.to(place)
     model = FewShotClassifier(loaded, parse("none"))
     texts = [prompt for group in prompts(names, chosen) for prompt in group]
@@ -159,7 +158,8 @@ def load_classifier(
     if head is not None:
         features = head.replace_in(features, names)
     from_head = tuple(name for name in names if head is not None and name in head.classes)
-    return TunedClassifier(loaded, model, names, features, levels, from_head)
+    read_by = replace(info.reading, framing=loaded.framing, **changes)
+    return TunedClassifier(loaded, model, names, features, read_by, from_head)
 
 
 def _texts(key: str, given: Any, *, least: int, example: Sequence[str]) -> tuple[str, ...] | None:

@@ -83,7 +83,7 @@ class SavedModel:
             backbone=self.info.backbone,
             revision=self.info.revision,
             device=device,
-            pixel_range=self.info.pixel_range,
+            **self.info.reading.kept(),
         )
 
 

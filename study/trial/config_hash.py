@@ -65,7 +65,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "training": training,
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
-        "pixel_range": data.pixel_range,
+        **data.reading.kept(),
         "images": {name: ImageTable(file).content_hash for name, file in files.items()},
         "protocol": data.protocol.name,
         "class_names": data.class_names,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from study.config.schema import DataConfig, StudyConfig
 from study.data.images.decode import ImageCounter, decode_images
+from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
 from study.data.prompts import ENSEMBLE
@@ -127,7 +128,7 @@ class Preparer:
             split="val" if split == "val" else "test",
             ensemble=data.ensemble,
             targets=elsewhere,
-            pixel_range=data.pixel_range,
+            reading=self._reading(),
         )
 
     def _record(
@@ -159,6 +160,10 @@ class Preparer:
             self._dark_datasets.add(name)
             logger.warning("%s: %s", name, warning)
 
+    def _reading(self) -> ImageReading:
+        """Return how images are read, framed as the checkpoint says."""
+        return replace(self.study.reading, framing=self.study.architecture().framing)
+
     def _decode(
         self,
         dataset: Dataset,
@@ -167,17 +172,15 @@ class Preparer:
         *,
         keep_aspect: bool = False,
     ) -> ImageTable:
-        config = self.study.config
         return ImageTable(
             decode_images(
                 dataset.source,
                 paths,
                 size=self.image_size,
-                cache=image_cache(config).resolve(),
+                cache=image_cache(self.study.config).resolve(),
                 key=_key(dataset, root),
                 keep_aspect=keep_aspect,
-                **vars(self.study.architecture().framing),
-                on_corrupt=config.data.on_corrupt,
+                reading=self._reading(),
                 progress=self.progress,
             )
         )

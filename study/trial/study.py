@@ -13,6 +13,7 @@ from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig, TrainingConfig
 from study.config.search_section import AUTO
 from study.config.trial_settings import Section, TrialSettings
+from study.data.images.image_reading import AS_USUAL, ImageReading, configured
 from study.data.records import Dataset
 from study.data.tasks import Task
 from study.protocols import Protocol, named
@@ -79,6 +80,11 @@ class Study:
             lambda: read_architecture(backbone_path(backbone.name), revision=backbone.revision),
         )
 
+    @property
+    def reading(self) -> ImageReading:
+        """How the configuration says that images are read, whatever the checkpoint says."""
+        return configured(vars(self.config.data))
+
     def dataset(self) -> Dataset:
         """Return the dataset to train on: its classes and file lists, but no pixels.
 
@@ -96,7 +102,7 @@ class Study:
                 data.dataset,
                 data.root,
                 templates=data.templates,
-                pixel_range=None if data.dataset in PACKAGED and data.targets else data.pixel_range,
+                reading=AS_USUAL if data.dataset in PACKAGED and data.targets else self.reading,
                 **renamed,
                 subset=data.subset,
                 revision=data.revision,
@@ -111,9 +117,9 @@ class Study:
         """
         from study.data.datasets import PACKAGED, load_dataset
 
-        pixel_range = None if name in PACKAGED else self.config.data.pixel_range
+        reading = AS_USUAL if name in PACKAGED else self.reading
         return self._once(
-            f"target {name}", lambda: load_dataset(name, self.targets_root, pixel_range=pixel_range)
+            f"target {name}", lambda: load_dataset(name, self.targets_root, reading=reading)
         )
 
     @property
@@ -280,9 +286,8 @@ class TrialData:
     """Whether to classify by the mean of all templates instead of by the first."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """The targets, by the name of their part among the evaluations."""
-    pixel_range: tuple[float, float] | None = None
-    """The values that become black and white in images deeper than 8 bits; see
-    `study.data.images.rgb.to_rgb`."""
+    reading: ImageReading = AS_USUAL
+    """How images are read."""
 
     def target(self, part: str) -> Target:
         """Return the class names, templates and images that a part is scored with."""

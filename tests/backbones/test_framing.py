@@ -33,12 +33,13 @@ def image() -> Image.Image:
 def test_a_clip_is_read_as_its_processor_prepares_it(
     values: dict[str, Any], framing: dict[str, Any], image: Image.Image
 ) -> None:
-    assert vars(framing_of(values, 32, usual=AS_CLIP)) == framing
+    read = framing_of(values, 32, usual=AS_CLIP)
+    assert vars(read) == framing
     defaults = {"size": SHORTER, "crop_size": SQUARE}
     said = {key: value for key, value in values.items() if value is not None}
     own = CLIPImageProcessor(**{**defaults, **said}, do_normalize=False)
     theirs = own(image, return_tensors="np", device="cpu")["pixel_values"][0]
-    ours = preprocess(image, size=32, keep_aspect=False, **framing) / 255
+    ours = preprocess(image, size=32, keep_aspect=False, framing=read) / 255
     assert np.abs(ours - theirs.transpose(1, 2, 0)).max() < 0.05, "Pillow's filters or PyTorch's"
 
 

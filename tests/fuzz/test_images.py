@@ -13,7 +13,7 @@ from pictures import RGB, known_pictures, turned
 from PIL import Image
 
 from study.data.images.decode import decode_images, preprocess
-from study.data.images.rgb import PixelRange
+from study.data.images.image_reading import ImageReading, PixelRange
 from study.data.images.sources import FolderSource, as_image
 from study.errors import DataError
 
@@ -96,7 +96,7 @@ def test_any_bytes_are_an_image_or_one_told_error(
     content: bytes, keep_aspect: bool, pixel_range: PixelRange | None
 ) -> None:
     try:
-        image = as_image(content, pixel_range=pixel_range)
+        image = as_image(content, reading=ImageReading(pixel_range))
         pixels = preprocess(image, size=SIZE, keep_aspect=keep_aspect)
     except DataError as error:
         str(error).encode()

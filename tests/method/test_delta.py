@@ -4,7 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from small_deltas import INFO
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
+from study.data.images.image_reading import ImageReading
 from study.errors import DeltaError
 from study.method.delta import (
     HEAD_CLASSES,
@@ -46,7 +47,8 @@ METADATA = {"epoch": "3", "name": "naïve 🐈\n"}
 
 
 @pytest.mark.parametrize(
-    "info", [INFO, replace(INFO, revision="main", class_names=(), pixel_range=(-0.5, 4095))]
+    "info",
+    [INFO, replace(INFO, revision="main", class_names=(), reading=ImageReading((-0.5, 4095)))],
 )
 def test_tensors_and_metadata_come_back_to_the_bit(info: DeltaInfo, tmp_path: Path) -> None:
     file = tmp_path / "delta.safetensors"
@@ -95,7 +97,7 @@ def become_folder(path: Path) -> None:
     path.mkdir()
 
 
-FIELDS = asdict(INFO)
+FIELDS = INFO.as_json()
 METADATA_FAULTS = yaml.safe_load(Path(__file__).with_name("delta_metadata.yaml").read_text())
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     config = TrialConfig.model_validate(trial.read_config())
     for epoch in range(1, epochs + 1):
         study.report(config, epoch, 0.75)
-    facts = {"epoch": str(epochs), "info": json.dumps(asdict(INFO))}
+    facts = {"epoch": str(epochs), "info": json.dumps(INFO.as_json())}
     facts["reports"] = trial.reports_digest(epochs)
     trial.write(STATE, to_checked_bytes({}, facts))
     heard = Listener()

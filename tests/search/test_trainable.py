@@ -15,6 +15,7 @@ from tiny_study import TinyStudy, statuses, untimed
 
 from study.backbones.description import read_architecture
 from study.config.loading import load_config
+from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
@@ -37,14 +38,14 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         config.model_dump(mode="json"),
         folder=study.folder.path,
         backbone=study.config.backbone,
-        data={"search/1": replace(study.preparer.confirm(1), pixel_range=(0, 4095))},
+        data={"search/1": replace(study.preparer.confirm(1), reading=ImageReading((0, 4095)))},
         threads=1,
         siblings={},
         max_epoch_seconds=None,
     )
     assert gc.isenabled()
     assert trainable.step()["done"]
-    assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
+    assert load_delta(trial.path / "delta.safetensors")[1].reading.pixel_range == (0, 4095)
 
 
 def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any) -> None:

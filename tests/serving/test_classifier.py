@@ -14,6 +14,7 @@ from torch import Tensor
 
 from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
+from study.data.images.image_reading import ImageReading
 from study.errors import DataError, DeltaError
 from study.method.delta import (
     HEAD_ROWS,
@@ -196,7 +197,8 @@ def test_deep_images_are_read_by_the_range_of_the_delta_unless_another_is_given(
     delta: Path, tmp_path: Path
 ) -> None:
     tensors, info = load_delta(delta)
-    assert load_classifier(delta).pixel_range is None
-    save_delta(tmp_path / "deep", tensors, replace(info, pixel_range=(0, 4095)))
-    assert load_classifier(tmp_path / "deep").pixel_range == (0, 4095)
-    assert load_classifier(tmp_path / "deep", pixel_range=[1, 255]).pixel_range == (1, 255)
+    assert load_classifier(delta).reading.pixel_range is None
+    save_delta(tmp_path / "deep", tensors, replace(info, reading=ImageReading((0, 4095))))
+    assert load_classifier(tmp_path / "deep").reading.pixel_range == (0, 4095)
+    other = load_classifier(tmp_path / "deep", pixel_range=[1, 255])
+    assert other.reading.pixel_range == (1, 255)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from study.config.loading import dump_config
+from study.data.images.image_reading import ImageReading
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
@@ -47,7 +48,8 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
 ) -> None:
     delta = delta_in(finish(tmp_path, "mine", linear=linear))
     tensors, info = load_delta(delta)
-    save_delta(delta, tensors, replace(info, templates=("a {}.", "the {}!"), pixel_range=(0, 9)))
+    used = replace(info, templates=("a {}.", "the {}!"), reading=ImageReading((0, 9)))
+    save_delta(delta, tensors, used)
     saved = saved_in(delta)
     assert (saved.settings.subset, saved.settings.head) == (
         "text.mlp.fc2.bias + vision.ln",
@@ -55,7 +57,7 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
     )
     ours, theirs = saved.load(), load_classifier(delta)
     assert torch.equal(ours.class_features, theirs.class_features)
-    assert (ours.class_names, ours.pixel_range) == (theirs.class_names, (0, 9))
+    assert (ours.class_names, ours.reading.pixel_range) == (theirs.class_names, (0, 9))
     assert len(ours.from_head) == (2 if linear else 0)
     names = ["digit two", "a cat"]
     ours, theirs = saved.load(class_names=names), load_classifier(delta, class_names=names)

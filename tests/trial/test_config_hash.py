@@ -15,6 +15,7 @@ from small_trials import trial
 import study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
+from study.data.images.image_reading import ImageReading
 from study.data.tasks import Task
 from study.errors import StudyError
 from study.protocols import PROTOCOLS, FewShot, Protocol, Transfer
@@ -86,7 +87,7 @@ Change = Callable[[TrialData], TrialData]
         lambda d: replace(d, augment=True),
         lambda d: replace(d, split="test"),
         lambda d: replace(d, digest="0" * 64),
-        lambda d: replace(d, pixel_range=(0.0, 4095.0)),
+        lambda d: replace(d, reading=ImageReading((0.0, 4095.0))),
         lambda d: replace(d, protocol=Transfer()),
     ],
 )

@@ -17,6 +17,7 @@ import study.data.datasets
 import study.trial.prepare
 from study.backbones.backbone import Backbone
 from study.config.loading import build_config
+from study.data.images.image_reading import AS_USUAL
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.data.readers.benchmarks import BENCHMARKS
@@ -239,7 +240,7 @@ def test_a_range_reaches_the_pixels_of_a_study_and_its_trials(
 ) -> None:
     deep = deep_images(tmp_path / "deep")
     data = prepare(dataset="deep", root=str(deep), shots=1, pixel_range=[0, 4095]).confirm(1)
-    assert data.pixel_range == (0, 4095)
+    assert data.reading.pixel_range == (0, 4095)
     table = ImageTable(data.eval_images)
     assert table.pixels(table.paths).max() == 255
     assert not caplog.messages
@@ -295,7 +296,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
     assert asked == {
         "name": "hf:owner/name",
         "templates": None,
-        "pixel_range": None,
+        "reading": AS_USUAL,
         **options,
     }
 

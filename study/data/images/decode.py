@@ -19,6 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from study.backbones.framing import AS_CLIP, Framing
+from study.data.images.image_reading import AS_USUAL, ImageReading
 from study.data.images.rgb import HIGHEST
 from study.data.images.sources import is_large, large_images
 from study.data.images.table import (
@@ -49,8 +51,7 @@ def preprocess(
     *,
     size: int,
     keep_aspect: bool,
-    squash: bool = False,
-    interpolation: str = "bicubic",
+    framing: Framing = AS_CLIP,
 ) -> NDArray[np.uint8]:
     """Bring an image to a model's size, or keep it whole for augmentation.
 
@@ -58,9 +59,7 @@ def preprocess(
         image: the image.
         size: the width and height of the model's input, in pixels.
         keep_aspect: whether to keep the whole image.
-        squash: whether both sides are scaled to the size; else the shorter one is, and the middle
-            is kept.
-        interpolation: the filter, by its name in torchvision.
+        framing: how it is brought to the size, unless it is kept whole.
 
     Returns:
         (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
@@ -70,8 +69,8 @@ def preprocess(
     from torchvision.transforms.v2 import InterpolationMode, functional
 
     if not keep_aspect:
-        sides = [size, size] if squash else [size]
-        resized = functional.resize(image, sides, InterpolationMode(interpolation))
+        sides = [size, size] if framing.squash else [size]
+        resized = functional.resize(image, sides, InterpolationMode(framing.interpolation))
         image = functional.center_crop(resized, [size])
     elif min(image.size) > 2 * size:
         image = functional.resize(image, [2 * size], InterpolationMode.BICUBIC)
@@ -86,13 +85,12 @@ def cache_file(
     cache: Path,
     key: str,
     keep_aspect: bool,
-    squash: bool = False,
-    interpolation: str = "bicubic",
+    framing: Framing = AS_CLIP,
 ) -> Path:
     """Return the path of the images' Arrow file; its name depends on each image and on the size."""
     form = "whole" if keep_aspect else "square"
-    if not keep_aspect and (squash or interpolation != "bicubic"):
-        form = f"{'squashed' if squash else form} {interpolation}"
+    if not keep_aspect and framing != AS_CLIP:
+        form = f"{'squashed' if framing.squash else form} {framing.interpolation}"
     stamps = [source.stamp(p) if isinstance(source, StampedSource) else "" for p in paths]
     lines = (f"\n{path}\0{stamp}" for path, stamp in zip(paths, stamps, strict=True))
     digest = sha256_of(f"{PREPROCESSING} {form} {size}{''.join(lines)}".encode())
@@ -108,9 +106,7 @@ def decode_images(
     cache: Path,
     key: str,
     keep_aspect: bool = False,
-    squash: bool = False,
-    interpolation: str = "bicubic",
-    on_corrupt: OnCorrupt = "fail",
+    reading: ImageReading = AS_USUAL,
     progress: ImageCounter | None = None,
 ) -> Path:
     """Decode images into one Arrow IPC file, or use the complete one that exists.
@@ -126,9 +122,8 @@ def decode_images(
         key: the start of the file's name, such as the dataset's name; it distinguishes sources
             that have the same paths and no stamps.
         keep_aspect: whether to keep whole images for augmentation, shorter side at most 2 · size.
-        squash: see `preprocess`.
-        interpolation: see `preprocess`.
-        on_corrupt: what to do about unreadable images: fail, or leave them out and log them.
+        reading: how they are framed, and what to do about unreadable ones. The rest of it is the
+            source's, and in the source's stamps.
         progress: called with (images done, images in all).
 
     Returns:
@@ -141,14 +136,10 @@ def decode_images(
     """
     wanted = list(dict.fromkeys(paths))
     count: ImageCounter = progress or (lambda done, total: None)
-    shape: dict[str, Any] = {
-        "keep_aspect": keep_aspect,
-        "squash": squash,
-        "interpolation": interpolation,
-    }
+    shape: dict[str, Any] = {"keep_aspect": keep_aspect, "framing": reading.framing}
     file = cache_file(source, wanted, size=size, cache=cache, key=key, **shape)
     if file.exists():
-        if (fault := cache_fault(file, wanted, on_corrupt)) is None:
+        if (fault := cache_fault(file, wanted, reading.on_corrupt)) is None:
             _tell_skipped(file, source)
             count(len(wanted), len(wanted))
             return file
@@ -158,7 +149,7 @@ def decode_images(
     resize = partial(preprocess, size=size, **shape)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        skipped = _write(temporary, source, wanted, resize, on_corrupt, count)
+        skipped = _write(temporary, source, wanted, resize, reading.on_corrupt, count)
         if skipped and len(skipped) == len(wanted):
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)

@@ -1,17 +1,15 @@
 """Conversion of any image to 8-bit RGB, given its depth, transparency and orientation."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from study.data.images.image_reading import AS_USUAL, ImageReading, PixelRange
 from study.errors import DataError
 
-PixelRange = tuple[float, float]
-"""The values that become black and white, in images deeper than 8 bits a channel."""
 HIGHEST = "highest 16-bit value"
 """The key in ``info`` of the highest value that a 16-bit image had before it was scaled."""
 FULL_DEPTH = 2**16 - 1
@@ -21,7 +19,7 @@ _UNSIGNED, _SIGNED = 1, 2
 """The value of TIFF's tag SampleFormat for unsigned integers."""
 
 
-def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.Image:
+def to_rgb(image: Image.Image, reading: ImageReading = AS_USUAL) -> Image.Image:
     """Convert an image to 8-bit RGB: scale its depth, put it on white, rotate it as its tag says.
 
     An 8-bit image without transparency becomes exactly what Pillow's own conversion returns. The
@@ -30,8 +28,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
 
     Args:
         image: the image as Pillow opened it, which is at the first of several frames.
-        pixel_range: the values that become black and white in images deeper than 8 bits; None
-            means the range that the format implies.
+        reading: how it is read.
 
     Returns:
         A new image without metadata, except `HIGHEST`.
@@ -44,7 +41,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
     """
     flat, highest = image, None
     if image.mode.partition(";")[0] in ("I", "F"):
-        flat, highest = _eight_bits(image, pixel_range)
+        flat, highest = _eight_bits(image, reading.pixel_range)
     elif image.mode == "L" and _sample_format(getattr(image, "tag_v2", {})) == _SIGNED:
         raise DataError("has whole numbers of 8 bits with a sign as pixels; allowed are unsigned")
     elif image.has_transparency_data:
@@ -73,19 +70,6 @@ def _orientation(image: Image.Image) -> int:
 def _sample_format(tags: Mapping[int, Any]) -> int:
     """Return a TIFF's kind of numbers; unsigned is the standard's default."""
     return int(tags.get(ExifTags.Base.SampleFormat, (_UNSIGNED,))[0])
-
-
-def checked_range(values: Sequence[float]) -> PixelRange:
-    """Return a lower and an upper bound as a range.
-
-    Raises:
-        DataError: they are not two finite numbers, the lower one first.
-    """
-    if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:
-        raise DataError(
-            f"pixel_range is {list(values)}; allowed are two finite numbers, the lower one first"
-        )
-    return values[0], values[1]
 
 
 def dark_images(highest: int | None) -> str | None:

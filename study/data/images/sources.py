@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from study.data.images.rgb import PixelRange, to_rgb
+from study.data.images.image_reading import AS_USUAL, ImageReading
+from study.data.images.rgb import to_rgb
 from study.data.records import listed_texts, relative_path
 from study.errors import DataError
 from study.storage.atomic import PASSING, StorageError
@@ -83,14 +84,14 @@ def large_images(sizes: Mapping[str, tuple[int, int]]) -> str | None:
 
 
 def read_image(
-    file: Path | io.BytesIO | Image.Image, *, path: str, pixel_range: PixelRange | None = None
+    file: Path | io.BytesIO | Image.Image, *, path: str, reading: ImageReading = AS_USUAL
 ) -> Image.Image:
     """Decode one image completely, as RGB; see `to_rgb`.
 
     Args:
         file: the file, or its contents, or an image of a file that Pillow may read only now.
         path: the image's name in messages.
-        pixel_range: see `to_rgb`.
+        reading: how it is read.
 
     Raises:
         DataError: the image cannot be read or is not complete.
@@ -100,9 +101,9 @@ def read_image(
         if isinstance(file, Path) and (fault := kind_fault(file)):
             raise DataError(fault)
         if isinstance(file, Image.Image):
-            return to_rgb(file, pixel_range)
+            return to_rgb(file, reading)
         with Image.open(file, formats=IMAGE_FORMATS) as image:
-            return to_rgb(image, pixel_range)
+            return to_rgb(image, reading)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except FileNotFoundError as error:
@@ -140,8 +141,8 @@ class FolderSource:
     Every image must be in the root or in a folder to which an anchor points."""
     class_folders: tuple[str, ...] = ()
     """Folders below the root of which all images were meant, and those with known suffixes read."""
-    pixel_range: PixelRange | None = None
-    """The values that become black and white in deep images; see `to_rgb`."""
+    reading: ImageReading = AS_USUAL
+    """How the images are read."""
 
     @cached_property
     def _allowed(self) -> tuple[Path, ...]:
@@ -170,9 +171,7 @@ class FolderSource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        return read_image(
-            self.locate(path), path=f"{self.root}/{path}", pixel_range=self.pixel_range
-        )
+        return read_image(self.locate(path), path=f"{self.root}/{path}", reading=self.reading)
 
     def stamp(self, path: str) -> str:
         """Return the size and time of an image's file, and how it is read; "" if it is missing."""
@@ -180,7 +179,7 @@ class FolderSource:
             status = (self.root / path).stat()
         except OSError:
             return ""
-        return f"{status.st_size} {status.st_mtime_ns} {self.pixel_range}"
+        return f"{status.st_size} {status.st_mtime_ns} {self.reading.stamp}"
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,7 @@ class ArraySource:
         return to_rgb(Image.fromarray(pixels))
 
 
-def as_image(
-    value: Any, *, files: bool = True, pixel_range: PixelRange | None = None
-) -> Image.Image:
+def as_image(value: Any, *, files: bool = True, reading: ImageReading = AS_USUAL) -> Image.Image:
     """Return an image in any of `FORMS` as RGB, converted as the images of a dataset are.
 
     Text counts as base64 if it is a ``data:`` URL or decodes to an image, else as a path.
@@ -209,18 +206,18 @@ def as_image(
     Args:
         value: the image; nested lists count as an array.
         files: whether text may be a path; a server must not open the paths that clients send.
-        pixel_range: see `to_rgb`.
+        reading: how it is read.
 
     Raises:
         DataError: the value is not a readable image; the message says what is allowed.
     """
-    read = partial(read_image, pixel_range=pixel_range)
+    read = partial(read_image, reading=reading)
     if isinstance(value, Image.Image):
         return read(value, path=f"a Pillow image of mode {value.mode}")
     if isinstance(value, bytes | bytearray | memoryview):
         return read(io.BytesIO(value), path=f"{len(value)} bytes")
     if isinstance(value, np.ndarray | list | tuple):
-        return _from_array(value)
+        return _from_array(value, reading)
     if isinstance(value, str) and (encoded := _decoded(value)) is not None:
         return read(io.BytesIO(encoded), path=f"{len(value)} characters of base64")
     if not isinstance(value, str | Path):
@@ -259,7 +256,7 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
+def _from_array(value: NDArray[Any] | Sequence[Any], reading: ImageReading) -> Image.Image:
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -271,4 +268,4 @@ def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
     whole = array.dtype not in (bool, np.uint16) and np.issubdtype(array.dtype, np.integer)
     if not shaped or not whole or array.size == 0 or array.min() < 0 or array.max() > 255:
         raise DataError(f"got an array {array.shape} of {array.dtype}; an image is {FORMS}")
-    return to_rgb(Image.fromarray(array.astype(np.uint8)))
+    return to_rgb(Image.fromarray(array.astype(np.uint8)), reading)

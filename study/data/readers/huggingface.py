@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from study.data.data_internals import table_fingerprint
-from study.data.images.rgb import PixelRange
+from study.data.images.image_reading import AS_USUAL, ImageReading
 from study.data.images.sources import read_image
 from study.data.records import (
     SPLITS,
@@ -47,14 +47,12 @@ class HubSource:
     """The table of each split."""
     folders: tuple[Path, ...]
     """The folders where the library keeps files; no file outside them is opened."""
-    pixel_range: PixelRange | None = None
-    """The values that become black and white in deep images; see `to_rgb`."""
+    reading: ImageReading = AS_USUAL
+    """How the images are read."""
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        return read_image(
-            self.encoded(path), path=f"{self.name} {path}", pixel_range=self.pixel_range
-        )
+        return read_image(self.encoded(path), path=f"{self.name} {path}", reading=self.reading)
 
     def encoded(self, path: str) -> io.BytesIO | Path:
         """Return the encoded bytes of an image, or the file that holds them.
@@ -80,7 +78,7 @@ class HubSource:
     def stamp(self, path: str) -> str:
         """Return the `datasets` library's hash of the image's table, and how it is read."""
         split = path.partition("/")[0]
-        return f"{table_fingerprint(self.tables[split])} {self.pixel_range}"
+        return f"{table_fingerprint(self.tables[split])} {self.reading.stamp}"
 
 
 def load_hub(

@@ -5,7 +5,7 @@ which `mlflow.pyfunc.load_model` would run, is not.
 """
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
 
+from study.data.images.image_reading import AS_USUAL, KEPT
 from study.data.records import listed
 from study.errors import DeltaError
 from study.method.delta import DeltaInfo, read_info
@@ -138,7 +139,7 @@ def _used_with(info: DeltaInfo, config: dict[str, Any]) -> DeltaInfo:
         KeyError: something is missing.
         ValueError: something is of another type.
     """
-    names = ("class_names", "templates", "backbone", "revision", "pixel_range")
+    names = ("class_names", "templates", "backbone", "revision", *AS_USUAL.kept())
     changes = {name: config[name] for name in names}
-    lists = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(info).items()}
-    return read_info(lists | changes)
+    changes |= {name: config[name] for name in KEPT if name in config}
+    return read_info(info.as_json() | changes)

@@ -316,7 +316,7 @@ class _Registrar:
                     "backbone": info.backbone,
                     "revision": info.revision,
                     "device": "auto",
-                    "pixel_range": info.pixel_range and list(info.pixel_range),
+                    **info.reading.kept(),
                 },
             )
         if (saved := Model.load(model)).signature is not None:  # MLflow infers only the inputs

@@ -3,8 +3,8 @@
 The artifact holds tuned parameters, a linear head if there is one, names, and the code of this
 package, but no pickle, and of backbones the embedded one alone. ``model_config`` at load time may
 set other ``class_names`` and ``templates``, another place of the same backbone (``backbone``,
-``revision``), the ``device``, and the ``pixel_range`` of images with more than 8 bits. Of other
-class names, those that the head was trained on keep its vectors; see
+``revision``), the ``device``, and how images are read, such as the ``pixel_range`` of those with
+more than 8 bits. Of other class names, those that the head was trained on keep its vectors; see
 `study.serving.classifier.load_classifier`.
 """
 
@@ -18,6 +18,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.pyfunc.utils import pyfunc
 
+from study.data.images.image_reading import KEPT
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.tracking.mlflow.mlflow_internals import in_scoring_server
@@ -96,7 +97,7 @@ class ServedClassifier(_Predictions, PythonModel):
             backbone=settings["backbone"],
             revision=settings["revision"],
             device=settings["device"],
-            pixel_range=settings["pixel_range"],
+            **{name: settings[name] for name in KEPT if name in settings},
         )
         # Over HTTP, a file name in a request would let anyone read the server's files.
         self._files = not in_scoring_server()

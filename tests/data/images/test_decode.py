@@ -15,14 +15,17 @@ from PIL import Image
 from torchvision.transforms import v2
 from transformers import SiglipImageProcessorPil
 
+from study.backbones.framing import Framing, Interpolation
 from study.data.images import table as table_module
 from study.data.images.decode import decode_images, preprocess
+from study.data.images.image_reading import ImageReading
 from study.data.images.sources import FolderSource
 from study.data.images.table import ImageTable, cache_fault
 from study.errors import DataError
 from study.storage.atomic import StorageError
 
 PATHS = [f"{i:03d}.jpg" for i in range(150)]
+SKIP = ImageReading(on_corrupt="skip")
 
 
 Decode = Callable[..., Path]
@@ -50,11 +53,11 @@ def test_preprocessing_is_clips(size: tuple[int, int], target: int) -> None:
 @pytest.mark.parametrize("size", [(40, 30), (17, 33), (8, 50)])
 @pytest.mark.parametrize(("interpolation", "resample"), [("bicubic", 3), ("bilinear", 2)])
 def test_a_squashed_image_is_that_of_siglips_own_processor(
-    size: tuple[int, int], interpolation: str, resample: int
+    size: tuple[int, int], interpolation: Interpolation, resample: int
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     image = Image.fromarray(noise)
-    ours = preprocess(image, size=16, keep_aspect=False, squash=True, interpolation=interpolation)
+    ours = preprocess(image, size=16, keep_aspect=False, framing=Framing(True, interpolation))
     side = {"height": 16, "width": 16}
     theirs = SiglipImageProcessorPil(size=side, resample=resample, do_normalize=False)
     pixels = theirs(images=image, return_tensors="np")["pixel_values"][0]
@@ -93,8 +96,9 @@ def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, col
 
 
 def test_other_images_sizes_and_forms_get_files_of_their_own(decode: Decode) -> None:
-    options = [{"size": 5}, {"keep_aspect": True}, {"key": "other"}, {"squash": True}]
-    options += [{}, {"interpolation": "bilinear"}]
+    squashed, bilinear = Framing(squash=True), Framing(interpolation="bilinear")
+    options: list[dict[str, Any]] = [{"size": 5}, {"keep_aspect": True}, {"key": "other"}, {}]
+    options += [{"reading": ImageReading(framing=one)} for one in (squashed, bilinear)]
     files = {decode(PATHS[:3], **own) for own in options}
     assert len(files | {decode(PATHS[:2])}) == 7
 
@@ -104,7 +108,7 @@ def decoder(miniature: ModuleType, place: Path) -> Callable[[], Path]:
     paths = ["0.png", "1.png"]
     for number, path in enumerate(paths):
         miniature.save(place / "set" / path, number, number)
-    options = {"size": 8, "cache": place / "cache", "key": "set", "on_corrupt": "skip"}
+    options = {"size": 8, "cache": place / "cache", "key": "set", "reading": SKIP}
     return partial(decode_images, FolderSource(place / "set"), paths, **options)
 
 
@@ -132,7 +136,7 @@ def test_a_corrupt_file_is_made_again(spoil: str, decode: Decode, colors: Any) -
 
 def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(decode: Decode) -> None:
     paths = ["bad.jpg", *PATHS[:70]]
-    file = decode(paths, on_corrupt="skip")
+    file = decode(paths, reading=SKIP)
     whole, table, skipped = file.read_bytes(), _contents(file), ImageTable(file).skipped
     chance, faults = random.Random(5), 0
     for _ in range(400):
@@ -163,7 +167,7 @@ def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_
 
 def test_a_corrupt_image_is_skipped_by_choice_and_reported(decode: Decode) -> None:
     paths = ["a.jpg", "bad.jpg", "c.jpg"]
-    file = decode(paths, on_corrupt="skip")
+    file = decode(paths, reading=SKIP)
     table = ImageTable(file)
     assert table.skipped == ["bad.jpg"]
     assert [*table.paths] == ["a.jpg", "c.jpg"]
@@ -188,7 +192,7 @@ def test_skipped_images_are_reported_whenever_their_file_is_used(
     paths, told = ["a.jpg", "bad1.jpg", "bad2.jpg"], []
     for _ in range(2):
         caplog.clear()
-        decode(paths, on_corrupt="skip")
+        decode(paths, reading=SKIP)
         told.append(caplog.messages)
     assert told[0] == [f"skipped: bad{n}.jpg: not a readable image" for n in (1, 2)]
     assert told[1] == told[0]
@@ -223,7 +227,7 @@ def test_an_image_that_may_be_read_by_now_is_told(
 
 def test_nothing_but_corrupt_images_is_fatal_in_any_case(decode: Decode) -> None:
     with pytest.raises(DataError, match="none of 2 images is readable"):
-        decode(["bad1", "bad2"], on_corrupt="skip")
+        decode(["bad1", "bad2"], reading=SKIP)
 
 
 def test_progress_is_told_to_the_end_both_times(decode: Decode) -> None:

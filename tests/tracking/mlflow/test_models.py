@@ -114,7 +114,7 @@ def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
     rewrite(place, class_names=names, templates=["{}"], revision="r1", pixel_range=[0, 9])
     info = registered_model(store, FIRST, tmp_path).info
     assert (info.class_names, info.templates) == (("a", "b"), ("{}",))
-    assert (info.revision, info.pixel_range, info.backbone) == ("r1", (0, 9), "embedded")
+    assert (info.revision, info.reading.pixel_range, info.backbone) == ("r1", (0, 9), "embedded")
 
 
 @pytest.mark.parametrize(

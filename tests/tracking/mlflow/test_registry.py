@@ -16,6 +16,7 @@ from mlflow.models import Model
 from PIL import Image
 from written_study import started
 
+from study.data.images.image_reading import ImageReading
 from study.errors import TrackingError
 from study.method.delta import load_delta, save_delta
 from study.selection.chance import AgainstChance, write_against_chance
@@ -205,7 +206,7 @@ def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, st
     study = finished("deep")
     delta = study.folder.path / "trials/confirm-best-seed1/delta.safetensors"
     tensors, info = load_delta(delta)
-    save_delta(delta, tensors, replace(info, pixel_range=(0, 4080)))
+    save_delta(delta, tensors, replace(info, reading=ImageReading((0, 4080))))
     version = version_of(store, register(study, store))
     location = Path(model_of(store, version).artifact_location)
     flat = np.asarray(Image.linear_gradient("L"))
