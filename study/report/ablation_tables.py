@@ -43,11 +43,11 @@ from study.report.formatting import (
 )
 from study.report.interaction_tables import interaction_table, record_of_pair, verdict_on_pairs
 from study.report.interactions import Interaction, SiteCell, beyond_noise, interactions
-from study.report.scope import scope
+from study.report.scope import read_by_others, scope
 from study.results.intervals import Estimate
 from study.results.leaderboard import Configuration, estimates
 from study.results.resampling import Resampled, resample
-from study.results.shared_test import other_readers, read_by_others
+from study.results.shared_test import other_readers
 from study.results.statistics import (
     Comparison,
 )
@@ -185,7 +185,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         metric=results.metric,
         cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
         chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
-        guess=results.guess,
+        guess=results.protocol.guess,
         scope=scope(
             resampled,
             {cell.label: cell.score for cell in cells},

@@ -5,7 +5,7 @@ from itertools import cycle
 
 from study.config.labels import TUNED, VARIANT
 from study.report.charts import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
-from study.results.names import name_of
+from study.report.names import name_of
 from study.results.study_results import BASELINE, OPEN
 
 _NAMES = {

@@ -3,9 +3,10 @@
 from study.data.shots import wanted_val_shots
 from study.embedded import EMBEDDED
 from study.method.parameters import all_kinds
+from study.process.terminal_table import amount
 from study.report.formatting import peer_in_words, percent, rate
 from study.report.site_descriptions import named_sites
-from study.results.occupancy import occupancy
+from study.results.occupancy import Occupancy, occupancy
 from study.results.study_results import Results
 from study.trial.study import Study
 
@@ -84,12 +85,27 @@ def asked(results: Results) -> list[tuple[str, str]]:
         if trains
         else "",
         "Search": f"{search.trials} trials planned ({search.sampler})" if searches else "",
-        "Time": str(occupancy(results.trials) or "") if searches else "",
+        "Time": _time(results) if searches else "",
         "Test": f"{len(config.confirm.seeds)} seeds, each with its own training images"
         if trains
         else "",
     }
     return [(name, text) for name, text in rows.items() if text]
+
+
+def _time(results: Results) -> str:
+    spent = occupancy(results.trials)
+    return "" if spent is None else occupancy_in_words(spent)
+
+
+def occupancy_in_words(spent: Occupancy) -> str:
+    """Return a sentence on the share of time that the slots of a stage worked."""
+    slots = "one at a time" if spent.slots == 1 else f"{spent.slots} at a time"
+    return (
+        f"{amount(spent.trials, 'trial')} in {spent.wall:.0f} s, {slots}: {spent.share:.0%} of "
+        "the time was training and evaluation. Before the first epoch, Ray and its workers "
+        "started."
+    )
 
 
 def _rule(study: Study, results: Results) -> str:

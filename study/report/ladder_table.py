@@ -1,14 +1,21 @@
 """The ladder as a table: a change at a time, and the subset and the head in both orders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from study.report.formatting import Table, difference_cell, score_cell
-from study.results.ladder import BORROWED, Crossing, Ladder, Step, ladder, rates_of
-from study.results.leaderboard import Leaderboard
-from study.results.names import PUBLISHED, RUNGS
+from study.report.names import starred_name
+from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rates_of
+from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
 from study.results.statistics import PairedDifference
 
 Row = Sequence[object]
+_RATES: Mapping[RateSource | None, str] = {
+    "given": "given",
+    "searched": "its own",
+    "borrowed": "not its own",
+    None: "",
+}
+"""What readers are told of where the learning rates of a candidate come from."""
 TITLE = "From CLIPFit as published to the winner"
 NOTE = (
     "Each step is the paired difference to the row above, over common seeds; the first in the "
@@ -36,26 +43,33 @@ def ladder_table(board: Leaderboard) -> Table:
 def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:
     published = board.entry(PUBLISHED)
     if steps.steps and published is not None:
-        scores = (score_cell(published.test), None)
-        yield [RUNGS[PUBLISHED], published.marked_name, rates_of(board, published), *scores]
+        yield [*_rung(board, "published", published), score_cell(published.test), None]
     for step in steps.steps:
-        yield _step_row(board, step, f"+ {step.adds}")
+        yield _step_row(board, step, f"+ {_in_words(step.adds)}")
     if steps.crossing is not None:
         yield from _crossing_rows(board, steps.crossing)
 
 
 def _crossing_rows(board: Leaderboard, crossing: Crossing) -> Iterator[Row]:
     for step in crossing.other_order:
-        yield _step_row(board, step, f"other order: + {step.adds}")
+        yield _step_row(board, step, f"other order: + {_in_words(step.adds)}")
     for adds, mean in crossing.means.items():
-        yield [f"{adds}, mean of both orders", "", "", None, _difference(mean)]
+        yield [f"{_in_words(adds)}, mean of both orders", "", "", None, _difference(mean)]
 
 
 def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
-    rung = [title, step.upper.marked_name, rates_of(board, step.upper)]
+    rung = _rung(board, title, step.upper)
     if step.upper is step.lower:
         return [*rung, "same configuration", None]
     return [*rung, score_cell(step.upper.test), _difference(step.paired)]
+
+
+def _rung(board: Leaderboard, title: str, entry: Entry) -> Row:
+    return [title, starred_name(board, entry), _RATES[rates_of(board, entry)]]
+
+
+def _in_words(adds: Sequence[Change]) -> str:
+    return " and ".join(adds)
 
 
 def _difference(paired: PairedDifference | None) -> object:
@@ -67,10 +81,10 @@ def _notes(board: Leaderboard, steps: Ladder) -> Iterator[str]:
     rungs = [step.upper for step in steps.steps]
     if steps.crossing is not None:
         rungs += steps.crossing.corners
-    if any(rates_of(board, rung) == BORROWED for rung in rungs):
+    if any(rates_of(board, rung) == "borrowed" for rung in rungs):
         yield (
-            f"Rates that are “{BORROWED}” were chosen for another row. At its own best rates such "
-            "a row might score higher, so its step may tell of rates as well."
+            f"Rates that are “{_RATES['borrowed']}” were chosen for another row. At its own best "
+            "rates such a row might score higher, so its step may tell of rates as well."
         )
     if steps.in_one_order:
         yield (

@@ -27,11 +27,12 @@ from study.report.formatting import (
     setting_header,
     tuned_in_words,
 )
+from study.report.further_scores import further_header, further_note
 from study.report.ladder_table import ladder_table
+from study.report.names import name_of, starred_name
 from study.report.scope import scope_of
 from study.report.verdict import validated, validation_findings, verdict
-from study.results.leaderboard import REFERENCES, STATES, Entry, Leaderboard
-from study.results.names import PUBLISHED, name_of
+from study.results.leaderboard import PUBLISHED, REFERENCES, STATES, Entry, Leaderboard
 from study.results.statistics import PairedDifference
 from study.results.study_results import BASELINE, OPEN, PARTS
 from study.storage.atomic import write_atomically
@@ -48,12 +49,12 @@ def main_table(board: Leaderboard) -> Table:
         [
             "candidate",
             *score_header(board.parts, board.metric if board.parts else "test"),
-            *(f"{heading} %" for heading in board.beside.values()),
+            *further_header(board),
             *("seeds", "Δ tuned CLIPFit", "Δ published"),
         ],
         [
             [
-                entry.marked_name + _finished(board, entry),
+                starred_name(board, entry) + _finished(board, entry),
                 *score_cells(board.parts, entry.parts, entry.test),
                 *(score_cell(entry.further.get(name)) for name in board.beside),
                 f"{len(entry.scores)}/{entry.seeds_planned}"
@@ -77,7 +78,7 @@ def configuration_table(board: Leaderboard) -> Table:
         [
             [
                 " = ".join(entry.labels),
-                entry.marked_name,
+                starred_name(board, entry),
                 tuned_in_words(entry.settings),
                 *setting_cells(entry.settings),
                 count(entry.trainable),
@@ -96,7 +97,7 @@ def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
     return Table(
         "Accuracy by dataset, %",
-        ["dataset", *(entry.marked_name for entry in board.entries)],
+        ["dataset", *(starred_name(board, entry) for entry in board.entries)],
         [
             [target, *(score_cell(entry.targets.get(target)) for entry in board.entries)]
             for target in board.targets
@@ -150,7 +151,7 @@ def footnote(board: Leaderboard) -> str:
         + " ".join(scope_of(board))
         + f" {_tested(board)} Within noise: these images and seeds do not tell which is better, "
         "which does not mean that both are equal."
-        + (f" {board.beside_note}" if board.beside else "")
+        + (f" {further_note(board)}" if board.beside else "")
         + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
     )
 

@@ -37,6 +37,7 @@ from study.report.formatting import (
     settings_in_words,
     tuned_in_words,
 )
+from study.report.further_scores import further_header
 from study.report.interaction_tables import interaction_table
 from study.report.ladder_table import ladder_table
 from study.report.leaderboard_tables import (
@@ -46,6 +47,7 @@ from study.report.leaderboard_tables import (
     target_table,
     to_markdown,
 )
+from study.report.names import name_of
 from study.report.pictures import Datasets, make_gallery
 from study.report.scope import scope_of
 from study.report.site_descriptions import subset_in_words
@@ -64,7 +66,6 @@ from study.report.verdict import (
     verdict,
 )
 from study.results.leaderboard import Entry, Leaderboard
-from study.results.names import name_of
 from study.results.study_results import BASELINE, Results, TrialResult
 from study.storage.atomic import write_atomically
 from study.storage.study_folder import CHAMPION, Registration
@@ -264,7 +265,7 @@ def _confirmed(results: Results) -> Table:
         [
             *("candidate", "ended", "seed", "epochs"),
             *score_header(results.parts, "test"),
-            *(f"{heading} %" for heading in results.beside.values()),
+            *further_header(results),
         ],
         [
             [

@@ -19,6 +19,7 @@ from study.report.charts import (
     Series,
 )
 from study.report.confusion_tables import confusion_charts
+from study.report.names import starred_name
 from study.results.leaderboard import Entry, Leaderboard
 from study.results.study_results import BASELINE, OPEN, Results, TrialResult
 
@@ -274,7 +275,7 @@ def _by_entry(
     ]
     return tuple(
         Series(
-            entry.marked_name,
+            starred_name(board, entry),
             [place],
             [100 * entry.test.mean],
             marker=WINNER_MARKER

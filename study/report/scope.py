@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from study.report.formatting import ends, percent, points
+from study.report.names import entry_name, name_of
 from study.results.intervals import MOST_SHARED, Estimate, Interval
 from study.results.leaderboard import Leaderboard
-from study.results.names import name_of
 from study.results.resampling import Resampled
 
 
@@ -38,11 +38,25 @@ def scope(
 
 def scope_of(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on what the intervals of a leaderboard hold for."""
-    scores = {entry.name: entry.test for entry in board.entries}
+    scores = {entry_name(board, entry): entry.test for entry in board.entries}
     differences = {}
     for label, comparison in board.fixed.items():
         differences[f"winner − {name_of(label)}"] = comparison.paired.difference
     return scope(board.resampled, scores, differences)
+
+
+def read_by_others(number: int) -> str:
+    """Return the sentence on how many other studies read the test images; empty for none."""
+    if number == 0:
+        return ""
+    if number == 1:
+        studies_read = "1 other study in this storage read"
+    else:
+        studies_read = f"{number} other studies in this storage read"
+    return (
+        f"{studies_read} the same test images. Whoever chooses between studies by their test "
+        "scores chooses by these images, and no interval covers that."
+    )
 
 
 def _of_seeds(shared: float | None) -> Iterator[str]:

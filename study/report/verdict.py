@@ -15,10 +15,10 @@ from study.report.formatting import (
     settings_in_words,
     spelt,
 )
+from study.report.names import entry_name, name_of
+from study.report.scope import read_by_others
 from study.results.intervals import Estimate
 from study.results.leaderboard import CLOSE, Entry, Leaderboard, ValidationCheck, above_winner
-from study.results.names import name_of
-from study.results.shared_test import read_by_others
 from study.results.statistics import Comparison, PairedDifference
 from study.trial.study import BEST
 
@@ -35,15 +35,17 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
     metric, chosen = _metric(board), board.chosen
     zero_shot = getattr(board.entry(ZERO_SHOT), "balanced", None)
-    chance = guessing(board.chance, zero_shot, board.guess)
+    chance = guessing(board.chance, zero_shot, board.protocol.guess)
     if board.entries and not board.searched:
-        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
+        tested = ", ".join(
+            f"“{entry_name(board, entry)}” {interval(entry.test)} %" for entry in board.entries
+        )
         mean = f"mean {metric} over the datasets" if board.targets else metric
         return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
     if chosen is None:
         what = "The choice has no test score" if board.entries else "Nothing is confirmed on test"
         return f"{what} yet, so there is no winner to judge.", *chance
-    name = "" if chosen.label == BEST else f"“{chosen.name}”, "
+    name = "" if chosen.label == BEST else f"“{entry_name(board, chosen)}”, "
     return (
         f"Validation chose {name}{settings_in_words(chosen.settings)}: "
         f"{with_intervals(chosen.test)} {metric} on test.",
@@ -64,7 +66,8 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     zero_shot = board.entry(ZERO_SHOT)
     beside = []
     if board.chance is not None:
-        guess = f"{board.guess[0].lower()}{board.guess[1:]}"
+        guess = board.protocol.guess
+        guess = f"{guess[0].lower()}{guess[1:]}"
         beside.append(f"{guess} would have a balanced score of {percent(board.chance)} % (chance)")
     if zero_shot is not None:
         beside.append(f"zero-shot CLIP scores {with_intervals(zero_shot.test)}")
@@ -81,7 +84,7 @@ def judgements(board: Leaderboard) -> tuple[str, ...]:
     chosen, winner = board.chosen, board.winner
     if chosen is None:
         return ()
-    top, above = board.entries[0], any(entry.above_chance for entry in board.entries)
+    above = any(entry.above_chance for entry in board.entries)
     return (
         *(
             _judgements(board, winner)
@@ -93,21 +96,22 @@ def judgements(board: Leaderboard) -> tuple[str, ...]:
         ),
         *validated(board),
         *([] if above else ["Nothing that was tested beats chance."]),
-        *_highest(top, chosen),
+        *_highest(board, chosen),
         *filter(None, [read_by_others(board.other_readers)]),
     )
 
 
-def _highest(top: Entry, chosen: Entry) -> Iterator[str]:
+def _highest(board: Leaderboard, chosen: Entry) -> Iterator[str]:
     """Yield which candidate has the highest test mean, where that is not the choice."""
+    top = board.entries[0]
     if not top.above_chance or top.test.mean <= chosen.test.mean:
         return
     why = "but validation did not choose it"
     if top.val_score is None:
         why = "but it was not to be chosen: it shows what a part of the choice adds"
     yield (
-        f"“{top.name}” has the highest test mean ({interval(top.test)} %), {why}; choosing it now "
-        "would be choosing by the test images."
+        f"“{entry_name(board, top)}” has the highest test mean ({interval(top.test)} %), {why}; "
+        "choosing it now would be choosing by the test images."
     )
 
 
@@ -186,7 +190,8 @@ def surpassing(board: Leaderboard) -> Iterator[str]:
         size = "no common seed" if paired is None else spelt(paired.difference)
         kind = "other method" if entry.peer else "baseline"
         yield (
-            f"The winner’s mean is below the {kind} “{entry.name}”: {size}: {_descriptive(paired)}."
+            f"The winner’s mean is below the {kind} “{entry_name(board, entry)}”: {size}: "
+            f"{_descriptive(paired)}."
         )
 
 
@@ -240,7 +245,7 @@ def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
     elif smallest is not None:
         paired = board.difference(smallest, winner)
         size = f", {spelt(paired.difference)} against the winner" if paired else ""
-        name = "" if smallest.label == SMALLEST else f", “{smallest.name}”,"
+        name = "" if smallest.label == SMALLEST else f", “{entry_name(board, smallest)}”,"
         yield (
             f"A smaller configuration{name} did about as well on validation (within one standard "
             f"error): {settings_in_words(smallest.settings)}, which trains "
@@ -306,14 +311,15 @@ def _of_regret(board: Leaderboard) -> Iterator[str]:
     ranked = f"Of the {board.check.ranked} candidates with a validation score, "
     unranked = ""
     if top.val_score is None and top.test.mean > best.test.mean:
-        unranked = f" “{top.name}”, whose mean is higher, was not to be chosen and has none."
+        name = entry_name(board, top)
+        unranked = f" “{name}”, whose mean is higher, was not to be chosen and has none."
     if not regret.loss:
         yield f"{ranked}the best by validation has the highest test mean too.{unranked}"
         return
     paired = board.difference(picked, best)
     size = f"{percent(regret.loss)} points" if paired is None else spelt(paired.difference)
     yield (
-        f"{ranked}“{best.name}” has the highest test mean. Against it, the best by "
+        f"{ranked}“{entry_name(board, best)}” has the highest test mean. Against it, the best by "
         f"validation has {size}; the highest of several means is in part the luckiest.{unranked}"
     )
 
@@ -325,8 +331,8 @@ def _of_base_validation(board: Leaderboard) -> Iterator[str]:
     if pick is not None:
         same = " – the same candidate" if pick.chosen else ""
         yield (
-            f"Among the candidates, base validation alone would have picked “{pick.name}” "
-            f"({interval(pick.test)} % on test){same}."
+            "Among the candidates, base validation alone would have picked "
+            f"“{entry_name(board, pick)}” ({interval(pick.test)} % on test){same}."
         )
     if check.base_pick_trial:
         yield (

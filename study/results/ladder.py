@@ -8,24 +8,37 @@ a change over both orders (its Shapley value) does not depend on an order.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
-from study.config.labels import PLAIN, TUNED, TUNED_LINEAR, VARIANT
-from study.results.leaderboard import Entry, Leaderboard
-from study.results.names import RUNGS, STEPS
+from study.config.labels import PLAIN, PLAIN_STRENGTH, TUNED, TUNED_LINEAR, VARIANT
+from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
 from study.results.statistics import PairedDifference
 from study.results.study_results import BASELINE
+from study.trial.study import BEST
 
-GIVEN, SEARCHED, BORROWED = "given", "its own", "not its own"
+Change = Literal["rates", "subset", "strength", "head"]
+"""What a rung of the ladder has beyond another."""
+RateSource = Literal["given", "searched", "borrowed"]
 """Where the learning rates of a rung come from."""
-SUBSET = "subset"
-"""What the change from CLIPFit's subset to the winner's is called."""
+
+RUNGS: Mapping[str, tuple[Change, ...]] = {
+    PUBLISHED: (),
+    TUNED: ("rates",),
+    PLAIN: ("subset",),
+    PLAIN_STRENGTH: ("strength",),
+    BEST: ("head",),
+}
+"""The ladder from CLIPFit as published to the winner: labels, and what each adds to the last."""
+STEPS = tuple(pairwise(RUNGS))
+"""The steps of the ladder: pairs of labels."""
 
 
 @dataclass(frozen=True)
 class Step:
     """A change of the ladder."""
 
-    adds: str
+    adds: tuple[Change, ...]
     """What the upper rung has beyond the lower one."""
     lower: Entry
     """The lower rung."""
@@ -39,14 +52,12 @@ class Step:
 class Crossing:
     """The subset and the head of the winner, each without and with the other."""
 
-    head: str
-    """What the change of the head is called; it may include the strength."""
     corners: tuple[Entry, Entry, Entry, Entry]
     """Neither, the subset alone, the head alone, and both, which is the winner."""
     other_order: tuple[Step, Step]
     """The head first, and then the subset."""
-    means: Mapping[str, PairedDifference | None]
-    """What the subset and the head add, as the mean of both orders, by what the change is called.
+    means: Mapping[tuple[Change, ...], PairedDifference | None]
+    """What the subset and the head, with which the strength may change, add in both orders' mean.
 
     None where both sides are one configuration, or have no seed in common."""
 
@@ -80,23 +91,23 @@ def ladder(board: Leaderboard) -> Ladder:
     return Ladder(tuple(steps), _crossing(board, rungs[TUNED], rungs[PLAIN], board.winner))
 
 
-def rates_of(board: Leaderboard, entry: Entry) -> str:
-    """Return whether the learning rates of a candidate are given, its own best, or another's.
+def rates_of(board: Leaderboard, entry: Entry) -> RateSource | None:
+    """Return whether the rates of a candidate are given, its own best, or another's; None if none.
 
     Its own are those that a search chose by scores of the same configuration. The winner without
     its head has the rates that were best with the head, and tuned CLIPFit with a head those that
     were best without one.
     """
     if not entry.settings.rates:
-        return ""
+        return None
     source = (t.arm for t in board.stage("search") if t.trial_id == entry.source_trial)
     arm = next(source, VARIANT)
     if arm == BASELINE:
-        return GIVEN
-    return BORROWED if arm == VARIANT else SEARCHED
+        return "given"
+    return "borrowed" if arm == VARIANT else "searched"
 
 
-def _step(board: Leaderboard, adds: str, lower: Entry, upper: Entry) -> Step:
+def _step(board: Leaderboard, adds: tuple[Change, ...], lower: Entry, upper: Entry) -> Step:
     return Step(adds, lower, upper, board.difference(upper, lower))
 
 
@@ -106,17 +117,19 @@ def _crossing(
     head_alone = board.entry(TUNED_LINEAR)
     if head_alone is None or subset_alone is neither or not _same_head(head_alone, both):
         return None
-    head = "head" if both.settings.strength == 1.0 else "strength and head"
+    subset: tuple[Change, ...] = ("subset",)
+    head: tuple[Change, ...] = ("head",)
+    if both.settings.strength != 1.0:
+        head = ("strength", "head")
     corners = (neither, subset_alone, head_alone, both)
     return Crossing(
-        head,
         corners,
         other_order=(
             _step(board, head, neither, head_alone),
-            _step(board, SUBSET, head_alone, both),
+            _step(board, subset, head_alone, both),
         ),
         means={
-            SUBSET: _mean(board, corners, (-1, 1, -1, 1)),
+            subset: _mean(board, corners, (-1, 1, -1, 1)),
             head: _mean(board, corners, (-1, -1, 1, 1)),
         },
     )

@@ -6,7 +6,7 @@ and tested; all other differences are described only.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,6 @@ import pandas as pd
 from study.config.labels import SMALLEST, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.results.intervals import Estimate
-from study.results.names import PUBLISHED, joint_name
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import other_readers
 from study.results.statistics import (
@@ -33,6 +32,8 @@ from study.trial import Split
 from study.trial.predictions import Outcomes, beats_chance
 from study.trial.study import BEST, Candidate
 
+PUBLISHED = "clipfit"
+"""The label of CLIPFit as published."""
 REFERENCES = (TUNED, PUBLISHED)
 """The labels of the baselines to which every candidate's difference is shown."""
 CLOSE = 0.02
@@ -65,8 +66,6 @@ class Configuration:
 class Entry(Configuration):
     """One confirmed candidate, with its scores on test."""
 
-    name: str
-    """What a reader calls it, joined with the names of others with the same configuration."""
     labels: tuple[str, ...]
     """Its label, then those of candidates with the same configuration, not trained again."""
     baseline: bool
@@ -80,7 +79,7 @@ class Entry(Configuration):
     test: Estimate
     """The protocol's score on test."""
     further: Mapping[str, Estimate]
-    """The scores that tables show beside it, by name; see `Results.beside`."""
+    """The further scores that tables show beside it, by name; see `Results.beside`."""
     targets: Mapping[str, Estimate]
     """The accuracy on each dataset, where several are tested; else empty.
 
@@ -117,11 +116,6 @@ class Entry(Configuration):
     def winner(self) -> bool:
         """Whether validation chose the candidate and its test score is above chance."""
         return self.chosen and self.above_chance
-
-    @property
-    def marked_name(self) -> str:
-        """Its name, with a star if it is the winner."""
-        return f"{self.name} ★" if self.winner else self.name
 
 
 @dataclass(frozen=True)
@@ -319,13 +313,9 @@ def leaderboard(results: Results) -> Leaderboard:
         for label in labels
         if any(trial.test_score is not None for trial in results.confirmed(label))
     ]
-    won = all(entry.above_chance for entry in tested if entry.chosen)
     return Leaderboard(
         **vars(results),
-        entries=tuple(
-            replace(entry, name=joint_name(entry.labels, "winner" if won else "choice"))
-            for entry in sorted(tested, key=lambda entry: (-entry.test.mean, not entry.chosen))
-        ),
+        entries=tuple(sorted(tested, key=lambda entry: (-entry.test.mean, not entry.chosen))),
         untested=tuple(label for label in labels if label not in {e.label for e in tested}),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
         resampled=resampled,
@@ -359,7 +349,6 @@ def _entry(
     return Entry(
         label=labels[0],
         labels=labels,
-        name=joint_name(labels),
         baseline=not baselines.isdisjoint(labels),
         peer=candidate.settings.is_peer,
         chosen=BEST in labels,

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from study.process.terminal_table import amount
 from study.results.study_results import TrialResult
 
 PAUSE = 60.0
@@ -32,15 +31,6 @@ class Occupancy:
     def share(self) -> float:
         """The share of the slots' time that was training and evaluation."""
         return self.busy / (self.slots * self.wall)
-
-    def __str__(self) -> str:
-        """Return a sentence on the share of work."""
-        slots = "one at a time" if self.slots == 1 else f"{self.slots} at a time"
-        return (
-            f"{amount(self.trials, 'trial')} in {self.wall:.0f} s, {slots}: {self.share:.0%} of "
-            "the time was training and evaluation. Before the first epoch, Ray and its workers "
-            "started."
-        )
 
 
 def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy | None:

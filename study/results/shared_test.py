@@ -24,20 +24,6 @@ def other_readers(results: Results) -> int:
     return number
 
 
-def read_by_others(number: int) -> str:
-    """Return the sentence on a number of other studies; empty for none."""
-    if number == 0:
-        return ""
-    if number == 1:
-        studies_read = "1 other study in this storage read"
-    else:
-        studies_read = f"{number} other studies in this storage read"
-    return (
-        f"{studies_read} the same test images. Whoever chooses between studies by their test "
-        "scores chooses by these images, and no interval covers that."
-    )
-
-
 def _tested_images(folder: StudyFolder) -> frozenset[tuple[str, str, str]]:
     """Return the images that a study was tested on, by dataset, its root and path."""
     try:

@@ -32,10 +32,6 @@ from study.trial.predictions import (
 )
 from study.trial.study import Candidate, Study, TrialConfig, read_candidates
 
-BALANCED_NOTE = (
-    "Balanced is the score by the mean recall of the classes in place of the accuracy: "
-    "every class counts alike, however many test images it has."
-)
 OPEN = "search"
 """The arm that chooses what to tune; each other one is given that."""
 BASELINE = "baseline"
@@ -150,11 +146,6 @@ class Results:
         return self.study.protocol()
 
     @property
-    def guess(self) -> str:
-        """What the level of chance supposes; it continues "would score"."""
-        return self.protocol.guess
-
-    @property
     def parts(self) -> tuple[str, ...]:
         """The names of the parts of a score that are shown beside it; empty if it has none."""
         parts = self.protocol.parts
@@ -167,24 +158,15 @@ class Results:
         return self.protocol.metric
 
     @property
-    def beside(self) -> Mapping[str, str]:
-        """What tables call the further test scores that they show, by name.
+    def beside(self) -> tuple[str, ...]:
+        """The names of the further test scores that tables show, without those that no trial has.
 
-        A name that no trial has is left out.
+        One is the balanced score, unless the score is balanced itself.
         """
-        headings = {**self.protocol.beside_headings}
-        if not self.protocol.class_averaged:  # else the score is balanced itself
-            headings = {BALANCED: BALANCED, **headings}
+        names = [] if self.protocol.class_averaged else [BALANCED]
+        names += self.protocol.beside_headings
         tested = {name for trial in self.trials for name in trial.test}
-        return {name: heading for name, heading in headings.items() if name in tested}
-
-    @property
-    def beside_note(self) -> str:
-        """What the scores of `beside` are, in whole sentences."""
-        notes = [BALANCED_NOTE] if BALANCED in self.beside else []
-        if self.beside.keys() - {BALANCED}:
-            notes.append(self.protocol.beside_note)
-        return " ".join(notes)
+        return tuple(name for name in names if name in tested)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -24,11 +24,12 @@ from study.report.formatting import (
     score_header,
     settings_in_words,
 )
+from study.report.further_scores import further_header, further_note
+from study.report.names import entry_name, name_of
 from study.report.scope import scope_of
 from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
 from study.results.leaderboard import Entry, Leaderboard
-from study.results.names import name_of
 from study.results.study_results import TrialResult
 from study.selection.chance import BALANCED
 from study.serving.exports.format import Format, Written
@@ -199,8 +200,8 @@ def _figures(tested: Provenance) -> Iterator[str]:
             len(one.scores),
         ]
         for name, one in (
-            (f"this configuration: {entry.name}", entry),
-            *((other.name, other) for other in others),
+            (f"this configuration: {entry_name(board, entry)}", entry),
+            *((entry_name(board, other), other) for other in others),
         )
     ]
     alone = [percent(trial.test.get(name)) for name in (*board.parts, "score", *board.beside)]
@@ -214,20 +215,21 @@ def _figures(tested: Provenance) -> Iterator[str]:
     header = [
         "",
         *score_header(board.parts, metric),
-        *(f"{heading} %" for heading in board.beside.values()),
+        *further_header(board),
         "seeds",
     ]
     yield Table("", header, rows).markdown()
+    guess = board.protocol.guess
     yield (
         "Scores on test images, in percent: the mean over seeds, each with its own training "
         "images, and its 95 % interval over seeds and test images together. "
         + markdown_text(" ".join(scope_of(board)) + " ")
-        + markdown_text(f"{board.beside_note} Chance: {board.guess[0].lower()}{board.guess[1:]}.")
+        + markdown_text(f"{further_note(board)} Chance: {guess[0].lower()}{guess[1:]}.")
     )
     if not entry.chosen:
         yield (
-            f"Validation did not choose this configuration, “{markdown_text(entry.name)}”. What "
-            "the study found of its choice:"
+            "Validation did not choose this configuration, "
+            f"“{markdown_text(entry_name(board, entry))}”. What the study found of its choice:"
         )
     yield " ".join(map(markdown_text, verdict(board)))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from paired import table
 
+from study.report.configuration_table import occupancy_in_words
 from study.results.occupancy import occupancy
 from study.results.study_results import read_trials
 from study.storage.study_folder import StudyFolder
@@ -37,7 +38,7 @@ def study(arguments: list[str]) -> str:
         rows.append(["whole study", f"{whole:.1f} s"])
         for stage in ("search", "confirm"):
             if (found := occupancy(read_trials(StudyFolder(path)), stage)) is not None:
-                rows.append([stage, str(found)])
+                rows.append([stage, occupancy_in_words(found)])
                 if stage == "search":
                     share = found.busy / found.slots / (_last(path, stage) - began)
                     rows.append(

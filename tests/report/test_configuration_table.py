@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from study.report.configuration_table import asked
+from study.report.configuration_table import asked, occupancy_in_words
+from study.results.occupancy import Occupancy
 from study.results.study_results import read_results
 from tests.results.conftest import configure
 
@@ -37,3 +38,10 @@ def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     assert told["Question"].startswith("Which parameters matter?")
     assert "each two sites together" in told["Cells"]
     assert told["Learning rates"].startswith("0.01, 0.1: each cell at the best of them")
+
+
+def test_the_share_of_work_is_told_in_a_sentence() -> None:
+    told = occupancy_in_words(Occupancy(trials=4, slots=2, wall=28.0, busy=43.0))
+    assert "4 trials in 28 s, 2 at a time: 77% of the time was training and evaluation" in told
+    told = occupancy_in_words(Occupancy(trials=1, slots=1, wall=28.0, busy=14.0))
+    assert "1 trial in 28 s, one at a time: 50% of" in told

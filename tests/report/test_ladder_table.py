@@ -58,3 +58,11 @@ def test_rates_of_another_row_are_told_only_where_there_are_any(few_shot_study: 
 def test_a_study_without_a_ladder_has_no_rows(few_shot_study: Path) -> None:
     table = ladder_table(board_of(few_shot_study))
     assert (table.rows, table.note) == ([], NOTE)
+
+
+def test_the_change_of_strength_and_head_together_is_named(few_shot_study: Path) -> None:
+    add_answer(few_shot_study, strength=0.75)
+    board = board_of(add_tuned_with_head(few_shot_study, strength=0.75))
+    titles = [row[0] for row in ladder_table(board).rows]
+    assert "other order: + strength and head" in titles
+    assert "strength and head, mean of both orders" in titles

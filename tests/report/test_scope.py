@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from study.report.scope import scope
+from study.report.scope import read_by_others, scope
 from study.results.intervals import estimate
 from study.results.resampling import Resampled
 
@@ -73,3 +73,9 @@ def test_the_wider_interval_of_a_tested_difference_is_told_too() -> None:
 
 def test_without_scores_there_is_nothing_to_tell() -> None:
     assert scope(Resampled({}, {}), {}) == ()
+
+
+def test_the_sentence_counts_and_is_not_there_for_none() -> None:
+    assert read_by_others(0) == ""
+    assert read_by_others(1).startswith("1 other study in this storage read the same")
+    assert read_by_others(3).startswith("3 other studies in this storage read the same")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from study.config.labels import TUNED_LINEAR
-from study.results.ladder import BORROWED, GIVEN, SEARCHED, Ladder, ladder, rates_of
+from study.results.ladder import STEPS, Ladder, ladder, rates_of
 from study.results.leaderboard import Leaderboard
 from tests.results.conftest import (
     SEEDS,
@@ -43,7 +43,8 @@ def crossed(folder: Path, strength: float = 1.0) -> tuple[Leaderboard, Ladder]:
 def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
     board = board_of(add_answer(few_shot_study))
     rates, subset, strength, head = ladder(board).steps
-    assert [step.adds for step in ladder(board).steps] == ["rates", "subset", "strength", "head"]
+    adds = [step.adds for step in ladder(board).steps]
+    assert adds == [("rates",), ("subset",), ("strength",), ("head",)]
     for step, upper, lower in (
         (rates, "clipfit-tuned", "clipfit"),
         (subset, "best-plain", "clipfit-tuned"),
@@ -68,15 +69,15 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
     labels = ["clipfit-tuned", "best-plain", TUNED_LINEAR, "best"]
     assert [corner.label for corner in crossing.corners] == labels
     first, second = crossing.other_order
-    assert (first.adds, second.adds) == ("head", "subset")
+    assert (first.adds, second.adds) == (("head",), ("subset",))
     neither, subset, head, both = (
         np.array([board.entry(label).scores[seed] for seed in SEEDS]) for label in labels
     )
     for paired, by_seed in (
         (first.paired, head - neither),
         (second.paired, both - head),
-        (crossing.means["subset"], (subset - neither + both - head) / 2),
-        (crossing.means["head"], (head - neither + both - subset) / 2),
+        (crossing.means["subset",], (subset - neither + both - head) / 2),
+        (crossing.means["head",], (head - neither + both - subset) / 2),
     ):
         assert paired.difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
         assert paired.difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
@@ -85,8 +86,8 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
 
 def test_strength_and_head_are_one_change_where_both_differ(few_shot_study: Path) -> None:
     _, steps = crossed(few_shot_study, strength=0.75)
-    assert steps.crossing.head == "strength and head"
-    assert list(steps.crossing.means) == ["subset", "strength and head"]
+    assert list(steps.crossing.means) == [("subset",), ("strength", "head")]
+    assert steps.crossing.other_order[0].adds == ("strength", "head")
 
 
 def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path) -> None:
@@ -128,11 +129,16 @@ def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Pat
     add_answer(few_shot_study)
     trial = min((few_shot_study / "trials").glob("search-*")).name
     board = board_of(add_tuned_with_head(few_shot_study, source_trial=trial))
-    known = {"clipfit": GIVEN, "best": SEARCHED, "clipfit-tuned": SEARCHED, "best-plain": BORROWED}
-    for label, expected in known.items():
+    sources = {"clipfit": "given", "best": "searched", "clipfit-tuned": "searched"}
+    for label, expected in {**sources, "best-plain": "borrowed"}.items():
         assert rates_of(board, board.entry(label)) == expected
     path = few_shot_study / "trials" / trial / "config.json"
-    for arm, expected in (("variant", BORROWED), ("search", SEARCHED)):
+    for arm, expected in (("variant", "borrowed"), ("search", "searched")):
         change_json(path, arm=arm)
         board = board_of(few_shot_study)
         assert rates_of(board, board.entry(TUNED_LINEAR)) == expected
+
+
+def test_the_ladder_leads_from_the_published_rates_to_the_winner() -> None:
+    assert [below for below, _ in STEPS] == ["clipfit", "clipfit-tuned", "best-plain", "best-text"]
+    assert STEPS[-1][1] == "best"

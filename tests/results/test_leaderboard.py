@@ -115,12 +115,6 @@ def test_what_validation_did_not_score_takes_no_part_in_judging_it(few_shot_stud
     assert board.check == before
 
 
-def test_names_speak_of_a_choice_where_there_is_no_winner(guessing_study: Path) -> None:
-    add_candidate(guessing_study, "best-plain", -0.01)
-    name = board_of(guessing_study).entry("best-plain").name
-    assert name == "choice without its head, at full strength"
-
-
 def share(folder: Path, label: str, other: str) -> None:
     """Let a candidate share the training of another one."""
 
@@ -137,7 +131,7 @@ def test_a_winner_that_is_a_baseline_appears_once_under_its_own_name(
     board = board_of(few_shot_study)
     assert board.winner is board.entry("clipfit-tuned") is board.entry("best")
     assert len(board.entries) == 6
-    assert (board.winner.name, board.winner.baseline) == ("tuned CLIPFit", True)
+    assert board.winner.baseline
     assert "best" not in board.untested
 
 
@@ -147,7 +141,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
     share(few_shot_study, "clipfit-tuned", "clipfit")
     board = board_of(few_shot_study)
     clipfit = board.entry("clipfit-tuned")
-    assert clipfit.name == "CLIPFit as published (no tuned rates validated better)"
+    assert clipfit.labels == ("clipfit", "clipfit-tuned")
     assert board.difference(clipfit, board.entry("clipfit")) is None
     assert against(board, "best", "clipfit-tuned") == against(board, "best", "clipfit")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.results.shared_test import other_readers, read_by_others
+from study.results.shared_test import other_readers
 from study.results.study_results import read_results
 from tests.results.conftest import forget_images
 
@@ -40,9 +40,3 @@ def test_a_damaged_study_is_not_counted(make_study: Callable[..., Path]) -> None
     for path in other.glob("trials/confirm-*/predictions.parquet"):
         path.write_bytes(b"no table")
     assert readers(folder) == 0
-
-
-def test_the_sentence_counts_and_is_not_there_for_none() -> None:
-    assert read_by_others(0) == ""
-    assert read_by_others(1).startswith("1 other study in this storage read the same")
-    assert read_by_others(3).startswith("3 other studies in this storage read the same")

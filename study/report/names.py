@@ -1,7 +1,5 @@
 """What tables and sentences call the candidates of a study, by their labels."""
 
-from itertools import pairwise
-
 from study.config.labels import (
     BEST_PEER,
     CALIBRATED,
@@ -16,20 +14,8 @@ from study.config.labels import (
     WITH_DELTA,
     ZERO_SHOT,
 )
+from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
 from study.trial.study import BEST
-
-PUBLISHED = "clipfit"
-
-RUNGS = {
-    PUBLISHED: "published",
-    TUNED: "rates",
-    PLAIN: "subset",
-    PLAIN_STRENGTH: "strength",
-    BEST: "head",
-}
-"""The ladder from CLIPFit as published to the winner: labels, and what each adds to the last."""
-STEPS = tuple(pairwise(RUNGS))
-"""The steps of the ladder: pairs of labels."""
 
 _NAMES = {
     ZERO_SHOT: "zero-shot CLIP",
@@ -68,6 +54,18 @@ def name_of(label: str, chosen: str = "winner") -> str:
         trials = ending.removeprefix(_EARLIER)
         return f"{name_of(start, chosen)}, of {trials} trials"
     return _NAMES.get(label, label).replace("{chosen}", chosen)
+
+
+def entry_name(board: Leaderboard, entry: Entry) -> str:
+    """Return what a reader calls a tested candidate, with the others that share its training."""
+    undecided = board.chosen is None or board.winner is not None
+    return joint_name(entry.labels, "winner" if undecided else "choice")
+
+
+def starred_name(board: Leaderboard, entry: Entry) -> str:
+    """Return the name of a tested candidate, which ★ marks as the winner."""
+    name = entry_name(board, entry)
+    return f"{name} ★" if entry.winner else name
 
 
 def _split(label: str) -> tuple[str, str]:

@@ -1,8 +1,11 @@
 """Readers see names, and what a candidate is follows from its label and its settings."""
 
+from pathlib import Path
+
 import pytest
 
-from study.results.names import STEPS, joint_name, name_of
+from study.report.names import entry_name, joint_name, name_of, starred_name
+from tests.results.conftest import add_candidate, board_of
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,17 @@ def test_what_differs_from_the_winner_by_one_change_is_named_by_that_change(
     assert joint_name((f"best-plain{ending}", f"{shared}{ending}")) == f"{name}{of}"
 
 
-def test_the_ladder_leads_from_the_published_rates_to_the_winner() -> None:
-    assert [below for below, _ in STEPS] == ["clipfit", "clipfit-tuned", "best-plain", "best-text"]
-    assert STEPS[-1][1] == "best"
+def test_names_speak_of_a_choice_where_there_is_no_winner(
+    guessing_study: Path, few_shot_study: Path
+) -> None:
+    for folder, name in ((guessing_study, "choice"), (few_shot_study, "winner")):
+        add_candidate(folder, "best-plain", -0.01)
+        board = board_of(folder)
+        plain = board.entry("best-plain")
+        assert entry_name(board, plain) == f"{name} without its head, at full strength"
+
+
+def test_a_star_marks_the_winner_alone(few_shot_study: Path) -> None:
+    board = board_of(few_shot_study)
+    starred = [starred_name(board, entry) for entry in board.entries]
+    assert [name for name in starred if "★" in name] == ["best by validation ★"]

@@ -1,0 +1,25 @@
+"""The scores that tables show beside the protocol's own: their headings, and what they are."""
+
+from study.results.study_results import Results
+from study.selection.chance import BALANCED
+
+BALANCED_NOTE = (
+    "Balanced is the score by the mean recall of the classes in place of the accuracy: "
+    "every class counts alike, however many test images it has."
+)
+
+
+def further_header(results: Results) -> tuple[str, ...]:
+    """Return the heads of the columns of `Results.beside`."""
+    headings = {BALANCED: BALANCED, **results.protocol.beside_headings}
+    return tuple(f"{headings[name]} %" for name in results.beside)
+
+
+def further_note(results: Results) -> str:
+    """Return what the scores of `Results.beside` are, in whole sentences; empty without any."""
+    notes = []
+    if BALANCED in results.beside:
+        notes.append(BALANCED_NOTE)
+    if set(results.beside) - {BALANCED}:
+        notes.append(results.protocol.beside_note)
+    return " ".join(notes)
