@@ -7,9 +7,9 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.method.subsets import Subset, kinds
 from study.search.ablation_cells import ablation_cells
+from study.search.ledger_callback import Observer
 from study.search.queues import TakeOver, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
-from study.search.searcher import Observer
 from study.search.stages import make_trial
 from study.selection.candidates import finished_trials
 from study.trial import TrialConfig, TrialData

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from study.search.ledger_callback import Observer
 from study.search.queues import TakeOver, run_queue
-from study.search.searcher import Observer
 from study.search.stages import make_trial
 from study.trial import Stage, TrialData
 from study.trial.study import Candidate, Study

@@ -21,6 +21,7 @@ from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
+from study.search.ledger_callback import LedgerCallback, Observer
 from study.search.machine import (
     cluster_address,
     refuse_silent_cluster,
@@ -35,7 +36,7 @@ from study.search.ray_internals import (
     started_here,
 )
 from study.search.ray_watch import ended_with_ray
-from study.search.searcher import LedgerCallback, Observer, StudySearcher
+from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.storage.command_lines import resume_command
 from study.storage.trial_folder import End

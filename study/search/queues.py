@@ -6,9 +6,10 @@ from typing import Any
 
 from study.errors import DataError
 from study.search.driver import AsBefore, run_trials
+from study.search.ledger_callback import Observer, notify_of_end
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_unproven_reports
-from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
+from study.search.searcher import StudySearcher, outcome_of
 from study.storage.trial_folder import End
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.study import Study

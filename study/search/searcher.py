@@ -1,4 +1,4 @@
-"""What Tune calls: a searcher that it asks for trials, and a callback that closes them on disk.
+"""The searcher that Tune asks for trials.
 
 Trials come from a queue of fixed configurations first, then from the proposals of the arms.
 """
@@ -6,205 +6,21 @@ Trials come from a queue of fixed configurations first, then from the proposals 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.trial import TrialState
-from ray.tune import Callback
-from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from study.config.trial_settings import TrialSettings
 from study.search.deadline import Deadline
-from study.search.hung_workers import FrozenWorkers
 from study.search.optuna_arm import Arm, Outcome
-from study.search.ray_errors import RAISED, cause_of
-from study.search.ray_internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
-from study.search.recording import close_trial, read_hang
-from study.storage.atomic import StorageError, give_up
+from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import End, Status
+from study.storage.trial_folder import End
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """A listener to trials, such as a progress display or the mirror of a tracking server."""
-
-    def trial_started(self, config: TrialConfig) -> None:
-        """React to a trial that starts or is resumed."""
-
-    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """React to an epoch that is recorded on disk.
-
-        Args:
-            config: the trial's configuration.
-            epoch: the number of completed epochs.
-            metrics: the metrics of the epoch, see `study.trial.EpochReport`.
-        """
-
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """React to a trial that is closed on disk.
-
-        Args:
-            config: the trial's configuration.
-            end: how the trial ended.
-            score: its last score, as a fraction; None means there is none.
-        """
-
-
-@dataclass(eq=False, repr=False)
-class LedgerCallback(Callback):
-    """A callback that closes trials in the ledger, then notifies the search and the observers.
-
-    An observer's exception must not reach Tune, which would end the study.
-
-    Args:
-        searcher: the searcher of the trials.
-        observers: the listeners that are notified after it.
-        max_epoch_seconds: the time limit of an epoch, in seconds, at which a hanging worker ends
-            itself; None means no limit.
-    """
-
-    searcher: "StudySearcher"
-    observers: Sequence[Observer]
-    max_epoch_seconds: float | None
-    _fault: StorageError | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        self._frozen = FrozenWorkers(self.max_epoch_seconds)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing for Tune's own snapshot of the experiment, which is never read."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Notify the observers that a trial starts."""
-        self._frozen.hear(trial)
-        notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
-    ) -> None:
-        """Notify the observers of an epoch's result."""
-        self._frozen.hear(trial)
-        if not result.get("failed"):
-            config = self.searcher.running[trial.trial_id]
-            notify(
-                self.observers,
-                lambda o: o.trial_reported(config, result["epoch"], result["metrics"]),
-            )
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
-    ) -> None:
-        """Close a trial; Tune also calls this for one that raised or was stopped."""
-        self._frozen.forget(trial)
-        result = trial.last_result or {}
-        if result.get("storage"):  # the trial has not ended: a resumed study continues it
-            self._fault = self._fault or StorageError(result["error"])
-            give_up()
-        elif result.get("failed"):
-            self._close(
-                trial, "failed", None, **{n: result[n] for n in ("reason", "error", "unfit")}
-            )
-        elif result.get("epoch", -1) >= result.get("epochs", 0):
-            self._close(trial, "finished", result.get("score"))
-        else:
-            deadline = self.searcher.deadline
-            over = deadline is not None and trial.trial_id in deadline.cut
-            cause = "the time of the search was over" if over else "successive halving"
-            before = self.searcher.before.get(self.searcher.running[trial.trial_id].trial_id)
-            reason = f"{cause} at epoch {result.get('epoch')}" if before is None else before.reason
-            self._close(trial, "stopped", result.get("score"), reason=reason)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Close a trial whose worker died more often than is allowed."""
-        self._frozen.forget(trial)
-        error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-        last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
-        try:
-            config = self.searcher.running[trial.trial_id]
-            hang = read_hang(self.searcher.folder.trial(config.trial_id))
-        except StorageError as fault:
-            self._fault = self._fault or fault
-            return
-        reason = "its worker died"
-        frozen = trial.trial_id in self._frozen.ended
-        if hang is not None or frozen:
-            reason = f"no epoch within {self.max_epoch_seconds:g} seconds"
-            reason += ", and its process stood still" if frozen else ""
-        elif RAISED in last_failure:
-            reason = cause_of(last_failure)
-        elif LOW_ON_MEMORY in last_failure:
-            reason = "out of memory: Ray killed its worker to keep the machine alive"
-        unfit = hang is not None or (RAISED not in last_failure and LOW_ON_MEMORY in last_failure)
-        self._close(trial, "failed", None, reason=reason, error=hang or last_failure, unfit=unfit)
-
-    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """End workers that stand still, or the study if the ledger cannot be read or written.
-
-        Tune would end only a trial for such an error in another event.
-
-        Raises:
-            StorageError: the first error of storage in an earlier event.
-        """
-        if self._fault is not None:
-            raise self._fault
-        self._frozen.end()
-
-    def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
-        config = self.searcher.running[trial.trial_id]
-        folder = self.searcher.folder.trial(config.trial_id)
-        try:
-            reports = folder.read_reports()
-            end = End(
-                status=status,
-                epochs=reports[-1]["epoch"] if reports else 0,
-                seconds=sum(report["seconds"] for report in reports),
-                **cause,
-            )
-            close_trial(folder, end)
-        except StorageError as fault:
-            self._fault = self._fault or fault
-        else:
-            self.searcher.conclude(config, end, score)
-            forget_results(trial)
-            notify_of_end(self.observers, config, end, score)
-            del self.searcher.running[trial.trial_id]
-            self._tell_of_siblings(config)
-
-    def _tell_of_siblings(self, config: TrialConfig) -> None:
-        """Notify the observers of the trials that the worker added beside one that has ended."""
-        for sibling in self.searcher.siblings.get(config.trial_id, ()):
-            folder = self.searcher.folder.trial(sibling.trial_id)
-            try:
-                end, reports = folder.read_end(), folder.read_reports()
-            except StorageError as fault:
-                self._fault = self._fault or fault
-            else:
-                if end is not None:
-                    notify_of_end(self.observers, sibling, end, reports[-1].get("test_score"))
-
-
-def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:
-    """Call each observer; only log what one raises, which must not end the study."""
-    for observer in observers:
-        try:
-            call(observer)
-        except Exception:
-            logger.exception("%s failed; the study goes on", type(observer).__name__)
-
-
-def notify_of_end(
-    observers: Iterable[Observer], config: TrialConfig, end: End, score: float | None
-) -> None:
-    """Notify each observer of a trial that is closed on disk; see `Observer.trial_ended`."""
-    notify(observers, lambda o: o.trial_ended(config, end, score))
-
 
 UNDER_WAY = Outcome(None, TrialState.RUNNING)
 """What stands for the outcome of a trial that has not ended."""

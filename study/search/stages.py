@@ -14,10 +14,11 @@ from study.method.parameters import Leaf, count_numbers
 from study.method.subsets import parse
 from study.search.deadline import Deadline, InTime, spent
 from study.search.driver import decisions, make_scheduler, run_trials
+from study.search.ledger_callback import Observer
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, set_aside
 from study.search.queues import Past, left, read_past, run_queue
 from study.search.samplers import Sampler, sampler_named
-from study.search.searcher import Observer, StudySearcher
+from study.search.searcher import StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import extensions, finished_trials, possible_variants, variants
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData

@@ -70,14 +70,14 @@ class Tracker(ABC):
         """
 
     def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
 
     @abstractmethod
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
 
     def look_again(self) -> None:
         """Look at all trials again: ended ones may change too, for example their names."""

@@ -85,18 +85,18 @@ class StageProgress:
         self._beside = beside
 
     def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
         self._running.add(config.trial_id)
         # No line may say that more is done than there is.
         self._total = max(self._total, self._done + len(self._running))
         self._show()
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
         self._show()
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
         if end.status == "finished" and score is not None and self._stage == "search":

@@ -94,15 +94,15 @@ class Clock:
         """Wall seconds, CPU seconds, memory in MB."""
 
     def trial_started(self, config: Any) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
         if not self.ends:
             self.ends.append((time.perf_counter(), time.process_time(), _memory()))
 
     def trial_reported(self, config: Any, epoch: int, metrics: Any) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
 
     def trial_ended(self, config: Any, end: Any, score: float | None) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
         self.ends.append((time.perf_counter(), time.process_time(), _memory()))
         if (count := len(self.ends) - 1) % WINDOW == 0:
             cpu = self.per_trial(count - WINDOW, count)[1]

@@ -83,13 +83,13 @@ class Ends:
         self.told: dict[str, tuple[bytes, bytes]] = {}
 
     def trial_started(self, config: Any) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
 
     def trial_reported(self, config: Any, epoch: int, metrics: Any) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
 
     def trial_ended(self, config: Any, end: Any, score: float | None) -> None:
-        """See `study.search.searcher.Observer`."""
+        """See `study.search.ledger_callback.Observer`."""
         self.told[config.trial_id] = contents(self._folder.trial(config.trial_id))
 
 

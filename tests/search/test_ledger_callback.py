@@ -7,7 +7,8 @@ from ray.tune.experiment import Trial
 from tiny_study import Listener
 from written_study import Written
 
-from study.search.searcher import LedgerCallback, StudySearcher, notify
+from study.search.ledger_callback import LedgerCallback, notify
+from study.search.searcher import StudySearcher
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # Tune starts one of its own otherwise
 
