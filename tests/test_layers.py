@@ -16,7 +16,7 @@ STUDY, TESTS = ROOT / "study", ROOT / "tests"
 TABLES = yaml.safe_load(Path(__file__).with_name("layers.yaml").read_text())
 ALLOWED: dict[str, set[str]] = {room: {*names} for room, names in TABLES["allowed"].items()}
 OPTUNA_IN_REPORT = {"report.importance_chart"}
-MLFLOW_OUTSIDE = {"report.best_configurations", "workflow.results_commands"}
+MLFLOW_OUTSIDE = {"report.best_configurations", "workflow.leaderboard_views"}
 
 FILES = sorted(STUDY.rglob("*.py"))
 

@@ -101,7 +101,7 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
-        "study.workflow.dispatch.check_study", lambda study, **_: seen.append(study.config)
+        "study.workflow.dry_run.check_study", lambda study, **_: seen.append(study.config)
     )
     assert main(arguments) == 0
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)
@@ -271,15 +271,6 @@ def test_a_resumed_study_has_the_configuration_it_was_frozen_with(
     assert (config.seed, folder.name, resumed) == (7, "mine", True)
 
 
-def test_a_study_that_runs_is_not_synced_beside(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = StudyFolder(here / "runs" / "mine")
-    folder.create("format: 1\nname: mine\nseed: 1\n", {})
-    with folder.locked():
-        assert "run by another process" in fault(capsys, "sync", "mine")
-
-
 def test_an_interrupt_is_no_fault(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +288,7 @@ def test_what_one_may_not_read_is_named(
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/home/other/runs")
 
-    monkeypatch.setattr("study.workflow.listing.list_studies", refuse)
+    monkeypatch.setattr("study.workflow.commands.list_studies.list_studies", refuse)
     assert commands.main(["list"]) == 2
     assert capsys.readouterr().err == (
         "error: /home/other/runs cannot be used: Permission denied\n"

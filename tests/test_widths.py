@@ -52,11 +52,11 @@ import fcntl, json, struct, sys, termios, time
 from types import SimpleNamespace
 from study.commands import main
 from study.trial.cost import Cost
-from study.workflow import commands, estimate, status
+from study.workflow import estimate, overview, status
 
 # Nothing that a later command would print differently.
 now = time.time()
-status.time = commands.time = SimpleNamespace(
+status.time = overview.time = SimpleNamespace(
     time=lambda: now, monotonic=time.monotonic, strftime=time.strftime
 )
 estimate.measure_apart = lambda *_: Cost(step=0.1, image=0.01, memory=10**9)

@@ -5,11 +5,12 @@ Nothing here takes long to import, so that a word that names nothing is told at 
 
 import contextlib
 import difflib
+import os
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from study.config.shipped import FOLDERS
+from study.config.shipped import FOLDERS, QUICKSTART
 from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
 from study.storage.command_lines import default_storage
@@ -111,21 +112,51 @@ def find_config(name: str) -> Path:
     )
 
 
-def find_studies(options: Namespace) -> None:
-    """Add the ``folder``, or the ``folders``, of the studies that a command names.
+def find_source(words: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the configuration of new studies that words name, and the overrides among them.
 
     Raises:
-        ConfigError: there is no such study, nor such a model.
+        ConfigError: it does not exist, or there are several.
+    """
+    named, overrides = _split(words, most=1)
+    parse_overrides(overrides)
+    default = os.environ.get("STUDY_CONFIG") or QUICKSTART
+    return find_config(named[0] if named else default), overrides
+
+
+def find_begun(name: str, words: Sequence[str]) -> tuple[StudyFolder, list[str]]:
+    """Return the folder of a study, and the overrides with which a command names it.
+
+    Raises:
+        ConfigError: there is no such study, or a word is no override.
+    """
+    _, overrides = _split(words, most=0)
+    storage = parse_overrides(overrides).get("storage")
+    return find_study(name, storage), overrides
+
+
+def _split(words: Sequence[str], *, most: int) -> tuple[list[str], list[str]]:
+    """Return the words that name configurations, of which there are few, and the overrides."""
+    named = [word for word in words if "=" not in word]
+    if len(named) > most:
+        raise ConfigError(
+            f"one configuration at most, got {', '.join(named)}; a value is set by key=value, as "
+            "in search.trials=40"
+        )
+    return named, [word for word in words if "=" in word]
+
+
+def find_studies(options: Namespace) -> None:
+    """Add the ``folder``, or the ``folders``, of the studies whose results a command shows.
+
+    Raises:
+        ConfigError: there is no such study.
     """
     if getattr(options, "name", None):
         options.folder = find_study(options.name, options.storage)
     if "names" in options:
         words, options.storage = without_storage(options.names)
         options.folders = [find_study(word, options.storage) for word in words]
-    if "model" in options:
-        # Of the commands that take a model, one has its storage among other words.
-        _, storage = without_storage(options.images or ())
-        refuse_unknown_model(options.model, storage or getattr(options, "storage", None))
 
 
 def without_storage(words: Sequence[str]) -> tuple[list[str], str | None]:

@@ -7,11 +7,14 @@ not known.
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
+from study.errors import StudyError
 from study.method.delta import load_delta, parameters_of
 from study.report.configuration_table import asked
 from study.report.formatting import (
@@ -29,11 +32,14 @@ from study.report.names import entry_name, name_of
 from study.report.scope import scope_of
 from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
-from study.results.leaderboard import Entry, Leaderboard
-from study.results.study_results import TrialResult
+from study.results.leaderboard import Entry, Leaderboard, leaderboard
+from study.results.study_results import TrialResult, read_results
 from study.selection.chance import BALANCED
 from study.serving.exports.format import Format, Written
 from study.serving.saved import SavedModel
+from study.storage.command_lines import default_storage
+from study.storage.study_folder import StudyFolder, studies
+from study.workflow.lookup import find_study
 
 PAPER = "https://arxiv.org/abs/2409.16718"
 MOST_NAMES = 60
@@ -256,3 +262,37 @@ def _limits(tested: Provenance | None) -> Iterator[str]:
         "It has the limits of its backbone, such as what that has learned of people from the "
         "internet. The licence of the backbone applies to its weights, and is not known here."
     )
+
+
+def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> Provenance | None:
+    """Return the study that a model is from, with the trial; None if it is not here.
+
+    Args:
+        saved: the model.
+        word: what the command names, such as a study or the path of a delta.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        StudyError: its files are damaged.
+    """
+    origin = saved.origin
+    if origin is None:
+        return None
+    # A delta mostly lies in its study, which may be in another folder than the studies here.
+    places = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
+    with suppress(StudyError):  # a model of the registry is no study, nor is a delta
+        places.append(find_study(word, storage))
+    places += studies(Path(storage or default_storage()))
+    found = next((place for place in places if _study_id(place) == origin.study_id), None)
+    if found is None:
+        return None
+    board = leaderboard(read_results(found.path))
+    return next(
+        (Provenance(board, one) for one in board.trials if one.trial_id == origin.trial), None
+    )
+
+
+def _study_id(folder: StudyFolder) -> str | None:
+    with suppress(StudyError):  # another study that is damaged is no reason to stop
+        return str(folder.read_identity()["study_id"])
+    return None

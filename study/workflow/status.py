@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 
 from study.process.terminal_table import TerminalTable, amount
 from study.report.formatting import (
@@ -18,6 +18,8 @@ from study.report.formatting import (
 from study.results.study_results import Results, TrialResult
 from study.selection.candidates import extensions
 from study.selection.chance import BALANCED, read_against_chance
+from study.storage.command_lines import resume_command
+from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Candidate, best_of
 
@@ -192,6 +194,15 @@ def render_status(status: Status) -> RenderableType:
 def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> TerminalTable:
     """Return a table without lines for the terminal."""
     return TerminalTable(header, [*rows], words=len(header), lines=False)
+
+
+def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) -> None:
+    """Print how to go on with studies, each command on an unbroken line of its own."""
+    if not interrupted:
+        return
+    commands = [f"  {resume_command(folder.path)}" for folder in interrupted]
+    lines = "\n".join(["to continue, run", *commands])
+    console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
 
 def _last_written(trial: TrialFolder) -> float:

@@ -36,6 +36,6 @@ def test_another_pipe_that_breaks_is_no_silence(monkeypatch: pytest.MonkeyPatch)
     def fail(_: object) -> None:
         raise BrokenPipeError("of a server")
 
-    monkeypatch.setattr("study.workflow.listing.list_studies", fail)
+    monkeypatch.setattr("study.workflow.commands.list_studies.list_studies", fail)
     with pytest.raises(BrokenPipeError, match="of a server"):
         main(["list"])

@@ -12,6 +12,9 @@ from written_study import Written
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.storage.study_folder import StudyFolder
+from tests.results.conftest import ablation_study, few_shot_study, tuned_study
+
+__all__ = ["ablation_study", "few_shot_study", "tuned_study"]
 
 Configure = Callable[..., StudyConfig]
 

@@ -34,16 +34,6 @@ def test_a_mistyped_study_is_told_with_the_one_that_is_meant(
     )
 
 
-def test_a_model_is_looked_for_before_images_are(
-    mine: StudyFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("study.workflow.predict.find_images", lambda _: pytest.fail("looked"))
-    assert main(["predict", "nosuch", "images", "storage=runs"]) == 2
-    told = capsys.readouterr().err
-    assert "no study 'nosuch' in runs; studies there: 'mine'" in told
-    assert "A model is a study, a registered model" in told
-
-
 def test_a_storage_may_be_below_the_home_folder(
     mine: StudyFolder, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,3 +42,24 @@ def test_a_storage_may_be_below_the_home_folder(
     assert find_study("~/runs/mine").path.samefile(mine.path)
     for words in (["list", "storage=~/runs"], ["status", "mine", "storage=~/runs"]):
         assert main(words) == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["drift", "leaderboard", "report", "status", "sync", "delete"],
+)
+def test_a_study_that_is_not_there_is_named_with_those_that_are(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, "nothing", f"storage={few_shot_study.parent}"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: no study 'nothing' in ")
+    assert f"there: '{few_shot_study.name}' (" in said.err
+
+
+def test_a_folder_that_is_no_study_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err

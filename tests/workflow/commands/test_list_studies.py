@@ -1,8 +1,7 @@
-"""The list of studies, and the deletion of one."""
+"""The command ``list``."""
 
 import json
 import os
-import pty
 import re
 import shlex
 import time
@@ -14,7 +13,7 @@ from written_study import Written
 from study.commands import main
 from study.config.yaml_values import parse_overrides
 from study.selection.optimism import Optimism
-from study.storage.study_folder import REGISTERED, Registration, StudyFolder, studies
+from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
 
@@ -98,66 +97,6 @@ def test_the_command_that_goes_on_is_printed_for_what_is_interrupted_alone(
     with StudyFolder(storage / "mine").locked():
         assert main([*command, f"storage={storage}"]) == 0
     assert "clipfit-study" not in capsys.readouterr().out
-
-
-def test_delete_without_a_terminal_refuses_and_says_what_there_is(
-    mine: StudyFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mine.write_json(REGISTERED, Registration("letters", "3", True, "first"))
-    assert main(["delete", "mine"]) == 2
-    said = capsys.readouterr()
-    assert "2 trials, " in said.out
-    assert f"study_id = '{mine.read_identity()['study_id']}'" in said.out
-    assert "models:/letters/3" in said.out
-    assert "--yes" in said.err
-    assert mine.exists()
-
-
-@pytest.mark.parametrize(("answer", "kept"), [("y\n", False), ("\n", True), ("\x04", True)])
-def test_delete_asks_on_a_terminal(
-    mine: StudyFolder, monkeypatch: pytest.MonkeyPatch, answer: str, kept: bool
-) -> None:
-    above, below = pty.openpty()
-    with os.fdopen(below) as terminal, os.fdopen(above, "w") as user:
-        user.write(answer)
-        user.flush()
-        monkeypatch.setattr("sys.stdin", terminal)
-        assert main(["delete", "mine"]) == 0
-    assert mine.exists() == kept
-    assert [path.name for path in mine.path.parent.iterdir()] == ["mine"] * kept
-
-
-def test_delete_takes_a_study_that_cannot_be_read(
-    mine: StudyFolder, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (mine.path / "identity.json").write_text("{")
-    assert main(["delete", "runs/mine", "--yes"]) == 0
-    assert "damaged" in capsys.readouterr().out
-    assert not any((here / "runs").iterdir())
-
-
-def test_a_study_that_runs_is_not_deleted(
-    mine: StudyFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with mine.locked():
-        assert main(["delete", "mine", "--yes"]) == 2
-    assert "run by another process" in capsys.readouterr().err
-    assert mine.exists()
-
-
-def test_what_is_deleted_in_part_is_no_study(
-    mine: StudyFolder,
-    here: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # as where files may not be removed
-    assert main(["delete", "mine", "--yes"]) == 2
-    assert "delete the folder" in capsys.readouterr().err
-    (left,) = (here / "runs").iterdir()
-    assert StudyFolder(left).exists()
-    assert studies(here / "runs") == []
-    assert listed(capsys) == {}
 
 
 def test_a_storage_that_is_named_and_not_there_is_told(

@@ -1,4 +1,4 @@
-"""The command that labels images with a tuned model."""
+"""Images labelled by a tuned model that a command names, as a table or as CSV."""
 
 import os
 import sys
@@ -38,7 +38,6 @@ from study.workflow.lookup import (
     find_study,
     is_file_or_address,
     refuse_unknown_model,
-    without_storage,
 )
 from study.workflow.start_warnings import by_suffix
 
@@ -48,13 +47,17 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a cell for a formula, at its beginning."""
 
 
-def predict(options: Namespace) -> None:
+def label(options: Namespace, places: Sequence[str], storage: str | None) -> None:
     """Label images with a study's winner, a registered model or a delta.
+
+    Args:
+        options: the options of the command.
+        places: the images, and the folders of images.
+        storage: see `study.workflow.lookup.find_study`.
 
     Raises:
         StudyError: an option, the model or all of the images cannot be used.
     """
-    places, storage = without_storage(options.images)
     _check(options)
     class_names = None if options.classes is None else read_classes(options.classes)
     images = find_images(places)

@@ -19,11 +19,11 @@ from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import Labelled
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.runs import RunWriter
-from study.workflow import predict
-from study.workflow.predict import cells, find_images, read_classes, shown, table
+from study.workflow import image_labels
+from study.workflow.image_labels import cells, find_images, read_classes, shown, table
 
 PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
-REFUSED = yaml.safe_load(Path(__file__).with_name("predict.yaml").read_text())
+REFUSED = yaml.safe_load(Path(__file__).with_name("image_labels.yaml").read_text())
 HEADER = [
     *("path", "class_1", "probability_1", "class_2", "probability_2"),
     *("class_3", "probability_3", "error"),
@@ -303,7 +303,7 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(predict, "FEW", few)
+    monkeypatch.setattr(image_labels, "FEW", few)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")
     for stream in ("stdout", "stderr"):

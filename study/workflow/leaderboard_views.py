@@ -1,6 +1,5 @@
-"""The commands that show a study's results, each with the options that the user gave."""
+"""What the command ``leaderboard`` shows: a study, an ablation, a sweep, or a tracking server."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +7,15 @@ from pathlib import Path
 from rich.console import Group
 
 from study.errors import ConfigError, TrackingError
-from study.report import ablation_tables, page
-from study.report.charts import write_plots
-from study.report.difference_tables import difference_tables
+from study.report import ablation_tables
 from study.report.leaderboard_tables import render, to_csv, to_json, to_markdown
 from study.report.paper_tables import read_sweep, tables, write_tables
-from study.report.plots import make_plots
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import Results, read_results
 from study.storage.command_lines import default_storage
 
 
-def show_leaderboard(options: Namespace) -> None:
+def show(options: Namespace) -> None:
     """Print the leaderboard of studies, or the best configurations of a tracking server.
 
     Raises:
@@ -116,38 +112,3 @@ def _best_on_server(options: Namespace) -> Group | str:
         exactly = [exact(uri, one) for one in found]
         return to_study(exactly, configuration_of(uri, found[0]))
     return render_found(found)
-
-
-def show_difference(options: Namespace) -> None:
-    """Print where two candidates differ on test, class by class, or image by image as CSV."""
-    results = read_results(options.folder.path)
-    classes, images = difference_tables(results, options.one, options.other)
-    if options.format == "csv":
-        print(images.csv(), end="")
-    else:
-        options.console.print(classes, classes.note)
-
-
-def show_drift(options: Namespace) -> None:
-    """Print, draw and save the drift of the winner or of named trials."""
-    # Torch takes seconds to import, and no other of these commands needs it.
-    from study.report.drift_tables import render_drift, study_drift, write_drift
-
-    results = read_results(options.folder.path)
-    found = study_drift(results, options.trial)
-    options.console.print(render_drift(found), highlight=False)
-    print(*write_drift(results.folder.path, found), sep="\n")
-
-
-def write_report(options: Namespace) -> None:
-    """Write the report of a study, and the charts in it as files."""
-    results = read_results(options.folder.path)
-    board = leaderboard(results)
-    charts = make_plots(results, board)
-    print(page.write_report(results, board, charts))
-    if results.ablates:
-        charts = ablation_tables.ablation_plots(ablation_tables.ablation_table(results))
-    print(*write_plots(results.folder.path, charts), sep="\n")
-    for chart in charts:
-        if chart.missing is not None:
-            print(f"{chart.name}: not drawn: {chart.missing}", file=sys.stderr)

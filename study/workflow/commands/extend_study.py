@@ -1,0 +1,38 @@
+"""The command ``extend``: more trials for a study."""
+
+from argparse import ArgumentParser, Namespace
+
+from study.process.ctrl_c import leaving_at_ctrl_c
+from study.process.garbage import uncollected
+from study.workflow.arguments import add_study_and_settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_study_and_settings(parser)
+
+
+@uncollected()
+def extend_study(options: Namespace) -> None:
+    """Give a study more trials, and continue it.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    with leaving_at_ctrl_c():
+        from study.workflow.lookup import find_begun
+    folder, overrides = find_begun(options.study, options.arguments)
+    with leaving_at_ctrl_c():
+        from study.selection.candidates import extend, extended_config
+        from study.trial.study import Study
+        from study.workflow.check import check_study
+        from study.workflow.configured_study import naming_overrides, study_in
+        from study.workflow.run_study import run_study
+    study = study_in(folder, [])
+    with naming_overrides(overrides):
+        with folder.locked():
+            config = extended_config(study, overrides)
+            # A study that cannot go on now stays as finished as it is.
+            check_study(Study(config, folder), resuming=True)
+            extend(study, config)
+        run_study(config, folder, options.console, resume=True)

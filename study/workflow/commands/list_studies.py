@@ -1,0 +1,70 @@
+"""The command ``list``: the studies of a storage."""
+
+import json
+from argparse import ArgumentParser, Namespace
+
+from rich.filesize import decimal
+
+from study.errors import ConfigError
+from study.process.slow_imports import slow_imports
+from study.storage.command_lines import default_storage
+from study.storage.study_folder import studies
+from study.workflow.arguments import add_json, add_storage
+
+SHOWN_SCORES = {
+    "val_score": "val. %",
+    "val_expected": "expect %",
+    "test_score": "test %",
+    "test_balanced": "balanced %",
+}
+"""What the list of studies calls the scores that it shows."""
+NOTE = (
+    "val. %: validation score of the best trial, which is a maximum and in part luck; expect %: "
+    "what to expect of it on other images; test %: of the winner; balanced %: the same, where "
+    "every class counts alike"
+)
+"""What is said of these scores below the list."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_storage(parser)
+    add_json(parser)
+
+
+def list_studies(options: Namespace) -> None:
+    """Print the studies of a storage, as a table or as JSON.
+
+    Raises:
+        ConfigError: the storage is given, and is no folder.
+    """
+    storage = options.storage or default_storage()
+    if options.storage and not storage.is_dir():
+        raise ConfigError(f"storage={storage} is no folder; allowed is one that has studies")
+    with slow_imports():
+        from study.report.formatting import percent
+        from study.workflow.overview import describe
+        from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_commands
+    folders = studies(storage)
+    rows = [describe(folder) for folder in folders]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        options.console.print(f"no studies in {storage}", highlight=False)
+        return
+    cells = (
+        [
+            *(row["study"], row["state"], str(row["trials"])),
+            *(percent(row[name]) for name in SHOWN_SCORES),
+            *(decimal(row["bytes"]), f"{row['seconds'] / 86400:.1f}"),
+        ]
+        for row in rows
+    )
+    header = ("study", "state", "trials", *SHOWN_SCORES.values(), "size", "days")
+    count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
+    options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
+    options.console.print(NOTE, highlight=False)
+    states = zip(folders, rows, strict=True)
+    interrupted = [folder for folder, row in states if row["state"] == INTERRUPTED_STATE]
+    print_resume_commands(options.console, interrupted)

@@ -1,0 +1,38 @@
+"""The command ``resume``: what is left of a study."""
+
+from argparse import ArgumentParser, Namespace
+
+from study.process.ctrl_c import leaving_at_ctrl_c
+from study.process.garbage import uncollected
+from study.workflow.arguments import add_check, add_study_and_settings, refuse_without_check
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_study_and_settings(parser)
+    add_check(parser)
+
+
+@uncollected()
+def resume_study(options: Namespace) -> None:
+    """Continue a study, or look at what it needs.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    refuse_without_check(options)
+    with leaving_at_ctrl_c():
+        from study.workflow.lookup import find_begun
+    folder, overrides = find_begun(options.study, options.arguments)
+    with leaving_at_ctrl_c():
+        from study.workflow.configured_study import naming_overrides, study_in
+        from study.workflow.dry_run import dry_run
+    study = study_in(folder, overrides)
+    with naming_overrides(overrides):
+        if options.check:
+            dry_run(study, options, resuming=True)
+            return
+        # Ray and Optuna take seconds to import, and what stands above does without them.
+        with leaving_at_ctrl_c():
+            from study.workflow.run_study import run_study
+        run_study(study.config, folder, options.console, resume=True)

@@ -1,0 +1,29 @@
+"""The command ``drift``: how far tuning moved the model of a study."""
+
+from argparse import ArgumentParser, Namespace
+
+from study.process.slow_imports import slow_imports
+from study.workflow.arguments import add_storage, add_study
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_study(parser)
+    add_storage(parser)
+    parser.add_argument(
+        "--trial",
+        action="append",
+        default=[],
+        help="the id of a trial; several are averaged (default: those of the winner)",
+    )
+
+
+def show_drift(options: Namespace) -> None:
+    """Print, draw and save the drift of the winner or of named trials."""
+    with slow_imports():
+        from study.report.drift_tables import render_drift, study_drift, write_drift
+        from study.results.study_results import read_results
+    results = read_results(options.folder.path)
+    found = study_drift(results, options.trial)
+    options.console.print(render_drift(found), highlight=False)
+    print(*write_drift(results.folder.path, found), sep="\n")

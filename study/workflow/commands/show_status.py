@@ -1,0 +1,39 @@
+"""The command ``status``: how far a study is."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from operator import methodcaller
+
+from study.process.ctrl_c import leaving_at_ctrl_c
+from study.process.garbage import uncollected
+from study.workflow.arguments import add_json, add_study_and_settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_study_and_settings(parser)
+    add_json(parser)
+
+
+@uncollected()
+def show_status(options: Namespace) -> None:
+    """Print what is done, running and best in a study, and how to continue it.
+
+    Raises:
+        StudyError: the study cannot be read, or an override may not be given.
+    """
+    with leaving_at_ctrl_c():
+        from study.workflow.lookup import find_begun
+    folder, overrides = find_begun(options.study, options.arguments)
+    with leaving_at_ctrl_c():
+        from study.results.study_results import read_results
+        from study.workflow import status
+        from study.workflow.configured_study import study_in
+    found = status.study_status(read_results(study_in(folder, overrides).folder.path))
+    if options.json:
+        print(json.dumps(asdict(found), indent=2, default=methodcaller("flat")))
+        return
+    options.console.print(status.render_status(found), highlight=False)
+    if found.state == status.INTERRUPTED_STATE:
+        status.print_resume_commands(options.console, [folder])

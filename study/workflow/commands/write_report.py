@@ -1,0 +1,33 @@
+"""The command ``report``: the page of a study, and its charts."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from study.process.slow_imports import slow_imports
+from study.workflow.arguments import add_storage, add_study
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_study(parser)
+    add_storage(parser)
+
+
+def write_report(options: Namespace) -> None:
+    """Write the report of a study, and the charts in it as files."""
+    with slow_imports():
+        from study.report import ablation_tables, page
+        from study.report.charts import write_plots
+        from study.report.plots import make_plots
+        from study.results.leaderboard import leaderboard
+        from study.results.study_results import read_results
+    results = read_results(options.folder.path)
+    board = leaderboard(results)
+    charts = make_plots(results, board)
+    print(page.write_report(results, board, charts))
+    if results.ablates:
+        charts = ablation_tables.ablation_plots(ablation_tables.ablation_table(results))
+    print(*write_plots(results.folder.path, charts), sep="\n")
+    for chart in charts:
+        if chart.missing is not None:
+            print(f"{chart.name}: not drawn: {chart.missing}", file=sys.stderr)

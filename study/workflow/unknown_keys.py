@@ -1,0 +1,42 @@
+"""Keys that no configuration has, which are told before anything slow is looked at."""
+
+from pathlib import Path
+
+from study.config.loading import ConfigFaults, load_config
+from study.config.sweep import is_sweep, load_sweep
+from study.config.wording import named_with, texts_of_overrides
+from study.errors import ConfigError
+
+
+def refuse_unknown_keys(source: Path, overrides: list[str]) -> None:
+    """Raise if a configuration has a key that does not exist, which is mostly a typing error.
+
+    Other faults of the configuration are told with it. Those of what it names, such as data, a
+    checkpoint or a server, take seconds to find, and are told once the keys are right.
+
+    Raises:
+        ConfigError: it has one, or cannot be read.
+    """
+    try:
+        if is_sweep(source):
+            load_sweep(source, overrides)
+        else:
+            load_config(source, overrides)
+    except ConfigFaults as faults:
+        if faults.has_unknown_key:
+            raise _with_faults_of_protocol(faults, overrides) from None
+
+
+def _with_faults_of_protocol(faults: ConfigFaults, overrides: list[str]) -> ConfigFaults:
+    """Return the faults, with those that depend on the protocol."""
+    if faults.rest is None:
+        return faults
+    from study.protocols import disagreements, named
+
+    try:
+        found = list(disagreements(faults.rest, named(faults.rest.protocol)))
+    except ConfigError as error:
+        found = [f"protocol: {error}"]
+    kept = [fault for fault in found if not any(place in fault for place in faults.replaced)]
+    more = named_with(texts_of_overrides(overrides), kept)
+    return ConfigFaults(faults.source, [*faults.faults, *more], faults.rest, faults.replaced)

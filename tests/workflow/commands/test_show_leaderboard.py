@@ -1,0 +1,26 @@
+"""The command ``leaderboard``."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from study.commands import main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("--format", "csv"), ("--top", "0"), ("--base", "x"), ("--to", "x")),
+        *(("study", "--where", "x"), ("study", "--format", "yaml"), ("study", "--base", "x")),
+        *(("study", "study", "--format", "csv"), ("study", "study", "--base", "x")),
+    ],
+)
+def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    words = [str(few_shot_study) if word == "study" else word for word in arguments]
+    assert main(["leaderboard", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.match("error: --(format|top|study|to|base) .*(allowed|leave|ablations)", said.err)

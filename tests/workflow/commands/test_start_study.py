@@ -1,0 +1,42 @@
+"""The command ``run``."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.commands import main
+from study.config.sweep import Member
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would run, which nothing does here."""
+    begun: list[Any] = []
+    monkeypatch.setattr(
+        "study.workflow.run_sweep.run_sweep", lambda members, console: begun.extend(members)
+    )
+    monkeypatch.setattr(
+        "study.workflow.run_study.run_study",
+        lambda config, folder, console, *, resume: begun.append((folder.path, resume)),
+    )
+    return begun
+
+
+def test_a_configuration_begins_a_study_and_one_with_axes_a_sweep(
+    here: Path, begun: list[Any]
+) -> None:
+    assert main(["run", "quickstart", "name=mine"]) == 0
+    assert begun == [(Path("runs/mine"), False)]
+    (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\n")
+    assert main(["grid.yaml", "name=my"]) == 0
+    members = [one for one in begun if isinstance(one, Member)]
+    assert [member.config.seed for member in members] == [1, 2]
+
+
+def test_two_configurations_are_refused(
+    begun: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "quickstart", "photos"]) == 2
+    assert "one configuration at most, got quickstart, photos" in capsys.readouterr().err
+    assert not begun
