@@ -19,9 +19,7 @@ from study.method.parameters import count_numbers
 from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable, amount
 from study.report.formatting import count, percent
-from study.search.ablation_search import rate_grids
 from study.search.machine import joins_cluster
-from study.search.stages import budget
 from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
 from study.trial.prepare import templates_of
@@ -68,6 +66,9 @@ def plan(study: Study) -> str:
 
 
 def _plan_of_search(study: Study) -> str:
+    # Ray takes seconds to import, and a check, which prints no plan, does without it.
+    from study.search.stages import budget
+
     config = study.config
     baselines, tuned, searched = budget(config)
     limit = ""
@@ -99,6 +100,8 @@ def _peers(search: SearchConfig) -> Sequence[str]:
 
 
 def _plan_of_ablation(study: Study, ablation: AblationConfig) -> str:
+    from study.search.ablation_search import rate_grids  # as above
+
     sizes = [grid.size for grid in rate_grids(study).values()]
     rates = amount(max(sizes), "learning rate")
     if isinstance(ablation.rates, dict):
