@@ -24,8 +24,10 @@ def base_of(study: Study, ablation: AblationConfig) -> str:
     if ablation.base_from is None:
         return ablation.base
     # The other study may be extended or deleted later.
-    if study.folder.exists() and (kept := study.folder.read_identity().get(BASE)):
-        return str(kept)
+    if study.folder.exists():
+        recorded = study.folder.read_identity().get(BASE)
+        if recorded:
+            return str(recorded)
     storage = study.folder.path.parent
     other = StudyFolder(storage / ablation.base_from)
     best = best_of(read_candidates(other)) if other.path.exists() else None
@@ -50,12 +52,17 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
         raise ValueError("the configuration has no ablation")
     base = parse(base_of(study, ablation))
     cells = {base.key(depths): ("base", base)}
-    pairs = ablation.design == "pairs"
-    for label, subset in _designed(study.config, ablation, base, depths):
-        if subset.resolve(depths) or pairs:
-            known, written = cells.get(subset.key(depths), (label, subset))
+    is_pairs = ablation.design == "pairs"
+    for label, subset in _designed_cells(study.config, ablation, base, depths):
+        if not subset.resolve(depths) and not is_pairs:
+            continue
+        key = subset.key(depths)
+        if key not in cells:
+            cells[key] = (label, subset)
+        elif is_pairs:
             # Interactions are found by the texts of sites and pairs, which a base may be too.
-            cells[subset.key(depths)] = known, subset if pairs else written
+            first_label, _ = cells[key]
+            cells[key] = (first_label, subset)
     if len(cells) == 1:
         raise StudyError(
             f"ablation.design {ablation.design} leaves no cell beside the base '{base}'; "
@@ -70,72 +77,98 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     return dict(cells.values())
 
 
-def _designed(
+def _designed_cells(
     config: StudyConfig, ablation: AblationConfig, base: Subset, depths: Depths
 ) -> Iterator[tuple[str, Subset]]:
+    """Yield the label and the subset of each cell of a design, besides the base."""
     if ablation.design == "grid":
-        yield from ((label, parse(subset)) for label, subset in ablation.subsets.items())
+        for label, subset in ablation.subsets.items():
+            yield label, parse(subset)
     elif ablation.design == "only_one":
         for site in ablation.sites or config.search.space.sites:
             yield f"only {site}", parse(site)
     elif ablation.design == "leave_one_out":
         for site in ablation.sites or list(_sites_in(base, depths)):
-            try:
-                rest = base - parse(site)
-                if rest.resolve(depths) == base.resolve(depths):
-                    raise SubsetError(f"{site} is not in {base}")
-            except SubsetError:
-                raise StudyError(
-                    f"ablation.sites: '{site}' is not in the base '{base}'; "
-                    f"in it are {', '.join(_sites_in(base, depths))}"
-                ) from None
-            yield f"without {site}", rest
+            yield f"without {site}", _without(site, base, depths)
     elif ablation.design == "pairs":
-        sites = _apart(ablation.sites or tuple(_sites_in(base, depths)), depths)
+        sites = ablation.sites or tuple(_sites_in(base, depths))
+        _refuse_overlaps(sites, depths)
         yield ZERO_SHOT, parse("none")
-        yield from ((f"only {site}", parse(site)) for site in sites)
-        yield from ((pair, parse(pair)) for pair in map(" + ".join, combinations(sites, 2)))
-    else:  # the part of the base in each window of layers, without the sites outside the blocks
-        deepest, width = max(depths.text, depths.vision), ablation.width
-        ranges = {
-            "sliding": [(start, start + width) for start in range(deepest - width + 1)],
-            "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
-            "from_top": [(start, deepest) for start in reversed(range(deepest))],
-        }
-        ends = {site: getattr(depths, site.partition(".")[0]) for site in _sites_in(base, depths)}
-        for start, stop in ranges[ablation.windows]:
-            if terms := [
-                f"{site}[{start}:{min(stop, end)}]"
-                for site, end in ends.items()
-                if in_blocks(site) and start < end
-            ]:
-                yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
+        for site in sites:
+            yield f"only {site}", parse(site)
+        for pair in combinations(sites, 2):
+            label = " + ".join(pair)
+            yield label, parse(label)
+    else:
+        yield from _windows(ablation, base, depths)
 
 
-def _apart(sites: tuple[str, ...], depths: Depths) -> tuple[str, ...]:
-    """Return the sites to pair.
+def _without(site: str, base: Subset, depths: Depths) -> Subset:
+    """Return the base without a site.
 
     Raises:
-        StudyError: there are fewer than two, one is empty, or two cannot be added as they overlap.
+        StudyError: the site is not in the base.
+    """
+    try:
+        rest = base - parse(site)
+        if rest.resolve(depths) == base.resolve(depths):
+            raise SubsetError(f"{site} is not in {base}")
+    except SubsetError:
+        raise StudyError(
+            f"ablation.sites: '{site}' is not in the base '{base}'; "
+            f"in it are {', '.join(_sites_in(base, depths))}"
+        ) from None
+    return rest
+
+
+def _windows(
+    ablation: AblationConfig, base: Subset, depths: Depths
+) -> Iterator[tuple[str, Subset]]:
+    """Yield the part of the base in each window of layers, without the sites outside the blocks."""
+    deepest, width = max(depths.text, depths.vision), ablation.width
+    ranges = {
+        "sliding": [(start, start + width) for start in range(deepest - width + 1)],
+        "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
+        "from_top": [(start, deepest) for start in reversed(range(deepest))],
+    }
+    sites = [site for site in _sites_in(base, depths) if in_blocks(site)]
+    for start, stop in ranges[ablation.windows]:
+        terms = []
+        for site in sites:
+            depth = getattr(depths, site.partition(".")[0])
+            if start < depth:
+                terms.append(f"{site}[{start}:{min(stop, depth)}]")
+        if terms:
+            yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
+
+
+def _refuse_overlaps(sites: tuple[str, ...], depths: Depths) -> None:
+    """Raise unless all pairs of sites can be added.
+
+    Raises:
+        StudyError: there are fewer than two sites, one is empty, or two overlap.
     """
     if len(sites) < 2:
         raise StudyError(
             f"ablation.sites: pairs need two sites or more, got {', '.join(sites) or 'none'}"
         )
-    for one, other in combinations(sites, 2):
-        leaves = [parse(site).resolve(depths) for site in (one, other, f"{one} + {other}")]
-        if not all(leaves) or sum(map(len, leaves[:2])) > len(leaves[2]):
+    for first, second in combinations(sites, 2):
+        first_leaves = parse(first).resolve(depths)
+        second_leaves = parse(second).resolve(depths)
+        both = parse(f"{first} + {second}").resolve(depths)
+        is_empty = not first_leaves or not second_leaves
+        if is_empty or len(first_leaves) + len(second_leaves) > len(both):
             raise StudyError(
-                f"ablation.sites: '{one}' and '{other}' cannot be paired, as they share parameters "
-                "or one of them has none"
+                f"ablation.sites: '{first}' and '{second}' cannot be paired, as they share "
+                "parameters or one of them has none"
             )
-    return sites
 
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
     """Yield the names of the single sites that the subset contains in full."""
     leaves = base.resolve(depths)
-    sites = [
-        f"{encoder}.{site}" for encoder in ENCODERS for site in single_sites(encoder, depths.family)
-    ]
-    yield from (site for site in sites if parse(site).resolve(depths) <= leaves)
+    for encoder in ENCODERS:
+        for name in single_sites(encoder, depths.family):
+            site = f"{encoder}.{name}"
+            if parse(site).resolve(depths) <= leaves:
+                yield site

@@ -1,6 +1,5 @@
 """An ablation's search: each cell at the rates of its grid, and the choice of the best of them."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from study.config.trial_settings import TrialSettings
@@ -24,11 +23,11 @@ def rate_grids(study: Study) -> dict[str, RateGrid]:
         StudyError: see `ablation_cells`.
     """
     ablation, depths = study.config.ablation, study.architecture().depths
-    return {
-        label: RateGrid.planned(ablation, kinds(subset.resolve(depths)))
-        for label, subset in ablation_cells(study).items()
-        if ablation is not None
-    }
+    grids = {}
+    for label, subset in ablation_cells(study).items():
+        if ablation is not None:
+            grids[label] = RateGrid.of_config(ablation, kinds(subset.resolve(depths)))
+    return grids
 
 
 def tune_cells(
@@ -36,7 +35,7 @@ def tune_cells(
     data: TrialData,
     observers: Sequence[Observer],
     take_over: TakeOver | None,
-    extending: Callable[[Sequence[str], int], object] = lambda sentences, trials: None,
+    announce: Callable[[Sequence[str], int], object] = lambda sentences, trials: None,
 ) -> None:
     """Train every cell at every combination of its rates and evaluate it by validation.
 
@@ -49,33 +48,33 @@ def tune_cells(
         data: the data of the search's trials.
         observers: see `run_queue`.
         take_over: see `run_queue`.
-        extending: a function that is called before extended grids are trained, with a sentence on
+        announce: a function that is called before extended grids are trained, with a sentence on
             each and the largest number of trials that all grids may still come to, and in the end.
     """
     ablation, cells = study.config.ablation, ablation_cells(study)
     grids = rate_grids(study)
+    extensions_left = 0
     # A choice that was written stays, so that only what a repair has opened again is trained.
-    extends = ablation is not None and ablation.extend and study.cells() is None
-    for extensions_left in reversed(range(MOST_EXTENSIONS + 1 if extends else 1)):
+    if ablation is not None and ablation.extend and study.cells() is None:
+        extensions_left = MOST_EXTENSIONS
+    while True:
         untried = _untried(study, data, cells, grids)
         run_queue(study, "search", untried, {study.config.seed: data}, observers, take_over)
-        further = _beyond_bounds(study, cells, grids) if extensions_left else {}
-        if not further:
-            extending([], sum(grid.size for grid in grids.values()))
+        extensions = _beyond_bounds(study, cells, grids) if extensions_left else {}
+        if not extensions:
+            announce([], sum(grid.size for grid in grids.values()))
             return
-        grids |= {label: grids[label].extended(rates) for label, rates in further.items()}
-        # A cell whose best rate is inside of its grid is not extended later either.
-        most = [
-            grid.size_after(extensions_left - 1) if label in further else grid.size
-            for label, grid in grids.items()
-        ]
-        extending(
-            [
-                f"the grid of “{label}” is extended to {grids[label].words(rates)}"
-                for label, rates in further.items()
-            ],
-            sum(most),
-        )
+        extensions_left -= 1
+        sentences = []
+        for label, rates in extensions.items():
+            grids[label] = grids[label].extended(rates)
+            text = grids[label].describe(rates)
+            sentences.append(f"the grid of “{label}” is extended to {text}")
+        most = 0
+        for label, grid in grids.items():
+            # A cell whose best rate is inside of its grid is not extended later either.
+            most += grid.size_after(extensions_left) if label in extensions else grid.size
+        announce(sentences, most)
 
 
 def most_trials(study: Study) -> int:
@@ -86,7 +85,9 @@ def most_trials(study: Study) -> int:
         StudyError: see `ablation_cells`.
     """
     ablation = study.config.ablation
-    extensions = MOST_EXTENSIONS if ablation is not None and ablation.extend else 0
+    extensions = 0
+    if ablation is not None and ablation.extend:
+        extensions = MOST_EXTENSIONS
     return sum(grid.size_after(extensions) for grid in rate_grids(study).values())
 
 
@@ -101,33 +102,39 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
     Raises:
         StudyError: no trial of a cell ran all its epochs.
     """
-    if (written := study.cells()) is not None:
+    written = study.cells()
+    if written is not None:
         return written
     cells = ablation_cells(study)
+    settings_of = {}
     if not study.protocol().validates(study.config):
-        planned = _trials(study, cells, rate_grids(study))
-        return study.fix_cells({label: own for label, _, own in planned})
-    ranked = _ranked(study, cells)
-    if missing := [label for label, trials in ranked.items() if not trials]:
-        raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
-    return study.fix_cells({label: trials[0] for label, trials in ranked.items()})
+        for label, _, settings in _trials(study, cells, rate_grids(study)):
+            settings_of[label] = settings
+        return study.fix_cells(settings_of)
+    for label, ranked in _ranked(study, cells).items():
+        if not ranked:
+            raise StudyError(f"no trial of the cell '{label}' ran all its epochs")
+        settings_of[label] = ranked[0]
+    return study.fix_cells(settings_of)
 
 
 def _trials(
     study: Study, cells: Mapping[str, Subset], grids: Mapping[str, RateGrid]
 ) -> list[tuple[str, str, TrialSettings]]:
     """Return the label of each trial's cell, the trial's own label, and its settings."""
-    if (ablation := study.config.ablation) is None:
+    ablation = study.config.ablation
+    if ablation is None:
         return []
-    return [
-        (
-            label,
-            f"{label} at {grids[label].words(rates)}" if rates else label,
-            TrialSettings(subset=str(subset), rates=rates, distill_weight=ablation.distill_weight),
-        )
-        for label, subset in cells.items()
-        for rates in grids[label].combinations()
-    ]
+    trials = []
+    for label, subset in cells.items():
+        grid = grids[label]
+        for rates in grid.combinations():
+            name = f"{label} at {grid.describe(rates)}" if rates else label
+            settings = TrialSettings(
+                subset=str(subset), rates=rates, distill_weight=ablation.distill_weight
+            )
+            trials.append((label, name, settings))
+    return trials
 
 
 def _untried(
@@ -135,21 +142,25 @@ def _untried(
 ) -> list[TrialConfig]:
     """Return the trials of the grids that the ledger lacks, under the lowest free numbers."""
     depths, regularizer = study.architecture().depths, study.config.training.regularizer
-    ledger = [
-        TrialConfig.model_validate(config)
-        for trial in study.folder.trials()
-        if (config := trial.read_config())["stage"] == "search"
-    ]
     # By what they train: a score that changed since may have led to an extension of another cell.
-    tried = {(trial.subset_key, *trial.settings.rates.items()) for trial in ledger}
-    numbers = {trial.number for trial in ledger}
-    free = (number for number in itertools.count() if number not in numbers)
+    tried = set()
+    numbers = set()
+    for folder in study.folder.trials():
+        config = folder.read_config()
+        if config["stage"] == "search":
+            trial = TrialConfig.model_validate(config)
+            tried.add((trial.subset_key, *trial.settings.rates.items()))
+            numbers.add(trial.number)
     untried = []
+    number = 0
     for label, name, settings in _trials(study, cells, grids):
         rates = settings.effective(cells[label].resolve(depths), regularizer).rates
-        if (cells[label].key(depths), *rates.items()) not in tried:
-            trial = make_trial(study, data, "search", settings, label, next(free), label=name)
-            untried.append(trial)
+        if (cells[label].key(depths), *rates.items()) in tried:
+            continue
+        while number in numbers:
+            number += 1
+        untried.append(make_trial(study, data, "search", settings, label, number, label=name))
+        number += 1
     return untried
 
 
@@ -157,21 +168,23 @@ def _beyond_bounds(
     study: Study, cells: Mapping[str, Subset], grids: Mapping[str, RateGrid]
 ) -> dict[str, dict[str, float]]:
     """Return the rates by which to extend the grids whose best rates are at bounds, by cell."""
-    further = {}
+    extensions = {}
     for label, ranked in _ranked(study, cells).items():
         grid = grids[label]
-        best = next((own.rates for own in ranked if grid.holds(own.rates)), None)
-        if best is not None and (rates := grid.beyond(best)):
-            further[label] = rates
-    return further
+        in_grid = [settings.rates for settings in ranked if grid.contains(settings.rates)]
+        if in_grid:
+            rates = grid.next_rates(in_grid[0])
+            if rates:
+                extensions[label] = rates
+    return extensions
 
 
 def _ranked(study: Study, cells: Mapping[str, Subset]) -> dict[str, list[TrialSettings]]:
     """Return the settings of each cell's trials that ran all their epochs, best first."""
     depths = study.architecture().depths
     finished = [trial.config for trial in finished_trials(study.folder)]
-    return {
-        label: [trial.settings for trial in finished if trial.subset_key == key]
-        for label, subset in cells.items()
-        for key in (subset.key(depths),)
-    }
+    ranked = {}
+    for label, subset in cells.items():
+        key = subset.key(depths)
+        ranked[label] = [trial.settings for trial in finished if trial.subset_key == key]
+    return ranked

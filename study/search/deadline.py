@@ -57,7 +57,7 @@ class Deadline:
         return True
 
 
-def spent(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
+def working_seconds(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
     """Return the seconds that a search took so far, without its interruptions.
 
     Args:
@@ -78,7 +78,7 @@ def spent(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
     return total
 
 
-class InTime(FIFOScheduler):
+class DeadlineScheduler(FIFOScheduler):
     """A scheduler that also stops trials whose time is over; it never stops a baseline.
 
     Args:

@@ -264,7 +264,7 @@ def make_scheduler(
     return scheduler
 
 
-def decisions(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
+def rung_epochs(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
     """Return the epochs after which `make_scheduler`'s scheduler may stop a trial, rising."""
     found: list[int] = []
     epoch = float(asha.grace_period) if asha else math.inf
@@ -274,7 +274,7 @@ def decisions(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-class AsBefore(FIFOScheduler):
+class RepeatingScheduler(FIFOScheduler):
     """A scheduler that stops trials where they had been stopped before, and no other trial.
 
     Args:

@@ -83,28 +83,29 @@ class Arm:
     """The share of its budget that another arm spends before this one proposes its first trial."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
     _openings: Sequence[Mapping[str, Any]] = ()
-    _own: "Arm | None" = None
-    _otherwise: Mapping[str, Any] = field(default_factory=dict)
+    _other: "Arm | None" = None
+    _default_rates: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def progress(self) -> float:
         """How far the arm is, between 0 and 1; the one furthest behind proposes next."""
         return self.progress_before + (1 - self.progress_before) * self.started / self.budget
 
-    def open_with(
-        self, subsets: Sequence[Mapping[str, Any]], own: "Arm", otherwise: Mapping[str, Any]
+    def start_with(
+        self, subsets: Sequence[Mapping[str, Any]], other: "Arm", default: Mapping[str, Any]
     ) -> None:
-        """Begin with given subsets, at the rates that another arm has found best so far.
+        """Begin with given subsets, at the rates of another arm's best trial so far.
 
         They fill at most half of the budget. The other arm spends half of its budget before.
 
         Args:
             subsets: the choices of each subset, without rates.
-            own: the arm whose best trial has the rates.
-            otherwise: the rates while it has none.
+            other: the arm whose best trial has the rates.
+            default: the rates while it has none.
         """
         self._openings = subsets[: self.budget // 2]
-        self._own, self._otherwise = own, otherwise
+        self._other = other
+        self._default_rates = default
         self.progress_before = 0.5 if self._openings else 0.0
 
     @property
@@ -113,14 +114,14 @@ class Arm:
         return self.study.get_trials(deepcopy=False)
 
     def ask(
-        self, known: Callable[[TrialSettings], Outcome | None]
+        self, outcome_of: Callable[[TrialSettings], Outcome | None]
     ) -> tuple[int, TrialSettings] | None:
         """Return a new proposal with its Optuna number; None if the space is exhausted.
 
         Args:
-            known: a function that returns the outcome of a proposal that was tried before, else
-                None. A known proposal is closed in Optuna, with its score if it completed, and
-                another one is asked for.
+            outcome_of: a function that returns the outcome of a proposal that was tried before,
+                else None. Such a proposal is closed in Optuna, with its score if it completed, and
+                Optuna is asked for another one.
         """
         for attempt in range(ASKS_BEFORE_GIVING_UP):
             # The turn counts recorded trials: a driver may die between asking and recording.
@@ -130,7 +131,8 @@ class Arm:
                 self.study.enqueue_trial(self._opening(self._openings[self.started]))
             trial = self.study.ask()
             settings = self.space.suggest(trial)
-            if (outcome := known(settings)) is None:
+            outcome = outcome_of(settings)
+            if outcome is None:
                 self.started += 1
                 self._open[trial.number] = trial
                 return trial.number, settings
@@ -144,17 +146,17 @@ class Arm:
         return None
 
     def _opening(self, subset: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the choices of a subset and the rates found so far, as far as they are allowed."""
-        best: Mapping[str, Any] = self._otherwise
-        if self._own is not None:
-            done = [t for t in self._own.trials if t.state is TrialState.COMPLETE]
-            best = max(done, key=lambda t: t.value or 0.0).params if done else best
-        rates = {
-            name: min(max(best[name], low), high)
-            for name, (low, high) in self.space.rates.items()
-            if best.get(name)
-        }
-        return {**subset, **rates}
+        """Return the choices of a subset, with the best rates so far within their ranges."""
+        best = self._default_rates
+        if self._other is not None:
+            completed = [t for t in self._other.trials if t.state is TrialState.COMPLETE]
+            if completed:
+                best = max(completed, key=lambda trial: trial.value or 0.0).params
+        choices = dict(subset)
+        for name, (low, high) in self.space.rates.items():
+            if best.get(name):
+                choices[name] = min(max(best[name], low), high)
+        return choices
 
     def name_trial(self, number: int, trial_id: str) -> None:
         """Record the id of a proposal's trial, once; a closed proposal stays as it is."""
@@ -164,7 +166,8 @@ class Arm:
 
     def report(self, number: int, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
-        if (trial := self._trial(number)) is not None:
+        trial = self._trial(number)
+        if trial is not None:
             # A resumed trial repeats its epoch.
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 trial.report(score, epoch)
@@ -173,11 +176,13 @@ class Arm:
         """Close a proposal with its outcome; a closed one stays unchanged."""
         if self._trial(number) is None:
             return
-        pruned = outcome.state is TrialState.PRUNED
-        if pruned and outcome.score is not None and outcome.epoch is not None:
-            # Tune does not pass the result at which a trial was stopped to the searcher.
-            self.report(number, outcome.epoch, outcome.score)
-        self.study.tell(number, None if pruned else outcome.score, state=outcome.state)
+        value = outcome.score
+        if outcome.state is TrialState.PRUNED:
+            value = None
+            if outcome.score is not None and outcome.epoch is not None:
+                # Tune does not pass the result at which a trial was stopped to the searcher.
+                self.report(number, outcome.epoch, outcome.score)
+        self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)
 
     def learn(self, settings: TrialSettings, outcome: Outcome, label: str, trial_id: str) -> None:
@@ -189,12 +194,12 @@ class Arm:
             label: the baseline's label, by which it is recognised.
             trial_id: the id of the baseline's trial.
         """
-        known = any(trial.user_attrs.get("label") == label for trial in self.trials)
+        is_known = any(trial.user_attrs.get("label") == label for trial in self.trials)
         choices = self.space.encode(settings)
-        if choices is not None and not known and outcome.state is TrialState.COMPLETE:
+        if choices is not None and not is_known and outcome.state is TrialState.COMPLETE:
             self._add(choices, value=outcome.score, user_attrs={"label": label, NAME: trial_id})
 
-    def try_first(self, path: Path) -> int:
+    def enqueue_best_of(self, path: Path) -> int:
         """Enqueue the best configurations of the same arm in another study, and log how many.
 
         They fill at most a quarter of the budget. They are tried here without their scores, which
@@ -213,19 +218,16 @@ class Arm:
             storage = JournalStorage(journal.JournalFileBackend(str(path)))
         except Exception as error:  # see `open_arm`
             raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-        candidates: list[FrozenTrial] = []
+        candidates = []
         if self.name in optuna.get_all_study_names(storage):
-            # Baselines, which have a label, are tried anyway, at their own rates.
-            candidates = [
-                trial
-                for trial in optuna.load_study(storage=storage, study_name=self.name).get_trials(
-                    deepcopy=False, states=(TrialState.COMPLETE,)
-                )
-                if "label" not in trial.user_attrs and self.space.fits(trial.params)
-            ]
+            other = optuna.load_study(storage=storage, study_name=self.name)
+            for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+                # Baselines, which have a label, are tried anyway, at their own rates.
+                if "label" not in trial.user_attrs and self.space.fits(trial.params):
+                    candidates.append(trial)
+        candidates.sort(key=lambda trial: (-(trial.value or 0.0), trial.number))
         before = len(self.trials)
-        best = sorted(candidates, key=lambda trial: (-(trial.value or 0.0), trial.number))
-        for trial in best[: math.ceil(self.budget / 4)]:
+        for trial in candidates[: math.ceil(self.budget / 4)]:
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
         added = len(self.trials) - before
         logger.info("%s: begins with configurations of %s: %d", self.name, path.parent.name, added)
@@ -240,51 +242,57 @@ class Arm:
             numbers: the Optuna numbers of the recorded trials.
         """
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number not in numbers:
-                self.study.tell(trial.number, state=TrialState.FAIL)
-                if enqueued := enqueued_choices(trial):
-                    self.study.enqueue_trial(enqueued)
+            if trial.number in numbers:
+                continue
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            enqueued = enqueued_choices(trial)
+            if enqueued:
+                self.study.enqueue_trial(enqueued)
 
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
         """Return whether the journal agrees with the ledger's records of this arm's trials."""
         trials = self.trials
-        return all(r.number < len(trials) and self._matches(trials[r.number], r) for r in recorded)
+        for record in recorded:
+            if record.number >= len(trials) or not self._matches(trials[record.number], record):
+                return False
+        return True
 
-    def remember(self, recorded: Iterable[Recorded]) -> None:
+    def restore(self, recorded: Iterable[Recorded]) -> None:
         """Add what the journal lacks of recorded trials: under their numbers, scores and outcomes.
 
         Numbers without a record are filled by failed trials.
         """
-        by_number = {r.number: r for r in recorded}
+        by_number = {record.number: record for record in recorded}
         for number in range(len(self.trials), max(by_number, default=-1) + 1):
-            known = by_number.get(number)
-            choices = self.space.encode(known.settings) if known else None
-            self._add(
-                choices or {},
-                state=TrialState.RUNNING if known else TrialState.FAIL,
-                user_attrs={NAME: known.trial_id} if known else {},
-            )
-        for number, known in by_number.items():
-            for epoch, score in known.scores.items():
+            record = by_number.get(number)
+            if record is None:
+                self._add({}, state=TrialState.FAIL, user_attrs={})
+            else:
+                choices = self.space.encode(record.settings) or {}
+                self._add(choices, state=TrialState.RUNNING, user_attrs={NAME: record.trial_id})
+        for number, record in by_number.items():
+            for epoch, score in record.scores.items():
                 self.report(number, epoch, score)
-            if known.outcome is not None:
-                self.tell(number, known.outcome)
+            if record.outcome is not None:
+                self.tell(number, record.outcome)
 
-    def _add(self, choices: Choices, **given: Any) -> None:
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                params={name: value for name, (value, _) in choices.items()},
-                distributions={name: distribution for name, (_, distribution) in choices.items()},
-                **given,
-            )
-        )
+    def _add(self, choices: Choices, **fields: Any) -> None:
+        params = {}
+        distributions = {}
+        for name, (value, distribution) in choices.items():
+            params[name] = value
+            distributions[name] = distribution
+        trial = optuna.trial.create_trial(params=params, distributions=distributions, **fields)
+        self.study.add_trial(trial)
 
-    def _matches(self, trial: FrozenTrial, recorded: Recorded) -> bool:
-        last = {max(recorded.scores, default=0): trial.value}
-        scores = trial.intermediate_values | (last if trial.state is TrialState.COMPLETE else {})
-        return self.space.repeat(FixedTrial(trial.params)) == recorded.settings and all(
-            recorded.scores.get(epoch, score) == score for epoch, score in scores.items()
-        )
+    def _matches(self, trial: FrozenTrial, record: Recorded) -> bool:
+        if self.space.repeat(FixedTrial(trial.params)) != record.settings:
+            return False
+        scores: dict[int, float | None] = dict(trial.intermediate_values)
+        if trial.state is TrialState.COMPLETE:
+            last_epoch = max(record.scores, default=0)
+            scores[last_epoch] = trial.value
+        return all(record.scores.get(epoch, score) == score for epoch, score in scores.items())
 
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from study.errors import DataError
-from study.search.driver import AsBefore, run_trials
+from study.search.driver import RepeatingScheduler, run_trials
 from study.search.ledger_callback import Observer, notify_of_end
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_unproven_reports
 from study.search.searcher import StudySearcher, outcome_of
-from study.storage.trial_folder import End
+from study.storage.trial_folder import End, TrialFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.study import Study
 
@@ -21,7 +21,7 @@ TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 def run_queue(
     study: Study,
     stage: Stage,
-    wanted: Sequence[TrialConfig],
+    queue: Sequence[TrialConfig],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
     take_over: TakeOver | None = None,
@@ -36,7 +36,7 @@ def run_queue(
     Args:
         study: the study.
         stage: the stage of the trials.
-        wanted: the trials, in order.
+        queue: the trials, in order.
         data: the data of the trials, by seed.
         observers: the listeners that are notified of every trial.
         take_over: a function that may supply results for the trials that have not started.
@@ -48,43 +48,56 @@ def run_queue(
     """
     past = read_past(study, stage, data, observers)
     if take_over is not None:
-        taken = take_over([c for c in wanted if c.trial_id not in past])
-        past = read_past(study, stage, data, observers, taken)
+        new = [config for config in queue if config.trial_id not in past]
+        past = read_past(study, stage, data, observers, take_over(new))
     before = {name: trial.before for name, trial in past.items() if trial.before is not None}
-    trials = [t for t in left(past, wanted) if t.trial_id in before or not only_again]
-    for queue, siblings in _shared(study, trials, data):
+    trials = unfinished(past, queue)
+    if only_again:
+        trials = [trial for trial in trials if trial.trial_id in before]
+    for batch, siblings in _batches(study, trials, data):
         run_trials(
             study,
-            StudySearcher(study.folder, queue, siblings=siblings, before=before),
+            StudySearcher(study.folder, batch, siblings=siblings, before=before),
             data={f"{stage}/{seed}": seed_data for seed, seed_data in data.items()},
-            scheduler=AsBefore(before),
-            count=len(queue),
+            scheduler=RepeatingScheduler(before),
+            count=len(batch),
             observers=observers,
         )
 
 
-def _shared(
+def _batches(
     study: Study, queue: Sequence[TrialConfig], data: Mapping[int, TrialData]
 ) -> Iterator[tuple[list[TrialConfig], dict[str, list[TrialConfig]]]]:
-    """Yield trials to run, with those of the same training that are tested beside each, by its id.
+    """Yield trials to run and, by the id of each, those of the same training to test beside it.
 
     Then yield those that are still missing, since the other trial failed, to be trained alone.
     """
     first: dict[tuple[Any, ...], TrialConfig] = {}
     siblings: dict[str, list[TrialConfig]] = {}
-    alone: list[TrialConfig] = []
+    alone = []
     for trial in queue:
-        key = (trial.seed, trial.split_hash, trial.subset_key, trial.training, trial.epochs)
         trained = trial.settings.as_trained.model_copy(update={"subset": "none"})
-        one = first.setdefault((*key, trained), trial)
-        started = study.folder.trial(trial.trial_id).path.exists()
-        if one is trial or started or data[trial.seed].split != "test":
+        training = (
+            trial.seed,
+            trial.split_hash,
+            trial.subset_key,
+            trial.training,
+            trial.epochs,
+            trained,
+        )
+        leader = first.setdefault(training, trial)
+        has_started = study.folder.trial(trial.trial_id).path.exists()
+        if leader is trial or has_started or data[trial.seed].split != "test":
             alone.append(trial)
         else:
-            siblings.setdefault(one.trial_id, []).append(trial)
+            siblings.setdefault(leader.trial_id, []).append(trial)
     yield alone, siblings
-    beside = (trial for own in siblings.values() for trial in own)
-    yield [trial for trial in beside if not study.folder.trial(trial.trial_id).read_end()], {}
+    missing = []
+    for trials in siblings.values():
+        for trial in trials:
+            if not study.folder.trial(trial.trial_id).read_end():
+                missing.append(trial)
+    yield missing, {}
 
 
 @dataclass(frozen=True)
@@ -116,35 +129,59 @@ def read_past(
     """
     past: dict[str, Past] = {}
     for folder in study.folder.trials():
-        if (written := folder.read_config())["stage"] != stage:
-            continue
-        config, end = TrialConfig.model_validate(written), folder.read_end()
-        if was_open := end is None:
-            drop_unproven_reports(folder)
-        reports = folder.read_reports()
-        score = reports[-1].get("val_score") if reports else None
-        before = folder.read_earlier_end() if was_open else None
-        last = before or End("finished", config.epochs, 0.0)
-        if was_open and reports and reports[-1]["epoch"] >= last.epochs:
-            end = replace(last, seconds=sum(r["seconds"] for r in reports))
-            close_trial(folder, end)
-        if end is not None and (was_open or config.trial_id in taken):
-            notify_of_end(observers, config, end, score)
-        outcome = outcome_of(end, score) if end is not None else None
-        past[config.trial_id] = Past(config, end, reports, outcome, before)
-    for config in (t.config for t in past.values() if t.config.seed in data):
-        if (now := data[config.seed].digest[:SPLIT_HASH]) != config.split_hash:
-            raise DataError(
-                f"{config.trial_id} was given other images or classes than its data has now: "
-                f"shots/tasks-{config.split_hash}.jsonl and tasks-{now}.jsonl of the study "
-                "list both; put the dataset, or its split file, back as it was"
-            )
+        contents = folder.read_config()
+        if contents["stage"] == stage:
+            trial = _read_trial(folder, TrialConfig.model_validate(contents), observers, taken)
+            past[trial.config.trial_id] = trial
+    for trial in past.values():
+        _refuse_other_data(trial.config, data)
     return past
 
 
-def left(past: Mapping[str, Past], wanted: Iterable[TrialConfig]) -> list[TrialConfig]:
+def _read_trial(
+    folder: TrialFolder,
+    config: TrialConfig,
+    observers: Sequence[Observer],
+    taken: Collection[str],
+) -> Past:
+    """Return a trial that the ledger holds, and close it if it has all its reports."""
+    end = folder.read_end()
+    was_open = end is None
+    before = None
+    if was_open:
+        drop_unproven_reports(folder)
+        before = folder.read_earlier_end()
+    reports = folder.read_reports()
+    score = None
+    if reports:
+        score = reports[-1].get("val_score")
+        last = before or End("finished", config.epochs, 0.0)
+        if was_open and reports[-1]["epoch"] >= last.epochs:
+            end = replace(last, seconds=sum(report["seconds"] for report in reports))
+            close_trial(folder, end)
+    outcome = None
+    if end is not None:
+        outcome = outcome_of(end, score)
+        if was_open or config.trial_id in taken:
+            notify_of_end(observers, config, end, score)
+    return Past(config, end, reports, outcome, before)
+
+
+def _refuse_other_data(config: TrialConfig, data: Mapping[int, TrialData]) -> None:
+    """Raise DataError if a trial used other images or classes than its seed has now."""
+    if config.seed not in data:
+        return
+    split_hash = data[config.seed].digest[:SPLIT_HASH]
+    if split_hash != config.split_hash:
+        raise DataError(
+            f"{config.trial_id} was given other images or classes than its data has now: "
+            f"shots/tasks-{config.split_hash}.jsonl and tasks-{split_hash}.jsonl of the study "
+            "list both; put the dataset, or its split file, back as it was"
+        )
+
+
+def unfinished(past: Mapping[str, Past], queue: Iterable[TrialConfig]) -> list[TrialConfig]:
     """Return the trials that have not ended: those that have started first."""
-    return [
-        *(trial.config for trial in past.values() if trial.end is None),
-        *(config for config in wanted if config.trial_id not in past),
-    ]
+    trials = [trial.config for trial in past.values() if trial.end is None]
+    trials += [config for config in queue if config.trial_id not in past]
+    return trials

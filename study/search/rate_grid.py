@@ -21,16 +21,18 @@ class RateGrid:
     """The lists of rates, by the kinds of parameter that share one rate."""
 
     @classmethod
-    def planned(cls, ablation: AblationConfig, tuned: Collection[str]) -> "RateGrid":
+    def of_config(cls, ablation: AblationConfig, tuned: Collection[str]) -> "RateGrid":
         """Return the grid of a cell as it is configured.
 
         Args:
             ablation: the configuration of the ablation.
             tuned: the kinds of parameter that the cell tunes; of other kinds no rate is tried.
         """
-        shared = [kind_names()] if tuned else []
-        own = [(kind,) for kind in kind_names() if kind in tuned]
-        groups = own if isinstance(ablation.rates, Mapping) else shared
+        groups: list[tuple[str, ...]] = []
+        if isinstance(ablation.rates, Mapping):
+            groups = [(kind,) for kind in kind_names() if kind in tuned]
+        elif tuned:
+            groups = [kind_names()]
         return cls({kinds: ablation.rates_of(kinds[0]) for kinds in groups})
 
     @property
@@ -40,33 +42,43 @@ class RateGrid:
 
     def size_after(self, extensions: int) -> int:
         """Return the largest number of combinations after some extensions."""
-        sizes = [len(rates) for rates in self.rates.values()]
-        return math.prod(size + extensions if size > 1 else size for size in sizes)
+        size = 1
+        for rates in self.rates.values():
+            count = len(rates)
+            if count > 1:
+                count += extensions
+            size *= count
+        return size
 
     def combinations(self) -> list[dict[str, float]]:
         """Return the rate of each kind, for every combination."""
-        return [
-            {kind: rate for kinds, rate in zip(self.rates, point, strict=True) for kind in kinds}
-            for point in itertools.product(*self.rates.values())
-        ]
+        combinations = []
+        for point in itertools.product(*self.rates.values()):
+            rates: dict[str, float] = {}
+            for kinds, rate in zip(self.rates, point, strict=True):
+                rates.update(dict.fromkeys(kinds, rate))
+            combinations.append(rates)
+        return combinations
 
-    def holds(self, rates: Mapping[str, float]) -> bool:
+    def contains(self, rates: Mapping[str, float]) -> bool:
         """Return whether a combination, which may lack kinds that are not tuned, is in the grid."""
-        return all(
-            rates[kind] in tried
-            for kinds, tried in self.rates.items()
-            for kind in rates.keys() & kinds
-        )
+        for kinds, tried in self.rates.items():
+            for kind in kinds:
+                if kind in rates and rates[kind] not in tried:
+                    return False
+        return True
 
-    def words(self, rates: Mapping[str, float]) -> str:
+    def describe(self, rates: Mapping[str, float]) -> str:
         """Return rates by kind as text: a shared one as a number, others beside their kind."""
-        return ", ".join(
-            f"{rates[kinds[0]]:.3g}" if len(kinds) > 1 else f"{kinds[0]} {rates[kinds[0]]:.3g}"
-            for kinds in self.rates
-            if kinds[0] in rates
-        )
+        texts = []
+        for kinds in self.rates:
+            kind = kinds[0]
+            if kind in rates:
+                rate = f"{rates[kind]:.3g}"
+                texts.append(rate if len(kinds) > 1 else f"{kind} {rate}")
+        return ", ".join(texts)
 
-    def beyond(self, best: Mapping[str, float]) -> dict[str, float]:
+    def next_rates(self, best: Mapping[str, float]) -> dict[str, float]:
         """Return the next rate of each kind whose best rate is the lowest or highest of several.
 
         The next rate is to the best one as that is to its neighbour in the grid.
@@ -74,21 +86,23 @@ class RateGrid:
         Args:
             best: the best rate of each kind that the cell tunes.
         """
-        found: dict[str, float] = {}
+        further: dict[str, float] = {}
         for kinds, tried in self.rates.items():
-            rates, chosen = sorted(tried), next(best[kind] for kind in kinds if kind in best)
-            for end, neighbour in (rates[:2], rates[:-3:-1]) if len(rates) > 1 else ():
+            if len(tried) < 2:
+                continue
+            rates = sorted(tried)
+            best_rate = next(best[kind] for kind in kinds if kind in best)
+            for bound, neighbour in ((rates[0], rates[1]), (rates[-1], rates[-2])):
                 # Six digits, which are also shown: 0.009, and not 0.009000000000000001.
-                rate = float(f"{end * (end / neighbour):.6g}")
-                if chosen == end and 0 < rate <= HIGHEST_RATE and rate not in rates:
-                    found |= dict.fromkeys(kinds, rate)
-        return found
+                rate = float(f"{bound * (bound / neighbour):.6g}")
+                if best_rate == bound and 0 < rate <= HIGHEST_RATE and rate not in rates:
+                    further.update(dict.fromkeys(kinds, rate))
+        return further
 
     def extended(self, further: Mapping[str, float]) -> "RateGrid":
-        """Return the grid with the rates from `beyond`, in combination with all others."""
-        return RateGrid(
-            {
-                kinds: (*tried, *{further[kind] for kind in kinds if kind in further})
-                for kinds, tried in self.rates.items()
-            }
-        )
+        """Return the grid with the rates from `next_rates`, in combination with all others."""
+        extended = {}
+        for kinds, tried in self.rates.items():
+            added = {further[kind] for kind in kinds if kind in further}
+            extended[kinds] = (*tried, *added)
+        return RateGrid(extended)

@@ -81,21 +81,24 @@ class OpenSpace(Space):
     @property
     def rates(self) -> Ranges:
         """See `Space.rates`."""
-        return {
-            **{rate_column(kind): ends for kind, ends in self.config.rates.items()},
-            "distill_weight": self.config.distill_weight,
-        }
+        ranges = {rate_column(kind): ends for kind, ends in self.config.rates.items()}
+        ranges["distill_weight"] = self.config.distill_weight
+        return ranges
 
     def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
         """See `Space.suggest`."""
         subset = self._suggest_subset(trial)
         leaves = parse(subset).resolve(self.depths)
-        acting = self._ranges_with_effect(leaves)
-        ranges = self.rates if self._is_whole else acting
-        asked = {name: trial.suggest_float(name, *ends, log=True) for name, ends in ranges.items()}
-        values = {name: asked[name] for name in acting}
-        values |= {"subset": subset, "head": self._suggest_head(trial)}
-        return TrialSettings.of_flat({**values, "strength": self.strength if leaves else 1.0})
+        with_effect = self._ranges_with_effect(leaves)
+        ranges = self.rates if self._is_whole else with_effect
+        suggested = {}
+        for name, (low, high) in ranges.items():
+            suggested[name] = trial.suggest_float(name, low, high, log=True)
+        values: dict[str, Any] = {name: suggested[name] for name in with_effect}
+        values["subset"] = subset
+        values["head"] = self._suggest_head(trial)
+        values["strength"] = self.strength if leaves else 1.0
+        return TrialSettings.of_flat(values)
 
     @property
     def _is_whole(self) -> bool:
@@ -103,54 +106,73 @@ class OpenSpace(Space):
 
     def _suggest_head(self, trial: Trial | FixedTrial) -> str:
         heads = self.config.heads
-        return trial.suggest_categorical("head", heads) if len(heads) > 1 else heads[0]
+        if len(heads) == 1:
+            return heads[0]
+        return trial.suggest_categorical("head", heads)
 
     def encode(self, settings: TrialSettings) -> Choices | None:
         """See `Space.encode`."""
         leaves = parse(settings.subset).resolve(self.depths)
         if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
             return None
+        values = self._values_of(settings, leaves)
+        trial = FixedTrial(values)
+        repeated = self.repeat(trial)
+        if repeated is None or repeated.head != settings.head:
+            return None
+        if parse(repeated.subset).resolve(self.depths) != leaves:
+            return None
+        choices: Choices = {}
+        for name, distribution in trial.distributions.items():
+            value = values[name]
+            low = getattr(distribution, "low", value)
+            high = getattr(distribution, "high", value)
+            if not low <= value <= high:
+                return None
+            choices[name] = (value, distribution)
+        return choices
+
+    def _values_of(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
+        """Return the values of all choices that lead to settings, also of those without effect."""
         values: dict[str, Any] = settings.flat()
-        # What has no effect may have any value, and here the middle of its range.
-        idle = self.rates.keys() - self._ranges_with_effect(leaves).keys()
-        values |= {name: math.sqrt(math.prod(self.rates[name])) for name in idle}
+        with_effect = self._ranges_with_effect(leaves)
+        for name, ends in self.rates.items():
+            # What has no effect may have any value, and here the middle of its range.
+            if name not in with_effect:
+                values[name] = math.sqrt(math.prod(ends))
         for encoder in ENCODERS:
             low, high = self._window(encoder, leaves)
-            values |= {f"{encoder}.from": low, f"{encoder}.to": high}
-            for site in (site for site in self.config.sites if site.startswith(encoder)):
-                values[site] = parse(self._within(site, low, high)).resolve(self.depths) <= leaves
-        trial = FixedTrial({name: value for name, value in values.items() if value is not None})
-        found = self.repeat(trial)
-        if found is None or parse(found.subset).resolve(self.depths) != leaves:
-            return None
-        if found.head != settings.head:
-            return None
-        choices = {name: (values[name], kind) for name, kind in trial.distributions.items()}
-        inside = (
-            getattr(kind, "low", value) <= value <= getattr(kind, "high", value)
-            for value, kind in choices.values()
-        )
-        return choices if all(inside) else None
+            values[f"{encoder}.from"] = low
+            values[f"{encoder}.to"] = high
+            for site in self.config.sites:
+                if site.startswith(encoder):
+                    within = parse(self._within(site, low, high))
+                    values[site] = within.resolve(self.depths) <= leaves
+        return {name: value for name, value in values.items() if value is not None}
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `Space.fits`."""
-        ranges: Ranges = {
-            **dict.fromkeys(self.config.sites, (False, True)),
-            **{
-                f"{e}.{end}": self._layers(e)
-                for e in ENCODERS
-                if self.config.windows
-                for end in ("from", "to")
-            },
-            **self.rates,
-        }
-        given = {name: value for name, value in choices.items() if name != "head"}
-        return (
-            # Of a study without a choice of heads, Optuna chooses one itself.
-            choices.get("head", self.config.heads[0]) in self.config.heads
-            and set(self.config.sites) <= given.keys() <= ranges.keys()
-            and all(ranges[name][0] <= value <= ranges[name][1] for name, value in given.items())
-        )
+        # Of a study without a choice of heads, Optuna chooses one itself.
+        head = choices.get("head", self.config.heads[0])
+        if head not in self.config.heads:
+            return False
+        if any(site not in choices for site in self.config.sites):
+            return False
+        ranges: Ranges = dict.fromkeys(self.config.sites, (False, True))
+        if self.config.windows:
+            for encoder in ENCODERS:
+                ranges[f"{encoder}.from"] = self._layers(encoder)
+                ranges[f"{encoder}.to"] = self._layers(encoder)
+        ranges.update(self.rates)
+        for name, value in choices.items():
+            if name == "head":
+                continue
+            if name not in ranges:
+                return False
+            low, high = ranges[name]
+            if not low <= value <= high:
+                return False
+        return True
 
     def neighbours(self, subset: Subset) -> list[dict[str, Any]]:
         """Return the choices of the subsets with one listed site less, or more, than a subset.
@@ -158,31 +180,43 @@ class OpenSpace(Space):
         They begin with one less and one more, in turn. Sites are tuned in all layers.
         """
         leaves = subset.resolve(self.depths)
-        inside = {site: parse(site).resolve(self.depths) <= leaves for site in self.config.sites}
-        less, more = ([site for site in inside if inside[site] is own] for own in (True, False))
-        turns = [site for pair in zip_longest(less, more) for site in pair if site is not None]
-        windows = {
-            f"{e}.{end}": at
-            for e in ENCODERS
-            for end, at in zip(("from", "to"), self._layers(e), strict=True)
-        }
-        return [{**inside, site: not inside[site], **windows} for site in turns]
+        tuned: dict[str, Any] = {}
+        for site in self.config.sites:
+            tuned[site] = parse(site).resolve(self.depths) <= leaves
+        less = [site for site, is_tuned in tuned.items() if is_tuned]
+        more = [site for site, is_tuned in tuned.items() if not is_tuned]
+        windows = {}
+        for encoder in ENCODERS:
+            windows[f"{encoder}.from"], windows[f"{encoder}.to"] = self._layers(encoder)
+        neighbours = []
+        for pair in zip_longest(less, more):
+            for site in pair:
+                if site is not None:
+                    neighbours.append({**tuned, site: not tuned[site], **windows})
+        return neighbours
 
     def _ranges_with_effect(self, leaves: frozenset[Leaf]) -> Ranges:
         """Return the ranges of the rates, and of λ, that have an effect on tuned tensors."""
-        names = [rate_column(kind) for kind in kind_names() if kind in kinds(leaves)]
-        names += ["distill_weight"] * weighs(leaves, self.regularizer)
-        return {name: self.rates[name] for name in names}
+        tuned = kinds(leaves)
+        names = [rate_column(kind) for kind in kind_names() if kind in tuned]
+        if weighs(leaves, self.regularizer):
+            names.append("distill_weight")
+        ranges = self.rates
+        return {name: ranges[name] for name in names}
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
-        chosen = [s for s in self.config.sites if trial.suggest_categorical(s, (True, False))]
+        tuned = []
+        for site in self.config.sites:
+            if trial.suggest_categorical(site, (True, False)):
+                tuned.append(site)
         terms = []
         for encoder in ENCODERS:
-            sites = [site for site in chosen if site.startswith(encoder)]
+            sites = [site for site in tuned if site.startswith(encoder)]
             low, high = self._layers(encoder)
             if self.config.windows and (self._is_whole or any(map(in_blocks, sites))):
-                ends = [trial.suggest_int(f"{encoder}.{end}", low, high) for end in ("from", "to")]
-                low, high = sorted(ends)
+                start = trial.suggest_int(f"{encoder}.from", low, high)
+                end = trial.suggest_int(f"{encoder}.to", low, high)
+                low, high = min(start, end), max(start, end)
             terms += [self._within(site, low, high) for site in sites]
         return " + ".join(terms) or "none"
 
@@ -191,15 +225,20 @@ class OpenSpace(Space):
 
         They span all layers if none is tuned or the space has no windows.
         """
-        layers = [x.layer for x in leaves if x.encoder == encoder and x.layer is not None]
+        layers = []
+        for leaf in leaves:
+            if leaf.encoder == encoder and leaf.layer is not None:
+                layers.append(leaf.layer)
         if layers and self.config.windows:
             return min(layers), max(layers)
         return self._layers(encoder)
 
     def _within(self, site: str, low: int, high: int) -> str:
         """Limit a site to a window of layers, unless it lies outside the blocks or keeps all."""
-        all_layers = (low, high) == self._layers(site.partition(".")[0])
-        return site if all_layers or not in_blocks(site) else f"{site}[{low}:{high + 1}]"
+        encoder = site.partition(".")[0]
+        if (low, high) == self._layers(encoder) or not in_blocks(site):
+            return site
+        return f"{site}[{low}:{high + 1}]"
 
     def _layers(self, encoder: str) -> tuple[int, int]:
         """Return the lowest and highest layer of an encoder."""
@@ -218,10 +257,8 @@ class RateSpace(OpenSpace):
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `Space.fits`."""
-        wanted = self._ranges_with_effect(parse(self.subset).resolve(self.depths))
-        return wanted.keys() == choices.keys() and all(
-            low <= choices[name] <= high for name, (low, high) in wanted.items()
-        )
+        leaves = parse(self.subset).resolve(self.depths)
+        return _are_in_ranges(choices, self._ranges_with_effect(leaves))
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
         return self.subset
@@ -258,6 +295,11 @@ class PeerSpace(Space):
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `Space.fits`."""
-        return choices.keys() == self.rates.keys() and all(
-            low <= choices[name] <= high for name, (low, high) in self.rates.items()
-        )
+        return _are_in_ranges(choices, self.rates)
+
+
+def _are_in_ranges(choices: Mapping[str, Any], ranges: Ranges) -> bool:
+    """Return whether there is a choice for each range, within it, and no other choice."""
+    if choices.keys() != ranges.keys():
+        return False
+    return all(low <= choices[name] <= high for name, (low, high) in ranges.items())

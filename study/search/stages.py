@@ -1,9 +1,12 @@
 """The search, from what the ledger holds of it, and the trials that stages make of settings."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
+
+from ray.tune.schedulers import TrialScheduler
 
 from study.backbones.architecture import Architecture
 from study.config.labels import TUNED, VARIANT
@@ -12,11 +15,11 @@ from study.config.trial_settings import Peer, TrialSettings
 from study.errors import DataError
 from study.method.parameters import Leaf, count_numbers
 from study.method.subsets import parse
-from study.search.deadline import Deadline, InTime, spent
-from study.search.driver import decisions, make_scheduler, run_trials
+from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
+from study.search.driver import make_scheduler, run_trials, rung_epochs
 from study.search.ledger_callback import Observer
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, set_aside
-from study.search.queues import Past, left, read_past, run_queue
+from study.search.queues import Past, read_past, run_queue, unfinished
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
@@ -27,8 +30,8 @@ from study.trial.study import Study
 
 JOURNAL = "optuna.journal"
 
-Telling = Callable[[Sequence[str], int], None]
-"""Prints sentences, and shows another number of trials from then on."""
+Announce = Callable[[Sequence[str], int], None]
+"""A function that prints sentences and shows another number of trials from then on."""
 
 
 class Budget(NamedTuple):
@@ -43,23 +46,24 @@ class Budget(NamedTuple):
 
 def budget(config: StudyConfig) -> Budget:
     """Return how the trials are split; ``tuned_share`` is a fraction of all trials."""
-    baselines = len(config.search.baselines) - len(config.search.peers)
-    tuned = math.ceil(config.search.tuned_share * config.search.trials)
-    return Budget(baselines, tuned, config.search.trials - baselines - tuned)
+    search = config.search
+    baselines = len(search.baselines) - len(search.peers)
+    tuned = math.ceil(search.tuned_share * search.trials)
+    return Budget(baselines, tuned, search.trials - baselines - tuned)
 
 
 def most_trials(study: Study) -> int:
     """Return the largest number of trials that a search may come to, with peers and variants."""
-    search = study.config.search
-    possible = possible_variants(study.config, study.protocol().strength_of(study.config))
-    labels = [
-        config["label"]
-        for trial in study.folder.trials()
-        if (config := trial.read_config())["stage"] == "search" and config["arm"] == VARIANT
-    ]
+    labels = []
+    for trial in study.folder.trials():
+        config = trial.read_config()
+        if config["stage"] == "search" and config["arm"] == VARIANT:
+            labels.append(config["label"])
+    further = set(possible_variants(study.config, study.protocol().strength_of(study.config)))
     # More trials may change what is best of an arm, whose variants are then trained anew.
-    lasting = set() if extensions(study) else {*labels}
-    return search.planned + len(labels) + len({*possible} - lasting)
+    if not extensions(study):
+        further.difference_update(labels)
+    return study.config.search.planned + len(labels) + len(further)
 
 
 def seconds_left(study: Study) -> float | None:
@@ -72,7 +76,7 @@ def seconds_left(study: Study) -> float | None:
         config = trial.read_config()
         if config["stage"] == "search" and config["arm"] != VARIANT:
             reports.append(trial.read_reports())
-    return max(0.0, 60 * minutes - spent(reports))
+    return max(0.0, 60 * minutes - working_seconds(reports))
 
 
 def run_search(
@@ -80,114 +84,144 @@ def run_search(
     data: TrialData,
     observers: Sequence[Observer],
     sampler: Sampler | None = None,
-    telling: Telling = lambda sentences, trials: None,
+    announce: Announce = lambda sentences, trials: None,
 ) -> None:
-    """Train the baselines, CLIPFit's own search, the open search and the peers, or what is left.
+    """Train what is left of the baselines, CLIPFit's own search, the open search and the peers.
 
-    What had ended and was reopened comes first, and ends as it had. If the study has made its
-    choice, nothing else follows but what is open: it could not be chosen any more.
+    Trials that had ended and were reopened come first, and end as they had. If the study has made
+    its choice, only these are trained: a further trial could not be chosen any more.
 
     Args:
         study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
         sampler: the sampler, if it is not found by the name in the configuration.
-        telling: a function that is called before the variants are trained, with a sentence on them
+        announce: a function that is called before the variants are trained, with a sentence on them
             and the number of trials that the search comes to with them.
 
     Raises:
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
-    config, count = study.config, study.config.search.trials
-    chosen = study.candidates() is not None
-    run_queue(study, "search", [], {config.seed: data}, observers, only_again=not chosen)
-    if chosen:
+    config = study.config
+    data_by_seed = {config.seed: data}
+    is_chosen = study.candidates() is not None
+    run_queue(study, "search", [], data_by_seed, observers, only_again=not is_chosen)
+    if is_chosen:
         return
-    past = read_past(study, "search", {config.seed: data}, observers)
-    plans = config.search.plans
-    planned = [t for t in past.values() if plans(t.config.arm, t.config.label)]
-    proposed = [trial for trial in past.values() if trial.config.arm != VARIANT]
-    if len(planned) > count:
-        raise DataError(
-            f"{study.folder.config_path} plans {count} trials of search, and "
-            f"{len(planned)} are there: it is older than the study's last extension; set "
-            "search.trials as extensions.json says, by clipfit-study extend"
-        )
+    past = read_past(study, "search", data_by_seed, observers)
+    _refuse_too_many(study, past.values())
     baselines = [
         make_trial(study, data, "search", settings, "baseline", number, label=label)
         for number, (label, settings) in enumerate(config.search.fixed.items())
     ]
-    ended = [(t.config, t.outcome) for t in past.values() if t.outcome is not None]
-    minutes, before = config.search.minutes, spent(trial.reports for trial in proposed)
-    deadline = None if minutes is None else Deadline(60 * minutes - before)
-    scheduler = make_scheduler(
-        config.search.asha,
-        config.training.epochs,
-        [(t.config, t.reports) for t in proposed if t.end and t.end.status != "failed"],
-    )
-    queue = [trial for trial in left(past, baselines) if trial.arm != VARIANT]
+    queue = [trial for trial in unfinished(past, baselines) if trial.arm != VARIANT]
+    numbers = [trial.config.number for trial in past.values()]
+    deadline, scheduler = _deadline_and_scheduler(config, past.values())
     searcher = StudySearcher(
         study.folder,
         queue,
         arms=open_arms(study, past.values(), sampler),
         make_config=partial(make_trial, study, data, "search"),
-        ended=ended,
-        next_number=max([len(baselines) - 1, *(t.config.number for t in past.values())]) + 1,
+        ended=[(t.config, t.outcome) for t in past.values() if t.outcome is not None],
+        next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
     )
     run_trials(
         study,
         searcher,
         data={f"search/{config.seed}": data},
-        scheduler=scheduler if deadline is None else InTime(deadline, scheduler),
-        count=count
-        - sum(trial.outcome is not None for trial in planned)
-        + sum(not plans(trial.arm, trial.label) for trial in queue)
-        + sum(
-            config.search.peer_trials - sum(trial.config.arm == peer for trial in proposed)
-            for peer in config.search.peer_arms
-        ),
+        scheduler=scheduler,
+        count=_count_left(config, past.values(), queue),
         observers=observers,
     )
-    _run_variants(study, data, observers, telling)
+    _run_variants(study, data, observers, announce)
+
+
+def _refuse_too_many(study: Study, past: Iterable[Past]) -> None:
+    """Raise DataError if there are more trials of the search than the configuration plans."""
+    search = study.config.search
+    planned = [trial for trial in past if search.plans(trial.config.arm, trial.config.label)]
+    if len(planned) > search.trials:
+        raise DataError(
+            f"{study.folder.config_path} plans {search.trials} trials of search, and "
+            f"{len(planned)} are there: it is older than the study's last extension; set "
+            "search.trials as extensions.json says, by clipfit-study extend"
+        )
+
+
+def _deadline_and_scheduler(
+    config: StudyConfig, past: Iterable[Past]
+) -> tuple[Deadline | None, TrialScheduler]:
+    """Return the end of the search's time, if it has one, and what stops trials early."""
+    proposed = [trial for trial in past if trial.config.arm != VARIANT]
+    history = []
+    for trial in proposed:
+        if trial.end is not None and trial.end.status != "failed":
+            history.append((trial.config, trial.reports))
+    scheduler = make_scheduler(config.search.asha, config.training.epochs, history)
+    minutes = config.search.minutes
+    if minutes is None:
+        return None, scheduler
+    seconds = working_seconds(trial.reports for trial in proposed)
+    deadline = Deadline(60 * minutes - seconds)
+    return deadline, DeadlineScheduler(deadline, scheduler)
+
+
+def _count_left(config: StudyConfig, past: Iterable[Past], queue: Iterable[TrialConfig]) -> int:
+    """Return how many trials the search still comes to, with its peers."""
+    search = config.search
+    count = search.trials + search.peer_trials * len(search.peer_arms)
+    for trial in past:
+        if trial.config.arm in search.peer_arms:
+            count -= 1
+        if trial.outcome is not None and search.plans(trial.config.arm, trial.config.label):
+            count -= 1
+    for queued in queue:
+        if not search.plans(queued.arm, queued.label):
+            count += 1
+    return count
 
 
 def _run_variants(
     study: Study,
     data: TrialData,
     observers: Sequence[Observer],
-    telling: Telling,
+    announce: Announce,
 ) -> None:
     """Train what was validated without head and strength with them, to its last epoch.
 
     These trials stand outside the budget of the search, since they propose nothing new.
     """
-    run_queue(study, "search", [], {study.config.seed: data}, observers)  # those interrupted
-    strength = study.protocol().strength_of(study.config)
-    wanted = variants(finished_trials(study.folder), study.config, strength)
+    data_by_seed = {study.config.seed: data}
+    run_queue(study, "search", [], data_by_seed, observers)  # those interrupted
     configs = [trial.read_config() for trial in study.folder.trials()]
-    number = 1 + max(config["number"] for config in configs if config["stage"] == "search")
-    trials = (
-        make_trial(study, data, "search", settings, VARIANT, number + place, label=label)
-        for place, (label, settings) in enumerate(wanted.items())
-    )
-    known = {config.get("config_hash") for config in configs}  # some, if they failed before
-    untried = [trial for trial in trials if trial.config_hash not in known]
-    searched = sum(config["stage"] == "search" for config in configs)
-    telling(_on_variants(study, untried), searched + len(untried))
-    run_queue(study, "search", untried, {study.config.seed: data}, observers)
+    numbers = [config["number"] for config in configs if config["stage"] == "search"]
+    known_hashes = {config.get("config_hash") for config in configs}  # some, if they failed before
+    strength = study.protocol().strength_of(study.config)
+    settings_of = variants(finished_trials(study.folder), study.config, strength)
+    untried = []
+    for number, (label, settings) in enumerate(settings_of.items(), start=1 + max(numbers)):
+        trial = make_trial(study, data, "search", settings, VARIANT, number, label=label)
+        if trial.config_hash not in known_hashes:
+            untried.append(trial)
+    announce(_on_variants(study, untried), len(numbers) + len(untried))
+    run_queue(study, "search", untried, data_by_seed, observers)
 
 
 def _on_variants(study: Study, untried: Sequence[TrialConfig]) -> list[str]:
     """Return a sentence on the variants that are to be trained, if there are any."""
     if not untried:
         return []
-    limit = study.config.search.minutes
-    beyond = "" if limit is None else f"; not limited by search.minutes={limit:g}"
+    count = "1 trial of a baseline"
+    if len(untried) > 1:
+        count = f"{len(untried)} trials of baselines"
     labels = ", ".join(trial.label for trial in untried)
-    count = "1 trial of a baseline" if len(untried) == 1 else f"{len(untried)} trials of baselines"
-    return [f"plus {count} with another head or strength: {labels}{beyond}"]
+    sentence = f"plus {count} with another head or strength: {labels}"
+    limit = study.config.search.minutes
+    if limit is not None:
+        sentence += f"; not limited by search.minutes={limit:g}"
+    return [sentence]
 
 
 def make_trial(
@@ -215,106 +249,76 @@ def make_trial(
         label: the label of the trial; None means one that is made from its number.
         seed: the seed of the trial; None means that of the search.
     """
-    training, architecture = study.config.training, study.architecture()
-    if peer := settings.peer:
-        own = peer.model_dump(include={"optimizer", "weight_decay"})
-        training = training.model_copy(update=own)
+    training = study.config.training
+    architecture = study.architecture()
+    peer = settings.peer
+    if peer is not None:
+        optimization = peer.model_dump(include={"optimizer", "weight_decay"})
+        training = training.model_copy(update=optimization)
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
-    name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
+    trainable = _count_encoders(architecture, leaves, peer)
+    scored_at = None
+    if settings.head == "linear":
+        trainable += architecture.dim * len(data.tasks[0].train.classes)
+        if stage == "search":
+            scored_at = rung_epochs(study.config.search.asha, training.epochs)
+    name = f"{number:04d}"
+    if stage == "confirm":
+        name = f"{label}-seed{seed}"
+    if label is None:
+        label = f"trial {number}" if peer is None else f"{arm} {number}"
     trial = TrialConfig(
         trial_id=f"{stage}-{name}",
         stage=stage,
         arm=arm,
-        label=f"{arm if peer else 'trial'} {number}" if label is None else label,
+        label=label,
         number=number,
         seed=study.config.seed if seed is None else seed,
         settings=settings.effective(leaves, training.regularizer),
         subset_key=subset.key(architecture.depths),
-        trainable=_count_encoders(architecture, leaves, peer)
-        + (settings.head == "linear") * architecture.dim * len(data.tasks[0].train.classes),
+        trainable=trainable,
         epochs=training.epochs if leaves or peer else 0,
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
         optuna_number=optuna_number,
-        scored_at=decisions(study.config.search.asha, training.epochs)
-        if stage == "search" and settings.head == "linear"
-        else None,
+        scored_at=scored_at,
     )
-    return trial.model_copy(
-        update={"config_hash": compute_config_hash(trial, data, architecture.checkpoint)}
-    )
+    config_hash = compute_config_hash(trial, data, architecture.checkpoint)
+    return trial.model_copy(update={"config_hash": config_hash})
 
 
 def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: Peer | None) -> int:
     """Return how many values of the encoders are trained."""
     if peer is None:
         return count_numbers(architecture, leaves)
-    return architecture.count_all() if peer.method == "full" else architecture.count_lora(peer.rank)
+    if peer.method == "full":
+        return architecture.count_all()
+    return architecture.count_lora(peer.rank)
 
 
 def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> list[Arm]:
     """Open all arms and add to their Optuna studies what only the ledger holds."""
-    search, depths = study.config.search, study.architecture().depths
-    _, tuned, searched = budget(study.config)
-    journal, regularizer = study.folder.path / JOURNAL, study.config.training.regularizer
-    clipfit = search.fixed["clipfit"]
-    open_space = OpenSpace(
-        search.space,
-        depths,
-        regularizer=regularizer,
-        strength=study.protocol().strength_of(study.config),
-    )
-    spaces: dict[str, tuple[int, Space]] = {
-        TUNED: (
-            tuned,
-            RateSpace(search.space, depths, clipfit.subset, regularizer=regularizer),
-        ),
-        "search": (searched, open_space),
-        **{
-            label: (search.peer_trials, PeerSpace(peer)) for label, peer in search.peer_arms.items()
-        },
-    }
-    sampler = sampler_named(search.sampler, given)
-    recorded = {
-        name: [
-            Recorded(
-                trial.config.optuna_number,
-                trial.config.trial_id,
-                trial.config.settings,
-                {r["epoch"]: r["val_score"] for r in trial.reports if "val_score" in r},
-                trial.outcome,
-            )
-            for trial in past
-            if trial.config.arm == name and trial.config.optuna_number is not None
-        ]
-        for name in spaces
-    }
-
-    def open_all() -> list[Arm]:
-        return [
-            open_arm(
-                journal, name, budget=trials, space=space, sampler=sampler, seed=study.config.seed
-            )
-            for name, (trials, space) in spaces.items()
-        ]
-
+    search = study.config.search
+    journal = study.folder.path / JOURNAL
+    recorded = {name: _records_of(name, past) for name in (TUNED, "search", *search.peer_arms)}
     try:
-        arms = open_all()
-        if any(arm.trials and not arm.agrees_with(recorded[arm.name]) for arm in arms):
-            raise DamagedJournalError("it differs from the trials' own files")
+        arms = _open_journal(study, journal, given)
+        for arm in arms:
+            if arm.trials and not arm.agrees_with(recorded[arm.name]):
+                raise DamagedJournalError("it differs from the trials' own files")
     except DamagedJournalError as error:
         set_aside(journal, str(error))
-        arms = open_all()
+        arms = _open_journal(study, journal, given)
     for arm in arms:
         is_new = not arm.trials
-        arm.remember(recorded[arm.name])
+        arm.restore(recorded[arm.name])
         if search.warm_start is not None and is_new:
             source = study.folder.path.with_name(search.warm_start) / JOURNAL
             # A search that began has read it before. If the own journal is lost since, and the
             # other study is deleted, it goes on without what it had not tried yet.
             if source.exists() or not past:
-                arm.try_first(source)
+                arm.enqueue_best_of(source)
         arm.started = sum(trial.config.arm == arm.name for trial in past)
         for trial in past:
             if trial.config.arm == "baseline" and trial.outcome is not None:
@@ -322,6 +326,64 @@ def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> li
                 arm.learn(config.settings, trial.outcome, config.label, config.trial_id)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
     if search.space.neighbours:
-        own, open_search, *_ = arms
-        open_search.open_with(open_space.neighbours(parse(clipfit.subset)), own, clipfit.flat())
+        tuned_arm, search_arm, *_ = arms
+        clipfit = search.fixed["clipfit"]
+        neighbours = _open_space(study).neighbours(parse(clipfit.subset))
+        search_arm.start_with(neighbours, tuned_arm, clipfit.flat())
     return arms
+
+
+def _open_journal(study: Study, journal: Path, given: Sampler | None) -> list[Arm]:
+    """Open the arms of a journal: of CLIPFit's own search, the open search, and each peer.
+
+    Raises:
+        DamagedJournalError: Optuna cannot read the journal.
+    """
+    search = study.config.search
+    _, tuned_trials, open_trials = budget(study.config)
+    open_space = _open_space(study)
+    rate_space = RateSpace(
+        search.space,
+        open_space.depths,
+        search.fixed["clipfit"].subset,
+        regularizer=open_space.regularizer,
+    )
+    plan: list[tuple[str, int, Space]] = [
+        (TUNED, tuned_trials, rate_space),
+        ("search", open_trials, open_space),
+    ]
+    for label, peer in search.peer_arms.items():
+        plan.append((label, search.peer_trials, PeerSpace(peer)))
+    sampler = sampler_named(search.sampler, given)
+    seed = study.config.seed
+    return [
+        open_arm(journal, name, budget=trials, space=space, sampler=sampler, seed=seed)
+        for name, trials, space in plan
+    ]
+
+
+def _open_space(study: Study) -> OpenSpace:
+    return OpenSpace(
+        study.config.search.space,
+        study.architecture().depths,
+        regularizer=study.config.training.regularizer,
+        strength=study.protocol().strength_of(study.config),
+    )
+
+
+def _records_of(arm: str, past: Iterable[Past]) -> list[Recorded]:
+    """Return what the ledger holds of the trials that an arm proposed."""
+    records = []
+    for trial in past:
+        config = trial.config
+        if config.arm != arm or config.optuna_number is None:
+            continue
+        scores = {}
+        for report in trial.reports:
+            if "val_score" in report:
+                scores[report["epoch"]] = report["val_score"]
+        record = Recorded(
+            config.optuna_number, config.trial_id, config.settings, scores, trial.outcome
+        )
+        records.append(record)
+    return records

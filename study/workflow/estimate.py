@@ -18,7 +18,7 @@ from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
 from study.process.terminal_table import amount
-from study.search.driver import decisions
+from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
@@ -162,7 +162,7 @@ def _seconds(
 def _expected_epochs(study: Study) -> float:
     """Return the mean number of epochs of a trial if halving stops as many as it should."""
     asha, epochs = study.config.search.asha, study.config.training.epochs
-    ends = [*decisions(asha, epochs), epochs]
+    ends = [*rung_epochs(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
     return sum((end - begin) / factor**n for n, (begin, end) in enumerate(pairwise([0, *ends])))
 

@@ -14,7 +14,7 @@ from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.confirmation import run_confirm
 from study.search.reuse import take_over
 from study.search.samplers import Sampler
-from study.search.stages import Telling, most_trials, run_search, seconds_left
+from study.search.stages import Announce, most_trials, run_search, seconds_left
 from study.selection.candidates import extensions, fix_candidates
 from study.selection.optimism import fix_optimism
 from study.storage.study_folder import StudyFolder
@@ -136,7 +136,7 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
     return StageProgress(console, stage, total, done=len(list(done)))
 
 
-def _telling(progress: StageProgress, console: Console) -> Telling:
+def _telling(progress: StageProgress, console: Console) -> Announce:
     """Return a function that prints sentences, and shows another number of trials from then on."""
 
     def tell(sentences: Sequence[str], trials: int) -> None:

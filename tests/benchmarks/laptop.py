@@ -20,7 +20,7 @@ from ways import Measured, measure_apart
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.shipped import shipped_file
-from study.search.driver import decisions
+from study.search.driver import rung_epochs
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from study.trial.study import Study
@@ -68,7 +68,7 @@ def studies(*, small: bool = False) -> Iterator[str]:
 def assumptions(photos: StudyConfig) -> str:
     """Return in words what is counted, and what is assumed about early stopping."""
     search, epochs = photos.search, photos.training.epochs
-    asha, rungs = search.asha, decisions(search.asha, epochs)
+    asha, rungs = search.asha, rung_epochs(search.asha, epochs)
     stops = " and ".join(map(str, rungs))
     share = f"1 of {asha.reduction_factor:g} goes on" if asha else "all go on"
     lines = [

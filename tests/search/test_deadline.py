@@ -11,7 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tiny_study import TinyStudy
 
 from study.search import deadline as module
-from study.search.deadline import Deadline, InTime, spent
+from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
 
 MakeStudy = Callable[..., TinyStudy]
 
@@ -72,7 +72,7 @@ def test_a_baseline_is_never_stopped(
     deadline = Deadline(0.0, _began=clock.seconds)
     trial = SimpleNamespace(trial_id="a", config={"arm": arm})
     result = {"epoch": 1, "epochs": 99, "time_this_iter_s": 1.0}
-    assert InTime(deadline, Decided()).on_trial_result(None, trial, result) == expected
+    assert DeadlineScheduler(deadline, Decided()).on_trial_result(None, trial, result) == expected
     by_time = decided == TrialScheduler.CONTINUE and expected == TrialScheduler.STOP
     assert deadline.cut == ({"a"} if by_time else set()), "others were not stopped by the time"
 
@@ -82,10 +82,12 @@ def test_what_was_spent_is_the_time_in_which_anything_worked() -> None:
         return {"ended_at": end, "seconds": end - begin}
 
     beside = [[report(0, 10), report(10, 20)], [report(5, 30)]]
-    assert spent(beside) == 30
-    assert spent([*beside, [report(40, 50)]]) == 50, "a worker that starts is no interruption"
-    assert spent([*beside, [report(1000, 1010)]]) == 40
-    assert spent([]) == spent([[{"seconds": 3.0}]]) == 0
+    assert working_seconds(beside) == 30
+    assert working_seconds([*beside, [report(40, 50)]]) == 50, (
+        "a worker that starts is no interruption"
+    )
+    assert working_seconds([*beside, [report(1000, 1010)]]) == 40
+    assert working_seconds([]) == working_seconds([[{"seconds": 3.0}]]) == 0
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -11,7 +11,7 @@ from tiny_study import kill_worker, statuses
 
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
-from study.search.driver import AsBefore, make_scheduler
+from study.search.driver import RepeatingScheduler, make_scheduler
 from study.selection.candidates import finished_trials
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
@@ -91,7 +91,9 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any) ->
 
 @pytest.mark.parametrize(("trial_id", "stops"), [("old", [2, 3]), ("whole", []), ("new", [])])
 def test_a_trial_stops_where_it_had_been_stopped_before(trial_id: str, stops: list[int]) -> None:
-    scheduler = AsBefore({"old": End("stopped", 2, 1.0), "whole": End("finished", 4, 1.0)})
+    scheduler = RepeatingScheduler(
+        {"old": End("stopped", 2, 1.0), "whole": End("finished", 4, 1.0)}
+    )
     trial = SimpleNamespace(config={"trial_id": trial_id})
     decisions = {e: scheduler.on_trial_result(None, trial, {"epoch": e}) for e in (1, 2, 3)}
     assert [epoch for epoch, decision in decisions.items() if decision == "STOP"] == stops

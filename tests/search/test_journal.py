@@ -85,7 +85,7 @@ def test_a_lost_journal_is_made_again_and_goes_on_as_it_would_have(
     journal.unlink()
     arm = open_again(journal)
     assert not arm.agrees_with(recorded)
-    arm.remember(recorded)
+    arm.restore(recorded)
     for trial in recorded:
         for epoch, score in trial.scores.items():
             arm.report(trial.number, epoch, score)
@@ -161,5 +161,5 @@ def test_a_warm_start_from_a_damaged_journal_is_told(journal: Path, tmp_path: Pa
     other = tmp_path / "other.journal"
     other.write_bytes(b"\xff\n")
     with pytest.raises(StudyError, match=r"other\.journal is damaged"):
-        open_again(journal).try_first(other)
+        open_again(journal).enqueue_best_of(other)
     assert other.read_bytes() == b"\xff\n"

@@ -51,7 +51,7 @@ def test_the_best_of_another_study_are_tried_first_and_best_first(
 ) -> None:
     others = search(open_in("other"), 6, 0.9)
     arm = open_in("mine")
-    assert arm.try_first(tmp_path / "other") == 3, "a quarter of the budget"
+    assert arm.enqueue_best_of(tmp_path / "other") == 3, "a quarter of the budget"
     asked = [arm.ask(lambda proposal: None) for _ in range(4)]
     proposals = [a[1] for a in asked if a is not None]
     assert proposals[:3] == others[:2:-1]
@@ -61,23 +61,23 @@ def test_the_best_of_another_study_are_tried_first_and_best_first(
 def test_scores_of_another_dataset_are_not_learned_from(open_in: MakeArm, tmp_path: Path) -> None:
     search(open_in("other"), 6, 0.9)
     arm = open_in("mine")
-    arm.try_first(tmp_path / "other")
+    arm.enqueue_best_of(tmp_path / "other")
     assert {trial.value for trial in arm.study.trials} == {None}
 
 
 def test_going_on_with_a_study_does_not_ask_again(open_in: MakeArm, tmp_path: Path) -> None:
     search(open_in("other"), 6, 0.9)
     arm = open_in("mine")
-    arm.try_first(tmp_path / "other")
+    arm.enqueue_best_of(tmp_path / "other")
     search(arm, 5, 0.1)
-    assert open_in("mine").try_first(tmp_path / "other") == 0
+    assert open_in("mine").enqueue_best_of(tmp_path / "other") == 0
 
 
 def test_what_this_space_does_not_have_is_left_out(open_in: MakeArm, tmp_path: Path) -> None:
     search(open_in("other"), 6, 0.9)
-    assert open_in("fewer", sites=("vision.ln1",)).try_first(tmp_path / "other") == 0
+    assert open_in("fewer", sites=("vision.ln1",)).enqueue_best_of(tmp_path / "other") == 0
     rates = {"bias": (9.0, 9.5), "ln": (9.0, 9.5)}
-    assert open_in("narrow", rates=rates).try_first(tmp_path / "other") == 0
+    assert open_in("narrow", rates=rates).enqueue_best_of(tmp_path / "other") == 0
 
 
 def test_layers_that_a_smaller_backbone_lacks_are_left_out(
@@ -86,7 +86,7 @@ def test_layers_that_a_smaller_backbone_lacks_are_left_out(
     deep = open_in("other", layers=12)
     search(deep, 12, 0.5)
     arm = open_in("mine", layers=2)
-    arm.try_first(tmp_path / "other")
+    arm.enqueue_best_of(tmp_path / "other")
     for trial in arm.study.get_trials():
         windows = {
             k: v
@@ -100,4 +100,4 @@ def test_a_study_without_this_arm_gives_nothing(open_in: MakeArm, tmp_path: Path
     search(open_in("other"), 3, 0.5)
     space = RateSpace(SpaceConfig(), Depths(3, 3), "clipfit")
     tuned = open_arm(tmp_path / "mine", "clipfit-tuned", budget=8, space=space, sampler=tpe, seed=1)
-    assert tuned.try_first(tmp_path / "other") == 0
+    assert tuned.enqueue_best_of(tmp_path / "other") == 0
