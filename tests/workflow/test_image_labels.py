@@ -18,7 +18,7 @@ from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import Labelled
 from study.tracking.mlflow.registry import register_winner
-from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.study_run import StudyRun
 from study.workflow import image_labels
 from study.workflow.image_labels import cells, find_images, read_classes, shown, table
 
@@ -111,7 +111,7 @@ def test_folder_delta_and_registry_lead_to_the_same_labels(
     named = {"study": "runs/mine", "delta": str(delta)}.get(model, "")
     if model == "registry":
         uri = new_store(tmp_path)
-        registration = register_winner(RunWriter(study.study, uri))
+        registration = register_winner(StudyRun(study.study, uri))
         assert registration is not None
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         named = registration.uri

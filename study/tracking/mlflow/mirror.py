@@ -21,8 +21,9 @@ from study.selection.choice import winners
 from study.storage import atomic
 from study.storage.ledger_files import LedgerError
 from study.storage.within import call_within
-from study.tracking.mlflow import registry, run_content, runs, server
-from study.tracking.mlflow.sync_state import Mark
+from study.tracking.mlflow import registry, run_content, server
+from study.tracking.mlflow.sending import TRIAL_ARTIFACTS, Sender
+from study.tracking.mlflow.sync_state import TrialRecord
 from study.tracking.tracker import Synced, describe_unsent, first_line
 from study.trial.study import Study
 
@@ -48,11 +49,11 @@ class Mirror:
     reason, such as a server that is down, is sent again later, after the others.
 
     Args:
-        writer: the writer of the study's runs.
+        sender: what sends the study's trials.
     """
 
-    def __init__(self, writer: runs.RunWriter) -> None:
-        self._writer = writer
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: dict[str, str] = {}
         """The trials to send, the next one first, each with the reason why it is not sent yet."""
@@ -106,10 +107,10 @@ class Mirror:
     def _send(self, trial_id: str) -> None:
         try:
             if trial_id == LEDGER:
-                for trial in self._writer.study.folder.trials():
+                for trial in self._sender.study.folder.trials():
                     self._unsent.setdefault(trial.trial_id, NOT_SENT)
             else:
-                self._writer.sync_trial(trial_id)
+                self._sender.send_trial(trial_id)
         except Exception as error:  # no answer of a server may stop the study
             reason = first_line(error)
             del self._unsent[trial_id]
@@ -166,23 +167,23 @@ def sync_study(
         TrackingError: the server does not answer, or MLflow still lacks the trials in the message.
         StorageError: the study's folder cannot be read or written.
     """
-    folder, writer = study.folder, runs.RunWriter(study, uri)
+    folder, sender = study.folder, Sender(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
-    listed = list_runs(writer)
-    found = lacking(writer, listed, trials)
+    listed = list_runs(sender)
+    found = lacking(sender, listed, trials)
     incomplete = {trial_id for trial_id, lack in found.items() if lack}
     for trial_id in incomplete:
-        writer.send_again(trial_id, listed)
-    failed = _each(writer, trials, writer.sync_trial)
-    unsent = _each(writer, failed, writer.sync_trial)
+        sender.trial_runs.send_again(folder.trial(trial_id), listed)
+    failed = _each(sender, trials, sender.send_trial)
+    unsent = _each(sender, failed, sender.send_trial)
     if sent := [t for t in trials if t not in unsent and found.get(t) != ""]:
-        unsent |= {t: lack for t, lack in lacking(writer, list_runs(writer), sent).items() if lack}
+        unsent |= {t: lack for t, lack in lacking(sender, list_runs(sender), sent).items() if lack}
     finished, before = folder.is_complete(), folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
-        registry.register_or_tell(writer, {}, wait=None)
+        registry.register_or_tell(sender.study_run, {}, wait=None)
     if folder.read_registration() != before:
         write_outputs()
-    unsent |= close_study(writer, finished=finished, wait=None)
+    unsent |= close_study(sender, finished=finished, wait=None)
     if unsent:
         raise TrackingError(
             f"of study '{folder.name}', MLflow lacks {describe_unsent(unsent, len(unsent))}"
@@ -190,29 +191,28 @@ def sync_study(
     return Synced(len(trials), len(incomplete))
 
 
-def list_runs(writer: runs.RunWriter) -> dict[str, Run]:
+def list_runs(sender: Sender) -> dict[str, Run]:
     """Return the runs that MLflow has of a study, by their ids.
 
     Raises:
         TrackingError: the server does not return the runs.
     """
-    found = server.all_runs(writer.client, [writer.experiment_id], writer.own_runs)
+    run = sender.study_run
+    found = server.all_runs(run.client, [run.experiment_id], run.own_runs)
     return server.ask(
         None,
         lambda: {run.info.run_id: run for run in found},
-        f"MLflow does not give the runs of study '{writer.study.folder.name}'",
+        f"MLflow does not give the runs of study '{sender.study.folder.name}'",
     )
 
 
-def lacking(
-    writer: runs.RunWriter, listed: Mapping[str, Run], trials: Iterable[str]
-) -> dict[str, str]:
+def lacking(sender: Sender, listed: Mapping[str, Run], trials: Iterable[str]) -> dict[str, str]:
     """Return, for each trial marked as sent, what MLflow lacks; "" means nothing.
 
     Trials that have changed since they were sent are left out: they are sent again anyway.
 
     Args:
-        writer: the writer of the study's runs.
+        sender: what sends the study's trials.
         listed: what `list_runs` returned.
         trials: the ids of the trials.
 
@@ -220,22 +220,23 @@ def lacking(
         TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read.
     """
-    return _each(writer, trials, lambda trial_id: _lack(writer, listed, trial_id))
+    return _each(sender, trials, lambda trial_id: _lack(sender, listed, trial_id))
 
 
-def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> str | None:
+def _lack(sender: Sender, listed: Mapping[str, Run], trial_id: str) -> str | None:
     """Return what of a trial was sent and is missing, the run's end and artifacts included."""
-    trial = writer.study.folder.trial(trial_id)
-    mark = Mark.read(trial, writer.parent_id)
+    trial = sender.study.folder.trial(trial_id)
     try:
-        config, end, reports = trial.read_config(), trial.read_end(), trial.read_reports()
+        record = TrialRecord.read(trial, sender.study_run.run_id)
+        config = trial.read_config()
     except LedgerError:  # reported when the trial is sent
         return None
-    if not mark.run_id:
+    if record is None or not record.mark.run_id:
         return None
+    mark, end, reports = record.mark, record.end, record.reports
     if (run := listed.get(mark.run_id)) is None:
         return "its run is not there"
-    if mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
+    if record.is_renamed or not record.fits_mark:
         return None
     end = end if mark.closed else None
     if end is not None and run.info.status != run_content.STATUS[end.status]:
@@ -243,22 +244,22 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
     points = Counter(metric.key for metric in run_content.epoch_metrics(reports[: mark.reports], 0))
     whole = {*run_content.TOTALS} if end else set()
     whole |= {"trainable"} if end or points else set()
-    tags = writer.trial_tags(config) | ({run_content.ENDED: end.status} if end else {})
+    tags = sender.trial_runs.tags(config) | ({run_content.ENDED: end.status} if end else {})
     wanted = {
         "tags": tags.items() - run.data.tags.items(),
-        "parameters": writer.trial_params(config).items() - run.data.params.items(),
+        "parameters": sender.trial_runs.params(config).items() - run.data.params.items(),
         "metrics": (whole | points.keys()) - run.data.metrics.keys(),
-        "datasets": _names(writer.inputs(config)) - _names(run.inputs.dataset_inputs),
+        "datasets": _names(sender.trial_runs.inputs(config)) - _names(run.inputs.dataset_inputs),
     }
     lacks = [name for name, values in wanted.items() if values]
     lacks += [
         "epochs"
         for key, count in points.most_common(1)
-        if len({m.step for m in writer.client.get_metric_history(mark.run_id, key)}) < count
+        if len({m.step for m in sender.client.get_metric_history(mark.run_id, key)}) < count
     ]
     if end is not None:
-        files = server.files_that_fit(trial.path, runs.TRIAL_ARTIFACTS, known=trial.path.parent)
-        there = {artifact.path for artifact in writer.client.list_artifacts(mark.run_id)}
+        files = server.files_that_fit(trial.path, TRIAL_ARTIFACTS, known=trial.path.parent)
+        there = {artifact.path for artifact in sender.client.list_artifacts(mark.run_id)}
         lacks += [name for name in files if name not in there]
     return f"its run lacks {', '.join(lacks)}" if lacks else ""
 
@@ -268,9 +269,7 @@ def _names(inputs: Iterable[DatasetInput]) -> set[tuple[str, str]]:
     return {(one.dataset.name, one.dataset.digest) for one in inputs}
 
 
-def _each(
-    writer: runs.RunWriter, trials: Iterable[str], do: Callable[[str], str | None]
-) -> dict[str, str]:
+def _each(sender: Sender, trials: Iterable[str], do: Callable[[str], str | None]) -> dict[str, str]:
     """Return what a call returned of each trial, or why it failed; trials without either left out.
 
     Raises:
@@ -286,24 +285,24 @@ def _each(
         except Exception as error:  # from MLflow, a database, its driver or the network
             told[trial_id] = first_line(error)
             if not server.refused(error):
-                server.connect(writer.uri, writer.study.config.tracking.experiment)
+                server.connect(sender.study_run.uri, sender.study.config.tracking.experiment)
     return {trial_id: text for trial_id, text in told.items() if text is not None}
 
 
 def close_study(
-    writer: runs.RunWriter, *, finished: bool, wait: float | None = server.SEVERAL_WITHIN
+    sender: Sender, *, finished: bool, wait: float | None = server.SEVERAL_WITHIN
 ) -> dict[str, str]:
     """Close the parent run, in so many seconds; return why that failed, or nothing."""
 
     def close() -> None:
         try:
-            writer.close_study(finished=finished, winners=partial(winners, writer.study))
+            sender.close_study(finished=finished, winners=partial(winners, sender.study))
         except Exception:  # a server may fail once
             time.sleep(RETRY_SECONDS)
-            writer.close_study(finished=finished, winners=partial(winners, writer.study))
+            sender.close_study(finished=finished, winners=partial(winners, sender.study))
 
     try:
-        list(writer.study.folder.trials())  # wait for missing storage, not in the server's time
+        list(sender.study.folder.trials())  # wait for missing storage, not in the server's time
         call_within(wait, close)
     except Exception as error:  # from MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}

@@ -44,10 +44,10 @@ class MlflowTracker(Tracker):
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; what an earlier driver left unsent is sent first."""
-        from study.tracking.mlflow import mirror, runs
+        from study.tracking.mlflow import mirror, sending
 
-        self._writer = runs.RunWriter(study, tracking_uri(study.config.tracking.uri))
-        self._mirror = mirror.Mirror(self._writer)
+        self._sender = sending.Sender(study, tracking_uri(study.config.tracking.uri))
+        self._mirror = mirror.Mirror(self._sender)
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `Tracker.trial_started`; what the ledger holds of the trial is sent."""
@@ -69,7 +69,7 @@ class MlflowTracker(Tracker):
         """Send the rest, then add the winner to the model registry."""
         from study.tracking.mlflow.registry import register_or_tell
 
-        register_or_tell(self._writer, self._mirror.drain())
+        register_or_tell(self._sender.study_run, self._mirror.drain())
 
     def model(self, address: str, folder: Path) -> "SavedModel":
         """See `study.tracking.mlflow.models.registered_model`; of ``$MLFLOW_TRACKING_URI``."""
@@ -87,7 +87,7 @@ class MlflowTracker(Tracker):
         """Send the rest and close the parent run; return what MLflow lacks, and why."""
         from study.tracking.mlflow.mirror import close_study
 
-        unsent = self._mirror.drain() or close_study(self._writer, finished=finished)
+        unsent = self._mirror.drain() or close_study(self._sender, finished=finished)
         return self._mirror.refused | unsent
 
     def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
@@ -114,6 +114,6 @@ class MlflowTracker(Tracker):
         """See `study.tracking.mlflow.server.pages`."""
         from study.tracking.mlflow.server import pages
 
-        writer, study = self._writer, self._writer.study
+        run, study = self._sender.study_run, self._sender.study
         view = "trials" if study.protocol().searches(study.config) else "tested"
-        return pages(writer.uri, writer.experiment_id, writer.parent_id, view)
+        return pages(run.uri, run.experiment_id, run.run_id, view)

@@ -31,7 +31,7 @@ from study.selection.optimism import read_optimism
 from study.serving.saved import delta_of
 from study.storage.command_lines import sync_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
-from study.tracking.mlflow import runs, server
+from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, VAL_ERROR, judge
 from study.tracking.mlflow.requirements import requirements
 from study.tracking.mlflow.run_content import (
@@ -43,6 +43,7 @@ from study.tracking.mlflow.run_content import (
     rounded,
     without_twins,
 )
+from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.tracker import describe_unsent
 from study.trial.prepare import shots_path
 from study.trial.study import BEST, registrable
@@ -55,12 +56,12 @@ imports the package takes all of it from the model."""
 
 
 def register_winner(
-    writer: runs.RunWriter, wait: float | None = server.SEVERAL_WITHIN
+    run: StudyRun, wait: float | None = server.SEVERAL_WITHIN
 ) -> Registration | None:
     """Register a study's winner once, decide who is champion, and write ``registered.json``.
 
     Args:
-        writer: the writer of the study's runs.
+        run: the study's own run.
         wait: how many seconds this may take; None sets no limit.
 
     Returns:
@@ -70,7 +71,7 @@ def register_winner(
     Raises:
         StudyError: the registry does not accept the winner, or not in time.
     """
-    study, folder = writer.study, writer.study.folder
+    study, folder = run.study, run.study.folder
     best, kept = Choice.read(study), Choice.read(study, registrable)
     if best is None or kept is None or not (best.trials and kept.trials):
         return None
@@ -85,34 +86,34 @@ def register_winner(
             )
             return None
     registration = server.ask(
-        wait, _Registrar(kept, writer).register, "MLflow does not take the model"
+        wait, _Registrar(kept, run).register, "MLflow does not take the model"
     )
     folder.write_json(REGISTERED, registration)
     return registration
 
 
 def register_or_tell(
-    writer: runs.RunWriter,
+    run: StudyRun,
     unsent: Mapping[str, str],
     wait: float | None = server.SEVERAL_WITHIN,
 ) -> None:
     """Register the winner; only log a failure, since a study is complete without it.
 
     Args:
-        writer: see `register_winner`.
+        run: see `register_winner`.
         unsent: the trials that MLflow lacks, and why; if there are any, nothing is registered.
         wait: see `register_winner`.
     """
     try:
         if not unsent:
-            register_winner(writer, wait)
-        elif (choice := Choice.read(writer.study)) and choice.is_winner:
+            register_winner(run, wait)
+        elif (choice := Choice.read(run.study)) and choice.is_winner:
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
         logger.warning(
             "the winner is not in the model registry: %s; to put it there, run\n  %s",
             error,
-            sync_command(writer.study.folder.path),
+            sync_command(run.study.folder.path),
         )
 
 
@@ -122,11 +123,11 @@ def model_name(dataset: str) -> str:
 
 
 class _Registrar:
-    def __init__(self, winner: Choice, writer: runs.RunWriter) -> None:
-        self._winner, self._writer = winner, writer
-        self._study, self._client = writer.study, writer.client
-        self._optimism = read_optimism(writer.study.folder)
-        self._name = model_name(writer.study.config.data.dataset)
+    def __init__(self, winner: Choice, run: StudyRun) -> None:
+        self._winner, self._run = winner, run
+        self._study, self._client = run.study, run.client
+        self._optimism = read_optimism(run.study.folder)
+        self._name = model_name(run.study.config.data.dataset)
 
     def register(self) -> Registration:
         tags = self._tags()
@@ -206,9 +207,9 @@ class _Registrar:
         return f" It is {known.doubt}."
 
     def _create_version(self, tags: dict[str, str]) -> ModelVersion:
-        candidate, parent_id = self._winner.candidate, self._writer.parent_id
+        candidate, parent_id = self._winner.candidate, self._run.run_id
         logged = self._begun(tags) or self._client.create_logged_model(
-            self._writer.experiment_id,
+            self._run.experiment_id,
             name=self._name,
             source_run_id=parent_id,
             tags=tags,
@@ -255,7 +256,7 @@ class _Registrar:
         """Return the model that an earlier attempt has made, whose end was not heard of."""
         own = (f"tags.{key} = '{tags[key]}'" for key in ("study_id", "source_trial", "trial_id"))
         found = self._client.search_logged_models(
-            [self._writer.experiment_id], filter_string=" AND ".join(own)
+            [self._run.experiment_id], filter_string=" AND ".join(own)
         )
         return next(iter(found), None)
 
@@ -303,7 +304,7 @@ class _Registrar:
                 mlflow_model=Model(
                     artifact_path=logged.artifact_location,
                     model_uuid=logged.model_id,
-                    run_id=self._writer.parent_id,
+                    run_id=self._run.run_id,
                     model_id=logged.model_id,
                 ),
                 # A drawn image, not one of the user's, since a registry is shared.

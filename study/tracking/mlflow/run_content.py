@@ -33,6 +33,8 @@ SCORE, TEST_SCORE = "val_score", "test_score"
 """The metrics by which trials are ranked, on validation and on test."""
 PEER = "peer_"
 """The beginning of the names of the parameters that only a trial of a peer has."""
+Place = tuple[str, int, float]
+"""What tells the point of a metric from others: its key, step and value."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, each with one value: fields of `study.storage.trial_folder.End`."""
 
@@ -94,6 +96,25 @@ def epoch_metrics(reports: Reports, began: int, sent: int = 0) -> list[Metric]:
         if key not in UNSENT
     ]
     return sorted(points, key=lambda point: point.key not in (SCORE, TEST_SCORE))
+
+
+def trial_metrics(
+    config: Mapping[str, Any],
+    reports: Reports,
+    end: End | None,
+    began: int,
+    sent: int = 0,
+) -> list[Metric]:
+    """Return the metrics of a trial, those of its end included; see `epoch_metrics`."""
+    points = epoch_metrics(reports, began, sent)
+    if not sent:
+        points.append(Metric("trainable", config["trainable"], began, 0))
+    return points if end is None else points + total_metrics(end, began)
+
+
+def place(point: Metric) -> Place:
+    """Return what tells the point of a metric from others."""
+    return point.key, point.step, point.value
 
 
 def has_begun(config: Mapping[str, Any], reports: Reports) -> bool:

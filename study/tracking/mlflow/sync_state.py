@@ -1,10 +1,13 @@
-"""The marks in trials' folders of what was sent to MLflow: nothing is sent twice."""
+"""A trial as it is sent to MLflow: its folder, read once, and the mark of what was sent of it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Self
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
 
-from study.storage.atomic import sha256_of
+from study.storage.atomic import sha256_of, with_retries
 from study.storage.trial_folder import End, TrialFolder
 from study.tracking.mlflow.run_content import Reports
 
@@ -72,6 +75,77 @@ class Mark:
         """
         sent = _digest(reports[: self.reports], end if self.closed else None)
         return not (self.closed and end is None) and self.digest in ("", sent)
+
+
+@dataclass
+class TrialRecord:
+    """What a trial's folder holds, read once; the configuration when it is first asked for."""
+
+    folder: TrialFolder
+    mark: Mark
+    """What was sent; it changes as the trial is sent."""
+    end: End | None
+    reports: Reports
+
+    @classmethod
+    def read(cls, folder: TrialFolder, parent_id: str) -> Self | None:
+        """Read a trial's folder; return None if there is none, since the trial was renamed.
+
+        Args:
+            folder: the trial's folder.
+            parent_id: see `Mark.read`.
+
+        Raises:
+            LedgerError: the end or the reports are damaged.
+            StorageError: the folder cannot be read.
+        """
+        if folder.read("config.json") is None:
+            return None
+        mark = Mark.read(folder, parent_id)
+        # Read the end first: otherwise it might be written between the two reads, and the last
+        # report would be missing.
+        end = folder.read_end()
+        return cls(folder, mark, end, folder.read_reports())
+
+    @property
+    def trial_id(self) -> str:
+        """The trial's id."""
+        return self.folder.trial_id
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The trial's configuration."""
+        return self.folder.read_config()
+
+    @cached_property
+    def began(self) -> int:
+        """When the trial began, in milliseconds."""
+        return written_at(self.folder.path / "config.json", known=self.folder.path.parent)
+
+    @property
+    def fits_mark(self) -> bool:
+        """Whether the trial still begins with what was sent; otherwise it was trained again."""
+        return self.mark.fits(self.reports, self.end)
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether the trial had another name when it was sent."""
+        return self.mark.trial_id not in ("", self.trial_id)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether all of the trial was sent, under its present name."""
+        return self.fits_mark and self.mark.closed and not self.is_renamed
+
+    def begin_again(self) -> None:
+        """Mark the trial as unsent."""
+        self.mark = Mark(parent_id=self.mark.parent_id)
+        self.mark.write(self.folder)
+
+
+def written_at(path: Path, *, known: Path) -> int:
+    """Return when a file was written, in milliseconds, since results may be sent much later."""
+    return int(with_retries(path, path.stat, known=known).st_mtime * 1000)
 
 
 def _digest(reports: Reports, end: End | None) -> str:

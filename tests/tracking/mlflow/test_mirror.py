@@ -30,7 +30,7 @@ from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow import server
 from study.tracking.mlflow.address import tracking_uri
 from study.tracking.mlflow.mirror import lacking, list_runs, sync_study
-from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.sending import Sender
 from study.tracking.mlflow.server import pages
 from study.trial import TrialConfig
 
@@ -132,13 +132,13 @@ def test_a_server_that_dies_costs_the_study_nothing_but_a_bounded_wait(
     tracker = started(study, gate.uri)
     gate.is_open = False
     sending: set[threading.Thread] = set()
-    real = tracker._writer.sync_trial
+    real = tracker._sender.send_trial
 
-    def sync_trial(trial_id: str) -> None:
+    def send_trial(trial_id: str) -> None:
         sending.add(threading.current_thread())
         real(trial_id)
 
-    monkeypatch.setattr(tracker._writer, "sync_trial", sync_trial)
+    monkeypatch.setattr(tracker._sender, "send_trial", send_trial)
     for number in range(3):
         config = study.trial(number)
         tracker.trial_started(config)
@@ -269,15 +269,15 @@ def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
 
 
 @pytest.fixture
-def sent(make: MakeStudy, mlflow_store: str, tmp_path: Path) -> tuple[Written, RunWriter]:
+def sent(make: MakeStudy, mlflow_store: str, tmp_path: Path) -> tuple[Written, Sender]:
     """Two trials that a store has, and who sent them."""
     study = make(tmp_path.name)
     study.whole(0)
     study.whole(1, "stopped", 2)
-    writer = RunWriter(study.study, mlflow_store)
+    sender = Sender(study.study, mlflow_store)
     for trial in TRIALS:
-        writer.sync_trial(trial)
-    return study, writer
+        sender.send_trial(trial)
+    return study, sender
 
 
 def lose_artifact(client: MlflowClient, run: Run) -> None:
@@ -300,43 +300,43 @@ def lose_artifact(client: MlflowClient, run: Run) -> None:
     ids=["nothing", "run", "status", "tag", "artifact"],
 )
 def test_what_a_run_lacks_is_named_and_the_others_are_whole(
-    sent: tuple[Written, RunWriter],
+    sent: tuple[Written, Sender],
     mlflow_store: str,
     lose: Callable[[MlflowClient, Run], object],
     lack: str,
 ) -> None:
-    study, writer = sent
+    study, sender = sent
     lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
-    found = lacking(writer, list_runs(writer), TRIALS)
+    found = lacking(sender, list_runs(sender), TRIALS)
     assert found == {"search-0000": lack, "search-0001": ""}
 
 
 def test_what_was_not_sent_or_has_changed_since_is_left_out(
-    sent: tuple[Written, RunWriter],
+    sent: tuple[Written, Sender],
 ) -> None:
-    study, writer = sent
+    study, sender = sent
     study.whole(2)
     study.folder.trial("search-0001").reopen()
-    found = lacking(writer, list_runs(writer), [*TRIALS, "search-0002"])
+    found = lacking(sender, list_runs(sender), [*TRIALS, "search-0002"])
     assert found.keys() == {"search-0000"}
 
 
 def test_runs_beyond_the_first_page_are_listed(
-    sent: tuple[Written, RunWriter], monkeypatch: pytest.MonkeyPatch
+    sent: tuple[Written, Sender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, writer = sent
+    _, sender = sent
     monkeypatch.setattr(server, "PAGE", 1)
-    assert len(list_runs(writer)) == len(TRIALS) + 1
+    assert len(list_runs(sender)) == len(TRIALS) + 1
 
 
 def test_a_server_that_does_not_give_the_runs_is_told(
-    sent: tuple[Written, RunWriter], monkeypatch: pytest.MonkeyPatch
+    sent: tuple[Written, Sender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, writer = sent
+    _, sender = sent
 
     def cut_off(*_: object, **__: object) -> None:
         raise ConnectionError("the connection was cut")
 
     monkeypatch.setattr(MlflowClient, "search_runs", cut_off)
     with pytest.raises(TrackingError, match=r"does not give the runs .*the connection was cut"):
-        list_runs(writer)
+        list_runs(sender)

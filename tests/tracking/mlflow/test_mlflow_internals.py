@@ -20,7 +20,7 @@ from study.tracking.mlflow import mlflow_internals
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.mlflow_internals import VIEW, experiment_tags, run_page, runs_page
 from study.tracking.mlflow.run_content import ENDED, TOTALS
-from study.tracking.mlflow.runs import TRIAL_TAGS
+from study.tracking.mlflow.trial_run import TRIAL_TAGS
 from study.workflow.outputs import write_outputs
 
 PAGES = Path(mlflow.__file__).parent / "server" / "js" / "build"

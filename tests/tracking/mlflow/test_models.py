@@ -14,7 +14,7 @@ from study.errors import DeltaError, TrackingError
 from study.serving.saved import SavedModel, saved_winner
 from study.tracking.mlflow.models import registered_model
 from study.tracking.mlflow.registry import register_winner
-from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.study_run import StudyRun
 
 MakeFinished = Callable[..., Any]
 CHAMPION, FIRST = "models:/clipfit-digits@champion", "models:/clipfit-digits/1"
@@ -35,7 +35,7 @@ def store(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         uri = new_store(place)
-        register_winner(RunWriter(study.study, uri))
+        register_winner(StudyRun(study.study, uri))
         yield uri
 
 
@@ -162,7 +162,7 @@ def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: P
 
 
 def test_a_server_gives_its_model_too(study: Any, mlflow_server: str, tmp_path: Path) -> None:
-    registration = register_winner(RunWriter(study.study, mlflow_server))
+    registration = register_winner(StudyRun(study.study, mlflow_server))
     assert registration is not None
     saved: SavedModel = registered_model(mlflow_server, registration.uri, tmp_path)
     own = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"

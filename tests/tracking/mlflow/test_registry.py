@@ -26,7 +26,7 @@ from study.storage.study_folder import Registration
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.registry import model_name, register_winner
-from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.study_run import StudyRun
 
 Finished = Any
 MakeFinished = Callable[..., Finished]
@@ -45,8 +45,8 @@ def finished(finish: MakeFinished, tmp_path: Path) -> MakeFinished:
 
 
 def register(study: Finished, uri: str) -> Registration:
-    writer = RunWriter(study.study, uri)
-    registration = register_winner(writer)
+    own_run = StudyRun(study.study, uri)
+    registration = register_winner(own_run)
     assert registration is not None
     return registration
 
@@ -198,7 +198,7 @@ def test_without_a_winner_the_best_with_a_delta_is_not_registered(
         study.confirm(seed, "best-with-delta", 0.7)
         if not confirmed:
             (study.folder.trial(f"confirm-best-seed{seed}").path / "end.json").unlink()
-    assert register_winner(RunWriter(study.study, store)) is None
+    assert register_winner(StudyRun(study.study, store)) is None
     assert study.folder.read_registration() is None
 
 
@@ -287,7 +287,7 @@ def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
     finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     study, client = finished(f"lost-at-{call}"), MlflowClient(store)
-    writer = RunWriter(study.study, store)
+    own_run = StudyRun(study.study, store)
     real = getattr(MlflowClient, call)
 
     def cut(*given: Any, **named: Any) -> None:
@@ -298,15 +298,15 @@ def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
     with monkeypatch.context() as broken:
         broken.setattr(MlflowClient, call, cut)
         with pytest.raises(TrackingError, match="cut"):
-            register_winner(writer)
-    assert register_winner(writer) is not None
+            register_winner(own_run)
+    assert register_winner(own_run) is not None
     study_id = study.folder.read_identity()["study_id"]
     (model,) = client.search_logged_models(
-        [writer.experiment_id], filter_string=f"tags.study_id = '{study_id}'"
+        [own_run.experiment_id], filter_string=f"tags.study_id = '{study_id}'"
     )
-    run = client.get_run(writer.parent_id)
+    run = client.get_run(own_run.run_id)
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
-    assert len(client.get_metric_history(writer.parent_id, "val_score")) == 1
+    assert len(client.get_metric_history(own_run.run_id, "val_score")) == 1
     (version,) = client.search_model_versions(f"tags.study_id = '{study_id}'")
     assert version.source == model.artifact_location
     assert model.status == LoggedModelStatus.READY
@@ -316,11 +316,11 @@ def test_a_registry_that_hangs_costs_a_bounded_wait(
     finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = finished("hanging")
-    writer = RunWriter(study.study, store)
+    own_run = StudyRun(study.study, store)
     answers = threading.Event()
     monkeypatch.setattr(registry._Registrar, "register", lambda self: answers.wait())
     with pytest.raises(TrackingError, match="no answer"):
-        register_winner(writer, wait=0.2)
+        register_winner(own_run, wait=0.2)
     assert study.folder.read_registration() is None
     answers.set()
 

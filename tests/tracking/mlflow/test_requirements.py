@@ -24,7 +24,7 @@ from study.data.images.sources import as_base64
 from study.embedded import EMBEDDED, backbone_path
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
-from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.study_run import StudyRun
 
 SERVE = """\
 import json, sys
@@ -48,7 +48,7 @@ def place(
     """A folder with a registered model as a folder, and images in base64."""
     place = tmp_path_factory.mktemp("carried")
     study, uri = finish(place, "carried", linear=True), new_store(place)
-    registration = register_winner(RunWriter(study.study, uri))
+    registration = register_winner(StudyRun(study.study, uri))
     assert registration is not None
     source = MlflowClient(uri).get_model_version_download_uri(
         registration.model, registration.version

@@ -19,7 +19,7 @@ from study.data.images.sources import as_base64
 from study.errors import DataError, DeltaError
 from study.method.device import gpu_kind
 from study.tracking.mlflow.registry import register_winner
-from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.study_run import StudyRun
 
 CHAMPION = "models:/clipfit-digits@champion"
 ENOUGH = 0.7
@@ -46,8 +46,8 @@ def champion(
     monkeypatch.chdir(place)
     uri = new_store(place)
     study = finish(place, "served")
-    writer = RunWriter(study.study, uri)
-    register_winner(writer)
+    own_run = StudyRun(study.study, uri)
+    register_winner(own_run)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
     yield uri

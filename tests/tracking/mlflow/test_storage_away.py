@@ -15,7 +15,7 @@ from study.run import main
 from study.storage import atomic
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.sending import Sender
 from study.trial import TrialConfig
 
 
@@ -94,15 +94,15 @@ def test_the_tables_are_sent_where_storage_goes_away_as_a_study_closes(
     train(study, tracker, 0)
     study.conclude()
     (study.folder.path / "leaderboard.md").write_text("# best")
-    close = RunWriter.close_study
+    close = Sender.close_study
 
-    def close_while_away(writer: RunWriter, **options: Any) -> None:
+    def close_while_away(sender: Sender, **options: Any) -> None:
         storage = taken_away(study)
         storage.__enter__()
         threading.Timer(0.5, storage.__exit__, (None, None, None)).start()
-        close(writer, **options)
+        close(sender, **options)
 
-    monkeypatch.setattr(RunWriter, "close_study", close_while_away)
+    monkeypatch.setattr(Sender, "close_study", close_while_away)
     assert tracker.close(finished=True) == {}
     assert_whole(mlflow_store, study, 1)
     parent = runs(mlflow_store, study)[""]
