@@ -1,25 +1,14 @@
-"""An ablation's cells against its base: table, verdict, charts, and their files."""
+"""An ablation's cells against its base: table, verdict, and their files."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import inf
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Group
 from rich.text import Text
 
-from study.config.schema import AblationConfig
-from study.errors import DataError
-from study.method.subsets import Term, parse
+from study.report.ablation_charts import ablation_plots
 from study.report.charts import (
-    GREY,
-    ORANGE,
-    PANEL_WIDTH,
-    Axis,
-    Chart,
-    Panel,
-    Series,
     write_plots,
 )
 from study.report.formatting import (
@@ -42,158 +31,10 @@ from study.report.formatting import (
     setting_header,
 )
 from study.report.interaction_tables import interaction_table, record_of_pair, verdict_on_pairs
-from study.report.interactions import Interaction, SiteCell, beyond_noise, interactions
 from study.report.scope import read_by_others, scope
-from study.results.intervals import Estimate
-from study.results.leaderboard import Configuration, estimates
-from study.results.resampling import Resampled, resample
-from study.results.shared_test import other_readers
-from study.results.statistics import (
-    Comparison,
-)
-from study.results.study_results import PARTS, Results, TrialResult
-from study.selection.chance import BALANCED
+from study.results.ablation import BASE, AblationTable, Cell
+from study.results.study_results import PARTS
 from study.storage.atomic import write_atomically
-from study.trial import Split
-from study.trial.predictions import images_of
-
-BASE = "base"
-"""The label of the cell that the others are compared with by default."""
-
-
-@dataclass(frozen=True)
-class Cell(Configuration):
-    """One subset of an ablation."""
-
-    score: Estimate
-    """The mean of `scores` and its interval."""
-    balanced: Estimate | None
-    """The same with the mean recall of classes for the accuracy; None where it is not shown."""
-    seconds: float | None
-    """The mean duration of a trial in seconds; None when no trial recorded one."""
-    comparison: Comparison | None
-    """The difference to the base cell over common seeds; None for the base itself."""
-    edges: Mapping[str, str]
-    """Where the learning rate of each kind stands among several tried, "lowest" or "highest".
-
-    A kind whose rate is in between, or was no choice, is left out.
-    """
-    added: Mapping[str, tuple[float, ...]]
-    """The rates of each kind that were tried beyond the configured ones, lowest first."""
-
-    @property
-    def beyond_noise(self) -> bool:
-        """Whether the cell differs from the base, by its interval and after Holm's correction."""
-        return beyond_noise(self.comparison)
-
-
-@dataclass(frozen=True)
-class AblationTable:
-    """The cells of an ablation, best mean first."""
-
-    base: Cell
-    """The cell that all others are compared with."""
-    split: Split
-    """The images that the scores were measured on."""
-    parts: tuple[str, ...]
-    """The parts of a score that are shown beside it; empty if it has none."""
-    metric: str
-    """What the score is called: "accuracy", or "hmean" of its parts."""
-    cells: tuple[Cell, ...]
-    """The cells that have a score, with the base."""
-    chance: float | None
-    """The balanced test score of guessing, a fraction.
-
-    None where nothing was tested, or no trial kept its counts of classes.
-    """
-    guess: str
-    """What that supposes; it continues "would score"."""
-    scope: tuple[str, ...] = ()
-    """Sentences on what the intervals hold for."""
-    interactions: tuple[Interaction, ...] = ()
-    """The interactions of pairs of sites, largest first; empty in other designs."""
-    other_readers: int = 0
-    """How many other studies of the storage were tested on images of this one's test."""
-
-    @property
-    def balanced(self) -> bool:
-        """Whether balanced scores are shown beside the scores."""
-        return any(cell.balanced is not None for cell in self.cells)
-
-
-def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
-    """Compare the cells of an ablation with its base.
-
-    The table holds test scores if any trial has one, else validation scores; it never mixes them.
-
-    Args:
-        results: the results of the study.
-        base_label: the label of the cell to compare with.
-
-    Raises:
-        DataError: no cell with the label `base_label` has a score.
-    """
-    ablated = results.stage("ablation")
-    split: Split = "test" if any(t.test_score is not None for t in ablated) else "val"
-    finished = [
-        trial
-        for trial in ablated
-        if trial.status == "finished" and trial.scores(split).get("score") is not None
-    ]
-    scored = {
-        label: [trial for trial in finished if trial.label == label]
-        for label in dict.fromkeys(trial.label for trial in finished)
-    }
-    if base_label not in scored:
-        raise DataError(
-            f"base cell '{base_label}' has no score; cells with one: "
-            f"{', '.join(sorted(scored)) or 'none'}"
-        )
-    scores = {
-        label: {trial.seed: trial.scores(split)["score"] or 0.0 for trial in seeds}
-        for label, seeds in scored.items()
-    }
-    # Predictions are of test images, so that validation scores have an interval over seeds alone.
-    predicted = finished if split == "test" else []
-    resampled = resample(predicted, results.protocol, shared=results.shared)
-    comparisons = resampled.compare(scores, base_label)
-    ablation = results.study.config.ablation
-    balanced = [name for name in results.beside if name == BALANCED]
-    cells = []
-    for label, seeds in scored.items():
-        first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
-        tried = _tried(first, results.stage("search"))
-        cells.append(
-            Cell(
-                label=label,
-                settings=first.settings,
-                trainable=first.trainable,
-                scores=scores[label],
-                score=estimates(seeds, ("score",), resampled, split)["score"],
-                balanced=estimates(seeds, balanced, resampled, split).get(BALANCED),
-                parts=estimates(seeds, results.parts, resampled, split),
-                seconds=sum(seconds) / len(seconds) if seconds else None,
-                comparison=comparisons.get(label),
-                edges=_edges(first, tried),
-                added=_added(tried, ablation),
-            )
-        )
-    return AblationTable(
-        base=next(cell for cell in cells if cell.label == base_label),
-        split=split,
-        parts=results.parts,
-        metric=results.metric,
-        cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
-        chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
-        guess=results.protocol.guess,
-        scope=scope(
-            resampled,
-            {cell.label: cell.score for cell in cells},
-            {f"Δ {label}": found.paired.difference for label, found in comparisons.items()},
-        ),
-        interactions=_interactions(cells, results, split, resampled),
-        other_readers=other_readers(results),
-    )
 
 
 def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
@@ -220,7 +61,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
         *_verdict_on_cells(table),
         *(f"{found}: {', '.join(cells)}." for found, cells in named.items() if cells),
         *verdict_on_pairs(table.interactions),
-        *guessing(table.chance, guess=table.guess),
+        *guessing(table.chance, guess=table.protocol.guess),
         *filter(None, [read_by_others(table.other_readers)]),
         *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
     )
@@ -265,89 +106,12 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         yield f"Not tested against “{table.base.label}”: {', '.join(untested)}."
 
 
-def _tried(cell: TrialResult, searched: Sequence[TrialResult]) -> dict[str, list[float]]:
-    """Return the rates that were tried of each kind that a cell tunes, each once, lowest first."""
-    alike = [trial.settings.rates for trial in searched if trial.subset_key == cell.subset_key]
-    return {
-        kind: sorted({rates[kind] for rates in alike if kind in rates})
-        for kind in cell.settings.rates
-    }
-
-
-def _edges(cell: TrialResult, tried: Mapping[str, list[float]]) -> dict[str, str]:
-    """Return what `Cell.edges` is, of the rates that were tried of each kind."""
-    ends = ((kind, rates[0], rates[-1]) for kind, rates in tried.items() if len(rates) > 1)
-    return {
-        kind: "lowest" if chosen == low else "highest"
-        for kind, low, high in ends
-        if (chosen := cell.settings.rates[kind]) in (low, high)
-    }
-
-
-def _added(
-    tried: Mapping[str, list[float]], ablation: AblationConfig | None
-) -> dict[str, tuple[float, ...]]:
-    """Return what `Cell.added` is; empty where no configuration says what was planned."""
-    planned = {kind: ablation.rates_of(kind) if ablation else () for kind in tried}
-    return {
-        kind: more
-        for kind, rates in tried.items()
-        if planned[kind] and (more := tuple(rate for rate in rates if rate not in planned[kind]))
-    }
-
-
 def _spelt(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
     """Return rates by kind as text, without the kinds if they are the same for all of a cell's."""
     texts = {kind: ", ".join(map(rate, own)) for kind, own in rates.items()}
     if texts.keys() == cell.settings.rates.keys() and len({*texts.values()}) == 1:
         return next(iter(texts.values()))
     return " and ".join(f"{kind} {text}" for kind, text in texts.items())
-
-
-def _interactions(
-    cells: Sequence[Cell], results: Results, split: Split, resampled: Resampled
-) -> tuple[Interaction, ...]:
-    """Return the interactions of the sites that an ablation pairs; none in other designs."""
-    ablation = results.study.config.ablation
-    if ablation is None or ablation.design != "pairs":
-        return ()
-    # Sites that are not listed are single ones of the base, so cells of one term.
-    sites = ablation.sites or [c.settings.subset for c in cells if only_term(c.settings.subset)]
-    return interactions([_site_cell(cell, results, split) for cell in cells], sites, resampled)
-
-
-def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
-    """Return what the interactions of sites need of a cell."""
-    trials = [t for t in results.stage("ablation") if t.label == cell.label]
-    tested = [trial for trial in trials if trial.seed in cell.scores]
-    # Without parts, the score is the accuracy on all images.
-    names = results.parts or ("score",)
-    parts: dict[str, dict[int, float]] = {name: {} for name in names}
-    for trial in tested:
-        for name in names:
-            parts[name][trial.seed] = trial.scores(split).get(name) or 0.0
-    counted = images_of(tested[0].confusion)
-    images: Counter[str] = Counter()
-    for (part, _), number in counted.items():
-        images[part if results.parts else "score"] += number
-    return SiteCell(
-        label=cell.label,
-        subset=cell.settings.subset,
-        scores=cell.scores,
-        parts=parts,
-        images=images,
-        val_score=_validated(tested[0], results.stage("search")),
-    )
-
-
-def _validated(cell: TrialResult, searched: Sequence[TrialResult]) -> float | None:
-    """Return the validation score of a cell at its rates; None where nothing was validated."""
-    scores = []
-    for trial in searched:
-        alike = trial.subset_key == cell.subset_key and trial.settings.rates == cell.settings.rates
-        if alike and trial.status == "finished" and trial.val_score is not None:
-            scores.append(trial.val_score)
-    return max(scores, default=None)
 
 
 def cell_table(table: AblationTable) -> Table:
@@ -374,8 +138,20 @@ def cell_table(table: AblationTable) -> Table:
         ],
         note="± and [ ] are 95 % intervals over seeds and test images together. Δ are paired "
         "differences in percentage points over common seeds; p is corrected for the number of "
-        "tests (Holm); s is seconds. " + " ".join(table.scope),
+        "tests (Holm); s is seconds. " + " ".join(ablation_scope(table)),
     )
+
+
+def ablation_scope(table: AblationTable) -> tuple[str, ...]:
+    """Return sentences on what the intervals of an ablation hold for."""
+    by_label = {cell.label: cell for cell in table.cells}
+    scores, differences = {}, {}
+    for label in table.order:
+        cell = by_label[label]
+        scores[label] = cell.score
+        if cell.comparison is not None:
+            differences[f"Δ {label}"] = cell.comparison.paired.difference
+    return scope(table.resampled, scores, differences)
 
 
 def setting_table(table: AblationTable) -> Table:
@@ -455,111 +231,3 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
         paths.append(folder / "interactions.csv")
         write_atomically(paths[-1], Table.of([*map(record_of_pair, table.interactions)]).csv())
     return (*paths, *write_plots(folder, ablation_plots(table)))
-
-
-def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
-    """Return the forest plot and, where cells vary single terms, the layer × site map."""
-    return _forest_chart(table), _map_chart(table)
-
-
-def only_term(subset: str) -> Term | None:
-    """Return the only term of a subset that just adds this term, else None."""
-    return left_out_term("none", base=subset)
-
-
-def left_out_term(subset: str, base: str) -> Term | None:
-    """Return the term that a subset leaves out, if that is its only difference to the base."""
-    terms, base_terms = parse(subset).terms, parse(base).terms
-    # To take a term away leaves it out just as not to add it does.
-    differences = [(-sign, term) for sign, term in terms if (sign, term) not in base_terms]
-    differences += [signed for signed in base_terms if signed not in terms]
-    return differences[0][1] if [sign for sign, _ in differences] == [1] else None
-
-
-def _forest_chart(table: AblationTable) -> Chart:
-    # From bottom to top, so that the best cell is the uppermost.
-    cells = [cell for cell in reversed(table.cells) if cell.comparison]
-    rows = [(y, cell, cell.comparison) for y, cell in enumerate(cells) if cell.comparison]
-    series = (
-        Series(
-            name,
-            [100 * comparison.paired.difference.mean for *_, comparison in shown],
-            [y for y, *_ in shown],
-            color=color,
-            x_error=[100 * (c.paired.difference.reach or 0.0) for *_, c in shown],
-        )
-        for name, color, shown in (
-            ("beyond noise", ORANGE, [row for row in rows if row[1].beyond_noise]),
-            ("within noise", GREY, [row for row in rows if not row[1].beyond_noise]),
-        )
-    )
-    return Chart(
-        "ablation-forest",
-        f"Difference of each cell to “{table.base.label}”",
-        "Paired differences over common seeds with 95 % intervals, not corrected for their "
-        "number. Grey cells are within noise once corrected for the number of tests (Holm).",
-        (
-            Panel(
-                Axis(f"difference of the {table.split} score, percentage points", line=0.0),
-                Axis("", names=[cell.label for cell in cells]),
-                tuple(series),
-            ),
-        ),
-        otherwise="the base cell is the only one with a score",
-        width=7.0,
-        height=1.5 + 0.32 * len(cells),
-    )
-
-
-def _map_chart(table: AblationTable) -> Chart:
-    # All fields of a map must mean the same, so take the reading that fits more cells.
-    fields = {
-        meaning: {
-            (f"{term.encoder}.{term.site}", term.layers): 100 * c.paired.difference.mean
-            for cell in table.cells
-            if (c := cell.comparison) and (term := read(cell.settings.subset))
-        }
-        for meaning, read in (
-            ("tunes a site in these layers alone", only_term),
-            (
-                "leaves a site in these layers out",
-                lambda subset: left_out_term(subset, table.base.settings.subset),
-            ),
-        )
-    }
-    meaning, values = max(fields.items(), key=lambda item: len(item[1]))
-    sites = sorted({site for site, _ in values}, reverse=True)
-    windows = sorted(
-        {layers for _, layers in values},
-        key=lambda layers: [inf if end is None else end for end in layers or (-inf, 0)],
-    )
-    cells = Series(
-        "difference",
-        [windows.index(layers) for _, layers in values],
-        [sites.index(site) for site, _ in values],
-        style="cells",
-        values=list(values.values()),
-    )
-    return Chart(
-        "ablation-map",
-        "Layers and sites",
-        f"Mean difference to “{table.base.label}”, in percentage points, of the cell that "
-        f"{meaning}: blue is better, red is worse. Colour tells size, not certainty: for that see "
-        "the forest.",
-        (
-            Panel(
-                Axis(
-                    "layers",
-                    names=[
-                        ":".join("" if end is None else str(end) for end in layers or ("all",))
-                        for layers in windows
-                    ],
-                ),
-                Axis("", names=sites),
-                (cells,) if len(values) > 1 else (),
-            ),
-        ),
-        otherwise="too few cells vary a single term",
-        width=max(PANEL_WIDTH, 3.6 + 0.7 * len(windows)),
-        height=1.4 + 0.34 * len(sites),
-    )

@@ -1,17 +1,15 @@
 """What the test images of each class are taken for: tables of classes and confusions, heat maps."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from study.report.charts import MANY, Axis, Chart, Panel, Series
-from study.report.difference_tables import class_accuracies, confusions
 from study.report.formatting import Table, count, percent, points
+from study.results.image_counts import ImageCounts, image_counts
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results, TrialResult
-from study.results.training_images import read_training_images
-from study.trial.predictions import images_of
+from study.results.predicted_classes import class_accuracies, confusions
+from study.results.study_results import Results
 
 CONFUSION = "confusion"
 """What the names of heat maps begin with."""
@@ -21,47 +19,6 @@ NAMED_ROWS, NAMED_COLUMNS = 150, 40
 """The largest numbers of classes whose names stand beside and below a heat map."""
 _LONGEST = 24
 """The most characters of a name beside a heat map."""
-
-
-@dataclass(frozen=True)
-class ImageCounts:
-    """How many images of each class the choice was trained and tested on, with its first seed."""
-
-    trained: Mapping[str, int] | None
-    """The number of training images by class; None where they were not recorded."""
-    tested: Mapping[tuple[str, str], int]
-    """The number of test images by part and class."""
-    order: tuple[str, ...]
-    """The classes in the order of their dataset, where that was recorded."""
-
-    def __str__(self) -> str:
-        """Return a sentence on the images in all."""
-        tested = f"{count(sum(self.tested.values()))} test images"
-        if self.trained is None:
-            return f"Scored on {tested}."
-        return f"Each seed: {count(sum(self.trained.values()))} training images, {tested}."
-
-
-def image_counts(results: Results, board: Leaderboard) -> ImageCounts:
-    """Return how many images of each class what validation chose was trained and tested on."""
-    label = board.chosen.label if board.chosen else None
-    tested = (t for t in results.confirmed(label or "") if t.test_score is not None)
-    first = min(tested, key=lambda trial: trial.seed, default=None)
-    if first is None:
-        return ImageCounts(None, {}, ())
-    trained, order = _trained_on(results, first)
-    return ImageCounts(trained, images_of(first.confusion), order)
-
-
-def _trained_on(
-    results: Results, trial: TrialResult
-) -> tuple[Counter[str] | None, tuple[str, ...]]:
-    """Return the training images of a trial by class, and the classes, from the record of them."""
-    images = read_training_images(results.folder, trial.split_hash)
-    if images is None:
-        return None, ()
-    names = images.class_names
-    return Counter(names[record.label] for record in images.records), names
 
 
 def class_table(results: Results, board: Leaderboard) -> Table:
@@ -86,10 +43,18 @@ def class_table(results: Results, board: Leaderboard) -> Table:
             for entry in class_accuracies(results, board)
         ],
         left=2,
-        note=f"{counts} Accuracy on test images, mean over seeds, the worst classes first. Single "
-        "classes have few test images, so single rows are uncertain.",
+        note=f"{_in_all(counts)} Accuracy on test images, mean over seeds, the worst classes "
+        "first. Single classes have few test images, so single rows are uncertain.",
     )
     return table.without_constant("part")
+
+
+def _in_all(counts: ImageCounts) -> str:
+    """Return a sentence on the images in all."""
+    tested = f"{count(sum(counts.tested.values()))} test images"
+    if counts.trained is None:
+        return f"Scored on {tested}."
+    return f"Each seed: {count(sum(counts.trained.values()))} training images, {tested}."
 
 
 def confusion_table(results: Results, board: Leaderboard) -> Table:

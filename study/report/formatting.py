@@ -19,8 +19,6 @@ from study.protocols import Protocol
 from study.results.intervals import Estimate, Interval
 from study.results.statistics import Comparison, PairedDifference
 
-SIGNIFICANCE = 0.05
-"""The largest Holm-corrected p that counts as more than noise."""
 PEERS = {"full": "full fine-tuning", "lora": "LoRA"}
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to

@@ -11,8 +11,8 @@ from study.report.formatting import (
     points,
     probability,
 )
-from study.report.interactions import CEILING, Interaction, beyond_noise
-from study.results.statistics import Comparison
+from study.results.interactions import CEILING, Interaction, Obstacle
+from study.results.statistics import Comparison, beyond_noise
 
 NOTE = (
     "a alone, b alone and a + b are mean differences to zero-shot in percentage points. Δ better "
@@ -117,9 +117,21 @@ def _of_interactions(pairs: Sequence[Interaction]) -> Iterator[str]:
 
 def _of_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
     """Yield the pairs whose interaction is not tested, with the reason."""
-    named = [f"{_sites(pair)} ({pair.reason})" for pair in pairs if pair.interaction is None]
+    named = []
+    for pair in pairs:
+        if pair.interaction is None:
+            named.append(f"{_sites(pair)} ({_reason(pair.obstacle)})")
     if named:
         yield f"Not tested whether they interact: {'; '.join(named)}."
+
+
+def _reason(obstacle: Obstacle | None) -> str:
+    """Return why the interaction of a pair is not tested; empty where it is."""
+    if obstacle is None:
+        return ""
+    if obstacle.needed is None:
+        return "the numbers of its test images are not known"
+    return f"to add up, both would need {percent(obstacle.needed)} % on validation"
 
 
 def _sites(pair: Interaction) -> str:
@@ -146,4 +158,4 @@ def record_of_pair(pair: Interaction) -> dict[str, object]:
         difference = comparison.paired.difference if comparison else None
         columns |= estimate_columns({name: difference})
         columns |= {f"{name}_{column}": p for column, p in p_values(comparison).items()}
-    return {**columns, "not_tested": pair.reason or None}
+    return {**columns, "not_tested": _reason(pair.obstacle) or None}

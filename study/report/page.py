@@ -1,7 +1,4 @@
-"""What a study came to, for readers who never saw the code: an HTML page, and a few sentences.
-
-The page needs no other file. The sentences describe the study on its parent run in MLflow.
-"""
+"""The page of what a study came to, for readers who never saw the code. It needs no other file."""
 
 import base64
 from collections.abc import Sequence
@@ -10,11 +7,9 @@ from typing import Any
 
 from study.config.schema import StudyConfig
 from study.errors import DataError
-from study.method.parameters import all_kinds
+from study.report.ablation_charts import ablation_plots
+from study.report.ablation_command import ablation_command
 from study.report.ablation_tables import (
-    ablation_markdown,
-    ablation_plots,
-    ablation_table,
     ablation_verdict,
     cell_table,
     setting_table,
@@ -26,11 +21,7 @@ from study.report.confusion_tables import CONFUSION, class_table, confusion_tabl
 from study.report.formatting import (
     Table,
     count,
-    difference,
-    interval,
-    markdown_text,
     percent,
-    rate,
     score_header,
     setting_cells,
     setting_header,
@@ -45,30 +36,24 @@ from study.report.leaderboard_tables import (
     configuration_table,
     main_table,
     target_table,
-    to_markdown,
 )
 from study.report.names import name_of
 from study.report.pictures import Datasets, make_gallery
 from study.report.scope import scope_of
 from study.report.site_descriptions import subset_in_words
-from study.report.site_share_tables import (
-    ablation_command,
-    share_sentences,
-    share_table,
-    site_shares,
-)
+from study.report.site_share_tables import share_sentences, share_table
+from study.report.study_description import champion_sentence
 from study.report.verdict import (
     headline,
-    judgement,
     judgements,
-    surpassing,
     validation_findings,
     verdict,
 )
+from study.results.ablation import ablation_table
 from study.results.leaderboard import Entry, Leaderboard
+from study.results.site_shares import site_shares
 from study.results.study_results import BASELINE, Results, TrialResult
 from study.storage.atomic import write_atomically
-from study.storage.study_folder import CHAMPION, Registration
 
 
 def write_report(
@@ -278,72 +263,4 @@ def _confirmed(results: Results) -> Table:
             for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))
         ],
         left=2,
-    )
-
-
-def describe_study(results: Results, board: Leaderboard) -> str:
-    """Return the description of a finished study in Markdown."""
-    if results.ablates:
-        return _spaced(ablation_markdown(ablation_table(results)))
-    registration = results.registration
-    # MLflow hides all but the first five lines at first, and its page already has the study's name.
-    return "\n\n".join(
-        [
-            *([_headline(results, board, board.chosen)] if board.chosen else []),
-            *([f"`{registration.loading_line(lasting=True)}`"] if registration else []),
-            *([_settings_sentence(board, board.winner)] if board.winner else []),
-            *([markdown_text(champion_sentence(registration, board))] if registration else []),
-            _spaced(to_markdown(board).split("\n\n", 1)[1]),
-            "`report.html` among this run's artifacts tells the whole.",
-        ]
-    )
-
-
-def champion_sentence(registration: Registration, board: Leaderboard) -> str:
-    """Return the sentence that says whether what is registered is champion, and why."""
-    what = "" if board.kept is board.winner else ", which is the best that writes a delta"
-    standing = CHAMPION if registration.champion else f"not {CHAMPION}"
-    return (
-        f"Registered as {registration.model}, version {registration.version} ({standing})"
-        f"{what}: {registration.reason}."
-    )
-
-
-def _spaced(markdown: str) -> str:
-    """Widen table columns: on MLflow's page “± 1.3” and “5” would look like one number."""
-    return "\n".join(
-        line if line.startswith("| ---") else line.replace(" | ", "&emsp; | ")
-        for line in markdown.split("\n")
-    )
-
-
-def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
-    """Return the sentence that says which trial won and by how much, or that none did."""
-    source = (trial.label for trial in results.trials if trial.trial_id == chosen.source_trial)
-    name = markdown_text(next(source, chosen.label))
-    if not chosen.winner:
-        return (
-            f"**No winner: {name}, chosen by validation, does not beat chance on test** "
-            f"(balanced {interval(chosen.balanced)} % against {percent(chosen.chance)} %)."
-        )
-    parts = ", ".join(f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
-    against = (
-        f"{difference(comparison.paired)} points against {name_of(label)} ({judgement(comparison)})"
-        for label, comparison in board.fixed.items()
-    )
-    won = f"**{name} ★ won: {interval(chosen.test)} % on test**" + (f" ({parts})" if parts else "")
-    return " ".join(["; ".join([won, *against]) + ".", *surpassing(board)])
-
-
-def _settings_sentence(board: Leaderboard, winner: Entry) -> str:
-    """Return the sentence that says what the winner tunes and how it was trained."""
-    rates, weight = winner.settings.rates, winner.settings.distill_weight
-    tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
-    verb = "tunes" if rates else "is"
-    optimism = board.optimism.of(winner.val_score) if board.optimism else ""
-    return markdown_text(
-        f"It {verb} {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
-        + (f", learning rate {', '.join(tuned)}" if tuned else "")
-        + (f", λ {rate(weight)}" if rates else "")
-        + f"; {percent(winner.val_score)} % on validation{optimism}."
     )

@@ -19,7 +19,9 @@ from study.report.charts import (
     Series,
 )
 from study.report.confusion_tables import confusion_charts
+from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
+from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Entry, Leaderboard
 from study.results.study_results import BASELINE, OPEN, Results, TrialResult
 
@@ -35,8 +37,6 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         results: the results of the study.
         board: its leaderboard.
     """
-    from study.report.importance_chart import importance_chart, load_optuna_studies
-
     if results.ablates:
         return ()
     searched = results.stage("search")
@@ -48,7 +48,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         rungs_chart(searched),
         history_chart(searched),
         *(
-            importance_chart(arm, study, arm_colors([arm])[arm], stopped=stopped[arm])
+            importance_chart(arm, importances(study), arm_colors([arm])[arm], stopped=stopped[arm])
             for arm, study in load_optuna_studies(results).items()
         ),
         *confusion_charts(results, board),

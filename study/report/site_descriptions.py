@@ -41,13 +41,6 @@ _CHOICES = {
 }
 
 
-def sites_in(subset: str) -> frozenset[str]:
-    """Return the sites and groups that a subset adds, such as ``vision.ln``, without layers."""
-    terms = parse(subset).terms
-    # Layers are left out, as nearly every window would become a separate parameter.
-    return frozenset(f"{term.encoder}.{term.site}" for sign, term in terms if sign > 0)
-
-
 def subset_in_words(subset: str) -> tuple[tuple[str, str], ...]:
     """Return the terms of a subset, each with what it is in words."""
     terms = parse(subset).terms

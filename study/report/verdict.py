@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from study.config.labels import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.process.terminal_table import amount
 from study.report.formatting import (
-    SIGNIFICANCE,
     count,
     guessing,
     interval,
@@ -19,7 +18,7 @@ from study.report.names import entry_name, name_of
 from study.report.scope import read_by_others
 from study.results.intervals import Estimate
 from study.results.leaderboard import CLOSE, Entry, Leaderboard, ValidationCheck, above_winner
-from study.results.statistics import Comparison, PairedDifference
+from study.results.statistics import SIGNIFICANCE, Comparison, PairedDifference
 from study.trial.study import BEST
 
 SEED_BIAS = 0.02

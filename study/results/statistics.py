@@ -12,6 +12,9 @@ from scipy import stats
 
 from study.results.intervals import CONFIDENCE, Estimate, Interval
 
+SIGNIFICANCE = 0.05
+"""The largest Holm-corrected p that counts as more than noise."""
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -89,6 +92,16 @@ def proportion_difference(found: int, of: int, base_found: int, base_of: int) ->
     return Interval(
         share - base - math.hypot(share - own.low, other.high - base),
         share - base + math.hypot(own.high - share, base - other.low),
+    )
+
+
+def beyond_noise(comparison: Comparison | None) -> bool:
+    """Return whether a difference is not 0, by its interval and after Holm's correction."""
+    return (
+        comparison is not None
+        and not comparison.paired.within_noise
+        and comparison.holm_p is not None
+        and comparison.holm_p <= SIGNIFICANCE
     )
 
 

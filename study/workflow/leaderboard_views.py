@@ -9,9 +9,11 @@ from rich.console import Group
 from study.errors import ConfigError, TrackingError
 from study.report import ablation_tables
 from study.report.leaderboard_tables import render, to_csv, to_json, to_markdown
-from study.report.paper_tables import read_sweep, tables, write_tables
+from study.report.paper_tables import tables, write_tables
+from study.results.ablation import BASE, AblationTable, ablation_table
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import Results, read_results
+from study.results.sweep_scores import read_sweep
 from study.storage.command_lines import default_storage
 
 
@@ -70,13 +72,13 @@ def _show_study(options: Namespace) -> None:
 
 def _show_ablation(options: Namespace, results: Results) -> None:
     """Print the comparison of an ablation's cells, and write its files if asked."""
-    views: dict[str, Callable[[ablation_tables.AblationTable], Group | str]] = {
+    views: dict[str, Callable[[AblationTable], Group | str]] = {
         "table": ablation_tables.render_ablation,
         "markdown": ablation_tables.ablation_markdown,
         "csv": ablation_tables.to_csv,
     }
     _refuse_format(options, *views)
-    table = ablation_tables.ablation_table(results, options.base or ablation_tables.BASE)
+    table = ablation_table(results, options.base or BASE)
     _print(options, views[options.format](table))
     if options.to is not None:
         print(*ablation_tables.write_ablation(options.to, table), sep="\n")

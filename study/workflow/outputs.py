@@ -3,12 +3,14 @@
 from rich.console import Console
 
 from study.protocols import Protocol
-from study.report.ablation_tables import ablation_table, render_ablation, write_ablation
+from study.report.ablation_tables import render_ablation, write_ablation
 from study.report.charts import write_plots
 from study.report.leaderboard_tables import render, write_leaderboard
-from study.report.page import champion_sentence, describe_study, write_report
+from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
+from study.report.study_description import champion_sentence, describe_study
+from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import Results, read_results, write_results
 from study.storage.atomic import with_retries, write_atomically

@@ -9,7 +9,8 @@ from rich.console import Console
 from study.config.schema import StudyConfig, TrackingConfig
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
-from study.report.paper_tables import SWEEP_FILE, read_sweep, tables, write_tables
+from study.report.paper_tables import tables, write_tables
+from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder

@@ -7,6 +7,9 @@ from tests.results.conftest import (
     few_shot_study,
     guessing_study,
     make_study,
+    predicted,
+    told_apart,
+    trained_study,
     tuned_study,
     unconfirmed_study,
 )
@@ -18,6 +21,9 @@ __all__ = [
     "few_shot_study",
     "guessing_study",
     "make_study",
+    "predicted",
+    "told_apart",
+    "trained_study",
     "tuned_study",
     "unconfirmed_study",
 ]

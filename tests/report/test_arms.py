@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from changed_studies import board_of
 
 from study.config.labels import ARMS
 from study.report.arms import arm_colors, arm_name
@@ -10,7 +11,6 @@ from study.report.charts import Chart
 from study.report.plots import agreement_chart, make_plots
 from study.results.leaderboard import leaderboard
 from study.results.study_results import BASELINE, OPEN, read_results
-from tests.results.conftest import board_of
 
 
 def test_the_arms_of_every_search_are_told_apart() -> None:

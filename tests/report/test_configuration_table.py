@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from changed_studies import configure
+
 from study.report.configuration_table import asked, occupancy_in_words
 from study.results.occupancy import Occupancy
 from study.results.study_results import read_results
-from tests.results.conftest import configure
 
 
 def rows(folder: Path) -> dict[str, str]:

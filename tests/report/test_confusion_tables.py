@@ -7,47 +7,19 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from changed_studies import HASH, board_of
+from fake_ledger import CLASSES
 
 from study.report.charts import Chart, draw
-from study.report.confusion_tables import (
-    class_table,
-    confusion_charts,
-    confusion_table,
-    image_counts,
-)
+from study.report.confusion_tables import class_table, confusion_charts, confusion_table
 from study.report.formatting import Table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
 from tests.report.test_charts import words
-from tests.results.conftest import (
-    CLASSES,
-    board_of,
-    change_json,
-    shots_of,
-    write_split,
-)
 
 TEXT = "{http://www.w3.org/2000/svg}text"
-HASH = "0123456789abcdef"
-
-
-def set_split(folder: Path, digest: str) -> Path:
-    for path in folder.glob("trials/confirm-best-seed*/config.json"):
-        change_json(path, split_hash=digest)
-    return folder
-
-
-@pytest.fixture
-def trained_study(few_shot_study: Path) -> Path:
-    """A study whose winner trained on two images of a class and one of the next, with predictions.
-
-    It is the last class that the dataset names first.
-    """
-    shots = shots_of("0.png", "1.png")
-    write_split(few_shot_study, HASH, *shots, {"label": 0, "part": "train", "path": "2.png"})
-    return set_split(few_shot_study, HASH)
 
 
 def tables_of(folder: Path) -> tuple[Table, Table]:
@@ -82,12 +54,6 @@ def test_a_record_that_cannot_be_read_leaves_the_test_images(
     assert {row[table.header.index("trained on")] for row in table.rows} == {None}
     assert {row[table.header.index("tested on")] for row in table.rows} == {40}
     assert table.note.startswith("Scored on 480 test images. ")
-
-
-def test_no_record_outside_of_the_folder_is_read(trained_study: Path) -> None:
-    set_split(trained_study, f"/../../shots/tasks-{HASH}")
-    (trained_study / "shots/tasks-").mkdir()
-    assert image_counts(read_results(trained_study), board_of(trained_study)).trained is None
 
 
 def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Path) -> None:
@@ -164,5 +130,3 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
 
 def test_without_a_choice_there_is_no_map(unconfirmed_study: Path) -> None:
     assert charts_of(unconfirmed_study) == ()
-    counts = image_counts(read_results(unconfirmed_study), board_of(unconfirmed_study))
-    assert counts.tested == {}

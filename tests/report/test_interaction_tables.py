@@ -10,7 +10,7 @@ from study.report.interaction_tables import (
     record_of_pair,
     verdict_on_pairs,
 )
-from study.report.interactions import Interaction
+from study.results.interactions import Interaction, Obstacle
 from study.results.intervals import estimate
 from study.results.statistics import Comparison, PairedDifference
 
@@ -24,11 +24,11 @@ def comparison(values: Sequence[float], holm_p: float) -> Comparison:
 def pair(
     lead: Comparison | None = None,
     interaction: Comparison | None = None,
-    reason: str = "",
+    obstacle: Obstacle | None = None,
 ) -> Interaction:
     gains = tuple(estimate([level, level + 0.01]) for level in (0.1, 0.2, 0.3))
     better = "vision.ln2" if lead else None
-    return Interaction(("text.ln1", "vision.ln2"), gains, better, lead, interaction, reason)
+    return Interaction(("text.ln1", "vision.ln2"), gains, better, lead, interaction, obstacle)
 
 
 def said(*pairs: Interaction) -> str:
@@ -49,8 +49,11 @@ def test_a_pair_is_named_only_where_it_is_beyond_noise_and_after_correction() ->
 
 def test_numbers_of_tests_are_those_of_each_family() -> None:
     clear = comparison(BEYOND, 0.01)
-    text = said(pair(clear, clear), pair(clear, None, "a reason"), pair(clear, None, "another"))
-    for part in ("3 of 3 pairs of", "1 of 1 pairs of", "(a reason)", "(another)"):
+    text = said(
+        pair(clear, clear), pair(clear, None, Obstacle(None)), pair(clear, None, Obstacle(0.991))
+    )
+    reasons = ("(the numbers of its", "(to add up, both would need 99.1 % on validation)")
+    for part in ("3 of 3 pairs of", "1 of 1 pairs of", *reasons):
         assert part in text
 
 
@@ -68,7 +71,7 @@ def test_without_validation_only_interactions_are_told() -> None:
 
 
 def test_the_table_has_a_dash_for_what_is_not_known() -> None:
-    table = interaction_table([pair(None, None, "a reason")])
+    table = interaction_table([pair(None, None, Obstacle(None))])
     (row,) = table.texts
     assert row[:5] == ["text.ln1", "vision.ln2", "+10.5", "+20.5", "+30.5"]
     assert row[5:] == ["–", "–", "not tested", "–"]
@@ -86,7 +89,7 @@ def test_a_record_has_both_families_apart() -> None:
     assert (record["lead_holm_p"], record["interaction_holm_p"]) == (0.01, 0.9)
     assert record["lead_mean"] == pytest.approx(0.11)
     assert (record["better_site"], record["not_tested"]) == ("vision.ln2", None)
-    untested = record_of_pair(pair(None, None, "a reason"))
+    untested = record_of_pair(pair(None, None, Obstacle(1.0)))
     assert untested.keys() == record.keys()
-    assert untested["not_tested"] == "a reason"
+    assert untested["not_tested"] == "to add up, both would need 100.0 % on validation"
     assert untested["interaction_mean"] is None

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from changed_studies import board_of
+from fake_studies import add_answer, add_candidate
+
 from study.report.formatting import difference
 from study.report.ladder_table import NOTE, ladder_table
 from study.results.ladder import ladder
-from tests.results.conftest import add_answer, add_candidate, board_of
 from tests.results.test_ladder import add_tuned_with_head
 
 

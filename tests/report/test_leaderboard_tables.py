@@ -8,6 +8,8 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+from changed_studies import board_of, forget_images
+from fake_studies import add_answer
 from rich.console import Console
 
 from study.report.formatting import difference, score_cell
@@ -22,7 +24,6 @@ from study.report.leaderboard_tables import (
 )
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import read_results
-from tests.results.conftest import add_answer, board_of, forget_images
 
 
 def printed(folder: Path) -> str:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from changed_studies import board_of
+from fake_studies import add_candidate
 
 from study.report.names import entry_name, joint_name, name_of, starred_name
-from tests.results.conftest import add_candidate, board_of
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from changed_studies import board_of, change_json, configure, forget_images
+from fake_ledger import predictions_of
+from fake_studies import edit_candidates
 from PIL import Image
 
 from study.data.datasets import load_dataset
@@ -19,25 +22,14 @@ from study.data.records import Dataset, Record
 from study.method.delta import head_tensors, save_delta
 from study.method.head import Head
 from study.report.charts import Chart
-from study.report.formatting import interval, markdown_text, percent, rate
-from study.report.page import describe_study, render_report, write_report
+from study.report.page import render_report, write_report
 from study.report.plots import make_plots
 from study.report.verdict import headline
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
-from tests.results.conftest import (
-    SAID,
-    assert_said,
-    board_of,
-    change_json,
-    configure,
-    edit_candidates,
-    forget_images,
-    predictions_of,
-    prepare,
-)
+from tests.report.said_cases import SAID, assert_said, prepare
 
 EVIL = "<script>alert('x')</script>"
 
@@ -306,49 +298,3 @@ def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study
     assert "★" not in text
     assert text.count("winner") == 1
     assert "zero-shot % choice % gain" in text, "its classes show why"
-
-
-def described(folder: Path) -> str:
-    results = read_results(folder)
-    return describe_study(results, leaderboard(results))
-
-
-def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
-    make_study: Callable[..., Path],
-) -> None:
-    folder = make_study(edge=0.0)
-    winner = board_of(folder).winner
-    first, second = described(folder).split("\n\n")[:2]
-    number = int(str(winner.source_trial).removeprefix("search-"))
-    assert first.startswith(f"**trial {number} ★ won: {interval(winner.test)} % on test**; ")
-    assert "points against tuned CLIPFit (within noise; " in first
-    assert second.startswith(f"It tunes {markdown_text(str(winner.settings.subset))}: ")
-    assert f"LayerNorms {rate(winner.settings.rates['ln'])}" in second
-    assert second.endswith(f"{percent(winner.val_score)} % on validation.")
-
-
-@pytest.mark.parametrize("case", SAID["description"].values(), ids=SAID["description"])
-def test_a_description_has_what_its_study_has(few_shot_study: Path, case: dict[str, Any]) -> None:
-    assert_said(described(prepare(few_shot_study, case)), case)
-
-
-def test_base_and_new_stand_beside_their_mean(base_to_new_study: Path) -> None:
-    parts = board_of(base_to_new_study).winner.parts
-    first = described(base_to_new_study).split("\n\n")[0]
-    assert f"(base {interval(parts['base'])}, new {interval(parts['new'])});" in first
-
-
-def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(
-    guessing_study: Path,
-) -> None:
-    chosen = board_of(guessing_study).chosen
-    text = described(guessing_study)
-    number = int(str(chosen.source_trial).removeprefix("search-"))
-    assert text.startswith(f"**No winner: trial {number}, ")
-    assert f"(balanced {interval(chosen.balanced)} % against 33.3 %)." in text
-    for word in ("★", "won", "champion", "It tunes"):
-        assert word not in text
-
-
-def test_an_ablation_begins_with_its_verdict(ablation_study: Path) -> None:
-    assert "cells differ from “base”" in described(ablation_study).split("\n\n")[0]

@@ -1,27 +1,15 @@
 """The tables of a sweep: averages as published ones are made, ours beside them."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+from changed_studies import board_of
 
-from study.errors import DataError
 from study.protocols import hmean
-from study.report.paper_tables import read_sweep, tables, write_tables
-from tests.results.conftest import board_of
-
-
-def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
-    """Give a study its place in a sweep."""
-    place = {"experiment": experiment, "axes": {"data.dataset": dataset, "data.shots": 16}}
-    (folder / "sweep.json").write_text(json.dumps(place))
-    config = (folder / "study.yaml").read_text()
-    lines = [f"  dataset: {dataset}" if "  dataset:" in li else li for li in config.splitlines()]
-    text = "\n".join(lines).replace("shots: 4\n", "shots: 16\n")
-    (folder / "study.yaml").write_text(text + "\n")
-    return folder
+from study.report.paper_tables import tables, write_tables
+from study.results.sweep_scores import read_sweep
+from tests.results.test_sweep_scores import placed
 
 
 def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_path: Path) -> None:
@@ -59,8 +47,3 @@ def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> Non
     row = next(row for row in averages.texts if row[0].startswith("clipfit,"))
     assert row[1:] == [f"{50 * sum(means):.2f}", "2"]
     assert [row[0] for row in by_dataset.rows] == ["dtd", "eurosat"]
-
-
-def test_studies_outside_a_sweep_are_told(few_shot_study: Path) -> None:
-    with pytest.raises(DataError, match="no finished study of a sweep"):
-        read_sweep([few_shot_study])

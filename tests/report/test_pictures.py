@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from changed_studies import board_of, configure, forget_images
 from PIL import Image, PngImagePlugin
 
 from study.data.datasets import load_dataset
@@ -16,7 +17,6 @@ from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
 from study.trial.study import Study
-from tests.results.conftest import board_of, configure, forget_images
 
 SECRET = "taken at 52.5200 N by J. Doe"
 

@@ -8,7 +8,6 @@ from study.method.subsets import PRESETS, site_names
 from study.report.site_descriptions import (
     choices_in_words,
     site_in_words,
-    sites_in,
     subset_in_words,
 )
 
@@ -52,10 +51,6 @@ def test_layers_are_explained(layers: str, words: str) -> None:
 def test_half_a_layernorm_is_not_called_a_whole_one() -> None:
     assert "without their biases" in site_in_words("text.ln.weight")
     assert "only their biases" in site_in_words("text.ln.bias")
-
-
-def test_the_sites_of_a_subset_are_those_that_it_adds_in_any_layers() -> None:
-    assert sites_in("text.bias[0:2] + vision.ln - vision.ln1") == {"text.bias", "vision.ln"}
 
 
 def test_only_the_choices_that_there_are_are_explained() -> None:

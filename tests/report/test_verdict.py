@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_studies import board_of, forget_images, leave_one_seed, share_images
+from fake_ledger import SEEDS
+from fake_studies import add_answer, add_candidate, edit_candidates
 
 from study.report.formatting import interval, percent
 from study.report.verdict import (
@@ -19,19 +22,7 @@ from study.report.verdict import (
 from study.results.leaderboard import Leaderboard
 from study.selection.optimism import Optimism
 from study.storage.study_folder import Registration
-from tests.results.conftest import (
-    SAID,
-    SEEDS,
-    add_answer,
-    add_candidate,
-    assert_said,
-    board_of,
-    edit_candidates,
-    forget_images,
-    leave_one_seed,
-    prepare,
-    share_images,
-)
+from tests.report.said_cases import SAID, assert_said, prepare
 
 
 def said(folder: Path) -> str:

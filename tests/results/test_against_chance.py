@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from changed_studies import forget_images
+from fake_studies import add_candidate, edit_candidates
 
 from study.results.against_chance import against_chance, fix_chance
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.selection.chance import read_against_chance
 from study.storage.study_folder import CHANCE, StudyFolder
-from tests.results.conftest import add_candidate, edit_candidates, forget_images
 
 MakeStudy = Callable[..., Path]
 

@@ -6,18 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from changed_studies import board_of, change_json
+from fake_ledger import SEEDS
+from fake_studies import add_answer, add_candidate, edit_candidates
 
 from study.config.labels import TUNED_LINEAR
 from study.results.ladder import STEPS, Ladder, ladder, rates_of
 from study.results.leaderboard import Leaderboard
-from tests.results.conftest import (
-    SEEDS,
-    add_answer,
-    add_candidate,
-    board_of,
-    change_json,
-    edit_candidates,
-)
 
 HEAD = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
 

@@ -7,19 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from changed_studies import board_of, forget_images
+from fake_ledger import SEEDS
+from fake_studies import add_answer, add_candidate, edit_candidates
 from scipy import stats
 
 from study.results.leaderboard import Leaderboard, above_winner
 from study.results.statistics import PairedDifference, holm
 from study.results.study_results import read_results
-from tests.results.conftest import (
-    SEEDS,
-    add_answer,
-    add_candidate,
-    board_of,
-    edit_candidates,
-    forget_images,
-)
 
 FULL = {"method": "full", "lr": 1e-4}
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from changed_studies import board_of
+from fake_studies import add_answer
 
 from study.protocols import BaseToNew, FewShot, Protocol, Transfer
 from study.protocols.competition import Competition, accuracies, ausuc, drawn_again, hmean
@@ -13,7 +15,6 @@ from study.results.resampling import Resampled, resample
 from study.results.study_results import TrialResult
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of
-from tests.results.conftest import add_answer, board_of
 
 Right = dict[str, Sequence[bool]]
 

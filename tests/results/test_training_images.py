@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from changed_studies import shots_of, write_split
 
 from study.results.training_images import mean_share, read_training_images, shared_images
 from study.storage.study_folder import StudyFolder
-from tests.results.conftest import shots_of, write_split
 
 
 @pytest.mark.parametrize(

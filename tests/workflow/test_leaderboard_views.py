@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from study.commands import main
-from tests.report.test_paper_tables import placed
+from tests.results.test_sweep_scores import placed
 
 
 def test_the_leaderboard_prints_the_winner(

@@ -21,7 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def show_drift(options: Namespace) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
     with slow_imports():
-        from study.report.drift_tables import render_drift, study_drift, write_drift
+        from study.report.drift_tables import render_drift, write_drift
+        from study.results.drift import study_drift
         from study.results.study_results import read_results
     results = read_results(options.folder.path)
     found = study_drift(results, options.trial)

@@ -16,9 +16,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def write_report(options: Namespace) -> None:
     """Write the report of a study, and the charts in it as files."""
     with slow_imports():
-        from study.report import ablation_tables, page
+        from study.report import page
+        from study.report.ablation_charts import ablation_plots
         from study.report.charts import write_plots
         from study.report.plots import make_plots
+        from study.results.ablation import ablation_table
         from study.results.leaderboard import leaderboard
         from study.results.study_results import read_results
     results = read_results(options.folder.path)
@@ -26,7 +28,7 @@ def write_report(options: Namespace) -> None:
     charts = make_plots(results, board)
     print(page.write_report(results, board, charts))
     if results.ablates:
-        charts = ablation_tables.ablation_plots(ablation_tables.ablation_table(results))
+        charts = ablation_plots(ablation_table(results))
     print(*write_plots(results.folder.path, charts), sep="\n")
     for chart in charts:
         if chart.missing is not None:

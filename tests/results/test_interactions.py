@@ -10,15 +10,16 @@ from statsmodels.stats.multitest import multipletests
 
 from study.method.subsets import parse
 from study.protocols import BaseToNew, FewShot
-from study.report.interactions import (
+from study.results.interactions import (
     CEILING,
     Interaction,
+    Obstacle,
     SiteCell,
-    beyond_noise,
     interactions,
     logit,
 )
 from study.results.resampling import SEEDS_ALONE, resample
+from study.results.statistics import beyond_noise
 from study.results.study_results import TrialResult
 from study.trial.predictions import Outcomes
 
@@ -154,8 +155,10 @@ def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
     assert CEILING == 0.95
     pair = pair_of(*four(*LEVELS, val=[*val, 0.8]))
     assert (pair.interaction is not None) is is_tested
-    needed = f"{100 * (val[1] + val[2] - val[0]):.1f} %"
-    assert (needed in pair.reason) is not is_tested
+    if is_tested:
+        assert pair.obstacle is None
+    else:
+        assert pair.obstacle.needed == pytest.approx(val[1] + val[2] - val[0])
     assert pair.lead is not None, "what both give over the better one is told all the same"
 
 
@@ -163,7 +166,7 @@ def test_without_the_number_of_images_a_pair_is_not_tested() -> None:
     unknown, *cells = four(*LEVELS)
     pair = pair_of(cell(unknown.subset, [0.5, 0.5], images=None), *cells)
     assert pair.interaction is None
-    assert "not known" in pair.reason
+    assert pair.obstacle == Obstacle(None)
 
 
 def many(val: Mapping[str, float]) -> list[SiteCell]:

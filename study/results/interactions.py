@@ -20,7 +20,6 @@ from itertools import combinations
 import numpy as np
 
 from study.method.subsets import parse
-from study.report.formatting import SIGNIFICANCE, percent
 from study.results.intervals import Drawn, Estimate, estimate
 from study.results.resampling import Resampled
 from study.results.statistics import Comparison, PairedDifference, common_seeds, corrected
@@ -50,6 +49,16 @@ class SiteCell:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """Why the interaction of a pair of sites is not tested."""
+
+    needed: float | None
+    """The validation score that both sites would need to add up, a fraction above `CEILING`.
+
+    None means that the numbers of test images are not known."""
+
+
+@dataclass(frozen=True)
 class Interaction:
     """What two sites give together, over the seeds that all four cells have."""
 
@@ -64,8 +73,8 @@ class Interaction:
     interaction: Comparison | None
     """The interaction of their log-odds; its p is corrected for the number of pairs that are
     tested. None where it is not tested."""
-    reason: str
-    """Why it is not tested, in words; empty where it is."""
+    obstacle: Obstacle | None
+    """Why it is not tested; None where it is."""
 
 
 def interactions(
@@ -87,8 +96,8 @@ def interactions(
         if len(four) == 4 and common_seeds([cell.scores for cell in four]):
             pairs[both] = four
     leads = corrected(_leads(pairs, resampled))
-    reasons = {pair: reason_against(four) for pair, four in pairs.items()}
-    tested = {pair: four for pair, four in pairs.items() if not reasons[pair]}
+    obstacles = {pair: obstacle_of(four) for pair, four in pairs.items()}
+    tested = {pair: four for pair, four in pairs.items() if obstacles[pair] is None}
     additive = corrected({pair: log_odds(four, resampled) for pair, four in tested.items()})
     rows = []
     for pair, four in pairs.items():
@@ -99,7 +108,7 @@ def interactions(
             better=better.subset if better else None,
             lead=leads.get(pair),
             interaction=additive.get(pair),
-            reason=reasons[pair],
+            obstacle=obstacles[pair],
         )
         rows.append(row)
     return tuple(sorted(rows, key=_size, reverse=True))
@@ -151,22 +160,20 @@ def _sum(
     return found
 
 
-def reason_against(four: Sequence[SiteCell]) -> str:
-    """Return why the interaction of two sites is not tested; empty where it is.
+def obstacle_of(four: Sequence[SiteCell]) -> Obstacle | None:
+    """Return why the interaction of two sites is not tested; None where it is.
 
     Args:
         four: zero-shot, each site alone, and both together.
     """
     if any(cell.images.keys() != cell.parts.keys() for cell in four):
-        return "the numbers of its test images are not known"
+        return Obstacle(None)
     scores = [cell.val_score for cell in four[:3] if cell.val_score is not None]
     if len(scores) < 3:
-        return ""
+        return None
     zero_shot, one, other = scores
     needed = one + other - zero_shot
-    if needed <= CEILING:
-        return ""
-    return f"to add up, both would need {percent(needed)} % on validation"
+    return None if needed <= CEILING else Obstacle(needed)
 
 
 def log_odds(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
@@ -237,13 +244,3 @@ def _drawn_log_odds(
             df.append(scores[name].df)
         columns.append(np.mean(parts, axis=0))
     return Drawn(np.stack(columns, axis=1), min(df))
-
-
-def beyond_noise(comparison: Comparison | None) -> bool:
-    """Return whether a difference is not 0, by its interval and after Holm's correction."""
-    return (
-        comparison is not None
-        and not comparison.paired.within_noise
-        and comparison.holm_p is not None
-        and comparison.holm_p <= SIGNIFICANCE
-    )

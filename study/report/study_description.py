@@ -1,0 +1,95 @@
+"""The description of a study on its parent run in MLflow: a few sentences and the tables."""
+
+from study.method.parameters import all_kinds
+from study.report.ablation_tables import (
+    ablation_markdown,
+)
+from study.report.formatting import (
+    count,
+    difference,
+    interval,
+    markdown_text,
+    percent,
+    rate,
+    settings_in_words,
+)
+from study.report.leaderboard_tables import (
+    to_markdown,
+)
+from study.report.names import name_of
+from study.report.verdict import (
+    judgement,
+    surpassing,
+)
+from study.results.ablation import ablation_table
+from study.results.leaderboard import Entry, Leaderboard
+from study.results.study_results import Results
+from study.storage.study_folder import CHAMPION, Registration
+
+
+def describe_study(results: Results, board: Leaderboard) -> str:
+    """Return the description of a finished study in Markdown."""
+    if results.ablates:
+        return _spaced(ablation_markdown(ablation_table(results)))
+    registration = results.registration
+    # MLflow hides all but the first five lines at first, and its page already has the study's name.
+    return "\n\n".join(
+        [
+            *([_headline(results, board, board.chosen)] if board.chosen else []),
+            *([f"`{registration.loading_line(lasting=True)}`"] if registration else []),
+            *([_settings_sentence(board, board.winner)] if board.winner else []),
+            *([markdown_text(champion_sentence(registration, board))] if registration else []),
+            _spaced(to_markdown(board).split("\n\n", 1)[1]),
+            "`report.html` among this run's artifacts tells the whole.",
+        ]
+    )
+
+
+def champion_sentence(registration: Registration, board: Leaderboard) -> str:
+    """Return the sentence that says whether what is registered is champion, and why."""
+    what = "" if board.kept is board.winner else ", which is the best that writes a delta"
+    standing = CHAMPION if registration.champion else f"not {CHAMPION}"
+    return (
+        f"Registered as {registration.model}, version {registration.version} ({standing})"
+        f"{what}: {registration.reason}."
+    )
+
+
+def _spaced(markdown: str) -> str:
+    """Widen table columns: on MLflow's page “± 1.3” and “5” would look like one number."""
+    return "\n".join(
+        line if line.startswith("| ---") else line.replace(" | ", "&emsp; | ")
+        for line in markdown.split("\n")
+    )
+
+
+def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
+    """Return the sentence that says which trial won and by how much, or that none did."""
+    source = (trial.label for trial in results.trials if trial.trial_id == chosen.source_trial)
+    name = markdown_text(next(source, chosen.label))
+    if not chosen.winner:
+        return (
+            f"**No winner: {name}, chosen by validation, does not beat chance on test** "
+            f"(balanced {interval(chosen.balanced)} % against {percent(chosen.chance)} %)."
+        )
+    parts = ", ".join(f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
+    against = (
+        f"{difference(comparison.paired)} points against {name_of(label)} ({judgement(comparison)})"
+        for label, comparison in board.fixed.items()
+    )
+    won = f"**{name} ★ won: {interval(chosen.test)} % on test**" + (f" ({parts})" if parts else "")
+    return " ".join(["; ".join([won, *against]) + ".", *surpassing(board)])
+
+
+def _settings_sentence(board: Leaderboard, winner: Entry) -> str:
+    """Return the sentence that says what the winner tunes and how it was trained."""
+    rates, weight = winner.settings.rates, winner.settings.distill_weight
+    tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
+    verb = "tunes" if rates else "is"
+    optimism = board.optimism.of(winner.val_score) if board.optimism else ""
+    return markdown_text(
+        f"It {verb} {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
+        + (f", learning rate {', '.join(tuned)}" if tuned else "")
+        + (f", λ {rate(weight)}" if rates else "")
+        + f"; {percent(winner.val_score)} % on validation{optimism}."
+    )

@@ -1,0 +1,258 @@
+"""How far tuning moved the parameters and the features of a model."""
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
+from study.data.images.table import ImageTable, normalize
+from study.data.prompts import prompts
+from study.embedded import backbone_path
+from study.errors import DataError, DeltaError, SubsetError
+from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta, parameters_of
+from study.method.parameters import leaf_of
+from study.results.leaderboard import leaderboard
+from study.results.study_results import Results, TrialResult
+from study.trial.prepare import Preparer
+from study.trial.study import Study
+
+logger = logging.getLogger(__name__)
+MOST_IMAGES = 512
+"""The most images whose features are compared, spread evenly over a trial's evaluation images."""
+
+
+@dataclass(frozen=True)
+class TensorDrift:
+    """How far one tensor moved."""
+
+    name: str
+    """The name of the tensor in the transformers model."""
+    encoder: str
+    """The encoder, "text" or "vision"."""
+    layer: int | None
+    """The index of the block, from the bottom; None outside the blocks."""
+    site: str
+    """The site in the subset language, with the tensor: ``mlp.fc2.bias``, ``ln1.weight``."""
+    kind: str
+    """The kind of the tensor: "ln" for LayerNorms, "bias" for other biases."""
+    moved: float
+    """The L2 norm of the change."""
+    size: float
+    """The L2 norm before tuning."""
+
+    @property
+    def relative(self) -> float:
+        """The change as a share of the norm before; infinite for a tensor that was zero."""
+        return self.moved / self.size if self.size else math.inf if self.moved else 0.0
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """How far features moved."""
+
+    cosine: float
+    """The mean cosine between a feature before and after; 1 when no direction changed."""
+    cka: float
+    """The linear centred kernel alignment; 1 when features differ only by rotation and scale."""
+
+
+@dataclass(frozen=True)
+class StudyDrift:
+    """The drift of trials of a study, averaged over them."""
+
+    tensors: tuple[TensorDrift, ...]
+    """The drift of each tuned tensor."""
+    text: FeatureDrift
+    """The drift of the features of the class names."""
+    images: FeatureDrift | None
+    """The drift of the features of evaluation images; None where those can no longer be read."""
+    head: FeatureDrift | None = None
+    """The drift of the rows of linear heads from the tuned features of the class names, by the
+    first template; None without heads."""
+
+
+Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
+
+
+def parameter_drift(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> tuple[TensorDrift, ...]:
+    """Measure how far each tuned tensor moved, in float64.
+
+    Args:
+        before: the tensors of the backbone by transformers name, at least all tuned ones.
+        after: the tuned tensors by the same names.
+
+    Returns:
+        One entry per tuned tensor, sorted by name.
+
+    Raises:
+        DeltaError: a tuned tensor is of no site in the table.
+    """
+    drifts = []
+    for name, tensor in sorted(after.items()):
+        try:
+            leaf = leaf_of(name)
+        except SubsetError as error:
+            raise DeltaError(f"tuned tensor {error}") from None
+        old, new = before[name].detach().double(), tensor.detach().double()
+        drifts.append(
+            TensorDrift(
+                name=name,
+                encoder=leaf.encoder,
+                layer=leaf.layer,
+                site=f"{leaf.site}.{leaf.tensor}",
+                kind=leaf.kind,
+                moved=(new - old).norm().item(),
+                size=old.norm().item(),
+            )
+        )
+    return tuple(drifts)
+
+
+def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]:
+    """Average the change and the norm of each tensor over the runs that tuned it."""
+    drifts = [drift for run in runs for drift in run]
+    return tuple(
+        _mean([drift for drift in drifts if drift.name == name], "moved", "size")
+        for name in sorted({drift.name for drift in drifts})
+    )
+
+
+def _mean(drifts: Sequence[Drift], *names: str) -> Drift:
+    """Return the first of some drifts, with the mean of all for each of the named numbers."""
+    means = {name: sum(getattr(one, name) for one in drifts) / len(drifts) for name in names}
+    return replace(drifts[0], **means)
+
+
+def pooled_drift(
+    drifts: Iterable[TensorDrift], key: Callable[[TensorDrift], str]
+) -> dict[str, float]:
+    """Return the relative L2 change of each group of tensors, taken as one long vector.
+
+    Args:
+        drifts: the drifts of the tensors.
+        key: the function that returns the name of a tensor's group.
+    """
+    squares = pd.DataFrame(
+        [(key(drift), drift.moved**2, drift.size**2) for drift in drifts],
+        columns=["group", "moved", "size"],
+    )
+    sums = squares.groupby("group", sort=False).sum()
+    return {
+        name: math.sqrt(moved / size) if size else math.inf
+        for name, moved, size in sums.itertuples()
+    }
+
+
+def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
+    """Compare features of the same inputs before and after tuning, in float64.
+
+    Args:
+        before: features, (inputs, width), of two inputs or more.
+        after: features of the same inputs in the same order, (inputs, width).
+    """
+    old, new = before.detach().double(), after.detach().double()
+    cosine = ((old * new).sum(1) / (old.norm(dim=1) * new.norm(dim=1))).mean().item()
+    old, new = old - old.mean(0), new - new.mean(0)
+    # Kornblith et al. (2019), eq. 4, in feature space, as inputs may outnumber features.
+    cka = (new.T @ old).norm() ** 2 / ((old.T @ old).norm() * (new.T @ new).norm())
+    return FeatureDrift(cosine, cka.item())
+
+
+def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
+    """Measure the drift of trials of a study, averaged over them.
+
+    Args:
+        results: the results of the study.
+        trial_ids: the ids of the trials; empty means the confirm trials of the winner or, where it
+            writes no delta, of the best configuration that does.
+
+    Raises:
+        DataError: a trial does not exist or kept no tuned parameters, or there is no winner.
+        DeltaError: a delta is damaged or of another backbone.
+        BackboneError: the backbone cannot be loaded.
+    """
+    folder = results.folder
+    trials = {trial.trial_id: trial for trial in results.trials}
+    paths = {
+        name: folder.trial(name).path / "delta.safetensors"
+        for name in trial_ids or _winners_trials(results)
+    }
+    if missing := [str(p) for name, p in paths.items() if not (name in trials and p.is_file())]:
+        raise DataError(f"no tuned parameters at {', '.join(missing)}")
+    # A relative storage path would be relative to the folder in which this command runs.
+    config = results.study.config.model_copy(update={"storage": folder.path.parent})
+    backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
+    preparer = Preparer(Study(config, folder), backbone.image_size)
+    runs, texts, heads, images = [], [], [], []
+    for name, path in paths.items():
+        tensors, info = load_delta(path)
+        if info.fingerprint != backbone.fingerprint:
+            raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
+        original = dict(backbone.clip.named_parameters())
+        tuned = copy.deepcopy(backbone.clip)
+        apply_delta(tuned, tensors)
+        runs.append(parameter_drift(original, parameters_of(tensors)))
+        encode = tuned.get_text_features
+        tokens = _tokens(backbone, info, info.class_names)
+        texts.append(_compare(backbone.clip.get_text_features, encode, [tokens]))
+        if (head := head_of(tensors, info)) is not None:
+            with torch.no_grad():
+                began = encode(_tokens(backbone, info, map(str, head.classes))).pooler_output
+            heads.append(feature_drift(F.normalize(began, dim=-1), head.rows))
+        try:
+            pixels = _evaluation_pixels(backbone, preparer, trials[name])
+            images.append(
+                _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
+            )
+        except DataError as error:
+            logger.warning("the features of images are not compared: %s", error)
+    return StudyDrift(
+        tensors=mean_drift(runs),
+        text=_mean(texts, "cosine", "cka"),
+        images=_mean(images, "cosine", "cka") if len(images) == len(paths) else None,
+        head=_mean(heads, "cosine", "cka") if heads else None,
+    )
+
+
+def _tokens(backbone: Backbone, info: DeltaInfo, classes: Iterable[str]) -> Tensor:
+    """Return the token ids of the prompts of classes, by the template that is trained with."""
+    return backbone.tokenize([text for (text,) in prompts([*classes], info.templates[:1])])
+
+
+def _evaluation_pixels(
+    backbone: Backbone, preparer: Preparer, trial: TrialResult
+) -> tuple[Tensor, ...]:
+    """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
+    data = preparer.search() if trial.stage == "search" else preparer.confirm(trial.seed)
+    paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
+    images = ImageTable(data.eval_images).pixels(paths[:: math.ceil(len(paths) / MOST_IMAGES)])
+    return normalize(images, backbone.image_mean, backbone.image_std).split(64)
+
+
+@torch.no_grad()
+def _compare(
+    before: Callable[[Tensor], Any], after: Callable[[Tensor], Any], batches: Sequence[Tensor]
+) -> FeatureDrift:
+    """Measure the drift of the features of batches, which an encoder returns before and after."""
+    return feature_drift(
+        torch.cat([before(batch).pooler_output for batch in batches]),
+        torch.cat([after(batch).pooler_output for batch in batches]),
+    )
+
+
+def _winners_trials(results: Results) -> list[str]:
+    kept = leaderboard(results).kept
+    if kept is None:
+        raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
+    return [t.trial_id for t in results.confirmed(kept.label) if t.test_score is not None]

@@ -1,0 +1,131 @@
+"""The importance of each searched parameter, which Optuna computes from its studies of a search."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from study.results.study_results import Results
+
+if TYPE_CHECKING:
+    import optuna
+
+logger = logging.getLogger(__name__)
+MIN_TRIALS = 30
+"""The fewest finished trials for which importances are not just noise."""
+MOST = 0.6
+"""The smallest share of the finished trials that must have all plotted parameters."""
+METHODS = ("fANOVA", "MDI")
+"""The methods: functional ANOVA, and the mean decrease in impurity."""
+SEED = 0
+"""The seed of the forests that importances come from, so that plots are reproducible."""
+
+
+@dataclass(frozen=True)
+class Importances:
+    """How much of the spread of validation scores each parameter of a search explains."""
+
+    finished: int
+    """The number of finished trials."""
+    shares: Mapping[str, Mapping[str, float]]
+    """The share of each parameter by method, which sum to 1 for each; empty where there is none."""
+    trials: int
+    """The number of finished trials that have all of these parameters."""
+    error: str | None = None
+    """What Optuna says where it cannot tell importances of these trials."""
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there are fewer finished trials than `MIN_TRIALS`."""
+        return self.finished < MIN_TRIALS
+
+
+def importances(study: optuna.Study) -> Importances:
+    """Compute parameter importances by fANOVA and by mean decrease in impurity (MDI)."""
+    from optuna.importance import (
+        FanovaImportanceEvaluator,
+        MeanDecreaseImpurityImportanceEvaluator,
+        get_param_importances,
+    )
+
+    finished = len(_completed(study))
+    none = Importances(finished, {}, finished)
+    if none.too_few:
+        return none
+    parameters = common_parameters(study)
+    if not parameters:
+        return none
+    evaluators = (
+        FanovaImportanceEvaluator(seed=SEED),
+        MeanDecreaseImpurityImportanceEvaluator(seed=SEED),
+    )
+    shares = {}
+    try:
+        for method, evaluator in zip(METHODS, evaluators, strict=True):
+            shares[method] = get_param_importances(study, evaluator=evaluator, params=parameters)
+    except (RuntimeError, ValueError) as error:
+        return replace(none, error=str(error))
+    return Importances(finished, shares, _with_all(study, parameters))
+
+
+def common_parameters(study: optuna.Study) -> list[str]:
+    """Return the parameters that vary and that enough finished trials have together.
+
+    A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
+    tune none of them. Including it excludes those trials, so at least `MOST` of all must remain.
+    """
+    trials = completed = _completed(study)
+    chosen: list[str] = []
+    presence = Counter(name for trial in trials for name in trial.params)
+    for name in sorted(presence, key=lambda name: (-presence[name], name)):
+        kept = [trial for trial in trials if name in trial.params]
+        varies = len({trial.params[name] for trial in kept}) > 1
+        if varies and len(kept) >= max(MIN_TRIALS, MOST * len(completed)):
+            chosen.append(name)
+            trials = kept
+    return chosen
+
+
+def _with_all(study: optuna.Study, parameters: Sequence[str]) -> int:
+    """Return the number of finished trials that have all of some parameters."""
+    return sum(all(name in trial.params for name in parameters) for trial in _completed(study))
+
+
+def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    import optuna
+
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
+def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
+    """Load the Optuna study of each arm of a search from the journal, by the arm's name.
+
+    Args:
+        results: the results of the study.
+
+    Returns:
+        The studies with at least one trial, without those of peers, which search one number.
+    """
+    import optuna
+
+    path = results.folder.path / "optuna.journal"
+    # The backend creates a missing file, and reading must not leave one behind.
+    if not path.is_file():
+        return {}
+    try:
+        storage = optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(path))
+        )
+    except Exception as error:  # any kind: Optuna does not check what it reads
+        logger.warning("%s is damaged (%s); importances are not drawn", path, error)
+        return {}
+    searched = [trial for trial in results.stage("search") if trial.settings.peer is None]
+    arms = {trial.arm for trial in searched if trial.proposed}
+    return {
+        arm: study
+        for arm in sorted(arms.intersection(optuna.get_all_study_names(storage)))
+        if (study := optuna.load_study(study_name=arm, storage=storage)).trials
+    }

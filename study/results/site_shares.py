@@ -1,0 +1,85 @@
+"""The sites of a search's best trials against those of all that finished, site by site."""
+
+from dataclasses import dataclass
+
+from study.method.subsets import parse
+from study.results.intervals import Interval
+from study.results.statistics import proportion_difference
+from study.results.study_results import OPEN, Results, TrialResult
+
+BEST = 10
+"""The number of the best trials that are compared with all."""
+
+
+@dataclass(frozen=True)
+class SiteShare:
+    """How many of the best trials, and of all that finished, tune a site."""
+
+    site: str
+    best: int
+    """The number of the best trials that tune the site."""
+    of_best: int
+    """The number of the best trials."""
+    every: int
+    """The number of all finished trials that tune the site, the best among them."""
+    of_every: int
+    """The number of all finished trials."""
+
+    @property
+    def difference(self) -> float:
+        """The share among the best trials less that among all."""
+        return self.best / self.of_best - self.every / self.of_every
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of the difference.
+
+        The best are among all, so the interval is that of the best against the others, who have no
+        trial in common with them. The difference to all is a fixed part of the difference to those.
+        """
+        rest = self.of_every - self.of_best
+        found = proportion_difference(self.best, self.of_best, self.every - self.best, rest)
+        part = rest / self.of_every
+        return Interval(part * found.low, part * found.high)
+
+
+def ranked_trials(results: Results) -> list[TrialResult]:
+    """Return the trials that chose what to tune and ran all their epochs, best first."""
+    scored = [
+        (trial.val_score, trial)
+        for trial in results.stage("search")
+        if trial.arm == OPEN and trial.status == "finished" and trial.val_score is not None
+    ]
+    ranked = sorted(scored, key=lambda pair: (-pair[0], pair[1].trainable, pair[1].number))
+    return [trial for _, trial in ranked]
+
+
+def site_shares(results: Results) -> tuple[SiteShare, ...]:
+    """Compare the best trials of the open search with all that finished, site by site.
+
+    Returns:
+        A row per site of the search, the largest difference first; none where not more trials
+        finished than are called the best.
+    """
+    tuned = [sites_in(trial.settings.subset) for trial in ranked_trials(results)]
+    if len(tuned) <= BEST:
+        return ()
+    known = results.study.config.search.space.sites
+    rows = (
+        SiteShare(
+            site,
+            best=sum(site in held for held in tuned[:BEST]),
+            of_best=BEST,
+            every=sum(site in held for held in tuned),
+            of_every=len(tuned),
+        )
+        for site in dict.fromkeys((*known, *sorted(set().union(*tuned))))
+    )
+    return tuple(sorted(rows, key=lambda row: -row.difference))
+
+
+def sites_in(subset: str) -> frozenset[str]:
+    """Return the sites and groups that a subset adds, such as ``vision.ln``, without layers."""
+    terms = parse(subset).terms
+    # Layers are left out, as nearly every window would become a separate parameter.
+    return frozenset(f"{term.encoder}.{term.site}" for sign, term in terms if sign > 0)

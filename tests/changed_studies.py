@@ -1,0 +1,123 @@
+"""Changes to studies that never ran, which tests make in place."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fake_ledger import CLASSES, SEEDS
+
+from study.config.loading import dump_config, load_config
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.study_results import read_results
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import PREDICTIONS
+from study.trial import Prediction
+from study.trial.predictions import to_parquet
+
+HASH = "0123456789abcdef"
+"""The hash of a split."""
+WITH, WITHOUT = "text.mlp.fc2.bias[0:2] + vision.ln1", "text.mlp.fc2.bias"
+
+
+def configure(folder: Path, *overrides: str) -> None:
+    """Change the configuration of a study, in place."""
+    path = folder / "study.yaml"
+    path.write_text(dump_config(load_config(path, overrides)))
+
+
+def choose(candidates: list[dict[str, Any]], label: str) -> None:
+    """Let validation choose another candidate."""
+    next(c for c in candidates if c["label"] == "best")["same_as"] = label
+
+
+def change_json(path: Path, **values: object) -> None:
+    """Change values of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_settings(path: Path, **values: object) -> None:
+    """Change settings in the configuration of a trial."""
+    change_json(path, settings=json.loads(path.read_text())["settings"] | values)
+
+
+def forget_images(folder: Path) -> Path:
+    """Take what tested trials predicted from a study, so that their test images are unknown."""
+    for path in folder.glob(f"trials/*/{PREDICTIONS}"):
+        path.unlink()
+    return folder
+
+
+def write_split(folder: Path, digest: str, *shots: object) -> None:
+    """Record of a split of `CLASSES` which images were trained on, beside a test image."""
+    lines = [
+        {"dataset": "glyphs", "class_names": [*reversed(CLASSES)]},
+        {"task": 0, "digest": "0"},
+        {"classes": [*range(12)], "part": "train"},
+        *shots,
+        {"classes": [*range(12)], "part": "accuracy"},
+        {"label": 0, "part": "accuracy", "path": "test.png"},
+    ]
+    (folder / "shots").mkdir(exist_ok=True)
+    text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
+    (folder / f"shots/tasks-{digest}.jsonl").write_text(text + "\n")
+
+
+def shots_of(*names: str) -> list[dict[str, Any]]:
+    """Training images with these names, of one class after another."""
+    return [{"label": n % 12, "part": "train", "path": name} for n, name in enumerate(names)]
+
+
+def share_images(folder: Path, share: float) -> Path:
+    """Record what each tested seed trained on: so large a share of 20 images is common to all."""
+    common = round(20 * share)
+    for path in folder.glob("trials/[ca]*-seed*/config.json"):
+        seed = json.loads(path.read_text())["seed"]
+        names = [f"common-{n}" if n < common else f"{seed}-{n}" for n in range(20)]
+        write_split(folder, f"{seed:04x}", *shots_of(*names))
+        change_json(path, split_hash=f"{seed:04x}")
+    return folder
+
+
+def leave_one_seed(folder: Path) -> Path:
+    """Take all seeds but the first from what a study tested."""
+    for seed in SEEDS[1:]:
+        for path in folder.glob(f"trials/[ca]*-seed{seed}"):
+            shutil.rmtree(path)
+    return folder
+
+
+def board_of(folder: Path) -> Leaderboard:
+    """The leaderboard of a study's folder."""
+    return leaderboard(read_results(folder))
+
+
+def set_split(folder: Path, digest: str) -> Path:
+    for path in folder.glob("trials/confirm-best-seed*/config.json"):
+        change_json(path, split_hash=digest)
+    return folder
+
+
+def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
+    """Keep predictions of four images of class a, then four of class b, as if it were now."""
+    trial = StudyFolder(folder).trial(f"confirm-{label}-seed{seed}")
+    images = enumerate(zip("aaaabbbb", "".join(predicted), strict=False))
+    found = [Prediction("accuracy", f"{n}.png", true, taken, 0.9) for n, (true, taken) in images]
+    trial.write("predictions.parquet", to_parquet(found))
+
+
+def set_search(folder: Path, subsets: list[str]) -> Path:
+    """Let the open search's trials tune given subsets, all to the end, the best first."""
+    paths = sorted(folder.glob("trials/search-*/config.json"))
+    own = [p for p in paths if json.loads(p.read_text())["arm"] == "search"]
+    for number, path in enumerate(own):
+        if number >= len(subsets):
+            (path.parent / "end.json").unlink()
+            continue
+        change_settings(path, subset=subsets[number])
+        score = 0.9 - number / 100
+        report = {"epoch": 12, "val_score": score, "val_accuracy": score, "seconds": 1.0}
+        (path.parent / "reports.jsonl").write_text(json.dumps(report) + "\n")
+        end = {"status": "finished", "epochs": 12, "seconds": 12.0, "reason": None, "error": None}
+        (path.parent / "end.json").write_text(json.dumps(end))
+    return folder

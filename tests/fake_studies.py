@@ -1,0 +1,282 @@
+"""Finished studies that never ran: a search with its candidates, and an ablation."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fake_ledger import (
+    BASELINES,
+    CLASSES,
+    CLIPFIT,
+    EPOCHS,
+    RUNGS,
+    SEEDS,
+    SUBSETS,
+    FakeLedger,
+    predictions_of,
+)
+from settings import with_settings
+
+from study.config.loading import build_config, dump_config
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import PREDICTIONS
+from study.trial.predictions import read_predictions, to_parquet
+
+
+def write_study(
+    folder: Path,
+    *,
+    base_to_new: bool = False,
+    seed: int = 3,
+    edge: float = 0.01,
+    images: Sequence[int] = (),
+) -> Path:
+    """Write a finished study: baselines, two search arms, seven candidates with five seeds.
+
+    Args:
+        folder: where the study goes.
+        base_to_new: the protocol.
+        seed: of the generator.
+        edge: how much better the winner is on test than tuned CLIPFit, a fraction.
+        images: of each class on test; as many of all classes where none are given.
+    """
+    ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
+    folder.mkdir(parents=True)
+    protocol = "base_to_new" if base_to_new else "few_shot"
+    settings = {
+        "name": folder.name,
+        "protocol": protocol,
+        "data": {"dataset": "glyphs", "shots": 4},
+        "training": {"epochs": EPOCHS},
+        "search": {"trials": 35},
+    }
+    (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
+    candidates = _candidates(_write_search(ledger))
+    (folder / "candidates.json").write_text(json.dumps([*map(with_settings, candidates)]))
+    shot_luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
+    means = {
+        "zero-shot": 0.60,
+        "clipfit": 0.68,
+        "clipfit-tuned": 0.70,
+        "bitfit": 0.69,
+        "best": 0.70 + edge,
+        "second": 0.702,
+        "third": 0.698,
+    }
+    for candidate in candidates:
+        label = candidate["label"]
+        for number, seed_ in enumerate(SEEDS):
+            frozen = label == "zero-shot"
+            luck = 0.0 if frozen else shot_luck[seed_] + ledger.random.normal(0, 0.004)
+            config = ledger.config("confirm", label, number, seed=seed_, **candidate)
+            epochs = 0 if frozen else EPOCHS
+            ledger.write_trial(
+                f"confirm-{label}-seed{seed_}",
+                config | {"epochs": epochs},
+                epochs=epochs,
+                status="finished",
+                test=round(means[label] + luck, 4),
+            )
+    return set_images(folder, *images) if images else folder
+
+
+def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, dict[str, Any], float]]:
+    """Write the search stage; returns source trial, configuration and score per candidate."""
+    chosen: dict[str, tuple[str, dict[str, Any], float]] = {}
+    for number, (label, subset) in enumerate(BASELINES.items()):
+        rates = dict.fromkeys(("bias_lr", "ln_lr"), None) if subset == "none" else {}
+        config = ledger.config("search", "baseline", number, label=label, subset=subset, **rates)
+        config["epochs"] = 0 if subset == "none" else EPOCHS
+        score = ledger.write_trial(
+            f"search-{number:04d}", config, epochs=config["epochs"], status="finished"
+        )
+        chosen[label] = (f"search-{number:04d}", config, score)
+    ranked = []
+    arms = ["clipfit-tuned" if number % 4 == 0 else "search" for number in range(32)]
+    for number, arm in enumerate(arms, start=len(BASELINES)):
+        subset = CLIPFIT
+        if arm == "search":
+            subset = str(ledger.random.choice(list(SUBSETS)))
+        config = ledger.config(
+            "search",
+            arm,
+            number,
+            label=f"trial {number}",
+            subset=subset,
+            bias_lr=float(10 ** ledger.random.uniform(-3.5, -1.3)) if "bias" in subset else None,
+            ln_lr=float(10 ** ledger.random.uniform(-3.5, -1.3)) if "ln" in subset else None,
+            distill_weight=float(ledger.random.choice([0.25, 1.0, 8.0])),
+        )
+        epochs, status, error = EPOCHS, "finished", None
+        if number % 11 == 7:
+            trace = "Traceback:\n  ...\nNonFiniteLossError: epoch 3, step 5: loss is <nan>"
+            epochs, status, error = 2, "failed", trace
+        elif number > 8 and ledger.random.random() < 0.4:
+            epochs, status = int(ledger.random.choice(RUNGS)), "stopped"
+        trial_id = f"search-{number:04d}"
+        score = ledger.write_trial(trial_id, config, epochs=epochs, status=status, error=error)
+        if status == "finished":
+            ranked.append((score, arm, (trial_id, config, score)))
+    ranked.sort(key=lambda item: -item[0])
+    chosen["clipfit-tuned"] = next(item[2] for item in ranked if item[1] == "clipfit-tuned")
+    open_search = [item[2] for item in ranked if item[1] == "search"]
+    chosen |= dict(zip(("best", "second", "third"), open_search, strict=False))
+    return chosen
+
+
+def _candidates(values: dict[str, tuple[str, dict[str, Any], float]]) -> list[dict[str, Any]]:
+    names = ("subset", "bias_lr", "ln_lr", "distill_weight")
+    order = ("zero-shot", "clipfit", "bitfit", "clipfit-tuned", "best", "second", "third")
+    return [
+        {"label": label, "val_score": values[label][2], "source_trial": values[label][0]}
+        | {name: values[label][1][name] for name in names}
+        | {"same_as": None}
+        for label in order
+    ]
+
+
+ABLATION = {
+    "base": (CLIPFIT, 0.0),
+    "without text.mlp.fc2.bias": ("vision.ln", -0.03),
+    "without vision.ln": ("text.mlp.fc2.bias", -0.02),
+    "only text.attn.v.bias": ("text.attn.v.bias", -0.001),
+    "only vision.ln[0:2]": ("vision.ln[0:2]", -0.012),
+    "only vision.ln[2:4]": ("vision.ln[2:4]", 0.001),
+    "text.bias + vision.ln": ("text.bias + vision.ln", 0.02),
+}
+
+
+def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3) -> Path:
+    """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
+    ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
+    folder.mkdir(parents=True)
+    settings = {
+        "name": folder.name,
+        "protocol": "base_to_new" if base_to_new else "few_shot",
+        "data": {"dataset": "glyphs"},
+    }
+    (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
+    luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
+    for number, (label, (subset, effect)) in enumerate(ABLATION.items()):
+        for seed_ in SEEDS:
+            config = ledger.config("ablation", label, number, seed=seed_, subset=subset)
+            ledger.write_trial(
+                f"ablation-{number}-seed{seed_}",
+                config,
+                epochs=EPOCHS,
+                status="finished",
+                test=0.7 + effect + luck[seed_] + ledger.random.normal(0, 0.003),
+            )
+    (folder / "cells.json").write_text("{}")
+    return folder
+
+
+def add_candidate(
+    folder: Path,
+    label: str,
+    effect: float = 0.0,
+    *,
+    same_as: str | None = None,
+    seeds: Sequence[int] = SEEDS,
+    **values: Any,
+) -> None:
+    """Add a candidate to a finished study, whose seeds are at a distance to the winner on test.
+
+    Args:
+        folder: where the study is.
+        label: the candidate's label.
+        effect: how much better it is on test than the winner, a fraction.
+        same_as: the label of the candidate whose training it shares, if any.
+        seeds: its seeds.
+        values: the candidate's fields, such as ``val_score``, and its settings.
+    """
+    file = folder / "candidates.json"
+    candidates = json.loads(file.read_text())
+    settings = {"subset": "none", "bias_lr": None, "ln_lr": None, "distill_weight": 0.0}
+    added = {"label": label, "val_score": None, "source_trial": None, "same_as": same_as}
+    candidates.append(with_settings(added | settings | values))
+    file.write_text(json.dumps(candidates))
+    if same_as is not None:
+        return
+    ledger = FakeLedger(folder, base_to_new="base_to_new" in (folder / "study.yaml").read_text())
+    for number, seed in enumerate(seeds):
+        best = (folder / f"trials/confirm-best-seed{seed}/reports.jsonl").read_text().splitlines()
+        test = json.loads(best[-1])["test_score"] + effect + ledger.random.normal(0, 0.002)
+        config = ledger.config("confirm", label, number, seed=seed, **{**settings, **values})
+        ledger.write_trial(
+            f"confirm-{label}-seed{seed}", config, epochs=EPOCHS, status="finished", test=test
+        )
+
+
+def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> Path:
+    """Add what studies of today test beside: a peer, the smallest, the ladder to the winner.
+
+    Args:
+        folder: where the finished study is, whose winner is given a linear head.
+        peer: how much better the peer is on test than the winner, a fraction.
+        strength: the protocol's strength.
+    """
+    head = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
+
+    def use(candidates: list[dict[str, Any]]) -> None:
+        best = next(c for c in candidates if c["label"] == "best")
+        best["settings"].update(head, strength=strength)
+
+    edit_candidates(folder, use)
+    candidates = json.loads((folder / "candidates.json").read_text())
+    best = next(c["settings"] for c in candidates if c["label"] == "best")
+    plain = {name: best[name] for name in ("subset", "distill_weight")}
+    plain |= {f"{kind}_lr": best["rates"].get(kind) for kind in ("bias", "ln")}
+    add_candidate(folder, "linear", peer, val_score=0.6, **head)
+    add_candidate(folder, "smallest", -0.002, val_score=0.7, subset="vision.ln", ln_lr=0.01)
+    add_candidate(folder, "best-plain", -0.02, **plain)
+    add_candidate(
+        folder,
+        "best-text",
+        -0.012,
+        same_as="best-plain" if strength == 1.0 else None,
+        **plain,
+        strength=strength,
+    )
+    add_candidate(
+        folder,
+        "best-full-strength",
+        -0.015,
+        same_as="best" if strength == 1.0 else None,
+        **plain,
+        **head,
+    )
+    return folder
+
+
+def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the candidates of a study, in place."""
+    candidates = json.loads((folder / "candidates.json").read_text())
+    change(candidates)
+    (folder / "candidates.json").write_text(json.dumps(candidates))
+
+
+def set_images(folder: Path, *images: int, naming_the_largest: bool = False) -> Path:
+    """Let a study's test have so many images of each class, in every part.
+
+    Each trial is right about the share of each class that is its test score or, to guess, about the
+    first class alone.
+    """
+    for path in folder.glob(f"trials/*/{PREDICTIONS}"):
+        last = (path.parent / "reports.jsonl").read_text().splitlines()[-1]
+        score = json.loads(last)["test_score"]
+        counts = [[0] * len(images) for _ in images]
+        for true, number in enumerate(images):
+            right = round(number * score)
+            if naming_the_largest:
+                right = number if true == 0 else 0
+            other = 1 if true == 0 else 0
+            counts[true][true] = right
+            counts[true][other] = number - right
+        before = read_predictions(StudyFolder(folder), path.parent.name)
+        predictions = []
+        for part in dict.fromkeys(prediction.part for prediction in before):
+            predictions += predictions_of(part, CLASSES[: len(images)], counts)
+        path.write_bytes(to_parquet(predictions))
+    return folder

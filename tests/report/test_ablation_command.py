@@ -1,0 +1,94 @@
+"""The command of an ablation around what a search found is sound."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from changed_studies import change_settings, configure
+from PIL import Image
+
+from study.commands import main
+from study.config.loading import load_config
+from study.config.shipped import shipped_file
+from study.report.ablation_command import ablation_command
+from study.results.study_results import read_results
+
+
+def words_of(folder: Path) -> list[str]:
+    command = ablation_command(read_results(folder))
+    assert max(map(len, command.splitlines())) <= 100
+    program, *words = shlex.split(command.replace("\\\n", ""))
+    assert program == "clipfit-study"
+    return words
+
+
+def assert_sound(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command passes the check of everything, and is of what the study was of."""
+    monkeypatch.chdir(tmp_path)
+    words = words_of(folder)
+    assert main([*words, "--check"]) == 0, capsys.readouterr().err
+    assert "all is well" in capsys.readouterr().out
+    planned = load_config(shipped_file("ablation"), words[2:])
+    config = read_results(folder).study.config
+    assert planned.ablation is not None
+    same = ("protocol", "seed", "data", "backbone", "training", "resources", "tracking", "storage")
+    for part in same:
+        assert getattr(planned, part) == getattr(config, part), part
+    assert planned.confirm.seeds == config.confirm.seeds
+
+
+@pytest.mark.parametrize("study", ["few_shot_study", "base_to_new_study"])
+def test_the_command_of_an_ablation_passes_its_check(
+    request: pytest.FixtureRequest,
+    study: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert_sound(request.getfixturevalue(study), tmp_path, monkeypatch, capsys)
+
+
+def test_so_does_that_of_own_images_in_a_folder_with_a_strange_name(
+    few_shot_study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog's"):
+            folder = tmp_path / "my pets: $HOME" / split / name
+            folder.mkdir(parents=True)
+            for number in range(9):
+                Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    changes = [
+        *("data.dataset='it''s: #1'", "data.root='my pets: $HOME'", "data.val_shots=2"),
+        *('data.templates=["a {} isnt \\"it\\"", "{}"]', "seed=7", "confirm.seeds=[3, 4]"),
+        *("training.weight_decay=1.0e-7", "search.selection=holdout", "storage=my runs"),
+        *("search.space.sites=[vision.ln1, text.bias]", "resources.max_concurrent=1"),
+    ]
+    configure(few_shot_study, *changes)
+    assert_sound(few_shot_study, tmp_path, monkeypatch, capsys)
+
+
+def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> None:
+    for path in few_shot_study.glob("trials/search-*/config.json"):
+        change_settings(path, rates={"bias": 0.08, "ln": 0.13})
+    words = words_of(few_shot_study)
+    assert "ablation.rates=[0.01, 0.03, 0.1, 0.3, 1.0]" in words
+    (weight,) = [word for word in words if word.startswith("ablation.distill_weight=")]
+    candidates = json.loads((few_shot_study / "candidates.json").read_text())
+    (tuned,) = [c for c in candidates if c["label"] == "clipfit-tuned"]
+    expected = tuned["settings"]["distill_weight"]
+    assert float(weight.partition("=")[2]) == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("change", ["search.trials=0", "protocol=zero_shot"])
+def test_without_a_search_there_is_no_command(few_shot_study: Path, change: str) -> None:
+    configure(few_shot_study, change)
+    assert ablation_command(read_results(few_shot_study)) is None

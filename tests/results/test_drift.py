@@ -1,0 +1,161 @@
+"""Drift is measured as defined, on tensors whose change is known."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from changed_studies import configure
+from fake_studies import add_candidate
+
+from study.backbones.load_backbone import load_backbone
+from study.embedded import backbone_path
+from study.errors import DataError, DeltaError
+from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
+from study.method.head import Head
+from study.results.drift import (
+    feature_drift,
+    mean_drift,
+    parameter_drift,
+    pooled_drift,
+    study_drift,
+)
+from study.results.study_results import read_results
+
+FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
+PRE = "vision_model.pre_layrnorm.weight"
+
+
+def test_relative_change_is_of_the_l2_norms() -> None:
+    before = {FC2: torch.tensor([3.0, 4.0]), "not tuned": torch.ones(1)}
+    (drift,) = parameter_drift(before, {FC2: torch.tensor([3.0, 5.0])})
+    assert (drift.moved, drift.size, drift.relative) == pytest.approx((1.0, 5.0, 0.2))
+    assert (drift.name, drift.encoder, drift.layer) == (FC2, "text", 3)
+    assert (drift.site, drift.kind) == ("mlp.fc2.bias", "bias")
+
+
+def test_norms_outside_the_blocks_have_no_layer() -> None:
+    (drift,) = parameter_drift({PRE: torch.ones(2)}, {PRE: torch.ones(2)})
+    assert (drift.layer, drift.site, drift.kind) == (None, "ln_pre.weight", "ln")
+    assert drift.relative == 0.0
+
+
+def test_a_tensor_that_was_zero_moved_infinitely_far() -> None:
+    (drift,) = parameter_drift({FC2: torch.zeros(2)}, {FC2: torch.ones(2)})
+    assert drift.relative == math.inf
+
+
+def test_groups_are_pooled_as_one_long_vector() -> None:
+    other = FC2.replace("3", "4")
+    before = {FC2: torch.tensor([3.0, 4.0]), other: torch.tensor([0.0, 12.0])}
+    after = {FC2: torch.tensor([3.0, 7.0]), other: torch.tensor([4.0, 12.0])}
+    pooled = pooled_drift(parameter_drift(before, after), lambda drift: drift.kind)
+    assert pooled == {"bias": pytest.approx(5 / 13)}
+
+
+def test_runs_are_averaged_tensor_by_tensor() -> None:
+    before = {FC2: torch.tensor([3.0, 4.0]), PRE: torch.ones(1)}
+    runs = [
+        parameter_drift(before, {FC2: torch.tensor([3.0, 5.0])}),
+        parameter_drift(before, {FC2: torch.tensor([3.0, 7.0]), PRE: torch.ones(1)}),
+    ]
+    fc2, pre = mean_drift(runs)
+    assert fc2.moved == pytest.approx(2.0)
+    assert pre.moved == 0.0
+
+
+def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows() -> None:
+    generator = torch.Generator().manual_seed(1)
+    first = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    second = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    centre = torch.eye(30, dtype=torch.float64) - 1 / 30
+    one, two = (centre @ (x @ x.T) @ centre for x in (first, second))
+    known = (one * two).sum() / (one.norm() * two.norm())
+    drift = feature_drift(first, second)
+    assert drift.cka == pytest.approx(known.item())
+    cosine = torch.nn.functional.cosine_similarity(first, second).mean()
+    assert drift.cosine == pytest.approx(cosine.item())
+
+
+def test_the_winners_seeds_are_measured_against_the_embedded_backbone(tuned_study: Path) -> None:
+    drift = study_drift(read_results(tuned_study))
+    assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
+    assert 0 < drift.text.cosine < 1
+    # The image encoder was not tuned.
+    assert (drift.images.cosine, drift.images.cka) == pytest.approx((1.0, 1.0))
+    path = tuned_study / "trials/confirm-best-seed5/delta.safetensors"
+    tensors, info = load_delta(path)
+    save_delta(path, tensors, replace(info, fingerprint="other"))
+    with pytest.raises(DeltaError, match="another backbone"):
+        study_drift(read_results(tuned_study))
+
+
+def test_of_a_winner_without_a_delta_the_best_that_has_one_is_measured(tuned_study: Path) -> None:
+    expected = study_drift(read_results(tuned_study)).tensors
+    add_candidate(tuned_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    for seed in range(1, 6):
+        place = tuned_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
+        place.rename(tuned_study / f"trials/confirm-best-with-delta-seed{seed}/{place.name}")
+    assert study_drift(read_results(tuned_study)).tensors == expected
+
+
+def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path) -> None:
+    with pytest.raises(DataError, match="confirm-best-seed1"):
+        study_drift(read_results(few_shot_study))
+
+
+def test_before_the_confirm_stage_trials_must_be_named(unconfirmed_study: Path) -> None:
+    with pytest.raises(DataError, match="--trial"):
+        study_drift(read_results(unconfirmed_study))
+
+
+def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path) -> None:
+    move(few_shot_study, "best-seed2", "vision_model.post_layernorm.bias", 0.2)
+    drift = study_drift(read_results(few_shot_study), ["confirm-best-seed2"])
+    assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
+    assert drift.images.cosine < 0.9999
+
+
+def move(folder: Path, trial: str, name: str, distance: float) -> None:
+    """Let a confirmed trial have a delta in which one tensor of the backbone is moved."""
+    backbone = load_backbone(backbone_path("embedded"))
+    moved = dict(backbone.clip.named_parameters())[name].detach() + distance
+    keep_delta(folder, trial, {name: moved}, backbone.fingerprint)
+
+
+def keep_delta(
+    folder: Path, trial: str, tensors: dict[str, torch.Tensor], fingerprint: str
+) -> None:
+    names = tuple("abcd")
+    info = DeltaInfo("embedded", None, fingerprint, "none", names, ("a {}.",))
+    save_delta(folder / f"trials/confirm-{trial}/delta.safetensors", tensors, info)
+
+
+def test_a_head_is_measured_from_the_text_features_where_it_began(
+    few_shot_study: Path,
+) -> None:
+    backbone = load_backbone(backbone_path("embedded"))
+    tokens = backbone.tokenize([f"a {name}." for name in "abcd"])
+    with torch.no_grad():
+        text = backbone.clip.get_text_features(tokens).pooler_output
+    text = torch.nn.functional.normalize(text, dim=-1)
+    results = read_results(few_shot_study)
+    for sign in (1, -1):
+        tensors = head_tensors(Head(sign * text[[2, 0, 1]], (2, 0, 1)))
+        keep_delta(few_shot_study, "best-seed1", tensors, backbone.fingerprint)
+        drift = study_drift(results, ["confirm-best-seed1"])
+        assert drift.tensors == ()
+        assert (drift.head.cosine, drift.head.cka) == pytest.approx((sign, 1.0), abs=1e-5)
+        assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
+
+
+def test_images_that_are_gone_leave_the_rest_to_be_told(
+    few_shot_study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(few_shot_study, "data.dataset=gone", "data.root=gone")
+    move(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", 1.0)
+    drift = study_drift(read_results(few_shot_study), ["confirm-best-seed1"])
+    assert drift.images is None
+    assert drift.text.cosine < 1
+    assert "the features of images are not compared" in caplog.text

@@ -1,0 +1,28 @@
+"""The images of each class are counted that the choice was trained and tested on."""
+
+from pathlib import Path
+
+from changed_studies import HASH, board_of, set_split
+from fake_ledger import CLASSES
+
+from study.results.image_counts import image_counts
+from study.results.study_results import read_results
+
+
+def test_no_record_outside_of_the_folder_is_read(trained_study: Path) -> None:
+    set_split(trained_study, f"/../../shots/tasks-{HASH}")
+    (trained_study / "shots/tasks-").mkdir()
+    assert image_counts(read_results(trained_study), board_of(trained_study)).trained is None
+
+
+def test_images_are_counted_by_class_in_the_order_of_the_dataset(trained_study: Path) -> None:
+    counts = image_counts(read_results(trained_study), board_of(trained_study))
+    assert counts.trained == {"glyph l": 2, "glyph k": 1}
+    assert set(counts.tested) == {("accuracy", name) for name in CLASSES}
+    assert set(counts.tested.values()) == {40}
+    assert counts.order == (*reversed(CLASSES),)
+
+
+def test_before_a_choice_is_tested_nothing_is_counted(unconfirmed_study: Path) -> None:
+    counts = image_counts(read_results(unconfirmed_study), board_of(unconfirmed_study))
+    assert (counts.trained, counts.tested, counts.order) == (None, {}, ())

@@ -1,0 +1,114 @@
+"""Importances are computed of enough trials of the journal with enough in common."""
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+
+from study.results.importance import common_parameters, importances, load_optuna_studies
+from study.results.study_results import read_results
+
+
+def write_journal(folder: Path, arm: str, trials: int) -> None:
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal"))
+    study = optuna.create_study(
+        study_name=arm, direction="maximize", storage=optuna.storages.JournalStorage(backend)
+    )
+    for number in range(trials):
+        trial = study.ask()
+        rate = trial.suggest_float("bias_lr", 1e-4, 1e-2, log=True)
+        trial.suggest_categorical("text.ln1", [False, True])
+        study.tell(trial, rate * 10 + number / 1000)
+
+
+def test_the_studies_are_those_of_the_journal(few_shot_study: Path) -> None:
+    write_journal(few_shot_study, "search", 30)
+    studies = load_optuna_studies(read_results(few_shot_study))
+    assert set(studies) == {"search"}
+    assert len(studies["search"].trials) == 30
+    found = importances(studies["search"])
+    assert "text.ln1" in found.shares["fANOVA"]
+
+
+def test_looking_for_a_journal_does_not_make_one(few_shot_study: Path) -> None:
+    assert load_optuna_studies(read_results(few_shot_study)) == {}
+    assert not (few_shot_study / "optuna.journal").exists()
+
+
+def test_a_peer_that_searches_its_rate_alone_has_no_importances(few_shot_study: Path) -> None:
+    for arm in ("search", "lora"):
+        write_journal(few_shot_study, arm, 12)
+    path = min((few_shot_study / "trials").glob("search-*/config.json"))
+    own = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
+    peer = {"arm": "lora", "settings": own}
+    path.write_text(json.dumps(json.loads(path.read_text()) | peer))
+    assert set(load_optuna_studies(read_results(few_shot_study))) == {"search"}
+
+
+def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_journal(few_shot_study, "search", 12)
+    journal = few_shot_study / "optuna.journal"
+    journal.write_text("no journal\n" + journal.read_text())
+    assert load_optuna_studies(read_results(few_shot_study)) == {}
+    assert "optuna.journal is damaged" in caplog.text
+
+
+def test_importances_of_constant_scores_do_not_fail() -> None:
+    study = optuna.create_study(direction="maximize")
+    for _ in range(30):
+        trial = study.ask()
+        trial.suggest_float("bias_lr", 0, 1)
+        study.tell(trial, 0.5)
+    found = importances(study)
+    assert found.shares or found.error
+
+
+def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(40):
+        trial = study.ask()
+        trial.suggest_float("distill_weight", 0, 1)
+        if number % 4:
+            trial.suggest_float("bias_lr", 0, 1)
+        if number % 4 == 0:
+            trial.suggest_float("ln_lr", 0, 1)
+        trial.suggest_categorical("fixed", ["always"])
+        study.tell(trial, float(number))
+    assert common_parameters(study) == ["distill_weight", "bias_lr"]
+
+
+def finished_study(trials: int, *, conditional: int = 0) -> optuna.Study:
+    """A study of so many finished trials, some of which have a further parameter."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(trials):
+        trial = study.ask()
+        rate = trial.suggest_float("bias_lr", 1e-4, 1e-2, log=True)
+        trial.suggest_categorical("vision.ln", [False, True])
+        if number < conditional:
+            trial.suggest_float("ln_lr", 1e-4, 1e-2, log=True)
+        study.tell(trial, rate)
+    return study
+
+
+def test_shares_sum_to_one_and_are_of_the_trials_that_have_all_parameters() -> None:
+    found = importances(finished_study(50, conditional=40))
+    assert (found.finished, found.trials, found.error) == (50, 40, None)
+    for shares in found.shares.values():
+        assert set(shares) == {"bias_lr", "vision.ln", "ln_lr"}
+        assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_too_few_finished_trials_have_no_shares() -> None:
+    found = importances(finished_study(29))
+    assert (found.finished, found.shares, found.too_few) == (29, {}, True)
+    assert not importances(finished_study(30)).too_few
+
+
+def test_what_optuna_cannot_tell_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no variance")
+
+    monkeypatch.setattr("optuna.importance.get_param_importances", fail)
+    found = importances(finished_study(30))
+    assert (found.shares, found.error) == ({}, "no variance")

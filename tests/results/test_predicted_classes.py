@@ -1,0 +1,57 @@
+"""What candidates take images for is counted class by class, and image by image."""
+
+from pathlib import Path
+
+import pytest
+from changed_studies import predict
+
+from study.errors import DataError
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.predicted_classes import class_accuracies, confusions, image_shares
+from study.results.study_results import Results, read_results
+
+
+def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path) -> None:
+    results = read_results(predicted)
+    gains = image_shares(results, "best", "clipfit-tuned")["gain"]
+    assert gains.tolist() == [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]
+    assert image_shares(results, "best", "bitfit").empty
+
+
+def test_predictions_of_other_images_are_not_compared(predicted: Path) -> None:
+    predict(predicted, "clipfit-tuned", 2, "aaa", "bbbb")
+    with pytest.raises(DataError, match="'best' and 'clipfit-tuned' are not of the same test im"):
+        image_shares(read_results(predicted), "best", "clipfit-tuned")
+
+
+def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path) -> None:
+    results, board = read(predicted)
+    worst, other = class_accuracies(results, board)
+    assert (worst.true, worst.before, worst.after) == ("a", 0.5, 8 / 12)
+    assert worst.gain == pytest.approx(8 / 12 - 0.5)
+    assert (other.true, other.before, other.after) == ("b", 0.5, 11 / 12)
+    assert [(s.true, s.predicted, s.before, s.after) for s in confusions(results, board)] == [
+        ("a", "b", 0.5, 4 / 12),
+        ("b", "a", 0.5, 1 / 12),
+    ]
+    assert board.chance == 0.5
+
+
+def read(folder: Path) -> tuple[Results, Leaderboard]:
+    results = read_results(folder)
+    return results, leaderboard(results)
+
+
+def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path) -> None:
+    (predicted / "trials/confirm-zero-shot-seed1/predictions.parquet").unlink()
+    results, board = read(predicted)
+    assert all(entry.before is None for entry in class_accuracies(results, board))
+    assert all(entry.before is None for entry in confusions(results, board))
+
+
+def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None:
+    for path in (few_shot_study / "trials").glob("confirm-best-*/reports.jsonl"):
+        path.unlink()
+    results, board = read(few_shot_study)
+    assert class_accuracies(results, board) == ()
+    assert confusions(results, board) == ()
