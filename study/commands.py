@@ -122,8 +122,8 @@ def _run_command(carry_out: Callable[[Namespace], None], options: Namespace) -> 
 
     with slow_imports():
         from study.process.terminal_table import PIPED
-        from study.workflow.interruption import LastingConsole
         from study.workflow.lookup import find_studies
+        from study.workflow.signals import LastingConsole
     options.console = LastingConsole(width=None if sys.stdout.isatty() else PIPED)
     find_studies(options)
     carry_out(options)

@@ -30,11 +30,11 @@ from study.trial.prepare import image_cache
 from study.trial.study import Study
 from study.workflow.announcement import announce
 from study.workflow.check import check_study
-from study.workflow.ending import close_tracker
-from study.workflow.interruption import at_hang_up, interrupt
+from study.workflow.close_tracker import close_tracker
 from study.workflow.origin import compare_with_origin, origin_of
 from study.workflow.outputs import datasets_of, print_outcome, write_outputs
 from study.workflow.progress import Steps
+from study.workflow.signals import at_hang_up, interrupt
 from study.workflow.training_stages import ablate, beside, confirm, prepare, search
 
 

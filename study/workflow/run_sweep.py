@@ -16,8 +16,8 @@ from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import all_faults, changes_of_results, for_backbone, frozen_config
-from study.workflow.interruption import at_hang_up, interrupt
 from study.workflow.run_study import run_study
+from study.workflow.signals import at_hang_up, interrupt
 
 logger = logging.getLogger(__name__)
 

@@ -107,7 +107,7 @@ KILLED = """
 import signal
 from study.config.schema import StudyConfig
 from study.search.driver import ray_session
-from study.workflow.interruption import at_hang_up, interrupt
+from study.workflow.signals import at_hang_up, interrupt
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
@@ -127,7 +127,7 @@ KILLED_AS_RAY_STARTS = """
 import os, signal, threading, time
 from study.config.schema import StudyConfig
 from study.search.driver import ray_session
-from study.workflow.interruption import at_hang_up, interrupt
+from study.workflow.signals import at_hang_up, interrupt
 
 def kill_once(own):
     while signal.getsignal(signal.SIGTERM) is own:  # until Ray has put its own in its place

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from reacting import reacting
 
-from study.workflow.interruption import LastingConsole, at_hang_up, held_back, interrupt
+from study.workflow.signals import LastingConsole, at_hang_up, held_back, interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ child, terminal = pty.fork()
 if child == 0:
     import signal
     from rich.console import Console
-    from study.workflow.interruption import at_hang_up, interrupt
+    from study.workflow.signals import at_hang_up, interrupt
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

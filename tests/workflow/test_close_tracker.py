@@ -14,7 +14,7 @@ from study.tracking.several import Trackers
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
-from study.workflow.ending import close_tracker
+from study.workflow.close_tracker import close_tracker
 from study.workflow.progress import Steps
 
 MINE = StudyFolder(Path("runs/mine"))

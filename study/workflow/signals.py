@@ -1,4 +1,4 @@
-"""What asks a study to end from outside, besides Ctrl-C, and output that nobody reads any more."""
+"""Signals that ask a study to end, other than Ctrl-C, and output that nobody reads any more."""
 
 import logging
 import os

@@ -5,8 +5,8 @@ from rich.console import Console
 from study.storage.command_lines import sync_command
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
-from study.workflow.interruption import held_back
 from study.workflow.progress import Steps
+from study.workflow.signals import held_back
 
 
 def close_tracker(
