@@ -23,7 +23,8 @@ from study.search.queues import Past, read_past, run_queue, unfinished
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.selection.candidates import extensions, finished_trials, possible_variants, variants
+from study.selection.candidates import finished_trials, possible_variants, variants
+from study.selection.extension import extensions
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import Study

@@ -1,9 +1,6 @@
 """The choice of the configurations to test, fixed by validation before the test split is read.
 
-A study can be extended by more trials, and gets a new choice next to the earlier one. The earlier
-choice has already been tested. The new one is made by validation alone, as the earlier one was, and
-is tested where it differs. Earlier test results are kept; if a label now means another trial, they
-get a label with the number of trials from which they were chosen.
+A study that is extended gets a new choice beside the earlier one, see `study.selection.extension`.
 """
 
 import math
@@ -16,7 +13,6 @@ from study.config.labels import (
     BEST_PEER,
     CALIBRATED,
     FULL_STRENGTH,
-    FURTHER,
     PLAIN,
     PLAIN_STRENGTH,
     RANKS,
@@ -25,22 +21,15 @@ from study.config.labels import (
     TUNED_LINEAR,
     WITH_DELTA,
 )
-from study.config.loading import build_config, dump_config
-from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
-from study.config.yaml_values import parse_overrides, put_value
-from study.errors import ConfigError, StudyError
-from study.storage.command_lines import extend_command
-from study.storage.study_folder import CANDIDATES, StudyFolder
-from study.storage.trial_folder import TrialFolder
+from study.errors import StudyError
+from study.selection.extension import beside_earlier
+from study.storage.study_folder import StudyFolder
 from study.trial.study import Candidate, Study, TrialConfig
 
-FILE = "extensions.json"
-"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
 TEXT: dict[str, Any] = {"head": "text", "head_lr": None, "head_steps": None}
 """The settings of a head that is the text."""
-MAY_CHANGE = ("search.trials", "search.minutes", *WITHOUT_EFFECT)
-"""The beginnings of the keys that an extension may change."""
 
 
 @dataclass(frozen=True)
@@ -71,21 +60,24 @@ class Judged:
 
 def finished_trials(folder: StudyFolder) -> list[Judged]:
     """Return the search's trials that completed all their epochs, best first."""
-    judged = [
-        Judged(TrialConfig.model_validate(trial.read_config()), last["val_score"], last)
-        for trial in folder.trials()
-        if trial.read_config()["stage"] == "search"
-        and (end := trial.read_end()) is not None
-        and end.status == "finished"
-        for last in trial.read_reports()[-1:]
-    ]
+    judged = []
+    for trial in folder.trials():
+        config = trial.read_config()
+        if config["stage"] != "search":
+            continue
+        end = trial.read_end()
+        if end is None or end.status != "finished":
+            continue
+        for report in trial.read_reports()[-1:]:
+            trial_config = TrialConfig.model_validate(config)
+            judged.append(Judged(trial_config, report["val_score"], report))
     return sorted(judged, key=lambda j: j.rank)
 
 
 def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
     """Return the best of CLIPFit's own search and of CLIPFit as published, best first given."""
-    own = (j for j in judged if j.config.arm == TUNED or _is_baseline(j, "clipfit"))
-    return next(own, None)
+    of_clipfit = (j for j in judged if j.config.arm == TUNED or _is_baseline(j, "clipfit"))
+    return next(of_clipfit, None)
 
 
 def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
@@ -102,8 +94,8 @@ def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
     if tuned is None:
         return None
     training = _training(tuned)
-    with_head = (one for one in ranked if one.config.settings.head == "linear")
-    return next((one for one in with_head if _training(one) == training), None)
+    with_head = (trial for trial in ranked if trial.config.settings.head == "linear")
+    return next((trial for trial in with_head if _training(trial) == training), None)
 
 
 def smallest(judged: Sequence[Judged]) -> Judged | None:
@@ -142,22 +134,20 @@ def variants(
     Returns:
         The settings by label; those equal to others among the finished trials are left out.
     """
-    tuned = tuned_clipfit(judged)
-    named = {label: _baseline(judged, label) for label in config.search.baselines}
-    plain = {label: found for label, found in {**named, TUNED: tuned}.items() if found}
-    changes = _variant_changes(config, strength)
-    known = {_trained(j.config.subset_key, j.config.settings) for j in judged}
-    found: dict[str, TrialSettings] = {}
-    for label, one in plain.items():
-        if not one.config.epochs:
+    plain = {label: _baseline(judged, label) for label in config.search.baselines}
+    plain[TUNED] = tuned_clipfit(judged)
+    trained = {_trained(j.config.subset_key, j.config.settings) for j in judged}
+    further: dict[str, TrialSettings] = {}
+    for label, trial in plain.items():
+        if trial is None or not trial.config.epochs:
             continue
-        for suffix, change in changes.items():
-            own = one.config.settings.model_copy(update=change)
-            key = _trained(one.config.subset_key, own)
-            if key not in known:
-                known.add(key)
-                found[f"{label}-{suffix}"] = own
-    return found
+        for suffix, change in _variant_changes(config, strength).items():
+            settings = trial.config.settings.model_copy(update=change)
+            training = _trained(trial.config.subset_key, settings)
+            if training not in trained:
+                trained.add(training)
+                further[f"{label}-{suffix}"] = settings
+    return further
 
 
 def possible_variants(config: StudyConfig, strength: float) -> list[str]:
@@ -173,11 +163,11 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
         plain[label] = TrialSettings(subset="none", peer=peer.at(peer.lr[0]))
     plain[TUNED] = TrialSettings(subset=search.fixed["clipfit"].subset)
     labels = []
-    for label, own in plain.items():
-        if own.subset == "none" and own.peer is None:
+    for label, settings in plain.items():
+        if settings.subset == "none" and settings.peer is None:
             continue
         for suffix, change in _variant_changes(config, strength).items():
-            if own.model_copy(update=change) != own:
+            if settings.model_copy(update=change) != settings:
                 labels.append(f"{label}-{suffix}")
     return labels
 
@@ -207,30 +197,36 @@ def choose_candidates(
         baselines: the labels of the baselines.
         runners_up: the number of configurations to test after the winner.
     """
-    chosen = [
-        *((label, found) for label in baselines if (found := _baseline(judged, label))),
-        *((TUNED, found) for found in [tuned_clipfit(judged)] if found),
-        *zip(RANKS, judged[: runners_up + 1], strict=False),
-        *((TUNED_LINEAR, found) for found in [tuned_with_head(judged)] if found),
-        *((SMALLEST, found) for found in [smallest(judged)] if found),
-    ]
-    peers = [(BEST_PEER, j) for j in judged if j.settings.is_peer][:1]
-    chosen += [(label, peer) for label, peer in peers if all(peer is not j for _, j in chosen)]
+    trials = [(label, _baseline(judged, label)) for label in baselines]
+    trials.append((TUNED, tuned_clipfit(judged)))
+    trials += zip(RANKS, judged[: runners_up + 1], strict=False)
+    trials.append((TUNED_LINEAR, tuned_with_head(judged)))
+    trials.append((SMALLEST, smallest(judged)))
+    best_peer = next((trial for trial in judged if trial.settings.is_peer), None)
+    if all(trial is not best_peer for _, trial in trials):
+        trials.append((BEST_PEER, best_peer))
     best = judged[0]
     if not best.settings.writes_delta:
-        chosen += [(WITH_DELTA, j) for j in judged if j.settings.writes_delta][:1]
-    candidates = [
-        (
-            j.config.subset_key,
-            Candidate(
+        with_delta = (trial for trial in judged if trial.settings.writes_delta)
+        trials.append((WITH_DELTA, next(with_delta, None)))
+    candidates = []
+    for label, trial in trials:
+        if trial is not None:
+            candidate = Candidate(
                 label=label,
-                settings=j.settings,
-                val_score=j.val_score,
-                source_trial=j.config.trial_id,
-            ),
-        )
-        for label, j in chosen
-    ]
+                settings=trial.settings,
+                val_score=trial.val_score,
+                source_trial=trial.config.trial_id,
+            )
+            candidates.append((trial.config.subset_key, candidate))
+    for label, change in _changes_of_best(best).items():
+        settings = best.settings.model_copy(update=change)
+        candidates.append((best.config.subset_key, Candidate(label=label, settings=settings)))
+    return _with_same_as(candidates)
+
+
+def _changes_of_best(best: Judged) -> dict[str, dict[str, Any]]:
+    """Return what the best is tested without or with, by label."""
     changes: dict[str, dict[str, Any]] = {
         PLAIN: {**TEXT, "strength": 1.0},
         PLAIN_STRENGTH: TEXT,
@@ -238,34 +234,43 @@ def choose_candidates(
     }
     if "val_calibration" in best.report:
         changes[CALIBRATED] = {"calibration": best.report["val_calibration"]}
-    candidates += [
-        (
-            best.config.subset_key,
-            Candidate(label=label, settings=best.settings.model_copy(update=own)),
-        )
-        for label, own in changes.items()
-    ]
-    first = {_trained(key, c.settings): c.label for key, c in reversed(candidates)}
-    same = ((c, first[_trained(key, c.settings)]) for key, c in candidates)
-    return [c if label == c.label else c.model_copy(update={"same_as": label}) for c, label in same]
+    return changes
+
+
+def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate]:
+    """Return candidates, each of which names the first that is trained as it is.
+
+    Args:
+        candidates: the key of the subset of each, and the candidate.
+    """
+    first_labels: dict[tuple[str, TrialSettings], str] = {}
+    named = []
+    for subset_key, candidate in candidates:
+        training = _trained(subset_key, candidate.settings)
+        label = first_labels.setdefault(training, candidate.label)
+        if label != candidate.label:
+            candidate = candidate.model_copy(update={"same_as": label})
+        named.append(candidate)
+    return named
 
 
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
     """Return a baseline; of a peer that has a search of its own, the best."""
 
-    def is_of_its_search(one: Judged) -> bool:
-        return one.config.arm == label and one.settings.peer is not None
-
-    return next((j for j in judged if is_of_its_search(j) or _is_baseline(j, label)), None)
-
-
-def _is_baseline(one: Judged, label: str) -> bool:
-    return (one.config.arm, one.config.label) == ("baseline", label)
+    for trial in judged:
+        is_of_its_search = trial.config.arm == label and trial.settings.peer is not None
+        if is_of_its_search or _is_baseline(trial, label):
+            return trial
+    return None
 
 
-def _training(one: Judged) -> tuple[str, TrialSettings]:
+def _is_baseline(trial: Judged, label: str) -> bool:
+    return (trial.config.arm, trial.config.label) == ("baseline", label)
+
+
+def _training(trial: Judged) -> tuple[str, TrialSettings]:
     """Return what is equal for trials that differ in head, strength or calibration alone."""
-    return _trained(one.config.subset_key, one.config.settings.as_trained)
+    return _trained(trial.config.subset_key, trial.config.settings.as_trained)
 
 
 def _trained(subset_key: str, settings: TrialSettings) -> tuple[str, TrialSettings]:
@@ -282,13 +287,15 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     Raises:
         StudyError: no trial completed all its epochs.
     """
-    if (written := study.candidates()) is not None:
+    written = study.candidates()
+    if written is not None:
         return written
     config, folder, protocol = study.config, study.folder, study.protocol()
     if not protocol.searches(config):
         given = protocol.tested_as_given(config)
-        return study.choose(Candidate(label=label, settings=own) for label, own in given.items())
-    if not (judged := finished_trials(folder)):
+        return study.choose(Candidate(label=label, settings=s) for label, s in given.items())
+    judged = finished_trials(folder)
+    if not judged:
         ends = (trial.read_end() for trial in folder.trials())
         causes = [end.reason for end in ends if end and end.status == "failed" and end.reason]
         raise StudyError(
@@ -297,111 +304,3 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
     return study.choose(beside_earlier(study, chosen))
-
-
-def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
-    """Return the configuration of a study with more trials; nothing is written.
-
-    Args:
-        study: the study, with its frozen configuration.
-        overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total, and
-            settings that begin as in `MAY_CHANGE`.
-
-    Raises:
-        ConfigError: the study has no search, the number does not grow, or other settings would
-            change.
-    """
-    config, folder, now = study.config, study.folder, study.config.search.trials
-    values = config.model_dump(mode="json")
-    adds = any(override.startswith("search.trials=+") for override in overrides)
-    for key, value in parse_overrides(overrides).items():
-        if key == "storage":
-            continue
-        if not key.startswith(MAY_CHANGE):
-            raise ConfigError(
-                f"{key} cannot change in a study that exists, since its trials would no longer "
-                "compare; extend takes search.trials, search.minutes, resources and tracking"
-            )
-        more = key == "search.trials" and adds and isinstance(value, int)
-        put_value(values, key, now + value if more else value)
-    extended = build_config(values, str(folder.config_path))
-    if extended.search.trials <= now or not study.protocol().searches(config):
-        raise ConfigError(
-            f"study '{folder.name}' has search.trials={now}, which extend must raise, as by\n"
-            f"  {extend_command(folder.path, 'search.trials=+50')}"
-        )
-    if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
-        raise ConfigError(
-            f"search.minutes: the search of '{folder.name}' had {config.search.minutes:g} minutes, "
-            "which extend must raise as well, or lift by search.minutes=null"
-        )
-    return extended
-
-
-def extend(study: Study, extended: StudyConfig) -> None:
-    """Give a study the configuration of `extended_config`, and take its conclusions back.
-
-    Only the study's files change; running the study then continues it as after an interruption.
-
-    Args:
-        study: the study, with its frozen configuration.
-        extended: its configuration with more trials.
-    """
-    folder, now = study.folder, study.config.search.trials
-    # The driver may die between any two of these writes. An entry counts only once the
-    # configuration has that many trials; until then it may hold the only copy of the choice.
-    chosen, written = folder.read_json(CANDIDATES), folder.read_json(FILE)
-    if chosen is None and written and written[-1]["to"] > now:
-        chosen = written[-1]["candidates"]
-    entry = {"from": now, "to": extended.search.trials, "candidates": chosen}
-    folder.write_json(FILE, [*extensions(study), entry])
-    folder.take_back_conclusions()
-    folder.write_config(dump_config(extended))
-
-
-def extensions(study: Study) -> list[dict[str, Any]]:
-    """Return the completed extensions of a study, oldest first."""
-    written = study.folder.read_json(FILE) or []
-    return [entry for entry in written if entry["to"] <= study.config.search.trials]
-
-
-def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates chosen now, and those tested after an earlier, shorter search.
-
-    If a label now means another trial than before, its earlier test results move to the label
-    ``LABEL-of-TRIALS``. A configuration that was tested under any label is not trained again.
-    """
-    if not (earlier := [e for e in extensions(study) if e["candidates"]]):
-        return list(chosen)
-    # A label of the choice that nothing has now would else go on as if it were of the new choice.
-    labels = {**dict.fromkeys(FURTHER), **{c.label: c.settings for c in chosen}}
-    depths, regularizer = study.architecture().depths, study.config.training.regularizer
-
-    def is_of(trial: TrialFolder, old: Candidate) -> bool:
-        own = TrialSettings.model_validate(trial.read_config()["settings"])
-        return own.resolved(depths, regularizer) == old.settings.resolved(depths, regularizer)
-
-    kept: list[Candidate] = []
-    confirmed: dict[TrialSettings, str] = {}  # what was tested → its label now
-    tested = map(Candidate.model_validate, earlier[-1]["candidates"])
-    for old in (candidate for candidate in tested if candidate.same_as is None):
-        if labels.get(old.label, old.settings) != old.settings:
-            name = f"{old.label}-of-{earlier[-1]['from']}"
-            for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
-                seed = trial.read_config()["seed"]
-                # One of other settings is of the new choice, which was lost and is made again.
-                if trial.trial_id == f"confirm-{old.label}-seed{seed}" and is_of(trial, old):
-                    trial.rename(f"confirm-{name}-seed{seed}", label=name, arm=name)
-            old = old.model_copy(update={"label": name})
-        if old.label not in labels:
-            kept.append(old)
-        confirmed[old.settings] = old.label
-
-    def without_training_twice(candidate: Candidate) -> Candidate:
-        label = confirmed.get(candidate.settings, candidate.same_as)
-        return candidate.model_copy(update={"same_as": None if label == candidate.label else label})
-
-    now = [*map(without_training_twice, chosen)]
-    same = {candidate.label: candidate.same_as for candidate in now if candidate.same_as}
-    direct = (c.model_copy(update={"same_as": same.get(c.same_as or "", c.same_as)}) for c in now)
-    return [*direct, *kept]

@@ -16,8 +16,8 @@ from study.report.formatting import (
     tuned_in_words,
 )
 from study.results.study_results import Results, TrialResult
-from study.selection.candidates import extensions
 from study.selection.chance import BALANCED, read_against_chance
+from study.selection.extension import extensions
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder

@@ -15,7 +15,8 @@ from study.search.confirmation import run_confirm
 from study.search.reuse import take_over
 from study.search.samplers import Sampler
 from study.search.stages import Announce, most_trials, run_search, seconds_left
-from study.selection.candidates import extensions, fix_candidates
+from study.selection.candidates import fix_candidates
+from study.selection.extension import extensions
 from study.selection.optimism import fix_optimism
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker

@@ -11,7 +11,7 @@ from study.config.baselines import PeerConfig
 from study.config.trial_settings import TrialSettings
 from study.search.space import PeerSpace
 from study.search.stages import budget
-from study.selection.candidates import extend, extended_config
+from study.selection.extension import extend, extended_config
 from study.trial import TrialConfig
 from study.trial.study import Study
 

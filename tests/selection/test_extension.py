@@ -8,7 +8,7 @@ from settings import settings
 from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
-from study.selection.candidates import beside_earlier, extend, extended_config, extensions
+from study.selection.extension import beside_earlier, extend, extended_config, extensions
 from study.storage.study_folder import DESCRIPTION, REGISTERED, Registration, StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Candidate, Study, best_of, registrable

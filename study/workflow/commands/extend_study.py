@@ -23,7 +23,7 @@ def extend_study(options: Namespace) -> None:
         from study.workflow.lookup import find_begun
     folder, overrides = find_begun(options.study, options.arguments)
     with leaving_at_ctrl_c():
-        from study.selection.candidates import extend, extended_config
+        from study.selection.extension import extend, extended_config
         from study.trial.study import Study
         from study.workflow.check import check_study
         from study.workflow.configured_study import naming_overrides, study_in

@@ -1,0 +1,141 @@
+"""The extension of a study by more trials, whose new choice stands beside the earlier one.
+
+The earlier choice has already been tested. The new one is made by validation alone, as the earlier
+one was, and is tested where it differs. Earlier test results are kept; if a label now means another
+trial, they get a label with the number of trials from which they were chosen.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from study.config.labels import FURTHER
+from study.config.loading import build_config, dump_config
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.trial_settings import TrialSettings
+from study.config.yaml_values import parse_overrides, put_value
+from study.errors import ConfigError
+from study.storage.command_lines import extend_command
+from study.storage.study_folder import CANDIDATES
+from study.trial.study import Candidate, Study
+
+FILE = "extensions.json"
+"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
+MAY_CHANGE = ("search.trials", "search.minutes", *WITHOUT_EFFECT)
+"""The beginnings of the keys that an extension may change."""
+
+
+def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
+    """Return the configuration of a study with more trials; nothing is written.
+
+    Args:
+        study: the study, with its frozen configuration.
+        overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total, and
+            settings that begin as in `MAY_CHANGE`.
+
+    Raises:
+        ConfigError: the study has no search, the number does not grow, or other settings would
+            change.
+    """
+    config, folder, now = study.config, study.folder, study.config.search.trials
+    values = config.model_dump(mode="json")
+    adds = any(override.startswith("search.trials=+") for override in overrides)
+    for key, value in parse_overrides(overrides).items():
+        if key == "storage":
+            continue
+        if not key.startswith(MAY_CHANGE):
+            raise ConfigError(
+                f"{key} cannot change in a study that exists, since its trials would no longer "
+                "compare; extend takes search.trials, search.minutes, resources and tracking"
+            )
+        more = key == "search.trials" and adds and isinstance(value, int)
+        put_value(values, key, now + value if more else value)
+    extended = build_config(values, str(folder.config_path))
+    if extended.search.trials <= now or not study.protocol().searches(config):
+        raise ConfigError(
+            f"study '{folder.name}' has search.trials={now}, which extend must raise, as by\n"
+            f"  {extend_command(folder.path, 'search.trials=+50')}"
+        )
+    if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
+        raise ConfigError(
+            f"search.minutes: the search of '{folder.name}' had {config.search.minutes:g} minutes, "
+            "which extend must raise as well, or lift by search.minutes=null"
+        )
+    return extended
+
+
+def extend(study: Study, extended: StudyConfig) -> None:
+    """Give a study the configuration of `extended_config`, and take its conclusions back.
+
+    Only the study's files change; running the study then continues it as after an interruption.
+
+    Args:
+        study: the study, with its frozen configuration.
+        extended: its configuration with more trials.
+    """
+    folder, now = study.folder, study.config.search.trials
+    # The driver may die between any two of these writes. An entry counts only once the
+    # configuration has that many trials; until then it may hold the only copy of the choice.
+    chosen, written = folder.read_json(CANDIDATES), folder.read_json(FILE)
+    if chosen is None and written and written[-1]["to"] > now:
+        chosen = written[-1]["candidates"]
+    entry = {"from": now, "to": extended.search.trials, "candidates": chosen}
+    folder.write_json(FILE, [*extensions(study), entry])
+    folder.take_back_conclusions()
+    folder.write_config(dump_config(extended))
+
+
+def extensions(study: Study) -> list[dict[str, Any]]:
+    """Return the completed extensions of a study, oldest first."""
+    written = study.folder.read_json(FILE) or []
+    return [entry for entry in written if entry["to"] <= study.config.search.trials]
+
+
+def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates chosen now, and those tested after an earlier, shorter search.
+
+    If a label now means another trial than before, its earlier test results move to the label
+    ``LABEL-of-TRIALS``. A configuration that was tested under any label is not trained again.
+    """
+    earlier = [entry for entry in extensions(study) if entry["candidates"]]
+    if not earlier:
+        return list(chosen)
+    # A label of the choice that nothing has now would else go on as if it were of the new choice.
+    settings_now = {**dict.fromkeys(FURTHER), **{c.label: c.settings for c in chosen}}
+    kept: list[Candidate] = []
+    labels_of_tested: dict[TrialSettings, str] = {}
+    for values in earlier[-1]["candidates"]:
+        tested = Candidate.model_validate(values)
+        if tested.same_as is not None:
+            continue
+        if settings_now.get(tested.label, tested.settings) != tested.settings:
+            label = f"{tested.label}-of-{earlier[-1]['from']}"
+            _move_trials(study, tested, label)
+            tested = tested.model_copy(update={"label": label})
+        if tested.label not in settings_now:
+            kept.append(tested)
+        labels_of_tested[tested.settings] = tested.label
+    same_as: dict[str, str | None] = {}
+    for candidate in chosen:
+        tested_as = labels_of_tested.get(candidate.settings, candidate.same_as)
+        same_as[candidate.label] = None if tested_as == candidate.label else tested_as
+    direct = []
+    for candidate in chosen:
+        other = same_as[candidate.label]
+        if other is not None:
+            other = same_as.get(other) or other
+        direct.append(candidate.model_copy(update={"same_as": other}))
+    return [*direct, *kept]
+
+
+def _move_trials(study: Study, tested: Candidate, label: str) -> None:
+    """Give another label to the trials that tested a candidate."""
+    depths, regularizer = study.architecture().depths, study.config.training.regularizer
+    resolved = tested.settings.resolved(depths, regularizer)
+    for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
+        config = trial.read_config()
+        if trial.trial_id != f"confirm-{tested.label}-seed{config['seed']}":
+            continue
+        # One of other settings is of the new choice, which was lost and is made again.
+        settings = TrialSettings.model_validate(config["settings"])
+        if settings.resolved(depths, regularizer) == resolved:
+            trial.rename(f"confirm-{label}-seed{config['seed']}", label=label, arm=label)
