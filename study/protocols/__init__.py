@@ -4,16 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from study.config.plugins import find
 from study.config.schema import StudyConfig
+from study.protocols.base_to_new import BaseToNew, Generalized
 from study.protocols.competition import Competition, hmean
-from study.protocols.protocol import (
-    BaseToNew,
-    FewShot,
-    Generalized,
-    Protocol,
-    Rule,
-    Transfer,
-    ZeroShot,
-)
+from study.protocols.few_shot import FewShot, Transfer, ZeroShot
+from study.protocols.protocol import Protocol, Rule
 
 __all__ = [
     "PROTOCOLS",

@@ -1,0 +1,175 @@
+"""Protocols that train on half of the classes, for all of them: base to new, and generalized."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from study.config.schema import StudyConfig
+from study.data.records import Dataset
+from study.data.shots import Shots
+from study.data.tasks import (
+    FEWEST_CLASSES_FOR_FOLDS,
+    Scored,
+    Task,
+    class_fold_tasks,
+    class_halves,
+    holdout_tasks,
+)
+from study.errors import DataError
+from study.protocols.competition import (
+    Competition,
+    accuracies,
+    ausuc,
+    best_calibration,
+    hmean,
+)
+from study.protocols.protocol import Protocol, Rule
+
+logger = logging.getLogger(__name__)
+
+CLASS_FOLDS = Rule(
+    "class_folds",
+    "by leaving out base classes in turn: on held-out images of the kept ones, and on the left-out "
+    "ones as stand-ins for new classes",
+    class_fold_tasks,
+    folds=3,
+)
+BASE = Rule(
+    "base",
+    "on validation images of the base classes alone, which tells little of new classes: the choice "
+    "is weak",
+    holdout_tasks,
+)
+
+
+class BaseToNew(Protocol):
+    """Learning from a few images of the base classes, for classes that were never seen as well."""
+
+    name = "base_to_new"
+    sentence = (
+        "Base to new: a model learns from a few images of the first half of the classes "
+        "(base). It is scored by the harmonic mean of its accuracy on test images of those and of "
+        "the other half (new), of which it never saw an image. Each half is tested among its own "
+        "names."
+    )
+    metric = "hmean"
+    parts = ("base", "new")
+    rules = (CLASS_FOLDS, BASE)
+    beside_headings: ClassVar[Mapping[str, str]] = {"generalized": "H", "ausuc": "AUSUC"}
+    beside_note = (
+        "Where all names compete, H is the harmonic mean of the accuracies on images of base and "
+        "new classes, averaged over classes, and AUSUC the area under the curve of these two "
+        "accuracies as trained names are made less likely."
+    )
+    competes = True
+    strength = 0.75
+
+    def scored(self, dataset: Dataset) -> Scored:
+        """Return the base and the new classes, each to be classified among their own names."""
+        base, new = class_halves(record.label for record in dataset.train)
+        return {"base": base, "new": new}
+
+    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+        """Return both accuracies and their harmonic mean; the base accuracy if there is no new."""
+        if "new" not in parts:
+            return {**parts, "score": parts["base"]}
+        mean = hmean(parts["base"], parts["new"])
+        return {**parts, "hmean": mean, "score": mean}
+
+    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
+        """Return the harmonic mean where all names compete, and the area under its curve."""
+        if not competitions:
+            return {}
+        return {"generalized": hmean(*accuracies(competitions)), "ausuc": ausuc(competitions)}
+
+    def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
+        """Return class folds if there are enough base classes, else the weak rule, and warn."""
+        base = self.scored(dataset)["base"]
+        if len(base) >= FEWEST_CLASSES_FOR_FOLDS:
+            return CLASS_FOLDS
+        logger.warning(
+            "%s has %d base classes: too few for class folds (%d), so trials are judged on base "
+            "classes alone and the choice is weak",
+            dataset.name,
+            len(base),
+            FEWEST_CLASSES_FOR_FOLDS,
+        )
+        return BASE
+
+    def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+        """Return class folds if trials were scored on left-out classes."""
+        return CLASS_FOLDS if report.get("val_new") is not None else BASE
+
+    def confirm_task(
+        self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
+    ) -> Task:
+        """Return the task of the test.
+
+        Raises:
+            DataError: there are no new classes; see also `study.data.tasks.confirm_task`.
+        """
+        if not self.scored(dataset)["new"]:
+            raise DataError(f"{dataset.name}: {self.name} needs a training split of 2 classes")
+        return super().confirm_task(dataset, shots, targets)
+
+
+class Generalized(BaseToNew):
+    """Learning from the base classes, for images of all classes, with all names as answers."""
+
+    name = "generalized"
+    sentence = (
+        "Generalized: a model learns from a few images of the first half of the classes (base), "
+        "and is tested on images of all classes with all names as possible answers. It is scored "
+        "by H, the harmonic mean of its accuracy on images of the base classes and on those of the "
+        "other half (new), of which it never saw an image; both are averaged over classes."
+    )
+    metric = "H"
+    beside_headings: ClassVar[Mapping[str, str]] = {"ausuc": "AUSUC"}
+    beside_note = (
+        "AUSUC is the area under the curve of base and new accuracy as trained names are made less "
+        "likely."
+    )
+    beside_shipped: ClassVar[tuple[str, ...]] = ("calibration", "calibrated")
+    guess = "Naming each class equally often"
+    class_averaged = True
+
+    def answers(self, dataset: Dataset) -> Scored:
+        """Return all classes for both parts."""
+        scored = self.scored(dataset)
+        classes = tuple(label for part in scored.values() for label in part)
+        return dict.fromkeys(scored, classes)
+
+    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
+        """Return the area under the curve; on validation also the best γ, and H with it.
+
+        On test the best γ would be chosen by test images.
+        """
+        if not competitions:
+            return {}
+        scores = {"ausuc": ausuc(competitions)}
+        if validation:
+            scores["calibration"], scores["calibrated"] = best_calibration(competitions)
+        return scores
+
+    def chance(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+        """Return one over the number of all names, which is what naming them equally often scores.
+
+        To name one class always is right in one part alone, so that H would be 0.
+        """
+        return dict.fromkeys(sizes, 1 / sum(map(len, sizes.values())))
+
+    def confirm_task(
+        self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
+    ) -> Task:
+        """Return the task of the test, where the images of both parts have the same answers.
+
+        Raises:
+            DataError: there is one base class, which leaves nothing to learn, or no new one; see
+                also `study.data.tasks.confirm_task`.
+        """
+        if len(self.scored(dataset)["base"]) < 2:
+            raise DataError(f"{dataset.name}: {self.name} needs a training split of 3 classes")
+        task, answers = super().confirm_task(dataset, shots, targets), self.answers(dataset)
+        parts = (replace(part, classes=answers[part.name]) for part in task.evaluations)
+        return replace(task, evaluations=tuple(parts))

@@ -1,0 +1,84 @@
+"""Protocols that train on all classes of a dataset, or on none: few-shot, transfer, zero-shot."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from study.config.schema import StudyConfig
+from study.data.records import Dataset
+from study.data.shots import wanted_val_shots
+from study.data.tasks import Scored, all_classes, holdout_tasks, image_fold_tasks
+from study.protocols.protocol import Protocol, Rule, Targets
+
+HOLDOUT = Rule(
+    "holdout",
+    "on validation images of the same classes, drawn beside the training images",
+    holdout_tasks,
+)
+FOLDS = Rule(
+    "folds",
+    "by cross-validation over the training and validation images",
+    image_fold_tasks,
+    folds=4,
+)
+
+
+class FewShot(Protocol):
+    """Learning from a few images of every class of one dataset."""
+
+    name = "few_shot"
+    sentence = (
+        "Few-shot: a model learns from a few images of every class, and is scored by its "
+        "accuracy on the test images of all classes."
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (HOLDOUT, FOLDS)
+
+    def scored(self, dataset: Dataset) -> Scored:
+        """Return all classes as one part."""
+        return all_classes(dataset)
+
+    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+        """Return the accuracy on all classes, which is the score."""
+        return {**parts, "score": parts["accuracy"]}
+
+    def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+        """Return folds if a class has at least as many images as there are folds, else holdout."""
+        data = config.data
+        images = data.shots + wanted_val_shots(data.shots, data.val_shots)
+        return FOLDS if images >= (config.search.folds or FOLDS.folds) else HOLDOUT
+
+
+class Transfer(FewShot):
+    """Learning from a few images of one dataset, the source, for other datasets."""
+
+    name = "transfer"
+    sentence = (
+        "Transfer: a model learns from a few images of every class of one dataset, the "
+        "source, and is scored by its mean accuracy on the test images of other datasets, each "
+        "with the names of its own classes. Whatever is chosen is chosen on the source."
+    )
+    ablates = False
+    targets: ClassVar[Targets] = "needed"
+
+    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+        """Return the accuracy by dataset and their mean; without targets, that of the source.
+
+        The mean is over the targets, and over the source as well if nothing is trained on it.
+        """
+        if parts.keys() == {"accuracy"}:
+            return super().score(parts)
+        named = {"source" if part == "accuracy" else part: parts[part] for part in parts}
+        counted = [v for name, v in named.items() if name != "source" or not self.trains]
+        return {**named, "score": sum(counted) / len(counted)}
+
+
+class ZeroShot(Transfer):
+    """Testing the backbone as it is."""
+
+    name = "zero_shot"
+    sentence = (
+        "Zero-shot: nothing is trained; the backbone is scored as it is by its accuracy "
+        "on all test images, the mean over the datasets where there are several."
+    )
+    trains = False
+    targets = "allowed"
+    rules = ()
