@@ -75,8 +75,3 @@ class Architecture:
     def count_all(self) -> int:
         """Return how many numbers both encoders hold, without the logit scale and bias."""
         return self.text.count_all() + self.vision.count_all()
-
-    def count_lora(self, rank: int) -> int:
-        """Return how many numbers LoRA holds; see `study.method.peers.LoraClassifier`."""
-        adapted = 2  # of each block
-        return sum(adapted * one.depth * 2 * rank * one.width for one in (self.text, self.vision))

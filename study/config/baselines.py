@@ -1,74 +1,57 @@
 """The baselines of a search: settings that are trained as they are, and peers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from operator import getitem
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, create_model
 
 from study.config.labels import LINEAR, ZERO_SHOT
-from study.config.trial_settings import (
-    Alpha,
-    Decay,
-    Peer,
-    PeerMethod,
-    Rank,
-    Section,
-    TrialSettings,
-)
-from study.config.value_types import Range
+from study.config.peer_settings import Peer, number_field, one_of
+from study.config.section import Section
+from study.config.trial_settings import TrialSettings
+from study.config.value_types import Decay, Range
 from study.method.parameters import kind_names
-from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, WEIGHT_DECAY, Optimizer
+from study.method.peers import PEERS, PeerRow
+from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, Optimizer
 
 
 class PeerConfig(Section):
     """Another way to train than by a subset, and the range of its learning rate.
 
-    It is trained on the cross-entropy alone: λ is 0."""
+    λ, the weight of the paper's distillation, is 0. Each row of `study.method.peers.PEERS` has a
+    model of its own."""
 
-    peer: PeerMethod
+    peer: str
     optimizer: Optimizer
     lr: Range
-    """The range of the learning rate of all its parameters."""
-    weight_decay: Decay = WEIGHT_DECAY
-    """The weight decay of all its parameters."""
+    weight_decay: Decay
 
     def at(self, lr: float) -> Peer:
         """Return the peer with a learning rate."""
         return Peer(method=self.peer, lr=lr, **self.model_dump(exclude={"peer", "lr"}))
 
 
-class FullConfig(PeerConfig):
-    """Full fine-tuning of both encoders, without CLIP's logit scale."""
-
-    peer: Literal["full"]
-    """Full fine-tuning: every parameter of both encoders."""
-    optimizer: Optimizer = "adamw"
-    """The optimizer of full fine-tuning."""
-    lr: Range = (1e-6, 1e-3)
-    """The range of the learning rate of all its parameters."""
-
-
-class LoraConfig(PeerConfig):
-    """Low-rank adapters of the query and value projections of both encoders."""
-
-    peer: Literal["lora"]
-    """LoRA, by PEFT (the optional extra ``lora``)."""
-    optimizer: Optimizer = "adamw"
-    """The optimizer of LoRA."""
-    lr: Range = (1e-4, 3e-2)
-    """The range of the learning rate of LoRA's matrices."""
-    rank: Rank = 4
-    """The rank of LoRA's matrices."""
-    alpha: Alpha = 8.0
-    """LoRA's α: the product of its matrices is multiplied by α / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """The dropout before LoRA's matrices."""
+def _config_of(name: str, row: PeerRow) -> type[PeerConfig]:
+    """Return the model of an entry that asks for a peer."""
+    optimizer = Field(row.optimizer, description=f"The optimizer of {row.title}.")
+    lr = Field(row.rates, description=f"The range of the learning rate of {row.trained}.")
+    decay = Field(row.weight_decay, description=f"The weight decay of {row.trained}.")
+    fields: dict[str, Any] = {
+        "peer": (one_of([name]), Field(description=row.meaning)),
+        "optimizer": (Optimizer, optimizer),
+        "lr": (Range, lr),
+        "weight_decay": (Decay, decay),
+        **{key: number_field(number) for key, number in row.numbers.items()},
+    }
+    return create_model(f"{name.capitalize()}Config", __base__=PeerConfig, **fields)
 
 
+SETTINGS = "[settings]"
+"""The form of an entry that is trained as it is."""
 BASELINES: dict[str, type[Section]] = {
-    "[settings]": TrialSettings,
-    "[full]": FullConfig,
-    "[lora]": LoraConfig,
+    SETTINGS: TrialSettings,
+    **{f"[{name}]": _config_of(name, row) for name, row in PEERS.items()},
 }
 """What an entry of ``search.baselines`` may be, by the name that pydantic's faults give to it."""
 
@@ -76,19 +59,22 @@ BASELINES: dict[str, type[Section]] = {
 def baseline_form(value: object) -> str:
     """Return which of `BASELINES` an entry is meant to be."""
     peer = value.get("peer") if isinstance(value, Mapping) else getattr(value, "peer", None)
-    return f"[{peer}]" if isinstance(peer, str) else "[settings]"
+    return f"[{peer}]" if isinstance(peer, str) else SETTINGS
 
 
-Baseline = Annotated[
-    Annotated[TrialSettings, Tag("[settings]")]
-    | Annotated[FullConfig, Tag("[full]")]
-    | Annotated[LoraConfig, Tag("[lora]")],
-    Discriminator(
-        baseline_form,
-        custom_error_type="peer",
-        custom_error_message="peer is unknown; allowed are full and lora",
-    ),
-]
+if TYPE_CHECKING:
+    Baseline = TrialSettings | PeerConfig
+else:
+    *_FIRST, _LAST = PEERS
+    _FORMS = tuple(Annotated[model, Tag(form)] for form, model in BASELINES.items())
+    Baseline = Annotated[
+        getitem(Union, _FORMS),
+        Discriminator(
+            baseline_form,
+            custom_error_type="peer",
+            custom_error_message=f"peer is unknown; allowed are {', '.join(_FIRST)} and {_LAST}",
+        ),
+    ]
 
 
 def published_baselines() -> dict[str, Baseline]:

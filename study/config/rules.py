@@ -17,7 +17,8 @@ from study.config.schema import (
     TrackingConfig,
 )
 from study.config.search_section import SearchConfig, SpaceConfig
-from study.config.trial_settings import HIGHEST_RATE, TrialSettings
+from study.config.trial_settings import TrialSettings
+from study.config.value_types import HIGHEST_RATE
 from study.errors import SECRET_OF_A_QUERY
 from study.method.parameters import kind_names
 from study.method.subsets import parse

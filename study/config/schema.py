@@ -9,21 +9,15 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
 from study.backbones.description import EMBEDDED
 from study.config.search_section import SearchConfig
-from study.config.trial_settings import (
-    HEAVIEST,
-    HIGHEST_RATE,
-    Decay,
-    KnownKind,
-    Section,
-    SubsetText,
-    expanded,
-)
-from study.config.value_types import NAME, Label, ObjectName, Rates, Seed
+from study.config.section import Section, expanded
+from study.config.trial_settings import KnownKind, SubsetText
+from study.config.value_types import HIGHEST_RATE, NAME, Decay, Label, ObjectName, Rates, Seed
 from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.method.parameters import kind_names
 from study.method.recipe import (
     DISTILL_WEIGHT,
+    HEAVIEST,
     LEARNING_RATE,
     MOMENTUM,
     WARMUP_LR,

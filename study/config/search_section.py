@@ -6,9 +6,16 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from study.backbones.architecture import Family
-from study.config.baselines import Baseline, PeerConfig, baseline_form, published_baselines
+from study.config.baselines import (
+    SETTINGS,
+    Baseline,
+    PeerConfig,
+    baseline_form,
+    published_baselines,
+)
 from study.config.labels import VARIANT
-from study.config.trial_settings import Head, KnownKind, Section, SubsetText, TrialSettings
+from study.config.section import Section
+from study.config.trial_settings import Head, KnownKind, SubsetText, TrialSettings
 from study.config.value_types import NAME, Label, ObjectName, Range, Weights
 from study.method.parameters import kind_names
 
@@ -124,8 +131,8 @@ class SearchConfig(Section):
     baselines: dict[Label, Baseline] = Field(default_factory=published_baselines)
     """The baselines by label, which are tested whatever their validation scores are.
 
-    An entry with ``peer`` is full fine-tuning or LoRA, and its learning rate is searched. Such
-    entries alone are added to the default's."""
+    An entry with ``peer`` is another method, and its learning rate is searched. Such entries alone
+    are added to the default's. An entry that is null is left out."""
 
     @field_validator("baselines", mode="before")
     @classmethod
@@ -133,8 +140,9 @@ class SearchConfig(Section):
         """Return peers with the published baselines, so that one override asks for a peer."""
         if not isinstance(given, Mapping) or not given:
             return given
-        peers_alone = all(baseline_form(entry) != "[settings]" for entry in given.values())
-        return {**published_baselines(), **given} if peers_alone else given
+        entries = {label: entry for label, entry in given.items() if entry is not None}
+        peers_alone = all(baseline_form(entry) != SETTINGS for entry in entries.values())
+        return {**published_baselines(), **entries} if peers_alone else entries
 
     @property
     def fixed(self) -> dict[str, TrialSettings]:
@@ -168,10 +176,13 @@ class SearchConfig(Section):
         return {arm, label}.isdisjoint({VARIANT, *self.peers})
 
     @property
-    def with_lora(self) -> tuple[str, ...]:
-        """The labels of the baselines that need PEFT."""
-        fixed = (k for k, own in self.fixed.items() if own.peer and own.peer.method == "lora")
-        return (*fixed, *(k for k, own in self.peer_arms.items() if own.peer == "lora"))
+    def peer_methods(self) -> dict[str, str]:
+        """The row of `study.method.peers.PEERS` of each baseline that has one, by label."""
+        methods = {label: peer.peer for label, peer in self.peer_arms.items()}
+        for label, settings in self.fixed.items():
+            if settings.peer is not None:
+                methods[label] = settings.peer.method
+        return methods
 
     @property
     def planned(self) -> int:

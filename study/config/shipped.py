@@ -11,7 +11,7 @@ import yaml
 
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
-from study.config.trial_settings import Section
+from study.config.section import Section
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")

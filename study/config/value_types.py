@@ -4,7 +4,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from study.config.trial_settings import HEAVIEST, Rate
+from study.method.recipe import HEAVIEST
+
+# The bounds of numbers are far beyond what is of use, and refuse what was mistyped.
+HIGHEST_RATE = 1000
+"""The highest learning rate."""
+Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
+"""A learning rate."""
+Decay = Annotated[float, Field(ge=0, le=100)]
+"""A weight decay."""
 
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:

@@ -37,6 +37,8 @@ NORM = Kind("ln", "LN", "LayerNorms")
 """The weights and biases of LayerNorms."""
 PEER = "peer"
 """The kind of all parameters of a peer (`study.method.peers`), which have one learning rate."""
+PROJECTION = "visual_projection.weight"
+"""The matrix that makes image features in a CLIP, which is no site: only a peer tunes it."""
 
 
 @dataclass(frozen=True, eq=False)  # a row is itself alone, which makes the table quick to hash

@@ -1,172 +1,221 @@
-"""Peers of a subset: full fine-tuning of both encoders, and low-rank adapters (LoRA) in them.
+"""The table of peers: other ways to adapt CLIP, which CLIPFit is compared with.
 
-They are trained by the same step, for comparison. Their results are as large as the checkpoint, or
-no parameters of it, so that no delta holds them.
+A further peer is a further row of `PEERS` and the classifier that it builds. The configuration, the
+search, the checks, and the words and colours of tables and charts read the table whenever they need
+them. It imports no PyTorch, so that a configuration can be read without it.
+
+All peers are trained by the step of `study.method.training`, on the same batches.
 """
 
-import copy
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import ModuleType
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from study.backbones.backbone import Backbone
-from study.errors import ConfigError
-from study.method.model import FewShotClassifier, TunedParameter, refuse_held
-from study.method.parameters import PEER
-from study.method.recipe import Precision
-from study.method.subsets import parse
+from study.backbones.architecture import FAMILIES, Architecture, Family
+from study.method.parameters import PROJECTION
+from study.method.recipe import HEAVIEST, WEIGHT_DECAY, Optimizer, Precision, Regularizer
 
-LORA_TARGETS = ("q_proj", "v_proj")
-"""The modules with adapters: the projections of queries and values in each block's attention."""
-_NO_SUBSET = parse("none")
+if TYPE_CHECKING:  # these import PyTorch
+    from study.backbones.backbone import Backbone
+    from study.method.peer_model import PeerModel
+
+Numbers = Mapping[str, float | None]
+"""The value of each of a peer's numbers, by name."""
 
 
-class FullClassifier(FewShotClassifier):
-    """A classifier that tunes every parameter of both encoders, embeddings and projections too.
+@dataclass(frozen=True)
+class PeerNumber:
+    """A number that a peer has beside its learning rate."""
 
-    The logit scale stays as it is, since all rows of a leaderboard share it, and so does SigLIP's
-    logit bias, which no probability depends on.
-
-    Args:
-        backbone: the checkpoint, which stays unchanged.
-        precision: see `FewShotClassifier`.
-    """
-
-    def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
-        super().__init__(backbone, _NO_SUBSET, precision=precision)
-        shared = {id(p): p for name, p in self.clip.named_parameters() if name.startswith("logit")}
-        self.clip = copy.deepcopy(backbone.clip, shared)
-        self.tuned = [
-            TunedParameter(name, PEER, parameter.requires_grad_())
-            for name, parameter in sorted(self.clip.named_parameters())
-            if id(parameter) not in shared
-        ]
-        refuse_held(self.tuned)
+    meaning: str
+    """What it is, for the list of keys."""
+    default: float | None
+    """Its value where a configuration gives none."""
+    limits: Mapping[str, float]
+    """What a value must be: ``ge`` at least, ``gt`` above, ``le`` at most, ``lt`` below."""
+    words: str
+    """What stands behind the peer's title, with ``{}`` for a value other than 0 and None."""
+    whole: bool = False
+    """Whether it is a whole number."""
 
 
-class LoraClassifier(FewShotClassifier):
-    """A classifier with low-rank adapters (Hu et al. 2021) in the attention of both encoders.
+@dataclass(frozen=True)
+class PeerStart:
+    """What the model of a peer is built of."""
 
-    A projection W becomes W + (α / rank)·B·A. B begins at zero, so that the classifier begins as
-    CLIP; the strength scales B, and thereby the product. The adapters are PEFT's.
-
-    Args:
-        backbone: the checkpoint, which stays unchanged.
-        rank: the rank of the product B·A.
-        alpha: α.
-        dropout: the share of an adapter's inputs that `dropping_out` sets to zero.
-        generator: the source of the initial A, on the CPU.
-        precision: see `FewShotClassifier`.
-
-    Raises:
-        ConfigError: PEFT, an optional extra, is not installed.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        *,
-        rank: int,
-        alpha: float,
-        dropout: float = 0.0,
-        generator: torch.Generator,
-        precision: Precision = "float32",
-    ) -> None:
-        peft = import_peft()
-        super().__init__(backbone, _NO_SUBSET, precision=precision)
-        adapters = peft.LoraConfig(
-            r=rank,
-            lora_alpha=alpha,
-            lora_dropout=dropout,
-            target_modules=list(LORA_TARGETS),
-        )
-        with torch.random.fork_rng():  # PEFT draws A by the global generator
-            peft.inject_adapter_in_model(adapters, self.clip)
-        self.clip.eval()
-        self.tuned = []
-        for name, parameter in sorted(self.clip.named_parameters()):
-            if ".lora_" in name and parameter.dtype == torch.bfloat16:
-                # PEFT gives them the type of the weights that they adapt, here that of held ones.
-                parameter.data = parameter.data.float()
-            if ".lora_A." in name:
-                drawn = torch.empty(parameter.shape)
-                nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)  # as PEFT does
-                parameter.data.copy_(drawn)
-            if ".lora_" in name:
-                is_scaled = ".lora_B." in name
-                self.tuned.append(TunedParameter(name, PEER, parameter, is_scaled=is_scaled))
+    backbone: Backbone
+    """The checkpoint, which stays unchanged."""
+    numbers: Numbers
+    seed: int
+    """The seed of what is drawn."""
+    precision: Precision
+    """See `study.method.model.FewShotClassifier`."""
+    shots: float
+    """The number of training images of a class, or its mean."""
 
 
-class PlainPass:
-    """A classifier by transformers' own pass, in the form of `StagedClassifier`.
+@dataclass(frozen=True)
+class PeerRow:
+    """A row of the table."""
 
-    Nothing of an input is computed before: images begin as pixels, and prompts as token ids.
-
-    Args:
-        classifier: the classifier, whose parameters are read at every call.
-    """
-
-    def __init__(self, classifier: FewShotClassifier) -> None:
-        self.classifier = classifier
-        self.tuned: Sequence[TunedParameter] = classifier.tuned
-        """The tuned parameters."""
-        self.logits = classifier.logits
-        self.encode_text = classifier.encode_text
-        self.encode_image = classifier.encode_image
-
-    def begin_prompts(self, input_ids: Tensor) -> Tensor:
-        """Return the token ids as they are, (prompts, length) int64."""
-        return input_ids
-
-    def begin_images(self, pixel_values: Tensor) -> Tensor:
-        """Return the pixels as they are, (images, 3, size, size) float32."""
-        return pixel_values
-
-
-@contextmanager
-def dropping_out(classifier: FewShotClassifier, seed: int) -> Iterator[None]:
-    """Let adapters drop out inputs within the block, drawn from a seed.
-
-    The global generators, which PyTorch's dropout draws from, are afterwards as they were before.
-
-    Args:
-        classifier: the classifier; one without dropout is left alone.
-        seed: the seed of what is dropped.
-    """
-    layers = [module for module in classifier.clip.modules() if isinstance(module, nn.Dropout)]
-    if not layers:
-        yield
-        return
-    device = classifier.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for layer in layers:
-            layer.train()
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.eval()
+    title: str
+    """What sentences and tables call it."""
+    meaning: str
+    """What it is, for the list of keys."""
+    trained: str
+    """What of the model is trained, behind "the learning rate of"."""
+    color: Literal["pink", "olive", "brown", "violet"]
+    """The colour that it has in every chart, see `study.report.charts.COLORS`."""
+    rates: tuple[float, float]
+    """The range of the learning rate where a configuration gives none."""
+    count: Callable[[Architecture, Numbers], int]
+    """Return how many values are trained, without loading the weights."""
+    build: Callable[[PeerStart], PeerModel]
+    """Return the untrained model; what it needs is imported by then."""
+    numbers: Mapping[str, PeerNumber] = field(default_factory=dict)
+    """Its numbers beside the learning rate, by name; a name means the same in every row."""
+    unread: tuple[str, ...] = ()
+    """Numbers of other rows that are written with its settings at their defaults, as they were
+    before there were rows."""
+    optimizer: Optimizer = "adamw"
+    """The optimizer where a configuration names none."""
+    weight_decay: float = WEIGHT_DECAY
+    """The weight decay where a configuration gives none."""
+    regularizer: Regularizer | None = None
+    """The loss term beside the cross-entropy; None means the study's, which has no weight."""
+    delta: tuple[str, ...] = ()
+    """The tensors that its delta holds; without any it writes none."""
+    tunes_matrices: bool = True
+    """Whether matrices of the backbone are tuned, which must be held in float32 then."""
+    families: tuple[Family, ...] = FAMILIES
+    """The families of backbones that can be trained so."""
+    libraries: tuple[str, ...] = ()
+    """Further libraries whose versions its results depend on."""
+    require: Callable[[], object] = lambda: None
+    """Raise a `ConfigError` where an optional library is not installed."""
 
 
-def import_peft(what: str = "LoRA", extra: str = "lora") -> ModuleType:
-    """Return PEFT.
+def _build_full(start: PeerStart) -> PeerModel:
+    from study.method.full_tuning import FullClassifier
+    from study.method.peer_model import PeerModel, PlainPass
 
-    Args:
-        what: what needs it, for the message.
-        extra: the optional extra that brings it.
+    classifier = FullClassifier(start.backbone, precision=start.precision)
+    return PeerModel(classifier, PlainPass(classifier))
 
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import peft  # an optional extra that takes seconds to import
-    except ImportError as error:
-        raise ConfigError(
-            f"{what} needs the optional extra: pip install 'clipfit-study[{extra}]' ({error})"
-        ) from error
-    return peft
+
+def _build_lora(start: PeerStart) -> PeerModel:
+    import torch
+
+    from study.method.lora import LoraClassifier
+    from study.method.peer_model import PeerModel, PlainPass
+
+    classifier = LoraClassifier(
+        start.backbone,
+        **start.numbers,  # type: ignore[arg-type]  # as the configuration has checked
+        generator=torch.Generator().manual_seed(start.seed),
+        precision=start.precision,
+    )
+    return PeerModel(classifier, PlainPass(classifier))
+
+
+def _count_lora(architecture: Architecture, numbers: Numbers) -> int:
+    adapted = 2  # of each block
+    shapes = (architecture.text, architecture.vision)
+    rank = int(numbers["rank"] or 0)
+    return sum(adapted * shape.depth * 2 * rank * shape.width for shape in shapes)
+
+
+def _require_peft() -> object:
+    from study.method.lora import import_peft
+
+    return import_peft()
+
+
+def _build_projection(start: PeerStart) -> PeerModel:
+    from study.method.head import VIEWS
+    from study.method.peer_model import PeerModel
+    from study.method.projection import ProjectionClassifier
+    from study.method.staged import StagedClassifier
+
+    classifier = ProjectionClassifier(start.backbone, precision=start.precision)
+    weight = start.numbers["distance_weight"]
+    if weight is None:
+        weight = 1 / start.shots
+    return PeerModel(classifier, StagedClassifier(classifier), weight, VIEWS)
+
+
+PEERS: dict[str, PeerRow] = {
+    "full": PeerRow(
+        title="full fine-tuning",
+        meaning="Full fine-tuning: every parameter of both encoders.",
+        trained="all its parameters",
+        color="pink",
+        rates=(1e-6, 1e-3),
+        count=lambda architecture, numbers: architecture.count_all(),
+        build=_build_full,
+        unread=("rank", "alpha", "dropout"),
+    ),
+    "lora": PeerRow(
+        title="LoRA",
+        meaning="LoRA, by PEFT (the optional extra ``lora``).",
+        trained="LoRA's matrices",
+        color="olive",
+        rates=(1e-4, 3e-2),
+        count=_count_lora,
+        build=_build_lora,
+        numbers={
+            "rank": PeerNumber(
+                "The rank of LoRA's matrices.", 4, {"ge": 1, "le": 4096}, " of rank {}", whole=True
+            ),
+            "alpha": PeerNumber(
+                "LoRA's α: the product of its matrices is multiplied by α / rank.",
+                8.0,
+                {"gt": 0, "le": HEAVIEST},
+                ", alpha {}",
+            ),
+            "dropout": PeerNumber(
+                "The dropout before LoRA's matrices.", 0.0, {"ge": 0, "lt": 1}, ", dropout {}"
+            ),
+        },
+        tunes_matrices=False,
+        libraries=("peft",),
+        require=_require_peft,
+    ),
+    "projection": PeerRow(
+        title="image projection (ProLIP)",
+        meaning="ProLIP: the projection of CLIP's image encoder alone.",
+        trained="the projection",
+        color="brown",
+        rates=(1e-5, 1e-2),
+        count=lambda architecture, numbers: architecture.dim * architecture.vision.width,
+        build=_build_projection,
+        numbers={
+            "distance_weight": PeerNumber(
+                "λ of ProLIP, the weight of the squared distance of the projection from its "
+                "initial values. None means 1/N for N training images of a class.",
+                None,
+                {"ge": 0, "le": HEAVIEST},
+                ", λ {}",
+            )
+        },
+        weight_decay=0.0,
+        regularizer="l2_init",
+        delta=(PROJECTION,),
+        families=("clip",),
+    ),
+}
+"""Every peer, by the name that it has in a configuration."""
+
+
+def all_numbers() -> dict[str, PeerNumber]:
+    """Return the numbers of all rows, by name."""
+    return {name: number for row in PEERS.values() for name, number in row.numbers.items()}
+
+
+def peer_of_delta(tensors: Iterable[str]) -> str | None:
+    """Return the name of the peer whose delta holds tensors of these names; None if it has none."""
+    held = {*tensors}
+    names = (name for name, row in PEERS.items() if row.delta and held == {*row.delta})
+    return next(names, None)

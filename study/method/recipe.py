@@ -19,3 +19,5 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARMUP_LR = 1e-5
 """The learning rate of epoch 0."""
+HEAVIEST = 10_000
+"""The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""

@@ -13,7 +13,8 @@ In SigLIP each token of a prompt sees all others, so that no two share a state, 
 encoder pools all tokens. There, the last block saves only the queries of the text encoder.
 
 An encoder is a sequence of numbered stages: 0 is the norm before the blocks (the text encoder has
-none); each block has two, its attention and its MLP; the last is the final norm and projection.
+none); each block has two, its attention and its MLP; the last two are the final norm and the
+projection.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from study.backbones.architecture import Encoder
 from study.backbones.tokenizing import end_positions
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier, TunedParameter
-from study.method.parameters import Leaf, leaf_of
+from study.method.parameters import PROJECTION, Leaf, leaf_of
 
 
 @dataclass(frozen=True)
@@ -170,10 +171,16 @@ class StagedEncoder:
         # Only CLIP's image encoder has a norm before its blocks.
         self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._after: nn.Module = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
-        self.last = 2 * len(self._layers) + 2
+        self.projection = 2 * len(self._layers) + 2
+        """The last stage."""
+        self.last = self.projection + 1
         """The number of stages."""
-        leaves = [leaf_of(one.name) for one in classifier.tuned]
-        stages = [self._stage(leaf) for leaf in leaves if leaf.encoder == encoder]
+        stages = []
+        for tuned in classifier.tuned:
+            if tuned.name == PROJECTION and encoder == "vision":
+                stages.append(self.projection)
+            elif tuned.name != PROJECTION and leaf_of(tuned.name).encoder == encoder:
+                stages.append(self._stage(leaf_of(tuned.name)))
         self.first = min(stages, default=self.last)
         """The first stage with a tuned tensor; the number of stages if nothing is tuned."""
         self.is_tuned = bool(stages)
@@ -182,7 +189,7 @@ class StagedEncoder:
     def _stage(self, leaf: Leaf) -> int:
         """Return the stage that reads a tuned tensor."""
         if leaf.layer is None:
-            stages = {"before": 0, "after": self.last - 1}
+            stages = {"before": 0, "after": self.projection - 1}
         else:
             stages = {"attention": 1 + 2 * leaf.layer, "mlp": 2 + 2 * leaf.layer}
         if leaf.row.stage not in stages:
@@ -196,8 +203,10 @@ class StagedEncoder:
                 block, is_mlp = divmod(stage - 1, 2)
                 if stage == 0:
                     hidden = self._before(hidden)
-                elif stage == self.last - 1:
-                    hidden = self._projection(self._after(hidden)).flatten(1)
+                elif stage == self.projection - 1:
+                    hidden = self._after(hidden)
+                elif stage == self.projection:
+                    hidden = self._projection(hidden).flatten(1)
                 elif is_mlp:
                     hidden = self._mlp(self._layers[block], hidden)
                 elif prompts is None:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from itertools import cycle
 
 from study.config.labels import TUNED, VARIANT
-from study.report.charts import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
+from study.method.peers import PEERS
+from study.report.charts import BLUE, COLORS, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
 from study.report.names import name_of
 from study.results.study_results import BASELINE, OPEN
 
@@ -21,7 +22,8 @@ def arm_name(arm: str) -> str:
     return _NAMES.get(arm, name_of(arm))
 
 
-_COLORS = {OPEN: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY, "full": PINK, "lora": OLIVE}
+_COLORS = {OPEN: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY}
+_COLORS |= {peer: COLORS[row.color] for peer, row in PEERS.items()}
 _FURTHER = (VIOLET, PINK, OLIVE)
 
 

@@ -13,7 +13,9 @@ from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
 PALETTE = BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
-OLIVE, VIOLET = "#a89b2c", "#7a6fd0"
+OLIVE, VIOLET, BROWN = "#a89b2c", "#7a6fd0", "#7d4a2d"
+COLORS = {"pink": PINK, "olive": OLIVE, "violet": VIOLET, "brown": BROWN}
+"""The colours of methods other than CLIPFit, by the names that their table has for them."""
 
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*"}
 *OTHER_MARKERS, WINNER_MARKER = _MARKERS

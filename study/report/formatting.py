@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from study.config.trial_settings import Peer, TrialSettings
+from study.config.peer_settings import Peer
+from study.config.trial_settings import TrialSettings
 from study.method.parameters import all_kinds, kind_names
+from study.method.peers import PEERS
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
 from study.results.intervals import Estimate, Interval
 from study.results.statistics import Comparison, PairedDifference
-
-PEERS = {"full": "full fine-tuning", "lora": "LoRA"}
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
@@ -276,10 +276,12 @@ def tuned_in_words(settings: TrialSettings) -> str:
 
 def peer_in_words(peer: Peer) -> str:
     """Return what a peer trains, without its learning rate."""
-    if peer.method == "full":
-        return PEERS["full"]
-    dropout = f", dropout {rate(peer.dropout)}" if peer.dropout else ""
-    return f"{PEERS['lora']} of rank {peer.rank}, alpha {rate(peer.alpha)}{dropout}"
+    row = PEERS[peer.method]
+    parts = [row.title]
+    for name, value in peer.numbers.items():
+        if value:
+            parts.append(row.numbers[name].words.format(rate(value)))
+    return "".join(parts)
 
 
 def settings_in_words(settings: TrialSettings) -> str:

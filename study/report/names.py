@@ -14,6 +14,7 @@ from study.config.labels import (
     WITH_DELTA,
     ZERO_SHOT,
 )
+from study.method.peers import PEERS
 from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
 from study.trial.study import BEST
 
@@ -25,8 +26,7 @@ _NAMES = {
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
     LINEAR: "linear on frozen CLIP",
-    "full": "full fine-tuning",
-    "lora": "LoRA",
+    **{peer: row.title for peer, row in PEERS.items()},
     **{rank: f"{rank} by validation" for rank in RANKS},
     SMALLEST: "smaller, about as good on validation",
     PLAIN: "{chosen} without its head, at full strength",

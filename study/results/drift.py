@@ -19,7 +19,7 @@ from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
 from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta, parameters_of
-from study.method.parameters import leaf_of
+from study.method.parameters import PEER, PROJECTION, leaf_of
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, TrialResult
 from study.trial.prepare import Preparer
@@ -100,23 +100,32 @@ def parameter_drift(
     """
     drifts = []
     for name, tensor in sorted(after.items()):
-        try:
-            leaf = leaf_of(name)
-        except SubsetError as error:
-            raise DeltaError(f"tuned tensor {error}") from None
         old, new = before[name].detach().double(), tensor.detach().double()
         drifts.append(
             TensorDrift(
                 name=name,
-                encoder=leaf.encoder,
-                layer=leaf.layer,
-                site=f"{leaf.site}.{leaf.tensor}",
-                kind=leaf.kind,
+                **_site_of(name),
                 moved=(new - old).norm().item(),
                 size=old.norm().item(),
             )
         )
     return tuple(drifts)
+
+
+def _site_of(name: str) -> dict[str, Any]:
+    """Return where a tuned tensor is, by the names that `TensorDrift` has for it.
+
+    Raises:
+        DeltaError: it is of no site in the table, nor tuned by a peer with a delta.
+    """
+    if name == PROJECTION:
+        return {"encoder": "vision", "layer": None, "site": "projection.weight", "kind": PEER}
+    try:
+        leaf = leaf_of(name)
+    except SubsetError as error:
+        raise DeltaError(f"tuned tensor {error}") from None
+    site = f"{leaf.site}.{leaf.tensor}"
+    return {"encoder": leaf.encoder, "layer": leaf.layer, "site": site, "kind": leaf.kind}
 
 
 def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]:

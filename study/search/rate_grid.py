@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from study.config.schema import AblationConfig
-from study.config.trial_settings import HIGHEST_RATE
+from study.config.value_types import HIGHEST_RATE
 from study.method.parameters import kind_names
 
 MOST_EXTENSIONS = 3

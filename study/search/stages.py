@@ -10,10 +10,12 @@ from ray.tune.schedulers import TrialScheduler
 
 from study.backbones.architecture import Architecture
 from study.config.labels import TUNED, VARIANT
+from study.config.peer_settings import Peer
 from study.config.schema import StudyConfig
-from study.config.trial_settings import Peer, TrialSettings
+from study.config.trial_settings import TrialSettings
 from study.errors import DataError
 from study.method.parameters import Leaf, count_numbers
+from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
 from study.search.driver import make_scheduler, run_trials, rung_epochs
@@ -255,6 +257,7 @@ def make_trial(
     peer = settings.peer
     if peer is not None:
         optimization = peer.model_dump(include={"optimizer", "weight_decay"})
+        optimization["regularizer"] = PEERS[peer.method].regularizer or training.regularizer
         training = training.model_copy(update=optimization)
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
@@ -293,9 +296,7 @@ def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: 
     """Return how many values of the encoders are trained."""
     if peer is None:
         return count_numbers(architecture, leaves)
-    if peer.method == "full":
-        return architecture.count_all()
-    return architecture.count_lora(peer.rank)
+    return PEERS[peer.method].count(architecture, peer.numbers)
 
 
 def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> list[Arm]:

@@ -19,6 +19,7 @@ from study.config.schema import BackboneConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
+from study.method.peers import PEERS
 from study.method.precision import hold
 from study.method.recipe import Precision
 from study.process.garbage import let_go, uncollected
@@ -157,12 +158,12 @@ class ClipFitTrainable(tune.Trainable):
     def _start(self) -> Iterator[EpochReport]:
         self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
         peer = self._trial.settings.peer
+        tunes_matrices = peer is not None and PEERS[peer.method].tunes_matrices
         backbone = load_once(
             self._backbone.name,
             self._backbone.revision,
             device=trial_device(),
-            # Full fine-tuning tunes what the others hold frozen.
-            held="float32" if peer and peer.method == "full" else self._trial.training.computed_in,
+            held="float32" if tunes_matrices else self._trial.training.computed_in,
         )
         self._info = self._describe(backbone.fingerprint)
         start = load_state(self._folder)

@@ -5,8 +5,9 @@ computes it once and keeps it as long as there is room.
 
 If nothing in an encoder is tuned, its features are computed once for all processes and stored on
 disk beside the decoded images. The file's name is a hash of everything that they depend on, so that
-every trial, stage and study on the same storage finds them. Activations inside an encoder are far
-larger. For a peer, which may tune every stage, images are kept as normalised pixels.
+every trial, stage and study on the same storage finds them. So are the states before the projection
+where it alone is tuned. Activations inside an encoder are far larger. For a peer that may tune
+every stage, images are kept as normalised pixels.
 """
 
 import fcntl
@@ -27,7 +28,7 @@ from study.backbones.backbone import Backbone
 from study.data.images.table import ImageTable, normalize, to_device
 from study.method.delta import from_checked_bytes, to_checked_bytes
 from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
-from study.method.peers import PlainPass
+from study.method.peer_model import PlainPass
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
@@ -95,12 +96,16 @@ def begin_images(
         starts = range(0, len(table.paths), CHUNK)
         parts = (table.paths[start : start + CHUNK] for start in starts)
         chunks = (begin_anew(model, backbone, table, part) for part in parts)
-        if encoder and not encoder.is_tuned:
-            if len(table.paths) * backbone.dim > IMAGES.room:
+        if encoder and encoder.first >= encoder.projection:
+            what, size = "features of images", backbone.dim
+            if encoder.is_tuned:
+                what = "states of images before the projection"
+                size = backbone.clip.config.vision_config.hidden_size
+            if len(table.paths) * size > IMAGES.room:
                 return {}
             return cached_features(
                 path.parent,
-                {"what": "features of images", "images": table.content_hash},
+                {"what": what, "images": table.content_hash},
                 backbone,
                 precision,
                 lambda: {"features": torch.cat([*chunks])},

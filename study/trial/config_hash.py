@@ -14,6 +14,7 @@ import study
 from study.data.images.decode import PREPROCESSING
 from study.data.images.table import ImageTable
 from study.errors import StudyError
+from study.method.peers import PEERS
 from study.protocols import Protocol
 from study.storage.atomic import sha256_of
 from study.trial import TrialConfig, TrialData
@@ -78,8 +79,9 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "code": code_hash(Path(study.__file__ or "").parent),
         "code_of_others": code_of_others(type(data.protocol)),
     }
-    if config.settings.peer is not None and config.settings.peer.method == "lora":
-        facts["peft"] = version("peft")
+    if config.settings.peer is not None:
+        for library in PEERS[config.settings.peer.method].libraries:
+            facts[library] = version(library)
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
 
 

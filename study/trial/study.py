@@ -12,7 +12,8 @@ from study.backbones.description import backbone_path, read_architecture
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig, TrainingConfig
 from study.config.search_section import AUTO
-from study.config.trial_settings import Section, TrialSettings
+from study.config.section import Section
+from study.config.trial_settings import TrialSettings
 from study.data.images.image_reading import AS_USUAL, ImageReading, configured
 from study.data.records import Dataset
 from study.data.tasks import Task

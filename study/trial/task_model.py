@@ -18,10 +18,18 @@ from study.data.tasks import Part, Task
 from study.method.delta import head_tensors
 from study.method.head import Head
 from study.method.model import FewShotClassifier, at_strength
-from study.method.peers import FullClassifier, LoraClassifier, PlainPass
+from study.method.peer_model import PeerModel, PlainPass
+from study.method.peers import PEERS, PeerStart
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.trial.activations import begin_images, class_features, open_table
+from study.storage.atomic import sha256_of
+from study.trial.activations import (
+    CHUNK,
+    begin_images,
+    cached_features,
+    class_features,
+    open_table,
+)
 from study.trial.study import TrialConfig, TrialData
 
 
@@ -49,6 +57,11 @@ class TaskModel:
     on the model's device."""
     micro_batch: int | None
     """See `study.trial.run_trial.run_trial`."""
+    distill_weight: float
+    """The weight of the loss term beside the cross-entropy."""
+    views: int | None
+    """How many augmented views of each image are kept, see `study.method.peer_model.PeerModel`;
+    None means that each epoch augments anew, or that nothing is augmented."""
 
     @property
     def paths(self) -> list[str]:
@@ -113,6 +126,31 @@ class TaskModel:
         chunks = pixels.split(self.micro_batch or len(paths))
         return torch.cat([self.staged.begin_images(chunk) for chunk in chunks])
 
+    def kept_views(self, views: int) -> Tensor:
+        """Return augmented views of the training images, begun: (views, images, …).
+
+        They depend on the seed and not on what is tuned, so that all trials of the seed share them.
+
+        Args:
+            views: the number of views of each image.
+        """
+        identity = {
+            "what": f"{views} views of images before the projection",
+            "images": open_table(self.data.train_images).content_hash,
+            "paths": sha256_of("\n".join(self.paths).encode()),
+            "seed": str(self.seed),
+        }
+
+        def begin() -> dict[str, Tensor]:
+            generator, paths = torch.Generator().manual_seed(self.seed), self.paths * views
+            starts = range(0, len(paths), CHUNK)
+            chunks = [self.augmented(paths[start : start + CHUNK], generator) for start in starts]
+            return {"views": torch.cat(chunks)}
+
+        precision = self.classifier.precision
+        kept = cached_features(self.caches, identity, self.backbone, precision, begin)
+        return kept["views"].unflatten(0, (views, -1))
+
     def parameters(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
         return {
@@ -151,7 +189,7 @@ def make_task_model(
         micro_batch: see `study.trial.run_trial.run_trial`.
     """
     seed = config.seed * 1_000_003 + index
-    classifier = _make_classifier(config, backbone, seed)
+    built = _build(config, backbone, task, seed)
     position = {class_id: index for index, class_id in enumerate(task.train.classes)}
     labels = [position[record.label] for record in task.train.records]
     return TaskModel(
@@ -159,24 +197,27 @@ def make_task_model(
         data=data,
         backbone=backbone,
         task=task,
-        classifier=classifier,
-        staged=PlainPass(classifier) if config.settings.peer else StagedClassifier(classifier),
+        classifier=built.classifier,
+        staged=built.staged,
         seed=seed,
-        labels=torch.tensor(labels, device=classifier.device),
+        labels=torch.tensor(labels, device=built.classifier.device),
         micro_batch=micro_batch,
+        distill_weight=built.distill_weight,
+        views=built.views if data.augment else None,
     )
 
 
-def _make_classifier(config: TrialConfig, backbone: Backbone, seed: int) -> FewShotClassifier:
-    peer, precision = config.settings.peer, config.training.computed_in
-    if peer is None:
-        subset = parse(config.settings.subset)
-        return FewShotClassifier(backbone, subset, precision=precision)
-    if peer.method == "full":
-        return FullClassifier(backbone, precision=precision)
-    return LoraClassifier(
-        backbone,
-        **peer.model_dump(include={"rank", "alpha", "dropout"}),
-        generator=torch.Generator().manual_seed(seed),
+def _build(config: TrialConfig, backbone: Backbone, task: Task, seed: int) -> PeerModel:
+    """Return the untrained classifier of a subset or of a peer, with its pass."""
+    settings, precision = config.settings, config.training.computed_in
+    if settings.peer is None:
+        classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
+        return PeerModel(classifier, StagedClassifier(classifier), settings.distill_weight)
+    start = PeerStart(
+        backbone=backbone,
+        numbers=settings.peer.numbers,
+        seed=seed,
         precision=precision,
+        shots=len(task.train.records) / len(task.train.classes),
     )
+    return PEERS[settings.peer.method].build(start)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from study.config.trial_settings import TrialSettings
+from study.method.lora import dropping_out
 from study.method.parameters import PEER
-from study.method.peers import dropping_out
 from study.method.training import Losses, Schedule, make_optimizer, train_epoch
 from study.trial.activations import begin_prompts, zero_shot_text
 from study.trial.task_model import TaskModel
@@ -27,6 +27,7 @@ class TaskTraining:
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(model.seed)
         self._paths = model.paths
+        self._views = None if model.views is None else model.kept_views(model.views)
         training = model.config.training
         self._optimizer = make_optimizer(
             model.classifier.tuned,
@@ -58,23 +59,27 @@ class TaskTraining:
             return train_epoch(
                 model.staged,
                 self._optimizer,
-                self._batches(),
+                self._batches(epoch),
                 schedule=schedule,
                 epoch=epoch,
                 prompts=self._prompts,
                 zero_shot_text=self._zero_shot_text,
-                distill_weight=model.config.settings.distill_weight,
+                distill_weight=model.distill_weight,
                 regularizer=model.config.training.regularizer,
                 micro_batch=model.micro_batch,
             )
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
         labels = self.model.labels
+        view = None if self._views is None else self._views[epoch % len(self._views)]
         order = torch.randperm(len(self._paths), generator=self._generator)
         for rows in order[: self.images_per_epoch].split(self.model.config.training.batch_size):
-            paths = [self._paths[row] for row in rows]
-            images = self.model.training_images(paths, self._generator)
+            if view is None:
+                paths = [self._paths[row] for row in rows]
+                images = self.model.training_images(paths, self._generator)
+            else:
+                images = view[rows.to(view.device)]
             yield images, labels[rows.to(labels.device)]
 
     def state(self, delta: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from study.data.records import Dataset
 from study.data.shots import wanted_val_shots
 from study.method.device import gpus_here
 from study.method.parameters import count_numbers
+from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable, amount
 from study.report.formatting import count, percent
@@ -26,7 +27,10 @@ from study.trial.prepare import templates_of
 from study.trial.study import Study
 from study.workflow.start_warnings import caution
 
-PEERS = {LINEAR: "a linear classifier on frozen CLIP", "full": "full fine-tuning", "lora": "LoRA"}
+TITLES = {
+    LINEAR: "a linear classifier on frozen CLIP",
+    **{peer: row.title for peer, row in PEERS.items()},
+}
 """What methods other than CLIPFit are called, by the labels that they usually have."""
 SHOWN = 3
 """How many class names are shown."""
@@ -95,7 +99,7 @@ def _peers(search: SearchConfig) -> Sequence[str]:
     peers = []
     for label in search.peers:
         trials = search.peer_trials if label in searched else 1
-        peers.append(f"{amount(trials, 'trial')} of {PEERS.get(label, label)}")
+        peers.append(f"{amount(trials, 'trial')} of {TITLES.get(label, label)}")
     return peers
 
 

@@ -29,7 +29,7 @@ from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import BackboneError, ConfigError, DataError, StudyError
-from study.method.peers import import_peft
+from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
 from study.search.ablation_cells import ablation_cells
@@ -173,6 +173,12 @@ def all_faults(
             for label, baseline in config.search.fixed.items()
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
         attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
+        attempt(
+            *(
+                (f"search.baselines.{label}", partial(_check_family, study, label, method))
+                for label, method in config.search.peer_methods.items()
+            )
+        )
         attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
         attempt(*(("data", partial(_check_tokens, d, backbone)) for d in datasets))
         if config.ablation is not None and "search" not in passing_over:  # cells are its sites
@@ -180,7 +186,10 @@ def all_faults(
     attempt(
         ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),
         ("search.warm_start", partial(_check_warm_start, study)),
-        *((f"search.baselines.{label}", import_peft) for label in config.search.with_lora),
+        *(
+            (f"search.baselines.{label}", PEERS[method].require)
+            for label, method in config.search.peer_methods.items()
+        ),
         ("resources.cpus_per_trial", partial(refuse_too_many_cpus, config.resources)),
         ("resources.gpus_per_trial", partial(refuse_too_many_gpus, config.resources)),
         (source_of_address(), refuse_silent_cluster),
@@ -278,6 +287,18 @@ def _check_tokens(dataset: Dataset, backbone: Backbone) -> None:
 
 def _check_subset(study: Study, text: str) -> None:
     parse(text).resolve(study.architecture().depths)
+
+
+def _check_family(study: Study, label: str, method: str) -> None:
+    """Refuse a peer that trains what the family of the backbone has not."""
+    family, trained = study.architecture().family, PEERS[method].families
+    if family not in trained:
+        others = [name for name, row in PEERS.items() if family in row.families]
+        raise ConfigError(
+            f"'{method}' needs a backbone of the family {' or '.join(trained)}, and "
+            f"{study.config.backbone.name} is a {family}; allowed are {' and '.join(others)}, or "
+            f"none: search.baselines.{label}=null"
+        )
 
 
 def _check_data(study: Study) -> Dataset:

@@ -16,6 +16,7 @@ from study.config.labels import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
 from study.errors import StudyError
 from study.method.delta import load_delta, parameters_of
+from study.method.peers import PEERS, peer_of_delta
 from study.report.configuration_table import asked
 from study.report.formatting import (
     Table,
@@ -120,12 +121,17 @@ def _name(saved: SavedModel) -> str:
 
 def _tuned(saved: SavedModel) -> Iterator[str]:
     info, settings = saved.info, saved.settings
-    numbers = sum(t.numel() for t in parameters_of(load_delta(saved.delta)[0]).values())
+    tensors = parameters_of(load_delta(saved.delta)[0])
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    peer = peer_of_delta(tensors)
+    what, explained = f"`{settings.subset}`", subset_in_words(settings.subset)
+    if peer is not None:
+        what, explained = f"`{peer}`", ((peer, PEERS[peer].title),)
     head = settings.head == "linear"
     lines = [
         f"Backbone: {backbone_in_words(saved)}.",
-        f"Tuned: `{settings.subset}`, {count(numbers)} numbers of it"
-        + "".join(f"; `{term}` is {words}" for term, words in subset_in_words(settings.subset))
+        f"Tuned: {what}, {count(numbers)} numbers of it"
+        + "".join(f"; `{term}` is {words}" for term, words in explained)
         + ".",
         f"Strength: {_strength(saved)}.",
         "Head: "

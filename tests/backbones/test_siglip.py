@@ -27,9 +27,11 @@ from study.backbones.framing import Framing
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError, DataError, SubsetError
 from study.method.delta import DeltaInfo, save_delta
+from study.method.full_tuning import FullClassifier
+from study.method.lora import LoraClassifier
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import count_numbers, leaf_of, parameter_name
-from study.method.peers import FullClassifier, LoraClassifier
+from study.method.peers import PEERS
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse, single_sites
 from study.serving.exports.model_folder import save_merged
@@ -239,7 +241,7 @@ def test_lora_adapts_the_queries_and_values_of_all_blocks(
     generator = torch.Generator().manual_seed(0)
     peer = LoraClassifier(backbone, rank=2, alpha=4.0, generator=generator)
     numbers = sum(one.parameter.numel() for one in peer.tuned)
-    assert numbers == read_architecture(checkpoint).count_lora(2)
+    assert numbers == PEERS["lora"].count(read_architecture(checkpoint), {"rank": 2})
     ids = backbone.tokenize(PROMPTS)
     with torch.no_grad():
         plain = FewShotClassifier(backbone, parse("none")).encode_text(ids)

@@ -11,8 +11,8 @@ from study.config.loading import (
     dump_config,
     load_config,
 )
+from study.config.peer_settings import Peer
 from study.config.schema import StudyConfig
-from study.config.trial_settings import Peer
 from study.errors import ConfigError
 
 

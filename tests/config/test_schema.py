@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.config.trial_settings import Section
+from study.config.section import Section
 
 STUDY = Path(study.__file__ or "").parent
 

@@ -25,7 +25,7 @@ def test_peers_stand_outside_the_trials_and_have_trials_of_their_own() -> None:
     assert list(search.fixed) == ["zero-shot", "clipfit", "mine", "linear"]
     assert list(search.peer_arms) == ["full", "lora"]
     assert search.peers == ("linear", "full", "lora")
-    assert search.with_lora == ("lora",)
+    assert search.peer_methods == {"full": "full", "lora": "lora"}
     assert search.planned == search.trials + 1 + 2 * 5
     assert search.plans("baseline", "mine")
     assert not search.plans("baseline", "linear")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from study.config.trial_settings import LONGEST_NAME, LONGEST_PATH, Section, SubsetText
+from study.config.section import LONGEST_NAME, LONGEST_PATH, Section
+from study.config.trial_settings import SubsetText
 
 
 class Place(Section):

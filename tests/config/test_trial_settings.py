@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from settings import settings
 
 from study.backbones.architecture import Depths
-from study.config.trial_settings import Peer, TrialSettings, settings_columns, weighs
+from study.config.peer_settings import Peer
+from study.config.trial_settings import TrialSettings, settings_columns, weighs
 from study.method.subsets import parse
 
 DEPTHS = Depths(2, 3)

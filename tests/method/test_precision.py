@@ -13,7 +13,8 @@ from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.errors import SubsetError
 from study.method import precision
-from study.method.peers import FullClassifier, LoraClassifier
+from study.method.full_tuning import FullClassifier
+from study.method.lora import LoraClassifier
 from study.method.precision import fastest, hold
 
 

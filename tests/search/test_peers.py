@@ -9,6 +9,7 @@ from tiny_study import TinyStudy
 
 from study.config.baselines import PeerConfig
 from study.config.trial_settings import TrialSettings
+from study.method import peers
 from study.search.space import PeerSpace
 from study.search.stages import budget
 from study.selection.extension import extend, extended_config
@@ -71,10 +72,11 @@ def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(
             )
             assert config.epochs == 4
     architecture = searched.architecture
+    lora = peers.PEERS["lora"]
     trainable = {config.arm: config.trainable for config in configs(searched)}
     assert (trainable["full"], trainable["lora"]) == (
         architecture.count_all(),
-        architecture.count_lora(2),
+        lora.count(architecture, {"rank": 2}),
     )
 
 

@@ -1,16 +1,25 @@
-"""Trials of peers: they learn, repeat, go on where they stopped, and leave no delta."""
+"""Trials of peers: they learn, repeat, go on where they stopped, and write a delta or none."""
 
 from contextlib import AbstractContextManager
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
+from torch import Tensor
 
-from study.backbones.backbone import Backbone
-from study.config.trial_settings import Peer, TrialSettings
+from study.backbones.backbone import Backbone, fingerprint
+from study.config.peer_settings import Peer
+from study.config.trial_settings import TrialSettings
+from study.method import peers as method_peers
+from study.method.delta import apply_delta
+from study.method.full_tuning import FullClassifier
+from study.method.head import VIEWS
+from study.method.lora import dropping_out
 from study.method.model import FewShotClassifier
-from study.method.peers import FullClassifier, PlainPass, dropping_out
+from study.method.peer_model import PlainPass
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.trial import TrialConfig, TrialData, activations
@@ -18,16 +27,22 @@ from study.trial.activations import begin_images, open_table
 from study.trial.config_hash import compute_config_hash
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
+from study.trial.task_model import make_task_model
 
 FULL = Peer(method="full", lr=0.02, optimizer="sgd")
 LORA = Peer(method="lora", lr=0.05)
 DROPPING = LORA.model_copy(update={"dropout": 0.3})
-PEERS = pytest.mark.parametrize("peer", [FULL, LORA], ids=["full", "lora"])
+PROJECTION = Peer(method="projection", lr=0.02)
+PEERS = pytest.mark.parametrize(
+    "peer", [FULL, LORA, PROJECTION], ids=["full", "lora", "projection"]
+)
 
 
 def peers_trial(peer: Peer, strength: float = 1.0, head: str = "text", **more: Any) -> TrialConfig:
     settings = TrialSettings(subset="none", peer=peer, strength=strength, head=head)
     training = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
+    training["regularizer"] = method_peers.PEERS[peer.method].regularizer or "cosine"
+    training["weight_decay"] = peer.weight_decay
     return trial(training=training, **more).model_copy(update={"settings": settings})
 
 
@@ -37,17 +52,27 @@ def zero_shot(**more: Any) -> TrialConfig:
 
 @PEERS
 @pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
-def test_a_peer_learns_and_every_epoch_is_reported_without_a_delta(
+def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_one(
     prepare: Prepare, backbone: Backbone, setting: str, peer: Peer
 ) -> None:
     data = prepare(setting).search()
     reports = list(run_trial(peers_trial(peer), data, backbone))
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
-    assert all(report.deltas == () for report in reports)
+    for report in reports:
+        held = [tuple(delta) for delta in report.deltas]
+        wanted = method_peers.PEERS[peer.method].delta
+        assert held == ([wanted] * len(data.tasks) if wanted else [])
     assert all("val_score" in report.metrics for report in reports)
     assert [reports[0].metrics["peer_lr"], reports[1].metrics["peer_lr"]] == [0.01, peer.lr]
     assert reports[-1].metrics["cross_entropy"] < reports[0].metrics["cross_entropy"]
-    assert reports[-1].metrics["train_loss"] == reports[-1].metrics["cross_entropy"]
+    last = reports[-1].metrics
+    weight = 0.0
+    if peer is PROJECTION:
+        train = data.tasks[0].train
+        weight = len(train.classes) / len(train.records)
+        assert last["distillation"] > 0
+    expected = last["cross_entropy"] + weight * last["distillation"]
+    assert last["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +82,10 @@ def test_a_peer_learns_and_every_epoch_is_reported_without_a_delta(
         (LORA, "augmented", {}),
         (DROPPING, "folds", {}),
         (LORA, "class_folds", {"strength": 0.75, "head": "linear"}),
+        (PROJECTION, "folds", {}),
+        (PROJECTION, "augmented", {"strength": 0.75, "head": "linear"}),
     ],
-    ids=["full", "lora", "dropout", "with a head"],
+    ids=["full", "lora", "dropout", "with a head", "projection", "projection with a head"],
 )
 def test_a_peer_goes_on_from_any_epoch_to_the_bit(
     prepare: Prepare, backbone: Backbone, peer: Peer, setting: str, more: dict[str, Any]
@@ -67,7 +94,8 @@ def test_a_peer_goes_on_from_any_epoch_to_the_bit(
     whole = list(run_trial(config, data, backbone))
     assert [outcome(one) for one in whole] == outcomes(run_trial(config, data, backbone))
     for report in whole[:-1]:
-        assert not any(".delta." in name for name in report.state)
+        kept = any(".delta." in name for name in report.state)
+        assert kept == (peer is PROJECTION and bool(more)), "where it is used otherwise"
         rest = run_trial(config, data, backbone, (report.epoch, report.state))
         assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
 
@@ -134,12 +162,16 @@ def test_the_hash_covers_the_settings_of_a_peer_and_the_version_of_peft(
         DROPPING,
         LORA.model_copy(update={"rank": 8}),
         LORA.model_copy(update={"alpha": 4.0}),
+        PROJECTION,
+        PROJECTION.model_copy(update={"lr": 0.01}),
+        PROJECTION.model_copy(update={"optimizer": "sgd"}),
+        PROJECTION.model_copy(update={"distance_weight": 0.5}),
     ]
     hashes = [hash_of(peer) for peer in changed]
     assert len({*hashes}) == len(changed)
     monkeypatch.setattr("study.trial.config_hash.version", lambda library: "0")
     later = [hash_of(peer) == known for peer, known in zip(changed, hashes, strict=True)]
-    assert later == [True, True, True, False, False, False, False], "the rest is cached"
+    assert later == [True] * 3 + [False] * 4 + [True] * 4, "the rest is cached"
 
 
 def test_each_epoch_of_each_task_drops_other_inputs(
@@ -156,3 +188,62 @@ def test_each_epoch_of_each_task_drops_other_inputs(
     for seed in (1, 2**31 - 1):
         list(run_trial(peers_trial(DROPPING, seed=seed), data, backbone))
     assert len({*seeds}) == len(seeds) == 2 * EPOCHS * len(data.tasks)
+
+
+def test_a_projection_is_trained_on_states_that_pass_the_encoder_once(
+    prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[int] = []
+    begin = StagedClassifier.begin_images
+
+    def counted(self: StagedClassifier, pixel_values: Tensor) -> Tensor:
+        passed.append(len(pixel_values))
+        return begin(self, pixel_values)
+
+    monkeypatch.setattr(StagedClassifier, "begin_images", counted)
+    for setting, views in (("holdout", 1), ("augmented", VIEWS)):
+        data = prepare(setting).search()
+        for file in data.train_images.parent.glob("frozen-*"):
+            file.unlink()
+        free_memory()
+        passed.clear()
+        list(run_trial(peers_trial(PROJECTION), data, backbone))
+        trained = len(data.tasks[0].train.records)
+        tables = {open_table(path) for path in (data.train_images, data.eval_images)}
+        whole = sum(len(table.paths) for table in tables)
+        assert sum(passed) <= whole + (views > 1) * views * trained
+        free_memory()
+        passed.clear()
+        list(run_trial(peers_trial(PROJECTION.model_copy(update={"lr": 0.1})), data, backbone))
+        assert not passed, "another process, or another trial, finds them"
+
+
+def test_the_views_of_a_projection_are_those_of_its_seed(
+    prepare: Prepare, backbone: Backbone
+) -> None:
+    data = prepare("augmented").search()
+    (task,) = data.tasks
+    views = []
+    for seed in (1, 1, 2):
+        model = make_task_model(peers_trial(PROJECTION, seed=seed), data, backbone, task, 0)
+        assert model.views == VIEWS
+        views.append(model.kept_views(VIEWS))
+    assert views[0].shape == (VIEWS, len(task.train.records), 1, 32)
+    assert torch.equal(views[0], views[1])
+    assert not torch.allclose(views[0], views[2])
+    assert not torch.allclose(views[0][0], views[0][1])
+    assert make_task_model(peers_trial(LORA), data, backbone, task, 0).views is None
+
+
+def test_a_delta_of_a_projection_makes_a_backbone_the_trained_model(
+    holdout: TrialData, backbone: Backbone
+) -> None:
+    *_, report = run_trial(peers_trial(PROJECTION), holdout, backbone)
+    clip = deepcopy(backbone.clip)
+    apply_delta(clip, report.deltas[0])
+    tuned = replace(backbone, clip=clip, fingerprint=fingerprint(clip))
+    (again,) = run_trial(zero_shot(), replace(holdout, split="test"), tuned)
+    (plain,) = run_trial(zero_shot(), replace(holdout, split="test"), backbone)
+    expected = [p.predicted for p in report.predictions]
+    assert [p.predicted for p in again.predictions] == expected
+    assert [p.predicted for p in plain.predictions] != expected

@@ -6,7 +6,8 @@ import pytest
 from small_trials import Prepare, outcome, trial
 
 from study.backbones.backbone import Backbone
-from study.config.trial_settings import Peer, TrialSettings
+from study.config.peer_settings import Peer
+from study.config.trial_settings import TrialSettings
 from study.trial import TrialConfig
 from study.trial.run_trial import run_trial
 from study.trial.task_model import TaskModel

@@ -20,7 +20,7 @@ from study.backbones.load_backbone import load_backbone
 from study.backbones.siglip import as_published
 from study.errors import ConfigError, DeltaError
 from study.method.delta import load_delta, parameters_of
-from study.method.peers import import_peft
+from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
     classification,

@@ -163,7 +163,7 @@ class _Registrar:
             "protocol": study.config.protocol,
             "backbone": study.config.backbone.name,
             "backbone_revision": str(study.config.backbone.revision),
-            "subset": candidate.settings.subset,
+            "subset": str(candidate.settings.flat()["subset"]),
             "head": candidate.settings.head,
             "strength": repr(candidate.settings.strength),
             "selection": study.protocol().rule_used(study.config, source.read_reports()[-1]).name,

@@ -1,0 +1,93 @@
+"""A peer in a configuration: its row, its learning rate, and the numbers that the row has."""
+
+from collections.abc import Iterable, Mapping
+from operator import getitem
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+    model_validator,
+)
+
+from study.config.section import Section
+from study.config.value_types import Decay, Rate
+from study.method.peers import PEERS, PeerNumber, all_numbers
+from study.method.recipe import WEIGHT_DECAY, Optimizer
+
+
+class BasePeer(Section):
+    """Another way to train than by a subset, for comparison: a row of `study.method.peers.PEERS`.
+
+    `Peer` has the numbers of all rows as well.
+    """
+
+    method: str
+    """The name of the row."""
+    lr: Rate
+    """The learning rate of all its parameters."""
+    optimizer: Optimizer = "adamw"
+    """Its optimizer, in place of ``training.optimizer``."""
+    weight_decay: Decay = WEIGHT_DECAY
+    """Its weight decay, in place of ``training.weight_decay``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begins_as_its_row(cls, values: Any) -> Any:
+        row = PEERS.get(str(values.get("method"))) if isinstance(values, Mapping) else None
+        if row is None:
+            return values
+        return {"optimizer": row.optimizer, "weight_decay": row.weight_decay, **values}
+
+    @model_validator(mode="after")
+    def _has_what_it_reads(self) -> "BasePeer":
+        for name, number in all_numbers().items():
+            value = getattr(self, name)
+            if name not in PEERS[self.method].numbers and value != number.default:
+                readers = [f"'{method}'" for method, row in PEERS.items() if name in row.numbers]
+                raise ValueError(
+                    f"{name} {value} has no effect with method '{self.method}', only "
+                    f"{', '.join(readers)}"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the values without numbers of other rows."""
+        row = PEERS[self.method]
+        others = all_numbers().keys() - {*row.numbers, *row.unread}
+        return {name: value for name, value in write(self).items() if name not in others}
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """The value of each number of its row, by name."""
+        return {name: getattr(self, name) for name in PEERS[self.method].numbers}
+
+
+def number_field(number: PeerNumber) -> tuple[Any, Any]:
+    """Return the type of a peer's number and its field, for a model that has it."""
+    limits: dict[str, Any] = dict(number.limits)
+    kind: Any = int if number.whole else float
+    if number.default is None:
+        kind = kind | None
+    return kind, Field(number.default, description=number.meaning, **limits)
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """Return the type of a text that is one of some names."""
+    return getitem(Literal, tuple(names))
+
+
+_METHODS = ", ".join(f"``{name}`` is {row.title}" for name, row in PEERS.items())
+if TYPE_CHECKING:
+    Peer = BasePeer
+else:
+    Peer = create_model(
+        "Peer",
+        __base__=BasePeer,
+        __module__=__name__,
+        method=(one_of(PEERS), Field(description=f"The method: {_METHODS}.")),
+        **{name: number_field(number) for name, number in all_numbers().items()},
+    )

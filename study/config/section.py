@@ -1,0 +1,123 @@
+"""What all sections of a configuration share: frozen, closed, and with values that are meant."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+VARIABLE = re.compile(r"\$\{\w+[^{}]*\}|(?:^|/)\$[A-Za-z_]\w*")
+"""A variable of the environment as a shell has it: ``${NAME}``, or ``$NAME`` as a folder."""
+LEADING_ZEROS = re.compile(r"[-+]?0[0-9]")
+LONGEST_PATH, LONGEST_NAME = 4000, 255
+"""The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
+
+
+class Section(BaseModel):
+    """A section of the configuration; it is frozen, and an unknown key is a fault."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,  # so that a configuration stays equal when it is written and read
+        use_attribute_docstrings=True,  # for the table of keys in configs/README.md
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic would take for something else.
+
+        YAML's ``yes`` is true, which Python counts as 1; an empty path would be the working folder.
+        """
+        kinds = _kinds_of(cls, info.field_name or "")
+        if value == "" and Path in kinds:
+            raise ValueError("is empty; allowed is the path of a file or folder")
+        # No deeper than lists in a mapping: aliases of YAML can make a value endless.
+        entries = [inner for entry in _entries(value) for inner in _entries(entry)]
+        if not any(isinstance(kind, type) and issubclass(kind, Section) for kind in kinds):
+            _refuse_variables(entries)  # a section looks at its own values
+        if bool not in kinds and (int in kinds or float in kinds):
+            _refuse_unclear_numbers(entries, texts=str in kinds)
+        if Path in kinds and isinstance(value, str):
+            return expanded(value)
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _exists_on_machines(cls, value: Any) -> Any:
+        path = os.fsencode(value) if isinstance(value, Path) else b""
+        if isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError("a whole number must be below 2147483648")
+        if b"\0" in path or len(path) > LONGEST_PATH:
+            raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
+        if any(len(name) > LONGEST_NAME for name in path.split(b"/")):
+            raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+        return value
+
+
+def _refuse_variables(entries: Iterable[Any]) -> None:
+    """Raise if a value has a variable of the environment, which nothing would replace."""
+    for entry in entries:
+        variable = VARIABLE.search(entry) if isinstance(entry, str) else None
+        if variable is not None:
+            raise ValueError(
+                f"has {variable[0].lstrip('/')}, and variables of the environment are not replaced "
+                "here; allowed is the value itself"
+            )
+
+
+def _refuse_unclear_numbers(entries: Iterable[Any], *, texts: bool) -> None:
+    """Raise if an entry would be taken for a number that is hardly meant.
+
+    Args:
+        entries: the entries of a value that is a number, or has some.
+        texts: whether the entries may be texts that are no numbers.
+    """
+    for entry in entries:
+        if isinstance(entry, bool):
+            raise ValueError("must be a number, which true and false (yes and no) are not")
+        if isinstance(entry, str) and not texts and LEADING_ZEROS.match(entry):
+            raise ValueError("must be a number without leading zeros")
+
+
+def expanded(path: str) -> str:
+    """Return a path in which ``~`` has become the home folder.
+
+    Raises:
+        ValueError: it begins with ``~name``, and there is no user of that name.
+    """
+    if path.startswith("./~"):  # as a folder of such a name is written, which pathlib would shorten
+        return str(Path(path).absolute())
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise ValueError(
+            f"begins with '{path.partition('/')[0]}', and this machine has no user of that name; "
+            f"allowed is ./{path} for a folder of that name"
+        ) from None
+
+
+def _entries(value: Any) -> Iterable[Any]:
+    """Return the values in a list or a mapping, or the value itself."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else [value]
+
+
+@cache
+def _kinds_of(section: type[BaseModel], field: str) -> list[Any]:
+    return list(_kinds(section.model_fields[field].annotation))
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Yield the types that an annotation is made of."""
+    parts = get_args(annotation)
+    for part in parts:
+        yield from _kinds(part)
+    if not parts:
+        yield annotation

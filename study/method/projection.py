@@ -1,0 +1,48 @@
+"""The projection of CLIP's image encoder alone, a peer of CLIPFit: ProLIP.
+
+Fahes et al., "CLIP's Visual Embedding Projector is a Few-shot Cornucopia", arXiv 2410.05270. The
+matrix W that makes image features of the encoder's last states begins at its own values W₀. The
+loss is the cross-entropy + λ·‖W − W₀‖², the squared Frobenius norm, and the text features stay
+zero-shot. Without validation, the authors set λ = 1/N for N shots (README of their repository
+astra-vision/ProLIP; ``lambda_v = 1/shots`` in its ``methods/ProLIP.py``, where the norm is
+``MSELoss(reduction="sum")``). They train 300 epochs on all images at once by Adam at rates of 1e-5
+to 1e-2, each epoch on another saved view of each image.
+
+Here it is trained by the step, batches, epochs and schedule of the other trials.
+"""
+
+import copy
+
+from study.backbones.backbone import Backbone
+from study.errors import SubsetError
+from study.method.model import FewShotClassifier, TunedParameter, refuse_held
+from study.method.parameters import PEER, PROJECTION
+from study.method.recipe import Precision
+from study.method.subsets import parse
+
+
+class ProjectionClassifier(FewShotClassifier):
+    """A classifier that tunes the projection of the image encoder, and shares all else.
+
+    Args:
+        backbone: the checkpoint, which stays unchanged.
+        precision: see `FewShotClassifier`.
+
+    Raises:
+        SubsetError: the image encoder has no projection, as in a SigLIP, or it is held in fewer
+            digits than training needs.
+    """
+
+    def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
+        super().__init__(backbone, parse("none"), precision=precision)
+        parameters = dict(backbone.clip.named_parameters())
+        if PROJECTION not in parameters:
+            raise SubsetError(
+                f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
+                "allowed is a CLIP"
+            )
+        shared = {id(p): p for name, p in parameters.items() if name != PROJECTION}
+        self.clip = copy.deepcopy(backbone.clip, shared)
+        weight = self.clip.visual_projection.weight.requires_grad_()
+        self.tuned = [TunedParameter(PROJECTION, PEER, weight)]
+        refuse_held(self.tuned)

@@ -1,0 +1,34 @@
+"""Peers of the small random CLIPs, and steps of their training."""
+
+import torch
+from torch import Tensor
+
+from study.backbones.backbone import Backbone
+from study.method.lora import LoraClassifier
+from study.method.model import FewShotClassifier
+from study.method.parameters import PEER
+from study.method.peer_model import PlainPass
+from study.method.training import make_optimizer, training_step
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def lora(backbone: Backbone, seed: int = 1, dropout: float = 0.0) -> LoraClassifier:
+    return LoraClassifier(backbone, rank=2, alpha=6, dropout=dropout, generator=generator(seed))
+
+
+def step(
+    classifier: FewShotClassifier, images: Tensor, labels: Tensor, ids: Tensor, times: int = 2
+) -> None:
+    optimizer = make_optimizer(classifier.tuned, {PEER: 0.02}, optimizer="adamw")
+    plain = PlainPass(classifier)
+    zero_shot = classifier.encode_text(ids).detach()
+    for _ in range(times):
+        training_step(plain, optimizer, images, labels, ids, zero_shot, 0.0)
+
+
+def features(classifier: FewShotClassifier, images: Tensor, ids: Tensor) -> list[Tensor]:
+    with torch.no_grad():
+        return [classifier.encode_image(images), classifier.encode_text(ids)]
