@@ -1,6 +1,7 @@
 """Imports point one way, as the design's table says, and tests lie where their modules lie."""
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Collection, Container, Iterator
@@ -91,6 +92,19 @@ def test_heavy_libraries_are_imported_late_where_a_light_path_passes(path: Path)
         if within(module, {place}):
             too_early = [name for name in early if within(name, names)]
             assert not too_early, "must be imported inside a function"
+
+
+@pytest.mark.parametrize("place", TABLES["light"])
+def test_a_light_room_is_imported_without_slow_libraries(place: str) -> None:
+    light = TABLES["light"][place]
+    modules = [module_of(path) for path in FILES if within(module_of(path), {place})]
+    names = [f"study.{module}" for module in modules if module not in light["but"]]
+    code = (
+        f"import sys, {', '.join(names)}\n"
+        f"print([name for name in {light['without']} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_every_room_is_in_the_table() -> None:

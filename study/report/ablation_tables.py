@@ -16,9 +16,9 @@ from study.report.formatting import (
     Table,
     comparison_cells,
     count,
-    estimate_columns,
     guessing,
     interval,
+    interval_columns,
     markdown_text,
     missed,
     p_values,
@@ -198,7 +198,7 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
         "seeds": len(cell.scores),
         "chance": table.chance,
         "seconds": cell.seconds,
-        **estimate_columns(
+        **interval_columns(
             {
                 "score": cell.score,
                 "balanced": cell.balanced,

@@ -18,7 +18,7 @@ from study.method.parameters import all_kinds, kind_names
 from study.method.peers import PEERS
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
-from study.results.intervals import Estimate, Interval
+from study.results.intervals import Interval, MeanInterval
 from study.results.statistics import Comparison, PairedDifference
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
@@ -135,7 +135,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f}"
 
 
-def interval(value: Estimate | None) -> str:
+def interval(value: MeanInterval | None) -> str:
     """Return a mean with its 95 % interval in percent: ±, or both ends where they differ from it.
 
     A single seed is marked, as it has no interval.
@@ -150,7 +150,7 @@ def interval(value: Estimate | None) -> str:
     return f"{mean} [{percent(value.low)}, {percent(value.high)}]"
 
 
-def _no_interval(value: Estimate) -> str:
+def _no_interval(value: MeanInterval) -> str:
     return "(1 seed)" if value.n == 1 else "(no interval)"
 
 
@@ -160,7 +160,7 @@ def _width(half: float) -> str:
     return "<0.1" if shown == "0.0" else shown
 
 
-def score_cell(value: Estimate | None) -> Shown:
+def score_cell(value: MeanInterval | None) -> Shown:
     """Return a mean with its interval, which shows its two parts when the mouse rests on it."""
     parts = []
     if value is not None and value.seeds is not None:
@@ -195,12 +195,12 @@ def difference_cell(paired: PairedDifference | None) -> Shown:
     return Shown(difference(paired), "; ".join(filter(None, parts)))
 
 
-def spelt(found: Estimate) -> str:
+def spelt(found: MeanInterval) -> str:
     """Return a mean difference with its interval, in percentage points and words."""
     return f"{points(found.mean)} points ({_interval_in_words(found)})"
 
 
-def _interval_in_words(found: Estimate) -> str:
+def _interval_in_words(found: MeanInterval) -> str:
     """Return the ends of a difference's interval, and what it leaves out."""
     if found.n == 1:
         alone = ends(found.images, "; over test images alone {} to {}")
@@ -215,14 +215,14 @@ def _interval_in_words(found: Estimate) -> str:
     return ends(found, "95 % interval {} to {}") + wider
 
 
-def missed(found: Estimate) -> str:
+def missed(found: MeanInterval) -> str:
     """Return how large a true difference would have to be to be seen half the time, in words."""
     if found.reach is None:
         return ""
     return f"a true difference of {percent(found.reach)} points would be missed half the time"
 
 
-def ends(found: Estimate | Interval | None, form: str = "{} to {}") -> str:
+def ends(found: MeanInterval | Interval | None, form: str = "{} to {}") -> str:
     """Return the ends of an interval in percentage points; an empty text without an interval."""
     if found is None or found.low is None or found.high is None:
         return ""
@@ -314,7 +314,7 @@ def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
 
 
 def score_cells(
-    parts: Sequence[str], found: Mapping[str, Estimate], score: Estimate
+    parts: Sequence[str], found: Mapping[str, MeanInterval], score: MeanInterval
 ) -> tuple[str, ...]:
     """Return the parts of a score on test and the score itself, in percent."""
     return (*(score_cell(found.get(part)) for part in parts), score_cell(score))
@@ -329,8 +329,8 @@ def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     )
 
 
-def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:
-    """Return the columns that tables for other programs have of each named estimate.
+def interval_columns(values: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:
+    """Return the columns that tables for other programs have of each named mean.
 
     `low` and `high` are the ends of the interval, and those of its parts have their names before.
     """
@@ -366,7 +366,7 @@ def duration(seconds: float) -> str:
 
 
 def guessing(
-    chance: float | None, zero_shot: Estimate | None = None, guess: str = Protocol.guess
+    chance: float | None, zero_shot: MeanInterval | None = None, guess: str = Protocol.guess
 ) -> tuple[str, ...]:
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from study.report.formatting import (
     Table,
     comparison_cells,
-    estimate_columns,
+    interval_columns,
     p_values,
     percent,
     points,
@@ -145,17 +145,17 @@ def _listed(named: Sequence[str]) -> str:
 
 def record_of_pair(pair: Interaction) -> dict[str, object]:
     """Return a pair as a row for other programs: fractions, and log-odds for the interaction."""
-    estimates = dict(zip(("first", "second", "both"), pair.gains, strict=True))
+    gains = dict(zip(("first", "second", "both"), pair.gains, strict=True))
     tests = {"lead": pair.lead, "interaction": pair.interaction}
     columns: dict[str, object] = {
         "site": pair.sites[0],
         "other_site": pair.sites[1],
         "seeds": pair.gains[2].n,
-        **estimate_columns(estimates),
+        **interval_columns(gains),
         "better_site": pair.better,
     }
     for name, comparison in tests.items():
         difference = comparison.paired.difference if comparison else None
-        columns |= estimate_columns({name: difference})
+        columns |= interval_columns({name: difference})
         columns |= {f"{name}_{column}": p for column, p in p_values(comparison).items()}
     return {**columns, "not_tested": _reason(pair.obstacle) or None}

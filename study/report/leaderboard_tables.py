@@ -16,7 +16,7 @@ from study.report.formatting import (
     count,
     difference_cell,
     duration,
-    estimate_columns,
+    interval_columns,
     markdown_text,
     p_values,
     percent,
@@ -297,7 +297,7 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
         "val_expected": _expected(board, entry),
         "seeds": len(values.get("scores", ())),
         "chance": board.chance,
-        **estimate_columns(
+        **interval_columns(
             {
                 "test": values.get("test"),
                 **{part: parts.get(part) for part in (*PARTS, *board.parts)},

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 
 from study.report.formatting import ends, percent, points
 from study.report.names import entry_name, name_of
-from study.results.intervals import MOST_SHARED, Estimate, Interval
+from study.results.intervals import MOST_SHARED, Interval, MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
 
 
 def scope(
     resampled: Resampled,
-    scores: Mapping[str, Estimate],
-    differences: Mapping[str, Estimate] | None = None,
+    scores: Mapping[str, MeanInterval],
+    differences: Mapping[str, MeanInterval] | None = None,
 ) -> tuple[str, ...]:
     """Return sentences on what the intervals of some scores hold for.
 
@@ -78,7 +78,9 @@ def _of_seeds(shared: float | None) -> Iterator[str]:
 
 
 def _for_other_images(
-    shared: float | None, scores: Mapping[str, Estimate], differences: Mapping[str, Estimate]
+    shared: float | None,
+    scores: Mapping[str, MeanInterval],
+    differences: Mapping[str, MeanInterval],
 ) -> Iterator[str]:
     """Yield the line of wider intervals, where seeds share so much that there are any."""
     if shared is None or not MOST_SHARED < shared < 1:

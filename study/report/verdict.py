@@ -16,7 +16,7 @@ from study.report.formatting import (
 )
 from study.report.names import entry_name, name_of
 from study.report.scope import read_by_others
-from study.results.intervals import Estimate
+from study.results.intervals import MeanInterval
 from study.results.leaderboard import CLOSE, Entry, Leaderboard, ValidationCheck, above_winner
 from study.results.statistics import SIGNIFICANCE, Comparison, PairedDifference
 from study.trial.study import BEST
@@ -148,12 +148,12 @@ def _metric(board: Leaderboard) -> str:
     return board.metric
 
 
-def with_intervals(score: Estimate) -> str:
+def with_intervals(score: MeanInterval) -> str:
     """Return a score in percent with its interval and its number of seeds, in words."""
     return f"{percent(score.mean)} % ({_interval_and_seeds(score)})"
 
 
-def _interval_and_seeds(score: Estimate) -> str:
+def _interval_and_seeds(score: MeanInterval) -> str:
     if score.low is None:
         return amount(score.n, "seed")
     low, high = percent(score.low), percent(score.high)

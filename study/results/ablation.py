@@ -9,8 +9,8 @@ from study.errors import DataError
 from study.method.subsets import Term, parse
 from study.protocols import Protocol
 from study.results.interactions import Interaction, SiteCell, interactions
-from study.results.intervals import Estimate
-from study.results.leaderboard import Configuration, estimates
+from study.results.intervals import MeanInterval
+from study.results.leaderboard import Configuration, mean_intervals
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import other_readers
 from study.results.statistics import Comparison, beyond_noise
@@ -27,9 +27,9 @@ BASE = "base"
 class Cell(Configuration):
     """One subset of an ablation."""
 
-    score: Estimate
+    score: MeanInterval
     """The mean of `scores` and its interval."""
-    balanced: Estimate | None
+    balanced: MeanInterval | None
     """The same with the mean recall of classes for the accuracy; None where it is not shown."""
     seconds: float | None
     """The mean duration of a trial in seconds; None when no trial recorded one."""
@@ -133,9 +133,9 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 settings=first.settings,
                 trainable=first.trainable,
                 scores=scores[label],
-                score=estimates(seeds, ("score",), resampled, split)["score"],
-                balanced=estimates(seeds, balanced, resampled, split).get(BALANCED),
-                parts=estimates(seeds, results.parts, resampled, split),
+                score=mean_intervals(seeds, ("score",), resampled, split)["score"],
+                balanced=mean_intervals(seeds, balanced, resampled, split).get(BALANCED),
+                parts=mean_intervals(seeds, results.parts, resampled, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
                 edges=_edges(first, tried),

@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 
 from study.method.subsets import parse
-from study.results.intervals import Drawn, Estimate, estimate
+from study.results.intervals import Drawn, MeanInterval, mean_interval
 from study.results.resampling import Resampled
 from study.results.statistics import Comparison, PairedDifference, common_seeds, corrected
 
@@ -64,7 +64,7 @@ class Interaction:
 
     sites: tuple[str, str]
     """The subsets of the two sites."""
-    gains: tuple[Estimate, ...]
+    gains: tuple[MeanInterval, ...]
     """The differences to zero-shot of the first site, of the second, and of both together."""
     better: str | None
     """The site that validation scores higher; None where nothing was validated."""
@@ -139,7 +139,7 @@ def _leads(
     return leads
 
 
-def _gains(four: Sequence[SiteCell], resampled: Resampled) -> tuple[Estimate, ...]:
+def _gains(four: Sequence[SiteCell], resampled: Resampled) -> tuple[MeanInterval, ...]:
     """Return the differences to zero-shot of the first site, of the second, and of both."""
     zero_shot, *others = four
     gains = [_sum(four, [(cell, 1), (zero_shot, -1)], resampled) for cell in others]
@@ -197,7 +197,7 @@ def log_odds(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference
             df.append(rescored.df)
     if on_same_images and len(columns) == len(four):
         drawn = Drawn(np.sum(columns, axis=0), min(df))
-    return PairedDifference(estimate(values.tolist(), drawn, shared=resampled.shared), seeds)
+    return PairedDifference(mean_interval(values.tolist(), drawn, shared=resampled.shared), seeds)
 
 
 def logit(accuracy: np.ndarray, images: int) -> np.ndarray:

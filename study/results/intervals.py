@@ -57,7 +57,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanInterval:
     """A mean over seeds and its interval."""
 
     n: int
@@ -121,7 +121,7 @@ class _Error:
         return float(2 * special.stdtr(self.df, -abs(mean) / math.sqrt(self.variance)))
 
 
-def estimate(
+def mean_interval(
     values: Sequence[float],
     drawn: Drawn | None = None,
     *,
@@ -129,7 +129,7 @@ def estimate(
     trained: bool = True,
     lowest: float = -math.inf,
     highest: float = math.inf,
-) -> Estimate:
+) -> MeanInterval:
     """Return the mean of `values` and its interval over seeds and test images.
 
     Args:
@@ -143,8 +143,9 @@ def estimate(
         highest: the largest possible value, where an interval ends.
 
     Returns:
-        The estimate. A single seed has no interval, unless nothing is trained. Where all seeds have
-        the same training images, the interval is over test images alone, and nothing is tested.
+        The mean and its interval. A single seed has no interval, unless nothing is trained. Where
+        all seeds have the same training images, the interval is over test images alone, and nothing
+        is tested.
 
     Raises:
         ValueError: no values, or a value that is not finite.
@@ -171,7 +172,7 @@ def estimate(
         return Interval(max(lowest, mean - reach), min(highest, mean + reach))
 
     whole = around(told)
-    return Estimate(
+    return MeanInterval(
         n,
         mean,
         sd,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.config.labels import SMALLEST, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
-from study.results.intervals import Estimate
+from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import other_readers
 from study.results.statistics import (
@@ -58,7 +58,7 @@ class Configuration:
     """The number of trainable parameters."""
     scores: Mapping[int, float]
     """The protocol's score of each seed."""
-    parts: Mapping[str, Estimate]
+    parts: Mapping[str, MeanInterval]
     """The accuracy on each part of the images; empty if the score has no parts."""
 
 
@@ -76,18 +76,18 @@ class Entry(Configuration):
     """Whether validation chose the candidate, before any test image was read."""
     seeds_planned: int
     """The number of the candidate's confirm trials, with or without a test score."""
-    test: Estimate
+    test: MeanInterval
     """The protocol's score on test."""
-    further: Mapping[str, Estimate]
+    further: Mapping[str, MeanInterval]
     """The further scores that tables show beside it, by name; see `Results.beside`."""
-    targets: Mapping[str, Estimate]
+    targets: Mapping[str, MeanInterval]
     """The accuracy on each dataset, where several are tested; else empty.
 
     `test` is then their mean, in the transfer protocol without the source.
     """
     chance: float | None
     """The balanced test score of guessing; None if no trial kept class counts."""
-    balanced: Estimate | None
+    balanced: MeanInterval | None
     """The test score with the mean recall of classes for the accuracy, which chance is that of."""
     images: int | None
     """The number of test images that each seed was tested on; None if no predictions were kept."""
@@ -354,12 +354,12 @@ def _entry(
         chosen=BEST in labels,
         scores={trial.seed: trial.test_score or 0.0 for trial in tested},
         seeds_planned=len(seeds),
-        test=estimates(tested, ("score",), resampled)["score"],
-        parts=estimates(tested, results.parts, resampled),
-        further=estimates(tested, results.beside, resampled),
-        targets=estimates(tested, results.targets, resampled),
+        test=mean_intervals(tested, ("score",), resampled)["score"],
+        parts=mean_intervals(tested, results.parts, resampled),
+        further=mean_intervals(tested, results.beside, resampled),
+        targets=mean_intervals(tested, results.targets, resampled),
         chance=next((trial.chance for trial in tested if trial.chance is not None), None),
-        balanced=estimates(tested, (BALANCED,), resampled).get(BALANCED),
+        balanced=mean_intervals(tested, (BALANCED,), resampled).get(BALANCED),
         images=next((_image_count(trial.outcomes) for trial in tested if trial.outcomes), None),
         settings=candidate.settings,
         trainable=tested[0].trainable,
@@ -376,12 +376,12 @@ def _image_count(outcomes: Outcomes) -> int:
     return sum(map(len, outcomes.right.values()))
 
 
-def estimates(
+def mean_intervals(
     trials: Sequence[TrialResult],
     names: Iterable[str],
     resampled: Resampled,
     split: Split = "test",
-) -> dict[str, Estimate]:
+) -> dict[str, MeanInterval]:
     """Return the means of named scores over one candidate's trials, without names that none has.
 
     Args:
@@ -390,10 +390,10 @@ def estimates(
         resampled: the scores on images that were drawn again.
         split: the images that the scores were measured on.
     """
-    found: dict[str, Estimate] = {}
+    found: dict[str, MeanInterval] = {}
     for name in names:
         scores = {t.seed: v for t in trials if (v := t.scores(split).get(name)) is not None}
         if scores:
             trained = trials[0].trainable > 0
-            found[name] = resampled.estimate(trials[0].label, scores, name, trained=trained)
+            found[name] = resampled.mean_interval(trials[0].label, scores, name, trained=trained)
     return found

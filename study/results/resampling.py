@@ -7,7 +7,7 @@ import numpy as np
 
 from study.protocols import Protocol
 from study.results.bootstrap import Rescored, RescoredTrials, Trial, competing, rescored
-from study.results.intervals import CONFIDENCE, Drawn, Estimate, Interval, estimate
+from study.results.intervals import CONFIDENCE, Drawn, Interval, MeanInterval, mean_interval
 from study.results.statistics import Comparison, PairedDifference, common_seeds, corrected
 from study.results.study_results import TrialResult
 from study.selection.chance import BALANCED
@@ -33,9 +33,9 @@ class Resampled:
     single: bool = False
     """Whether a class has a single image, so that averages over classes have no variance."""
 
-    def estimate(
+    def mean_interval(
         self, label: str, scores: Mapping[int, float], name: str = "score", *, trained: bool = True
-    ) -> Estimate:
+    ) -> MeanInterval:
         """Return the mean of a label's scores, with its interval within 0 and 1.
 
         Args:
@@ -44,7 +44,7 @@ class Resampled:
             name: what the score is called in `scores`.
             trained: whether anything is trained.
         """
-        return estimate(
+        return mean_interval(
             list(scores.values()),
             self.weighted([(label, 1)], tuple(scores), name),
             shared=self.shared,
@@ -108,7 +108,7 @@ class Resampled:
             return None
         sums = [sum(weight * scores[seed] for _, scores, weight in terms) for seed in seeds]
         drawn = self.weighted([(label, weight) for label, _, weight in terms], seeds, name)
-        return PairedDifference(estimate(sums, drawn, shared=self.shared), seeds)
+        return PairedDifference(mean_interval(sums, drawn, shared=self.shared), seeds)
 
     def weighted(
         self, terms: Sequence[tuple[str, float]], seeds: Sequence[int], name: str = "score"

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from scipy import stats
 
-from study.results.intervals import CONFIDENCE, Estimate, Interval
+from study.results.intervals import CONFIDENCE, Interval, MeanInterval
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
@@ -20,7 +20,7 @@ SIGNIFICANCE = 0.05
 class PairedDifference:
     """The mean of `value - base` over the seeds that both have."""
 
-    difference: Estimate
+    difference: MeanInterval
     """The mean, standard deviation and interval of the differences."""
     seeds: tuple[int, ...]
     """The common seeds."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from paired import table
 
 from study.report.formatting import percent, points, probability
-from study.results.intervals import Estimate, estimate
+from study.results.intervals import MeanInterval, mean_interval
 from study.results.resampling import SEEDS_ALONE
 from study.results.statistics import Comparison, PairedDifference, holm
 
@@ -96,7 +96,7 @@ def configurations(choices: Sequence[Choice]) -> list[list[str]]:
         rows.append(
             [
                 name,
-                spread(estimate([one.score for one in own])),
+                spread(mean_interval([one.score for one in own])),
                 *(percent(statistics.fmean(one.parts[part] for one in own)) for part in parts),
                 f"{statistics.median(one.trainable for one in own):,.0f}",
                 f"{won}/{len(choices)}" if label != WINNER else "",
@@ -176,13 +176,13 @@ def choices_table(title: str, choices: Sequence[Choice]) -> str:
     return "\n".join(lines)
 
 
-def spread(found: Estimate) -> str:
+def spread(found: MeanInterval) -> str:
     """Return a mean in percent with half its interval."""
     half = "" if found.half_width is None else f" ± {percent(found.half_width)}"
     return f"{percent(found.mean)}{half}"
 
 
-def spelt(found: Estimate) -> str:
+def spelt(found: MeanInterval) -> str:
     """Return a mean difference in points with its interval."""
     if found.low is None or found.high is None:
         return points(found.mean)

@@ -30,7 +30,7 @@ import numpy as np
 from paired import machine, table
 
 from study.protocols import BaseToNew, FewShot, Protocol
-from study.results.intervals import Estimate
+from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.statistics import PairedDifference
 from study.results.study_results import TrialResult
@@ -252,7 +252,7 @@ def _count(
     counts["studies"] += 1
     counts["shared"] += resampled.shared or 0.0  # type: ignore[assignment]
     base = scores[BASE.label]
-    own = resampled.estimate(BASE.label, base)
+    own = resampled.mean_interval(BASE.label, base)
     _count_interval(counts, "score", own, truth[BASE.label], overall[BASE.label])
     for label in PAIRS:
         paired = resampled.difference(label, scores[label], BASE.label, base)
@@ -266,11 +266,11 @@ def _count(
 def _count_interval(
     counts: Counter[str],
     name: str,
-    found: Estimate,
+    found: MeanInterval,
     truth: float,
     everywhere: float,
 ) -> None:
-    """Count whether the intervals of one estimate cover the truth."""
+    """Count whether the intervals of one mean cover the truth."""
     assert found.low is not None
     assert found.high is not None
     counts[f"{name} covered"] += covers((found.low, found.high), truth)

@@ -26,7 +26,7 @@ from study.embedded import backbone_path
 from study.method.precision import hold
 from study.method.recipe import Precision
 from study.report.formatting import difference, interval
-from study.results.intervals import estimate
+from study.results.intervals import mean_interval
 from study.results.resampling import SEEDS_ALONE
 from study.search.stages import make_trial
 from study.storage.study_folder import StudyFolder
@@ -92,7 +92,7 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
             rows.append(
                 [
                     *(name, f"`{subset}`, rate {best[subset]:g}"),
-                    *(interval(estimate([*by_precision[p].values()])) for p in PRECISIONS),
+                    *(interval(mean_interval([*by_precision[p].values()])) for p in PRECISIONS),
                     difference(paired),
                     "yes" if (paired.difference.low or -1.0) > -MARGIN else "no",
                 ]

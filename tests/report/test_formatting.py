@@ -27,7 +27,7 @@ from study.report.formatting import (
     settings_in_words,
     spelt,
 )
-from study.results.intervals import Interval, estimate
+from study.results.intervals import Interval, mean_interval
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_points_are_signed_percentage_points(value: float, text: str) -> None:
 
 
 def test_numbers_are_worded_with_their_doubt() -> None:
-    assert interval(estimate([0.5, 0.52, 0.54])) == "52.0 ± 5.0"
+    assert interval(mean_interval([0.5, 0.52, 0.54])) == "52.0 ± 5.0"
     assert (probability(0.0004), probability(0.0412), probability(None)) == ("<0.001", "0.041", "–")
 
 
@@ -112,26 +112,26 @@ def test_records_are_rows_under_the_names_of_their_fields() -> None:
 
 
 def test_a_score_has_one_interval_and_shows_its_parts_on_hover() -> None:
-    seeds = estimate([0.5, 0.52, 0.54])
+    seeds = mean_interval([0.5, 0.52, 0.54])
     cell = score_cell(replace(seeds, images=Interval(0.49, 0.57)))
     assert cell == score_cell(seeds) == "52.0 ± 5.0"
     assert "47.0 to 57.0" in cell.hover
     assert "49.0 to 57.0" in cell.hover
-    assert (score_cell(estimate([0.5])), score_cell(None)) == ("50.0 (1 seed)", "–")
+    assert (score_cell(mean_interval([0.5])), score_cell(None)) == ("50.0 (1 seed)", "–")
 
 
 def test_an_interval_that_ends_at_what_is_possible_has_both_ends_printed() -> None:
-    assert interval(estimate([0.98, 0.99, 1.0], highest=1.0)) == "99.0 [96.5, 100.0]"
+    assert interval(mean_interval([0.98, 0.99, 1.0], highest=1.0)) == "99.0 [96.5, 100.0]"
 
 
 def test_no_interval_is_printed_as_nothing() -> None:
-    tiny = replace(estimate([0.5, 0.5]), low=0.4999, high=0.5001)
+    tiny = replace(mean_interval([0.5, 0.5]), low=0.4999, high=0.5001)
     assert interval(tiny) == "50.0 ± <0.1"
-    assert interval(estimate([0.5, 0.5])) == "50.0 (no interval)"
+    assert interval(mean_interval([0.5, 0.5])) == "50.0 (no interval)"
 
 
 def test_a_difference_is_spelt_with_what_its_interval_leaves_out() -> None:
-    seeds = estimate([0.01, 0.03])
+    seeds = mean_interval([0.01, 0.03])
     ends = "−10.7 to +14.7"
     assert spelt(seeds) == (
         f"+2.0 points (95 % interval over seeds alone {ends}, test images left out)"
@@ -140,14 +140,14 @@ def test_a_difference_is_spelt_with_what_its_interval_leaves_out() -> None:
     assert spelt(both) == f"+2.0 points (95 % interval {ends})"
     wider = replace(both, wider=Interval(-0.2, 0.24))
     assert spelt(wider).endswith(f"{ends}, for other labelled images −20.0 to +24.0)")
-    assert "no interval" in spelt(estimate([0.01]))
+    assert "no interval" in spelt(mean_interval([0.01]))
 
 
 def test_beside_a_verdict_stands_the_difference_that_would_be_missed_half_the_time() -> None:
-    found = estimate([0.01, 0.03])
+    found = mean_interval([0.01, 0.03])
     assert found.reach == pytest.approx(0.127, abs=1e-3)
     assert "12.7 points" in missed(found)
-    assert missed(estimate([0.01])) == ""
+    assert missed(mean_interval([0.01])) == ""
 
 
 SETTINGS = yaml.safe_load(

@@ -11,14 +11,14 @@ from study.report.interaction_tables import (
     verdict_on_pairs,
 )
 from study.results.interactions import Interaction, Obstacle
-from study.results.intervals import estimate
+from study.results.intervals import mean_interval
 from study.results.statistics import Comparison, PairedDifference
 
 BEYOND, WITHIN = (0.10, 0.11, 0.12), (-0.10, 0.02, 0.11)
 
 
 def comparison(values: Sequence[float], holm_p: float) -> Comparison:
-    return Comparison(PairedDifference(estimate(values), (1, 2, 3)), holm_p)
+    return Comparison(PairedDifference(mean_interval(values), (1, 2, 3)), holm_p)
 
 
 def pair(
@@ -26,7 +26,7 @@ def pair(
     interaction: Comparison | None = None,
     obstacle: Obstacle | None = None,
 ) -> Interaction:
-    gains = tuple(estimate([level, level + 0.01]) for level in (0.1, 0.2, 0.3))
+    gains = tuple(mean_interval([level, level + 0.01]) for level in (0.1, 0.2, 0.3))
     better = "vision.ln2" if lead else None
     return Interaction(("text.ln1", "vision.ln2"), gains, better, lead, interaction, obstacle)
 

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from study.report.scope import read_by_others, scope
-from study.results.intervals import estimate
+from study.results.intervals import mean_interval
 from study.results.resampling import Resampled
 
 SCORES = {
-    "best": estimate([0.7, 0.72, 0.71], shared=0.8),
-    "other": estimate([0.6, 0.64, 0.65], shared=0.8),
+    "best": mean_interval([0.7, 0.72, 0.71], shared=0.8),
+    "other": mean_interval([0.6, 0.64, 0.65], shared=0.8),
 }
 TESTED = {("best", 1): "hash"}
 
@@ -53,20 +53,20 @@ def test_what_is_left_out_of_test_images_is_told_with_its_reason() -> None:
 
 
 def test_one_seed_says_nothing_about_other_training_images() -> None:
-    text = " ".join(scope(Resampled(TESTED, {}), {"best": estimate([0.7])}))
+    text = " ".join(scope(Resampled(TESTED, {}), {"best": mean_interval([0.7])}))
     assert "With one seed, nothing is known about other training images." in text
     assert "labelled images at hand" not in text
 
 
 def test_where_nothing_is_trained_there_is_nothing_to_know_of_training_images() -> None:
-    whole = replace(estimate([0.7]), low=0.6, high=0.8)
+    whole = replace(mean_interval([0.7]), low=0.6, high=0.8)
     text = " ".join(scope(Resampled(TESTED, {}), {"zero-shot": whole}))
     assert "Nothing is trained" in text
     assert "seed" not in text
 
 
 def test_the_wider_interval_of_a_tested_difference_is_told_too() -> None:
-    found = {"winner − other": estimate([0.02, 0.04, 0.03], shared=0.8)}
+    found = {"winner − other": mean_interval([0.02, 0.04, 0.03], shared=0.8)}
     assert "winner − other +3.0 [" in " ".join(scope(Resampled(TESTED, {}, 0.8), SCORES, found))
     assert "winner" not in " ".join(scope(Resampled(TESTED, {}, 0.5), SCORES, found))
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from study.results.intervals import Drawn, Estimate, estimate
+from study.results.intervals import Drawn, MeanInterval, mean_interval
 
 # Sleep gained under two drugs by ten patients (Student, 1908).
 FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
@@ -25,9 +25,9 @@ def redrawn(values: np.ndarray, draws: int = 20_000) -> Drawn:
     return Drawn(values.mean(axis=0) + widened * (means - values.mean(axis=0)), images - 1)
 
 
-def of(values: np.ndarray, **options: float | bool | None) -> Estimate:
-    """The estimate of the mean of columns, with images drawn again."""
-    return estimate(values.mean(axis=0).tolist(), redrawn(values), **options)  # type: ignore[arg-type]
+def of(values: np.ndarray, **options: float | bool | None) -> MeanInterval:
+    """The interval of the mean of columns, with images drawn again."""
+    return mean_interval(values.mean(axis=0).tolist(), redrawn(values), **options)  # type: ignore[arg-type]
 
 
 def components(values: np.ndarray) -> tuple[float, float, float]:
@@ -41,7 +41,7 @@ def components(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels() -> None:
-    found, known = estimate(FIRST), DescrStatsW(FIRST)
+    found, known = mean_interval(FIRST), DescrStatsW(FIRST)
     assert (found.n, found.mean) == (10, pytest.approx(0.75))
     assert found.sd == pytest.approx(stats.tstd(FIRST))
     assert (found.low, found.high) == pytest.approx(known.tconfint_mean(0.05))
@@ -52,9 +52,9 @@ def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [0.5, float("nan")], [float("inf")]])
-def test_an_estimate_of_nothing_or_of_nan_is_refused(values: list[float]) -> None:
+def test_a_mean_of_nothing_or_of_nan_is_refused(values: list[float]) -> None:
     with pytest.raises(ValueError, match="finite"):
-        estimate(values)
+        mean_interval(values)
 
 
 def test_the_variance_is_that_of_the_two_way_table() -> None:
@@ -114,16 +114,16 @@ def test_one_seed_is_enough_where_nothing_is_trained() -> None:
 
 
 def test_seeds_without_spread_or_predictions_have_no_interval() -> None:
-    found = estimate([0.5, 0.5])
+    found = mean_interval([0.5, 0.5])
     assert (found.sd, found.low, found.p) == (0.0, None, None)
     assert found.within_noise
 
 
 def test_it_ends_at_what_is_possible() -> None:
-    found = estimate([0.97, 0.99, 1.0], lowest=0.0, highest=1.0)
+    found = mean_interval([0.97, 0.99, 1.0], lowest=0.0, highest=1.0)
     assert found.high == 1.0
     assert not found.symmetric
-    assert estimate([0.5, 0.52], highest=1.0).symmetric
+    assert mean_interval([0.5, 0.52], highest=1.0).symmetric
     assert found.reach is not None
     assert found.mean + found.reach > 1
 

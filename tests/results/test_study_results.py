@@ -1,8 +1,6 @@
 """The results table follows the ledger, torn and unfinished files included."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -121,16 +119,6 @@ def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_stu
 def test_a_folder_that_is_no_study_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no trials/ folder"):
         read_results(tmp_path)
-
-
-def test_reading_and_printing_load_no_heavy_library() -> None:
-    code = (
-        "import sys, study.results.leaderboard; "
-        "print([m for m in ('ray', 'mlflow', 'torch', 'matplotlib', 'optuna') "
-        "if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def with_targets(folder: Path) -> Path:
