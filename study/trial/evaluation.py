@@ -9,10 +9,29 @@ from torch import Tensor
 
 from study.data.tasks import Part
 from study.method.head import Head, HeadTraining
-from study.method.model import accuracy, class_accuracy
+from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, compete
 from study.protocols.competition import Competition
 from study.trial.predictions import mean
 from study.trial.study import Prediction, TrialData
+
+
+@dataclass(frozen=True)
+class PartFeatures:
+    """What a model makes of the images and classes of a part."""
+
+    part: Part
+    is_target: bool
+    """Whether the part is of a further dataset, whose classes are others than those in training."""
+    names: Sequence[int]
+    """The class in training of each class of the part; −1 where there is none."""
+    images: Sequence[Tensor]
+    """The features of the images in batches, (batch, dim) float32."""
+    text: Tensor
+    """The text features of the classes, (classes, dim) float32."""
+    rivals: Sequence[int]
+    """All classes, trained and other ones, that compete for images of the model's own dataset."""
+    rivals_text: Tensor | None
+    """The text features of the rivals, (rivals, dim) float32; None if they do not compete here."""
 
 
 @dataclass
@@ -33,6 +52,30 @@ class Evaluation:
     (images,)."""
     calibration: float = 0.0
     """γ, what is taken from the logits of trained classes where they compete with others."""
+
+    def answer(self, classifier: FewShotClassifier, features: PartFeatures) -> None:
+        """Add what the images of a part are taken for.
+
+        Args:
+            classifier: the model.
+            features: what it makes of them.
+        """
+        part, text, rivals_text = features.part, features.text, features.rivals_text
+        if self.head is not None:
+            text = self.head.replace_in(text, features.names)
+            if rivals_text is not None:
+                rivals_text = self.head.replace_in(rivals_text, features.rivals)
+        trained = self._seen(torch.tensor(part.classes))
+        taken: Tensor | float = 0.0
+        if self.calibration and not features.is_target and not trained.all():
+            taken = (self.calibration * trained).to(text.device)
+        rows, probabilities = classify(classifier, features.images, text, taken)
+        self.parts.append((part, torch.tensor(part.classes)[rows], probabilities))
+        if rivals_text is not None:
+            rivals = torch.tensor(features.rivals)
+            labels = torch.tensor([record.label for record in part.records])
+            best, other, gap = compete(classifier, features.images, rivals_text, self._seen(rivals))
+            self.competing.append((labels, rivals[best], rivals[other], gap))
 
     @property
     def competition(self) -> Competition:

@@ -5,7 +5,8 @@ import gc
 import torch
 
 from study.errors import StudyError
-from study.trial.activations import IMAGES, PROMPTS
+from study.trial.image_activations import IMAGES
+from study.trial.prompt_activations import PROMPTS
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.

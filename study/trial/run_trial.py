@@ -49,12 +49,15 @@ def run_trial(
         NonFiniteLossError: the trial diverged.
     """
     models = [
-        make_task_model(config, data, backbone, task, index, micro_batch=micro_batch)
+        make_task_model(config, backbone, task, index, micro_batch=micro_batch)
         for index, task in enumerate(data.tasks)
     ]
     trainings: list[TaskTraining] = []
     if config.epochs:
-        trainings = [TaskTraining(model, index) for index, model in enumerate(models)]
+        trainings = [
+            TaskTraining(model, config, data, task.train, index)
+            for index, (model, task) in enumerate(zip(models, data.tasks, strict=True))
+        ]
     epoch, state = start or (0, {})
     if state:
         for training in trainings:
@@ -80,12 +83,14 @@ def run_trial(
         done = epoch >= config.epochs
         uses = [config.settings, *(sibling.settings for sibling in siblings if done)]
         looks = config.scored_at is None or epoch in config.scored_at
-        found: Iterable[Sequence[Sequence[Evaluation]]] = [()]
+        by_use: Iterable[Sequence[Sequence[Evaluation]]] = [()]
         if done or (data.split == "val" and looks):
-            found = zip(*(evaluate_task(model, uses) for model in models), strict=True)
+            pairs = zip(models, data.tasks, strict=True)
+            evaluated = [evaluate_task(model, data, task, uses) for model, task in pairs]
+            by_use = zip(*evaluated, strict=True)
         report, *others = (
             _report(models, data, use, own, epoch, done=done, metrics=metrics)
-            for use, own in zip(uses, found, strict=True)
+            for use, own in zip(uses, by_use, strict=True)
         )
         report.metrics["seconds"] = time.perf_counter() - began
         for other in others:

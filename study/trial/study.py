@@ -290,6 +290,11 @@ class TrialData:
     reading: ImageReading = AS_USUAL
     """How images are read."""
 
+    @property
+    def caches(self) -> Path:
+        """The folder of the feature cache, see `study.trial.feature_cache.cached_features`."""
+        return self.train_images.parent
+
     def target(self, part: str) -> Target:
         """Return the class names, templates and images that a part is scored with."""
         return self.targets.get(part) or Target(self.class_names, self.templates, self.eval_images)

@@ -1,20 +1,14 @@
-"""The model of one task: its classifier, what passes its encoders, and what is kept of it."""
+"""The model of one task: its classifier, untrained, and what is kept of it when it is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
-from study.data.images.table import normalize, random_resized_crop_flip
-from study.data.prompts import prompts
-from study.data.tasks import Part, Task
+from study.data.tasks import Task
 from study.method.delta import head_tensors
 from study.method.head import Head
 from study.method.model import FewShotClassifier, at_strength
@@ -22,134 +16,34 @@ from study.method.peer_model import PeerModel, PlainPass
 from study.method.peers import PEERS, PeerStart
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.storage.atomic import sha256_of
-from study.trial.activations import (
-    CHUNK,
-    begin_images,
-    cached_features,
-    class_features,
-    open_table,
-)
-from study.trial.study import TrialConfig, TrialData
+from study.trial.study import TrialConfig
 
 
 @dataclass(frozen=True)
 class TaskModel:
-    """The model of one task, with what the task and its trial are.
+    """The model of one task.
 
-    The class itself tunes nothing: `study.trial.task_training` trains the classifier in place, and
-    `study.trial.task_evaluation` reads it as it is.
+    `study.trial.task_training` trains its classifier in place, and `study.trial.task_evaluation`
+    reads it as it is.
     """
 
-    config: TrialConfig
-    data: TrialData
-    backbone: Backbone
-    """The backbone, which stays unchanged."""
-    task: Task
     classifier: FewShotClassifier
     """The classifier, whose tuned parameters change in training."""
     staged: StagedClassifier | PlainPass
     """The pass of the same classifier that training and evaluation take."""
+    backbone: Backbone
+    """The backbone, which stays unchanged."""
     seed: int
     """The seed of batches, augmentation and dropout, another one for each task."""
-    labels: Tensor
-    """The position of each training image's class among the classes of training, (images,) int64
-    on the model's device."""
     micro_batch: int | None
     """See `study.trial.run_trial.run_trial`."""
+    images_at_once: int
+    """The number of images that pass the encoder at once in an evaluation."""
     distill_weight: float
     """The weight of the loss term beside the cross-entropy."""
     views: int | None
-    """How many augmented views of each image are kept, see `study.method.peer_model.PeerModel`;
-    None means that each epoch augments anew, or that nothing is augmented."""
-
-    @property
-    def paths(self) -> list[str]:
-        """The paths of the training images in their table."""
-        return [record.path for record in self.task.train.records]
-
-    @property
-    def caches(self) -> Path:
-        """The folder of the feature cache, see `study.trial.activations.cached_features`."""
-        return self.data.train_images.parent
-
-    @property
-    def images_at_once(self) -> int:
-        """The number of images that pass the encoder at once in an evaluation."""
-        size = self.config.training.eval_batch_size
-        if self.micro_batch is None:
-            return size
-        return max(1, size * self.micro_batch // self.config.training.batch_size)
-
-    def tokenize(self, part: str, classes: Sequence[int], templates: int = 1) -> Tensor:
-        """Return the token ids of classes' prompts, (classes · templates, length) int64.
-
-        The rows of one class stand together.
-
-        Args:
-            part: the name of the part whose prompts they are.
-            classes: the ids of the classes.
-            templates: the number of prompts of each class.
-        """
-        target = self.data.target(part)
-        names = [target.class_names[c] for c in classes]
-        texts = chain.from_iterable(prompts(names, target.templates[:templates]))
-        return self.backbone.tokenize([*texts]).to(self.classifier.device)
-
-    def text_features(self, part: Part, classes: Sequence[int]) -> Tensor:
-        """Return the text features of classes, by the prompts of a part, (classes, dim) float32."""
-        templates = len(self.data.target(part.name).templates) if self.data.ensemble else 1
-        ids = self.tokenize(part.name, classes, templates)
-        return class_features(self.staged, self.backbone, ids, templates, self.caches)
-
-    def image_features(self, images: Path, paths: Sequence[str]) -> Iterator[Tensor]:
-        """Yield the features of images of a table in batches, (batch, dim) float32."""
-        for at in range(0, len(paths), self.images_at_once):
-            wanted = paths[at : at + self.images_at_once]
-            yield self.staged.encode_image(begin_images(self.staged, self.backbone, images, wanted))
-
-    def training_images(self, paths: Sequence[str], generator: torch.Generator) -> Tensor:
-        """Return begun training images, augmented by the generator if the trial augments."""
-        if self.data.augment:
-            return self.augmented(paths, generator)
-        return begin_images(self.staged, self.backbone, self.data.train_images, paths)
-
-    def augmented(self, paths: Sequence[str], generator: torch.Generator) -> Tensor:
-        """Return training images, cropped and flipped at random, as begun images."""
-        pixels = random_resized_crop_flip(
-            open_table(self.data.train_images).images(paths),
-            self.backbone.image_size,
-            generator,
-            device=self.classifier.device,
-        )
-        pixels = normalize(pixels, self.backbone.image_mean, self.backbone.image_std)
-        chunks = pixels.split(self.micro_batch or len(paths))
-        return torch.cat([self.staged.begin_images(chunk) for chunk in chunks])
-
-    def kept_views(self, views: int) -> Tensor:
-        """Return augmented views of the training images, begun: (views, images, …).
-
-        They depend on the seed and not on what is tuned, so that all trials of the seed share them.
-
-        Args:
-            views: the number of views of each image.
-        """
-        identity = {
-            "what": f"{views} views of images before the projection",
-            "images": open_table(self.data.train_images).content_hash,
-            "paths": sha256_of("\n".join(self.paths).encode()),
-            "seed": str(self.seed),
-        }
-
-        def begin() -> dict[str, Tensor]:
-            generator, paths = torch.Generator().manual_seed(self.seed), self.paths * views
-            starts = range(0, len(paths), CHUNK)
-            chunks = [self.augmented(paths[start : start + CHUNK], generator) for start in starts]
-            return {"views": torch.cat(chunks)}
-
-        precision = self.classifier.precision
-        kept = cached_features(self.caches, identity, self.backbone, precision, begin)
-        return kept["views"].unflatten(0, (views, -1))
+    """How many augmented views of each image are kept where images are augmented, see
+    `study.method.peer_model.PeerModel`; None means that each epoch augments anew."""
 
     def parameters(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
@@ -171,7 +65,6 @@ class TaskModel:
 
 def make_task_model(
     config: TrialConfig,
-    data: TrialData,
     backbone: Backbone,
     task: Task,
     index: int,
@@ -182,7 +75,6 @@ def make_task_model(
 
     Args:
         config: the trial's configuration.
-        data: the trial's data.
         backbone: the backbone, which stays unchanged.
         task: the task to train and evaluate.
         index: the position of the task among the trial's tasks; it varies the seed.
@@ -190,20 +82,18 @@ def make_task_model(
     """
     seed = config.seed * 1_000_003 + index
     built = _build(config, backbone, task, seed)
-    position = {class_id: index for index, class_id in enumerate(task.train.classes)}
-    labels = [position[record.label] for record in task.train.records]
+    at_once = config.training.eval_batch_size
+    if micro_batch is not None:
+        at_once = max(1, at_once * micro_batch // config.training.batch_size)
     return TaskModel(
-        config=config,
-        data=data,
-        backbone=backbone,
-        task=task,
         classifier=built.classifier,
         staged=built.staged,
+        backbone=backbone,
         seed=seed,
-        labels=torch.tensor(labels, device=built.classifier.device),
         micro_batch=micro_batch,
+        images_at_once=at_once,
         distill_weight=built.distill_weight,
-        views=built.views if data.augment else None,
+        views=built.views,
     )
 
 

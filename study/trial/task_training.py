@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from study.config.trial_settings import TrialSettings
+from study.data.tasks import Part
 from study.method.lora import dropping_out
 from study.method.parameters import PEER
 from study.method.training import Losses, Schedule, make_optimizer, train_epoch
-from study.trial.activations import begin_prompts, zero_shot_text
+from study.trial.prompt_activations import begin_prompts, zero_shot_text
+from study.trial.study import TrialConfig, TrialData
+from study.trial.task_features import kept_views, labels_of, paths_of, tokenize, training_images
 from study.trial.task_model import TaskModel
 
 
@@ -19,29 +22,37 @@ class TaskTraining:
 
     Args:
         model: the model, whose classifier is trained in place.
+        config: the trial's configuration.
+        data: the trial's data.
+        train: the part to train on.
         index: the position of the task among the trial's tasks; it names the state.
     """
 
-    def __init__(self, model: TaskModel, index: int) -> None:
+    def __init__(
+        self, model: TaskModel, config: TrialConfig, data: TrialData, train: Part, index: int
+    ) -> None:
         self.model = model
+        self._data = data
+        self._settings = config.settings
+        self._training = config.training
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(model.seed)
-        self._paths = model.paths
-        self._views = None if model.views is None else model.kept_views(model.views)
-        training = model.config.training
+        self._paths = paths_of(train)
+        self._labels = labels_of(train).to(model.classifier.device)
         self._optimizer = make_optimizer(
             model.classifier.tuned,
-            learning_rates(model.config.settings),
-            optimizer=training.optimizer,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
+            learning_rates(config.settings),
+            optimizer=config.training.optimizer,
+            momentum=config.training.momentum,
+            weight_decay=config.training.weight_decay,
         )
-        train = model.task.train
-        input_ids = model.tokenize(train.name, train.classes)
-        self._prompts = begin_prompts(model.staged, model.backbone, input_ids, model.caches)
-        self._zero_shot_text = zero_shot_text(
-            model.backbone, input_ids, training.computed_in, model.caches
-        )
+        self._views: Tensor | None = None
+        if data.augment and model.views is not None:
+            self._views = kept_views(model, data, self._paths, model.views)
+        input_ids = tokenize(model, data, train, train.classes)
+        backbone, precision = model.backbone, config.training.computed_in
+        self._prompts = begin_prompts(model.staged, backbone, input_ids, data.caches)
+        self._zero_shot_text = zero_shot_text(backbone, input_ids, precision, data.caches)
 
     @property
     def images_per_epoch(self) -> int:
@@ -49,7 +60,7 @@ class TaskTraining:
 
         An incomplete last batch is dropped, as in the reference, unless it is the only one.
         """
-        size = self.model.config.training.batch_size
+        size = self._training.batch_size
         return len(self._paths) // size * size or len(self._paths)
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
@@ -65,19 +76,19 @@ class TaskTraining:
                 prompts=self._prompts,
                 zero_shot_text=self._zero_shot_text,
                 distill_weight=model.distill_weight,
-                regularizer=model.config.training.regularizer,
+                regularizer=self._training.regularizer,
                 micro_batch=model.micro_batch,
             )
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
-        labels = self.model.labels
+        labels = self._labels
         view = None if self._views is None else self._views[epoch % len(self._views)]
         order = torch.randperm(len(self._paths), generator=self._generator)
-        for rows in order[: self.images_per_epoch].split(self.model.config.training.batch_size):
+        for rows in order[: self.images_per_epoch].split(self._training.batch_size):
             if view is None:
                 paths = [self._paths[row] for row in rows]
-                images = self.model.training_images(paths, self._generator)
+                images = training_images(self.model, self._data, paths, self._generator)
             else:
                 images = view[rows.to(view.device)]
             yield images, labels[rows.to(labels.device)]
@@ -89,7 +100,7 @@ class TaskTraining:
             delta: what `TaskModel.delta` returned; it is kept where it is not the parameters
                 themselves, for a trial that is stopped.
         """
-        settings = self.model.config.settings
+        settings = self._settings
         tensors = {f"parameter.{name}": t for name, t in self.model.parameters().items()}
         if settings.strength != 1 or settings.head != "text":
             tensors |= {f"delta.{name}": tensor for name, tensor in delta.items()}

@@ -162,8 +162,8 @@ def test_a_trial_reports_the_cross_fitted_score_and_ships_the_best_head(
     searched = prepare(setting).search()
     evaluated: list[Any] = []
 
-    def watched(model: Any, uses: Any) -> Any:
-        evaluations = evaluate_task(model, uses)
+    def watched(*arguments: Any) -> Any:
+        evaluations = evaluate_task(*arguments)
         evaluated.append(evaluations[0])
         return evaluations
 

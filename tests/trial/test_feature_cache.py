@@ -13,8 +13,8 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.storage.atomic import StorageError
-from study.trial import activations
-from study.trial.activations import cached_features
+from study.trial import feature_cache
+from study.trial.feature_cache import cached_features
 
 WHAT = {"what": "numbers"}
 
@@ -138,8 +138,8 @@ def test_without_a_place_to_write_it_each_computes_for_itself(
     def refuse(path: Path, *_: object, **__: object) -> None:
         raise StorageError(f"{path} cannot be used: it is read-only")
 
-    monkeypatch.setattr(activations, "write_atomically", refuse)
-    monkeypatch.setattr(activations.fcntl, "flock", lambda *_: (tmp_path / "missing").stat())
+    monkeypatch.setattr(feature_cache, "write_atomically", refuse)
+    monkeypatch.setattr(feature_cache.fcntl, "flock", lambda *_: (tmp_path / "missing").stat())
     for _ in range(2):
         assert cached_features(tmp_path, WHAT, backbone, "float32", computed)["x"].shape == (3, 2)
     assert computed.times == 2

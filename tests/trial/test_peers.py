@@ -22,11 +22,12 @@ from study.method.model import FewShotClassifier
 from study.method.peer_model import PlainPass
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.trial import TrialConfig, TrialData, activations
-from study.trial.activations import begin_images, open_table
+from study.trial import TrialConfig, TrialData, image_activations
 from study.trial.config_hash import compute_config_hash
+from study.trial.image_activations import begin_images, open_table
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
+from study.trial.task_features import kept_views, paths_of
 from study.trial.task_model import make_task_model
 
 FULL = Peer(method="full", lr=0.02, optimizer="sgd")
@@ -136,7 +137,7 @@ def test_pixels_are_kept_apart_from_what_passed_an_encoder(
         tokens = begin_images(staged, backbone, table, paths)
         assert pixels.shape == (5, 3, 16, 16)
         assert tokens.shape != pixels.shape
-    assert len(activations.IMAGES.kept) == 2
+    assert len(image_activations.IMAGES.kept) == 2
     free_memory()
 
 
@@ -225,14 +226,14 @@ def test_the_views_of_a_projection_are_those_of_its_seed(
     (task,) = data.tasks
     views = []
     for seed in (1, 1, 2):
-        model = make_task_model(peers_trial(PROJECTION, seed=seed), data, backbone, task, 0)
+        model = make_task_model(peers_trial(PROJECTION, seed=seed), backbone, task, 0)
         assert model.views == VIEWS
-        views.append(model.kept_views(VIEWS))
+        views.append(kept_views(model, data, paths_of(task.train), VIEWS))
     assert views[0].shape == (VIEWS, len(task.train.records), 1, 32)
     assert torch.equal(views[0], views[1])
     assert not torch.allclose(views[0], views[2])
     assert not torch.allclose(views[0][0], views[0][1])
-    assert make_task_model(peers_trial(LORA), data, backbone, task, 0).views is None
+    assert make_task_model(peers_trial(LORA), backbone, task, 0).views is None
 
 
 def test_a_delta_of_a_projection_makes_a_backbone_the_trained_model(

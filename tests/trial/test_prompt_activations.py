@@ -12,8 +12,8 @@ from study.backbones.load_backbone import load_backbone
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.trial import TrialData
-from study.trial.activations import zero_shot_text
 from study.trial.machine_faults import free_memory
+from study.trial.prompt_activations import zero_shot_text
 from study.trial.run_trial import run_trial
 
 
@@ -49,7 +49,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forget_all(holdout)
-    monkeypatch.setattr("study.trial.activations.PROMPTS_AT_ONCE", at_once)
+    monkeypatch.setattr("study.trial.prompt_activations.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
     embedded: list[Tensor] = []
     backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(

@@ -10,7 +10,7 @@ from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings
 from study.trial import TrialConfig
 from study.trial.run_trial import run_trial
-from study.trial.task_model import TaskModel
+from study.trial.task_features import image_features
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
 USES: tuple[dict[str, Any], ...] = (
@@ -57,13 +57,12 @@ def test_what_equal_strengths_share_is_computed_once(
     prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, encoded = prepare("augmented").confirm(1), []
-    features = TaskModel.image_features
 
-    def count(self: TaskModel, *arguments: Any) -> Any:
+    def count(*arguments: Any) -> Any:
         encoded.append(arguments)
-        return features(self, *arguments)
+        return image_features(*arguments)
 
-    monkeypatch.setattr(TaskModel, "image_features", count)
+    monkeypatch.setattr("study.trial.task_features.image_features", count)
     first, *siblings = (used(n, epochs=1, **use) for n, use in enumerate(USES))
     list(run_trial(first, data, backbone, siblings=siblings))
     assert len(encoded) == len({use.get("strength", 1.0) for use in USES}) == 2

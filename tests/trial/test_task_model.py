@@ -1,6 +1,5 @@
 """The model of a task: what passes its encoders at once, and what is kept of it."""
 
-import pytest
 import torch
 from small_trials import Prepare, trial
 from torch import Tensor
@@ -24,24 +23,10 @@ def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: 
         assert torch.equal(tensor, initial[name].lerp(whole[name], 0.5))
 
 
-@pytest.mark.parametrize(("micro_batch", "at_once"), [(None, 30), (4, 15), (2, 7), (1, 3)])
-def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
-    holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
-) -> None:
-    config = trial(training={"batch_size": 8, "eval_batch_size": 30})
-    (task,) = holdout.tasks
-    model = make_task_model(config, holdout, backbone, task, 0, micro_batch=micro_batch)
-    assert model.images_at_once == at_once
-    evaluated = [record.path for part in task.evaluations for record in part.records]
-    sizes = [len(batch) for batch in model.image_features(holdout.eval_images, evaluated)]
-    assert sum(sizes) == len(evaluated)
-    assert {*sizes[:-1]} == {at_once}
-
-
 def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: Backbone) -> None:
     data = prepare("folds").search()
     seeds = set()
     for seed in (1, 2):
         for index, task in enumerate(data.tasks):
-            seeds.add(make_task_model(trial(seed=seed), data, backbone, task, index).seed)
+            seeds.add(make_task_model(trial(seed=seed), backbone, task, index).seed)
     assert len(seeds) == 2 * len(data.tasks)

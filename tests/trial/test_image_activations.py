@@ -19,10 +19,11 @@ from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.storage.study_folder import StudyFolder
-from study.trial import activations
-from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_text
+from study.trial import image_activations
+from study.trial.image_activations import CHUNK, begin_images, open_table
 from study.trial.machine_faults import free_memory
 from study.trial.prepare import Preparer
+from study.trial.prompt_activations import zero_shot_text
 from study.trial.study import Study
 
 
@@ -80,7 +81,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
 def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
     table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activations.IMAGES, "room", 1000)
+    monkeypatch.setattr(image_activations.IMAGES, "room", 1000)
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
         spy = Spy(backbone, "vision.ln1[-1]")
@@ -100,7 +101,7 @@ def test_what_was_used_last_is_kept_the_longest(
 
     paths = list(open_table(table).paths)
     width = plain(table, backbone, "vision.ln1[-1]", paths[:1]).numel()
-    monkeypatch.setattr(activations.IMAGES, "room", 2 * width * len(paths))
+    monkeypatch.setattr(image_activations.IMAGES, "room", 2 * width * len(paths))
     first, second, third = "vision.ln1[-1]", "vision.ln2[-1]", "vision.ln1[-2]"
     assert [begun(first), begun(second), begun(first)] == [len(paths), len(paths), 0]
     assert begun(third) == len(paths)

@@ -1,0 +1,133 @@
+"""Prompts that passed the stages of the text encoder below the lowest tuned one, and text features.
+
+Frozen stages return the same for a prompt in every epoch and every trial. Each process therefore
+computes it once and keeps it as long as there is room. If nothing in the encoder is tuned, its
+features are stored on disk as well.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.backbones.backbone import Backbone
+from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
+from study.method.peer_model import PlainPass
+from study.method.recipe import Precision
+from study.method.staged import Prompts, StagedClassifier
+from study.method.subsets import parse
+from study.storage.atomic import sha256_of
+from study.trial.feature_cache import Cache, Tensors, cached_features
+
+PROMPTS = Cache(2**25)
+"""128 MiB of float32 for prompts."""
+
+
+def begin_prompts(
+    model: StagedClassifier | PlainPass, backbone: Backbone, input_ids: Tensor, folder: Path
+) -> Any:
+    """Return what a model's own `begin_prompts` returns, from a cache if possible.
+
+    Args:
+        model: the classifier that encodes the prompts.
+        backbone: the backbone of the classifier.
+        input_ids: the token ids of the prompts, (prompts, length) int64.
+        folder: the folder of the feature cache, see `cached_features`.
+    """
+
+    if isinstance(model, PlainPass):
+        return model.begin_prompts(input_ids)
+    what = "prompts"
+    where: Path | None = folder
+    if model.text.is_tuned:
+        what, where = f"prompts up to stage {model.text.first}", None
+    begin = partial(_begin_anew, model, input_ids)
+    precision = model.classifier.precision
+    return Prompts(**_of_prompts(what, backbone, precision, input_ids, where, begin))
+
+
+def class_features(
+    model: StagedClassifier | PlainPass,
+    backbone: Backbone,
+    input_ids: Tensor,
+    templates: int,
+    folder: Path,
+) -> Tensor:
+    """Return the text features of classes, (classes, dim) float32.
+
+    More than pass through the encoder at once are computed in parts.
+
+    Args:
+        model: the classifier that encodes the prompts.
+        backbone: the backbone of the classifier.
+        input_ids: the token ids of the prompts, (classes · templates, length) int64; the rows of
+            one class stand together.
+        templates: the number of prompts per class, whose features are averaged.
+        folder: the folder of the feature cache, see `cached_features`.
+    """
+    if templates == 1 and len(input_ids) <= PROMPTS_AT_ONCE:
+        begun = begin_prompts(model, backbone, input_ids, folder)
+        return model.encode_text(begun)
+    classifier = model.classifier
+    if isinstance(model, PlainPass) or model.text.is_tuned:
+        return encode_prompts(classifier, input_ids, templates)
+    what = f"classes by {templates} templates"
+    encode = partial(_encode_anew, classifier, input_ids, templates)
+    kept = _of_prompts(what, backbone, classifier.precision, input_ids, folder, encode)
+    return kept["features"]
+
+
+@torch.no_grad()
+def zero_shot_text(
+    backbone: Backbone, input_ids: Tensor, precision: Precision, folder: Path
+) -> Tensor:
+    """Return the untuned text encoder's features of prompts, (classes, dim) float32.
+
+    Args:
+        backbone: the backbone, which holds the untuned text encoder.
+        input_ids: the token ids of the prompts, (classes, length) int64.
+        precision: the precision of the encoder.
+        folder: the folder of the feature cache, see `cached_features`.
+    """
+    encode = partial(_encode_untuned, backbone, input_ids, precision, folder)
+    return _of_prompts("zero-shot", backbone, precision, input_ids, None, encode)["features"]
+
+
+def _begin_anew(model: StagedClassifier, input_ids: Tensor) -> Tensors:
+    return vars(model.begin_prompts(input_ids))
+
+
+def _encode_anew(classifier: FewShotClassifier, input_ids: Tensor, templates: int) -> Tensors:
+    return {"features": encode_prompts(classifier, input_ids, templates)}
+
+
+def _encode_untuned(
+    backbone: Backbone, input_ids: Tensor, precision: Precision, folder: Path
+) -> Tensors:
+    staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
+    return {"features": staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))}
+
+
+def _of_prompts(
+    what: str,
+    backbone: Backbone,
+    precision: Precision,
+    input_ids: Tensor,
+    folder: Path | None,
+    compute: Callable[[], Tensors],
+) -> Tensors:
+    """Return what `compute` returns of prompts: from memory, or from a folder if one is given."""
+    shape, device = tuple(input_ids.shape), str(input_ids.device)
+    digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
+
+    def read_or_compute() -> Tensors:
+        if folder is None:
+            return compute()
+        identity = {"what": what, "prompts": digest}
+        return cached_features(folder, identity, backbone, precision, compute)
+
+    key = (what, precision, backbone.state, digest, device)
+    return PROMPTS.get(key, read_or_compute)

@@ -1,0 +1,175 @@
+"""What the model of a task makes of the images and prompts of a trial, as the model is now."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from study.data.images.table import normalize, random_resized_crop_flip
+from study.data.prompts import prompts
+from study.data.tasks import Part
+from study.method.head import VIEWS
+from study.storage.atomic import sha256_of
+from study.trial.evaluation import PartFeatures
+from study.trial.feature_cache import Tensors, cached_features
+from study.trial.image_activations import CHUNK, begin_images, open_table
+from study.trial.prompt_activations import class_features
+from study.trial.study import TrialData
+from study.trial.task_model import TaskModel
+
+
+def paths_of(part: Part) -> list[str]:
+    """Return the paths of a part's images in their table."""
+    return [record.path for record in part.records]
+
+
+def labels_of(train: Part) -> Tensor:
+    """Return the position of each training image's class among the classes, (images,) int64."""
+    position = {class_id: index for index, class_id in enumerate(train.classes)}
+    return torch.tensor([position[record.label] for record in train.records])
+
+
+def tokenize(
+    model: TaskModel, data: TrialData, part: Part, classes: Sequence[int], templates: int = 1
+) -> Tensor:
+    """Return the token ids of classes' prompts, (classes · templates, length) int64.
+
+    The rows of one class stand together.
+
+    Args:
+        model: the model.
+        data: the trial's data.
+        part: the part whose prompts they are.
+        classes: the ids of the classes.
+        templates: the number of prompts of each class.
+    """
+    target = data.target(part.name)
+    names = [target.class_names[c] for c in classes]
+    texts = chain.from_iterable(prompts(names, target.templates[:templates]))
+    return model.backbone.tokenize([*texts]).to(model.classifier.device)
+
+
+def text_features(model: TaskModel, data: TrialData, part: Part, classes: Sequence[int]) -> Tensor:
+    """Return the text features of classes, by the prompts of a part, (classes, dim) float32."""
+    templates = len(data.target(part.name).templates) if data.ensemble else 1
+    ids = tokenize(model, data, part, classes, templates)
+    return class_features(model.staged, model.backbone, ids, templates, data.caches)
+
+
+def image_features(model: TaskModel, images: Path, paths: Sequence[str]) -> Iterator[Tensor]:
+    """Yield the features of images of a table in batches, (batch, dim) float32."""
+    for at in range(0, len(paths), model.images_at_once):
+        wanted = paths[at : at + model.images_at_once]
+        yield model.staged.encode_image(begin_images(model.staged, model.backbone, images, wanted))
+
+
+def training_images(
+    model: TaskModel, data: TrialData, paths: Sequence[str], generator: torch.Generator
+) -> Tensor:
+    """Return begun training images, augmented by the generator if the trial augments."""
+    if data.augment:
+        return augmented(model, data.train_images, paths, generator)
+    return begin_images(model.staged, model.backbone, data.train_images, paths)
+
+
+def training_features(model: TaskModel, data: TrialData, train: Part) -> Tensor:
+    """Return the features of the training images, (images, dim), or of several views of each."""
+    paths = paths_of(train)
+    if not data.augment:
+        return torch.cat([*image_features(model, data.train_images, paths)])
+    generator = torch.Generator().manual_seed(model.seed)
+    paths *= VIEWS
+    features = []
+    for at in range(0, len(paths), model.images_at_once):
+        wanted = paths[at : at + model.images_at_once]
+        images = augmented(model, data.train_images, wanted, generator)
+        features.append(model.staged.encode_image(images))
+    return torch.cat(features)
+
+
+def encode_part(
+    model: TaskModel, data: TrialData, train: Part, part: Part, rivals: Sequence[int]
+) -> PartFeatures:
+    """Return the features of a part's images and classes.
+
+    Args:
+        model: the model.
+        data: the trial's data.
+        train: the part that it was trained on.
+        part: the part to evaluate.
+        rivals: the classes that compete for the images, unless they are of a target.
+    """
+    target, is_target = data.target(part.name), part.name in data.targets
+    rivals_text: Tensor | None = None
+    if rivals and not is_target:
+        rivals_text = text_features(model, data, part, rivals)
+    return PartFeatures(
+        part,
+        is_target=is_target,
+        names=names_in_training(part, train, data),
+        text=text_features(model, data, part, part.classes),
+        rivals=rivals,
+        rivals_text=rivals_text,
+        images=[*image_features(model, target.images, paths_of(part))],
+    )
+
+
+def names_in_training(part: Part, train: Part, data: TrialData) -> Sequence[int]:
+    """Return the ids of a part's classes in training; −1 for one of a target that has no other.
+
+    The ids of a target mean other classes, of which those of equal names are the same.
+    """
+    if part.name not in data.targets:
+        return part.classes
+    ids = {data.class_names[label]: label for label in train.classes}
+    names = data.target(part.name).class_names
+    return [ids.get(names[label], -1) for label in part.classes]
+
+
+def augmented(
+    model: TaskModel, images: Path, paths: Sequence[str], generator: torch.Generator
+) -> Tensor:
+    """Return images of a table, cropped and flipped at random, as begun images."""
+    backbone = model.backbone
+    pixels = random_resized_crop_flip(
+        open_table(images).images(paths),
+        backbone.image_size,
+        generator,
+        device=model.classifier.device,
+    )
+    pixels = normalize(pixels, backbone.image_mean, backbone.image_std)
+    chunks = pixels.split(model.micro_batch or len(paths))
+    return torch.cat([model.staged.begin_images(chunk) for chunk in chunks])
+
+
+def kept_views(model: TaskModel, data: TrialData, paths: Sequence[str], views: int) -> Tensor:
+    """Return augmented views of the training images, begun: (views, images, …).
+
+    They depend on the seed and not on what is tuned, so that all trials of the seed share them.
+
+    Args:
+        model: the model, which has its seed.
+        data: the trial's data.
+        paths: the training images.
+        views: the number of views of each image.
+    """
+    identity = {
+        "what": f"{views} views of images before the projection",
+        "images": open_table(data.train_images).content_hash,
+        "paths": sha256_of("\n".join(paths).encode()),
+        "seed": str(model.seed),
+    }
+    begin = partial(_begin_views, model, data.train_images, [*paths] * views)
+    precision = model.classifier.precision
+    kept = cached_features(data.caches, identity, model.backbone, precision, begin)
+    return kept["views"].unflatten(0, (views, -1))
+
+
+def _begin_views(model: TaskModel, images: Path, paths: Sequence[str]) -> Tensors:
+    generator = torch.Generator().manual_seed(model.seed)
+    starts = range(0, len(paths), CHUNK)
+    chunks = [augmented(model, images, paths[start : start + CHUNK], generator) for start in starts]
+    return {"views": torch.cat(chunks)}

@@ -1,0 +1,58 @@
+"""The linear heads of one task's model, trained on its features in the ways that uses ask for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from study.config.trial_settings import TrialSettings
+from study.data.tasks import Part
+from study.method.head import DEFAULT, GRID, Head, HeadTraining, train_heads
+from study.trial.study import TrialData
+from study.trial.task_features import labels_of, text_features, training_features
+from study.trial.task_model import TaskModel
+
+Trainings = tuple[HeadTraining, ...]
+"""The ways to train the linear head of a use; none if its text features classify."""
+TrainedHeads = Mapping[Trainings, Sequence[tuple[Head | None, HeadTraining | None]]]
+"""The heads of each of several uses, with how they were trained; no head where text classifies."""
+
+
+def head_trainings(use: TrialSettings, data: TrialData) -> Trainings:
+    """Return the ways to train the linear head of a use."""
+    lr, steps = use.head_lr, use.head_steps
+    if use.head == "text":
+        return ()
+    if lr is not None and steps is not None:
+        return (HeadTraining(lr, steps),)
+    return GRID if data.split == "val" else (DEFAULT,)
+
+
+@torch.no_grad()
+def train_task_heads(
+    model: TaskModel, data: TrialData, train: Part, wanted: Iterable[Trainings]
+) -> TrainedHeads:
+    """Train heads in each of several ways, on features of the model as it is now.
+
+    Args:
+        model: the model.
+        data: the trial's data.
+        train: the part that it was trained on.
+        wanted: the ways of each use.
+    """
+    heads: dict[Trainings, Sequence[tuple[Head | None, HeadTraining | None]]]
+    heads = {(): [(None, None)]}
+    distinct = [*dict.fromkeys(trainings for trainings in wanted if trainings)]
+    if not distinct:
+        return heads
+    text = text_features(model, data, train, train.classes)
+    features = training_features(model, data, train)
+    labels = labels_of(train).to(features.device)
+    labels = labels.repeat(len(features) // len(labels))
+    scale = model.classifier.clip.logit_scale.exp().item()
+    for trainings in distinct:
+        trained = train_heads(features, labels, text, scale, trainings)
+        heads[trainings] = [
+            (Head(rows, train.classes), training)
+            for rows, training in zip(trained, trainings, strict=True)
+        ]
+    return heads

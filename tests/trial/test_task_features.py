@@ -1,0 +1,48 @@
+"""What a task's model makes of images and prompts: how many pass at once, and which compete."""
+
+import pytest
+import torch
+from small_trials import Prepare, trial
+
+from study.backbones.backbone import Backbone
+from study.trial import TrialData
+from study.trial.task_evaluation import rival_classes
+from study.trial.task_features import encode_part, image_features, labels_of
+from study.trial.task_model import make_task_model
+
+
+@pytest.mark.parametrize(("micro_batch", "at_once"), [(None, 30), (4, 15), (2, 7), (1, 3)])
+def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
+    holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
+) -> None:
+    config = trial(training={"batch_size": 8, "eval_batch_size": 30})
+    (task,) = holdout.tasks
+    model = make_task_model(config, backbone, task, 0, micro_batch=micro_batch)
+    assert model.images_at_once == at_once
+    evaluated = [record.path for part in task.evaluations for record in part.records]
+    sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
+    assert sum(sizes) == len(evaluated)
+    assert {*sizes[:-1]} == {at_once}
+
+
+def test_names_compete_for_images_of_their_own_dataset_alone(
+    prepare: Prepare, backbone: Backbone
+) -> None:
+    data = prepare("class_folds").confirm(1)
+    (task,) = data.tasks
+    rivals = rival_classes(task, data)
+    assert rivals == tuple(range(len(data.class_names)))
+    model = make_task_model(trial(), backbone, task, 0)
+    base, new = (encode_part(model, data, task.train, part, rivals) for part in task.evaluations)
+    for features in (base, new):
+        assert features.rivals_text is not None
+        assert features.rivals_text[[*features.part.classes]].equal(features.text)
+    none = encode_part(model, data, task.train, base.part, ())
+    assert none.rivals_text is None
+
+
+def test_labels_are_the_places_of_classes_among_those_of_training(prepare: Prepare) -> None:
+    for task in prepare("class_folds").search().tasks:
+        classes = torch.tensor(task.train.classes)
+        wanted = [record.label for record in task.train.records]
+        assert classes[labels_of(task.train)].tolist() == wanted
