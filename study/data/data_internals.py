@@ -1,6 +1,6 @@
 """Private parts of the `datasets` library that reading depends on; nothing else in data/ uses any.
 
-A release may move them without notice. Each has a test that fails then, so that it is mended here.
+A release may move them without notice. Each has a test that fails then; repair it here.
 """
 
 from typing import Any

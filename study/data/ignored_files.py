@@ -1,4 +1,4 @@
-"""What is in a folder of class folders, and is not read: it may have been meant all the same."""
+"""Find what is in a folder of class folders and is not read, since the user may have meant it."""
 
 import time
 from collections import Counter
@@ -18,8 +18,8 @@ class Unread:
     """What is in a dataset's folder and is not read, by paths relative to that folder."""
 
     suffixes: Counter[str] = field(default_factory=Counter)
-    """The number of files in class folders, and in their folders, that have no suffix of an image;
-    by suffix."""
+    """The number of files in class folders, and in folders of these, that are no images, by
+    suffix."""
     deeper: tuple[str, ...] = ()
     """Images in folders of class folders."""
     loose: tuple[str, ...] = ()

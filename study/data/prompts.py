@@ -73,8 +73,8 @@ def refuse_equal_prompts(dataset: str, class_names: Sequence[str]) -> None:
     """Refuse class names that CLIP's tokenizer reads as one and the same text.
 
     It joins letters and accents that stand apart (NFC), takes all white space for one space, and
-    makes capital letters small. Such classes have equal prompts, so that no image of one can be
-    told from those of the other.
+    makes capital letters small. Such classes have equal prompts, so their images cannot be told
+    apart.
 
     Args:
         dataset: the dataset's name, for the message.
@@ -123,9 +123,9 @@ def refuse_control_characters(dataset: str, class_names: Sequence[str]) -> None:
 
 
 def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any) -> None:
-    """Refuse class names that a tokenizer does not read as text, but as a mark of its own.
+    """Refuse class names that a tokenizer reads as special tokens instead of text.
 
-    Such a mark ends a text, for example, and what follows it in a prompt is lost.
+    Such a token may end a text, for example, so that the rest of a prompt is lost.
 
     Args:
         dataset: the dataset's name, for the message.

@@ -48,13 +48,13 @@ class Shots:
     """The SHA-256 of the canonical JSON lines of the training and validation images."""
 
 
-def wanted_val_shots(shots: int, val_shots: int | None) -> int:
+def val_shots_per_class(shots: int, val_shots: int | None) -> int:
     """Return the number of validation images per class; None means min(shots, `MOST_VAL_SHOTS`)."""
     return min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
 
 
 def canonical_line(**content: object) -> str:
-    """Return what a line says of an image or of a part as canonical JSON."""
+    """Return the canonical JSON of a line about an image or a part."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
@@ -101,8 +101,10 @@ def read_shots(path: Path) -> Shots:
         for entry in entries:
             record = Record(str(entry["path"]), int(entry["label"]))
             parts[entry["split"]].append(record)
-        dataset, digest = str(header["dataset"]), str(header["digest"])
-        size, seed = int(header["shots"]), int(header["seed"])
+        dataset = str(header["dataset"])
+        digest = str(header["digest"])
+        size = int(header["shots"])
+        seed = int(header["seed"])
         shots = make_shots(dataset, size, seed, parts["train"], parts["val"])
     # An infinite label raises OverflowError.
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -150,7 +152,7 @@ def draw_shots(
     rest = {label: paths[shots:] for label, paths in pool.items()}
     if dataset.val:
         rest = ordered_paths(dataset.val, key)
-    count = wanted_val_shots(shots, val_shots)
+    count = val_shots_per_class(shots, val_shots)
     val = {label: rest.get(label, [])[:count] for label in pool}
     least = count
     if val_shots is None:
@@ -253,7 +255,8 @@ def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list
             raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
         folders = [path.parent]
     for folder in folders:
-        train, val = folder / f"{stem}_train.jsonl", folder / f"{stem}_val.jsonl"
+        train = folder / f"{stem}_train.jsonl"
+        val = folder / f"{stem}_val.jsonl"
         if train.is_file():
             train_rows = read_json(train, by_line=True)
             val_rows = read_json(val, by_line=True) if val.exists() else []

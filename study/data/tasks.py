@@ -1,7 +1,7 @@
-"""Tasks: the images that a model trains on, and those it is scored on.
+"""Tasks: the images that a model trains on, and the images on which it is scored.
 
-Only `confirm_task` returns test images; the tasks of the search have none. Which of them a study
-makes is the choice of its protocol, see `study.protocols`.
+Only `confirm_task` returns test images; the tasks of the search have none. The protocol of a study
+chooses among these tasks, see `study.protocols`.
 """
 
 import hashlib

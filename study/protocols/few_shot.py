@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
-from study.data.shots import wanted_val_shots
+from study.data.shots import val_shots_per_class
 from study.data.tasks import Scored, all_classes, holdout_tasks, image_fold_tasks
 from study.protocols.protocol import Protocol, Rule, Targets
 
@@ -43,7 +43,7 @@ class FewShot(Protocol):
     def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
         """Return folds if a class has at least as many images as there are folds, else holdout."""
         data = config.data
-        images = data.shots + wanted_val_shots(data.shots, data.val_shots)
+        images = data.shots + val_shots_per_class(data.shots, data.val_shots)
         return FOLDS if images >= (config.search.folds or FOLDS.folds) else HOLDOUT
 
 

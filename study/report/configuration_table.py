@@ -1,6 +1,6 @@
 """What was asked in a study, a row each: which rows there are depends on the kind of study."""
 
-from study.data.shots import wanted_val_shots
+from study.data.shots import val_shots_per_class
 from study.embedded import EMBEDDED
 from study.method.parameters import all_kinds
 from study.process.terminal_table import amount
@@ -63,7 +63,7 @@ def asked(results: Results) -> list[tuple[str, str]]:
         rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in all_kinds()]
         rows |= {
             "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
-            "Images": f"{images}, {wanted_val_shots(data.shots, data.val_shots)} a class to "
+            "Images": f"{images}, {val_shots_per_class(data.shots, data.val_shots)} a class to "
             "validate",
             "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
             "Parameters to choose from": named_sites(space.sites),

@@ -1,4 +1,4 @@
-"""The precision that ``auto`` stands for: a worker decides it, once a study."""
+"""Decide once a study, on a worker, the precision that ``auto`` stands for."""
 
 from typing import cast
 
@@ -19,9 +19,9 @@ from study.trial.study import PRECISION, Study
 def decide_precision(study: Study) -> Study:
     """Return the study with a precision in the place of ``auto``, which is kept in its folder.
 
-    It is decided on a machine that has what a trial needs, which may not be this one. If the
-    machines of a cluster differ, the first decides for all. What the study's trials were trained
-    in stays, also if the file is gone.
+    A machine that has what a trial needs decides, which may not be this one. If the machines of a
+    cluster differ, the first decides for all. If the study has trials, their precision stays, also
+    if the file is gone.
 
     Args:
         study: the study; Ray runs.
@@ -30,21 +30,23 @@ def decide_precision(study: Study) -> Study:
         StorageError: the precision cannot be kept.
         StudyError: no worker can train.
     """
-    known, resources = study.in_precision(), study.config.resources
-    if known.config.training.precision != AUTO:
-        return known
+    decided, resources = study.in_precision(), study.config.resources
+    if decided.config.training.precision != AUTO:
+        return decided
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())
-    if (found := next(trained, None)) is None:
+    precision = next(trained, None)
+    if precision is None:
         concurrency(study.config)  # says if it waits for a machine
-        there = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
-        found = _answer(there(_fastest_here).remote(max(1, int(resources.cpus_per_trial))))
-    study.folder.write_json(PRECISION, found)
+        remote = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
+        threads = max(1, int(resources.cpus_per_trial))
+        precision = _result_of(remote(_fastest_here).remote(threads))
+    study.folder.write_json(PRECISION, precision)
     return study.in_precision()
 
 
-def _answer(asked: ray.ObjectRef) -> Precision:
+def _result_of(reference: ray.ObjectRef) -> Precision:
     try:
-        return cast(Precision, ray.get(asked))
+        return cast(Precision, ray.get(reference))
     except RayTaskError as error:  # whose text is a worker's traceback
         raise error.cause from error
     except RayError as error:

@@ -28,16 +28,22 @@ def run_confirm(
         stage: ``confirm``, or ``ablation`` if the candidates are its cells.
         take_over: see `run_queue`.
     """
-    apart = max(1000, len(candidates))  # an ablation's trials have their names by their numbers
-    wanted = [
-        make_trial(
-            *(study, data[seed], stage, candidate.settings, candidate.label),
-            number * apart + index,
-            label=candidate.label,
-            seed=seed,
-        )
-        for number, seed in enumerate(data)
-        for index, candidate in enumerate(candidates)
-        if candidate.same_as is None
-    ]
-    run_queue(study, stage, wanted, data, observers, take_over)
+    # An ablation's trials have their names by their numbers, so these must differ.
+    numbers_a_seed = max(1000, len(candidates))
+    queue = []
+    for turn, seed in enumerate(data):
+        for index, candidate in enumerate(candidates):
+            if candidate.same_as is not None:
+                continue
+            trial = make_trial(
+                study,
+                data[seed],
+                stage,
+                candidate.settings,
+                candidate.label,
+                turn * numbers_a_seed + index,
+                label=candidate.label,
+                seed=seed,
+            )
+            queue.append(trial)
+    run_queue(study, stage, queue, data, observers, take_over)

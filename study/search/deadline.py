@@ -1,8 +1,9 @@
-"""The time that a search may take, beside its number of trials."""
+"""The limit of the time that a search may take."""
 
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -25,33 +26,35 @@ class Deadline:
     epoch_seconds: float = 0.0
     """How long the last epoch of any trial took."""
     cut: set[str] = field(default_factory=set)
-    """What Tune calls the trials that were stopped because the time was over."""
+    """Tune's ids of the trials that were stopped because the time was over."""
     _began: float = field(default_factory=time.monotonic)
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """The seconds until the time is over; negative afterwards."""
         return self.seconds - (time.monotonic() - self._began)
 
     @property
     def allows_another(self) -> bool:
         """Whether there is time for the first epoch of another trial."""
-        return self.left > self.epoch_seconds
+        return self.seconds_left > self.epoch_seconds
 
     def ends(self, trial_id: str, epochs_left: int, epoch_seconds: float) -> bool:
-        """Return whether a trial is to end now, which is noted.
+        """Return whether a trial is to end now, and note it if so.
 
         While there is time, a trial goes on unless its next epoch would end after the grace.
         Afterwards it goes on if all its epochs would end within the grace.
 
         Args:
-            trial_id: what Tune calls the trial.
+            trial_id: Tune's id of the trial.
             epochs_left: the number of its epochs that are left.
             epoch_seconds: how long its last epoch took.
         """
         self.epoch_seconds = epoch_seconds
-        epochs = 1 if self.left > 0 else epochs_left
-        if self.left + GRACE >= epochs * epoch_seconds:
+        seconds_left = self.seconds_left
+        if seconds_left > 0:
+            epochs_left = 1
+        if seconds_left + GRACE >= epochs_left * epoch_seconds:
             return False
         self.cut.add(trial_id)
         return True
@@ -63,18 +66,20 @@ def working_seconds(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
     Args:
         reports: the reports of each of its trials.
     """
-    work = sorted(
-        (report["ended_at"] - report["seconds"], report["ended_at"])
-        for own in reports
-        for report in own
-        if "ended_at" in report
-    )
-    total, until = 0.0, None
-    for begin, end in work:
+    epochs = []
+    for report in chain.from_iterable(reports):
+        if "ended_at" in report:
+            end = report["ended_at"]
+            epochs.append((end - report["seconds"], end))
+    total = 0.0
+    until = None
+    for begin, end in sorted(epochs):
         if until is None or begin - until > PAUSE:
-            total, until = total + end - begin, end
+            total = total + end - begin
+            until = end
         elif end > until:
-            total, until = total + end - until, end
+            total = total + end - until
+            until = end
     return total
 
 
@@ -99,8 +104,8 @@ class DeadlineScheduler(FIFOScheduler):
         decision = self._scheduler.on_trial_result(tune_controller, trial, result)
         if decision != TrialScheduler.CONTINUE or trial.config["arm"] == "baseline":
             return decision
-        left = result["epochs"] - result["epoch"]
-        if self._deadline.ends(trial.trial_id, left, result["time_this_iter_s"]):
+        epochs_left = result["epochs"] - result["epoch"]
+        if self._deadline.ends(trial.trial_id, epochs_left, result["time_this_iter_s"]):
             return TrialScheduler.STOP
         return decision
 

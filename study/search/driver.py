@@ -29,10 +29,10 @@ from study.search.machine import (
     unjoined_cluster,
 )
 from study.search.ray_internals import (
-    in_sessions_of_their_own,
+    in_own_sessions,
     keep_token_private,
     on_loopback,
-    one_failure_a_departure,
+    retrying_double_failures,
     started_here,
 )
 from study.search.ray_watch import ended_with_ray
@@ -70,42 +70,44 @@ def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]
     Raises:
         StudyError: the cluster to join does not answer, or Ray does not start in time.
     """
-    os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
+    for name, value in TUNE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     with ExitStack() as stack:
         if not ray.is_initialized():
-            address = _address()
-            alone = address == "local"
-            keep_token_private()
-            with ExitStack() as starting:
-                starting.enter_context(_keeping_sigterm())
-                starting.enter_context(in_sessions_of_their_own())
-                if alone:
-                    starting.enter_context(on_loopback())
-                starting.enter_context(_telling_of_a_slow_start())
-                ray.init(
-                    address=address,
-                    # Ray knows nothing of Apple's GPU.
-                    num_gpus=1 if alone and gpu_kind() == "mps" else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    include_dashboard=False if alone else None,
-                    # Until a worker's imports are done, see `ClipFitTrainable.setup`.
-                    runtime_env={"worker_process_setup_hook": "gc.disable"} if alone else None,
-                )
-            keep_token_private()  # which Ray may have made
+            _start_ray()
             stack.callback(_shut_down)
         if go_on is not None:
             stack.enter_context(ended_with_ray(go_on))  # left before Ray is asked to end
         yield
 
 
-@contextmanager
-def _telling_of_a_slow_start() -> Iterator[None]:
-    """Turn what Ray raises where its processes do not answer within 30 s into an error to mend.
+def _start_ray() -> None:
+    """Join the cluster that is named, or start a Ray for this process alone.
 
     Raises:
-        StudyError: Ray did not start in time.
+        StudyError: the cluster to join does not answer, or Ray does not start in time.
     """
+    address = _address()
+    keep_token_private()
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    with ExitStack() as starting:
+        starting.enter_context(_keeping_sigterm())
+        starting.enter_context(in_own_sessions())
+        if address == "local":
+            starting.enter_context(on_loopback())
+            options["include_dashboard"] = False
+            # Until a worker's imports are done, see `ClipFitTrainable.setup`.
+            options["runtime_env"] = {"worker_process_setup_hook": "gc.disable"}
+            if gpu_kind() == "mps":  # Ray knows nothing of Apple's GPU
+                options["num_gpus"] = 1
+        starting.enter_context(_explaining_slow_start())
+        ray.init(address=address, **options)
+    keep_token_private()  # which Ray may have made
+
+
+@contextmanager
+def _explaining_slow_start() -> Iterator[None]:
+    """Raise StudyError, which says what to do, if Ray's processes do not answer within 30 s."""
     try:
         yield
     except Exception as error:  # Ray's has no type of its own
@@ -137,8 +139,8 @@ def _address() -> str:
 def concurrency(config: StudyConfig) -> int | None:
     """Return how many trials may run at once: the configured number, else what this machine holds.
 
-    None means as many as the cluster holds, if this process did not start Ray. One more trial then
-    waits: an autoscaler sees it, and a machine that joins later takes it.
+    Return None, which means as many as the cluster holds, if this process did not start Ray. One
+    more trial then waits: an autoscaler sees it, and a machine that joins later takes it.
 
     Raises:
         StudyError: this machine is too small for one trial.
@@ -154,11 +156,13 @@ def concurrency(config: StudyConfig) -> int | None:
         f"resources.cpus_per_trial is {resources.cpus_per_trial:g} and resources.gpus_per_trial is "
         f"{resources.gpus_per_trial:g}; the cluster has CPUs: {cpus:g}, GPUs: {gpus:g}"
     )
-    if slots < 1 and started_here():
-        raise StudyError(f"there is no room for a trial: {shortage}")
+    if started_here():
+        if slots < 1:
+            raise StudyError(f"there is no room for a trial: {shortage}")
+        return int(slots)
     if slots < 1:
         logger.warning("waiting for a machine that has room for a trial: %s", shortage)
-    return int(slots) if started_here() else None
+    return None
 
 
 def run_trials(
@@ -186,38 +190,35 @@ def run_trials(
     """
     if count == 0:
         return
-    config, folder, resources = study.config, study.folder, study.config.resources
-    trainable = tune.with_resources(
-        tune.with_parameters(
-            ClipFitTrainable,
-            folder=folder.path.resolve(),
-            backbone=config.backbone,
-            data=data,
-            siblings=searcher.siblings,
-            threads=max(1, math.floor(resources.cpus_per_trial)),
-            max_epoch_seconds=resources.max_epoch_seconds,
-        ),
-        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+    folder, resources = study.folder, study.config.resources
+    trainable = tune.with_parameters(
+        ClipFitTrainable,
+        folder=folder.path.resolve(),
+        backbone=study.config.backbone,
+        data=data,
+        siblings=searcher.siblings,
+        threads=max(1, math.floor(resources.cpus_per_trial)),
+        max_epoch_seconds=resources.max_epoch_seconds,
     )
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=count,
-            max_concurrent_trials=concurrency(config),
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(folder.path.resolve()),
-            callbacks=[LedgerCallback(searcher, observers, resources.max_epoch_seconds)],
-            failure_config=tune.FailureConfig(max_failures=resources.max_failures),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            verbose=0,
-        ),
+    needs = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+    trainable = tune.with_resources(trainable, needs)
+    tune_config = tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=scheduler,
+        num_samples=count,
+        max_concurrent_trials=concurrency(study.config),
+        reuse_actors=True,
     )
-    with one_failure_a_departure():
+    run_config = tune.RunConfig(
+        name="tune",
+        storage_path=str(folder.path.resolve()),
+        callbacks=[LedgerCallback(searcher, observers, resources.max_epoch_seconds)],
+        failure_config=tune.FailureConfig(max_failures=resources.max_failures),
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        verbose=0,
+    )
+    tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
+    with retrying_double_failures():
         interrupted = _was_interrupted(tuner.fit)
     if interrupted or searcher.running:
         raise InterruptedStudyError(
@@ -241,37 +242,37 @@ def make_scheduler(
     """
     if asha is None:
         return FIFOScheduler()
-    scheduler = _FairASHA(
-        partial(
-            ASHAScheduler,
-            time_attr="epoch",
-            metric="score",
-            mode="max",
-            max_t=epochs,
-            grace_period=asha.grace_period,
-            reduction_factor=asha.reduction_factor,
-            stop_last_trials=False,
-        )
+    make = partial(
+        ASHAScheduler,
+        time_attr="epoch",
+        metric="score",
+        mode="max",
+        max_t=epochs,
+        grace_period=asha.grace_period,
+        reduction_factor=asha.reduction_factor,
+        stop_last_trials=False,
     )
+    scheduler = _FairASHA(make)
     for config, reports in history:
         # The part of a Tune trial that the scheduler reads.
         ended = SimpleNamespace(trial_id=config.trial_id, config=config.model_dump(mode="json"))
         scheduler.on_trial_add(None, ended)
         for report in reports:
-            scheduler.on_trial_result(
-                None, ended, {"epoch": report["epoch"], "score": report.get("val_score")}
-            )
+            result = {"epoch": report["epoch"], "score": report.get("val_score")}
+            scheduler.on_trial_result(None, ended, result)
     return scheduler
 
 
 def rung_epochs(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
     """Return the epochs after which `make_scheduler`'s scheduler may stop a trial, rising."""
-    found: list[int] = []
-    epoch = float(asha.grace_period) if asha else math.inf
-    while asha and epoch < epochs:
-        found.append(math.ceil(epoch))
+    if asha is None:
+        return ()
+    rungs = []
+    epoch = float(asha.grace_period)
+    while epoch < epochs:
+        rungs.append(math.ceil(epoch))
         epoch *= asha.reduction_factor
-    return tuple(found)
+    return tuple(rungs)
 
 
 class RepeatingScheduler(FIFOScheduler):
@@ -288,8 +289,9 @@ class RepeatingScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return whether the trial goes on after a result."""
         before = self._before.get(trial.config["trial_id"])
-        stops = before is not None and result["epoch"] >= before.epochs
-        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+        if before is not None and result["epoch"] >= before.epochs:
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
 
 
 class _FairASHA(FIFOScheduler):
@@ -308,30 +310,33 @@ class _FairASHA(FIFOScheduler):
         self._make = make
         self._rivals: dict[object, ASHAScheduler] = {}
 
-    def _of(self, trial: Any) -> ASHAScheduler:
+    def _scheduler_of(self, trial: Any) -> ASHAScheduler:
         settings = trial.config["settings"]
-        use = settings["head"], settings["strength"], (settings["peer"] or {}).get("method")
+        peer = settings["peer"] or {}
+        use = settings["head"], settings["strength"], peer.get("method")
         return self._rivals.setdefault(use, self._make())
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the trial compete with those like it."""
-        self._of(trial).on_trial_add(tune_controller, trial)
+        self._scheduler_of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return whether the trial continues or stops after a result; one without score goes on."""
         if result["score"] is None:
             return TrialScheduler.CONTINUE
-        decision = self._of(trial).on_trial_result(tune_controller, trial, result)
-        return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
+        decision = self._scheduler_of(trial).on_trial_result(tune_controller, trial, result)
+        if trial.config["arm"] == "baseline":
+            return TrialScheduler.CONTINUE
+        return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Count a trial's last score."""
         if result["score"] is not None:
-            self._of(trial).on_trial_complete(tune_controller, trial, result)
+            self._scheduler_of(trial).on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Forget a trial that was removed."""
-        self._of(trial).on_trial_remove(tune_controller, trial)
+        self._scheduler_of(trial).on_trial_remove(tune_controller, trial)
 
 
 def _was_interrupted(fit: Callable[[], object]) -> bool:

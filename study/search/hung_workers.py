@@ -1,7 +1,7 @@
-"""Workers that neither report nor end: a process that stands still stands still with its own limit.
+"""End workers that neither report nor end, since a frozen process cannot enforce its own limit.
 
-A stopped process, or one whose machine does not answer, is ended by the driver, some time after it
-should have ended itself. Ray then starts another one, which continues the trial.
+The driver ends a stopped process, or one whose machine does not answer, some time after it should
+have ended itself. Ray then starts another one, which continues the trial.
 """
 
 import time
@@ -14,22 +14,22 @@ from study.search.ray_internals import worker_of
 from study.storage import atomic
 
 GRACE = 30.0
-"""The seconds that a worker has beyond its limit and what it may wait for storage."""
+"""The seconds that a worker has beyond its limit and the time that it may wait for storage."""
 
 
 @dataclass
 class FrozenWorkers:
-    """What is known of workers that stand still.
+    """The workers that are silent for longer than an epoch may take.
 
     Args:
-        limit: how many seconds an epoch may take; None means that nothing is ever ended.
+        limit: how many seconds an epoch may take; None means that no worker is ever ended.
     """
 
     limit: float | None
     ended: set[str] = field(default_factory=set)
-    """What Tune calls the trials whose workers were ended, and that nothing was heard of since."""
+    """Tune's ids of the trials whose workers were ended and that have not reported since."""
     _heard: dict[str, tuple[Trial, float]] = field(default_factory=dict)
-    """The trials under way, each with the time when something was heard of it."""
+    """The running trials by Tune's id, each with the time of its last sign of life."""
 
     def hear(self, trial: Trial) -> None:
         """Note that a trial has begun, or that an epoch of it has ended."""

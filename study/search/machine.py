@@ -1,4 +1,4 @@
-"""Where trials would run: whether a cluster answers, and what this machine has without one."""
+"""Find where trials run: in a cluster that answers, or on this machine with what it has."""
 
 import os
 import sys
@@ -60,22 +60,25 @@ def address_file() -> Path:
 
     It is in Ray's folder for temporary files. Importing Ray to ask for it would take seconds.
     """
-    variables = ("RAY_TMPDIR", "TMPDIR") if sys.platform == "linux" else ("RAY_TMPDIR",)
-    folder = "/tmp" if sys.platform in ("linux", "darwin") else tempfile.gettempdir()
-    for variable in reversed(variables):
-        folder = os.environ.get(variable, folder)
+    folder = tempfile.gettempdir()
+    if sys.platform in ("linux", "darwin"):
+        folder = "/tmp"
+    if sys.platform == "linux":
+        folder = os.environ.get("TMPDIR", folder)
+    folder = os.environ.get("RAY_TMPDIR", folder)
     return Path(folder, "ray", "ray_current_cluster")
 
 
 def address_on_file() -> str | None:
-    """Return the address that the last ``ray start`` on this machine left; None without one.
+    """Return the address that the last ``ray start`` on this machine left; None if there is none.
 
     The cluster may have died since. ``ray stop`` removes the file.
     """
     try:
-        return address_file().read_text(encoding="utf-8", errors="replace").strip() or None
+        text = address_file().read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+    return text.strip() or None
 
 
 def unjoined_cluster() -> str | None:
@@ -102,7 +105,7 @@ def refuse_silent_cluster() -> None:
     Ray itself tries for two minutes, and then ends the process.
 
     Raises:
-        StudyError: there is none; the message says what is allowed.
+        StudyError: it does not answer; the message says what is allowed.
     """
     if not joins_cluster():
         return
@@ -114,14 +117,15 @@ def refuse_silent_cluster() -> None:
         "start the cluster, correct the address (HOST:PORT, as `ray start --head` prints it), or "
         f"unset {ADDRESS} to run trials on this machine"
     )
-    scheme, _, rest = named.rpartition("://")
+    scheme, _, place = named.rpartition("://")
     if scheme not in ("", "ray"):  # the address of a service, which a plug-in of Ray knows
         return
-    if not _is_place(rest):
+    if not _is_place(place):
         raise StudyError(f"is {named!r}, which is no address of a cluster; {allowed}")
     from study.search.ray_internals import client_fault, cluster_fault  # as above
 
-    fault = (client_fault if scheme else cluster_fault)(rest, ANSWERS_WITHIN)
+    find_fault = client_fault if scheme else cluster_fault
+    fault = find_fault(place, ANSWERS_WITHIN)
     if fault is not None:
         raise StudyError(f"no Ray cluster answers at {named} ({fault}); {allowed}")
 
@@ -190,10 +194,14 @@ def refuse_too_many_gpus(resources: ResourcesConfig) -> None:
         _refuse(resources.gpus_per_trial, len(gpus_here()), "GPU")
 
 
-def _refuse(wanted: float, there: float, what: str) -> None:
-    if wanted > there:
-        allowed = f"{there:g} or less" if there else "0"
-        raise StudyError(
-            f"{wanted:g} a trial, and this machine has {there:g} {what}{'s' * (there != 1)}; "
-            f"allowed is {allowed}, or a cluster that {ADDRESS} names"
-        )
+def _refuse(needed: float, available: float, unit: str) -> None:
+    """Raise StudyError if a trial needs more of a unit than this machine has."""
+    if needed <= available:
+        return
+    if available != 1:
+        unit += "s"
+    allowed = f"{available:g} or less" if available else "0"
+    raise StudyError(
+        f"{needed:g} a trial, and this machine has {available:g} {unit}; "
+        f"allowed is {allowed}, or a cluster that {ADDRESS} names"
+    )

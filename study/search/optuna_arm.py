@@ -185,7 +185,9 @@ class Arm:
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)
 
-    def learn(self, settings: TrialSettings, outcome: Outcome, label: str, trial_id: str) -> None:
+    def add_baseline(
+        self, settings: TrialSettings, outcome: Outcome, label: str, trial_id: str
+    ) -> None:
         """Add a completed baseline to the Optuna study, once, if the arm's space contains it.
 
         Args:
@@ -380,7 +382,7 @@ class _Journal(journal.JournalFileBackend):
         append_lines(self._path, lines.encode(), known=self._path.parent)
 
 
-def set_aside(path: Path, why: str) -> None:
+def rename_damaged(path: Path, why: str) -> None:
     """Rename a damaged journal, so that a new one is made from the ledger."""
     kept = path.with_name(f"{path.name}.damaged")
     logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)

@@ -1,4 +1,4 @@
-"""A queue of trials that are to be trained to their ends, less what the ledger holds of them."""
+"""Train a queue of trials to their ends, without those whose ends the ledger holds."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The learning rates at which an ablation's cell is tried, and what is tried beyond them."""
+"""The learning rates at which an ablation's cell is tried, and the rates beyond these."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""The cause in an error of Ray, whose text also has remote tracebacks, codes, ids and advice."""
+"""Find the cause in an error of Ray, whose text also has tracebacks, codes, ids and advice."""
 
 import re
 

@@ -52,7 +52,7 @@ def on_loopback() -> Iterator[None]:
 
 
 @contextmanager
-def in_sessions_of_their_own() -> Iterator[None]:
+def in_own_sessions() -> Iterator[None]:
     """Start Ray's own processes out of reach of signals to the process group of this one.
 
     A terminal, a service manager and a batch system send them. Ray's processes end with this one
@@ -85,28 +85,30 @@ def own_processes() -> Mapping[str, subprocess.Popen[bytes]]:
     """Return the processes without which Ray cannot work, of the Ray that this process started."""
     if not started_here():
         return {}
-    all_of_them = ray._private.worker._global_node.all_processes
-    return {
-        name: found.process
-        for name in (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
-        for found in all_of_them.get(name, ())
-    }
+    processes_of = ray._private.worker._global_node.all_processes
+    processes = {}
+    for name in (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET):
+        for info in processes_of.get(name, ()):
+            processes[name] = info.process
+    return processes
 
 
 def agents() -> dict[str, int]:
-    """Return the process ids of those whose end Ray's raylet does not outlive, on Linux.
+    """Return the process ids of the agents of Ray's raylet, on Linux; it ends if one of them does.
 
     They are children of the raylet that this process started.
     """
-    found = {}
+    ids = {}
     for process in own_processes().values():
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        for pid in children.read_text().split() if children.exists() else ():
+        if not children.exists():
+            continue
+        for pid in children.read_text().split():
             with suppress(OSError):  # it may have ended
                 title = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0 ")
                 if title.endswith("Agent") and title.startswith(RAISED):
-                    found[title.removeprefix(RAISED)] = int(pid)
-    return found
+                    ids[title.removeprefix(RAISED)] = int(pid)
+    return ids
 
 
 def reconnects_within() -> float:
@@ -181,7 +183,7 @@ def cpus_here() -> float:
 
 
 @contextmanager
-def one_failure_a_departure() -> Iterator[None]:
+def retrying_double_failures() -> Iterator[None]:
     """Let Tune start a trial again that fails twice at once, as one in which two calls were open.
 
     Tune has put it back into its queue after the first failure. It takes the second one for that of
@@ -249,13 +251,17 @@ class PartOfHistory(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        return [trial for trial in self._seen if states is None or trial.state in states]
+        return [trial for trial in self._visible if states is None or trial.state in states]
 
     @cached_property
-    def _seen(self) -> list[FrozenTrial]:
+    def _visible(self) -> list[FrozenTrial]:
         trials = super()._get_trials(deepcopy=False)
-        earlier = [t for t in trials[: -self._latest] if t.state is TrialState.COMPLETE]
-        lately = [t for t in trials[-self._latest :] if t.state is TrialState.COMPLETE]
-        ranked = sorted([*earlier, *lately], key=lambda trial: -(trial.value or 0.0))
-        best = {trial.number for trial in ranked[: self._best]}
-        return [t for t in earlier if t.number in best] + trials[-self._latest :]
+        completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+        completed.sort(key=lambda trial: -(trial.value or 0.0))
+        best = {trial.number for trial in completed[: self._best]}
+        visible = []
+        for trial in trials[: -self._latest]:
+            if trial.state is TrialState.COMPLETE and trial.number in best:
+                visible.append(trial)
+        visible += trials[-self._latest :]
+        return visible

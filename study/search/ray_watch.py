@@ -1,8 +1,9 @@
-"""The loss of Ray while a study runs: told at once, where Ray itself would end without a word.
+"""Report the loss of Ray at once while a study runs; Ray itself would end without a word.
 
-The main thread then waits inside Ray, deaf to signals, until Ray ends the process, and nothing in
-Python is asked: a tenth of a second after a process that it was started with, or a minute after the
-head of a cluster. What is still open in MLflow is closed once the study goes on, or by ``sync``.
+The main thread then waits inside Ray, deaf to signals, until Ray ends the process without running
+any Python code: a tenth of a second after the end of a process that Ray was started with, or a
+minute after that of a cluster's head. Runs that are still open in MLflow are closed once the study
+goes on, or by ``sync``.
 """
 
 import os
@@ -38,12 +39,13 @@ def ended_with_ray(go_on: str) -> Iterator[None]:
     """
     over = threading.Event()
 
-    def look() -> None:
-        lost = _wait_for_an_end(over) if started_here() else _wait_for_silence(over)
-        if lost is not None and not over.is_set():
-            _end(lost, go_on)
+    def watch() -> None:
+        wait = _wait_for_an_end if started_here() else _wait_for_silence
+        loss = wait(over)
+        if loss is not None and not over.is_set():
+            _end(loss, go_on)
 
-    threading.Thread(target=look, name="lost-ray", daemon=True).start()
+    threading.Thread(target=watch, name="lost-ray", daemon=True).start()
     try:
         yield
     finally:
@@ -56,24 +58,29 @@ def _wait_for_an_end(over: threading.Event) -> str | None:
     Args:
         over: set once it no longer matters.
     """
-    own = own_processes()
-    ids = {name: process.pid for name, process in own.items()} | agents()
-    ends, names = select.poll(), dict[int, str]()
-    for name, pid in ids.items() if sys.platform == "linux" else ():
-        with suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(pid)
-            names[descriptor] = name
-            ends.register(descriptor, select.POLLIN)  # it can be read once the process has ended
+    processes = own_processes()
+    ids = {name: process.pid for name, process in processes.items()}
+    ids.update(agents())
+    ends = select.poll()
+    names: dict[int, str] = {}
+    if sys.platform == "linux":
+        for name, pid in ids.items():
+            with suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(pid)
+                names[descriptor] = name
+                ends.register(descriptor, select.POLLIN)  # readable once the process has ended
     ended = None
     while ended is None and not over.is_set():
         for descriptor, _ in ends.poll(1000 * EVERY):
             ended = names[descriptor]
-        for name, process in own.items():
+        for name, process in processes.items():
             if process.poll() is not None:
                 ended = name
     for descriptor in names:
         os.close(descriptor)
-    return None if ended is None else f"Ray's own process {ended} has ended"
+    if ended is None:
+        return None
+    return f"Ray's own process {ended} has ended"
 
 
 def _wait_for_silence(over: threading.Event) -> str | None:
@@ -86,28 +93,28 @@ def _wait_for_silence(over: threading.Event) -> str | None:
     patience = PART * reconnects_within()  # another process may start the head again
     silent_since = None
     while not over.wait(EVERY):
-        asked = time.monotonic()
+        called_at = time.monotonic()
         try:
             call_within(ANSWERS_WITHIN, ray.nodes)
             silent_since = None
         except Exception:  # of Ray's own kinds
             # From the first silence, since a computer that slept has not listened either.
-            silent_since = silent_since or asked
+            silent_since = silent_since or called_at
             if time.monotonic() - silent_since > patience:
                 return f"the head of Ray at {address} does not answer any more"
     return None
 
 
-def _end(lost: str, go_on: str) -> NoReturn:
+def _end(loss: str, go_on: str) -> NoReturn:
     """End the process as an interruption does; nothing can be asked of Ray, not even to end.
 
     Args:
-        lost: what was lost of Ray, in words.
+        loss: what was lost of Ray, in words.
         go_on: the command that goes on with the study.
     """
     try:
         print(
-            f"\nerror: the study was interrupted, since {lost}; to continue, run\n  {go_on}",
+            f"\nerror: the study was interrupted, since {loss}; to continue, run\n  {go_on}",
             file=sys.stderr,
             flush=True,
         )

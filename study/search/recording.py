@@ -1,4 +1,4 @@
-"""What a worker records of a trial: its epochs, the state to go on from, and where it hung."""
+"""Record the epochs of a trial, the state from which it can continue, and where it hung."""
 
 import faulthandler
 import json
@@ -82,18 +82,19 @@ def record_siblings(
         siblings: the siblings, in the order of their reports.
     """
     study = StudyFolder(folder.path.parents[1])
-    for trial, own in zip(siblings, report.siblings, strict=True):
+    for trial, last_report in zip(siblings, report.siblings, strict=True):
         if study.trial(trial.trial_id).read_end() is not None:
             continue
+        contents = trial.model_dump(mode="json")
+        contents["taken_from"] = f"{study.name}/{folder.trial_id}"
         with study.adding(trial.trial_id) as added:
-            address = f"{study.name}/{folder.trial_id}"
-            added.create({**trial.model_dump(mode="json"), "taken_from": address})
+            added.create(contents)
             for earlier in folder.read_reports():
-                if earlier["epoch"] < own.epoch:
+                if earlier["epoch"] < last_report.epoch:
                     added.append_report({**earlier, "seconds": 0.0})
-            record_epoch(added, own, data, replace(info, subset=trial.settings.subset))
+            record_epoch(added, last_report, data, replace(info, subset=trial.settings.subset))
             reason = f"the training is that of {folder.trial_id}"
-            added.write_end(End("finished", own.epoch, 0.0, reason))
+            added.write_end(End("finished", last_report.epoch, 0.0, reason))
 
 
 def record_epoch(
@@ -176,19 +177,27 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 
 def close_trial(folder: TrialFolder, end: End) -> None:
     """Record how a trial ended; if it was stopped early, also save its deltas, if it has any."""
-    writes_delta = TrialSettings.model_validate(folder.read_config()["settings"]).writes_delta
-    if end.status == "stopped" and writes_delta and (state := _read_state(folder)):
-        kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        for name, tensor in state.tensors.items():
-            task, kind, *rest = name.split(".", 2)
-            if kind in ("parameter", "delta"):
-                kept[f"{kind} {task}"][rest[0]] = tensor
-        # A delta stands beside the parameters only where it differs from them.
-        kind = "delta" if any(name.startswith("delta") for name in kept) else "parameter"
-        deltas = [kept[name] for name in sorted(kept) if name.startswith(kind)]
-        _save_deltas(folder, deltas, state.info)
+    settings = TrialSettings.model_validate(folder.read_config()["settings"])
+    if end.status == "stopped" and settings.writes_delta:
+        state = _read_state(folder)
+        if state is not None:
+            _save_deltas(folder, _deltas_of(state.tensors), state.info)
     folder.write_end(end)
     (folder.path / HANG).unlink(missing_ok=True)
+
+
+def _deltas_of(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return the delta of each task in the tensors of a state."""
+    tensors_of: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        task, kind, *rest = name.split(".", 2)
+        if kind in ("parameter", "delta"):
+            tensors_of[f"{kind} {task}"][rest[0]] = tensor
+    # A delta stands beside the parameters only where it differs from them.
+    kind = "parameter"
+    if any(name.startswith("delta") for name in tensors_of):
+        kind = "delta"
+    return [tensors_of[name] for name in sorted(tensors_of) if name.startswith(kind)]
 
 
 def _save_deltas(
@@ -196,7 +205,9 @@ def _save_deltas(
 ) -> None:
     """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
     for index, tensors in enumerate(deltas):
-        name = "delta.safetensors" if len(deltas) == 1 else f"delta-fold{index}.safetensors"
+        name = f"delta-fold{index}.safetensors"
+        if len(deltas) == 1:
+            name = "delta.safetensors"
         if tensors:
             folder.write(name, delta_contents(tensors, info))
 
@@ -217,12 +228,15 @@ class _State:
     def follows(self, folder: TrialFolder) -> bool:
         """Return whether the folder has the reports of its epochs, as they were written."""
         epochs = [report["epoch"] for report in folder.read_reports()[: self.epoch]]
-        whole = epochs == list(range(1, self.epoch + 1))
-        return whole and self.reports == folder.reports_digest(self.epoch)
+        if epochs != list(range(1, self.epoch + 1)):
+            return False
+        return self.reports == folder.reports_digest(self.epoch)
 
 
 def _read_state(folder: TrialFolder) -> _State | None:
-    if (contents := folder.read(STATE)) is None:
+    """Return the state of a trial; None if there is none or it is damaged."""
+    contents = folder.read(STATE)
+    if contents is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)

@@ -13,19 +13,19 @@ from study.trial import TrialConfig
 logger = logging.getLogger(__name__)
 
 
-def take_over(folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
+def take_over(folder: StudyFolder, trials: Sequence[TrialConfig]) -> set[str]:
     """Fill the folders of trials that another study has finished, and return their ids.
 
     A trial that cannot be read or copied is left to be trained.
 
     Args:
-        folder: the folder of the study that wants the trials; other studies are beside it.
-        wanted: the trials, none of which has started.
+        folder: the folder of the study that needs the trials; other studies are beside it.
+        trials: the trials, none of which has started.
     """
-    hashes = {trial.config_hash for trial in wanted if trial.config_hash}
+    hashes = {trial.config_hash for trial in trials if trial.config_hash}
     origins = finished_trials(folder.path.parent, hashes)
     taken = set()
-    for trial in wanted:
+    for trial in trials:
         origin = origins.get(trial.config_hash)
         if origin is None:
             continue

@@ -107,7 +107,7 @@ class StudySearcher(Searcher):
             if config.optuna_number is not None and (arm := self._arms.get(config.arm)):
                 arm.tell(config.optuna_number, outcome)
             for each in self._arms.values() if config.arm == "baseline" else ():
-                each.learn(config.settings, outcome, config.label, config.trial_id)
+                each.add_baseline(config.settings, outcome, config.label, config.trial_id)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
                 "%s; the score of %s is taken into account when the study is resumed",

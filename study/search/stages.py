@@ -1,4 +1,4 @@
-"""The search, from what the ledger holds of it, and the trials that stages make of settings."""
+"""Run the search, or what the ledger lacks of it, and make the trials of all stages."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -20,7 +20,7 @@ from study.method.subsets import parse
 from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
 from study.search.driver import make_scheduler, run_trials, rung_epochs
 from study.search.ledger_callback import Observer
-from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, set_aside
+from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, rename_damaged
 from study.search.queues import Past, read_past, run_queue, unfinished
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import StudySearcher
@@ -299,19 +299,19 @@ def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: 
     return PEERS[peer.method].count(architecture, peer.numbers)
 
 
-def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> list[Arm]:
+def open_arms(study: Study, past: Collection[Past], sampler: Sampler | None) -> list[Arm]:
     """Open all arms and add to their Optuna studies what only the ledger holds."""
     search = study.config.search
     journal = study.folder.path / JOURNAL
     recorded = {name: _records_of(name, past) for name in (TUNED, "search", *search.peer_arms)}
     try:
-        arms = _open_journal(study, journal, given)
+        arms = _open_journal(study, journal, sampler)
         for arm in arms:
             if arm.trials and not arm.agrees_with(recorded[arm.name]):
                 raise DamagedJournalError("it differs from the trials' own files")
     except DamagedJournalError as error:
-        set_aside(journal, str(error))
-        arms = _open_journal(study, journal, given)
+        rename_damaged(journal, str(error))
+        arms = _open_journal(study, journal, sampler)
     for arm in arms:
         is_new = not arm.trials
         arm.restore(recorded[arm.name])
@@ -325,7 +325,7 @@ def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> li
         for trial in past:
             if trial.config.arm == "baseline" and trial.outcome is not None:
                 config = trial.config
-                arm.learn(config.settings, trial.outcome, config.label, config.trial_id)
+                arm.add_baseline(config.settings, trial.outcome, config.label, config.trial_id)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
     if search.space.neighbours:
         tuned_arm, search_arm, *_ = arms
@@ -335,7 +335,7 @@ def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> li
     return arms
 
 
-def _open_journal(study: Study, journal: Path, given: Sampler | None) -> list[Arm]:
+def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[Arm]:
     """Open the arms of a journal: of CLIPFit's own search, the open search, and each peer.
 
     Raises:
@@ -356,7 +356,7 @@ def _open_journal(study: Study, journal: Path, given: Sampler | None) -> list[Ar
     ]
     for label, peer in search.peer_arms.items():
         plan.append((label, search.peer_trials, PeerSpace(peer)))
-    sampler = sampler_named(search.sampler, given)
+    sampler = sampler_named(search.sampler, sampler)
     seed = study.config.seed
     return [
         open_arm(journal, name, budget=trials, space=space, sampler=sampler, seed=seed)

@@ -148,7 +148,10 @@ class ClipFitTrainable(tune.Trainable):
                 logger.warning(
                     "trial %s: out of memory with %d images at a time; its epoch begins again with "
                     "%d (%s)",
-                    *(self._trial.trial_id, micro_batch, micro_batch // 2, one_line(error)),
+                    self._trial.trial_id,
+                    micro_batch,
+                    micro_batch // 2,
+                    one_line(error),
                 )
             # This runs outside the handler, whose traceback would keep the tensors alive.
             self._micro_batch = micro_batch // 2
@@ -156,20 +159,24 @@ class ClipFitTrainable(tune.Trainable):
             free_memory()
 
     def _start(self) -> Iterator[EpochReport]:
-        self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
-        peer = self._trial.settings.peer
-        tunes_matrices = peer is not None and PEERS[peer.method].tunes_matrices
+        trial = self._trial
+        self._trial_data = self._data[f"{trial.stage}/{trial.seed}"]
+        precision = trial.training.computed_in
+        peer = trial.settings.peer
+        if peer is not None and PEERS[peer.method].tunes_matrices:
+            precision = "float32"
         backbone = load_once(
             self._backbone.name,
             self._backbone.revision,
             device=trial_device(),
-            held="float32" if tunes_matrices else self._trial.training.computed_in,
+            held=precision,
         )
         self._info = self._describe(backbone.fingerprint)
         start = load_state(self._folder)
-        self._folder.keep_reports(start[0] if start else 0)
+        epochs = start[0] if start else 0
+        self._folder.keep_reports(epochs)
         return run_trial(
-            self._trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
+            trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
         )
 
     def _describe(self, fingerprint: str) -> DeltaInfo:
@@ -202,14 +209,16 @@ def trial_device() -> str:
         BackboneError: Ray assigned a GPU that PyTorch cannot use, so that the CPU would train.
     """
     device = gpu_kind()
-    assigned = ray.is_initialized() and bool(ray.get_gpu_ids())
-    if assigned and device is None:
+    is_assigned = ray.is_initialized() and bool(ray.get_gpu_ids())
+    if is_assigned and device is None:
         raise BackboneError(
             f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
             f"{torch.__version__} cannot use; allowed is a build for a CUDA that the NVIDIA driver "
             "there knows, or resources.gpus_per_trial=0"
         )
-    return device if device is not None and (assigned or device == "cuda") else "cpu"
+    if device is not None and (is_assigned or device == "cuda"):
+        return device
+    return "cpu"
 
 
 def one_line(error: BaseException) -> str:
@@ -219,8 +228,11 @@ def one_line(error: BaseException) -> str:
     """
     text = " ".join(str(error).split())
     if not isinstance(error, StudyError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+        kind = type(error).__name__
+        text = f"{kind}: {text}" if text else kind
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]}…"
+    return text
 
 
 @lru_cache(maxsize=1)

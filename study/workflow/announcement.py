@@ -11,9 +11,9 @@ from study.config.labels import LINEAR
 from study.config.schema import AblationConfig, ResourcesConfig
 from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
-from study.data.readers.published import published_otherwise
+from study.data.readers.published import differing_counts
 from study.data.records import Dataset
-from study.data.shots import wanted_val_shots
+from study.data.shots import val_shots_per_class
 from study.method.device import gpus_here
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
@@ -173,7 +173,7 @@ def _images(study: Study, dataset: Dataset) -> Iterator[str]:
         drawn = "1 of each class is" if shots == 1 else f"{shots} of each class are"
         rule = ""
         if protocol.validates(config) and protocol.rules:
-            held = wanted_val_shots(shots, config.data.val_shots)
+            held = val_shots_per_class(shots, config.data.val_shots)
             sentence = protocol.rule(config, dataset).sentence
             rule = f", {held} to validate; trials are compared {sentence}"
         yield f"{drawn} drawn to learn from{rule}"
@@ -186,7 +186,7 @@ def _target(dataset: Dataset) -> str:
 
 def _as_published(dataset: Dataset) -> str:
     """Return the published numbers of a benchmark dataset, if it has others here."""
-    published = published_otherwise(dataset)
+    published = differing_counts(dataset)
     if published is None:
         return ""
     classes, train, val, test = map(count, published)

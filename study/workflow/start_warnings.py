@@ -11,7 +11,7 @@ from study.data.datasets import PACKAGED
 from study.data.ignored_files import Unread
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
-from study.data.readers.published import WITHOUT_LISTS, absent_classes, published_otherwise
+from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.survey import WITHIN, survey
 from study.process.terminal_table import print_sentences
@@ -167,7 +167,7 @@ def _of_classes(dataset: Dataset) -> Iterator[str]:
     if absent := absent_classes(dataset.name, dataset):
         note = download_note(dataset.name, dataset.source.root)
         yield f"class folders are missing or empty ({_few(absent)}). {note}"
-    elif published_otherwise(dataset) is not None:
+    elif differing_counts(dataset) is not None:
         yield "its numbers of images are not those published: was the whole archive unpacked?"
 
 

@@ -18,7 +18,7 @@ from study.search.optuna_arm import (
     Outcome,
     Recorded,
     open_arm,
-    set_aside,
+    rename_damaged,
 )
 from study.search.space import OpenSpace
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_kept_beside_and_named(
     journal.write_bytes(b"\xff" * 500 + b"\n")
     with pytest.raises(DamagedJournalError) as raised:
         open_again(journal)
-    set_aside(journal, str(raised.value))
+    rename_damaged(journal, str(raised.value))
     assert f"{journal} is damaged" in caplog.text
     assert journal.with_name("optuna.journal.damaged").read_bytes() == b"\xff" * 500 + b"\n"
 

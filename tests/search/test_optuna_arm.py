@@ -170,14 +170,16 @@ def test_proposals_whose_trial_was_never_recorded_are_failed(open_again: MakeArm
 def test_a_baseline_is_learned_once_where_the_space_can_express_it(open_again: MakeArm) -> None:
     clipfit = settings(CLIPFIT, 0.01, 0.02, 2.0)
     for arm in (open_again(), open_again()):
-        arm.learn(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
-        arm.learn(settings("text.bias", 0.9), Outcome(0.6, COMPLETE), "out of range", "search-0002")
-        arm.learn(clipfit, Outcome(0.6, FAIL), "failed", "search-0003")
+        arm.add_baseline(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
+        arm.add_baseline(
+            settings("text.bias", 0.9), Outcome(0.6, COMPLETE), "out of range", "search-0002"
+        )
+        arm.add_baseline(clipfit, Outcome(0.6, FAIL), "failed", "search-0003")
     (trial,) = open_again().study.trials
     assert trial.value == 0.6
     assert trial.user_attrs == {"label": "clipfit", "trial": "search-0001"}
     rates = open_again("tuned", space=RateSpace(SpaceConfig(), DEPTHS, CLIPFIT))
-    rates.learn(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
+    rates.add_baseline(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
     assert rates.study.trials[0].params == {
         "bias_lr": 0.01, "ln_lr": 0.02, "distill_weight": 2.0
     }  # fmt: skip
@@ -186,7 +188,9 @@ def test_a_baseline_is_learned_once_where_the_space_can_express_it(open_again: M
 def test_numbers_stay_right_beside_learned_baselines(open_again: MakeArm) -> None:
     arm = open_again()
     first, _ = ask(arm)
-    arm.learn(settings(CLIPFIT, 0.01, 0.02, 2.0), Outcome(0.6, COMPLETE), "clipfit", "search-0001")
+    arm.add_baseline(
+        settings(CLIPFIT, 0.01, 0.02, 2.0), Outcome(0.6, COMPLETE), "clipfit", "search-0001"
+    )
     second, _ = ask(arm)
     arm = open_again()
     arm.tell(first, Outcome(0.1, COMPLETE))

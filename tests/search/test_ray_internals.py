@@ -69,7 +69,7 @@ def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions() 
     services = ray._private.services
     assert "process = ConsolePopen(" in inspect.getsource(services.start_ray_process)
     before = services.ConsolePopen
-    with ray_internals.in_sessions_of_their_own():
+    with ray_internals.in_own_sessions():
         process = services.ConsolePopen(["sleep", "60"])
     try:
         assert os.getsid(process.pid) == process.pid
@@ -225,7 +225,7 @@ def test_a_trial_that_is_to_be_started_again_fails_no_second_time() -> None:
         return int(failed.call_count)
 
     assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 1)
-    with ray_internals.one_failure_a_departure():
+    with ray_internals.retrying_double_failures():
         assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 0)
     assert fail(Trial.PENDING) == 1
 

@@ -102,7 +102,8 @@ def _warp(
     shear = rng.normal(0, 0.15)
     stretch_y = rng.uniform(0.85, 1.15)
     stretch_x = rng.uniform(0.75, 1.25)
-    cosine, sine = np.cos(angle), np.sin(angle)
+    cosine = np.cos(angle)
+    sine = np.sin(angle)
     rotation = np.array([[cosine, -sine], [sine, cosine]])
     matrix = rotation @ np.array([[stretch_y, 0], [shear, stretch_x]])
     middle = (_CANVAS - 1) / 2

@@ -64,12 +64,14 @@ class HubSource:
         table = self.tables.get(split)
         if table is None or not number.isdecimal() or int(number) >= len(table):
             raise DataError(f"{path}: dataset {self.name} has no such image")
-        cell = table[int(number)][self.column]
-        if not cell or not (cell.get("bytes") or cell.get("path")):
+        cell = table[int(number)][self.column] or {}
+        contents = cell.get("bytes")
+        if contents:
+            return io.BytesIO(contents)
+        link = cell.get("path")
+        if not link:
             raise DataError(f"{path}: the image of {self.name} is empty")
-        if cell.get("bytes"):
-            return io.BytesIO(cell["bytes"])
-        file = Path(cell["path"]).resolve()
+        file = Path(link).resolve()
         if not any(file.is_relative_to(folder.resolve()) for folder in self.folders):
             folders = listed(str(folder) for folder in self.folders)
             raise DataError(f"{path}: {self.name} points to {file}, outside {folders}")
@@ -135,7 +137,7 @@ def load_hub(
         elif place.is_file():
             builder = datasets.load_dataset_builder("parquet", data_files={"train": [where]})
         else:
-            builder = datasets.load_dataset_builder(where, subset, revision=None)
+            builder = datasets.load_dataset_builder(where, subset)
         tables = _load_files(datasets, name, builder, splits)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         advice = ""

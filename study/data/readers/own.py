@@ -23,7 +23,7 @@ from study.data.records import (
 from study.errors import DataError
 
 LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
-"""What archivers and Windows leave in folders without being asked."""
+"""The names of what archivers and Windows leave in folders."""
 
 
 class NoImagesError(DataError):

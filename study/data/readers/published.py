@@ -1,4 +1,4 @@
-"""The published datasets, in the folders and lists that the field has them in.
+"""The published datasets, in the folders and with the lists in which the field keeps them.
 
 A split file of CoOp is `{"train": [[path, label, class name], …], "val": …, "test": …}`; its paths
 are relative to the image folder. The class names in the published files are already cleaned. They
@@ -41,7 +41,7 @@ from study.errors import DataError
 
 CLASS_NAMES = "classnames.txt"
 WITHOUT_LISTS = (*SHIFTS, "imagenet")
-"""The datasets of which no file lists the images."""
+"""The datasets whose images no file lists."""
 Lists = tuple[tuple[str, ...], Records, Records, Records, tuple[str, ...]]
 """The class names, the images of train, val and test, and the image folders, which may be links."""
 _Entry = tuple[Record, str]
@@ -296,7 +296,7 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
     return absent
 
 
-def published_otherwise(dataset: Dataset) -> Counts | None:
+def differing_counts(dataset: Dataset) -> Counts | None:
     """Return the published numbers of a benchmark dataset if they differ from its own.
 
     Return None if they do not, or if none are published.
@@ -316,7 +316,7 @@ READERS = {
     "imagenet": (_read_imagenet, "imagenet", CLASS_NAMES),
     "fgvc_aircraft": (_read_aircraft, "fgvc_aircraft", "variants.txt"),
 }
-"""The reader of each dataset, its folder, and what is in root if root itself is that folder."""
+"""The reader of each dataset, its folder, and a file or folder that is in it."""
 for _name, _layout in LAYOUTS.items():
     READERS[_name] = (_read_coop, _layout.folder, _layout.split)
 for _name, _layout in SHIFTS.items():

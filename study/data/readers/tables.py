@@ -1,4 +1,4 @@
-"""Your own images by a table beside them: one image a row, with its path and its class."""
+"""Your own images by a table beside them, with the path and the class of an image in each row."""
 
 import csv
 import re
@@ -36,7 +36,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = (",", ";", "\t")
-"""What stands between the cells of a .csv file: spreadsheets write semicolons in some countries."""
+"""The separators of cells in .csv files: spreadsheets write semicolons in some countries."""
 Cells = Sequence[object]
 
 
@@ -68,9 +68,9 @@ class _Row:
 
 @dataclass(frozen=True)
 class _RowFaults:
-    """The faults of a table's rows: of each kind the first one in words, and where the others are.
+    """The faults of a table's rows: the first of each kind in words, and the rows of the others.
 
-    A whole column may be wrong in the same way, and a message names each kind once.
+    A whole column may be wrong in the same way, so a message describes each kind once.
     """
 
     file: Path
@@ -81,8 +81,8 @@ class _RowFaults:
         """Add a fault.
 
         Args:
-            kind: what faults have in common.
-            row: the number of its row.
+            kind: a name for all faults of this kind.
+            row: the number of the row.
             text: the fault in words.
         """
         self._first.setdefault(kind, text)
@@ -224,9 +224,9 @@ def _read_csv(file: Path, *, tabs: bool) -> tuple[list[str], list[Any]]:
 
 
 def _separator(head: str) -> str:
-    """Return what separates the cells of a .csv file, by its first line.
+    """Return the separator of the cells of a .csv file, judged by its first line.
 
-    A comma counts first, since other names of columns may have the other marks in them.
+    A comma is preferred, since names of columns may contain the other separators.
     """
     unquoted = re.sub(r'"[^"]*"', "", head)
     if "," in unquoted:
@@ -324,7 +324,7 @@ def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> 
 
 
 def _add_repeated(rows: Sequence[_Row], faults: _RowFaults) -> None:
-    """Add a fault for each image that has several rows, with what two of them say of it."""
+    """Add a fault for each image that has several rows, and say in what two of them differ."""
     first_rows: dict[str, _Row] = {}
     for row in rows:
         before = first_rows.setdefault(row.path, row)

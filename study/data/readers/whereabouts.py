@@ -1,6 +1,6 @@
-"""Where the images of a dataset are, if the folder that was named has none of them in its classes.
+"""Find the images of a dataset if the class folders of the folder that the user named have none.
 
-Archives bring a folder of their own, and photographs often lie in folders by date.
+Archives contain a folder around their files, and photographs often lie in folders by date.
 """
 
 import time
@@ -23,10 +23,10 @@ WITHIN = 5.0
 
 
 def whereabouts(root: Path, read: Callable[[Path], Contents]) -> str:
-    """Return the rest of a message that there are no images: what to do about it.
+    """Return the rest of a message that there are no images, which says what to do.
 
     Args:
-        root: the folder that was named.
+        root: the folder that the user named.
         read: the function that reads a folder of class folders, and raises if it cannot.
 
     Returns:
