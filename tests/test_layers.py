@@ -16,7 +16,6 @@ STUDY, TESTS = ROOT / "study", ROOT / "tests"
 
 TABLES = yaml.safe_load(Path(__file__).with_name("layers.yaml").read_text())
 ALLOWED: dict[str, set[str]] = {room: {*names} for room, names in TABLES["allowed"].items()}
-MLFLOW_OUTSIDE = {"report.best_configurations", "workflow.leaderboard_views"}
 
 FILES = sorted(STUDY.rglob("*.py"))
 
@@ -79,9 +78,8 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         assert within(module_of(path), homes), f"{library} must not be imported in {room}"
         assert module_of(path) in optional.get(library, {module_of(path)}), library
         assert not (top and library in optional), f"{library} must be imported inside a function"
-        # A tracker is known by its interface; the best of all studies of a server is MLflow's.
-        is_tracker = within(name, {"study.tracking.mlflow"})
-        assert not is_tracker or room == "tracking" or module_of(path) in MLFLOW_OUTSIDE
+        of_one = within(name, {"study.tracking.mlflow", "study.tracking.tensorboard"})
+        assert not of_one or room == "tracking", "a tracker is known by its interface"
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

@@ -24,7 +24,7 @@ from study.report.formatting import (
 )
 
 if TYPE_CHECKING:
-    from study.tracking.mlflow.best_runs import Found
+    from study.tracking.tracker import Found
 
 GONE = "†"
 """The mark of a study whose folder is gone."""
@@ -44,7 +44,7 @@ def render_found(found: Sequence[Found]) -> Group:
         )
     ]
     if any(row.folder is None for row in found):
-        gone = f"{GONE} MLflow has this study, and its folder is gone, or is on another machine."
+        gone = f"{GONE} The folder of this study is gone, or is on another machine."
         notes.append(Text(gone, style="dim"))
     return Group(
         Table(

@@ -14,6 +14,10 @@ class LedgerError(StudyError):
     """A fault of a study's folder, such as a missing or damaged file."""
 
 
+class DamagedError(LedgerError):
+    """Files of a study are missing or damaged that cannot be made again."""
+
+
 class LedgerFolder:
     """A folder of files that are written atomically."""
 

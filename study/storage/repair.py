@@ -4,7 +4,7 @@ import logging
 import shutil
 
 from study.storage.atomic import Checksums, sweep
-from study.storage.ledger_files import LedgerError
+from study.storage.ledger_files import DamagedError
 from study.storage.study_folder import (
     CANDIDATES,
     CELLS,
@@ -18,8 +18,8 @@ from study.storage.trial_folder import REPORTS
 logger = logging.getLogger(__name__)
 
 MENDS_A_TRIAL = (
-    "put the file back from a copy (MLflow has one in the run of a trial that has ended), or "
-    "delete the folder of the trial that it belongs to, which is then made up for by another"
+    "put the file back from a copy, or delete the folder of the trial that it belongs to, which is "
+    "then made up for by another"
 )
 """The advice for the configuration of a trial."""
 
@@ -31,7 +31,7 @@ def repair(folder: StudyFolder) -> None:
     repaired when the search continues.
 
     Raises:
-        LedgerError: files are damaged that cannot be made again; the message names them.
+        DamagedError: files are damaged that cannot be made again; the message names them.
     """
     folder.refuse_damaged()
     for path in folder.path.glob(".adding-*"):  # of a process that died
@@ -62,4 +62,4 @@ def repair(folder: StudyFolder) -> None:
         if not config.exists() and any(file.exists() for file in results):
             faults.append(f"lost: {config}; {MENDS_A_TRIAL}")
     if faults:
-        raise LedgerError("\n".join(faults))
+        raise DamagedError("\n".join(faults))

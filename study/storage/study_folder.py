@@ -1,9 +1,9 @@
 """The files of one study; every result is written here before it goes anywhere else.
 
 ``runs/<name>/`` holds the frozen configuration, the splits, one folder per trial and Optuna's
-journal. MLflow, the tables and the report are made from it and can be made again. The worker that
-runs a trial writes the trial's folder, and the driver closes it. So on a cluster, ``runs`` must be
-on a file system that all nodes share.
+journal. Trackers, the tables and the report show what is there, and can be made again from it. The
+worker that runs a trial writes the trial's folder, and the driver closes it. So on a cluster,
+``runs`` must be on a file system that all nodes share.
 """
 
 import fcntl
@@ -29,7 +29,13 @@ from study.storage.atomic import (
 )
 from study.storage.command_lines import resume_command
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
-from study.storage.ledger_files import LedgerError, LedgerFolder, faults_found_by, parsed_json
+from study.storage.ledger_files import (
+    DamagedError,
+    LedgerError,
+    LedgerFolder,
+    faults_found_by,
+    parsed_json,
+)
 from study.storage.trial_folder import TrialFolder
 
 LOCK = ".lock"
@@ -52,8 +58,8 @@ DESCRIPTION = "description.md"
 """The name of the summary of a study's results, which is written after everything else."""
 CHAMPION = "champion"
 """The alias of the best version of a registered model."""
-FROM_A_COPY = "; put it back from a copy; MLflow has one, the artifact {} of the study's own run"
-"""The advice for a file that cannot be made again; ``{}`` stands for its name."""
+FROM_A_COPY = "; put it back from a copy"
+"""The advice for a file that cannot be made again."""
 
 
 @dataclass(frozen=True)
@@ -194,15 +200,15 @@ class StudyFolder(LedgerFolder):
         """Raise if a file is damaged that every command needs and no trial makes again.
 
         Raises:
-            LedgerError: files are missing or damaged; the message says what to do about each.
+            DamagedError: files are missing or damaged; the message says what to do about each.
         """
         name = self.config_path.name
         if faults := faults_found_by(
-            lambda: self.read_needed(name, FROM_A_COPY.format(name)),
+            lambda: self.read_needed(name, FROM_A_COPY),
             self.read_identity,
             self._check_trials,
         ):
-            raise LedgerError("\n".join(faults))
+            raise DamagedError("\n".join(faults))
 
     def _check_trials(self) -> None:
         path = self.path / "trials"
@@ -220,9 +226,9 @@ class StudyFolder(LedgerFolder):
         """
         path = self.path / IDENTITY
         advice = (
-            f"{FROM_A_COPY.format(IDENTITY)}. Without a copy, write {KEY}, which is {FORMAT}, and "
-            "study_id and git_commit, which that run has as tags, as a JSON object into "
-            f"{IDENTITY}, and take the lines that end in {IDENTITY} out of {self.path / SUMS}"
+            f"{FROM_A_COPY}. Without a copy, write {KEY}, which is {FORMAT}, and study_id and "
+            f"git_commit as a JSON object into {IDENTITY}, and take the lines that end in "
+            f"{IDENTITY} out of {self.path / SUMS}"
         )
         values = parsed_json(path, self.read_needed(IDENTITY, advice), advice=advice)
         if not isinstance(values, dict) or "study_id" not in values:

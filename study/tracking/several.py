@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.trial_folder import End
-from study.tracking.tracker import Synced, Tracker, UnsupportedError
+from study.tracking.tracker import Found, Synced, Tracker, UnsupportedError
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -30,6 +30,7 @@ class Trackers(Tracker):
         self._trackers = trackers
         self.name = ", ".join(tracker.name for tracker in trackers)
         self.title = " and ".join(tracker.title for tracker in trackers)
+        self.packages = [package for tracker in trackers for package in tracker.packages]
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`."""
@@ -98,6 +99,29 @@ class Trackers(Tracker):
         """See `Tracker.delete`."""
         answers = self._all(lambda tracker: tracker.delete(study))
         return [line for lines in answers for line in lines]
+
+    def best_configurations(
+        self, *, study: str | None, where: str | None, top: int, storage: Path
+    ) -> Sequence[Found]:
+        """See `Tracker.best_configurations`; the first tracker that compares studies answers."""
+        return self._first(
+            lambda tracker: tracker.best_configurations(
+                study=study, where=where, top=top, storage=storage
+            )
+        )
+
+    def exact(self, found: Found) -> Found:
+        """See `Tracker.exact`."""
+        return self._first(lambda tracker: tracker.exact(found))
+
+    def configuration_of(self, found: Found) -> StudyConfig:
+        """See `Tracker.configuration_of`."""
+        return self._first(lambda tracker: tracker.configuration_of(found))
+
+    def advice(self) -> str:
+        """See `Tracker.advice`."""
+        sentences = [tracker.advice() for tracker in self._trackers]
+        return "\n".join(sentence for sentence in sentences if sentence)
 
     def pages(self) -> Sequence[tuple[str, str]]:
         """See `Tracker.pages`."""

@@ -29,6 +29,7 @@ class TensorBoardTracker(Tracker):
 
     name = "tensorboard"
     title = "TensorBoard"
+    packages = ("tensorboard",)
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; the optional extra has to be installed."""

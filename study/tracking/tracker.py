@@ -7,11 +7,13 @@ A call to a tracker may fail; `first_line` says why in few words.
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.config.schema import StudyConfig
+from study.config.trial_settings import TrialSettings
 from study.errors import TrackingError, redacted_text
 from study.storage.trial_folder import End
 from study.storage.within import first_cause
@@ -38,6 +40,33 @@ class Synced(NamedTuple):
     """How many of them had been sent before, but were missing or incomplete in the tracker."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """A configuration that was trained for all its epochs; scores are fractions."""
+
+    study: str
+    label: str
+    dataset: str
+    protocol: str
+    backbone: str
+    shots: int
+    settings: TrialSettings
+    """The settings as the tracker shows them, perhaps rounded; see `Tracker.exact`."""
+    trainable: int
+    val_score: float
+    split_hash: str
+    """The hash of the split; only scores with the same hash can be compared."""
+    test_score: float | None
+    """The mean over the confirmation seeds; None if the configuration was not confirmed."""
+    test_seeds: int
+    """The number of confirmation seeds with a test score."""
+    run_id: str
+    parent_id: str
+    """The id of the study's own run."""
+    folder: str | None = None
+    """The study's folder; None if it is not on this machine, or is gone."""
+
+
 class Tracker(ABC):
     """A tracker of one study at a time; `start`, `trial_ended` and `close` are all it needs.
 
@@ -51,6 +80,8 @@ class Tracker(ABC):
     """The name by which a configuration names the tracker."""
     title = "the tracker"
     """What messages call it."""
+    packages: Sequence[str] = ()
+    """The installed packages whose versions a study records because of the tracker."""
 
     def check(self, config: StudyConfig) -> None:
         """Check, before a study starts, that its results can be kept; make nothing.
@@ -142,6 +173,44 @@ class Tracker(ABC):
             StudyError: some of it could not be deleted; the study may be tried again.
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
+
+    def best_configurations(
+        self, *, study: str | None, where: str | None, top: int, storage: Path
+    ) -> Sequence[Found]:
+        """Return the configurations with the best validation scores of all studies, the best first.
+
+        Neither a study nor `start` is needed, nor for `exact` and `configuration_of`.
+
+        Args:
+            study: the name of the one study to search; None means all studies.
+            where: a further condition, in the tracker's own syntax.
+            top: how many configurations to return at most.
+            storage: a folder where studies are looked for, besides the one that each was run in.
+
+        Raises:
+            StudyError: the tracker does not answer, or does not understand the condition.
+        """
+        raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
+
+    def exact(self, found: Found) -> Found:
+        """Return a configuration that was found with the settings that its trial had.
+
+        Raises:
+            StudyError: the tracker does not have them.
+        """
+        raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
+
+    def configuration_of(self, found: Found) -> StudyConfig:
+        """Return the configuration of the study in which a configuration was found.
+
+        Raises:
+            StudyError: the tracker does not have it.
+        """
+        raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
+
+    def advice(self) -> str:
+        """Return where copies of a study's files may be, in a sentence; empty if nowhere."""
+        return ""
 
     def pages(self) -> Sequence[tuple[str, str]]:
         """Return what the end of a study prints about the tracker: a short word and a line each."""

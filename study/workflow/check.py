@@ -4,6 +4,7 @@ The configuration of a study that exists is frozen, except for settings that cha
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from study.backbones.description import EMBEDDED, backbone_path, read_family
 from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.rules import broken_rules
-from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.schema import WITHOUT_EFFECT, StudyConfig, TrackingConfig
 from study.config.search_section import SITES_OF, SpaceConfig
 from study.config.wording import shown
 from study.data.datasets import refuse_unread_folder
@@ -41,6 +42,7 @@ from study.search.machine import (
 )
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
+from study.storage.ledger_files import DamagedError
 from study.storage.probe import in_a_copy, refuse_unwritable
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
@@ -226,8 +228,23 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         LedgerError: a file that every command needs is missing or damaged.
         ConfigError: the configuration does not fit this version of the schema.
     """
-    folder.refuse_damaged()
+    with advising(tracking.named(TrackingConfig().trackers)):  # the study's own are not known yet
+        folder.refuse_damaged()
     return load_config(folder.config_path, frozen=True)
+
+
+@contextmanager
+def advising(tracker: Tracker) -> Iterator[None]:
+    """Tell where a tracker may have copies of the files of a study that are damaged.
+
+    Raises:
+        DamagedError: that of the block, with the advice of the tracker as its last line.
+    """
+    try:
+        yield
+    except DamagedError as error:
+        lines = [str(error), tracker.advice()]
+        raise DamagedError("\n".join(line for line in lines if line)) from error
 
 
 def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
@@ -358,7 +375,7 @@ def _check_storage(storage: Path) -> None:
     if storage.parts and storage.parts[0].endswith(":"):
         raise StudyError(
             f"{storage} is no folder: a study locks its files and appends to them; allowed is a "
-            "folder that every machine sees, and an object store for MLflow's artifacts alone"
+            "folder that every machine sees, and an object store for artifacts of a tracker alone"
         )
     if in_a_copy() and not storage.is_absolute():
         raise StorageError(

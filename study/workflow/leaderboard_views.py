@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Group
 
+from study.config.schema import TrackingConfig
 from study.errors import ConfigError, TrackingError
 from study.report import ablation_tables
 from study.report.leaderboard_tables import render, to_csv, to_json, to_markdown
@@ -96,21 +97,20 @@ def _show_sweep(options: Namespace) -> None:
 
 
 def _best_on_server(options: Namespace) -> Group | str:
-    # MLflow takes seconds to import, and the results of a study do not need it.
+    # What the results of one study do not need.
+    from study import tracking
     from study.report.best_configurations import render_found, rows_as_json, to_study
-    from study.tracking.mlflow.address import tracking_uri
-    from study.tracking.mlflow.best_runs import best_configurations, configuration_of, exact
 
-    uri = tracking_uri(None)
+    tracker = tracking.named(TrackingConfig().trackers)
     storage = Path(options.storage or default_storage()).expanduser()
-    found = best_configurations(
-        uri, study=options.study, where=options.where, top=options.top, storage=storage
+    found = tracker.best_configurations(
+        study=options.study, where=options.where, top=options.top, storage=storage
     )
     if options.format == "json":
         return rows_as_json(found)
     if not found:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
-        exactly = [exact(uri, one) for one in found]
-        return to_study(exactly, configuration_of(uri, found[0]))
+        exactly = [tracker.exact(one) for one in found]
+        return to_study(exactly, tracker.configuration_of(found[0]))
     return render_found(found)

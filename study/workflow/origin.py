@@ -2,6 +2,7 @@
 
 import logging
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +15,15 @@ from study.trial.study import Study
 logger = logging.getLogger(__name__)
 
 
-def origin_of(study: Study) -> dict[str, str | int]:
-    """Return what a study is made with: versions, the checkpoint, a base of another study."""
+def origin_of(study: Study, of_tracker: Sequence[str]) -> dict[str, str | int]:
+    """Return what a study is made with: versions, the checkpoint, a base of another study.
+
+    Args:
+        study: the study.
+        of_tracker: the packages of its tracker, of which the versions are recorded as well.
+    """
     ablation = study.config.ablation
-    packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
+    packages = ("ray", "torch", "transformers", "optuna", *of_tracker, "clipfit-study")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),

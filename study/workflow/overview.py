@@ -20,7 +20,7 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
         ``trials``; the best ``val_score`` of the search, which is a maximum, and what to expect of
         it (``val_expected``); the mean ``test_score`` of the choice, and the same with the mean
         recall of the classes (``test_balanced``), as fractions; its size in ``bytes``, its age in
-        ``seconds``; and for MLflow its ``study_id`` and where its winner is ``registered``. A
+        ``seconds``; and for trackers its ``study_id`` and where its winner is ``registered``. A
         value that does not exist is None.
     """
     results: Results | None = None

@@ -29,7 +29,7 @@ from study.tracking.tracker import Tracker
 from study.trial.prepare import image_cache
 from study.trial.study import Study
 from study.workflow.announcement import announce
-from study.workflow.check import check_study
+from study.workflow.check import advising, check_study
 from study.workflow.close_tracker import close_tracker
 from study.workflow.origin import compare_with_origin, origin_of
 from study.workflow.outputs import datasets_of, print_outcome, write_outputs
@@ -66,13 +66,13 @@ def run_study(
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     tracker = tracking.named(study.config.tracking.trackers, tracker)
-    with _opened(study, resume=resume), _telling_how_to_go_on(folder):
+    with _opened(study, tracker, resume=resume), _telling_how_to_go_on(folder):
         results, board = _to_the_end(study, tracker, console, sampler)
     print_outcome(results, board, tracker, console)
 
 
 @contextmanager
-def _opened(study: Study, *, resume: bool) -> Iterator[None]:
+def _opened(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
     """Hold the folder of a study, which is made, or repaired and compared with what it began with.
 
     Raises:
@@ -82,12 +82,13 @@ def _opened(study: Study, *, resume: bool) -> Iterator[None]:
     if not resume:
         with new_study(folder, [image_cache(study.config)]):
             # Only under the lock, since another driver may be creating it.
-            folder.create(dump_config(study.config), origin_of(study))
+            folder.create(dump_config(study.config), origin_of(study, tracker.packages))
             yield
         return
     with folder.locked():
-        repair(folder)
-        for trial in folder.trials():  # before MLflow or the search read their reports
+        with advising(tracker):
+            repair(folder)
+        for trial in folder.trials():  # before a tracker or the search read their reports
             if trial.read_end() is None:
                 drop_unproven_reports(trial)
         compare_with_origin(study)

@@ -12,7 +12,7 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot
 from study.report.best_configurations import render_found, rows_as_json, to_study
-from study.tracking.mlflow.best_runs import Found
+from study.tracking.tracker import Found
 
 SETTINGS = {"subset": "vision.ln[0:2]", "bias_lr": None, "ln_lr": 0.1, "distill_weight": 0.0}
 

@@ -73,6 +73,19 @@ class Whole(Heard):
         self.hear("delete")
         return [f"{self.name} is empty"]
 
+    def best_configurations(self, **wanted: Any) -> Any:
+        self.hear("best", wanted)
+        return [self.name]
+
+    def exact(self, found: Any) -> Any:
+        return f"{found} exactly"
+
+    def configuration_of(self, found: Any) -> Any:
+        return f"that of {found}"
+
+    def advice(self) -> str:
+        return f"{self.name} has copies"
+
     def pages(self) -> Sequence[tuple[str, str]]:
         return [("page", self.name)]
 
@@ -153,6 +166,23 @@ def test_the_first_that_keeps_models_answers(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no such model"):
         several.model("models:/a/1", tmp_path)
     assert second.events == []
+
+
+def test_the_first_that_compares_studies_tells_the_best(tmp_path: Path) -> None:
+    first, second = Whole("first"), Whole("second")
+    several: Any = Trackers([Heard("heard"), first, second])
+    wanted: dict[str, Any] = {"study": None, "where": "x > 1", "top": 2, "storage": tmp_path}
+    assert several.best_configurations(**wanted) == ["first"]
+    assert first.events == [("best", wanted)]
+    assert several.exact("one") == "one exactly"
+    assert several.configuration_of("one") == "that of one"
+    assert second.events == []
+
+
+def test_each_says_where_copies_are_and_which_packages_count() -> None:
+    several = Trackers([Heard("heard"), Whole("first"), Whole("second")])
+    assert several.advice() == "first has copies\nsecond has copies"
+    assert named(["mlflow", "tensorboard"]).packages == ["mlflow", "tensorboard"]
 
 
 def test_one_that_fails_keeps_no_other_from_being_asked(study: Written) -> None:

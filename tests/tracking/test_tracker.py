@@ -59,6 +59,9 @@ def test_a_tracker_has_no_pages_registry_or_models_of_its_own(
         tracker.model("models:/letters/1", tmp_path)
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
         tracker.sync(study.study, lambda: None)
+    with pytest.raises(TrackingError, match="'least' does not compare studies"):
+        tracker.best_configurations(study=None, where=None, top=1, storage=tmp_path)
+    assert (tracker.advice(), list(tracker.packages)) == ("", [])
 
 
 def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:

@@ -378,6 +378,7 @@ def test_what_is_lost_or_changed_is_asked_for(
     damage(folder.path / name)
     message = refused(capsys, command)
     assert f"mine/{name} {told}" in message
+    assert "MLflow may have copies: study.yaml and identity.json" in message
     assert "delete" not in message
 
 

@@ -27,8 +27,9 @@ from study.errors import (
     TrackingError,
 )
 from study.storage.atomic import StorageError
-from study.storage.ledger_files import LedgerError
+from study.storage.ledger_files import DamagedError, LedgerError
 from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow import run_study as module
@@ -56,6 +57,24 @@ def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
         run_study(config, folder, console, resume=True)
     assert not list(folder.trials())
     assert not (folder.path / "shots").exists()
+
+
+def test_the_tracker_says_where_a_copy_of_a_lost_configuration_of_a_trial_may_be(
+    configure: Configure, console: Console
+) -> None:
+    config = configure()
+    folder = folder_of(config)
+    folder.create(dump_config(config), {})
+    trial = folder.trial("search-0000")
+    trial.create({"trial_id": trial.trial_id})
+    trial.write_end(End("finished", 1, 1.0))
+    (trial.path / "config.json").unlink()
+    with pytest.raises(DamagedError) as fault:
+        run_study(config, folder, console, resume=True)
+    lost, advice = str(fault.value).splitlines()
+    assert lost.startswith(f"lost: {trial.path / 'config.json'}; put the file back from a copy, or")
+    assert advice.startswith("MLflow may have copies: ")
+    assert advice.endswith("config.json is one of the run of a trial that has ended")
 
 
 def test_a_name_that_exists_is_refused_and_its_study_left_alone(

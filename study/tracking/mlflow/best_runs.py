@@ -5,7 +5,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,33 +21,7 @@ from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.run_content import ENDED, PARAMETER_DIGITS, PEER, rounded
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
-
-
-@dataclass(frozen=True)
-class Found:
-    """A configuration that was trained for all its epochs; scores are fractions."""
-
-    study: str
-    label: str
-    dataset: str
-    protocol: str
-    backbone: str
-    shots: int
-    settings: TrialSettings
-    """The settings as MLflow shows them, rounded; see `exact`."""
-    trainable: int
-    val_score: float
-    split_hash: str
-    """The hash of the split; only scores with the same hash can be compared."""
-    test_score: float | None
-    """The mean over the confirmation seeds; None if the configuration was not confirmed."""
-    test_seeds: int
-    """The number of confirmation seeds with a test score."""
-    run_id: str
-    parent_id: str
-    """The id of the study's own run."""
-    folder: str | None = None
-    """The study's folder; None if it is not on this machine, or is gone."""
+from study.tracking.tracker import Found
 
 
 def best_configurations(

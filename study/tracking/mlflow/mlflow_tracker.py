@@ -17,7 +17,7 @@ from study.tracking.mlflow.address import (
     refuse_unusable,
     tracking_uri,
 )
-from study.tracking.tracker import Synced, Tracker
+from study.tracking.tracker import Found, Synced, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -30,6 +30,7 @@ class MlflowTracker(Tracker):
 
     name = "mlflow"
     title = "MLflow"
+    packages = ("mlflow",)
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is left so."""
@@ -108,7 +109,37 @@ class MlflowTracker(Tracker):
         """See `study.tracking.mlflow.deletion.delete_held`."""
         from study.tracking.mlflow.deletion import delete_held
 
-        return delete_held(tracking_uri(study.config.tracking.uri), self._held)
+        lines = delete_held(tracking_uri(study.config.tracking.uri), self._held)
+        return [*lines, "`mlflow gc` frees the space that deleted runs have"]
+
+    def best_configurations(
+        self, *, study: str | None, where: str | None, top: int, storage: Path
+    ) -> Sequence[Found]:
+        """See `study.tracking.mlflow.best_runs`; of ``$MLFLOW_TRACKING_URI``."""
+        from study.tracking.mlflow.best_runs import best_configurations
+
+        uri = tracking_uri(None)
+        return best_configurations(uri, study=study, where=where, top=top, storage=storage)
+
+    def exact(self, found: Found) -> Found:
+        """See `study.tracking.mlflow.best_runs.exact`."""
+        from study.tracking.mlflow.best_runs import exact
+
+        return exact(tracking_uri(None), found)
+
+    def configuration_of(self, found: Found) -> StudyConfig:
+        """See `study.tracking.mlflow.best_runs.configuration_of`."""
+        from study.tracking.mlflow.best_runs import configuration_of
+
+        return configuration_of(tracking_uri(None), found)
+
+    def advice(self) -> str:
+        """See `Tracker.advice`."""
+        return (
+            "MLflow may have copies: study.yaml and identity.json are artifacts of the study's own "
+            "run, which has study_id and git_commit as tags; config.json is one of the run of a "
+            "trial that has ended"
+        )
 
     def pages(self) -> Sequence[tuple[str, str]]:
         """See `study.tracking.mlflow.server.pages`."""

@@ -27,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--mlflow",
+        dest="everywhere",
         action="store_true",
         help="delete its runs, and its versions of registered models, in MLflow as well",
     )
@@ -36,7 +37,7 @@ def delete_study(options: Namespace) -> None:
     """Show what a study holds, ask, and delete it, with what its tracker has if that is asked for.
 
     Raises:
-        LedgerError: another process runs the study, or its files do not tell what MLflow has.
+        LedgerError: another process runs the study, or its files do not name its trackers.
         ConfigError: there is no terminal to ask on.
         TrackingError: the tracking server does not answer.
         StorageError: some of its files could not be deleted.
@@ -47,7 +48,7 @@ def delete_study(options: Namespace) -> None:
     path = folder.path.resolve()
     row = describe(folder)  # before the lock, by which a study looks as if it were run
     with folder.locked():
-        study, tracker = _with_tracker(folder) if options.mlflow else (None, None)
+        study, tracker = _with_tracker(folder) if options.everywhere else (None, None)
         trials = amount(row["trials"], "trial")
         print(f"{path}: {row['state']}, {trials}, {decimal(row['bytes'])}")
         if study is not None and tracker is not None:
@@ -55,15 +56,14 @@ def delete_study(options: Namespace) -> None:
         else:
             model = f"its model {row['registered']}" if row["registered"] else "no registered model"
             print(
-                f"MLflow keeps its runs (tag study_id = '{row['study_id']}') and {model}; --mlflow "
-                "deletes what MLflow has as well."
+                f"Its trackers keep its runs (study_id = '{row['study_id']}') and {model}; "
+                "--mlflow deletes these as well."
             )
         if not (options.yes or _is_confirmed(path.name)):
             return
         if study is not None and tracker is not None:
             for line in tracker.delete(study):
                 print(line)
-            print("`mlflow gc` frees the space that deleted runs have")
         aside = name_aside(path)
         with_retries(path, lambda: path.rename(aside))
     # After the lock, since a network file system keeps the folder of an open file.
