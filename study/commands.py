@@ -89,8 +89,11 @@ def _main(words: list[str]) -> int:
         parsers.add_parser(name, help=command.help, description=command.help)
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
-    command = COMMANDS[words[0]]
-    module, own = command.load(), parsers.choices[words[0]]
+    from study.process.ctrl_c import leaving_at_ctrl_c
+
+    command, own = COMMANDS[words[0]], parsers.choices[words[0]]
+    with leaving_at_ctrl_c():
+        module = command.load()
     module.add_arguments(own)
     for name in ("resume", "extend"):
         if f"--{name}" in words:
