@@ -8,7 +8,7 @@ from itertools import islice
 from rich.console import Console
 
 from study.config.labels import LINEAR
-from study.config.schema import AblationConfig, ResourcesConfig
+from study.config.schema import AblationConfig, DataConfig, ResourcesConfig, StudyConfig
 from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
 from study.data.readers.published import differing_counts
@@ -19,6 +19,7 @@ from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable, amount
+from study.protocols import Protocol
 from study.report.formatting import count, percent
 from study.search.machine import joins_cluster
 from study.selection.candidates import possible_variants
@@ -59,21 +60,19 @@ def plan(study: Study) -> str:
     if seeds != "1 seed":
         seeds += " (repeated trainings)"
     if config.ablation is not None:
-        trials = _plan_of_ablation(study, config.ablation)
+        trials = _plan_of_ablation(study, config.ablation, validates=protocol.validates(config))
         return f"{trials}. Each cell is then tested with {seeds}."
     if not protocol.searches(config):
         tested = amount(len(protocol.tested_as_given(config)), "configuration")
         return f"no search: {tested}, tested with {seeds}."
-    return (
-        f"{_plan_of_search(study)}. What is chosen and the baselines are then tested with {seeds}."
-    )
+    trials = _plan_of_search(config, protocol)
+    return f"{trials}. What is chosen and the baselines are then tested with {seeds}."
 
 
-def _plan_of_search(study: Study) -> str:
+def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
     # Ray takes seconds to import, and a check, which prints no plan, does without it.
     from study.search.stages import budget
 
-    config = study.config
     baselines, tuned, searched = budget(config)
     limit = ""
     if config.search.minutes is not None:
@@ -84,7 +83,7 @@ def _plan_of_search(study: Study) -> str:
         f"held at CLIP's), {searched} that choose the parameters to tune as well"
     ]
     parts += [f"plus {peer}" for peer in _peers(config.search)]
-    most = len(possible_variants(config, study.protocol().strength_of(config)))
+    most = len(possible_variants(config, protocol.strength_of(config)))
     if most:
         parts.append(
             f"plus up to {amount(most, 'trial')} of baselines with another head (what turns "
@@ -103,7 +102,7 @@ def _peers(search: SearchConfig) -> Sequence[str]:
     return peers
 
 
-def _plan_of_ablation(study: Study, ablation: AblationConfig) -> str:
+def _plan_of_ablation(study: Study, ablation: AblationConfig, *, validates: bool) -> str:
     from study.search.ablation_search import rate_grids  # as above
 
     sizes = [grid.size for grid in rate_grids(study).values()]
@@ -111,7 +110,7 @@ def _plan_of_ablation(study: Study, ablation: AblationConfig) -> str:
     if isinstance(ablation.rates, dict):
         rates = f"{amount(max(sizes), 'combination')} of learning rates"
     trials = ""
-    if study.protocol().validates(study.config):
+    if validates:
         trials = f"; {amount(sum(sizes), 'trial')} to choose their rates"
         if ablation.extend:
             trials += ", more where the best rate is the lowest or the highest"
@@ -132,14 +131,16 @@ def facts(study: Study) -> list[tuple[str, str]]:
     Raises:
         StudyError: the data or the backbone cannot be read.
     """
-    config, dataset, architecture = study.config, study.dataset(), study.architecture()
+    config, protocol, dataset = study.config, study.protocol(), study.dataset()
+    targets = [study.target(name) for name in config.data.targets]
+    architecture = study.architecture()
     clipfit = count_numbers(architecture, parse("clipfit").resolve(architecture.depths))
     size, depths = architecture.image_size, architecture.depths
     return [
         ("classes", _classes(dataset)),
-        *(("images", line) for line in _images(study, dataset)),
-        *(("target", _target(study.target(name))) for name in config.data.targets),
-        ("prompts", _prompts(study, dataset)),
+        *(("images", line) for line in _images(config, protocol, dataset)),
+        *(("target", _target(target)) for target in targets),
+        ("prompts", _prompts(config.data, dataset)),
         (
             "backbone",
             f"{config.backbone.name}, a model of {count(architecture.count_all())} numbers: "
@@ -151,8 +152,9 @@ def facts(study: Study) -> list[tuple[str, str]]:
             f"{count(clipfit)} of these numbers by CLIPFit as published; trials tune these or "
             "others",
         ),
-        ("trials", at_once(study)),
-        *(("chance", line) for line in _chance(study, dataset)),
+        ("trials", at_once(config.resources)),
+        # Further datasets have their own classes, and the parts of the test are of all.
+        *(("chance", line) for line in ([] if targets else _chance(protocol, dataset))),
     ]
 
 
@@ -162,9 +164,8 @@ def _classes(dataset: Dataset) -> str:
     return f"{len(names)} of {dataset.name}: {', '.join(islice(names, SHOWN))}{more}"
 
 
-def _images(study: Study, dataset: Dataset) -> Iterator[str]:
+def _images(config: StudyConfig, protocol: Protocol, dataset: Dataset) -> Iterator[str]:
     """Yield how many images there are, and what becomes of them."""
-    config, protocol = study.config, study.protocol()
     parts = (("train", dataset.train), ("validation", dataset.val), ("test", dataset.test))
     counts = ", ".join(f"{count(len(records))} in {name}" for name, records in parts)
     yield counts + _as_published(dataset)
@@ -196,18 +197,18 @@ def _as_published(dataset: Dataset) -> str:
     )
 
 
-def _prompts(study: Study, dataset: Dataset) -> str:
-    templates = templates_of(dataset, study.config.data)
+def _prompts(data: DataConfig, dataset: Dataset) -> str:
+    templates = templates_of(dataset, data)
     made = [own[0] for own in prompts(dataset.class_names[:2], templates)]
     more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
     return ", ".join(f"“{prompt}”" for prompt in made) + more
 
 
-def at_once(study: Study) -> str:
+def at_once(resources: ResourcesConfig) -> str:
     """Return how many trials run at once, and on what, as far as is known before Ray starts."""
-    resources = study.config.resources
     each = amount(resources.cpus_per_trial, "CPU core")
-    each += f" and {amount(resources.gpus_per_trial, 'GPU')}" * bool(resources.gpus_per_trial)
+    if resources.gpus_per_trial:
+        each += f" and {amount(resources.gpus_per_trial, 'GPU')}"
     here = slots_here(resources)
     # The check has refused what fits nowhere.
     if not here or joins_cluster():
@@ -236,11 +237,8 @@ def cores_here() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _chance(study: Study, dataset: Dataset) -> Iterator[str]:
-    """Yield what guessing would score on test, where the parts of the test are of this dataset."""
-    protocol = study.protocol()
-    if study.config.data.targets:
-        return
+def _chance(protocol: Protocol, dataset: Dataset) -> Iterator[str]:
+    """Yield what guessing would score on test, unless a part of it has no image."""
     tested = {record.label for record in dataset.test}
     names = {part: tested.intersection(own) for part, own in protocol.scored(dataset).items()}
     if all(names.values()):

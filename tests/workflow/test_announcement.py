@@ -104,7 +104,6 @@ def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path)
     ],
 )
 def test_trials_at_once_are_what_fits_on_this_machine(
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     given: dict[str, Any],
     gpus: list[str],
@@ -113,20 +112,18 @@ def test_trials_at_once_are_what_fits_on_this_machine(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(module, "cores_here", lambda: 8)
     monkeypatch.setattr(module, "gpus_here", lambda: gpus)
-    assert at_once(study(tmp_path, resources=given)) == expected
+    assert at_once(ResourcesConfig(**given)) == expected
 
 
-def test_a_cluster_runs_as_many_trials_as_it_has_room_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert at_once(study(tmp_path)) == (
+    assert at_once(ResourcesConfig()) == (
         "as many at once as the cluster has room for, each on 1 CPU core"
     )
-    assert at_once(study(tmp_path, resources={"max_concurrent": 4})).startswith("up to 4 at once")
+    assert at_once(ResourcesConfig(max_concurrent=4)).startswith("up to 4 at once")
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr(module, "joins_cluster", lambda: True)  # of `ray up`
-    assert at_once(study(tmp_path, resources={"cpus_per_trial": 8})) == (
+    assert at_once(ResourcesConfig(cpus_per_trial=8)) == (
         "as many at once as the cluster has room for, each on 8 CPU cores"
     )
 
