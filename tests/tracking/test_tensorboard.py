@@ -9,6 +9,7 @@ from written_study import EPOCHS, Written
 
 from study.config.loading import build_config
 from study.errors import ConfigError, TrackingError
+from study.tracking import tensorboard
 from study.tracking.tensorboard import TensorBoardTracker
 from study.trial import TrialConfig
 
@@ -109,6 +110,17 @@ def test_a_trial_that_ends_without_a_report_before_is_written_whole(study: Writt
     assert len(points(study, "val_score")) == EPOCHS
 
 
+def test_an_epoch_from_the_ledger_has_its_time_and_what_is_no_metric_is_left_out(
+    study: Written,
+) -> None:
+    report = {"epoch": 1, "ended_at": 1000.5, "val_score": 0.5, "folds": [0.25, 0.75]}
+    study.folder.trial(study.trial(0).trial_id).append_report(report)
+    assert started(study).close(finished=False) == {}
+    (point,) = events(study).Scalars("val_score")
+    assert (point.step, point.value, point.wall_time) == (1, 0.5, 1000.5)
+    assert events(study).Tags()["scalars"] == ["val_score"]
+
+
 def test_a_renamed_trial_is_there_by_its_new_name_alone(study: Written) -> None:
     study.whole(0)
     tracker = started(study)
@@ -142,6 +154,24 @@ def test_an_epoch_that_could_not_be_written_is_with_the_next_one(study: Written)
     train(study, tracker, config, 2)
     assert tracker.close(finished=False) == {}
     assert points(study, "val_score") == [(1, 0.01), (2, 0.02)]
+
+
+def test_after_a_failure_all_epochs_of_the_trial_are_written_again(
+    study: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, config = started(study), study.trial(0)
+    train(study, tracker, config, 1)
+
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(tensorboard, "_write", fail)
+        train(study, tracker, config, 2)
+    assert tracker.close(finished=False)[config.trial_id].endswith("No space left on device")
+    train(study, tracker, config, 3)
+    assert tracker.close(finished=False) == {}
+    assert points(study, "val_score") == [(1, 0.01), (2, 0.02), (3, 0.03)]
 
 
 def test_the_end_of_a_study_tells_how_to_look_and_deletion_takes_the_files(study: Written) -> None:
