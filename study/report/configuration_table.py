@@ -23,7 +23,7 @@ _DESIGNS = {
 }
 
 
-def asked(results: Results) -> list[tuple[str, str]]:
+def configuration_rows(results: Results) -> list[tuple[str, str]]:
     """Return what was done: names and texts.
 
     Args:

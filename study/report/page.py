@@ -16,7 +16,7 @@ from study.report.ablation_tables import (
 )
 from study.report.arms import arm_name
 from study.report.charts import Chart, draw
-from study.report.configuration_table import asked
+from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import CONFUSION, class_table, confusion_table
 from study.report.formatting import (
     Table,
@@ -117,7 +117,7 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "headline": begun,
         "tuned": _tuned(board.chosen) if board.chosen else None,
         "verdict": judgements(board) if begun else verdict(board),
-        "asked": asked(results),
+        "configuration": configuration_rows(results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
         "targets": target_table(board),

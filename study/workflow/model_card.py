@@ -17,7 +17,7 @@ from study.config.shipped import repeating_command
 from study.errors import StudyError
 from study.method.delta import load_delta, parameters_of
 from study.method.peers import PEERS, peer_of_delta
-from study.report.configuration_table import asked
+from study.report.configuration_table import configuration_rows
 from study.report.formatting import (
     Table,
     count,
@@ -175,7 +175,7 @@ def _names(names: tuple[str, ...]) -> str:
 def _of_study(tested: Provenance) -> Iterator[str]:
     board, trial = tested.board, tested.trial
     study = board.study
-    rows = [row for row in asked(board) if row[0] in _ASKED]
+    rows = [row for row in configuration_rows(board) if row[0] in _ASKED]
     yield "## Data and choice"
     yield "\n".join(f"- {name}: {markdown_text(text).rstrip('.')}." for name, text in rows)
     yield (

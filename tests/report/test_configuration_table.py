@@ -4,13 +4,13 @@ from pathlib import Path
 
 from changed_studies import configure
 
-from study.report.configuration_table import asked, occupancy_in_words
+from study.report.configuration_table import configuration_rows, occupancy_in_words
 from study.results.occupancy import Occupancy
 from study.results.study_results import read_results
 
 
 def rows(folder: Path) -> dict[str, str]:
-    return dict(asked(read_results(folder)))
+    return dict(configuration_rows(read_results(folder)))
 
 
 def test_a_search_is_told_with_its_protocol_its_images_and_its_ranges(
