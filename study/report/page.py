@@ -37,7 +37,7 @@ from study.report.leaderboard_tables import (
     main_table,
     target_table,
 )
-from study.report.names import name_of
+from study.report.names import entry_name, name_of
 from study.report.pictures import Datasets, make_gallery
 from study.report.scope import scope_of
 from study.report.site_descriptions import subset_in_words
@@ -130,6 +130,7 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "has_search": protocol.searches(config),
         "chosen_before": board.chosen_before,
         "kept": kept,
+        "kept_name": kept and entry_name(board, kept),
         "kept_settings": kept and settings_in_words(kept.settings),
         "loading": None if kept is None else _loading(results, config, kept),
         "registered": registration and champion_sentence(registration, board),

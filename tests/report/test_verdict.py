@@ -12,6 +12,7 @@ from fake_ledger import SEEDS
 from fake_studies import add_answer, add_candidate, edit_candidates
 
 from study.report.formatting import interval, percent
+from study.report.names import entry_name
 from study.report.verdict import (
     SELECTION,
     headline,
@@ -69,7 +70,8 @@ def test_configurations_tested_as_given_have_no_winner(few_shot_study: Path) -> 
     board = board_of(few_shot_study)
     sentence, chance = verdict(replace(board, entries=board.entries[:2]))
     assert sentence.startswith("Nothing was searched; ")
-    assert f"“{board.entries[1].name}” {interval(board.entries[1].test)} %" in sentence
+    second = board.entries[1]
+    assert f"“{entry_name(board, second)}” {interval(second.test)} %" in sentence
     assert "8.3 % (chance)" in chance
     assert validation_findings(board)[0].startswith("There was no choice to make")
 
