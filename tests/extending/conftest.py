@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,20 @@ def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def edited(tmp_path: Path, tiny_backbone: Path) -> Edited:
-    """Run a study with a copy of the package in which one row stands before a line of a table."""
+    """Run a study with a copy of the package in which one row stands before a line of a table.
 
-    def run(module: str, before: str, row: str, *arguments: str) -> str:
+    Further rows may stand in other modules: each is a module, a line of it, and the row.
+    """
+
+    def run(
+        module: str, before: str, row: str, *arguments: str, more: Iterable[tuple[str, ...]] = ()
+    ) -> str:
         shutil.copytree(PACKAGE, tmp_path / "study")
-        path = tmp_path / "study" / module
-        contents = path.read_text(encoding="utf-8")
-        assert contents.count(before) == 1
-        path.write_text(contents.replace(before, f"{row}\n{before}"), encoding="utf-8")
+        for name, line, added in ((module, before, row), *more):
+            path = tmp_path / "study" / name
+            contents = path.read_text(encoding="utf-8")
+            assert contents.count(line) == 1
+            path.write_text(contents.replace(line, f"{added}\n{line}"), encoding="utf-8")
         shutil.copytree(PACKAGE.parent / "configs", tmp_path / "configs")
         small = [
             *("name=mine", f"backbone.name={tiny_backbone}", "data.shots=2", "training.epochs=1"),

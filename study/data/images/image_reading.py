@@ -11,7 +11,7 @@ from study.errors import DataError
 
 PixelRange = tuple[float, float]
 """The values that become black and white, in images deeper than 8 bits a channel."""
-_READ = "read"
+READ = "read"
 """The key of a field's metadata: what checks a value that a file or a user gives for it."""
 
 
@@ -40,7 +40,7 @@ class ImageReading:
     what files without it were read by.
     """
 
-    pixel_range: PixelRange | None = field(default=None, metadata={_READ: checked_range})
+    pixel_range: PixelRange | None = field(default=None, metadata={READ: checked_range})
     """The values that become black and white in images deeper than 8 bits; None means those of
     their format. See `study.data.images.rgb.to_rgb`."""
     on_corrupt: OnCorrupt = "fail"
@@ -69,7 +69,7 @@ class ImageReading:
 
 
 KEPT: Mapping[str, Callable[[Any], Any]] = {
-    own.name: own.metadata[_READ] for own in fields(ImageReading) if _READ in own.metadata
+    own.name: own.metadata[READ] for own in fields(ImageReading) if READ in own.metadata
 }
 """The fields that a model's files hold, with what checks their values."""
 AS_USUAL = ImageReading()
