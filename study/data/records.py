@@ -37,6 +37,8 @@ class Record:
 
 
 Records = tuple[Record, ...]
+ClassNames = tuple[str, ...]
+"""The class names of a dataset, indexed by label."""
 
 
 class ImageSource(Protocol):
@@ -65,7 +67,7 @@ class Dataset:
 
     name: str
     """The name that `load_dataset` was called with."""
-    class_names: tuple[str, ...]
+    class_names: ClassNames
     """The cleaned class names, indexed by label."""
     templates: tuple[str, ...]
     """The prompt templates, each with one "{}"; the first one is used in training."""
@@ -87,7 +89,7 @@ class DataFaults(DataError):
         self.faults = tuple(faults)
 
 
-Contents = tuple[tuple[str, ...], Records, Records, Records, ImageSource]
+Contents = tuple[ClassNames, Records, Records, Records, ImageSource]
 """What a reader finds: the class names, the images of train, val and test, and their source."""
 
 
@@ -224,7 +226,9 @@ def read_label(value: object) -> int | None:
     """Read a label from a number or text; return None if it is not a whole number, such as "-1"."""
     # Python raises ValueError on thousands of digits; no dataset has such labels.
     if isinstance(value, str):
-        return int(value) if value.isdecimal() and len(value) <= 18 else None
+        if value.isdecimal() and len(value) <= 18:
+            return int(value)
+        return None
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     return None
@@ -260,7 +264,7 @@ def relative_path(text: str, *, where: str) -> str:
     return str(path)
 
 
-def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, ...]:
+def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> ClassNames:
     """Return the class names, indexed by label, from (label, name) pairs.
 
     Raises:
@@ -370,10 +374,12 @@ def fixed_split(
     validation = []
     test = []
     for label, paths in by_label.items():
-        middle = max(1, len(paths) // 2)
+        count = len(paths)
+        middle = max(1, count // 2)
         end = middle
         if val:
-            end = len(paths) - max(1, round(0.3 * len(paths)))
+            tested = max(1, round(0.3 * count))
+            end = count - tested
         train += _sorted_records(paths[:middle], label)
         validation += _sorted_records(paths[middle:end], label)
         test += _sorted_records(paths[end:], label)

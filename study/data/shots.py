@@ -50,7 +50,9 @@ class Shots:
 
 def val_shots_per_class(shots: int, val_shots: int | None) -> int:
     """Return the number of validation images per class; None means min(shots, `MOST_VAL_SHOTS`)."""
-    return min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
+    if val_shots is None:
+        return min(shots, MOST_VAL_SHOTS)
+    return val_shots
 
 
 def canonical_line(**content: object) -> str:
@@ -259,7 +261,9 @@ def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list
         val = folder / f"{stem}_val.jsonl"
         if train.is_file():
             train_rows = read_json(train, by_line=True)
-            val_rows = read_json(val, by_line=True) if val.exists() else []
+            val_rows = []
+            if val.exists():
+                val_rows = read_json(val, by_line=True)
             return [(f"{train}, train", train_rows), (f"{val}, val", val_rows)]
         whole = folder / f"{stem}.json"
         if whole.is_file():

@@ -22,6 +22,7 @@ from study.data.readers.huggingface import HubSource
 from study.data.records import Dataset, OnCorrupt, listed
 from study.errors import DataError
 
+Paths = tuple[str, ...]
 WITHIN = 20.0
 """How many seconds a look takes at most, whatever the size of the dataset."""
 
@@ -42,11 +43,11 @@ class Survey:
     """The number of images that were looked at before time was up."""
     compared: bool
     """Whether there was time to compare all those that may be the same."""
-    absent: tuple[str, ...] = ()
+    absent: Paths = ()
     """The paths that lead to no file in the dataset's folder."""
-    in_two_classes: tuple[tuple[str, ...], ...] = ()
+    in_two_classes: tuple[Paths, ...] = ()
     """The paths of each image that is in several classes."""
-    in_two_splits: tuple[tuple[str, ...], ...] = ()
+    in_two_splits: tuple[Paths, ...] = ()
     """The paths of each image that is among the test images and among others."""
     unread: Unread = field(default_factory=Unread)
     """What is in the dataset's folder and is not read."""
@@ -183,7 +184,9 @@ def _size_reader(source: FolderSource) -> Callable[[str], int]:
 
     @cache
     def folder_of(place: str) -> Path:
-        return source.locate(place) if place else source.root
+        if place:
+            return source.locate(place)
+        return source.root
 
     def size_of(path: str) -> int:
         place, _, name = path.rpartition("/")
@@ -253,7 +256,7 @@ def _is_in_two_splits(group: Sequence[_Image]) -> bool:
     return len({image.is_test for image in group}) > 1
 
 
-def _paths(groups: Iterable[Sequence[_Image]]) -> tuple[tuple[str, ...], ...]:
+def _paths(groups: Iterable[Sequence[_Image]]) -> tuple[Paths, ...]:
     paths = []
     for group in groups:
         paths.append(tuple(image.path for image in group))

@@ -15,7 +15,9 @@ from study.errors import DataError
 FEWEST_CLASSES_FOR_FOLDS = 12
 """The fewest base classes for class folds; with fewer, they measured no better than chance."""
 
-Scored = Mapping[str, tuple[int, ...]]
+Classes = tuple[int, ...]
+"""The labels of classes."""
+Scored = Mapping[str, Classes]
 """The classes of each part of a test, by its name; the classes of the first part are trained."""
 
 
@@ -27,7 +29,7 @@ class Part:
     """The name "train", or that of a score, such as "accuracy", "base" or a dataset's name."""
     records: Records
     """The images; every label is in `classes`."""
-    classes: tuple[int, ...]
+    classes: Classes
     """The labels whose class names are the possible answers."""
 
 
@@ -57,14 +59,14 @@ class Task:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def class_halves(labels: Iterable[int]) -> tuple[Classes, Classes]:
     """Divide labels into base and new: base has the first ceil(n / 2) of the sorted labels."""
     ordered = tuple(sorted(set(labels)))
     middle = (len(ordered) + 1) // 2
     return ordered[:middle], ordered[middle:]
 
 
-def all_classes(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+def all_classes(dataset: Dataset) -> dict[str, Classes]:
     """Return the only part of a test that covers all classes, by its name "accuracy"."""
     return {"accuracy": tuple(range(len(dataset.class_names)))}
 
@@ -97,9 +99,7 @@ def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> Records:
     return tuple(record for record in records if record.label in kept)
 
 
-def holdout_tasks(
-    shots: Shots, name: str, classes: tuple[int, ...], folds: int = 1
-) -> tuple[Task, ...]:
+def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> tuple[Task, ...]:
     """Return one task, which is scored on the validation shots of the classes that it trains.
 
     Args:
@@ -122,9 +122,7 @@ def holdout_tasks(
     return (Task(train, (evaluation,)),)
 
 
-def image_fold_tasks(
-    shots: Shots, name: str, classes: tuple[int, ...], folds: int
-) -> tuple[Task, ...]:
+def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> tuple[Task, ...]:
     """Return one task per fold of all shots; every class is in the training part of each.
 
     Args:
@@ -164,9 +162,7 @@ def image_fold_tasks(
     return tuple(tasks)
 
 
-def class_fold_tasks(
-    shots: Shots, name: str, classes: tuple[int, ...], folds: int
-) -> tuple[Task, ...]:
+def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> tuple[Task, ...]:
     """Return one task per fold of the classes, with the left-out classes as pseudo-new.
 
     All class names are possible answers in both scores. With only their own names as answers, the

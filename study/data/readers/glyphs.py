@@ -21,7 +21,8 @@ from study.data.records import Contents, Record, Records, fixed_split
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
 Split = Literal["train", "test"]
-Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Pixels = NDArray[np.uint8]
+Labelled = tuple[Pixels, NDArray[np.int64]]
 """The pixels of images, and their labels."""
 
 
@@ -65,7 +66,7 @@ def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
 
-def render_glyph(file: str, character: str, size: int, *, margin: int = 0) -> NDArray[np.uint8]:
+def render_glyph(file: str, character: str, size: int, *, margin: int = 0) -> Pixels:
     """Draw one character white on black, centred and as large as fits.
 
     Args:
@@ -79,12 +80,13 @@ def render_glyph(file: str, character: str, size: int, *, margin: int = 0) -> ND
     """
     font = _font(file, 2 * size)
     left, top, right, bottom = font.getbbox(character)
-    ink_size = (max(1, int(right - left)), max(1, int(bottom - top)))
-    ink = Image.new("L", ink_size)
+    ink_width = max(1, int(right - left))
+    ink_height = max(1, int(bottom - top))
+    ink = Image.new("L", (ink_width, ink_height))
     ImageDraw.Draw(ink).text((-left, -top), character, fill=255, font=font)
-    scale = (size - 2 * margin) / max(ink_size)
-    width = max(1, round(ink.width * scale))
-    height = max(1, round(ink.height * scale))
+    scale = (size - 2 * margin) / max(ink_width, ink_height)
+    width = max(1, round(ink_width * scale))
+    height = max(1, round(ink_height * scale))
     scaled = ink.resize((width, height), Image.Resampling.BICUBIC)
     corner = ((size - width) // 2, (size - height) // 2)
     picture = Image.new("L", (size, size))
@@ -92,9 +94,7 @@ def render_glyph(file: str, character: str, size: int, *, margin: int = 0) -> ND
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _warp(
-    ink: NDArray[np.uint8], smooth: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def _warp(ink: Pixels, smooth: NDArray[np.float64], rng: np.random.Generator) -> Pixels:
     """Warp a drawing strongly and reduce its size: (32, 32) uint8 → (8, 8) uint8."""
     from scipy import ndimage
 
@@ -121,14 +121,14 @@ def _warp(
     return _as_pixels(np.rint(blocks * _GREY_LEVELS))
 
 
-def _as_pixels(levels: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _as_pixels(levels: NDArray[np.float64]) -> Pixels:
     """Return grey levels from 0 to 16 as pixels from 0 to 255."""
     return np.round(levels * (255 / _GREY_LEVELS)).astype(np.uint8)
 
 
 def warped_drawings(
     character: str, fonts: Sequence[str], count: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+) -> Pixels:
     """Draw a character in each of the fonts in turn, and warp every drawing in another way.
 
     Returns:
@@ -154,7 +154,8 @@ def letter_images(split: Split) -> Labelled:
     """
     images = []
     for letter in LETTERS:
-        rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
+        seed = [_SEED, ord(letter), int(split == "test")]
+        rng = np.random.default_rng(seed)
         images.append(warped_drawings(letter, FONTS, IMAGES, rng))
     labels = np.repeat(np.arange(len(LETTERS)), IMAGES)
     return np.concatenate(images), labels
@@ -220,10 +221,10 @@ def glyph_images(split: Split) -> Labelled:
 
 
 def numbered(
-    folder: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
-) -> tuple[dict[str, NDArray[np.uint8]], Records]:
+    folder: str, pixels: Pixels, labels: NDArray[np.int64]
+) -> tuple[dict[str, Pixels], Records]:
     """Return images by virtual ids such as `digits/0017`, and their records."""
-    images: dict[str, NDArray[np.uint8]] = {}
+    images: dict[str, Pixels] = {}
     records = []
     for index, label in enumerate(labels.tolist()):
         path = f"{folder}/{index:04d}"

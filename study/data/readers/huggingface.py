@@ -19,6 +19,7 @@ from study.data.images.image_reading import AS_USUAL, ImageReading
 from study.data.images.sources import read_image
 from study.data.records import (
     SPLITS,
+    ClassNames,
     Contents,
     Record,
     Records,
@@ -118,11 +119,11 @@ def load_hub(
             f"{name}: Hugging Face datasets need the optional extra: "
             "pip install 'clipfit-study[hf]'"
         ) from error
-    where = str(place) if place else name.removeprefix(PREFIX)
-    if place is None and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
-        raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
+    where = str(place or name.removeprefix(PREFIX))
     download = _download_note(where, revision)
     if place is None:
+        if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
+            raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
         _refuse_silent_hub(where, revision, download)
     if not sys.stderr.isatty():  # in a log, a bar is one long line
         datasets.disable_progress_bars()
@@ -287,7 +288,7 @@ def _column_names(
 
 def _classes(
     datasets: Any, name: str, tables: Mapping[str, Any], column: str
-) -> tuple[tuple[str, ...], dict[str, Records]]:
+) -> tuple[ClassNames, dict[str, Records]]:
     """Return the class names and the records of every split, without opening an image."""
     values: dict[str, list[Any]] = {}
     for split, table in tables.items():

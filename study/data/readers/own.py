@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.records import (
     SPLITS,
+    ClassNames,
     Contents,
     DataFaults,
     Record,
@@ -113,11 +114,14 @@ def class_records(
     records = []
     empty = []
     for label, name in enumerate(classes):
-        place = f"{folder}/{name}" if folder else name
+        place = name
+        if folder:
+            place = f"{folder}/{name}"
+        path = root / place
         images = []
-        if (root / place).is_dir():
+        if path.is_dir():
             # Judge by name alone: a stat of a million files takes minutes on a network file system.
-            images = [e.name for e in visible(root / place) if is_image_name(e.name)]
+            images = [entry.name for entry in visible(path) if is_image_name(entry.name)]
         not_text = sorted(image for image in images if not is_text(image))
         if not_text:
             raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(not_text)}; rename")
@@ -175,7 +179,8 @@ def _load_splits(root: Path, places: Mapping[str, str]) -> Contents:
         NoImagesError: there are no class folders, or a training one has no images.
         DataError: a class is not in train, or two folders have the same name in a prompt.
     """
-    classes = _class_names(root / places["train"], subfolders(root / places["train"]))
+    train_folder = root / places["train"]
+    classes = _class_names(train_folder, subfolders(train_folder))
     class_folders = []
     for place in places.values():
         folders = subfolders(root / place)
@@ -194,7 +199,7 @@ def _load_splits(root: Path, places: Mapping[str, str]) -> Contents:
     return classes, train, val, test, FolderSource(root, class_folders=tuple(class_folders))
 
 
-def _class_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
+def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:
     """Return the names of class folders as class names.
 
     Raises:
@@ -228,7 +233,9 @@ def _refuse_split_alone(root: Path, folders: Sequence[str], places: Mapping[str,
         return
     for split, place in places.items():
         if subfolders(root / place):
-            lacking = "'test' or 'val'" if split == "train" else "'train'"
+            lacking = "'train'"
+            if split == "train":
+                lacking = "'test' or 'val'"
             raise DataError(
                 f"{root}: has {place!r} without {lacking}, and a study trains on some images and "
                 f"is tested on others; allowed are both folders, or {root / place} itself as the "

@@ -25,6 +25,7 @@ from study.data.readers.benchmarks import (
 from study.data.readers.own import class_records, subfolders
 from study.data.records import (
     SPLITS,
+    ClassNames,
     Contents,
     Dataset,
     Record,
@@ -42,7 +43,7 @@ from study.errors import DataError
 CLASS_NAMES = "classnames.txt"
 WITHOUT_LISTS = (*SHIFTS, "imagenet")
 """The datasets whose images no file lists."""
-Lists = tuple[tuple[str, ...], Records, Records, Records, tuple[str, ...]]
+Lists = tuple[ClassNames, Records, Records, Records, tuple[str, ...]]
 """The class names, the images of train, val and test, and the image folders, which may be links."""
 _Entry = tuple[Record, str]
 """An image and the raw name of its class."""
@@ -60,7 +61,9 @@ def load_published(name: str, root: Path) -> Contents:
     if not place.is_dir() and (root / marker).exists():
         place = root
     # Of a dataset with several image folders, a study may need the images of one alone.
-    optional = LAYOUTS[name].anchors if name in LAYOUTS else ()
+    optional: tuple[str, ...] = ()
+    if name in LAYOUTS:
+        optional = LAYOUTS[name].anchors
     try:
         names, train, val, test, anchors = read(name, place)
         for anchor in anchors:
@@ -71,9 +74,7 @@ def load_published(name: str, root: Path) -> Contents:
     return names, train, val, test, FolderSource(place, anchors)
 
 
-def read_split_file(
-    path: Path, layout: Layout
-) -> tuple[tuple[str, ...], Records, Records, Records]:
+def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Records, Records]:
     """Read class names, train, val and test from a split file.
 
     Raises:
@@ -291,8 +292,10 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
             expected = folders
         paths = [f"{place}/{folder}" for folder in expected]
         absent += [path for path in paths if path not in filled]
-        if shift and len(folders) < shift.subset and len(names) >= 1000:
-            absent.append(f"{place}/n… ({shift.subset - len(folders)} of {shift.subset})")
+        if shift and len(names) >= 1000:
+            missing = shift.subset - len(folders)
+            if missing > 0:
+                absent.append(f"{place}/n… ({missing} of {shift.subset})")
     return absent
 
 
