@@ -89,6 +89,8 @@ class PeerRow:
     """The tensors that its delta holds; without any it writes none."""
     tunes_matrices: bool = True
     """Whether matrices of the backbone are tuned, which must be held in float32 then."""
+    passes_encoders: bool = True
+    """Whether a step passes an encoder; others cost nearly nothing."""
     families: tuple[Family, ...] = FAMILIES
     """The families of backbones that can be trained so."""
     libraries: tuple[str, ...] = ()
@@ -188,7 +190,7 @@ PEERS: dict[str, PeerRow] = {
         meaning="ProLIP: the projection of CLIP's image encoder alone.",
         trained="the projection",
         color="brown",
-        rates=(1e-5, 1e-2),
+        rates=(1e-4, 3e-2),
         count=lambda architecture, numbers: architecture.dim * architecture.vision.width,
         build=_build_projection,
         numbers={
@@ -203,6 +205,7 @@ PEERS: dict[str, PeerRow] = {
         weight_decay=0.0,
         regularizer="l2_init",
         delta=(PROJECTION,),
+        passes_encoders=False,
         families=("clip",),
     ),
 }

@@ -8,7 +8,8 @@ astra-vision/ProLIP; ``lambda_v = 1/shots`` in its ``methods/ProLIP.py``, where 
 ``MSELoss(reduction="sum")``). They train 300 epochs on all images at once by Adam at rates of 1e-5
 to 1e-2, each epoch on another saved view of each image.
 
-Here it is trained by the step, batches, epochs and schedule of the other trials.
+Here it is trained by the step, batches, epochs and schedule of the other trials: fewer steps, which
+larger rates make up for.
 """
 
 import copy

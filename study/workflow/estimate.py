@@ -17,6 +17,7 @@ from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
+from study.method.peers import PEERS
 from study.process.terminal_table import amount
 from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
@@ -129,11 +130,16 @@ def expected(study: Study, cost: Cost, slots: int) -> Estimate:
         tasks = tasks_of_search(study, find_shots(study, config.seed))
         whole = _seconds(tasks, config.training.epochs, config.training, cost)
         halved = _seconds(tasks, _expected_epochs(study), config.training, cost)
-        baselines = whole * (_trained(config.search) - len(config.search.peer_arms))
-        search = baselines + halved * (config.search.planned - len(config.search.fixed))
+        arms = config.search.peer_arms.keys()
+        free = _nearly_free(config.search)
+        baselines = whole * (_trained(config.search) - len(arms - free))
+        proposed = config.search.planned - len(config.search.fixed)
+        proposed -= config.search.peer_trials * len(arms & free)
+        search = baselines + halved * proposed
         if config.search.minutes is not None:  # baselines are trained in any case
             search = min(search, max(60 * config.search.minutes * slots, baselines))
-        variants = whole * len(possible_variants(config, protocol.strength_of(config)))
+        labels = possible_variants(config, protocol.strength_of(config))
+        variants = whole * sum(label.rpartition("-")[0] not in free for label in labels)
     seed, *_ = seeds = protocol.shot_seeds(config)
     shots = find_shots(study, seed) if protocol.trains else None
     task = protocol.confirm_task(dataset, shots)
@@ -169,10 +175,18 @@ def _expected_epochs(study: Study) -> float:
 
 def _trained(search: SearchConfig) -> int:
     """Return how many baselines train the encoders, or a peer's."""
-    given = search.baselines.values()
+    free = _nearly_free(search)
     return sum(
-        isinstance(own, PeerConfig) or own.subset != "none" or own.peer is not None for own in given
+        isinstance(own, PeerConfig) or own.subset != "none" or own.peer is not None
+        for label, own in search.baselines.items()
+        if label not in free
     )
+
+
+def _nearly_free(search: SearchConfig) -> set[str]:
+    """Return the labels of the peers whose steps pass no encoder."""
+    methods = search.peer_methods.items()
+    return {label for label, method in methods if not PEERS[method].passes_encoders}
 
 
 def _tested(study: Study) -> int:

@@ -44,11 +44,17 @@ def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) 
 def edited(tmp_path: Path, tiny_backbone: Path) -> Edited:
     """Run a study with a copy of the package in which one row stands before a line of a table.
 
-    Further rows may stand in other modules: each is a module, a line of it, and the row.
+    Further rows may stand in other modules: each is a module, a line of it, and the row. A module
+    of one's own is a path and what it contains.
     """
 
     def run(
-        module: str, before: str, row: str, *arguments: str, more: Iterable[tuple[str, ...]] = ()
+        module: str,
+        before: str,
+        row: str,
+        *arguments: str,
+        more: Iterable[tuple[str, ...]] = (),
+        own: tuple[str, str] | None = None,
     ) -> str:
         shutil.copytree(PACKAGE, tmp_path / "study")
         for name, line, added in ((module, before, row), *more):
@@ -56,6 +62,8 @@ def edited(tmp_path: Path, tiny_backbone: Path) -> Edited:
             contents = path.read_text(encoding="utf-8")
             assert contents.count(line) == 1
             path.write_text(contents.replace(line, f"{added}\n{line}"), encoding="utf-8")
+        if own is not None:
+            (tmp_path / "study" / own[0]).write_text(own[1], encoding="utf-8")
         shutil.copytree(PACKAGE.parent / "configs", tmp_path / "configs")
         small = [
             *("name=mine", f"backbone.name={tiny_backbone}", "data.shots=2", "training.epochs=1"),

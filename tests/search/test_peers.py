@@ -10,6 +10,8 @@ from tiny_study import TinyStudy
 from study.config.baselines import PeerConfig
 from study.config.trial_settings import TrialSettings
 from study.method import peers
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
 from study.search.space import PeerSpace
 from study.search.stages import budget
 from study.selection.extension import extend, extended_config
@@ -21,6 +23,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 PEERS: dict[str, Any] = {
     "lora": {"peer": "lora", "rank": 2, "lr": [1e-3, 0.1], "weight_decay": 0.0},
     "full": {"peer": "full", "lr": [1e-4, 0.05]},
+    "projection": {"peer": "projection", "lr": [1e-3, 0.1]},
 }
 SEARCH: dict[str, Any] = {"trials": 8, "peer_trials": 3, "baselines": PEERS}
 
@@ -50,10 +53,15 @@ def confirmed(searched: TinyStudy) -> TinyStudy:
 def test_each_peer_has_its_trials_beside_those_of_the_search(searched: TinyStudy) -> None:
     assert budget(searched.config) == (4, 2, 2)
     arms = Counter(config.arm for config in configs(searched))
-    assert arms == {"baseline": 5, "clipfit-tuned": 2, "search": 2, "lora": 3, "full": 3}
-    assert searched.config.search.planned == 8 + 1 + 2 * 3 == sum(arms.values())
+    assert arms == {
+        "baseline": 5,
+        "clipfit-tuned": 2,
+        "search": 2,
+        **dict.fromkeys(PEERS, 3),
+    }
+    assert searched.config.search.planned == 8 + 1 + 3 * 3 == sum(arms.values())
     numbers = [config.number for config in configs(searched)]
-    assert sorted(numbers) == list(range(15))
+    assert sorted(numbers) == list(range(18))
 
 
 def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(
@@ -68,7 +76,11 @@ def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(
             assert config.settings == of(peer, config.settings.peer.lr)
             assert peer.lr[0] <= config.settings.peer.lr <= peer.lr[1]
             assert config.training == searched.config.training.model_copy(
-                update={"optimizer": peer.optimizer, "weight_decay": peer.weight_decay}
+                update={
+                    "optimizer": peer.optimizer,
+                    "weight_decay": peer.weight_decay,
+                    "regularizer": "l2_init" if label == "projection" else "cosine",
+                }
             )
             assert config.epochs == 4
     architecture = searched.architecture
@@ -98,6 +110,18 @@ def test_the_best_of_each_peer_is_a_candidate_and_tested(confirmed: TinyStudy) -
             assert "test_score" in report
 
 
+def test_every_peer_is_in_the_leaderboard_and_one_of_them_has_a_delta(
+    confirmed: TinyStudy,
+) -> None:
+    board = leaderboard(read_results(confirmed.folder.path))
+    names = {entry.labels[0]: entry for entry in board.entries}
+    assert names.keys() >= PEERS.keys()
+    assert all(names[label].peer for label in PEERS)
+    for label in PEERS:
+        folder = confirmed.folder.trial(f"confirm-{label}-seed1").path
+        assert (folder / "delta.safetensors").is_file() == (label == "projection")
+
+
 @pytest.mark.long
 def test_an_extension_leaves_the_peers_as_they_are(
     make_study: Callable[..., TinyStudy],
@@ -111,16 +135,18 @@ def test_an_extension_leaves_the_peers_as_they_are(
     study.search()
     after = Counter(config.arm for config in configs(study))
     assert sum((after - before).values()) == 2
-    assert (after["lora"], after["full"]) == (1, 1)
+    assert (after["lora"], after["full"], after["projection"]) == (1, 1, 1)
 
 
 def test_a_peers_space_holds_its_own_settings_alone(searched: TinyStudy) -> None:
-    lora, full = (PeerSpace(peer) for peer in searched.config.search.peer_arms.values())
+    arms = searched.config.search.peer_arms
+    lora, full, projection = (PeerSpace(peer) for peer in arms.values())
     inside = of(searched.config.search.peer_arms["lora"], 0.01)
     choices = lora.encode(inside)
     assert choices is not None
     assert {name: value for name, (value, _) in choices.items()} == {"peer_lr": 0.01}
     assert full.encode(inside) is None
+    assert projection.encode(inside) is None
     assert lora.encode(of(searched.config.search.peer_arms["lora"], 0.5)) is None
     assert lora.encode(TrialSettings(subset="none")) is None
     assert lora.fits({"peer_lr": 0.01})

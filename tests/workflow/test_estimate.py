@@ -109,6 +109,23 @@ def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(
     limit = config.search.minutes
     assert limit is not None
     assert found.search <= 60 * limit
+    without = load_config(
+        file,
+        [
+            f"data.root={tmp_path / 'photos'}",
+            f"storage={tmp_path}",
+            "search.baselines.projection=null",
+        ],
+    )
+    assert set(config.search.peer_arms) == {"projection"}
+    assert not without.search.peer_arms
+    other = Study(without, StudyFolder(tmp_path / "other"))
+    alone = expected(other, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
+    assert (alone.search, alone.variants, alone.test) == (
+        found.search,
+        found.variants,
+        found.test,
+    ), "its steps pass no encoder"
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     assert f"a search of at most {limit:g} minutes" in readme
 
