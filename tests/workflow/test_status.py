@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_studies import forget_images
 
 from study.config.loading import build_config, dump_config
 from study.results.study_results import read_results
@@ -208,3 +209,12 @@ def test_what_is_not_known_of_the_scores_of_the_choice_is_not_told(folder: Study
         "the choice: 20.0 % on validation",
         "the choice: 75.0 % on test, balanced 50.0 %",
     )
+
+
+def test_a_choice_without_predictions_has_no_balanced_score(
+    folder: StudyFolder,
+) -> None:
+    confirmed(folder)
+    forget_images(folder.path)
+    status = read(folder)
+    assert (status.test_score, status.balanced) == (0.75, None)

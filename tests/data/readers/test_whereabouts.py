@@ -83,6 +83,14 @@ def test_several_folders_that_work_are_all_named(write: Write, tmp_path: Path) -
     assert f"data.root={one} (classes 'cat', 'dog') or data.root={two} (classes" in told
 
 
+def test_images_by_date_in_one_class_are_to_be_moved_up(write: Write, tmp_path: Path) -> None:
+    root = write("imgs")
+    write("imgs/fox/2024", ["may"])
+    told = refused(root)
+    assert "the images in 'fox/2024/may' are too deep: move them up into 'fox'" in told
+    assert "data.root" not in told
+
+
 def test_where_all_classes_are_too_deep_no_folder_of_one_class_is_offered(
     write: Write, tmp_path: Path
 ) -> None:
