@@ -129,6 +129,19 @@ def test_lora_without_peft_is_told_before_anything_starts(
     assert look(search={"baselines": {"full": {"peer": "full"}}}) == []
 
 
+def test_a_peer_that_a_siglip_has_not_is_told_with_the_way_around(
+    look: Look, tmp_path: Path
+) -> None:
+    backbone = save_siglip(tmp_path / "siglip")
+    peer = {"baselines": {"projection": {"peer": "projection"}}}
+    faults = look(backbone=backbone, search={"space": {"sites": ["vision.ln1"]}, **peer})
+    (fault,) = (one for one in faults if "projection" in one)
+    assert fault.startswith("search.baselines.projection: 'projection' needs a backbone of the")
+    assert fault.endswith(
+        "is a siglip; allowed are full and lora, or none: search.baselines.projection=null"
+    )
+
+
 def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> dict[str, Any]:
     """Make an image folder; give the section of the configuration that names it."""
     for split, names in (("train", trained), ("test", tested)):
