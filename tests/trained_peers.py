@@ -8,7 +8,7 @@ from study.method.lora import LoraClassifier
 from study.method.model import FewShotClassifier
 from study.method.parameters import PEER
 from study.method.peer_model import PlainPass
-from study.method.training import make_optimizer, training_step
+from study.method.training import Recipe, make_optimizer, training_step
 
 
 def generator(seed: int = 1) -> torch.Generator:
@@ -22,7 +22,7 @@ def lora(backbone: Backbone, seed: int = 1, dropout: float = 0.0) -> LoraClassif
 def step(
     classifier: FewShotClassifier, images: Tensor, labels: Tensor, ids: Tensor, times: int = 2
 ) -> None:
-    optimizer = make_optimizer(classifier.tuned, {PEER: 0.02}, optimizer="adamw")
+    optimizer = make_optimizer(classifier.tuned, {PEER: 0.02}, Recipe("adamw"))
     plain = PlainPass(classifier)
     zero_shot = classifier.encode_text(ids).detach()
     for _ in range(times):

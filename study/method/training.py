@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,33 @@ from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Re
 
 class NonFiniteLossError(StudyError):
     """A loss or tuned parameter that is infinite or not a number: the configuration diverged."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How parameters are trained, beside their learning rates and λ.
+
+    A study sets it by the keys of its section ``training`` that have the names of these fields.
+    """
+
+    optimizer: Optimizer = "sgd"
+    """``sgd`` (the reference's) or ``adamw``."""
+    momentum: float = MOMENTUM
+    """The momentum of ``sgd``; ``adamw`` does not read it."""
+    weight_decay: float = WEIGHT_DECAY
+    """Is added to the gradient by ``sgd``, and decoupled from it by ``adamw``."""
+    regularizer: Regularizer = "cosine"
+    """The loss term that λ weighs: ``cosine`` is the distillation; ``l2_init`` is
+    `distance_to_initial`; ``none`` is 0 for any λ."""
+
+
+REFERENCE = Recipe()
+"""The recipe of the paper's reference implementation."""
+
+
+def recipe_of(keys: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a study, by the keys of its section ``training``."""
+    return Recipe(**{own.name: keys[own.name] for own in fields(Recipe)})
 
 
 @dataclass(frozen=True)
@@ -56,7 +83,7 @@ def objective(
     zero_shot_text: Tensor,
     distill_weight: float,
     *,
-    regularizer: Regularizer = "cosine",
+    recipe: Recipe = REFERENCE,
     tuned: Sequence[TunedParameter] = (),
 ) -> Losses:
     """Return the paper's objective: cross-entropy + λ·(1 − mean of cos(text, zero-shot text)).
@@ -71,15 +98,14 @@ def objective(
         zero_shot_text: (classes, dim) unit-length features of the untouched text encoder,
             computed without gradient.
         distill_weight: λ.
-        regularizer: ``cosine`` is the distillation; ``l2_init`` is `distance_to_initial`; ``none``
-            is 0 for any λ.
+        recipe: the recipe, whose regulariser takes the place of the distillation.
         tuned: the tuned parameters, which only ``l2_init`` reads.
 
     Raises:
         ValueError: the regularizer is unknown, or ``l2_init`` gets no parameters.
     """
     cross_entropy = F.cross_entropy(logits, labels)
-    match regularizer:
+    match recipe.regularizer:
         case "cosine":
             distillation = 1 - F.cosine_similarity(text, zero_shot_text, dim=-1).mean()
         case "l2_init":
@@ -87,7 +113,9 @@ def objective(
         case "none":
             distillation = torch.zeros_like(cross_entropy)
         case _:
-            raise ValueError(f"regularizer is {regularizer!r}; allowed are {get_args(Regularizer)}")
+            raise ValueError(
+                f"regularizer is {recipe.regularizer!r}; allowed are {get_args(Regularizer)}"
+            )
     return Losses(cross_entropy + distill_weight * distillation, cross_entropy, distillation)
 
 
@@ -108,10 +136,7 @@ def distance_to_initial(tuned: Sequence[TunedParameter]) -> Tensor:
 def make_optimizer(
     tuned: Sequence[TunedParameter],
     rates: Mapping[str, float],
-    *,
-    optimizer: Optimizer = "sgd",
-    momentum: float = MOMENTUM,
-    weight_decay: float = WEIGHT_DECAY,
+    recipe: Recipe = REFERENCE,
 ) -> torch.optim.Optimizer:
     """Return the optimizer of all tuned parameters, with one group and learning rate for each kind.
 
@@ -120,9 +145,7 @@ def make_optimizer(
     Args:
         tuned: the parameters to train, at least one.
         rates: the learning rate by kind; kinds that are not tuned need none.
-        optimizer: ``sgd`` (the reference's) or ``adamw``.
-        momentum: the momentum of ``sgd``; ``adamw`` does not read it.
-        weight_decay: added to the gradient by ``sgd``, decoupled from it by ``adamw``.
+        recipe: which optimizer, and its momentum and weight decay.
 
     Raises:
         ValueError: nothing is tuned, or a tuned kind has no learning rate.
@@ -142,9 +165,9 @@ def make_optimizer(
         for kind in (*kind_names(), PEER)
         if kind in kinds
     ]
-    if optimizer == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=weight_decay)
-    return torch.optim.SGD(groups, momentum=momentum, weight_decay=weight_decay)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def training_step(
@@ -156,7 +179,7 @@ def training_step(
     zero_shot_text: Tensor,
     distill_weight: float,
     *,
-    regularizer: Regularizer = "cosine",
+    recipe: Recipe = REFERENCE,
     micro_batch: int | None = None,
 ) -> Losses:
     """Take one optimizer step on a batch and return the losses before the update.
@@ -172,7 +195,7 @@ def training_step(
         prompts: (classes, length) int64, one for each class; or `StagedClassifier.begin_prompts`.
         zero_shot_text: (classes, dim) float32, features of the untouched text encoder.
         distill_weight: λ.
-        regularizer: see `objective`.
+        recipe: see `objective`.
         micro_batch: the number of images that pass the encoder at once; None means all.
 
     Raises:
@@ -189,7 +212,7 @@ def training_step(
         logits = classifier.logits(classifier.encode_image(part), text)
         terms = objective(
             logits, its_labels, text, zero_shot_text, distill_weight,
-            regularizer=regularizer, tuned=classifier.tuned,
+            recipe=recipe, tuned=classifier.tuned,
         )  # fmt: skip
         losses = Losses(*(len(its_labels) / len(labels) * term for term in terms))
         if not math.isfinite(losses.loss.item()):
@@ -219,7 +242,7 @@ def train_epoch(
     prompts: PromptsT,
     zero_shot_text: Tensor,
     distill_weight: float,
-    regularizer: Regularizer = "cosine",
+    recipe: Recipe = REFERENCE,
     micro_batch: int | None = None,
 ) -> Losses:
     """Train for one epoch and return the mean losses over its steps.
@@ -233,7 +256,7 @@ def train_epoch(
         prompts: see `training_step`.
         zero_shot_text: see `training_step`.
         distill_weight: λ.
-        regularizer: see `objective`.
+        recipe: see `objective`.
         micro_batch: see `training_step`.
 
     Raises:
@@ -249,7 +272,7 @@ def train_epoch(
         try:
             losses = training_step(
                 classifier, optimizer, images, labels, prompts, zero_shot_text, distill_weight,
-                regularizer=regularizer, micro_batch=micro_batch,
+                recipe=recipe, micro_batch=micro_batch,
             )  # fmt: skip
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None

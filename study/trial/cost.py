@@ -22,7 +22,7 @@ from study.method.parameters import kind_names
 from study.method.precision import fastest, hold
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import make_optimizer, training_step
+from study.method.training import Recipe, make_optimizer, training_step
 from study.trial.machine_faults import OutOfMemoryError, is_out_of_memory
 
 STEPS = 3
@@ -90,7 +90,7 @@ def measure(
     with torch.no_grad():
         zero_shot = model.encode_text(encoded)
     rates = dict.fromkeys(kind_names(), 1e-6)
-    optimizer = make_optimizer(classifier.tuned, rates, optimizer=training.optimizer)
+    optimizer = make_optimizer(classifier.tuned, rates, Recipe(training.optimizer))
     size, batch = loaded.image_size, training.batch_size
     pixels = torch.randn(max(batch, EVALUATED), 3, size, size, device=device)
     labels = torch.arange(batch, device=device) % len(texts)

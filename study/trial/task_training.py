@@ -10,7 +10,7 @@ from study.config.trial_settings import TrialSettings
 from study.data.tasks import Part
 from study.method.lora import dropping_out
 from study.method.parameters import PEER
-from study.method.training import Losses, Schedule, make_optimizer, train_epoch
+from study.method.training import Losses, Schedule, make_optimizer, recipe_of, train_epoch
 from study.trial.prompt_activations import begin_prompts, zero_shot_text
 from study.trial.study import TrialConfig, TrialData
 from study.trial.task_features import kept_views, labels_of, paths_of, tokenize, training_images
@@ -39,12 +39,9 @@ class TaskTraining:
         self._generator = torch.Generator().manual_seed(model.seed)
         self._paths = paths_of(train)
         self._labels = labels_of(train).to(model.classifier.device)
+        self._recipe = recipe_of(vars(config.training))
         self._optimizer = make_optimizer(
-            model.classifier.tuned,
-            learning_rates(config.settings),
-            optimizer=config.training.optimizer,
-            momentum=config.training.momentum,
-            weight_decay=config.training.weight_decay,
+            model.classifier.tuned, learning_rates(config.settings), self._recipe
         )
         self._views: Tensor | None = None
         if data.augment and model.views is not None:
@@ -76,7 +73,7 @@ class TaskTraining:
                 prompts=self._prompts,
                 zero_shot_text=self._zero_shot_text,
                 distill_weight=model.distill_weight,
-                regularizer=self._training.regularizer,
+                recipe=self._recipe,
                 micro_batch=model.micro_batch,
             )
 

@@ -21,7 +21,7 @@ from study.backbones.tokenizing import end_positions
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import Losses, Schedule, make_optimizer, objective, training_step
+from study.method.training import Losses, Recipe, Schedule, make_optimizer, objective, training_step
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
 FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if p]
@@ -134,8 +134,7 @@ def test_every_step_and_every_final_parameter_is_the_references(
         optimizer = make_optimizer(
             classifier.tuned,
             {"bias": hyper["lr"], "ln": hyper["lr"]},
-            momentum=hyper["momentum"],
-            weight_decay=hyper["weight_decay"],
+            Recipe(momentum=hyper["momentum"], weight_decay=hyper["weight_decay"]),
         )
         schedule = Schedule(hyper["max_epoch"])
         zero_shot_text = encode_prompts(classifier, fixture.input_ids)

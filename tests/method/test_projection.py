@@ -14,9 +14,10 @@ from study.method.parameters import PEER, PROJECTION
 from study.method.peer_model import PeerModel
 from study.method.peers import PEERS, PeerStart
 from study.method.projection import ProjectionClassifier
+from study.method.recipe import Optimizer
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import Losses, make_optimizer, training_step
+from study.method.training import Losses, Recipe, make_optimizer, training_step
 
 LAMBDA, LR, STEPS = 0.5, 0.003, 6
 
@@ -40,18 +41,17 @@ def train(
     *,
     steps: int = STEPS,
     lr: float = LR,
-    optimizer: str = "adamw",
+    optimizer: Optimizer = "adamw",
 ) -> list[Losses]:
     staged = model.staged
-    update = make_optimizer(
-        staged.tuned, {PEER: lr}, optimizer=optimizer, momentum=0.0, weight_decay=0.0
-    )
+    recipe = Recipe(optimizer, momentum=0.0, weight_decay=0.0, regularizer="l2_init")
+    update = make_optimizer(staged.tuned, {PEER: lr}, recipe)
     begun, prompts = staged.begin_images(images), staged.begin_prompts(ids)
     text = staged.encode_text(prompts).detach()
     return [
         training_step(
             staged, update, begun, labels, prompts, text, model.distill_weight,
-            regularizer="l2_init",
+            recipe=recipe,
         )
         for _ in range(steps)
     ]  # fmt: skip
@@ -102,7 +102,11 @@ def test_the_loss_is_the_cross_entropy_and_the_squared_distance(
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_it_is_trained_as_by_a_plain_loop_over_features(
-    backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor, optimizer: str
+    backbone: Backbone,
+    pixel_values: Tensor,
+    labels: Tensor,
+    input_ids: Tensor,
+    optimizer: Optimizer,
 ) -> None:
     model = built(backbone, weight=LAMBDA)
     train(model, pixel_values, labels, input_ids, optimizer=optimizer)

@@ -1,10 +1,8 @@
 """The published values are those of the paper's reference implementation, and stand once."""
 
-import inspect
-
 from study.config.schema import StudyConfig, TrainingConfig
 from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, MOMENTUM, WARMUP_LR, WEIGHT_DECAY
-from study.method.training import Schedule, make_optimizer
+from study.method.training import REFERENCE, Recipe, Schedule, recipe_of
 
 
 def test_the_values_are_as_published() -> None:
@@ -13,9 +11,15 @@ def test_the_values_are_as_published() -> None:
 
 
 def test_a_configuration_and_the_functions_have_the_same_defaults() -> None:
-    training, parameters = TrainingConfig(), inspect.signature(make_optimizer).parameters
-    for name in ("momentum", "weight_decay", "optimizer"):
-        assert getattr(training, name) == parameters[name].default
+    training = TrainingConfig()
+    assert recipe_of(vars(training)) == REFERENCE
     assert training.warmup_lr == Schedule(1).warmup_lr
     clipfit = StudyConfig().search.baselines["clipfit"]
     assert (set(clipfit.rates.values()), clipfit.distill_weight) == ({0.002}, 8)
+
+
+def test_a_study_trains_by_the_recipe_that_it_names() -> None:
+    training = TrainingConfig(
+        optimizer="adamw", momentum=0.5, weight_decay=0.1, regularizer="l2_init"
+    )
+    assert recipe_of(vars(training)) == Recipe("adamw", 0.5, 0.1, "l2_init")

@@ -18,6 +18,7 @@ from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import (
     NonFiniteLossError,
+    Recipe,
     Regularizer,
     Schedule,
     make_optimizer,
@@ -89,7 +90,7 @@ def test_warming_up_never_exceeds_the_base_rate() -> None:
 
 def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, batch: Batch) -> None:
     optimizer = make_optimizer(
-        classifier.tuned, {"bias": 0.03, "ln": 0.01}, optimizer="adamw", weight_decay=0.1
+        classifier.tuned, {"bias": 0.03, "ln": 0.01}, Recipe("adamw", weight_decay=0.1)
     )
     before = values(classifier.tuned)
     training_step(classifier, optimizer, **batch, distill_weight=1.0)
@@ -175,7 +176,8 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(
 def test_a_last_step_that_makes_parameters_infinite_does_not_go_unseen(
     classifier: FewShotClassifier, batch: Batch
 ) -> None:
-    optimizer = make_optimizer(classifier.tuned, {"bias": 1e38, "ln": 1e38}, weight_decay=1e3)
+    rates = {"bias": 1e38, "ln": 1e38}
+    optimizer = make_optimizer(classifier.tuned, rates, Recipe(weight_decay=1e3))
     good = (batch["images"], batch["labels"])
     with pytest.raises(NonFiniteLossError, match="not finite after epoch 1"):
         epochs(classifier, optimizer, [good], batch, epoch=1)
@@ -198,9 +200,8 @@ def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(
             for tuned in classifier.tuned:
                 tuned.parameter.add_(0.01)
         optimizer = make_optimizer(classifier.tuned, {"bias": 0.0, "ln": 0.0})
-        losses = training_step(
-            classifier, optimizer, **batch, distill_weight=3.0, regularizer=regularizer
-        )
+        recipe = Recipe(regularizer=regularizer)
+        losses = training_step(classifier, optimizer, **batch, distill_weight=3.0, recipe=recipe)
         found[regularizer] = losses, gradients(classifier)
     losses, without = found["l2_init"][0], found["none"][1]
     assert losses.loss.item() == pytest.approx(
@@ -220,7 +221,8 @@ def test_every_regulariser_reaches_the_step_from_the_epoch(
     for regularizer in get_args(Regularizer):
         classifier = FewShotClassifier(backbone, parse("clipfit"))
         optimizer = make_optimizer(classifier.tuned, RATES)
-        losses = epochs(classifier, optimizer, pairs, batch, regularizer=regularizer, epoch=1)
+        recipe = Recipe(regularizer=regularizer)
+        losses = epochs(classifier, optimizer, pairs, batch, recipe=recipe, epoch=1)
         distances[regularizer] = losses.distillation.item()
     assert distances.pop("none") == 0
     assert all(distance > 1e-6 for distance in distances.values())
@@ -229,10 +231,12 @@ def test_every_regulariser_reaches_the_step_from_the_epoch(
 
 def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error() -> None:
     some = torch.zeros(2, 2)
+    unknown = Recipe(regularizer="l2")  # type: ignore[arg-type]
+    distance = Recipe(regularizer="l2_init")
     with pytest.raises(ValueError, match=r"'l2'.*cosine.*l2_init.*none"):
-        objective(some, torch.tensor([0, 1]), some, some, 1.0, regularizer="l2")  # type: ignore[arg-type]
+        objective(some, torch.tensor([0, 1]), some, some, 1.0, recipe=unknown)
     with pytest.raises(ValueError, match="needs tuned parameters"):
-        objective(some, torch.tensor([0, 1]), some, some, 1.0, regularizer="l2_init")
+        objective(some, torch.tensor([0, 1]), some, some, 1.0, recipe=distance)
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -306,7 +310,7 @@ def test_an_epoch_of_the_staged_version_is_that_of_the_reading_version(
         batches = [(case.pixels[at : at + 2], case.labels[at : at + 2]) for at in (0, 1)]
         options: dict[str, Any] = {
             **{"schedule": Schedule(6), "epoch": 3, "zero_shot_text": zero_shot},
-            **{"distill_weight": 2.0, "regularizer": regularizer},
+            **{"distill_weight": 2.0, "recipe": Recipe(regularizer=regularizer)},
         }
         optimizer = make_optimizer(classifier.tuned, {"bias": 0.02, "ln": 0.004})
         if is_staged:

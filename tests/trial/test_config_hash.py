@@ -14,7 +14,7 @@ from small_trials import trial
 
 import study
 from study.config.loading import build_config
-from study.config.schema import StudyConfig
+from study.config.schema import StudyConfig, TrainingConfig
 from study.data.images.image_reading import ImageReading
 from study.data.tasks import Task
 from study.errors import StudyError
@@ -73,6 +73,14 @@ def test_another_training_is_another(data: TrialData, change: dict[str, Any]) ->
     assert compute_config_hash(trial(**change), data, "weights") != compute_config_hash(
         trial(), data, "weights"
     )
+
+
+def test_a_further_key_of_training_counts_by_itself(data: TrialData) -> None:
+    class Further(TrainingConfig):
+        smoothing: float = 0.0
+
+    trials = [trial().model_copy(update={"training": Further(smoothing=s)}) for s in (0.0, 0.1)]
+    assert len({compute_config_hash(one, data, "weights") for one in trials}) == 2
 
 
 Change = Callable[[TrialData], TrialData]

@@ -1,6 +1,9 @@
 """What the models of a trial learn from, batch by batch."""
 
+from typing import Any
+
 import pytest
+import torch
 from small_trials import Prepare, outcome, trial
 
 from study.backbones.backbone import Backbone
@@ -48,3 +51,18 @@ def test_batches_that_do_not_divide_the_images_still_train(
         assert mine[:4] == other[:4]
         assert mine.probability == pytest.approx(other.probability, rel=1e-4)
     assert ours == others
+
+
+@pytest.mark.parametrize(
+    "key",
+    [{"optimizer": "adamw"}, {"momentum": 0.0}, {"weight_decay": 10.0}, {"regularizer": "l2_init"}],
+)
+def test_every_key_of_the_recipe_changes_what_is_learnt(
+    holdout: TrialData, backbone: Backbone, key: dict[str, Any]
+) -> None:
+    ends = []
+    for training in ({}, key):
+        *_, last = run_trial(trial(training=training), holdout, backbone)
+        (delta,) = last.deltas
+        ends.append(torch.cat([tensor.flatten() for tensor in delta.values()]))
+    assert not torch.equal(*ends)

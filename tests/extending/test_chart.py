@@ -1,0 +1,34 @@
+"""A chart of one's own, here of the tested candidates: a function and its place in the report."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DRAWING = '''def tested_chart(board: Leaderboard) -> Chart:
+    """Draw the test score of each candidate, in the order of the table."""
+    scores = [100 * entry.test.mean for entry in board.entries]
+    series = Series("candidates", range(len(scores)), scores)
+    return Chart(
+        "tested",
+        "Scores of the tested",
+        "Each tested candidate, in the order of the table.",
+        (Panel(Axis("place"), Axis("test score, %"), (series,)),),
+        otherwise="no candidate is tested yet",
+    )
+
+
+'''
+PLACE = "        tested_chart(board),"
+MODULE = "report/plots.py"
+
+
+@pytest.mark.long
+def test_the_report_has_it(edited: Any, tmp_path: Path) -> None:
+    drawing = (MODULE, "def pareto_chart(", DRAWING)
+    edited(MODULE, "        history_chart(searched),", PLACE, more=[drawing])
+    folder = tmp_path / "runs" / "mine"
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Plots</h2>" in report
+    assert "Each tested candidate, in the order of the table." in report
+    assert {p.name for p in folder.glob("plots/tested.*")} == {"tested.png", "tested.svg"}
