@@ -21,7 +21,7 @@ from study.search import driver, hung_workers
 from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
 from study.storage.study_folder import StudyFolder
-from study.trial import run_trial
+from study.trial import task_training
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -41,9 +41,9 @@ class Faulty(ClipFitTrainable):
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """See `ClipFitTrainable`."""
-        from study.trial import run_trial
+        from study.trial import task_training
 
-        train = run_trial.train_epoch
+        train = task_training.train_epoch
 
         def train_or_fail(
             *arguments: Any, epoch: int, micro_batch: int | None, **options: Any
@@ -54,7 +54,7 @@ class Faulty(ClipFitTrainable):
             fault(epoch, micro_batch or BATCH, self._folder.path)
             return train(*arguments, epoch=epoch, micro_batch=micro_batch, **options)
 
-        run_trial.train_epoch = train_or_fail
+        task_training.train_epoch = train_or_fail
         super().setup(config, **given)
 
 
@@ -166,7 +166,7 @@ def here(
     make_study: Callable[..., TinyStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Here]:
     """Make a trial of a name, with a fault."""
-    monkeypatch.setattr(run_trial, "train_epoch", run_trial.train_epoch)
+    monkeypatch.setattr(task_training, "train_epoch", task_training.train_epoch)
     study = make_study(tmp_path.name)
     return lambda name, fault=None: Here(study, name, fault)
 

@@ -1,5 +1,6 @@
 """Each format has what a command and a card say of it."""
 
+import argparse
 import subprocess
 import sys
 
@@ -11,10 +12,12 @@ from study.serving.exports import FORMATS, format_named
 
 
 def test_the_help_names_every_format() -> None:
-    (options,) = (o for names, o in COMMANDS["export"].arguments if "--format" in names)
-    assert options["metavar"].split(" | ") == list(FORMATS)
+    parser = argparse.ArgumentParser()
+    COMMANDS["export"].load().add_arguments(parser)
+    (option,) = (action for action in parser._actions if "--format" in action.option_strings)
+    assert str(option.metavar).split(" | ") == list(FORMATS)
     for name in FORMATS:
-        assert f"{name}: " in options["help"]
+        assert f"{name}: " in str(option.help)
 
 
 def test_an_unknown_format_is_refused_by_name() -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from study.backbones.backbone import Backbone
 from study.backbones.description import EMBEDDED, backbone_path
 from study.errors import ConfigError, DeltaError
-from study.method import peers
+from study.method.lora import import_peft
 from study.serving.exports.peft import _loading, modules_of, require
 
 Make = Callable[..., Any]
@@ -135,7 +135,7 @@ def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match=r"the format peft needs .*clipfit-study\[peft\]"):
         require()
     with pytest.raises(ConfigError, match=r"LoRA needs .*clipfit-study\[lora\]"):
-        peers.import_peft()
+        import_peft()
 
 
 @pytest.mark.long
