@@ -16,7 +16,7 @@ from study.config.schema import (
     StudyConfig,
     TrackingConfig,
 )
-from study.config.search_section import SearchConfig, SpaceConfig
+from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig, SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.config.value_types import HIGHEST_RATE
 from study.errors import SECRET_OF_A_QUERY
@@ -131,9 +131,12 @@ def broken_rules_of_searching(config: StudyConfig) -> Iterator[str]:
         return
     asha, epochs = config.search.asha, config.training.epochs
     if asha is not None and asha.grace_period > epochs:
+        advice = "search.asha: null for no stopping"
+        if epochs >= SHORTEST_GRACE_PERIOD:
+            advice = f"{epochs} or fewer, or {advice}"
         yield (
             f"search.asha.grace_period: {asha.grace_period} is longer than training.epochs, which "
-            f"is {epochs}; use {epochs} or fewer, or search.asha: null for no stopping"
+            f"is {epochs}; use {advice}"
         )
     yield from _broken_by_references(config.search.fixed)
     yield from _broken_by_number_of_trials(config.search)

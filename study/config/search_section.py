@@ -21,6 +21,8 @@ from study.method.parameters import kind_names
 
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
+SHORTEST_GRACE_PERIOD = 3
+"""The fewest epochs before the first decision of successive halving."""
 
 SITES_OF: Mapping[Family, tuple[str, ...]] = {
     "clip": (
@@ -95,7 +97,7 @@ class SpaceConfig(Section):
 class AshaConfig(Section):
     """Asynchronous successive halving (ASHA), counted in epochs."""
 
-    grace_period: int = Field(3, ge=3, le=100_000)
+    grace_period: int = Field(3, ge=SHORTEST_GRACE_PERIOD, le=100_000)
     """Epochs before the first decision; scores of epoch 0, the warm-up, say little."""
     reduction_factor: float = Field(3, gt=1, le=1000)
     """At each decision, about one in this many trials continues."""

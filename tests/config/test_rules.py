@@ -98,6 +98,14 @@ def test_a_search_is_refused_without_its_references_and_enough_trials() -> None:
     ]
 
 
+@pytest.mark.parametrize(("epochs", "fewer"), [(2, False), (3, True)])
+def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool) -> None:
+    values = {"search": {"asha": {"grace_period": 4}}, "training": {"epochs": epochs}}
+    fault = next(broken_rules_of_searching(build_config(values, "the file")))
+    assert fault.endswith("search.asha: null for no stopping")
+    assert (f"{epochs} or fewer" in fault) == fewer
+
+
 def test_a_search_is_refused_whose_baselines_and_tuning_leave_no_trial() -> None:
     search = {"trials": 6, "tuned_share": 0.5, "baselines": baselines(mine=clipfit())}
     (fault,) = broken_rules_of_searching(build_config({"search": search}, "the file"))
