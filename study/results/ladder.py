@@ -17,7 +17,7 @@ from study.results.statistics import PairedDifference
 from study.results.study_results import BASELINE
 from study.trial.study import BEST
 
-Change = Literal["rates", "subset", "strength", "head"]
+Change = Literal["rates", "subset", "another method", "strength", "head"]
 """What a rung of the ladder has beyond another."""
 RateSource = Literal["given", "searched", "borrowed"]
 """Where the learning rates of a rung come from."""
@@ -29,7 +29,9 @@ RUNGS: Mapping[str, tuple[Change, ...]] = {
     PLAIN_STRENGTH: ("strength",),
     BEST: ("head",),
 }
-"""The ladder from CLIPFit as published to the winner: labels, and what each adds to the last."""
+"""The ladder from CLIPFit as published to the winner: labels, and what each adds to the last.
+
+Where the winner is a peer, such as LoRA, another method takes the place of the subset."""
 STEPS = tuple(pairwise(RUNGS))
 """The steps of the ladder: pairs of labels."""
 
@@ -87,7 +89,10 @@ def ladder(board: Leaderboard) -> Ladder:
     rungs = {label: entry for label in RUNGS if (entry := board.entry(label)) is not None}
     if board.winner is None or len(rungs) < len(RUNGS):
         return Ladder((), None)
-    steps = [_step(board, RUNGS[above], rungs[below], rungs[above]) for below, above in STEPS]
+    steps = []
+    for below, above in STEPS:
+        adds = _subset_or_method(rungs[PLAIN]) if above == PLAIN else RUNGS[above]
+        steps.append(_step(board, adds, rungs[below], rungs[above]))
     return Ladder(tuple(steps), _crossing(board, rungs[TUNED], rungs[PLAIN], board.winner))
 
 
@@ -111,13 +116,20 @@ def _step(board: Leaderboard, adds: tuple[Change, ...], lower: Entry, upper: Ent
     return Step(adds, lower, upper, board.difference(upper, lower))
 
 
+def _subset_or_method(plain: Entry) -> tuple[Change, ...]:
+    """Return what the winner without head and strength has beyond tuned CLIPFit."""
+    if plain.settings.peer is not None:
+        return ("another method",)
+    return RUNGS[PLAIN]
+
+
 def _crossing(
     board: Leaderboard, neither: Entry, subset_alone: Entry, both: Entry
 ) -> Crossing | None:
     head_alone = board.entry(TUNED_LINEAR)
     if head_alone is None or subset_alone is neither or not _same_head(head_alone, both):
         return None
-    subset: tuple[Change, ...] = ("subset",)
+    subset = _subset_or_method(subset_alone)
     head: tuple[Change, ...] = ("head",)
     if both.settings.strength != 1.0:
         head = ("strength", "head")

@@ -8,7 +8,7 @@ from fake_studies import add_answer, add_candidate
 from study.report.formatting import difference
 from study.report.ladder_table import NOTE, ladder_table
 from study.results.ladder import ladder
-from tests.results.test_ladder import add_tuned_with_head
+from tests.results.test_ladder import add_tuned_with_head, let_a_peer_win
 
 
 def test_the_steps_stand_one_below_the_other(few_shot_study: Path) -> None:
@@ -19,6 +19,14 @@ def test_the_steps_stand_one_below_the_other(few_shot_study: Path) -> None:
     assert rows[3][3] == "same configuration"
     assert rows[4][1] == "best by validation ★"
     assert rows[4][4] == difference(ladder(board).steps[-1].paired)
+
+
+def test_the_step_to_a_peer_is_not_called_a_subset(few_shot_study: Path) -> None:
+    for label in ("best-plain", "best-text"):
+        add_candidate(few_shot_study, label, same_as="best")
+    let_a_peer_win(few_shot_study, "best")
+    titles = [row[0] for row in ladder_table(board_of(few_shot_study)).rows]
+    assert titles == ["published", "+ rates", "+ another method", "+ strength", "+ head"]
 
 
 def test_the_other_order_and_the_means_follow_where_all_corners_are_tested(

@@ -29,6 +29,18 @@ def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> 
     return folder
 
 
+def let_a_peer_win(folder: Path, *labels: str) -> None:
+    """Let these candidates of a study adapt CLIP by LoRA in place of a subset."""
+
+    def use_lora(candidates: list[dict[str, Any]]) -> None:
+        for candidate in candidates:
+            if candidate["label"] in labels:
+                peer = {"method": "lora", "lr": 1e-4}
+                candidate["settings"].update(subset="none", rates={}, peer=peer)
+
+    edit_candidates(folder, use_lora)
+
+
 def crossed(folder: Path, strength: float = 1.0) -> tuple[Leaderboard, Ladder]:
     add_answer(folder, strength=strength)
     board = board_of(add_tuned_with_head(folder, strength=strength))
@@ -48,6 +60,16 @@ def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
         assert step.paired == board.difference(board.entry(upper), board.entry(lower))
     assert strength.lower is strength.upper
     assert strength.paired is None
+
+
+def test_the_step_to_a_peer_is_another_method_and_no_subset(few_shot_study: Path) -> None:
+    add_answer(few_shot_study)
+    let_a_peer_win(few_shot_study, "best", "best-plain")
+    steps = ladder(board_of(add_tuned_with_head(few_shot_study)))
+    adds = [step.adds for step in steps.steps]
+    assert adds == [("rates",), ("another method",), ("strength",), ("head",)]
+    assert steps.crossing.other_order[1].adds == ("another method",)
+    assert list(steps.crossing.means) == [("another method",), ("head",)]
 
 
 def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> None:
