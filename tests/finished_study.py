@@ -60,7 +60,7 @@ class Finished:
                 label=label,
                 val_score=score,
                 source_trial=trial,
-                settings=TrialSettings.of_flat(w),
+                settings=TrialSettings.from_column_values(w),
             )
             for label, w, score, trial in (
                 ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
@@ -139,7 +139,7 @@ class Finished:
             trainable=0 if settings["subset"] == "none" else 1728,
             epochs=2,
             split_hash=self._split_hash,
-            settings=TrialSettings.of_flat(settings),
+            settings=TrialSettings.from_column_values(settings),
         )
         self.folder.trial(trial_id).create(config.model_dump(mode="json"))
 
@@ -163,7 +163,7 @@ def train(place: Path) -> None:
         trainable=1728,
         epochs=6,
         split_hash="f" * 16,
-        settings=TrialSettings.of_flat(WINNER),
+        settings=TrialSettings.from_column_values(WINNER),
     )
     *_, last = run_trial(trial, data, backbone)
     TrialFolder(place).append_report({"epoch": last.epoch, **last.metrics})

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from study.errors import BackboneError
-from study.storage.within import call_within, why_silent
+from study.storage.time_limit import call_within, cause_of_silence
 
 ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
@@ -52,7 +52,7 @@ def refuse_unreachable(name: str, files: Sequence[str], revision: str | None) ->
     except (HfHubHTTPError, HFValidationError):  # that it answers with is told once it is read
         return False
     except Exception as error:  # its library for HTTP has been another one before
-        fault = why_silent(error)
+        fault = cause_of_silence(error)
     else:
         return False
     if not any(cached(name, file, revision) for file in files):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import Discriminator, Field, Tag, create_model
 
 from study.config.labels import LINEAR, ZERO_SHOT
-from study.config.peer_settings import Peer, number_field, one_of
+from study.config.peer_settings import Peer, literal_type, number_field
 from study.config.section import Section
 from study.config.trial_settings import TrialSettings
 from study.config.value_types import Decay, Range
@@ -38,7 +38,7 @@ def _config_of(name: str, row: PeerRow) -> type[PeerConfig]:
     lr = Field(row.rates, description=f"The range of the learning rate of {row.trained}.")
     decay = Field(row.weight_decay, description=f"The weight decay of {row.trained}.")
     fields: dict[str, Any] = {
-        "peer": (one_of([name]), Field(description=row.meaning)),
+        "peer": (literal_type([name]), Field(description=row.meaning)),
         "optimizer": (Optimizer, optimizer),
         "lr": (Range, lr),
         "weight_decay": (Decay, decay),

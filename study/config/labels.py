@@ -17,7 +17,7 @@ CALIBRATED = "best-calibrated"
 """The label of the best configuration with calibrated stacking."""
 BEST_PEER = "best-peer"
 """The label of the best peer, where it is neither a baseline nor among the best."""
-FURTHER = (
+CANDIDATE_LABELS = (
     *(SMALLEST, BEST_PEER, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED),
     TUNED_LINEAR,
 )

@@ -12,11 +12,11 @@ from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
 from study.config.wording import (
     UNKNOWN_KEY,
-    describe,
-    faults_of,
-    named_with,
-    place_of,
-    texts_of_overrides,
+    describe_fault,
+    fault_path,
+    faults_with_overrides,
+    override_texts,
+    relevant_faults,
 )
 from study.config.yaml_values import parse_overrides, put_value, read_values
 from study.errors import ConfigError
@@ -72,7 +72,7 @@ def load_config(
     overrides = list(overrides)
     values = read_values(source, frozen=frozen)
     changes = parse_overrides(overrides)
-    return build_config(values, str(source), changes, texts_of_overrides(overrides))
+    return build_config(values, str(source), changes, override_texts(overrides))
 
 
 def build_config(
@@ -108,10 +108,10 @@ def build_config(
             config = StudyConfig.model_validate(rest)
             break
         except ValidationError as error:
-            invalid = faults_of(error)
+            invalid = relevant_faults(error)
         if not faults:
-            faults = "\n".join(map(describe, invalid[: MOST_FAULTS + 1])).splitlines()
-        for place in map(place_of, invalid):
+            faults = "\n".join(map(describe_fault, invalid[: MOST_FAULTS + 1])).splitlines()
+        for place in map(fault_path, invalid):
             _drop(rest, place[:depth])
             dropped.append(".".join(map(str, place[:2])))
     # Do not report a default that only replaces a faulty value, or a section of such values.
@@ -119,7 +119,7 @@ def build_config(
     compared = broken_rules(config) if config else []
     faults += [line for line in compared if not any(place in line for place in replaced)]
     if faults or config is None:
-        named = named_with(overrides or {}, faults)
+        named = faults_with_overrides(overrides or {}, faults)
         if all(told != fault for told, fault in zip(named, faults, strict=True)):
             source = OVERRIDES
         raise ConfigFaults(source, named, config, dropped)

@@ -75,7 +75,7 @@ def number_field(number: PeerNumber) -> tuple[Any, Any]:
     return kind, Field(number.default, description=number.meaning, **limits)
 
 
-def one_of(names: Iterable[str]) -> Any:
+def literal_type(names: Iterable[str]) -> Any:
     """Return the type of a text that is one of some names."""
     return getitem(Literal, tuple(names))
 
@@ -88,6 +88,6 @@ else:
         "Peer",
         __base__=BasePeer,
         __module__=__name__,
-        method=(one_of(PEERS), Field(description=f"The method: {_METHODS}.")),
+        method=(literal_type(PEERS), Field(description=f"The method: {_METHODS}.")),
         **{name: number_field(number) for name, number in all_numbers().items()},
     )

@@ -15,7 +15,9 @@ from study.errors import ConfigError, did_you_mean
 T = TypeVar("T")
 
 
-def find(what: str, name: str, own: Mapping[str, Callable[[], T]], given: T | None = None) -> T:
+def find_object(
+    what: str, name: str, own: Mapping[str, Callable[[], T]], given: T | None = None
+) -> T:
     """Return the object of a name.
 
     Args:

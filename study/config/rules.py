@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from study.config.labels import ARMS, AS_PUBLISHED, FURTHER, RANKS, SCORES, ZERO_SHOT
+from study.config.labels import ARMS, AS_PUBLISHED, CANDIDATE_LABELS, RANKS, SCORES, ZERO_SHOT
 from study.config.schema import (
     AblationConfig,
     ConfirmConfig,
@@ -70,12 +70,12 @@ def _broken_by_space(space: SpaceConfig) -> Iterator[str]:
 
 
 def _broken_by_baselines(search: SearchConfig) -> Iterator[str]:
-    if not search.fixed:
+    if not search.fixed_baselines:
         yield "search.baselines: is empty; allowed is one or more"
     for label in search.baselines:
-        if label in (*ARMS, *RANKS, *FURTHER):
+        if label in (*ARMS, *RANKS, *CANDIDATE_LABELS):
             yield f"search.baselines.{label}: is a name that results use; use another"
-    for label, baseline in search.fixed.items():
+    for label, baseline in search.fixed_baselines.items():
         # `TrialSettings` have no such bound, since they also record what was trained.
         for kind, rate in baseline.rates.items():
             if rate > HIGHEST_RATE:
@@ -83,7 +83,7 @@ def _broken_by_baselines(search: SearchConfig) -> Iterator[str]:
                     f"search.baselines.{label}.rates.{kind}: must be at most {HIGHEST_RATE:g}, got "
                     f"{rate:g}"
                 )
-    for label, baseline in search.fixed.items():
+    for label, baseline in search.fixed_baselines.items():
         for kind in _kinds_without_rate(baseline):
             yield f"search.baselines.{label}: tunes '{baseline.subset}' and so needs rates.{kind}"
 
@@ -127,7 +127,7 @@ def broken_rules_of_searching(config: StudyConfig) -> Iterator[str]:
 
     A study without baselines has that as a fault of its own.
     """
-    if not config.search.fixed:
+    if not config.search.fixed_baselines:
         return
     asha, epochs = config.search.asha, config.training.epochs
     if asha is not None and asha.grace_period > epochs:
@@ -138,7 +138,7 @@ def broken_rules_of_searching(config: StudyConfig) -> Iterator[str]:
             f"search.asha.grace_period: {asha.grace_period} is longer than training.epochs, which "
             f"is {epochs}; use {advice}"
         )
-    yield from _broken_by_references(config.search.fixed)
+    yield from _broken_by_references(config.search.fixed_baselines)
     yield from _broken_by_number_of_trials(config.search)
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
 from study.backbones.description import EMBEDDED
 from study.config.search_section import SearchConfig
-from study.config.section import Section, expanded
+from study.config.section import Section, expand_home
 from study.config.trial_settings import KnownKind, SubsetText
 from study.config.value_types import HIGHEST_RATE, NAME, Decay, Label, ObjectName, Rates, Seed
 from study.data.records import OnCorrupt
@@ -100,7 +100,7 @@ class BackboneConfig(Section):
         """Return a local folder as an absolute path, which workers and later readers can find."""
         if name.startswith("~"):
             with suppress(ValueError):  # no user has this name
-                name = expanded(name)
+                name = expand_home(name)
         with suppress(OSError):  # too long for a file name
             folder = Path(name)
             if name != EMBEDDED and not folder.is_absolute() and folder.is_dir():
@@ -134,7 +134,7 @@ class TrainingConfig(Section):
     faster when the study starts. A CPU without instructions for bfloat16 computes in float32."""
 
     @property
-    def computed_in(self) -> Precision:
+    def trial_precision(self) -> Precision:
         """The precision of a trial.
 
         Raises:
@@ -194,15 +194,15 @@ class AblationConfig(Section):
     reuse: bool = True
     """Whether trials of other studies of ``storage`` with the same hash are taken over."""
 
-    def rates_of(self, kind: str) -> tuple[float, ...]:
+    def rates_for(self, kind: str) -> tuple[float, ...]:
         """Return the rates to try for a kind of parameter, each once; empty if it has none."""
         own = self.rates.get(kind, ()) if isinstance(self.rates, dict) else self.rates
         return tuple(dict.fromkeys(own))
 
     @property
-    def chooses(self) -> bool:
+    def chooses_rates(self) -> bool:
         """Whether there are several rates to choose from."""
-        return any(len(self.rates_of(kind)) > 1 for kind in kind_names())
+        return any(len(self.rates_for(kind)) > 1 for kind in kind_names())
 
 
 class ResourcesConfig(Section):

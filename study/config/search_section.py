@@ -147,7 +147,7 @@ class SearchConfig(Section):
         return {**published_baselines(), **entries} if peers_alone else entries
 
     @property
-    def fixed(self) -> dict[str, TrialSettings]:
+    def fixed_baselines(self) -> dict[str, TrialSettings]:
         """The baselines that are trained as they are, by label."""
         return {
             label: baseline
@@ -173,7 +173,7 @@ class SearchConfig(Section):
             if isinstance(baseline, PeerConfig) or baseline.is_peer
         )
 
-    def plans(self, arm: str, label: str) -> bool:
+    def counts_trial(self, arm: str, label: str) -> bool:
         """Return whether a trial is one of ``trials``; peers and variants stand outside."""
         return {arm, label}.isdisjoint({VARIANT, *self.peers})
 
@@ -181,13 +181,13 @@ class SearchConfig(Section):
     def peer_methods(self) -> dict[str, str]:
         """The row of `study.method.peers.PEERS` of each baseline that has one, by label."""
         methods = {label: peer.peer for label, peer in self.peer_arms.items()}
-        for label, settings in self.fixed.items():
+        for label, settings in self.fixed_baselines.items():
             if settings.peer is not None:
                 methods[label] = settings.peer.method
         return methods
 
     @property
-    def planned(self) -> int:
+    def planned_trials(self) -> int:
         """The number of trials of the search with those of the peers, and without variants."""
         fixed = len(self.peers) - len(self.peer_arms)
         return self.trials + fixed + self.peer_trials * len(self.peer_arms)

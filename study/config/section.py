@@ -44,7 +44,7 @@ class Section(BaseModel):
         if bool not in kinds and (int in kinds or float in kinds):
             _refuse_unclear_numbers(entries, texts=str in kinds)
         if Path in kinds and isinstance(value, str):
-            return expanded(value)
+            return expand_home(value)
         return value
 
     @field_validator("*")
@@ -85,7 +85,7 @@ def _refuse_unclear_numbers(entries: Iterable[Any], *, texts: bool) -> None:
             raise ValueError("must be a number without leading zeros")
 
 
-def expanded(path: str) -> str:
+def expand_home(path: str) -> str:
     """Return a path in which ``~`` has become the home folder.
 
     Raises:

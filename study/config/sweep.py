@@ -22,7 +22,7 @@ from typing import Any
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.config.wording import shown, texts_of_overrides
+from study.config.wording import override_texts, short_repr
 from study.config.yaml_values import parse_overrides, read_values
 from study.errors import ConfigError
 
@@ -69,7 +69,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
     overridden = parse_overrides(overrides)
-    texts = texts_of_overrides(overrides)
+    texts = override_texts(overrides)
     members = [member for file in files for member in _members(file, overridden, texts)]
     of_folders: dict[str, Member] = {}
     for member in members:
@@ -79,7 +79,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
         if other is not member:
             raise ConfigError(
                 f"{source}: two studies would share the folder '{name}': that of "
-                f"{shown(dict(other.axes))} and that of {shown(dict(member.axes))}"
+                f"{short_repr(dict(other.axes))} and that of {short_repr(dict(member.axes))}"
             )
     return members
 
@@ -103,7 +103,9 @@ def _members(
     prefix = overridden.get("name") or file.resolve().parent.name
     for combination in itertools.product(*axes.values()):
         point = dict(zip(axes, combination, strict=True))
-        parts = (p if isinstance(p, str) else shown(p) for p in (prefix, file.stem, *combination))
+        parts = (
+            p if isinstance(p, str) else short_repr(p) for p in (prefix, file.stem, *combination)
+        )
         name = "-".join(parts).replace(":", ".")
         changes = dict(point)
         for exception in exceptions:
@@ -121,21 +123,24 @@ def _check_sweep(axes: Any, exceptions: Any) -> None:
         ValueError: the first fault.
     """
     if not _is_keyed(axes) or not all(isinstance(v, list) and v for v in axes.values()):
-        raise ValueError(f"{AXES} is {shown(axes)}; allowed are dotted keys with lists of values")
+        raise ValueError(
+            f"{AXES} is {short_repr(axes)}; allowed are dotted keys with lists of values"
+        )
     if not isinstance(exceptions, list):
-        raise ValueError(f"{EXCEPTIONS} is {shown(exceptions)}; allowed is a list")
+        raise ValueError(f"{EXCEPTIONS} is {short_repr(exceptions)}; allowed is a list")
     for axis, values in axes.items():
         for value in values:
             if isinstance(value, dict | list | tuple | set):
                 raise ValueError(
-                    f"{AXES}.{axis}: {shown(value)} is no plain value, and a study is named by it"
+                    f"{AXES}.{axis}: {short_repr(value)} is no plain value, and a study is named "
+                    "by it"
                 )
     for number, exception in enumerate(exceptions):
         place = f"{EXCEPTIONS}.{number}"
         parts = exception if isinstance(exception, dict) else {}
         if set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())):
             raise ValueError(
-                f"{place}: got {shown(exception)}; allowed is {{for: {{axis: [value, …]}}, "
+                f"{place}: got {short_repr(exception)}; allowed is {{for: {{axis: [value, …]}}, "
                 "set: {key: value}}"
             )
         for axis, values in parts["for"].items():
@@ -145,7 +150,7 @@ def _check_sweep(axes: Any, exceptions: Any) -> None:
                 strange = [value for value in values if value not in axes.get(axis, ())]
             if axis not in axes or not listed or strange:
                 raise ValueError(
-                    f"{place}.for.{axis}: {shown(strange)} are no values of {AXES}.{axis}; "
+                    f"{place}.for.{axis}: {short_repr(strange)} are no values of {AXES}.{axis}; "
                     f"axes are {', '.join(axes)}"
                 )
 

@@ -47,7 +47,7 @@ _FINISH = ("head", "head_lr", "head_steps", "strength", "calibration")
 
 
 def settings_columns() -> tuple[str, ...]:
-    """Return the names that `TrialSettings.flat` gives to the values, in their order."""
+    """Return the names that `TrialSettings.column_values` gives to the values, in their order."""
     return ("subset", *map(rate_column, kind_names()), "distill_weight", *_FINISH, "peer_lr")
 
 
@@ -85,8 +85,8 @@ class TrialSettings(Section):
         return hash((self.subset, frozenset(self.rates.items()), *rest))
 
     @classmethod
-    def of_flat(cls, values: Mapping[str, Any]) -> "TrialSettings":
-        """Return the settings of which `flat` gives these values; others are left out.
+    def from_column_values(cls, values: Mapping[str, Any]) -> "TrialSettings":
+        """Return the settings of which `column_values` gives these values; others are left out.
 
         A peer is given as a whole.
         """
@@ -95,7 +95,7 @@ class TrialSettings(Section):
         own["rates"] = {kind: rate for kind, rate in rates.items() if rate is not None}
         return cls.model_validate(own)
 
-    def as_reported(self, report: Mapping[str, Any]) -> "TrialSettings":
+    def with_reported_head(self, report: Mapping[str, Any]) -> "TrialSettings":
         """Return the settings with the head that validation chose, as a trial's report has it."""
         chosen = {name: report[name] for name in ("head_lr", "head_steps") if name in report}
         return self.model_copy(update=chosen)
@@ -133,7 +133,7 @@ class TrialSettings(Section):
         return held and not self.calibration
 
     @property
-    def as_trained(self) -> "TrialSettings":
+    def training_settings(self) -> "TrialSettings":
         """The settings of the training, which others share that use its result otherwise."""
         return self.model_copy(
             update={name: type(self).model_fields[name].default for name in _FINISH}
@@ -150,7 +150,7 @@ class TrialSettings(Section):
         return TrialSettings(
             subset=self.subset,
             rates={kind: self.rates[kind] for kind in kind_names() if kind in tuned},
-            distill_weight=self.distill_weight if weighs(leaves, regularizer) else 0.0,
+            distill_weight=self.distill_weight if weight_has_effect(leaves, regularizer) else 0.0,
             strength=self.strength if leaves or self.peer else 1.0,
             calibration=self.calibration,
             peer=self.peer,
@@ -161,7 +161,7 @@ class TrialSettings(Section):
             ),
         )
 
-    def resolved(self, depths: Depths, regularizer: Regularizer) -> "tuple[str, TrialSettings]":
+    def result_key(self, depths: Depths, regularizer: Regularizer) -> "tuple[str, TrialSettings]":
         """Return what settings of equal results share, however they are written.
 
         Args:
@@ -175,7 +175,7 @@ class TrialSettings(Section):
         own = self.effective(subset.resolve(depths), regularizer)
         return subset.key(depths), own.model_copy(update={"subset": "none"})
 
-    def flat(self) -> dict[str, str | float | None]:
+    def column_values(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None for a rate that there is not.
 
         A peer has its method for a subset.
@@ -189,7 +189,7 @@ class TrialSettings(Section):
         }
 
 
-def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
+def weight_has_effect(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
     """Return whether λ has an effect on a set of tuned tensors.
 
     The distillation (``cosine``) depends on the text features only.

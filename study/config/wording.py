@@ -64,7 +64,7 @@ PLAIN = ("dataset", "root", "name")
 """The keys whose words plain sentences have as well, so that they are known by their values."""
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """Return a value as it is written in Python, cut short for a message.
 
     The cut also holds for aliases of YAML, which can make a value endless or huge.
@@ -77,7 +77,7 @@ def shown(value: Any) -> str:
         return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
 
-def faults_of(error: ValidationError) -> list[Any]:
+def relevant_faults(error: ValidationError) -> list[Any]:
     """Return pydantic's errors, without those that say of a list with a faulty value what follows.
 
     It counts the valid values of a list alone, and so finds too few.
@@ -87,23 +87,23 @@ def faults_of(error: ValidationError) -> list[Any]:
     return [f for f in found if f["type"] != "too_short" or f["loc"] not in faulty]
 
 
-def place_of(fault: Any) -> tuple[int | str, ...]:
+def fault_path(fault: Any) -> tuple[int | str, ...]:
     """Return where in the file a fault is."""
     return tuple(part for part in fault["loc"] if part not in UNWRITTEN)
 
 
-def describe(fault: Any) -> str:
+def describe_fault(fault: Any) -> str:
     """Return a line on one of pydantic's errors: its place, what is allowed, and what was given."""
-    path = ".".join(map(str, place_of(fault)))
+    path = ".".join(map(str, fault_path(fault)))
     if fault["type"] == "peer":
-        return f"{path}.peer: {fault['msg']}, got {shown(fault['input']['peer'])}"
+        return f"{path}.peer: {fault['msg']}, got {short_repr(fault['input']['peer'])}"
     if fault["type"] == "extra_forbidden":
         known = _known_keys(fault["loc"])
         if "." in str(fault["loc"][-1]):
             known = "keys with dots belong at the top of a file, not in a section"
         return f"{path}: {UNKNOWN_KEY}; {known}"
     whole = isinstance(fault["input"], dict | BaseModel)
-    got = "" if whole else f", got {shown(fault['input'])}"
+    got = "" if whole else f", got {short_repr(fault['input'])}"
     return f"{path}: {_words(fault)}{got}"
 
 
@@ -122,7 +122,7 @@ def _words(fault: Any) -> str:
         case "missing":
             return "is missing, and has no default"
         case "tuple_type" | "list_type" if not isinstance(fault["input"], dict | None):
-            return f"must be a list, also for one value, as in [{shown(fault['input'])}]"
+            return f"must be a list, also for one value, as in [{short_repr(fault['input'])}]"
         case "string_pattern_mismatch" if (pattern := str(context["pattern"])) in PATTERNS:
             return PATTERNS[pattern]
     words = WORDS.get(kind, "is not allowed here").format_map(context)
@@ -147,16 +147,16 @@ def _known_keys(location: tuple[int | str, ...]) -> str:
     return f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
 
 
-def texts_of_overrides(overrides: Iterable[str]) -> dict[str, str]:
+def override_texts(overrides: Iterable[str]) -> dict[str, str]:
     """Return what the user wrote, short and on one line, by the dotted key that it sets."""
     return {text.partition("=")[0]: " ".join(text.split())[:LONGEST] for text in overrides}
 
 
-def named_with(overrides: Mapping[str, str], faults: Sequence[str]) -> list[str]:
+def faults_with_overrides(overrides: Mapping[str, str], faults: Sequence[str]) -> list[str]:
     """Return faults, each with the overrides that it is of, if there are any.
 
     Args:
-        overrides: what the user wrote, by dotted key; see `texts_of_overrides`.
+        overrides: what the user wrote, by dotted key; see `override_texts`.
         faults: lines that begin with a place.
     """
     named = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from study.config.wording import LONGEST, shown
+from study.config.wording import LONGEST, short_repr
 from study.data.records import encoding_fault
 from study.errors import ConfigError
 from study.storage.file_format import KEY, refuse_other_format
@@ -42,7 +42,7 @@ def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
     values = _read_yaml(text, f"configuration {source} is") or {}
     if not isinstance(values, dict):
         raise ConfigError(
-            f"configuration {source} must be a mapping of sections, got {shown(values)}"
+            f"configuration {source} must be a mapping of sections, got {short_repr(values)}"
         )
     if frozen or KEY in values:
         refuse_other_format(source, values.pop(KEY, None), ConfigError)
@@ -182,6 +182,8 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"'{key}' cannot be set: {section} is {shown(inner)}, not a section")
+            raise ConfigError(
+                f"'{key}' cannot be set: {section} is {short_repr(inner)}, not a section"
+            )
         values = inner
     values[field] = value

@@ -88,7 +88,7 @@ def write_shots(shots: Shots, path: Path) -> None:
     lines += _lines("train", shots.train)
     lines += _lines("val", shots.val)
     make_folder(path.parent)
-    write_atomically(path, "\n".join(lines) + "\n", known=path.parent)
+    write_atomically(path, "\n".join(lines) + "\n", existing=path.parent)
 
 
 def read_shots(path: Path) -> Shots:

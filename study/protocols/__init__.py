@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from study.config.plugins import find
+from study.config.plugins import find_object
 from study.config.schema import StudyConfig
 from study.protocols.base_to_new import BaseToNew, Generalized
 from study.protocols.competition import Competition, hmean
@@ -30,14 +30,14 @@ PROTOCOLS: Mapping[str, type[Protocol]] = {
 
 
 def named(name: str, given: Protocol | None = None) -> Protocol:
-    """Return the protocol of a name; see `study.config.plugins.find`.
+    """Return the protocol of a name; see `study.config.plugins.find_object`.
 
     An entry point of an installed package may name the class or an instance.
 
     Raises:
         ConfigError: there is none.
     """
-    found = find("protocols", name, PROTOCOLS, given)
+    found = find_object("protocols", name, PROTOCOLS, given)
     return found() if isinstance(found, type) else found
 
 

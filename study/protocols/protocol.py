@@ -187,7 +187,9 @@ class Protocol(ABC):
 
     def validates(self, config: StudyConfig) -> bool:
         """Return whether anything is chosen by validation: in a search, or an ablation's rates."""
-        return self.searches(config) or (config.ablation is not None and config.ablation.chooses)
+        return self.searches(config) or (
+            config.ablation is not None and config.ablation.chooses_rates
+        )
 
     def shot_seeds(self, config: StudyConfig) -> tuple[int, ...]:
         """Return the seeds of the shots with which a study tests, without that of the search.
@@ -198,7 +200,11 @@ class Protocol(ABC):
 
     def tested_as_given(self, config: StudyConfig) -> dict[str, TrialSettings]:
         """Return the configurations that are tested without a search, by label."""
-        return config.search.fixed if self.trains else {ZERO_SHOT: TrialSettings(subset="none")}
+        return (
+            config.search.fixed_baselines
+            if self.trains
+            else {ZERO_SHOT: TrialSettings(subset="none")}
+        )
 
     def disagreements(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""

@@ -193,7 +193,7 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
         "label": cell.label,
         "base_label": table.base.label,
         "split": table.split,
-        **cell.settings.flat(),
+        **cell.settings.column_values(),
         "trainable": cell.trainable,
         "seeds": len(cell.scores),
         "chance": table.chance,

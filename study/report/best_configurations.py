@@ -84,7 +84,7 @@ def rows_as_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
     rows = [
         {name: value for name, value in vars(row).items() if name != "settings"}
-        | row.settings.flat()
+        | row.settings.column_values()
         for row in found
     ]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"

@@ -289,7 +289,7 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     return {
         "label": values.get("label"),
         "winner": entry and entry.winner,
-        **(entry.settings.flat() if entry else dict.fromkeys(settings_columns())),
+        **(entry.settings.column_values() if entry else dict.fromkeys(settings_columns())),
         **{
             name: values.get(name)
             for name in ("trainable", "source_trial", "val_score", "val_base")

@@ -180,7 +180,7 @@ def _added(
     tried: Mapping[str, list[float]], ablation: AblationConfig | None
 ) -> dict[str, tuple[float, ...]]:
     """Return what `Cell.added` is; empty where no configuration says what was planned."""
-    planned = {kind: ablation.rates_of(kind) if ablation else () for kind in tried}
+    planned = {kind: ablation.rates_for(kind) if ablation else () for kind in tried}
     return {
         kind: more
         for kind, rates in tried.items()

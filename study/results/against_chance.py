@@ -25,7 +25,7 @@ def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
         StorageError: the folder cannot be read or written.
     """
     trials = folder.path / "trials"
-    with_retries(trials, trials.stat, known=folder.path)  # storage may be away
+    with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
     known = against_chance(read_results(folder.path, protocol))
     if known:
         write_against_chance(folder, known)

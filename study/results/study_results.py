@@ -269,7 +269,7 @@ def results_table(results: Results) -> pa.Table:
         {
             "study": results.folder.name,
             **vars(trial),
-            **trial.settings.flat(),
+            **trial.settings.column_values(),
             **{f"val_{name}": value for name, value in trial.val.items()},
             **{f"test_{name}": value for name, value in trial.test.items()},
         }
@@ -325,7 +325,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         "status": end.status if end else "running",
         "epochs": end.epochs if end else len(reports),
         "epochs_planned": config.get("epochs", 0),
-        "settings": _settings(trial, config).as_reported(reports[-1] if reports else {}),
+        "settings": _settings(trial, config).with_reported_head(reports[-1] if reports else {}),
         "seconds": end.seconds if end else None,
         "val": _scores(validated[-1], "val_") if validated else {},
         "test": test,

@@ -70,7 +70,7 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
         )
     for label, subset in cells.values():
         for kind in sorted(kinds(subset.resolve(depths))):
-            if not ablation.rates_of(kind):
+            if not ablation.rates_for(kind):
                 raise StudyError(
                     f"ablation.rates: the cell '{label}' tunes '{subset}' and so needs rates.{kind}"
                 )

@@ -14,7 +14,7 @@ from study.search.ray_errors import RAISED, cause_of
 from study.search.ray_internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
 from study.search.recording import close_trial, read_hang
 from study.search.searcher import StudySearcher
-from study.storage.atomic import StorageError, give_up
+from study.storage.atomic import StorageError, stop_waiting
 from study.storage.trial_folder import End, Status
 from study.trial import TrialConfig
 
@@ -96,7 +96,7 @@ class LedgerCallback(Callback):
         result = trial.last_result or {}
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
-            give_up()
+            stop_waiting()
         elif result.get("failed"):
             self._close(
                 trial, "failed", None, **{n: result[n] for n in ("reason", "error", "unfit")}

@@ -373,13 +373,13 @@ class _Journal(journal.JournalFileBackend):
         """Yield the log entries from a number on."""
         read = super().read_logs
         yield from with_retries(
-            self._path, lambda: list(read(log_number_from)), known=self._path.parent
+            self._path, lambda: list(read(log_number_from)), existing=self._path.parent
         )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append log entries; they are on disk when this returns."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        append_lines(self._path, lines.encode(), known=self._path.parent)
+        append_lines(self._path, lines.encode(), existing=self._path.parent)
 
 
 def rename_damaged(path: Path, why: str) -> None:

@@ -76,7 +76,7 @@ def _batches(
     siblings: dict[str, list[TrialConfig]] = {}
     alone = []
     for trial in queue:
-        trained = trial.settings.as_trained.model_copy(update={"subset": "none"})
+        trained = trial.settings.training_settings.model_copy(update={"subset": "none"})
         training = (
             trial.seed,
             trial.split_hash,

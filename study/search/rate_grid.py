@@ -33,7 +33,7 @@ class RateGrid:
             groups = [(kind,) for kind in kind_names() if kind in tuned]
         elif tuned:
             groups = [kind_names()]
-        return cls({kinds: ablation.rates_of(kinds[0]) for kinds in groups})
+        return cls({kinds: ablation.rates_for(kinds[0]) for kinds in groups})
 
     @property
     def size(self) -> int:

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from study.errors import INTERRUPTED
 from study.search.ray_internals import agents, own_processes, reconnects_within, started_here
-from study.storage.within import call_within
+from study.storage.time_limit import call_within
 
 EVERY = 1.0
 """The seconds between two looks at Ray."""

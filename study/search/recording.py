@@ -48,7 +48,7 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
         return
     path = folder.path / HANG
     with (
-        with_retries(path, lambda: path.open("w"), known=folder.path.parent) as file,
+        with_retries(path, lambda: path.open("w"), existing=folder.path.parent) as file,
         ExitStack() as stack,
     ):
         faulthandler.dump_traceback_later(limit, exit=True, file=file)
@@ -87,7 +87,7 @@ def record_siblings(
             continue
         contents = trial.model_dump(mode="json")
         contents["taken_from"] = f"{study.name}/{folder.trial_id}"
-        with study.adding(trial.trial_id) as added:
+        with study.add_trial(trial.trial_id) as added:
             added.create(contents)
             for earlier in folder.read_reports():
                 if earlier["epoch"] < last_report.epoch:

@@ -72,7 +72,7 @@ def _copy(origin: TrialFolder, address: str, folder: StudyFolder, trial: TrialCo
     A trial with only some of these files would be trained, yet still carry `taken_from`.
     """
     seconds = sum(report["seconds"] for report in origin.read_reports())
-    with folder.adding(trial.trial_id) as copy:
+    with folder.add_trial(trial.trial_id) as copy:
         copy.create({**trial.model_dump(mode="json"), "taken_from": address})
         for pattern in KEPT:
             for path in sorted(origin.path.glob(pattern)):

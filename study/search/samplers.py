@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from study.config.plugins import find
+from study.config.plugins import find_object
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler  # a check of a name can do without the import
@@ -40,12 +40,12 @@ def tpe(seed: int) -> "BaseSampler":
 
 
 def sampler_named(name: str, given: Sampler | None = None) -> Sampler:
-    """Return the sampler of a name; see `study.config.plugins.find`.
+    """Return the sampler of a name; see `study.config.plugins.find_object`.
 
     Raises:
         ConfigError: there is none.
     """
-    return find("samplers", name, {"tpe": lambda: tpe, "random": lambda: random}, given)
+    return find_object("samplers", name, {"tpe": lambda: tpe, "random": lambda: random}, given)
 
 
 def seed_of(turn: str) -> int:

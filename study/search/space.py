@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial, Trial
 from study.backbones.architecture import ENCODERS, Depths
 from study.config.baselines import PeerConfig
 from study.config.search_section import SpaceConfig
-from study.config.trial_settings import TrialSettings, rate_column, weighs
+from study.config.trial_settings import TrialSettings, rate_column, weight_has_effect
 from study.method.parameters import PEER, Leaf, kind_names
 from study.method.recipe import Regularizer
 from study.method.subsets import Subset, in_blocks, kinds, parse
@@ -98,7 +98,7 @@ class OpenSpace(Space):
         values["subset"] = subset
         values["head"] = self._suggest_head(trial)
         values["strength"] = self.strength if leaves else 1.0
-        return TrialSettings.of_flat(values)
+        return TrialSettings.from_column_values(values)
 
     @property
     def _is_whole(self) -> bool:
@@ -134,7 +134,7 @@ class OpenSpace(Space):
 
     def _values_of(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
         """Return the values of all choices that lead to settings, also of those without effect."""
-        values: dict[str, Any] = settings.flat()
+        values: dict[str, Any] = settings.column_values()
         with_effect = self._ranges_with_effect(leaves)
         for name, ends in self.rates.items():
             # What has no effect may have any value, and here the middle of its range.
@@ -199,7 +199,7 @@ class OpenSpace(Space):
         """Return the ranges of the rates, and of λ, that have an effect on tuned tensors."""
         tuned = kinds(leaves)
         names = [rate_column(kind) for kind in kind_names() if kind in tuned]
-        if weighs(leaves, self.regularizer):
+        if weight_has_effect(leaves, self.regularizer):
             names.append("distill_weight")
         ranges = self.rates
         return {name: ranges[name] for name in names}

@@ -66,7 +66,7 @@ def most_trials(study: Study) -> int:
     # More trials may change what is best of an arm, whose variants are then trained anew.
     if not extensions(study):
         further.difference_update(labels)
-    return study.config.search.planned + len(labels) + len(further)
+    return study.config.search.planned_trials + len(labels) + len(further)
 
 
 def seconds_left(study: Study) -> float | None:
@@ -116,7 +116,7 @@ def run_search(
     _refuse_too_many(study, past.values())
     baselines = [
         make_trial(study, data, "search", settings, "baseline", number, label=label)
-        for number, (label, settings) in enumerate(config.search.fixed.items())
+        for number, (label, settings) in enumerate(config.search.fixed_baselines.items())
     ]
     queue = [trial for trial in unfinished(past, baselines) if trial.arm != VARIANT]
     numbers = [trial.config.number for trial in past.values()]
@@ -144,7 +144,7 @@ def run_search(
 def _refuse_too_many(study: Study, past: Iterable[Past]) -> None:
     """Raise DataError if there are more trials of the search than the configuration plans."""
     search = study.config.search
-    planned = [trial for trial in past if search.plans(trial.config.arm, trial.config.label)]
+    planned = [trial for trial in past if search.counts_trial(trial.config.arm, trial.config.label)]
     if len(planned) > search.trials:
         raise DataError(
             f"{study.folder.config_path} plans {search.trials} trials of search, and "
@@ -178,10 +178,10 @@ def _count_left(config: StudyConfig, past: Iterable[Past], queue: Iterable[Trial
     for trial in past:
         if trial.config.arm in search.peer_arms:
             count -= 1
-        if trial.outcome is not None and search.plans(trial.config.arm, trial.config.label):
+        if trial.outcome is not None and search.counts_trial(trial.config.arm, trial.config.label):
             count -= 1
     for queued in queue:
-        if not search.plans(queued.arm, queued.label):
+        if not search.counts_trial(queued.arm, queued.label):
             count += 1
     return count
 
@@ -329,9 +329,9 @@ def open_arms(study: Study, past: Collection[Past], sampler: Sampler | None) -> 
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
     if search.space.neighbours:
         tuned_arm, search_arm, *_ = arms
-        clipfit = search.fixed["clipfit"]
+        clipfit = search.fixed_baselines["clipfit"]
         neighbours = _open_space(study).neighbours(parse(clipfit.subset))
-        search_arm.start_with(neighbours, tuned_arm, clipfit.flat())
+        search_arm.start_with(neighbours, tuned_arm, clipfit.column_values())
     return arms
 
 
@@ -347,7 +347,7 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
     rate_space = RateSpace(
         search.space,
         open_space.depths,
-        search.fixed["clipfit"].subset,
+        search.fixed_baselines["clipfit"].subset,
         regularizer=open_space.regularizer,
     )
     plan: list[tuple[str, int, Space]] = [

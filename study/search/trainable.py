@@ -161,7 +161,7 @@ class ClipFitTrainable(tune.Trainable):
     def _start(self) -> Iterator[EpochReport]:
         trial = self._trial
         self._trial_data = self._data[f"{trial.stage}/{trial.seed}"]
-        precision = trial.training.computed_in
+        precision = trial.training.trial_precision
         peer = trial.settings.peer
         if peer is not None and PEERS[peer.method].tunes_matrices:
             precision = "float32"

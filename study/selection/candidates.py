@@ -50,7 +50,7 @@ class Judged:
     @property
     def settings(self) -> TrialSettings:
         """What it would be tested with: its settings, and the head that validation chose for it."""
-        return self.config.settings.as_reported(self.report)
+        return self.config.settings.with_reported_head(self.report)
 
     @property
     def folds(self) -> Sequence[float]:
@@ -158,10 +158,10 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
         strength: the protocol's strength.
     """
     search = config.search
-    plain = dict(search.fixed)
+    plain = dict(search.fixed_baselines)
     for label, peer in search.peer_arms.items():
         plain[label] = TrialSettings(subset="none", peer=peer.at(peer.lr[0]))
-    plain[TUNED] = TrialSettings(subset=search.fixed["clipfit"].subset)
+    plain[TUNED] = TrialSettings(subset=search.fixed_baselines["clipfit"].subset)
     labels = []
     for label, settings in plain.items():
         if settings.subset == "none" and settings.peer is None:
@@ -270,7 +270,7 @@ def _is_baseline(trial: Judged, label: str) -> bool:
 
 def _training(trial: Judged) -> tuple[str, TrialSettings]:
     """Return what is equal for trials that differ in head, strength or calibration alone."""
-    return _trained(trial.config.subset_key, trial.config.settings.as_trained)
+    return _trained(trial.config.subset_key, trial.config.settings.training_settings)
 
 
 def _trained(subset_key: str, settings: TrialSettings) -> tuple[str, TrialSettings]:

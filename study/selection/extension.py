@@ -8,7 +8,7 @@ trial, they get a label with the number of trials from which they were chosen.
 from collections.abc import Sequence
 from typing import Any
 
-from study.config.labels import FURTHER
+from study.config.labels import CANDIDATE_LABELS
 from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.trial_settings import TrialSettings
@@ -80,7 +80,7 @@ def extend(study: Study, extended: StudyConfig) -> None:
         chosen = written[-1]["candidates"]
     entry = {"from": now, "to": extended.search.trials, "candidates": chosen}
     folder.write_json(FILE, [*extensions(study), entry])
-    folder.take_back_conclusions()
+    folder.delete_conclusions()
     folder.write_config(dump_config(extended))
 
 
@@ -100,7 +100,7 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     if not earlier:
         return list(chosen)
     # A label of the choice that nothing has now would else go on as if it were of the new choice.
-    settings_now = {**dict.fromkeys(FURTHER), **{c.label: c.settings for c in chosen}}
+    settings_now = {**dict.fromkeys(CANDIDATE_LABELS), **{c.label: c.settings for c in chosen}}
     kept: list[Candidate] = []
     labels_of_tested: dict[TrialSettings, str] = {}
     for values in earlier[-1]["candidates"]:
@@ -130,12 +130,12 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
 def _move_trials(study: Study, tested: Candidate, label: str) -> None:
     """Give another label to the trials that tested a candidate."""
     depths, regularizer = study.architecture().depths, study.config.training.regularizer
-    resolved = tested.settings.resolved(depths, regularizer)
+    resolved = tested.settings.result_key(depths, regularizer)
     for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
         config = trial.read_config()
         if trial.trial_id != f"confirm-{tested.label}-seed{config['seed']}":
             continue
         # One of other settings is of the new choice, which was lost and is made again.
         settings = TrialSettings.model_validate(config["settings"])
-        if settings.resolved(depths, regularizer) == resolved:
+        if settings.result_key(depths, regularizer) == resolved:
             trial.rename(f"confirm-{label}-seed{config['seed']}", label=label, arm=label)

@@ -122,7 +122,7 @@ def _of_trial(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
         f"trial {trial.trial_id} of study '{folder.name}'",
         delta,
         _as_used(info, study),
-        settings=settings.as_reported(reports[-1] if reports else {}),
+        settings=settings.with_reported_head(reports[-1] if reports else {}),
         origin=Origin(folder.name, str(folder.read_identity()["study_id"]), trial.trial_id),
     )
 

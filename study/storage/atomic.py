@@ -73,7 +73,7 @@ class _Outage:
 _outage = _Outage()
 
 
-def give_up() -> None:
+def stop_waiting() -> None:
     """Wait for storage no more, since another process of this study has waited long enough."""
     _outage.last = time.monotonic()
     _outage.began = _outage.last - WAIT_SECONDS
@@ -83,7 +83,7 @@ _is_there = os.path.isdir
 """Return whether a folder is there; `Path.is_dir` would raise if its server is unreachable."""
 
 
-def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = None) -> Result:
+def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None = None) -> Result:
     """Return the result of `do`; retry for `WAIT_SECONDS` if storage is full or unreachable.
 
     An outage is waited for once: after this time, all that fails soon afterwards fails at once.
@@ -91,8 +91,8 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
     Args:
         path: the file or folder that is read or written, for messages.
         do: reads or writes it; called again after an error that may pass.
-        known: a folder that existed before; if it is missing, its file share is not mounted, which
-            may pass.
+        existing: a folder that existed before; if it is missing, its file share is not mounted,
+            which may pass.
 
     Raises:
         StorageError: the file or folder cannot be used; raised at once if waiting would not help.
@@ -104,7 +104,7 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
             result = do()
         except OSError as error:
             cause = error.strerror or str(error)
-            gone = error.errno == errno.ENOENT and known is not None and not _is_there(known)
+            gone = error.errno == errno.ENOENT and existing is not None and not _is_there(existing)
             passing = gone or error.errno in PASSING
             if not passing and error.errno not in LASTING:
                 raise
@@ -124,28 +124,28 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
             return result
 
 
-def write_atomically(path: Path, contents: bytes | str, *, known: Path | None = None) -> None:
+def write_atomically(path: Path, contents: bytes | str, *, existing: Path | None = None) -> None:
     """Replace a file so that its contents are the old or the new ones at any time, also in a crash.
 
     Args:
         path: the file.
         contents: the new contents; text is written as UTF-8.
-        known: see `with_retries`.
+        existing: see `with_retries`.
 
     Raises:
         StorageError: the folder is missing, read-only or full; the old file is then untouched.
     """
     data = contents.encode() if isinstance(contents, str) else contents
-    with_retries(path, lambda: _replace(path, data), known=known)
+    with_retries(path, lambda: _replace(path, data), existing=existing)
 
 
-def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None:
+def append_lines(path: Path, lines: bytes, *, existing: Path | None = None) -> None:
     """Append whole lines to a file, after removing a last line that was cut short.
 
     Args:
         path: the file.
         lines: the lines, each with its line end.
-        known: see `with_retries`.
+        existing: see `with_retries`.
 
     Raises:
         StorageError: see `with_retries`.
@@ -168,7 +168,7 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
 
-    with_retries(path, append, known=known)
+    with_retries(path, append, existing=existing)
 
 
 def drop_cut_line(file: FileIO) -> None:
@@ -187,31 +187,32 @@ def make_folder(path: Path) -> None:
     Raises:
         StorageError: see `with_retries`.
     """
-    with_retries(path, lambda: path.mkdir(exist_ok=True), known=path.parent)
+    with_retries(path, lambda: path.mkdir(exist_ok=True), existing=path.parent)
 
 
-def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Result | None:
-    """Return the result of `read`, or None if the file is missing although `known` is there.
+def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) -> Result | None:
+    """Return the result of `read`, or None if the file is missing although `existing` is there.
 
     Args:
         path: the file or folder that is read, for messages.
         read: reads it; raises FileNotFoundError if it is missing.
-        known: see `with_retries`.
+        existing: see `with_retries`.
 
     Raises:
         StorageError: see `with_retries`.
     """
 
     def look() -> Result | None:
-        for _ in range(2):  # the share may come back after the read and before the look at `known`
+        # The share may come back after the read and before the look at `existing`.
+        for _ in range(2):
             try:
                 return read()
             except FileNotFoundError:
-                if not _is_there(known):
+                if not _is_there(existing):
                     raise
         return None
 
-    return with_retries(path, look, known=known)
+    return with_retries(path, look, existing=existing)
 
 
 def sync_folder(folder: Path) -> None:
@@ -223,7 +224,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
+def delete_temporary_files(folder: Path) -> None:
     """Delete what processes that died while they wrote have left, also in the folders within.
 
     Nothing may be writing there.
@@ -249,19 +250,19 @@ def _replace(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def record_checksums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:
+def record_checksums(folder: Path, contents: Mapping[str, bytes], *, existing: Path) -> None:
     """Record the checksums of files that are about to be written.
 
     Args:
         folder: the folder of the files.
         contents: the new contents of each file, by name.
-        known: see `study.storage.atomic.with_retries`.
+        existing: see `study.storage.atomic.with_retries`.
 
     Raises:
         StorageError: the checksums cannot be written.
     """
     lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
-    append_lines(folder / SUMS, "".join(lines).encode(), known=known)
+    append_lines(folder / SUMS, "".join(lines).encode(), existing=existing)
 
 
 class Checksums:
@@ -269,7 +270,7 @@ class Checksums:
 
     def __init__(self, folder: Path) -> None:
         path = folder / SUMS
-        noted = read_if_there(path, path.read_bytes, known=folder.parent) or b""
+        noted = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
         self._of: dict[str, set[str]] = defaultdict(set)
         for line in noted.decode(errors="replace").split("\n")[:-1]:  # the last may have been cut
             # A tool that copies text may have changed the line ends, which is no damage.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
-from study.storage.atomic import read_if_there, record_checksums, write_atomically
+from study.storage.atomic import read_if_exists, record_checksums, write_atomically
 
 
 class LedgerError(StudyError):
@@ -32,7 +32,7 @@ class LedgerFolder:
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file; None if it has not been written."""
         path = self.path / name
-        return read_if_there(path, path.read_bytes, known=self.path.parent)
+        return read_if_exists(path, path.read_bytes, existing=self.path.parent)
 
     def read_json(self, name: str, record: Callable[..., Any] | None = None) -> Any:
         """Return the value in a JSON file; None if the file has not been written.
@@ -45,9 +45,9 @@ class LedgerFolder:
             LedgerError: the file is damaged.
         """
         contents = self.read(name)
-        return None if contents is None else parsed_json(self.path / name, contents, record)
+        return None if contents is None else parse_json(self.path / name, contents, record)
 
-    def read_needed(self, name: str, advice: str = "") -> bytes:
+    def read_required(self, name: str, advice: str = "") -> bytes:
         """Return the contents of a file without which nothing can be done.
 
         Args:
@@ -69,15 +69,15 @@ class LedgerFolder:
         """Write a file atomically, after its checksum if that is to be recorded."""
         data = contents.encode() if isinstance(contents, str) else contents
         if recorded:
-            record_checksums(self.path, {name: data}, known=self._existing)
-        write_atomically(self.path / name, data, known=self._existing)
+            record_checksums(self.path, {name: data}, existing=self._existing)
+        write_atomically(self.path / name, data, existing=self._existing)
 
 
 def json_bytes(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=asdict).encode()
 
 
-def parsed_json(
+def parse_json(
     path: Path, contents: bytes, record: Callable[..., Any] | None = None, advice: str = ""
 ) -> Any:
     """Return the value in the JSON of a file, or the record that has its values.
@@ -92,7 +92,7 @@ def parsed_json(
         raise LedgerError(f"{path} is damaged: {error}{advice}") from error
 
 
-def faults_found_by(*looks: Callable[[], object]) -> list[str]:
+def collect_faults(*looks: Callable[[], object]) -> list[str]:
     """Return the faults of a study's folder that looks at its files find."""
     faults = []
     for look in looks:

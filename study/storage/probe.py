@@ -11,7 +11,7 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The environment variable in which Ray tells a job how it was submitted."""
 
 
-def in_a_copy() -> bool:
+def runs_in_copy() -> bool:
     """Return whether this is a job of Ray's that runs in a copy of a folder, which Ray deletes."""
     submitted = json.loads(os.environ.get(JOB) or "{}")
     return "working_dir" in (submitted.get("runtime_env") or {})

@@ -14,7 +14,7 @@ GOES_ON = (StorageError, TrackingError)
 """The faults after which a study that has begun goes on once they are mended elsewhere."""
 
 
-def name_aside(path: Path) -> Path:
+def deletion_path(path: Path) -> Path:
     """Return a new path beside a folder that is to be deleted, which is renamed to it first.
 
     What is deleted only in part must not look like a study.
@@ -40,7 +40,7 @@ def new_study(folder: StudyFolder, beside: Sequence[Path] = ()) -> Iterator[None
     above = folder.path.absolute().parents
     absent = [path.absolute() for path in (*beside, *above) if not path.exists()]
     folder.claim()
-    aside = name_aside(folder.path)
+    aside = deletion_path(folder.path)
     try:
         with folder.locked():
             existed = folder.exists()

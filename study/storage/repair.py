@@ -3,7 +3,7 @@
 import logging
 import shutil
 
-from study.storage.atomic import Checksums, sweep
+from study.storage.atomic import Checksums, delete_temporary_files
 from study.storage.ledger_files import DamagedError
 from study.storage.study_folder import (
     CANDIDATES,
@@ -36,7 +36,7 @@ def repair(folder: StudyFolder) -> None:
     folder.refuse_damaged()
     for path in folder.path.glob(".adding-*"):  # of a process that died
         shutil.rmtree(path, ignore_errors=True)
-    sweep(folder.path)
+    delete_temporary_files(folder.path)
     faults: list[str] = []
     sums = Checksums(folder.path)
     for name in sums.names:

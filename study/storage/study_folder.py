@@ -23,7 +23,7 @@ from study.storage.atomic import (
     Checksums,
     StorageError,
     make_folder,
-    read_if_there,
+    read_if_exists,
     sync_folder,
     with_retries,
 )
@@ -33,8 +33,8 @@ from study.storage.ledger_files import (
     DamagedError,
     LedgerError,
     LedgerFolder,
-    faults_found_by,
-    parsed_json,
+    collect_faults,
+    parse_json,
 )
 from study.storage.trial_folder import TrialFolder
 
@@ -203,8 +203,8 @@ class StudyFolder(LedgerFolder):
             DamagedError: files are missing or damaged; the message says what to do about each.
         """
         name = self.config_path.name
-        if faults := faults_found_by(
-            lambda: self.read_needed(name, FROM_A_COPY),
+        if faults := collect_faults(
+            lambda: self.read_required(name, FROM_A_COPY),
             self.read_identity,
             self._check_trials,
         ):
@@ -230,7 +230,7 @@ class StudyFolder(LedgerFolder):
             f"git_commit as a JSON object into {IDENTITY}, and take the lines that end in "
             f"{IDENTITY} out of {self.path / SUMS}"
         )
-        values = parsed_json(path, self.read_needed(IDENTITY, advice), advice=advice)
+        values = parse_json(path, self.read_required(IDENTITY, advice), advice=advice)
         if not isinstance(values, dict) or "study_id" not in values:
             raise LedgerError(f"{path} is damaged: it has no study_id{advice}")
         refuse_other_format(path, values.get(KEY), LedgerError)
@@ -247,11 +247,11 @@ class StudyFolder(LedgerFolder):
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""
         path = self.path / DESCRIPTION
-        return read_if_there(path, path.stat, known=self.path) is not None and all(
+        return read_if_exists(path, path.stat, existing=self.path) is not None and all(
             trial.read_end() is not None for trial in self.trials()
         )
 
-    def take_back_conclusions(self) -> None:
+    def delete_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
         for name in (DESCRIPTION, REGISTERED, CHANCE, OPTIMISM, CANDIDATES):
             (self.path / name).unlink(missing_ok=True)
@@ -261,7 +261,7 @@ class StudyFolder(LedgerFolder):
         return TrialFolder(self.path / "trials" / trial_id)
 
     @contextmanager
-    def adding(self, trial_id: str) -> Iterator[TrialFolder]:
+    def add_trial(self, trial_id: str) -> Iterator[TrialFolder]:
         """Make a trial's folder elsewhere during the block, and then move it to the others.
 
         So the study has all of the trial, or nothing. Only one process may add a trial.
@@ -271,7 +271,7 @@ class StudyFolder(LedgerFolder):
         make_folder(made.path)
         try:
             yield made
-            with_retries(target, lambda: made.path.rename(target), known=target.parent)
+            with_retries(target, lambda: made.path.rename(target), existing=target.parent)
             sync_folder(target.parent)
         finally:
             shutil.rmtree(made.path, ignore_errors=True)
@@ -280,14 +280,14 @@ class StudyFolder(LedgerFolder):
         """Yield the trials that have a configuration, sorted by name."""
         place = self.path / "trials"
         try:
-            names = read_if_there(place, lambda: os.listdir(place), known=self.path)  # noqa: PTH208
+            names = read_if_exists(place, lambda: os.listdir(place), existing=self.path)  # noqa: PTH208
         except NotADirectoryError:
             self._check_trials()
             raise
         for name in sorted(names or ()):
             config = place / name / "config.json"
             with suppress(NotADirectoryError):  # a stray file among the folders
-                if read_if_there(config, config.stat, known=place) is not None:
+                if read_if_exists(config, config.stat, existing=place) is not None:
                     yield TrialFolder(config.parent)
 
     def write_json(self, name: str, value: Any) -> None:

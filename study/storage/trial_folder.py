@@ -20,9 +20,9 @@ from study.storage.atomic import (
 from study.storage.ledger_files import (
     LedgerError,
     LedgerFolder,
-    faults_found_by,
+    collect_faults,
     json_bytes,
-    parsed_json,
+    parse_json,
 )
 
 Status = Literal["finished", "stopped", "failed"]
@@ -91,7 +91,7 @@ class TrialFolder(LedgerFolder):
         Raises:
             LedgerError: it is missing or damaged.
         """
-        return parsed_json(self.path / "config.json", self.read_needed("config.json"))
+        return parse_json(self.path / "config.json", self.read_required("config.json"))
 
     def read_reports(self) -> list[dict[str, Any]]:
         """Return the reports, in the order of the epochs, without a line that a crash cut short.
@@ -100,7 +100,7 @@ class TrialFolder(LedgerFolder):
             LedgerError: they are damaged.
         """
         path = self.path / REPORTS
-        reports = [parsed_json(path, line) for line in self._report_lines()]
+        reports = [parse_json(path, line) for line in self._report_lines()]
         if not all(isinstance(r, dict) and isinstance(r.get("epoch"), int) for r in reports):
             raise LedgerError(f"{path} is damaged: a line of it is no report")
         return reports
@@ -115,8 +115,8 @@ class TrialFolder(LedgerFolder):
         line = json_bytes(report) + b"\n"
         if last:
             reports = {REPORTS: b"".join([*self._report_lines(), line])}
-            record_checksums(self.path, reports, known=self._existing)
-        append_lines(self.path / REPORTS, line, known=self._existing)
+            record_checksums(self.path, reports, existing=self._existing)
+        append_lines(self.path / REPORTS, line, existing=self._existing)
 
     def keep_reports(self, count: int) -> None:
         """Drop all but the first ``count`` reports, after which the trial continues."""
@@ -149,7 +149,7 @@ class TrialFolder(LedgerFolder):
         files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
         sums = {name: self.read(name) or b"" for name in files}
         sums["end.json"] = json_bytes(end)
-        record_checksums(self.path, sums, known=self._existing)
+        record_checksums(self.path, sums, existing=self._existing)
         self.write("end.json", sums["end.json"])
         for path in (self.path / "state.safetensors", self.path / EARLIER_END):
             with_retries(path, partial(path.unlink, missing_ok=True))
@@ -177,7 +177,7 @@ class TrialFolder(LedgerFolder):
             REPORTS: self.read_reports,
             "end.json": self.read_end,
         }
-        return sorted(changed | {name for name, look in looks.items() if faults_found_by(look)})
+        return sorted(changed | {name for name, look in looks.items() if collect_faults(look)})
 
     def reopen(self) -> None:
         """Delete all but the configuration and how the trial had ended; it is trained again."""

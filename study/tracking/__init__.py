@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from study.config.plugins import find
+from study.config.plugins import find_object
 from study.errors import ConfigError
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.several import Trackers
@@ -14,7 +14,7 @@ TRACKERS = {"mlflow": MlflowTracker, "tensorboard": TensorBoardTracker}
 
 
 def each_named(names: Sequence[str], given: Tracker | None = None) -> list[Tracker]:
-    """Return the trackers of names, which are not started; see `study.config.plugins.find`.
+    """Return the trackers of names, which are not started; see `study.config.plugins.find_object`.
 
     Args:
         names: the names.
@@ -32,7 +32,7 @@ def each_named(names: Sequence[str], given: Tracker | None = None) -> list[Track
     for name in names:
         handed = given if given is not None and given.name == name else None
         try:
-            trackers.append(find("trackers", name, TRACKERS, handed))
+            trackers.append(find_object("trackers", name, TRACKERS, handed))
         except ConfigError as error:
             faults.append(str(error))
     if faults:

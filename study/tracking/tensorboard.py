@@ -107,7 +107,7 @@ class TensorBoardTracker(Tracker):
         folder = self._place / trial.trial_id
         writer = import_writer()(str(folder), purge_step=0)
         self._writers[trial.trial_id] = writer
-        settings = TrialSettings.model_validate(trial.read_config()["settings"]).flat()
+        settings = TrialSettings.model_validate(trial.read_config()["settings"]).column_values()
         shown = {name: value for name, value in settings.items() if value is not None}
         for summary in hparams(shown, dict.fromkeys(("val_score", "test_score"), 0.0)):
             writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]  # made above

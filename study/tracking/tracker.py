@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import TrackingError, redacted_text
+from study.storage.time_limit import first_cause
 from study.storage.trial_folder import End
-from study.storage.within import first_cause
 from study.trial import TrialConfig
 from study.trial.study import Study
 

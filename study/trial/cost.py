@@ -81,7 +81,7 @@ def measure(
     torch.set_num_threads(threads)
     device = torch.device((gpu_kind() if gpu else None) or "cpu")
     loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-    precision = fastest(device) if training.precision == AUTO else training.computed_in
+    precision = fastest(device) if training.precision == AUTO else training.trial_precision
     hold(loaded.clip, precision)
     loaded.clip.to(device)
     classifier = FewShotClassifier(loaded, parse("clipfit"), precision=precision)

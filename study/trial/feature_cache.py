@@ -19,7 +19,7 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.delta import from_checked_bytes, to_checked_bytes
 from study.method.recipe import Precision
-from study.storage.atomic import StorageError, read_if_there, sha256_of, write_atomically
+from study.storage.atomic import StorageError, read_if_exists, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,9 @@ def cached_features(
             if (tensors := _read(path, identity)) is None:
                 tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
                 try:
-                    write_atomically(path, to_checked_bytes(tensors, identity), known=path.parent)
+                    write_atomically(
+                        path, to_checked_bytes(tensors, identity), existing=path.parent
+                    )
                 except StorageError as error:
                     logger.warning(
                         "%s; other processes compute for themselves what it would hold", error
@@ -104,7 +106,7 @@ def cached_features(
 
 
 def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:
-    if (contents := read_if_there(path, path.read_bytes, known=path.parent)) is None:
+    if (contents := read_if_exists(path, path.read_bytes, existing=path.parent)) is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)

@@ -151,7 +151,7 @@ class Preparer:
         contents = ("\n".join(lines) + "\n").encode()
         if not path.exists() or path.read_bytes() != contents:
             make_folder(path.parent)
-            write_atomically(path, contents, known=path.parent)
+            write_atomically(path, contents, existing=path.parent)
 
     def _warn_if_dark(self, name: str, *tables: ImageTable) -> None:
         """Warn, once per dataset, if its 16-bit images use only a small part of their depth."""

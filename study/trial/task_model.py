@@ -99,7 +99,7 @@ def make_task_model(
 
 def _build(config: TrialConfig, backbone: Backbone, task: Task, seed: int) -> PeerModel:
     """Return the untrained classifier of a subset or of a peer, with its pass."""
-    settings, precision = config.settings, config.training.computed_in
+    settings, precision = config.settings, config.training.trial_precision
     if settings.peer is None:
         classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
         return PeerModel(classifier, StagedClassifier(classifier), settings.distill_weight)

@@ -47,7 +47,7 @@ class TaskTraining:
         if data.augment and model.views is not None:
             self._views = kept_views(model, data, self._paths, model.views)
         input_ids = tokenize(model, data, train, train.classes)
-        backbone, precision = model.backbone, config.training.computed_in
+        backbone, precision = model.backbone, config.training.trial_precision
         self._prompts = begin_prompts(model.staged, backbone, input_ids, data.caches)
         self._zero_shot_text = zero_shot_text(backbone, input_ids, precision, data.caches)
 

@@ -17,7 +17,7 @@ from study.config.loading import load_config
 from study.config.rules import broken_rules
 from study.config.schema import WITHOUT_EFFECT, StudyConfig, TrackingConfig
 from study.config.search_section import SITES_OF, SpaceConfig
-from study.config.wording import shown
+from study.config.wording import short_repr
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import (
     prompts,
@@ -43,7 +43,7 @@ from study.search.machine import (
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
 from study.storage.ledger_files import DamagedError
-from study.storage.probe import in_a_copy, refuse_unwritable
+from study.storage.probe import refuse_unwritable, runs_in_copy
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
@@ -172,7 +172,7 @@ def all_faults(
     for backbone in attempt(("backbone", partial(_check_backbone, study))):
         subsets = {
             f"search.baselines.{label}.subset": baseline.subset
-            for label, baseline in config.search.fixed.items()
+            for label, baseline in config.search.fixed_baselines.items()
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
         attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
         attempt(
@@ -278,7 +278,7 @@ def changes_of_results(
     """
     changes = _differences(frozen.model_dump(mode="json"), config.model_dump(mode="json"))
     return [
-        f"{key}: is frozen as {shown(before)}, got {shown(after)}"
+        f"{key}: is frozen as {short_repr(before)}, got {short_repr(after)}"
         for key, before, after in changes
         if not key.startswith(MAY_CHANGE) and key not in besides
     ]
@@ -377,7 +377,7 @@ def _check_storage(storage: Path) -> None:
             f"{storage} is no folder: a study locks its files and appends to them; allowed is a "
             "folder that every machine sees, and an object store for artifacts of a tracker alone"
         )
-    if in_a_copy() and not storage.is_absolute():
+    if runs_in_copy() and not storage.is_absolute():
         raise StorageError(
             f"{storage} would be in the copy of your folder that this job runs in, and which Ray "
             "deletes; allowed is an absolute path to a folder that all machines share"

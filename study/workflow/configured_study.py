@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from study.config.loading import OVERRIDES, ConfigFaults, load_config
-from study.config.wording import named_with, texts_of_overrides
+from study.config.wording import faults_with_overrides, override_texts
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, all_faults, for_backbone, resumed_config
@@ -48,7 +48,7 @@ def naming_overrides(overrides: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except StudyFaults as found:
-        raise StudyFaults(named_with(texts_of_overrides(overrides), found.faults)) from None
+        raise StudyFaults(faults_with_overrides(override_texts(overrides), found.faults)) from None
 
 
 @contextmanager
@@ -70,6 +70,6 @@ def _and_remaining(faults: ConfigFaults, overrides: list[str], *, resuming: bool
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults} - kept
     study = Study(rest, StudyFolder(rest.storage / (rest.name or secrets.token_hex(8))))
     found = all_faults(study, resuming=resuming, passing_over=sections, replaced=faults.replaced)
-    found = named_with(texts_of_overrides(overrides), found)
+    found = faults_with_overrides(override_texts(overrides), found)
     source = "the study" if found and faults.source == OVERRIDES else faults.source
     return ConfigFaults(source, [*faults.faults, *found], rest, faults.replaced)

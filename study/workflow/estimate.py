@@ -133,7 +133,7 @@ def expected(study: Study, cost: Cost, slots: int) -> Estimate:
         arms = config.search.peer_arms.keys()
         free = _nearly_free(config.search)
         baselines = whole * (_trained(config.search) - len(arms - free))
-        proposed = config.search.planned - len(config.search.fixed)
+        proposed = config.search.planned_trials - len(config.search.fixed_baselines)
         proposed -= config.search.peer_trials * len(arms & free)
         search = baselines + halved * proposed
         if config.search.minutes is not None:  # baselines are trained in any case

@@ -36,7 +36,7 @@ def write_outputs(
         StorageError: the folder cannot be read or written.
     """
     trials = folder.path / "trials"
-    with_retries(trials, trials.stat, known=folder.path)  # storage may be away
+    with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
     results = read_results(folder.path, protocol)
     board = leaderboard(results)
     write_results(results)

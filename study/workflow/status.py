@@ -99,7 +99,9 @@ def study_status(results: Results) -> Status:
     recalls = [score for score in balanced if score is not None]
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for trial in results.trials:
-        beside = trial.stage == "search" and not study.config.search.plans(trial.arm, trial.label)
+        beside = trial.stage == "search" and not study.config.search.counts_trial(
+            trial.arm, trial.label
+        )
         ended = trial.status.replace("running", "unfinished")
         counts[BESIDE if beside else trial.stage][ended] += 1
     return Status(

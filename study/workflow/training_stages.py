@@ -59,7 +59,7 @@ def search(
         return
     most = most_trials(study)
     with _stage(console, study.folder, "search", most) as progress:
-        progress.limit(seconds_left(study), beside=most - study.config.search.planned)
+        progress.limit(seconds_left(study), beside=most - study.config.search.planned_trials)
         run_search(study, data, [progress, tracker], sampler, _telling(progress, console))
     _tell_of_time(study, console)
 
@@ -123,7 +123,9 @@ def _has_chosen(study: Study, choice: object) -> bool:
 def _tell_of_time(study: Study, console: Console) -> None:
     """Print how many trials a search has had in its time, if it had fewer than were planned."""
     search, configs = study.config.search, [t.read_config() for t in study.folder.trials()]
-    done = sum(c["stage"] == "search" and search.plans(c["arm"], c["label"]) for c in configs)
+    done = sum(
+        c["stage"] == "search" and search.counts_trial(c["arm"], c["label"]) for c in configs
+    )
     if search.minutes is not None and done < search.trials:
         console.print(
             f"the search ended after its {search.minutes:g} minutes, with {done} of "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from study.config.loading import ConfigFaults, load_config
 from study.config.sweep import is_sweep, load_sweep
-from study.config.wording import named_with, texts_of_overrides
+from study.config.wording import faults_with_overrides, override_texts
 from study.errors import ConfigError
 
 
@@ -38,5 +38,5 @@ def _with_faults_of_protocol(faults: ConfigFaults, overrides: list[str]) -> Conf
     except ConfigError as error:
         found = [f"protocol: {error}"]
     kept = [fault for fault in found if not any(place in fault for place in faults.replaced)]
-    more = named_with(texts_of_overrides(overrides), kept)
+    more = faults_with_overrides(override_texts(overrides), kept)
     return ConfigFaults(faults.source, [*faults.faults, *more], faults.rest, faults.replaced)

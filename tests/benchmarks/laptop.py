@@ -75,8 +75,9 @@ def assumptions(photos: StudyConfig) -> str:
         f"Counted: {search.folds} folds a trial, trained one after another; {epochs} epochs; "
         f"batches of {photos.training.batch_size}, an incomplete last one dropped; an evaluation "
         "of every fold's validation images after each epoch; steps of CLIPFit for all trials.",
-        f"Early stopping: the {search.planned - len(search.fixed)} proposed trials may stop "
-        f"after epochs {stops}, where {share}. Baselines never stop, nor do the trials after "
+        f"Early stopping: the {search.planned_trials - len(search.fixed_baselines)} proposed "
+        f"trials may stop after epochs {stops}, where {share}. Baselines never stop, nor do the "
+        "trials after "
         "the search, which give each of them and the best proposal each head.",
         f"The search proposes nothing more after {search.minutes or 0:g} minutes; "
         "baselines and the trials after the search are trained in any case.",

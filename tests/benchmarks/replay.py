@@ -278,7 +278,7 @@ def train(chain: Chain) -> str:
                 distributions={name: kind for name, (_, kind) in (choices or {}).items()},
             )
         )
-    baselines = [*study.config.search.fixed.values()] if chain.source == BASELINES else []
+    baselines = [*study.config.search.fixed_baselines.values()] if chain.source == BASELINES else []
     with chain.file.open("a", encoding="utf-8") as file:
         for turn in range(len(rows), len(baselines) or chain.length):
             seed = seed_of(f"{chain.source}/{chain.number}/{turn}")
@@ -304,7 +304,7 @@ def measure(
     trial = make_trial(study, data, "search", settings, "search", 0)
     # Every epoch is scored, also those after which no trial may be stopped as shipped.
     reports = list(run_trial(trial.model_copy(update={"scored_at": None}), data, backbone))
-    own = settings.as_reported(reports[-1].metrics)
+    own = settings.with_reported_head(reports[-1].metrics)
     test = []
     for seed, draw in zip(FURTHER, tests, strict=True):
         final = make_trial(study, draw, "confirm", own, "confirm", 0, label="", seed=seed)
@@ -411,7 +411,9 @@ def quartiles(values: Sequence[float], form: str = "{:.2f}") -> str:
 def _space(study: Study, source: str) -> OpenSpace:
     config, depths = study.config, study.architecture().depths
     if source == "clipfit":
-        return RateSpace(config.search.space, depths, config.search.fixed["clipfit"].subset)
+        return RateSpace(
+            config.search.space, depths, config.search.fixed_baselines["clipfit"].subset
+        )
     return OpenSpace(config.search.space, depths, strength=study.protocol().strength_of(config))
 
 

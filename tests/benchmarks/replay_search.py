@@ -90,7 +90,7 @@ class _Replay:
         self._make = partial(make_trial, study, data, "search")
         fixed = [
             self._make(settings, "baseline", number, label=label)
-            for number, (label, settings) in enumerate(search.fixed.items())
+            for number, (label, settings) in enumerate(search.fixed_baselines.items())
         ]
         self._scheduler = make_scheduler(search.asha, epochs)
         self._searcher = StudySearcher(

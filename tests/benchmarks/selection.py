@@ -103,7 +103,9 @@ def configuration(study: str) -> StudyConfig:
 
 def proposals(config: StudyConfig, count: int) -> list[TrialSettings]:
     """Give the baselines as configured, then random configurations of the study's space."""
-    fixed = [b for b in config.search.fixed.values() if b.head in config.search.space.heads]
+    fixed = [
+        b for b in config.search.fixed_baselines.values() if b.head in config.search.space.heads
+    ]
     depths = read_architecture(backbone_path(config.backbone.name)).depths
     strength = named(config.protocol).strength_of(config)
     space = OpenSpace(config.search.space, depths, strength=strength)

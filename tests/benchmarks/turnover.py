@@ -199,7 +199,7 @@ def judged(
         end, epochs = trial.read_end(), [report["epoch"] for report in trial.read_reports()]
         statuses[end.status if end else "without end"] += 1
         config = TrialConfig.model_validate(trial.read_config())
-        planned += search.plans(config.arm, config.label)
+        planned += search.counts_trial(config.arm, config.label)
         recorded += len(epochs)
         if epochs != (list(range(1, config.epochs + 1)) or [0]):
             parts.append(name)

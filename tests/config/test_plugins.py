@@ -5,7 +5,7 @@ from importlib import metadata
 import pytest
 
 from study.config import plugins
-from study.config.plugins import find
+from study.config.plugins import find_object
 from study.errors import ConfigError
 
 OWN = {"tpe": lambda: "ours"}
@@ -32,23 +32,23 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_is_ours_an_installed_packages_or_that_of_what_was_handed_over(
     installed: None,
 ) -> None:
-    assert find("samplers", "tpe", OWN) == "ours"
-    assert find("samplers", "sphere", OWN) is __import__("os").path.join
-    assert find("samplers", "mine", OWN, mine) is mine
+    assert find_object("samplers", "tpe", OWN) == "ours"
+    assert find_object("samplers", "sphere", OWN) is __import__("os").path.join
+    assert find_object("samplers", "mine", OWN, mine) is mine
 
 
 def test_an_unknown_name_is_told_with_what_is_allowed(installed: None) -> None:
     with pytest.raises(ConfigError, match=r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"):
-        find("samplers", "tpa", OWN)
+        find_object("samplers", "tpa", OWN)
     with pytest.raises(ConfigError, match="allowed are tpe, sphere, broken"):
-        find("samplers", "study.search.samplers:tpe", OWN)
+        find_object("samplers", "study.search.samplers:tpe", OWN)
 
 
 def test_what_does_not_load_is_told(installed: None) -> None:
     with pytest.raises(ConfigError, match="'broken' of an installed package does not load"):
-        find("samplers", "broken", OWN)
+        find_object("samplers", "broken", OWN)
 
 
 def test_what_is_handed_over_must_have_the_configured_name() -> None:
     with pytest.raises(ConfigError, match="'tpe' is named, but 'mine' of the samplers"):
-        find("samplers", "tpe", OWN, mine)
+        find_object("samplers", "tpe", OWN, mine)

@@ -22,14 +22,14 @@ def test_peers_stand_outside_the_trials_and_have_trials_of_their_own() -> None:
     linear = {"subset": "none", "head": "linear"}
     given = baselines(mine=clipfit(), linear=linear, **peers)
     search = build_config({"search": {"baselines": given, "peer_trials": 5}}, "here").search
-    assert list(search.fixed) == ["zero-shot", "clipfit", "mine", "linear"]
+    assert list(search.fixed_baselines) == ["zero-shot", "clipfit", "mine", "linear"]
     assert list(search.peer_arms) == ["full", "lora"]
     assert search.peers == ("linear", "full", "lora")
     assert search.peer_methods == {"full": "full", "lora": "lora"}
-    assert search.planned == search.trials + 1 + 2 * 5
-    assert search.plans("baseline", "mine")
-    assert not search.plans("baseline", "linear")
-    assert not search.plans("variant", "mine")
+    assert search.planned_trials == search.trials + 1 + 2 * 5
+    assert search.counts_trial("baseline", "mine")
+    assert not search.counts_trial("baseline", "linear")
+    assert not search.counts_trial("variant", "mine")
 
 
 @pytest.mark.parametrize("site", sorted({site for sites in SITES_OF.values() for site in sites}))

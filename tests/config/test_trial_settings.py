@@ -8,7 +8,7 @@ from settings import settings
 
 from study.backbones.architecture import Depths
 from study.config.peer_settings import Peer
-from study.config.trial_settings import TrialSettings, settings_columns, weighs
+from study.config.trial_settings import TrialSettings, settings_columns, weight_has_effect
 from study.method.subsets import parse
 
 DEPTHS = Depths(2, 3)
@@ -16,16 +16,16 @@ FLAT = {"subset": "clipfit", "bias_lr": 0.1, "ln_lr": None, "distill_weight": 2.
 
 
 def test_the_flat_form_of_tables_comes_back() -> None:
-    read = TrialSettings.of_flat(FLAT)
+    read = TrialSettings.from_column_values(FLAT)
     assert read == settings("clipfit", 0.1, None, 2.0)
-    flat = read.flat()
+    flat = read.column_values()
     assert {name: flat[name] for name in FLAT} == {
         **FLAT,
         "subset": "text.mlp.fc2.bias + vision.ln",
     }
     assert tuple(flat) == settings_columns()
     assert flat.pop("peer_lr") is None
-    assert TrialSettings.of_flat(flat) == read
+    assert TrialSettings.from_column_values(flat) == read
 
 
 def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none() -> None:
@@ -61,7 +61,7 @@ def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer) -
     own = TrialSettings(
         subset="none", peer=peer, strength=0.75, rates={"ln": 0.1}, distill_weight=8
     )
-    assert (own.flat()["subset"], own.flat()["peer_lr"]) == (peer.method, 0.1)
+    assert (own.column_values()["subset"], own.column_values()["peer_lr"]) == (peer.method, 0.1)
     found = own.effective((), "cosine")
     assert found == TrialSettings(subset="none", peer=peer, strength=0.75)
     assert found.is_peer
@@ -81,19 +81,19 @@ def test_what_has_no_effect_is_left_out(given: TrialSettings, left: TrialSetting
     leaves = parse(given.subset).resolve(DEPTHS)
     assert given.effective(leaves, "cosine") == left
     assert hash(given.effective(leaves, "cosine")) == hash(left)
-    assert given.resolved(DEPTHS, "cosine") == left.resolved(DEPTHS, "cosine")
+    assert given.result_key(DEPTHS, "cosine") == left.result_key(DEPTHS, "cosine")
 
 
 def test_a_subset_in_other_words_is_the_same_and_another_rate_is_not() -> None:
-    norms = settings("text.ln + vision.ln", None, 0.1).resolved(DEPTHS, "cosine")
-    assert settings("ln", None, 0.1).resolved(DEPTHS, "cosine") == norms
-    assert settings("ln", None, 0.2).resolved(DEPTHS, "cosine") != norms
-    assert settings("vision.ln", None, 0.1).resolved(DEPTHS, "cosine") != norms
+    norms = settings("text.ln + vision.ln", None, 0.1).result_key(DEPTHS, "cosine")
+    assert settings("ln", None, 0.1).result_key(DEPTHS, "cosine") == norms
+    assert settings("ln", None, 0.2).result_key(DEPTHS, "cosine") != norms
+    assert settings("vision.ln", None, 0.1).result_key(DEPTHS, "cosine") != norms
 
 
 def test_the_weight_acts_on_what_its_term_reads() -> None:
     vision, nothing = parse("vision.ln").resolve(DEPTHS), parse("none").resolve(DEPTHS)
-    assert weighs(vision, "l2_init")
-    assert not weighs(vision, "cosine")
-    assert not weighs(vision, "none")
-    assert not weighs(nothing, "l2_init")
+    assert weight_has_effect(vision, "l2_init")
+    assert not weight_has_effect(vision, "cosine")
+    assert not weight_has_effect(vision, "none")
+    assert not weight_has_effect(nothing, "l2_init")

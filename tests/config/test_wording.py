@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from study.config.baselines import BASELINES
 from study.config.loading import ConfigFaults, build_config
 from study.config.schema import StudyConfig
-from study.config.wording import WORDS, describe, named_with, texts_of_overrides
+from study.config.wording import WORDS, describe_fault, faults_with_overrides, override_texts
 
 PYDANTIC = re.compile(
     r"\bInput\b|\bshould\b|[Ff]ield required|valid (tuple|dict|integer|string|number|boolean|list)"
@@ -66,7 +66,7 @@ def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(
 
 def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> None:
     fault = {"type": "of a later pydantic", "loc": ("seed",), "msg": "Input should", "input": 3}
-    assert describe(fault) == "seed: is not allowed here, got 3"
+    assert describe_fault(fault) == "seed: is not allowed here, got 3"
     assert "of a later pydantic" not in WORDS
 
 
@@ -90,8 +90,8 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> Non
     ],
 )
 def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str) -> None:
-    texts = texts_of_overrides([override, "confirm.runners_up=1", "data.val_shots=1", "seed=3"])
-    assert named_with(texts, [fault]) == [f"{fault} (override {override})"]
+    texts = override_texts([override, "confirm.runners_up=1", "data.val_shots=1", "seed=3"])
+    assert faults_with_overrides(texts, [fault]) == [f"{fault} (override {override})"]
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str) -> N
 )
 def test_an_override_of_something_else_is_not_named(fault: str) -> None:
     given = ["data.shots=4", "data.root=b", "data.dataset=x", "backbone.revision=1", "seed=3"]
-    texts = texts_of_overrides([*given, "name=x"])
-    assert named_with(texts, [fault]) == [fault]
+    texts = override_texts([*given, "name=x"])
+    assert faults_with_overrides(texts, [fault]) == [fault]

@@ -153,7 +153,7 @@ class TestStudyWhoseFilesWereDamaged:
         }
         proposed = [t for t in spoiled.folder.trials() if t.read_config()["arm"] in studies]
         search = load_config(spoiled.folder.config_path, frozen=True).search
-        assert len(proposed) == search.planned - len(search.fixed)
+        assert len(proposed) == search.planned_trials - len(search.fixed_baselines)
         for trial in proposed:
             told = studies[trial.read_config()["arm"]][trial.read_config()["optuna_number"]]
             assert told.value == trial.read_reports()[-1]["val_score"]

@@ -25,7 +25,7 @@ def found(**changes: Any) -> Found:
         **{"run_id": "r", "parent_id": "p", "folder": "runs/late"},
     }
     settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
-    return Found(settings=TrialSettings.of_flat(settings), **values | changes)
+    return Found(settings=TrialSettings.from_column_values(settings), **values | changes)
 
 
 def values_of(text: str) -> dict[str, Any]:

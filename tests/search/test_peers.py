@@ -59,7 +59,7 @@ def test_each_peer_has_its_trials_beside_those_of_the_search(searched: TinyStudy
         "search": 2,
         **dict.fromkeys(PEERS, 3),
     }
-    assert searched.config.search.planned == 8 + 1 + 3 * 3 == sum(arms.values())
+    assert searched.config.search.planned_trials == 8 + 1 + 3 * 3 == sum(arms.values())
     numbers = [config.number for config in configs(searched)]
     assert sorted(numbers) == list(range(18))
 

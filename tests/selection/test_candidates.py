@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from settings import with_settings
 
-from study.config.labels import FURTHER, RANKS
+from study.config.labels import CANDIDATE_LABELS, RANKS
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
@@ -89,7 +89,7 @@ def choose(
 
 def told(candidates: list[Candidate]) -> dict[str, tuple[str, str | None]]:
     """Return the origins of the candidates, without those that the winner or the folds add."""
-    own = [c for c in candidates if c.label not in FURTHER]
+    own = [c for c in candidates if c.label not in CANDIDATE_LABELS]
     return {c.label: (str(c.source_trial)[-1], c.same_as) for c in own}
 
 
@@ -199,7 +199,7 @@ def test_the_winner_is_not_tested_twice_where_it_is_tuned_clipfit_with_a_head(
 
 def further(folder: StudyFolder) -> dict[str, Candidate]:
     chosen = choose(folder)
-    return {c.label: c for c in chosen if c.label in FURTHER}
+    return {c.label: c for c in chosen if c.label in CANDIDATE_LABELS}
 
 
 def test_the_winner_is_tested_without_its_head_and_its_strength(folder: StudyFolder) -> None:

@@ -71,5 +71,5 @@ def test_what_is_written_is_read_by_the_label_that_was_trained(tmp_path: Path) -
     write_against_chance(folder, {"clipfit": known})
     assert read_against_chance(folder, "clipfit") == known
     assert read_against_chance(folder, "best") is None
-    folder.take_back_conclusions()
+    folder.delete_conclusions()
     assert read_against_chance(folder, "clipfit") is None

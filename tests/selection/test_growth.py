@@ -48,8 +48,8 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
     whole = [t for t in grown.trials() if t.read_config()["stage"] == "search"]
     numbers = [t.read_config()["number"] for t in whole]
     assert numbers == list(range(len(whole))), "peers and variants are numbered with them"
-    plans = load_config(grown.config_path).search.plans
-    search = [t for t in whole if plans(t.read_config()["arm"], t.read_config()["label"])]
+    counts_trial = load_config(grown.config_path).search.counts_trial
+    search = [t for t in whole if counts_trial(t.read_config()["arm"], t.read_config()["label"])]
     assert len(search) == 16
     assert all(t.read_end() is not None for t in grown.trials())
     tried = (t.read_config() for t in search)

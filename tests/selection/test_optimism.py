@@ -182,7 +182,7 @@ def test_what_is_written_once_stays_until_the_search_goes_on(tmp_path: Path) -> 
     add(folder, 2, images(20), [1] * 20, FewShot())
     fix_optimism(Study(StudyConfig(), folder))
     assert read_optimism(folder) == before
-    folder.take_back_conclusions()
+    folder.delete_conclusions()
     fix_optimism(Study(StudyConfig(), folder))
     again = read_optimism(folder)
     assert (again.trials, again.best) == (3, 1.0)

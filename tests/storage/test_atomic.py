@@ -101,7 +101,7 @@ def test_what_could_be_written_in_the_end_ends_the_outage(
 
 @pytest.mark.usefixtures("full")
 def test_who_gives_up_does_not_wait(tmp_path: Path, clock: Clock) -> None:
-    atomic.give_up()
+    atomic.stop_waiting()
     assert seconds_to_fail(tmp_path / "one", clock) <= atomic.RETRY_SECONDS
 
 

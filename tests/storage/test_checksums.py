@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def record(folder: Path, **contents: bytes) -> None:
-    record_checksums(folder, contents, known=folder.parent)
+    record_checksums(folder, contents, existing=folder.parent)
 
 
 def test_sums_have_the_form_that_sha256sum_reads(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.storage.atomic import StorageError
-from study.storage.probe import JOB, in_a_copy, refuse_unwritable
+from study.storage.probe import JOB, refuse_unwritable, runs_in_copy
 
 
 def test_a_folder_that_can_be_made_passes_and_is_not_made(tmp_path: Path) -> None:
@@ -58,4 +58,4 @@ def test_a_job_with_a_working_folder_of_its_own_runs_in_a_copy(
     monkeypatch.delenv(JOB, raising=False)
     if submitted is not None:
         monkeypatch.setenv(JOB, submitted)
-    assert in_a_copy() is copied
+    assert runs_in_copy() is copied

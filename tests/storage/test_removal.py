@@ -8,7 +8,7 @@ import pytest
 from study.errors import InterruptedStudyError, StudyError, TrackingError
 from study.storage.atomic import StorageError
 from study.storage.ledger_files import LedgerError
-from study.storage.removal import name_aside, new_study
+from study.storage.removal import deletion_path, new_study
 from study.storage.study_folder import StudyFolder
 
 
@@ -118,7 +118,7 @@ def test_a_study_that_another_driver_runs_stays(tmp_path: Path) -> None:
 
 
 def test_what_is_to_be_deleted_does_not_look_like_a_study(tmp_path: Path) -> None:
-    aside = name_aside(tmp_path / "mine")
+    aside = deletion_path(tmp_path / "mine")
     assert aside.parent == tmp_path
     assert aside.name.startswith(".deleted-mine-")
-    assert aside != name_aside(tmp_path / "mine")
+    assert aside != deletion_path(tmp_path / "mine")

@@ -70,7 +70,7 @@ def test_what_equal_strengths_share_is_computed_once(
 
 def test_settings_of_one_training_are_told_by_it() -> None:
     settings = [used(n, **use).settings for n, use in enumerate(USES)]
-    (alike,) = {own.as_trained for own in settings}
+    (alike,) = {own.training_settings for own in settings}
     assert alike == used(0).settings
-    assert used(0, ln_lr=0.01).settings.as_trained != alike
-    assert TrialSettings(subset="none", **LINEAR).as_trained == TrialSettings(subset="none")
+    assert used(0, ln_lr=0.01).settings.training_settings != alike
+    assert TrialSettings(subset="none", **LINEAR).training_settings == TrialSettings(subset="none")

@@ -100,7 +100,7 @@ def test_a_finished_study_that_was_extended_is_accepted(sweep: Sweep) -> None:
 
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep) -> None:
     members = sweep("{seed: [1, 2]}")
-    begin(members[0], finished=True).take_back_conclusions()
+    begin(members[0], finished=True).delete_conclusions()
     told = r"then extended or repaired.*\n +clipfit-study resume my-grid-1( .*)?$"
     with pytest.raises(ConfigError, match=told):
         check_sweep(members)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from study.data.records import OnCorrupt, listed
 from study.errors import DataError
-from study.storage.atomic import read_if_there
+from study.storage.atomic import read_if_exists
 
 SCHEMA = pa.schema(
     [
@@ -46,7 +46,7 @@ class ImageTable:
         """
         self.path = path
         try:
-            mapped = read_if_there(path, lambda: pa.memory_map(str(path)), known=path.parent)
+            mapped = read_if_exists(path, lambda: pa.memory_map(str(path)), existing=path.parent)
             if mapped is None or (reader := pa.ipc.open_file(mapped)).schema != SCHEMA:
                 raise DataError(
                     f"{path}: not a whole file of decoded images (it is missing, or has other "

@@ -29,7 +29,7 @@ from study.data.records import (
     listed,
 )
 from study.errors import DataError
-from study.storage.within import call_within, why_silent
+from study.storage.time_limit import call_within, cause_of_silence
 
 PREFIX = "hf:"
 ANSWERS_WITHIN = 4.0
@@ -216,7 +216,7 @@ def _refuse_silent_hub(name: str, revision: str | None, download: str) -> None:
     except Exception as error:  # its library for HTTP has been another one before
         raise DataError(
             f"{PREFIX}{name} is on the hub, and {HfApi().endpoint} does not answer "
-            f"({why_silent(error)}). Bring it over: {download}"
+            f"({cause_of_silence(error)}). Bring it over: {download}"
         ) from error
 
 

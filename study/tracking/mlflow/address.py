@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from study.errors import TrackingError, redacted_text
-from study.storage.probe import in_a_copy, refuse_unwritable
+from study.storage.probe import refuse_unwritable, runs_in_copy
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """A SQLite store in the working folder."""
@@ -57,7 +57,7 @@ def refuse_unusable(uri: str) -> None:
     """
     for fault in _faults(uri):
         raise TrackingError(f"{redacted_text(uri)} {fault}; {ADVICE}")
-    if in_a_copy() and uri.startswith("sqlite"):
+    if runs_in_copy() and uri.startswith("sqlite"):
         raise TrackingError(
             f"{uri} is on the machine that this job happens to run on; allowed is the address of a "
             "tracking server, by tracking.uri or MLFLOW_TRACKING_URI"

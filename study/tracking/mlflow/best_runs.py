@@ -86,7 +86,7 @@ def exact(uri: str, found: Found) -> Found:
         )
         settings = TrialSettings.model_validate(json.loads(Path(path).read_bytes())["settings"])
     chosen = found.settings.model_dump(include={"head_lr", "head_steps"})
-    return replace(found, settings=settings.as_reported(chosen))
+    return replace(found, settings=settings.with_reported_head(chosen))
 
 
 def _search(client: MlflowClient, condition: str, top: int, storage: Path) -> Iterator[Found]:
@@ -161,7 +161,9 @@ def _settings(run: Run) -> TrialSettings:
     if f"{PEER}lr" in own:
         peer = {name.removeprefix(PEER): v for name, v in own.items() if name.startswith(PEER)}
         own |= {"subset": "none", "peer": {**peer, "method": params["subset"]}}
-    return TrialSettings.of_flat(own).as_reported({k: _read(k, v) for k, v in metrics.items()})
+    return TrialSettings.from_column_values(own).with_reported_head(
+        {k: _read(k, v) for k, v in metrics.items()}
+    )
 
 
 def _read(name: str, value: str | float) -> str | float:

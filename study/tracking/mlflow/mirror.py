@@ -20,7 +20,7 @@ from study.errors import StudyError, TrackingError
 from study.selection.choice import winners
 from study.storage import atomic
 from study.storage.ledger_files import LedgerError
-from study.storage.within import call_within
+from study.storage.time_limit import call_within
 from study.tracking.mlflow import registry, run_content, server
 from study.tracking.mlflow.sending import TRIAL_ARTIFACTS, Sender
 from study.tracking.mlflow.sync_state import TrialRecord

@@ -163,7 +163,7 @@ class _Registrar:
             "protocol": study.config.protocol,
             "backbone": study.config.backbone.name,
             "backbone_revision": str(study.config.backbone.revision),
-            "subset": str(candidate.settings.flat()["subset"]),
+            "subset": str(candidate.settings.column_values()["subset"]),
             "head": candidate.settings.head,
             "strength": repr(candidate.settings.strength),
             "selection": study.protocol().rule_used(study.config, source.read_reports()[-1]).name,
@@ -215,7 +215,7 @@ class _Registrar:
             tags=tags,
             params={
                 key: str(rounded(value, PARAMETER_DIGITS))
-                for key, value in candidate.settings.flat().items()
+                for key, value in candidate.settings.column_values().items()
                 if value is not None
             },
             model_type="classifier",

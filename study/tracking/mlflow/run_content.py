@@ -52,10 +52,10 @@ def rounded(value: Any, digits: int) -> Any:
 def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters that a trial's run has of the trial's own configuration."""
     settings = TrialSettings.model_validate(config["settings"])
-    # The values that `flat` has no columns for: only with them can the trial be repeated.
+    # The values that `column_values` has no columns for: only with them can the trial be repeated.
     peer = settings.peer.model_dump(exclude={"method"}) if settings.peer else {}
     own = {
-        **settings.flat(),
+        **settings.column_values(),
         **{f"{PEER}{name}": value for name, value in peer.items()},
         "seed": config["seed"],
     }
@@ -176,7 +176,7 @@ def _ending(end: End | None) -> str:
 
 def in_markdown(settings: TrialSettings) -> str:
     """Return what is trained, in Markdown."""
-    what = f"`{settings.flat()['subset']}`"
+    what = f"`{settings.column_values()['subset']}`"
     if settings.subset == "none" and settings.peer is None:
         what = "CLIP as it is"
     return (

@@ -37,8 +37,8 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
-from study.storage.atomic import StorageError, read_if_there  # noqa: E402
-from study.storage.within import T, call_within, first_cause, why_silent  # noqa: E402
+from study.storage.atomic import StorageError, read_if_exists  # noqa: E402
+from study.storage.time_limit import T, call_within, cause_of_silence, first_cause  # noqa: E402
 from study.tracking.mlflow.mlflow_internals import run_page, runs_page  # noqa: E402
 from study.tracking.tracker import first_line  # noqa: E402
 
@@ -81,7 +81,7 @@ def _cause(error: Exception) -> str:
     if isinstance(innermost, ModuleNotFoundError):
         return f"the Python package {innermost.name} is not installed"
     if isinstance(first_cause(innermost), ConnectionError | socket.gaierror):
-        return why_silent(innermost)
+        return cause_of_silence(innermost)
     if (code := re.search(r"failed with error code (\d+)", str(error))) is None:
         return first_line(innermost if isinstance(innermost, Exception) else error)
     if code[1] in ("401", "403"):
@@ -166,7 +166,7 @@ def send_files(
 
 def files_that_fit(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
     """Return the sorted names in a folder that match a pattern; ``known``: see `with_retries`."""
-    names = read_if_there(folder, lambda: os.listdir(folder), known=known)  # noqa: PTH208
+    names = read_if_exists(folder, lambda: os.listdir(folder), existing=known)  # noqa: PTH208
     return sorted(n for n in names or () if any(fnmatch(n, pattern) for pattern in patterns))
 
 
@@ -176,7 +176,7 @@ def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -
     for name in files_that_fit(folder, patterns, known=known):
         path = folder / name
         try:
-            contents = read_if_there(path, path.read_bytes, known=known)
+            contents = read_if_exists(path, path.read_bytes, existing=known)
         except IsADirectoryError:
             _copy(path, target / name, ["*"], known=known)
         else:

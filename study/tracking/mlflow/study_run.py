@@ -8,7 +8,7 @@ from mlflow.entities import DatasetInput, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from study.storage.atomic import read_if_there
+from study.storage.atomic import read_if_exists
 from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, DESCRIPTION, OPTIMISM
 from study.tracking.mlflow import mlflow_internals, server
 from study.tracking.mlflow.run_content import PARAMETER_DIGITS, rounded
@@ -127,7 +127,7 @@ class StudyRun:
         """Send the study's tables, its report and its description."""
         place = self.study.folder.path
         server.send_files(self.client, self.run_id, place, STUDY_ARTIFACTS, known=place)
-        description = read_if_there(place, (place / DESCRIPTION).read_bytes, known=place)
+        description = read_if_exists(place, (place / DESCRIPTION).read_bytes, existing=place)
         if description is not None:
             self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, shortened(description.decode()))
 

@@ -145,7 +145,7 @@ class TrialRecord:
 
 def written_at(path: Path, *, known: Path) -> int:
     """Return when a file was written, in milliseconds, since results may be sent much later."""
-    return int(with_retries(path, path.stat, known=known).st_mtime * 1000)
+    return int(with_retries(path, path.stat, existing=known).st_mtime * 1000)
 
 
 def _digest(reports: Reports, end: End | None) -> str:

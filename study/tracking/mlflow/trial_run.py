@@ -7,7 +7,7 @@ from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from study.storage.atomic import read_if_there
+from study.storage.atomic import read_if_exists
 from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow import run_content
 from study.tracking.mlflow.inputs import dataset_inputs
@@ -189,7 +189,7 @@ class TrialRuns:
         if not self._inputs.get(key):  # a study that resumes may write the file anew
             place = self._study.folder.path / "shots"
             path = place / f"tasks-{config['split_hash']}.jsonl"
-            tasks = read_if_there(path, path.read_bytes, known=place.parent)
+            tasks = read_if_exists(path, path.read_bytes, existing=place.parent)
             self._inputs[key] = dataset_inputs(
                 tasks or b"",
                 config["split_hash"],

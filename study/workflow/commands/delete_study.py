@@ -11,7 +11,7 @@ from study.errors import ConfigError
 from study.process.slow_imports import slow_imports
 from study.process.terminal_table import amount
 from study.storage.atomic import StorageError, with_retries
-from study.storage.removal import name_aside
+from study.storage.removal import deletion_path
 from study.storage.study_folder import StudyFolder
 from study.workflow.arguments import add_storage, add_study
 
@@ -64,7 +64,7 @@ def delete_study(options: Namespace) -> None:
         if study is not None and tracker is not None:
             for line in tracker.delete(study):
                 print(line)
-        aside = name_aside(path)
+        aside = deletion_path(path)
         with_retries(path, lambda: path.rename(aside))
     # After the lock, since a network file system keeps the folder of an open file.
     shutil.rmtree(aside, ignore_errors=True)

@@ -39,7 +39,7 @@ def first_cause(error: BaseException) -> BaseException:
     return cause
 
 
-def why_silent(error: BaseException) -> str:
+def cause_of_silence(error: BaseException) -> str:
     """Return why nothing answered, in the words of the first cause."""
     cause = first_cause(error)
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

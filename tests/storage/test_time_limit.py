@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from study.storage.within import call_within, why_silent
+from study.storage.time_limit import call_within, cause_of_silence
 
 
 def test_a_call_that_hangs_is_given_up() -> None:
@@ -30,6 +30,6 @@ def interrupted() -> None:
 def test_why_nothing_answered_is_told_in_the_words_of_the_first_cause() -> None:
     error = ValueError("of a library")
     error.__context__ = ConnectionRefusedError(111, "Connection refused")
-    assert why_silent(error) == "Connection refused"
-    assert why_silent(TimeoutError("no answer")) == "no answer"
-    assert why_silent(TimeoutError()) == "TimeoutError"
+    assert cause_of_silence(error) == "Connection refused"
+    assert cause_of_silence(TimeoutError("no answer")) == "no answer"
+    assert cause_of_silence(TimeoutError()) == "TimeoutError"
