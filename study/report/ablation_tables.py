@@ -12,26 +12,26 @@ from study.report.charts import (
     write_plots,
 )
 from study.report.formatting import (
-    WORDS,
+    SETTING_NOTE,
     Table,
+    chance_sentences,
     comparison_cells,
-    count,
-    guessing,
-    interval,
+    describe_missed,
+    format_count,
+    format_mean,
+    format_rate,
     interval_columns,
     markdown_text,
-    missed,
     p_values,
     percent,
     points,
-    rate,
     score_cells,
     score_header,
     setting_cells,
     setting_header,
 )
 from study.report.interaction_tables import interaction_table, record_of_pair, verdict_on_pairs
-from study.report.scope import read_by_others, scope
+from study.report.scope import interval_scope, other_readers_sentence
 from study.results.ablation import BASE, AblationTable, Cell
 from study.results.study_results import PARTS
 from study.storage.atomic import write_atomically
@@ -61,8 +61,8 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
         *_verdict_on_cells(table),
         *(f"{found}: {', '.join(cells)}." for found, cells in named.items() if cells),
         *verdict_on_pairs(table.interactions),
-        *guessing(table.chance, guess=table.protocol.guess),
-        *filter(None, [read_by_others(table.other_readers)]),
+        *chance_sentences(table.chance, guess=table.protocol.guess),
+        *filter(None, [other_readers_sentence(table.other_readers)]),
         *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
     )
 
@@ -87,14 +87,14 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         if cell.comparison.holm_p is None or found.reach is None:
             untested.append(f"“{cell.label}”")
         elif cell.beyond_noise:
-            beyond.append(f"“{cell.label}”: {points(found.mean)} points; {missed(found)}.")
+            beyond.append(f"“{cell.label}”: {points(found.mean)} points; {describe_missed(found)}.")
         else:
             within.append(f"“{cell.label}” {percent(found.reach)}")
     tests = len(beyond) + len(within)
     if tests:
         yield (
             f"{len(beyond)} of {tests} cells differ from “{table.base.label}” "
-            f"({interval(table.base.score)} %) beyond noise, corrected for {tests} tests (Holm)."
+            f"({format_mean(table.base.score)} %) beyond noise, corrected for {tests} tests (Holm)."
         )
     yield from beyond
     if within:
@@ -108,7 +108,7 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
 
 def _spelt(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
     """Return rates by kind as text, without the kinds if they are the same for all of a cell's."""
-    texts = {kind: ", ".join(map(rate, own)) for kind, own in rates.items()}
+    texts = {kind: ", ".join(map(format_rate, own)) for kind, own in rates.items()}
     if texts.keys() == cell.settings.rates.keys() and len({*texts.values()}) == 1:
         return next(iter(texts.values()))
     return " and ".join(f"{kind} {text}" for kind, text in texts.items())
@@ -128,10 +128,10 @@ def cell_table(table: AblationTable) -> Table:
             [
                 f"{cell.label} (base)" if cell.label == table.base.label != BASE else cell.label,
                 *score_cells(table.parts, cell.parts, cell.score),
-                *([interval(cell.balanced)] if table.balanced else []),
+                *([format_mean(cell.balanced)] if table.balanced else []),
                 *comparison_cells(cell.comparison),
                 len(cell.scores),
-                count(cell.trainable),
+                format_count(cell.trainable),
                 None if cell.seconds is None else f"{cell.seconds:.0f}",
             ]
             for cell in table.cells
@@ -151,7 +151,7 @@ def ablation_scope(table: AblationTable) -> tuple[str, ...]:
         scores[label] = cell.score
         if cell.comparison is not None:
             differences[f"Δ {label}"] = cell.comparison.paired.difference
-    return scope(table.resampled, scores, differences)
+    return interval_scope(table.resampled, scores, differences)
 
 
 def setting_table(table: AblationTable) -> Table:
@@ -161,7 +161,7 @@ def setting_table(table: AblationTable) -> Table:
         ["cell", "subset", *setting_header()],
         [[cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells],
         left=2,
-        note=WORDS,
+        note=SETTING_NOTE,
     )
 
 
@@ -185,7 +185,7 @@ def ablation_markdown(table: AblationTable) -> str:
 
 def to_csv(table: AblationTable) -> str:
     """Return the ablation as CSV: fractions in full precision, one row per cell."""
-    return Table.of([_record(table, cell) for cell in table.cells]).csv()
+    return Table.from_records([_record(table, cell) for cell in table.cells]).csv()
 
 
 def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
@@ -229,5 +229,6 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     write_atomically(paths[1], ablation_markdown(table))
     if table.interactions:
         paths.append(folder / "interactions.csv")
-        write_atomically(paths[-1], Table.of([*map(record_of_pair, table.interactions)]).csv())
+        records = [record_of_pair(pair) for pair in table.interactions]
+        write_atomically(paths[-1], Table.from_records(records).csv())
     return (*paths, *write_plots(folder, ablation_plots(table)))

@@ -6,7 +6,7 @@ from itertools import cycle
 from study.config.labels import TUNED, VARIANT
 from study.method.peers import PEERS
 from study.report.charts import BLUE, COLORS, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
-from study.report.names import name_of
+from study.report.names import candidate_name
 from study.results.study_results import BASELINE, OPEN
 
 _NAMES = {
@@ -19,7 +19,7 @@ _NAMES = {
 
 def arm_name(arm: str) -> str:
     """Return what a reader calls a part of a search; that of a method has its own name."""
-    return _NAMES.get(arm, name_of(arm))
+    return _NAMES.get(arm, candidate_name(arm))
 
 
 _COLORS = {OPEN: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY}

@@ -14,9 +14,9 @@ from rich.text import Text
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.report.formatting import (
-    WORDS,
+    SETTING_NOTE,
     Table,
-    count,
+    format_count,
     percent,
     setting_cells,
     setting_header,
@@ -26,25 +26,25 @@ from study.report.formatting import (
 if TYPE_CHECKING:
     from study.tracking.tracker import Found
 
-GONE = "†"
+GONE_MARK = "†"
 """The mark of a study whose folder is gone."""
-FOUND = "found-"
+FOUND_PREFIX = "found-"
 """The prefix of the labels of baselines that were found on a tracking server."""
 
 
-def render_found(found: Sequence[Found]) -> Group:
+def render_best_configurations(found: Sequence[Found]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
-    names = [row.study if row.folder else f"{row.study} {GONE}" for row in found]
+    names = [row.study if row.folder else f"{row.study} {GONE_MARK}" for row in found]
     notes = [
         Text(
             "Trials that ran all their epochs, by validation score. Compare only rows with the "
             "same split (the images they had); rows are not sorted by test score. Test is the mean "
-            f"over the seeds in brackets, where a configuration was tested. {WORDS}",
+            f"over the seeds in brackets, where a configuration was tested. {SETTING_NOTE}",
             style="dim",
         )
     ]
     if any(row.folder is None for row in found):
-        gone = f"{GONE} The folder of this study is gone, or is on another machine."
+        gone = f"{GONE_MARK} The folder of this study is gone, or is on another machine."
         notes.append(Text(gone, style="dim"))
     return Group(
         Table(
@@ -64,7 +64,7 @@ def render_found(found: Sequence[Found]) -> Group:
                     f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
                     row.split_hash[:6],
                     *setting_cells(row.settings),
-                    count(row.trainable),
+                    format_count(row.trainable),
                 ]
                 for rank, (name, row) in enumerate(zip(names, found, strict=True), start=1)
             ],
@@ -80,7 +80,7 @@ def render_found(found: Sequence[Found]) -> Group:
     )
 
 
-def rows_as_json(found: Sequence[Found]) -> str:
+def best_configurations_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
     rows = [
         {name: value for name, value in vars(row).items() if name != "settings"}
@@ -90,7 +90,7 @@ def rows_as_json(found: Sequence[Found]) -> str:
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
-def to_study(found: Sequence[Found], config: StudyConfig) -> str:
+def baselines_study_yaml(found: Sequence[Found], config: StudyConfig) -> str:
     """Return the YAML of a new study in which the found configurations are baselines.
 
     Baselines are tried first and confirmed on test whatever they score. So a study with
@@ -105,7 +105,7 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
     baselines = {
         label: entry
         for label, entry in values["search"]["baselines"].items()
-        if not label.startswith(FOUND)
+        if not label.startswith(FOUND_PREFIX)
     }
     for row in found:
         entry = row.settings.model_dump(mode="json")
@@ -124,7 +124,7 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
 
 
 def _label(row: Found, taken: Collection[str]) -> str:
-    text = f"{FOUND}{row.study}-{row.label.removeprefix('trial ')}".lower()
+    text = f"{FOUND_PREFIX}{row.study}-{row.label.removeprefix('trial ')}".lower()
     text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
     endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
     return next(text + ending for ending in endings if text + ending not in taken)

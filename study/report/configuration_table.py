@@ -4,8 +4,8 @@ from study.data.shots import val_shots_per_class
 from study.embedded import EMBEDDED
 from study.method.parameters import all_kinds
 from study.process.terminal_table import amount
-from study.report.formatting import peer_in_words, percent, rate
-from study.report.site_descriptions import named_sites
+from study.report.formatting import format_rate, peer_in_words, percent
+from study.report.site_descriptions import sites_in_words
 from study.results.occupancy import Occupancy, occupancy
 from study.results.study_results import Results
 from study.trial.study import Study
@@ -49,7 +49,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     if ablation is not None:
         lists = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
         tried = "; ".join(
-            f"{kind} {', '.join(map(rate, own))}".strip() for kind, own in lists.items()
+            f"{kind} {', '.join(map(format_rate, own))}".strip() for kind, own in lists.items()
         )
         rows |= {
             "Question": "Which parameters matter? Each cell tunes others, beside one base.",
@@ -66,7 +66,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
             "Images": f"{images}, {val_shots_per_class(data.shots, data.val_shots)} a class to "
             "validate",
             "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
-            "Parameters to choose from": named_sites(space.sites),
+            "Parameters to choose from": sites_in_words(space.sites),
             "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
             "Other methods": "; ".join(
                 f"{label}: {peer_in_words(peer.at(peer.lr[0]))}, by {peer.optimizer}, "
@@ -76,8 +76,8 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
             "Head": " or ".join(_HEADS[head] for head in space.heads),
             "Strength": "1: all of the tuned change is kept"
             if strength == 1.0
-            else f"{rate(strength)}: {percent(strength, 0)} % of the tuned change is kept; fixed "
-            "beforehand. Baselines keep all of it.",
+            else f"{format_rate(strength)}: {percent(strength, 0)} % of the tuned change is kept; "
+            "fixed beforehand. Baselines keep all of it.",
         }
     rows |= {
         "Training": f"{config.training.epochs} epochs, {config.training.optimizer}"
@@ -118,4 +118,4 @@ def _rule(study: Study, results: Results) -> str:
 
 
 def _range(bounds: tuple[float, float]) -> str:
-    return f"{rate(bounds[0])} to {rate(bounds[1])}"
+    return f"{format_rate(bounds[0])} to {format_rate(bounds[1])}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.report.charts import MANY, Axis, Chart, Panel, Series
-from study.report.formatting import Table, count, percent, points
+from study.report.formatting import Table, format_count, percent, points
 from study.results.image_counts import ImageCounts, image_counts
 from study.results.leaderboard import Leaderboard
 from study.results.predicted_classes import class_accuracies, confusions
@@ -51,10 +51,10 @@ def class_table(results: Results, board: Leaderboard) -> Table:
 
 def _in_all(counts: ImageCounts) -> str:
     """Return a sentence on the images in all."""
-    tested = f"{count(sum(counts.tested.values()))} test images"
+    tested = f"{format_count(sum(counts.tested.values()))} test images"
     if counts.trained is None:
         return f"Scored on {tested}."
-    return f"Each seed: {count(sum(counts.trained.values()))} training images, {tested}."
+    return f"Each seed: {format_count(sum(counts.trained.values()))} training images, {tested}."
 
 
 def confusion_table(results: Results, board: Leaderboard) -> Table:

@@ -6,8 +6,8 @@ import pandas as pd
 
 from study.errors import DataError
 from study.process.terminal_table import amount
-from study.report.formatting import Table, count, points, spelt
-from study.report.scope import scope_of
+from study.report.formatting import Table, describe_difference, format_count, points
+from study.report.scope import leaderboard_scope
 from study.results.leaderboard import Entry, Leaderboard, leaderboard
 from study.results.predicted_classes import image_shares
 from study.results.statistics import PairedDifference
@@ -51,7 +51,7 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
         [
             _counted(shares),
             *_scores(board, shares, first, second, named=f"{one} less {other}"),
-            *scope_of(board),
+            *leaderboard_scope(board),
         ]
     )
     title = f"{one} and {other} on each class"
@@ -78,10 +78,10 @@ def _counted(shares: pd.DataFrame) -> str:
     else:
         of = f"the {seeds} seeds that both were tested with and kept predictions of"
     return (
-        f"Counted are answers: each of {count(images)} test images with each of {of}, "
-        f"{count(answers)} in all. “Only … right” is the number of answers that one gives rightly "
-        "and the other does not. Δ is their difference in percent of the answers of the row, which "
-        "are its images times the seeds."
+        f"Counted are answers: each of {format_count(images)} test images with each of {of}, "
+        f"{format_count(answers)} in all. “Only … right” is the number of answers that one gives "
+        "rightly and the other does not. Δ is their difference in percent of the answers of the "
+        "row, which are its images times the seeds."
     )
 
 
@@ -93,7 +93,7 @@ def _scores(
     for part, of_part in shares.groupby(level="part"):
         paired = board.difference(one, other, str(part))
         if paired is not None:
-            sentences.append(f"{part} {_spelt_over(paired)}, {count(len(of_part))} images")
+            sentences.append(f"{part} {_spelt_over(paired)}, {format_count(len(of_part))} images")
     paired = board.difference(one, other)
     if board.parts and paired is not None:
         sentences.append(f"{board.metric} {_spelt_over(paired)}")
@@ -104,7 +104,7 @@ def _scores(
 
 
 def _spelt_over(paired: PairedDifference) -> str:
-    return f"{spelt(paired.difference)} over {amount(len(paired.seeds), 'seed')}"
+    return f"{describe_difference(paired.difference)} over {amount(len(paired.seeds), 'seed')}"
 
 
 def _tested(board: Leaderboard, label: str) -> Entry:

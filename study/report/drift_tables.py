@@ -89,7 +89,8 @@ def _place(drift: TensorDrift) -> str:
 
 def to_csv(drifts: Sequence[TensorDrift]) -> str:
     """Return CSV with one row per tensor: name, place, change, norm before, relative change."""
-    return Table.of([{**vars(drift), "relative": drift.relative} for drift in drifts]).csv()
+    records = [{**vars(drift), "relative": drift.relative} for drift in drifts]
+    return Table.from_records(records).csv()
 
 
 def render_drift(drift: StudyDrift) -> Group:

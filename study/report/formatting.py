@@ -29,7 +29,7 @@ _MARKDOWN = str.maketrans(
 )
 
 
-class Shown(str):
+class HoverText(str):
     """The text of a cell, with what the report shows when the mouse rests on it."""
 
     hover: str
@@ -63,7 +63,7 @@ class Table:
     """The number of leading columns that name a row; see `TerminalTable.keys`."""
 
     @classmethod
-    def of(cls, records: Sequence[Mapping[str, object]]) -> Table:
+    def from_records(cls, records: Sequence[Mapping[str, object]]) -> Table:
         """Return the table of records that all have the columns of the first."""
         return cls(
             title="",
@@ -135,7 +135,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f}"
 
 
-def interval(value: MeanInterval | None) -> str:
+def format_mean(value: MeanInterval | None) -> str:
     """Return a mean with its 95 % interval in percent: ±, or both ends where they differ from it.
 
     A single seed is marked, as it has no interval.
@@ -160,7 +160,7 @@ def _width(half: float) -> str:
     return "<0.1" if shown == "0.0" else shown
 
 
-def score_cell(value: MeanInterval | None) -> Shown:
+def score_cell(value: MeanInterval | None) -> HoverText:
     """Return a mean with its interval, which shows its two parts when the mouse rests on it."""
     parts = []
     if value is not None and value.seeds is not None:
@@ -168,7 +168,7 @@ def score_cell(value: MeanInterval | None) -> Shown:
     if value is not None and value.images is not None:
         low, high = percent(value.images.low), percent(value.images.high)
         parts.append(f"over test images alone {low} to {high}")
-    return Shown(interval(value), "; ".join(parts))
+    return HoverText(format_mean(value), "; ".join(parts))
 
 
 def points(value: float) -> str:
@@ -178,24 +178,24 @@ def points(value: float) -> str:
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
 
-def difference(paired: PairedDifference | None) -> str:
+def format_difference(paired: PairedDifference | None) -> str:
     """Return the mean difference with its interval, in percentage points."""
     if paired is None:
         return "–"
     found = paired.difference
-    return f"{points(found.mean)} {ends(found, '[{}, {}]') or _no_interval(found)}"
+    return f"{points(found.mean)} {format_ends(found, '[{}, {}]') or _no_interval(found)}"
 
 
-def difference_cell(paired: PairedDifference | None) -> Shown:
+def difference_cell(paired: PairedDifference | None) -> HoverText:
     """Return a mean difference with its interval, which shows its two parts on hover."""
     parts = []
     if paired is not None:
-        parts.append(ends(paired.difference.seeds, "over seeds alone {} to {}"))
-        parts.append(ends(paired.difference.images, "over test images alone {} to {}"))
-    return Shown(difference(paired), "; ".join(filter(None, parts)))
+        parts.append(format_ends(paired.difference.seeds, "over seeds alone {} to {}"))
+        parts.append(format_ends(paired.difference.images, "over test images alone {} to {}"))
+    return HoverText(format_difference(paired), "; ".join(filter(None, parts)))
 
 
-def spelt(found: MeanInterval) -> str:
+def describe_difference(found: MeanInterval) -> str:
     """Return a mean difference with its interval, in percentage points and words."""
     return f"{points(found.mean)} points ({_interval_in_words(found)})"
 
@@ -203,26 +203,26 @@ def spelt(found: MeanInterval) -> str:
 def _interval_in_words(found: MeanInterval) -> str:
     """Return the ends of a difference's interval, and what it leaves out."""
     if found.n == 1:
-        alone = ends(found.images, "; over test images alone {} to {}")
+        alone = format_ends(found.images, "; over test images alone {} to {}")
         return f"1 seed, so no interval{alone}"
     if found.low is None:
         return "no interval: all seeds are alike and no predictions were kept"
     if found.reach is None:
-        return ends(found, "95 % interval over test images alone {} to {}")
+        return format_ends(found, "95 % interval over test images alone {} to {}")
     if found.images is None:
-        return ends(found, "95 % interval over seeds alone {} to {}, test images left out")
-    wider = ends(found.wider, ", for other labelled images {} to {}")
-    return ends(found, "95 % interval {} to {}") + wider
+        return format_ends(found, "95 % interval over seeds alone {} to {}, test images left out")
+    wider = format_ends(found.wider, ", for other labelled images {} to {}")
+    return format_ends(found, "95 % interval {} to {}") + wider
 
 
-def missed(found: MeanInterval) -> str:
+def describe_missed(found: MeanInterval) -> str:
     """Return how large a true difference would have to be to be seen half the time, in words."""
     if found.reach is None:
         return ""
     return f"a true difference of {percent(found.reach)} points would be missed half the time"
 
 
-def ends(found: MeanInterval | Interval | None, form: str = "{} to {}") -> str:
+def format_ends(found: MeanInterval | Interval | None, form: str = "{} to {}") -> str:
     """Return the ends of an interval in percentage points; an empty text without an interval."""
     if found is None or found.low is None or found.high is None:
         return ""
@@ -236,12 +236,12 @@ def probability(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def rate(value: float | None) -> str:
+def format_rate(value: float | None) -> str:
     """Return a learning rate or loss weight with three significant digits."""
     return "–" if value is None else f"{value:.3g}"
 
 
-WORDS = (
+SETTING_NOTE = (
     "Head: what turns the features of an image into classes, “text” CLIP’s own text features of "
     "the class names, “linear” a layer that was trained. Strength: how much of the tuned change is "
     "kept, 1 is all. lr: learning rate. λ: how strongly the loss holds text features at CLIP’s. "
@@ -258,11 +258,11 @@ def setting_header() -> tuple[str, ...]:
 def setting_cells(settings: TrialSettings) -> tuple[str, ...]:
     """Return the head with its training, the strength, the rate of each kind, and λ."""
     return (
-        head(settings),
-        rate(settings.strength),
-        *(rate(settings.rates.get(kind)) for kind in kind_names()),
+        describe_head(settings),
+        format_rate(settings.strength),
+        *(format_rate(settings.rates.get(kind)) for kind in kind_names()),
         # Where no parameter of CLIP is tuned, there is no loss to weight.
-        rate(settings.distill_weight if settings.rates else None),
+        format_rate(settings.distill_weight if settings.rates else None),
     )
 
 
@@ -270,8 +270,8 @@ def tuned_in_words(settings: TrialSettings) -> str:
     """Return which parameters are tuned, a subset or those of a peer, and γ where there is one."""
     found, peer = settings.subset.replace("none", "nothing"), settings.peer
     if peer is not None:
-        found = f"{peer_in_words(peer)}, lr {rate(peer.lr)}"
-    return found + (f", γ {rate(settings.calibration)}" if settings.calibration else "")
+        found = f"{peer_in_words(peer)}, lr {format_rate(peer.lr)}"
+    return found + (f", γ {format_rate(settings.calibration)}" if settings.calibration else "")
 
 
 def peer_in_words(peer: Peer) -> str:
@@ -280,7 +280,7 @@ def peer_in_words(peer: Peer) -> str:
     parts = [row.title]
     for name, value in peer.numbers.items():
         if value:
-            parts.append(row.numbers[name].words.format(rate(value)))
+            parts.append(row.numbers[name].words.format(format_rate(value)))
     return "".join(parts)
 
 
@@ -292,12 +292,12 @@ def settings_in_words(settings: TrialSettings) -> str:
     parts = {
         tuned_in_words(settings): True,
         "linear head": linear,
-        f"strength {rate(settings.strength)}": settings.strength != 1.0,
+        f"strength {format_rate(settings.strength)}": settings.strength != 1.0,
     }
     return ", ".join(text for text, told in parts.items() if told)
 
 
-def head(settings: TrialSettings) -> str:
+def describe_head(settings: TrialSettings) -> str:
     """Return the kind of the head; of a linear one also how it was trained, once that is chosen.
 
     Each step is on all training images, as `study.method.head` has it.
@@ -305,7 +305,7 @@ def head(settings: TrialSettings) -> str:
     if settings.head_lr is None or settings.head_steps is None:
         return settings.head
     steps = f"{settings.head_steps} step{'' if settings.head_steps == 1 else 's'}"
-    return f"{settings.head}, learning rate {rate(settings.head_lr)}, {steps}"
+    return f"{settings.head}, learning rate {format_rate(settings.head_lr)}, {steps}"
 
 
 def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
@@ -353,7 +353,7 @@ def p_values(comparison: Comparison | None) -> dict[str, float | None]:
     }
 
 
-def count(value: int | None) -> str:
+def format_count(value: int | None) -> str:
     """Return a whole number with commas between thousands."""
     return "–" if value is None else f"{value:,}"
 
@@ -365,7 +365,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def guessing(
+def chance_sentences(
     chance: float | None, zero_shot: MeanInterval | None = None, guess: str = Protocol.guess
 ) -> tuple[str, ...]:
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown.
@@ -377,5 +377,5 @@ def guessing(
     """
     if chance is None:
         return ()
-    beside = f"; that of zero-shot is {interval(zero_shot)} %" if zero_shot else ""
+    beside = f"; that of zero-shot is {format_mean(zero_shot)} %" if zero_shot else ""
     return (f"{guess} would have a balanced score of {percent(chance)} % (chance){beside}.",)

@@ -11,11 +11,11 @@ from study.config.labels import TUNED, VARIANT
 from study.config.trial_settings import settings_columns
 from study.report.arms import arm_name
 from study.report.formatting import (
-    WORDS,
+    SETTING_NOTE,
     Table,
-    count,
     difference_cell,
     duration,
+    format_count,
     interval_columns,
     markdown_text,
     p_values,
@@ -29,9 +29,9 @@ from study.report.formatting import (
 )
 from study.report.further_scores import further_header, further_note
 from study.report.ladder_table import ladder_table
-from study.report.names import name_of, starred_name
-from study.report.scope import scope_of
-from study.report.verdict import validated, validation_findings, verdict
+from study.report.names import candidate_name, starred_name
+from study.report.scope import leaderboard_scope
+from study.report.verdict import validation_findings, validation_score_sentence, verdict
 from study.results.leaderboard import PUBLISHED, REFERENCES, STATES, Entry, Leaderboard
 from study.results.statistics import PairedDifference
 from study.results.study_results import BASELINE, OPEN, PARTS
@@ -81,14 +81,14 @@ def configuration_table(board: Leaderboard) -> Table:
                 starred_name(board, entry),
                 tuned_in_words(entry.settings),
                 *setting_cells(entry.settings),
-                count(entry.trainable),
+                format_count(entry.trainable),
                 percent(entry.val_score),
             ]
             for entry in board.entries
         ],
         left=3,
         marked=_winner_row(board),
-        note=" ".join([WORDS, *validated(board)]),
+        note=" ".join([SETTING_NOTE, *validation_score_sentence(board)]),
         break_at=5,
     )
 
@@ -113,7 +113,7 @@ def budget_table(board: Leaderboard) -> Table:
         [
             [
                 *(arm_name(arm.arm), arm.trials, *(getattr(arm, state) for state in STATES)),
-                *(count(arm.epochs), duration(arm.seconds)),
+                *(format_count(arm.epochs), duration(arm.seconds)),
             ]
             for arm in board.arms
         ],
@@ -148,7 +148,7 @@ def footnote(board: Leaderboard) -> str:
         f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % "
         "intervals over seeds and test images together. Δ are paired differences in percentage "
         "points over common seeds and test images. "
-        + " ".join(scope_of(board))
+        + " ".join(leaderboard_scope(board))
         + f" {_tested(board)} Within noise: these images and seeds do not tell which is better, "
         "which does not mean that both are equal."
         + (f" {further_note(board)}" if board.beside else "")
@@ -169,12 +169,12 @@ def _tested(board: Leaderboard) -> str:
         return "All differences are descriptive."
     (label,) = board.fixed
     return (
-        f"One comparison is tested, as fixed beforehand: the winner with {name_of(label)}. All "
-        "other differences are descriptive."
+        f"One comparison is tested, as fixed beforehand: the winner with {candidate_name(label)}. "
+        "All other differences are descriptive."
     )
 
 
-def render(board: Leaderboard) -> Group:
+def render_leaderboard(board: Leaderboard) -> Group:
     """Return the leaderboard as tables for the terminal, with its findings."""
     main = main_table(board)
     tables = (
@@ -203,12 +203,12 @@ def _with_notes(tables: Sequence[Table]) -> Iterator[Table | Text]:
         if not table.rows:
             continue
         yield table
-        note = WORDS if table.title == CONFIGURATIONS else table.note
+        note = SETTING_NOTE if table.title == CONFIGURATIONS else table.note
         if note and table is not main:
             yield Text(note, style="dim")
 
 
-def to_markdown(board: Leaderboard) -> str:
+def leaderboard_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
     scores = (
         replace(main_table(board), title=""),
@@ -230,7 +230,7 @@ def to_markdown(board: Leaderboard) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def to_csv(board: Leaderboard) -> str:
+def leaderboard_csv(board: Leaderboard) -> str:
     """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
     return Table(
         "",
@@ -239,8 +239,8 @@ def to_csv(board: Leaderboard) -> str:
     ).csv()
 
 
-def to_json(board: Leaderboard) -> str:
-    """Return the leaderboard as a JSON list: what `to_csv` has, one object per candidate."""
+def leaderboard_json(board: Leaderboard) -> str:
+    """Return the leaderboard as a JSON list: one object per candidate, as `leaderboard_csv` has."""
     rows = []
     for entry in board.entries:
         record = _record(board, entry)
@@ -251,8 +251,8 @@ def to_json(board: Leaderboard) -> str:
 
 def write_leaderboard(board: Leaderboard) -> None:
     """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
-    write_atomically(board.folder.path / "leaderboard.csv", to_csv(board))
-    write_atomically(board.folder.path / "leaderboard.md", to_markdown(board))
+    write_atomically(board.folder.path / "leaderboard.csv", leaderboard_csv(board))
+    write_atomically(board.folder.path / "leaderboard.md", leaderboard_markdown(board))
 
 
 def _finished(board: Leaderboard, entry: Entry) -> str:

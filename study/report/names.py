@@ -42,7 +42,7 @@ _UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
 
-def name_of(label: str, chosen: str = "winner") -> str:
+def candidate_name(label: str, chosen: str = "winner") -> str:
     """Return what a reader calls a candidate; one without a name of its own has its label.
 
     Args:
@@ -52,7 +52,7 @@ def name_of(label: str, chosen: str = "winner") -> str:
     start, ending = _split(label)
     if ending:
         trials = ending.removeprefix(_EARLIER)
-        return f"{name_of(start, chosen)}, of {trials} trials"
+        return f"{candidate_name(start, chosen)}, of {trials} trials"
     return _NAMES.get(label, label).replace("{chosen}", chosen)
 
 
@@ -84,15 +84,15 @@ def joint_name(labels: tuple[str, ...], chosen: str = "winner") -> str:
     """
     if TUNED in labels and labels[0] == PUBLISHED:
         labels = (PUBLISHED, *(label for label in labels[1:] if label != TUNED))
-        first = f"{name_of(PUBLISHED, chosen)} (no tuned rates validated better)"
+        first = f"{candidate_name(PUBLISHED, chosen)} (no tuned rates validated better)"
     else:
-        first = name_of(_what_is_changed(labels), chosen)
+        first = candidate_name(_what_is_changed(labels), chosen)
     _, of_first = _split(labels[0])
     further = []
     for label in labels[1:]:
         start, ending = _split(label)
         if start not in _UNNAMED or ending != of_first:
-            further.append(name_of(label, chosen))
+            further.append(candidate_name(label, chosen))
     return ", also ".join([first, *further])
 
 

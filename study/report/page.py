@@ -20,7 +20,7 @@ from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import CONFUSION, class_table, confusion_table
 from study.report.formatting import (
     Table,
-    count,
+    format_count,
     percent,
     score_header,
     setting_cells,
@@ -37,15 +37,15 @@ from study.report.leaderboard_tables import (
     main_table,
     target_table,
 )
-from study.report.names import entry_name, name_of
+from study.report.names import candidate_name, entry_name
 from study.report.pictures import Datasets, make_gallery
-from study.report.scope import scope_of
+from study.report.scope import leaderboard_scope
 from study.report.site_descriptions import subset_in_words
 from study.report.site_share_tables import share_sentences, share_table
 from study.report.study_description import champion_sentence
 from study.report.verdict import (
     headline,
-    judgements,
+    judge_choice,
     validation_findings,
     verdict,
 )
@@ -116,14 +116,14 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         + config.backbone.name,
         "headline": begun,
         "tuned": _tuned(board.chosen) if board.chosen else None,
-        "verdict": judgements(board) if begun else verdict(board),
+        "verdict": judge_choice(board) if begun else verdict(board),
         "configuration": configuration_rows(results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
-        "scope": scope_of(board),
+        "scope": leaderboard_scope(board),
         "doubts": validation_findings(board),
         "winner": winner,
         "chosen": board.chosen,
@@ -154,7 +154,7 @@ def _tuned(chosen: Entry) -> dict[str, Any]:
     return {
         "sentence": f"It tunes {tuned_in_words(chosen.settings)}"
         + (", and a linear head" if linear else "")
-        + f": {count(chosen.trainable)} numbers. Validation chose it"
+        + f": {format_count(chosen.trainable)} numbers. Validation chose it"
         + (", before any test image was read." if chosen.winner else "."),
         "sites": () if nothing else subset_in_words(chosen.settings.subset),
     }
@@ -229,12 +229,12 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
             [
                 trial.trial_id,
                 percent(trial.val_score),
-                name_of(trial.label) if trial.arm == BASELINE else arm_name(trial.arm),
+                candidate_name(trial.label) if trial.arm == BASELINE else arm_name(trial.arm),
                 ": ".join(filter(None, (trial.status, trial.reason))),
                 tuned_in_words(trial.settings),
                 f"{trial.epochs}/{trial.epochs_planned}",
                 *setting_cells(trial.settings),
-                count(trial.trainable),
+                format_count(trial.trainable),
             ]
             for trial in sorted(
                 searched, key=lambda t: (t.val_score is None, -(t.val_score or 0.0))

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
-from study.report.formatting import ends, percent, points
-from study.report.names import entry_name, name_of
+from study.report.formatting import format_ends, percent, points
+from study.report.names import candidate_name, entry_name
 from study.results.intervals import MOST_SHARED, Interval, MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
 
 
-def scope(
+def interval_scope(
     resampled: Resampled,
     scores: Mapping[str, MeanInterval],
     differences: Mapping[str, MeanInterval] | None = None,
@@ -36,16 +36,16 @@ def scope(
     return (*sentences, *_of_test_images(resampled))
 
 
-def scope_of(board: Leaderboard) -> tuple[str, ...]:
+def leaderboard_scope(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on what the intervals of a leaderboard hold for."""
     scores = {entry_name(board, entry): entry.test for entry in board.entries}
     differences = {}
     for label, comparison in board.fixed.items():
-        differences[f"winner − {name_of(label)}"] = comparison.paired.difference
-    return scope(board.resampled, scores, differences)
+        differences[f"winner − {candidate_name(label)}"] = comparison.paired.difference
+    return interval_scope(board.resampled, scores, differences)
 
 
-def read_by_others(number: int) -> str:
+def other_readers_sentence(number: int) -> str:
     """Return the sentence on how many other studies read the test images; empty for none."""
     if number == 0:
         return ""
@@ -91,7 +91,7 @@ def _for_other_images(
             lines.append(f"{name} {percent(score.mean)} {_in_brackets(score.wider)}")
     for name, found in differences.items():
         if found.wider is not None:
-            lines.append(f"{name} {points(found.mean)} {ends(found.wider, '[{}, {}]')}")
+            lines.append(f"{name} {points(found.mean)} {format_ends(found.wider, '[{}, {}]')}")
     yield (
         f"For other labelled images, intervals are wider (approximately, after Nadeau and Bengio), "
         f"and those decide what is within noise: {'; '.join(lines)}."

@@ -54,7 +54,7 @@ def site_in_words(site: str) -> str:
     return "".join(words for _, words in subset_in_words(site))
 
 
-def named_sites(sites: Iterable[str]) -> str:
+def sites_in_words(sites: Iterable[str]) -> str:
     """Return sites in one text, each with what it is in brackets."""
     explained = ((site, site_in_words(site).rpartition(", ")[0]) for site in sites)
     return "; ".join(f"{site} ({words})" for site, words in explained)

@@ -6,7 +6,7 @@ for it stands beside.
 
 from collections.abc import Sequence
 
-from study.report.formatting import Table, ends, points
+from study.report.formatting import Table, format_ends, points
 from study.report.site_descriptions import site_in_words
 from study.results.site_shares import BEST, SiteShare, ranked_trials
 from study.results.study_results import OPEN, Results
@@ -68,7 +68,7 @@ def _in_words(row: SiteShare) -> str:
     )
     return (
         f"{row.site} ({best} of the best {row.of_best}, {every} of all: "
-        f"{points(row.difference)} points, 95 % interval {ends(row.interval)})"
+        f"{points(row.difference)} points, 95 % interval {format_ends(row.interval)})"
     )
 
 
@@ -88,7 +88,7 @@ def share_table(shares: Sequence[SiteShare]) -> Table:
                 f"{100 * row.best / row.of_best:.0f}",
                 f"{100 * row.every / row.of_every:.0f}",
                 points(row.difference),
-                ends(row.interval, "[{}, {}]"),
+                format_ends(row.interval, "[{}, {}]"),
             ]
             for row in shares
         ],

@@ -5,21 +5,21 @@ from study.report.ablation_tables import (
     ablation_markdown,
 )
 from study.report.formatting import (
-    count,
-    difference,
-    interval,
+    format_count,
+    format_difference,
+    format_mean,
+    format_rate,
     markdown_text,
     percent,
-    rate,
     settings_in_words,
 )
 from study.report.leaderboard_tables import (
-    to_markdown,
+    leaderboard_markdown,
 )
-from study.report.names import name_of
+from study.report.names import candidate_name
 from study.report.verdict import (
-    judgement,
-    surpassing,
+    describe_rivals_above,
+    judge_comparison,
 )
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Entry, Leaderboard
@@ -39,7 +39,7 @@ def describe_study(results: Results, board: Leaderboard) -> str:
             *([f"`{registration.loading_line(lasting=True)}`"] if registration else []),
             *([_settings_sentence(board, board.winner)] if board.winner else []),
             *([markdown_text(champion_sentence(registration, board))] if registration else []),
-            _spaced(to_markdown(board).split("\n\n", 1)[1]),
+            _spaced(leaderboard_markdown(board).split("\n\n", 1)[1]),
             "`report.html` among this run's artifacts tells the whole.",
         ]
     )
@@ -70,26 +70,30 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     if not chosen.winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
-            f"(balanced {interval(chosen.balanced)} % against {percent(chosen.chance)} %)."
+            f"(balanced {format_mean(chosen.balanced)} % against {percent(chosen.chance)} %)."
         )
-    parts = ", ".join(f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
+    parts = ", ".join(f"{part} {format_mean(chosen.parts.get(part))}" for part in board.parts)
     against = (
-        f"{difference(comparison.paired)} points against {name_of(label)} ({judgement(comparison)})"
+        f"{format_difference(comparison.paired)} points against {candidate_name(label)} "
+        f"({judge_comparison(comparison)})"
         for label, comparison in board.fixed.items()
     )
-    won = f"**{name} ★ won: {interval(chosen.test)} % on test**" + (f" ({parts})" if parts else "")
-    return " ".join(["; ".join([won, *against]) + ".", *surpassing(board)])
+    won = f"**{name} ★ won: {format_mean(chosen.test)} % on test**" + (
+        f" ({parts})" if parts else ""
+    )
+    return " ".join(["; ".join([won, *against]) + ".", *describe_rivals_above(board)])
 
 
 def _settings_sentence(board: Leaderboard, winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     rates, weight = winner.settings.rates, winner.settings.distill_weight
-    tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
+    tuned = [f"of {k.plural} {format_rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
     verb = "tunes" if rates else "is"
     optimism = board.optimism.of(winner.val_score) if board.optimism else ""
     return markdown_text(
-        f"It {verb} {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
+        f"It {verb} {settings_in_words(winner.settings)}: "
+        f"{format_count(winner.trainable)} parameters"
         + (f", learning rate {', '.join(tuned)}" if tuned else "")
-        + (f", λ {rate(weight)}" if rates else "")
+        + (f", λ {format_rate(weight)}" if rates else "")
         + f"; {percent(winner.val_score)} % on validation{optimism}."
     )

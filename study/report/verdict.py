@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from study.config.labels import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.process.terminal_table import amount
 from study.report.formatting import (
-    count,
-    guessing,
-    interval,
-    missed,
+    chance_sentences,
+    describe_difference,
+    describe_missed,
+    format_count,
+    format_mean,
     percent,
     probability,
     settings_in_words,
-    spelt,
 )
-from study.report.names import entry_name, name_of
-from study.report.scope import read_by_others
+from study.report.names import candidate_name, entry_name
+from study.report.scope import other_readers_sentence
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import CLOSE, Entry, Leaderboard, ValidationCheck, above_winner
 from study.results.statistics import SIGNIFICANCE, Comparison, PairedDifference
@@ -34,10 +34,10 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
     metric, chosen = _metric(board), board.chosen
     zero_shot = getattr(board.entry(ZERO_SHOT), "balanced", None)
-    chance = guessing(board.chance, zero_shot, board.protocol.guess)
+    chance = chance_sentences(board.chance, zero_shot, board.protocol.guess)
     if board.entries and not board.searched:
         tested = ", ".join(
-            f"“{entry_name(board, entry)}” {interval(entry.test)} %" for entry in board.entries
+            f"“{entry_name(board, entry)}” {format_mean(entry.test)} %" for entry in board.entries
         )
         mean = f"mean {metric} over the datasets" if board.targets else metric
         return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
@@ -47,9 +47,9 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     name = "" if chosen.label == BEST else f"“{entry_name(board, chosen)}”, "
     return (
         f"Validation chose {name}{settings_in_words(chosen.settings)}: "
-        f"{with_intervals(chosen.test)} {metric} on test.",
+        f"{describe_score(chosen.test)} {metric} on test.",
         *chance,
-        *judgements(board),
+        *judge_choice(board),
     )
 
 
@@ -69,7 +69,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
         guess = f"{guess[0].lower()}{guess[1:]}"
         beside.append(f"{guess} would have a balanced score of {percent(board.chance)} % (chance)")
     if zero_shot is not None:
-        beside.append(f"zero-shot CLIP scores {with_intervals(zero_shot.test)}")
+        beside.append(f"zero-shot CLIP scores {describe_score(zero_shot.test)}")
     metric = f"mean {board.metric} over the target datasets" if board.targets else _metric(board)
     return (
         f"{percent(chosen.test.mean)} %",
@@ -78,7 +78,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     )
 
 
-def judgements(board: Leaderboard) -> tuple[str, ...]:
+def judge_choice(board: Leaderboard) -> tuple[str, ...]:
     """Return how the choice compares with its rivals and with chance, and what qualifies it."""
     chosen, winner = board.chosen, board.winner
     if chosen is None:
@@ -86,17 +86,17 @@ def judgements(board: Leaderboard) -> tuple[str, ...]:
     above = any(entry.above_chance for entry in board.entries)
     return (
         *(
-            _judgements(board, winner)
+            _judge_winner(board, winner)
             if winner
             else [
                 f"The choice does not beat chance (balanced {percent(_balanced(chosen))} % against "
                 f"{percent(chosen.chance)} %), so there is no winner."
             ]
         ),
-        *validated(board),
+        *validation_score_sentence(board),
         *([] if above else ["Nothing that was tested beats chance."]),
         *_highest(board, chosen),
-        *filter(None, [read_by_others(board.other_readers)]),
+        *filter(None, [other_readers_sentence(board.other_readers)]),
     )
 
 
@@ -109,12 +109,12 @@ def _highest(board: Leaderboard, chosen: Entry) -> Iterator[str]:
     if top.val_score is None:
         why = "but it was not to be chosen: it shows what a part of the choice adds"
     yield (
-        f"“{entry_name(board, top)}” has the highest test mean ({interval(top.test)} %), {why}; "
+        f"“{entry_name(board, top)}” has the highest test mean ({format_mean(top.test)} %), {why}; "
         "choosing it now would be choosing by the test images."
     )
 
 
-def validated(board: Leaderboard) -> tuple[str, ...]:
+def validation_score_sentence(board: Leaderboard) -> tuple[str, ...]:
     """Return the validation score of the choice, which is a maximum, and what to expect of it.
 
     There is no sentence where that is not known.
@@ -137,7 +137,7 @@ def _in_doubt(winner: Entry) -> Iterator[str]:
     if known is None or known.shown:
         return
     yield (
-        f"The winner is {known.doubt}: its balanced score is {interval(winner.balanced)} %, and "
+        f"The winner is {known.doubt}: its balanced score is {format_mean(winner.balanced)} %, and "
         f"chance is {percent(known.chance)} %."
     )
 
@@ -148,7 +148,7 @@ def _metric(board: Leaderboard) -> str:
     return board.metric
 
 
-def with_intervals(score: MeanInterval) -> str:
+def describe_score(score: MeanInterval) -> str:
     """Return a score in percent with its interval and its number of seeds, in words."""
     return f"{percent(score.mean)} % ({_interval_and_seeds(score)})"
 
@@ -160,7 +160,7 @@ def _interval_and_seeds(score: MeanInterval) -> str:
     return f"95 % interval {low} to {high}, {amount(score.n, 'seed')}"
 
 
-def judgement(comparison: Comparison) -> str:
+def judge_comparison(comparison: Comparison) -> str:
     """Return whether a difference is more than noise: by its interval and Holm's p.
 
     Beside it stands how large a difference would have had to be to be seen.
@@ -175,10 +175,10 @@ def judgement(comparison: Comparison) -> str:
         noise = f"{side} by its own interval, but not once corrected for two tests"
     else:
         noise = f"{side}, beyond noise"
-    return f"{noise}; {missed(found)}"
+    return f"{noise}; {describe_missed(found)}"
 
 
-def surpassing(board: Leaderboard) -> Iterator[str]:
+def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
     """Yield a sentence for each baseline and peer with a higher test mean than the winner.
 
     Those of the fixed comparisons have a sentence of their own.
@@ -186,7 +186,7 @@ def surpassing(board: Leaderboard) -> Iterator[str]:
     for entry, paired in above_winner(board):
         if not board.fixed.keys().isdisjoint(entry.labels):
             continue
-        size = "no common seed" if paired is None else spelt(paired.difference)
+        size = "no common seed" if paired is None else describe_difference(paired.difference)
         kind = "other method" if entry.peer else "baseline"
         yield (
             f"The winner’s mean is below the {kind} “{entry_name(board, entry)}”: {size}: "
@@ -199,10 +199,10 @@ def _descriptive(paired: PairedDifference | None) -> str:
     if paired is None or paired.p is None:
         return "not tested"
     noise = "within noise" if paired.within_noise else "beyond noise"
-    return f"{noise}; {missed(paired.difference)}"
+    return f"{noise}; {describe_missed(paired.difference)}"
 
 
-def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
+def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield sentences that compare the winner with its rivals, and with what is smaller."""
     yield from _in_doubt(winner)
     if winner.peer:
@@ -214,7 +214,7 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
         yield "It was given beforehand: the search found nothing that validated better."
     tests = "corrected for 2 tests by Holm" if len(board.fixed) > 1 else "the only test"
     for label in (TUNED, *([board.peer] if board.peer else ())):
-        rival, comparison, name = board.entry(label), board.fixed.get(label), name_of(label)
+        rival, comparison, name = board.entry(label), board.fixed.get(label), candidate_name(label)
         if label == BEST_PEER and rival is not None:
             name = f"the best other method by validation ({settings_in_words(rival.settings)})"
         if rival is None:
@@ -225,13 +225,13 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
         elif comparison is not None:
             higher = ", whose mean is higher" if rival.test.mean > winner.test.mean else ""
             yield (
-                f"Against {name}{higher}: {spelt(comparison.paired.difference)}, over "
-                f"{amount(len(comparison.paired.seeds), 'seed')} in common, p "
-                f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}."
+                f"Against {name}{higher}: {describe_difference(comparison.paired.difference)}, "
+                f"over {amount(len(comparison.paired.seeds), 'seed')} in common, p "
+                f"{probability(comparison.holm_p)} ({tests}): {judge_comparison(comparison)}."
             )
     if board.fixed:
         yield SELECTION
-    yield from surpassing(board)
+    yield from describe_rivals_above(board)
     yield from _smallest(board, winner)
     yield from _kept(board, winner)
 
@@ -243,13 +243,13 @@ def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
         yield "No smaller configuration did about as well on validation as the winner."
     elif smallest is not None:
         paired = board.difference(smallest, winner)
-        size = f", {spelt(paired.difference)} against the winner" if paired else ""
+        size = f", {describe_difference(paired.difference)} against the winner" if paired else ""
         name = "" if smallest.label == SMALLEST else f", “{entry_name(board, smallest)}”,"
         yield (
             f"A smaller configuration{name} did about as well on validation (within one standard "
             f"error): {settings_in_words(smallest.settings)}, which trains "
-            f"{count(smallest.trainable)} numbers instead of {count(winner.trainable)}. On test: "
-            f"{with_intervals(smallest.test)}{size}."
+            f"{format_count(smallest.trainable)} numbers instead of "
+            f"{format_count(winner.trainable)}. On test: {describe_score(smallest.test)}{size}."
         )
 
 
@@ -258,11 +258,11 @@ def _kept(board: Leaderboard, winner: Entry) -> Iterator[str]:
     kept = board.entry(WITH_DELTA)
     if kept is not None:
         paired = board.difference(kept, winner)
-        size = f", {spelt(paired.difference)} against the winner" if paired else ""
+        size = f", {describe_difference(paired.difference)} against the winner" if paired else ""
         yield (
             f"The winner, {settings_in_words(winner.settings)}, writes no delta. The best by "
             f"validation that does{', which is registered,' if board.registration else ''} is "
-            f"{settings_in_words(kept.settings)}: {with_intervals(kept.test)}{size}."
+            f"{settings_in_words(kept.settings)}: {describe_score(kept.test)}{size}."
         )
 
 
@@ -316,7 +316,11 @@ def _of_regret(board: Leaderboard) -> Iterator[str]:
         yield f"{ranked}the best by validation has the highest test mean too.{unranked}"
         return
     paired = board.difference(picked, best)
-    size = f"{percent(regret.loss)} points" if paired is None else spelt(paired.difference)
+    size = (
+        f"{percent(regret.loss)} points"
+        if paired is None
+        else describe_difference(paired.difference)
+    )
     yield (
         f"{ranked}“{entry_name(board, best)}” has the highest test mean. Against it, the best by "
         f"validation has {size}; the highest of several means is in part the luckiest.{unranked}"
@@ -331,7 +335,7 @@ def _of_base_validation(board: Leaderboard) -> Iterator[str]:
         same = " – the same candidate" if pick.chosen else ""
         yield (
             "Among the candidates, base validation alone would have picked "
-            f"“{entry_name(board, pick)}” ({interval(pick.test)} % on test){same}."
+            f"“{entry_name(board, pick)}” ({format_mean(pick.test)} % on test){same}."
         )
     if check.base_pick_trial:
         yield (

@@ -20,7 +20,7 @@ from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable, amount
 from study.protocols import Protocol
-from study.report.formatting import count, percent
+from study.report.formatting import format_count, percent
 from study.search.machine import joins_cluster
 from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
@@ -143,14 +143,14 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("prompts", _prompts(config.data, dataset)),
         (
             "backbone",
-            f"{config.backbone.name}, a model of {count(architecture.count_all())} numbers: "
+            f"{config.backbone.name}, a model of {format_count(architecture.count_all())} numbers: "
             f"{amount(depths.text, 'layer')} for text, {depths.vision} for images of "
             f"{size} × {size} pixels",
         ),
         (
             "tuned",
-            f"{count(clipfit)} of these numbers by CLIPFit as published; trials tune these or "
-            "others",
+            f"{format_count(clipfit)} of these numbers by CLIPFit as published; trials tune these "
+            "or others",
         ),
         ("trials", at_once(config.resources)),
         # Further datasets have their own classes, and the parts of the test are of all.
@@ -167,7 +167,7 @@ def _classes(dataset: Dataset) -> str:
 def _images(config: StudyConfig, protocol: Protocol, dataset: Dataset) -> Iterator[str]:
     """Yield how many images there are, and what becomes of them."""
     parts = (("train", dataset.train), ("validation", dataset.val), ("test", dataset.test))
-    counts = ", ".join(f"{count(len(records))} in {name}" for name, records in parts)
+    counts = ", ".join(f"{format_count(len(records))} in {name}" for name, records in parts)
     yield counts + _as_published(dataset)
     if protocol.trains:
         shots = config.data.shots
@@ -182,7 +182,7 @@ def _images(config: StudyConfig, protocol: Protocol, dataset: Dataset) -> Iterat
 
 def _target(dataset: Dataset) -> str:
     """Return what there is of a dataset that is tested beside the study's own."""
-    return f"{_classes(dataset)}; {count(len(dataset.test))} in test{_as_published(dataset)}"
+    return f"{_classes(dataset)}; {format_count(len(dataset.test))} in test{_as_published(dataset)}"
 
 
 def _as_published(dataset: Dataset) -> str:
@@ -190,7 +190,7 @@ def _as_published(dataset: Dataset) -> str:
     published = differing_counts(dataset)
     if published is None:
         return ""
-    classes, train, val, test = map(count, published)
+    classes, train, val, test = map(format_count, published)
     return (
         f" (as published: {train} in train, {val} in validation, {test} in test, of {classes} "
         "classes)"

@@ -15,7 +15,7 @@ from study.data.records import Dataset, ImageSource, keyed_order, listed
 from study.data.survey import empty_files
 from study.errors import DataError
 from study.process.terminal_table import print_sentences
-from study.report.formatting import count
+from study.report.formatting import format_count
 from study.trial.study import Study
 from study.workflow.start_warnings import Pixels
 
@@ -87,16 +87,17 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     if faults:
         _tell(study, console, faults, tried, every=every)
     else:
-        told = f"all {count(tried)} images were decoded"
+        told = f"all {format_count(tried)} images were decoded"
         if len(pixels) < len(datasets):
-            told = f"a sample of {count(tried)} images was decoded (--images decodes all)"
+            told = f"a sample of {format_count(tried)} images was decoded (--images decodes all)"
         console.print(told, highlight=False)
     return pixels
 
 
 def _tell(study: Study, console: Console, faults: list[str], tried: int, *, every: bool) -> None:
     """Print which images cannot be read, or raise if the study would fail."""
-    sentence = f"{count(len(faults))} of {count(tried)} images cannot be read: {listed(faults)}"
+    counts = f"{format_count(len(faults))} of {format_count(tried)}"
+    sentence = f"{counts} images cannot be read: {listed(faults)}"
     if study.config.data.on_corrupt == "fail":
         rest = "" if every else "; --check --images tries all"
         raise DataError(f"data: {sentence}; data.on_corrupt=skip leaves such images out{rest}")

@@ -26,7 +26,7 @@ from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
 from study.process.terminal_table import amount
-from study.report.formatting import Table, count, csv_text, percent, settings_in_words
+from study.report.formatting import Table, csv_text, format_count, percent, settings_in_words
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import Labelled, images_below, label_images
 from study.serving.saved import SavedModel, saved_in, saved_winner
@@ -281,7 +281,7 @@ def summary(
         faults: the number of those that could not be read.
         seconds: how long decoding and labelling took.
     """
-    unread = f", {count(faults)} could not be read (see the column error)" if faults else ""
+    unread = f", {format_count(faults)} could not be read (see the column error)" if faults else ""
     rate = images / max(seconds, 1e-9)
     lines = [
         f"{amount(images, 'image')}{unread}; {rate:.1f} images per second on "

@@ -9,7 +9,12 @@ from rich.console import Group
 from study.config.schema import TrackingConfig
 from study.errors import ConfigError, TrackingError
 from study.report import ablation_tables
-from study.report.leaderboard_tables import render, to_csv, to_json, to_markdown
+from study.report.leaderboard_tables import (
+    leaderboard_csv,
+    leaderboard_json,
+    leaderboard_markdown,
+    render_leaderboard,
+)
 from study.report.paper_tables import tables, write_tables
 from study.results.ablation import BASE, AblationTable, ablation_table
 from study.results.leaderboard import Leaderboard, leaderboard
@@ -54,10 +59,10 @@ def _print(options: Namespace, shown: Group | str) -> None:
 def _show_study(options: Namespace) -> None:
     """Print the leaderboard of a study, or what its ablation or its sweep came to."""
     views: dict[str, Callable[[Leaderboard], Group | str]] = {
-        "table": render,
-        "markdown": to_markdown,
-        "csv": to_csv,
-        "json": to_json,
+        "table": render_leaderboard,
+        "markdown": leaderboard_markdown,
+        "csv": leaderboard_csv,
+        "json": leaderboard_json,
     }
     _refuse_format(options, *views)
     results = read_results(options.folders[0].path)
@@ -99,7 +104,11 @@ def _show_sweep(options: Namespace) -> None:
 def _best_on_server(options: Namespace) -> Group | str:
     # What the results of one study do not need.
     from study import tracking
-    from study.report.best_configurations import render_found, rows_as_json, to_study
+    from study.report.best_configurations import (
+        baselines_study_yaml,
+        best_configurations_json,
+        render_best_configurations,
+    )
 
     tracker = tracking.named(TrackingConfig().trackers)
     storage = Path(options.storage or default_storage()).expanduser()
@@ -107,10 +116,10 @@ def _best_on_server(options: Namespace) -> Group | str:
         study=options.study, where=options.where, top=options.top, storage=storage
     )
     if options.format == "json":
-        return rows_as_json(found)
+        return best_configurations_json(found)
     if not found:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
         exactly = [tracker.exact(one) for one in found]
-        return to_study(exactly, tracker.configuration_of(found[0]))
-    return render_found(found)
+        return baselines_study_yaml(exactly, tracker.configuration_of(found[0]))
+    return render_best_configurations(found)

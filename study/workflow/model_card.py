@@ -20,8 +20,8 @@ from study.method.peers import PEERS, peer_of_delta
 from study.report.configuration_table import configuration_rows
 from study.report.formatting import (
     Table,
-    count,
-    interval,
+    format_count,
+    format_mean,
     markdown_text,
     percent,
     score_cells,
@@ -29,8 +29,8 @@ from study.report.formatting import (
     settings_in_words,
 )
 from study.report.further_scores import further_header, further_note
-from study.report.names import entry_name, name_of
-from study.report.scope import scope_of
+from study.report.names import candidate_name, entry_name
+from study.report.scope import leaderboard_scope
 from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
 from study.results.leaderboard import Entry, Leaderboard, leaderboard
@@ -130,7 +130,7 @@ def _tuned(saved: SavedModel) -> Iterator[str]:
     head = settings.head == "linear"
     lines = [
         f"Backbone: {backbone_in_words(saved)}.",
-        f"Tuned: {what}, {count(numbers)} numbers of it"
+        f"Tuned: {what}, {format_count(numbers)} numbers of it"
         + "".join(f"; `{term}` is {words}" for term, words in explained)
         + ".",
         f"Strength: {_strength(saved)}.",
@@ -208,7 +208,7 @@ def _figures(tested: Provenance) -> Iterator[str]:
         [
             name,
             *score_cells(board.parts, one.parts, one.test),
-            *(interval(one.further.get(further)) for further in board.beside),
+            *(format_mean(one.further.get(further)) for further in board.beside),
             len(one.scores),
         ]
         for name, one in (
@@ -235,7 +235,7 @@ def _figures(tested: Provenance) -> Iterator[str]:
     yield (
         "Scores on test images, in percent: the mean over seeds, each with its own training "
         "images, and its 95 % interval over seeds and test images together. "
-        + markdown_text(" ".join(scope_of(board)) + " ")
+        + markdown_text(" ".join(leaderboard_scope(board)) + " ")
         + markdown_text(f"{further_note(board)} Chance: {guess[0].lower()}{guess[1:]}.")
     )
     if not entry.chosen:
@@ -262,7 +262,9 @@ def _limits(tested: Provenance | None) -> Iterator[str]:
                 f"{tested.trial.seed}."
             )
         board = tested.board
-        if rivals := [name_of(label) for label in (TUNED, ZERO_SHOT) if not board.entry(label)]:
+        if rivals := [
+            candidate_name(label) for label in (TUNED, ZERO_SHOT) if not board.entry(label)
+        ]:
             yield f"It was not compared with {' and '.join(rivals)}."
     yield (
         "It has the limits of its backbone, such as what that has learned of people from the "

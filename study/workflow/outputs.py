@@ -5,7 +5,7 @@ from rich.console import Console
 from study.protocols import Protocol
 from study.report.ablation_tables import render_ablation, write_ablation
 from study.report.charts import write_plots
-from study.report.leaderboard_tables import render, write_leaderboard
+from study.report.leaderboard_tables import render_leaderboard, write_leaderboard
 from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
@@ -59,7 +59,9 @@ def datasets_of(study: Study) -> Datasets:
 
 def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
     """Print the leaderboard, or the cells of an ablation, and where the rest is."""
-    console.print(render_ablation(ablation_table(results)) if results.ablates else render(board))
+    console.print(
+        render_ablation(ablation_table(results)) if results.ablates else render_leaderboard(board)
+    )
     console.print(
         f"report   {results.folder.path / 'report.html'}", highlight=False, soft_wrap=True
     )

@@ -25,7 +25,7 @@ from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
 from study.method.precision import hold
 from study.method.recipe import Precision
-from study.report.formatting import difference, interval
+from study.report.formatting import format_difference, format_mean
 from study.results.intervals import mean_interval
 from study.results.resampling import SEEDS_ALONE
 from study.search.stages import make_trial
@@ -92,8 +92,8 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
             rows.append(
                 [
                     *(name, f"`{subset}`, rate {best[subset]:g}"),
-                    *(interval(mean_interval([*by_precision[p].values()])) for p in PRECISIONS),
-                    difference(paired),
+                    *(format_mean(mean_interval([*by_precision[p].values()])) for p in PRECISIONS),
+                    format_difference(paired),
                     "yes" if (paired.difference.low or -1.0) > -MARGIN else "no",
                 ]
             )

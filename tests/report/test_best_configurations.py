@@ -11,7 +11,11 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot
-from study.report.best_configurations import render_found, rows_as_json, to_study
+from study.report.best_configurations import (
+    baselines_study_yaml,
+    best_configurations_json,
+    render_best_configurations,
+)
 from study.tracking.tracker import Found
 
 SETTINGS = {"subset": "vision.ln[0:2]", "bias_lr": None, "ln_lr": 0.1, "distill_weight": 0.0}
@@ -46,7 +50,9 @@ def baselines(text: str) -> dict[str, Any]:
 
 def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(render_found([found(), found(study="early", test_score=None, test_seeds=0)]))
+    console.print(
+        render_best_configurations([found(), found(study="early", test_score=None, test_seeds=0)])
+    )
     late, early = (
         next(line for line in lines if name in line)
         for lines in [console.export_text().splitlines()]
@@ -59,37 +65,39 @@ def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made() -> N
 
 
 def test_json_has_all_that_was_found() -> None:
-    (row,) = json.loads(rows_as_json([found()]))
+    (row,) = json.loads(best_configurations_json([found()]))
     assert row.items() >= {**SETTINGS, "test_seeds": 2, "val_score": 0.9}.items()
 
 
 def test_labels_are_made_of_what_a_label_may_hold_and_differ() -> None:
     rows = [found(), found(ln_lr=0.2), found(study="Of both", ln_lr=0.3)]
-    named = baselines(to_study(rows, StudyConfig()))
+    named = baselines(baselines_study_yaml(rows, StudyConfig()))
     assert list(named) == ["found-late-1", "found-late-1-2", "found-of-both-1"]
     assert [entry["rates"]["ln"] for entry in named.values()] == [0.1, 0.2, 0.3]
 
 
 def test_what_is_a_baseline_already_is_not_tried_twice() -> None:
-    text = to_study([found(), found(study="early")], StudyConfig())
+    text = baselines_study_yaml([found(), found(study="early")], StudyConfig())
     assert list(baselines(text)) == ["found-late-1"]
 
 
 def test_what_was_found_before_gives_way_to_what_is_found_now() -> None:
-    before = build_config(values_of(to_study([found(study="old")], StudyConfig())), "found")
-    assert list(baselines(to_study([found()], before))) == ["found-late-1"]
+    before = build_config(
+        values_of(baselines_study_yaml([found(study="old")], StudyConfig())), "found"
+    )
+    assert list(baselines(baselines_study_yaml([found()], before))) == ["found-late-1"]
 
 
 def test_the_budget_holds_all_that_was_found_twice_over() -> None:
     few = build_config({"search": {"trials": 9}}, "few")
     rows = [found(ln_lr=rate / 100) for rate in range(1, 21)]
-    values = values_of(to_study(rows, few))
+    values = values_of(baselines_study_yaml(rows, few))
     assert values["search"]["trials"] == 2 * len(values["search"]["baselines"]) > 40
 
 
 def test_what_an_ablation_found_is_searched_beside_not_ablated_again() -> None:
     values = {**StudyConfig().model_dump(mode="json"), "ablation": {"design": "only_one"}}
     ablation = build_config(values, "an ablation")
-    again = values_of(to_study([found()], ablation))
+    again = values_of(baselines_study_yaml([found()], ablation))
     assert FewShot().searches(build_config(again, "found"))
     assert "found-late-1" in again["search"]["baselines"]

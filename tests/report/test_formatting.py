@@ -13,19 +13,19 @@ from study.config.trial_settings import TrialSettings
 from study.process.terminal_table import TerminalTable
 from study.report.formatting import (
     Table,
-    count,
+    describe_difference,
+    describe_missed,
     duration,
-    interval,
+    format_count,
+    format_mean,
+    format_rate,
     markdown_text,
-    missed,
     percent,
     points,
     probability,
-    rate,
     score_cell,
     setting_cells,
     settings_in_words,
-    spelt,
 )
 from study.results.intervals import Interval, mean_interval
 
@@ -38,7 +38,7 @@ def test_points_are_signed_percentage_points(value: float, text: str) -> None:
 
 
 def test_numbers_are_worded_with_their_doubt() -> None:
-    assert interval(mean_interval([0.5, 0.52, 0.54])) == "52.0 ± 5.0"
+    assert format_mean(mean_interval([0.5, 0.52, 0.54])) == "52.0 ± 5.0"
     assert (probability(0.0004), probability(0.0412), probability(None)) == ("<0.001", "0.041", "–")
 
 
@@ -50,8 +50,12 @@ def test_durations_are_told_in_the_unit_that_reads_well(seconds: float, text: st
 
 
 def test_what_is_unknown_is_a_dash() -> None:
-    assert {percent(None), interval(None), rate(None), count(None)} == {"–"}
-    assert (percent(0.12345, 2), rate(0.00123456), count(11264)) == ("12.35", "0.00123", "11,264")
+    assert {percent(None), format_mean(None), format_rate(None), format_count(None)} == {"–"}
+    assert (percent(0.12345, 2), format_rate(0.00123456), format_count(11264)) == (
+        "12.35",
+        "0.00123",
+        "11,264",
+    )
 
 
 def test_a_cell_of_many_lines_is_one_row_of_markdown() -> None:
@@ -107,8 +111,9 @@ def test_values_are_shown_short_and_written_in_full() -> None:
 
 
 def test_records_are_rows_under_the_names_of_their_fields() -> None:
-    assert Table.of([{"a": 1, "b": None}, {"a": 2, "b": True}]).csv() == "a,b\n1,\n2,True\n"
-    assert Table.of([]).rows == []
+    records = [{"a": 1, "b": None}, {"a": 2, "b": True}]
+    assert Table.from_records(records).csv() == "a,b\n1,\n2,True\n"
+    assert Table.from_records([]).rows == []
 
 
 def test_a_score_has_one_interval_and_shows_its_parts_on_hover() -> None:
@@ -121,33 +126,33 @@ def test_a_score_has_one_interval_and_shows_its_parts_on_hover() -> None:
 
 
 def test_an_interval_that_ends_at_what_is_possible_has_both_ends_printed() -> None:
-    assert interval(mean_interval([0.98, 0.99, 1.0], highest=1.0)) == "99.0 [96.5, 100.0]"
+    assert format_mean(mean_interval([0.98, 0.99, 1.0], highest=1.0)) == "99.0 [96.5, 100.0]"
 
 
 def test_no_interval_is_printed_as_nothing() -> None:
     tiny = replace(mean_interval([0.5, 0.5]), low=0.4999, high=0.5001)
-    assert interval(tiny) == "50.0 ± <0.1"
-    assert interval(mean_interval([0.5, 0.5])) == "50.0 (no interval)"
+    assert format_mean(tiny) == "50.0 ± <0.1"
+    assert format_mean(mean_interval([0.5, 0.5])) == "50.0 (no interval)"
 
 
 def test_a_difference_is_spelt_with_what_its_interval_leaves_out() -> None:
     seeds = mean_interval([0.01, 0.03])
     ends = "−10.7 to +14.7"
-    assert spelt(seeds) == (
+    assert describe_difference(seeds) == (
         f"+2.0 points (95 % interval over seeds alone {ends}, test images left out)"
     )
     both = replace(seeds, images=Interval(-0.01, 0.05))
-    assert spelt(both) == f"+2.0 points (95 % interval {ends})"
+    assert describe_difference(both) == f"+2.0 points (95 % interval {ends})"
     wider = replace(both, wider=Interval(-0.2, 0.24))
-    assert spelt(wider).endswith(f"{ends}, for other labelled images −20.0 to +24.0)")
-    assert "no interval" in spelt(mean_interval([0.01]))
+    assert describe_difference(wider).endswith(f"{ends}, for other labelled images −20.0 to +24.0)")
+    assert "no interval" in describe_difference(mean_interval([0.01]))
 
 
 def test_beside_a_verdict_stands_the_difference_that_would_be_missed_half_the_time() -> None:
     found = mean_interval([0.01, 0.03])
     assert found.reach == pytest.approx(0.127, abs=1e-3)
-    assert "12.7 points" in missed(found)
-    assert missed(mean_interval([0.01])) == ""
+    assert "12.7 points" in describe_missed(found)
+    assert describe_missed(mean_interval([0.01])) == ""
 
 
 SETTINGS = yaml.safe_load(

@@ -5,7 +5,7 @@ from pathlib import Path
 from changed_studies import board_of
 from fake_studies import add_answer, add_candidate
 
-from study.report.formatting import difference
+from study.report.formatting import format_difference
 from study.report.ladder_table import NOTE, ladder_table
 from study.results.ladder import ladder
 from tests.results.test_ladder import add_tuned_with_head, let_a_peer_win
@@ -18,7 +18,7 @@ def test_the_steps_stand_one_below_the_other(few_shot_study: Path) -> None:
     assert [row[2] for row in rows] == ["given", "its own", "not its own", "not its own", "its own"]
     assert rows[3][3] == "same configuration"
     assert rows[4][1] == "best by validation ★"
-    assert rows[4][4] == difference(ladder(board).steps[-1].paired)
+    assert rows[4][4] == format_difference(ladder(board).steps[-1].paired)
 
 
 def test_the_step_to_a_peer_is_not_called_a_subset(few_shot_study: Path) -> None:
@@ -43,7 +43,7 @@ def test_the_other_order_and_the_means_follow_where_all_corners_are_tested(
     ]
     crossing = ladder(board).crossing
     steps = [step.paired for step in crossing.other_order]
-    shown = [difference(paired) for paired in (*steps, *crossing.means.values())]
+    shown = [format_difference(paired) for paired in (*steps, *crossing.means.values())]
     assert [row[4] for row in rows] == shown
     assert rows[1][1] == "best by validation ★"
 

@@ -12,15 +12,15 @@ from changed_studies import board_of, forget_images
 from fake_studies import add_answer
 from rich.console import Console
 
-from study.report.formatting import difference, score_cell
+from study.report.formatting import format_difference, score_cell
 from study.report.leaderboard_tables import (
     configuration_table,
     footnote,
+    leaderboard_csv,
+    leaderboard_markdown,
     main_table,
-    render,
+    render_leaderboard,
     target_table,
-    to_csv,
-    to_markdown,
 )
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import read_results
@@ -28,12 +28,12 @@ from study.results.study_results import read_results
 
 def printed(folder: Path) -> str:
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(render(board_of(folder)))
+    console.print(render_leaderboard(board_of(folder)))
     return console.export_text()
 
 
 def csv_rows(board: Leaderboard) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(to_csv(board))))
+    return list(csv.DictReader(io.StringIO(leaderboard_csv(board))))
 
 
 def test_it_fits_a_hundred_columns_without_breaking_a_number(
@@ -44,7 +44,7 @@ def test_it_fits_a_hundred_columns_without_breaking_a_number(
         board = board_of(folder)
         entry = board.entry("clipfit-tuned")
         assert max(map(len, text.splitlines())) <= 100
-        versus = difference(board.difference(entry, board.entry("clipfit")))
+        versus = format_difference(board.difference(entry, board.entry("clipfit")))
         for cell in (score_cell(entry.test), score_cell(entry.parts.get("base")), versus):
             assert cell in text
 
@@ -65,7 +65,7 @@ def test_it_says_how_many_comparisons_are_tested(few_shot_study: Path) -> None:
 def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
     assert len(board.failures) == 3
-    for text in (printed(few_shot_study), to_markdown(board)):
+    for text in (printed(few_shot_study), leaderboard_markdown(board)):
         for failure in board.failures:
             (line,) = [line for line in text.splitlines() if failure.trial_id in line]
             assert failure.reason in unescape(line.replace("\\", ""))
@@ -74,14 +74,14 @@ def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
 def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
     many = replace(board, failures=board.failures * 10)
-    assert to_markdown(many).count("NonFiniteLossError") == 10
-    assert "and 20 before" in to_markdown(many)
+    assert leaderboard_markdown(many).count("NonFiniteLossError") == 10
+    assert "and 20 before" in leaderboard_markdown(many)
 
 
 def test_chance_stands_beside_zero_shot_in_every_form(make_study: Callable[..., Path]) -> None:
     folder = make_study(images=(62, 20, 18))
     board = board_of(folder)
-    for text in (printed(folder), to_markdown(board)):
+    for text in (printed(folder), leaderboard_markdown(board)):
         assert "33.3 % (chance)" in " ".join(text.split())
         assert "best by validation ★" in text
     rows = csv_rows(board)
@@ -91,7 +91,7 @@ def test_chance_stands_beside_zero_shot_in_every_form(make_study: Callable[..., 
 
 def test_at_chance_no_form_names_a_winner(guessing_study: Path) -> None:
     board = board_of(guessing_study)
-    for text in (printed(guessing_study), to_markdown(board)):
+    for text in (printed(guessing_study), leaderboard_markdown(board)):
         assert "Nothing that was tested beats chance." in " ".join(text.split())
         assert "★" not in text
         assert text.count("winner") == 1
@@ -118,7 +118,7 @@ def test_every_further_dataset_is_a_row_of_a_table_and_columns_of_the_csv(
     assert len(table.header) == 1 + len(board.entries)
     assert [row[0] for row in table.rows] == ["source", "dtd"]
     assert table.rows[1][1] == "25.0 (no interval)"
-    assert table.title in to_markdown(board)
+    assert table.title in leaderboard_markdown(board)
     assert csv_rows(board)[0]["dtd_mean"] == "0.25"
 
 
@@ -156,7 +156,7 @@ def test_only_the_winner_has_p_values_and_only_of_the_fixed_comparisons(
 
 def test_the_ladder_is_in_every_form(few_shot_study: Path) -> None:
     board = board_of(add_answer(few_shot_study))
-    for text in (printed(few_shot_study), to_markdown(board)):
+    for text in (printed(few_shot_study), leaderboard_markdown(board)):
         assert "From CLIPFit as published to the winner" in text
         assert "same configuration" in text
 

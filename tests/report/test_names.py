@@ -6,7 +6,7 @@ import pytest
 from changed_studies import board_of
 from fake_studies import add_candidate
 
-from study.report.names import entry_name, joint_name, name_of, starred_name
+from study.report.names import candidate_name, entry_name, joint_name, starred_name
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ from study.report.names import entry_name, joint_name, name_of, starred_name
     ],
 )
 def test_a_label_has_a_name_that_a_reader_understands(label: str, name: str) -> None:
-    assert name_of(label) == name
+    assert candidate_name(label) == name
 
 
 def test_without_a_winner_names_speak_of_the_choice() -> None:
-    assert name_of("best-full-strength", "choice") == "choice at full strength"
+    assert candidate_name("best-full-strength", "choice") == "choice at full strength"
 
 
 def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named() -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from study.report.scope import read_by_others, scope
+from study.report.scope import interval_scope, other_readers_sentence
 from study.results.intervals import mean_interval
 from study.results.resampling import Resampled
 
@@ -15,7 +15,7 @@ TESTED = {("best", 1): "hash"}
 
 def told(shared: float | None = None, *, single: bool = False) -> str:
     """What is told of scores whose seeds share so much."""
-    return " ".join(scope(Resampled(TESTED, {}, shared, single), SCORES))
+    return " ".join(interval_scope(Resampled(TESTED, {}, shared, single), SCORES))
 
 
 def test_the_share_of_common_training_images_is_printed() -> None:
@@ -48,34 +48,36 @@ def test_where_all_seeds_trained_on_the_same_images_nothing_is_claimed_about_oth
 def test_what_is_left_out_of_test_images_is_told_with_its_reason() -> None:
     assert "single test image" in told(0.3, single=True)
     assert "single test image" not in told(0.3)
-    assert "No predictions were kept" in " ".join(scope(Resampled({}, {}, 0.3), SCORES))
+    assert "No predictions were kept" in " ".join(interval_scope(Resampled({}, {}, 0.3), SCORES))
     assert "No predictions were kept" not in told(0.3)
 
 
 def test_one_seed_says_nothing_about_other_training_images() -> None:
-    text = " ".join(scope(Resampled(TESTED, {}), {"best": mean_interval([0.7])}))
+    text = " ".join(interval_scope(Resampled(TESTED, {}), {"best": mean_interval([0.7])}))
     assert "With one seed, nothing is known about other training images." in text
     assert "labelled images at hand" not in text
 
 
 def test_where_nothing_is_trained_there_is_nothing_to_know_of_training_images() -> None:
     whole = replace(mean_interval([0.7]), low=0.6, high=0.8)
-    text = " ".join(scope(Resampled(TESTED, {}), {"zero-shot": whole}))
+    text = " ".join(interval_scope(Resampled(TESTED, {}), {"zero-shot": whole}))
     assert "Nothing is trained" in text
     assert "seed" not in text
 
 
 def test_the_wider_interval_of_a_tested_difference_is_told_too() -> None:
     found = {"winner − other": mean_interval([0.02, 0.04, 0.03], shared=0.8)}
-    assert "winner − other +3.0 [" in " ".join(scope(Resampled(TESTED, {}, 0.8), SCORES, found))
-    assert "winner" not in " ".join(scope(Resampled(TESTED, {}, 0.5), SCORES, found))
+    assert "winner − other +3.0 [" in " ".join(
+        interval_scope(Resampled(TESTED, {}, 0.8), SCORES, found)
+    )
+    assert "winner" not in " ".join(interval_scope(Resampled(TESTED, {}, 0.5), SCORES, found))
 
 
 def test_without_scores_there_is_nothing_to_tell() -> None:
-    assert scope(Resampled({}, {}), {}) == ()
+    assert interval_scope(Resampled({}, {}), {}) == ()
 
 
 def test_the_sentence_counts_and_is_not_there_for_none() -> None:
-    assert read_by_others(0) == ""
-    assert read_by_others(1).startswith("1 other study in this storage read the same")
-    assert read_by_others(3).startswith("3 other studies in this storage read the same")
+    assert other_readers_sentence(0) == ""
+    assert other_readers_sentence(1).startswith("1 other study in this storage read the same")
+    assert other_readers_sentence(3).startswith("3 other studies in this storage read the same")

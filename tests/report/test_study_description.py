@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from changed_studies import board_of
 
-from study.report.formatting import interval, markdown_text, percent, rate
+from study.report.formatting import format_mean, format_rate, markdown_text, percent
 from study.report.study_description import describe_study
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
@@ -26,10 +26,10 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
     winner = board_of(folder).winner
     first, second = described(folder).split("\n\n")[:2]
     number = int(str(winner.source_trial).removeprefix("search-"))
-    assert first.startswith(f"**trial {number} ★ won: {interval(winner.test)} % on test**; ")
+    assert first.startswith(f"**trial {number} ★ won: {format_mean(winner.test)} % on test**; ")
     assert "points against tuned CLIPFit (within noise; " in first
     assert second.startswith(f"It tunes {markdown_text(str(winner.settings.subset))}: ")
-    assert f"LayerNorms {rate(winner.settings.rates['ln'])}" in second
+    assert f"LayerNorms {format_rate(winner.settings.rates['ln'])}" in second
     assert second.endswith(f"{percent(winner.val_score)} % on validation.")
 
 
@@ -41,7 +41,7 @@ def test_a_description_has_what_its_study_has(few_shot_study: Path, case: dict[s
 def test_base_and_new_stand_beside_their_mean(base_to_new_study: Path) -> None:
     parts = board_of(base_to_new_study).winner.parts
     first = described(base_to_new_study).split("\n\n")[0]
-    assert f"(base {interval(parts['base'])}, new {interval(parts['new'])});" in first
+    assert f"(base {format_mean(parts['base'])}, new {format_mean(parts['new'])});" in first
 
 
 def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(
@@ -51,7 +51,7 @@ def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(
     text = described(guessing_study)
     number = int(str(chosen.source_trial).removeprefix("search-"))
     assert text.startswith(f"**No winner: trial {number}, ")
-    assert f"(balanced {interval(chosen.balanced)} % against 33.3 %)." in text
+    assert f"(balanced {format_mean(chosen.balanced)} % against 33.3 %)." in text
     for word in ("★", "won", "champion", "It tunes"):
         assert word not in text
 

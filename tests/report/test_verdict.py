@@ -11,12 +11,12 @@ from changed_studies import board_of, forget_images, leave_one_seed, share_image
 from fake_ledger import SEEDS
 from fake_studies import add_answer, add_candidate, edit_candidates
 
-from study.report.formatting import interval, percent
+from study.report.formatting import format_mean, percent
 from study.report.names import entry_name
 from study.report.verdict import (
     SELECTION,
     headline,
-    judgement,
+    judge_comparison,
     validation_findings,
     verdict,
 )
@@ -71,7 +71,7 @@ def test_configurations_tested_as_given_have_no_winner(few_shot_study: Path) -> 
     sentence, chance = verdict(replace(board, entries=board.entries[:2]))
     assert sentence.startswith("Nothing was searched; ")
     second = board.entries[1]
-    assert f"“{entry_name(board, second)}” {interval(second.test)} %" in sentence
+    assert f"“{entry_name(board, second)}” {format_mean(second.test)} %" in sentence
     assert "8.3 % (chance)" in chance
     assert validation_findings(board)[0].startswith("There was no choice to make")
 
@@ -91,7 +91,7 @@ def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Pat
     difference = found.paired.difference
     assert difference.seeds.low > 0, "over seeds alone it would be more than noise"
     assert difference.low < difference.images.low < 0
-    assert judgement(found).startswith("within noise; ")
+    assert judge_comparison(found).startswith("within noise; ")
 
 
 def test_with_one_seed_nothing_is_called_noise_or_more_than_noise(

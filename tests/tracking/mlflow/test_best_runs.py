@@ -12,7 +12,7 @@ from finished_study import WINNER
 from study.commands import main
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
-from study.report.best_configurations import to_study
+from study.report.best_configurations import baselines_study_yaml
 from study.storage.trial_folder import End
 from study.tracking.mlflow.best_runs import best_configurations, configuration_of
 from study.tracking.mlflow.mirror import sync_study
@@ -195,7 +195,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(
         "as validation chose it"
     )
     assert (second.test_score, second.test_seeds) == (0.75, 2), "the confirmations have its head"
-    found = load_config(_written(tmp_path, to_study([first, second], study.config)))
+    found = load_config(_written(tmp_path, baselines_study_yaml([first, second], study.config)))
     baselines = found.search.baselines
     assert baselines["found-linear-3"] == lora
     assert baselines["found-linear-1"].column_values() == second.settings.column_values()
