@@ -9,6 +9,7 @@ from study.search.ablation_cells import ablation_cells
 from study.search.ledger_callback import Observer
 from study.search.queues import TakeOver, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
+from study.search.searcher import Proposal
 from study.search.stages import make_trial
 from study.selection.candidates import finished_trials
 from study.trial import TrialConfig, TrialData
@@ -159,7 +160,8 @@ def _untried(
             continue
         while number in numbers:
             number += 1
-        untried.append(make_trial(study, data, "search", settings, label, number, label=name))
+        proposal = Proposal(settings, label, number)
+        untried.append(make_trial(study, data, "search", proposal, label=name))
         number += 1
     return untried
 

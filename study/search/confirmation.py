@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from study.search.ledger_callback import Observer
 from study.search.queues import TakeOver, run_queue
+from study.search.searcher import Proposal
 from study.search.stages import make_trial
 from study.trial import Stage, TrialData
 from study.trial.study import Candidate, Study
@@ -35,15 +36,8 @@ def run_confirm(
         for index, candidate in enumerate(candidates):
             if candidate.same_as is not None:
                 continue
-            trial = make_trial(
-                study,
-                data[seed],
-                stage,
-                candidate.settings,
-                candidate.label,
-                turn * numbers_a_seed + index,
-                label=candidate.label,
-                seed=seed,
-            )
+            label = candidate.label
+            proposal = Proposal(candidate.settings, label, turn * numbers_a_seed + index)
+            trial = make_trial(study, data[seed], stage, proposal, label=label, seed=seed)
             queue.append(trial)
     run_queue(study, stage, queue, data, observers, take_over)

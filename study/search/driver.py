@@ -35,9 +35,9 @@ from study.search.ray_internals import (
     retrying_double_failures,
     started_here,
 )
-from study.search.ray_watch import ended_with_ray
+from study.search.ray_watch import watching_ray
 from study.search.searcher import StudySearcher
-from study.search.trainable import ClipFitTrainable
+from study.search.trainable import ClipFitTrainable, WorkerSettings
 from study.storage.command_lines import resume_command
 from study.storage.trial_folder import End
 from study.trial import TrialConfig, TrialData
@@ -65,7 +65,7 @@ def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]
 
     Args:
         config: the configuration of a study.
-        go_on: the command that is printed if Ray is lost, see `ended_with_ray`; None: no watch.
+        go_on: the command that is printed if Ray is lost, see `watching_ray`; None: no watch.
 
     Raises:
         StudyError: the cluster to join does not answer, or Ray does not start in time.
@@ -77,7 +77,7 @@ def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]
             _start_ray()
             stack.callback(_shut_down)
         if go_on is not None:
-            stack.enter_context(ended_with_ray(go_on))  # left before Ray is asked to end
+            stack.enter_context(watching_ray(go_on))  # left before Ray is asked to end
         yield
 
 
@@ -191,14 +191,14 @@ def run_trials(
     if count == 0:
         return
     folder, resources = study.folder, study.config.resources
-    trainable = tune.with_parameters(
-        ClipFitTrainable,
-        folder=folder.path.resolve(),
-        backbone=study.config.backbone,
-        data=data,
-        siblings=searcher.siblings,
+    worker = WorkerSettings(
+        folder.path.resolve(),
+        study.config.backbone,
         threads=max(1, math.floor(resources.cpus_per_trial)),
         max_epoch_seconds=resources.max_epoch_seconds,
+    )
+    trainable = tune.with_parameters(
+        ClipFitTrainable, worker=worker, data=data, siblings=searcher.siblings
     )
     needs = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     trainable = tune.with_resources(trainable, needs)

@@ -18,6 +18,18 @@ TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of the trials with known results and returns their ids."""
 
 
+@dataclass(frozen=True)
+class Past:
+    """A trial that the ledger holds."""
+
+    config: TrialConfig
+    end: End | None
+    reports: list[dict[str, Any]]
+    outcome: Outcome | None
+    before: End | None
+    """How it had ended before it was reopened; see `TrialFolder.read_earlier_end`."""
+
+
 def run_queue(
     study: Study,
     stage: Stage,
@@ -25,8 +37,6 @@ def run_queue(
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
     take_over: TakeOver | None = None,
-    *,
-    only_again: bool = False,
 ) -> None:
     """Train the given trials of a stage to their last epoch, without those that have ended.
 
@@ -40,7 +50,6 @@ def run_queue(
         data: the data of the trials, by seed.
         observers: the listeners that are notified of every trial.
         take_over: a function that may supply results for the trials that have not started.
-        only_again: whether to train only what had ended before it was reopened.
 
     Raises:
         DataError: earlier trials used other images or classes.
@@ -50,11 +59,36 @@ def run_queue(
     if take_over is not None:
         new = [config for config in queue if config.trial_id not in past]
         past = read_past(study, stage, data, observers, take_over(new))
-    before = {name: trial.before for name, trial in past.items() if trial.before is not None}
-    trials = unfinished(past, queue)
-    if only_again:
-        trials = [trial for trial in trials if trial.trial_id in before]
+    _train(study, unfinished(past, queue), _earlier_ends(past), data, observers)
+
+
+def run_reopened(
+    study: Study, stage: Stage, data: Mapping[int, TrialData], observers: Sequence[Observer]
+) -> None:
+    """Train the trials of a stage that had ended before they were reopened; see `run_queue`."""
+    past = read_past(study, stage, data, observers)
+    before = _earlier_ends(past)
+    reopened = [trial for trial in unfinished(past, ()) if trial.trial_id in before]
+    _train(study, reopened, before, data, observers)
+
+
+def _earlier_ends(past: Mapping[str, Past]) -> dict[str, End]:
+    """Return how reopened trials had ended before, by id."""
+    return {name: trial.before for name, trial in past.items() if trial.before is not None}
+
+
+def _train(
+    study: Study,
+    trials: Sequence[TrialConfig],
+    before: Mapping[str, End],
+    data: Mapping[int, TrialData],
+    observers: Sequence[Observer],
+) -> None:
+    """Train trials of one stage to their last epoch, or to where they had been stopped before."""
     for batch, siblings in _batches(study, trials, data):
+        if not batch:
+            continue
+        stage = batch[0].stage
         run_trials(
             study,
             StudySearcher(study.folder, batch, siblings=siblings, before=before),
@@ -98,18 +132,6 @@ def _batches(
             if not study.folder.trial(trial.trial_id).read_end():
                 missing.append(trial)
     yield missing, {}
-
-
-@dataclass(frozen=True)
-class Past:
-    """A trial that the ledger holds."""
-
-    config: TrialConfig
-    end: End | None
-    reports: list[dict[str, Any]]
-    outcome: Outcome | None
-    before: End | None
-    """How it had ended before it was reopened; see `TrialFolder.read_earlier_end`."""
 
 
 def read_past(

@@ -26,12 +26,12 @@ EVERY = 1.0
 """The seconds between two looks at Ray."""
 ANSWERS_WITHIN = 5.0
 """How many seconds the head of a cluster may take to answer one call."""
-PART = 0.7
-"""The part of the time in which Ray waits for the head of a cluster that a study waits for it."""
+PART_OF_PATIENCE = 0.7
+"""A study waits for the head of a cluster for this part of the time that Ray itself waits."""
 
 
 @contextmanager
-def ended_with_ray(go_on: str) -> Iterator[None]:
+def watching_ray(go_on: str) -> Iterator[None]:
     """End the process, and say how to go on, if Ray is lost during the block.
 
     Args:
@@ -53,7 +53,7 @@ def ended_with_ray(go_on: str) -> Iterator[None]:
 
 
 def _wait_for_an_end(over: threading.Event) -> str | None:
-    """Return in words which process has ended of the Ray that this one started; None if all live.
+    """Return a sentence on the process of our own Ray that has ended; None if all live.
 
     Args:
         over: set once it no longer matters.
@@ -84,13 +84,13 @@ def _wait_for_an_end(over: threading.Event) -> str | None:
 
 
 def _wait_for_silence(over: threading.Event) -> str | None:
-    """Return in words that the head of a cluster is silent for good; None if it never was.
+    """Return a sentence once the head of a cluster stays silent; None if the watch is over.
 
     Args:
         over: set once it no longer matters.
     """
     address = ray.get_runtime_context().gcs_address
-    patience = PART * reconnects_within()  # another process may start the head again
+    patience = PART_OF_PATIENCE * reconnects_within()  # another process may start the head again
     silent_since = None
     while not over.wait(EVERY):
         called_at = time.monotonic()

@@ -6,6 +6,7 @@ Trials come from a queue of fixed configurations first, then from the proposals 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,34 @@ UNDER_WAY = Outcome(None, TrialState.RUNNING)
 """What stands for the outcome of a trial that has not ended."""
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """Settings to train, and who proposes them."""
+
+    settings: TrialSettings
+    arm: str
+    number: int
+    """The number of the trial within its stage."""
+    optuna_number: int | None = None
+    """The number of the proposal in the Optuna study of its arm."""
+
+
+@dataclass(frozen=True)
+class Proposers:
+    """The arms that propose trials once the queue is empty, and what they need for it."""
+
+    arms: Sequence[Arm]
+    """The searches with their budgets; the one furthest behind its budget proposes next. One that
+    is not here learns of its trials when it is opened again."""
+    make_trial: Callable[[Proposal], TrialConfig]
+    ended: Iterable[tuple[TrialConfig, Outcome]] = ()
+    """The trials of this stage that have ended, with their outcomes."""
+    next_number: int = 0
+    """The number of the next trial that an arm proposes."""
+    deadline: Deadline | None = None
+    """The end of the time after which no arm proposes another trial."""
+
+
 class StudySearcher(Searcher):
     """A source of trials that records each in the ledger before it returns it to Tune.
 
@@ -33,15 +62,9 @@ class StudySearcher(Searcher):
         folder: the study's folder.
         queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
-        arms: the searches with their budgets; the one furthest behind its budget proposes next.
-            One that is not here learns of its trials when it is opened again.
-        make_config: a function that completes a proposal from settings, arm, trial number and
-            Optuna number; needed if there are arms.
-        ended: the trials of this stage that have ended, with their outcomes.
-        next_number: the number of the next trial that an arm proposes.
+        proposers: what proposes trials once the queue is empty; None means nothing.
         siblings: by the id of a trial, those that its worker tests beside it.
         before: how trials of the queue had ended before they were reopened, by id.
-        deadline: the end of the time after which no arm proposes another trial.
     """
 
     def __init__(
@@ -49,13 +72,9 @@ class StudySearcher(Searcher):
         folder: StudyFolder,
         queue: Iterable[TrialConfig],
         *,
-        arms: Sequence[Arm] = (),
-        make_config: Callable[[TrialSettings, str, int, int], TrialConfig] | None = None,
-        ended: Iterable[tuple[TrialConfig, Outcome]] = (),
-        next_number: int = 0,
+        proposers: Proposers | None = None,
         siblings: Mapping[str, Sequence[TrialConfig]] | None = None,
         before: Mapping[str, End] | None = None,
-        deadline: Deadline | None = None,
     ) -> None:
         super().__init__(metric="score", mode="max")
         self.folder = folder
@@ -63,15 +82,18 @@ class StudySearcher(Searcher):
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
         self.siblings = siblings or {}
         self.before = before or {}
-        self.deadline = deadline
         self._queue = deque(queue)
-        self._arms = {arm.name: arm for arm in arms}
-        self._make_config = make_config
-        self._outcomes = {
-            **{_identity(config): UNDER_WAY for config in self._queue},
-            **{_identity(config): outcome for config, outcome in ended},
-        }
-        self._next_number = next_number
+        self._arms: dict[str, Arm] = {}
+        self._proposers = proposers
+        self._next_number = 0
+        self.deadline: Deadline | None = None
+        self._outcomes = {_identity(config): UNDER_WAY for config in self._queue}
+        if proposers is not None:
+            self._arms = {arm.name: arm for arm in proposers.arms}
+            self._next_number = proposers.next_number
+            self.deadline = proposers.deadline
+            for config, outcome in proposers.ended:
+                self._outcomes[_identity(config)] = outcome
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
@@ -79,7 +101,8 @@ class StudySearcher(Searcher):
         if config is None:
             return Searcher.FINISHED
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
-        if config.optuna_number is not None and (arm := self._arms.get(config.arm)):
+        arm = self._arms.get(config.arm)
+        if arm is not None and config.optuna_number is not None:
             arm.name_trial(config.optuna_number, config.trial_id)
         self.running[trial_id] = config
         self._outcomes.setdefault(_identity(config), UNDER_WAY)
@@ -91,7 +114,8 @@ class StudySearcher(Searcher):
         score = None if result.get("failed") else result.get("score")
         if config is None or config.optuna_number is None or score is None:
             return
-        if arm := self._arms.get(config.arm):
+        arm = self._arms.get(config.arm)
+        if arm is not None:
             arm.report(config.optuna_number, result["epoch"], score)
 
     def on_trial_complete(
@@ -104,10 +128,12 @@ class StudySearcher(Searcher):
         outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
         try:
-            if config.optuna_number is not None and (arm := self._arms.get(config.arm)):
+            arm = self._arms.get(config.arm)
+            if arm is not None and config.optuna_number is not None:
                 arm.tell(config.optuna_number, outcome)
-            for each in self._arms.values() if config.arm == "baseline" else ():
-                each.add_baseline(config.settings, outcome, config.label, config.trial_id)
+            if config.arm == "baseline":
+                for each in self._arms.values():
+                    each.add_baseline(config.settings, outcome, config.label, config.trial_id)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
                 "%s; the score of %s is taken into account when the study is resumed",
@@ -120,20 +146,38 @@ class StudySearcher(Searcher):
         return {}
 
     def _ask_arms(self) -> TrialConfig | None:
-        make, number = self._make_config, self._next_number
+        """Return a trial that the arm furthest behind its budget proposes, or None."""
+        if self._proposers is None:
+            return None
         if self.deadline is not None and not self.deadline.allows_another:
             return None
-        while make and (behind := [arm for arm in self._arms.values() if arm.started < arm.budget]):
+        while True:
+            behind = [arm for arm in self._arms.values() if arm.started < arm.budget]
+            if not behind:
+                return None
             arm = min(behind, key=lambda arm: (arm.progress, arm.name))
-            # Each is made once, as the hash of a trial costs more than a look at it.
-            made = cache(lambda settings, arm=arm.name: make(settings, arm, number, 0))
-            answer = arm.ask(lambda settings: self._outcomes.get(_identity(made(settings))))  # noqa: B023
-            if answer is not None:
-                self._next_number += 1
-                optuna_number, settings = answer
-                return made(settings).model_copy(update={"optuna_number": optuna_number})
+            trial = self._ask(arm, self._proposers.make_trial)
+            if trial is not None:
+                return trial
             arm.budget = arm.started
-        return None
+
+    def _ask(self, arm: Arm, make_trial: Callable[[Proposal], TrialConfig]) -> TrialConfig | None:
+        """Return the trial that an arm proposes; None means that it has nothing left to propose."""
+
+        @cache  # as the hash of a trial costs more than a look at it
+        def trial_of(settings: TrialSettings) -> TrialConfig:
+            return make_trial(Proposal(settings, arm.name, self._next_number, 0))
+
+        def known_outcome(settings: TrialSettings) -> Outcome | None:
+            return self._outcomes.get(_identity(trial_of(settings)))
+
+        answer = arm.ask(known_outcome)
+        if answer is None:
+            return None
+        optuna_number, settings = answer
+        trial = trial_of(settings)
+        self._next_number += 1
+        return trial.model_copy(update={"optuna_number": optuna_number})
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the ledger and Optuna's journal hold everything."""
@@ -156,7 +200,9 @@ def outcome_of(end: End, score: float | None) -> Outcome:
         "stopped": TrialState.PRUNED,
         "failed": TrialState.FAIL,
     }
-    return Outcome(None if end.status == "failed" else score, states[end.status], end.epochs)
+    if end.status == "failed":
+        score = None
+    return Outcome(score, states[end.status], end.epochs)
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:

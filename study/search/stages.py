@@ -12,7 +12,6 @@ from study.backbones.architecture import Architecture
 from study.config.labels import TUNED, VARIANT
 from study.config.peer_settings import Peer
 from study.config.schema import StudyConfig
-from study.config.trial_settings import TrialSettings
 from study.errors import DataError
 from study.method.parameters import Leaf, count_numbers
 from study.method.peers import PEERS
@@ -21,9 +20,9 @@ from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
 from study.search.driver import make_scheduler, run_trials, rung_epochs
 from study.search.ledger_callback import Observer
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, rename_damaged
-from study.search.queues import Past, read_past, run_queue, unfinished
+from study.search.queues import Past, read_past, run_queue, run_reopened, unfinished
 from study.search.samplers import Sampler, sampler_named
-from study.search.searcher import StudySearcher
+from study.search.searcher import Proposal, Proposers, StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import finished_trials, possible_variants, variants
 from study.selection.extension import extensions
@@ -108,31 +107,29 @@ def run_search(
     """
     config = study.config
     data_by_seed = {config.seed: data}
-    is_chosen = study.candidates() is not None
-    run_queue(study, "search", [], data_by_seed, observers, only_again=not is_chosen)
-    if is_chosen:
+    if study.candidates() is not None:
+        run_queue(study, "search", [], data_by_seed, observers)
         return
+    run_reopened(study, "search", data_by_seed, observers)
     past = read_past(study, "search", data_by_seed, observers)
     _refuse_too_many(study, past.values())
     baselines = [
-        make_trial(study, data, "search", settings, "baseline", number, label=label)
+        make_trial(study, data, "search", Proposal(settings, "baseline", number), label=label)
         for number, (label, settings) in enumerate(config.search.fixed_baselines.items())
     ]
     queue = [trial for trial in unfinished(past, baselines) if trial.arm != VARIANT]
     numbers = [trial.config.number for trial in past.values()]
     deadline, scheduler = _deadline_and_scheduler(config, past.values())
-    searcher = StudySearcher(
-        study.folder,
-        queue,
-        arms=open_arms(study, past.values(), sampler),
-        make_config=partial(make_trial, study, data, "search"),
+    proposers = Proposers(
+        open_arms(study, past.values(), sampler),
+        make_trial=partial(make_trial, study, data, "search"),
         ended=[(t.config, t.outcome) for t in past.values() if t.outcome is not None],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
     )
     run_trials(
         study,
-        searcher,
+        StudySearcher(study.folder, queue, proposers=proposers),
         data={f"search/{config.seed}": data},
         scheduler=scheduler,
         count=_count_left(config, past.values(), queue),
@@ -205,7 +202,8 @@ def _run_variants(
     settings_of = variants(finished_trials(study.folder), study.config, strength)
     untried = []
     for number, (label, settings) in enumerate(settings_of.items(), start=1 + max(numbers)):
-        trial = make_trial(study, data, "search", settings, VARIANT, number, label=label)
+        proposal = Proposal(settings, VARIANT, number)
+        trial = make_trial(study, data, "search", proposal, label=label)
         if trial.config_hash not in known_hashes:
             untried.append(trial)
     announce(_on_variants(study, untried), len(numbers) + len(untried))
@@ -231,29 +229,24 @@ def make_trial(
     study: Study,
     data: TrialData,
     stage: Stage,
-    settings: TrialSettings,
-    arm: str,
-    number: int,
-    optuna_number: int | None = None,
+    proposal: Proposal,
     *,
     label: str | None = None,
     seed: int | None = None,
 ) -> TrialConfig:
-    """Return the trial of some settings, less those without an effect, with its config hash.
+    """Return the trial of a proposal, less settings without an effect, with its config hash.
 
     Args:
         study: the study.
         data: the data of the trial.
         stage: the stage of the trial.
-        settings: the settings.
-        arm: who proposed the trial.
-        number: the number of the trial within its stage.
-        optuna_number: the number of the proposal in the Optuna study of its arm.
+        proposal: the settings, and who proposes them.
         label: the label of the trial; None means one that is made from its number.
         seed: the seed of the trial; None means that of the search.
     """
     training = study.config.training
     architecture = study.architecture()
+    settings = proposal.settings
     peer = settings.peer
     if peer is not None:
         optimization = peer.model_dump(include={"optimizer", "weight_decay"})
@@ -267,25 +260,28 @@ def make_trial(
         trainable += architecture.dim * len(data.tasks[0].train.classes)
         if stage == "search":
             scored_at = rung_epochs(study.config.search.asha, training.epochs)
-    name = f"{number:04d}"
+    name = f"{proposal.number:04d}"
     if stage == "confirm":
         name = f"{label}-seed{seed}"
     if label is None:
-        label = f"trial {number}" if peer is None else f"{arm} {number}"
+        proposer = "trial" if peer is None else proposal.arm
+        label = f"{proposer} {proposal.number}"
+    if seed is None:
+        seed = study.config.seed
     trial = TrialConfig(
         trial_id=f"{stage}-{name}",
         stage=stage,
-        arm=arm,
+        arm=proposal.arm,
         label=label,
-        number=number,
-        seed=study.config.seed if seed is None else seed,
+        number=proposal.number,
+        seed=seed,
         settings=settings.effective(leaves, training.regularizer),
         subset_key=subset.key(architecture.depths),
         trainable=trainable,
         epochs=training.epochs if leaves or peer else 0,
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
-        optuna_number=optuna_number,
+        optuna_number=proposal.optuna_number,
         scored_at=scored_at,
     )
     config_hash = compute_config_hash(trial, data, architecture.checkpoint)

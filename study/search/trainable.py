@@ -4,6 +4,7 @@ import logging
 import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ MOST_CHARACTERS = 200
 """The maximum length of the line that names the cause of a failure."""
 
 
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker reads and writes, and the limits that it keeps."""
+
+    folder: Path
+    """The study's folder."""
+    backbone: BackboneConfig
+    """The backbone's configuration; the checkpoint is loaded once per process."""
+    threads: int
+    """The number of PyTorch threads, limited so that trials share the machine."""
+    max_epoch_seconds: float | None
+    """The time limit of an epoch, in seconds, at which the process ends itself; None means no
+    limit."""
+
+
 class ClipFitTrainable(tune.Trainable):
     """A worker that runs trials one after the other in one process; a step is an epoch.
 
@@ -53,32 +69,25 @@ class ClipFitTrainable(tune.Trainable):
         self,
         config: dict[str, Any],
         *,
-        folder: Path,
-        backbone: BackboneConfig,
+        worker: WorkerSettings,
         data: Mapping[str, TrialData],
         siblings: Mapping[str, Sequence[TrialConfig]],
-        threads: int,
-        max_epoch_seconds: float | None,
     ) -> None:
         """Store what all trials of this process share, and start the first trial.
 
         Args:
             config: the first trial's `TrialConfig` as a mapping.
-            folder: the study's folder.
-            backbone: the backbone's configuration; the checkpoint is loaded once per process.
+            worker: what this process reads and writes, and its limits.
             data: the data of the trials, by ``STAGE/SEED``.
             siblings: by the id of a trial, those that its worker tests beside it.
-            threads: the number of PyTorch threads, limited so that trials share the machine.
-            max_epoch_seconds: the time limit of an epoch, in seconds, at which this process ends
-                itself; None means no limit.
         """
         let_go()
-        torch.set_num_threads(threads)
-        self._study = StudyFolder(folder)
-        self._backbone = backbone
+        torch.set_num_threads(worker.threads)
+        self._study = StudyFolder(worker.folder)
+        self._backbone = worker.backbone
         self._data = data
         self._all_siblings = siblings
-        self._max_epoch_seconds = max_epoch_seconds
+        self._max_epoch_seconds = worker.max_epoch_seconds
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -28,6 +28,7 @@ from study.method.recipe import Precision
 from study.report.formatting import format_difference, format_mean
 from study.results.intervals import mean_interval
 from study.results.resampling import SEEDS_ALONE
+from study.search.searcher import Proposal
 from study.search.stages import make_trial
 from study.storage.study_folder import StudyFolder
 from study.trial.prepare import Preparer
@@ -70,7 +71,8 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
         for subset in SUBSETS:
             found = {}
             for rate in rates:
-                tried = make_trial(study, search, "search", settings_of(subset, rate), "search", 0)
+                proposal = Proposal(settings_of(subset, rate), "search", 0)
+                tried = make_trial(study, search, "search", proposal)
                 *_, last = run_trial(tried, search, backbones["float32"])
                 found[rate] = last.metrics["val_score"]
             best[subset] = max(found, key=lambda rate: found[rate])
@@ -78,13 +80,11 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
         for seed in seeds:
             data = preparer.confirm(seed)
             for subset in SUBSETS:
-                settings = settings_of(subset, best[subset])
+                proposal = Proposal(settings_of(subset, best[subset]), "search", 0)
                 for precision in PRECISIONS:
                     training = config.training.model_copy(update={"precision": precision})
                     own = Study(config.model_copy(update={"training": training}), folder)
-                    tried = make_trial(
-                        own, data, "confirm", settings, "search", 0, label="", seed=seed
-                    )
+                    tried = make_trial(own, data, "confirm", proposal, label="", seed=seed)
                     *_, last = run_trial(tried, data, backbones[precision])
                     scores[subset][precision][seed] = last.metrics["test_score"]
         for subset, by_precision in scores.items():

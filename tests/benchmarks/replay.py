@@ -45,6 +45,7 @@ from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
 from study.search.samplers import Sampler, random, seed_of, tpe
+from study.search.searcher import Proposal
 from study.search.space import OpenSpace, RateSpace
 from study.search.stages import make_trial
 from study.storage.atomic import drop_cut_line
@@ -301,13 +302,14 @@ def measure(
     backbone: Backbone,
 ) -> Row:
     """Train a configuration on the folds, and on each of the draws that are tested."""
-    trial = make_trial(study, data, "search", settings, "search", 0)
+    trial = make_trial(study, data, "search", Proposal(settings, "search", 0))
     # Every epoch is scored, also those after which no trial may be stopped as shipped.
     reports = list(run_trial(trial.model_copy(update={"scored_at": None}), data, backbone))
     own = settings.with_reported_head(reports[-1].metrics)
     test = []
     for seed, draw in zip(FURTHER, tests, strict=True):
-        final = make_trial(study, draw, "confirm", own, "confirm", 0, label="", seed=seed)
+        proposal = Proposal(own, "confirm", 0)
+        final = make_trial(study, draw, "confirm", proposal, label="", seed=seed)
         *_, last = run_trial(final, draw, backbone)
         test.append(last.metrics["test_score"])
     return Row(

@@ -23,7 +23,7 @@ from study.config.loading import dump_config
 from study.config.schema import StudyConfig
 from study.search.driver import make_scheduler
 from study.search.samplers import Sampler
-from study.search.searcher import StudySearcher
+from study.search.searcher import Proposal, Proposers, StudySearcher
 from study.search.stages import make_trial, open_arms
 from study.selection.candidates import Judged, variants
 from study.storage.study_folder import StudyFolder
@@ -89,16 +89,14 @@ class _Replay:
         self._world, self._study = world, study
         self._make = partial(make_trial, study, data, "search")
         fixed = [
-            self._make(settings, "baseline", number, label=label)
+            self._make(Proposal(settings, "baseline", number), label=label)
             for number, (label, settings) in enumerate(search.fixed_baselines.items())
         ]
         self._scheduler = make_scheduler(search.asha, epochs)
         self._searcher = StudySearcher(
             study.folder,
             fixed,
-            arms=open_arms(study, (), sampler),
-            make_config=self._make,
-            next_number=len(fixed),
+            proposers=Proposers(open_arms(study, (), sampler), self._make, next_number=len(fixed)),
         )
         self._count = search.trials + len(search.peers)
         self._spent = 0
@@ -151,7 +149,7 @@ class _Replay:
         wanted = variants(judged, config, protocol.strength_of(config))
         for place, (label, settings) in enumerate(wanted.items()):
             number = len(self._steps) + place
-            trial = self._make(settings, VARIANT, number, label=label)
+            trial = self._make(Proposal(settings, VARIANT, number), label=label)
             self._spent += trial.epochs * self._world.folds
             self._finish(trial, self._ask(trial))
             self._step()

@@ -16,7 +16,7 @@ from study.config.trial_settings import TrialSettings
 from study.search import optuna_arm as arms_module
 from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.samplers import random
-from study.search.searcher import StudySearcher, outcome_of
+from study.search.searcher import Proposal, Proposers, StudySearcher, outcome_of
 from study.search.space import OpenSpace, RateSpace
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
@@ -33,20 +33,18 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
-def config(
-    proposal: TrialSettings, arm: str, number: int, optuna_number: int | None
-) -> TrialConfig:
+def config(proposal: Proposal) -> TrialConfig:
     made = trial(
-        trial_id=f"search-{number:04d}",
-        arm=arm,
-        number=number,
-        subset_key=proposal.subset,
-        optuna_number=optuna_number,
+        trial_id=f"search-{proposal.number:04d}",
+        arm=proposal.arm,
+        number=proposal.number,
+        subset_key=proposal.settings.subset,
+        optuna_number=proposal.optuna_number,
     )
-    return made.model_copy(update={"settings": proposal})
+    return made.model_copy(update={"settings": proposal.settings})
 
 
-BASELINE = config(settings(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0, None)
+BASELINE = config(Proposal(settings(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0))
 
 
 def open_arms(folder: StudyFolder, tuned: int = 3, searched: int = 6) -> list[Arm]:
@@ -61,8 +59,9 @@ def open_arms(folder: StudyFolder, tuned: int = 3, searched: int = 6) -> list[Ar
 
 
 def searcher(folder: StudyFolder, arms: list[Arm], **given: Any) -> StudySearcher:
-    values: dict[str, Any] = {"queue": [BASELINE], "next_number": 1, "make_config": config}
-    return StudySearcher(folder, arms=arms, **(values | given))
+    values: dict[str, Any] = {"next_number": 1, "make_trial": config}
+    queue = given.pop("queue", [BASELINE])
+    return StudySearcher(folder, queue, proposers=Proposers(arms, **(values | given)))
 
 
 def suggested(search: StudySearcher) -> TrialConfig:
@@ -190,7 +189,7 @@ def test_results_of_other_trials_are_passed_over(folder: StudyFolder) -> None:
 
 
 def test_a_trial_whose_arm_is_not_open_is_run_without_it(folder: StudyFolder) -> None:
-    own = config(settings("none"), "search", 3, 0)
+    own = config(Proposal(settings("none"), "search", 3, 0))
     search = StudySearcher(folder, [own])
     assert suggested(search) == own
     search.on_trial_result("a", {"epoch": 1, "score": 0.5})

@@ -22,6 +22,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import DataError, InterruptedStudyError, StudyError
 from study.search import deadline, stages
 from study.search.queues import run_queue
+from study.search.searcher import Proposal
 from study.search.stages import (
     JOURNAL,
     budget,
@@ -329,7 +330,7 @@ def make(few_digits: TrialData) -> Make:
     def make(proposal: TrialSettings, seed: int = 1, **training: Any) -> TrialConfig:
         config = build_config({"training": training}, "test")
         study = study_of(config, StudyFolder(Path("unread")))
-        return make_trial(study, few_digits, "search", proposal, "search", 7, seed=seed)
+        return make_trial(study, few_digits, "search", Proposal(proposal, "search", 7), seed=seed)
 
     return make
 
