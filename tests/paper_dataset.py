@@ -12,7 +12,7 @@ class ColorSource:
     def __init__(self) -> None:
         self.opened: list[str] = []
 
-    def open(self, path: str) -> Image.Image:
+    def open_image(self, path: str) -> Image.Image:
         """Open an image whose colour depends on its path."""
         self.opened.append(path)
         if "bad" in path:

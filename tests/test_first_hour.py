@@ -18,7 +18,7 @@ from PIL import Image
 from serving_over_http import ask, served
 
 from study.data.datasets import load_dataset
-from study.data.images.sources import as_base64
+from study.data.images.sources import encode_base64
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -73,7 +73,8 @@ class Hour:
             if number == EACH + NEW:
                 continue
             count[name] += 1
-            image = dataset.source.open(record.path).resize((48, 40), Image.Resampling.BICUBIC)
+            small = dataset.source.open_image(record.path)
+            image = small.resize((48, 40), Image.Resampling.BICUBIC)
             learned = place / "pets" / name / f"{number:02d}.png"
             file = learned if number < EACH else place / "new" / f"{number}-{name.split()[1]}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +184,7 @@ def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour) -> None:
 
 
 def test_the_served_model_gives_the_same_classes(hour: Hour) -> None:
-    images = [as_base64(Image.open(hour.place / row["path"])) for row in hour.readable]
+    images = [encode_base64(Image.open(hour.place / row["path"])) for row in hour.readable]
     model, uri = "models:/clipfit-photos@champion", f"sqlite:///{hour.place / 'mlflow.db'}"
     with served(model, uri, hour.place / "serve.log", hour.programs) as address:
         answers = ask(address, images)

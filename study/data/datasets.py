@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from study.data.images.image_reading import AS_USUAL, ImageReading
+from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
@@ -39,7 +39,7 @@ def load_dataset(
     root: Path | None = None,
     *,
     templates: Sequence[str] | None = None,
-    reading: ImageReading = AS_USUAL,
+    reading: ImageReading = DEFAULT_READING,
     columns: Mapping[str, str] | None = None,
     splits: Mapping[str, str] | None = None,
     subset: str | None = None,
@@ -77,7 +77,7 @@ def load_dataset(
     class_names, train, val, test, source = read(**options)
     if isinstance(source, FolderSource | HubSource):
         source = replace(source, reading=reading)
-    elif changed := reading.changed():
+    elif changed := reading.changed_facts():
         raise DataError(
             f"dataset {name!r} does not read {', '.join(changed)}: its images have 8 bits"
         )

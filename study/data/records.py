@@ -44,7 +44,7 @@ ClassNames = tuple[str, ...]
 class ImageSource(Protocol):
     """The source of the pixels of a dataset's records."""
 
-    def open(self, path: str) -> Image.Image:
+    def open_image(self, path: str) -> Image.Image:
         """Open one image as RGB.
 
         Raises:

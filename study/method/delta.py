@@ -15,7 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from study.data.images.image_reading import AS_USUAL, KEPT, ImageReading, checked_keys
+from study.data.images.image_reading import (
+    DEFAULT_READING,
+    MODEL_FACTS,
+    ImageReading,
+    check_model_facts,
+)
 from study.errors import DataError, DeltaError
 from study.method.head import Head
 from study.storage.atomic import write_atomically
@@ -43,14 +48,14 @@ class DeltaInfo:
     """The names of all classes of the dataset, in the order of their ids."""
     templates: tuple[str, ...]
     """The prompt templates, each with one ``{}``; training uses the first."""
-    reading: ImageReading = AS_USUAL
-    """How images are read; of it, the file holds what `ImageReading.kept` returns."""
+    reading: ImageReading = DEFAULT_READING
+    """How images are read; of it, the file holds what `ImageReading.model_facts` returns."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the values that `read_info` reads."""
         values = asdict(self)
         del values["reading"]
-        return {**values, **self.reading.kept()}
+        return {**values, **self.reading.model_facts()}
 
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
@@ -98,8 +103,8 @@ def read_info(values: Any) -> DeltaInfo:
         ValueError: a field is missing, unknown or of another type; the message names it.
     """
     own = [field.name for field in fields(DeltaInfo) if field.name != "reading"]
-    kept = [*AS_USUAL.kept()]
-    if not isinstance(values, dict) or not {*own, *kept} <= values.keys() <= {*own, *KEPT}:
+    kept = [*DEFAULT_READING.model_facts()]
+    if not isinstance(values, dict) or not {*own, *kept} <= values.keys() <= {*own, *MODEL_FACTS}:
         raise ValueError(f"allowed are exactly {', '.join([*own, *kept])}")
     facts: dict[str, Any] = {}
     for name in own:
@@ -113,9 +118,9 @@ def read_info(values: Any) -> DeltaInfo:
             case _:
                 raise ValueError(f"{name} is {values[name]!r}")
     reading: dict[str, Any] = {}
-    for name in KEPT:
+    for name in MODEL_FACTS:
         try:
-            reading |= checked_keys({name: values.get(name)})
+            reading |= check_model_facts({name: values.get(name)})
         except (DataError, TypeError):
             raise ValueError(f"{name} is {values[name]!r}") from None
     return DeltaInfo(**facts, reading=ImageReading(**reading))

@@ -178,7 +178,7 @@ def _labelled(
 
 def _picture(dataset: Dataset, one: Prediction) -> tuple[str, bool] | None:
     try:
-        image = dataset.source.open(one.path)
+        image = dataset.source.open_image(one.path)
     except StudyError:
         return None
     return encoded(image)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.data.images.decode import preprocess
-from study.data.images.image_reading import AS_USUAL, ImageReading, checked_keys
-from study.data.images.sources import LONGEST, as_image
+from study.data.images.image_reading import DEFAULT_READING, ImageReading, check_model_facts
+from study.data.images.sources import LONGEST, read_any_image
 from study.data.images.table import normalize
 from study.data.prompts import (
     prompts,
@@ -47,7 +47,7 @@ class TunedClassifier:
     class_features: Tensor
     """What images are compared with, (classes, dim) float32 of unit length: the text features of
     each class, or its row of the linear head."""
-    reading: ImageReading = AS_USUAL
+    reading: ImageReading = DEFAULT_READING
     """How images are read."""
     from_head: tuple[str, ...] = ()
     """The names of the classes that have their rows of a linear head, in the order of their ids."""
@@ -58,7 +58,7 @@ class TunedClassifier:
         Images are preprocessed as in the evaluation of a trial.
 
         Args:
-            images: images in any of the forms of `study.data.images.sources.as_image`.
+            images: images in any of the forms of `study.data.images.sources.read_any_image`.
             files: whether a string may be the path of a file.
 
         Raises:
@@ -95,7 +95,7 @@ class TunedClassifier:
             DataError: the image cannot be read.
         """
         return preprocess(
-            as_image(image, files=files, reading=self.reading),
+            read_any_image(image, files=files, reading=self.reading),
             size=self.backbone.image_size,
             keep_aspect=False,
             framing=self.reading.framing,
@@ -144,7 +144,7 @@ def load_classifier(
     place = choose_device(device)
     names = _texts("class_names", class_names, least=2, example=["cat", "dog"])
     chosen = _texts("templates", templates, least=1, example=["a photo of a {}."])
-    changes = checked_keys(reading)
+    changes = check_model_facts(reading)
     loaded, head, info = load_tuned(delta, backbone, revision=revision)
     names = names or info.class_names
     chosen = templates_of("this classifier", chosen or info.templates[:1])

@@ -83,7 +83,7 @@ class SavedModel:
             backbone=self.info.backbone,
             revision=self.info.revision,
             device=device,
-            **self.info.reading.kept(),
+            **self.info.reading.model_facts(),
         )
 
 

@@ -66,7 +66,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "training": training,
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
-        **data.reading.kept(),
+        **data.reading.model_facts(),
         "images": {name: ImageTable(file).content_hash for name, file in files.items()},
         "protocol": data.protocol.name,
         "class_names": data.class_names,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from study.config.schema import DataConfig, StudyConfig
-from study.data.images.decode import ImageCounter, decode_images
+from study.data.images.decode import ImageCache, ImageCounter, decode_images
 from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
@@ -172,23 +172,23 @@ class Preparer:
         *,
         keep_aspect: bool = False,
     ) -> ImageTable:
-        return ImageTable(
-            decode_images(
-                dataset.source,
-                paths,
-                size=self.image_size,
-                cache=image_cache(self.study.config).resolve(),
-                key=_key(dataset, root),
-                keep_aspect=keep_aspect,
-                reading=self._reading(),
-                progress=self.progress,
-            )
+        cache = ImageCache(
+            image_cache(self.study.config).resolve(),
+            _cache_key(dataset, root),
+            self.image_size,
+            keep_aspect,
         )
+        reading = self._reading()
+        file = decode_images(dataset.source, paths, cache, reading=reading, progress=self.progress)
+        return ImageTable(file)
 
 
-def _key(dataset: Dataset, root: Path | None) -> str:
-    """Return what distinguishes the files of a dataset's images from those of others."""
-    return dataset.name + (f"-{sha256_of(str(root.resolve()).encode())[:8]}" if root else "")
+def _cache_key(dataset: Dataset, root: Path | None) -> str:
+    """Return the start of the names of a dataset's Arrow files, different for each folder."""
+    if root is None:
+        return dataset.name
+    digest = sha256_of(str(root.resolve()).encode())
+    return f"{dataset.name}-{digest[:8]}"
 
 
 def image_cache(config: StudyConfig) -> Path:

@@ -14,7 +14,7 @@ from study.config.schema import StudyConfig, TrainingConfig
 from study.config.search_section import AUTO
 from study.config.section import Section
 from study.config.trial_settings import TrialSettings
-from study.data.images.image_reading import AS_USUAL, ImageReading, configured
+from study.data.images.image_reading import DEFAULT_READING, ImageReading, reading_of_config
 from study.data.records import Dataset
 from study.data.tasks import Task
 from study.protocols import Protocol, named
@@ -84,7 +84,7 @@ class Study:
     @property
     def reading(self) -> ImageReading:
         """How the configuration says that images are read, whatever the checkpoint says."""
-        return configured(vars(self.config.data))
+        return reading_of_config(vars(self.config.data))
 
     def dataset(self) -> Dataset:
         """Return the dataset to train on: its classes and file lists, but no pixels.
@@ -95,6 +95,9 @@ class Study:
         from study.data.datasets import PACKAGED, load_dataset  # a trial needs no reader
 
         data = self.config.data
+        reading = self.reading
+        if data.dataset in PACKAGED and data.targets:  # the reading is for the targets alone
+            reading = DEFAULT_READING
         # mypy accepts no dict of literal keys as a Mapping of str.
         renamed: dict[str, Any] = {"columns": data.columns, "splits": data.splits}
         return self._once(
@@ -103,7 +106,7 @@ class Study:
                 data.dataset,
                 data.root,
                 templates=data.templates,
-                reading=AS_USUAL if data.dataset in PACKAGED and data.targets else self.reading,
+                reading=reading,
                 **renamed,
                 subset=data.subset,
                 revision=data.revision,
@@ -118,7 +121,7 @@ class Study:
         """
         from study.data.datasets import PACKAGED, load_dataset
 
-        reading = AS_USUAL if name in PACKAGED else self.reading
+        reading = DEFAULT_READING if name in PACKAGED else self.reading
         return self._once(
             f"target {name}", lambda: load_dataset(name, self.targets_root, reading=reading)
         )
@@ -287,7 +290,7 @@ class TrialData:
     """Whether to classify by the mean of all templates instead of by the first."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """The targets, by the name of their part among the evaluations."""
-    reading: ImageReading = AS_USUAL
+    reading: ImageReading = DEFAULT_READING
     """How images are read."""
 
     @property

@@ -127,7 +127,7 @@ def _decoded(source: ImageSource, paths: Sequence[str]) -> Iterator[Decoded]:
 
 def _decode(source: ImageSource, path: str) -> Decoded:
     try:
-        image = source.open(path)
+        image = source.open_image(path)
     except (DataError, OSError) as error:
         return Decoded(path, str(error))
     shape = f"{image.width} {image.height} ".encode()

@@ -15,7 +15,7 @@ import torch
 from environments import outside, with_only
 
 from study.data.datasets import load_dataset
-from study.data.images.decode import decode_images
+from study.data.images.decode import ImageCache, decode_images
 from study.data.images.table import ImageTable, cache_fault
 
 HERE = Path(__file__).parent
@@ -84,7 +84,7 @@ def test_its_digits_are_those_of_the_package(
     file = trial.write_table(tmp_path / "ours.arrow", pixels, 32)
     assert cache_fault(file, [*pixels]) is None, "the hash is that of the pixels"
     paths = [record.path for record in theirs.test[:60]]
-    decoded = decode_images(theirs.source, paths, size=32, cache=tmp_path, key="theirs")
+    decoded = decode_images(theirs.source, paths, ImageCache(tmp_path, "theirs", size=32))
     some, others = (ImageTable(one).pixels(paths).numpy() for one in (file, decoded))
     assert np.abs(some.astype(int) - others).max() <= 1
 

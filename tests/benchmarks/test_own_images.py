@@ -75,7 +75,7 @@ def test_the_handwriting_is_mlxtends_with_its_labels(written: Callable[[str], Da
 
 def _pictures(dataset: Dataset, records: Records) -> Iterator[tuple[bytes, int]]:
     for record in records:
-        yield np.asarray(dataset.source.open(record.path))[..., 0].tobytes(), record.label
+        yield np.asarray(dataset.source.open_image(record.path))[..., 0].tobytes(), record.label
 
 
 def test_a_dataset_that_is_there_is_not_written_again(

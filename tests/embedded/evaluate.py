@@ -17,7 +17,7 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
-from study.data.images.decode import decode_images
+from study.data.images.decode import ImageCache, decode_images
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.data.records import Dataset, Record
@@ -58,13 +58,8 @@ class Bench:
         self.dataset: Dataset = load_dataset(dataset)
         paths = [record.path for record in (*self.dataset.train, *self.dataset.test)]
         with tempfile.TemporaryDirectory() as folder:
-            decoded = decode_images(
-                self.dataset.source,
-                paths,
-                size=backbone.image_size,
-                cache=Path(folder),
-                key=dataset,
-            )
+            cache = ImageCache(Path(folder), dataset, size=backbone.image_size)
+            decoded = decode_images(self.dataset.source, paths, cache)
             images = normalize(
                 ImageTable(decoded).pixels(paths), backbone.image_mean, backbone.image_std
             )

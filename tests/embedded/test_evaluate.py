@@ -67,7 +67,7 @@ def test_the_image_processor_prepares_images_as_trials_do(backbone: Backbone) ->
     dataset = load_dataset("digits")
     processor = CLIPImageProcessor.from_pretrained(FOLDER, local_files_only=True)
     record = dataset.test[0]
-    image = dataset.source.open(record.path)
+    image = dataset.source.open_image(record.path)
     prepared = processor(images=image, return_tensors="pt")["pixel_values"][0]
     bench = Bench("digits", backbone)
     ours = bench.pixels([record])[0]

@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image
 from safetensors import safe_open
 
-FIELD = """    upright: bool = field(default=True, metadata={READ: bool})
+FIELD = """    upright: bool = field(default=True, metadata={CHECK: bool})
     \"\"\"Whether photographs are turned as their orientation tag says.\"\"\""""
 KEY = """    upright: bool = True
     \"\"\"Whether photographs are turned as their orientation tag says.\"\"\""""

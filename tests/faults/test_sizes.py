@@ -28,7 +28,7 @@ Prepare = Callable[..., Preparer]
 class Plain:
     """Images of one colour, which depends on the class."""
 
-    def open(self, path: str) -> Image.Image:
+    def open_image(self, path: str) -> Image.Image:
         """Open an image without a file."""
         label = int(path.split("/")[1])
         return Image.new("RGB", (16, 16), (label % 256, label // 256, 0))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pictures import RGB, known_pictures, turned
 from PIL import Image
 
-from study.data.images.decode import decode_images, preprocess
+from study.data.images.decode import ImageCache, decode_images, preprocess
 from study.data.images.image_reading import ImageReading, PixelRange
-from study.data.images.sources import FolderSource, as_image
+from study.data.images.sources import FolderSource, read_any_image
 from study.errors import DataError
 
 pytestmark = [
@@ -96,7 +96,7 @@ def test_any_bytes_are_an_image_or_one_told_error(
     content: bytes, keep_aspect: bool, pixel_range: PixelRange | None
 ) -> None:
     try:
-        image = as_image(content, reading=ImageReading(pixel_range))
+        image = read_any_image(content, reading=ImageReading(pixel_range))
         pixels = preprocess(image, size=SIZE, keep_aspect=keep_aspect)
     except DataError as error:
         str(error).encode()
@@ -121,10 +121,8 @@ def test_any_bytes_are_an_image_or_one_told_error(
 def test_whatever_is_handed_over_is_an_image_or_one_told_error(value: object) -> None:
     for files in (True, False):
         try:
-            assert preprocess(as_image(value, files=files), size=4, keep_aspect=False).any() in (
-                True,
-                False,
-            )
+            image = read_any_image(value, files=files)
+            assert preprocess(image, size=4, keep_aspect=False).any() in (True, False)
         except DataError as error:
             str(error).encode()
 
@@ -134,10 +132,10 @@ def test_an_image_far_longer_than_wide_is_refused_and_named(tmp_path: Path) -> N
     rows = zlib.compress(b"\0\0" * 60_000)
     (tmp_path / "thin.png").write_bytes(png(1, 60_000, chunk(b"IDAT", rows)))
     with pytest.raises(DataError, match=r"thin\.png.* 1 × 60000 pixels"):
-        decode_images(FolderSource(tmp_path), ["thin.png"], size=224, cache=tmp_path, key="k")
+        decode_images(FolderSource(tmp_path), ["thin.png"], ImageCache(tmp_path, "k", size=224))
 
 
 def test_a_file_that_pillow_would_hand_to_another_program_is_no_image() -> None:
     eps = SOUND[-1]
     with pytest.raises(DataError, match="not a readable image"):
-        as_image(eps)
+        read_any_image(eps)

@@ -11,7 +11,7 @@ from config_faults import clipfit, protocol_faults
 
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
-from study.data.images.decode import decode_images
+from study.data.images.decode import ImageCache, decode_images
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.errors import DataError
@@ -71,11 +71,11 @@ def test_everything_before_confirm_works_with_the_test_images_gone(
     tasks = judge.search_tasks(dataset, shots, judge.rule_named(selection), 3)
     parts = [part for task in tasks for part in (task.train, *task.evaluations)]
     paths = [record.path for part in parts for record in part.records]
-    decode_images(dataset.source, paths, size=8, cache=tmp_path / "cache", key="dtd")
+    decode_images(dataset.source, paths, ImageCache(tmp_path / "cache", "dtd", size=8))
     task = judge.confirm_task(dataset, shots)
     paths = [record.path for record in task.evaluations[0].records]
     with pytest.raises(DataError, match="no such image"):
-        decode_images(dataset.source, paths, size=8, cache=tmp_path / "cache", key="dtd")
+        decode_images(dataset.source, paths, ImageCache(tmp_path / "cache", "dtd", size=8))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -40,7 +40,7 @@ class StringSource:
     def __init__(self, image: Image.Image) -> None:
         self._image = image
 
-    def open(self, path: str) -> Image.Image:
+    def open_image(self, path: str) -> Image.Image:
         return self._image
 
 

@@ -109,11 +109,11 @@ def test_a_file_of_shots_that_was_made_to_lead_out_opens_nothing(root: Path) -> 
     write_shots(make_shots("mine", 1, 1, [Record("../secret.png", 0)], []), root / "shots.jsonl")
     (record,) = read_shots(root / "shots.jsonl").train
     with pytest.raises(DataError, match="not inside the dataset's folder"):
-        FolderSource(root).open(record.path)
+        FolderSource(root).open_image(record.path)
 
 
 def test_a_link_inside_the_folder_leads_nowhere_outside(root: Path) -> None:
     (root / "a").mkdir()
     (root / "a" / "0.png").symlink_to(root.parent / "secret.png")
     with pytest.raises(DataError, match="leads out of the dataset's folder"):
-        text_table(root, "a/9.png").source.open("a/0.png")
+        text_table(root, "a/9.png").source.open_image("a/0.png")

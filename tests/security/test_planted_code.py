@@ -86,7 +86,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
     "decoded images": ("digits.arrow", ImageTable, DataError),
     "CSV": ("table.csv", lambda path: load_dataset("mine", path), DataError),
     "Parquet": ("table.parquet", lambda path: load_dataset("mine", path), DataError),
-    "image": ("a.png", lambda path: FolderSource(path.parent).open(path.name), DataError),
+    "image": ("a.png", lambda path: FolderSource(path.parent).open_image(path.name), DataError),
     "ledger": ("config.json", lambda path: TrialFolder(path.parent).read_config(), LedgerError),
     "winner": (
         "registered.json",
@@ -205,7 +205,7 @@ def test_arrays_of_objects_are_no_images(trace: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([Planted(trace)], dtype=object), allow_pickle=True)
     (tmp_path / "a.npy").rename(tmp_path / "a.png")
     with pytest.raises(DataError, match="not a readable image"):
-        FolderSource(tmp_path).open("a.png")
+        FolderSource(tmp_path).open_image("a.png")
     assert not trace.exists()
 
 

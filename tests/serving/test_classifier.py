@@ -83,7 +83,7 @@ def test_the_classifier_scores_as_the_trial_that_it_comes_from(
     trained = confirmed(tmp_path, tiny_backbone, **changes)
     score = TrialFolder(trained).read_reports()[-1]["test_accuracy"]
     dataset = load_dataset("digits")
-    images = [dataset.source.open(record.path) for record in dataset.test]
+    images = [dataset.source.open_image(record.path) for record in dataset.test]
     labels = [dataset.class_names[record.label] for record in dataset.test]
     classifier = load_classifier(trained / "delta.safetensors")
     chosen = classifier.probabilities(images).argmax(dim=1)

@@ -34,7 +34,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for number, (record, suffix) in enumerate(
         zip(dataset.test, ["png", "jpg", "bmp"] * 3, strict=False)
     ):
-        image = dataset.source.open(record.path).resize((20 + 5 * number, 31))
+        image = dataset.source.open_image(record.path).resize((20 + 5 * number, 31))
         paths.append(folder / f"{number}.{suffix}")
         image.convert("L" if number % 2 else "RGB").save(paths[-1])
     return paths

@@ -17,7 +17,7 @@ import study.data.datasets
 import study.trial.prepare
 from study.backbones.backbone import Backbone
 from study.config.loading import build_config
-from study.data.images.image_reading import AS_USUAL
+from study.data.images.image_reading import DEFAULT_READING
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.data.readers.benchmarks import BENCHMARKS
@@ -296,7 +296,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
     assert asked == {
         "name": "hf:owner/name",
         "templates": None,
-        "reading": AS_USUAL,
+        "reading": DEFAULT_READING,
         **options,
     }
 

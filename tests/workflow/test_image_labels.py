@@ -38,7 +38,7 @@ def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     dataset = load_dataset("digits")
     for name, record in zip(PHOTOS, dataset.test, strict=False):
         (place / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-        dataset.source.open(record.path).resize((31, 31)).save(place / "photos" / name)
+        dataset.source.open_image(record.path).resize((31, 31)).save(place / "photos" / name)
     return finish(place / "runs", "mine", linear=True)
 
 

@@ -4,13 +4,15 @@ import hashlib
 import json
 import logging
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.backbones.framing import AS_CLIP, Framing
-from study.data.images.image_reading import AS_USUAL, ImageReading
+from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.rgb import HIGHEST
 from study.data.images.sources import is_large, large_images
 from study.data.images.table import (
@@ -59,17 +61,19 @@ def preprocess(
         image: the image.
         size: the width and height of the model's input, in pixels.
         keep_aspect: whether to keep the whole image.
-        framing: how it is brought to the size, unless it is kept whole.
+        framing: how the image is brought to the size, unless it is kept whole.
 
     Returns:
         (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
         most 2 · size.
     """
-    # The import takes a second, and who finds decoded images can do without.
+    # The import takes a second, and is not needed where all images are decoded already.
     from torchvision.transforms.v2 import InterpolationMode, functional
 
     if not keep_aspect:
-        sides = [size, size] if framing.squash else [size]
+        sides = [size]
+        if framing.squash:
+            sides = [size, size]
         resized = functional.resize(image, sides, InterpolationMode(framing.interpolation))
         image = functional.center_crop(resized, [size])
     elif min(image.size) > 2 * size:
@@ -77,36 +81,56 @@ def preprocess(
     return np.asarray(image, dtype=np.uint8)
 
 
-def cache_file(
-    source: ImageSource,
-    paths: Sequence[str],
-    *,
-    size: int,
-    cache: Path,
-    key: str,
-    keep_aspect: bool,
-    framing: Framing = AS_CLIP,
-) -> Path:
-    """Return the path of the images' Arrow file; its name depends on each image and on the size."""
-    form = "whole" if keep_aspect else "square"
-    if not keep_aspect and framing != AS_CLIP:
-        form = f"{'squashed' if framing.squash else form} {framing.interpolation}"
-    stamps = [source.stamp(p) if isinstance(source, StampedSource) else "" for p in paths]
-    lines = (f"\n{path}\0{stamp}" for path, stamp in zip(paths, stamps, strict=True))
-    digest = sha256_of(f"{PREPROCESSING} {form} {size}{''.join(lines)}".encode())
-    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in key)[:80]
-    return cache / f"{name}-{size}-{form}-{digest[:16]}.arrow"
+@dataclass(frozen=True)
+class ImageCache:
+    """Where the decoded images of a dataset are stored, and in which size and shape."""
+
+    folder: Path
+    """The folder of the Arrow files."""
+    key: str
+    """The start of the file's name, such as the dataset's name.
+
+    It distinguishes sources that have the same paths and no stamps."""
+    size: int
+    """The width and height of the model's input, in pixels."""
+    keep_aspect: bool = False
+    """Whether to keep whole images for augmentation, their shorter side at most 2 · size."""
+
+    def file(self, source: ImageSource, paths: Sequence[str], framing: Framing) -> Path:
+        """Return the path of the images' Arrow file; its name depends on every image.
+
+        Args:
+            source: the source of the images.
+            paths: the images.
+            framing: how they are brought to the size, unless they are kept whole.
+        """
+        form = self._form(framing)
+        contents = [f"{PREPROCESSING} {form} {self.size}"]
+        for path in paths:
+            stamp = ""
+            if isinstance(source, StampedSource):
+                stamp = source.stamp(path)
+            contents.append(f"{path}\0{stamp}")
+        digest = sha256_of("\n".join(contents).encode())
+        name = re.sub(r"[^\w.-]", "-", self.key)[:80]
+        return self.folder / f"{name}-{self.size}-{form}-{digest[:16]}.arrow"
+
+    def _form(self, framing: Framing) -> str:
+        """Return the word for the shape of the images, which is part of the file's name."""
+        if self.keep_aspect:
+            return "whole"
+        if framing == AS_CLIP:
+            return "square"
+        shape = "squashed" if framing.squash else "square"
+        return f"{shape} {framing.interpolation}"
 
 
 def decode_images(
     source: ImageSource,
     paths: Sequence[str],
+    cache: ImageCache,
     *,
-    size: int,
-    cache: Path,
-    key: str,
-    keep_aspect: bool = False,
-    reading: ImageReading = AS_USUAL,
+    reading: ImageReading = DEFAULT_READING,
     progress: ImageCounter | None = None,
 ) -> Path:
     """Decode images into one Arrow IPC file, or use the complete one that exists.
@@ -117,13 +141,9 @@ def decode_images(
     Args:
         source: opens the images.
         paths: the images; a repeated path is decoded once.
-        size: the width and height of the model's input, in pixels.
-        cache: the folder of the Arrow files.
-        key: the start of the file's name, such as the dataset's name; it distinguishes sources
-            that have the same paths and no stamps.
-        keep_aspect: whether to keep whole images for augmentation, shorter side at most 2 · size.
-        reading: how they are framed, and what to do about unreadable ones. The rest of it is the
-            source's, and in the source's stamps.
+        cache: the folder of the file, and the size and shape of its images.
+        reading: how the images are framed, and what to do about unreadable ones. The source
+            applies all other fields, and its stamps contain them.
         progress: called with (images done, images in all).
 
     Returns:
@@ -134,27 +154,33 @@ def decode_images(
         DataError: images are unreadable; the message names them.
         StorageError: the cache cannot be written.
     """
-    wanted = list(dict.fromkeys(paths))
-    count: ImageCounter = progress or (lambda done, total: None)
-    shape: dict[str, Any] = {"keep_aspect": keep_aspect, "framing": reading.framing}
-    file = cache_file(source, wanted, size=size, cache=cache, key=key, **shape)
+    distinct = list(dict.fromkeys(paths))
+    file = cache.file(source, distinct, reading.framing)
     if file.exists():
-        if (fault := cache_fault(file, wanted, reading.on_corrupt)) is None:
-            _tell_skipped(file, source)
-            count(len(wanted), len(wanted))
+        fault = cache_fault(file, distinct, reading.on_corrupt)
+        if fault is None:
+            _log_skipped(file, source)
+            if progress is not None:
+                progress(len(distinct), len(distinct))
             return file
         logger.warning("%s: %s; decoding again", file, fault)
-    cache.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(cache)
-    resize = partial(preprocess, size=size, **shape)
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(cache.folder)
+    resize = partial(
+        preprocess, size=cache.size, keep_aspect=cache.keep_aspect, framing=reading.framing
+    )
+    decoder = _Decoder(source, distinct, resize, reading.on_corrupt, progress)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        skipped = _write(temporary, source, wanted, resize, reading.on_corrupt, count)
-        if skipped and len(skipped) == len(wanted):
-            raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
+        decoder.write(temporary)
+        skipped = decoder.skipped
+        if skipped and len(skipped) == len(distinct):
+            raise DataError(
+                f"{cache.key}: none of {len(distinct)} images is readable: {listed(skipped)}"
+            )
         temporary.replace(file)
         with suppress(OSError):  # some file systems refuse it
-            sync_folder(cache)
+            sync_folder(cache.folder)
     except OSError as error:
         raise StorageError(f"{file} cannot be written: {error.strerror or error}") from error
     finally:
@@ -162,14 +188,14 @@ def decode_images(
     return file
 
 
-def _tell_skipped(file: Path, source: ImageSource) -> None:
-    """Log the images that a complete file lacks, and those of them that can be read by now.
+def _log_skipped(file: Path, source: ImageSource) -> None:
+    """Log the images that a complete file lacks, and which of them have become readable.
 
-    It is not made anew for these: studies that have begun go on with what they had.
+    The file is not written again for these: studies that have begun continue with the same images.
     """
     for path in ImageTable(file).skipped:
         try:
-            source.open(path)
+            source.open_image(path)
         except DataError as error:
             logger.warning("skipped: %s", error)
         else:
@@ -181,75 +207,101 @@ def _tell_skipped(file: Path, source: ImageSource) -> None:
             )
 
 
-def _write(
-    file: Path,
-    source: ImageSource,
-    paths: Sequence[str],
-    resize: Callable[[Image.Image], NDArray[np.uint8]],
-    on_corrupt: OnCorrupt,
-    count: ImageCounter,
-) -> list[str]:
-    """Write images in batches, then an empty batch with the hash; return the skipped paths.
+_Row = dict[str, Any]
+"""The columns of one decoded image."""
 
-    Threads decode a few images ahead, since Pillow releases Python's global lock.
-    """
-    digest = hashlib.sha256()
-    skipped: list[str] = []
-    highest: list[int] = []
-    large: dict[str, tuple[int, int]] = {}
 
-    def decode(path: str) -> dict[str, Any] | DataError:
+@dataclass
+class _Decoder:
+    """The decoding of images into one file, and what is noticed about them on the way."""
+
+    source: ImageSource
+    paths: Sequence[str]
+    resize: Callable[[Image.Image], NDArray[np.uint8]]
+    on_corrupt: OnCorrupt
+    progress: ImageCounter | None
+    skipped: list[str] = field(default_factory=list)
+    """The images that are left out because they are unreadable."""
+    _highest: list[int] = field(default_factory=list)
+    """The highest value of each 16-bit image."""
+    _large: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The width and height of each image that Pillow would warn of."""
+
+    def write(self, file: Path) -> None:
+        """Write the images in batches, then an empty batch with the hash.
+
+        Threads decode a few images ahead, since Pillow releases Python's global lock.
+        """
+        digest = hashlib.sha256()
+        workers = min(8, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers) as pool, file.open("wb") as sink:
+            with pa.ipc.new_file(sink, SCHEMA) as writer:
+                rows = self._readable_rows(pool)
+                chunk = list(islice(rows, ROWS))
+                while chunk:
+                    batch = pa.RecordBatch.from_pylist(chunk, schema=SCHEMA)
+                    hash_batch(batch, digest)
+                    writer.write_batch(batch)
+                    chunk = list(islice(rows, ROWS))
+                # The hash is known only now, and an Arrow file's own metadata come first.
+                metadata = {
+                    HASH: digest.hexdigest().encode(),
+                    SKIPPED: json.dumps(self.skipped).encode(),
+                    HIGHEST_VALUE: str(max(self._highest, default="")).encode(),
+                }
+                end = pa.RecordBatch.from_pylist([], SCHEMA)
+                writer.write_batch(end, custom_metadata=metadata)
+            sink.flush()
+            os.fsync(sink.fileno())
+        warning = large_images(self._large)
+        if warning:
+            logger.warning("%s", warning)
+
+    def _readable_rows(self, pool: ThreadPoolExecutor) -> Iterator[_Row]:
+        """Yield the row of each readable image, in the order of the paths.
+
+        Raises:
+            DataError: an image is unreadable, and such images are not skipped.
+        """
+        done = 0
+        for start in range(0, len(self.paths), ROWS):
+            chunk = self.paths[start : start + ROWS]
+            for path, row in zip(chunk, pool.map(self._decode, chunk), strict=True):
+                if isinstance(row, DataError):
+                    self._skip(path, row)
+                else:
+                    yield row
+                done += 1
+                if self.progress is not None:
+                    self.progress(done, len(self.paths))
+
+    def _skip(self, path: str, error: DataError) -> None:
+        """Leave out an unreadable image.
+
+        Raises:
+            DataError: such images are not skipped.
+        """
+        if self.on_corrupt == "fail":
+            raise DataError(
+                f"{error}; --check --images finds all such images, and data.on_corrupt=skip "
+                "leaves them out"
+            ) from error
+        logger.warning("skipped: %s", error)
+        self.skipped.append(path)
+
+    def _decode(self, path: str) -> _Row | DataError:
+        """Return the row of an image, or the error if it is unreadable."""
         try:
-            image = source.open(path)
+            image = self.source.open_image(path)
         except DataError as error:
             return error
         if HIGHEST in image.info:
-            highest.append(image.info[HIGHEST])
+            self._highest.append(image.info[HIGHEST])
         if is_large(image):
-            large[path] = image.size
-        pixels = resize(image)
-        return {
-            "path": path,
-            "height": pixels.shape[0],
-            "width": pixels.shape[1],
-            "pixels": pixels.tobytes(),
-        }
-
-    def readable(pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
-        chunks = (paths[start : start + ROWS] for start in range(0, len(paths), ROWS))
-        rows = chain.from_iterable(pool.map(decode, chunk) for chunk in chunks)
-        for done, (path, row) in enumerate(zip(paths, rows, strict=True), start=1):
-            if not isinstance(row, DataError):
-                yield row
-            elif on_corrupt == "fail":
-                raise DataError(
-                    f"{row}; --check --images finds all such images, and data.on_corrupt=skip "
-                    "leaves them out"
-                ) from row
-            else:
-                logger.warning("skipped: %s", row)
-                skipped.append(path)
-            count(done, len(paths))
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, file.open("wb") as sink:
-        rows = readable(pool)
-        with pa.ipc.new_file(sink, SCHEMA) as writer:
-            while chunk := list(islice(rows, ROWS)):
-                batch = pa.RecordBatch.from_pylist(chunk, schema=SCHEMA)
-                hash_batch(batch, digest)
-                writer.write_batch(batch)
-            # The hash is known only now, and an Arrow file's own metadata come first.
-            end = {
-                HASH: digest.hexdigest().encode(),
-                SKIPPED: json.dumps(skipped).encode(),
-                HIGHEST_VALUE: str(max(highest, default="")).encode(),
-            }
-            writer.write_batch(pa.RecordBatch.from_pylist([], SCHEMA), custom_metadata=end)
-        sink.flush()
-        os.fsync(sink.fileno())
-    if warning := large_images(large):
-        logger.warning("%s", warning)
-    return skipped
+            self._large[path] = image.size
+        pixels = self.resize(image)
+        height, width, _ = pixels.shape
+        return {"path": path, "height": height, "width": width, "pixels": pixels.tobytes()}
 
 
 def _remove_abandoned(cache: Path) -> None:

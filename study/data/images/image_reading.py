@@ -11,21 +11,23 @@ from study.errors import DataError
 
 PixelRange = tuple[float, float]
 """The values that become black and white, in images deeper than 8 bits a channel."""
-READ = "read"
-"""The key of a field's metadata: what checks a value that a file or a user gives for it."""
+CHECK = "check"
+"""The key of a field's metadata with the function that checks the value of a file or a user."""
 
 
-def checked_range(values: Sequence[float]) -> PixelRange:
+def check_range(values: Sequence[float]) -> PixelRange:
     """Return a lower and an upper bound as a range.
 
     Raises:
-        DataError: they are not two finite numbers, the lower one first.
+        DataError: the values are not two finite numbers, the lower one first.
     """
-    if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:
+    is_range = len(values) == 2 and -math.inf < values[0] < values[1] < math.inf
+    if not is_range:
         raise DataError(
             f"pixel_range is {list(values)}; allowed are two finite numbers, the lower one first"
         )
-    return values[0], values[1]
+    low, high = values
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class ImageReading:
     A study sets it by the keys of its section ``data`` that have the names of these fields, and by
     its checkpoint. Photographs are always turned as their orientation tag says.
 
-    A field with a check is a fact of the model too: its delta and its registered version hold it,
-    and images to predict are read by it. Such a field says what changes pixels, and its default is
-    what files without it were read by.
+    A field with a check is also a fact of the model: the delta and the registered version contain
+    it, and images to predict are read by it. Such a field changes pixels, and its default is what
+    files without the field were read by.
     """
 
-    pixel_range: PixelRange | None = field(default=None, metadata={READ: checked_range})
+    pixel_range: PixelRange | None = field(default=None, metadata={CHECK: check_range})
     """The values that become black and white in images deeper than 8 bits; None means those of
     their format. See `study.data.images.rgb.to_rgb`."""
     on_corrupt: OnCorrupt = "fail"
@@ -48,47 +50,61 @@ class ImageReading:
     framing: Framing = AS_CLIP
     """How an image of any shape is brought to the model's square, as the checkpoint says."""
 
-    def changed(self) -> dict[str, Any]:
-        """Return the facts of a model that are not as usual, by name."""
-        facts = {name: getattr(self, name) for name in KEPT}
-        return {name: fact for name, fact in facts.items() if fact != getattr(AS_USUAL, name)}
+    def changed_facts(self) -> dict[str, Any]:
+        """Return the facts of a model that differ from their defaults, by name."""
+        facts = {}
+        for name in MODEL_FACTS:
+            value = getattr(self, name)
+            if value != getattr(DEFAULT_READING, name):
+                facts[name] = value
+        return facts
 
-    def kept(self) -> dict[str, Any]:
-        """Return the JSON values that the files of a model hold: the range, and what is changed."""
-        facts = {"pixel_range": self.pixel_range, **self.changed()}
-        return {
-            name: list(fact) if isinstance(fact, tuple) else fact for name, fact in facts.items()
-        }
+    def model_facts(self) -> dict[str, Any]:
+        """Return the JSON values that the files of a model contain: the range, and all changes."""
+        facts = {"pixel_range": self.pixel_range, **self.changed_facts()}
+        for name, value in facts.items():
+            if isinstance(value, tuple):
+                facts[name] = list(value)
+        return facts
 
     @property
-    def stamp(self) -> str:
-        """A text that differs for readings that give an image other pixels, before it is framed."""
-        others = self.changed()
-        others.pop("pixel_range", None)
-        return " ".join([str(self.pixel_range), *(f"{k}={fact}" for k, fact in others.items())])
+    def identity(self) -> str:
+        """A text that differs for readings that give an image other pixels before its framing."""
+        texts = [str(self.pixel_range)]
+        for name, value in self.changed_facts().items():
+            if name != "pixel_range":
+                texts.append(f"{name}={value}")
+        return " ".join(texts)
 
 
-KEPT: Mapping[str, Callable[[Any], Any]] = {
-    own.name: own.metadata[READ] for own in fields(ImageReading) if READ in own.metadata
+MODEL_FACTS: Mapping[str, Callable[[Any], Any]] = {
+    attribute.name: attribute.metadata[CHECK]
+    for attribute in fields(ImageReading)
+    if CHECK in attribute.metadata
 }
-"""The fields that a model's files hold, with what checks their values."""
-AS_USUAL = ImageReading()
-"""How images are read where nothing is said."""
+"""The fields that the files of a model contain, with the functions that check their values."""
+DEFAULT_READING = ImageReading()
+"""How images are read where nothing is configured."""
 
 
-def configured(keys: Mapping[str, Any]) -> ImageReading:
+def reading_of_config(keys: Mapping[str, Any]) -> ImageReading:
     """Return how a study reads images, by the keys of its section ``data``."""
-    names = {own.name for own in fields(ImageReading)}
+    names = {attribute.name for attribute in fields(ImageReading)}
     return ImageReading(**{name: value for name, value in keys.items() if name in names})
 
 
-def checked_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields that a file or a user gives; None means nothing is given.
+def check_model_facts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked fields of a file or of a user, without those that are None.
 
     Raises:
         DataError: a value is not allowed.
         TypeError: there is no such field, or a value is of a wholly other type.
     """
-    if strange := sorted(values.keys() - KEPT):
+    strange = sorted(values.keys() - MODEL_FACTS)
+    if strange:
         raise TypeError(f"{', '.join(strange)} says nothing of how images are read")
-    return {name: KEPT[name](value) for name, value in values.items() if value is not None}
+    checked = {}
+    for name, value in values.items():
+        if value is not None:
+            checked[name] = MODEL_FACTS[name](value)
+    return checked

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from study.data.images.image_reading import AS_USUAL, ImageReading, PixelRange
+from study.data.images.image_reading import DEFAULT_READING, ImageReading, PixelRange
 from study.errors import DataError
 
 HIGHEST = "highest 16-bit value"
@@ -19,7 +19,7 @@ _UNSIGNED, _SIGNED = 1, 2
 """The value of TIFF's tag SampleFormat for unsigned integers."""
 
 
-def to_rgb(image: Image.Image, reading: ImageReading = AS_USUAL) -> Image.Image:
+def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image.Image:
     """Convert an image to 8-bit RGB: scale its depth, put it on white, rotate it as its tag says.
 
     An 8-bit image without transparency becomes exactly what Pillow's own conversion returns. The
@@ -27,28 +27,32 @@ def to_rgb(image: Image.Image, reading: ImageReading = AS_USUAL) -> Image.Image:
     values, since a dark and a bright image would then become the same.
 
     Args:
-        image: the image as Pillow opened it, which is at the first of several frames.
+        image: the image as Pillow opened it, at the first of its frames.
         reading: how it is read.
 
     Returns:
         A new image without metadata, except `HIGHEST`.
 
     Raises:
-        DataError: the image is deep, and nothing says which values are black and white; some of
-            its values are not numbers; it has no pixels, or its sides have a ratio above
-            `LONGEST_ASPECT`.
+        DataError: the image is deeper than 8 bits, and nothing says which values are black and
+            white; some of its values are not numbers; it has no pixels, or its sides have a ratio
+            above `LONGEST_ASPECT`.
         Exception: whatever Pillow's decoders raise for broken bytes.
     """
-    flat, highest = image, None
+    opaque = image
+    highest: int | None = None
     if image.mode.partition(";")[0] in ("I", "F"):
-        flat, highest = _eight_bits(image, reading.pixel_range)
-    elif image.mode == "L" and _sample_format(getattr(image, "tag_v2", {})) == _SIGNED:
+        opaque, highest = _scale_to_8_bits(image, reading.pixel_range)
+    elif image.mode == "L" and _sample_format(_tiff_tags(image)) == _SIGNED:
         raise DataError("has whole numbers of 8 bits with a sign as pixels; allowed are unsigned")
     elif image.has_transparency_data:
-        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    rgb = flat.convert("RGB")
-    # With the image's other metadata, Pillow's function fails if some of them are broken.
-    rgb.info = {} if highest is None else {HIGHEST: highest}
+        white = Image.new("RGBA", image.size, "white")
+        opaque = Image.alpha_composite(white, image.convert("RGBA"))
+    rgb = opaque.convert("RGB")
+    # With the image's other metadata, `exif_transpose` fails if some of them are broken.
+    rgb.info = {}
+    if highest is not None:
+        rgb.info[HIGHEST] = highest
     rgb.getexif()[ExifTags.Base.Orientation] = _orientation(image)
     ImageOps.exif_transpose(rgb, in_place=True)
     if not 0 < max(rgb.size) <= LONGEST_ASPECT * min(rgb.size):
@@ -60,16 +64,23 @@ def to_rgb(image: Image.Image, reading: ImageReading = AS_USUAL) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return how a photograph was held, by Exif's numbers; 1, upright, if that cannot be read."""
+    """Return an image's orientation by Exif's numbers; 1, upright, if that cannot be read."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # Pillow's readers raise many kinds of errors
         return 1
 
 
+def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
+    """Return the tags of a TIFF by their numbers; empty for other formats."""
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return tags
+
+
 def _sample_format(tags: Mapping[int, Any]) -> int:
-    """Return a TIFF's kind of numbers; unsigned is the standard's default."""
-    return int(tags.get(ExifTags.Base.SampleFormat, (_UNSIGNED,))[0])
+    """Return the kind of a TIFF's numbers; unsigned is the standard's default."""
+    formats = tags.get(ExifTags.Base.SampleFormat, (_UNSIGNED,))
+    return int(formats[0])
 
 
 def dark_images(highest: int | None) -> str | None:
@@ -87,57 +98,78 @@ def dark_images(highest: int | None) -> str | None:
     )
 
 
-def _eight_bits(
+def _scale_to_8_bits(
     image: Image.Image, pixel_range: PixelRange | None
 ) -> tuple[Image.Image, int | None]:
     """Scale an image deeper than 8 bits to 8 bits.
 
     Returns:
-        The image, and its highest value if it has 16 bits that set the scale, else None.
+        The image, and its highest value if it has 16 bits and no ``pixel_range`` is set, else None.
 
     Raises:
         DataError: see `to_rgb`.
     """
-    match getattr(image, "tile", ()):  # none once it is loaded
-        case [(_, _, _, (_, maximum, *_)), *_] if pixel_range and image.format == "PPM":
-            scale = FULL_DEPTH / int(maximum)  # Pillow scales by the maximum that the file names
-            pixel_range = (pixel_range[0] * scale, pixel_range[1] * scale)
+    if pixel_range:
+        pixel_range = _as_pillow_scales(pixel_range, image)
     image.load()  # this may rotate a TIFF, which changes its size
-    tags = getattr(image, "tag_v2", {})
-    bits = None
+    tags = _tiff_tags(image)
+    bits: int | None = None
     if image.mode.startswith("I;16"):
         (bits,) = tags.get(ExifTags.Base.BitsPerSample, (16,))
     elif image.mode == "I" and image.format in ("PNG", "PPM"):
-        bits = 16  # which Pillow reads into 32
+        bits = 16  # Pillow reads them as 32 bits
     values = np.asarray(image)
     if image.mode == "I" and tags and _sample_format(tags) == _UNSIGNED:
         values = values.view(np.uint32)
     if np.isnan(values).any():
         raise DataError("has pixels that are not a number")
-    low, high = pixel_range or _range_of(image, values, bits)
-    steps = values if bits is None else np.arange(FULL_DEPTH + 1)
-    share = np.clip((steps - float(low)) / (float(high) - float(low)), 0, 1)
-    levels = np.rint(share * 255).astype(np.uint8)
-    levels = levels if bits is None else levels[values]
+    black, white = pixel_range or _range_of(image, values, bits)
+    if bits is None:
+        levels = _levels(values, black, white)
+    else:  # a table of all 16-bit values takes less time
+        levels = _levels(np.arange(FULL_DEPTH + 1), black, white)[values]
     if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
         levels = 255 - levels  # zero is white; Pillow inverts images of up to 8 bits only
     if "transparency" in image.info:
         levels[values == image.info["transparency"]] = 255
-    measured = bits == 16 and pixel_range is None and values.size
-    return Image.fromarray(levels), int(values.max()) if measured else None
+    highest: int | None = None
+    if bits == 16 and pixel_range is None and values.size:
+        highest = int(values.max())
+    return Image.fromarray(levels), highest
+
+
+def _as_pillow_scales(pixel_range: PixelRange, image: Image.Image) -> PixelRange:
+    """Return a range in the values that Pillow reads, which in a PPM differ from the file's."""
+    tiles = getattr(image, "tile", ())  # none once the image is loaded
+    if not tiles or image.format != "PPM":
+        return pixel_range
+    match tiles[0]:
+        case (_, _, _, (_, maximum, *_)):
+            scale = FULL_DEPTH / int(maximum)  # Pillow scales by the maximum that the file names
+            return pixel_range[0] * scale, pixel_range[1] * scale
+    return pixel_range
+
+
+def _levels(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
+    """Return values from black to white as 8-bit levels, clipped."""
+    share = np.clip((values - float(black)) / (float(white) - float(black)), 0, 1)
+    levels: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8)
+    return levels
 
 
 def _range_of(image: Image.Image, values: NDArray[Any], bits: int | None) -> PixelRange:
-    """Return the values of black and white that an image's format implies.
+    """Return the values of black and white that follow from an image's format.
 
     Raises:
-        DataError: the format does not imply them.
+        DataError: they do not follow from it.
     """
     if bits is not None:
         return 0, 2**bits - 1
-    if image.mode == "F" and bool(((values >= 0) & (values <= 1)).all()):
-        return 0, 1
-    kind = "floating-point numbers" if image.mode == "F" else "integers of 32 bits or with a sign"
+    kind = "integers of 32 bits or with a sign"
+    if image.mode == "F":
+        kind = "floating-point numbers"
+        if ((values >= 0) & (values <= 1)).all():
+            return 0, 1
     raise DataError(
         f"has {kind} from {values.min():g} to {values.max():g} as pixels, and nothing says which "
         "are black and white; allowed are 8 and 16 bits, floating-point numbers from 0 to 1, and "

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from study.data.images.image_reading import AS_USUAL, ImageReading
+from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.rgb import to_rgb
 from study.data.records import listed_texts, relative_path
 from study.errors import DataError
 from study.storage.atomic import PASSING, StorageError
 
-# Pillow warns once a process, with a line of its own code. `large_images` tells of them instead.
+# Pillow warns once a process, and shows a line of its own code. `large_images` warns instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 LONGEST = 200
@@ -29,12 +29,22 @@ LONGEST = 200
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are decoded, whatever the suffix; for others, Pillow may start programs."""
 IMAGE_SUFFIXES = frozenset(
-    {
-        *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"),
-        *(".tiff", ".webp"),
-    }
+    [
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
-"""The suffixes, in lower case, by which images are told from other files of a folder."""
+"""The suffixes, in lower case, that distinguish images from the other files of a folder."""
 FORMS = (
     "a path, encoded bytes, base64 text, a Pillow image, or (height, width) or "
     "(height, width, 1, 3 or 4) integers from 0 to 255 that are not of type uint16"
@@ -49,16 +59,18 @@ _KINDS = {
 
 
 def kind_fault(file: Path) -> str | None:
-    """Return what a path is if not a regular file, else None.
+    """Return what is wrong with a path that is no regular file; None if it is one.
 
-    Reading something else, such as a named pipe, might never end.
+    Reading anything else, such as a named pipe, might never end.
 
     Raises:
         OSError: the path does not exist or may not be accessed.
     """
     mode = file.stat().st_mode
+    if stat.S_ISREG(mode):
+        return None
     kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-    return None if stat.S_ISREG(mode) else f"not a file but {kind}"
+    return f"not a file but {kind}"
 
 
 def is_large(image: Image.Image) -> bool:
@@ -68,23 +80,25 @@ def is_large(image: Image.Image) -> bool:
 
 
 def large_images(sizes: Mapping[str, tuple[int, int]]) -> str | None:
-    """Return a warning of large images, or None if there are none.
+    """Return a warning about large images, or None if there are none.
 
     Args:
         sizes: width and height of each large image, by its path.
     """
     if not sizes:
         return None
-    each = (f"{path} ({width} × {height})" for path, (width, height) in sizes.items())
-    images = "1 image has" if len(sizes) == 1 else f"{len(sizes)} images have"
+    texts = [f"{path} ({width} × {height})" for path, (width, height) in sizes.items()]
+    images_have = f"{len(sizes)} images have"
+    if len(sizes) == 1:
+        images_have = "1 image has"
     return (
-        f"{images} more than {Image.MAX_IMAGE_PIXELS:,} pixels: {listed_texts([*each])}; decoding "
-        "takes long and needs much memory, and smaller copies would do"
+        f"{images_have} more than {Image.MAX_IMAGE_PIXELS:,} pixels: {listed_texts(texts)}; "
+        "decoding takes long and needs much memory, and smaller copies would do"
     )
 
 
 def read_image(
-    file: Path | io.BytesIO | Image.Image, *, path: str, reading: ImageReading = AS_USUAL
+    file: Path | io.BytesIO | Image.Image, *, path: str, reading: ImageReading = DEFAULT_READING
 ) -> Image.Image:
     """Decode one image completely, as RGB; see `to_rgb`.
 
@@ -95,11 +109,13 @@ def read_image(
 
     Raises:
         DataError: the image cannot be read or is not complete.
-        StorageError: the file system does not give it at present.
+        StorageError: the file system fails to read it at present.
     """
     try:
-        if isinstance(file, Path) and (fault := kind_fault(file)):
-            raise DataError(fault)
+        if isinstance(file, Path):
+            fault = kind_fault(file)
+            if fault:
+                raise DataError(fault)
         if isinstance(file, Image.Image):
             return to_rgb(file, reading)
         with Image.open(file, formats=IMAGE_FORMATS) as image:
@@ -125,8 +141,14 @@ def _reason(file: Path | io.BytesIO | Image.Image, error: Exception) -> str:
     """Return why an image is not readable, without its path."""
     if not isinstance(error, UnidentifiedImageError):
         return str(error)[:LONGEST]
-    size = file.stat().st_size if isinstance(file, Path) else len(getattr(file, "getvalue", str)())
-    return f"it begins like none of {', '.join(IMAGE_FORMATS)}" if size else "it is empty"
+    is_empty = False
+    if isinstance(file, Path):
+        is_empty = file.stat().st_size == 0
+    elif isinstance(file, io.BytesIO):
+        is_empty = not file.getvalue()
+    if is_empty:
+        return "it is empty"
+    return f"it begins like none of {', '.join(IMAGE_FORMATS)}"
 
 
 @dataclass(frozen=True)
@@ -140,13 +162,14 @@ class FolderSource:
 
     Every image must be in the root or in a folder to which an anchor points."""
     class_folders: tuple[str, ...] = ()
-    """Folders below the root of which all images were meant, and those with known suffixes read."""
-    reading: ImageReading = AS_USUAL
+    """Folders below the root whose images are all meant; those with known suffixes are read."""
+    reading: ImageReading = DEFAULT_READING
     """How the images are read."""
 
     @cached_property
-    def _allowed(self) -> tuple[Path, ...]:
-        return tuple((self.root / anchor).resolve() for anchor in ("", *self.anchors))
+    def _allowed_folders(self) -> list[Path]:
+        """The root and the folders to which its anchors point, without symbolic links."""
+        return [(self.root / anchor).resolve() for anchor in ("", *self.anchors)]
 
     def locate(self, path: str) -> Path:
         """Return the file of an image.
@@ -155,21 +178,22 @@ class FolderSource:
             DataError: the path leaves the dataset's folder, by ".." or by a symbolic link, or its
                 links form a circle.
         """
+        relative = relative_path(path, where=str(self.root))
         try:
-            file = (self.root / relative_path(path, where=str(self.root))).resolve()
+            file = (self.root / relative).resolve()
         except (OSError, RuntimeError) as error:
             raise DataError(f"{path}: is a broken link in {self.root} ({error})") from error
-        # From Python 3.13 on a circle is no error. `Path.is_symlink` fails where one may not look.
+        # From Python 3.13 on, a circle raises nothing. `Path.is_symlink` fails without permission.
         if os.path.islink(file):  # noqa: PTH114
             raise DataError(f"{path}: is a broken link in {self.root} (its links form a circle)")
-        if not any(file.is_relative_to(allowed) for allowed in self._allowed):
+        if not any(file.is_relative_to(folder) for folder in self._allowed_folders):
             raise DataError(
                 f"{path}: a symbolic link leads out of the dataset's folder {self.root} to {file}; "
                 "copy the images there, or make the dataset's folder itself the link"
             )
         return file
 
-    def open(self, path: str) -> Image.Image:
+    def open_image(self, path: str) -> Image.Image:
         """Open one image as RGB."""
         return read_image(self.locate(path), path=f"{self.root}/{path}", reading=self.reading)
 
@@ -179,7 +203,7 @@ class FolderSource:
             status = (self.root / path).stat()
         except OSError:
             return ""
-        return f"{status.st_size} {status.st_mtime_ns} {self.reading.stamp}"
+        return f"{status.st_size} {status.st_mtime_ns} {self.reading.identity}"
 
 
 @dataclass(frozen=True)
@@ -191,17 +215,20 @@ class ArraySource:
     images: Mapping[str, NDArray[np.uint8]] = field(repr=False)
     """The pixels of each image by its id, (height, width) uint8."""
 
-    def open(self, path: str) -> Image.Image:
+    def open_image(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        if (pixels := self.images.get(path)) is None:
+        pixels = self.images.get(path)
+        if pixels is None:
             raise DataError(f"{path}: dataset {self.name} has no such image")
         return to_rgb(Image.fromarray(pixels))
 
 
-def as_image(value: Any, *, files: bool = True, reading: ImageReading = AS_USUAL) -> Image.Image:
-    """Return an image in any of `FORMS` as RGB, converted as the images of a dataset are.
+def read_any_image(
+    value: Any, *, files: bool = True, reading: ImageReading = DEFAULT_READING
+) -> Image.Image:
+    """Read an image in any of `FORMS` as RGB, converted like the images of a dataset.
 
-    Text counts as base64 if it is a ``data:`` URL or decodes to an image, else as a path.
+    Text is read as base64 if it is a ``data:`` URL or decodes to an image, else as a path.
 
     Args:
         value: the image; nested lists count as an array.
@@ -217,9 +244,11 @@ def as_image(value: Any, *, files: bool = True, reading: ImageReading = AS_USUAL
     if isinstance(value, bytes | bytearray | memoryview):
         return read(io.BytesIO(value), path=f"{len(value)} bytes")
     if isinstance(value, np.ndarray | list | tuple):
-        return _from_array(value, reading)
-    if isinstance(value, str) and (encoded := _decoded(value)) is not None:
-        return read(io.BytesIO(encoded), path=f"{len(value)} characters of base64")
+        return _read_array(value, reading)
+    if isinstance(value, str):
+        contents = _decode_base64(value)
+        if contents is not None:
+            return read(io.BytesIO(contents), path=f"{len(value)} characters of base64")
     if not isinstance(value, str | Path):
         raise DataError(f"got {type(value).__name__}; an image is {FORMS}")
     if not files:
@@ -230,42 +259,50 @@ def as_image(value: Any, *, files: bool = True, reading: ImageReading = AS_USUAL
     return read(Path(value), path=str(value)[:LONGEST])
 
 
-def as_base64(image: Image.Image) -> str:
+def encode_base64(image: Image.Image) -> str:
     """Return an image as base64 of a PNG, which loses nothing and can be part of JSON."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _decoded(text: str) -> bytes | None:
-    """Return the image that base64 text encodes; None for other text, such as a path.
+def _decode_base64(text: str) -> bytes | None:
+    """Return the contents of the image that base64 text encodes; None for other text.
 
     Raises:
         DataError: the base64 of a ``data:`` URL is damaged.
     """
-    marked = text.startswith("data:")
-    encoded = text.partition(",")[2] if marked else text
+    is_url = text.startswith("data:")
+    encoded = text
+    if is_url:
+        _, _, encoded = text.partition(",")
     try:
-        data = base64.b64decode("".join(encoded.split()), validate=True)
-        if not marked:  # a path that is valid base64 does not begin like an image
-            Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).close()
-        return data
+        contents = base64.b64decode("".join(encoded.split()), validate=True)
+        if not is_url:  # a path that is valid base64 does not begin like an image
+            Image.open(io.BytesIO(contents), formats=IMAGE_FORMATS).close()
+        return contents
     except Exception as error:  # as in `read_image`
-        if marked:
+        if is_url:
             raise DataError(f"the base64 of a data: address is damaged ({error})") from error
         return None
 
 
-def _from_array(value: NDArray[Any] | Sequence[Any], reading: ImageReading) -> Image.Image:
+def _read_array(value: NDArray[Any] | Sequence[Any], reading: ImageReading) -> Image.Image:
+    """Return an array, or nested lists, as an RGB image.
+
+    Raises:
+        DataError: the array has another shape, type or range than `FORMS` says.
+    """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise DataError(f"got lists of different lengths; an image is {FORMS}") from error
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    has_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     # In 16 bits, values up to 255 could be a dark image or an 8-bit one.
-    whole = array.dtype not in (bool, np.uint16) and np.issubdtype(array.dtype, np.integer)
-    if not shaped or not whole or array.size == 0 or array.min() < 0 or array.max() > 255:
+    is_whole = np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint16
+    is_image = has_shape and is_whole and array.size > 0
+    if not is_image or array.min() < 0 or array.max() > 255:
         raise DataError(f"got an array {array.shape} of {array.dtype}; an image is {FORMS}")
     return to_rgb(Image.fromarray(array.astype(np.uint8)), reading)

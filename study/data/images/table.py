@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,42 +47,40 @@ class ImageTable:
         """
         self.path = path
         try:
-            mapped = read_if_exists(path, lambda: pa.memory_map(str(path)), existing=path.parent)
-            if mapped is None or (reader := pa.ipc.open_file(mapped)).schema != SCHEMA:
-                raise DataError(
-                    f"{path}: not a whole file of decoded images (it is missing, or has other "
-                    f"columns than {SCHEMA.names})"
-                )
-            numbers = range(reader.num_record_batches)
-            *parts, end = map(reader.get_batch_with_custom_metadata, numbers)
-            for part in (*parts, end):
-                part.batch.validate(full=True)
-            self.content_hash: str = end.custom_metadata[HASH].decode()
+            batches, metadata = _read_file(path)
+            self.content_hash: str = metadata[HASH].decode()
             """The SHA-256 of paths, sizes and pixels that is stored in the file."""
-            self.skipped = [str(skipped) for skipped in json.loads(end.custom_metadata[SKIPPED])]
+            self.skipped = [str(skipped) for skipped in json.loads(metadata[SKIPPED])]
             """The paths of the images that were unreadable when the file was made."""
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a whole file of decoded images ({error!r})") from error
-        self.batches: list[pa.RecordBatch] = [part.batch for part in parts]
-        self.paths = [path for batch in self.batches for path in batch["path"].to_pylist()]
+        self.batches: list[pa.RecordBatch] = batches
+        self.paths: list[str] = []
         """The paths of all images, in the order of the file; skipped images are not there."""
+        for batch in batches:
+            self.paths += batch["path"].to_pylist()
         self._row_of = {path: row for row, path in enumerate(self.paths)}
-        highest = end.custom_metadata.get(HIGHEST_VALUE, b"")
-        self.highest = int(highest) if highest.isdigit() else None
+        highest = metadata.get(HIGHEST_VALUE, b"")
+        self.highest: int | None = None
         """The highest value of the 16-bit images before they were scaled.
 
         None means that there are none, or that a ``pixel_range`` says how they are scaled."""
+        if highest.isdigit():
+            self.highest = int(highest)
 
     @cached_property
     def _images(self) -> list[Tensor]:
         """A view of each image: (height, width, 3) uint8."""
         images: list[Tensor] = []
         for batch in self.batches:
-            sizes = [*zip(batch["height"].to_pylist(), batch["width"].to_pylist(), strict=True)]
+            heights, widths = batch["height"].to_pylist(), batch["width"].to_pylist()
             data = batch["pixels"].buffers()[2]
-            flat = pa.UInt8Array.from_buffers(pa.uint8(), data.size, [None, data])
-            parts = torch.from_dlpack(flat).split([height * width * 3 for height, width in sizes])
-            images += [part.view(*size, 3) for part, size in zip(parts, sizes, strict=True)]
+            array = pa.UInt8Array.from_buffers(pa.uint8(), data.size, [None, data])
+            pixels = torch.from_dlpack(array)
+            bytes_each = [3 * height * width for height, width in zip(heights, widths, strict=True)]
+            views = pixels.split(bytes_each)
+            for view, height, width in zip(views, heights, widths, strict=True):
+                images.append(view.view(height, width, 3))
         return images
 
     def rows(self, paths: Sequence[str]) -> list[int]:
@@ -90,8 +89,11 @@ class ImageTable:
         Raises:
             DataError: images are not in the file; the message names them.
         """
-        if missing := [path for path in paths if path not in self._row_of]:
-            reason = " (unreadable when it was made)" if {*self.skipped} & {*missing} else ""
+        missing = [path for path in paths if path not in self._row_of]
+        if missing:
+            reason = ""
+            if not set(missing).isdisjoint(self.skipped):
+                reason = " (unreadable when it was made)"
             raise DataError(f"{self.path}: has no pixels of {listed(missing)}{reason}")
         return [self._row_of[path] for path in paths]
 
@@ -108,42 +110,94 @@ class ImageTable:
             DataError: the images differ in size, or are not in the file.
         """
         images = [self._images[row] for row in self.rows(paths)]
-        if len(sizes := {image.shape for image in images}) != 1:
+        sizes = {image.shape for image in images}
+        if len(sizes) != 1:
             raise DataError(
                 f"{self.path}: {len(images)} images of {len(sizes)} sizes cannot be one batch; "
                 "allowed is one size (decode without keep_aspect)"
             )
-        first, bytes_each = images[0], images[0].numel()
-        # A record batch begins with a header, so that images of two batches never adjoin.
-        starts = range(first.data_ptr(), first.data_ptr() + len(images) * bytes_each, bytes_each)
-        if [image.data_ptr() for image in images] == [*starts]:
-            batch = first.as_strided((len(images), *first.shape), (bytes_each, *first.stride()))
+        if _adjoin(images):
+            first = images[0]
+            shape = (len(images), *first.shape)
+            batch = first.as_strided(shape, (first.numel(), *first.stride()))
         else:
             batch = torch.stack(images)
         return batch.permute(0, 3, 1, 2)
 
 
-def cache_fault(file: Path, wanted: Sequence[str], on_corrupt: OnCorrupt = "skip") -> str | None:
+def _read_file(path: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
+    """Return the record batches of an Arrow file but the empty last one, and its metadata.
+
+    Raises:
+        DataError: the file is missing, or is not a file of decoded images.
+        OSError, TypeError, ValueError, ArrowException: it is damaged.
+    """
+    mapped = read_if_exists(path, lambda: pa.memory_map(str(path)), existing=path.parent)
+    reader = None
+    if mapped is not None:
+        reader = pa.ipc.open_file(mapped)
+    if reader is None or reader.schema != SCHEMA:
+        raise DataError(
+            f"{path}: not a whole file of decoded images (it is missing, or has other "
+            f"columns than {SCHEMA.names})"
+        )
+    batches: list[pa.RecordBatch] = []
+    metadata: dict[bytes, bytes] | None = None
+    for number in range(reader.num_record_batches):
+        batch, metadata = reader.get_batch_with_custom_metadata(number)
+        batch.validate(full=True)
+        batches.append(batch)
+    if metadata is None:
+        raise ValueError("it has no metadata")
+    return batches[:-1], metadata
+
+
+def _adjoin(images: Sequence[Tensor]) -> bool:
+    """Return whether each image begins in memory where the one before it ends.
+
+    Images of two record batches never do, since a record batch begins with a header.
+    """
+    for before, after in pairwise(images):
+        if after.data_ptr() != before.data_ptr() + before.numel():
+            return False
+    return True
+
+
+def cache_fault(file: Path, paths: Sequence[str], on_corrupt: OnCorrupt = "skip") -> str | None:
     """Return what is wrong with an Arrow file, or None if it is complete.
 
-    It is complete if its pixels have the hash stored in it, and it holds the wanted images, except
-    those that it lists as skipped, which must not be where corrupt images are fatal.
+    A complete file has pixels with the hash stored in it, and contains all images but those that it
+    lists as skipped. Where unreadable images are fatal, none may be skipped.
+
+    Args:
+        file: the file.
+        paths: the images that it should contain.
+        on_corrupt: what to do about unreadable images.
     """
     try:
         table = ImageTable(file)
     except DataError as error:
         return str(error)
-    status, skipped = file.stat(), set(table.skipped)
+    status = file.stat()
+    skipped = set(table.skipped)
     if table.content_hash != _hash_of(file, (status.st_ino, status.st_mtime_ns, status.st_size)):
         return "its pixels have changed"
-    if table.paths != [path for path in wanted if path not in skipped] or skipped - set(wanted):
+    expected = [path for path in paths if path not in skipped]
+    if table.paths != expected or not skipped.issubset(paths):
         return "it holds other images"
-    return f"lacks {listed(table.skipped)}" if skipped and on_corrupt == "fail" else None
+    if skipped and on_corrupt == "fail":
+        return f"lacks {listed(table.skipped)}"
+    return None
 
 
 @lru_cache(maxsize=64)
-def _hash_of(file: Path, stamp: tuple[int, int, int]) -> str:
-    """Return a hash of paths and pixels; it is cached, since every seed has the same test split."""
+def _hash_of(file: Path, version: tuple[int, int, int]) -> str:
+    """Return a hash of paths and pixels, cached since every seed has the same test split.
+
+    Args:
+        file: the Arrow file.
+        version: inode, time and size of the file; a changed file is read again.
+    """
     digest = hashlib.sha256()
     for batch in ImageTable(file).batches:
         hash_batch(batch, digest)
@@ -151,7 +205,7 @@ def _hash_of(file: Path, stamp: tuple[int, int, int]) -> str:
 
 
 def hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
-    """Add paths, sizes and pixels of a batch to a hash; no byte is copied."""
+    """Add paths, sizes and pixels of a batch to a hash without copying a byte."""
     for path, height, width, pixels in zip(*batch.columns, strict=True):
         digest.update(f"{path}\0{height}\0{width}\0".encode())
         digest.update(pixels.as_buffer())
@@ -181,8 +235,9 @@ def draw_crops(
 ) -> Crops:
     """Draw one crop per image, with the distribution of torchvision's RandomResizedCrop.
 
-    It has ten proposals of area and aspect ratio. The first that fits is used, or, if none fits,
-    the largest central rectangle of an allowed ratio. Each is mirrored with a probability of 0.5.
+    Area and aspect ratio are proposed ten times. The first proposal that fits is used or, if none
+    fits, the largest central rectangle of an allowed ratio. Half of the crops are mirrored, at
+    random.
 
     Args:
         heights: (batch,) heights of the images, in pixels.
@@ -193,24 +248,30 @@ def draw_crops(
     """
     uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
     tall, wide = heights.double(), widths.double()
-    area = (tall * wide)[:, None] * (scale[0] + (scale[1] - scale[0]) * uniform[:, :TRIES])
+    share = scale[0] + (scale[1] - scale[0]) * uniform[:, :TRIES]
+    area = (tall * wide)[:, None] * share
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = torch.exp(low + (high - low) * uniform[:, TRIES : 2 * TRIES])
     width = torch.round(torch.sqrt(area * aspect))
     height = torch.round(torch.sqrt(area / aspect))
-    fits = (width > 0) & (width <= wide[:, None]) & (height > 0) & (height <= tall[:, None])
+    fits_width = (width > 0) & (width <= wide[:, None])
+    fits_height = (height > 0) & (height <= tall[:, None])
     # Not argmax: among equal values it need not return the first one.
-    order = torch.where(fits, torch.arange(TRIES), TRIES).amin(dim=1)
-    first = order.clamp(max=TRIES - 1)[:, None]
-    found = order < TRIES
+    proposals = torch.where(fits_width & fits_height, torch.arange(TRIES), TRIES)
+    first_fit = proposals.amin(dim=1)
+    has_fit = first_fit < TRIES
+    column = first_fit.clamp(max=TRIES - 1)[:, None]
     widest = torch.where(wide / tall > ratio[1], torch.round(tall * ratio[1]), wide)
     highest = torch.where(wide / tall < ratio[0], torch.round(wide / ratio[0]), tall)
-    width = torch.where(found, width.gather(1, first)[:, 0], widest)
-    height = torch.where(found, height.gather(1, first)[:, 0], highest)
+    width = torch.where(has_fit, width.gather(1, column)[:, 0], widest)
+    height = torch.where(has_fit, height.gather(1, column)[:, 0], highest)
     spare_y, spare_x = tall - height, wide - width
-    top = torch.where(found, (uniform[:, -3] * (spare_y + 1)).floor(), (spare_y / 2).floor())
-    left = torch.where(found, (uniform[:, -2] * (spare_x + 1)).floor(), (spare_x / 2).floor())
-    return Crops(top.long(), left.long(), height.long(), width.long(), uniform[:, -1] < 0.5)
+    random_top = (uniform[:, -3] * (spare_y + 1)).floor()
+    random_left = (uniform[:, -2] * (spare_x + 1)).floor()
+    top = torch.where(has_fit, random_top, (spare_y / 2).floor())
+    left = torch.where(has_fit, random_left, (spare_x / 2).floor())
+    flip = uniform[:, -1] < 0.5
+    return Crops(top.long(), left.long(), height.long(), width.long(), flip)
 
 
 def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
@@ -225,15 +286,10 @@ def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
         (images, 3, size, size) uint8.
     """
     rectangles = torch.stack([crops.top, crops.left, crops.height, crops.width], dim=1).tolist()
-    resized = [
-        F.interpolate(
-            image[None, :, top : top + height, left : left + width],
-            (size, size),
-            mode="bicubic",
-            antialias=True,
-        )
-        for image, (top, left, height, width) in zip(images, rectangles, strict=True)
-    ]
+    resized = []
+    for image, (top, left, height, width) in zip(images, rectangles, strict=True):
+        crop = image[None, :, top : top + height, left : left + width]
+        resized.append(F.interpolate(crop, (size, size), mode="bicubic", antialias=True))
     batch = torch.cat(resized).contiguous()
     return torch.where(crops.flip.view(-1, 1, 1, 1), batch.flip(-1), batch)
 
@@ -257,9 +313,11 @@ def random_resized_crop_flip(
     Returns:
         (batch, 3, size, size) uint8 on the device.
     """
-    sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).view(-1, 2)
-    crops = draw_crops(sizes[:, 0], sizes[:, 1], generator)
-    return to_device(crop_resize(images, crops, size), torch.device(device))
+    heights = torch.tensor([image.shape[-2] for image in images], dtype=torch.long)
+    widths = torch.tensor([image.shape[-1] for image in images], dtype=torch.long)
+    crops = draw_crops(heights, widths, generator)
+    resized = crop_resize(images, crops, size)
+    return to_device(resized, torch.device(device))
 
 
 def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -273,13 +331,13 @@ def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         (batch, 3, height, width) float32, on the same device.
     """
-    center, spread = (
-        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
-        for values in (mean, std)
-    )
+    center = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+    spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
     return pixels.float().div_(255).sub_(center).div_(spread)
 
 
 def to_device(batch: Tensor, device: torch.device) -> Tensor:
     """Copy a batch to a device without waiting; for a GPU this needs pinned memory."""
-    return (batch.pin_memory() if device.type == "cuda" else batch).to(device, non_blocking=True)
+    if device.type == "cuda":
+        batch = batch.pin_memory()
+    return batch.to(device, non_blocking=True)

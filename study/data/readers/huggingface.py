@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from study.data.data_internals import table_fingerprint
-from study.data.images.image_reading import AS_USUAL, ImageReading
+from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import read_image
 from study.data.records import (
     SPLITS,
@@ -48,10 +48,10 @@ class HubSource:
     """The table of each split."""
     folders: tuple[Path, ...]
     """The folders where the library keeps files; no file outside them is opened."""
-    reading: ImageReading = AS_USUAL
+    reading: ImageReading = DEFAULT_READING
     """How the images are read."""
 
-    def open(self, path: str) -> Image.Image:
+    def open_image(self, path: str) -> Image.Image:
         """Open one image as RGB."""
         return read_image(self.encoded(path), path=f"{self.name} {path}", reading=self.reading)
 
@@ -81,7 +81,7 @@ class HubSource:
     def stamp(self, path: str) -> str:
         """Return the `datasets` library's hash of the image's table, and how it is read."""
         split = path.partition("/")[0]
-        return f"{table_fingerprint(self.tables[split])} {self.reading.stamp}"
+        return f"{table_fingerprint(self.tables[split])} {self.reading.identity}"
 
 
 def load_hub(

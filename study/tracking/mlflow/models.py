@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
 
-from study.data.images.image_reading import AS_USUAL, KEPT
+from study.data.images.image_reading import DEFAULT_READING, MODEL_FACTS
 from study.data.records import listed
 from study.errors import DeltaError
 from study.method.delta import DeltaInfo, read_info
@@ -139,7 +139,7 @@ def _used_with(info: DeltaInfo, config: dict[str, Any]) -> DeltaInfo:
         KeyError: something is missing.
         ValueError: something is of another type.
     """
-    names = ("class_names", "templates", "backbone", "revision", *AS_USUAL.kept())
+    names = ("class_names", "templates", "backbone", "revision", *DEFAULT_READING.model_facts())
     changes = {name: config[name] for name in names}
-    changes |= {name: config[name] for name in KEPT if name in config}
+    changes |= {name: config[name] for name in MODEL_FACTS if name in config}
     return read_info(info.as_json() | changes)

@@ -23,7 +23,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 from PIL import Image
 
-from study.data.images.sources import as_base64
+from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.selection.choice import TEST_BALANCED, Choice
@@ -308,7 +308,7 @@ class _Registrar:
                     model_id=logged.model_id,
                 ),
                 # A drawn image, not one of the user's, since a registry is shared.
-                input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
+                input_example=[encode_base64(Image.linear_gradient("L").resize((32, 32)))],
                 pip_requirements=requirements(self._study.architecture()),
                 code_paths=[str(PACKAGE)],
                 model_config={
@@ -317,7 +317,7 @@ class _Registrar:
                     "backbone": info.backbone,
                     "revision": info.revision,
                     "device": "auto",
-                    **info.reading.kept(),
+                    **info.reading.model_facts(),
                 },
             )
         if (saved := Model.load(model)).signature is not None:  # MLflow infers only the inputs

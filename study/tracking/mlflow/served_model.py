@@ -18,7 +18,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.pyfunc.utils import pyfunc
 
-from study.data.images.image_reading import KEPT
+from study.data.images.image_reading import MODEL_FACTS
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.tracking.mlflow.mlflow_internals import in_scoring_server
@@ -47,7 +47,7 @@ with warnings.catch_warnings(record=True):
             Args:
                 context: unused; see `PythonModel`.
                 model_input: a list or a column of a DataFrame with images in any of the forms of
-                    `study.data.images.sources.as_image`, or one image alone.
+                    `study.data.images.sources.read_any_image`, or one image alone.
                 params: unused; there are none.
 
             Returns:
@@ -97,7 +97,7 @@ class ServedClassifier(_Predictions, PythonModel):
             backbone=settings["backbone"],
             revision=settings["revision"],
             device=settings["device"],
-            **{name: settings[name] for name in KEPT if name in settings},
+            **{name: settings[name] for name in MODEL_FACTS if name in settings},
         )
         # Over HTTP, a file name in a request would let anyone read the server's files.
         self._files = not in_scoring_server()

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import random
 from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ from transformers import SiglipImageProcessorPil
 
 from study.backbones.framing import Framing, Interpolation
 from study.data.images import table as table_module
-from study.data.images.decode import decode_images, preprocess
+from study.data.images.decode import ImageCache, decode_images, preprocess
 from study.data.images.image_reading import ImageReading
 from study.data.images.sources import FolderSource
 from study.data.images.table import ImageTable, cache_fault
@@ -34,7 +35,14 @@ Decode = Callable[..., Path]
 @pytest.fixture
 def decode(colors: Any, tmp_path: Path) -> Decode:
     """Decode paths of a source without files into a file of the test's folder."""
-    return partial(decode_images, colors, size=4, cache=tmp_path, key="k")
+
+    def decode_colors(paths: list[str], **options: Any) -> Path:
+        names = options.keys() & {field.name for field in fields(ImageCache)}
+        changes = {name: options.pop(name) for name in names}
+        cache = replace(ImageCache(tmp_path, "k", size=4), **changes)
+        return decode_images(colors, paths, cache, **options)
+
+    return decode_colors
 
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (8, 8), (500, 17), (17, 500)])
@@ -82,7 +90,7 @@ def test_a_file_holds_every_image_once_in_order(
     assert set(table["height"].to_pylist()) == {4}
     assert (
         table["pixels"][7].as_py()
-        == preprocess(colors.open(PATHS[7]), size=4, keep_aspect=False).tobytes()
+        == preprocess(colors.open_image(PATHS[7]), size=4, keep_aspect=False).tobytes()
     )
     assert file.name.startswith("my-set-4-square-")
     assert list(tmp_path.iterdir()) == [file]
@@ -108,8 +116,8 @@ def decoder(miniature: ModuleType, place: Path) -> Callable[[], Path]:
     paths = ["0.png", "1.png"]
     for number, path in enumerate(paths):
         miniature.save(place / "set" / path, number, number)
-    options = {"size": 8, "cache": place / "cache", "key": "set", "reading": SKIP}
-    return partial(decode_images, FolderSource(place / "set"), paths, **options)
+    cache = ImageCache(place / "cache", "set", size=8)
+    return partial(decode_images, FolderSource(place / "set"), paths, cache, reading=SKIP)
 
 
 def test_an_image_that_was_changed_is_decoded_again(miniature: ModuleType, tmp_path: Path) -> None:
@@ -125,7 +133,7 @@ def test_an_image_that_was_changed_is_decoded_again(miniature: ModuleType, tmp_p
 def test_a_corrupt_file_is_made_again(spoil: str, decode: Decode, colors: Any) -> None:
     file = decode(PATHS)
     whole = file.read_bytes()
-    image = preprocess(colors.open(PATHS[9]), size=4, keep_aspect=False).tobytes()
+    image = preprocess(colors.open_image(PATHS[9]), size=4, keep_aspect=False).tobytes()
     spoiled = {"cut": whole[:-100], "empty": b"", "pixel": whole.replace(image, image[::-1])}
     file.write_bytes(spoiled[spoil])
     assert cache_fault(file, PATHS) is not None
@@ -180,7 +188,7 @@ def test_a_corrupt_image_is_skipped_by_choice_and_reported(decode: Decode) -> No
 def test_large_images_are_reported(
     decode: Decode, colors: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = colors.open("a.jpg")
+    image = colors.open_image("a.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", image.width * image.height - 1)
     decode(["a.jpg"])
     assert f"pixels: a.jpg ({image.width} × {image.height}); " in caplog.text
@@ -252,7 +260,7 @@ def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
 def _decode(root: Path, cache: Path, barrier: Any, queue: Any) -> None:
     barrier.wait(timeout=30)
     paths = [f"{i}.png" for i in range(80)]
-    file = decode_images(FolderSource(root), paths, size=8, cache=cache, key="k")
+    file = decode_images(FolderSource(root), paths, ImageCache(cache, "k", size=8))
     queue.put((str(file), cache_fault(file, paths)))
 
 

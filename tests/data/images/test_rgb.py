@@ -15,22 +15,22 @@ from pictures import GREY, ORIENTATIONS, RGB, SIXTEEN, Picture, known_pictures, 
 from PIL import Image
 
 from study.data.datasets import load_dataset
-from study.data.images.decode import decode_images
+from study.data.images.decode import ImageCache, decode_images
 from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images, to_rgb
-from study.data.images.sources import FolderSource, as_image
+from study.data.images.sources import FolderSource, read_any_image
 from study.data.images.table import ImageTable
 from study.errors import DataError
 
 PICTURES = known_pictures()
 Read = Callable[[Path], Image.Image]
 WAYS: dict[str, Read] = {
-    "training": lambda file: FolderSource(file.parent).open(file.name),
-    "path": as_image,
-    "text": lambda file: as_image(str(file)),
-    "bytes": lambda file: as_image(file.read_bytes()),
-    "base64": lambda file: as_image(base64.b64encode(file.read_bytes()).decode()),
-    "pillow": lambda file: as_image(Image.open(file)),
+    "training": lambda file: FolderSource(file.parent).open_image(file.name),
+    "path": read_any_image,
+    "text": lambda file: read_any_image(str(file)),
+    "bytes": lambda file: read_any_image(file.read_bytes()),
+    "base64": lambda file: read_any_image(base64.b64encode(file.read_bytes()).decode()),
+    "pillow": lambda file: read_any_image(Image.open(file)),
 }
 
 
@@ -59,7 +59,7 @@ def test_known_pictures_in_a_table_of_the_hub_are_read_as_they_are(
     pq.write_table(pa.table({"image": cells, "label": labels}), tmp_path / "all.parquet")
     source = load_dataset("mine", tmp_path / "all.parquet", columns={"image": "image"}).source
     for number, picture in enumerate(PICTURES):
-        found = pixels(source.open(f"train/{number:06d}"))
+        found = pixels(source.open_image(f"train/{number:06d}"))
         assert np.abs(found - picture.rgb).max() <= picture.within, picture.name
 
 
@@ -69,7 +69,7 @@ def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: 
     noise = np.random.default_rng(3).integers(0, 256, (40, 30, 3), np.uint8)
     contents = saved(Image.fromarray(noise).convert(mode), form)
     plain = Image.open(io.BytesIO(contents)).convert("RGB")
-    assert as_image(contents).tobytes() == plain.tobytes()
+    assert read_any_image(contents).tobytes() == plain.tobytes()
 
 
 @pytest.mark.parametrize("read", WAYS.values(), ids=WAYS)
@@ -91,16 +91,18 @@ def test_a_picture_that_lies_on_its_side_is_turned_as_its_tag_says(
     file.write_bytes(turned(RGB, orientation, form, **options))
     upright = read(file)
     assert np.array_equal(pixels(upright), RGB)
-    assert np.array_equal(pixels(as_image(upright)), RGB), "it must not be turned twice"
+    assert np.array_equal(pixels(read_any_image(upright)), RGB), "it must not be turned twice"
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int) -> None:
     large = RGB.repeat(16, axis=0).repeat(16, axis=1)
-    photograph = as_image(turned(large, orientation, "JPEG", quality=100, subsampling=0))
+    photograph = read_any_image(turned(large, orientation, "JPEG", quality=100, subsampling=0))
     assert np.abs(pixels(photograph) - large).max() <= 4
     for form in ("PNG", "TIFF"):
-        assert np.array_equal(pixels(as_image(turned(SIXTEEN, orientation, form)))[..., 0], GREY)
+        assert np.array_equal(
+            pixels(read_any_image(turned(SIXTEEN, orientation, form)))[..., 0], GREY
+        )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int) -> N
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_metadata_at_fault_do_not_make_a_photograph_unreadable(exif: bytes, form: str) -> None:
-    assert as_image(saved(Image.fromarray(RGB), form, exif=exif)).size == (4, 2)
+    assert read_any_image(saved(Image.fromarray(RGB), form, exif=exif)).size == (4, 2)
 
 
 def test_sixteen_bits_are_rounded_and_not_cut(tmp_path: Path) -> None:
@@ -139,14 +141,14 @@ def test_pixels_of_no_known_range_are_refused(name: str, read: Read, tmp_path: P
 def test_the_file_is_named_where_its_pixels_have_no_known_range(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(UNCLEAR["signed 16 bits.tif"])
     with pytest.raises(DataError, match=r"a\.tif: has integers .* from -1000 to 3000 as pixels"):
-        FolderSource(tmp_path).open("a.tif")
+        FolderSource(tmp_path).open_image("a.tif")
 
 
 @pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
 def test_pixels_that_are_not_a_number_are_refused(bounds: tuple[float, float] | None) -> None:
     gaps = Image.fromarray(np.array([[0, np.nan]], np.float32))
     with pytest.raises(DataError, match="not a number"):
-        as_image(gaps, reading=ImageReading(bounds))
+        read_any_image(gaps, reading=ImageReading(bounds))
 
 
 @pytest.mark.parametrize(
@@ -169,9 +171,9 @@ def test_a_range_maps_deep_pixels_linearly_and_leaves_eight_bits_alone(
     (tmp_path / "a.png").write_bytes(contents)
     wanted = Picture("", b"", np.asarray(expected)).rgb
     for image in (
-        FolderSource(tmp_path, reading=ImageReading(bounds)).open("a.png"),
-        as_image(contents, reading=ImageReading(bounds)),
-        as_image(Image.open(io.BytesIO(contents)), reading=ImageReading(bounds)),
+        FolderSource(tmp_path, reading=ImageReading(bounds)).open_image("a.png"),
+        read_any_image(contents, reading=ImageReading(bounds)),
+        read_any_image(Image.open(io.BytesIO(contents)), reading=ImageReading(bounds)),
     ):
         assert np.array_equal(pixels(image), wanted)
 
@@ -179,15 +181,15 @@ def test_a_range_maps_deep_pixels_linearly_and_leaves_eight_bits_alone(
 def test_pillow_images_of_other_colour_spaces_are_read_or_refused() -> None:
     for mode in ("HSV", "YCbCr"):
         other = Image.fromarray(RGB).convert(mode)
-        assert np.abs(pixels(as_image(other)) - RGB).max() <= 6
+        assert np.abs(pixels(read_any_image(other)) - RGB).max() <= 6
     with pytest.raises(DataError, match="Pillow image of mode La"):
-        as_image(Image.new("La", (2, 2)))
+        read_any_image(Image.new("La", (2, 2)))
 
 
 def test_an_array_of_sixteen_bits_is_refused_since_it_might_be_a_dark_image_of_eight() -> None:
     with pytest.raises(DataError, match="uint16"):
-        as_image(GREY.astype(np.uint16))
-    assert np.array_equal(pixels(as_image(Image.fromarray(SIXTEEN)))[..., 0], GREY)
+        read_any_image(GREY.astype(np.uint16))
+    assert np.array_equal(pixels(read_any_image(Image.fromarray(SIXTEEN)))[..., 0], GREY)
 
 
 def deep_folder(folder: Path, highest: int) -> FolderSource:
@@ -203,9 +205,10 @@ def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Pat
     source = deep_folder(tmp_path / "set", 4000)
 
     def highest(source: FolderSource, *names: str) -> int | None:
-        options: Any = {"size": 4, "cache": tmp_path, "key": "k"}
-        options["reading"] = ImageReading(on_corrupt="skip")
-        return ImageTable(decode_images(source, [*names, "bad.png"], **options)).highest
+        cache = ImageCache(tmp_path, "k", size=4)
+        reading = ImageReading(on_corrupt="skip")
+        file = decode_images(source, [*names, "bad.png"], cache, reading=reading)
+        return ImageTable(file).highest
 
     for _ in range(2):  # decoded, and found
         assert highest(source, "deep.png", "flat.png") == 4000
@@ -234,7 +237,7 @@ def test_images_that_use_their_depth_are_not_asked_about(highest: int | None) ->
 def test_a_range_means_the_values_in_the_file_whatever_maximum_it_names(head: bytes) -> None:
     values = np.array([0, 2048], dtype=">u2")
     body = values.tobytes() if head.startswith(b"P5") else b"0 2048\n"
-    read = as_image(head + body, reading=ImageReading((0, 4095)))
+    read = read_any_image(head + body, reading=ImageReading((0, 4095)))
     assert pixels(read)[0, :, 0].tolist() == [0, 128]
 
 
@@ -253,4 +256,4 @@ def test_numbers_of_8_bits_with_a_sign_are_refused() -> None:
     buffer = io.BytesIO()
     Image.new("L", (2, 2)).save(buffer, "TIFF", tiffinfo={339: 2})
     with pytest.raises(DataError, match="8 bits with a sign"):
-        as_image(buffer.getvalue())
+        read_any_image(buffer.getvalue())

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.images.sources import ArraySource, FolderSource, as_base64, as_image, large_images
+from study.data.images.sources import (
+    ArraySource,
+    FolderSource,
+    encode_base64,
+    large_images,
+    read_any_image,
+)
 from study.errors import DataError
 
 
@@ -35,17 +41,17 @@ def test_a_corrupt_image_is_named_with_the_reason(
     data = whole[: len(whole) // 2] if content is None else content
     (root / "a" / "2.png").write_bytes(data)
     with pytest.raises(DataError, match=rf"a/2\.png: not a readable image \({why}"):
-        FolderSource(root).open("a/2.png")
+        FolderSource(root).open_image("a/2.png")
     with pytest.raises(DataError, match=rf"bytes: not a readable image \({why}"):
-        as_image(data)
+        read_any_image(data)
 
 
 def test_a_large_image_is_read_without_a_line_of_pillows(tmp_path: Path) -> None:
     Image.new("L", (50, 40)).save(tmp_path / "x.png")
     code = (
         "from PIL import Image; Image.MAX_IMAGE_PIXELS = 1500; "
-        "from study.data.images.sources import as_image, is_large; "
-        "print(is_large(as_image('x.png')))"
+        "from study.data.images.sources import read_any_image, is_large; "
+        "print(is_large(read_any_image('x.png')))"
     )
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -58,7 +64,7 @@ def test_an_image_of_too_many_pixels_is_refused(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     with pytest.raises(DataError, match=r"1\.png: has more than 10 pixels"):
-        FolderSource(root).open("a/1.png")
+        FolderSource(root).open_image("a/1.png")
 
 
 def test_large_images_are_told_with_their_sizes_and_a_few_alone(
@@ -75,13 +81,13 @@ def test_large_images_are_told_with_their_sizes_and_a_few_alone(
 
 def test_a_missing_image_is_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"a/9\.png: no such image"):
-        FolderSource(root).open("a/9.png")
+        FolderSource(root).open_image("a/9.png")
 
 
 def test_an_image_that_cannot_be_looked_at_is_named(root: Path) -> None:
     path = f"a/{'9' * 300}/1.png"  # as a folder that one may not enter is, but for root as well
     with pytest.raises(DataError, match=rf"{path}: not a readable image"):
-        FolderSource(root).open(path)
+        FolderSource(root).open_image(path)
 
 
 def bind(path: Path) -> None:
@@ -106,9 +112,9 @@ def test_what_is_no_file_is_named_and_not_waited_for(
     place = root / "a" / "x.png"
     make(place)
     ways: list[tuple[Callable[[], object], str]] = [
-        (lambda: FolderSource(root, anchors=("a/x.png",)).open("a/x.png"), "a/x.png"),
-        (lambda: as_image(place), str(place)),
-        (lambda: as_image(str(place)), str(place)),
+        (lambda: FolderSource(root, anchors=("a/x.png",)).open_image("a/x.png"), "a/x.png"),
+        (lambda: read_any_image(place), str(place)),
+        (lambda: read_any_image(str(place)), str(place)),
     ]
     for read, named in ways:
         with pytest.raises(DataError, match=f"{named}: not a file but {kind}"):
@@ -119,7 +125,7 @@ def test_what_is_no_file_is_named_and_not_waited_for(
 def test_no_path_leaves_the_folder(path: str, root: Path) -> None:
     Image.new("RGB", (1, 1)).save(root.parent / "secret.png")
     with pytest.raises(DataError, match="not inside"):
-        FolderSource(root).open(path)
+        FolderSource(root).open_image(path)
 
 
 def test_no_link_leaves_the_folder(root: Path) -> None:
@@ -130,20 +136,20 @@ def test_no_link_leaves_the_folder(root: Path) -> None:
     source = FolderSource(root)
     for path in ("a/link.png", "up/secret.png"):
         with pytest.raises(DataError, match="leads out of the dataset's folder"):
-            source.open(path)
-    assert source.open("a/within.png")
+            source.open_image(path)
+    assert source.open_image("a/within.png")
 
 
 def test_the_datasets_folder_itself_may_be_a_link(root: Path) -> None:
     (root.parent / "data").symlink_to(root)
-    assert FolderSource(root.parent / "data").open("a/1.png")
+    assert FolderSource(root.parent / "data").open_image("a/1.png")
 
 
 def test_an_unknown_id_is_named() -> None:
     source = ArraySource("digits", {"digits/0": np.zeros((8, 8), np.uint8)})
-    assert source.open("digits/0").size == (8, 8)
+    assert source.open_image("digits/0").size == (8, 8)
     with pytest.raises(DataError, match="digits/1: dataset digits has no such image"):
-        source.open("digits/1")
+        source.open_image("digits/1")
 
 
 @pytest.fixture
@@ -156,8 +162,8 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 
 
 def test_base64_keeps_every_pixel(picture: Image.Image) -> None:
-    assert same(as_image(as_base64(picture)), picture)
-    assert same(as_image(f"data:image/png;base64,{as_base64(picture)}"), picture)
+    assert same(read_any_image(encode_base64(picture)), picture)
+    assert same(read_any_image(f"data:image/png;base64,{encode_base64(picture)}"), picture)
 
 
 def test_a_path_that_could_be_base64_is_a_path(
@@ -165,7 +171,7 @@ def test_a_path_that_could_be_base64_is_a_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     picture.save(tmp_path / "abcd", "PNG")  # four characters of base64
-    assert same(as_image("abcd"), picture)
+    assert same(read_any_image("abcd"), picture)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_a_path_that_could_be_base64_is_a_path(
 def test_arrays_of_grey_colour_and_transparency_are_images(
     shape: tuple[int, ...], expected: int
 ) -> None:
-    image = as_image(np.full(shape, 200))
+    image = read_any_image(np.full(shape, 200))
     assert (image.mode, image.size) == ("RGB", (9, 7))
     assert set(np.asarray(image).ravel()) == {expected}
 
@@ -188,7 +194,7 @@ def test_text_names_no_file_where_files_are_out_of_bounds(
     for name in ("digit.png", "abcd"):
         picture.save(tmp_path / name, "PNG")
     with pytest.raises(DataError, match="paths are not opened here"):
-        as_image(named, files=False)
+        read_any_image(named, files=False)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +212,10 @@ def test_text_names_no_file_where_files_are_out_of_bounds(
 )
 def test_what_is_no_image_is_refused(value: Any) -> None:
     with pytest.raises(DataError):
-        as_image(value)
+        read_any_image(value)
 
 
 def test_damaged_base64_is_not_repeated_whole() -> None:
     with pytest.raises(DataError) as raised:
-        as_image("A" * 5000 + "!")
+        read_any_image("A" * 5000 + "!")
     assert len(str(raised.value)) < 600

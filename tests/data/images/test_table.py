@@ -12,7 +12,7 @@ from scipy import stats
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from study.data.images.decode import decode_images, preprocess
+from study.data.images.decode import ImageCache, decode_images, preprocess
 from study.data.images.table import (
     RATIO,
     SCALE,
@@ -31,13 +31,13 @@ PATHS = [f"{i:03d}.jpg" for i in range(150)]
 @pytest.fixture
 def square(colors: Any, tmp_path: Path) -> ImageTable:
     """150 images of 4 × 4 pixels, in three parts."""
-    return ImageTable(decode_images(colors, PATHS, size=4, cache=tmp_path, key="k"))
+    return ImageTable(decode_images(colors, PATHS, ImageCache(tmp_path, "k", size=4)))
 
 
 @pytest.fixture
 def whole(colors: Any, tmp_path: Path) -> ImageTable:
     """150 images of three sizes."""
-    file = decode_images(colors, PATHS, size=4, cache=tmp_path, key="k", keep_aspect=True)
+    file = decode_images(colors, PATHS, ImageCache(tmp_path, "k", size=4, keep_aspect=True))
     return ImageTable(file)
 
 
@@ -51,7 +51,7 @@ def test_pixels_are_those_of_the_images_asked_for(
     pixels = square.pixels(paths)
     assert pixels.dtype == torch.uint8
     assert square.rows(paths) == rows
-    expected = [preprocess(colors.open(p), size=4, keep_aspect=False) for p in paths]
+    expected = [preprocess(colors.open_image(p), size=4, keep_aspect=False) for p in paths]
     assert np.array_equal(pixels.permute(0, 2, 3, 1).numpy(), np.stack(expected))
 
 
@@ -62,7 +62,7 @@ def test_neighbours_are_a_view_of_the_file(square: ImageTable) -> None:
 def test_whole_images_keep_their_sizes(whole: ImageTable, colors: Any) -> None:
     images = whole.images(PATHS[:5])
     for path, image in zip(PATHS[:5], images, strict=True):
-        expected = preprocess(colors.open(path), size=4, keep_aspect=True)
+        expected = preprocess(colors.open_image(path), size=4, keep_aspect=True)
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
     with pytest.raises(DataError, match="5 images of 3 sizes cannot be one batch"):
         whole.pixels(PATHS[:5])

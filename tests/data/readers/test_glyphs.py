@@ -66,7 +66,7 @@ def test_a_digit_opens_as_scikit_learn_has_it() -> None:
     bunch = load_digits()
     for record in dataset.train[:5]:
         number = int(record.path.split("/")[1])
-        image = dataset.source.open(record.path)
+        image = dataset.source.open_image(record.path)
         assert (image.mode, image.size) == ("RGB", (8, 8))
         pixels = np.asarray(image)[..., 0] / 255 * 16
         assert np.abs(pixels - bunch.images[number]).max() < 0.05
@@ -79,7 +79,7 @@ def test_the_glyphs_have_36_classes_in_both_splits(split: str) -> None:
     records = getattr(dataset, split)
     assert len(dataset.class_names) == 36
     assert {record.label for record in records} == set(range(36))
-    assert dataset.source.open(records[0].path).size == (8, 8)
+    assert dataset.source.open_image(records[0].path).size == (8, 8)
     assert not dataset.val
 
 

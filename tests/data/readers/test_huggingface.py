@@ -56,7 +56,7 @@ def test_a_parquet_file_with_images_is_a_dataset(miniature: ModuleType, tmp_path
     assert dataset.class_names == NAMES
     assert sizes(dataset) == [10, 4, 6]
     assert {record.path for record in dataset.train} <= {f"train/{i:06d}" for i in range(20)}
-    image = dataset.source.open("train/000003")
+    image = dataset.source.open_image("train/000003")
     assert image.tobytes() == miniature.draw(1, 3).tobytes()
 
 
@@ -68,7 +68,7 @@ def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(
     dataset = load_dataset("pets", tmp_path / "set")
     assert sizes(dataset) == [12, 8, 4]
     assert dataset.val[0].path == "val/000000"
-    assert dataset.source.open("val/000000").size == (30, 24)
+    assert dataset.source.open_image("val/000000").size == (30, 24)
 
 
 @pytest.mark.parametrize("layout", ["plain_text/{}-00000-of-00001", "{}/0000", "default/{}/0000"])
@@ -150,7 +150,7 @@ def test_a_file_is_opened_wherever_the_library_keeps_files(
     for split in ("train", "test"):
         write_cells(tmp_path / "set" / f"{split}.parquet", cells, ["a", "b", "a"])
     source = load_dataset("pets", tmp_path / "set").source
-    assert [source.open(f"train/00000{number}").mode for number in range(3)] == ["RGB"] * 3
+    assert [source.open_image(f"train/00000{number}").mode for number in range(3)] == ["RGB"] * 3
 
 
 def test_a_corrupt_image_is_named_when_it_is_opened(miniature: ModuleType, tmp_path: Path) -> None:
@@ -158,13 +158,13 @@ def test_a_corrupt_image_is_named_when_it_is_opened(miniature: ModuleType, tmp_p
     write_cells(tmp_path / "x.parquet", cells * 2, ["a", "a", "a", "b", "b", "b"])
     source = load_dataset("pets", tmp_path / "x.parquet").source
     with pytest.raises(DataError, match="train/000000: not a readable image"):
-        source.open("train/000000")
+        source.open_image("train/000000")
     with pytest.raises(DataError, match="outside"):
-        source.open("train/000001")
+        source.open_image("train/000001")
     with pytest.raises(DataError, match="train/000002: the image of pets is empty"):
-        source.open("train/000002")
+        source.open_image("train/000002")
     with pytest.raises(DataError, match="train/000009: dataset pets has no such image"):
-        source.open("train/000009")
+        source.open_image("train/000009")
 
 
 def test_without_the_extra_the_error_says_how_to_install_it(
@@ -194,7 +194,7 @@ def test_a_dataset_saved_to_disk_is_split_by_the_fixed_rule(
     assert dataset.class_names == NAMES
     assert sum(sizes(dataset)) == 20
     assert min(sizes(dataset)) > 0
-    assert dataset.source.open(dataset.train[0].path).mode == "RGB"
+    assert dataset.source.open_image(dataset.train[0].path).mode == "RGB"
     assert sorted(tmp_path.rglob("*")) == before, "something was written beside it"
 
 

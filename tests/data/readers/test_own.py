@@ -23,7 +23,7 @@ def test_a_flat_folder_of_ten_images_is_a_dataset(flat: Path) -> None:
     assert dataset.templates == ("a photo of a {}.",)
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [4, 2, 4]
     assert load_dataset("mine", flat).test == dataset.test
-    assert dataset.source.open(dataset.train[0].path).size == (30, 24)
+    assert dataset.source.open_image(dataset.train[0].path).size == (30, 24)
 
 
 def test_a_split_folder_is_read_as_it_lies(miniature: ModuleType, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_further_suffixes_of_jpeg_are_read(flat: Path) -> None:
     dataset = load_dataset("mine", flat)
     records = (*dataset.train, *dataset.val, *dataset.test)
     assert len(records) == 10
-    assert all(dataset.source.open(record.path) for record in records)
+    assert all(dataset.source.open_image(record.path) for record in records)
 
 
 @pytest.mark.parametrize("name", ['o\'neil "the" cat', "🦊 fox", "x" * 250, "Straße {}"])
@@ -60,7 +60,7 @@ def test_any_folder_name_is_a_class_name(name: str, flat: Path) -> None:
     (flat / "red fox").rename(flat / name)
     dataset = load_dataset("mine", flat)
     assert name in dataset.class_names
-    assert dataset.source.open(dataset.train[-1].path)
+    assert dataset.source.open_image(dataset.train[-1].path)
 
 
 def test_an_empty_class_is_named(flat: Path) -> None:

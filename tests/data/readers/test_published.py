@@ -30,7 +30,7 @@ def test_a_dataset_reads_from_its_layout(name: str, miniature: ModuleType, tmp_p
     assert [*dataset.class_names] == CASES["miniatures"][name]
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [12, 8, 4]
     for record in (*dataset.train, *dataset.val, *dataset.test):
-        assert dataset.source.open(record.path).size == (30, 24)
+        assert dataset.source.open_image(record.path).size == (30, 24)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,7 +177,7 @@ def test_images_may_lie_elsewhere_behind_a_link(miniature: ModuleType, tmp_path:
     (folder / "images" / "train").rename(tmp_path / "elsewhere")
     (folder / "images" / "train").symlink_to(tmp_path / "elsewhere")
     dataset = load_dataset("imagenet", tmp_path / "data")
-    assert dataset.source.open(dataset.train[0].path).mode == "RGB"
+    assert dataset.source.open_image(dataset.train[0].path).mode == "RGB"
 
 
 @pytest.mark.parametrize(

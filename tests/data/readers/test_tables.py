@@ -39,7 +39,7 @@ def test_a_table_of_paths_is_a_dataset(suffix: str, miniature: ModuleType, tmp_p
     dataset = load_dataset("mine", write(tmp_path / f"images{suffix}", rows()))
     assert dataset.class_names == NAMES
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [4, 2, 4]
-    assert dataset.source.open(dataset.test[0].path).mode == "RGB"
+    assert dataset.source.open_image(dataset.test[0].path).mode == "RGB"
 
 
 def test_a_split_column_is_followed(tmp_path: Path) -> None:

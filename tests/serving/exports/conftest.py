@@ -49,7 +49,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     paths = []
     for number, record in enumerate(dataset.test[:COUNT]):
         path = place / f"{number}.png"
-        dataset.source.open(record.path).resize((45, 40)).save(path)
+        dataset.source.open_image(record.path).resize((45, 40)).save(path)
         paths.append(str(path))
     return Digits(paths)
 

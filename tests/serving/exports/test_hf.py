@@ -35,7 +35,7 @@ def test_transformers_crops_some_shapes_a_pixel_beside(
     (note,) = (note for note in written.limits if "crops one pixel beside" in note)
     assert "16:9" not in note, "which holds at 224 pixels alone"
     model, dataset = load_classifier(folder.parent / "delta.safetensors"), load_dataset("digits")
-    images = [dataset.source.open(record.path).resize(shape) for record in dataset.test[:80]]
+    images = [dataset.source.open_image(record.path).resize(shape) for record in dataset.test[:80]]
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     theirs = processor(images, return_tensors="pt")["pixel_values"]
     pixels = torch.stack([torch.tensor(model.pixels(image)) for image in images])

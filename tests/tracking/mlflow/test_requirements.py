@@ -20,7 +20,7 @@ from siglips import save_siglip
 
 from study.backbones.description import read_architecture
 from study.data.datasets import load_dataset
-from study.data.images.sources import as_base64
+from study.data.images.sources import encode_base64
 from study.embedded import EMBEDDED, backbone_path
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
@@ -55,7 +55,7 @@ def place(
     )
     shutil.copytree(mlflow.artifacts.download_artifacts(source), place / "model")
     dataset = load_dataset("digits")
-    images = [as_base64(dataset.source.open(record.path)) for record in dataset.test[:20]]
+    images = [encode_base64(dataset.source.open_image(record.path)) for record in dataset.test[:20]]
     (place / "images.json").write_text(json.dumps({"inputs": images}))
     return place
 

@@ -15,7 +15,7 @@ from PIL import Image
 from serving_over_http import ask, served
 
 from study.data.datasets import load_dataset
-from study.data.images.sources import as_base64
+from study.data.images.sources import encode_base64
 from study.errors import DataError, DeltaError
 from study.method.device import gpu_kind
 from study.tracking.mlflow.registry import register_winner
@@ -30,7 +30,7 @@ def digits(count: int) -> tuple[list[Image.Image], list[str]]:
     """The first test digits, and their class names."""
     dataset = load_dataset("digits")
     records = dataset.test[:count]
-    images = [dataset.source.open(record.path) for record in records]
+    images = [dataset.source.open_image(record.path) for record in records]
     return images, [dataset.class_names[record.label] for record in records]
 
 
@@ -64,11 +64,19 @@ def test_any_form_of_image_gives_the_same_class(champion: str, tmp_path: Path) -
     file = tmp_path / "digit.png"
     picture.save(file)
     grey = np.asarray(picture.convert("L"))
-    given = [picture, buffer.getvalue(), file, str(file), as_base64(picture), grey, grey.tolist()]
+    given = [
+        picture,
+        buffer.getvalue(),
+        file,
+        str(file),
+        encode_base64(picture),
+        grey,
+        grey.tolist(),
+    ]
     told = model.predict(given)
     assert set(told["class_name"]) == {told["class_name"][0]}
     assert told["probability"].std() == pytest.approx(0, abs=1e-6)
-    for column in ([picture, picture], [grey, grey], [as_base64(picture)] * 2):
+    for column in ([picture, picture], [grey, grey], [encode_base64(picture)] * 2):
         frame = model.predict(pd.DataFrame({"image": column}))
         assert list(frame["class_name"]) == [told["class_name"][0]] * 2
 
@@ -153,8 +161,8 @@ def test_the_champion_is_served_over_http_and_gets_the_digit_right(
 ) -> None:
     images, names = digits(40)
     with served(CHAMPION, champion, tmp_path / "serve.log") as address:
-        rows = ask(address, [as_base64(image) for image in images])
-        (alone,) = ask(address, as_base64(images[0]))
+        rows = ask(address, [encode_base64(image) for image in images])
+        (alone,) = ask(address, encode_base64(images[0]))
         with pytest.raises(urllib.error.HTTPError) as refused:
             ask(address, "/etc/passwd")
     assert alone["probabilities"] == pytest.approx(rows[0]["probabilities"], abs=1e-5)
