@@ -15,20 +15,23 @@ from study.storage.atomic import write_atomically
 PALETTE = BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
 OLIVE, VIOLET, BROWN = "#a89b2c", "#7a6fd0", "#7d4a2d"
 COLORS = {"pink": PINK, "olive": OLIVE, "violet": VIOLET, "brown": BROWN}
-"""The colours of methods other than CLIPFit, by the names that their table has for them."""
+"""The colours of the peers, by the names that the table of peers has for them."""
 
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*"}
-*OTHER_MARKERS, WINNER_MARKER = _MARKERS
-"""The marker of the winner alone, and those of series that colours do not tell apart."""
+WINNER_MARKER = "star"
+"""The marker that the winner alone has."""
+OTHER_MARKERS = tuple(marker for marker in _MARKERS if marker != WINNER_MARKER)
+"""The markers that tell series of one colour apart."""
 
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
+"""The size of a panel in inches, unless a chart sets its own."""
 BAR_HEIGHT = 0.36
 """The height of a horizontal bar, where the rows are 1 apart."""
-MANY = 24
+MANY_NAMES = 24
 """The largest number of names along an axis in full size, and of rows whose shares are written."""
-LONG = 8
-"""The longest name below an axis that lies; longer ones stand."""
-_STYLE = {
+_LONG_NAME = 8
+"""The most characters of a name that lies below an axis; longer names are turned upright."""
+_STYLE: dict[str, object] = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
@@ -60,16 +63,17 @@ class Series:
     y: Sequence[float]
     """The y of each mark."""
     style: Literal["points", "line", "step", "bars", "cells", "shares"] = "points"
-    """What the marks are.
+    """The kind of the marks.
 
     A step holds a value until the next x. Bars are horizontal, from 0 to x. Cells are squares of
-    size 1 that are coloured by `values`, and so are shares, from -100 to 100, whose colours tell
-    small ones apart and whose numbers are written without sign, or not at all where they are many.
+    size 1, coloured by `values` and with their numbers. Shares are such squares for values from
+    -100 to 100: their colours also tell small shares apart, and their numbers have no sign and are
+    left out of a large chart.
     """
     marker: str = "circle"
     """The shape of points."""
     color: str = BLUE
-    """The colour of all marks but cells."""
+    """The colour of all marks but cells and shares."""
     opacity: float = 0.9
     """The opacity, from 0 to 1."""
     x_error: Sequence[float] | None = None
@@ -87,7 +91,7 @@ class Axis:
     title: str
     """The title, with its unit."""
     scale: Literal["linear", "log", "count"] = "linear"
-    """What the axis is like; that of counts starts at 0 and has whole ticks."""
+    """The scale; that of counts starts at 0 and has whole ticks."""
     names: Sequence[str] | None = None
     """The names of the values 0, 1, …, some of which may be empty; None means that values are
     numbers."""
@@ -107,8 +111,8 @@ class Panel:
     """The title above the axes."""
 
     @property
-    def shown(self) -> tuple[Series, ...]:
-        """The series that have a mark."""
+    def series_with_marks(self) -> tuple[Series, ...]:
+        """The series that have at least one mark."""
         return tuple(series for series in self.series if series.x)
 
 
@@ -124,35 +128,37 @@ class Chart:
     """What the chart shows, and what it does not."""
     panels: tuple[Panel, ...]
     """The panels, from left to right."""
-    otherwise: str
+    reason_if_empty: str
     """The reason why there is nothing to draw, where no series has a mark."""
     width: float = PANEL_WIDTH
     """The width of a panel in inches."""
     height: float = PANEL_HEIGHT
     """The height of the panels in inches; forest plots grow with their rows."""
     _files: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was drawn so far, by suffix: a study's folder and its report have the same pictures."""
+    """The files drawn so far, by suffix: a study's folder and its report have the same pictures."""
 
     @cached_property
     def _figure(self) -> Any:
-        """The figure, in which everything has its place."""
-        return _laid_out(self)
+        """The figure, laid out."""
+        return _lay_out(self)
 
     @property
-    def shown(self) -> tuple[Panel, ...]:
-        """The panels that have a mark."""
-        return tuple(panel for panel in self.panels if panel.shown)
+    def panels_with_marks(self) -> tuple[Panel, ...]:
+        """The panels in which at least one series has a mark."""
+        return tuple(panel for panel in self.panels if panel.series_with_marks)
 
     @property
-    def missing(self) -> str | None:
-        """The reason why the chart cannot be drawn, if so."""
-        return None if self.shown else self.otherwise
+    def missing_reason(self) -> str | None:
+        """The reason why the chart cannot be drawn; None if it can."""
+        if self.panels_with_marks:
+            return None
+        return self.reason_if_empty
 
 
-def get_ready_to_draw() -> None:
-    """Import what draws charts, and read its fonts, which takes a second, before that is needed.
+def prepare_drawing() -> None:
+    """Import what draws charts and read its fonts, which takes a second, ahead of time.
 
-    Nothing may be drawn meanwhile in another thread.
+    No other thread may draw meanwhile.
     """
     import matplotlib.figure
 
@@ -163,7 +169,7 @@ def get_ready_to_draw() -> None:
 
 
 def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
-    """Draw a chart that has something to show, on a white background; each format is drawn once.
+    """Draw a chart that has a mark, on a white background; each format is drawn only once.
 
     Args:
         chart: the chart.
@@ -174,11 +180,11 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
     """
     for suffix in suffixes:
         if suffix not in chart._files:
-            chart._files[suffix] = _drawn(chart, suffix)
+            chart._files[suffix] = _draw_file(chart, suffix)
     return {suffix: chart._files[suffix] for suffix in suffixes}
 
 
-def _drawn(chart: Chart, suffix: str) -> bytes:
+def _draw_file(chart: Chart, suffix: str) -> bytes:
     contents = io.BytesIO()
     with _style_of(chart):
         chart._figure.savefig(contents, format=suffix, metadata={"Date": None})
@@ -186,33 +192,40 @@ def _drawn(chart: Chart, suffix: str) -> bytes:
 
 
 def _style_of(chart: Chart) -> AbstractContextManager[None]:
+    """Return the context in which matplotlib draws a chart."""
     import matplotlib
 
-    axes_of = [axis for panel in chart.shown for axis in (panel.x, panel.y)]
-    # The outlines of a hundred names would be most of a report: they are left to the reader's font.
-    written = {"svg.fonttype": "none"} if any(len(a.names or ()) > MANY for a in axes_of) else {}
-    return matplotlib.rc_context(_STYLE | written)
+    style = _STYLE.copy()
+    for panel in chart.panels_with_marks:
+        for axis in (panel.x, panel.y):
+            if axis.names is not None and len(axis.names) > MANY_NAMES:
+                # The outlines of a hundred names would be most of a report, so that the reader's
+                # own font writes them.
+                style["svg.fonttype"] = "none"
+    return matplotlib.rc_context(style)
 
 
-def _laid_out(chart: Chart) -> Any:
+def _lay_out(chart: Chart) -> Any:
+    """Return the figure of a chart, in which everything has its place."""
     import matplotlib.figure
 
-    width = chart.width * len(chart.shown)
+    panels = chart.panels_with_marks
+    width = chart.width * len(panels)
     with _style_of(chart):
         figure = matplotlib.figure.Figure(figsize=(width, chart.height), layout="constrained")
-        (subplots,) = figure.subplots(1, len(chart.shown), squeeze=False)
+        (subplots,) = figure.subplots(1, len(panels), squeeze=False)
         handles: dict[str, Any] = {}
-        for axes, panel in zip(subplots, chart.shown, strict=True):
-            for series in panel.shown:
-                handles.setdefault(series.name, _draw_series(axes, series))
+        for axes, panel in zip(subplots, panels, strict=True):
+            for series in panel.series_with_marks:
+                handle = _draw_series(axes, series)
+                handles.setdefault(series.name, handle)
             _draw_axes(axes, panel)
         if len(handles) > 1:
+            # An inch holds about 13 characters, and a marker is about 6 wide.
+            entry_width = max(map(len, handles)) + 6
+            columns = max(1, int(13 * width / entry_width))
             figure.legend(
-                handles.values(),
-                handles.keys(),
-                loc="outside upper center",
-                # An inch holds about 13 characters, and a marker is about 6 wide.
-                ncols=max(1, int(13 * width / (max(map(len, handles)) + 6))),
+                handles.values(), handles.keys(), loc="outside upper center", ncols=columns
             )
         # Places are found once; a figure that keeps its layout finds them twice for each format.
         figure.draw_without_rendering()
@@ -232,120 +245,133 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
     """
     target = folder / "plots"
     target.mkdir(exist_ok=True)
-    files = {
-        target / f"{chart.name}.{suffix}": contents
-        for chart in charts
-        if not chart.missing
-        for suffix, contents in draw(chart, "png", "svg").items()
-    }
+    files: dict[Path, bytes] = {}
+    for chart in charts:
+        if chart.missing_reason is None:
+            for suffix, contents in draw(chart, "png", "svg").items():
+                files[target / f"{chart.name}.{suffix}"] = contents
     for path, contents in files.items():
         write_atomically(path, contents)
     # A file from an earlier state of the study would look like a current one.
-    for stale in {old for chart in charts for old in target.glob(f"{chart.name}.*")} - files.keys():
-        stale.unlink()
+    for chart in charts:
+        for path in sorted(target.glob(f"{chart.name}.*")):
+            if path not in files:
+                path.unlink()
     return tuple(files)
 
 
 def _draw_axes(axes: Any, panel: Panel) -> None:
+    """Draw what stands around the marks of a panel, and the lines across it."""
+    axes.set_title(panel.title)
+    _draw_axis(axes, "x", panel.x)
+    if panel.x.line is not None:
+        axes.axvline(panel.x.line, linestyle=":", color=GREY)
+    _draw_axis(axes, "y", panel.y)
+    if panel.y.line is not None:
+        axes.axhline(panel.y.line, linestyle=":", color=GREY)
+
+
+def _draw_axis(axes: Any, side: Literal["x", "y"], axis: Axis) -> None:
+    """Draw the title, the scale, the ticks and the names of one axis."""
     from matplotlib.ticker import LogFormatter, MaxNLocator
 
-    axes.set_title(panel.title)
-    for side, axis, ticks, line in (
-        ("x", panel.x, axes.xaxis, axes.axvline),
-        ("y", panel.y, axes.yaxis, axes.axhline),
-    ):
-        axes.set(
-            **{
-                f"{side}label": axis.title,
-                f"{side}scale": "log" if axis.scale == "log" else "linear",
-            }
-        )
-        if axis.scale == "log":
-            # Label only powers of ten, more if the axis spans less than one; as 8, not 8 × 10⁰.
-            ticks.set_major_formatter(LogFormatter())
-            ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
-        if axis.scale == "count":
-            axes.set(**{f"{side}lim": (0, None)})
-            ticks.set_major_locator(MaxNLocator(integer=True))
-        if axis.names is not None:
-            axes.set(
-                **{
-                    f"{side}ticks": range(len(axis.names)),
-                    f"{side}ticklabels": axis.names,
-                    f"{side}lim": (-0.6, len(axis.names) - 0.4),
-                }
-            )
-            if len(axis.names) > MANY:
-                ticks.set_tick_params(labelsize=min(10, max(5, 600 / len(axis.names))), length=0)
-            if side == "x" and max(map(len, axis.names), default=0) > LONG:
-                ticks.set_tick_params(rotation=90)
-        if axis.line is not None:
-            line(axis.line, linestyle=":", color=GREY)
+    ticks = {"x": axes.xaxis, "y": axes.yaxis}[side]
+    axes.set(**{f"{side}label": axis.title})
+    if axis.scale == "log":
+        axes.set(**{f"{side}scale": "log"})
+        # Label only powers of ten, more if the axis spans less than one; as 8, not 8 × 10⁰.
+        ticks.set_major_formatter(LogFormatter())
+        ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    if axis.scale == "count":
+        axes.set(**{f"{side}lim": (0, None)})
+        ticks.set_major_locator(MaxNLocator(integer=True))
+    if axis.names is None:
+        return
+    number = len(axis.names)
+    ticks.set_ticks(range(number), axis.names)
+    axes.set(**{f"{side}lim": (-0.6, number - 0.4)})
+    if number > MANY_NAMES:
+        size = min(10, max(5, 600 / number))
+        ticks.set_tick_params(labelsize=size, length=0)
+    longest = max(map(len, axis.names), default=0)
+    if side == "x" and longest > _LONG_NAME:
+        ticks.set_tick_params(rotation=90)
 
 
 def _draw_series(axes: Any, series: Series) -> Any:
-    """Draw a series; return what stands for it in the legend."""
-    from matplotlib import colormaps
-
+    """Draw a series, and return the mark that stands for it in the legend."""
     if series.style == "bars":
         return axes.barh(series.y, series.x, BAR_HEIGHT, color=series.color, alpha=series.opacity)
     if series.style == "cells":
-        limit = max(map(abs, series.values)) or 1.0
-        for x, y, value in zip(series.x, series.y, series.values, strict=True):
-            axes.text(
-                x,
-                y,
-                f"{value:+z.1f}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if abs(value) > 0.6 * limit else "black",  # what reads well on it
-            )
-        colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
-        return axes.bar(series.x, 0.94, 0.94, [y - 0.47 for y in series.y], color=colors)
+        return _draw_cells(axes, series)
     if series.style == "shares":
         return _draw_shares(axes, series)
-    points = series.style == "points"
+    form, layer = "-", 2
+    if series.style == "points":
+        form, layer = _MARKERS[series.marker], 3
+    drawstyle = "default"
+    if series.style == "step":
+        drawstyle = "steps-post"
+    marker_size = 6
+    if series.marker == WINNER_MARKER:
+        marker_size = 11
     return axes.errorbar(
         series.x,
         series.y,
         xerr=series.x_error,
         yerr=series.y_error,
-        fmt=_MARKERS[series.marker] if points else "-",
-        drawstyle="steps-post" if series.style == "step" else "default",
+        fmt=form,
+        drawstyle=drawstyle,
         color=series.color,
         alpha=series.opacity,
-        markersize=11 if series.marker == WINNER_MARKER else 6,
+        markersize=marker_size,
         markeredgewidth=0,
-        zorder=3 if points else 2,
+        zorder=layer,
     )
+
+
+def _draw_cells(axes: Any, series: Series) -> Any:
+    """Draw a square for each value, with its number."""
+    from matplotlib import colormaps
+
+    limit = max(map(abs, series.values)) or 1.0
+    for x, y, value in zip(series.x, series.y, series.values, strict=True):
+        dark = abs(value) > 0.6 * limit
+        _write_value(axes, x, y, f"{value:+z.1f}", dark=dark)
+    colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
+    bottoms = [y - 0.47 for y in series.y]
+    return axes.bar(series.x, 0.94, 0.94, bottoms, color=colors)
 
 
 def _draw_shares(axes: Any, series: Series) -> Any:
     """Draw shares as one picture, since an SVG of ten thousand squares would be megabytes."""
     import numpy as np
 
-    columns, rows = (int(max(places)) + 1 for places in (series.x, series.y))
+    columns = int(max(series.x)) + 1
+    rows = int(max(series.y)) + 1
     grid = np.zeros((rows, columns))
     for x, y, value in zip(series.x, series.y, series.values, strict=True):
-        grid[int(y), int(x)] = root_of(value)
-        if max(rows, columns) <= MANY:
-            deep = abs(root_of(value)) > 0.7
-            axes.text(
-                x,
-                y,
-                f"{abs(value):.0f}" if abs(value) >= 0.5 else "<1",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if deep else "black",
-            )
+        depth = signed_root(value)
+        grid[int(y), int(x)] = depth
+        if max(rows, columns) <= MANY_NAMES:
+            text = "<1"
+            if abs(value) >= 0.5:
+                text = f"{abs(value):.0f}"
+            _write_value(axes, x, y, text, dark=abs(depth) > 0.7)
     axes.grid(visible=False)
     return axes.imshow(
         grid, cmap="RdBu", vmin=-1, vmax=1, origin="lower", aspect="auto", interpolation="nearest"
     )
 
 
-def root_of(share: float) -> float:
+def _write_value(axes: Any, x: float, y: float, text: str, *, dark: bool) -> None:
+    """Write a number into a square, in the colour that reads well on a dark or a pale one."""
+    color = "black"
+    if dark:
+        color = "white"
+    axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
+
+
+def signed_root(share: float) -> float:
     """Return the place of a share on the scale of colours, where 1 % is visible beside 100 %."""
     return math.copysign(math.sqrt(abs(share) / 100), share)

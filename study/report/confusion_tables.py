@@ -1,10 +1,11 @@
 """What the test images of each class are taken for: tables of classes and confusions, heat maps."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from study.report.charts import MANY, Axis, Chart, Panel, Series
+from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series
 from study.report.formatting import Table, format_count, percent, points
 from study.results.image_counts import ImageCounts, image_counts
 from study.results.leaderboard import Leaderboard
@@ -12,45 +13,43 @@ from study.results.predicted_classes import class_accuracies, confusions
 from study.results.study_results import Results
 
 CONFUSION = "confusion"
-"""What the names of heat maps begin with."""
+"""The prefix of the names of heat maps."""
 MOST_MAPS = 4
 """The largest number of parts of the test images that have a heat map."""
 NAMED_ROWS, NAMED_COLUMNS = 150, 40
 """The largest numbers of classes whose names stand beside and below a heat map."""
-_LONGEST = 24
+_NAME_LENGTH = 24
 """The most characters of a name beside a heat map."""
 
 
-def class_table(results: Results, board: Leaderboard) -> Table:
+def class_accuracy_table(results: Results, board: Leaderboard) -> Table:
     """Return the images of each class, and the accuracy on it before and after tuning."""
     counts = image_counts(results, board)
+    rows = []
+    for accuracy in class_accuracies(results, board):
+        trained = None
+        # Classes of another dataset are not trained, even where they have the same name.
+        if counts.trained is not None and accuracy.part not in board.targets:
+            trained = counts.trained.get(accuracy.true, 0)
+        tested = counts.tested.get((accuracy.part, accuracy.true))
+        before, after = percent(accuracy.before), percent(accuracy.after)
+        gain = None
+        if accuracy.gain is not None:
+            gain = points(accuracy.gain)
+        rows.append([accuracy.true, accuracy.part, trained, tested, before, after, gain])
     table = Table(
         "",
-        ["class", "part", "trained on", "tested on", "zero-shot %", f"{_chosen(board)} %", "gain"],
-        [
-            [
-                entry.true,
-                entry.part,
-                # Classes of another dataset are not trained, even where they have the same name.
-                None
-                if counts.trained is None or entry.part in board.targets
-                else counts.trained.get(entry.true, 0),
-                counts.tested.get((entry.part, entry.true)),
-                percent(entry.before),
-                percent(entry.after),
-                None if entry.gain is None else points(entry.gain),
-            ]
-            for entry in class_accuracies(results, board)
-        ],
+        ["class", "part", "trained on", "tested on", "zero-shot %", f"{_choice(board)} %", "gain"],
+        rows,
         left=2,
-        note=f"{_in_all(counts)} Accuracy on test images, mean over seeds, the worst classes "
+        note=f"{_count_images(counts)} Accuracy on test images, mean over seeds, the worst classes "
         "first. Single classes have few test images, so single rows are uncertain.",
     )
     return table.without_constant("part")
 
 
-def _in_all(counts: ImageCounts) -> str:
-    """Return a sentence on the images in all."""
+def _count_images(counts: ImageCounts) -> str:
+    """Return a sentence with the total numbers of training and test images."""
     tested = f"{format_count(sum(counts.tested.values()))} test images"
     if counts.trained is None:
         return f"Scored on {tested}."
@@ -59,13 +58,14 @@ def _in_all(counts: ImageCounts) -> str:
 
 def confusion_table(results: Results, board: Leaderboard) -> Table:
     """Return the most frequent confusions."""
+    rows = []
+    for pair in confusions(results, board):
+        before, after = percent(pair.before), percent(pair.after)
+        rows.append([pair.true, pair.predicted, pair.part, before, after])
     table = Table(
         "Most frequent confusions",
-        ["images of", "taken for", "part", "zero-shot %", f"{_chosen(board)} %"],
-        [
-            [c.true, c.predicted, c.part, percent(c.before), percent(c.after)]
-            for c in confusions(results, board)
-        ],
+        ["images of", "taken for", "part", "zero-shot %", f"{_choice(board)} %"],
+        rows,
         left=3,
         note="Share of the images of a class that were taken for another, over all seeds.",
     )
@@ -73,76 +73,97 @@ def confusion_table(results: Results, board: Leaderboard) -> Table:
 
 
 def confusion_charts(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
-    """Draw what the choice takes the test images of each class for, a heat map a part."""
-    shares: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
-    for row in (*class_accuracies(results, board), *confusions(results, board, most=None)):
-        shares[row.part][row.true, row.predicted] = row.after
-    order = image_counts(results, board).order if shares else ()
-    ranks = {name: rank for rank, name in enumerate(order)}
-
-    def key(name: str) -> tuple[Any, ...]:
-        return ranks.get(name, len(ranks)), name
-
-    return tuple(
-        _heat_map(
-            f"{CONFUSION}-{number}" if len(shares) > 1 else CONFUSION,
-            f"What test images are taken for{f', part “{part}”' if len(shares) > 1 else ''}",
-            sorted({true for true, _ in own}, key=key),
-            sorted({name for pair in own for name in pair}, key=key),
-            own,
-            _chosen(board),
-        )
-        for number, (part, own) in enumerate(list(shares.items())[:MOST_MAPS], start=1)
-    )
+    """Draw what the choice takes the test images of each class for, a heat map for each part."""
+    shares_by_part: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    for row in class_accuracies(results, board) + confusions(results, board, most=None):
+        shares_by_part[row.part][row.true, row.predicted] = row.after
+    if not shares_by_part:
+        return ()
+    class_order = image_counts(results, board).order
+    charts = []
+    drawn_parts = list(shares_by_part)[:MOST_MAPS]
+    for number, part in enumerate(drawn_parts, start=1):
+        chart = _heat_map(shares_by_part[part], class_order, _choice(board))
+        if len(shares_by_part) > 1:
+            title = f"{chart.title}, part “{part}”"
+            chart = replace(chart, name=f"{CONFUSION}-{number}", title=title)
+        charts.append(chart)
+    return tuple(charts)
 
 
 def _heat_map(
-    name: str,
-    title: str,
-    rows: list[str],
-    columns: list[str],
-    shares: Mapping[tuple[str, str], float],
-    chosen: str,
+    shares: Mapping[tuple[str, str], float], class_order: Sequence[str], choice: str
 ) -> Chart:
+    """Draw the share of the images of each class that are taken for each class.
+
+    Args:
+        shares: the shares, as fractions, by the true and the predicted class.
+        class_order: the classes in the order of the dataset; others follow by name.
+        choice: the word for the candidate whose predictions these are.
+    """
+    ranks = {name: rank for rank, name in enumerate(class_order)}
+
+    def rank_of(name: str) -> tuple[Any, ...]:
+        return ranks.get(name, len(ranks)), name
+
+    true_classes = {true for true, _ in shares}
+    predicted_classes = {predicted for _, predicted in shares}
     # The first row is to be at the top.
-    places = {true: len(rows) - 1 - number for number, true in enumerate(rows)}
-    cells = [(true, predicted, 100 * share) for (true, predicted), share in shares.items()]
-    series = Series(
-        "shares",
-        [columns.index(predicted) for _, predicted, _ in cells],
-        [places[true] for true, *_ in cells],
-        style="shares",
-        values=[share if true == predicted else -share for true, predicted, share in cells],
+    rows = sorted(true_classes, key=rank_of, reverse=True)
+    columns = sorted(true_classes | predicted_classes, key=rank_of)
+    xs, ys, values = [], [], []
+    for (true, predicted), share in shares.items():
+        xs.append(columns.index(predicted))
+        ys.append(rows.index(true))
+        value = 100 * share
+        if true != predicted:
+            value = -value
+        values.append(value)
+    panel = Panel(
+        Axis("taken for", names=_axis_names(columns, NAMED_COLUMNS)),
+        Axis("class", names=_axis_names(rows, NAMED_ROWS)),
+        (Series("shares", xs, ys, style="shares", values=values),),
     )
-    size = max(len(rows), len(columns))
-    unnamed = len(columns) > NAMED_COLUMNS
     return Chart(
-        name,
-        title,
-        "A row for each class, a column for what its images are taken for: the share of the "
-        f"row’s test images in percent, over all seeds of the {chosen}. Blue is right, red is "
-        "wrong; the colour grows with the root of the share, so that few mistakes are seen too."
-        + (" Columns are in the order of the rows." if unnamed else "")
-        + (" The largest shares stand in the table of confusions." if size > MANY else ""),
-        (
-            Panel(
-                Axis("taken for", names=_labels(columns, NAMED_COLUMNS)),
-                Axis("class", names=_labels(rows, NAMED_ROWS)[::-1]),
-                (series,),
-            ),
-        ),
-        otherwise="no prediction was kept",
+        CONFUSION,
+        "What test images are taken for",
+        _map_caption(len(columns), choice),
+        (panel,),
+        reason_if_empty="no prediction was kept",
         width=min(9.5, 2.4 + 0.36 * len(columns)),
         height=min(12.0, 2.0 + 0.27 * len(rows)),
     )
 
 
-def _labels(names: list[str], most: int) -> list[str]:
+def _map_caption(columns: int, choice: str) -> str:
+    """Return what a heat map shows, and how it is read."""
+    caption = (
+        "A row for each class, a column for what its images are taken for: the share of the "
+        f"row’s test images in percent, over all seeds of the {choice}. Blue is right, red is "
+        "wrong; the colour grows with the root of the share, so that few mistakes are seen too."
+    )
+    if columns > NAMED_COLUMNS:
+        caption += " Columns are in the order of the rows."
+    if columns > MANY_NAMES:
+        caption += " The largest shares stand in the table of confusions."
+    return caption
+
+
+def _axis_names(names: Sequence[str], most: int) -> list[str]:
+    """Return the names along an axis, cut where they are long, and empty if they are too many."""
     if len(names) > most:
         return [""] * len(names)
-    return [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
+    cut = []
+    for name in names:
+        if len(name) > _NAME_LENGTH:
+            name = f"{name[: _NAME_LENGTH - 1]}…"
+        cut.append(name)
+    return cut
 
 
-def _chosen(board: Leaderboard) -> str:
+def _choice(board: Leaderboard) -> str:
+    """Return the word for the candidate that validation chose."""
     # A choice no better than chance is no winner, but its classes are shown to explain why.
-    return "winner" if board.winner else "choice"
+    if board.winner:
+        return "winner"
+    return "choice"

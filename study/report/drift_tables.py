@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import cycle, product
+from itertools import product
 from pathlib import Path
 
 from rich.console import Group
@@ -19,10 +19,11 @@ from study.report.charts import (
     write_plots,
 )
 from study.report.formatting import Table
-from study.results.drift import StudyDrift, TensorDrift, pooled_drift
+from study.results.drift import FeatureDrift, StudyDrift, TensorDrift, pooled_drift
 from study.storage.atomic import write_atomically
 
 BEFORE, AFTER = "pre", "post"
+"""The names of what is before the first and after the last layer."""
 
 
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
@@ -33,36 +34,8 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     sites = sorted({drift.site for drift in drifts})
     panels = []
     for encoder in ENCODERS:
-        inside = [drift for drift in drifts if drift.encoder == encoder]
-        places = _places(inside)
-        points = {
-            site: sorted(
-                (places.index(_place(drift)), drift.relative)
-                for drift in inside
-                if drift.site == site and 0 < drift.relative < math.inf
-            )
-            for site in sites
-        }
-        series = tuple(
-            Series(
-                site,
-                [x for x, _ in shown],
-                [y for _, y in shown],
-                marker=marker,
-                color=color,
-            )
-            for (site, shown), (marker, color) in zip(
-                points.items(), cycle(product(OTHER_MARKERS, PALETTE)), strict=False
-            )
-        )
-        panels.append(
-            Panel(
-                Axis("layer", names=places),
-                Axis("relative change (L2)", scale="log"),
-                series,
-                f"{encoder} encoder",
-            )
-        )
+        of_encoder = [drift for drift in drifts if drift.encoder == encoder]
+        panels.append(_encoder_panel(encoder, of_encoder, sites))
     return Chart(
         "drift",
         "Drift",
@@ -70,52 +43,81 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
         "almost zero move by many times that. LayerNorms before "
         "the first and after the last layer stand at “pre” and “post”.",
         tuple(panels),
-        otherwise="no tuned tensor",
+        reason_if_empty="no tuned tensor",
         height=4.4,
     )
 
 
-def _places(drifts: Sequence[TensorDrift]) -> list[str]:
+def _encoder_panel(encoder: str, drifts: Sequence[TensorDrift], sites: Sequence[str]) -> Panel:
+    """Return the panel of an encoder's tensors; each site looks the same in every panel."""
+    looks = list(product(OTHER_MARKERS, PALETTE))
+    layers = _layer_names(drifts)
+    series = []
+    for number, site in enumerate(sites):
+        points = []
+        for drift in drifts:
+            if drift.site == site and 0 < drift.relative < math.inf:
+                points.append((layers.index(_layer_name(drift)), drift.relative))
+        points.sort()
+        xs = [x for x, _ in points]
+        changes = [change for _, change in points]
+        marker, color = looks[number % len(looks)]
+        series.append(Series(site, xs, changes, marker=marker, color=color))
+    change_axis = Axis("relative change (L2)", scale="log")
+    return Panel(Axis("layer", names=layers), change_axis, tuple(series), f"{encoder} encoder")
+
+
+def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:
     """Return the names of the layers from the bottom up, with “pre” and “post” where needed."""
-    named = {_place(drift) for drift in drifts}
-    layers = range(1 + max((d.layer for d in drifts if d.layer is not None), default=-1))
-    return [*({BEFORE} & named), *map(str, layers), *({AFTER} & named)]
+    used = {_layer_name(drift) for drift in drifts}
+    last = max((drift.layer for drift in drifts if drift.layer is not None), default=-1)
+    names = [str(layer) for layer in range(last + 1)]
+    if BEFORE in used:
+        names.insert(0, BEFORE)
+    if AFTER in used:
+        names.append(AFTER)
+    return names
 
 
-def _place(drift: TensorDrift) -> str:
-    outside = BEFORE if "ln_pre" in drift.site else AFTER
-    return outside if drift.layer is None else str(drift.layer)
+def _layer_name(drift: TensorDrift) -> str:
+    if drift.layer is not None:
+        return str(drift.layer)
+    if "ln_pre" in drift.site:
+        return BEFORE
+    return AFTER
 
 
-def to_csv(drifts: Sequence[TensorDrift]) -> str:
+def drift_csv(drifts: Sequence[TensorDrift]) -> str:
     """Return CSV with one row per tensor: name, place, change, norm before, relative change."""
-    records = [{**vars(drift), "relative": drift.relative} for drift in drifts]
+    records = [vars(drift) | {"relative": drift.relative} for drift in drifts]
     return Table.from_records(records).csv()
 
 
 def render_drift(drift: StudyDrift) -> Group:
     """Return the drift of each site, and of the features, for the terminal."""
-    pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
-    changes = [[site, f"{v:.4f}"] for site, v in sorted(pooled.items(), key=lambda p: -p[1])]
-    return Group(
-        *([Table("Relative change (L2) over layers", ["site", "change"], changes)] * bool(changes)),
-        *(
-            Text(
-                f"{what}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f} to "
-                f"{before}."
-            )
-            for what, features, before in (
-                ("Features of the class names", drift.text, "those before"),
-                ("Features of the images", drift.images, "those before"),
-                ("Rows of the head", drift.head, "the tuned features of its class names"),
-            )
-            if features is not None
-        ),
-    )
+    change_by_site = pooled_drift(drift.tensors, lambda tensor: f"{tensor.encoder} {tensor.site}")
+    largest_first = sorted(change_by_site.items(), key=lambda item: -item[1])
+    rows = [[site, f"{change:.4f}"] for site, change in largest_first]
+    blocks: list[Table | Text] = []
+    if rows:
+        blocks.append(Table("Relative change (L2) over layers", ["site", "change"], rows))
+    blocks.append(_similarity("Features of the class names", drift.text, "those before"))
+    if drift.images is not None:
+        blocks.append(_similarity("Features of the images", drift.images, "those before"))
+    if drift.head is not None:
+        text_features = "the tuned features of its class names"
+        blocks.append(_similarity("Rows of the head", drift.head, text_features))
+    return Group(*blocks)
+
+
+def _similarity(subject: str, features: FeatureDrift, reference: str) -> Text:
+    """Return the sentence on how similar features are to those of a reference."""
+    cosine, cka = f"{features.cosine:.4f}", f"{features.cka:.4f}"
+    return Text(f"{subject}: mean cosine {cosine}, linear CKA {cka} to {reference}.")
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> tuple[Path, ...]:
     """Write `drift.csv` and the plot into the study's folder; return the paths of the files."""
     path = folder / "drift.csv"
-    write_atomically(path, to_csv(drift.tensors))
+    write_atomically(path, drift_csv(drift.tensors))
     return (path, *write_plots(folder, [drift_chart(drift.tensors)]))

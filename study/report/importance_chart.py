@@ -9,52 +9,48 @@ from study.results.importance import METHODS, MIN_TRIALS, Importances
 TRUSTED_TRIALS = 50
 """The fewest finished trials for which a caption does not warn that importances are noisy."""
 NOTHING_VARIES = "no parameter varies in enough finished trials"
+_LOOKS = ((0.9, 0.5), (0.4, -0.5))
+"""The opacity of the bars of each method, and their shift from their row in bar heights."""
 
 
-def importance_chart(arm: str, found: Importances, color: str, *, stopped: int = 0) -> Chart:
+def importance_chart(arm: str, importances: Importances, color: str, *, stopped: int = 0) -> Chart:
     """Draw how much of the spread of an arm's scores each parameter explains, in percent.
 
     Args:
         arm: the name of the arm.
-        found: the importances of its parameters.
+        importances: the importances of its parameters.
         color: the colour of the arm, which is paler for the second method.
         stopped: the number of the arm's trials that were stopped early; none of them is counted in
             an importance, since they have no final score.
     """
-    missing, first = _missing(found), found.shares.get(METHODS[0], {})
-    order = sorted(first, key=lambda parameter: first[parameter])
-    series = tuple(
-        Series(
-            method,
-            [100 * shares.get(parameter, 0.0) for parameter in order],
-            [row + shift * BAR_HEIGHT for row in range(len(order))],
-            style="bars",
-            color=color,
-            opacity=opacity,
-        )
-        for (method, shares), opacity, shift in zip(
-            found.shares.items(), (0.9, 0.4), (0.5, -0.5), strict=False
-        )
-    )
+    first = importances.shares.get(METHODS[0], {})
+    parameters = sorted(first, key=lambda parameter: first[parameter])
+    series = []
+    for (method, shares), (opacity, shift) in zip(importances.shares.items(), _LOOKS, strict=False):
+        percents = [100 * shares.get(parameter, 0.0) for parameter in parameters]
+        ys = [row + shift * BAR_HEIGHT for row in range(len(parameters))]
+        bars = Series(method, percents, ys, style="bars", color=color, opacity=opacity)
+        series.append(bars)
+    reason = _reason_without_importances(importances)
     if stopped:
-        missing += f"; {amount(stopped, 'trial')} stopped early"
+        reason += f"; {amount(stopped, 'trial')} stopped early"
     return Chart(
         f"importance-{arm}",
         f"Parameter importance: {arm_name(arm)}",
-        _caption(found.trials, stopped) + choices_in_words(order),
-        (Panel(Axis("share of the spread, %"), Axis("", names=order), series),),
-        otherwise=missing,
+        _caption(importances.trials, stopped) + choices_in_words(parameters),
+        (Panel(Axis("share of the spread, %"), Axis("", names=parameters), tuple(series)),),
+        reason_if_empty=reason,
         width=6.5,
-        height=1.4 + 0.35 * len(order),
+        height=1.4 + 0.35 * len(parameters),
     )
 
 
-def _missing(found: Importances) -> str:
-    """Return why there are no importances, where there are none."""
-    if found.too_few:
-        return f"needs {MIN_TRIALS} finished trials, has {found.finished}"
-    if found.error is not None:
-        return f"Optuna cannot tell importances of these trials ({found.error})"
+def _reason_without_importances(importances: Importances) -> str:
+    """Return why there are no importances, which is of use only if there are none."""
+    if importances.too_few:
+        return f"needs {MIN_TRIALS} finished trials, has {importances.finished}"
+    if importances.error is not None:
+        return f"Optuna cannot tell importances of these trials ({importances.error})"
     return NOTHING_VARIES
 
 

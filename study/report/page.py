@@ -17,7 +17,7 @@ from study.report.ablation_tables import (
 from study.report.arms import arm_name
 from study.report.charts import Chart, draw
 from study.report.configuration_table import configuration_rows
-from study.report.confusion_tables import CONFUSION, class_table, confusion_table
+from study.report.confusion_tables import CONFUSION, class_accuracy_table, confusion_table
 from study.report.formatting import (
     Table,
     format_count,
@@ -135,7 +135,7 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "loading": None if kept is None else _loading(results, config, kept),
         "registered": registration and champion_sentence(registration, board),
         "serving": registration and f"import mlflow\n\n{registration.loading_line()}",
-        "classes": class_table(results, board),
+        "classes": class_accuracy_table(results, board),
         "confusions": confusion_table(results, board),
         "gallery": make_gallery(results, board, datasets),
         "mattered": _mattered(results) if protocol.searches(config) else None,

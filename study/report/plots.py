@@ -1,7 +1,7 @@
 """Charts of the results table, whose scores are fractions there and percent here."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import inf
 from typing import Any
@@ -25,13 +25,21 @@ from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Entry, Leaderboard
 from study.results.study_results import BASELINE, OPEN, Results, TrialResult
 
-VALIDATION = Axis("validation score, %")
+VALIDATION_AXIS = Axis("validation score, %")
+_STATUS_STYLES = {
+    "finished": {"marker": "circle", "opacity": 0.85},
+    "stopped": {"marker": "x", "opacity": 0.6},
+}
+
+TrialsByX = Sequence[tuple[float | None, TrialResult]]
+"""Trials, each with its x in a chart; None if it has none."""
 
 
 def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     """Return the charts of a search and its choice, in the order of the report.
 
-    An ablation has those of `ablation_plots` instead: its search tries a few rates for each cell.
+    An ablation has none: its search only tries a few rates for each cell, and its charts are those
+    of `ablation_plots`.
 
     Args:
         results: the results of the study.
@@ -40,179 +48,176 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     if results.ablates:
         return ()
     searched = results.stage("search")
-    stopped = Counter(trial.arm for trial in searched if trial.status == "stopped")
-    return (
+    charts = [
         agreement_chart(board),
         pareto_chart(searched, board),
         rates_chart(searched),
         rungs_chart(searched),
         history_chart(searched),
-        *(
-            importance_chart(arm, importances(study), arm_colors([arm])[arm], stopped=stopped[arm])
-            for arm, study in load_optuna_studies(results).items()
-        ),
-        *confusion_charts(results, board),
-    )
+    ]
+    stopped = Counter(trial.arm for trial in searched if trial.status == "stopped")
+    for arm, study in load_optuna_studies(results).items():
+        color = arm_colors([arm])[arm]
+        charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
+    charts.extend(confusion_charts(results, board))
+    return tuple(charts)
 
 
 def rates_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
-    places = {
-        **{
-            f"learning rate of {kind.plural}": [
-                (trial.settings.rates.get(kind.name), trial) for trial in searched
-            ]
-            for kind in all_kinds()
-        },
-        "λ (distillation weight)": [(t.settings.distill_weight or None, t) for t in searched],
-    }
+    panels = []
+    for kind in all_kinds():
+        by_rate = [(trial.settings.rates.get(kind.name), trial) for trial in searched]
+        panels.append(_rate_panel(f"learning rate of {kind.plural}", by_rate))
+    by_weight = [(trial.settings.distill_weight or None, trial) for trial in searched]
+    panels.append(_rate_panel("λ (distillation weight)", by_weight))
     return Chart(
         "learning-rates",
         "Validation score against learning rates and λ",
         "Every search trial at the learning rate of its biases, at that of its LayerNorms and at "
         "its distillation weight, where it has them. Stopped trials show the score at which they "
         "were stopped.",
-        tuple(
-            Panel(Axis(title, scale="log"), VALIDATION, _by_arm_and_status(placed))
-            for title, placed in places.items()
-        ),
-        otherwise="no search trial has a learning rate and a score yet",
+        tuple(panels),
+        reason_if_empty="no search trial has a learning rate and a score yet",
         width=3.9,
     )
+
+
+def _rate_panel(title: str, trials: TrialsByX) -> Panel:
+    series = _series_by_arm_and_status(trials)
+    return Panel(Axis(title, scale="log"), VALIDATION_AXIS, tuple(series))
 
 
 def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw the learning curves of the search, and how many trials reached each epoch."""
     scored = [trial for trial in searched if trial.curve and trial.proposed]
-    colors = _colors(searched)
-    curves = tuple(
-        Series(
+    colors = arm_colors(trial.arm for trial in searched)
+    curves = []
+    for trial in scored:
+        scores = [100 * score for score in trial.curve.values()]
+        curve = Series(
             arm_name(trial.arm),
             list(trial.curve),
-            [100 * score for score in trial.curve.values()],
+            scores,
             style="line",
             color=colors[trial.arm],
             opacity=0.45,
         )
-        for trial in scored
-    )
-    epoch = Axis("epoch", scale="count")
-    last = {arm: [max(trial.curve) for trial in scored if trial.arm == arm] for arm in colors}
-    survivors = tuple(
-        Series(
-            arm_name(arm),
-            epochs := range(1, max(ends, default=0) + 1),
-            [sum(end >= number for end in ends) for number in epochs],
-            style="step",
-            color=colors[arm],
-        )
-        for arm, ends in last.items()
-    )
+        curves.append(curve)
+    survivors = []
+    for arm, color in colors.items():
+        last_epochs = [max(trial.curve) for trial in scored if trial.arm == arm]
+        epochs = range(1, max(last_epochs, default=0) + 1)
+        trials_left = []
+        for epoch in epochs:
+            trials_left.append(sum(last_epoch >= epoch for last_epoch in last_epochs))
+        steps = Series(arm_name(arm), epochs, trials_left, style="step", color=color)
+        survivors.append(steps)
+    epoch_axis = Axis("epoch", scale="count")
+    trial_axis = Axis("trials", scale="count")
     return Chart(
         "rungs",
         "Early stopping",
         "Left, the validation score of each trial over its epochs. Right, how many trials "
         "reached an epoch: after some epochs the weaker ones are stopped (successive halving).",
         (
-            Panel(epoch, VALIDATION, curves, "Learning curves"),
-            Panel(epoch, Axis("trials", scale="count"), survivors, "Trials that reached it"),
+            Panel(epoch_axis, VALIDATION_AXIS, tuple(curves), "Learning curves"),
+            Panel(epoch_axis, trial_axis, tuple(survivors), "Trials that reached it"),
         ),
-        otherwise="no search trial has reported an epoch yet",
+        reason_if_empty="no search trial has reported an epoch yet",
     )
 
 
 def history_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw the scores of each arm's finished trials in their order, and the best so far."""
+    proposed = [trial for trial in searched if trial.proposed and trial.status == "finished"]
     series = []
-    for arm, color in _colors(searched).items():
-        trials = [t for t in searched if t.arm == arm and t.proposed and t.status == "finished"]
+    for arm, color in arm_colors(trial.arm for trial in searched).items():
+        by_number = [(trial.number, trial) for trial in proposed if trial.arm == arm]
         name = arm_name(arm)
-        placed = [(trial.number, trial) for trial in trials]
-        scores = _series(name, placed, color=color, opacity=0.7)
+        scores = _score_series(name, by_number, color=color, opacity=0.7)
         best = list(accumulate(scores.y, max))
-        series += [
-            scores,
-            Series(f"{name}, best so far", scores.x, best, style="step", color=color),
-        ]
+        series.append(scores)
+        series.append(Series(f"{name}, best so far", scores.x, best, style="step", color=color))
     return Chart(
         "history",
         "Optimisation history",
         "Validation score of each finished trial by its number, and the best of its part of the "
         "search up to then. Stopped trials are left out.",
-        (Panel(Axis("number of the trial", scale="count"), VALIDATION, tuple(series)),),
-        otherwise="no search trial is complete yet",
+        (Panel(Axis("number of the trial", scale="count"), VALIDATION_AXIS, tuple(series)),),
+        reason_if_empty="no search trial is complete yet",
         width=7.0,
     )
 
 
 def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
     """Draw scores against trainable parameters: trials on validation, candidates on test."""
-    trials = _by_arm_and_status(
-        [(t.trainable or None if t.status == "finished" else None, t) for t in searched]
-    )
-    front = pareto_front(point for one in trials for point in zip(one.x, one.y, strict=True))
-    tuned = [entry for entry in board.entries if entry.trainable]
-    zero_shot = board.entry(ZERO_SHOT)
-    trainable = Axis("trainable parameters", scale="log")
+    size_axis = Axis("trainable parameters", scale="log")
     return Chart(
         "pareto",
         "Score against trainable parameters",
         "Left, finished search trials on validation, and the line joins the best scores "
         "for their size. Right, tested candidates, with 95 % intervals, in the colours of the "
         "parts of the search that they come from; ★ is the winner.",
-        (
-            Panel(
-                trainable,
-                VALIDATION,
-                (
-                    *trials,
-                    Series(
-                        "front",
-                        [cost for cost, _ in front],
-                        [score for _, score in front],
-                        style="step",
-                        color=GREY,
-                    ),
-                ),
-                "Search, on validation",
-            ),
-            Panel(
-                trainable,
-                Axis(
-                    f"test {board.metric}, %",
-                    line=100 * zero_shot.test.mean if zero_shot else None,
-                ),
-                _by_entry(board, tuned, [entry.trainable for entry in tuned]),
-                "Candidates, on test (dotted: zero-shot)" if zero_shot else "On test",
-            ),
-        ),
-        otherwise="no trial has finished yet",
+        (_searched_sizes(searched, size_axis), _tested_sizes(board, size_axis)),
+        reason_if_empty="no trial has finished yet",
     )
+
+
+def _searched_sizes(searched: Sequence[TrialResult], size_axis: Axis) -> Panel:
+    """Return the panel of finished trials against their size, and of their Pareto front."""
+    by_size = []
+    for trial in searched:
+        size = None
+        if trial.status == "finished":
+            size = trial.trainable or None
+        by_size.append((size, trial))
+    series = _series_by_arm_and_status(by_size)
+    points: list[tuple[float, float]] = []
+    for trials in series:
+        points.extend(zip(trials.x, trials.y, strict=True))
+    front = pareto_front(points)
+    sizes = [size for size, _ in front]
+    scores = [score for _, score in front]
+    series.append(Series("front", sizes, scores, style="step", color=GREY))
+    return Panel(size_axis, VALIDATION_AXIS, tuple(series), "Search, on validation")
+
+
+def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
+    """Return the panel of tested candidates against their size, with a line at zero-shot."""
+    tuned = [entry for entry in board.entries if entry.trainable]
+    series = _series_by_entry(board, tuned, [entry.trainable for entry in tuned])
+    zero_shot = board.entry(ZERO_SHOT)
+    line, title = None, "On test"
+    if zero_shot is not None:
+        line = 100 * zero_shot.test.mean
+        title = "Candidates, on test (dotted: zero-shot)"
+    return Panel(size_axis, Axis(f"test {board.metric}, %", line=line), tuple(series), title)
 
 
 def agreement_chart(board: Leaderboard) -> Chart:
     """Draw the test score of each confirmed candidate against its validation score."""
     scored = [entry for entry in board.entries if entry.val_score is not None]
     tuned = [entry for entry in scored if entry.trainable]
+    panels = [_agreement_panel(board, "All candidates", scored)]
     # Zero-shot often scores far lower and squeezes the others into a corner.
-    again = {"Without zero-shot": tuned} if 2 < len(tuned) < len(scored) else {}
+    if 2 < len(tuned) < len(scored):
+        panels.append(_agreement_panel(board, "Without zero-shot", tuned))
     return Chart(
         "agreement",
         "Validation against test",
         "Each candidate once: the score it was selected by, and its test score with a 95 % "
         "interval, in the colour of the part of the search that it comes from. A rising cloud "
         "means that validation ranked well; ★ is the winner.",
-        tuple(
-            Panel(
-                VALIDATION,
-                Axis(f"test {board.metric}, %"),
-                _by_entry(board, entries, [100 * (entry.val_score or 0.0) for entry in entries]),
-                title,
-            )
-            for title, entries in {"All candidates": scored, **again}.items()
-        ),
-        otherwise="no candidate is confirmed on test yet",
+        tuple(panels),
+        reason_if_empty="no candidate is confirmed on test yet",
     )
+
+
+def _agreement_panel(board: Leaderboard, title: str, entries: Sequence[Entry]) -> Panel:
+    val_scores = [100 * (entry.val_score or 0.0) for entry in entries]
+    series = _series_by_entry(board, entries, val_scores)
+    return Panel(VALIDATION_AXIS, Axis(f"test {board.metric}, %"), tuple(series), title)
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -224,65 +229,62 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
     Returns:
         The front, by rising cost.
     """
-    ordered = sorted(points, key=lambda point: (point[0], -point[1]))
-    best_before = accumulate((score for _, score in ordered), max, initial=-inf)
-    return [point for point, best in zip(ordered, best_before, strict=False) if point[1] > best]
+    front = []
+    best = -inf
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if score > best:
+            front.append((cost, score))
+            best = score
+    return front
 
 
-def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
-    return arm_colors(trial.arm for trial in searched)
+def _series_by_arm_and_status(trials: TrialsByX) -> list[Series]:
+    """Return a series for the finished and one for the stopped trials of each arm."""
+    series = []
+    for arm, color in arm_colors(trial.arm for _, trial in trials).items():
+        for status, style in _STATUS_STYLES.items():
+            alike = [
+                (x, trial) for x, trial in trials if trial.arm == arm and trial.status == status
+            ]
+            name = f"{arm_name(arm)}, {status}"
+            series.append(_score_series(name, alike, color=color, **style))
+    return series
 
 
-def _by_arm_and_status(
-    placed: Sequence[tuple[float | None, TrialResult]],
-) -> tuple[Series, ...]:
-    return tuple(
-        _series(
-            f"{arm_name(arm)}, {status}",
-            [(x, trial) for x, trial in placed if (trial.arm, trial.status) == (arm, status)],
-            marker=marker,
-            color=color,
-            opacity=opacity,
-        )
-        for arm, color in _colors(trial for _, trial in placed).items()
-        for status, marker, opacity in (("finished", "circle", 0.85), ("stopped", "x", 0.6))
-    )
+def _score_series(name: str, trials: TrialsByX, **style: Any) -> Series:
+    """Return the validation scores, in percent, of the trials that have both a score and an x."""
+    xs, scores = [], []
+    for x, trial in trials:
+        if x is not None and trial.val_score is not None:
+            xs.append(x)
+            scores.append(100 * trial.val_score)
+    return Series(name, xs, scores, **style)
 
 
-def _series(name: str, placed: Sequence[tuple[float | None, TrialResult]], **looks: Any) -> Series:
-    """Return the validation scores of the trials that have one and, before them, an x."""
-    shown = [
-        (x, 100 * score)
-        for x, trial in placed
-        if x is not None and (score := trial.val_score) is not None
-    ]
-    return Series(
-        name,
-        [x for x, _ in shown],
-        [score for _, score in shown],
-        **looks,
-    )
-
-
-def _by_entry(
-    board: Leaderboard, entries: Sequence[Entry], x: Sequence[float]
-) -> tuple[Series, ...]:
-    # One series per candidate, named in the legend, since names beside the points would overlap.
+def _series_by_entry(
+    board: Leaderboard, entries: Sequence[Entry], xs: Sequence[float]
+) -> list[Series]:
+    """Return a series for each candidate: the legend names it, as names at points would overlap."""
     arms = {trial.trial_id: trial.arm for trial in board.stage("search")}
-    known = arm_colors([*arms.values(), BASELINE, OPEN])
-    colors = [
-        known[arms.get(e.source_trial or "", BASELINE if e.baseline else OPEN)] for e in entries
-    ]
-    return tuple(
-        Series(
+    palette = arm_colors([*arms.values(), BASELINE, OPEN])
+    uses: Counter[str] = Counter()
+    series = []
+    for entry, x in zip(entries, xs, strict=True):
+        arm_without_trial = OPEN
+        if entry.baseline:
+            arm_without_trial = BASELINE
+        color = palette[arms.get(entry.source_trial or "", arm_without_trial)]
+        marker = OTHER_MARKERS[uses[color] % len(OTHER_MARKERS)]
+        if entry.winner:
+            marker = WINNER_MARKER
+        uses[color] += 1
+        candidate = Series(
             starred_name(board, entry),
-            [place],
+            [x],
             [100 * entry.test.mean],
-            marker=WINNER_MARKER
-            if entry.winner
-            else OTHER_MARKERS[colors[:index].count(color) % len(OTHER_MARKERS)],
+            marker=marker,
             color=color,
             y_error=[100 * (entry.test.half_width or 0.0)],
         )
-        for index, (entry, place, color) in enumerate(zip(entries, x, colors, strict=True))
-    )
+        series.append(candidate)
+    return series

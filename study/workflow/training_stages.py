@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study.process.terminal_table import print_sentences
-from study.report.charts import get_ready_to_draw
+from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.confirmation import run_confirm
@@ -72,7 +72,7 @@ def confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console
         tracker.look_again()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
-    ready = beside(get_ready_to_draw)  # while workers train, not when the report is waited for
+    ready = beside(prepare_drawing)  # while workers train, not when the report is waited for
     with _stage(console, study.folder, "confirm", total) as progress:
         run_confirm(study, candidates, data, [progress, tracker])
     ready.result()

@@ -14,7 +14,7 @@ DRAWING = '''def tested_chart(board: Leaderboard) -> Chart:
         "Scores of the tested",
         "Each tested candidate, in the order of the table.",
         (Panel(Axis("place"), Axis("test score, %"), (series,)),),
-        otherwise="no candidate is tested yet",
+        reason_if_empty="no candidate is tested yet",
     )
 
 

@@ -175,7 +175,7 @@ def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
     base = tuple(trial for trial in results.trials if trial.label == "base")
     table = ablation_table(replace(results, trials=base))
     assert len(table.cells) == 1
-    assert all(plot.missing for plot in ablation_plots(table))
+    assert all(plot.missing_reason for plot in ablation_plots(table))
     assert "differ" not in " ".join(ablation_verdict(table))
     render_ablation(table)
 

@@ -38,7 +38,7 @@ def test_every_chart_of_a_study_has_the_arm_in_its_colour(few_shot_study: Path, 
 
 def test_a_candidate_has_the_colour_of_the_arm_that_it_comes_from(few_shot_study: Path) -> None:
     chart = agreement_chart(board_of(few_shot_study))
-    colors = {series.name: series.color for series in chart.panels[0].shown}
+    colors = {series.name: series.color for series in chart.panels[0].series_with_marks}
     known = arm_colors(ARMS)
     assert colors["best by validation ★"] == known[OPEN]
     assert colors["tuned CLIPFit"] == known["clipfit-tuned"]
@@ -47,5 +47,5 @@ def test_a_candidate_has_the_colour_of_the_arm_that_it_comes_from(few_shot_study
 
 def _colors_of(chart: Chart, arm: str) -> set[str]:
     """The colours of what is named by an arm."""
-    series = [one for panel in chart.panels for one in panel.shown]
+    series = [one for panel in chart.panels for one in panel.series_with_marks]
     return {one.color for one in series if one.name.split(",")[0] == arm_name(arm)}

@@ -7,14 +7,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from study.report.charts import Axis, Chart, Panel, Series, draw, get_ready_to_draw, write_plots
+from study.report.charts import Axis, Chart, Panel, Series, draw, prepare_drawing, write_plots
 
 PNG = b"\x89PNG"
 POINT = Series("point", [1], [1])
 
 
 def chart(*panels: Panel) -> Chart:
-    return Chart("name", "title", "caption", panels, otherwise="nothing to draw")
+    return Chart("name", "title", "caption", panels, reason_if_empty="nothing to draw")
 
 
 def words(svg: bytes) -> list[str]:
@@ -73,9 +73,9 @@ def test_a_count_begins_at_0_and_has_whole_ticks() -> None:
 
 def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why() -> None:
     empty = Panel(Axis("x"), Axis("never seen"), (Series("empty", [], []),))
-    assert chart(empty).missing == "nothing to draw"
+    assert chart(empty).missing_reason == "nothing to draw"
     full = chart(empty, Panel(Axis("x"), Axis("y"), (POINT, *empty.series)))
-    assert full.missing is None
+    assert full.missing_reason is None
     assert not {"never seen", "empty"} & set(words(draw(full, "svg")["svg"]))
 
 
@@ -89,14 +89,14 @@ def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path)
     target.mkdir()
     for name in ("history.html", "history.png", "other.png"):
         (target / name).write_text("old")
-    write_plots(tmp_path, [Chart("history", "title", "caption", (), otherwise="few")])
+    write_plots(tmp_path, [Chart("history", "title", "caption", (), reason_if_empty="few")])
     assert [path.name for path in target.iterdir()] == ["other.png"]
 
 
 def test_a_chart_is_drawn_once_for_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
     one = chart(Panel(Axis("x"), Axis("y"), (POINT,)))
     both = draw(one, "png", "svg")
-    monkeypatch.setattr("study.report.charts._drawn", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr("study.report.charts._draw_file", lambda *_: pytest.fail("drawn again"))
     assert draw(one, "svg") == {"svg": both["svg"]}
     with pytest.raises(pytest.fail.Exception, match="drawn again"):
         draw(chart(Panel(Axis("x"), Axis("y"), (POINT,))), "svg")
@@ -120,5 +120,5 @@ def test_a_picture_of_shares_is_one_image_in_the_svg() -> None:
 
 def test_getting_ready_changes_no_chart() -> None:
     before = drawn(Panel(Axis("x", scale="log"), Axis("y"), (POINT,)))
-    get_ready_to_draw()
+    prepare_drawing()
     assert drawn(Panel(Axis("x", scale="log"), Axis("y"), (POINT,))) == before

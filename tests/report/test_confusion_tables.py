@@ -11,7 +11,7 @@ from changed_studies import HASH, board_of
 from fake_ledger import CLASSES
 
 from study.report.charts import Chart, draw
-from study.report.confusion_tables import class_table, confusion_charts, confusion_table
+from study.report.confusion_tables import class_accuracy_table, confusion_charts, confusion_table
 from study.report.formatting import Table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
@@ -25,7 +25,7 @@ TEXT = "{http://www.w3.org/2000/svg}text"
 def tables_of(folder: Path) -> tuple[Table, Table]:
     results = read_results(folder)
     board = leaderboard(results)
-    return class_table(results, board), confusion_table(results, board)
+    return class_accuracy_table(results, board), confusion_table(results, board)
 
 
 def charts_of(folder: Path) -> tuple[Chart, ...]:
@@ -60,7 +60,7 @@ def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Pat
     board = board_of(trained_study)
     target = replace(board.entries[0], targets={"accuracy": board.entries[0].test})
     elsewhere = replace(board, entries=(target, *board.entries))
-    table = class_table(read_results(trained_study), elsewhere)
+    table = class_accuracy_table(read_results(trained_study), elsewhere)
     assert {row[table.header.index("trained on")] for row in table.rows} == {None}
 
 

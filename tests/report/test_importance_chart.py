@@ -27,9 +27,9 @@ def test_importance_is_drawn_from_30_finished_trials_on_and_below_says_what_it_l
     chart = importance_chart("search", importances(finished_study(finished)), GREEN)
     assert chart.name == "importance-search"
     if is_drawn:
-        assert chart.missing is None
+        assert chart.missing_reason is None
     else:
-        assert chart.missing == f"needs 30 finished trials, has {finished}"
+        assert chart.missing_reason == f"needs 30 finished trials, has {finished}"
 
 
 @pytest.mark.parametrize("finished", [12, 30])
@@ -40,7 +40,7 @@ def test_trials_that_were_stopped_are_told_with_their_number_whether_drawn_or_no
     chart = importance_chart(
         "search", importances(finished_study(finished)), GREEN, stopped=stopped
     )
-    told = chart.missing or chart.caption
+    told = chart.missing_reason or chart.caption
     assert ("stopped early" in told) is (stopped > 0)
     number = {0: "", 1: "1 trial stopped early", 1234: "1,234 trials stopped early"}[stopped]
     assert number in told
@@ -62,7 +62,7 @@ def test_the_chart_of_each_arm_tells_how_many_of_its_trials_were_stopped(
     for arm in ("search", "clipfit-tuned"):
         ended = [t.status for t in results.stage("search") if t.arm == arm]
         chart = charts[f"importance-{arm}"]
-        told = chart.missing or chart.caption
+        told = chart.missing_reason or chart.caption
         assert re.findall(r"(\d+) trials? stopped early", told) == [str(ended.count("stopped"))]
 
 
@@ -101,4 +101,4 @@ def test_why_there_are_no_importances_is_told() -> None:
         (Importances(40, {}, 40), "no parameter varies in enough finished trials"),
         (Importances(40, {}, 40, "odd"), "Optuna cannot tell importances of these trials (odd)"),
     ):
-        assert importance_chart("search", found, GREEN).missing == reason
+        assert importance_chart("search", found, GREEN).missing_reason == reason

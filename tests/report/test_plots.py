@@ -28,11 +28,11 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
     drawn_study: tuple[Path, tuple[Chart, ...]], tmp_path: Path
 ) -> None:
     charts = {chart.name: chart for chart in drawn_study[1]}
-    drawn = {name for name, chart in charts.items() if not chart.missing}
+    drawn = {name for name, chart in charts.items() if not chart.missing_reason}
     maps = {"confusion-1", "confusion-2"}
     assert drawn == {"agreement", "pareto", "learning-rates", "rungs", "history"} | maps
     for name in charts.keys() - drawn:
-        assert "needs 30 finished trials" in (charts[name].missing or "")
+        assert "needs 30 finished trials" in (charts[name].missing_reason or "")
     files = write_plots(tmp_path, tuple(charts.values()))
     assert {path.name for path in files} == {f"{n}.{end}" for n in drawn for end in ("png", "svg")}
     assert {*(tmp_path / "plots").iterdir()} == {*files}
@@ -43,7 +43,7 @@ def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path) -> No
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
     plots = make_plots(read_results(tmp_path / "new"), board_of(tmp_path / "new"))
     assert len(plots) == 5
-    assert all(plot.missing for plot in plots)
+    assert all(plot.missing_reason for plot in plots)
     assert write_plots(tmp_path, plots) == ()
 
 
@@ -56,7 +56,7 @@ def test_one_confirmed_seed_of_unknown_images_is_drawn_without_an_interval(
     few_shot_study: Path,
 ) -> None:
     agreement = agreement_chart(board_of(leave_one_seed(forget_images(few_shot_study))))
-    assert agreement.missing is None
+    assert agreement.missing_reason is None
     errors = [one.y_error for panel in agreement.panels for one in panel.series]
     assert errors == [[0.0]] * len(errors)
 
@@ -77,7 +77,7 @@ def test_rates_are_drawn_by_arm_and_never_for_failed_trials(few_shot_study: Path
 
 def test_survivors_never_increase_over_epochs(few_shot_study: Path) -> None:
     chart = rungs_chart(read_results(few_shot_study).stage("search"))
-    for series in chart.panels[1].shown:
+    for series in chart.panels[1].series_with_marks:
         assert list(series.y) == sorted(series.y, reverse=True)
         assert series.y[0] in (24, 8)
         assert series.y[-1] < series.y[0]
@@ -104,7 +104,7 @@ def test_history_has_each_finished_trial_of_the_search_and_the_best_of_its_arm_s
     few_shot_study: Path,
 ) -> None:
     searched = read_results(few_shot_study).stage("search")
-    tuned, best_tuned, search, best = history_chart(searched).panels[0].shown
+    tuned, best_tuned, search, best = history_chart(searched).panels[0].series_with_marks
     names = [series.name for series in (tuned, best_tuned, search, best)]
     parts = [arm_name(TUNED), arm_name("search")]
     assert names == [f"{part}{more}" for part in parts for more in ("", ", best so far")]

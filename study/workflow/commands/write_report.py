@@ -31,5 +31,5 @@ def write_report(options: Namespace) -> None:
         charts = ablation_plots(ablation_table(results))
     print(*write_plots(results.folder.path, charts), sep="\n")
     for chart in charts:
-        if chart.missing is not None:
-            print(f"{chart.name}: not drawn: {chart.missing}", file=sys.stderr)
+        if chart.missing_reason is not None:
+            print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
