@@ -63,9 +63,9 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    from study.process.closed_pipe import silent_if_unread
+    from study.process.closed_pipe import survive_closed_pipe
 
-    return silent_if_unread(lambda: _main(words))
+    return survive_closed_pipe(lambda: _main(words))
 
 
 def _main(words: list[str]) -> int:
@@ -89,10 +89,10 @@ def _main(words: list[str]) -> int:
         parsers.add_parser(name, help=command.help, description=command.help)
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
-    from study.process.ctrl_c import leaving_at_ctrl_c
+    from study.process.ctrl_c import exit_at_ctrl_c
 
     command, own = COMMANDS[words[0]], parsers.choices[words[0]]
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         module = command.load()
     module.add_arguments(own)
     for name in ("resume", "extend"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 
-def silent_if_unread(do: Callable[[], int]) -> int:
+def survive_closed_pipe(do: Callable[[], int]) -> int:
     """Do something that prints, and return its exit code; that of SIGPIPE if nobody reads it.
 
     See "Note on SIGPIPE" in the documentation of Python's module `signal`.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def leaving_at_ctrl_c() -> Iterator[None]:
+def exit_at_ctrl_c() -> Iterator[None]:
     """End the process at Ctrl-C during the block, unless Ctrl-C is ignored or heard elsewhere."""
     heard_by_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not heard_by_python or threading.current_thread() is not threading.main_thread():

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Collect nothing until `let_go` is called, or the block ends.
+def pause_collection() -> Iterator[None]:
+    """Collect nothing until `resume_collection` is called, or the block ends.
 
     It is for processes of this package's own: what becomes garbage meanwhile is never collected.
     """
@@ -22,10 +22,10 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        let_go()
+        resume_collection()
 
 
-def let_go() -> None:
+def resume_collection() -> None:
     """Collect again, if that was held back, among what comes from now on."""
     if not gc.isenabled():
         gc.freeze()

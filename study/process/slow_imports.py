@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from study.process.ctrl_c import leaving_at_ctrl_c
-from study.process.garbage import uncollected
+from study.process.ctrl_c import exit_at_ctrl_c
+from study.process.garbage import pause_collection
 
 
 @contextmanager
 def slow_imports() -> Iterator[None]:
-    """Load modules in a block; see `leaving_at_ctrl_c` and `uncollected`."""
-    with leaving_at_ctrl_c(), uncollected():
+    """Load modules in a block; see `exit_at_ctrl_c` and `pause_collection`."""
+    with exit_at_ctrl_c(), pause_collection():
         yield

@@ -24,7 +24,7 @@ from study.report.formatting import (
 )
 
 if TYPE_CHECKING:
-    from study.tracking.tracker import Found
+    from study.tracking.tracker import RankedConfiguration
 
 GONE_MARK = "†"
 """The mark of a study whose folder is gone."""
@@ -32,7 +32,7 @@ FOUND_PREFIX = "found-"
 """The prefix of the labels of baselines that were found on a tracking server."""
 
 
-def render_best_configurations(found: Sequence[Found]) -> Group:
+def render_best_configurations(found: Sequence[RankedConfiguration]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
     names = [row.study if row.folder else f"{row.study} {GONE_MARK}" for row in found]
     notes = [
@@ -80,7 +80,7 @@ def render_best_configurations(found: Sequence[Found]) -> Group:
     )
 
 
-def best_configurations_json(found: Sequence[Found]) -> str:
+def best_configurations_json(found: Sequence[RankedConfiguration]) -> str:
     """Return configurations as a JSON list with one object each."""
     rows = [
         {name: value for name, value in vars(row).items() if name != "settings"}
@@ -90,7 +90,7 @@ def best_configurations_json(found: Sequence[Found]) -> str:
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
-def baselines_study_yaml(found: Sequence[Found], config: StudyConfig) -> str:
+def baselines_study_yaml(found: Sequence[RankedConfiguration], config: StudyConfig) -> str:
     """Return the YAML of a new study in which the found configurations are baselines.
 
     Baselines are tried first and confirmed on test whatever they score. So a study with
@@ -123,7 +123,7 @@ def baselines_study_yaml(found: Sequence[Found], config: StudyConfig) -> str:
     return dump_config(build_config(values, "the configuration that was found"))
 
 
-def _label(row: Found, taken: Collection[str]) -> str:
+def _label(row: RankedConfiguration, taken: Collection[str]) -> str:
     text = f"{FOUND_PREFIX}{row.study}-{row.label.removeprefix('trial ')}".lower()
     text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
     endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))

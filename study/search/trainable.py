@@ -23,7 +23,7 @@ from study.method.device import gpu_kind
 from study.method.peers import PEERS
 from study.method.precision import hold
 from study.method.recipe import Precision
-from study.process.garbage import let_go, uncollected
+from study.process.garbage import pause_collection, resume_collection
 from study.search.recording import load_state, record_epoch, record_siblings, watched
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
@@ -81,7 +81,7 @@ class ClipFitTrainable(tune.Trainable):
             data: the data of the trials, by ``STAGE/SEED``.
             siblings: by the id of a trial, those that its worker tests beside it.
         """
-        let_go()
+        resume_collection()
         torch.set_num_threads(worker.threads)
         self._study = StudyFolder(worker.folder)
         self._backbone = worker.backbone
@@ -254,7 +254,7 @@ def load_once(name: str, revision: str | None, *, device: str, held: Precision) 
         device: where its weights are.
         held: the precision that its frozen matrices are held in.
     """
-    with uncollected():  # transformers is imported now
+    with pause_collection():  # transformers is imported now
         backbone = load_backbone(backbone_path(name), revision=revision)
     hold(backbone.clip, held)
     backbone.clip.to(device)

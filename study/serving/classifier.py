@@ -28,7 +28,7 @@ from study.errors import DataError
 from study.method.device import choose_device
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.subsets import parse
-from study.serving.tuned_backbone import load_tuned
+from study.serving.tuned_backbone import load_tuned_backbone
 
 BATCH = 256
 """The number of images that are encoded at once."""
@@ -68,11 +68,11 @@ class TunedClassifier:
         parts = [torch.empty(0, len(self.class_names))]
         while batch := list(islice(remaining, BATCH)):
             pixels = [self._pixels_at(index, image, files) for index, image in batch]
-            parts.append(self.probabilities_of(pixels))
+            parts.append(self.batch_probabilities(pixels))
         return torch.cat(parts)
 
     @torch.no_grad()
-    def probabilities_of(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def batch_probabilities(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return class probabilities of one batch, (images, classes) float32 on the CPU.
 
         Args:
@@ -145,7 +145,7 @@ def load_classifier(
     names = _texts("class_names", class_names, least=2, example=["cat", "dog"])
     chosen = _texts("templates", templates, least=1, example=["a photo of a {}."])
     changes = check_model_facts(reading)
-    loaded, head, info = load_tuned(delta, backbone, revision=revision)
+    loaded, head, info = load_tuned_backbone(delta, backbone, revision=revision)
     names = names or info.class_names
     chosen = templates_of("this classifier", chosen or info.templates[:1])
     refuse_equal_prompts("class_names", names)

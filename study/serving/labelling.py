@@ -21,7 +21,7 @@ from study.trial.machine_faults import is_out_of_memory
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImage:
     """What a classifier takes an image for, or why it could not be read."""
 
     path: Path
@@ -33,7 +33,7 @@ class Labelled:
     """Why the image could not be read, without its path."""
 
 
-def images_below(folder: Path) -> tuple[list[Path], Counter[str]]:
+def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the image files in a folder and its folders, by their suffixes, and what others are.
 
     Hidden files and folders are passed over, as in datasets. A link to a folder is followed unless
@@ -86,7 +86,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def label_images(
     classifier: TunedClassifier, paths: Iterable[Path], *, top: int, batch_size: int
-) -> Iterator[Labelled]:
+) -> Iterator[LabelledImage]:
     """Yield what a classifier takes each image for, in the order of the paths.
 
     Threads decode one batch while the classifier is at the one before, so at most two batches are
@@ -129,10 +129,10 @@ def _pixels_or_fault(classifier: TunedClassifier, path: Path) -> NDArray[np.uint
 
 def _label(
     classifier: TunedClassifier, batch: list[tuple[Path, NDArray[np.uint8] | str]], top: int
-) -> Iterator[Labelled]:
+) -> Iterator[LabelledImage]:
     readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
     try:
-        rows = classifier.probabilities_of(readable)
+        rows = classifier.batch_probabilities(readable)
     except Exception as error:  # PyTorch has several types for it
         if not is_out_of_memory(error):
             raise
@@ -148,6 +148,6 @@ def _label(
     )
     for path, pixels in batch:
         if isinstance(pixels, str):
-            yield Labelled(path, error=pixels)
+            yield LabelledImage(path, error=pixels)
         else:
-            yield Labelled(path, next(ranked))
+            yield LabelledImage(path, next(ranked))

@@ -10,7 +10,7 @@ from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta
 from study.method.head import Head
 
 
-def load_tuned(
+def load_tuned_backbone(
     delta: Path, backbone: str | None = None, *, revision: str | None = None
 ) -> tuple[Backbone, Head | None, DeltaInfo]:
     """Load the backbone that a delta was tuned from, and apply the delta to it.

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from study.config.plugins import find_object
 from study.errors import ConfigError
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.several import Trackers
 from study.tracking.tensorboard import TensorBoardTracker
 from study.tracking.tracker import Tracker
+from study.tracking.tracker_group import Trackers
 
 TRACKERS = {"mlflow": MlflowTracker, "tensorboard": TensorBoardTracker}
 """This package's own trackers, by the name that a configuration has for them."""
 
 
-def each_named(names: Sequence[str], given: Tracker | None = None) -> list[Tracker]:
+def make_trackers(names: Sequence[str], given: Tracker | None = None) -> list[Tracker]:
     """Return the trackers of names, which are not started; see `study.config.plugins.find_object`.
 
     Args:
@@ -40,7 +40,7 @@ def each_named(names: Sequence[str], given: Tracker | None = None) -> list[Track
     return trackers
 
 
-def named(names: Sequence[str], given: Tracker | None = None) -> Tracker:
-    """Return the trackers of names as one; see `each_named`."""
-    trackers = each_named(names, given)
+def make_tracker(names: Sequence[str], given: Tracker | None = None) -> Tracker:
+    """Return the trackers of names as one; see `make_trackers`."""
+    trackers = make_trackers(names, given)
     return trackers[0] if len(trackers) == 1 else Trackers(trackers)

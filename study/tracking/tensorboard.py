@@ -13,7 +13,7 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, TrackingError
 from study.storage.trial_folder import REPORTS, End, TrialFolder
-from study.tracking.tracker import Synced, Tracker, describe_unsent, first_line
+from study.tracking.tracker import SyncResult, Tracker, describe_unsent, first_line
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -44,7 +44,7 @@ class TensorBoardTracker(Tracker):
         """The writers of the trials that run, by their ids."""
         self._unsent: dict[str, str] = {}
         """The trials whose last epochs could not be written, each with the reason."""
-        self.look_again()
+        self.rescan_trials()
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
         """See `Tracker.trial_reported`."""
@@ -60,8 +60,8 @@ class TensorBoardTracker(Tracker):
         with self._noting_failure(config.trial_id):
             self._finish(self._study.folder.trial(config.trial_id), end)
 
-    def look_again(self) -> None:
-        """See `Tracker.look_again`."""
+    def rescan_trials(self) -> None:
+        """See `Tracker.rescan_trials`."""
         trials = {trial.trial_id: trial for trial in self._study.folder.trials()}
         for path in self._place.glob("*"):
             if path.name not in trials:  # it was renamed
@@ -78,7 +78,7 @@ class TensorBoardTracker(Tracker):
                 writer.close()
         return self._unsent
 
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
         """See `Tracker.sync`."""
         self.start(study)
         if self._unsent:
@@ -86,18 +86,18 @@ class TensorBoardTracker(Tracker):
                 f"of study '{study.folder.name}', TensorBoard lacks "
                 f"{describe_unsent(self._unsent, len(self._unsent))}"
             )
-        return Synced(len(list(study.folder.trials())), 0)
+        return SyncResult(len(list(study.folder.trials())), 0)
 
-    def held(self, study: Study) -> str:
-        """See `Tracker.held`."""
+    def describe_contents(self, study: Study) -> str:
+        """See `Tracker.describe_contents`."""
         return "TensorBoard's files are in the study's folder"
 
     def delete(self, study: Study) -> Sequence[str]:
         """See `Tracker.delete`; they go with the study's folder."""
         return ()
 
-    def pages(self) -> Sequence[tuple[str, str]]:
-        """See `Tracker.pages`."""
+    def viewing_hints(self) -> Sequence[tuple[str, str]]:
+        """See `Tracker.viewing_hints`."""
         return [("charts", f"tensorboard --logdir {self._place}")]
 
     def _begin(self, trial: TrialFolder, before: int | None = None) -> "SummaryWriter":

@@ -21,7 +21,9 @@ from study.trial import TrialConfig
 from study.trial.study import Study
 
 if TYPE_CHECKING:
-    from study.serving.saved import SavedModel  # imports torch, which most commands do without
+    from study.serving.saved_model import (
+        SavedModel,  # imports torch, which most commands do without
+    )
 
 LONGEST = 200
 """The most characters of a line that tells a cause."""
@@ -31,17 +33,17 @@ class UnsupportedError(TrackingError):
     """What a tracker is asked for and never does, so that another one may be asked."""
 
 
-class Synced(NamedTuple):
+class SyncResult(NamedTuple):
     """The result of `Tracker.sync`."""
 
     trials: int
     """The number of trials, all of which the tracker now has."""
-    again: int
+    resent: int
     """How many of them had been sent before, but were missing or incomplete in the tracker."""
 
 
 @dataclass(frozen=True)
-class Found:
+class RankedConfiguration:
     """A configuration that was trained for all its epochs; scores are fractions."""
 
     study: str
@@ -51,7 +53,8 @@ class Found:
     backbone: str
     shots: int
     settings: TrialSettings
-    """The settings as the tracker shows them, perhaps rounded; see `Tracker.exact`."""
+    """The settings as the tracker shows them, perhaps rounded; see
+    `Tracker.restore_exact_settings`."""
     trainable: int
     val_score: float
     split_hash: str
@@ -110,13 +113,13 @@ class Tracker(ABC):
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
         """See `study.search.ledger_callback.Observer`."""
 
-    def look_again(self) -> None:
+    def rescan_trials(self) -> None:
         """Look at all trials again: ended ones may change too, for example their names."""
 
     def register(self) -> None:
         """Put the winner of a study into a registry of models, if there is one."""
 
-    def model(self, address: str, folder: Path) -> "SavedModel":
+    def download_model(self, address: str, folder: Path) -> "SavedModel":
         """Return a registered model, after copying its delta into a folder, which is empty.
 
         No code that came with the model is run. Neither a study nor `start` is needed.
@@ -141,7 +144,7 @@ class Tracker(ABC):
             What could not be kept, such as a trial's id, and why.
         """
 
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
         """Keep everything of a study that is not kept yet, and wait for it; called on its own.
 
         Args:
@@ -155,7 +158,7 @@ class Tracker(ABC):
             f"the tracker '{self.name}' takes results while a study runs, and none afterwards"
         )
 
-    def held(self, study: Study) -> str:
+    def describe_contents(self, study: Study) -> str:
         """Return what the tracker has of a study, in words; it is called on its own.
 
         Raises:
@@ -164,7 +167,7 @@ class Tracker(ABC):
         raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
 
     def delete(self, study: Study) -> Sequence[str]:
-        """Delete what the tracker has of a study; it is called after `held`.
+        """Delete what the tracker has of a study; it is called after `describe_contents`.
 
         Returns:
             Lines on what else has changed by it.
@@ -176,10 +179,11 @@ class Tracker(ABC):
 
     def best_configurations(
         self, *, study: str | None, where: str | None, top: int, storage: Path
-    ) -> Sequence[Found]:
+    ) -> Sequence[RankedConfiguration]:
         """Return the configurations with the best validation scores of all studies, the best first.
 
-        Neither a study nor `start` is needed, nor for `exact` and `configuration_of`.
+        Neither a study nor `start` is needed. The same holds for `restore_exact_settings` and
+        `configuration_of`.
 
         Args:
             study: the name of the one study to search; None means all studies.
@@ -192,7 +196,7 @@ class Tracker(ABC):
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
-    def exact(self, found: Found) -> Found:
+    def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
         """Return a configuration that was found with the settings that its trial had.
 
         Raises:
@@ -200,7 +204,7 @@ class Tracker(ABC):
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
-    def configuration_of(self, found: Found) -> StudyConfig:
+    def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
         """Return the configuration of the study in which a configuration was found.
 
         Raises:
@@ -212,7 +216,7 @@ class Tracker(ABC):
         """Return where copies of a study's files may be, in a sentence; empty if nowhere."""
         return ""
 
-    def pages(self) -> Sequence[tuple[str, str]]:
+    def viewing_hints(self) -> Sequence[tuple[str, str]]:
         """Return what the end of a study prints about the tracker: a short word and a line each."""
         return ()
 

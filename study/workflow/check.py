@@ -198,8 +198,8 @@ def all_faults(
         ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
         *([] if resuming else [("name", partial(_check_name, study))]),
     )
-    each_named = partial(tracking.each_named, config.tracking.trackers, tracker)
-    for trackers in attempt(("tracking.trackers", each_named)):
+    make_trackers = partial(tracking.make_trackers, config.tracking.trackers, tracker)
+    for trackers in attempt(("tracking.trackers", make_trackers)):
         attempt(*(("tracking", partial(each.check, config)) for each in trackers))
     return list(dict.fromkeys(faults))  # each seed may have the same fault
 
@@ -228,7 +228,8 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         LedgerError: a file that every command needs is missing or damaged.
         ConfigError: the configuration does not fit this version of the schema.
     """
-    with advising(tracking.named(TrackingConfig().trackers)):  # the study's own are not known yet
+    # The trackers of the study itself are not known yet.
+    with advising(tracking.make_tracker(TrackingConfig().trackers)):
         folder.refuse_damaged()
     return load_config(folder.config_path, frozen=True)
 

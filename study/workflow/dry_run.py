@@ -7,7 +7,7 @@ from rich.console import Console
 
 from study.config.sweep import Member
 from study.errors import StudyError
-from study.process.garbage import let_go
+from study.process.garbage import resume_collection
 from study.process.terminal_table import print_sentences
 from study.search.machine import unjoined_cluster
 from study.trial.study import Study
@@ -29,7 +29,7 @@ def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
         StudyError: the study cannot start.
     """
     check_study(study, resuming=resuming)
-    let_go()
+    resume_collection()
     tell(study, options.console)
     try:
         pixels = check_images(study, options.console, every=options.images)

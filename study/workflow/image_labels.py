@@ -28,8 +28,8 @@ from study.errors import ConfigError, DataError
 from study.process.terminal_table import amount
 from study.report.formatting import Table, csv_text, format_count, percent, settings_in_words
 from study.serving.classifier import TunedClassifier
-from study.serving.labelling import Labelled, images_below, label_images
-from study.serving.saved import SavedModel, saved_in, saved_winner
+from study.serving.labelling import LabelledImage, label_images, list_image_files
+from study.serving.saved_model import SavedModel, read_saved_model, read_winner
 from study.storage.atomic import write_atomically
 from study.trial.study import Study
 from study.workflow.check import frozen_config
@@ -135,7 +135,7 @@ def find_images(words: Iterable[str]) -> list[Path]:
     """
     found: list[Path] = []
     for place in map(Path, words):
-        images, others = images_below(place) if _is_folder(place) else ([place], None)
+        images, others = list_image_files(place) if _is_folder(place) else ([place], None)
         if not images:
             print(f"{place}: has no images", file=sys.stderr)
         if others:
@@ -170,15 +170,15 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> S
         StudyError: there is no such model, or the study has no winner.
     """
     if word.startswith(REGISTERED):
-        return tracking.named(TrackingConfig().trackers).model(word, scratch)
+        return tracking.make_tracker(TrackingConfig().trackers).download_model(word, scratch)
     if is_file_or_address(word):
-        return saved_in(Path(word))
+        return read_saved_model(Path(word))
     refuse_unknown_model(word, storage)
     folder = find_study(word, storage)
-    return saved_winner(Study(frozen_config(folder), folder), scratch)
+    return read_winner(Study(frozen_config(folder), folder), scratch)
 
 
-def _with_progress(labelled: Iterator[Labelled], total: int) -> Iterator[Labelled]:
+def _with_progress(labelled: Iterator[LabelledImage], total: int) -> Iterator[LabelledImage]:
     """Yield what is labelled; a bar on the error output, if that is a terminal, shows how far."""
     bar = Progress(
         TextColumn("labelling"),
@@ -195,8 +195,8 @@ def _with_progress(labelled: Iterator[Labelled], total: int) -> Iterator[Labelle
 
 
 def _write(
-    labelled: Iterable[Labelled], options: Namespace, top: int, *, few: bool
-) -> list[Labelled]:
+    labelled: Iterable[LabelledImage], options: Namespace, top: int, *, few: bool
+) -> list[LabelledImage]:
     """Write the rows to where they belong: a file, a table on a terminal, or CSV.
 
     Returns:
@@ -205,9 +205,9 @@ def _write(
     Raises:
         StorageError: the file cannot be written.
     """
-    faults: list[Labelled] = []
+    faults: list[LabelledImage] = []
 
-    def noted() -> Iterator[Labelled]:
+    def noted() -> Iterator[LabelledImage]:
         for one in labelled:
             if one.error is not None:
                 faults.append(one)
@@ -235,7 +235,7 @@ def header(top: int) -> list[str]:
     return ["path", *(f"{what}_{n}" for n in ranks for what in ("class", "probability")), "error"]
 
 
-def cells(one: Labelled, top: int) -> list[object]:
+def cells(one: LabelledImage, top: int) -> list[object]:
     """Return the row of an image in the CSV.
 
     Class names are as they are, as in the other CSV files. A path that a spreadsheet would take for
@@ -252,7 +252,7 @@ def shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def table(labelled: Sequence[Labelled], top: int) -> Table:
+def table(labelled: Sequence[LabelledImage], top: int) -> Table:
     """Return the table of a few images for a terminal, with probabilities in percent."""
     faulty = any(one.error for one in labelled)
     rows = [

@@ -110,7 +110,7 @@ def _best_on_server(options: Namespace) -> Group | str:
         render_best_configurations,
     )
 
-    tracker = tracking.named(TrackingConfig().trackers)
+    tracker = tracking.make_tracker(TrackingConfig().trackers)
     storage = Path(options.storage or default_storage()).expanduser()
     found = tracker.best_configurations(
         study=options.study, where=options.where, top=options.top, storage=storage
@@ -120,6 +120,6 @@ def _best_on_server(options: Namespace) -> Group | str:
     if not found:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
-        exactly = [tracker.exact(one) for one in found]
+        exactly = [tracker.restore_exact_settings(one) for one in found]
         return baselines_study_yaml(exactly, tracker.configuration_of(found[0]))
     return render_best_configurations(found)

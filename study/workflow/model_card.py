@@ -36,8 +36,8 @@ from study.report.verdict import verdict
 from study.results.leaderboard import Entry, Leaderboard, leaderboard
 from study.results.study_results import TrialResult, read_results
 from study.selection.chance import BALANCED
-from study.serving.exports.format import Format, Written
-from study.serving.saved import SavedModel
+from study.serving.exports.format import ExportGuide, Format
+from study.serving.saved_model import SavedModel
 from study.storage.command_lines import default_storage
 from study.storage.study_folder import StudyFolder, studies
 from study.workflow.lookup import find_study
@@ -68,7 +68,7 @@ class Provenance:
 
 
 def model_card(
-    saved: SavedModel, chosen: Format, written: Written, tested: Provenance | None
+    saved: SavedModel, chosen: Format, written: ExportGuide, tested: Provenance | None
 ) -> str:
     """Return the text of a model card.
 

@@ -68,5 +68,5 @@ def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, consol
     if registration := results.registration:
         console.print(champion_sentence(registration, board), highlight=False)
         console.print(f"load     {registration.loading_line()}", highlight=False, soft_wrap=True)
-    for word, line in tracker.pages():
+    for word, line in tracker.viewing_hints():
         console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from study.config.loading import dump_config
 from study.config.schema import StudyConfig
 from study.config.search_section import AUTO
 from study.errors import InterruptedStudyError, StudyError, TrackingError
-from study.process.garbage import let_go
+from study.process.garbage import resume_collection
 from study.protocols import Protocol
 from study.results.against_chance import fix_chance
 from study.results.leaderboard import Leaderboard
@@ -65,7 +65,7 @@ def run_study(
     """
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
-    tracker = tracking.named(study.config.tracking.trackers, tracker)
+    tracker = tracking.make_tracker(study.config.tracking.trackers, tracker)
     with _opened(study, tracker, resume=resume), _telling_how_to_go_on(folder):
         results, board = _to_the_end(study, tracker, console, sampler)
     print_outcome(results, board, tracker, console)
@@ -124,7 +124,7 @@ def _to_the_end(
     try:
         with ray_session(study.config, resume_command(folder.path)):
             starting.result()
-            let_go()
+            resume_collection()
             study = _in_precision(study, console)
             ablation = study.config.ablation
             if ablation is not None:

@@ -69,7 +69,7 @@ def confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console
     candidates = fix_candidates(study)
     fix_optimism(study)
     if extensions(study):
-        tracker.look_again()
+        tracker.rescan_trials()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     ready = beside(prepare_drawing)  # while workers train, not when the report is waited for

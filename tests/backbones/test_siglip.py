@@ -35,7 +35,7 @@ from study.method.peers import PEERS
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse, single_sites
 from study.serving.exports.model_folder import save_merged
-from study.serving.tuned_backbone import load_tuned
+from study.serving.tuned_backbone import load_tuned_backbone
 
 PROMPTS = ["a photo of a cat", "a photo of a red dog", "bird"]
 DEPTHS = Depths(2, 3, "siglip")
@@ -257,7 +257,7 @@ def test_a_tuned_model_is_written_under_transformers_own_names(
     tensors = {one.name: one.parameter.detach() for one in classifier.tuned}
     info = DeltaInfo(str(checkpoint), None, backbone.fingerprint, EVERY, ("cat", "dog"), ("{}",))
     save_delta(tmp_path / "delta.safetensors", tensors, info)
-    save_merged(tmp_path / "merged", load_tuned(tmp_path / "delta.safetensors")[0])
+    save_merged(tmp_path / "merged", load_tuned_backbone(tmp_path / "delta.safetensors")[0])
     names = load_file(tmp_path / "merged" / "model.safetensors").keys()
     assert names == SiglipModel.from_pretrained(checkpoint).state_dict().keys()
     theirs = AutoModel.from_pretrained(tmp_path / "merged").eval()

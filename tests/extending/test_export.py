@@ -10,14 +10,14 @@ import pytest
 from study.commands import main
 from study.serving.classifier import TunedClassifier
 from study.serving.exports import FORMATS
-from study.serving.exports.format import Format, Written
-from study.serving.saved import SavedModel
+from study.serving.exports.format import ExportGuide, Format
+from study.serving.saved_model import SavedModel
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write the class vectors as a NumPy array."""
     np.save(folder / "classes.npy", model.class_features.numpy())
-    return Written('import numpy\n\nnumpy.load("classes.npy")\n', ("One row a class.",))
+    return ExportGuide('import numpy\n\nnumpy.load("classes.npy")\n', ("One row a class.",))
 
 
 def test_a_format_of_ones_own_is_exported(

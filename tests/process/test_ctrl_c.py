@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study.process.ctrl_c import leaving_at_ctrl_c
+from study.process.ctrl_c import exit_at_ctrl_c
 
 INTERRUPTING = """
 import builtins, os, signal, sys
@@ -56,7 +56,7 @@ def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path
 def test_ctrl_c_is_heard_as_before_after_the_modules_are_loaded() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with leaving_at_ctrl_c():
+        with exit_at_ctrl_c():
             assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
@@ -66,7 +66,7 @@ def test_ctrl_c_is_heard_as_before_after_the_modules_are_loaded() -> None:
 def test_ctrl_c_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with leaving_at_ctrl_c():
+        with exit_at_ctrl_c():
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -76,7 +76,7 @@ def test_another_thread_may_load_modules_too() -> None:
     loaded: list[bool] = []
 
     def load() -> None:
-        with leaving_at_ctrl_c():
+        with exit_at_ctrl_c():
             loaded.append(True)
 
     thread = threading.Thread(target=load)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from study.process.garbage import let_go, uncollected
+from study.process.garbage import pause_collection, resume_collection
 
 
 class Cycle:
@@ -30,10 +30,10 @@ def made() -> "weakref.ref[Cycle]":
 
 
 def test_what_is_made_in_the_block_stays_and_what_comes_later_is_collected() -> None:
-    with uncollected():
+    with pause_collection():
         early = made()
         assert not gc.isenabled()
-        let_go()
+        resume_collection()
         assert gc.isenabled()
         late = made()
     gc.collect()
@@ -42,30 +42,30 @@ def test_what_is_made_in_the_block_stays_and_what_comes_later_is_collected() -> 
 
 
 def test_a_block_that_fails_lets_go() -> None:
-    with pytest.raises(ValueError, match="fault"), uncollected():
+    with pytest.raises(ValueError, match="fault"), pause_collection():
         raise ValueError("fault")
     assert gc.isenabled()
 
 
 def test_what_was_not_held_back_is_left_as_it_is() -> None:
     before = gc.get_freeze_count()
-    let_go()
+    resume_collection()
     assert gc.get_freeze_count() == before
 
 
 FIRST = """
 import weakref
 from study.embedded import EMBEDDED, backbone_path
-from study.process.garbage import let_go, uncollected
+from study.process.garbage import resume_collection, pause_collection
 from study.backbones.load_backbone import load_backbone
 
 def check():
     backbone = load_backbone(backbone_path(EMBEDDED))
     return weakref.ref(backbone.clip)
 
-with uncollected():
+with pause_collection():
     first = check()
-    let_go()
+    resume_collection()
     print(first() is None)
 """
 

@@ -16,12 +16,12 @@ from study.report.best_configurations import (
     best_configurations_json,
     render_best_configurations,
 )
-from study.tracking.tracker import Found
+from study.tracking.tracker import RankedConfiguration
 
 SETTINGS = {"subset": "vision.ln[0:2]", "bias_lr": None, "ln_lr": 0.1, "distill_weight": 0.0}
 
 
-def found(**changes: Any) -> Found:
+def found(**changes: Any) -> RankedConfiguration:
     values: dict[str, Any] = {
         **{"study": "late", "label": "trial 1", "dataset": "digits", "protocol": "few_shot"},
         **{"backbone": "embedded", "shots": 16, "trainable": 1536, "val_score": 0.9},
@@ -29,7 +29,8 @@ def found(**changes: Any) -> Found:
         **{"run_id": "r", "parent_id": "p", "folder": "runs/late"},
     }
     settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
-    return Found(settings=TrialSettings.from_column_values(settings), **values | changes)
+    trial_settings = TrialSettings.from_column_values(settings)
+    return RankedConfiguration(settings=trial_settings, **values | changes)
 
 
 def values_of(text: str) -> dict[str, Any]:

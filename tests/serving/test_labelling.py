@@ -13,7 +13,7 @@ from PIL import Image
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import images_below, label_images
+from study.serving.labelling import label_images, list_image_files
 from study.storage.atomic import StorageError
 
 
@@ -70,7 +70,7 @@ def test_equal_probabilities_leave_the_classes_in_their_order(
     classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     even = torch.full((1, 10), 0.1)
-    monkeypatch.setattr(TunedClassifier, "probabilities_of", lambda *_: even)
+    monkeypatch.setattr(TunedClassifier, "batch_probabilities", lambda *_: even)
     (one,) = label_images(classifier, digits[:1], top=3, batch_size=1)
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
 
@@ -134,14 +134,14 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
     def fill(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(TunedClassifier, "probabilities_of", fill)
+    monkeypatch.setattr(TunedClassifier, "batch_probabilities", fill)
     with pytest.raises(DataError, match=r"9 images at once .* memory of cpu; .* --batch-size"):
         list(label_images(classifier, digits, top=1, batch_size=64))
 
     def fail(*_: object) -> None:
         raise RuntimeError("a fault of the code")
 
-    monkeypatch.setattr(TunedClassifier, "probabilities_of", fail)
+    monkeypatch.setattr(TunedClassifier, "batch_probabilities", fail)
     with pytest.raises(RuntimeError, match="of the code"):
         list(label_images(classifier, digits, top=1, batch_size=64))
 
@@ -152,11 +152,11 @@ def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:
     for name in (*wanted, *others):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    images, left_out = images_below(tmp_path)
+    images, left_out = list_image_files(tmp_path)
     assert [path.relative_to(tmp_path).as_posix() for path in images] == wanted
     assert left_out == {".txt": 1, "": 1, ".npy": 1}
     (tmp_path / "empty").mkdir()
-    assert images_below(tmp_path / "empty") == ([], {})
+    assert list_image_files(tmp_path / "empty") == ([], {})
 
 
 def test_paths_begin_with_the_folder_as_it_was_named(
@@ -165,8 +165,8 @@ def test_paths_begin_with_the_folder_as_it_was_named(
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert images_below(Path("a")) == ([Path("a/1.png")], {})
-    assert images_below(Path()) == ([Path("a/1.png")], {})
+    assert list_image_files(Path("a")) == ([Path("a/1.png")], {})
+    assert list_image_files(Path()) == ([Path("a/1.png")], {})
 
 
 def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
@@ -175,12 +175,12 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> No
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
     (tmp_path / "set" / "z").symlink_to(tmp_path / "elsewhere")
-    images, _ = images_below(tmp_path / "set")
+    images, _ = list_image_files(tmp_path / "set")
     found = [path.relative_to(tmp_path).as_posix() for path in images]
     assert found == ["set/a/1.png", "set/z/2.png"]
     (tmp_path / "set" / "self").symlink_to(tmp_path / "set" / "self")
     (tmp_path / "set" / "gone.txt").symlink_to(tmp_path / "nowhere")
-    more, others = images_below(tmp_path / "set")
+    more, others = list_image_files(tmp_path / "set")
     broken = {path.name for path in set(more) - set(images)}
     assert broken == {"self", "gone.txt"}
     assert not others
@@ -194,4 +194,4 @@ def test_a_folder_that_may_not_be_listed_is_told(
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match="may not be listed"):
-        images_below(tmp_path)
+        list_image_files(tmp_path)

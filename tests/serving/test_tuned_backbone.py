@@ -13,13 +13,13 @@ from study.errors import DeltaError
 from study.method.delta import save_delta
 from study.method.head import Head
 from study.method.model import FewShotClassifier
-from study.serving.tuned_backbone import load_tuned
+from study.serving.tuned_backbone import load_tuned_backbone
 
 
 def test_a_head_comes_back_with_the_names_of_its_classes(
     headed: Path, head: Head, tuned: FewShotClassifier, path: Path
 ) -> None:
-    loaded, found, info = load_tuned(headed)
+    loaded, found, info = load_tuned_backbone(headed)
     assert found is not None
     assert torch.equal(found.rows, head.rows)
     assert (found.classes, info.class_names) == (("bird", "cat"), NAMES)
@@ -33,4 +33,4 @@ def test_a_delta_of_another_backbone_is_refused_naming_both(
     save_delta(path, tensors, replace(INFO, backbone="other"))
     expected = f"'other'.*{INFO.fingerprint}.*'{checkpoint}'.*{backbone.fingerprint}"
     with pytest.raises(DeltaError, match=expected):
-        load_tuned(path, str(checkpoint))
+        load_tuned_backbone(path, str(checkpoint))

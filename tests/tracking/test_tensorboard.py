@@ -125,7 +125,7 @@ def test_a_renamed_trial_is_there_by_its_new_name_alone(study: Written) -> None:
     study.whole(0)
     tracker = started(study)
     study.folder.trial("search-0000").rename("confirm-best")
-    tracker.look_again()
+    tracker.rescan_trials()
     assert [path.name for path in (study.folder.path / "tensorboard").iterdir()] == ["confirm-best"]
     assert len(points(study, "val_score", "confirm-best")) == EPOCHS
 
@@ -176,10 +176,10 @@ def test_after_a_failure_all_epochs_of_the_trial_are_written_again(
 
 def test_the_end_of_a_study_tells_how_to_look_and_deletion_takes_the_files(study: Written) -> None:
     tracker = started(study)
-    assert dict(tracker.pages()) == {
+    assert dict(tracker.viewing_hints()) == {
         "charts": f"tensorboard --logdir {study.folder.path / 'tensorboard'}"
     }
-    assert tracker.held(study.study) == "TensorBoard's files are in the study's folder"
+    assert tracker.describe_contents(study.study) == "TensorBoard's files are in the study's folder"
     assert list(tracker.delete(study.study)) == []
 
 

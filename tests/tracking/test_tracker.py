@@ -50,13 +50,13 @@ def test_a_tracker_has_no_pages_registry_or_models_of_its_own(
 ) -> None:
     study.whole(0)
     tracker = Least()
-    assert list(tracker.pages()) == []
+    assert list(tracker.viewing_hints()) == []
     tracker.check(study.config)
     tracker.start(study.study)
     tracker.register()
     assert study.folder.read_registration() is None
     with pytest.raises(TrackingError, match=r"'least'.*models:/letters/1"):
-        tracker.model("models:/letters/1", tmp_path)
+        tracker.download_model("models:/letters/1", tmp_path)
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
         tracker.sync(study.study, lambda: None)
     with pytest.raises(TrackingError, match="'least' does not compare studies"):

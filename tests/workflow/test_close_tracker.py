@@ -10,8 +10,8 @@ from rich.console import Console
 
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.tracking.several import Trackers
 from study.tracking.tracker import Tracker
+from study.tracking.tracker_group import Trackers
 from study.trial import TrialConfig
 from study.trial.study import Study
 from study.workflow.close_tracker import close_tracker

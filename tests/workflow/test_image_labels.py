@@ -16,7 +16,7 @@ from study.commands import main
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import Labelled
+from study.serving.labelling import LabelledImage
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
 from study.workflow import image_labels
@@ -268,13 +268,13 @@ def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
     delta: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    encode = TunedClassifier.probabilities_of
+    encode = TunedClassifier.batch_probabilities
 
     def counted(self: TunedClassifier, pixels: Any) -> torch.Tensor:
         sizes.append(len(pixels))
         return encode(self, pixels)
 
-    monkeypatch.setattr(TunedClassifier, "probabilities_of", counted)
+    monkeypatch.setattr(TunedClassifier, "batch_probabilities", counted)
     assert main(["predict", str(delta), "photos", "--batch-size", "2"]) == 0
     assert main(["predict", str(delta), "photos"]) == 0
     assert sizes == [2, 2, 1, 5]
@@ -289,7 +289,7 @@ def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
     def fail(self: TunedClassifier, pixels: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(TunedClassifier, "probabilities_of", fail)
+    monkeypatch.setattr(TunedClassifier, "batch_probabilities", fail)
     assert main(["predict", str(delta), "photos", "--out", str(out)]) == 2
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
@@ -319,11 +319,11 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
 
 def test_a_path_is_no_formula_and_names_are_as_they_are() -> None:
     for name in ("=1+2.png", "+1.png", "-1.png", "@a.png", "\t=1.png"):
-        path, best, probability, error = cells(Labelled(Path(name), (("=class", 0.5),)), 1)
+        path, best, probability, error = cells(LabelledImage(Path(name), (("=class", 0.5),)), 1)
         assert path == f"./{name}"
         assert Path(str(path)) == Path(name)
         assert (best, probability, error) == ("=class", 0.5, None)
-    assert cells(Labelled(Path("a/=1.png"), error="no"), 1) == ["a/=1.png", None, None, "no"]
+    assert cells(LabelledImage(Path("a/=1.png"), error="no"), 1) == ["a/=1.png", None, None, "no"]
 
 
 def test_bytes_of_a_path_that_are_no_text_are_shown_as_numbers() -> None:
@@ -332,8 +332,8 @@ def test_bytes_of_a_path_that_are_no_text_are_shown_as_numbers() -> None:
 
 
 def test_a_table_has_a_column_of_faults_only_where_there_are_some() -> None:
-    good = Labelled(Path("a.png"), (("cat", 0.911), ("dog", 0.05)))
-    broken = Labelled(Path("b.png"), error="no such image")
+    good = LabelledImage(Path("a.png"), (("cat", 0.911), ("dog", 0.05)))
+    broken = LabelledImage(Path("b.png"), error="no such image")
     assert table([good], 2).header == ["path", "class 1", "class 2"]
     both = table([good, broken], 2)
     assert both.header == ["path", "class 1", "class 2", "error"]

@@ -13,12 +13,12 @@ from study.method.delta import load_delta, save_delta
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.serving.exports import FORMATS
-from study.serving.exports.format import Written
-from study.serving.saved import SavedModel, saved_in, saved_winner
+from study.serving.exports.format import ExportGuide
+from study.serving.saved_model import SavedModel, read_saved_model, read_winner
 from study.workflow.model_card import Provenance, front_matter, model_card
 
 CHOSEN = "confirm-best-seed1"
-WRITTEN = Written("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
+WRITTEN = ExportGuide("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def saved(study: Any, tmp_path: Path) -> SavedModel:
-    return saved_winner(study.study, tmp_path)
+    return read_winner(study.study, tmp_path)
 
 
 def from_trial(study: Any, trial: str) -> Provenance:
@@ -79,7 +79,7 @@ def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Pat
     tensors, info = load_delta(study.folder.trial("confirm-best-seed1").path / "delta.safetensors")
     here = replace(info, backbone=str(tmp_path / "my-clip"), class_names=("a|b", "<c>") * 40)
     save_delta(delta, tensors, here)
-    card = model_card(saved_in(delta), FORMATS["hf"], WRITTEN, None)
+    card = model_card(read_saved_model(delta), FORMATS["hf"], WRITTEN, None)
     assert "is not known here: this card was made without the folder of a study" in card
     assert "Figures" not in card
     assert "Strength: which share of the tuned change is kept is not known here" in card

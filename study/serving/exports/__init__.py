@@ -8,8 +8,8 @@ from pathlib import Path
 from study.errors import ConfigError
 from study.serving.exports import hf, onnx, openclip, peft
 from study.serving.exports.classes import write_classes
-from study.serving.exports.format import Format, Written
-from study.serving.saved import SavedModel
+from study.serving.exports.format import ExportGuide, Format
+from study.serving.saved_model import SavedModel
 
 FORMATS = {
     "hf": Format(
@@ -42,7 +42,7 @@ FORMATS = {
 """Every format, by the name that ``clipfit-study export --format`` takes."""
 
 
-def format_named(name: str) -> Format:
+def find_format(name: str) -> Format:
     """Return the format of a name, once it is known that its libraries are installed.
 
     Raises:
@@ -54,7 +54,7 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def write_export(saved: SavedModel, chosen: Format, folder: Path) -> Written:
+def write_export(saved: SavedModel, chosen: Format, folder: Path) -> ExportGuide:
     """Write a model in a format into a folder, with its class names and prompts beside it.
 
     Args:

@@ -9,7 +9,7 @@ from study.data.prompts import prompts
 from study.method.head import Head
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.model_folder import MERGED_HEAD, save_head
-from study.serving.saved import SavedModel
+from study.serving.saved_model import SavedModel
 
 CLASSES = "classes.json"
 """The file of class names and prompts."""
@@ -42,10 +42,13 @@ def write_head(folder: Path, model: TunedClassifier) -> None:
 
 
 def with_transformers(backbone: Backbone) -> list[str]:
-    """Return the lines that make ``text`` and ``image`` of ``prompts`` and ``images``, by a model,
-    a tokenizer and a processor of transformers."""
+    """Return the lines that compute ``text`` and ``image`` with transformers.
+
+    They encode ``prompts`` and ``images`` by ``model``, ``tokenizer`` and ``processor``.
+    """
+    padding = padding_arguments(backbone)
     return [
-        f'tokens = tokenizer(prompts, {padding_of(backbone)}, return_tensors="pt")["input_ids"]',
+        f'tokens = tokenizer(prompts, {padding}, return_tensors="pt")["input_ids"]',
         "text = model.get_text_features(input_ids=tokens).pooler_output",
         'image = model.get_image_features(**processor(images, return_tensors="pt")).pooler_output',
     ]
@@ -117,7 +120,7 @@ def imports(model: TunedClassifier, *further: str) -> str:
     return "\n".join(["import json", "", "import torch", *ordered, ""])
 
 
-def padding_of(backbone: Backbone) -> str:
+def padding_arguments(backbone: Backbone) -> str:
     """Return how the tokenizer pads, in code: SigLIP reads texts at the length of its training."""
     if backbone.family == "clip":
         return "padding=True"

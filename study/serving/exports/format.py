@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.serving.classifier import TunedClassifier
-from study.serving.saved import SavedModel
+from study.serving.saved_model import SavedModel
 
 
 @dataclass(frozen=True)
-class Written:
+class ExportGuide:
     """What a format says of the files that it has written."""
 
     loading: str
@@ -31,7 +31,7 @@ class Format:
     """The library that loads it, by the name that the Hugging Face hub has for it."""
     task: str
     """The hub's name of what it does, such as ``image-classification``."""
-    write: Callable[[SavedModel, TunedClassifier, Path], Written]
+    write: Callable[[SavedModel, TunedClassifier, Path], ExportGuide]
     """Write the files of a model into a folder, which is there and empty. The model is loaded on
     the CPU."""
     require: Callable[[], object] = lambda: None

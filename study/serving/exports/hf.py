@@ -10,12 +10,12 @@ from study.serving.exports.classes import (
     with_transformers,
     write_head,
 )
-from study.serving.exports.format import Written
+from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_merged
-from study.serving.saved import SavedModel
+from study.serving.saved_model import SavedModel
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write the tuned model, its tokenizer and its preprocessing; see `Format.write`."""
     save_merged(folder, model.backbone)
     write_head(folder, model)
@@ -28,4 +28,4 @@ model = AutoModel.from_pretrained(folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)
 processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
 {classification(saved, model, with_transformers(model.backbone))}"""
-    return Written(loading, limits=crop_notes(model.backbone))
+    return ExportGuide(loading, limits=crop_notes(model.backbone))

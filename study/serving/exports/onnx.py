@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from study.errors import ConfigError, DeltaError
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import ANSWER, CLASSES, IMAGES
-from study.serving.exports.format import Written
-from study.serving.saved import SavedModel
+from study.serving.exports.format import ExportGuide
+from study.serving.saved_model import SavedModel
 
 GRAPH = "model.onnx"
 """The file of the graph."""
@@ -70,7 +70,7 @@ def require() -> ModuleType:
     return onnxruntime
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write the graph, and compare its probabilities with PyTorch's.
 
     Raises:
@@ -103,7 +103,7 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
         f"gives `{PROBABILITIES}` (batch, {len(model.class_names)}) float32, in the order of the "
         f"class names. In ONNX Runtime they differed from PyTorch's by at most {difference:.1g}."
     )
-    return Written(_loading(model), (note,))
+    return ExportGuide(_loading(model), (note,))
 
 
 def describe(file: Path, model: TunedClassifier) -> None:

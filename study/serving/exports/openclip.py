@@ -9,15 +9,15 @@ from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIG
 from study.errors import DeltaError
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import classification, imports, write_head
-from study.serving.exports.format import Written
+from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_preprocessing
-from study.serving.saved import SavedModel
+from study.serving.saved_model import SavedModel
 
 HERE = "."
 """The tokenizer's place in the configuration. OpenCLIP reads that of a folder from the folder."""
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write the tuned model under OpenCLIP's names, and its tokenizer.
 
     Raises:
@@ -58,7 +58,7 @@ tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}")
         "`open_clip_config.json` is to be the name of the repository, from which it loads "
         "the tokenizer."
     )
-    return Written(loading, (note,))
+    return ExportGuide(loading, (note,))
 
 
 def refuse_other_pooling(model: TunedClassifier) -> None:

@@ -29,9 +29,9 @@ from study.serving.exports.classes import (
     with_transformers,
     write_head,
 )
-from study.serving.exports.format import Written
+from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_merged, save_preprocessing
-from study.serving.saved import SavedModel
+from study.serving.saved_model import SavedModel
 
 BIASES, NORMS, BACKBONE = "biases", "layernorms", "backbone"
 """The folders of the two adapters, and of a backbone that comes with this package."""
@@ -53,7 +53,7 @@ def require() -> ModuleType:
     return peft
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write an adapter for each kind of tuned parameter, and the preprocessing.
 
     Raises:
@@ -85,17 +85,17 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
     write_head(folder, model)
-    return Written(
+    return ExportGuide(
         _loading(saved, model, adapters := _adapters(biases, norms), copied=copied),
         (
             *_notes(adapters, biases, norms),
-            *([] if copied or is_on_hub(saved) else [_folder_note(saved)]),
+            *([] if copied or has_hub_name(saved) else [_folder_note(saved)]),
         ),
         limits=crop_notes(model.backbone),
     )
 
 
-def is_on_hub(saved: SavedModel) -> bool:
+def has_hub_name(saved: SavedModel) -> bool:
     """Return whether the backbone has a name of the hub; else it is a folder of this machine."""
     return NAME_ON_HUB.fullmatch(saved.info.backbone) is not None
 
@@ -155,7 +155,7 @@ def _loading(
     setting = ""
     if copied:
         place = f'f"{{folder}}/{BACKBONE}"'
-    elif is_on_hub(saved):
+    elif has_hub_name(saved):
         place = f'"{saved.backbone_name}"{revision}'
     else:
         beside = json.dumps(f"/{saved.backbone_name}", ensure_ascii=False)

@@ -21,12 +21,12 @@ from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.run_content import ENDED, PARAMETER_DIGITS, PEER, rounded
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
-from study.tracking.tracker import Found
+from study.tracking.tracker import RankedConfiguration
 
 
 def best_configurations(
     uri: str, *, study: str | None, where: str | None, top: int, storage: Path
-) -> list[Found]:
+) -> list[RankedConfiguration]:
     """Return the configurations with the best validation scores, the best first.
 
     Args:
@@ -56,7 +56,7 @@ def best_configurations(
     )
 
 
-def configuration_of(uri: str, found: Found) -> StudyConfig:
+def configuration_of(uri: str, found: RankedConfiguration) -> StudyConfig:
     """Return the full configuration of the study in which a configuration was found.
 
     Raises:
@@ -72,7 +72,7 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
         return load_config(Path(path), frozen=True)
 
 
-def exact(uri: str, found: Found) -> Found:
+def restore_exact_settings(uri: str, found: RankedConfiguration) -> RankedConfiguration:
     """Return a configuration with the settings of its trial, which MLflow's parameters round.
 
     Raises:
@@ -89,7 +89,9 @@ def exact(uri: str, found: Found) -> Found:
     return replace(found, settings=settings.with_reported_head(chosen))
 
 
-def _search(client: MlflowClient, condition: str, top: int, storage: Path) -> Iterator[Found]:
+def _search(
+    client: MlflowClient, condition: str, top: int, storage: Path
+) -> Iterator[RankedConfiguration]:
     """Yield the best configurations that meet a condition, each with its mean test score."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     # Equal scores are ordered as in `study.selection.candidates.finished_trials`.
@@ -107,7 +109,7 @@ def _search(client: MlflowClient, condition: str, top: int, storage: Path) -> It
     for run in runs:
         params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
         scores = tested[tags["study_id"], _settings(run)]
-        yield Found(
+        yield RankedConfiguration(
             study=tags["study"],
             label=tags["label"],
             dataset=params["dataset"],

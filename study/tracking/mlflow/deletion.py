@@ -20,7 +20,7 @@ ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 @dataclass(frozen=True)
-class Held:
+class StudyContents:
     """What a tracking server has of one study."""
 
     runs: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Held:
         return "; ".join(parts)
 
 
-def held_of(uri: str, study_id: str) -> Held:
+def find_contents(uri: str, study_id: str) -> StudyContents:
     """Return what a tracking server has of a study.
 
     Args:
@@ -54,7 +54,7 @@ def held_of(uri: str, study_id: str) -> Held:
         TrackingError: the server does not answer.
     """
     if is_absent_store(uri):
-        return Held()
+        return StudyContents()
     return ask(
         SEVERAL_WITHIN,
         lambda: _held(open_client(uri), f"tags.study_id = '{study_id}'"),
@@ -62,7 +62,7 @@ def held_of(uri: str, study_id: str) -> Held:
     )
 
 
-def _held(client: MlflowClient, condition: str) -> Held:
+def _held(client: MlflowClient, condition: str) -> StudyContents:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = list(all_runs(client, experiments, condition)) if experiments else []
     runs.sort(key=lambda run: "study_parent" in run.data.tags)
@@ -71,7 +71,7 @@ def _held(client: MlflowClient, condition: str) -> Held:
     names = dict.fromkeys(version.name for version in versions)
     champions = {name: client.get_registered_model(name).aliases.get(CHAMPION) for name in names}
     championed = [v.name for v in versions if str(champions[v.name]) == str(v.version)]
-    return Held(
+    return StudyContents(
         runs=tuple(run.info.run_id for run in runs),
         models=tuple(model.model_id for model in models),
         versions=tuple((version.name, str(version.version)) for version in versions),
@@ -91,7 +91,7 @@ def _versions(client: MlflowClient, condition: str) -> list[ModelVersion]:
             return versions
 
 
-def delete_held(uri: str, held: Held) -> list[str]:
+def delete_contents(uri: str, held: StudyContents) -> list[str]:
     """Delete what a tracking server has of a study; once more does no harm.
 
     MLflow keeps deleted runs until ``mlflow gc``.
@@ -106,7 +106,7 @@ def delete_held(uri: str, held: Held) -> list[str]:
     Raises:
         TrackingError: the server does not answer, or refuses.
     """
-    if held == Held():
+    if held == StudyContents():
         return []
     return ask(
         SEVERAL_WITHIN,
@@ -116,7 +116,7 @@ def delete_held(uri: str, held: Held) -> list[str]:
     )
 
 
-def _delete(client: MlflowClient, held: Held) -> list[str]:
+def _delete(client: MlflowClient, held: StudyContents) -> list[str]:
     lines = []
     for name in dict.fromkeys(name for name, _ in held.versions):
         lost = _tags_of_champion(client, name) if name in held.championed else None

@@ -22,9 +22,9 @@ from study.storage import atomic
 from study.storage.ledger_files import LedgerError
 from study.storage.time_limit import call_within
 from study.tracking.mlflow import registry, run_content, server
-from study.tracking.mlflow.sending import TRIAL_ARTIFACTS, Sender
+from study.tracking.mlflow.sender import TRIAL_ARTIFACTS, Sender
 from study.tracking.mlflow.sync_state import TrialRecord
-from study.tracking.tracker import Synced, describe_unsent, first_line
+from study.tracking.tracker import SyncResult, describe_unsent, first_line
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Mirror:
 
 def sync_study(
     study: Study, uri: str, write_outputs: Callable[[], object] = lambda: None
-) -> Synced:
+) -> SyncResult:
     """Send everything that MLflow lacks, and wait for it, however slow each answer may be.
 
     Trials sent earlier and trials sent now are both compared with the runs that MLflow lists.
@@ -180,7 +180,7 @@ def sync_study(
         unsent |= {t: lack for t, lack in lacking(sender, list_runs(sender), sent).items() if lack}
     finished, before = folder.is_complete(), folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
-        registry.register_or_tell(sender.study_run, {}, wait=None)
+        registry.register_or_warn(sender.study_run, {}, wait=None)
     if folder.read_registration() != before:
         write_outputs()
     unsent |= close_study(sender, finished=finished, wait=None)
@@ -188,7 +188,7 @@ def sync_study(
         raise TrackingError(
             f"of study '{folder.name}', MLflow lacks {describe_unsent(unsent, len(unsent))}"
         )
-    return Synced(len(trials), len(incomplete))
+    return SyncResult(len(trials), len(incomplete))
 
 
 def list_runs(sender: Sender) -> dict[str, Run]:
@@ -258,7 +258,7 @@ def _lack(sender: Sender, listed: Mapping[str, Run], trial_id: str) -> str | Non
         if len({m.step for m in sender.client.get_metric_history(mark.run_id, key)}) < count
     ]
     if end is not None:
-        files = server.files_that_fit(trial.path, TRIAL_ARTIFACTS, known=trial.path.parent)
+        files = server.matching_files(trial.path, TRIAL_ARTIFACTS, known=trial.path.parent)
         there = {artifact.path for artifact in sender.client.list_artifacts(mark.run_id)}
         lacks += [name for name in files if name not in there]
     return f"its run lacks {', '.join(lacks)}" if lacks else ""

@@ -17,12 +17,12 @@ from study.tracking.mlflow.address import (
     refuse_unusable,
     tracking_uri,
 )
-from study.tracking.tracker import Found, Synced, Tracker
+from study.tracking.tracker import RankedConfiguration, SyncResult, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
 
 if TYPE_CHECKING:
-    from study.serving.saved import SavedModel
+    from study.serving.saved_model import SavedModel
 
 
 class MlflowTracker(Tracker):
@@ -45,9 +45,9 @@ class MlflowTracker(Tracker):
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; what an earlier driver left unsent is sent first."""
-        from study.tracking.mlflow import mirror, sending
+        from study.tracking.mlflow import mirror, sender
 
-        self._sender = sending.Sender(study, tracking_uri(study.config.tracking.uri))
+        self._sender = sender.Sender(study, tracking_uri(study.config.tracking.uri))
         self._mirror = mirror.Mirror(self._sender)
 
     def trial_started(self, config: TrialConfig) -> None:
@@ -62,17 +62,17 @@ class MlflowTracker(Tracker):
         """See `Tracker.trial_ended`; what the ledger holds of the trial is sent."""
         self._mirror.send(config.trial_id)
 
-    def look_again(self) -> None:
-        """See `Tracker.look_again`."""
+    def rescan_trials(self) -> None:
+        """See `Tracker.rescan_trials`."""
         self._mirror.send()
 
     def register(self) -> None:
         """Send the rest, then add the winner to the model registry."""
-        from study.tracking.mlflow.registry import register_or_tell
+        from study.tracking.mlflow.registry import register_or_warn
 
-        register_or_tell(self._sender.study_run, self._mirror.drain())
+        register_or_warn(self._sender.study_run, self._mirror.drain())
 
-    def model(self, address: str, folder: Path) -> "SavedModel":
+    def download_model(self, address: str, folder: Path) -> "SavedModel":
         """See `study.tracking.mlflow.models.registered_model`; of ``$MLFLOW_TRACKING_URI``."""
         uri = tracking_uri(None)
         if is_absent_store(uri):
@@ -91,43 +91,43 @@ class MlflowTracker(Tracker):
         unsent = self._mirror.drain() or close_study(self._sender, finished=finished)
         return self._mirror.refused | unsent
 
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
         """See `study.tracking.mlflow.mirror.sync_study`."""
         from study.tracking.mlflow.mirror import sync_study
 
         return sync_study(study, tracking_uri(study.config.tracking.uri), write_outputs)
 
-    def held(self, study: Study) -> str:
-        """See `Tracker.held`."""
-        from study.tracking.mlflow.deletion import held_of
+    def describe_contents(self, study: Study) -> str:
+        """See `Tracker.describe_contents`."""
+        from study.tracking.mlflow.deletion import find_contents
 
         uri = tracking_uri(study.config.tracking.uri)
-        self._held = held_of(uri, study.folder.read_identity()["study_id"])
+        self._held = find_contents(uri, study.folder.read_identity()["study_id"])
         return f"{redacted_text(uri)} has of it: {self._held.in_words()}"
 
     def delete(self, study: Study) -> Sequence[str]:
-        """See `study.tracking.mlflow.deletion.delete_held`."""
-        from study.tracking.mlflow.deletion import delete_held
+        """See `study.tracking.mlflow.deletion.delete_contents`."""
+        from study.tracking.mlflow.deletion import delete_contents
 
-        lines = delete_held(tracking_uri(study.config.tracking.uri), self._held)
+        lines = delete_contents(tracking_uri(study.config.tracking.uri), self._held)
         return [*lines, "`mlflow gc` frees the space that deleted runs have"]
 
     def best_configurations(
         self, *, study: str | None, where: str | None, top: int, storage: Path
-    ) -> Sequence[Found]:
+    ) -> Sequence[RankedConfiguration]:
         """See `study.tracking.mlflow.best_runs`; of ``$MLFLOW_TRACKING_URI``."""
         from study.tracking.mlflow.best_runs import best_configurations
 
         uri = tracking_uri(None)
         return best_configurations(uri, study=study, where=where, top=top, storage=storage)
 
-    def exact(self, found: Found) -> Found:
-        """See `study.tracking.mlflow.best_runs.exact`."""
-        from study.tracking.mlflow.best_runs import exact
+    def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
+        """See `study.tracking.mlflow.best_runs.restore_exact_settings`."""
+        from study.tracking.mlflow.best_runs import restore_exact_settings
 
-        return exact(tracking_uri(None), found)
+        return restore_exact_settings(tracking_uri(None), found)
 
-    def configuration_of(self, found: Found) -> StudyConfig:
+    def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
         """See `study.tracking.mlflow.best_runs.configuration_of`."""
         from study.tracking.mlflow.best_runs import configuration_of
 
@@ -141,10 +141,10 @@ class MlflowTracker(Tracker):
             "trial that has ended"
         )
 
-    def pages(self) -> Sequence[tuple[str, str]]:
-        """See `study.tracking.mlflow.server.pages`."""
-        from study.tracking.mlflow.server import pages
+    def viewing_hints(self) -> Sequence[tuple[str, str]]:
+        """See `study.tracking.mlflow.server.viewing_hints`."""
+        from study.tracking.mlflow.server import viewing_hints
 
         run, study = self._sender.study_run, self._sender.study
         view = "trials" if study.protocol().searches(study.config) else "tested"
-        return pages(run.uri, run.experiment_id, run.run_id, view)
+        return viewing_hints(run.uri, run.experiment_id, run.run_id, view)

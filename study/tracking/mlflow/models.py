@@ -20,7 +20,7 @@ from study.data.images.image_reading import DEFAULT_READING, MODEL_FACTS
 from study.data.records import listed
 from study.errors import DeltaError
 from study.method.delta import DeltaInfo, read_info
-from study.serving.saved import Origin, SavedModel, saved_in
+from study.serving.saved_model import Origin, SavedModel, read_saved_model
 from study.tracking.mlflow.server import (
     ANSWERS_WITHIN,
     SEVERAL_WITHIN,
@@ -110,7 +110,7 @@ def _saved(address: str, version: ModelVersion, folder: Path) -> SavedModel:
     Raises:
         DeltaError: it is none that a study has registered, or is damaged.
     """
-    saved = saved_in(folder / DELTA)
+    saved = read_saved_model(folder / DELTA)
     try:
         described = Model.load(str(folder / MLMODEL_FILE_NAME))
         info = _used_with(saved.info, described.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CONFIG])

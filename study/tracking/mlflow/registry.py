@@ -28,7 +28,7 @@ from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.optimism import read_optimism
-from study.serving.saved import delta_of
+from study.serving.saved_model import read_delta
 from study.storage.command_lines import sync_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
@@ -39,9 +39,9 @@ from study.tracking.mlflow.run_content import (
     PARAMETER_DIGITS,
     SCORE,
     TEST_SCORE,
-    in_markdown,
     rounded,
-    without_twins,
+    settings_markdown,
+    without_score_duplicates,
 )
 from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.tracker import describe_unsent
@@ -92,7 +92,7 @@ def register_winner(
     return registration
 
 
-def register_or_tell(
+def register_or_warn(
     run: StudyRun,
     unsent: Mapping[str, str],
     wait: float | None = server.SEVERAL_WITHIN,
@@ -228,7 +228,7 @@ class _Registrar:
         exact = {SCORE: candidate.val_score or 0.0, **self._winner.test_scores}
         outputs = self._client.get_run(parent_id).outputs.model_outputs
         if logged.model_id not in [output.model_id for output in outputs]:
-            scores = without_twins(exact)
+            scores = without_score_duplicates(exact)
             now = int(time.time() * 1000)
             if not self._client.get_logged_model(logged.model_id).metrics:
                 self._client.log_batch(
@@ -246,7 +246,7 @@ class _Registrar:
             run_id=parent_id,
             tags=tags,
             description=f"{self._title} of the study `{tags['study']}`: "
-            f"{in_markdown(candidate.settings)} (trial `{tags['trial_id']}`). "
+            f"{settings_markdown(candidate.settings)} (trial `{tags['trial_id']}`). "
             f"{self._validated}; on test {exact[TEST_SCORE]:.1%}, the mean over "
             f"{len(self._winner.trials)} seeds.{self._doubt}",
             model_id=logged.model_id,
@@ -295,7 +295,7 @@ class _Registrar:
             StudyError: the winner has no delta, and none tells its backbone and names.
         """
         model = scratch / "model"
-        delta, info = delta_of(self._winner, self._study, scratch)
+        delta, info = read_delta(self._winner, self._study, scratch)
         with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
             mlflow.pyfunc.save_model(
                 model,

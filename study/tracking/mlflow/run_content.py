@@ -68,7 +68,7 @@ def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def without_twins(values: Mapping[str, float]) -> dict[str, float]:
+def without_score_duplicates(values: Mapping[str, float]) -> dict[str, float]:
     """Return metrics, rounded, without those that always equal the score."""
     return {
         key: rounded(value, METRIC_DIGITS)
@@ -92,7 +92,7 @@ def epoch_metrics(reports: Reports, began: int, sent: int = 0) -> list[Metric]:
     points = [
         Metric(key, value, began + int(1000 * end), report["epoch"])
         for report, end in zip(reports[sent:], ends[sent:], strict=True)
-        for key, value in without_twins(report).items()
+        for key, value in without_score_duplicates(report).items()
         if key not in UNSENT
     ]
     return sorted(points, key=lambda point: point.key not in (SCORE, TEST_SCORE))
@@ -159,7 +159,7 @@ def describe_trial(config: Mapping[str, Any], reports: Reports = (), end: End | 
     told = [
         *scores[-1:],
         _ending(end),
-        in_markdown(settings),
+        settings_markdown(settings),
         *(f"{name} {value:.{PARAMETER_DIGITS}g}" for name, value in named.items()),
     ]
     return ", ".join(filter(None, told))
@@ -174,7 +174,7 @@ def _ending(end: End | None) -> str:
     return f"{end.status} after {end.epochs} epoch{'' if end.epochs == 1 else 's'}{why}"
 
 
-def in_markdown(settings: TrialSettings) -> str:
+def settings_markdown(settings: TrialSettings) -> str:
     """Return what is trained, in Markdown."""
     what = f"`{settings.column_values()['subset']}`"
     if settings.subset == "none" and settings.peer is None:

@@ -164,7 +164,7 @@ def send_files(
         client.log_artifacts(run_id, scratch)
 
 
-def files_that_fit(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
+def matching_files(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
     """Return the sorted names in a folder that match a pattern; ``known``: see `with_retries`."""
     names = read_if_exists(folder, lambda: os.listdir(folder), existing=known)  # noqa: PTH208
     return sorted(n for n in names or () if any(fnmatch(n, pattern) for pattern in patterns))
@@ -173,7 +173,7 @@ def files_that_fit(folder: Path, patterns: Sequence[str], *, known: Path) -> lis
 def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -> None:
     """Copy what matches a pattern, with all that is in folders; wait for missing storage."""
     target.mkdir(exist_ok=True)
-    for name in files_that_fit(folder, patterns, known=known):
+    for name in matching_files(folder, patterns, known=known):
         path = folder / name
         try:
             contents = read_if_exists(path, path.read_bytes, existing=known)
@@ -204,7 +204,7 @@ def redacted(uri: str) -> str:
     return redacted_text(re.sub(r"(?<=://).*@", "***@", uri, flags=re.DOTALL))
 
 
-def pages(uri: str, experiment_id: str, run_id: str, view: str) -> list[tuple[str, str]]:
+def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[tuple[str, str]]:
     """Return the command that opens MLflow's pages, and the addresses of a study's.
 
     The addresses are on the server, or where `mlflow ui` shows a local store by default.

@@ -52,7 +52,7 @@ def delete_study(options: Namespace) -> None:
         trials = amount(row["trials"], "trial")
         print(f"{path}: {row['state']}, {trials}, {decimal(row['bytes'])}")
         if study is not None and tracker is not None:
-            print(tracker.held(study))
+            print(tracker.describe_contents(study))
         else:
             model = f"its model {row['registered']}" if row["registered"] else "no registered model"
             print(
@@ -84,7 +84,7 @@ def _with_tracker(folder: StudyFolder) -> tuple["Study", "Tracker"]:
         from study.workflow.check import frozen_config
 
     study = Study(frozen_config(folder), folder)
-    return study, tracking.named(study.config.tracking.trackers)
+    return study, tracking.make_tracker(study.config.tracking.trackers)
 
 
 def _is_confirmed(name: str) -> bool:

@@ -43,11 +43,11 @@ def export_model(options: Namespace) -> None:
         from study.workflow.lookup import refuse_unknown_model
     refuse_unknown_model(options.model, options.storage)
     with slow_imports():
-        from study.serving.exports import format_named, write_export
+        from study.serving.exports import find_format, write_export
         from study.storage.folders import new_folder, refuse_taken
         from study.workflow.image_labels import find_model
         from study.workflow.model_card import find_study_of, model_card
-    chosen = format_named(options.format)
+    chosen = find_format(options.format)
     refuse_taken(options.out)
     with tempfile.TemporaryDirectory(prefix="clipfit-export-") as scratch:
         saved = find_model(options.model, Path(scratch), options.storage)

@@ -2,8 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from study.process.ctrl_c import leaving_at_ctrl_c
-from study.process.garbage import uncollected
+from study.process.ctrl_c import exit_at_ctrl_c
+from study.process.garbage import pause_collection
 from study.workflow.arguments import add_study_and_settings
 
 
@@ -12,17 +12,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_study_and_settings(parser)
 
 
-@uncollected()
+@pause_collection()
 def extend_study(options: Namespace) -> None:
     """Give a study more trials, and continue it.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.workflow.lookup import find_begun
     folder, overrides = find_begun(options.study, options.arguments)
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.selection.extension import extend, extended_config
         from study.trial.study import Study
         from study.workflow.check import check_study

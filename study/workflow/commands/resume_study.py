@@ -2,8 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from study.process.ctrl_c import leaving_at_ctrl_c
-from study.process.garbage import uncollected
+from study.process.ctrl_c import exit_at_ctrl_c
+from study.process.garbage import pause_collection
 from study.workflow.arguments import add_check, add_study_and_settings, refuse_without_check
 
 
@@ -13,7 +13,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_check(parser)
 
 
-@uncollected()
+@pause_collection()
 def resume_study(options: Namespace) -> None:
     """Continue a study, or look at what it needs.
 
@@ -21,10 +21,10 @@ def resume_study(options: Namespace) -> None:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
     refuse_without_check(options)
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.workflow.lookup import find_begun
     folder, overrides = find_begun(options.study, options.arguments)
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.workflow.configured_study import naming_overrides, study_in
         from study.workflow.dry_run import dry_run
     study = study_in(folder, overrides)
@@ -33,6 +33,6 @@ def resume_study(options: Namespace) -> None:
             dry_run(study, options, resuming=True)
             return
         # Ray and Optuna take seconds to import, and what stands above does without them.
-        with leaving_at_ctrl_c():
+        with exit_at_ctrl_c():
             from study.workflow.run_study import run_study
         run_study(study.config, folder, options.console, resume=True)

@@ -5,8 +5,8 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from operator import methodcaller
 
-from study.process.ctrl_c import leaving_at_ctrl_c
-from study.process.garbage import uncollected
+from study.process.ctrl_c import exit_at_ctrl_c
+from study.process.garbage import pause_collection
 from study.workflow.arguments import add_json, add_study_and_settings
 
 
@@ -16,17 +16,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
-@uncollected()
+@pause_collection()
 def show_status(options: Namespace) -> None:
     """Print what is done, running and best in a study, and how to continue it.
 
     Raises:
         StudyError: the study cannot be read, or an override may not be given.
     """
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.workflow.lookup import find_begun
     folder, overrides = find_begun(options.study, options.arguments)
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.results.study_results import read_results
         from study.workflow import status
         from study.workflow.configured_study import study_in

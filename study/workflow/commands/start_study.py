@@ -3,8 +3,8 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from study.process.ctrl_c import leaving_at_ctrl_c
-from study.process.garbage import uncollected
+from study.process.ctrl_c import exit_at_ctrl_c
+from study.process.garbage import pause_collection
 from study.workflow.arguments import add_check, refuse_without_check
 
 EXAMPLES = """\
@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_check(parser)
 
 
-@uncollected()
+@pause_collection()
 def start_study(options: Namespace) -> None:
     """Run a new study or a sweep, or look at what it needs.
 
@@ -51,7 +51,7 @@ def start_study(options: Namespace) -> None:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
     refuse_without_check(options)
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.config.sweep import is_sweep
         from study.workflow.lookup import find_source
         from study.workflow.unknown_keys import refuse_unknown_keys
@@ -64,7 +64,7 @@ def start_study(options: Namespace) -> None:
 
 
 def _start_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.config.sweep import load_sweep
         from study.workflow.dry_run import dry_run_of_sweep
         from study.workflow.run_sweep import run_sweep
@@ -76,7 +76,7 @@ def _start_sweep(source: Path, overrides: list[str], options: Namespace) -> None
 
 
 def _start_one(source: Path, overrides: list[str], options: Namespace) -> None:
-    with leaving_at_ctrl_c():
+    with exit_at_ctrl_c():
         from study.workflow.configured_study import naming_overrides, study_of
         from study.workflow.dry_run import dry_run
     study = study_of(source, overrides)
@@ -85,6 +85,6 @@ def _start_one(source: Path, overrides: list[str], options: Namespace) -> None:
             dry_run(study, options, resuming=False)
             return
         # Ray and Optuna take seconds to import, and what stands above does without them.
-        with leaving_at_ctrl_c():
+        with exit_at_ctrl_c():
             from study.workflow.run_study import run_study
         run_study(study.config, study.folder, options.console, resume=False)

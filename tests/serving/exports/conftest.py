@@ -23,8 +23,8 @@ from study.method.subsets import parse
 from study.serving.classifier import TunedClassifier
 from study.serving.exports import FORMATS, write_export
 from study.serving.exports.classes import ANSWER, IMAGES
-from study.serving.exports.format import Written
-from study.serving.saved import SavedModel, saved_in
+from study.serving.exports.format import ExportGuide
+from study.serving.saved_model import SavedModel, read_saved_model
 
 COUNT = 300
 ALONE = """\
@@ -98,7 +98,7 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
         )
         path = tmp_path / "delta.safetensors"
         save_delta(path, tensors, info)
-        saved = saved_in(path)
+        saved = read_saved_model(path)
         return SavedModel(saved.name, path, info, saved.settings)
 
     return make
@@ -128,10 +128,10 @@ def make_telling(
 
 
 @pytest.fixture
-def exported(tmp_path: Path) -> Callable[[SavedModel, str], tuple[Path, Written]]:
+def exported(tmp_path: Path) -> Callable[[SavedModel, str], tuple[Path, ExportGuide]]:
     """Write a model in a format."""
 
-    def write(saved: SavedModel, name: str) -> tuple[Path, Written]:
+    def write(saved: SavedModel, name: str) -> tuple[Path, ExportGuide]:
         folder = tmp_path / name
         return folder, write_export(saved, FORMATS[name], folder)
 
@@ -184,13 +184,13 @@ def assert_same(digits: Digits) -> Callable[[Tensor, TunedClassifier], None]:
 
 @pytest.fixture
 def assert_tuned_answers(
-    exported: Callable[..., tuple[Path, Written]],
+    exported: Callable[..., tuple[Path, ExportGuide]],
     answers: Callable[..., Tensor],
     assert_same: Callable[..., None],
-) -> Callable[..., tuple[Path, Written]]:
+) -> Callable[..., tuple[Path, ExportGuide]]:
     """Write a model in a format, whose code must give the tuned answers elsewhere."""
 
-    def check(saved: SavedModel, name: str, *, more: str = "") -> tuple[Path, Written]:
+    def check(saved: SavedModel, name: str, *, more: str = "") -> tuple[Path, ExportGuide]:
         folder, written = exported(saved, name)
         assert_same(answers(folder, written.loading, more=more), saved.load())
         return folder, written

@@ -13,7 +13,7 @@ from study.backbones.load_backbone import load_backbone
 from study.serving.exports.classes import (
     classification,
     imports,
-    padding_of,
+    padding_arguments,
     with_transformers,
     write_classes,
 )
@@ -47,6 +47,6 @@ def test_code_names_what_it_needs_alone(make_delta: Callable[..., Any]) -> None:
 def test_prompts_are_padded_as_the_text_encoder_was_trained(
     embedded: Backbone, tmp_path: Path
 ) -> None:
-    assert padding_of(embedded) == "padding=True"
+    assert padding_arguments(embedded) == "padding=True"
     siglip = load_backbone(save_siglip(tmp_path / "siglip"))
-    assert padding_of(siglip) == f'padding="max_length", max_length={LENGTH}'
+    assert padding_arguments(siglip) == f'padding="max_length", max_length={LENGTH}'

@@ -8,7 +8,7 @@ import pytest
 
 from study.commands import COMMANDS
 from study.errors import ConfigError
-from study.serving.exports import FORMATS, format_named
+from study.serving.exports import FORMATS, find_format
 
 
 def test_the_help_names_every_format() -> None:
@@ -22,7 +22,7 @@ def test_the_help_names_every_format() -> None:
 
 def test_an_unknown_format_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="--format is 'pkl'; allowed are hf"):
-        format_named("pkl")
+        find_format("pkl")
 
 
 def test_no_format_imports_its_library_before_it_is_asked_for() -> None:

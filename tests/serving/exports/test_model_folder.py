@@ -13,7 +13,7 @@ from study.method.delta import head_of, load_delta
 from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.serving.exports.model_folder import save_head, save_merged
-from study.serving.tuned_backbone import load_tuned
+from study.serving.tuned_backbone import load_tuned_backbone
 
 
 def test_a_merged_folder_has_the_head_beside_the_model(
@@ -35,7 +35,7 @@ def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "merged"
-    save_merged(out, load_tuned(path, str(checkpoint))[0])
+    save_merged(out, load_tuned_backbone(path, str(checkpoint))[0])
     clip = CLIPModel.from_pretrained(out).eval()
     words = AutoTokenizer.from_pretrained(out)(
         ["a red cat", "dog"], padding=True, return_tensors="pt"

@@ -16,7 +16,7 @@ from study.errors import DeltaError
 from study.method.delta import DeltaInfo, save_delta
 from study.method.parameters import PROJECTION
 from study.method.projection import ProjectionClassifier
-from study.serving.saved import SavedModel, saved_in
+from study.serving.saved_model import SavedModel, read_saved_model
 
 Make = Callable[..., Any]
 
@@ -28,7 +28,7 @@ def projection(embedded: Backbone, tmp_path: Path) -> SavedModel:
     path = tmp_path / "delta.safetensors"
     info = DeltaInfo(EMBEDDED, None, embedded.fingerprint, "none", ("one", "two"), ("a {}.",))
     save_delta(path, {PROJECTION: tuned.parameter.detach() + 0.05 * noise}, info)
-    return saved_in(path)
+    return read_saved_model(path)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from study.commands import main
-from study.tracking.mlflow.deletion import Held, delete_held, held_of
+from study.tracking.mlflow.deletion import StudyContents, delete_contents, find_contents
 from study.tracking.mlflow.mirror import sync_study
 
 MODEL = "clipfit-digits"
@@ -113,12 +113,12 @@ def test_a_registered_model_goes_with_its_last_version(
     models = MlflowClient(store).search_logged_models(["1", "0"])
     assert len(models) == 1
     study_id = id_of(study)
-    assert held_of(store, study_id) != Held()
+    assert find_contents(store, study_id) != StudyContents()
     assert main(["delete", "only", "--mlflow", "--yes"]) == 0
     assert f"{MODEL} had no other version, and is deleted too" in capsys.readouterr().out
     with pytest.raises(MlflowException):
         MlflowClient(store).get_registered_model(MODEL)
-    assert held_of(store, study_id) == Held()
+    assert find_contents(store, study_id) == StudyContents()
     assert not MlflowClient(store).search_logged_models(["1", "0"])
 
 
@@ -126,15 +126,15 @@ def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(
     store: str, make: Callable[..., Any]
 ) -> None:
     study = make("half")
-    held = held_of(store, id_of(study))
+    held = find_contents(store, id_of(study))
     MlflowClient(store).delete_run(held.runs[0])
     MlflowClient(store).delete_model_version(*held.versions[0])
     MlflowClient(store).delete_logged_model(held.models[0])
-    rest = held_of(store, id_of(study))
-    assert rest == Held(runs=held.runs[1:])
-    delete_held(store, rest)
+    rest = find_contents(store, id_of(study))
+    assert rest == StudyContents(runs=held.runs[1:])
+    delete_contents(store, rest)
     assert left(store) == {}
-    assert delete_held(store, held_of(store, id_of(study))) == []
+    assert delete_contents(store, find_contents(store, id_of(study))) == []
 
 
 def test_a_server_that_does_not_answer_keeps_the_study(

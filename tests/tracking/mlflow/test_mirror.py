@@ -30,8 +30,8 @@ from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow import server
 from study.tracking.mlflow.address import tracking_uri
 from study.tracking.mlflow.mirror import lacking, list_runs, sync_study
-from study.tracking.mlflow.sending import Sender
-from study.tracking.mlflow.server import pages
+from study.tracking.mlflow.sender import Sender
+from study.tracking.mlflow.server import viewing_hints
 from study.trial import TrialConfig
 
 SECRET = "s3cr3t-passw0rd"
@@ -210,7 +210,7 @@ def test_no_secret_reaches_a_run_or_a_file(
     assert SECRET in uri
     tracker = started(study, uri)
     assert tracker.close(finished=True) == {}
-    assert SECRET not in str(pages(uri, "7", "a1", "trials"))
+    assert SECRET not in str(viewing_hints(uri, "7", "a1", "trials"))
     assert SECRET not in caplog.text
     for run in runs(mlflow_server, study).values():
         assert SECRET not in str(run.to_dictionary())

@@ -9,13 +9,13 @@ from written_study import MakeStudy, Written, runs, started
 
 from study.config.loading import build_config
 from study.errors import TrackingError
-from study.tracking import named
+from study.tracking import make_tracker
 from study.tracking.mlflow import models
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 
 
 def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:
-    tracker = named(build_config({}, "test").tracking.trackers)
+    tracker = make_tracker(build_config({}, "test").tracking.trackers)
     assert isinstance(tracker, MlflowTracker)
     assert (tracker.name, tracker.title) == ("mlflow", "MLflow")
 
@@ -25,7 +25,7 @@ def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: 
     tracker = started(study, mlflow_store)
     experiment = MlflowClient(mlflow_store).get_experiment_by_name("pages")
     assert experiment is not None
-    found = dict(tracker.pages())
+    found = dict(tracker.viewing_hints())
     assert found.keys() == {"browse", "page", "trials"}
     assert found["browse"] == f"mlflow ui --backend-store-uri {mlflow_store}"
     own = runs(mlflow_store, study)[""].info.run_id
@@ -49,7 +49,7 @@ def test_the_end_of_a_study_prints_the_view_that_has_its_trials(
         {**values, "name": study.folder.name, "tracking": {"experiment": "views"}}, "test"
     )
     tracker = started(study, mlflow_store)
-    assert dict(tracker.pages())["trials"].endswith(f"viewStateShareKey={view}")
+    assert dict(tracker.viewing_hints())["trials"].endswith(f"viewStateShareKey={view}")
     assert tracker.close(finished=True) == {}
 
 
@@ -61,7 +61,7 @@ def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
     with pytest.raises(
         TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACKING_URI"
     ):
-        MlflowTracker().model("models:/letters/1", tmp_path / "model")
+        MlflowTracker().download_model("models:/letters/1", tmp_path / "model")
     assert not any(tmp_path.iterdir())
 
 
@@ -71,5 +71,5 @@ def test_a_model_is_asked_of_the_server_of_the_environment(
     asked: list[object] = []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(models, "registered_model", lambda *given: asked.append(given))
-    MlflowTracker().model("models:/letters/1", tmp_path)
+    MlflowTracker().download_model("models:/letters/1", tmp_path)
     assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]

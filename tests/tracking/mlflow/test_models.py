@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from study.errors import DeltaError, TrackingError
-from study.serving.saved import SavedModel, saved_winner
+from study.serving.saved_model import SavedModel, read_winner
 from study.tracking.mlflow.models import registered_model
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
@@ -65,7 +65,7 @@ def test_it_is_the_winner_that_the_study_itself_has(
     study: Any, store: str, tmp_path: Path, address: str
 ) -> None:
     (tmp_path / "scratch").mkdir()
-    own = saved_winner(study.study, tmp_path / "scratch")
+    own = read_winner(study.study, tmp_path / "scratch")
     saved = registered_model(store, address, tmp_path / "model")
     assert saved.delta.read_bytes() == own.delta.read_bytes()
     assert saved.info == own.info

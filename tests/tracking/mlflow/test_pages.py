@@ -81,7 +81,7 @@ class Sent:
         tracker.register()
         write_outputs(study.folder)
         assert tracker.close(finished=True) == {}
-        self.pages = dict(tracker.pages())
+        self.pages = dict(tracker.viewing_hints())
         self.version = study.folder.read_registration()
         client = MlflowClient(server)
         experiment = client.get_experiment_by_name(study.config.tracking.experiment)

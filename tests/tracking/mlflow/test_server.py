@@ -14,7 +14,7 @@ from written_study import MakeStudy, sync
 
 from study.errors import DeltaError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.mlflow.server import connect, pages, redacted, refused
+from study.tracking.mlflow.server import connect, redacted, refused, viewing_hints
 
 SECRET = "s3cr3t-passw0rd"
 
@@ -67,8 +67,8 @@ def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str) ->
 
 
 def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes() -> None:
-    assert dict(pages("https://host", "7", "a1", "trials"))["browse"] == "open https://host"
-    command = dict(pages("sqlite:////my runs/mlflow.db", "7", "a1", "trials"))["browse"]
+    assert dict(viewing_hints("https://host", "7", "a1", "trials"))["browse"] == "open https://host"
+    command = dict(viewing_hints("sqlite:////my runs/mlflow.db", "7", "a1", "trials"))["browse"]
     assert command == "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'"
 
 
@@ -77,7 +77,7 @@ def test_pages_of_a_store_are_where_mlflow_ui_answers() -> None:
         (f"http://me:{SECRET}@host", "http://***@host"),
         ("sqlite:///mlflow.db", "http://127.0.0.1:5000"),
     ):
-        found = dict(pages(uri, "7", "a1", "trials"))
+        found = dict(viewing_hints(uri, "7", "a1", "trials"))
         assert found["page"] == f"{shown}/#/experiments/7/runs/a1?workflowType=machine_learning"
         assert found["trials"].startswith(f"{shown}/#/experiments/7/runs?")
         assert found["trials"].endswith("viewStateShareKey=trials")

@@ -15,7 +15,7 @@ from study.run import main
 from study.storage import atomic
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.mlflow.sending import Sender
+from study.tracking.mlflow.sender import Sender
 from study.trial import TrialConfig
 
 
@@ -79,7 +79,7 @@ def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
 
     monkeypatch.setattr(MlflowClient, call, go_away_after)
     study.whole(0)
-    tracker.look_again()
+    tracker.rescan_trials()
     while not comes_back:
         time.sleep(0.01)
     comes_back[0].join()

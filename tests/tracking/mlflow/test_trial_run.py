@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from written_study import MakeStudy, history, runs, sync
 
 from study.storage.trial_folder import End
-from study.tracking.mlflow.sending import Sender
+from study.tracking.mlflow.sender import Sender
 
 
 def test_the_runs_that_validation_chose_say_so_in_their_names(

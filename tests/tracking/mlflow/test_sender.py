@@ -7,7 +7,7 @@ import pytest
 from written_study import EPOCHS, MakeStudy, artifacts, history, runs, sync
 
 from study.storage.trial_folder import TrialFolder
-from study.tracking.mlflow.sending import Sender
+from study.tracking.mlflow.sender import Sender
 
 
 def test_each_trial_is_a_child_that_ends_as_the_trial_did(

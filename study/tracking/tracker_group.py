@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.trial_folder import End
-from study.tracking.tracker import Found, Synced, Tracker, UnsupportedError
+from study.tracking.tracker import RankedConfiguration, SyncResult, Tracker, UnsupportedError
 from study.trial import TrialConfig
 from study.trial.study import Study
 
 if TYPE_CHECKING:
-    from study.serving.saved import SavedModel
+    from study.serving.saved_model import SavedModel
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -60,17 +60,17 @@ class Trackers(Tracker):
         """See `Tracker.trial_ended`."""
         self._tell(lambda tracker: tracker.trial_ended(config, end, score))
 
-    def look_again(self) -> None:
-        """See `Tracker.look_again`."""
-        self._tell(lambda tracker: tracker.look_again())
+    def rescan_trials(self) -> None:
+        """See `Tracker.rescan_trials`."""
+        self._tell(lambda tracker: tracker.rescan_trials())
 
     def register(self) -> None:
         """See `Tracker.register`."""
         self._tell(lambda tracker: tracker.register())
 
-    def model(self, address: str, folder: Path) -> "SavedModel":
-        """See `Tracker.model`; the first tracker that keeps models answers."""
-        return self._first(lambda tracker: tracker.model(address, folder))
+    def download_model(self, address: str, folder: Path) -> "SavedModel":
+        """See `Tracker.download_model`; the first tracker that keeps models answers."""
+        return self._first(lambda tracker: tracker.download_model(address, folder))
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         """See `Tracker.close`; each reason names its tracker."""
@@ -83,15 +83,15 @@ class Trackers(Tracker):
         self._tell(close)
         return {trial_id: "; ".join(reasons) for trial_id, reasons in unsent.items()}
 
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
         """See `Tracker.sync`; of trials that were sent again, the largest number counts."""
         answers = self._all(lambda tracker: tracker.sync(study, write_outputs))
         self._refuse_none(answers)
-        return Synced(answers[0].trials, max(synced.again for synced in answers))
+        return SyncResult(answers[0].trials, max(synced.resent for synced in answers))
 
-    def held(self, study: Study) -> str:
-        """See `Tracker.held`."""
-        answers = self._all(lambda tracker: tracker.held(study))
+    def describe_contents(self, study: Study) -> str:
+        """See `Tracker.describe_contents`."""
+        answers = self._all(lambda tracker: tracker.describe_contents(study))
         self._refuse_none(answers)
         return "\n".join(answers)
 
@@ -102,7 +102,7 @@ class Trackers(Tracker):
 
     def best_configurations(
         self, *, study: str | None, where: str | None, top: int, storage: Path
-    ) -> Sequence[Found]:
+    ) -> Sequence[RankedConfiguration]:
         """See `Tracker.best_configurations`; the first tracker that compares studies answers."""
         return self._first(
             lambda tracker: tracker.best_configurations(
@@ -110,11 +110,11 @@ class Trackers(Tracker):
             )
         )
 
-    def exact(self, found: Found) -> Found:
-        """See `Tracker.exact`."""
-        return self._first(lambda tracker: tracker.exact(found))
+    def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
+        """See `Tracker.restore_exact_settings`."""
+        return self._first(lambda tracker: tracker.restore_exact_settings(found))
 
-    def configuration_of(self, found: Found) -> StudyConfig:
+    def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
         """See `Tracker.configuration_of`."""
         return self._first(lambda tracker: tracker.configuration_of(found))
 
@@ -123,9 +123,9 @@ class Trackers(Tracker):
         sentences = [tracker.advice() for tracker in self._trackers]
         return "\n".join(sentence for sentence in sentences if sentence)
 
-    def pages(self) -> Sequence[tuple[str, str]]:
-        """See `Tracker.pages`."""
-        return [page for tracker in self._trackers for page in tracker.pages()]
+    def viewing_hints(self) -> Sequence[tuple[str, str]]:
+        """See `Tracker.viewing_hints`."""
+        return [page for tracker in self._trackers for page in tracker.viewing_hints()]
 
     def _tell(self, call: Callable[[Tracker], None]) -> None:
         """Call each tracker; only log what one raises, which must not end the study."""

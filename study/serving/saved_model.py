@@ -87,7 +87,7 @@ class SavedModel:
         )
 
 
-def saved_in(delta: Path) -> SavedModel:
+def read_saved_model(delta: Path) -> SavedModel:
     """Return the model of a file of tuned parameters.
 
     In the folder of a trial, it has the trial's settings and the templates that its study uses.
@@ -127,7 +127,7 @@ def _of_trial(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
     )
 
 
-def saved_winner(study: Study, scratch: Path) -> SavedModel:
+def read_winner(study: Study, scratch: Path) -> SavedModel:
     """Return the model of a study's winner or, if it has no delta, the one that stands for it.
 
     This is the model that the registry gets of the study.
@@ -161,7 +161,7 @@ def saved_winner(study: Study, scratch: Path) -> SavedModel:
                 f"and guessing would have {choice.chance or 0.0:.1%} (chance); allowed is the "
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
-    delta, info = delta_of(kept, study, scratch)
+    delta, info = read_delta(kept, study, scratch)
     stands = kept.candidate.label != best.candidate.label
     what = "the best configuration with a file of tuned parameters" if stands else "the winner"
     return SavedModel(
@@ -174,7 +174,7 @@ def saved_winner(study: Study, scratch: Path) -> SavedModel:
     )
 
 
-def delta_of(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
+def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
     """Return the delta of a choice, and what it is used with.
 
     Args:

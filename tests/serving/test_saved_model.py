@@ -14,7 +14,7 @@ from study.data.images.image_reading import ImageReading
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
-from study.serving.saved import Origin, SavedModel, saved_in, saved_winner
+from study.serving.saved_model import Origin, SavedModel, read_saved_model, read_winner
 from study.storage.trial_folder import End
 
 MakeFinished = Callable[..., Any]
@@ -29,7 +29,7 @@ def delta_in(study: Any, trial: str = "confirm-best-seed1") -> Path:
 def winner(study: Any, scratch: Path) -> SavedModel:
     """The winner, for which an empty folder beside the study is there."""
     scratch.mkdir(exist_ok=True)
-    return saved_winner(study.study, scratch)
+    return read_winner(study.study, scratch)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
     tensors, info = load_delta(delta)
     used = replace(info, templates=("a {}.", "the {}!"), reading=ImageReading((0, 9)))
     save_delta(delta, tensors, used)
-    saved = saved_in(delta)
+    saved = read_saved_model(delta)
     assert (saved.settings.subset, saved.settings.head) == (
         "text.mlp.fc2.bias + vision.ln",
         "linear" if linear else "text",
@@ -75,7 +75,7 @@ def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     study.folder.write_config(dump_config(study.config))
     tensors, info = load_delta(delta_in(study))
     save_delta(delta_in(study), tensors, replace(info, templates=("a {}.", "the {}!")))
-    saved = saved_in(delta_in(study))
+    saved = read_saved_model(delta_in(study))
     assert saved.settings.strength == 0.75
     assert len(saved.info.templates) == (2 if ensemble else 1)
     name = "trial confirm-best-seed1 of study 'mine'"
@@ -90,7 +90,7 @@ def test_a_delta_in_no_study_has_no_origin_and_one_template(
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
     save_delta(path, tensors, replace(info, templates=("a {}.", "the {}!")))
-    saved = saved_in(path)
+    saved = read_saved_model(path)
     assert (saved.origin, saved.info.templates) == (None, ("a {}.",))
 
 
@@ -99,7 +99,7 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
     study: Any, caplog: pytest.LogCaptureFixture, damaged: str
 ) -> None:
     (study.folder.path / damaged).write_text("{")
-    saved = saved_in(delta_in(study))
+    saved = read_saved_model(delta_in(study))
     assert saved.origin is None
     assert saved.load().class_names == saved.info.class_names
     assert "is read alone, without what its study says of it: " in caplog.text
@@ -108,7 +108,7 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
 def test_a_file_that_is_no_delta_is_refused(tmp_path: Path) -> None:
     (tmp_path / "delta.safetensors").write_bytes(b"none")
     with pytest.raises(DeltaError, match=r"delta\.safetensors cannot be read"):
-        saved_in(tmp_path / "delta.safetensors")
+        read_saved_model(tmp_path / "delta.safetensors")
 
 
 def test_of_a_winner_the_first_seed_is_taken(study: Any, scratch: Path) -> None:

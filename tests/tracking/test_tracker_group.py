@@ -10,11 +10,11 @@ from written_study import Written
 from study.config.schema import StudyConfig
 from study.errors import ConfigError, StudyError, TrackingError
 from study.storage.trial_folder import End
-from study.tracking import each_named, named
+from study.tracking import make_tracker, make_trackers
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.several import Trackers
 from study.tracking.tensorboard import TensorBoardTracker
-from study.tracking.tracker import Synced, Tracker
+from study.tracking.tracker import SyncResult, Tracker
+from study.tracking.tracker_group import Trackers
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -47,7 +47,7 @@ class Heard(Tracker):
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
         self.hear("ended", config.trial_id, end, score)
 
-    def look_again(self) -> None:
+    def rescan_trials(self) -> None:
         self.hear("look again")
 
     def register(self) -> None:
@@ -61,11 +61,11 @@ class Heard(Tracker):
 class Whole(Heard):
     """One that answers everything."""
 
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
         self.hear("sync")
-        return Synced(3, len(self.name))
+        return SyncResult(3, len(self.name))
 
-    def held(self, study: Study) -> str:
+    def describe_contents(self, study: Study) -> str:
         self.hear("held")
         return f"{self.name} has runs"
 
@@ -77,7 +77,7 @@ class Whole(Heard):
         self.hear("best", wanted)
         return [self.name]
 
-    def exact(self, found: Any) -> Any:
+    def restore_exact_settings(self, found: Any) -> Any:
         return f"{found} exactly"
 
     def configuration_of(self, found: Any) -> Any:
@@ -86,10 +86,10 @@ class Whole(Heard):
     def advice(self) -> str:
         return f"{self.name} has copies"
 
-    def pages(self) -> Sequence[tuple[str, str]]:
+    def viewing_hints(self) -> Sequence[tuple[str, str]]:
         return [("page", self.name)]
 
-    def model(self, address: str, folder: Path) -> Any:
+    def download_model(self, address: str, folder: Path) -> Any:
         self.hear("model")
         return f"{address} of {self.name}"
 
@@ -109,7 +109,7 @@ def test_each_hears_everything_where_another_one_fails(
     both.trial_started(config)
     both.trial_reported(config, 1, {"val_score": 0.1})
     both.trial_ended(config, end, 0.1)
-    both.look_again()
+    both.rescan_trials()
     both.register()
     assert both.close(finished=True) == {"search-0000": "heard: away"}
     assert heard.events == faulty.events
@@ -151,20 +151,20 @@ def test_all_are_asked_what_they_keep_and_those_that_keep_nothing_are_passed_ove
     study: Written,
 ) -> None:
     several = Trackers([Heard("heard"), Whole("one"), Whole("other")])
-    assert several.sync(study.study, lambda: None) == Synced(3, 5)
-    assert several.held(study.study) == "one has runs\nother has runs"
+    assert several.sync(study.study, lambda: None) == SyncResult(3, 5)
+    assert several.describe_contents(study.study) == "one has runs\nother has runs"
     assert several.delete(study.study) == ["one is empty", "other is empty"]
-    assert several.pages() == [("page", "one"), ("page", "other")]
+    assert several.viewing_hints() == [("page", "one"), ("page", "other")]
 
 
 def test_the_first_that_keeps_models_answers(tmp_path: Path) -> None:
     first, second = Whole("first"), Whole("second")
     several = Trackers([Heard("heard"), first, second])
-    assert several.model("models:/a/1", tmp_path) == "models:/a/1 of first"
+    assert several.download_model("models:/a/1", tmp_path) == "models:/a/1 of first"
     assert second.events == []
     first.fault = StudyError("there is no such model")
     with pytest.raises(StudyError, match="no such model"):
-        several.model("models:/a/1", tmp_path)
+        several.download_model("models:/a/1", tmp_path)
     assert second.events == []
 
 
@@ -174,7 +174,7 @@ def test_the_first_that_compares_studies_tells_the_best(tmp_path: Path) -> None:
     wanted: dict[str, Any] = {"study": None, "where": "x > 1", "top": 2, "storage": tmp_path}
     assert several.best_configurations(**wanted) == ["first"]
     assert first.events == [("best", wanted)]
-    assert several.exact("one") == "one exactly"
+    assert several.restore_exact_settings("one") == "one exactly"
     assert several.configuration_of("one") == "that of one"
     assert second.events == []
 
@@ -182,7 +182,7 @@ def test_the_first_that_compares_studies_tells_the_best(tmp_path: Path) -> None:
 def test_each_says_where_copies_are_and_which_packages_count() -> None:
     several = Trackers([Heard("heard"), Whole("first"), Whole("second")])
     assert several.advice() == "first has copies\nsecond has copies"
-    assert named(["mlflow", "tensorboard"]).packages == ["mlflow", "tensorboard"]
+    assert make_tracker(["mlflow", "tensorboard"]).packages == ["mlflow", "tensorboard"]
 
 
 def test_one_that_fails_keeps_no_other_from_being_asked(study: Written) -> None:
@@ -197,9 +197,9 @@ def test_where_none_can_answer_the_first_says_so(study: Written, tmp_path: Path)
     with pytest.raises(TrackingError, match="'one' takes results while a study runs"):
         several.sync(study.study, lambda: None)
     with pytest.raises(TrackingError, match="'one' does not delete"):
-        several.held(study.study)
+        several.describe_contents(study.study)
     with pytest.raises(TrackingError, match="'one' keeps no models"):
-        several.model("models:/a/1", tmp_path)
+        several.download_model("models:/a/1", tmp_path)
 
 
 def test_without_trackers_a_study_is_told_nowhere_and_commands_say_so(
@@ -210,35 +210,35 @@ def test_without_trackers_a_study_is_told_nowhere_and_commands_say_so(
     none.start(study.study)
     none.register()
     assert none.close(finished=True) == {}
-    assert (none.title, list(none.pages())) == ("", [])
+    assert (none.title, list(none.viewing_hints())) == ("", [])
     for ask in (
         lambda: none.sync(study.study, lambda: None),
-        lambda: none.held(study.study),
-        lambda: none.model("models:/a/1", tmp_path),
+        lambda: none.describe_contents(study.study),
+        lambda: none.download_model("models:/a/1", tmp_path),
     ):
         with pytest.raises(TrackingError, match=r"tracking\.trackers is empty"):
             ask()
 
 
 def test_one_name_is_that_tracker_and_several_are_one_tracker_of_them() -> None:
-    assert isinstance(named(["mlflow"]), MlflowTracker)
-    assert isinstance(named(["mlflow", "tensorboard"]), Trackers)
-    assert isinstance(named([]), Trackers)
-    kinds = [type(tracker) for tracker in each_named(["tensorboard", "mlflow"])]
+    assert isinstance(make_tracker(["mlflow"]), MlflowTracker)
+    assert isinstance(make_tracker(["mlflow", "tensorboard"]), Trackers)
+    assert isinstance(make_tracker([]), Trackers)
+    kinds = [type(tracker) for tracker in make_trackers(["tensorboard", "mlflow"])]
     assert kinds == [TensorBoardTracker, MlflowTracker]
 
 
 def test_a_tracker_that_was_handed_over_takes_the_place_of_its_name() -> None:
     given = Heard("lines")
-    assert named(["lines"], given) is given
-    assert each_named(["mlflow", "lines"], given)[1] is given
+    assert make_tracker(["lines"], given) is given
+    assert make_trackers(["mlflow", "lines"], given)[1] is given
     with pytest.raises(ConfigError, match="'mlflow' is named, but 'lines' of the trackers was"):
-        named(["mlflow"], given)
+        make_tracker(["mlflow"], given)
 
 
 def test_every_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as fault:
-        named(["mlfow", "mlflow", "tensorbord"])
+        make_tracker(["mlfow", "mlflow", "tensorbord"])
     assert str(fault.value) == (
         "'mlfow' is unknown (did you mean 'mlflow'?); allowed are mlflow, tensorboard; "
         "'tensorbord' is unknown (did you mean 'tensorboard'?); allowed are mlflow, tensorboard"
