@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import KEPT, End, TrialFolder
+from study.storage.trial_folder import RESULT_FILES, End, TrialFolder
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def _copy(origin: TrialFolder, address: str, folder: StudyFolder, trial: TrialCo
     seconds = sum(report["seconds"] for report in origin.read_reports())
     with folder.add_trial(trial.trial_id) as copy:
         copy.create({**trial.model_dump(mode="json"), "taken_from": address})
-        for pattern in KEPT:
+        for pattern in RESULT_FILES:
             for path in sorted(origin.path.glob(pattern)):
                 copy.write(path.name, path.read_bytes())
         reason = f"done before by {address}"

@@ -31,12 +31,21 @@ WAIT_SECONDS = 120.0
 RETRY_SECONDS = 1.0
 RECOVERS_WITHIN = 30.0
 """Failures of a process that are less than these seconds apart are one outage, waited for once."""
-PASSING = frozenset(
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+UNREACHABLE = frozenset(
     {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.EBUSY),
-        *(errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH),
+        errno.EIO,
+        errno.EREMOTEIO,
+        errno.ESTALE,
+        errno.EBUSY,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
     }
 )
+PASSING = FULL | UNREACHABLE
 """Errors that may pass: a full disk or quota, or a file server that is unreachable."""
 LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOENT})
 """Errors that last: no permission, a read-only file system, a missing folder, a file too large."""
@@ -53,20 +62,20 @@ class StorageError(StudyError):
 
 @dataclass
 class _Outage:
-    """The time in which storage failed this process again and again, by `time.monotonic`."""
+    """The time during which storage has failed this process repeatedly, by `time.monotonic`."""
 
     began: float = -math.inf
     last: float = -math.inf
 
-    def lasts(self, now: float) -> float:
-        """Note a failure, and return for how many seconds storage has failed by now."""
+    def add_failure(self, now: float) -> float:
+        """Record a failure, and return the seconds since the outage began."""
         if now - self.last > RECOVERS_WITHIN:
             self.began = now
         self.last = now
         return now - self.began
 
-    def ends(self) -> None:
-        """Note that what had failed has been done."""
+    def end(self) -> None:
+        """Record that storage can be used again."""
         self.last = -math.inf
 
 
@@ -74,23 +83,24 @@ _outage = _Outage()
 
 
 def stop_waiting() -> None:
-    """Wait for storage no more, since another process of this study has waited long enough."""
+    """Let later failures raise at once, since another process of this study has waited already."""
     _outage.last = time.monotonic()
     _outage.began = _outage.last - WAIT_SECONDS
 
 
-_is_there = os.path.isdir
-"""Return whether a folder is there; `Path.is_dir` would raise if its server is unreachable."""
+_folder_exists = os.path.isdir
+"""Return whether a folder exists; `Path.is_dir` would raise if its server is unreachable."""
 
 
 def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None = None) -> Result:
     """Return the result of `do`; retry for `WAIT_SECONDS` if storage is full or unreachable.
 
-    An outage is waited for once: after this time, all that fails soon afterwards fails at once.
+    Each outage is waited for only once. Once the time is up, further calls that fail within the
+    same outage raise at once.
 
     Args:
         path: the file or folder that is read or written, for messages.
-        do: reads or writes it; called again after an error that may pass.
+        do: reads or writes it; it is called again after an error that may pass.
         existing: a folder that existed before; if it is missing, its file share is not mounted,
             which may pass.
 
@@ -104,13 +114,14 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
             result = do()
         except OSError as error:
             cause = error.strerror or str(error)
-            gone = error.errno == errno.ENOENT and existing is not None and not _is_there(existing)
-            passing = gone or error.errno in PASSING
-            if not passing and error.errno not in LASTING:
-                raise
-            if not passing or _outage.lasts(time.monotonic()) > WAIT_SECONDS:
-                waited = f", nor could it within {WAIT_SECONDS:g} seconds" if passing else ""
-                raise StorageError(f"{path} cannot be used{waited}: {cause}") from error
+            if not _may_pass(error, existing):
+                if error.errno not in LASTING:
+                    raise
+                raise StorageError(f"{path} cannot be used: {cause}") from error
+            if _outage.add_failure(time.monotonic()) > WAIT_SECONDS:
+                raise StorageError(
+                    f"{path} cannot be used, nor could it within {WAIT_SECONDS:g} seconds: {cause}"
+                ) from error
             if not waiting:
                 logger.warning(
                     "%s cannot be used: %s; trying for %g seconds", path, cause, WAIT_SECONDS
@@ -119,13 +130,19 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
             time.sleep(RETRY_SECONDS)
         else:
             if waiting:
-                _outage.ends()
+                _outage.end()
                 logger.warning("%s can be used again", path)
             return result
 
 
+def _may_pass(error: OSError, existing: Path | None) -> bool:
+    if error.errno == errno.ENOENT and existing is not None and not _folder_exists(existing):
+        return True  # the file share is not mounted
+    return error.errno in PASSING
+
+
 def write_atomically(path: Path, contents: bytes | str, *, existing: Path | None = None) -> None:
-    """Replace a file so that its contents are the old or the new ones at any time, also in a crash.
+    """Replace a file's contents in one step: after a crash it holds either the old or the new ones.
 
     Args:
         path: the file.
@@ -133,7 +150,7 @@ def write_atomically(path: Path, contents: bytes | str, *, existing: Path | None
         existing: see `with_retries`.
 
     Raises:
-        StorageError: the folder is missing, read-only or full; the old file is then untouched.
+        StorageError: the folder is missing, read-only or full; the old file then stays as it is.
     """
     data = contents.encode() if isinstance(contents, str) else contents
     with_retries(path, lambda: _replace(path, data), existing=existing)
@@ -157,15 +174,17 @@ def append_lines(path: Path, lines: bytes, *, existing: Path | None = None) -> N
         # After an error, closing a buffered file would write its buffer again.
         with path.open("a+b", buffering=0) as file:
             drop_cut_line(file)
-            begins = file.tell() if begins is None else begins
-            # What an attempt left whose sync failed is written anew: it may be nowhere but in
-            # memory, and further syncs would not say so. Another process may have gone on since.
-            left = os.pread(file.fileno(), len(lines) + 1, begins)
-            if left and lines.startswith(left):
+            if begins is None:
+                begins = file.tell()
+            # If the sync of an earlier attempt failed, its lines are written again: they may be in
+            # memory only, and a further sync would not report that. Another process may have
+            # appended lines since.
+            earlier_attempt = os.pread(file.fileno(), len(lines) + 1, begins)
+            if earlier_attempt and lines.startswith(earlier_attempt):
                 file.truncate(begins)
-            rest = memoryview(lines)
-            while rest:
-                rest = rest[file.write(rest) :]
+            unwritten = memoryview(lines)
+            while unwritten:
+                unwritten = unwritten[file.write(unwritten) :]
             os.fsync(file.fileno())
 
     with_retries(path, append, existing=existing)
@@ -173,7 +192,8 @@ def append_lines(path: Path, lines: bytes, *, existing: Path | None = None) -> N
 
 def drop_cut_line(file: FileIO) -> None:
     """Remove a last line that has no line end, and set the file's position to its end."""
-    if (end := file.seek(0, os.SEEK_END)) and os.pread(file.fileno(), 1, end - 1) != b"\n":
+    end = file.seek(0, os.SEEK_END)
+    if end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n":
         file.seek(0)
         file.truncate(file.readall().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
@@ -191,7 +211,7 @@ def make_folder(path: Path) -> None:
 
 
 def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) -> Result | None:
-    """Return the result of `read`, or None if the file is missing although `existing` is there.
+    """Return the result of `read`, or None if the file is missing and `existing` is not.
 
     Args:
         path: the file or folder that is read, for messages.
@@ -208,7 +228,7 @@ def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) ->
             try:
                 return read()
             except FileNotFoundError:
-                if not _is_there(existing):
+                if not _folder_exists(existing):
                     raise
         return None
 
@@ -225,9 +245,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def delete_temporary_files(folder: Path) -> None:
-    """Delete what processes that died while they wrote have left, also in the folders within.
+    """Delete the temporary files that crashed processes left in a folder or below it.
 
-    Nothing may be writing there.
+    No process may be writing there.
     """
     for path in folder.rglob(".*"):
         if TEMPORARY.fullmatch(path.name):
@@ -244,7 +264,7 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        with suppress(OSError):  # another error led here
+        with suppress(OSError):  # the first error is the one to raise
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
@@ -256,7 +276,7 @@ def record_checksums(folder: Path, contents: Mapping[str, bytes], *, existing: P
     Args:
         folder: the folder of the files.
         contents: the new contents of each file, by name.
-        existing: see `study.storage.atomic.with_retries`.
+        existing: see `with_retries`.
 
     Raises:
         StorageError: the checksums cannot be written.
@@ -270,17 +290,18 @@ class Checksums:
 
     def __init__(self, folder: Path) -> None:
         path = folder / SUMS
-        noted = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
-        self._of: dict[str, set[str]] = defaultdict(set)
-        for line in noted.decode(errors="replace").split("\n")[:-1]:  # the last may have been cut
+        contents = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
+        self._digests: dict[str, set[str]] = defaultdict(set)
+        lines = contents.decode(errors="replace").split("\n")
+        for line in lines[:-1]:  # the last may have been cut
             # A tool that copies text may have changed the line ends, which is no damage.
             digest, _, name = line.rstrip("\r").partition("  ")
-            self._of[name].add(digest)
+            self._digests[name].add(digest)
 
     @property
     def names(self) -> list[str]:
         """The names of the files that have a checksum, sorted."""
-        return sorted(self._of)
+        return sorted(self._digests)
 
     def matches(self, name: str, contents: bytes | None) -> bool:
         """Return whether a file's contents match one of its checksums, or it has no checksum.
@@ -289,8 +310,10 @@ class Checksums:
             name: the file's name.
             contents: its contents; None if it is missing.
         """
-        known = self._of.get(name)
-        return known is None or (contents is not None and sha256_of(contents) in known)
+        digests = self._digests.get(name)
+        if digests is None:
+            return True
+        return contents is not None and sha256_of(contents) in digests
 
 
 def sha256_of(contents: bytes) -> str:

@@ -1,14 +1,15 @@
-"""The commands that messages print about a study: each works when it is pasted into a shell."""
+"""The commands about a study that messages print; each can be pasted into a shell."""
 
 import json
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 PROGRAM = "clipfit-study"
 PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
-"""A path that YAML, by which overrides are read, takes for text as it is: it has a slash."""
+"""A path that needs no quotation marks in an override: YAML reads it as text, by its slash."""
 
 
 def default_storage() -> Path:
@@ -18,36 +19,39 @@ def default_storage() -> Path:
 
 def resume_command(folder: Path) -> str:
     """Return the command that goes on with the study of a folder."""
-    return _command("resume", *_named(folder))
+    return _command("resume", folder)
 
 
 def extend_command(folder: Path, *overrides: str) -> str:
-    """Return the command that gives the study of a folder more trials, as overrides say."""
-    return _command("extend", *_named(folder), *overrides)
+    """Return the command that gives the study of a folder more trials, by overrides."""
+    return _command("extend", folder, overrides)
 
 
 def sync_command(folder: Path) -> str:
     """Return the command that sends the study of a folder to its tracker."""
-    return _command("sync", *_named(folder))
+    return _command("sync", folder)
 
 
-def _command(*words: str) -> str:
-    return shlex.join([PROGRAM, *words])
+def _command(name: str, folder: Path, overrides: Sequence[str] = ()) -> str:
+    words = [PROGRAM, name]
+    words += _study_words(folder)
+    words += overrides
+    return shlex.join(words)
 
 
-def _named(folder: Path) -> list[str]:
+def _study_words(folder: Path) -> list[str]:
     """Return the words that name a study: its name, and its storage unless that is the default."""
     whole = Path(os.path.abspath(folder))  # noqa: PTH100 -- as in `cd`: symbolic links stay
     storage = whole.parent
     if os.path.realpath(storage) == os.path.realpath(default_storage()):
         return [whole.name]
-    return [whole.name, f"storage={_as_yaml(storage)}"]
+    return [whole.name, f"storage={_yaml_value(storage)}"]
 
 
-def _as_yaml(storage: Path) -> str:
+def _yaml_value(storage: Path) -> str:
     """Return a folder as the value of an override, relative to the working folder if it is in it.
 
-    It always has a slash, so that YAML takes no name such as ``2024`` for a number.
+    The value always has a slash, so that YAML does not read a name such as ``2024`` as a number.
     """
     text = str(storage)
     here = Path.cwd()

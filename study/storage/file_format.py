@@ -1,11 +1,11 @@
-"""The number of the format of what is kept: a study's files, and files of tuned parameters."""
+"""The format number of the files of a study, and of files of tuned parameters."""
 
 from pathlib import Path
 
 from study.errors import StudyError
 
 FORMAT = 1
-"""It grows whenever files of an earlier form can no longer be read."""
+"""The number of this version; it grows when files of an earlier form can no longer be read."""
 KEY = "format"
 """The key that the number has in a file."""
 
@@ -19,8 +19,10 @@ def refuse_other_format(file: Path | str, number: object, error: type[StudyError
         error: the kind of error.
     """
     if str(number) != str(FORMAT):  # true is 1 to Python
-        has = "no format number" if number is None else f"format {str(number)[:100]}"
+        found = f"format {str(number)[:100]}"
+        if number is None:
+            found = "no format number"
         raise error(
-            f"{file} has {has}, and this version of clipfit-study reads format {FORMAT}; use it "
+            f"{file} has {found}, and this version of clipfit-study reads format {FORMAT}; use it "
             "with the version that wrote it, or make it again"
         )

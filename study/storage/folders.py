@@ -20,23 +20,23 @@ def refuse_taken(folder: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield the place of a folder to make; it is renamed once the block has ended well.
+    """Yield the temporary path of a folder, which replaces the folder when the block succeeds.
 
-    The place is beside the folder, so that it is on the same disk, and has the folder's name. The
-    block makes it. After an error in the block, nothing is left.
+    The block makes the folder at the temporary path, which has the folder's name and is on the
+    same disk. If the block raises, nothing is left.
 
     Args:
         folder: the folder; it may exist if it is empty.
 
     Raises:
-        StorageError: see `refuse_taken`; or nothing can be written there.
+        StorageError: see `refuse_taken`; or the folder cannot be written.
     """
     refuse_taken(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            whole = Path(scratch, folder.name)
-            yield whole
-            whole.replace(folder)
+            temporary = Path(scratch, folder.name)
+            yield temporary
+            temporary.replace(folder)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error

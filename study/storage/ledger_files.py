@@ -1,4 +1,4 @@
-"""The files of a study's folders: how they are written whole, checked, and read."""
+"""A folder of a study: its files are written atomically, and checked when they are read."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class LedgerError(StudyError):
 
 
 class DamagedError(LedgerError):
-    """Files of a study are missing or damaged that cannot be made again."""
+    """Files of a study that cannot be made again are missing or damaged."""
 
 
 class LedgerFolder:
@@ -45,14 +45,16 @@ class LedgerFolder:
             LedgerError: the file is damaged.
         """
         contents = self.read(name)
-        return None if contents is None else parse_json(self.path / name, contents, record)
+        if contents is None:
+            return None
+        return parse_json(self.path / name, contents, record)
 
     def read_required(self, name: str, advice: str = "") -> bytes:
-        """Return the contents of a file without which nothing can be done.
+        """Return the contents of a file that every command needs.
 
         Args:
             name: the file's name.
-            advice: how to get it back, which ends the message.
+            advice: how to get it back; the end of the message.
 
         Raises:
             LedgerError: it is missing or damaged.
@@ -66,38 +68,49 @@ class LedgerFolder:
         return contents
 
     def write(self, name: str, contents: bytes | str, *, recorded: bool = False) -> None:
-        """Write a file atomically, after its checksum if that is to be recorded."""
-        data = contents.encode() if isinstance(contents, str) else contents
+        """Write a file atomically; if it is to be ``recorded``, write its checksum first."""
+        data = contents
+        if isinstance(data, str):
+            data = data.encode()
         if recorded:
             record_checksums(self.path, {name: data}, existing=self._existing)
         write_atomically(self.path / name, data, existing=self._existing)
 
 
 def json_bytes(value: Any) -> bytes:
+    """Return a value, which may hold dataclasses, as JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=asdict).encode()
 
 
 def parse_json(
     path: Path, contents: bytes, record: Callable[..., Any] | None = None, advice: str = ""
 ) -> Any:
-    """Return the value in the JSON of a file, or the record that has its values.
+    """Parse the JSON of a file, and return its value or a record of its values.
+
+    Args:
+        path: the file, for messages.
+        contents: what it holds.
+        record: makes a record of the fields that the file holds; None means the value itself.
+        advice: the end of the message of an error.
 
     Raises:
-        LedgerError: it is no JSON, or has other values than the record; `advice` ends the message.
+        LedgerError: the contents are not JSON, or do not have the fields of the record.
     """
     try:
         value = json.loads(contents.decode())
-        return record(**value) if record else value
+        if record is None:
+            return value
+        return record(**value)
     except (TypeError, ValueError) as error:
         raise LedgerError(f"{path} is damaged: {error}{advice}") from error
 
 
-def collect_faults(*looks: Callable[[], object]) -> list[str]:
-    """Return the faults of a study's folder that looks at its files find."""
+def collect_faults(*checks: Callable[[], object]) -> list[str]:
+    """Run checks of a study's files, and return the messages of those that raise."""
     faults = []
-    for look in looks:
+    for check in checks:
         try:
-            look()
+            check()
         except LedgerError as error:
             faults.append(str(error))
     return faults

@@ -1,4 +1,4 @@
-"""Whether a folder can be written, found out by writing, and whether it stays."""
+"""Check that a folder can be written, by writing to it, and that Ray will not delete it."""
 
 import json
 import os
@@ -8,20 +8,21 @@ from pathlib import Path
 from study.storage.atomic import StorageError
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""The environment variable in which Ray tells a job how it was submitted."""
+"""The environment variable that holds how a job of Ray was submitted."""
 
 
 def runs_in_copy() -> bool:
-    """Return whether this is a job of Ray's that runs in a copy of a folder, which Ray deletes."""
+    """Return whether this is a job of Ray that runs in a copy of a folder, which Ray deletes."""
     submitted = json.loads(os.environ.get(JOB) or "{}")
-    return "working_dir" in (submitted.get("runtime_env") or {})
+    environment = submitted.get("runtime_env") or {}
+    return "working_dir" in environment
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Raise if neither a folder nor a file can be made in a folder, or where it would be made.
+    """Raise if a folder cannot be written; if it does not exist, if it cannot be made.
 
-    Permissions alone do not tell: root has all of them, and a file system may be read-only or
-    full.
+    Permissions alone do not show that: root has all of them, and a file system may be read-only
+    or full. So a folder and a file are made, and deleted again.
 
     Args:
         folder: the folder, which need not exist.

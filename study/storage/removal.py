@@ -1,4 +1,4 @@
-"""The removal of studies: of those that a user deletes, and of new ones that came to nothing."""
+"""The removal of studies: those that a user deletes, and new ones that failed at their start."""
 
 import secrets
 import shutil
@@ -10,37 +10,37 @@ from study.errors import InterruptedStudyError, TrackingError
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 
-GOES_ON = (StorageError, TrackingError)
-"""The faults after which a study that has begun goes on once they are mended elsewhere."""
+RESUMABLE_FAULTS = (StorageError, TrackingError)
+"""The faults of storage or a server; once they are repaired, a study can be resumed."""
 
 
 def deletion_path(path: Path) -> Path:
-    """Return a new path beside a folder that is to be deleted, which is renamed to it first.
+    """Return a new path beside a folder, to which the folder is renamed before it is deleted.
 
-    What is deleted only in part must not look like a study.
+    So a study that is deleted only in part does not look like a study.
     """
     return path.with_name(f".deleted-{path.name}-{secrets.token_hex(4)}")
 
 
 @contextmanager
-def new_study(folder: StudyFolder, beside: Sequence[Path] = ()) -> Iterator[None]:
+def new_study(folder: StudyFolder, shared_folders: Sequence[Path] = ()) -> Iterator[None]:
     """Claim and lock a new study for the block; delete it if that fails before the first trial.
 
-    What was there before stays, and so does a study that was interrupted, or that waits for its
-    storage or its tracking server: it can go on. The server may have a run of it already.
+    A folder that existed before stays. A study also stays if it was interrupted, or if its storage
+    or its tracking server failed: it can be resumed, and the server may have a run of it already.
 
     Args:
         folder: the study's folder.
-        beside: folders that the block makes beside it, which other studies share.
+        shared_folders: folders that the block makes beside it, which other studies share.
 
     Raises:
         LedgerError: another process runs this study.
         StorageError: the study's folder cannot be written.
     """
-    above = folder.path.absolute().parents
-    absent = [path.absolute() for path in (*beside, *above) if not path.exists()]
+    parents = folder.path.absolute().parents
+    absent = [path.absolute() for path in (*shared_folders, *parents) if not path.exists()]
     folder.claim()
-    aside = deletion_path(folder.path)
+    renamed = deletion_path(folder.path)
     try:
         with folder.locked():
             existed = folder.exists()
@@ -49,20 +49,21 @@ def new_study(folder: StudyFolder, beside: Sequence[Path] = ()) -> Iterator[None
             except InterruptedStudyError:
                 raise
             except Exception as error:
-                with suppress(OSError):  # another error led here
-                    goes_on = isinstance(error, GOES_ON) and folder.exists()
-                    if not (existed or goes_on or any((folder.path / "trials").glob("*"))):
-                        folder.path.rename(aside)
+                with suppress(OSError):  # the first error is the one to raise
+                    resumable = isinstance(error, RESUMABLE_FAULTS) and folder.exists()
+                    has_trials = any((folder.path / "trials").glob("*"))
+                    if not (existed or resumable or has_trials):
+                        folder.path.rename(renamed)
                 raise
     finally:
         # After the lock, since a network file system keeps the folder of an open file.
-        if aside.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-            _delete_if_alone(absent, above[0])
+        if renamed.exists():
+            shutil.rmtree(renamed, ignore_errors=True)
+            _delete_if_alone(absent, parents[0])
 
 
 def _delete_if_alone(made: Sequence[Path], storage: Path) -> None:
-    """Delete folders that were made for a study, unless another study has come meanwhile."""
+    """Delete folders that were made for a study, unless the storage has another study by now."""
     with suppress(OSError):
         if set(storage.iterdir()) <= set(made):
             for path in made:

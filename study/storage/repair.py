@@ -1,4 +1,7 @@
-"""The repair of a study's folder: what can be made again is deleted, what cannot is named."""
+"""The repair of a study's folder.
+
+Damaged files that can be made again are deleted; the others are named in an error.
+"""
 
 import logging
 import shutil
@@ -17,7 +20,9 @@ from study.storage.trial_folder import REPORTS
 
 logger = logging.getLogger(__name__)
 
-MENDS_A_TRIAL = (
+REMADE = (CANDIDATES, CELLS, OPTIMISM, CHANCE, REGISTERED)
+"""The names of the files that are made again from the trials."""
+TRIAL_ADVICE = (
     "put the file back from a copy, or delete the folder of the trial that it belongs to, which is "
     "then made up for by another"
 )
@@ -31,35 +36,56 @@ def repair(folder: StudyFolder) -> None:
     repaired when the search continues.
 
     Raises:
-        DamagedError: files are damaged that cannot be made again; the message names them.
+        DamagedError: files that cannot be made again are damaged; the message names them.
     """
     folder.refuse_damaged()
     for path in folder.path.glob(".adding-*"):  # of a process that died
         shutil.rmtree(path, ignore_errors=True)
     delete_temporary_files(folder.path)
+    faults = _repair_files(folder)
+    faults += _repair_trials(folder)
+    faults += _find_lost_configs(folder)
+    if faults:
+        raise DamagedError("\n".join(faults))
+
+
+def _repair_files(folder: StudyFolder) -> list[str]:
+    """Delete damaged files of the study itself, and return a fault for each that stays."""
     faults: list[str] = []
-    sums = Checksums(folder.path)
-    for name in sums.names:
+    checksums = Checksums(folder.path)
+    for name in checksums.names:
         path = folder.path / name
-        if not path.exists() or sums.matches(name, path.read_bytes()):
+        if not path.exists() or checksums.matches(name, path.read_bytes()):
             continue
-        if name in (CANDIDATES, CELLS, OPTIMISM, CHANCE, REGISTERED):
+        if name in REMADE:
             logger.warning("%s is damaged, and made again from the trials", path)
             path.unlink(missing_ok=True)
         else:
             faults.append(f"damaged: {path}; put it back from a copy")
+    return faults
+
+
+def _repair_trials(folder: StudyFolder) -> list[str]:
+    """Reopen damaged trials, and return a fault for each whose configuration is damaged."""
+    faults: list[str] = []
     for trial in folder.trials():
         damaged = trial.damaged()
         if "config.json" in damaged:
-            faults.append(f"damaged: {trial.path / 'config.json'}; {MENDS_A_TRIAL}")
+            faults.append(f"damaged: {trial.path / 'config.json'}; {TRIAL_ADVICE}")
         elif damaged:
             logger.warning(
                 "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
             )
             trial.reopen()
+    return faults
+
+
+def _find_lost_configs(folder: StudyFolder) -> list[str]:
+    """Return a fault for each trial that has results and no configuration."""
+    faults: list[str] = []
     for path in sorted((folder.path / "trials").iterdir()):
-        config, results = path / "config.json", (path / "end.json", path / REPORTS)
-        if not config.exists() and any(file.exists() for file in results):
-            faults.append(f"lost: {config}; {MENDS_A_TRIAL}")
-    if faults:
-        raise DamagedError("\n".join(faults))
+        config = path / "config.json"
+        has_results = (path / "end.json").exists() or (path / REPORTS).exists()
+        if has_results and not config.exists():
+            faults.append(f"lost: {config}; {TRIAL_ADVICE}")
+    return faults

@@ -1,9 +1,9 @@
 """The files of one study; every result is written here before it goes anywhere else.
 
 ``runs/<name>/`` holds the frozen configuration, the splits, one folder per trial and Optuna's
-journal. Trackers, the tables and the report show what is there, and can be made again from it. The
-worker that runs a trial writes the trial's folder, and the driver closes it. So on a cluster,
-``runs`` must be on a file system that all nodes share.
+journal. Trackers, tables and the report are made from these files, and can be made again. The
+worker that runs a trial writes the trial's folder, and the driver writes how the trial ended. So on
+a cluster, ``runs`` must be on a file system that all nodes share.
 """
 
 import fcntl
@@ -41,21 +41,21 @@ from study.storage.trial_folder import TrialFolder
 LOCK = ".lock"
 """The name of the file that a driver locks."""
 BRIEFLY = "briefly"
-"""What a lock's file holds while it is held by what is soon over."""
+"""The content of the lock file while a process holds the lock for a short task."""
 BRIEFLY_SECONDS = 60.0
-"""How long what is soon over is waited for."""
+"""The seconds to wait for the end of a short task."""
 LOOK_SECONDS = 0.2
-"""How long a driver waits at least, since whoever looks for one holds the lock for an instant."""
+"""The least seconds to wait for the lock; `StudyFolder.has_driver` holds it for an instant."""
 IDENTITY = "identity.json"
-"""The name of the file with a study's id and what it is made with."""
+"""The name of the file with a study's id and the versions that it was made with."""
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
 """The names of the files with the configurations to test, with an ablation's cells, and with the
-winner's place in the model registry. Each can be made again from the trials."""
+winner's address in the model registry. Each can be made again from the trials."""
 OPTIMISM, CHANCE = "optimism.json", "chance.json"
-"""The names of the files with what to expect of the best validation score, and with what the tested
-configurations score beside chance. Both are made from the trials."""
+"""The names of the files with the estimate of the best validation score, and with the comparison of
+the tested configurations with chance. Both are made from the trials."""
 DESCRIPTION = "description.md"
-"""The name of the summary of a study's results, which is written after everything else."""
+"""The name of the summary of a study's results; it is the last file that a study writes."""
 CHAMPION = "champion"
 """The alias of the best version of a registered model."""
 FROM_A_COPY = "; put it back from a copy"
@@ -64,7 +64,7 @@ FROM_A_COPY = "; put it back from a copy"
 
 @dataclass(frozen=True)
 class Registration:
-    """The winner's place in the model registry, as ``registered.json`` holds it."""
+    """The winner's address in the model registry, as ``registered.json`` holds it."""
 
     model: str
     """The name of the registered model."""
@@ -86,7 +86,9 @@ class Registration:
         Args:
             lasting: whether to name the version, since the alias may move to a later one.
         """
-        address = f"models:/{self.model}@{CHAMPION}" if self.champion and not lasting else self.uri
+        address = self.uri
+        if self.champion and not lasting:
+            address = f"models:/{self.model}@{CHAMPION}"
         return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 
@@ -117,7 +119,7 @@ class StudyFolder(LedgerFolder):
 
         Args:
             config: the configuration as YAML.
-            identity: what the study is made with, such as versions.
+            identity: the versions and files that the study is made with.
 
         Raises:
             LedgerError: a study of this name exists.
@@ -125,8 +127,8 @@ class StudyFolder(LedgerFolder):
         self.refuse_existing()
         self.claim()
         make_folder(self.path / "trials")
-        format_and_id = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
-        self.write_json(IDENTITY, {**format_and_id, **identity})
+        format_and_id: dict[str, Any] = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
+        self.write_json(IDENTITY, format_and_id | dict(identity))
         self.write_config(config)
         sync_folder(self.path.parent)
 
@@ -151,7 +153,7 @@ class StudyFolder(LedgerFolder):
         """Keep other drivers out during the block; the lock ends with its process.
 
         Args:
-            briefly: whether it is soon over, so that others wait for its end.
+            briefly: whether the block is short, so that other drivers wait for its end.
 
         Raises:
             LedgerError: another process runs this study.
@@ -177,14 +179,15 @@ class StudyFolder(LedgerFolder):
                     raise StorageError(f"{path} cannot be locked: {error.strerror}") from error
             with suppress(OSError):  # a disk that is full; then others do not wait
                 file.truncate(0)
-                file.write(BRIEFLY if briefly else "")
+                if briefly:
+                    file.write(BRIEFLY)
                 file.flush()
             yield
 
     def has_driver(self) -> bool:
-        """Return whether a process runs the study now, which its lock says.
+        """Return whether a process that runs the study holds its lock.
 
-        What holds the lock briefly, such as ``sync``, does not run it.
+        A process that holds the lock briefly, such as ``sync``, does not run the study.
         """
         try:
             with (self.path / LOCK).open() as file:
@@ -192,37 +195,39 @@ class StudyFolder(LedgerFolder):
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     return file.read() != BRIEFLY
-        except OSError:  # no lock: nobody has run it yet, or on a disk that has no locks
+        except OSError:  # no process has run it yet, or the disk has no locks
             pass
         return False
 
     def refuse_damaged(self) -> None:
-        """Raise if a file is damaged that every command needs and no trial makes again.
+        """Raise if files that every command needs, and that cannot be made again, are damaged.
 
         Raises:
             DamagedError: files are missing or damaged; the message says what to do about each.
         """
-        name = self.config_path.name
-        if faults := collect_faults(
-            lambda: self.read_required(name, FROM_A_COPY),
-            self.read_identity,
-            self._check_trials,
-        ):
+        faults = collect_faults(self._check_config, self.read_identity, self._check_trials)
+        if faults:
             raise DamagedError("\n".join(faults))
+
+    def _check_config(self) -> None:
+        self.read_required(self.config_path.name, FROM_A_COPY)
 
     def _check_trials(self) -> None:
         path = self.path / "trials"
-        if not path.is_dir():
-            raise LedgerError(
-                f"{path} {'is a file' if path.exists() else 'is missing'}; it must be the folder "
-                "of the study's trials: put it back from a copy"
-            )
+        if path.is_dir():
+            return
+        fault = "is missing"
+        if path.exists():
+            fault = "is a file"
+        raise LedgerError(
+            f"{path} {fault}; it must be the folder of the study's trials: put it back from a copy"
+        )
 
     def read_identity(self) -> dict[str, Any]:
-        """Return the ``study_id``, which is of this study alone, and the versions it is made with.
+        """Return the unique ``study_id``, and the versions that the study was made with.
 
         Raises:
-            LedgerError: it is missing, damaged or of another format.
+            LedgerError: the file is missing, damaged or of another format.
         """
         path = self.path / IDENTITY
         advice = (
@@ -237,19 +242,20 @@ class StudyFolder(LedgerFolder):
         return {"git_commit": "unknown", **values}
 
     def read_registration(self) -> Registration | None:
-        """Return where the winner is registered; None while it is not.
+        """Return the winner's address in the model registry; None while it has none.
 
         Raises:
             LedgerError: the file is damaged.
         """
-        return self.read_json(REGISTERED, Registration)
+        registration: Registration | None = self.read_json(REGISTERED, Registration)
+        return registration
 
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""
         path = self.path / DESCRIPTION
-        return read_if_exists(path, path.stat, existing=self.path) is not None and all(
-            trial.read_end() is not None for trial in self.trials()
-        )
+        if read_if_exists(path, path.stat, existing=self.path) is None:
+            return False
+        return all(trial.read_end() is not None for trial in self.trials())
 
     def delete_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
@@ -262,32 +268,33 @@ class StudyFolder(LedgerFolder):
 
     @contextmanager
     def add_trial(self, trial_id: str) -> Iterator[TrialFolder]:
-        """Make a trial's folder elsewhere during the block, and then move it to the others.
+        """Yield a temporary folder for a new trial; move it to the other trials after the block.
 
-        So the study has all of the trial, or nothing. Only one process may add a trial.
+        So the study has either the whole trial or nothing. Only one process may add a trial.
         """
-        made, target = TrialFolder(self.path / f".adding-{trial_id}"), self.trial(trial_id).path
-        shutil.rmtree(made.path, ignore_errors=True)  # of a process that died
-        make_folder(made.path)
+        temporary = TrialFolder(self.path / f".adding-{trial_id}")
+        path = self.trial(trial_id).path
+        shutil.rmtree(temporary.path, ignore_errors=True)  # of a process that died
+        make_folder(temporary.path)
         try:
-            yield made
-            with_retries(target, lambda: made.path.rename(target), existing=target.parent)
-            sync_folder(target.parent)
+            yield temporary
+            with_retries(path, lambda: temporary.path.rename(path), existing=path.parent)
+            sync_folder(path.parent)
         finally:
-            shutil.rmtree(made.path, ignore_errors=True)
+            shutil.rmtree(temporary.path, ignore_errors=True)
 
     def trials(self) -> Iterator[TrialFolder]:
         """Yield the trials that have a configuration, sorted by name."""
-        place = self.path / "trials"
+        folder = self.path / "trials"
         try:
-            names = read_if_exists(place, lambda: os.listdir(place), existing=self.path)  # noqa: PTH208
+            names = read_if_exists(folder, lambda: os.listdir(folder), existing=self.path)  # noqa: PTH208
         except NotADirectoryError:
             self._check_trials()
             raise
         for name in sorted(names or ()):
-            config = place / name / "config.json"
+            config = folder / name / "config.json"
             with suppress(NotADirectoryError):  # a stray file among the folders
-                if read_if_exists(config, config.stat, existing=place) is not None:
+                if read_if_exists(config, config.stat, existing=folder) is not None:
                     yield TrialFolder(config.parent)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -296,7 +303,11 @@ class StudyFolder(LedgerFolder):
         self.write(name, f"{contents}\n", recorded=True)
 
     def read(self, name: str) -> bytes | None:
-        """Return the contents of a file, checked; arguments and errors are those of `read_json`."""
+        """Return the contents of a file; None if it has not been written.
+
+        Raises:
+            LedgerError: the file cannot be read, or does not match its checksum.
+        """
         path = self.path / name
         try:
             contents = super().read(name)
@@ -308,5 +319,6 @@ class StudyFolder(LedgerFolder):
 
 
 def studies(storage: Path) -> list[StudyFolder]:
-    """Return the studies in a folder, sorted by name; a name with a leading dot is none."""
-    return [folder for folder in map(StudyFolder, sorted(storage.glob("[!.]*"))) if folder.exists()]
+    """Return the studies in a folder, sorted by name; folders with a leading dot do not count."""
+    folders = [StudyFolder(path) for path in sorted(storage.glob("[!.]*"))]
+    return [folder for folder in folders if folder.exists()]

@@ -1,4 +1,4 @@
-"""A limit of time for calls to what may never answer, such as a cluster, a server or a hub."""
+"""A time limit for calls to a cluster, a server or a hub, which may never answer."""
 
 import threading
 from collections.abc import Callable
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def call_within(seconds: float | None, call: Callable[[], T]) -> T:
-    """Return the result of a call, but stop waiting after some seconds, unless these are None.
+    """Return the result of a call, but wait at most some seconds; None means no limit.
 
-    A call that is too slow goes on in a thread that nothing waits for.
+    A call that is too slow continues in a thread that nothing waits for.
 
     Raises:
         TimeoutError: the call did not end in time.
@@ -32,14 +32,16 @@ def call_within(seconds: float | None, call: Callable[[], T]) -> T:
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return the error that an error came from, through all the libraries in between."""
+    """Return the first error of a chain of causes, which may pass through several libraries."""
     cause = error
-    while (earlier := cause.__cause__ or cause.__context__) is not None:
+    earlier = cause.__cause__ or cause.__context__
+    while earlier is not None:
         cause = earlier
+        earlier = cause.__cause__ or cause.__context__
     return cause
 
 
 def cause_of_silence(error: BaseException) -> str:
-    """Return why nothing answered, in the words of the first cause."""
+    """Return the message of the first cause, which says why nothing answered."""
     cause = first_cause(error)
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

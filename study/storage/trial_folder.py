@@ -1,6 +1,6 @@
-"""The folder of one trial; the worker that runs the trial writes it, and the driver closes it."""
+"""The folder of one trial: its worker writes the files, and the driver writes how it ended."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +30,7 @@ REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
 """The names of a trial's files with its reports, and with its prediction of every test image."""
 VALIDATION = "validation.parquet"
 """The name of a trial's file with its prediction of every validation image."""
-KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, VALIDATION)
+RESULT_FILES = (REPORTS, "delta*.safetensors", PREDICTIONS, VALIDATION)
 """The names, or patterns of names, of a trial's files besides its configuration and its end."""
 
 EARLIER_END = "earlier_end.json"
@@ -80,7 +80,7 @@ class TrialFolder(LedgerFolder):
             trial_id: the new id.
             **changes: further values of the configuration that change with it.
         """
-        config = {**self.read_config(), "trial_id": trial_id, **changes}
+        config = self.read_config() | {"trial_id": trial_id} | changes
         self.write("config.json", json_bytes(config), recorded=True)
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
@@ -91,7 +91,9 @@ class TrialFolder(LedgerFolder):
         Raises:
             LedgerError: it is missing or damaged.
         """
-        return parse_json(self.path / "config.json", self.read_required("config.json"))
+        contents = self.read_required("config.json")
+        config: dict[str, Any] = parse_json(self.path / "config.json", contents)
+        return config
 
     def read_reports(self) -> list[dict[str, Any]]:
         """Return the reports, in the order of the epochs, without a line that a crash cut short.
@@ -101,8 +103,9 @@ class TrialFolder(LedgerFolder):
         """
         path = self.path / REPORTS
         reports = [parse_json(path, line) for line in self._report_lines()]
-        if not all(isinstance(r, dict) and isinstance(r.get("epoch"), int) for r in reports):
-            raise LedgerError(f"{path} is damaged: a line of it is no report")
+        for report in reports:
+            if not isinstance(report, dict) or not isinstance(report.get("epoch"), int):
+                raise LedgerError(f"{path} is damaged: a line of it is no report")
         return reports
 
     def append_report(self, report: Mapping[str, Any], *, last: bool = False) -> None:
@@ -114,12 +117,12 @@ class TrialFolder(LedgerFolder):
         """
         line = json_bytes(report) + b"\n"
         if last:
-            reports = {REPORTS: b"".join([*self._report_lines(), line])}
-            record_checksums(self.path, reports, existing=self._existing)
+            reports = b"".join(self._report_lines()) + line
+            record_checksums(self.path, {REPORTS: reports}, existing=self._existing)
         append_lines(self.path / REPORTS, line, existing=self._existing)
 
     def keep_reports(self, count: int) -> None:
-        """Drop all but the first ``count`` reports, after which the trial continues."""
+        """Keep only the first ``count`` reports, after which the trial continues."""
         self.write(REPORTS, b"".join(self._report_lines()[:count]))
 
     def reports_digest(self, count: int) -> str:
@@ -128,8 +131,10 @@ class TrialFolder(LedgerFolder):
 
     def reports_are_final(self) -> bool | None:
         """Return whether the reports match the last epoch's checksum of them; None without one."""
-        sums = Checksums(self.path)
-        return sums.matches(REPORTS, self.read(REPORTS)) if REPORTS in sums.names else None
+        checksums = Checksums(self.path)
+        if REPORTS not in checksums.names:
+            return None
+        return checksums.matches(REPORTS, self.read(REPORTS))
 
     def _report_lines(self) -> list[bytes]:
         """Return the whole lines of the reports, each with its line end."""
@@ -142,26 +147,32 @@ class TrialFolder(LedgerFolder):
         Raises:
             LedgerError: the file is damaged.
         """
-        return self.read_json("end.json", End)
+        end: End | None = self.read_json("end.json", End)
+        return end
 
     def write_end(self, end: End) -> None:
-        """Record how the trial ended, and delete what says from where and until when it goes on."""
-        files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
-        sums = {name: self.read(name) or b"" for name in files}
-        sums["end.json"] = json_bytes(end)
-        record_checksums(self.path, sums, existing=self._existing)
-        self.write("end.json", sums["end.json"])
+        """Record how the trial ended, and delete its state and the end before it was reopened."""
+        contents: dict[str, bytes] = {}
+        for pattern in RESULT_FILES:
+            for path in sorted(self.path.glob(pattern)):
+                if path.is_file():
+                    contents[path.name] = self.read(path.name) or b""
+        contents["end.json"] = json_bytes(end)
+        record_checksums(self.path, contents, existing=self._existing)
+        self.write("end.json", contents["end.json"])
         for path in (self.path / "state.safetensors", self.path / EARLIER_END):
             with_retries(path, partial(path.unlink, missing_ok=True))
 
     def read_earlier_end(self) -> End | None:
         """Return how the trial had ended before it was reopened.
 
-        None means that it was not reopened or had failed, or that this is not known.
+        Returns:
+            The end; None if the trial was not reopened, had failed, or the file is damaged.
         """
+        end: End | None = None
         with suppress(LedgerError):
-            return self.read_json(EARLIER_END, End)
-        return None
+            end = self.read_json(EARLIER_END, End)
+        return end
 
     def damaged(self) -> list[str]:
         """Return the names of the damaged files, sorted.
@@ -169,29 +180,39 @@ class TrialFolder(LedgerFolder):
         The reports of an unfinished trial need only parse here: `study.search.recording` compares
         them with the state from which the trial continues.
         """
-        sums = Checksums(self.path)
-        names = sums.names if (self.path / "end.json").exists() else ["config.json"]
-        changed = {name for name in names if not sums.matches(name, self.read(name))}
-        looks: dict[str, Callable[[], object]] = {
-            "config.json": self.read_config,
-            REPORTS: self.read_reports,
-            "end.json": self.read_end,
-        }
-        return sorted(changed | {name for name, look in looks.items() if collect_faults(look)})
+        checksums = Checksums(self.path)
+        names = ["config.json"]
+        if (self.path / "end.json").exists():
+            names = checksums.names
+        damaged = {name for name in names if not checksums.matches(name, self.read(name))}
+        if collect_faults(self.read_config):
+            damaged.add("config.json")
+        if collect_faults(self.read_reports):
+            damaged.add(REPORTS)
+        if collect_faults(self.read_end):
+            damaged.add("end.json")
+        return sorted(damaged)
 
     def reopen(self) -> None:
         """Delete all but the configuration and how the trial had ended; it is trained again."""
         with suppress(LedgerError):
-            whole = Checksums(self.path).matches("end.json", self.read("end.json"))
-            end = self.read_end() if whole else None
-            if end is not None and end.status != "failed":
-                # A trial that was taken from elsewhere says so as its reason, and trains now.
-                reason = end.reason if end.status == "stopped" else None
-                self.write(EARLIER_END, json_bytes(replace(end, reason=reason)))
+            if Checksums(self.path).matches("end.json", self.read("end.json")):
+                self._keep_end()
         # Checksums last: after a crash in between, they reveal what is missing.
-        for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
+        for pattern in (*RESULT_FILES, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
         config = self.read_config()
-        changes = {"taken_from": None} if config.get("taken_from") else {}
-        self.write("config.json", json_bytes({**config, **changes}), recorded=True)
+        if config.get("taken_from"):
+            config["taken_from"] = None
+        self.write("config.json", json_bytes(config), recorded=True)
+
+    def _keep_end(self) -> None:
+        """Write how the trial ended to `EARLIER_END`, unless it failed."""
+        end = self.read_end()
+        if end is None or end.status == "failed":
+            return
+        # A finished trial that was taken over from another study has that as its reason.
+        if end.status == "finished":
+            end = replace(end, reason=None)
+        self.write(EARLIER_END, json_bytes(end))

@@ -13,7 +13,7 @@ from study.run import main
 from study.search.driver import ray_session
 from study.search.reuse import finished_trials, take_over
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import KEPT, TrialFolder
+from study.storage.trial_folder import RESULT_FILES, TrialFolder
 from study.trial import TrialConfig
 
 GRID = "{vision: vision.ln, text: text.mlp.fc2.bias}"
@@ -68,7 +68,7 @@ def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run) ->
     for name, trial in after.items():
         assert trial.read_config()["taken_from"] == f"first/{name}"
         assert trial.damaged() == []
-        for pattern in KEPT:
+        for pattern in RESULT_FILES:
             written = {path.name: path.read_bytes() for path in trial.path.glob(pattern)}
             assert written == {p.name: p.read_bytes() for p in before[name].path.glob(pattern)}
 

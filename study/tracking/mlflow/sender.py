@@ -6,7 +6,7 @@ from mlflow.entities import RunTag
 
 from study.selection.chance import balanced_score
 from study.selection.choice import TEST_BALANCED
-from study.storage.trial_folder import KEPT
+from study.storage.trial_folder import RESULT_FILES
 from study.tracking.mlflow import run_content, server
 from study.tracking.mlflow.run_content import Reports
 from study.tracking.mlflow.study_run import StudyRun
@@ -17,7 +17,7 @@ from study.trial.study import Study
 
 BATCH = 900
 """How many metrics one call sends; MLflow accepts up to 1,000."""
-TRIAL_ARTIFACTS = ("config.json", *KEPT)
+TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 
 
 class Sender:
