@@ -28,8 +28,8 @@ def _forest_chart(table: AblationTable) -> Chart:
     # From bottom to top, so that the best cell is the uppermost.
     cells = [cell for cell in reversed(table.cells) if cell.comparison is not None]
     rows = list(enumerate(cells))
-    beyond = [(row, cell) for row, cell in rows if cell.beyond_noise]
-    within = [(row, cell) for row, cell in rows if not cell.beyond_noise]
+    beyond = [(row, cell) for row, cell in rows if cell.differs_from_base]
+    within = [(row, cell) for row, cell in rows if not cell.differs_from_base]
     panel = Panel(
         Axis(f"difference of the {table.split} score, percentage points", line=0.0),
         Axis("", names=[cell.label for cell in cells]),

@@ -9,7 +9,7 @@ from study.config.labels import TUNED
 from study.config.loading import load_config
 from study.config.shipped import in_lines, overrides_between, shipped_file
 from study.errors import ConfigError
-from study.results.site_shares import BEST
+from study.results.site_shares import BEST_TRIALS
 from study.results.study_results import Results
 
 ABLATION = "ablation"
@@ -61,7 +61,7 @@ def _ablation_settings(results: Results) -> dict[str, Any]:
         if trial.proposed and trial.status == "finished" and trial.settings.rates
     ]
     tuned.sort(key=lambda pair: -pair[0])
-    rates = [rate for _, own in tuned[:BEST] for rate in own.rates.values()]
+    rates = [rate for _, own in tuned[:BEST_TRIALS] for rate in own.rates.values()]
     weights = [c.settings.distill_weight for c in results.candidates if c.label == TUNED]
     found: dict[str, Any] = {}
     if rates:

@@ -44,14 +44,16 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     """
     named = {
         "The best learning rate was the lowest or highest tried, so that the grid was extended": [
-            f"of “{cell.label}” to {_spelt(cell, cell.added)}" for cell in table.cells if cell.added
+            f"of “{cell.label}” to {_spelt(cell, cell.added_rates)}"
+            for cell in table.cells
+            if cell.added_rates
         ],
         **{
             f"At the {edge} of the learning rates tried, so that more might help": [
                 f"“{cell.label}”"
                 + (f" ({', '.join(at)})" if len(at) < len(cell.settings.rates) else "")
                 for cell in table.cells
-                if (at := [kind for kind, found in cell.edges.items() if found == edge])
+                if (at := [kind for kind, found in cell.rate_edges.items() if found == edge])
             ]
             for edge in ("lowest", "highest")
         },
@@ -86,7 +88,7 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         found = cell.comparison.paired.difference
         if cell.comparison.holm_p is None or found.reach is None:
             untested.append(f"“{cell.label}”")
-        elif cell.beyond_noise:
+        elif cell.differs_from_base:
             beyond.append(f"“{cell.label}”: {points(found.mean)} points; {describe_missed(found)}.")
         else:
             within.append(f"“{cell.label}” {percent(found.reach)}")
@@ -121,14 +123,14 @@ def cell_table(table: AblationTable) -> Table:
         [
             "cell",
             *score_header(table.parts, table.metric if table.parts else table.split),
-            *(["balanced %"] if table.balanced else []),
+            *(["balanced %"] if table.shows_balanced else []),
             *("Δ base cell", "p", "seeds", "trainable", "s"),
         ],
         [
             [
                 f"{cell.label} (base)" if cell.label == table.base.label != BASE else cell.label,
                 *score_cells(table.parts, cell.parts, cell.score),
-                *([format_mean(cell.balanced)] if table.balanced else []),
+                *([format_mean(cell.balanced)] if table.shows_balanced else []),
                 *comparison_cells(cell.comparison),
                 len(cell.scores),
                 format_count(cell.trainable),
@@ -207,8 +209,8 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
             }
         ),
         **p_values(cell.comparison),
-        "edges": _by_kind(cell.edges),
-        "added": _by_kind({k: ", ".join(map(repr, own)) for k, own in cell.added.items()}),
+        "edges": _by_kind(cell.rate_edges),
+        "added": _by_kind({k: ", ".join(map(repr, own)) for k, own in cell.added_rates.items()}),
     }
 
 

@@ -7,10 +7,10 @@ from study.config.labels import TUNED, VARIANT
 from study.method.peers import PEERS
 from study.report.charts import BLUE, COLORS, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
 from study.report.names import candidate_name
-from study.results.study_results import BASELINE, OPEN
+from study.results.study_results import BASELINE, SEARCH_ARM
 
 _NAMES = {
-    OPEN: "subsets and rates",
+    SEARCH_ARM: "subsets and rates",
     TUNED: "rates of CLIPFit",
     BASELINE: "given beforehand",
     VARIANT: "given with head or strength",
@@ -22,7 +22,7 @@ def arm_name(arm: str) -> str:
     return _NAMES.get(arm, candidate_name(arm))
 
 
-_COLORS = {OPEN: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY}
+_COLORS = {SEARCH_ARM: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY}
 _COLORS |= {peer: COLORS[row.color] for peer, row in PEERS.items()}
 _FURTHER = (VIOLET, PINK, OLIVE)
 

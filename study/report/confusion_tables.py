@@ -29,7 +29,7 @@ def class_accuracy_table(results: Results, board: Leaderboard) -> Table:
     for accuracy in class_accuracies(results, board):
         trained = None
         # Classes of another dataset are not trained, even where they have the same name.
-        if counts.trained is not None and accuracy.part not in board.targets:
+        if counts.trained is not None and accuracy.part not in board.scored_datasets:
             trained = counts.trained.get(accuracy.true, 0)
         tested = counts.tested.get((accuracy.part, accuracy.true))
         before, after = percent(accuracy.before), percent(accuracy.after)

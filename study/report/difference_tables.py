@@ -108,7 +108,7 @@ def _spelt_over(paired: PairedDifference) -> str:
 
 
 def _tested(board: Leaderboard, label: str) -> Entry:
-    if (entry := board.entry(label)) is None:
+    if (entry := board.find_entry(label)) is None:
         tested = ", ".join(" = ".join(entry.labels) for entry in board.entries) or "none"
         raise DataError(f"no candidate '{label}' was tested; tested are: {tested}")
     return entry

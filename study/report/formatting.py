@@ -348,7 +348,7 @@ def interval_columns(values: Mapping[str, MeanInterval | None]) -> dict[str, flo
 def p_values(comparison: Comparison | None) -> dict[str, float | None]:
     """Return the p of a comparison and that after Holm's correction, by column."""
     return {
-        "p": comparison.paired.p if comparison else None,
+        "p": comparison.paired.p_value if comparison else None,
         "holm_p": comparison.holm_p if comparison else None,
     }
 

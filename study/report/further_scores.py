@@ -10,16 +10,16 @@ BALANCED_NOTE = (
 
 
 def further_header(results: Results) -> tuple[str, ...]:
-    """Return the heads of the columns of `Results.beside`."""
+    """Return the heads of the columns of `Results.further_names`."""
     headings = {BALANCED: BALANCED, **results.protocol.beside_headings}
-    return tuple(f"{headings[name]} %" for name in results.beside)
+    return tuple(f"{headings[name]} %" for name in results.further_names)
 
 
 def further_note(results: Results) -> str:
-    """Return what the scores of `Results.beside` are, in whole sentences; empty without any."""
+    """Explain the scores of `Results.further_names` in sentences; empty without any."""
     notes = []
-    if BALANCED in results.beside:
+    if BALANCED in results.further_names:
         notes.append(BALANCED_NOTE)
-    if set(results.beside) - {BALANCED}:
+    if set(results.further_names) - {BALANCED}:
         notes.append(results.protocol.beside_note)
     return " ".join(notes)

@@ -12,7 +12,7 @@ from study.report.formatting import (
     probability,
 )
 from study.results.interactions import CEILING, Interaction, Obstacle
-from study.results.statistics import Comparison, beyond_noise
+from study.results.statistics import Comparison, is_significant
 
 NOTE = (
     "a alone, b alone and a + b are mean differences to zero-shot in percentage points. Δ better "
@@ -85,7 +85,7 @@ def _of_leads(pairs: Sequence[Interaction]) -> Iterator[str]:
         return
     named = []
     for pair, lead in leads:
-        if beyond_noise(lead):
+        if is_significant(lead):
             named.append(f"{_sites(pair)} by {points(lead.paired.difference.mean)} points")
     yield (
         f"{len(named) or 'None'} of {len(leads)} pairs of sites "
@@ -105,7 +105,7 @@ def _of_interactions(pairs: Sequence[Interaction]) -> Iterator[str]:
         return
     named = []
     for pair, interaction in tested:
-        if beyond_noise(interaction):
+        if is_significant(interaction):
             side = "more" if interaction.paired.difference.mean > 0 else "less"
             named.append(f"{_sites(pair)} give {side}")
     yield (

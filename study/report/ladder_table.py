@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from study.report.formatting import Table, difference_cell, score_cell
 from study.report.names import starred_name
-from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rates_of
+from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rate_source
 from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
 from study.results.statistics import PairedDifference
 
@@ -41,7 +41,7 @@ def ladder_table(board: Leaderboard) -> Table:
 
 
 def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:
-    published = board.entry(PUBLISHED)
+    published = board.find_entry(PUBLISHED)
     if steps.steps and published is not None:
         yield [*_rung(board, "published", published), score_cell(published.test), None]
     for step in steps.steps:
@@ -65,7 +65,7 @@ def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
 
 
 def _rung(board: Leaderboard, title: str, entry: Entry) -> Row:
-    return [title, starred_name(board, entry), _RATES[rates_of(board, entry)]]
+    return [title, starred_name(board, entry), _RATES[rate_source(board, entry)]]
 
 
 def _in_words(adds: Sequence[Change]) -> str:
@@ -81,12 +81,12 @@ def _notes(board: Leaderboard, steps: Ladder) -> Iterator[str]:
     rungs = [step.upper for step in steps.steps]
     if steps.crossing is not None:
         rungs += steps.crossing.corners
-    if any(rates_of(board, rung) == "borrowed" for rung in rungs):
+    if any(rate_source(board, rung) == "borrowed" for rung in rungs):
         yield (
             f"Rates that are “{_RATES['borrowed']}” were chosen for another row. At its own best "
             "rates such a row might score higher, so its step may tell of rates as well."
         )
-    if steps.in_one_order:
+    if steps.head_in_one_order:
         yield (
             "The head is added last, and what it adds may depend on that: tuned CLIPFit was not "
             "tested with a linear head at this strength."

@@ -32,9 +32,9 @@ from study.report.ladder_table import ladder_table
 from study.report.names import candidate_name, starred_name
 from study.report.scope import leaderboard_scope
 from study.report.verdict import validation_findings, validation_score_sentence, verdict
-from study.results.leaderboard import PUBLISHED, REFERENCES, STATES, Entry, Leaderboard
+from study.results.leaderboard import PUBLISHED, REFERENCES, TRIAL_STATES, Entry, Leaderboard
 from study.results.statistics import PairedDifference
-from study.results.study_results import BASELINE, OPEN, PARTS
+from study.results.study_results import BASELINE, PARTS, SEARCH_ARM
 from study.storage.atomic import write_atomically
 
 CONFIGURATIONS = "Configurations"
@@ -56,7 +56,7 @@ def main_table(board: Leaderboard) -> Table:
             [
                 starred_name(board, entry) + _finished(board, entry),
                 *score_cells(board.parts, entry.parts, entry.test),
-                *(score_cell(entry.further.get(name)) for name in board.beside),
+                *(score_cell(entry.further_scores.get(name)) for name in board.further_names),
                 f"{len(entry.scores)}/{entry.seeds_planned}"
                 if len(entry.scores) < entry.seeds_planned
                 else len(entry.scores),
@@ -66,7 +66,7 @@ def main_table(board: Leaderboard) -> Table:
         ],
         marked=_winner_row(board),
         note=footnote(board),
-        break_at=3 + len(board.parts) + len(board.beside),
+        break_at=3 + len(board.parts) + len(board.further_names),
     )
 
 
@@ -99,8 +99,8 @@ def target_table(board: Leaderboard) -> Table:
         "Accuracy by dataset, %",
         ["dataset", *(starred_name(board, entry) for entry in board.entries)],
         [
-            [target, *(score_cell(entry.targets.get(target)) for entry in board.entries)]
-            for target in board.targets
+            [target, *(score_cell(entry.dataset_scores.get(target)) for entry in board.entries)]
+            for target in board.scored_datasets
         ],
     )
 
@@ -109,18 +109,19 @@ def budget_table(board: Leaderboard) -> Table:
     """Return what each part of the search spent; the time adds up its trials' durations."""
     return Table(
         "What the search spent",
-        ["part of the search", "trials", *STATES, "epochs", "time"],
+        ["part of the search", "trials", *TRIAL_STATES, "epochs", "time"],
         [
             [
-                *(arm_name(arm.arm), arm.trials, *(getattr(arm, state) for state in STATES)),
+                *(arm_name(arm.arm), arm.trials, *(getattr(arm, state) for state in TRIAL_STATES)),
                 *(format_count(arm.epochs), duration(arm.seconds)),
             ]
-            for arm in board.arms
+            for arm in board.arm_budgets
         ],
         note=(
-            f"“{arm_name(BASELINE)}”: baselines, tried first. “{arm_name(OPEN)}”: which parameters "
-            f"to tune, and how fast. “{arm_name(TUNED)}”: learning rates and λ for CLIPFit’s own "
-            f"parameters. “{arm_name(VARIANT)}”: baselines once more. Another method (a peer) that "
+            f"“{arm_name(BASELINE)}”: baselines, tried first. "
+            f"“{arm_name(SEARCH_ARM)}”: which parameters to tune, and how fast. "
+            f"“{arm_name(TUNED)}”: learning rates and λ for CLIPFit’s own parameters. "
+            f"“{arm_name(VARIANT)}”: baselines once more. Another method (a peer) that "
             "was asked for has its own search. Stopped trials were ended early because others "
             "were ahead; the time adds up all trials."
         ),
@@ -151,23 +152,23 @@ def footnote(board: Leaderboard) -> str:
         + " ".join(leaderboard_scope(board))
         + f" {_tested(board)} Within noise: these images and seeds do not tell which is better, "
         "which does not mean that both are equal."
-        + (f" {further_note(board)}" if board.beside else "")
+        + (f" {further_note(board)}" if board.further_names else "")
         + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
     )
 
 
 def _tested(board: Leaderboard) -> str:
     """Return which comparisons are tested."""
-    if len(board.fixed) > 1:
+    if len(board.planned_comparisons) > 1:
         return (
             "Two comparisons are tested, as fixed beforehand: the winner with tuned CLIPFit, and "
             "with the best other method by validation (a peer: it does not tune CLIP’s biases and "
             "LayerNorms), corrected for the number of tests (Holm). All other differences are "
             "descriptive."
         )
-    if not board.fixed:
+    if not board.planned_comparisons:
         return "All differences are descriptive."
-    (label,) = board.fixed
+    (label,) = board.planned_comparisons
     return (
         f"One comparison is tested, as fixed beforehand: the winner with {candidate_name(label)}. "
         "All other differences are descriptive."
@@ -257,22 +258,22 @@ def write_leaderboard(board: Leaderboard) -> None:
 
 def _finished(board: Leaderboard, entry: Entry) -> str:
     """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
-    ends = board.ends_of(TUNED) if TUNED in entry.labels else []
+    ends = board.trial_states(TUNED) if TUNED in entry.labels else []
     return f" ({ends.count('finished')} of its {len(ends)} trials finished)" if ends else ""
 
 
 def _versus(board: Leaderboard, entry: Entry) -> Iterator[PairedDifference | None]:
     """Yield the differences to the baselines that every candidate is shown beside."""
-    return (board.difference(entry, board.entry(label)) for label in REFERENCES)
+    return (board.difference(entry, board.find_entry(label)) for label in REFERENCES)
 
 
 def _winner_row(board: Leaderboard) -> int | None:
-    return next((index for index, entry in enumerate(board.entries) if entry.winner), None)
+    return next((index for index, entry in enumerate(board.entries) if entry.is_winner), None)
 
 
 def _expected(board: Leaderboard, entry: Entry | None) -> float | None:
     """Return what to expect of the validation score of the choice; None for all others."""
-    if board.optimism is None or entry is None or not entry.chosen:
+    if board.optimism is None or entry is None or not entry.is_chosen:
         return None
     return board.optimism.expected
 
@@ -280,15 +281,17 @@ def _expected(board: Leaderboard, entry: Entry | None) -> float | None:
 def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
     values = vars(entry) if entry else {}
-    parts, further, targets = (values.get(name, {}) for name in ("parts", "further", "targets"))
-    rivals = {"tuned": TUNED, "published": PUBLISHED, "peer": board.peer}
+    parts, further, targets = (
+        values.get(name, {}) for name in ("parts", "further_scores", "dataset_scores")
+    )
+    rivals = {"tuned": TUNED, "published": PUBLISHED, "peer": board.top_peer}
     paired = {
-        name: entry and board.difference(entry, board.entry(label or ""))
+        name: entry and board.difference(entry, board.find_entry(label or ""))
         for name, label in rivals.items()
     }
     return {
         "label": values.get("label"),
-        "winner": entry and entry.winner,
+        "winner": entry and entry.is_winner,
         **(entry.settings.column_values() if entry else dict.fromkeys(settings_columns())),
         **{
             name: values.get(name)
@@ -301,8 +304,8 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
             {
                 "test": values.get("test"),
                 **{part: parts.get(part) for part in (*PARTS, *board.parts)},
-                **{name: further.get(name) for name in board.beside},
-                **{target: targets.get(target) for target in board.targets},
+                **{name: further.get(name) for name in board.further_names},
+                **{target: targets.get(target) for target in board.scored_datasets},
                 **{
                     f"versus_{name}": found.difference if found else None
                     for name, found in paired.items()
@@ -313,8 +316,10 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
             f"versus_{name}_{column}": value
             for name in ("tuned", "peer")
             for column, value in p_values(
-                board.fixed.get(rivals[name] or "") if entry and entry.winner else None
+                board.planned_comparisons.get(rivals[name] or "")
+                if entry and entry.is_winner
+                else None
             ).items()
         },
-        "peer": board.peer,
+        "peer": board.top_peer,
     }

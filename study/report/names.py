@@ -65,7 +65,7 @@ def entry_name(board: Leaderboard, entry: Entry) -> str:
 def starred_name(board: Leaderboard, entry: Entry) -> str:
     """Return the name of a tested candidate, which ★ marks as the winner."""
     name = entry_name(board, entry)
-    return f"{name} ★" if entry.winner else name
+    return f"{name} ★" if entry.is_winner else name
 
 
 def _split(label: str) -> tuple[str, str]:

@@ -107,7 +107,7 @@ def _encoded_svg(chart: Chart) -> str:
 def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[str, Any]:
     study = results.study
     config, protocol = study.config, study.protocol()
-    winner, kept, registration = board.winner, board.kept, results.registration
+    winner, kept, registration = board.winner, board.best_with_delta, results.registration
     begun = headline(board)
     return {
         "name": results.folder.name,
@@ -155,7 +155,7 @@ def _tuned(chosen: Entry) -> dict[str, Any]:
         "sentence": f"It tunes {tuned_in_words(chosen.settings)}"
         + (", and a linear head" if linear else "")
         + f": {format_count(chosen.trainable)} numbers. Validation chose it"
-        + (", before any test image was read." if chosen.winner else "."),
+        + (", before any test image was read." if chosen.is_winner else "."),
         "sites": () if nothing else subset_in_words(chosen.settings.subset),
     }
 
@@ -245,7 +245,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
 
 
 def _confirmed(results: Results) -> Table:
-    names = (*results.parts, "score", *results.beside)
+    names = (*results.parts, "score", *results.further_names)
     return Table(
         "",
         [

@@ -9,7 +9,7 @@ import pandas as pd
 from study.report.formatting import Table, percent, score_cell, score_header
 from study.results.leaderboard import Entry
 from study.results.study_results import PARTS
-from study.results.sweep_scores import ELEVEN
+from study.results.sweep_scores import PUBLISHED_DATASETS
 from study.storage.atomic import write_atomically
 
 
@@ -28,7 +28,7 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
     published = studies["published"].iloc[0] if parts and all(studies["published"]) else ()
     datasets = studies["dataset"].nunique()
     note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
-    if datasets < ELEVEN:
+    if datasets < PUBLISHED_DATASETS:
         note += f" Ours are over {datasets} of them, so the averages do not compare."
     scores = score_header((*parts, "hmean"), "mean of hmeans")
     return Table(
@@ -40,7 +40,12 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
                 for name, own in _series(studies).items()
             ),
             *(
-                [f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN]
+                [
+                    f"{name} (published)",
+                    *(v and f"{v:.2f}" for v in averages),
+                    None,
+                    PUBLISHED_DATASETS,
+                ]
                 for name, *averages in published
             ),
         ],
@@ -65,10 +70,12 @@ def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:
     rows: dict[str, list[str]] = {}
     for dataset in studies["dataset"].unique():
         own = [entries.get(dataset) for entries in series.values()]
-        targets = dict.fromkeys(t for entry in own if entry is not None for t in entry.targets)
+        targets = dict.fromkeys(
+            t for entry in own if entry is not None for t in entry.dataset_scores
+        )
         rows |= {
             f"{dataset} (source)" if target == "source" else target: [
-                score_cell(e.targets.get(target) if e else None) for e in own
+                score_cell(e.dataset_scores.get(target) if e else None) for e in own
             ]
             for target in targets
         }

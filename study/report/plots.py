@@ -23,7 +23,7 @@ from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
 from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Entry, Leaderboard
-from study.results.study_results import BASELINE, OPEN, Results, TrialResult
+from study.results.study_results import BASELINE, SEARCH_ARM, Results, TrialResult
 
 VALIDATION_AXIS = Axis("validation score, %")
 _STATUS_STYLES = {
@@ -187,7 +187,7 @@ def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
     """Return the panel of tested candidates against their size, with a line at zero-shot."""
     tuned = [entry for entry in board.entries if entry.trainable]
     series = _series_by_entry(board, tuned, [entry.trainable for entry in tuned])
-    zero_shot = board.entry(ZERO_SHOT)
+    zero_shot = board.find_entry(ZERO_SHOT)
     line, title = None, "On test"
     if zero_shot is not None:
         line = 100 * zero_shot.test.mean
@@ -266,16 +266,16 @@ def _series_by_entry(
 ) -> list[Series]:
     """Return a series for each candidate: the legend names it, as names at points would overlap."""
     arms = {trial.trial_id: trial.arm for trial in board.stage("search")}
-    palette = arm_colors([*arms.values(), BASELINE, OPEN])
+    palette = arm_colors([*arms.values(), BASELINE, SEARCH_ARM])
     uses: Counter[str] = Counter()
     series = []
     for entry, x in zip(entries, xs, strict=True):
-        arm_without_trial = OPEN
-        if entry.baseline:
+        arm_without_trial = SEARCH_ARM
+        if entry.is_baseline:
             arm_without_trial = BASELINE
         color = palette[arms.get(entry.source_trial or "", arm_without_trial)]
         marker = OTHER_MARKERS[uses[color] % len(OTHER_MARKERS)]
-        if entry.winner:
+        if entry.is_winner:
             marker = WINNER_MARKER
         uses[color] += 1
         candidate = Series(

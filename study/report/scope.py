@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from study.report.formatting import format_ends, percent, points
 from study.report.names import candidate_name, entry_name
-from study.results.intervals import MOST_SHARED, Interval, MeanInterval
+from study.results.intervals import MOST_OVERLAP, Interval, MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
 
@@ -26,8 +26,8 @@ def interval_scope(
     single = [score for score in scores.values() if score.n == 1]
     if len(single) < len(scores):
         sentences = [
-            *_of_seeds(resampled.shared),
-            *_for_other_images(resampled.shared, scores, differences or {}),
+            *_of_seeds(resampled.overlap),
+            *_for_other_images(resampled.overlap, scores, differences or {}),
         ]
     elif all(score.low is not None for score in single):
         sentences = ["Nothing is trained, so that intervals are over other test images alone."]
@@ -40,7 +40,7 @@ def leaderboard_scope(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on what the intervals of a leaderboard hold for."""
     scores = {entry_name(board, entry): entry.test for entry in board.entries}
     differences = {}
-    for label, comparison in board.fixed.items():
+    for label, comparison in board.planned_comparisons.items():
         differences[f"winner − {candidate_name(label)}"] = comparison.paired.difference
     return interval_scope(board.resampled, scores, differences)
 
@@ -83,7 +83,7 @@ def _for_other_images(
     differences: Mapping[str, MeanInterval],
 ) -> Iterator[str]:
     """Yield the line of wider intervals, where seeds share so much that there are any."""
-    if shared is None or not MOST_SHARED < shared < 1:
+    if shared is None or not MOST_OVERLAP < shared < 1:
         return
     lines = []
     for name, score in scores.items():
@@ -106,7 +106,7 @@ def _of_test_images(resampled: Resampled) -> Iterator[str]:
     """Yield what intervals leave out of test images, and why."""
     if not resampled.images:
         yield "No predictions were kept, so that intervals leave out other test images."
-    elif resampled.single:
+    elif resampled.single_image_class:
         yield (
             "A class has a single test image, so that scores averaged over classes have no "
             "interval over other test images: theirs leaves them out."

@@ -47,7 +47,9 @@ def describe_study(results: Results, board: Leaderboard) -> str:
 
 def champion_sentence(registration: Registration, board: Leaderboard) -> str:
     """Return the sentence that says whether what is registered is champion, and why."""
-    what = "" if board.kept is board.winner else ", which is the best that writes a delta"
+    what = (
+        "" if board.best_with_delta is board.winner else ", which is the best that writes a delta"
+    )
     standing = CHAMPION if registration.champion else f"not {CHAMPION}"
     return (
         f"Registered as {registration.model}, version {registration.version} ({standing})"
@@ -67,7 +69,7 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     """Return the sentence that says which trial won and by how much, or that none did."""
     source = (trial.label for trial in results.trials if trial.trial_id == chosen.source_trial)
     name = markdown_text(next(source, chosen.label))
-    if not chosen.winner:
+    if not chosen.is_winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
             f"(balanced {format_mean(chosen.balanced)} % against {percent(chosen.chance)} %)."
@@ -76,7 +78,7 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     against = (
         f"{format_difference(comparison.paired)} points against {candidate_name(label)} "
         f"({judge_comparison(comparison)})"
-        for label, comparison in board.fixed.items()
+        for label, comparison in board.planned_comparisons.items()
     )
     won = f"**{name} ★ won: {format_mean(chosen.test)} % on test**" + (
         f" ({parts})" if parts else ""

@@ -17,7 +17,13 @@ from study.report.formatting import (
 from study.report.names import candidate_name, entry_name
 from study.report.scope import other_readers_sentence
 from study.results.intervals import MeanInterval
-from study.results.leaderboard import CLOSE, Entry, Leaderboard, ValidationCheck, above_winner
+from study.results.leaderboard import (
+    CLOSE_TO_BEST,
+    Entry,
+    Leaderboard,
+    ValidationCheck,
+    rivals_above_winner,
+)
 from study.results.statistics import SIGNIFICANCE, Comparison, PairedDifference
 from study.trial.study import BEST
 
@@ -33,13 +39,13 @@ SELECTION = (
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
     metric, chosen = _metric(board), board.chosen
-    zero_shot = getattr(board.entry(ZERO_SHOT), "balanced", None)
+    zero_shot = getattr(board.find_entry(ZERO_SHOT), "balanced", None)
     chance = chance_sentences(board.chance, zero_shot, board.protocol.guess)
     if board.entries and not board.searched:
         tested = ", ".join(
             f"“{entry_name(board, entry)}” {format_mean(entry.test)} %" for entry in board.entries
         )
-        mean = f"mean {metric} over the datasets" if board.targets else metric
+        mean = f"mean {metric} over the datasets" if board.scored_datasets else metric
         return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
     if chosen is None:
         what = "The choice has no test score" if board.entries else "Nothing is confirmed on test"
@@ -62,7 +68,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     chosen = board.chosen
     if chosen is None or not board.searched:
         return None
-    zero_shot = board.entry(ZERO_SHOT)
+    zero_shot = board.find_entry(ZERO_SHOT)
     beside = []
     if board.chance is not None:
         guess = board.protocol.guess
@@ -70,10 +76,12 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
         beside.append(f"{guess} would have a balanced score of {percent(board.chance)} % (chance)")
     if zero_shot is not None:
         beside.append(f"zero-shot CLIP scores {describe_score(zero_shot.test)}")
-    metric = f"mean {board.metric} over the target datasets" if board.targets else _metric(board)
+    metric = (
+        f"mean {board.metric} over the target datasets" if board.scored_datasets else _metric(board)
+    )
     return (
         f"{percent(chosen.test.mean)} %",
-        f"{metric} on test for the {'winner' if chosen.winner else 'choice'} ("
+        f"{metric} on test for the {'winner' if chosen.is_winner else 'choice'} ("
         f"{_interval_and_seeds(chosen.test)})" + (f"; {', and '.join(beside)}." if beside else "."),
     )
 
@@ -167,7 +175,7 @@ def judge_comparison(comparison: Comparison) -> str:
     """
     found = comparison.paired.difference
     side = "better" if found.mean > 0 else "worse"
-    if found.p is None:
+    if found.p_value is None:
         return "not tested"
     if found.within_noise:
         noise = "within noise"
@@ -183,11 +191,11 @@ def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
 
     Those of the fixed comparisons have a sentence of their own.
     """
-    for entry, paired in above_winner(board):
-        if not board.fixed.keys().isdisjoint(entry.labels):
+    for entry, paired in rivals_above_winner(board):
+        if not board.planned_comparisons.keys().isdisjoint(entry.labels):
             continue
         size = "no common seed" if paired is None else describe_difference(paired.difference)
-        kind = "other method" if entry.peer else "baseline"
+        kind = "other method" if entry.is_peer else "baseline"
         yield (
             f"The winner’s mean is below the {kind} “{entry_name(board, entry)}”: {size}: "
             f"{_descriptive(paired)}."
@@ -196,7 +204,7 @@ def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
 
 def _descriptive(paired: PairedDifference | None) -> str:
     """Return whether a difference that is not among the fixed ones is more than noise."""
-    if paired is None or paired.p is None:
+    if paired is None or paired.p_value is None:
         return "not tested"
     noise = "within noise" if paired.within_noise else "beyond noise"
     return f"{noise}; {describe_missed(paired.difference)}"
@@ -205,16 +213,22 @@ def _descriptive(paired: PairedDifference | None) -> str:
 def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield sentences that compare the winner with its rivals, and with what is smaller."""
     yield from _in_doubt(winner)
-    if winner.peer:
+    if winner.is_peer:
         yield (
             "It adapts CLIP in another way than by tuning its biases and LayerNorms: no choice of "
             "those validated better."
         )
-    elif winner.baseline:
+    elif winner.is_baseline:
         yield "It was given beforehand: the search found nothing that validated better."
-    tests = "corrected for 2 tests by Holm" if len(board.fixed) > 1 else "the only test"
-    for label in (TUNED, *([board.peer] if board.peer else ())):
-        rival, comparison, name = board.entry(label), board.fixed.get(label), candidate_name(label)
+    tests = (
+        "corrected for 2 tests by Holm" if len(board.planned_comparisons) > 1 else "the only test"
+    )
+    for label in (TUNED, *([board.top_peer] if board.top_peer else ())):
+        rival, comparison, name = (
+            board.find_entry(label),
+            board.planned_comparisons.get(label),
+            candidate_name(label),
+        )
         if label == BEST_PEER and rival is not None:
             name = f"the best other method by validation ({settings_in_words(rival.settings)})"
         if rival is None:
@@ -229,7 +243,7 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
                 f"over {amount(len(comparison.paired.seeds), 'seed')} in common, p "
                 f"{probability(comparison.holm_p)} ({tests}): {judge_comparison(comparison)}."
             )
-    if board.fixed:
+    if board.planned_comparisons:
         yield SELECTION
     yield from describe_rivals_above(board)
     yield from _smallest(board, winner)
@@ -238,7 +252,7 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
 
 def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield what the smallest candidate within one standard error saves, where one was tested."""
-    smallest = board.smallest
+    smallest = board.smallest_near_best
     if smallest is winner:
         yield "No smaller configuration did about as well on validation as the winner."
     elif smallest is not None:
@@ -255,7 +269,7 @@ def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
 
 def _kept(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield what stands for a winner that writes no delta, wherever a delta is needed."""
-    kept = board.entry(WITH_DELTA)
+    kept = board.find_entry(WITH_DELTA)
     if kept is not None:
         paired = board.difference(kept, winner)
         size = f", {describe_difference(paired.difference)} against the winner" if paired else ""
@@ -271,7 +285,7 @@ def validation_findings(board: Leaderboard) -> tuple[str, ...]:
     if board.entries and not board.searched:
         return ("There was no choice to make, so validation images were not looked at.",)
     return (
-        *_of_ranking(board.check),
+        *_of_ranking(board.validation_check),
         *_of_regret(board),
         *_of_base_validation(board),
         *_of_shared_seeds(board),
@@ -284,7 +298,7 @@ def _of_ranking(check: ValidationCheck) -> Iterator[str]:
     if agreement is None:
         yield "Too few distinct candidates to say how well validation ranked test scores."
         return
-    within = f"within {percent(CLOSE, 0)} points of the best by validation"
+    within = f"within {percent(CLOSE_TO_BEST, 0)} points of the best by validation"
     if check.close is not None:
         among = f"among the {check.close.n} {within} it is {_signed(check.close.rho)}"
     else:
@@ -301,13 +315,13 @@ def _signed(rho: float) -> str:
 
 def _of_regret(board: Leaderboard) -> Iterator[str]:
     """Yield which of the candidates that validation ranked has the highest test mean."""
-    regret = board.check.regret
+    regret = board.validation_check.regret
     if regret is None:
         return
     by_label = {entry.label: entry for entry in board.entries}
     picked, best = by_label[regret.picked], by_label[regret.best]
     top = board.entries[0]
-    ranked = f"Of the {board.check.ranked} candidates with a validation score, "
+    ranked = f"Of the {board.validation_check.ranked} candidates with a validation score, "
     unranked = ""
     if top.val_score is None and top.test.mean > best.test.mean:
         name = entry_name(board, top)
@@ -329,10 +343,10 @@ def _of_regret(board: Leaderboard) -> Iterator[str]:
 
 def _of_base_validation(board: Leaderboard) -> Iterator[str]:
     """Yield what validation on base classes alone would have chosen."""
-    check = board.check
-    pick = board.entry(check.base_pick or "")
+    check = board.validation_check
+    pick = board.find_entry(check.base_pick or "")
     if pick is not None:
-        same = " – the same candidate" if pick.chosen else ""
+        same = " – the same candidate" if pick.is_chosen else ""
         yield (
             "Among the candidates, base validation alone would have picked "
             f"“{entry_name(board, pick)}” ({format_mean(pick.test)} % on test){same}."

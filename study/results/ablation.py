@@ -12,8 +12,8 @@ from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Configuration, mean_intervals
 from study.results.resampling import Resampled, resample
-from study.results.shared_test import other_readers
-from study.results.statistics import Comparison, beyond_noise
+from study.results.shared_test import count_other_readers
+from study.results.statistics import Comparison, is_significant
 from study.results.study_results import Results, TrialResult
 from study.selection.chance import BALANCED
 from study.trial import Split
@@ -35,18 +35,18 @@ class Cell(Configuration):
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None
     """The difference to the base cell over common seeds; None for the base itself."""
-    edges: Mapping[str, str]
+    rate_edges: Mapping[str, str]
     """Where the learning rate of each kind stands among several tried, "lowest" or "highest".
 
     A kind whose rate is in between, or was no choice, is left out.
     """
-    added: Mapping[str, tuple[float, ...]]
+    added_rates: Mapping[str, tuple[float, ...]]
     """The rates of each kind that were tried beyond the configured ones, lowest first."""
 
     @property
-    def beyond_noise(self) -> bool:
+    def differs_from_base(self) -> bool:
         """Whether the cell differs from the base, by its interval and after Holm's correction."""
-        return beyond_noise(self.comparison)
+        return is_significant(self.comparison)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class AblationTable:
     """How many other studies of the storage were tested on images of this one's test."""
 
     @property
-    def balanced(self) -> bool:
+    def shows_balanced(self) -> bool:
         """Whether balanced scores are shown beside the scores."""
         return any(cell.balanced is not None for cell in self.cells)
 
@@ -119,10 +119,10 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     }
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
     predicted = finished if split == "test" else []
-    resampled = resample(predicted, results.protocol, shared=results.shared)
+    resampled = resample(predicted, results.protocol, overlap=results.training_overlap)
     comparisons = resampled.compare(scores, base_label)
     ablation = results.study.config.ablation
-    balanced = [name for name in results.beside if name == BALANCED]
+    balanced = [name for name in results.further_names if name == BALANCED]
     cells = []
     for label, seeds in scored.items():
         first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
@@ -138,8 +138,8 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 parts=mean_intervals(seeds, results.parts, resampled, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
-                edges=_edges(first, tried),
-                added=_added(tried, ablation),
+                rate_edges=_edges(first, tried),
+                added_rates=_added(tried, ablation),
             )
         )
     return AblationTable(
@@ -153,7 +153,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         resampled=resampled,
         order=tuple(scored),
         interactions=_interactions(cells, results, split, resampled),
-        other_readers=other_readers(results),
+        other_readers=count_other_readers(results),
     )
 
 
@@ -167,7 +167,7 @@ def _tried(cell: TrialResult, searched: Sequence[TrialResult]) -> dict[str, list
 
 
 def _edges(cell: TrialResult, tried: Mapping[str, list[float]]) -> dict[str, str]:
-    """Return what `Cell.edges` is, of the rates that were tried of each kind."""
+    """Return what `Cell.rate_edges` is, of the rates that were tried of each kind."""
     ends = ((kind, rates[0], rates[-1]) for kind, rates in tried.items() if len(rates) > 1)
     return {
         kind: "lowest" if chosen == low else "highest"
@@ -179,7 +179,7 @@ def _edges(cell: TrialResult, tried: Mapping[str, list[float]]) -> dict[str, str
 def _added(
     tried: Mapping[str, list[float]], ablation: AblationConfig | None
 ) -> dict[str, tuple[float, ...]]:
-    """Return what `Cell.added` is; empty where no configuration says what was planned."""
+    """Return what `Cell.added_rates` is; empty where no configuration says what was planned."""
     planned = {kind: ablation.rates_for(kind) if ablation else () for kind in tried}
     return {
         kind: more

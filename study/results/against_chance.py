@@ -45,7 +45,7 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
     board = leaderboard(replace(results, trials=tuple(trials)))
     known = {}
     for label in labels:
-        entry = board.entry(label)
+        entry = board.find_entry(label)
         if entry is not None and entry.against_chance is not None:
             known[label] = entry.against_chance
     return known

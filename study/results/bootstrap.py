@@ -119,7 +119,7 @@ def _roles(
     return alone.with_right, paired.with_right, paired.with_wrong
 
 
-def rescored(
+def rescore(
     alike: Mapping[Trial, Outcomes],
     protocol: Protocol,
     draws: int,
@@ -246,7 +246,7 @@ def _widened(drawn: np.ndarray, mean: np.ndarray | float, images: int) -> np.nda
     return mean + (drawn - mean) * math.sqrt(images / (images - 1))
 
 
-def competition_of(outcomes: Outcomes, trained: str) -> Competition:
+def make_competition(outcomes: Outcomes, trained: str) -> Competition:
     """Return the images of a trial whose names compete.
 
     Args:
@@ -266,16 +266,16 @@ def competition_of(outcomes: Outcomes, trained: str) -> Competition:
     return Competition(*columns)
 
 
-def competing(
+def rescore_competitions(
     alike: Mapping[Trial, Outcomes], protocol: Protocol, draws: int, seed: int
 ) -> RescoredTrials:
-    """Return H and AUSUC where all names compete; arguments are those of `rescored`.
+    """Return H and AUSUC where all names compete; arguments are those of `rescore`.
 
     Their pseudo-images are added to the score itself, as if it were an accuracy on as many images
     as the smaller kind has. That varies no less than with pseudo-images of both kinds.
     """
     models = {
-        trial: competition_of(own, protocol.parts[0])
+        trial: make_competition(own, protocol.parts[0])
         for trial, own in alike.items()
         if protocol.parts and own.competing
     }

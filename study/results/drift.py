@@ -261,7 +261,7 @@ def _compare(
 
 
 def _winners_trials(results: Results) -> list[str]:
-    kept = leaderboard(results).kept
+    kept = leaderboard(results).best_with_delta
     if kept is None:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
     return [t.trial_id for t in results.confirmed(kept.label) if t.test_score is not None]

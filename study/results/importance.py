@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 MIN_TRIALS = 30
 """The fewest finished trials for which importances are not just noise."""
-MOST = 0.6
+MIN_PRESENCE = 0.6
 """The smallest share of the finished trials that must have all plotted parameters."""
 METHODS = ("fANOVA", "MDI")
 """The methods: functional ANOVA, and the mean decrease in impurity."""
@@ -75,7 +75,8 @@ def common_parameters(study: optuna.Study) -> list[str]:
     """Return the parameters that vary and that enough finished trials have together.
 
     A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
-    tune none of them. Including it excludes those trials, so at least `MOST` of all must remain.
+    tune none of them. Including it excludes those trials, so at least `MIN_PRESENCE` of all
+    must remain.
     """
     trials = completed = _completed(study)
     chosen: list[str] = []
@@ -83,7 +84,7 @@ def common_parameters(study: optuna.Study) -> list[str]:
     for name in sorted(presence, key=lambda name: (-presence[name], name)):
         kept = [trial for trial in trials if name in trial.params]
         varies = len({trial.params[name] for trial in kept}) > 1
-        if varies and len(kept) >= max(MIN_TRIALS, MOST * len(completed)):
+        if varies and len(kept) >= max(MIN_TRIALS, MIN_PRESENCE * len(completed)):
             chosen.append(name)
             trials = kept
     return chosen

@@ -20,9 +20,9 @@ from itertools import combinations
 import numpy as np
 
 from study.method.subsets import parse
-from study.results.intervals import Drawn, MeanInterval, mean_interval
+from study.results.intervals import DrawnScores, MeanInterval, mean_interval
 from study.results.resampling import Resampled
-from study.results.statistics import Comparison, PairedDifference, common_seeds, corrected
+from study.results.statistics import Comparison, PairedDifference, common_seeds, make_comparisons
 
 CEILING = 0.95
 """The highest validation score that two sites may need to add up for their pair to be tested."""
@@ -95,10 +95,12 @@ def interactions(
         four = tuple(by_subset[subset] for subset in wanted if subset in by_subset)
         if len(four) == 4 and common_seeds([cell.scores for cell in four]):
             pairs[both] = four
-    leads = corrected(_leads(pairs, resampled))
-    obstacles = {pair: obstacle_of(four) for pair, four in pairs.items()}
+    leads = make_comparisons(_leads(pairs, resampled))
+    obstacles = {pair: find_obstacle(four) for pair, four in pairs.items()}
     tested = {pair: four for pair, four in pairs.items() if obstacles[pair] is None}
-    additive = corrected({pair: log_odds(four, resampled) for pair, four in tested.items()})
+    additive = make_comparisons(
+        {pair: log_odds_interaction(four, resampled) for pair, four in tested.items()}
+    )
     rows = []
     for pair, four in pairs.items():
         better = _better(four)
@@ -160,7 +162,7 @@ def _sum(
     return found
 
 
-def obstacle_of(four: Sequence[SiteCell]) -> Obstacle | None:
+def find_obstacle(four: Sequence[SiteCell]) -> Obstacle | None:
     """Return why the interaction of two sites is not tested; None where it is.
 
     Args:
@@ -176,7 +178,7 @@ def obstacle_of(four: Sequence[SiteCell]) -> Obstacle | None:
     return None if needed <= CEILING else Obstacle(needed)
 
 
-def log_odds(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
+def log_odds_interaction(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
     """Return the interaction of the log-odds of four cells over the seeds of all of them.
 
     Args:
@@ -187,7 +189,7 @@ def log_odds(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference
     values = np.zeros(len(seeds))
     trials = [(cell.label, seed) for cell in four for seed in seeds]
     on_same_images = len({resampled.images.get(trial) for trial in trials}) == 1
-    drawn: Drawn | None = None
+    drawn: DrawnScores | None = None
     columns, df = [], []
     for cell, weight in zip(four, INTERACTION, strict=True):
         values += weight * _mean_log_odds(cell, seeds)
@@ -196,8 +198,8 @@ def log_odds(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference
             columns.append(weight * rescored.scores)
             df.append(rescored.df)
     if on_same_images and len(columns) == len(four):
-        drawn = Drawn(np.sum(columns, axis=0), min(df))
-    return PairedDifference(mean_interval(values.tolist(), drawn, shared=resampled.shared), seeds)
+        drawn = DrawnScores(np.sum(columns, axis=0), min(df))
+    return PairedDifference(mean_interval(values.tolist(), drawn, overlap=resampled.overlap), seeds)
 
 
 def logit(accuracy: np.ndarray, images: int) -> np.ndarray:
@@ -223,7 +225,7 @@ def _mean_log_odds(cell: SiteCell, seeds: Sequence[int]) -> np.ndarray:
 
 def _drawn_log_odds(
     cell: SiteCell, seeds: Sequence[int], weight: int, resampled: Resampled
-) -> Drawn | None:
+) -> DrawnScores | None:
     """Return the same on images that were drawn again, a column a seed; None without predictions.
 
     Args:
@@ -243,4 +245,4 @@ def _drawn_log_odds(
             parts.append(logit(role, cell.images[name]))
             df.append(scores[name].df)
         columns.append(np.mean(parts, axis=0))
-    return Drawn(np.stack(columns, axis=1), min(df))
+    return DrawnScores(np.stack(columns, axis=1), min(df))

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import special
 
 CONFIDENCE = 0.95
-MOST_SHARED = 0.6
+MOST_OVERLAP = 0.6
 """Up to this share of common training images, seeds stand for other labelled images as well."""
 
 # In float64, differences of fractions k/n that are mathematically equal differ by less than this.
@@ -47,7 +47,7 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class DrawnScores:
     """The scores of some seeds on sets of test images that were drawn again."""
 
     scores: np.ndarray
@@ -74,7 +74,7 @@ class MeanInterval:
     """The distance from the mean to the ends of the widest interval, which decides verdicts.
 
     None where nothing can be tested."""
-    p: float | None = None
+    p_value: float | None = None
     """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
     seeds: Interval | None = None
     """The part over seeds alone: the t interval, for the same test images."""
@@ -100,7 +100,7 @@ class MeanInterval:
     @property
     def within_noise(self) -> bool:
         """Whether the widest interval contains 0, or nothing could be tested."""
-        return self.p is None or self.reach is None or abs(self.mean) <= self.reach
+        return self.p_value is None or self.reach is None or abs(self.mean) <= self.reach
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,16 @@ class _Error:
         quantile = float(special.stdtrit(self.df, (1 + CONFIDENCE) / 2))
         return quantile * math.sqrt(self.variance)
 
-    def p(self, mean: float) -> float:
+    def p_value(self, mean: float) -> float:
         """Return the two-sided p of a true mean of 0; the variance is not 0."""
         return float(2 * special.stdtr(self.df, -abs(mean) / math.sqrt(self.variance)))
 
 
 def mean_interval(
     values: Sequence[float],
-    drawn: Drawn | None = None,
+    drawn: DrawnScores | None = None,
     *,
-    shared: float | None = None,
+    overlap: float | None = None,
     trained: bool = True,
     lowest: float = -math.inf,
     highest: float = math.inf,
@@ -136,7 +136,7 @@ def mean_interval(
         values: a score, or a difference of two, of each seed.
         drawn: the same on test images that were drawn again, a column a value. Without it, the
             interval leaves out test images.
-        shared: the mean share of training images that two of the seeds have in common. None means
+        overlap: the mean share of training images that two of the seeds have in common. None means
             that it is not known, and counts as 0.
         trained: whether anything is trained; otherwise the seed has no effect.
         lowest: the least possible value, where an interval ends.
@@ -158,11 +158,11 @@ def mean_interval(
     over_seeds, over_images = _seed_error(sd, n), _image_error(drawn)
     told = _errors(over_seeds, drawn, n, trained)
     deciding, wider = told, list[_Error]()
-    if shared is not None and trained and n > 1:
-        if shared >= 1:
+    if overlap is not None and trained and n > 1:
+        if overlap >= 1:
             told, deciding = _known(over_images), []
-        elif shared > MOST_SHARED:
-            wider = _errors(_seed_error(sd, n, shared), drawn, n, trained)
+        elif overlap > MOST_OVERLAP:
+            wider = _errors(_seed_error(sd, n, overlap), drawn, n, trained)
             deciding = wider
 
     def around(errors: Sequence[_Error]) -> Interval | None:
@@ -179,7 +179,7 @@ def mean_interval(
         low=whole.low if whole else None,
         high=whole.high if whole else None,
         reach=_reach(deciding),
-        p=max((error.p(mean) for error in deciding), default=None),
+        p_value=max((error.p_value(mean) for error in deciding), default=None),
         seeds=around(_known(over_seeds)),
         images=around(_known(over_images)),
         wider=around(wider),
@@ -195,21 +195,23 @@ def _reach(errors: Sequence[_Error]) -> float | None:
     return max((error.reach for error in errors), default=None)
 
 
-def _seed_error(sd: float | None, n: int, shared: float = 0.0) -> _Error | None:
+def _seed_error(sd: float | None, n: int, overlap: float = 0.0) -> _Error | None:
     """Return A, for other labelled images if they share some; None without a spread of seeds."""
     if sd is None or sd < _ROUNDING:
         return None
-    return _Error(sd**2 * (1 / n + shared / (1 - shared)), n - 1)
+    return _Error(sd**2 * (1 / n + overlap / (1 - overlap)), n - 1)
 
 
-def _image_error(drawn: Drawn | None) -> _Error | None:
+def _image_error(drawn: DrawnScores | None) -> _Error | None:
     """Return B; None where no predictions were kept."""
     if drawn is None:
         return None
     return _Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)
 
 
-def _errors(over_seeds: _Error | None, drawn: Drawn | None, n: int, trained: bool) -> list[_Error]:
+def _errors(
+    over_seeds: _Error | None, drawn: DrawnScores | None, n: int, trained: bool
+) -> list[_Error]:
     """Return the errors of which the interval is the widest; none where there is no interval."""
     over_images = _image_error(drawn)
     if n == 1 and trained:
@@ -224,7 +226,7 @@ def _errors(over_seeds: _Error | None, drawn: Drawn | None, n: int, trained: boo
     return [over_seeds, _Error(both, df)]
 
 
-def _common_variance(drawn: Drawn) -> float:
+def _common_variance(drawn: DrawnScores) -> float:
     """Return C, the part of the variance of the mean that A and B both contain.
 
     On the same images, scores of single seeds vary by what is common to the seeds and by a rest,

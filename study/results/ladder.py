@@ -76,7 +76,7 @@ class Ladder:
     strength."""
 
     @property
-    def in_one_order(self) -> bool:
+    def head_in_one_order(self) -> bool:
         """Whether the winner has a head whose gain is told in one order alone."""
         if not self.steps or self.crossing is not None:
             return False
@@ -86,7 +86,7 @@ class Ladder:
 
 def ladder(board: Leaderboard) -> Ladder:
     """Return the ladder from CLIPFit as published to the winner."""
-    rungs = {label: entry for label in RUNGS if (entry := board.entry(label)) is not None}
+    rungs = {label: entry for label in RUNGS if (entry := board.find_entry(label)) is not None}
     if board.winner is None or len(rungs) < len(RUNGS):
         return Ladder((), None)
     steps = []
@@ -96,7 +96,7 @@ def ladder(board: Leaderboard) -> Ladder:
     return Ladder(tuple(steps), _crossing(board, rungs[TUNED], rungs[PLAIN], board.winner))
 
 
-def rates_of(board: Leaderboard, entry: Entry) -> RateSource | None:
+def rate_source(board: Leaderboard, entry: Entry) -> RateSource | None:
     """Return whether the rates of a candidate are given, its own best, or another's; None if none.
 
     Its own are those that a search chose by scores of the same configuration. The winner without
@@ -126,7 +126,7 @@ def _subset_or_method(plain: Entry) -> tuple[Change, ...]:
 def _crossing(
     board: Leaderboard, neither: Entry, subset_alone: Entry, both: Entry
 ) -> Crossing | None:
-    head_alone = board.entry(TUNED_LINEAR)
+    head_alone = board.find_entry(TUNED_LINEAR)
     if head_alone is None or subset_alone is neither or not _same_head(head_alone, both):
         return None
     subset = _subset_or_method(subset_alone)

@@ -16,13 +16,13 @@ from study.config.labels import SMALLEST, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
-from study.results.shared_test import other_readers
+from study.results.shared_test import count_other_readers
 from study.results.statistics import (
     Comparison,
     PairedDifference,
     RankAgreement,
     Regret,
-    corrected,
+    make_comparisons,
     rank_agreement,
     regret,
 )
@@ -36,13 +36,13 @@ PUBLISHED = "clipfit"
 """The label of CLIPFit as published."""
 REFERENCES = (TUNED, PUBLISHED)
 """The labels of the baselines to which every candidate's difference is shown."""
-CLOSE = 0.02
+CLOSE_TO_BEST = 0.02
 """How far below the best by validation candidates count as close to it, a fraction.
 
 A correlation over all is large where some candidate, such as CLIP as it is, is far below the rest.
 """
 _ROUNDING = 1e-9
-STATES = ("finished", "stopped", "failed", "running")
+TRIAL_STATES = ("finished", "stopped", "failed", "running")
 """How a trial may have ended, or not yet."""
 
 
@@ -68,19 +68,19 @@ class Entry(Configuration):
 
     labels: tuple[str, ...]
     """Its label, then those of candidates with the same configuration, not trained again."""
-    baseline: bool
+    is_baseline: bool
     """Whether the candidate is a baseline, and not a result of the search."""
-    peer: bool
+    is_peer: bool
     """Whether it adapts CLIP in another way than by tuning its biases and LayerNorms."""
-    chosen: bool
+    is_chosen: bool
     """Whether validation chose the candidate, before any test image was read."""
     seeds_planned: int
     """The number of the candidate's confirm trials, with or without a test score."""
     test: MeanInterval
     """The protocol's score on test."""
-    further: Mapping[str, MeanInterval]
-    """The further scores that tables show beside it, by name; see `Results.beside`."""
-    targets: Mapping[str, MeanInterval]
+    further_scores: Mapping[str, MeanInterval]
+    """The further scores that tables show beside it, by name; see `Results.further_names`."""
+    dataset_scores: Mapping[str, MeanInterval]
     """The accuracy on each dataset, where several are tested; else empty.
 
     `test` is then their mean, in the transfer protocol without the source.
@@ -113,9 +113,9 @@ class Entry(Configuration):
         return AgainstChance(self.balanced.mean, self.chance, self.images, low)
 
     @property
-    def winner(self) -> bool:
+    def is_winner(self) -> bool:
         """Whether validation chose the candidate and its test score is above chance."""
-        return self.chosen and self.above_chance
+        return self.is_chosen and self.above_chance
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,11 @@ class ValidationCheck:
     agreement: RankAgreement | None
     """The rank correlation of the candidates' validation scores and mean test scores."""
     close: RankAgreement | None
-    """The same of those whose validation score is at most `CLOSE` below the best."""
+    """The same of those whose validation score is at most `CLOSE_TO_BEST` below the best."""
     ranked: int
     """The number of candidates with a validation score."""
     ranked_close: int
-    """How many of them are at most `CLOSE` below the best."""
+    """How many of them are at most `CLOSE_TO_BEST` below the best."""
     regret: Regret | None
     """The test score that picking a candidate by validation lost."""
     base_pick: str | None
@@ -155,30 +155,32 @@ class Leaderboard(Results):
     """The scores of the confirmations on test images that were drawn again."""
 
     @cached_property
-    def arms(self) -> tuple[Any, ...]:
+    def arm_budgets(self) -> tuple[Any, ...]:
         """What each `arm` of the search spent, in the order of their names.
 
-        That is the number of its `trials`, and of those in each of the `STATES`, and the `epochs`
-        and `seconds` of all of them together.
+        A row has the number of its `trials`, the number of those in each of the `TRIAL_STATES`, and
+        the `epochs` and `seconds` of all of them together.
         """
         trials = pd.DataFrame(
             [(t.arm, t.status, t.epochs, t.seconds or 0.0) for t in self.stage("search")],
             columns=["arm", "status", "epochs", "seconds"],
         )
-        ended = pd.crosstab(trials["arm"], trials["status"]).reindex(columns=STATES, fill_value=0)
+        ended = pd.crosstab(trials["arm"], trials["status"]).reindex(
+            columns=TRIAL_STATES, fill_value=0
+        )
         spent = trials.groupby("arm").agg(
             trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
         )
         return tuple(spent.join(ended).reset_index().itertuples(name="ArmBudget", index=False))
 
     @cached_property
-    def check(self) -> ValidationCheck:
+    def validation_check(self) -> ValidationCheck:
         """How well validation ranked the candidates."""
         # Of equal validation scores the first counts as picked, so the chosen one comes first.
-        ranked = sorted(self.entries, key=lambda entry: not entry.chosen)
+        ranked = sorted(self.entries, key=lambda entry: not entry.is_chosen)
         validation = {e.label: e.val_score for e in ranked if e.val_score is not None}
         test = {entry.label: entry.test.mean for entry in ranked if entry.label in validation}
-        lowest = max(validation.values(), default=0.0) - CLOSE - _ROUNDING
+        lowest = max(validation.values(), default=0.0) - CLOSE_TO_BEST - _ROUNDING
         close = [label for label, score in validation.items() if score >= lowest]
         candidates = {e.label: e.val_base for e in self.entries if e.val_base is not None}
         trials = {
@@ -206,48 +208,48 @@ class Leaderboard(Results):
     @property
     def chosen(self) -> Entry | None:
         """The candidate that validation chose, which need not be the first entry."""
-        return next((entry for entry in self.entries if entry.chosen), None)
+        return next((entry for entry in self.entries if entry.is_chosen), None)
 
     @property
     def winner(self) -> Entry | None:
         """The chosen candidate if its test score is above chance, else None."""
-        return next((entry for entry in self.entries if entry.winner), None)
+        return next((entry for entry in self.entries if entry.is_winner), None)
 
     @property
-    def peer(self) -> str | None:
+    def top_peer(self) -> str | None:
         """The label of the peer that validation ranks best; None without a validated one."""
         scores = {c.label: c.val_score for c in self.candidates if c.settings.is_peer}
         known = {label: score for label, score in scores.items() if score is not None}
         return max(known, key=known.__getitem__, default=None)
 
     @cached_property
-    def fixed(self) -> Mapping[str, Comparison]:
+    def planned_comparisons(self) -> Mapping[str, Comparison]:
         """The comparisons of the winner that are fixed beforehand, by the other's label.
 
         The other is tuned CLIPFit, and the peer that validation ranks best. There is none of the
         winner with itself or with what has no score, and Holm corrects for those that there are.
         """
-        winner, labels = self.winner, (TUNED, *([self.peer] if self.peer else ()))
+        winner, labels = self.winner, (TUNED, *([self.top_peer] if self.top_peer else ()))
         paired = {
             label: difference
             for label in labels
-            if winner and (difference := self.difference(winner, self.entry(label)))
+            if winner and (difference := self.difference(winner, self.find_entry(label)))
         }
-        return corrected(paired)
+        return make_comparisons(paired)
 
-    def ends_of(self, arm: str) -> list[str]:
-        """Return how each trial of an arm of the search ended, one of `STATES` each."""
+    def trial_states(self, arm: str) -> list[str]:
+        """Return how each trial of an arm of the search ended, one of `TRIAL_STATES` each."""
         return [trial.status for trial in self.stage("search") if trial.arm == arm]
 
     @property
-    def smallest(self) -> Entry | None:
+    def smallest_near_best(self) -> Entry | None:
         """The smallest candidate within one standard error of the best by validation, if tested."""
-        return self.entry(SMALLEST)
+        return self.find_entry(SMALLEST)
 
     @property
-    def kept(self) -> Entry | None:
+    def best_with_delta(self) -> Entry | None:
         """The winner or, where that writes no delta, the best candidate by validation that does."""
-        return self.winner and (self.entry(WITH_DELTA) or self.winner)
+        return self.winner and (self.find_entry(WITH_DELTA) or self.winner)
 
     @property
     def searched(self) -> bool:
@@ -255,16 +257,16 @@ class Leaderboard(Results):
         return bool(self.stage("search"))
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def scored_datasets(self) -> tuple[str, ...]:
         """The names of the datasets with a score, where several are tested; else empty."""
-        return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
+        return tuple(dict.fromkeys(name for entry in self.entries for name in entry.dataset_scores))
 
     @cached_property
     def other_readers(self) -> int:
         """How many other studies of the storage were tested on images of this one's test."""
-        return other_readers(self)
+        return count_other_readers(self)
 
-    def entry(self, label: str) -> Entry | None:
+    def find_entry(self, label: str) -> Entry | None:
         """Return the candidate that has this label, if there is one."""
         return next((e for e in self.entries if label in e.labels), None)
 
@@ -302,7 +304,9 @@ def leaderboard(results: Results) -> Leaderboard:
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
     known = [*candidates, *(trial.label for trial in results.stage("confirm"))]
     labels = [label for label in dict.fromkeys(known) if label not in same]
-    resampled = resample(results.stage("confirm"), results.protocol, shared=results.shared)
+    resampled = resample(
+        results.stage("confirm"), results.protocol, overlap=results.training_overlap
+    )
     tested = [
         _entry(
             (label, *(a for a in same if same[a] == label)),
@@ -315,14 +319,14 @@ def leaderboard(results: Results) -> Leaderboard:
     ]
     return Leaderboard(
         **vars(results),
-        entries=tuple(sorted(tested, key=lambda entry: (-entry.test.mean, not entry.chosen))),
+        entries=tuple(sorted(tested, key=lambda entry: (-entry.test.mean, not entry.is_chosen))),
         untested=tuple(label for label in labels if label not in {e.label for e in tested}),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
         resampled=resampled,
     )
 
 
-def above_winner(board: Leaderboard) -> tuple[tuple[Entry, PairedDifference | None], ...]:
+def rivals_above_winner(board: Leaderboard) -> tuple[tuple[Entry, PairedDifference | None], ...]:
     """Return the baselines and peers with a higher mean test score than the winner.
 
     Returns:
@@ -332,7 +336,7 @@ def above_winner(board: Leaderboard) -> tuple[tuple[Entry, PairedDifference | No
     return tuple(
         (entry, board.difference(winner, entry))
         for entry in board.entries
-        if winner and (entry.baseline or entry.peer) and entry.test.mean > winner.test.mean
+        if winner and (entry.is_baseline or entry.is_peer) and entry.test.mean > winner.test.mean
     )
 
 
@@ -349,15 +353,15 @@ def _entry(
     return Entry(
         label=labels[0],
         labels=labels,
-        baseline=not baselines.isdisjoint(labels),
-        peer=candidate.settings.is_peer,
-        chosen=BEST in labels,
+        is_baseline=not baselines.isdisjoint(labels),
+        is_peer=candidate.settings.is_peer,
+        is_chosen=BEST in labels,
         scores={trial.seed: trial.test_score or 0.0 for trial in tested},
         seeds_planned=len(seeds),
         test=mean_intervals(tested, ("score",), resampled)["score"],
         parts=mean_intervals(tested, results.parts, resampled),
-        further=mean_intervals(tested, results.beside, resampled),
-        targets=mean_intervals(tested, results.targets, resampled),
+        further_scores=mean_intervals(tested, results.further_names, resampled),
+        dataset_scores=mean_intervals(tested, results.tested_datasets, resampled),
         chance=next((trial.chance for trial in tested if trial.chance is not None), None),
         balanced=mean_intervals(tested, (BALANCED,), resampled).get(BALANCED),
         images=next((_image_count(trial.outcomes) for trial in tested if trial.outcomes), None),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.protocols import Protocol
-from study.results.bootstrap import Rescored, RescoredTrials, Trial, competing, rescored
-from study.results.intervals import CONFIDENCE, Drawn, Interval, MeanInterval, mean_interval
-from study.results.statistics import Comparison, PairedDifference, common_seeds, corrected
+from study.results.bootstrap import Rescored, RescoredTrials, Trial, rescore, rescore_competitions
+from study.results.intervals import CONFIDENCE, DrawnScores, Interval, MeanInterval, mean_interval
+from study.results.statistics import Comparison, PairedDifference, common_seeds, make_comparisons
 from study.results.study_results import TrialResult
 from study.selection.chance import BALANCED
 
@@ -28,9 +28,9 @@ class Resampled:
     """The hash of the images that a trial was tested on, by its label and seed."""
     scores: Mapping[Trial, Mapping[str, Rescored]]
     """What the protocol returns of the accuracies, by label and seed, and by name."""
-    shared: float | None = None
+    overlap: float | None = None
     """The mean share of training images that two seeds have in common; None if it is not known."""
-    single: bool = False
+    single_image_class: bool = False
     """Whether a class has a single image, so that averages over classes have no variance."""
 
     def mean_interval(
@@ -46,8 +46,8 @@ class Resampled:
         """
         return mean_interval(
             list(scores.values()),
-            self.weighted([(label, 1)], tuple(scores), name),
-            shared=self.shared,
+            self.weighted_draws([(label, 1)], tuple(scores), name),
+            overlap=self.overlap,
             trained=trained,
             lowest=0.0,
             highest=1.0,
@@ -89,7 +89,7 @@ class Resampled:
             found = self.difference(label, values, baseline, base)
             if found is not None:
                 paired[label] = found
-        return corrected(paired)
+        return make_comparisons(paired)
 
     def weighted_sum(
         self, terms: Sequence[tuple[str, Mapping[int, float], float]], name: str = "score"
@@ -107,12 +107,12 @@ class Resampled:
         if not seeds:
             return None
         sums = [sum(weight * scores[seed] for _, scores, weight in terms) for seed in seeds]
-        drawn = self.weighted([(label, weight) for label, _, weight in terms], seeds, name)
-        return PairedDifference(mean_interval(sums, drawn, shared=self.shared), seeds)
+        drawn = self.weighted_draws([(label, weight) for label, _, weight in terms], seeds, name)
+        return PairedDifference(mean_interval(sums, drawn, overlap=self.overlap), seeds)
 
-    def weighted(
+    def weighted_draws(
         self, terms: Sequence[tuple[str, float]], seeds: Sequence[int], name: str = "score"
-    ) -> Drawn | None:
+    ) -> DrawnScores | None:
         """Return a weighted sum of labels' scores of each seed, on images that are drawn again.
 
         Args:
@@ -133,7 +133,7 @@ class Resampled:
             rescored = [(self.scores[label, seed][name], weight) for label, weight in terms]
             columns.append(_weighted(rescored))
         df = min(self.scores[trial][name].df for trial in trials)
-        return Drawn(np.stack(columns, axis=1), df)
+        return DrawnScores(np.stack(columns, axis=1), df)
 
     def interval(
         self, label: str, seeds: Sequence[int], name: str = "score", *, less: str | None = None
@@ -150,7 +150,7 @@ class Resampled:
             The interval; None unless all these trials have the score on the same images.
         """
         others = [] if less is None else [(less, -1)]
-        drawn = self.weighted([(label, 1), *others], seeds, name)
+        drawn = self.weighted_draws([(label, 1), *others], seeds, name)
         if drawn is None:
             return None
         ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
@@ -177,7 +177,7 @@ def resample(
     tested: Iterable[TrialResult],
     protocol: Protocol,
     *,
-    shared: float | None = None,
+    overlap: float | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Resampled:
@@ -189,7 +189,7 @@ def resample(
     Args:
         tested: trials, of which those without `outcomes` are left out.
         protocol: the protocol, which makes a score of accuracies.
-        shared: see `Resampled.shared`.
+        overlap: see `Resampled.overlap`.
         draws: how many sets of images are drawn.
         seed: the seed of the draws.
     """
@@ -198,9 +198,9 @@ def resample(
     single = False
     for images in dict.fromkeys(own.images for own in outcomes.values()):
         alike = {trial: own for trial, own in outcomes.items() if own.images == images}
-        whole = rescored(alike, protocol, draws, seed)
-        balanced = rescored(alike, protocol, draws, seed, balanced=True)
-        beside = competing(alike, protocol, draws, seed)
+        whole = rescore(alike, protocol, draws, seed)
+        balanced = rescore(alike, protocol, draws, seed, balanced=True)
+        beside = rescore_competitions(alike, protocol, draws, seed)
         compete = any(own.competing for own in alike.values())
         single = single or not whole or (compete and not beside)
         for trial in alike:
@@ -208,4 +208,4 @@ def resample(
             if trial in balanced:
                 scores[trial][BALANCED] = balanced[trial]["score"]
     images_of = {trial: own.images for trial, own in outcomes.items()}
-    return Resampled(images_of, scores, shared, single)
+    return Resampled(images_of, scores, overlap, single)

@@ -7,7 +7,7 @@ from study.storage.study_folder import StudyFolder, studies
 from study.trial.predictions import read_predictions
 
 
-def other_readers(results: Results) -> int:
+def count_other_readers(results: Results) -> int:
     """Return how many other studies of a study's storage were tested on images of its test.
 
     Images are known by the paths in the predictions that a study kept, and by their dataset. A

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from study.method.subsets import parse
 from study.results.intervals import Interval
 from study.results.statistics import proportion_difference
-from study.results.study_results import OPEN, Results, TrialResult
+from study.results.study_results import SEARCH_ARM, Results, TrialResult
 
-BEST = 10
+BEST_TRIALS = 10
 """The number of the best trials that are compared with all."""
 
 
@@ -16,19 +16,19 @@ class SiteShare:
     """How many of the best trials, and of all that finished, tune a site."""
 
     site: str
-    best: int
+    tuned_in_best: int
     """The number of the best trials that tune the site."""
-    of_best: int
+    best_trials: int
     """The number of the best trials."""
-    every: int
+    tuned_in_all: int
     """The number of all finished trials that tune the site, the best among them."""
-    of_every: int
+    all_trials: int
     """The number of all finished trials."""
 
     @property
     def difference(self) -> float:
         """The share among the best trials less that among all."""
-        return self.best / self.of_best - self.every / self.of_every
+        return self.tuned_in_best / self.best_trials - self.tuned_in_all / self.all_trials
 
     @property
     def interval(self) -> Interval:
@@ -37,18 +37,20 @@ class SiteShare:
         The best are among all, so the interval is that of the best against the others, who have no
         trial in common with them. The difference to all is a fixed part of the difference to those.
         """
-        rest = self.of_every - self.of_best
-        found = proportion_difference(self.best, self.of_best, self.every - self.best, rest)
-        part = rest / self.of_every
+        rest = self.all_trials - self.best_trials
+        found = proportion_difference(
+            self.tuned_in_best, self.best_trials, self.tuned_in_all - self.tuned_in_best, rest
+        )
+        part = rest / self.all_trials
         return Interval(part * found.low, part * found.high)
 
 
-def ranked_trials(results: Results) -> list[TrialResult]:
+def rank_trials(results: Results) -> list[TrialResult]:
     """Return the trials that chose what to tune and ran all their epochs, best first."""
     scored = [
         (trial.val_score, trial)
         for trial in results.stage("search")
-        if trial.arm == OPEN and trial.status == "finished" and trial.val_score is not None
+        if trial.arm == SEARCH_ARM and trial.status == "finished" and trial.val_score is not None
     ]
     ranked = sorted(scored, key=lambda pair: (-pair[0], pair[1].trainable, pair[1].number))
     return [trial for _, trial in ranked]
@@ -61,24 +63,24 @@ def site_shares(results: Results) -> tuple[SiteShare, ...]:
         A row per site of the search, the largest difference first; none where not more trials
         finished than are called the best.
     """
-    tuned = [sites_in(trial.settings.subset) for trial in ranked_trials(results)]
-    if len(tuned) <= BEST:
+    tuned = [added_sites(trial.settings.subset) for trial in rank_trials(results)]
+    if len(tuned) <= BEST_TRIALS:
         return ()
     known = results.study.config.search.space.sites
     rows = (
         SiteShare(
             site,
-            best=sum(site in held for held in tuned[:BEST]),
-            of_best=BEST,
-            every=sum(site in held for held in tuned),
-            of_every=len(tuned),
+            tuned_in_best=sum(site in held for held in tuned[:BEST_TRIALS]),
+            best_trials=BEST_TRIALS,
+            tuned_in_all=sum(site in held for held in tuned),
+            all_trials=len(tuned),
         )
         for site in dict.fromkeys((*known, *sorted(set().union(*tuned))))
     )
     return tuple(sorted(rows, key=lambda row: -row.difference))
 
 
-def sites_in(subset: str) -> frozenset[str]:
+def added_sites(subset: str) -> frozenset[str]:
     """Return the sites and groups that a subset adds, such as ``vision.ln``, without layers."""
     terms = parse(subset).terms
     # Layers are left out, as nearly every window would become a separate parameter.

@@ -26,9 +26,9 @@ class PairedDifference:
     """The common seeds."""
 
     @property
-    def p(self) -> float | None:
+    def p_value(self) -> float | None:
         """The two-sided p of no difference; None where nothing can be tested."""
-        return self.difference.p
+        return self.difference.p_value
 
     @property
     def within_noise(self) -> bool:
@@ -95,7 +95,7 @@ def proportion_difference(found: int, of: int, base_found: int, base_of: int) ->
     )
 
 
-def beyond_noise(comparison: Comparison | None) -> bool:
+def is_significant(comparison: Comparison | None) -> bool:
     """Return whether a difference is not 0, by its interval and after Holm's correction."""
     return (
         comparison is not None
@@ -110,13 +110,13 @@ def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
     return tuple(sorted(set.intersection(*map(set, scores))))
 
 
-def corrected(paired: Mapping[str, PairedDifference]) -> dict[str, Comparison]:
+def make_comparisons(paired: Mapping[str, PairedDifference]) -> dict[str, Comparison]:
     """Return differences with their p values after Holm's correction for their number."""
-    p_values = holm([difference.p for difference in paired.values()])
+    p_values = adjust_by_holm([difference.p_value for difference in paired.values()])
     return dict(zip(paired, map(Comparison, paired.values(), p_values), strict=True))
 
 
-def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+def adjust_by_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     """Return p values after Holm's step-down correction over one family; None stays None."""
     tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     steps = (min(1.0, p * (len(tests) - rank)) for rank, (p, _) in enumerate(tests))

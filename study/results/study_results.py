@@ -15,7 +15,7 @@ from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings, settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
-from study.results.training_images import shared_images
+from study.results.training_images import training_overlap
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
 from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
@@ -32,12 +32,19 @@ from study.trial.predictions import (
 )
 from study.trial.study import Candidate, Study, TrialConfig, read_candidates
 
-OPEN = "search"
+SEARCH_ARM = "search"
 """The arm that chooses what to tune; each other one is given that."""
 BASELINE = "baseline"
 """The arm of the configurations that are trained as they are."""
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
+
+STATUS_FIELDS = (
+    *("trial_id", "stage", "arm", "label", "number", "status", "epochs", "epochs_planned", "seed"),
+    *("settings", "subset_key", "trainable", "seconds", "val", "test", "chance", "reason", "error"),
+    *("curve", "work", "taken_from", "confusion"),
+)
+"""The fields of a trial in the JSON of a study's status, in their order."""
 
 Scores = Mapping[str, float | None]
 """Fractions by name: the protocol's score, its parts, and single datasets where several are tested.
@@ -91,17 +98,11 @@ class TrialResult(TrialConfig):
         """Return the scores on validation or on test images."""
         return self.test if split == "test" else self.val
 
-    def flat(self) -> dict[str, Any]:
-        """Return what the status of a study as JSON has of a trial, in its order."""
-        return {
-            name: getattr(self, name)
-            for name in (
-                *("trial_id", "stage", "arm", "label", "number", "status", "epochs"),
-                *("epochs_planned", "seed", "settings", "subset_key", "trainable", "seconds"),
-                *("val", "test", "chance", "reason", "error", "curve", "work", "taken_from"),
-                "confusion",
-            )
-        }
+    def status_record(self) -> dict[str, Any]:
+        """Return the values that `status --format json` prints of a trial, by `STATUS_FIELDS`."""
+        record = {name: getattr(self, name) for name in STATUS_FIELDS}
+        record["settings"] = self.settings.column_values()
+        return record
 
     @property
     def val_score(self) -> float | None:
@@ -135,7 +136,7 @@ class Results:
     """What to expect of the best validation score; None before the choice, or if not known."""
     identity: Mapping[str, Any]
     """The study's id and the versions that it was made with; empty where they are missing."""
-    shared: float | None
+    training_overlap: float | None
     """The mean share of training images that two tested seeds have in common, a fraction.
 
     None where one seed alone was tested, or no file says what was trained on."""
@@ -158,7 +159,7 @@ class Results:
         return self.protocol.metric
 
     @property
-    def beside(self) -> tuple[str, ...]:
+    def further_names(self) -> tuple[str, ...]:
         """The names of the further test scores that tables show, without those that no trial has.
 
         One is the balanced score, unless the score is balanced itself.
@@ -169,10 +170,10 @@ class Results:
         return tuple(name for name in names if name in tested)
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def tested_datasets(self) -> tuple[str, ...]:
         """The names of the single datasets that were tested, where there are several."""
         tested = dict.fromkeys(name for trial in self.trials for name in trial.test)
-        known = {*SCORES, BALANCED, *self.parts, *self.beside}
+        known = {*SCORES, BALANCED, *self.parts, *self.further_names}
         return tuple(name for name in tested if name not in known)
 
     def stage(self, stage: str) -> tuple[TrialResult, ...]:
@@ -217,7 +218,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         registration=opened.read_registration(),
         optimism=read_optimism(opened),
         identity=opened.read_identity() if opened.read(IDENTITY) is not None else {},
-        shared=shared_images(opened, tested.values()),
+        training_overlap=training_overlap(opened, tested.values()),
     )
 
 

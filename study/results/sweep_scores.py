@@ -12,7 +12,7 @@ from study.storage.study_folder import StudyFolder
 
 SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""
-ELEVEN = 11
+PUBLISHED_DATASETS = 11
 """The number of datasets that the published averages are over."""
 PUBLISHED_AVERAGES: dict[
     tuple[str, int], tuple[tuple[str, float | None, float | None, float], ...]

@@ -42,7 +42,7 @@ def read_training_images(folder: StudyFolder, split_hash: str | None) -> Trainin
         return None
 
 
-def mean_share(images: Iterable[Collection[str]]) -> float | None:
+def mean_overlap(images: Iterable[Collection[str]]) -> float | None:
     """Return the mean share of images that two seeds have in common, over all pairs of seeds.
 
     Args:
@@ -57,7 +57,7 @@ def mean_share(images: Iterable[Collection[str]]) -> float | None:
     return fmean(2 * len(a & b) / (len(a) + len(b)) for a, b in combinations(sets, 2))
 
 
-def shared_images(folder: StudyFolder, split_hashes: Collection[str | None]) -> float | None:
+def training_overlap(folder: StudyFolder, split_hashes: Collection[str | None]) -> float | None:
     """Return the mean share of training images that two seeds of a study have in common.
 
     Args:
@@ -73,4 +73,4 @@ def shared_images(folder: StudyFolder, split_hashes: Collection[str | None]) -> 
         if images is None:
             return None
         trained.append({record.path for record in images.records})
-    return mean_share(trained)
+    return mean_overlap(trained)

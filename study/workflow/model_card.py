@@ -64,7 +64,7 @@ class Provenance:
     @property
     def entry(self) -> Entry | None:
         """The configuration of the trial among those that were tested; None if it was not."""
-        return self.board.entry(self.trial.label) if self.trial.stage == "confirm" else None
+        return self.board.find_entry(self.trial.label) if self.trial.stage == "confirm" else None
 
 
 def model_card(
@@ -202,13 +202,13 @@ def _figures(tested: Provenance) -> Iterator[str]:
             f"{percent(trial.val_score)} %{optimism}."
         )
         return
-    shown = {e.label: e for e in (board.entry(TUNED), board.entry(ZERO_SHOT)) if e}
+    shown = {e.label: e for e in (board.find_entry(TUNED), board.find_entry(ZERO_SHOT)) if e}
     others = [e for e in shown.values() if e is not entry]
     rows: list[list[object]] = [
         [
             name,
             *score_cells(board.parts, one.parts, one.test),
-            *(format_mean(one.further.get(further)) for further in board.beside),
+            *(format_mean(one.further_scores.get(further)) for further in board.further_names),
             len(one.scores),
         ]
         for name, one in (
@@ -216,12 +216,16 @@ def _figures(tested: Provenance) -> Iterator[str]:
             *((entry_name(board, other), other) for other in others),
         )
     ]
-    alone = [percent(trial.test.get(name)) for name in (*board.parts, "score", *board.beside)]
+    alone = [
+        percent(trial.test.get(name)) for name in (*board.parts, "score", *board.further_names)
+    ]
     rows.insert(1, [f"this model alone, seed {trial.seed}", *alone, 1])
     if board.chance is not None:
         unknown = [None] * len(board.parts)
-        further = [percent(board.chance) if name == BALANCED else None for name in board.beside]
-        of_score = None if BALANCED in board.beside else percent(board.chance)
+        further = [
+            percent(board.chance) if name == BALANCED else None for name in board.further_names
+        ]
+        of_score = None if BALANCED in board.further_names else percent(board.chance)
         rows.append(["chance", *unknown, of_score, *further, None])
     metric = board.metric if board.parts else "test accuracy"
     header = [
@@ -238,7 +242,7 @@ def _figures(tested: Provenance) -> Iterator[str]:
         + markdown_text(" ".join(leaderboard_scope(board)) + " ")
         + markdown_text(f"{further_note(board)} Chance: {guess[0].lower()}{guess[1:]}.")
     )
-    if not entry.chosen:
+    if not entry.is_chosen:
         yield (
             "Validation did not choose this configuration, "
             f"“{markdown_text(entry_name(board, entry))}”. What the study found of its choice:"
@@ -263,7 +267,7 @@ def _limits(tested: Provenance | None) -> Iterator[str]:
             )
         board = tested.board
         if rivals := [
-            candidate_name(label) for label in (TUNED, ZERO_SHOT) if not board.entry(label)
+            candidate_name(label) for label in (TUNED, ZERO_SHOT) if not board.find_entry(label)
         ]:
             yield f"It was not compared with {' and '.join(rivals)}."
     yield (

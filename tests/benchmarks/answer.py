@@ -159,7 +159,7 @@ def choice_of(seed: int, board: Leaderboard) -> Choice:
             val_score=entry.val_score,
         )
         for label, own in labels.items()
-        if (entry := board.entry(own)) is not None
+        if (entry := board.find_entry(own)) is not None
     }
     work = [span for trial in board.trials for span in trial.work]  # one trial at a time
     chosen = board.chosen
@@ -188,7 +188,7 @@ def _parts(board: Leaderboard, label: str) -> dict[str, float]:
 def labels_of(board: Leaderboard) -> dict[str, str]:
     """Return the label in the study of each label that tables know, the best peer's among them."""
     labels = {label: label for entry in board.entries for label in entry.labels}
-    return {**labels, **({PEER: board.peer} if board.peer in labels else {})}
+    return {**labels, **({PEER: board.top_peer} if board.top_peer in labels else {})}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from paired import table
 from study.report.formatting import percent, points, probability
 from study.results.intervals import MeanInterval, mean_interval
 from study.results.resampling import SEEDS_ALONE
-from study.results.statistics import Comparison, PairedDifference, holm
+from study.results.statistics import Comparison, PairedDifference, adjust_by_holm
 
 PEER = "peer"
 """The label under which a choice has the peer that its own validation ranked best."""
@@ -135,7 +135,7 @@ def differences(
 def fixed(choices: Sequence[Choice]) -> dict[str, Comparison]:
     """Return the comparisons of the winner that were fixed beforehand, Holm-corrected."""
     paired = differences(choices, {name: (WINNER, label) for name, label in FIXED.items()})
-    p_values = holm([one.p for one in paired.values()])
+    p_values = adjust_by_holm([one.p_value for one in paired.values()])
     return dict(zip(paired, map(Comparison, paired.values(), p_values), strict=True))
 
 

@@ -34,7 +34,7 @@ from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.statistics import PairedDifference
 from study.results.study_results import TrialResult
-from study.results.training_images import mean_share
+from study.results.training_images import mean_overlap
 from study.trial.predictions import Outcomes
 
 CLASSES, DIMENSIONS, SHOTS = 10, 16, 8
@@ -165,12 +165,12 @@ class SimulatedStudy:
             for label, own in self.outcomes.items()
             for seed in range(seeds)
         ]
-        shared = mean_share([{str(path) for path in own} for own in self.paths[:seeds]])
+        shared = mean_overlap([{str(path) for path in own} for own in self.paths[:seeds]])
         scores = {
             label: {seed: score(self.protocol, own[seed]) for seed in range(seeds)}
             for label, own in self.outcomes.items()
         }
-        resampled = resample(trials, self.protocol, shared=shared, draws=DRAWS, seed=rng_seed)
+        resampled = resample(trials, self.protocol, overlap=shared, draws=DRAWS, seed=rng_seed)
         return resampled, scores
 
 
@@ -178,7 +178,7 @@ def with_seeds(
     resampled: Resampled, scores: Mapping[str, Mapping[int, float]], paths: Sequence, seeds: int
 ) -> tuple[Resampled, dict[str, dict[int, float]]]:
     """Return a study as if it had its first seeds alone."""
-    shared = mean_share([{str(path) for path in own} for own in paths[:seeds]])
+    shared = mean_overlap([{str(path) for path in own} for own in paths[:seeds]])
     fewer = Resampled(resampled.images, resampled.scores, shared)
     return fewer, {k: {s: v for s, v in own.items() if s < seeds} for k, own in scores.items()}
 
@@ -250,7 +250,7 @@ def _count(
 ) -> None:
     """Count one study."""
     counts["studies"] += 1
-    counts["shared"] += resampled.shared or 0.0  # type: ignore[assignment]
+    counts["shared"] += resampled.overlap or 0.0  # type: ignore[assignment]
     base = scores[BASE.label]
     own = resampled.mean_interval(BASE.label, base)
     _count_interval(counts, "score", own, truth[BASE.label], overall[BASE.label])

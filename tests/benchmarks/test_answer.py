@@ -152,11 +152,11 @@ def test_the_winner_is_compared_with_two_and_corrected_for_two(
     tuned, peer = fixed.values()
     assert [round(one.paired.difference.mean, 6) for one in (tuned, peer)] == [0.016667, 0.03]
     # Differences 0.03, 0.02, 0: t = 0.016667 / (0.015275 / √3) = 1.8898 with 2 degrees.
-    assert tuned.paired.p == pytest.approx(0.1994, abs=1e-4)
+    assert tuned.paired.p_value == pytest.approx(0.1994, abs=1e-4)
     # Differences 0.05, −0.01, 0.05: t = 0.03 / (0.034641 / √3) = 1.5.
-    assert peer.paired.p == pytest.approx(0.2724, abs=1e-4)
-    assert tuned.holm_p == pytest.approx(2 * tuned.paired.p)
-    assert peer.holm_p == pytest.approx(max(tuned.holm_p, peer.paired.p))
+    assert peer.paired.p_value == pytest.approx(0.2724, abs=1e-4)
+    assert tuned.holm_p == pytest.approx(2 * tuned.paired.p_value)
+    assert peer.holm_p == pytest.approx(max(tuned.holm_p, peer.paired.p_value))
 
 
 def test_a_comparison_of_the_winner_with_itself_in_every_choice_falls_away(
@@ -173,7 +173,7 @@ def test_a_comparison_of_the_winner_with_itself_in_every_choice_falls_away(
     ]
     fixed = tables.fixed(same)
     assert list(fixed) == ["tuned CLIPFit"]
-    assert fixed["tuned CLIPFit"].holm_p == fixed["tuned CLIPFit"].paired.p
+    assert fixed["tuned CLIPFit"].holm_p == fixed["tuned CLIPFit"].paired.p_value
 
 
 def test_the_ladder_has_a_step_for_each_pair_that_was_tested(

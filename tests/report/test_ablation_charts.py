@@ -13,7 +13,7 @@ def test_the_forest_has_every_cell_but_the_base_and_greys_what_is_noise(
     table = ablation_table(read_results(ablation_study))
     forest, grid = ablation_plots(table)
     drawn = {series.name: len(series.x) for series in forest.panels[0].series}
-    beyond = sum(cell.beyond_noise for cell in table.cells)
+    beyond = sum(cell.differs_from_base for cell in table.cells)
     assert drawn == {"beyond noise": beyond, "within noise": 6 - beyond}
     assert list(grid.panels[0].x.names or ()) == ["all", "0:2", "2:4"]
     (cells,) = grid.panels[0].series

@@ -10,17 +10,17 @@ from study.report.arms import arm_colors, arm_name
 from study.report.charts import Chart
 from study.report.plots import agreement_chart, make_plots
 from study.results.leaderboard import leaderboard
-from study.results.study_results import BASELINE, OPEN, read_results
+from study.results.study_results import BASELINE, SEARCH_ARM, read_results
 
 
 def test_the_arms_of_every_search_are_told_apart() -> None:
     colors = arm_colors([*ARMS, "full", "lora", "mine"])
     assert len(set(colors.values())) == len(colors) == 7
-    assert {OPEN, BASELINE} < set(ARMS)
+    assert {SEARCH_ARM, BASELINE} < set(ARMS)
 
 
 def test_an_arm_keeps_its_colour_whatever_others_there_are() -> None:
-    assert arm_colors([OPEN])[OPEN] == arm_colors(["a", "b", *ARMS])[OPEN]
+    assert arm_colors([SEARCH_ARM])[SEARCH_ARM] == arm_colors(["a", "b", *ARMS])[SEARCH_ARM]
 
 
 def test_no_arm_is_without_a_colour() -> None:
@@ -40,7 +40,7 @@ def test_a_candidate_has_the_colour_of_the_arm_that_it_comes_from(few_shot_study
     chart = agreement_chart(board_of(few_shot_study))
     colors = {series.name: series.color for series in chart.panels[0].series_with_marks}
     known = arm_colors(ARMS)
-    assert colors["best by validation ★"] == known[OPEN]
+    assert colors["best by validation ★"] == known[SEARCH_ARM]
     assert colors["tuned CLIPFit"] == known["clipfit-tuned"]
     assert colors["CLIPFit as published"] == colors["zero-shot CLIP"] == known[BASELINE]
 

@@ -58,7 +58,7 @@ def test_a_record_that_cannot_be_read_leaves_the_test_images(
 
 def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Path) -> None:
     board = board_of(trained_study)
-    target = replace(board.entries[0], targets={"accuracy": board.entries[0].test})
+    target = replace(board.entries[0], dataset_scores={"accuracy": board.entries[0].test})
     elsewhere = replace(board, entries=(target, *board.entries))
     table = class_accuracy_table(read_results(trained_study), elsewhere)
     assert {row[table.header.index("trained on")] for row in table.rows} == {None}

@@ -42,23 +42,23 @@ def test_it_fits_a_hundred_columns_without_breaking_a_number(
     for folder in (add_answer(few_shot_study), add_answer(base_to_new_study)):
         text = printed(folder)
         board = board_of(folder)
-        entry = board.entry("clipfit-tuned")
+        entry = board.find_entry("clipfit-tuned")
         assert max(map(len, text.splitlines())) <= 100
-        versus = format_difference(board.difference(entry, board.entry("clipfit")))
+        versus = format_difference(board.difference(entry, board.find_entry("clipfit")))
         for cell in (score_cell(entry.test), score_cell(entry.parts.get("base")), versus):
             assert cell in text
 
 
 def test_it_says_how_many_comparisons_are_tested(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
-    comparison = board.fixed["clipfit-tuned"]
+    comparison = board.planned_comparisons["clipfit-tuned"]
     for labels, said in (
         ((), "All differences are descriptive."),
         (("clipfit-tuned",), "One comparison is tested"),
         (("clipfit-tuned", "best-peer"), "Two comparisons are tested"),
     ):
         other = replace(board)
-        vars(other)["fixed"] = dict.fromkeys(labels, comparison)
+        vars(other)["planned_comparisons"] = dict.fromkeys(labels, comparison)
         assert said in footnote(other)
 
 
@@ -113,7 +113,7 @@ def test_every_further_dataset_is_a_row_of_a_table_and_columns_of_the_csv(
         text = path.read_text().replace('"test_accuracy"', '"test_source"')
         path.write_text(text.rstrip().removesuffix("}") + ', "test_dtd": 0.25}\n')
     board = board_of(few_shot_study)
-    assert board.targets == ("source", "dtd")
+    assert board.scored_datasets == ("source", "dtd")
     table = target_table(board)
     assert len(table.header) == 1 + len(board.entries)
     assert [row[0] for row in table.rows] == ["source", "dtd"]
@@ -146,8 +146,8 @@ def test_only_the_winner_has_p_values_and_only_of_the_fixed_comparisons(
     rows = csv_rows(board)
     (winner,) = (row for row in rows if row["winner"] == "True")
     for name, label in (("tuned", "clipfit-tuned"), ("peer", "linear")):
-        found = board.fixed[label]
-        assert float(winner[f"versus_{name}_p"]) == found.paired.p
+        found = board.planned_comparisons[label]
+        assert float(winner[f"versus_{name}_p"]) == found.paired.p_value
         assert float(winner[f"versus_{name}_holm_p"]) == found.holm_p
         assert {row[f"versus_{name}_holm_p"] for row in rows if row is not winner} == {""}
     assert {row["peer"] for row in rows} == {"linear"}

@@ -62,7 +62,7 @@ def test_names_speak_of_a_choice_where_there_is_no_winner(
     for folder, name in ((guessing_study, "choice"), (few_shot_study, "winner")):
         add_candidate(folder, "best-plain", -0.01)
         board = board_of(folder)
-        plain = board.entry("best-plain")
+        plain = board.find_entry("best-plain")
         assert entry_name(board, plain) == f"{name} without its head, at full strength"
 
 

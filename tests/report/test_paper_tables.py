@@ -19,7 +19,7 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_p
     rows = {row[0]: row[1:] for row in averages.texts}
     assert rows["CLIPFit (published)"] == ["–", "–", "78.97", "–", "11"]
     assert rows["CLIP (published)"][:3] == ["69.34", "74.22", "71.70"]
-    entry = board_of(folder).entry("clipfit")
+    entry = board_of(folder).find_entry("clipfit")
     mean = hmean(entry.parts["base"].mean, entry.parts["new"].mean)
     ours = rows[f"{entry.label}, shots 16"]
     assert ours[2:] == [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
@@ -42,7 +42,7 @@ def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> Non
         placed(make_study("other"), "eurosat", "few"),
     )
     averages, by_dataset = tables(read_sweep([first, second]))
-    boards = [board_of(folder).entry("clipfit") for folder in (first, second)]
+    boards = [board_of(folder).find_entry("clipfit") for folder in (first, second)]
     means = [entry.test.mean for entry in boards if entry is not None]
     row = next(row for row in averages.texts if row[0].startswith("clipfit,"))
     assert row[1:] == [f"{50 * sum(means):.2f}", "2"]

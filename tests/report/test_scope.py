@@ -7,8 +7,8 @@ from study.results.intervals import mean_interval
 from study.results.resampling import Resampled
 
 SCORES = {
-    "best": mean_interval([0.7, 0.72, 0.71], shared=0.8),
-    "other": mean_interval([0.6, 0.64, 0.65], shared=0.8),
+    "best": mean_interval([0.7, 0.72, 0.71], overlap=0.8),
+    "other": mean_interval([0.6, 0.64, 0.65], overlap=0.8),
 }
 TESTED = {("best", 1): "hash"}
 
@@ -66,7 +66,7 @@ def test_where_nothing_is_trained_there_is_nothing_to_know_of_training_images() 
 
 
 def test_the_wider_interval_of_a_tested_difference_is_told_too() -> None:
-    found = {"winner − other": mean_interval([0.02, 0.04, 0.03], shared=0.8)}
+    found = {"winner − other": mean_interval([0.02, 0.04, 0.03], overlap=0.8)}
     assert "winner − other +3.0 [" in " ".join(
         interval_scope(Resampled(TESTED, {}, 0.8), SCORES, found)
     )

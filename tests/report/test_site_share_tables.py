@@ -6,7 +6,7 @@ from pathlib import Path
 from changed_studies import WITH, WITHOUT, change_json, set_search
 
 from study.report.site_share_tables import share_sentences, share_table
-from study.results.site_shares import BEST, site_shares
+from study.results.site_shares import BEST_TRIALS, site_shares
 from study.results.study_results import read_results
 
 
@@ -49,7 +49,7 @@ def test_where_nothing_stands_out_that_is_what_is_said(few_shot_study: Path) -> 
 
 
 def test_too_few_finished_trials_are_not_compared(few_shot_study: Path) -> None:
-    results = read_results(set_search(few_shot_study, [WITH] * BEST))
+    results = read_results(set_search(few_shot_study, [WITH] * BEST_TRIALS))
     (sentence,) = share_sentences(results, ())
     assert "10 of 24 trials ran all their epochs" in sentence
     assert share_table(()).rows == []

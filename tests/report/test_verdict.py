@@ -40,7 +40,7 @@ def test_a_verdict_says_what_its_study_shows(
 
 def test_a_small_difference_is_called_within_noise(make_study: Callable[..., Path]) -> None:
     board = board_of(make_study(edge=0.0))
-    found = board.fixed["clipfit-tuned"].paired
+    found = board.planned_comparisons["clipfit-tuned"].paired
     assert found.within_noise
     (against_tuned,) = (s for s in verdict(board) if "tuned CLIPFit" in s)
     assert f": within noise; a true difference of {percent(found.difference.reach)} points " in (
@@ -87,7 +87,7 @@ def test_a_peer_that_was_not_tested_is_said_to_be_missing(few_shot_study: Path) 
 
 def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Path) -> None:
     board = board_of(add_answer(few_shot_study))
-    found = board.fixed["clipfit-tuned"]
+    found = board.planned_comparisons["clipfit-tuned"]
     difference = found.paired.difference
     assert difference.seeds.low > 0, "over seeds alone it would be more than noise"
     assert difference.low < difference.images.low < 0
@@ -183,7 +183,7 @@ def test_what_has_parts_is_called_by_their_mean(base_to_new_study: Path) -> None
 
 def test_over_several_datasets_it_is_called_a_mean(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
-    entries = tuple(replace(e, targets={"a": e.test, "b": e.test}) for e in board.entries)
+    entries = tuple(replace(e, dataset_scores={"a": e.test, "b": e.test}) for e in board.entries)
     _, rest = headline(replace(board, entries=entries)) or ("", "")
     assert rest.startswith("mean accuracy over the target datasets on test for the winner")
 
@@ -265,7 +265,7 @@ def doubts(folder: Path) -> str:
 def test_the_rank_correlation_of_those_near_the_best_is_told_only_where_some_differ(
     few_shot_study: Path,
 ) -> None:
-    check = board_of(few_shot_study).check
+    check = board_of(few_shot_study).validation_check
     assert 3 <= check.close.n == check.ranked_close < check.ranked
     rho = f"{check.close.rho:+.2f}".replace("-", "−")
     text = doubts(few_shot_study)

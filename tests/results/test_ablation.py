@@ -30,7 +30,7 @@ def test_cells_are_paired_with_the_base_and_corrected_together(ablation_study: P
     for cell, test, holm_p in zip(compared, tests, corrected, strict=True):
         found = cell.comparison
         assert found.paired.difference.mean == pytest.approx(cell.score.mean - np.mean(base))
-        assert found.paired.p == pytest.approx(test.pvalue)
+        assert found.paired.p_value == pytest.approx(test.pvalue)
         assert found.holm_p == pytest.approx(holm_p)
 
 
@@ -55,7 +55,7 @@ def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_stud
     cell = cell_of(table, "only vision.ln[0:2]")
     assert not cell.comparison.paired.within_noise
     assert cell.comparison.holm_p > 0.05
-    assert not cell.beyond_noise
+    assert not cell.differs_from_base
 
 
 def test_a_base_without_scores_is_an_error_that_names_the_cells(ablation_study: Path) -> None:
@@ -77,7 +77,7 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
 
 def edges_of(table: AblationTable) -> dict[str, dict[str, str]]:
     """The cells whose rates are at an end of what was tried."""
-    return {cell.label: cell.edges for cell in table.cells if cell.edges}
+    return {cell.label: cell.rate_edges for cell in table.cells if cell.rate_edges}
 
 
 def with_rates(results: Results, rates: object, **more: object) -> Results:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from study.protocols import BaseToNew, FewShot, Generalized, Protocol
-from study.results.bootstrap import Rescored, competing, rescored
+from study.results.bootstrap import Rescored, rescore, rescore_competitions
 from study.trial.predictions import Outcomes
 
 Right = dict[tuple[str, str], list[bool]]
@@ -17,7 +17,7 @@ DRAWS = 20_000
 def drawn(right: Right, protocol: Protocol | None = None) -> dict[str, Rescored]:
     """The scores of one trial that is right on these images."""
     outcomes = Outcomes("hash", {stratum: tuple(own) for stratum, own in right.items()})
-    return rescored({("best", 1): outcomes}, protocol or FewShot(), DRAWS, 0).get(("best", 1), {})
+    return rescore({("best", 1): outcomes}, protocol or FewShot(), DRAWS, 0).get(("best", 1), {})
 
 
 def hits(right: int, images: int) -> list[bool]:
@@ -86,7 +86,8 @@ def competition(images: int) -> Outcomes:
 
 @pytest.mark.parametrize("name", ["generalized", "ausuc"])
 def test_where_names_compete_few_images_are_not_sure_either(name: str) -> None:
-    found = competing({("best", 1): competition(10)}, BaseToNew(), DRAWS, 0)["best", 1][name]
+    scores = rescore_competitions({("best", 1): competition(10)}, BaseToNew(), DRAWS, 0)
+    found = scores["best", 1][name]
     assert found.alone.mean() == pytest.approx(1)
     assert found.alone.std() == pytest.approx(math.sqrt(2) / 24, rel=0.1)
     assert (found.added - found.subtracted).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
@@ -94,13 +95,13 @@ def test_where_names_compete_few_images_are_not_sure_either(name: str) -> None:
 
 
 def test_where_names_compete_a_class_needs_two_images() -> None:
-    assert competing({("best", 1): competition(1)}, BaseToNew(), DRAWS, 0) == {}
-    assert competing({("best", 1): competition(2)}, BaseToNew(), DRAWS, 0) != {}
+    assert rescore_competitions({("best", 1): competition(1)}, BaseToNew(), DRAWS, 0) == {}
+    assert rescore_competitions({("best", 1): competition(2)}, BaseToNew(), DRAWS, 0) != {}
 
 
 def test_sets_of_one_trial_do_not_depend_on_the_others() -> None:
     one = Outcomes("hash", {("accuracy", "a"): tuple(hits(40, 60))})
     other = Outcomes("hash", {("accuracy", "a"): tuple(reversed(hits(50, 60)))})
-    alone = rescored({("a", 1): one}, FewShot(), 100, 0)["a", 1]["score"]
-    both = rescored({("a", 1): one, ("b", 1): other}, FewShot(), 100, 0)["a", 1]["score"]
+    alone = rescore({("a", 1): one}, FewShot(), 100, 0)["a", 1]["score"]
+    both = rescore({("a", 1): one, ("b", 1): other}, FewShot(), 100, 0)["a", 1]["score"]
     assert np.allclose(alone.alone, both.alone, rtol=0, atol=1e-12)

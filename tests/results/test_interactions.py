@@ -19,7 +19,7 @@ from study.results.interactions import (
     logit,
 )
 from study.results.resampling import SEEDS_ALONE, resample
-from study.results.statistics import beyond_noise
+from study.results.statistics import is_significant
 from study.results.study_results import TrialResult
 from study.trial.predictions import Outcomes
 
@@ -77,7 +77,7 @@ def test_sites_whose_log_odds_add_up_do_not_interact_whatever_their_accuracies()
     both = one + other - zero_shot
     pair = pair_of(*four(*(value + noise for value in (zero_shot, one, other, both))))
     assert pair.interaction.paired.difference.mean == pytest.approx(0.0, abs=1e-9)
-    assert not beyond_noise(pair.interaction)
+    assert not is_significant(pair.interaction)
 
 
 def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds() -> None:
@@ -89,7 +89,7 @@ def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds() -> N
     assert found.mean == pytest.approx(np.mean(values))
     ends = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (found.low, found.high) == pytest.approx(ends)
-    assert found.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_each_family_is_corrected_for_the_number_of_its_tests() -> None:
     tested = [pair.interaction for pair in pairs if pair.interaction]
     assert (len(leads), len(tested)) == (3, 2)
     for family in (leads, tested):
-        p_values = [one.paired.p for one in family]
+        p_values = [one.paired.p_value for one in family]
         corrected = multipletests(p_values, method="holm")[1]
         assert [one.holm_p for one in family] == pytest.approx(corrected)
     sizes = [lead.paired.difference.mean for lead in leads]

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from study.results.intervals import Drawn, MeanInterval, mean_interval
+from study.results.intervals import DrawnScores, MeanInterval, mean_interval
 
 # Sleep gained under two drugs by ten patients (Student, 1908).
 FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
@@ -16,13 +16,13 @@ RNG = np.random.default_rng(7)
 RIGHT = (RNG.random(400) < 0.8)[:, None] ^ (RNG.random((400, 5)) < 0.1)
 
 
-def redrawn(values: np.ndarray, draws: int = 20_000) -> Drawn:
+def redrawn(values: np.ndarray, draws: int = 20_000) -> DrawnScores:
     """A bootstrap of the means of columns over rows, with the variance of a sample."""
     images = len(values)
     rows = np.random.default_rng(1).integers(images, size=(draws, images))
     means = values[rows].mean(axis=1)
     widened = math.sqrt(images / (images - 1))
-    return Drawn(values.mean(axis=0) + widened * (means - values.mean(axis=0)), images - 1)
+    return DrawnScores(values.mean(axis=0) + widened * (means - values.mean(axis=0)), images - 1)
 
 
 def of(values: np.ndarray, **options: float | bool | None) -> MeanInterval:
@@ -46,7 +46,7 @@ def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels() -> None:
     assert found.sd == pytest.approx(stats.tstd(FIRST))
     assert (found.low, found.high) == pytest.approx(known.tconfint_mean(0.05))
     assert found.half_width == found.reach == pytest.approx(found.high - found.mean)
-    assert found.p == pytest.approx(stats.ttest_1samp(FIRST, 0).pvalue)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(FIRST, 0).pvalue)
     assert found.within_noise
     assert found.images is None
 
@@ -82,15 +82,15 @@ def test_it_is_never_narrower_than_the_interval_over_seeds() -> None:
     found = of(few)
     assert found.low is not None
     assert found.low <= found.seeds.low
-    assert found.p is not None
-    assert found.p >= stats.ttest_1samp(few.mean(axis=0), 0).pvalue
+    assert found.p_value is not None
+    assert found.p_value >= stats.ttest_1samp(few.mean(axis=0), 0).pvalue
 
 
 def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0() -> None:
     for shift in np.linspace(0.6, 0.9, 31):
         found = of(RIGHT - shift)
-        assert found.p is not None
-        assert (found.p >= 0.05) is found.within_noise
+        assert found.p_value is not None
+        assert (found.p_value >= 0.05) is found.within_noise
 
 
 def test_seeds_without_any_spread_leave_the_images() -> None:
@@ -103,7 +103,7 @@ def test_seeds_without_any_spread_leave_the_images() -> None:
 
 def test_one_seed_claims_nothing_beyond_test_images() -> None:
     found = of(RIGHT[:, :1].astype(float))
-    assert (found.low, found.high, found.reach, found.p) == (None, None, None, None)
+    assert (found.low, found.high, found.reach, found.p_value) == (None, None, None, None)
     assert found.within_noise
     assert found.images is not None
 
@@ -115,7 +115,7 @@ def test_one_seed_is_enough_where_nothing_is_trained() -> None:
 
 def test_seeds_without_spread_or_predictions_have_no_interval() -> None:
     found = mean_interval([0.5, 0.5])
-    assert (found.sd, found.low, found.p) == (0.0, None, None)
+    assert (found.sd, found.low, found.p_value) == (0.0, None, None)
     assert found.within_noise
 
 
@@ -130,14 +130,14 @@ def test_it_ends_at_what_is_possible() -> None:
 
 @pytest.mark.parametrize("shared", [None, 0.0, 0.4, 0.6])
 def test_seeds_that_share_little_have_one_interval(shared: float | None) -> None:
-    found = of(RIGHT.astype(float), shared=shared)
+    found = of(RIGHT.astype(float), overlap=shared)
     assert found == of(RIGHT.astype(float))
     assert found.wider is None
 
 
 def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
     values = RIGHT + np.linspace(-0.02, 0.02, 5)
-    found, plain = of(values, shared=0.8), of(values)
+    found, plain = of(values, overlap=0.8), of(values)
     assert (found.low, found.high) == (plain.low, plain.high)
     a, b, c = components(values)
     wide = a * (1 + 5 * 0.8 / 0.2)
@@ -147,20 +147,20 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
     seeds = stats.t.ppf(0.975, 4) * math.sqrt(wide)
     assert found.reach == pytest.approx(max(expected, seeds), rel=0.01)
     assert found.wider.half_width == pytest.approx(found.reach)
-    between = of(values - found.mean + (plain.reach or 0) * 1.5, shared=0.8)
+    between = of(values - found.mean + (plain.reach or 0) * 1.5, overlap=0.8)
     assert between.low is not None
     assert between.low > 0
     assert between.within_noise
 
 
 def test_seeds_that_share_all_images_are_tested_for_nothing() -> None:
-    found = of(RIGHT.astype(float), shared=1.0)
+    found = of(RIGHT.astype(float), overlap=1.0)
     assert (found.low, found.high) == (found.images.low, found.images.high)
-    assert (found.p, found.reach, found.wider) == (None, None, None)
+    assert (found.p_value, found.reach, found.wider) == (None, None, None)
     assert found.within_noise
 
 
 def test_what_is_not_trained_is_the_same_whatever_seeds_share() -> None:
     same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
     for shared in (0.8, 1.0):
-        assert of(same, shared=shared, trained=False) == of(same)
+        assert of(same, overlap=shared, trained=False) == of(same)

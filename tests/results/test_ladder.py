@@ -11,14 +11,14 @@ from fake_ledger import SEEDS
 from fake_studies import add_answer, add_candidate, edit_candidates
 
 from study.config.labels import TUNED_LINEAR
-from study.results.ladder import STEPS, Ladder, ladder, rates_of
+from study.results.ladder import STEPS, Ladder, ladder, rate_source
 from study.results.leaderboard import Leaderboard
 
 HEAD = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
 
 
 def mean_of(board: Leaderboard, label: str) -> float:
-    return fmean(board.entry(label).scores.values())
+    return fmean(board.find_entry(label).scores.values())
 
 
 def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> Path:
@@ -57,7 +57,7 @@ def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
         (subset, "best-plain", "clipfit-tuned"),
         (head, "best", "best-plain"),
     ):
-        assert step.paired == board.difference(board.entry(upper), board.entry(lower))
+        assert step.paired == board.difference(board.find_entry(upper), board.find_entry(lower))
     assert strength.lower is strength.upper
     assert strength.paired is None
 
@@ -88,7 +88,7 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
     first, second = crossing.other_order
     assert (first.adds, second.adds) == (("head",), ("subset",))
     neither, subset, head, both = (
-        np.array([board.entry(label).scores[seed] for seed in SEEDS]) for label in labels
+        np.array([board.find_entry(label).scores[seed] for seed in SEEDS]) for label in labels
     )
     for paired, by_seed in (
         (first.paired, head - neither),
@@ -98,7 +98,7 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
     ):
         assert paired.difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
         assert paired.difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
-    assert not steps.in_one_order
+    assert not steps.head_in_one_order
 
 
 def test_strength_and_head_are_one_change_where_both_differ(few_shot_study: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path) -> None:
     add_answer(few_shot_study)
     steps = ladder(board_of(add_tuned_with_head(few_shot_study, strength=0.5)))
     assert steps.crossing is None
-    assert steps.in_one_order
+    assert steps.head_in_one_order
 
 
 def test_a_winner_without_a_head_has_nothing_to_cross(few_shot_study: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_winner_without_a_head_has_nothing_to_cross(few_shot_study: Path) -> N
     steps = ladder(board_of(add_tuned_with_head(few_shot_study)))
     assert len(steps.steps) == 4
     assert steps.crossing is None
-    assert not steps.in_one_order
+    assert not steps.head_in_one_order
 
 
 def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
@@ -137,7 +137,7 @@ def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
     add_candidate(few_shot_study, TUNED_LINEAR, same_as="best", val_score=0.7)
     steps = ladder(board_of(few_shot_study))
     assert steps.crossing is None, "no order of changes differs"
-    assert not steps.in_one_order
+    assert not steps.head_in_one_order
     subset = steps.steps[1]
     assert subset.lower is subset.upper
 
@@ -148,12 +148,12 @@ def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Pat
     board = board_of(add_tuned_with_head(few_shot_study, source_trial=trial))
     sources = {"clipfit": "given", "best": "searched", "clipfit-tuned": "searched"}
     for label, expected in {**sources, "best-plain": "borrowed"}.items():
-        assert rates_of(board, board.entry(label)) == expected
+        assert rate_source(board, board.find_entry(label)) == expected
     path = few_shot_study / "trials" / trial / "config.json"
     for arm, expected in (("variant", "borrowed"), ("search", "searched")):
         change_json(path, arm=arm)
         board = board_of(few_shot_study)
-        assert rates_of(board, board.entry(TUNED_LINEAR)) == expected
+        assert rate_source(board, board.find_entry(TUNED_LINEAR)) == expected
 
 
 def test_the_ladder_leads_from_the_published_rates_to_the_winner() -> None:

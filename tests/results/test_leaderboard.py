@@ -12,8 +12,8 @@ from fake_ledger import SEEDS
 from fake_studies import add_answer, add_candidate, edit_candidates
 from scipy import stats
 
-from study.results.leaderboard import Leaderboard, above_winner
-from study.results.statistics import PairedDifference, holm
+from study.results.leaderboard import Leaderboard, rivals_above_winner
+from study.results.statistics import PairedDifference, adjust_by_holm
 from study.results.study_results import read_results
 
 FULL = {"method": "full", "lr": 1e-4}
@@ -21,7 +21,7 @@ FULL = {"method": "full", "lr": 1e-4}
 
 def against(board: Leaderboard, one: str, other: str) -> PairedDifference:
     """The difference between two candidates."""
-    return board.difference(board.entry(one), board.entry(other))
+    return board.difference(board.find_entry(one), board.find_entry(other))
 
 
 def test_entries_are_sorted_by_their_mean_on_test(few_shot_study: Path) -> None:
@@ -36,21 +36,21 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     board = board_of(make_study(edge=-0.015))
     assert board.winner.label == "best"
     assert board.entries[0].label != "best"
-    assert {entry.label for entry, _ in above_winner(board)} == {"bitfit", "clipfit-tuned"}
+    assert {entry.label for entry, _ in rivals_above_winner(board)} == {"bitfit", "clipfit-tuned"}
 
 
 def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> None:
     board = board_of(forget_images(few_shot_study))
     found = against(board, "best", "clipfit-tuned")
-    scores = (board.entry(label).scores for label in ("best", "clipfit-tuned"))
+    scores = (board.find_entry(label).scores for label in ("best", "clipfit-tuned"))
     best, tuned = ([own[seed] for seed in SEEDS] for own in scores)
     assert found.difference.mean == pytest.approx(np.mean(best) - np.mean(tuned))
-    assert found.p == pytest.approx(stats.ttest_rel(best, tuned).pvalue)
+    assert found.p_value == pytest.approx(stats.ttest_rel(best, tuned).pvalue)
 
 
 def test_a_candidate_does_not_differ_from_itself(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
-    tuned = board.entry("clipfit-tuned")
+    tuned = board.find_entry("clipfit-tuned")
     assert board.difference(tuned, tuned) is None
     assert board.difference(tuned, None) is None
 
@@ -59,27 +59,29 @@ def test_two_comparisons_are_tested_with_tuned_clipfit_and_with_the_peer(
     few_shot_study: Path,
 ) -> None:
     board = board_of(add_answer(few_shot_study))
-    assert list(board.fixed) == ["clipfit-tuned", "linear"]
-    p_values = [found.paired.p for found in board.fixed.values()]
-    assert tuple(found.holm_p for found in board.fixed.values()) == holm(p_values)
-    assert board.fixed["linear"].paired == against(board, "best", "linear")
+    assert list(board.planned_comparisons) == ["clipfit-tuned", "linear"]
+    p_values = [found.paired.p_value for found in board.planned_comparisons.values()]
+    assert tuple(found.holm_p for found in board.planned_comparisons.values()) == adjust_by_holm(
+        p_values
+    )
+    assert board.planned_comparisons["linear"].paired == against(board, "best", "linear")
 
 
 def test_the_peer_is_the_one_that_validation_ranks_best(few_shot_study: Path) -> None:
     add_candidate(few_shot_study, "linear", 0.03, val_score=0.6, head="linear")
     add_candidate(few_shot_study, "full", -0.03, val_score=0.61, peer=FULL)
-    assert board_of(few_shot_study).peer == "full"
+    assert board_of(few_shot_study).top_peer == "full"
     for index, expected in ((-1, "linear"), (-2, None)):
         edit_candidates(few_shot_study, lambda found, at=index: found[at].update(val_score=None))
-        assert board_of(few_shot_study).peer == expected
+        assert board_of(few_shot_study).top_peer == expected
 
 
 @pytest.mark.parametrize("shared", ["clipfit-tuned", "linear"])
 def test_the_winner_is_not_compared_with_itself(few_shot_study: Path, shared: str) -> None:
     share(add_answer(few_shot_study), "best", shared)
-    ((label, found),) = board_of(few_shot_study).fixed.items()
+    ((label, found),) = board_of(few_shot_study).planned_comparisons.items()
     assert {label, shared} == {"clipfit-tuned", "linear"}
-    assert found.holm_p == found.paired.p, "there is nothing to correct"
+    assert found.holm_p == found.paired.p_value, "there is nothing to correct"
 
 
 def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path) -> None:
@@ -90,24 +92,24 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
             report = {"epoch": 12, "test_accuracy": score, "test_score": score}
             path.write_text(json.dumps(report) + "\n")
     board = board_of(few_shot_study)
-    best, third = board.entry("best"), board.entry("third")
+    best, third = board.find_entry("best"), board.find_entry("third")
     assert best.test.mean == third.test.mean == pytest.approx(833 / 901)
     assert board.entries.index(best) < board.entries.index(third)
-    assert all(entry is not third for entry, _ in above_winner(board))
+    assert all(entry is not third for entry, _ in rivals_above_winner(board))
 
 
 def test_peers_above_the_winner_are_found_as_baselines_are(few_shot_study: Path) -> None:
-    ((entry, paired),) = above_winner(board_of(add_answer(few_shot_study, peer=0.02)))
-    assert (entry.label, entry.peer, entry.baseline) == ("linear", True, False)
+    ((entry, paired),) = rivals_above_winner(board_of(add_answer(few_shot_study, peer=0.02)))
+    assert (entry.label, entry.is_peer, entry.is_baseline) == ("linear", True, False)
     assert paired.difference.mean == pytest.approx(-0.02, abs=0.003)
 
 
 def test_what_validation_did_not_score_takes_no_part_in_judging_it(few_shot_study: Path) -> None:
-    before = board_of(few_shot_study).check
+    before = board_of(few_shot_study).validation_check
     add_candidate(few_shot_study, "best-plain", 0.2)
     board = board_of(few_shot_study)
     assert board.entries[0].label == "best-plain"
-    assert board.check == before
+    assert board.validation_check == before
 
 
 def share(folder: Path, label: str, other: str) -> None:
@@ -124,9 +126,9 @@ def test_a_winner_that_is_a_baseline_appears_once_under_its_own_name(
 ) -> None:
     share(few_shot_study, "best", "clipfit-tuned")
     board = board_of(few_shot_study)
-    assert board.winner is board.entry("clipfit-tuned") is board.entry("best")
+    assert board.winner is board.find_entry("clipfit-tuned") is board.find_entry("best")
     assert len(board.entries) == 6
-    assert board.winner.baseline
+    assert board.winner.is_baseline
     assert "best" not in board.untested
 
 
@@ -135,16 +137,16 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
 ) -> None:
     share(few_shot_study, "clipfit-tuned", "clipfit")
     board = board_of(few_shot_study)
-    clipfit = board.entry("clipfit-tuned")
+    clipfit = board.find_entry("clipfit-tuned")
     assert clipfit.labels == ("clipfit", "clipfit-tuned")
-    assert board.difference(clipfit, board.entry("clipfit")) is None
+    assert board.difference(clipfit, board.find_entry("clipfit")) is None
     assert against(board, "best", "clipfit-tuned") == against(board, "best", "clipfit")
 
 
 def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path) -> None:
     (few_shot_study / "trials/confirm-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
     board = board_of(few_shot_study)
-    entry = board.entry("best")
+    entry = board.find_entry("best")
     assert (sorted(entry.scores), entry.seeds_planned) == ([1, 2, 4, 5], 5)
     assert against(board, "best", "clipfit-tuned").seeds == (1, 2, 4, 5)
 
@@ -152,10 +154,10 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
 def test_what_validation_chose_is_no_winner_at_or_below_chance(guessing_study: Path) -> None:
     board = board_of(guessing_study)
     assert board.winner is None
-    assert board.chosen is board.entry("best")
+    assert board.chosen is board.find_entry("best")
     assert board.chosen.test.mean > 0.6
     assert board.chosen.balanced.mean == pytest.approx(1 / 3)
-    assert not [entry for entry in board.entries if entry.winner or entry.above_chance]
+    assert not [entry for entry in board.entries if entry.is_winner or entry.above_chance]
 
 
 def test_chance_is_one_over_the_number_of_classes_whatever_their_sizes(
@@ -196,14 +198,14 @@ def test_without_predictions_chance_is_not_known_nor_whether_it_is_beaten(
 ) -> None:
     board = board_of(forget_images(few_shot_study))
     assert board.chance is None
-    assert board.winner is board.entry("best")
+    assert board.winner is board.find_entry("best")
     assert board.winner.against_chance is None
 
 
 def test_before_the_confirm_stage_there_is_no_winner(unconfirmed_study: Path) -> None:
     board = board_of(unconfirmed_study)
     assert (board.winner, board.entries) == (None, ())
-    assert board.check.agreement is None
+    assert board.validation_check.agreement is None
 
 
 def test_base_and_new_are_kept_apart_in_their_protocol_only(
@@ -219,7 +221,7 @@ def test_base_and_new_are_kept_apart_in_their_protocol_only(
 
 
 def test_budgets_count_trials_by_how_they_ended(few_shot_study: Path) -> None:
-    arms = {arm.arm: arm for arm in board_of(few_shot_study).arms}
+    arms = {arm.arm: arm for arm in board_of(few_shot_study).arm_budgets}
     search = arms["search"]
     assert (search.trials, arms["clipfit-tuned"].trials) == (24, 8)
     assert search.finished + search.stopped + search.failed + search.running == 24
@@ -229,7 +231,7 @@ def test_budgets_count_trials_by_how_they_ended(few_shot_study: Path) -> None:
 
 
 def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_study: Path) -> None:
-    check = board_of(base_to_new_study).check
+    check = board_of(base_to_new_study).validation_check
     assert (check.base_pick, check.base_pick_trial) == ("best", None)
 
 
@@ -241,4 +243,4 @@ def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
     worst = min(finished, key=lambda trial: trial.val_score or 0.0).trial_id
     path = base_to_new_study / f"trials/{worst}/reports.jsonl"
     path.write_text('{"epoch": 1, "val_score": 0.1, "val_base": 0.99, "val_new": 0.05}\n')
-    assert board_of(base_to_new_study).check.base_pick_trial == worst
+    assert board_of(base_to_new_study).validation_check.base_pick_trial == worst

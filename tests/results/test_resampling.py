@@ -131,11 +131,11 @@ def test_a_weighted_sum_is_of_the_same_images() -> None:
     )
     terms = [("both", 1), ("first", -1), ("second", -1), ("none", 1)]
     values = sum(weight * np.array(right[label], float) for label, weight in terms)
-    drawn = found.weighted(terms, [1])
+    drawn = found.weighted_draws(terms, [1])
     assert (drawn.scores.shape, drawn.df) == ((2000, 1), 899)
     assert drawn.scores.mean() == pytest.approx(values.mean())
     assert drawn.scores.std() == pytest.approx(np.std(values) / math.sqrt(len(values)), rel=0.06)
-    assert found.weighted([*terms, ("another", 1)], [1]) is None
+    assert found.weighted_draws([*terms, ("another", 1)], [1]) is None
 
 
 def test_targets_are_drawn_apart_and_the_score_is_their_mean() -> None:

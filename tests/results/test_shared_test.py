@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from changed_studies import forget_images
 
-from study.results.shared_test import other_readers
+from study.results.shared_test import count_other_readers
 from study.results.study_results import read_results
 
 
 def readers(folder: Path) -> int:
-    return other_readers(read_results(folder))
+    return count_other_readers(read_results(folder))
 
 
 def test_a_study_that_was_not_tested_has_read_nothing(make_study: Callable[..., Path]) -> None:

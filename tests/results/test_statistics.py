@@ -7,7 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from study.results.statistics import (
-    holm,
+    adjust_by_holm,
     proportion_difference,
     rank_agreement,
     regret,
@@ -22,12 +22,12 @@ def test_holm_is_that_of_statsmodels() -> None:
     for seed in range(20):
         p_values = np.random.default_rng(seed).uniform(0, 0.2, size=8).tolist()
         known = multipletests(p_values, method="holm")[1]
-        assert holm(p_values) == pytest.approx(tuple(known))
+        assert adjust_by_holm(p_values) == pytest.approx(tuple(known))
 
 
 def test_holm_leaves_out_what_was_not_tested() -> None:
-    assert holm([0.01, None, 0.04]) == pytest.approx((0.02, None, 0.04))
-    assert holm([]) == ()
+    assert adjust_by_holm([0.01, None, 0.04]) == pytest.approx((0.02, None, 0.04))
+    assert adjust_by_holm([]) == ()
 
 
 def test_rank_agreement_is_that_of_scipy() -> None:

@@ -44,15 +44,15 @@ def test_scores_of_competing_names_are_no_datasets(
     base_to_new_study: Path, few_shot_study: Path
 ) -> None:
     balanced = ("balanced",)
-    assert read_results(base_to_new_study).beside == balanced
+    assert read_results(base_to_new_study).further_names == balanced
     for folder in (base_to_new_study, few_shot_study):
         for path in folder.glob("trials/confirm-*/reports.jsonl"):
             *lines, last = path.read_text().splitlines()
             last = json.dumps(json.loads(last) | {"test_generalized": 0.5, "test_ausuc": 0.25})
             path.write_text("".join(line + "\n" for line in (*lines, last)))
-        assert read_results(folder).targets == ()
-    assert read_results(base_to_new_study).beside == (*balanced, "generalized", "ausuc")
-    assert read_results(few_shot_study).beside == balanced
+        assert read_results(folder).tested_datasets == ()
+    assert read_results(base_to_new_study).further_names == (*balanced, "generalized", "ausuc")
+    assert read_results(few_shot_study).further_names == balanced
     assert row_of(base_to_new_study, "confirm-best-seed1")["test_generalized"] == 0.5
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from changed_studies import shots_of, write_split
 
-from study.results.training_images import mean_share, read_training_images, shared_images
+from study.results.training_images import mean_overlap, read_training_images, training_overlap
 from study.storage.study_folder import StudyFolder
 
 
@@ -23,7 +23,7 @@ from study.storage.study_folder import StudyFolder
     ],
 )
 def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: float | None) -> None:
-    assert mean_share(images) == pytest.approx(share)
+    assert mean_overlap(images) == pytest.approx(share)
 
 
 def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path) -> None:
@@ -51,6 +51,6 @@ def test_the_seeds_of_a_study_share_what_their_records_have_in_common(tmp_path: 
     write_split(tmp_path, "a1", *shots_of(*"wxyz"))
     write_split(tmp_path, "b2", *shots_of(*"wxuv"))
     folder = StudyFolder(tmp_path)
-    assert shared_images(folder, ["a1", "b2"]) == pytest.approx(0.5)
-    assert shared_images(folder, ["a1", "c3"]) is None
-    assert shared_images(folder, ["a1"]) is None
+    assert training_overlap(folder, ["a1", "b2"]) == pytest.approx(0.5)
+    assert training_overlap(folder, ["a1", "c3"]) is None
+    assert training_overlap(folder, ["a1"]) is None

@@ -8,7 +8,7 @@ from small_trials import Prepare, trial
 
 from study.backbones.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
-from study.results.bootstrap import competition_of
+from study.results.bootstrap import make_competition
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
@@ -85,7 +85,7 @@ def test_competing_predictions_make_up_the_scores_of_their_trial(
     *_, report = run_trial(trial(stage="confirm", epochs=2), data, backbone)
     found = outcomes_of(report.predictions)
     assert found is not None
-    one = competition_of(found, "base")
+    one = make_competition(found, "base")
     assert hmean(*accuracies([one])) == pytest.approx(report.metrics["test_generalized"])
     assert ausuc([one]) == pytest.approx(report.metrics["test_ausuc"])
 

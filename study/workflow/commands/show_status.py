@@ -32,7 +32,7 @@ def show_status(options: Namespace) -> None:
         from study.workflow.configured_study import study_in
     found = status.study_status(read_results(study_in(folder, overrides).folder.path))
     if options.json:
-        print(json.dumps(asdict(found), indent=2, default=methodcaller("column_values")))
+        print(json.dumps(asdict(found), indent=2, default=methodcaller("status_record")))
         return
     options.console.print(status.render_status(found), highlight=False)
     if found.state == status.INTERRUPTED_STATE:
