@@ -35,5 +35,5 @@ def study_of(
 ) -> Study:
     """A study of a backbone that nobody reads."""
     study = Study(config, folder)
-    study._known["architecture"] = architecture
+    study._values["architecture"] = architecture
     return study

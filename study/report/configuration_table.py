@@ -35,7 +35,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     trains, searches = protocol.trains, protocol.searches(config)
     strength = protocol.strength_of(config)
     images = f"{data.shots} a class to train"
-    precision = study.in_precision().config.training.precision
+    precision = study.resolve_precision().config.training.precision
     rows = {
         "Question": "How do these configurations do? Nothing is searched or chosen.",
         "Dataset": data.dataset

@@ -8,7 +8,7 @@ from study.results.study_results import Results, read_results
 from study.selection.chance import AgainstChance, write_against_chance
 from study.storage.atomic import with_retries
 from study.storage.study_folder import StudyFolder
-from study.trial.study import best_of, registrable
+from study.trial.study import best_candidate, candidate_to_register
 
 
 def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
@@ -36,7 +36,7 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
 
     They are by the label under which they were trained. What is not known is left out.
     """
-    choices = [best_of(results.candidates), registrable(results.candidates)]
+    choices = [best_candidate(results.candidates), candidate_to_register(results.candidates)]
     labels = {choice.same_as or choice.label for choice in choices if choice is not None}
     if not labels:
         return {}

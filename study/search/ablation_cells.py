@@ -9,7 +9,7 @@ from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
 from study.method.subsets import Subset, in_blocks, kinds, parse, single_sites
 from study.storage.study_folder import StudyFolder
-from study.trial.study import Study, best_of, read_candidates
+from study.trial.study import Study, best_candidate, read_candidates
 
 BASE = "ablation_base"
 """The key of a study's identity that has the base which came from another study."""
@@ -30,7 +30,7 @@ def base_of(study: Study, ablation: AblationConfig) -> str:
             return str(recorded)
     storage = study.folder.path.parent
     other = StudyFolder(storage / ablation.base_from)
-    best = best_of(read_candidates(other)) if other.path.exists() else None
+    best = best_candidate(read_candidates(other)) if other.path.exists() else None
     if best is None:
         raise StudyError(
             f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"

@@ -111,12 +111,12 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
     if not study.protocol().validates(study.config):
         for label, _, settings in _trials(study, cells, rate_grids(study)):
             settings_of[label] = settings
-        return study.fix_cells(settings_of)
+        return study.write_cells(settings_of)
     for label, ranked in _ranked(study, cells).items():
         if not ranked:
             raise StudyError(f"no trial of the cell '{label}' ran all its epochs")
         settings_of[label] = ranked[0]
-    return study.fix_cells(settings_of)
+    return study.write_cells(settings_of)
 
 
 def _trials(

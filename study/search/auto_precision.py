@@ -30,7 +30,7 @@ def decide_precision(study: Study) -> Study:
         StorageError: the precision cannot be kept.
         StudyError: no worker can train.
     """
-    decided, resources = study.in_precision(), study.config.resources
+    decided, resources = study.resolve_precision(), study.config.resources
     if decided.config.training.precision != AUTO:
         return decided
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())
@@ -41,7 +41,7 @@ def decide_precision(study: Study) -> Study:
         threads = max(1, int(resources.cpus_per_trial))
         precision = _result_of(remote(_fastest_here).remote(threads))
     study.folder.write_json(PRECISION, precision)
-    return study.in_precision()
+    return study.resolve_precision()
 
 
 def _result_of(reference: ray.ObjectRef) -> Precision:

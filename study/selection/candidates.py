@@ -256,7 +256,6 @@ def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate
 
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
     """Return a baseline; of a peer that has a search of its own, the best."""
-
     for trial in judged:
         is_of_its_search = trial.config.arm == label and trial.settings.peer is not None
         if is_of_its_search or _is_baseline(trial, label):
@@ -292,8 +291,10 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         return written
     config, folder, protocol = study.config, study.folder, study.protocol()
     if not protocol.searches(config):
-        given = protocol.tested_as_given(config)
-        return study.choose(Candidate(label=label, settings=s) for label, s in given.items())
+        baselines = []
+        for label, settings in protocol.tested_as_given(config).items():
+            baselines.append(Candidate(label=label, settings=settings))
+        return study.write_candidates(baselines)
     judged = finished_trials(folder)
     if not judged:
         ends = (trial.read_end() for trial in folder.trials())
@@ -303,4 +304,4 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             f"the last error was: {causes[-1] if causes else 'none'}"
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
-    return study.choose(beside_earlier(study, chosen))
+    return study.write_candidates(beside_earlier(study, chosen))

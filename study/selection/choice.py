@@ -15,7 +15,7 @@ from study.selection.chance import (
 )
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import beats_chance, confusion_of, read_predictions
-from study.trial.study import Candidate, Study, best_of
+from study.trial.study import Candidate, Study, best_candidate
 
 TEST_BALANCED = f"test_{BALANCED}"
 """The name of the balanced score among test scores."""
@@ -39,7 +39,7 @@ class Choice:
     def read(
         cls,
         study: Study,
-        among: Callable[[Sequence[Candidate] | None], Candidate | None] = best_of,
+        among: Callable[[Sequence[Candidate] | None], Candidate | None] = best_candidate,
     ) -> Self | None:
         """Return a choice of a study, by default its best; None if there is none yet."""
         if (found := among(study.candidates())) is None:

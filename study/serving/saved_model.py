@@ -19,7 +19,7 @@ from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial.study import Study, registrable
+from study.trial.study import Study, candidate_to_register
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         LedgerError: a file of the study is damaged.
     """
     name = study.folder.name
-    best, kept = Choice.read(study), Choice.read(study, registrable)
+    best, kept = Choice.read(study), Choice.read(study, candidate_to_register)
     if best is None or kept is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "

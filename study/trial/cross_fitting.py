@@ -1,8 +1,8 @@
 """The choice among the trainings of a head, and the score of a trial that makes it.
 
-The best of several trainings on some images scores higher on them than on others, by the choice
-alone, and a trial whose text features classify makes no such choice. So that both compete fairly,
-no image is scored with a training that it had a part in choosing:
+The training that is best on some images scores higher on them than on others, by the choice alone.
+A trial whose text features classify makes no such choice. So that both compete fairly, no image is
+scored with a training that it helped to choose:
 
 - Of several folds, each is scored with the training that is best on the others.
 - Validation images without folds are divided into two halves, class by class, and each half is
@@ -20,16 +20,16 @@ from torch import Tensor
 
 from study.data.records import ordered_paths
 from study.data.tasks import Part
-from study.trial.evaluation import Evaluation, accuracies, joint_scores, scores
+from study.trial.evaluation import Evaluation, joint_scores, part_accuracies, trial_scores
 from study.trial.study import TrialData
 
 HALVES_KEY = "halves of the validation images"
-"""What the order of images depends on, beside their paths, in which they are dealt to halves."""
+"""The key of the random order in which images are dealt to halves; it depends on paths too."""
 
 
 @dataclass(frozen=True)
 class HeadChoice:
-    """Which training of a head ships, and what its trial is scored by."""
+    """The training of a head that ships, and the scores of its trial."""
 
     shipped: Sequence[Evaluation]
     """The evaluations with the training that is best on all images, one per task."""
@@ -49,49 +49,48 @@ def choose_head(evaluated: Sequence[Sequence[Evaluation]], data: TrialData) -> H
         data: the data of the trial.
     """
     trainings = list(zip(*evaluated, strict=True))
-    values = [[accuracies(one, data) for one in tasks] for tasks in trainings]
-    shipped = trainings[_best(values, data)]
+    accuracies = []
+    for tasks in trainings:
+        accuracies.append([part_accuracies(evaluation, data) for evaluation in tasks])
+    shipped = trainings[_best_training(accuracies, data)]
     if len(trainings) == 1:
-        return HeadChoice(shipped, shipped, scores(shipped, data))
+        return HeadChoice(shipped, shipped, trial_scores(shipped, data))
     if len(evaluated) > 1:
-        scored = _by_other_folds(trainings, values, data)
+        scored = _by_other_folds(trainings, accuracies, data)
     else:
-        scored = [_by_other_half([tasks[0] for tasks in trainings], data)]
-    return HeadChoice(shipped, scored, _with_shipped(scores(scored, data), shipped, data))
+        scored = [_by_other_half(evaluated[0], data)]
+    scores = trial_scores(scored, data)
+    # The calibration and the like must suit the head that ships.
+    names_of_shipped = scores.keys() & set(data.protocol.beside_shipped)
+    if names_of_shipped:
+        scores_of_shipped = trial_scores(shipped, data)
+        for name in names_of_shipped:
+            scores[name] = scores_of_shipped[name]
+    return HeadChoice(shipped, scored, scores)
 
 
-def _with_shipped(
-    cross_fitted: Mapping[str, float], shipped: Sequence[Evaluation], data: TrialData
-) -> dict[str, float]:
-    """Return scores with those of the head that ships in place of what sets how it is used."""
-    names = cross_fitted.keys() & set(data.protocol.beside_shipped)
-    if not names:
-        return dict(cross_fitted)
-    ships = scores(shipped, data)
-    return {**cross_fitted, **{name: ships[name] for name in names}}
-
-
-def _best(values: Sequence[Sequence[Mapping[str, float]]], data: TrialData) -> int:
-    """Return the place of the training with the best score over some tasks.
+def _best_training(accuracies: Sequence[Sequence[Mapping[str, float]]], data: TrialData) -> int:
+    """Return the position of the training with the best score over some tasks.
 
     Args:
-        values: the accuracies of each training on each task, by the name of the part.
+        accuracies: those of each training on each task, by the name of the part.
         data: the data of the trial.
     """
-    ranked = [joint_scores(tasks, data)["score"] for tasks in values]
-    return max(range(len(ranked)), key=ranked.__getitem__)
+    scores = [joint_scores(tasks, data)["score"] for tasks in accuracies]
+    return scores.index(max(scores))
 
 
 def _by_other_folds(
     trainings: Sequence[Sequence[Evaluation]],
-    values: Sequence[Sequence[Mapping[str, float]]],
+    accuracies: Sequence[Sequence[Mapping[str, float]]],
     data: TrialData,
 ) -> list[Evaluation]:
     """Return the evaluation of each fold with the training that is best on the other folds."""
     scored = []
     for fold in range(len(trainings[0])):
-        others = [[*tasks[:fold], *tasks[fold + 1 :]] for tasks in values]
-        scored.append(trainings[_best(others, data)][fold])
+        other_folds = [[*tasks[:fold], *tasks[fold + 1 :]] for tasks in accuracies]
+        best = trainings[_best_training(other_folds, data)]
+        scored.append(best[fold])
     return scored
 
 
@@ -100,16 +99,25 @@ def _by_other_half(trainings: Sequence[Evaluation], data: TrialData) -> Evaluati
 
     Images that cannot be divided are scored with the first training, which none of them chose.
     """
-    first = [in_first_half(part) for part, _, _ in trainings[0].parts]
-    for mask in first:
+    first_half = [in_first_half(part) for part, _, _ in trainings[0].parts]
+    for mask in first_half:
         if mask.all() or not mask.any():
             return trainings[0]
-    second = [~mask for mask in first]
-    chosen_on = []
-    for masks in (first, second):
-        values = [[accuracies(_restricted(one, masks), data)] for one in trainings]
-        chosen_on.append(trainings[_best(values, data)])
-    return _joined(chosen_on[1], chosen_on[0], first, data)
+    second_half = [~mask for mask in first_half]
+    best_on_first = _best_on(trainings, first_half, data)
+    best_on_second = _best_on(trainings, second_half, data)
+    return _combine(best_on_second, best_on_first, first_half, data)
+
+
+def _best_on(
+    trainings: Sequence[Evaluation], masks: Sequence[Tensor], data: TrialData
+) -> Evaluation:
+    """Return the evaluation that is best on some images of each part."""
+    accuracies = []
+    for evaluation in trainings:
+        restricted = _restrict(evaluation, masks)
+        accuracies.append([part_accuracies(restricted, data)])
+    return trainings[_best_training(accuracies, data)]
 
 
 def in_first_half(part: Part) -> Tensor:
@@ -126,33 +134,45 @@ def in_first_half(part: Part) -> Tensor:
     return torch.tensor(halves) == 0
 
 
-def _restricted(one: Evaluation, masks: Sequence[Tensor]) -> Evaluation:
-    """Return the parts of an evaluation with some of their images."""
+def _restrict(evaluation: Evaluation, masks: Sequence[Tensor]) -> Evaluation:
+    """Return an evaluation with some of the images of each part."""
     parts = []
-    for (part, predicted, probabilities), mask in zip(one.parts, masks, strict=True):
-        kept = [record for record, is_kept in zip(part.records, mask, strict=True) if is_kept]
-        some = replace(part, records=tuple(kept))
-        parts.append((some, predicted[mask], probabilities[mask]))
-    return replace(one, parts=parts, competing=[])
+    for (part, predicted, probabilities), mask in zip(evaluation.parts, masks, strict=True):
+        pairs = zip(part.records, mask.tolist(), strict=True)
+        records = tuple(record for record, is_included in pairs if is_included)
+        parts.append((replace(part, records=records), predicted[mask], probabilities[mask]))
+    return replace(evaluation, parts=parts, competing=[])
 
 
-def _joined(
+def _combine(
     one: Evaluation, other: Evaluation, masks: Sequence[Tensor], data: TrialData
 ) -> Evaluation:
-    """Return an evaluation with the answers of one for some images, and of another for the rest."""
+    """Return an evaluation with the answers of one for some images, and of another for the rest.
+
+    Args:
+        one: the evaluation of the images whose mask is true.
+        other: the evaluation of all other images.
+        masks: the mask of each part, (images,) bool.
+        data: the data of the trial.
+    """
     parts = []
-    for (part, *some), (_, *others), mask in zip(one.parts, other.parts, masks, strict=True):
-        predicted, probabilities = _where(mask, some, others)
+    masks_of_competing = []
+    for (part, *answers), (_, *other_answers), mask in zip(
+        one.parts, other.parts, masks, strict=True
+    ):
+        predicted, probabilities = _select(mask, answers, other_answers)
         parts.append((part, predicted, probabilities))
-    # Names of a target do not compete.
-    own = [
-        mask for (part, *_), mask in zip(parts, masks, strict=True) if part.name not in data.targets
-    ]
+        if part.name not in data.targets:  # the names of a target do not compete
+            masks_of_competing.append(mask)
     competing = []
-    for known, others_known, mask in zip(one.competing, other.competing, own, strict=False):
-        competing.append(tuple(_where(mask, known, others_known)))
+    # An evaluation without competition has masks, but nothing to combine.
+    for columns, other_columns, mask in zip(
+        one.competing, other.competing, masks_of_competing, strict=False
+    ):
+        competing.append(tuple(_select(mask, columns, other_columns)))
     return replace(one, head=None, training=None, parts=parts, competing=competing)
 
 
-def _where(mask: Tensor, some: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+def _select(mask: Tensor, some: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    """Return the values of some where the mask is true, and of others elsewhere."""
     return [torch.where(mask, *pair) for pair in zip(some, others, strict=True)]

@@ -1,4 +1,4 @@
-"""What trained models come to on their evaluation images: answers, predictions, scores."""
+"""The evaluation of trained models: the classes given to images, predictions and scores."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ from study.trial.study import Prediction, TrialData
 
 @dataclass(frozen=True)
 class PartFeatures:
-    """What a model makes of the images and classes of a part."""
+    """The features that a model computes of the images and classes of a part."""
 
     part: Part
     is_target: bool
-    """Whether the part is of a further dataset, whose classes are others than those in training."""
+    """Whether the part belongs to a further dataset, which has other classes than the training."""
     names: Sequence[int]
     """The class in training of each class of the part; −1 where there is none."""
     images: Sequence[Tensor]
@@ -36,7 +36,7 @@ class PartFeatures:
 
 @dataclass
 class Evaluation:
-    """What one model comes to with one head."""
+    """The result of one model with one head on its evaluation images."""
 
     head: Head | None
     """The head; None means that the text features classify."""
@@ -45,74 +45,107 @@ class Evaluation:
     trained: frozenset[int]
     """The classes that the model was trained on."""
     parts: list[tuple[Part, Tensor, Tensor]] = field(default_factory=list)
-    """Each part with the class id, (images,) int64, and probability, (images,) float32, that each
-    of its images is given."""
+    """Each part, with the predicted class ids, (images,) int64, and their probabilities, (images,)
+    float32."""
     competing: list[tuple[Tensor, ...]] = field(default_factory=list)
-    """Of each part whose names compete: labels, best trained and best other class, and gap; each
+    """For each part whose names compete: labels, best trained and best other class, and gap; each
     (images,)."""
     calibration: float = 0.0
-    """γ, what is taken from the logits of trained classes where they compete with others."""
+    """γ, which is subtracted from the logits of trained classes where they compete with others."""
 
-    def answer(self, classifier: FewShotClassifier, features: PartFeatures) -> None:
-        """Add what the images of a part are taken for.
+    def classify_part(self, classifier: FewShotClassifier, features: PartFeatures) -> None:
+        """Classify the images of a part, and add the result.
 
         Args:
             classifier: the model.
-            features: what it makes of them.
+            features: its features of the part.
         """
         part, text, rivals_text = features.part, features.text, features.rivals_text
         if self.head is not None:
             text = self.head.replace_in(text, features.names)
             if rivals_text is not None:
                 rivals_text = self.head.replace_in(rivals_text, features.rivals)
-        trained = self._seen(torch.tensor(part.classes))
-        taken: Tensor | float = 0.0
+        classes = torch.tensor(part.classes)
+        trained = self._were_trained(classes)
+        subtracted: Tensor | float = 0.0
         if self.calibration and not features.is_target and not trained.all():
-            taken = (self.calibration * trained).to(text.device)
-        rows, probabilities = classify(classifier, features.images, text, taken)
-        self.parts.append((part, torch.tensor(part.classes)[rows], probabilities))
+            subtracted = (self.calibration * trained).to(text.device)
+        rows, probabilities = classify(classifier, features.images, text, subtracted)
+        self.parts.append((part, classes[rows], probabilities))
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
-            labels = torch.tensor([record.label for record in part.records])
-            best, other, gap = compete(classifier, features.images, rivals_text, self._seen(rivals))
-            self.competing.append((labels, rivals[best], rivals[other], gap))
+            is_trained = self._were_trained(rivals)
+            best, other, gap = compete(classifier, features.images, rivals_text, is_trained)
+            self.competing.append((_labels_of(part), rivals[best], rivals[other], gap))
 
     @property
     def competition(self) -> Competition:
         """All images whose names compete."""
-        labels, trained, other, gap = (torch.cat(c) for c in zip(*self.competing, strict=True))
-        seen = self._seen(labels)
-        own, others = (
-            (gap[s], p[s] == labels[s], labels[s]) for s, p in ((seen, trained), (~seen, other))
+        columns = zip(*self.competing, strict=True)
+        labels, best_trained, best_other, gap = (torch.cat(column) for column in columns)
+        seen = self._were_trained(labels)
+        unseen = ~seen
+        seen_right = best_trained[seen] == labels[seen]
+        unseen_right = best_other[unseen] == labels[unseen]
+        return Competition(
+            seen_gap=gap[seen].numpy(),
+            seen_right=seen_right.numpy(),
+            seen_labels=labels[seen].numpy(),
+            unseen_gap=gap[unseen].numpy(),
+            unseen_right=unseen_right.numpy(),
+            unseen_labels=labels[unseen].numpy(),
         )
-        return Competition(*(column.numpy() for column in (*own, *others)))
 
-    def of_kind(
-        self, labels: Tensor, trained: Tensor, other: Tensor, gap: Tensor
-    ) -> tuple[list[bool], list[float]]:
-        """Return whether the best name of each image's own kind is right, and its gap.
+    def _right_of_kind(self, labels: Tensor, best_trained: Tensor, best_other: Tensor) -> Tensor:
+        """Return whether the best name of each image's own kind is right, (images,) bool.
 
         Args:
-            labels: one of `competing`, as what follows it.
-            trained: the best of the trained classes.
-            other: the best of the others.
-            gap: what the first is ahead of the second.
+            labels: the class of each image.
+            best_trained: the best of the trained classes.
+            best_other: the best of the other classes.
         """
-        right = torch.where(self._seen(labels), trained, other) == labels
-        return right.tolist(), gap.tolist()
+        return torch.where(self._were_trained(labels), best_trained, best_other) == labels
 
-    def _seen(self, labels: Tensor) -> Tensor:
-        """Return whether each class was trained on, (images,) bool."""
+    def predictions(self, data: TrialData) -> list[Prediction]:
+        """Return the prediction of every evaluated image."""
+        rows: list[Prediction] = []
+        competing = iter(self.competing)
+        for part, predicted, probabilities in self.parts:
+            names = data.target(part.name).class_names
+            of_part = []
+            columns = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
+            for record, class_id, probability in columns:
+                label, name = names[record.label], names[class_id]
+                of_part.append(Prediction(part.name, record.path, label, name, probability))
+            competition = None
+            if part.name not in data.targets:  # the names of a target do not compete
+                competition = next(competing, None)
+            if competition is not None:
+                *classes, gaps = competition
+                right = self._right_of_kind(*classes).tolist()
+                of_part = [
+                    row._replace(right_of_kind=is_right, gap=gap)
+                    for row, is_right, gap in zip(of_part, right, gaps.tolist(), strict=True)
+                ]
+            rows += of_part
+        return rows
+
+    def _were_trained(self, labels: Tensor) -> Tensor:
+        """Return whether the model was trained on each class, (classes,) bool."""
         return torch.tensor([label in self.trained for label in labels.tolist()])
 
 
-def accuracies(one: Evaluation, data: TrialData) -> dict[str, float]:
+def _labels_of(part: Part) -> Tensor:
+    """Return the class of each image of a part, (images,) int64."""
+    return torch.tensor([record.label for record in part.records])
+
+
+def part_accuracies(evaluation: Evaluation, data: TrialData) -> dict[str, float]:
     """Return the accuracy of a model on each part of its images, by name, as a fraction."""
     measure = class_accuracy if data.protocol.class_averaged else accuracy
     values = {}
-    for part, predicted, _ in one.parts:
-        labels = torch.tensor([record.label for record in part.records])
-        values[part.name] = measure(predicted, labels)
+    for part, predicted, _ in evaluation.parts:
+        values[part.name] = measure(predicted, _labels_of(part))
     return values
 
 
@@ -122,42 +155,28 @@ def joint_scores(tasks: Iterable[Mapping[str, float]], data: TrialData) -> dict[
     Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
 
     Args:
-        tasks: what `accuracies` returns of the model of each task.
+        tasks: the result of `part_accuracies` for the model of each task.
         data: the data of the trial.
     """
     parts: dict[str, list[float]] = defaultdict(list)
     for values in tasks:
         for name, value in values.items():
             parts[name].append(value)
-    return data.protocol.score({name: mean(values) for name, values in parts.items()})
+    means = {name: mean(values) for name, values in parts.items()}
+    return data.protocol.score(means)
 
 
-def scores(found: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
-    """Return the scores of the models of all tasks, as fractions, with those beside them."""
-    own = joint_scores([accuracies(one, data) for one in found], data)
-    if not all(one.competing for one in found):
-        return own
-    competitions = [one.competition for one in found]
-    return {**own, **data.protocol.beside(competitions, validation=data.split == "val")}
+def trial_scores(evaluations: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
+    """Return the scores of the models of all tasks, and those beside them, as fractions."""
+    scores = joint_scores([part_accuracies(one, data) for one in evaluations], data)
+    if not all(evaluation.competing for evaluation in evaluations):
+        return scores
+    competitions = [evaluation.competition for evaluation in evaluations]
+    return scores | data.protocol.beside(competitions, validation=data.split == "val")
 
 
-def fold_scores(found: Sequence[Evaluation], data: TrialData) -> tuple[float, ...]:
+def fold_scores(evaluations: Sequence[Evaluation], data: TrialData) -> tuple[float, ...]:
     """Return the score of each task's model alone; empty where there is one task."""
-    return tuple(scores([one], data)["score"] for one in found) if len(found) > 1 else ()
-
-
-def predictions(found: Iterable[Evaluation], data: TrialData) -> list[Prediction]:
-    """Return the prediction of every evaluated image, over all tasks."""
-    rows = []
-    for one in found:
-        competing = iter(one.competing)  # of the parts without those of targets
-        for part, predicted, probabilities in one.parts:
-            names = data.target(part.name).class_names
-            own = None if part.name in data.targets else next(competing, None)
-            columns = [predicted.tolist(), probabilities.tolist()]
-            columns += one.of_kind(*own) if own else ()
-            rows += [
-                Prediction(part.name, record.path, names[record.label], names[class_id], *rest)
-                for record, class_id, *rest in zip(part.records, *columns, strict=True)
-            ]
-    return rows
+    if len(evaluations) <= 1:
+        return ()
+    return tuple(trial_scores([evaluation], data)["score"] for evaluation in evaluations)

@@ -1,4 +1,4 @@
-"""Preparation of the data that trials read: shots drawn, images decoded, tasks laid out."""
+"""The preparation of a trial's data: shots are drawn, images decoded, and tasks made."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from study.data.shots import Shots, draw_shots, read_published_shots, read_shots
 from study.data.tasks import Part, Task
 from study.errors import DataError
 from study.storage.atomic import make_folder, sha256_of, write_atomically
-from study.trial.study import SPLIT_HASH, Study, Target, TrialData
+from study.trial.study import SPLIT_HASH, Split, Study, Target, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ class Preparer:
     """The width and height of the backbone's input, in pixels."""
     progress: ImageCounter | None = None
     _dark_datasets: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    """The names of datasets whose images are dark, since each is reported once."""
+    """The names of the datasets that were warned of because their images are dark."""
 
     def shots(self, seed: int) -> Shots:
-        """Return the shots of a seed: those that this study recorded, else newly drawn ones.
+        """Return the shots that the study recorded for a seed; draw and record them at first.
 
         Raises:
             DataError: the recorded shots are damaged, and drawing again yields other ones.
@@ -55,27 +55,27 @@ class Preparer:
 
     def search(self) -> TrialData:
         """Prepare the data of the search's trials, which contains no test image."""
-        return self.lay_out(tasks_of_search(self.study, self.shots(self.study.config.seed)), "val")
+        shots = self.shots(self.study.config.seed)
+        return self.prepare_tasks(tasks_of_search(self.study, shots), "val")
 
     def confirm(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
         protocol = self.study.protocol()
         targets = [self.study.target(name) for name in self.study.config.data.targets]
-        shots = self.shots(seed) if protocol.trains else None
+        shots: Shots | None = None
+        if protocol.trains:
+            shots = self.shots(seed)
         task = protocol.confirm_task(self.study.dataset(), shots, targets)
-        return self.lay_out((task,), "test", targets)
+        return self.prepare_tasks((task,), "test", targets)
 
-    def lay_out(
-        self,
-        tasks: tuple[Task, ...],
-        split: str,
-        targets: Sequence[Dataset] = (),
+    def prepare_tasks(
+        self, tasks: Sequence[Task], split: Split, targets: Sequence[Dataset] = ()
     ) -> TrialData:
         """Decode the images of some tasks, record which they are and return a trial's data.
 
         Args:
             tasks: the tasks, one model each.
-            split: the split of the evaluation images, ``val`` or ``test``.
+            split: the split of the evaluation images.
             targets: the further datasets that the tasks are tested on.
 
         Raises:
@@ -83,53 +83,73 @@ class Preparer:
                 ones are skipped.
         """
         dataset, data = self.study.dataset(), self.study.config.data
-        tables = {
-            t.name: self._decode(t, [record.path for record in t.test], self.study.targets_root)
-            for t in targets
-        }
-        elsewhere = {
-            t.name: Target(t.class_names, templates_of(t, data), tables[t.name].path)
-            for t in targets
-        }
-        train = _paths(task.train for task in tasks)
-        evaluated = _paths(
-            part for task in tasks for part in task.evaluations if part.name not in elsewhere
-        )
-        if train and (data.augment or split == "test"):
-            train_images = self._decode(dataset, train, data.root, keep_aspect=data.augment)
-            eval_images = self._decode(dataset, evaluated, data.root)
-        else:
-            train_images = eval_images = self._decode(
-                dataset, sorted({*train, *evaluated}), data.root
-            )
+        tables: dict[str, ImageTable] = {}
+        for target in targets:
+            paths = [record.path for record in target.test]
+            tables[target.name] = self._decode(target, paths, self.study.targets_root)
+        train_images, eval_images = self._decode_own(tasks, split, tables.keys())
         self._warn_if_dark(dataset.name, train_images, eval_images)
         for name, table in tables.items():
             self._warn_if_dark(name, table)
-        skipped = {name: {*table.skipped} for name, table in tables.items()}
-        own_skipped = {*train_images.skipped, *eval_images.skipped}
-        tasks = tuple(
-            Task(
-                _readable_train(task.train, own_skipped, dataset),
-                tuple(_readable(p, skipped.get(p.name, own_skipped)) for p in task.evaluations),
-            )
-            for task in tasks
-        )
-        digest = sha256_of("".join(task.digest for task in tasks).encode())
-        self._record(tasks, digest, (dataset, *targets))
+        skipped = {*train_images.skipped, *eval_images.skipped}
+        readable_tasks = []
+        for task in tasks:
+            train = _readable_train(task.train, skipped, dataset)
+            evaluations = []
+            for part in task.evaluations:
+                skipped_of_part: Collection[str] = skipped
+                if part.name in tables:
+                    skipped_of_part = tables[part.name].skipped
+                evaluations.append(_readable(part, skipped_of_part))
+            readable_tasks.append(Task(train, tuple(evaluations)))
+        digests = "".join(task.digest for task in readable_tasks)
+        digest = sha256_of(digests.encode())
+        self._record(readable_tasks, digest, (dataset, *targets))
         return TrialData(
             protocol=self.study.protocol(),
             class_names=dataset.class_names,
-            templates=templates_of(dataset, data),
-            tasks=tasks,
+            templates=configured_templates(dataset, data),
+            tasks=tuple(readable_tasks),
             digest=digest,
             train_images=train_images.path,
             eval_images=eval_images.path,
             augment=data.augment,
-            split="val" if split == "val" else "test",
+            split=split,
             ensemble=data.ensemble,
-            targets=elsewhere,
+            targets={
+                target.name: Target(
+                    target.class_names,
+                    configured_templates(target, data),
+                    tables[target.name].path,
+                )
+                for target in targets
+            },
             reading=self._reading(),
         )
+
+    def _decode_own(
+        self, tasks: Sequence[Task], split: Split, targets: Collection[str]
+    ) -> tuple[ImageTable, ImageTable]:
+        """Decode the training and the evaluation images of the study's own dataset.
+
+        In a search without augmentation, and in a test without training, one table has both.
+
+        Args:
+            tasks: the tasks.
+            split: the split of the evaluation images.
+            targets: the names of the parts that are of further datasets.
+        """
+        dataset, data = self.study.dataset(), self.study.config.data
+        train_parts = [task.train for task in tasks]
+        eval_parts = []
+        for task in tasks:
+            eval_parts += [part for part in task.evaluations if part.name not in targets]
+        train_paths, eval_paths = _paths(train_parts), _paths(eval_parts)
+        if train_paths and (data.augment or split == "test"):
+            train = self._decode(dataset, train_paths, data.root, keep_aspect=data.augment)
+            return train, self._decode(dataset, eval_paths, data.root)
+        table = self._decode(dataset, _paths(train_parts + eval_parts), data.root)
+        return table, table
 
     def _record(
         self,
@@ -142,12 +162,13 @@ class Preparer:
         The file's name contains the split hash of the trials, so equal data is recorded once.
         """
         path = self.study.folder.path / "shots" / f"tasks-{digest[:SPLIT_HASH]}.jsonl"
-        lines = [
-            json.dumps({"dataset": d.name, "class_names": d.class_names}, ensure_ascii=False)
-            for d in datasets
-        ]
+        lines = []
+        for dataset in datasets:
+            header = {"dataset": dataset.name, "class_names": dataset.class_names}
+            lines.append(json.dumps(header, ensure_ascii=False))
         for number, task in enumerate(tasks):
-            lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
+            lines.append(json.dumps({"task": number, "digest": task.digest}))
+            lines += task.lines()
         contents = ("\n".join(lines) + "\n").encode()
         if not path.exists() or path.read_bytes() != contents:
             make_folder(path.parent)
@@ -155,7 +176,8 @@ class Preparer:
 
     def _warn_if_dark(self, name: str, *tables: ImageTable) -> None:
         """Warn, once per dataset, if its 16-bit images use only a small part of their depth."""
-        warning = dark_images(max(table.highest or 0 for table in tables))
+        highest = max(table.highest or 0 for table in tables)
+        warning = dark_images(highest)
         if warning and name not in self._dark_datasets:
             self._dark_datasets.add(name)
             logger.warning("%s: %s", name, warning)
@@ -209,19 +231,18 @@ def find_shots(study: Study, seed: int) -> Shots:
     dataset, data = study.dataset(), study.config.data
     if data.shots_from is not None:
         return read_published_shots(data.shots_from, dataset, shots=data.shots, seed=seed)
-    return draw_shots(
-        dataset,
-        shots=data.shots,
-        val_shots=data.val_shots if study.protocol().validates(study.config) else 0,
-        seed=seed,
-        short=data.short,
-    )
+    val_shots: int | None = 0
+    if study.protocol().validates(study.config):
+        val_shots = data.val_shots
+    return draw_shots(dataset, shots=data.shots, val_shots=val_shots, seed=seed, short=data.short)
 
 
-def templates_of(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
-    """Return the prompt templates of a dataset; the first one is for training."""
-    configured = data.templates is not None and dataset.name == data.dataset
-    return dataset.templates + ENSEMBLE * (data.ensemble and not configured)
+def configured_templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
+    """Return the prompt templates that a study uses for a dataset; the first is for training."""
+    is_configured = data.templates is not None and dataset.name == data.dataset
+    if data.ensemble and not is_configured:
+        return dataset.templates + ENSEMBLE
+    return dataset.templates
 
 
 def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
@@ -231,13 +252,16 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
         DataError: see `study.protocols.Protocol.search_tasks`.
     """
     config, dataset, protocol = study.config, study.dataset(), study.protocol()
-    return protocol.search_tasks(
-        dataset, shots, protocol.rule(config, dataset), config.search.folds
-    )
+    rule = protocol.rule(config, dataset)
+    return protocol.search_tasks(dataset, shots, rule, config.search.folds)
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:
-    return sorted({record.path for part in parts for record in part.records})
+    """Return the paths of the images of some parts, sorted."""
+    paths: set[str] = set()
+    for part in parts:
+        paths.update(record.path for record in part.records)
+    return sorted(paths)
 
 
 def _readable(part: Part, skipped: Collection[str]) -> Part:
@@ -255,17 +279,19 @@ def _readable(part: Part, skipped: Collection[str]) -> Part:
 def _readable_train(part: Part, skipped: Collection[str], dataset: Dataset) -> Part:
     """Return the training part without the images that were skipped, see `_readable`.
 
-    Warn of a class that has no image left: its name is told from others without any.
+    Warn of a class that has no image left: it is then trained without an image of its own.
     """
     readable = _readable(part, skipped)
-    lost = {r.label for r in part.records} - {r.label for r in readable.records}
+    labels = {record.label for record in part.records}
+    lost = labels - {record.label for record in readable.records}
     if lost:
         paths = [record.path for record in part.records if record.label in lost]
+        names = [dataset.class_names[label] for label in sorted(lost)]
         logger.warning(
             "%s: a task trains without an image of %s: all %d that were drawn are skipped "
             "(data.on_corrupt=skip), %s",
             dataset.name,
-            listed(dataset.class_names[label] for label in sorted(lost)),
+            listed(names),
             len(paths),
             listed(paths),
         )

@@ -37,7 +37,6 @@ def begin_prompts(
         input_ids: the token ids of the prompts, (prompts, length) int64.
         folder: the folder of the feature cache, see `cached_features`.
     """
-
     if isinstance(model, PlainPass):
         return model.begin_prompts(input_ids)
     what = "prompts"

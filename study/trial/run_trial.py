@@ -4,7 +4,7 @@ Each task has a model of its own.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -14,10 +14,10 @@ from study.config.trial_settings import TrialSettings, rate_column
 from study.method.head import Head
 from study.method.training import Schedule, mean_losses
 from study.trial.cross_fitting import choose_head
-from study.trial.evaluation import Evaluation, fold_scores, predictions
-from study.trial.study import EpochReport, TrialConfig, TrialData
+from study.trial.evaluation import Evaluation, fold_scores
+from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
-from study.trial.task_model import TaskModel, make_task_model
+from study.trial.task_model import make_task_model
 from study.trial.task_training import TaskTraining, learning_rates
 
 
@@ -37,111 +37,172 @@ def run_trial(
         config: the trial's configuration.
         data: the trial's images, classes and tasks.
         backbone: the backbone, loaded once per process; it stays unchanged.
-        start: the number of completed epochs and the state reported after them.
+        start: the number of completed epochs, and the state reported after them.
         micro_batch: the number of images that pass through the encoders at once, if a whole batch
-            does not fit into memory; evaluation batches shrink in proportion. It changes results
-            by rounding only, beside what LoRA's dropout draws, and is reported among the metrics.
+            does not fit into memory; evaluation batches shrink in proportion. It is reported among
+            the metrics. It changes results by rounding, and by the dropout that LoRA draws.
         siblings: trials of the same training, whose result is used with another head, strength or
-            calibration. Their last reports, which are what they would report alone, stand in this
-            trial's last one.
+            calibration. This trial's last report contains theirs, which equal the reports of
+            trials that run alone.
 
     Raises:
         NonFiniteLossError: the trial diverged.
     """
-    models = [
-        make_task_model(config, backbone, task, index, micro_batch=micro_batch)
-        for index, task in enumerate(data.tasks)
-    ]
-    trainings: list[TaskTraining] = []
-    if config.epochs:
-        trainings = [
-            TaskTraining(model, config, data, task.train, index)
-            for index, (model, task) in enumerate(zip(models, data.tasks, strict=True))
-        ]
+    trial = _RunningTrial(config, data, backbone, micro_batch)
     epoch, state = start or (0, {})
     if state:
-        for training in trainings:
-            training.load_state(state)
-    schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
-    micro: dict[str, float] = {} if micro_batch is None else {"micro_batch": micro_batch}
+        trial.load_state(state)
     done = False
     while not done:
         began = time.perf_counter()
-        metrics = dict(micro)
+        metrics = trial.train_epoch(epoch)
         if config.epochs:
-            means = mean_losses([training.train_epoch(schedule, epoch) for training in trainings])
-            metrics = {
-                "train_loss": means.loss.item(),
-                "cross_entropy": means.cross_entropy.item(),
-                "distillation": means.distillation.item(),
-            }
-            for kind, rate in learning_rates(config.settings).items():
-                metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
-            images = sum(training.images_per_epoch for training in trainings)
-            metrics |= {**micro, "images_per_second": images / (time.perf_counter() - began)}
             epoch += 1
         done = epoch >= config.epochs
-        uses = [config.settings, *(sibling.settings for sibling in siblings if done)]
-        looks = config.scored_at is None or epoch in config.scored_at
-        by_use: Iterable[Sequence[Sequence[Evaluation]]] = [()]
-        if done or (data.split == "val" and looks):
-            pairs = zip(models, data.tasks, strict=True)
-            evaluated = [evaluate_task(model, data, task, uses) for model, task in pairs]
-            by_use = zip(*evaluated, strict=True)
-        report, *others = (
-            _report(models, data, use, own, epoch, done=done, metrics=metrics)
-            for use, own in zip(uses, by_use, strict=True)
+        trained = EpochReport(
+            epoch=epoch, done=done, metrics=metrics, state={}, deltas=(), predictions=[]
         )
+        uses = [config.settings]
+        if done:
+            uses += [sibling.settings for sibling in siblings]
+        report, *others = trial.reports(trained, uses)
         report.metrics["seconds"] = time.perf_counter() - began
         for other in others:
-            other.metrics["seconds"] = 0.0  # nothing was done for it alone
-        states: dict[str, Tensor] = {}
+            other.metrics["seconds"] = 0.0  # it shares all work with the first report
         if not done:
-            deltas: Sequence[Mapping[str, Tensor]] = report.deltas or [{}] * len(trainings)
-            for training, delta in zip(trainings, deltas, strict=True):
-                states |= training.state(delta)
-        yield replace(report, state=states, siblings=tuple(others))
+            report = replace(report, state=trial.state(report.deltas))
+        yield replace(report, siblings=tuple(others))
 
 
-def _report(
-    models: Sequence[TaskModel],
-    data: TrialData,
-    use: TrialSettings,
-    evaluated: Sequence[Sequence[Evaluation]],
-    epoch: int,
-    *,
-    done: bool,
-    metrics: Mapping[str, float],
-) -> EpochReport:
-    """Return the report of an epoch for one use of what was trained, without a state.
+class _RunningTrial:
+    """The models of a trial's tasks, and their trainings.
 
     Args:
-        models: the models of the tasks.
+        config: the trial's configuration.
         data: the trial's data.
-        use: the use.
-        evaluated: the evaluations of each task, one per head; empty without an evaluation.
-        epoch: the number of completed epochs.
-        done: whether it was the last one.
-        metrics: the metrics of the training.
+        backbone: the backbone, which stays unchanged.
+        micro_batch: see `run_trial`.
     """
-    scored: Sequence[Evaluation] = ()
-    heads: Sequence[Head | None] = [None] * len(models)
-    own = dict(metrics)
-    if evaluated:
-        choice = choose_head(evaluated, data)
-        own |= {f"{data.split}_{name}": value for name, value in choice.scores.items()}
-        training = choice.shipped[0].training
-        if training is not None:
-            own |= {f"head_{name}": value for name, value in training._asdict().items()}
-        scored = choice.scored
-        heads = [one.head for one in choice.shipped]
-    deltas = tuple(model.delta(use, head) for model, head in zip(models, heads, strict=True))
-    return EpochReport(
-        epoch=epoch,
-        done=done,
-        metrics=own,
-        state={},
-        deltas=deltas if use.writes_delta else (),
-        predictions=predictions(scored, data),
-        folds=fold_scores(scored, data),
-    )
+
+    def __init__(
+        self, config: TrialConfig, data: TrialData, backbone: Backbone, micro_batch: int | None
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._micro_batch = micro_batch
+        self._schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
+        self._models = [
+            make_task_model(config, backbone, task, index, micro_batch=micro_batch)
+            for index, task in enumerate(data.tasks)
+        ]
+        self._trainings: list[TaskTraining] = []
+        if config.epochs:
+            for index, (model, task) in enumerate(zip(self._models, data.tasks, strict=True)):
+                self._trainings.append(TaskTraining(model, config, data, task.train, index))
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        for training in self._trainings:
+            training.load_state(state)
+
+    def state(self, deltas: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the state of all trainings, with the deltas of their models if there are any."""
+        state: dict[str, Tensor] = {}
+        if not deltas:
+            deltas = [{}] * len(self._trainings)
+        for training, delta in zip(self._trainings, deltas, strict=True):
+            state |= training.state(delta)
+        return state
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Train the model of each task for one epoch, unless the trial trains nothing.
+
+        Args:
+            epoch: the number of completed epochs.
+
+        Returns:
+            The losses, averaged over the tasks, the learning rates, and the speed.
+        """
+        began = time.perf_counter()
+        metrics: dict[str, float] = {}
+        if self._trainings:
+            losses = mean_losses(
+                [training.train_epoch(self._schedule, epoch) for training in self._trainings]
+            )
+            metrics["train_loss"] = losses.loss.item()
+            metrics["cross_entropy"] = losses.cross_entropy.item()
+            metrics["distillation"] = losses.distillation.item()
+            for kind, rate in learning_rates(self._config.settings).items():
+                metrics[rate_column(kind)] = self._schedule.learning_rate(rate, epoch)
+        if self._micro_batch is not None:
+            metrics["micro_batch"] = self._micro_batch
+        if self._trainings:
+            images = sum(training.images_per_epoch for training in self._trainings)
+            metrics["images_per_second"] = images / (time.perf_counter() - began)
+        return metrics
+
+    def reports(self, trained: EpochReport, uses: Sequence[TrialSettings]) -> list[EpochReport]:
+        """Return the report of each use of the models, without a state.
+
+        Validation images are evaluated after the epochs that the configuration names, and all
+        images after the last one.
+
+        Args:
+            trained: the epoch, with the metrics of the training alone.
+            uses: the settings of the uses.
+        """
+        scored_at = self._config.scored_at
+        is_validated = self._data.split == "val" and (
+            scored_at is None or trained.epoch in scored_at
+        )
+        if not trained.done and not is_validated:
+            return [self._report(trained, use, ()) for use in uses]
+        by_task = []
+        for model, task in zip(self._models, self._data.tasks, strict=True):
+            by_task.append(evaluate_task(model, self._data, task, uses))
+        by_use = zip(*by_task, strict=True)
+        return [
+            self._report(trained, use, evaluated)
+            for use, evaluated in zip(uses, by_use, strict=True)
+        ]
+
+    def _report(
+        self,
+        trained: EpochReport,
+        use: TrialSettings,
+        evaluated: Sequence[Sequence[Evaluation]],
+    ) -> EpochReport:
+        """Return the report of one use of the models.
+
+        Args:
+            trained: the epoch, with the metrics of the training alone.
+            use: the settings of the use.
+            evaluated: the evaluations of each task, one per head; empty without an evaluation.
+        """
+        metrics = dict(trained.metrics)
+        scored: Sequence[Evaluation] = ()
+        heads: Sequence[Head | None] = [None] * len(self._models)
+        if evaluated:
+            choice = choose_head(evaluated, self._data)
+            scored = choice.scored
+            heads = [evaluation.head for evaluation in choice.shipped]
+            for name, score in choice.scores.items():
+                metrics[f"{self._data.split}_{name}"] = score
+            training = choice.shipped[0].training
+            if training is not None:
+                for name, value in training._asdict().items():
+                    metrics[f"head_{name}"] = value
+        deltas: tuple[dict[str, Tensor], ...] = ()
+        if use.writes_delta:
+            pairs = zip(self._models, heads, strict=True)
+            deltas = tuple(model.delta(use, head) for model, head in pairs)
+        predictions: list[Prediction] = []
+        for evaluation in scored:
+            predictions += evaluation.predictions(self._data)
+        return replace(
+            trained,
+            metrics=metrics,
+            deltas=deltas,
+            predictions=predictions,
+            folds=fold_scores(scored, self._data),
+        )

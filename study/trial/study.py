@@ -1,4 +1,4 @@
-"""What parts of a run share: the study with what was chosen, and a trial's inputs and reports."""
+"""The study that all parts of a run share, its candidates, and a trial's inputs and reports."""
 
 from __future__ import annotations
 
@@ -49,25 +49,27 @@ class Candidate(Section):
 
 @dataclass(frozen=True)
 class Study:
-    """What all parts of one run of a study share; each thing is read once, when it is first used.
+    """What all parts of one run of a study share; each value is read once, when it is first used.
 
-    A choice is looked for until it is there, since it is made late in a run.
+    A file of a choice is looked for until it exists, since the choice is made late in a run.
     """
 
     config: StudyConfig
     folder: StudyFolder
-    given: Protocol | None = None
-    """A protocol of the name in the configuration, if it is not found by that."""
-    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was read so far, by the name of what it is."""
+    custom_protocol: Protocol | None = None
+    """The protocol to use if the name in the configuration is not that of a shipped one."""
+    _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The values that were read so far, by name."""
 
     def protocol(self) -> Protocol:
         """Return the protocol that the configuration names.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: no protocol has that name.
         """
-        return self._once("protocol", lambda: named(self.config.protocol, self.given))
+        return self._read_once(
+            "protocol", lambda: named(self.config.protocol, self.custom_protocol)
+        )
 
     def architecture(self) -> Architecture:
         """Return the sizes of the backbone and the identity of its weights.
@@ -76,14 +78,14 @@ class Study:
             BackboneError: the checkpoint cannot be read.
         """
         backbone = self.config.backbone
-        return self._once(
+        return self._read_once(
             "architecture",
             lambda: read_architecture(backbone_path(backbone.name), revision=backbone.revision),
         )
 
     @property
     def reading(self) -> ImageReading:
-        """How the configuration says that images are read, whatever the checkpoint says."""
+        """How images are read by the configuration, without the framing of the checkpoint."""
         return reading_of_config(vars(self.config.data))
 
     def dataset(self) -> Dataset:
@@ -100,7 +102,7 @@ class Study:
             reading = DEFAULT_READING
         # mypy accepts no dict of literal keys as a Mapping of str.
         renamed: dict[str, Any] = {"columns": data.columns, "splits": data.splits}
-        return self._once(
+        return self._read_once(
             "dataset",
             lambda: load_dataset(
                 data.dataset,
@@ -122,7 +124,7 @@ class Study:
         from study.data.datasets import PACKAGED, load_dataset
 
         reading = DEFAULT_READING if name in PACKAGED else self.reading
-        return self._once(
+        return self._read_once(
             f"target {name}", lambda: load_dataset(name, self.targets_root, reading=reading)
         )
 
@@ -131,20 +133,21 @@ class Study:
         """The folder of the further datasets to test on."""
         return self.config.data.targets_root or self.config.data.root
 
-    def in_precision(self) -> Study:
-        """Return the study with the precision that it found for ``auto``, once that is known.
+    def resolve_precision(self) -> Study:
+        """Return the study with the precision that ``auto`` stands for, if that is decided.
 
         Raises:
-            LedgerError: the file that says so is damaged.
+            LedgerError: the file of the precision is damaged.
         """
         if self.config.training.precision != AUTO:
             return self
-        if (found := self.folder.read_json(PRECISION)) is None:
+        precision = self.folder.read_json(PRECISION)
+        if precision is None:
             return self
-        training = self.config.training.model_copy(update={"precision": found})
+        training = self.config.training.model_copy(update={"precision": precision})
         config = self.config.model_copy(update={"training": training})
-        resolved = Study(config, self.folder, self.given)
-        resolved._known.update(self._known)
+        resolved = Study(config, self.folder, self.custom_protocol)
+        resolved._values.update(self._values)
         return resolved
 
     def candidates(self) -> tuple[Candidate, ...] | None:
@@ -153,14 +156,15 @@ class Study:
         Raises:
             LedgerError: their file is damaged.
         """
-        return self._once(CANDIDATES, lambda: read_candidates(self.folder))
+        return self._read_once(CANDIDATES, lambda: read_candidates(self.folder))
 
-    def choose(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-        """Write the configurations to test, which stay as they are from now on; return them."""
-        chosen = tuple(candidates)
-        self.folder.write_json(CANDIDATES, [c.model_dump(mode="json") for c in chosen])
-        self._known[CANDIDATES] = chosen
-        return chosen
+    def write_candidates(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+        """Write the configurations to test, which then stay as they are; return them."""
+        candidates = tuple(candidates)
+        values = [candidate.model_dump(mode="json") for candidate in candidates]
+        self.folder.write_json(CANDIDATES, values)
+        self._values[CANDIDATES] = candidates
+        return candidates
 
     def cells(self) -> Mapping[str, TrialSettings] | None:
         """Return the settings of an ablation's cells by label; None while they are not fixed.
@@ -168,19 +172,24 @@ class Study:
         Raises:
             LedgerError: their file is damaged.
         """
-        return self._once(CELLS, lambda: _read_cells(self.folder))
+        return self._read_once(CELLS, lambda: _read_cells(self.folder))
 
-    def fix_cells(self, cells: Mapping[str, TrialSettings]) -> Mapping[str, TrialSettings]:
-        """Write the settings of an ablation's cells, which stay as they are; return them."""
-        self.folder.write_json(CELLS, {k: own.model_dump(mode="json") for k, own in cells.items()})
-        self._known[CELLS] = cells
+    def write_cells(self, cells: Mapping[str, TrialSettings]) -> Mapping[str, TrialSettings]:
+        """Write the settings of an ablation's cells, which then stay as they are; return them."""
+        values = {label: settings.model_dump(mode="json") for label, settings in cells.items()}
+        self.folder.write_json(CELLS, values)
+        self._values[CELLS] = cells
         return cells
 
-    def _once(self, what: str, read: Callable[[], T]) -> T:
-        """Return what was read before, else read it; nothing (None) is not kept."""
-        if what not in self._known and (found := read()) is not None:
-            self._known[what] = found
-        return self._known.get(what)  # type: ignore[return-value]
+    def _read_once(self, name: str, read: Callable[[], T]) -> T:
+        """Return the value that was read before, else read it; None is read again."""
+        if name not in self._values:
+            value = read()
+            if value is None:
+                return value
+            self._values[name] = value
+        value_read: T = self._values[name]
+        return value_read
 
 
 def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:
@@ -189,28 +198,38 @@ def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:
     Raises:
         LedgerError: their file is damaged.
     """
-    written = folder.read_json(CANDIDATES)
-    return None if written is None else tuple(map(Candidate.model_validate, written))
+    values = folder.read_json(CANDIDATES)
+    if values is None:
+        return None
+    return tuple(Candidate.model_validate(value) for value in values)
 
 
-def best_of(candidates: Sequence[Candidate] | None) -> Candidate | None:
+def best_candidate(candidates: Sequence[Candidate] | None) -> Candidate | None:
     """Return the candidate that validation chose; None if there is none."""
-    return next((c for c in candidates or () if c.label == BEST), None)
+    return _candidate_of_label(candidates, BEST)
 
 
-def registrable(candidates: Sequence[Candidate] | None) -> Candidate | None:
-    """Return the candidate to register: the best or, where it writes no delta, the best that does.
+def candidate_to_register(candidates: Sequence[Candidate] | None) -> Candidate | None:
+    """Return the best candidate or, where it writes no delta, the best that writes one.
 
     Return None if there is none.
     """
-    kept = next((c for c in candidates or () if c.label == WITH_DELTA), None)
-    return kept or best_of(candidates)
+    with_delta = _candidate_of_label(candidates, WITH_DELTA)
+    return with_delta or best_candidate(candidates)
+
+
+def _candidate_of_label(candidates: Sequence[Candidate] | None, label: str) -> Candidate | None:
+    for candidate in candidates or ():
+        if candidate.label == label:
+            return candidate
+    return None
 
 
 def _read_cells(folder: StudyFolder) -> dict[str, TrialSettings] | None:
-    if (written := folder.read_json(CELLS)) is None:
+    values = folder.read_json(CELLS)
+    if values is None:
         return None
-    return {label: TrialSettings.model_validate(values) for label, values in written.items()}
+    return {label: TrialSettings.model_validate(cell) for label, cell in values.items()}
 
 
 class TrialConfig(Section):
@@ -245,14 +264,14 @@ class TrialConfig(Section):
 
     An empty text means that it was not computed."""
     taken_from: str | None = None
-    """Where the result was taken from, or its training; None means that this trial trained it.
+    """The trial that the result, or its training, was taken from; None means this trial itself.
 
-    It is ``STUDY/TRIAL`` of a ledger, this study's own included, or what a tracker calls it, such
-    as an MLflow run's id."""
+    It is ``STUDY/TRIAL`` of a ledger, which may be this study's own, or the name that a tracker has
+    for it, such as the id of an MLflow run."""
     scored_at: tuple[int, ...] | None = None
     """The epochs after which validation scores the trial, beside the last; None means every epoch.
 
-    For each score a linear head is trained. So only those are had that may stop the trial."""
+    A linear head is trained for each score. So the trial is scored only where it may be stopped."""
     optuna_number: int | None = None
     """The proposal's number in the Optuna study of its arm; None for other trials."""
 
@@ -287,7 +306,7 @@ class TrialData:
     split: Split
     """The split of the evaluation images; ``test`` is evaluated after the last epoch only."""
     ensemble: bool = False
-    """Whether to classify by the mean of all templates instead of by the first."""
+    """Whether to classify by the mean of all templates instead of the first one."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """The targets, by the name of their part among the evaluations."""
     reading: ImageReading = DEFAULT_READING
@@ -299,12 +318,14 @@ class TrialData:
         return self.train_images.parent
 
     def target(self, part: str) -> Target:
-        """Return the class names, templates and images that a part is scored with."""
-        return self.targets.get(part) or Target(self.class_names, self.templates, self.eval_images)
+        """Return the class names, templates and images by which a part is scored."""
+        if part in self.targets:
+            return self.targets[part]
+        return Target(self.class_names, self.templates, self.eval_images)
 
 
 class Prediction(NamedTuple):
-    """What a model takes one image for."""
+    """The class that a model predicts for one image."""
 
     part: str
     """The name of the evaluated part, such as "accuracy", "base" or a target."""
@@ -317,10 +338,11 @@ class Prediction(NamedTuple):
     probability: float
     """The probability that the model gives to that class."""
     right_of_kind: bool | None = None
-    """Where trained names compete with others: whether the best of those of the image's own kind is
-    the true one."""
+    """Whether the best of the names of the image's own kind, trained or other, is the true one.
+
+    None where trained names do not compete with others."""
     gap: float | None = None
-    """The highest logit among the trained names less the highest among the others."""
+    """The highest logit among the trained names, minus the highest among the others."""
 
 
 @dataclass(frozen=True)
@@ -338,11 +360,12 @@ class EpochReport:
     state: dict[str, Tensor]
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[dict[str, Tensor], ...]
-    """What each task's model is used with: the tuned parameters by transformers name, at the
-    trial's strength, and, after an evaluation, its head. Empty where no delta is written."""
+    """The tuned parameters of each task's model, by transformers name, at the trial's strength.
+
+    After an evaluation they contain its head, too. Empty where no delta is written."""
     predictions: list[Prediction]
     """The prediction of every evaluated image, over all tasks; empty without an evaluation."""
     folds: tuple[float, ...] = ()
     """The validation score of each task's model alone, where there are several."""
     siblings: tuple[EpochReport, ...] = ()
-    """When done, the last reports of trials that use the result of this training otherwise."""
+    """When done, the last reports of trials that use the same training in another way."""

@@ -1,4 +1,4 @@
-"""The evaluation of one task's model: what its images are taken for, by each use of the model.
+"""The evaluation of one task's model: the classes it gives to images, in each use of the model.
 
 `study.trial.evaluation` scores what this returns.
 """
@@ -21,9 +21,9 @@ from study.trial.task_model import TaskModel
 def evaluate_task(
     model: TaskModel, data: TrialData, task: Task, uses: Sequence[TrialSettings]
 ) -> list[list[Evaluation]]:
-    """Classify the evaluation images of a task by its model, used in each way.
+    """Classify the evaluation images of a task by each use of its model.
 
-    What uses of equal strength share, such as the features of images, is computed once.
+    Uses of equal strength share the features of images, which are computed once.
 
     Args:
         model: the model, as trained so far.
@@ -34,32 +34,35 @@ def evaluate_task(
     Returns:
         The evaluations of each use: one, or one for each way to train its linear head.
     """
-    train, known = task.train, frozenset(task.train.classes)
+    train = task.train
+    trained = frozenset(train.classes)
     rivals = rival_classes(task, data)
     trainings = {use: head_trainings(use, data) for use in uses}
     evaluations: dict[TrialSettings, list[Evaluation]] = {}
     for strength in dict.fromkeys(use.strength for use in uses):
-        alike = [use for use in uses if use.strength == strength]
+        of_strength = [use for use in uses if use.strength == strength]
         with at_strength(model.classifier.tuned, strength):
-            heads = train_task_heads(model, data, train, [trainings[use] for use in alike])
-            for use in alike:
+            heads = train_task_heads(model, data, train, [trainings[use] for use in of_strength])
+            for use in of_strength:
                 evaluations[use] = [
-                    Evaluation(head, training, known, calibration=use.calibration)
+                    Evaluation(head, training, trained, calibration=use.calibration)
                     for head, training in heads[trainings[use]]
                 ]
-            at_this_strength = [one for use in alike for one in evaluations[use]]
             for part in task.evaluations:
                 features = encode_part(model, data, train, part, rivals)
-                for one in at_this_strength:
-                    one.answer(model.classifier, features)
+                for use in of_strength:
+                    for evaluation in evaluations[use]:
+                        evaluation.classify_part(model.classifier, features)
     return [evaluations[use] for use in uses]
 
 
 def rival_classes(task: Task, data: TrialData) -> tuple[int, ...]:
-    """Return the classes of all parts, if trained ones and others are to compete; else none."""
+    """Return the classes of all parts if trained and other classes compete, else no class."""
     labels: set[int] = set()
     for part in task.evaluations:
         if part.name not in data.targets:
             labels.update(part.classes)
-    others = labels - {*task.train.classes}
-    return tuple(sorted(labels)) if others and data.protocol.competes else ()
+    others = labels - set(task.train.classes)
+    if not others or not data.protocol.competes:
+        return ()
+    return tuple(sorted(labels))

@@ -24,7 +24,7 @@ from study.report.formatting import format_count, percent
 from study.search.machine import joins_cluster
 from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
-from study.trial.prepare import templates_of
+from study.trial.prepare import configured_templates
 from study.trial.study import Study
 from study.workflow.start_warnings import caution
 
@@ -198,7 +198,7 @@ def _as_published(dataset: Dataset) -> str:
 
 
 def _prompts(data: DataConfig, dataset: Dataset) -> str:
-    templates = templates_of(dataset, data)
+    templates = configured_templates(dataset, data)
     made = [own[0] for own in prompts(dataset.class_names[:2], templates)]
     more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
     return ", ".join(f"“{prompt}”" for prompt in made) + more

@@ -22,7 +22,7 @@ from study.process.terminal_table import amount
 from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
-from study.trial.prepare import find_shots, tasks_of_search, templates_of
+from study.trial.prepare import configured_templates, find_shots, tasks_of_search
 from study.trial.study import Study
 from study.workflow.announcement import slots_here
 
@@ -106,7 +106,7 @@ def estimate(study: Study) -> Estimate:
         )
     trained = next(iter(protocol.scored(dataset).values()))
     names = [dataset.class_names[label] for label in trained]
-    texts = [own[0] for own in prompts(names, templates_of(dataset, config.data)[:1])]
+    texts = [own[0] for own in prompts(names, configured_templates(dataset, config.data)[:1])]
     threads = max(1, int(config.resources.cpus_per_trial))
     gpu = bool(config.resources.gpus_per_trial)
     cost = measure_apart(config.backbone, config.training, texts, threads, gpu)

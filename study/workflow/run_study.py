@@ -133,12 +133,12 @@ def _to_the_end(
                 search(study, search_data, tracker, console, sampler)
                 confirm(study, preparer, tracker, console)
             step("ending the processes of the trials")
-        fix_chance(folder, study.given)
+        fix_chance(folder, study.custom_protocol)
         if tracker.title:
             step(f"sending results to {tracker.title}, and registering the winner there")
         tracker.register()
         step("making tables, charts and the report")
-        outcome = write_outputs(folder, study.given, datasets_of(study))
+        outcome = write_outputs(folder, study.custom_protocol, datasets_of(study))
         finished = True
         return outcome
     finally:

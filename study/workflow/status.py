@@ -21,7 +21,7 @@ from study.selection.extension import extensions
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial.study import Candidate, best_of
+from study.trial.study import Candidate, best_candidate
 
 INTERRUPTED_STATE = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
@@ -92,7 +92,7 @@ def study_status(results: Results) -> Status:
         state = "confirming" if results.candidates else "searching"
     else:
         state = INTERRUPTED_STATE
-    choice = best_of(results.candidates)
+    choice = best_candidate(results.candidates)
     tested = results.confirmed(choice.same_as or choice.label) if choice else ()
     scores = [trial.test_score for trial in tested if trial.test_score is not None]
     balanced = [trial.test.get(BALANCED) for trial in tested]

@@ -167,8 +167,8 @@ def rules(config: StudyConfig, image_size: int) -> Iterator[tuple[str, TrialData
     part = task.evaluations[0]
     confirm = protocol.confirm_task(dataset, shots)
     both = (*confirm.evaluations, Part("selection", part.records, part.classes))
-    yield held_out, preparer.lay_out((Task(confirm.train, both),), "test")
-    yield folded, preparer.lay_out(protocol.search_tasks(dataset, shots, folds), "val")
+    yield held_out, preparer.prepare_tasks((Task(confirm.train, both),), "test")
+    yield folded, preparer.prepare_tasks(protocol.search_tasks(dataset, shots, folds), "val")
 
 
 def summary(study: str, jobs: list[Job]) -> Table:

@@ -13,7 +13,7 @@ from study.trial.study import PRECISION
 @pytest.mark.usefixtures("ray_cluster")
 def test_it_is_decided_once_and_stays(make_study: Any) -> None:
     study = make_study("auto", training={"epochs": 1, "batch_size": 8, "precision": "auto"}).study
-    assert study.in_precision() is study
+    assert study.resolve_precision() is study
     dataset = study.dataset()
     decided = decide_precision(study)
     assert decided.config.training.precision in ("float32", "bfloat16")
@@ -24,7 +24,7 @@ def test_it_is_decided_once_and_stays(make_study: Any) -> None:
     study.folder.write_json(PRECISION, other)
     again = decide_precision(study)
     assert again.config.training.precision == other
-    assert again.in_precision() is again
+    assert again.resolve_precision() is again
     path.write_text("{")
     with pytest.raises(StudyError, match="precision"):
         decide_precision(study)
@@ -37,7 +37,7 @@ def test_that_of_the_trials_stays_if_the_file_is_lost(
     auto = {"epochs": 1, "batch_size": 8, "precision": "auto"}
     study = make_study("lost", training=auto).study
     study.folder.write_json(PRECISION, "bfloat16")
-    config = {"training": study.in_precision().config.training.model_dump(mode="json")}
+    config = {"training": study.resolve_precision().config.training.model_dump(mode="json")}
     study.folder.trial("search-0000").create(config)
     (study.folder.path / PRECISION).unlink()
     assert decide_precision(study).config.training.precision == "bfloat16"

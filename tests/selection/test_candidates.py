@@ -24,7 +24,7 @@ from study.selection.candidates import (
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
-from study.trial.study import Candidate, Study, best_of, registrable
+from study.trial.study import Candidate, Study, best_candidate, candidate_to_register
 
 BASELINES = ("zero-shot", "clipfit")
 
@@ -261,8 +261,8 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(folder: StudyFol
     }
     assert candidates["best-with-delta"].source_trial == "search-0005"
     assert candidates["best-plain"].same_as == "full"
-    assert best_of(chosen) == candidates["best"]
-    assert registrable(chosen) == candidates["best-with-delta"]
+    assert best_candidate(chosen) == candidates["best"]
+    assert candidate_to_register(chosen) == candidates["best-with-delta"]
 
 
 def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(
@@ -295,8 +295,8 @@ def test_a_winner_with_a_delta_is_registered_itself(folder: StudyFolder) -> None
     add_peer(folder, 0.7)
     add(folder, 0.8)
     chosen = choose(folder, ("full",))
-    assert registrable(chosen) == best_of(chosen) is not None
-    assert registrable(None) is None
+    assert candidate_to_register(chosen) == best_candidate(chosen) is not None
+    assert candidate_to_register(None) is None
 
 
 def test_the_smallest_is_within_one_standard_error_of_a_peer_that_is_best(

@@ -11,7 +11,7 @@ from study.errors import ConfigError
 from study.selection.extension import beside_earlier, extend, extended_config, extensions
 from study.storage.study_folder import DESCRIPTION, REGISTERED, Registration, StudyFolder
 from study.storage.trial_folder import End
-from study.trial.study import Candidate, Study, best_of, registrable
+from study.trial.study import Candidate, Study, best_candidate, candidate_to_register
 
 ANOTHER = settings("vision.ln + text.ln - text.ln", None, 0.05)
 """The settings of trial 5 with the subset in other words."""
@@ -206,7 +206,7 @@ def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the
     assert told(found) == {
         **{"full": (3, None), "best": (60, None), "best-with-delta-of-48": (2, None)}
     }
-    assert registrable(found) == best_of(found)
+    assert candidate_to_register(found) == best_candidate(found)
     assert study.folder.trial("confirm-best-with-delta-of-48-seed1").read_end()
 
 

@@ -15,7 +15,7 @@ from study.method.head import GRID, HeadTraining
 from study.protocols import Generalized
 from study.trial import EpochReport, TrialData
 from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
-from study.trial.evaluation import Evaluation, fold_scores, scores
+from study.trial.evaluation import Evaluation, fold_scores, trial_scores
 from study.trial.run_trial import run_trial
 from study.trial.task_evaluation import evaluate_task
 
@@ -67,7 +67,7 @@ def test_each_fold_is_scored_with_the_training_that_is_best_on_the_others(
     assert choice.scores == {"accuracy": pytest.approx(1 / 3), "score": pytest.approx(1 / 3)}
     assert fold_scores(choice.scored, data) == (0.25, 0.5, 0.25)
     assert trainings_of(choice.shipped) == [0, 0, 0]
-    assert scores(choice.shipped, data)["score"] == pytest.approx(7 / 12)
+    assert trial_scores(choice.shipped, data)["score"] == pytest.approx(7 / 12)
 
 
 @pytest.mark.parametrize("folds", [["1100"], ["10", "11", "00"]])
@@ -76,7 +76,7 @@ def test_one_training_makes_no_choice_and_is_scored_on_its_images(
 ) -> None:
     choice = choose(data, folds)
     assert choice.scored == choice.shipped
-    assert choice.scores == scores(choice.shipped, data)
+    assert choice.scores == trial_scores(choice.shipped, data)
 
 
 def test_without_folds_each_half_is_scored_with_the_training_that_is_best_on_the_other(
@@ -89,7 +89,7 @@ def test_without_folds_each_half_is_scored_with_the_training_that_is_best_on_the
     models = [came_to(0, first, images), came_to(1, [not one for one in first], images)]
     choice = choose_head([models], data)
     assert choice.scores["score"] == 0.0
-    assert [scores([one], data)["score"] for one in models] == [0.5, 0.5]
+    assert [trial_scores([one], data)["score"] for one in models] == [0.5, 0.5]
     ((_, predicted, probabilities),) = choice.scored[0].parts
     assert predicted.tolist() == [1] * 8
     assert probabilities.tolist() == [1.0 if one else 0.0 for one in first]
@@ -146,8 +146,8 @@ def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData) -
     choice = choose_head(list(zip(*models, strict=True)), generalized)
     assert trainings_of(choice.scored) == [1, 0]
     assert choice.scores["score"] == 0.0
-    assert choice.scores["calibration"] == scores(choice.shipped, generalized)["calibration"]
-    assert choice.scores["calibration"] != scores(choice.scored, generalized)["calibration"]
+    assert choice.scores["calibration"] == trial_scores(choice.shipped, generalized)["calibration"]
+    assert choice.scores["calibration"] != trial_scores(choice.scored, generalized)["calibration"]
 
 
 def reported(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:
@@ -170,7 +170,7 @@ def test_a_trial_reports_the_cross_fitted_score_and_ships_the_best_head(
     monkeypatch.setattr("study.trial.run_trial.evaluate_task", watched)
     report = reported(searched, backbone, epochs=1)
     choice = choose_head(evaluated, searched)
-    every = [scores(one, searched)["score"] for one in zip(*evaluated, strict=True)]
+    every = [trial_scores(one, searched)["score"] for one in zip(*evaluated, strict=True)]
     assert len(every) == len(GRID)
     assert report.metrics["val_score"] == choice.scores["score"]
     assert report.folds == fold_scores(choice.scored, searched)

@@ -14,7 +14,7 @@ from study.data.records import Record
 from study.data.tasks import Part
 from study.protocols import Generalized, hmean
 from study.trial import EpochReport, TrialData
-from study.trial.evaluation import Evaluation, fold_scores, scores
+from study.trial.evaluation import Evaluation, fold_scores, trial_scores
 from study.trial.run_trial import run_trial
 
 
@@ -91,6 +91,6 @@ def test_the_score_of_each_fold_is_that_of_its_model_and_one_task_is_no_fold(
     for predicted in ([0, 1], [0, 0]):
         parts = [(part, torch.tensor(predicted), torch.ones(2))]
         folds.append(Evaluation(None, None, frozenset({0, 1}), parts))
-    assert scores(folds, data) == {"accuracy": 0.75, "score": 0.75}
+    assert trial_scores(folds, data) == {"accuracy": 0.75, "score": 0.75}
     assert fold_scores(folds, data) == (0.5, 1.0)
     assert fold_scores(folds[:1], data) == ()

@@ -18,7 +18,7 @@ from study.protocols import Transfer
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.trial import Target, TrialConfig
-from study.trial.study import BEST, Candidate, Study, best_of
+from study.trial.study import BEST, Candidate, Study, best_candidate
 
 
 @pytest.fixture
@@ -49,22 +49,22 @@ def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.Monk
 
 def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study) -> None:
     other = Study(mine.config, mine.folder)
-    assert mine.candidates() is other.candidates() is best_of(mine.candidates()) is None
-    assert mine.choose([best()]) == (best(),)
+    assert mine.candidates() is other.candidates() is best_candidate(mine.candidates()) is None
+    assert mine.write_candidates([best()]) == (best(),)
     assert other.candidates() == (best(),)
-    assert best_of(other.candidates()) == best()
+    assert best_candidate(other.candidates()) == best()
     mine.folder.write_json("candidates.json", [])
     assert other.candidates() == (best(),)
 
 
 def test_cells_are_kept_too(mine: Study) -> None:
     assert mine.cells() is None
-    assert mine.fix_cells({"base": settings("ln", None, 0.1)}) == mine.cells()
+    assert mine.write_cells({"base": settings("ln", None, 0.1)}) == mine.cells()
     assert Study(mine.config, mine.folder).cells() == {"base": settings("ln", None, 0.1)}
 
 
 def test_a_damaged_choice_is_an_error(mine: Study) -> None:
-    mine.choose([best()])
+    mine.write_candidates([best()])
     (mine.folder.path / "candidates.json").write_text("[]")
     with pytest.raises(LedgerError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()

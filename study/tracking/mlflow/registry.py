@@ -46,7 +46,7 @@ from study.tracking.mlflow.run_content import (
 from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.tracker import describe_unsent
 from study.trial.prepare import shots_path
-from study.trial.study import BEST, registrable
+from study.trial.study import BEST, candidate_to_register
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def register_winner(
         StudyError: the registry does not accept the winner, or not in time.
     """
     study, folder = run.study, run.study.folder
-    best, kept = Choice.read(study), Choice.read(study, registrable)
+    best, kept = Choice.read(study), Choice.read(study, candidate_to_register)
     if best is None or kept is None or not (best.trials and kept.trials):
         return None
     for choice in (best, kept):
