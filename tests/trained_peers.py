@@ -8,7 +8,7 @@ from study.method.lora import LoraClassifier
 from study.method.model import FewShotClassifier
 from study.method.parameters import PEER
 from study.method.peer_model import PlainPass
-from study.method.training import Recipe, make_optimizer, training_step
+from study.method.training import Objective, Recipe, make_optimizer, training_step
 
 
 def generator(seed: int = 1) -> torch.Generator:
@@ -24,9 +24,9 @@ def step(
 ) -> None:
     optimizer = make_optimizer(classifier.tuned, {PEER: 0.02}, Recipe("adamw"))
     plain = PlainPass(classifier)
-    zero_shot = classifier.encode_text(ids).detach()
+    objective = Objective(ids, classifier.encode_text(ids).detach(), 0.0)
     for _ in range(times):
-        training_step(plain, optimizer, images, labels, ids, zero_shot, 0.0)
+        training_step(plain, optimizer, images, labels, objective)
 
 
 def features(classifier: FewShotClassifier, images: Tensor, ids: Tensor) -> list[Tensor]:

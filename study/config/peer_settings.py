@@ -14,7 +14,7 @@ from pydantic import (
 
 from study.config.section import Section
 from study.config.value_types import Decay, Rate
-from study.method.peers import PEERS, PeerNumber, all_numbers
+from study.method.peers import PEERS, PeerNumber, list_peer_numbers
 from study.method.recipe import WEIGHT_DECAY, Optimizer
 
 
@@ -43,7 +43,7 @@ class BasePeer(Section):
 
     @model_validator(mode="after")
     def _has_what_it_reads(self) -> "BasePeer":
-        for name, number in all_numbers().items():
+        for name, number in list_peer_numbers().items():
             value = getattr(self, name)
             if name not in PEERS[self.method].numbers and value != number.default:
                 readers = [f"'{method}'" for method, row in PEERS.items() if name in row.numbers]
@@ -57,7 +57,7 @@ class BasePeer(Section):
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Return the values without numbers of other rows."""
         row = PEERS[self.method]
-        others = all_numbers().keys() - {*row.numbers, *row.unread}
+        others = list_peer_numbers().keys() - {*row.numbers, *row.unread}
         return {name: value for name, value in write(self).items() if name not in others}
 
     @property
@@ -89,5 +89,5 @@ else:
         __base__=BasePeer,
         __module__=__name__,
         method=(literal_type(PEERS), Field(description=f"The method: {_METHODS}.")),
-        **{name: number_field(number) for name, number in all_numbers().items()},
+        **{name: number_field(number) for name, number in list_peer_numbers().items()},
     )

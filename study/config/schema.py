@@ -17,8 +17,8 @@ from study.data.shots import Short
 from study.method.parameters import kind_names
 from study.method.recipe import (
     DISTILL_WEIGHT,
-    HEAVIEST,
     LEARNING_RATE,
+    MAX_WEIGHT,
     MOMENTUM,
     WARMUP_LR,
     WEIGHT_DECAY,
@@ -189,7 +189,7 @@ class AblationConfig(Section):
     A single rate is tested without validation."""
     extend: bool = True
     """Whether a cell whose best rate is the lowest or highest tried is tried beyond it as well."""
-    distill_weight: float = Field(DISTILL_WEIGHT, ge=0, le=HEAVIEST)
+    distill_weight: float = Field(DISTILL_WEIGHT, ge=0, le=MAX_WEIGHT)
     """λ of every cell in which the text encoder is tuned."""
     reuse: bool = True
     """Whether trials of other studies of ``storage`` with the same hash are taken over."""

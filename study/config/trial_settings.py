@@ -12,7 +12,7 @@ from study.config.value_types import Positive, Rate
 from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
 from study.method.peers import PEERS
-from study.method.recipe import HEAVIEST, Regularizer
+from study.method.recipe import MAX_WEIGHT, Regularizer
 from study.method.subsets import kinds, parse
 
 
@@ -61,7 +61,7 @@ class TrialSettings(Section):
     """The subset, in the language of `study.method.subsets`."""
     rates: dict[KnownKind, Positive] = Field(default_factory=dict)
     """The learning rate of each kind of parameter; that of a baseline is at most 1000."""
-    distill_weight: float = Field(0.0, ge=0, le=HEAVIEST)
+    distill_weight: float = Field(0.0, ge=0, le=MAX_WEIGHT)
     """The paper's λ."""
     head: Head = "text"
     """What classifies images, see `study.method.head`."""

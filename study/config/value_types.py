@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from study.method.recipe import HEAVIEST
+from study.method.recipe import MAX_WEIGHT
 
 # The bounds of numbers are far beyond what is of use, and refuse what was mistyped.
 HIGHEST_RATE = 1000
@@ -33,7 +33,7 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
 Range = Annotated[tuple[Rate, Rate], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice of a learning rate."""
-Weight = Annotated[float, Field(gt=0, le=HEAVIEST)]
+Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice of λ."""
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]

@@ -1,6 +1,6 @@
 """The delta: a safetensors file of the tuned parameters alone, which names its backbone.
 
-Safetensors files of this project carry a hash of their contents, so that reading detects damage.
+Safetensors files of this project carry a hash of their contents, so that damage is detected.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ from study.storage.atomic import write_atomically
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
 
 KIND = "clipfit-delta-"
-"""What stands before the number of the format in the header of a delta."""
+"""The prefix of the format's number in the header of a delta."""
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
-"""The tensors of a linear head: its rows, and of each its place among the class names."""
+"""The tensors of a linear head: its rows, and the index of each row's class name."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DeltaInfo:
     backbone: str
     """The hub name or folder of the checkpoint that was tuned."""
     revision: str | None
-    """The backbone's revision on the hub; None means that none was named."""
+    """The backbone's revision on the hub; None if the study named none."""
     fingerprint: str
     """The fingerprint of the untouched backbone; see `study.backbones.backbone.fingerprint`."""
     subset: str
@@ -49,23 +49,25 @@ class DeltaInfo:
     templates: tuple[str, ...]
     """The prompt templates, each with one ``{}``; training uses the first."""
     reading: ImageReading = DEFAULT_READING
-    """How images are read; of it, the file holds what `ImageReading.model_facts` returns."""
+    """How images are read; the file holds what `ImageReading.model_facts` returns of it."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the values that `read_info` reads."""
+    def to_json_values(self) -> dict[str, Any]:
+        """Return the JSON values that `read_info` reads."""
         values = asdict(self)
         del values["reading"]
-        return {**values, **self.reading.model_facts()}
+        values.update(self.reading.model_facts())
+        return values
 
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
     """Write the tuned tensors, by transformers name, atomically; equal deltas give equal files."""
-    write_atomically(path, delta_contents(tensors, info))
+    write_atomically(path, to_delta_bytes(tensors, info))
 
 
-def delta_contents(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
+def to_delta_bytes(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
     """Return the bytes of a delta's file."""
-    return to_checked_bytes(tensors, {KEY: f"{KIND}{FORMAT}", "info": json.dumps(info.as_json())})
+    metadata = {KEY: f"{KIND}{FORMAT}", "info": json.dumps(info.to_json_values())}
+    return to_checked_bytes(tensors, metadata)
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
@@ -77,22 +79,22 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-        _refuse_others(path, header.get(KEY, ""))
+        _check_format(path, header.get(KEY, ""))
         tensors, metadata = from_checked_bytes(path.read_bytes())
     except (OSError, SafetensorError, ValueError) as error:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
     try:
-        return tensors, read_info(json.loads(metadata["info"]))
+        info = read_info(json.loads(metadata["info"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DeltaError(f"delta {path} has damaged metadata: {error}") from error
+    return tensors, info
 
 
-def _refuse_others(path: Path, header: str) -> None:
-    """Raise DeltaError if the header of a file is not that of a delta of this format."""
+def _check_format(path: Path, header: str) -> None:
+    """Raise DeltaError unless a file's header says that it is a delta of this format."""
     if not header.startswith(KIND):
-        raise DeltaError(
-            f"{path} is no delta: its format is {header!r}, allowed is '{KIND}{FORMAT}'"
-        )
+        allowed = f"'{KIND}{FORMAT}'"
+        raise DeltaError(f"{path} is no delta: its format is {header!r}, allowed is {allowed}")
     refuse_other_format(path, header.removeprefix(KIND), DeltaError)
 
 
@@ -102,21 +104,20 @@ def read_info(values: Any) -> DeltaInfo:
     Raises:
         ValueError: a field is missing, unknown or of another type; the message names it.
     """
-    own = [field.name for field in fields(DeltaInfo) if field.name != "reading"]
-    kept = [*DEFAULT_READING.model_facts()]
-    if not isinstance(values, dict) or not {*own, *kept} <= values.keys() <= {*own, *MODEL_FACTS}:
-        raise ValueError(f"allowed are exactly {', '.join([*own, *kept])}")
+    names = [field.name for field in fields(DeltaInfo) if field.name != "reading"]
+    required = names + list(DEFAULT_READING.model_facts())
+    if not isinstance(values, dict) or not set(required) <= values.keys() <= {*names, *MODEL_FACTS}:
+        raise ValueError(f"allowed are exactly {', '.join(required)}")
     facts: dict[str, Any] = {}
-    for name in own:
-        match name, values[name]:
-            case ("backbone" | "revision" | "fingerprint" | "subset", str() as text):
-                facts[name] = text
-            case ("revision", None):
-                facts[name] = None
+    for name in names:
+        value = values[name]
+        match name, value:
+            case ("backbone" | "revision" | "fingerprint" | "subset", str()) | ("revision", None):
+                facts[name] = value
             case ("class_names" | "templates", [*texts]) if all(isinstance(t, str) for t in texts):
                 facts[name] = tuple(texts)
             case _:
-                raise ValueError(f"{name} is {values[name]!r}")
+                raise ValueError(f"{name} is {value!r}")
     reading: dict[str, Any] = {}
     for name in MODEL_FACTS:
         try:
@@ -127,25 +128,30 @@ def read_info(values: Any) -> DeltaInfo:
 
 
 def head_tensors(head: Head | None) -> dict[str, Tensor]:
-    """Return the tensors that a delta holds of a head, whose classes are ids; empty without one."""
+    """Return the tensors by which a delta stores a head whose classes are ids.
+
+    They are none without a head.
+    """
     if head is None:
         return {}
     return {HEAD_ROWS: head.rows.cpu(), HEAD_CLASSES: torch.tensor(head.classes)}
 
 
-def head_of(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
+def read_head(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
     """Return the linear head of a delta, with the names of its classes; None if it has none.
 
     Raises:
-        DeltaError: it does not belong to the class names, or its rows are not finite.
+        DeltaError: the head does not belong to the class names, or its rows are not finite.
     """
     if tensors.keys().isdisjoint({HEAD_ROWS, HEAD_CLASSES}):
         return None
     nothing = torch.empty(0, dtype=torch.int64)
-    rows, classes = (tensors.get(name, nothing) for name in (HEAD_ROWS, HEAD_CLASSES))
-    ids, count = classes.tolist(), len(info.class_names)
-    known = classes.dtype == torch.int64 and all(i in range(count) for i in ids)
-    if not known or rows.ndim != 2 or len(ids) != len(rows):
+    rows = tensors.get(HEAD_ROWS, nothing)
+    classes = tensors.get(HEAD_CLASSES, nothing)
+    ids = classes.tolist()
+    count = len(info.class_names)
+    are_ids = classes.dtype == torch.int64 and all(i in range(count) for i in ids)
+    if not are_ids or rows.ndim != 2 or len(ids) != len(rows):
         raise DeltaError(
             f"the delta's head has {tuple(rows.shape)} rows for the classes {ids}, "
             f"of {count} class names"
@@ -155,29 +161,32 @@ def head_of(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
     return Head(rows, tuple(info.class_names[i] for i in ids))
 
 
-def parameters_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return those tensors of a delta that are parameters of its backbone: all but its head."""
-    return {k: t for k, t in tensors.items() if k not in (HEAD_ROWS, HEAD_CLASSES)}
+def without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a delta that are parameters of its backbone: all but its head."""
+    parameters = dict(tensors)
+    parameters.pop(HEAD_ROWS, None)
+    parameters.pop(HEAD_CLASSES, None)
+    return parameters
 
 
 def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
 
-    A linear head is no part of the model, so its tensors are passed over; see `head_of`.
+    A linear head is no part of the model, so its tensors are passed over; see `read_head`.
 
     Raises:
         DeltaError: the model lacks a name, or a shape differs, or a value is not finite; the
             model is unchanged.
     """
     parameters = dict(model.named_parameters())
-    tensors = parameters_of(tensors)
+    tensors = without_head(tensors)
     for name, tensor in tensors.items():
         if name not in parameters:
             raise DeltaError(f"the delta holds {name}, which the model does not have")
-        if parameters[name].shape != tensor.shape:
+        shape = parameters[name].shape
+        if shape != tensor.shape:
             raise DeltaError(
-                f"{name} is {tuple(tensor.shape)} in the delta and "
-                f"{tuple(parameters[name].shape)} in the model"
+                f"{name} is {tuple(tensor.shape)} in the delta and {tuple(shape)} in the model"
             )
         if not tensor.isfinite().all():
             raise DeltaError(f"{name} in the delta holds values that are not finite")
@@ -189,14 +198,19 @@ def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
     Equal tensors and metadata give equal bytes.
     """
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    contents = save(kept, {**metadata, "sha256": _hash(kept, metadata)})
+    on_cpu: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        on_cpu[name] = tensor.detach().cpu().contiguous()
+    digest = _hash(on_cpu, metadata)
+    contents = save(on_cpu, {**metadata, "sha256": digest})
     header, end = _read_header(contents)
     # The library writes the metadata in a random order.
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the library aligns the tensors to 8 bytes
-    return len(text).to_bytes(8, "little") + text + contents[end:]
+    padding = -len(text) % 8  # the library aligns the tensors to 8 bytes
+    text += b" " * padding
+    length = len(text).to_bytes(8, "little")
+    return length + text + contents[end:]
 
 
 def from_checked_bytes(contents: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -207,7 +221,8 @@ def from_checked_bytes(contents: bytes) -> tuple[dict[str, Tensor], dict[str, st
         ValueError: there is no hash, or the contents do not match it.
     """
     tensors = load(contents)
-    metadata: dict[str, str] = _read_header(contents)[0].get("__metadata__") or {}
+    header, _ = _read_header(contents)
+    metadata: dict[str, str] = header.get("__metadata__") or {}
     recorded = metadata.pop("sha256", None)
     if recorded != _hash(tensors, metadata):
         raise ValueError("its contents are not those that were written")
@@ -216,13 +231,17 @@ def from_checked_bytes(contents: bytes) -> tuple[dict[str, Tensor], dict[str, st
 
 def _read_header(contents: bytes) -> tuple[dict[str, Any], int]:
     """Return the header of a safetensors file, and the offset in bytes at which it ends."""
-    end = 8 + int.from_bytes(contents[:8], "little")
+    length = int.from_bytes(contents[:8], "little")
+    end = 8 + length
     return json.loads(contents[8:end]), end
 
 
 def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    text = json.dumps(metadata, sort_keys=True)
+    digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        description = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+        digest.update(description.encode())
+        array = tensor.reshape(-1).view(torch.uint8).numpy()
+        digest.update(array.data)
     return digest.hexdigest()

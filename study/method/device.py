@@ -15,16 +15,18 @@ ALLOWED = "auto, cpu, cuda, cuda:0 …, mps"
 
 
 def gpu_kind() -> Literal["cuda", "mps"] | None:
-    """Return what PyTorch calls the GPUs here; None if it can use none."""
+    """Return PyTorch's name for the kind of this machine's GPUs; None if it can use none."""
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
-    return "mps" if torch.backends.mps.is_available() else None
+    if torch.backends.mps.is_available():
+        return "mps"
+    return None
 
 
-def gpus_here() -> Sequence[str]:
-    """Return the names of the GPUs that PyTorch can use here."""
+def list_gpus() -> Sequence[str]:
+    """Return the names of the GPUs that PyTorch can use on this machine."""
     import torch
 
     match gpu_kind():
@@ -38,7 +40,7 @@ def gpus_here() -> Sequence[str]:
 
 
 def choose_device(name: str = "auto") -> "torch.device":
-    """Return the device of a name, after a first computation on it.
+    """Return the device of a name, after a first computation has succeeded on it.
 
     ``auto`` is the GPU that `gpu_kind` finds, CUDA before MPS, else the CPU.
 
@@ -59,16 +61,24 @@ def choose_device(name: str = "auto") -> "torch.device":
     try:
         torch.ones(1, device=device).item()
     except Exception as error:  # each kind of device fails in its own way
-        cause = (str(error).strip() or repr(error)).splitlines()[0]
+        message = str(error).strip() or repr(error)
+        cause = message.splitlines()[0]
         if device.type in ("cuda", "mps") and device.type != gpu_kind():
             cause = f"PyTorch finds no {device.type.upper()} on this machine"
+        allowed = ", ".join(_list_device_names())
         raise DataError(
-            f"device '{name}' cannot be used here ({cause}); allowed here are {_allowed_here()}"
+            f"device '{name}' cannot be used here ({cause}); allowed here are {allowed}"
         ) from error
     return device
 
 
-def _allowed_here() -> str:
-    kind, count = gpu_kind(), len(gpus_here())
-    each = [f"cuda:{index}" for index in range(count)] if kind == "cuda" else []
-    return ", ".join(["auto", "cpu", *([kind] if kind else []), *each])
+def _list_device_names() -> list[str]:
+    """Return every name that `choose_device` accepts on this machine."""
+    names = ["auto", "cpu"]
+    kind = gpu_kind()
+    if kind is not None:
+        names.append(kind)
+    if kind == "cuda":
+        for index in range(len(list_gpus())):
+            names.append(f"cuda:{index}")
+    return names

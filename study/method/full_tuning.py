@@ -2,8 +2,10 @@
 
 import copy
 
+from torch import nn
+
 from study.backbones.backbone import Backbone
-from study.method.model import FewShotClassifier, TunedParameter, refuse_held
+from study.method.model import FewShotClassifier, TunedParameter, refuse_low_precision
 from study.method.parameters import PEER
 from study.method.recipe import Precision
 from study.method.subsets import parse
@@ -12,8 +14,8 @@ from study.method.subsets import parse
 class FullClassifier(FewShotClassifier):
     """A classifier that tunes every parameter of both encoders, embeddings and projections too.
 
-    The logit scale stays as it is, since all rows of a leaderboard share it, and so does SigLIP's
-    logit bias, which no probability depends on.
+    The logit scale is not tuned, since all rows of a leaderboard share it. Nor is SigLIP's logit
+    bias, because no probability depends on it.
 
     Args:
         backbone: the checkpoint, which stays unchanged.
@@ -22,11 +24,14 @@ class FullClassifier(FewShotClassifier):
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, parse("none"), precision=precision)
-        shared = {id(p): p for name, p in self.clip.named_parameters() if name.startswith("logit")}
+        shared: dict[int, nn.Parameter] = {}
+        for name, parameter in self.clip.named_parameters():
+            if name.startswith("logit"):
+                shared[id(parameter)] = parameter
         self.clip = copy.deepcopy(backbone.clip, shared)
-        self.tuned = [
-            TunedParameter(name, PEER, parameter.requires_grad_())
-            for name, parameter in sorted(self.clip.named_parameters())
-            if id(parameter) not in shared
-        ]
-        refuse_held(self.tuned)
+        self.tuned = []
+        for name, parameter in sorted(self.clip.named_parameters()):
+            if id(parameter) not in shared:
+                parameter.requires_grad_()
+                self.tuned.append(TunedParameter(name, PEER, parameter))
+        refuse_low_precision(self.tuned)

@@ -29,7 +29,7 @@ class LoraClassifier(FewShotClassifier):
         backbone: the checkpoint, which stays unchanged.
         rank: the rank of the product B·A.
         alpha: α.
-        dropout: the share of an adapter's inputs that `dropping_out` sets to zero.
+        dropout: the share of an adapter's inputs that `apply_dropout` sets to zero.
         generator: the source of the initial A, on the CPU.
         precision: see `FewShotClassifier`.
 
@@ -60,34 +60,38 @@ class LoraClassifier(FewShotClassifier):
         self.clip.eval()
         self.tuned = []
         for name, parameter in sorted(self.clip.named_parameters()):
-            if ".lora_" in name and parameter.dtype == torch.bfloat16:
-                # PEFT gives them the type of the weights that they adapt, here that of held ones.
+            if ".lora_" not in name:
+                continue
+            if parameter.dtype == torch.bfloat16:
+                # PEFT gives adapters the type of the weights that they adapt.
                 parameter.data = parameter.data.float()
             if ".lora_A." in name:
-                drawn = torch.empty(parameter.shape)
-                nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)  # as PEFT does
-                parameter.data.copy_(drawn)
-            if ".lora_" in name:
-                is_scaled = ".lora_B." in name
-                self.tuned.append(TunedParameter(name, PEER, parameter, is_scaled=is_scaled))
+                initial = torch.empty(parameter.shape)
+                bound = math.sqrt(5)  # as in PEFT
+                nn.init.kaiming_uniform_(initial, a=bound, generator=generator)
+                parameter.data.copy_(initial)
+            is_scaled = ".lora_B." in name
+            self.tuned.append(TunedParameter(name, PEER, parameter, is_scaled=is_scaled))
 
 
 @contextmanager
-def dropping_out(classifier: FewShotClassifier, seed: int) -> Iterator[None]:
-    """Let adapters drop out inputs within the block, drawn from a seed.
+def apply_dropout(classifier: FewShotClassifier, seed: int) -> Iterator[None]:
+    """Let adapters drop inputs at random within the block.
 
-    The global generators, which PyTorch's dropout draws from, are afterwards as they were before.
+    PyTorch's dropout draws from the global generators. Their states are restored after the block.
 
     Args:
-        classifier: the classifier; one without dropout is left alone.
-        seed: the seed of what is dropped.
+        classifier: the classifier; one without dropout is not changed.
+        seed: the seed by which inputs are chosen.
     """
     layers = [module for module in classifier.clip.modules() if isinstance(module, nn.Dropout)]
     if not layers:
         yield
         return
-    device = classifier.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    devices = []
+    if classifier.device.type == "cuda":
+        devices.append(classifier.device)
+    with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         for layer in layers:
             layer.train()
@@ -98,20 +102,21 @@ def dropping_out(classifier: FewShotClassifier, seed: int) -> Iterator[None]:
                 layer.eval()
 
 
-def import_peft(what: str = "LoRA", extra: str = "lora") -> ModuleType:
-    """Return PEFT.
+def import_peft(feature: str = "LoRA", extra: str = "lora") -> ModuleType:
+    """Import PEFT and return it.
 
     Args:
-        what: what needs it, for the message.
-        extra: the optional extra that brings it.
+        feature: what needs PEFT, for the message.
+        extra: the optional extra that installs it.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: PEFT is not installed.
     """
     try:
         import peft  # an optional extra that takes seconds to import
     except ImportError as error:
         raise ConfigError(
-            f"{what} needs the optional extra: pip install 'clipfit-study[{extra}]' ({error})"
+            f"{feature} needs the optional extra: pip install 'clipfit-study[{extra}]' ({error})"
         ) from error
-    return peft
+    module: ModuleType = peft
+    return module

@@ -1,4 +1,4 @@
-"""A few-shot classifier around a model: prompts to text features, images to predictions."""
+"""A model as a few-shot classifier, from prompts and images to predictions, and its accuracy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TunedParameter:
     """The name of the kind, which decides the learning rate."""
     parameter: nn.Parameter
     is_scaled: bool = True
-    """Whether `at_strength` scales its change; of two factors of a product, it scales one."""
+    """Whether `apply_strength` scales its change; of two factors of a product, it scales one."""
     initial: Tensor = field(init=False, repr=False, compare=False)
     """θ₀, a copy of the parameter's value when this object was made."""
 
@@ -48,7 +48,7 @@ class TunedParameter:
 
 
 @contextmanager
-def at_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator[None]:
+def apply_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator[None]:
     """Keep only a share of the tuned change within the block: θ₀ + α(θ − θ₀).
 
     This is the interpolation of weights of Wortsman et al. (2022, WiSE-FT).
@@ -57,23 +57,26 @@ def at_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator[No
         tuned: the tuned parameters, which have their trained values again after the block.
         strength: α; 1 changes nothing, and 0 gives the untouched model.
     """
-    changed = [] if strength == 1 else [t for t in tuned if t.is_scaled]
-    trained = [(one, one.parameter.detach().clone()) for one in changed]
+    if strength == 1:
+        yield
+        return
+    scaled = [tuned_parameter for tuned_parameter in tuned if tuned_parameter.is_scaled]
+    trained = [tuned_parameter.parameter.detach().clone() for tuned_parameter in scaled]
     with torch.no_grad():
-        for one, value in trained:
-            one.parameter.copy_(one.initial.lerp(value, strength))
+        for tuned_parameter, value in zip(scaled, trained, strict=True):
+            tuned_parameter.parameter.copy_(tuned_parameter.initial.lerp(value, strength))
     try:
         yield
     finally:
         with torch.no_grad():
-            for one, value in trained:
-                one.parameter.copy_(value)
+            for tuned_parameter, value in zip(scaled, trained, strict=True):
+                tuned_parameter.parameter.copy_(value)
 
 
 class Classifier(Protocol[PromptsT]):
-    """What the training step and the evaluation call.
+    """The methods of a classifier that the training step and the evaluation call.
 
-    `FewShotClassifier` is the version to read; it takes token ids and pixels. Trials take
+    `FewShotClassifier` is the version to read; it takes token ids and pixels. Trials use
     `study.method.staged.StagedClassifier`, whose prompts and images have passed frozen stages.
     """
 
@@ -104,15 +107,19 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
         SubsetError: see `Subset.resolve`; or the model lacks a leaf, because its architecture is
             not that of its family.
     """
-    present = dict(model.named_parameters())
-    named = {parameter_name(leaf): leaf for leaf in subset.resolve(model_depths(model))}
-    if missing := sorted(named.keys() - present):
-        nearest = difflib.get_close_matches(missing[0], present, n=3, cutoff=0)
+    parameters = dict(model.named_parameters())
+    leaves: dict[str, Leaf] = {}
+    for leaf in subset.resolve(model_depths(model)):
+        leaves[parameter_name(leaf)] = leaf
+    missing = sorted(leaves.keys() - parameters)
+    if missing:
+        name = missing[0]
+        nearest = difflib.get_close_matches(name, parameters, n=3, cutoff=0)
         raise SubsetError(
-            f"the subset names {named[missing[0]]}, but the model has no parameter {missing[0]}; "
+            f"the subset names {leaves[name]}, but the model has no parameter {name}; "
             f"the nearest it has are {', '.join(nearest)}"
         )
-    return named
+    return leaves
 
 
 def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
@@ -125,7 +132,10 @@ def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in leaves)
-    return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]
+    tuned = []
+    for name, leaf in sorted(leaves.items()):
+        tuned.append(TunedParameter(name, leaf.kind, parameters[name]))
+    return tuned
 
 
 class FewShotClassifier(nn.Module):
@@ -138,52 +148,58 @@ class FewShotClassifier(nn.Module):
     Args:
         backbone: the frozen checkpoint.
         subset: the parameters to tune.
-        precision: the number format that the encoders compute in. What is tuned, features and
+        precision: the number format that the encoders compute in. Tuned parameters, features and
             losses are float32. bfloat16 has the range of float32, so that no loss is scaled.
 
     Raises:
         SubsetError: the subset names parameters that the backbone lacks, or that it holds in
-            another precision than float32 (`study.method.precision.hold`).
+            another precision than float32 (`study.method.precision.cast_matrices`).
     """
 
     def __init__(
         self, backbone: Backbone, subset: Subset, *, precision: Precision = "float32"
     ) -> None:
         super().__init__()
-        owned = tuned_names(backbone.clip, subset)
-        shared = {id(p): p for name, p in backbone.clip.named_parameters() if name not in owned}
+        to_copy = tuned_names(backbone.clip, subset)
+        shared: dict[int, nn.Parameter] = {}
+        for name, parameter in backbone.clip.named_parameters():
+            if name not in to_copy:
+                shared[id(parameter)] = parameter
         self.clip: CLIPModel = copy.deepcopy(backbone.clip, shared)
         self.tuned: list[TunedParameter] = unfreeze(self.clip, subset)
         self.precision = precision
-        refuse_held(self.tuned)
+        refuse_low_precision(self.tuned)
 
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
-        return self.clip.logit_scale.device
+        device: torch.device = self.clip.logit_scale.device
+        return device
 
     def encode_text(self, input_ids: Tensor) -> Tensor:
         """Return unit-length text features: (classes, length) int64 to (classes, dim) float32."""
         with self.autocast():
-            features = self.clip.get_text_features(input_ids=input_ids).pooler_output
-        return self.unit(features)
+            output = self.clip.get_text_features(input_ids=input_ids)
+        return self.to_unit_length(output.pooler_output)
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Return unit-length image features: (batch, 3, size, size) to (batch, dim) float32."""
         with self.autocast():
-            features = self.clip.get_image_features(pixel_values=pixel_values).pooler_output
-        return self.unit(features)
+            output = self.clip.get_image_features(pixel_values=pixel_values)
+        return self.to_unit_length(output.pooler_output)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """Return scaled cosines: (batch, dim) and (classes, dim) to (batch, classes) float32.
 
         SigLIP's bias, which is one number for all classes, is left out: it cancels in the softmax.
         """
-        return self.clip.logit_scale.exp() * image_features @ text_features.T
+        scale: Tensor = self.clip.logit_scale.exp()
+        return scale * image_features @ text_features.T
 
-    def unit(self, features: Tensor) -> Tensor:
-        """Return features at unit length in the parameters' precision."""
-        return F.normalize(features.to(self.clip.logit_scale.dtype), dim=-1)
+    def to_unit_length(self, features: Tensor) -> Tensor:
+        """Return features at unit length, in the precision of the parameters."""
+        in_precision = features.to(self.clip.logit_scale.dtype)
+        return F.normalize(in_precision, dim=-1)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which the encoders compute in the classifier's precision."""
@@ -192,16 +208,17 @@ class FewShotClassifier(nn.Module):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def refuse_held(tuned: Iterable[TunedParameter]) -> None:
-    """Raise if something to tune is held in fewer digits than training needs.
+def refuse_low_precision(tuned: Iterable[TunedParameter]) -> None:
+    """Raise if a parameter to tune has a number format in which small steps are lost.
 
     Raises:
         SubsetError: a parameter is neither float32 nor float64.
     """
-    for one in tuned:
-        if one.parameter.dtype not in (torch.float32, torch.float64):
+    for tuned_parameter in tuned:
+        dtype = tuned_parameter.parameter.dtype
+        if dtype not in (torch.float32, torch.float64):
             raise SubsetError(
-                f"{one.name} is held in {one.parameter.dtype}, in which small steps vanish; "
+                f"{tuned_parameter.name} is held in {dtype}, in which small steps vanish; "
                 "allowed is tuning biases and LayerNorms, or a backbone that is held in float32"
             )
 
@@ -219,27 +236,29 @@ def classify(
         classifier: the model, for its logit scale.
         features: batches of image features, (batch, dim) float32, unit length.
         class_features: (classes, dim) float32, unit length.
-        calibration: what is taken from the logits of each class, (classes,) float32.
+        calibration: what is subtracted from the logit of each class, (classes,) float32.
 
     Returns:
         (images,) int64, rows of ``class_features``, and (images,) float32; both on the CPU.
     """
-    rows, probabilities = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
+    rows = [torch.empty(0, dtype=torch.int64)]
+    probabilities = [torch.empty(0)]
     for batch in features:
         logits = classifier.logits(batch, class_features) - calibration
         rows.append(logits.argmax(dim=-1).cpu())
-        probabilities.append(logits.softmax(dim=-1).amax(dim=-1).cpu())
+        highest = logits.softmax(dim=-1).amax(dim=-1)
+        probabilities.append(highest.cpu())
     return torch.cat(rows), torch.cat(probabilities)
 
 
 @torch.no_grad()
-def compete(
+def compare_groups(
     classifier: Classifier[Any],
     features: Iterable[Tensor],
     class_features: Tensor,
     trained: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the best of the trained and of the other classes for each image, and their gap.
+    """Return each image's best trained class, its best other class, and the gap between them.
 
     Args:
         classifier: the model, for its logit scale.
@@ -249,16 +268,17 @@ def compete(
 
     Returns:
         (images,) int64 twice, rows of ``class_features``, and (images,) float32: the logit of the
-        former less that of the latter; all on the CPU.
+        trained class less that of the other; all on the CPU.
     """
-    found = []
+    trained_rows, other_rows, gaps = [], [], []
     for batch in features:
         logits = classifier.logits(batch, class_features).cpu()
-        own = logits.masked_fill(~trained, -torch.inf).max(dim=-1)
-        other = logits.masked_fill(trained, -torch.inf).max(dim=-1)
-        found.append((own.indices, other.indices, own.values - other.values))
-    best, runner, gap = (torch.cat(column) for column in zip(*found, strict=True))
-    return best, runner, gap
+        best_trained = logits.masked_fill(~trained, -torch.inf).max(dim=-1)
+        best_other = logits.masked_fill(trained, -torch.inf).max(dim=-1)
+        trained_rows.append(best_trained.indices)
+        other_rows.append(best_other.indices)
+        gaps.append(best_trained.values - best_other.values)
+    return torch.cat(trained_rows), torch.cat(other_rows), torch.cat(gaps)
 
 
 @torch.no_grad()
@@ -275,10 +295,12 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
     Returns:
         (classes, dim) float32, unit length.
     """
-    features = torch.cat([classifier.encode_text(i) for i in input_ids.split(PROMPTS_AT_ONCE)])
+    batches = [classifier.encode_text(batch) for batch in input_ids.split(PROMPTS_AT_ONCE)]
+    features = torch.cat(batches)
     if templates == 1:
         return features
-    return F.normalize(features.unflatten(0, (-1, templates)).mean(dim=1), dim=-1)
+    by_class = features.unflatten(0, (-1, templates))
+    return F.normalize(by_class.mean(dim=1), dim=-1)
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
@@ -296,5 +318,8 @@ def class_accuracy(predictions: Tensor, labels: Tensor) -> float:
     Returns:
         A fraction; NaN without images.
     """
-    _, of_image, sizes = labels.unique(return_inverse=True, return_counts=True)
-    return ((predictions == labels).double() / sizes[of_image]).sum().div(len(sizes)).item()
+    _, class_of_image, sizes = labels.unique(return_inverse=True, return_counts=True)
+    is_correct = (predictions == labels).double()
+    shares = is_correct / sizes[class_of_image]
+    mean: float = shares.sum().div(len(sizes)).item()
+    return mean

@@ -26,9 +26,9 @@ class Kind:
     name: str
     """The name in configurations and in the subset language, where it is a group of sites."""
     short: str
-    """What a column's heading says: "LN", as in "LN lr"."""
+    """The word in column headings: "LN", as in "LN lr"."""
     plural: str
-    """What a sentence says: "LayerNorms"."""
+    """The word in sentences: "LayerNorms"."""
 
 
 BIAS = Kind("bias", "bias", "biases")
@@ -41,7 +41,7 @@ PROJECTION = "visual_projection.weight"
 """The matrix that makes image features in a CLIP, which is no site: only a peer tunes it."""
 
 
-@dataclass(frozen=True, eq=False)  # a row is itself alone, which makes the table quick to hash
+@dataclass(frozen=True, eq=False)  # rows are compared by identity, so that hashing is fast
 class Site:
     """A row of the table: a module, and those of its tensors that can be tuned."""
 
@@ -53,7 +53,7 @@ class Site:
     """The tensors' names in the module. A site of one tensor is written with it."""
     kind: Kind
     stage: Literal["before", "attention", "mlp", "after"] | None
-    """Where the staged pass reads the tensors; None means that it cannot vary them."""
+    """The stage of a block or encoder that reads the tensors; None if the staged pass has none."""
     encoders: tuple[Encoder, ...] = ENCODERS
     """The encoders that have the site."""
     in_blocks: bool = True
@@ -71,11 +71,11 @@ class Site:
 
 
 _NORM_TENSORS = ("weight", "bias")
-# The biases of its queries, keys and values are one tensor, which `study.backbones.siglip` parts.
-_PARTS = f"{POOL}.parametrizations.in_proj_bias"
+# The biases of its queries, keys and values are one tensor, which `study.backbones.siglip` splits.
+_BIASES = f"{POOL}.parametrizations.in_proj_bias"
 _pool = partial(Site, stage="after", encoders=("vision",), in_blocks=False, families=("siglip",))
-# The key bias is missing on purpose: it cannot change the model. It is transformers that misspells
-# the vision encoder's first norm.
+# The key bias is missing on purpose: it cannot change the model. "pre_layrnorm" is spelt as in
+# transformers.
 SITES: tuple[Site, ...] = (
     Site("attn.q", "self_attn.q_proj", ("bias",), BIAS, "attention"),
     Site("attn.v", "self_attn.v_proj", ("bias",), BIAS, "attention"),
@@ -90,8 +90,8 @@ SITES: tuple[Site, ...] = (
     ),
     Site("ln_post", "post_layernorm", _NORM_TENSORS, NORM, "after", ("vision",), in_blocks=False),
     Site("ln_final", "final_layer_norm", _NORM_TENSORS, NORM, "after", ("text",), in_blocks=False),
-    _pool("pool.q", _PARTS, ("bias",), BIAS, parameter="original0"),
-    _pool("pool.v", _PARTS, ("bias",), BIAS, parameter="original2"),
+    _pool("pool.q", _BIASES, ("bias",), BIAS, parameter="original0"),
+    _pool("pool.v", _BIASES, ("bias",), BIAS, parameter="original2"),
     _pool("pool.out", f"{POOL}.out_proj", ("bias",), BIAS),
     _pool("pool.fc1", "head.mlp.fc1", ("bias",), BIAS, shape=("mlp_width",)),
     _pool("pool.fc2", "head.mlp.fc2", ("bias",), BIAS),
@@ -128,61 +128,68 @@ class Leaf(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The name of the kind: ``ln`` for weight and bias of a LayerNorm, ``bias``, …"""
+        """The name of the kind, such as ``ln`` for both tensors of a LayerNorm."""
         return self.row.kind.name
 
     def __str__(self) -> str:
-        layer = "" if self.layer is None else f"[{self.layer}]"
-        return f"{self.encoder}.{self.site}.{self.tensor}{layer}"
+        name = f"{self.encoder}.{self.site}.{self.tensor}"
+        if self.layer is None:
+            return name
+        return f"{name}[{self.layer}]"
 
 
 _NAME = re.compile(r"(text|vision)_model\.(?:encoder\.layers\.(\d+)\.)?(.+)\.(\w+)")
 
 
-def all_kinds() -> tuple[Kind, ...]:
+def list_kinds() -> tuple[Kind, ...]:
     """Return every kind of the table, in the order of its rows."""
-    return tuple(dict.fromkeys(row.kind for row in SITES))
+    kinds = dict.fromkeys(row.kind for row in SITES)
+    return tuple(kinds)
 
 
 def kind_names() -> tuple[str, ...]:
     """Return the name of every kind, in the order of the table's rows."""
-    return tuple(kind.name for kind in all_kinds())
+    return tuple(kind.name for kind in list_kinds())
 
 
 def parameter_name(leaf: Leaf) -> str:
     """Return the name of a leaf in the model's `named_parameters`."""
-    block = "" if leaf.layer is None else f"encoder.layers.{leaf.layer}."
     row = leaf.row
-    return f"{leaf.encoder}_model.{block}{row.module}.{row.parameter or leaf.tensor}"
+    module = row.module
+    if leaf.layer is not None:
+        module = f"encoder.layers.{leaf.layer}.{module}"
+    tensor = row.parameter or leaf.tensor
+    return f"{leaf.encoder}_model.{module}.{tensor}"
 
 
 def count_numbers(architecture: Architecture, leaves: Iterable[Leaf]) -> int:
-    """Return how many numbers some parameter tensors of a model hold."""
-    return sum(
-        math.prod(getattr(getattr(architecture, leaf.encoder), size) for size in leaf.row.shape)
-        for leaf in leaves
-    )
+    """Return how many numbers the given parameter tensors of a model hold."""
+    count = 0
+    for leaf in leaves:
+        encoder = getattr(architecture, leaf.encoder)
+        count += math.prod(getattr(encoder, size) for size in leaf.row.shape)
+    return count
 
 
-def leaf_of(name: str) -> Leaf:
+def find_leaf(name: str) -> Leaf:
     """Return the leaf that has a name in a model's `named_parameters`.
 
     Raises:
         SubsetError: no site of the table has a tensor of this name.
     """
-    if match := _NAME.fullmatch(name):
-        encoder, layer, module, found = match.groups()
-        block = None if layer is None else int(layer)
+    match = _NAME.fullmatch(name)
+    if match is not None:
+        encoder, layer, module, parameter = match.groups()
+        block = None
+        if layer is not None:
+            block = int(layer)
         for row in SITES:
-            tensor = row.tensors[0] if found == row.parameter else found
-            if (
-                row.module == module
-                and row.in_blocks == (layer is not None)
-                and row.parameter in (None, found)
-                and row.has(encoder, tensor)
-            ):
+            if row.module != module or row.in_blocks != (block is not None):
+                continue
+            tensor = parameter
+            if row.parameter == parameter:
+                tensor = row.tensors[0]
+            if row.parameter in (None, parameter) and row.has(encoder, tensor):
                 return Leaf(encoder, block, row.name, tensor)  # type: ignore[arg-type]
-    raise SubsetError(
-        f"'{name}' is no tensor of a site; the sites are "
-        f"{', '.join(dict.fromkeys(row.name for row in SITES))}"
-    )
+    sites = ", ".join(dict.fromkeys(row.name for row in SITES))
+    raise SubsetError(f"'{name}' is no tensor of a site; the sites are {sites}")

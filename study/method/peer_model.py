@@ -1,4 +1,4 @@
-"""The model of a peer: its classifier, and the pass of it that trials take."""
+"""The model of a peer: its classifier, and the forward pass that trials use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from study.method.staged import StagedClassifier
 
 
 class PlainPass:
-    """A classifier by transformers' own pass, in the form of `StagedClassifier`.
+    """A classifier that runs transformers' own pass, with the methods of `StagedClassifier`.
 
-    Nothing of an input is computed before: images begin as pixels, and prompts as token ids.
+    No stage runs beforehand: images stay pixels, and prompts stay token ids.
 
     Args:
         classifier: the classifier, whose parameters are read at every call.
@@ -37,14 +37,14 @@ class PlainPass:
 
 @dataclass(frozen=True)
 class PeerModel:
-    """What a row of `study.method.peers.PEERS` builds."""
+    """The model that a row of `study.method.peers.PEERS` builds."""
 
     classifier: FewShotClassifier
     """The classifier, whose tuned parameters change in training."""
     staged: StagedClassifier | PlainPass
-    """The pass of the same classifier that training and evaluation take."""
+    """The forward pass of the same classifier, for training and evaluation."""
     distill_weight: float = 0.0
     """The weight of the loss term that the row's regularizer names."""
     views: int | None = None
-    """How many augmented views of each image it is trained on, one an epoch in turn, so that what
-    is frozen runs once on each; None means new ones in each epoch."""
+    """The number of augmented views of each image, one an epoch in turn, so that frozen layers run
+    once on each view; None means new views in each epoch."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from study.backbones.architecture import FAMILIES, Architecture, Family
 from study.method.parameters import PROJECTION
-from study.method.recipe import HEAVIEST, WEIGHT_DECAY, Optimizer, Precision, Regularizer
+from study.method.recipe import MAX_WEIGHT, WEIGHT_DECAY, Optimizer, Precision, Regularizer
 
 if TYPE_CHECKING:  # these import PyTorch
     from study.backbones.backbone import Backbone
@@ -30,26 +30,26 @@ class PeerNumber:
     """A number that a peer has beside its learning rate."""
 
     meaning: str
-    """What it is, for the list of keys."""
+    """The sentence in the list of keys."""
     default: float | None
     """Its value where a configuration gives none."""
     limits: Mapping[str, float]
     """What a value must be: ``ge`` at least, ``gt`` above, ``le`` at most, ``lt`` below."""
     words: str
-    """What stands behind the peer's title, with ``{}`` for a value other than 0 and None."""
+    """The text after the peer's title, with ``{}`` for a value other than 0 and None."""
     whole: bool = False
     """Whether it is a whole number."""
 
 
 @dataclass(frozen=True)
 class PeerStart:
-    """What the model of a peer is built of."""
+    """The inputs that the model of a peer is built from."""
 
     backbone: Backbone
     """The checkpoint, which stays unchanged."""
     numbers: Numbers
     seed: int
-    """The seed of what is drawn."""
+    """The seed of all random numbers."""
     precision: Precision
     """See `study.method.model.FewShotClassifier`."""
     shots: float
@@ -61,11 +61,11 @@ class PeerRow:
     """A row of the table."""
 
     title: str
-    """What sentences and tables call it."""
+    """The name in sentences and tables."""
     meaning: str
-    """What it is, for the list of keys."""
+    """The sentence in the list of keys."""
     trained: str
-    """What of the model is trained, behind "the learning rate of"."""
+    """The trained part of the model; it continues "the learning rate of"."""
     color: Literal["pink", "olive", "brown", "violet"]
     """The colour that it has in every chart, see `study.report.charts.COLORS`."""
     rates: tuple[float, float]
@@ -77,8 +77,8 @@ class PeerRow:
     numbers: Mapping[str, PeerNumber] = field(default_factory=dict)
     """Its numbers beside the learning rate, by name; a name means the same in every row."""
     unread: tuple[str, ...] = ()
-    """Numbers of other rows that are written with its settings at their defaults, as they were
-    before there were rows."""
+    """Numbers of other rows that are written with its settings, at their defaults: files from
+    before this table have them."""
     optimizer: Optimizer = "adamw"
     """The optimizer where a configuration names none."""
     weight_decay: float = WEIGHT_DECAY
@@ -92,7 +92,7 @@ class PeerRow:
     passes_encoders: bool = True
     """Whether a step passes an encoder; others cost nearly nothing."""
     families: tuple[Family, ...] = FAMILIES
-    """The families of backbones that can be trained so."""
+    """The families of backbones that can be trained in this way."""
     libraries: tuple[str, ...] = ()
     """Further libraries whose versions its results depend on."""
     require: Callable[[], object] = lambda: None
@@ -113,20 +113,24 @@ def _build_lora(start: PeerStart) -> PeerModel:
     from study.method.lora import LoraClassifier
     from study.method.peer_model import PeerModel, PlainPass
 
+    generator = torch.Generator().manual_seed(start.seed)
     classifier = LoraClassifier(
         start.backbone,
         **start.numbers,  # type: ignore[arg-type]  # as the configuration has checked
-        generator=torch.Generator().manual_seed(start.seed),
+        generator=generator,
         precision=start.precision,
     )
     return PeerModel(classifier, PlainPass(classifier))
 
 
 def _count_lora(architecture: Architecture, numbers: Numbers) -> int:
-    adapted = 2  # of each block
-    shapes = (architecture.text, architecture.vision)
+    adapted = 2  # projections of each block
     rank = int(numbers["rank"] or 0)
-    return sum(adapted * shape.depth * 2 * rank * shape.width for shape in shapes)
+    count = 0
+    for shape in (architecture.text, architecture.vision):
+        matrices = 2 * rank * shape.width
+        count += shape.depth * adapted * matrices
+    return count
 
 
 def _require_peft() -> object:
@@ -174,7 +178,7 @@ PEERS: dict[str, PeerRow] = {
             "alpha": PeerNumber(
                 "LoRA's α: the product of its matrices is multiplied by α / rank.",
                 8.0,
-                {"gt": 0, "le": HEAVIEST},
+                {"gt": 0, "le": MAX_WEIGHT},
                 ", alpha {}",
             ),
             "dropout": PeerNumber(
@@ -198,7 +202,7 @@ PEERS: dict[str, PeerRow] = {
                 "λ of ProLIP, the weight of the squared distance of the projection from its "
                 "initial values. None means 1/N for N training images of a class.",
                 None,
-                {"ge": 0, "le": HEAVIEST},
+                {"ge": 0, "le": MAX_WEIGHT},
                 ", λ {}",
             )
         },
@@ -212,13 +216,22 @@ PEERS: dict[str, PeerRow] = {
 """Every peer, by the name that it has in a configuration."""
 
 
-def all_numbers() -> dict[str, PeerNumber]:
+def list_peer_numbers() -> dict[str, PeerNumber]:
     """Return the numbers of all rows, by name."""
-    return {name: number for row in PEERS.values() for name, number in row.numbers.items()}
+    numbers: dict[str, PeerNumber] = {}
+    for row in PEERS.values():
+        numbers.update(row.numbers)
+    return numbers
 
 
-def peer_of_delta(tensors: Iterable[str]) -> str | None:
-    """Return the name of the peer whose delta holds tensors of these names; None if it has none."""
-    held = {*tensors}
-    names = (name for name, row in PEERS.items() if row.delta and held == {*row.delta})
-    return next(names, None)
+def find_peer(tensors: Iterable[str]) -> str | None:
+    """Return the name of the peer whose delta holds exactly these tensors; None if there is none.
+
+    Args:
+        tensors: the names of the tensors.
+    """
+    names = set(tensors)
+    for peer, row in PEERS.items():
+        if row.delta and names == set(row.delta):
+            return peer
+    return None

@@ -1,7 +1,8 @@
-"""Frozen weights in the precision that the encoders compute in, and which one is the faster.
+"""The cast of frozen weights to the precision of the encoders, and the choice of a precision.
 
-Autocast casts the weights of a frozen layer anew in every pass. Held in bfloat16, they need no cast
-and half the memory. What is tuned, biases, LayerNorms and the states between blocks stay float32.
+Autocast casts the weights of a frozen layer anew in every pass. Weights that are stored in bfloat16
+need no cast and half the memory. Tuned parameters, biases, LayerNorms and the states between blocks
+stay float32.
 """
 
 from __future__ import annotations
@@ -16,20 +17,19 @@ from study.method.recipe import Precision
 from study.method.torch_internals import multiplies_bfloat16
 
 FASTER = 1.3
-"""How many times as fast products must be in bfloat16, since not all of a step is products."""
+"""How many times as fast products must be in bfloat16, since a step also does other work."""
 SECONDS = 0.1
-"""How many seconds of the CPU products are taken for in each precision."""
+"""How many seconds of CPU time the products of one precision are measured."""
 IMAGES, TOKENS, WIDTH = 8, 197, 768
-"""The images whose tokens are multiplied at once, the tokens of an image in a ViT-B/16, and the
-values of each."""
+"""The images of a product, the tokens of an image in a ViT-B/16, and the width of a token."""
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def hold(model: nn.Module, precision: Precision) -> None:
+def cast_matrices(model: nn.Module, precision: Precision) -> None:
     """Cast the frozen matrices of a model to a precision, in place.
 
-    Embeddings are matrices too, but what they give is float32 again, since the sum of all blocks
-    begins with it.
+    Embeddings are cast too, but their outputs are cast back to float32, because the sum of all
+    blocks starts from them.
 
     Args:
         model: a frozen model, whose vectors stay as they are.
@@ -42,36 +42,40 @@ def hold(model: nn.Module, precision: Precision) -> None:
             parameter.data = parameter.data.to(DTYPES[precision])
     for module in model.modules():
         if isinstance(module, nn.Embedding):
-            module.register_forward_hook(_in_float32)
+            module.register_forward_hook(_cast_output)
 
 
-def _in_float32(module: nn.Module, given: Any, found: Tensor) -> Tensor:
-    return found.float()
+def _cast_output(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    return output.float()
 
 
-def fastest(device: torch.device) -> Precision:
-    """Return the precision in which a device computes products faster, by enough to matter.
+def choose_precision(device: torch.device) -> Precision:
+    """Return bfloat16 if a device multiplies matrices in it much faster, else float32.
 
-    A GPU of NVIDIA has bfloat16 from Ampere on. A CPU that has instructions for it (AVX-512 BF16,
-    AMX) is measured for 0.2 s. Other CPUs convert each number, and are not measured, since that
-    takes seconds. Other devices are not asked.
+    NVIDIA's GPUs have bfloat16 from Ampere on. A CPU that has instructions for it (AVX-512 BF16,
+    AMX) is measured for 0.2 s. Other CPUs convert each number; they are not measured, because that
+    takes seconds. All other devices get float32.
 
     Args:
         device: the device of a trial.
     """
     if device.type == "cuda":
         major, _ = torch.cuda.get_device_capability(device)
-        return "bfloat16" if major >= 8 else "float32"
-    if device.type != "cpu" or not multiplies_bfloat16():
-        return "float32"
-    faster = products_a_second(torch.bfloat16) / products_a_second(torch.float32)
-    return "bfloat16" if faster >= FASTER else "float32"
+        is_faster = major >= 8
+    elif device.type == "cpu" and multiplies_bfloat16():
+        bfloat16 = measure_products_per_second(torch.bfloat16)
+        is_faster = bfloat16 / measure_products_per_second(torch.float32) >= FASTER
+    else:
+        is_faster = False
+    if is_faster:
+        return "bfloat16"
+    return "float32"
 
 
-def products_a_second(dtype: torch.dtype) -> float:
-    """Return how many products of matrices the CPU takes a second, of the shapes of a ViT-B/16.
+def measure_products_per_second(dtype: torch.dtype) -> float:
+    """Return how many matrix products per second the CPU computes, in the shapes of a ViT-B/16.
 
-    The seconds are those of this process on the CPU, so that other work beside it changes little.
+    The time is the CPU time of this process, so that other processes change it little.
 
     Args:
         dtype: the type of the matrices.
@@ -79,9 +83,12 @@ def products_a_second(dtype: torch.dtype) -> float:
     tokens = torch.ones(IMAGES * TOKENS, WIDTH, dtype=dtype)
     weights = torch.ones(WIDTH, WIDTH, dtype=dtype)
     with torch.no_grad():
-        tokens @ weights  # the first one prepares what the others need
-        began, count = time.process_time(), 0
-        while (seconds := time.process_time() - began) < SECONDS or not count:
+        tokens @ weights  # the first product also prepares the kernels
+        began = time.process_time()
+        count = 0
+        seconds = time.process_time() - began
+        while seconds < SECONDS or count == 0:
             tokens @ weights
             count += 1
+            seconds = time.process_time() - began
     return count / seconds

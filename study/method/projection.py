@@ -8,15 +8,15 @@ astra-vision/ProLIP; ``lambda_v = 1/shots`` in its ``methods/ProLIP.py``, where 
 ``MSELoss(reduction="sum")``). They train 300 epochs on all images at once by Adam at rates of 1e-5
 to 1e-2, each epoch on another saved view of each image.
 
-Here it is trained by the step, batches, epochs and schedule of the other trials: fewer steps, which
-larger rates make up for.
+Here it is trained by the step, batches, epochs and schedule of the other trials. These are fewer
+steps, and larger learning rates make up for that.
 """
 
 import copy
 
 from study.backbones.backbone import Backbone
 from study.errors import SubsetError
-from study.method.model import FewShotClassifier, TunedParameter, refuse_held
+from study.method.model import FewShotClassifier, TunedParameter, refuse_low_precision
 from study.method.parameters import PEER, PROJECTION
 from study.method.recipe import Precision
 from study.method.subsets import parse
@@ -42,8 +42,9 @@ class ProjectionClassifier(FewShotClassifier):
                 f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
                 "allowed is a CLIP"
             )
-        shared = {id(p): p for name, p in parameters.items() if name != PROJECTION}
+        del parameters[PROJECTION]
+        shared = {id(parameter): parameter for parameter in parameters.values()}
         self.clip = copy.deepcopy(backbone.clip, shared)
         weight = self.clip.visual_projection.weight.requires_grad_()
         self.tuned = [TunedParameter(PROJECTION, PEER, weight)]
-        refuse_held(self.tuned)
+        refuse_low_precision(self.tuned)

@@ -1,4 +1,4 @@
-"""The choices that training leaves open, and the values that were published for it.
+"""The options of training, and their published values.
 
 The values are those of the paper's reference implementation. This module imports no PyTorch, so
 that a configuration can be read without it.
@@ -10,7 +10,7 @@ Optimizer = Literal["sgd", "adamw"]
 Regularizer = Literal["cosine", "l2_init", "none"]
 Precision = Literal["float32", "bfloat16"]
 WantedPrecision = Literal["float32", "bfloat16", "auto"]
-"""A precision, or what a study decides when it starts."""
+"""A precision, or ``auto``: a study chooses one when it starts."""
 
 LEARNING_RATE = 0.002
 DISTILL_WEIGHT = 8.0
@@ -19,5 +19,5 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARMUP_LR = 1e-5
 """The learning rate of epoch 0."""
-HEAVIEST = 10_000
+MAX_WEIGHT = 10_000
 """The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""

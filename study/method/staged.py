@@ -1,4 +1,4 @@
-"""A classifier's forward pass in stages, which computes once what cannot change.
+"""A classifier's forward pass in stages, of which the frozen ones run only once.
 
 `FewShotClassifier` runs transformers' own code and is the version to read first. This module
 computes the same features up to rounding, with less work:
@@ -9,8 +9,8 @@ computes the same features up to rounding, with less work:
   depend on the tokens after it. So each distinct prefix is encoded once, and nothing after EOT.
 * In the last block, only the pooled token (EOT or CLS) has a query and passes through the MLP.
 
-In SigLIP each token of a prompt sees all others, so that no two share a state, and the image
-encoder pools all tokens. There, the last block saves only the queries of the text encoder.
+In SigLIP each token of a prompt sees all others, so that no two prompts share a state. Its image
+encoder pools all tokens. So the last block has fewer queries in the text encoder alone.
 
 An encoder is a sequence of numbered stages: 0 is the norm before the blocks (the text encoder has
 none); each block has two, its attention and its MLP; the last two are the final norm and the
@@ -29,12 +29,12 @@ from study.backbones.architecture import Encoder
 from study.backbones.tokenizing import end_positions
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier, TunedParameter
-from study.method.parameters import PROJECTION, Leaf, leaf_of
+from study.method.parameters import PROJECTION, Leaf, find_leaf
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts that are encoded up to the first tuned stage."""
+    """The distinct prefixes of prompts, encoded up to the first tuned stage."""
 
     hidden: Tensor
     """The states of the prefixes, (prefixes, width); after the last stage (prompts, dim).
@@ -43,7 +43,7 @@ class Prompts:
     """
     prefix_at: Tensor
     """(prompts, length) int64: the prefix that ends at each position; arbitrary after EOT."""
-    place: Tensor
+    first_at: Tensor
     """(prefixes,) int64: the index of each prefix's first occurrence in flattened ``prefix_at``."""
     end: Tensor
     """(prompts,) int64: the position of EOT."""
@@ -78,35 +78,49 @@ class StagedClassifier:
         Args:
             input_ids: (prompts, length) int64.
         """
-        clip, device = self.classifier.clip, self.classifier.device
+        device = self.classifier.device
         rows = input_ids.tolist()
-        if self._is_causal:
-            ends = end_positions(rows, clip.config.text_config.eos_token_id)
-        else:
-            ends = [len(row) - 1 for row in rows]
+        ends = self._end_positions(rows)
         length = max(ends) + 1
-        # What a token's state depends on: the tokens up to it, or all, and which of them it is.
-        paths = [
-            [tuple(row[: at + 1]) if self._is_causal else (*row, at) for at in range(end + 1)]
-            for row, end in zip(rows, ends, strict=True)
-        ]
-        places: dict[tuple[int, ...], int] = {}  # of each prefix, by its first occurrence
-        for number, path in enumerate(paths):
-            for at, prefix in enumerate(path):
-                places.setdefault(prefix, number * length + at)
-        index = {prefix: number for number, prefix in enumerate(places)}
-        padded = [[index[one] for one in path] + [0] * (length - len(path)) for path in paths]
-        embeddings = clip.text_model.embeddings
-        place = torch.tensor(list(places.values()), device=device)
-        tokens = input_ids.to(device)[:, :length].flatten()[place]
+        index_of: dict[tuple[int, ...], int] = {}
+        first_positions: list[int] = []
+        prefix_rows: list[list[int]] = []
+        for row, end in zip(rows, ends, strict=True):
+            prefix_row = [0] * length
+            for position in range(end + 1):
+                prefix = self._prefix(row, position)
+                if prefix not in index_of:
+                    index_of[prefix] = len(index_of)
+                    first_positions.append(len(prefix_rows) * length + position)
+                prefix_row[position] = index_of[prefix]
+            prefix_rows.append(prefix_row)
+        first_at = torch.tensor(first_positions, device=device)
+        tokens = input_ids.to(device)[:, :length].flatten()[first_at]
+        embeddings = self.classifier.clip.text_model.embeddings
+        positions = embeddings.position_embedding(first_at % length)
         prompts = Prompts(
-            hidden=embeddings.token_embedding(tokens)
-            + embeddings.position_embedding(place % length),
-            prefix_at=torch.tensor(padded, device=device),
-            place=place,
+            hidden=embeddings.token_embedding(tokens) + positions,
+            prefix_at=torch.tensor(prefix_rows, device=device),
+            first_at=first_at,
             end=torch.tensor(ends, device=device),
         )
-        return replace(prompts, hidden=self.text.run(0, self.text.first, prompts.hidden, prompts))
+        hidden = self.text.run(0, self.text.first, prompts.hidden, prompts)
+        return replace(prompts, hidden=hidden)
+
+    def _end_positions(self, rows: list[list[int]]) -> list[int]:
+        """Return the position that is pooled in each row of token ids."""
+        if self._is_causal:
+            return end_positions(rows, self.classifier.clip.config.text_config.eos_token_id)
+        return [len(row) - 1 for row in rows]
+
+    def _prefix(self, row: list[int], position: int) -> tuple[int, ...]:
+        """Return what the state of a token depends on.
+
+        These are the tokens up to it, or in SigLIP all tokens and its position.
+        """
+        if self._is_causal:
+            return tuple(row[: position + 1])
+        return (*row, position)
 
     @torch.no_grad()
     def begin_images(self, pixel_values: Tensor) -> Tensor:
@@ -128,9 +142,8 @@ class StagedClassifier:
         Args:
             prompts: the result of `begin_prompts`.
         """
-        return self.classifier.unit(
-            self.text.run(self.text.first, self.text.last, prompts.hidden, prompts)
-        )
+        features = self.text.run(self.text.first, self.text.last, prompts.hidden, prompts)
+        return self.classifier.to_unit_length(features)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit-length image features, (images, dim) float32.
@@ -138,36 +151,44 @@ class StagedClassifier:
         Args:
             images: the result of `begin_images`.
         """
-        return self.classifier.unit(self.vision.run(self.vision.first, self.vision.last, images))
+        features = self.vision.run(self.vision.first, self.vision.last, images)
+        return self.classifier.to_unit_length(features)
 
 
 class StagedEncoder:
     """The stages of one encoder.
 
-    The states of the vision encoder are (images, tokens, width), with one token from CLIP's last
-    attention on; those of the text encoder (prefixes, width), from there on (prompts, width).
+    The states of the vision encoder are (images, tokens, width); after CLIP's last attention there
+    is one token. Those of the text encoder are (prefixes, width), and after the last attention
+    (prompts, width).
 
     Args:
         classifier: the classifier, whose parameters are read at every call.
         encoder: which of its encoders.
 
     Raises:
-        SubsetError: no stage reads a tuned tensor, so that it would silently stay as it is.
+        SubsetError: no stage reads a tuned tensor, which would silently not be trained.
     """
 
     def __init__(self, classifier: FewShotClassifier, encoder: Encoder) -> None:
         clip: Any = classifier.clip
         tower = getattr(clip, f"{encoder}_model")
         self._layers = tower.encoder.layers
-        self._autocast, self._config = classifier.autocast, tower.config
-        # The tokens that ask in the last block, and the layer that makes features of them.
+        self._autocast = classifier.autocast
+        self._config = tower.config
         self._is_causal = clip.config.model_type == "clip"
-        self._asking = slice(1 if self._is_causal else None)
-        self._projection: nn.Module = (
-            {"text": clip.text_projection, "vision": clip.visual_projection}[encoder]
-            if self._is_causal
-            else tower.head
-        )
+        # The tokens of an image that have a query in the last block.
+        self._last_queries = slice(None)
+        if self._is_causal:
+            self._last_queries = slice(1)
+        # The layer from states to features.
+        self._projection: nn.Module
+        if not self._is_causal:
+            self._projection = tower.head
+        elif encoder == "text":
+            self._projection = clip.text_projection
+        else:
+            self._projection = clip.visual_projection
         # Only CLIP's image encoder has a norm before its blocks.
         self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._after: nn.Module = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
@@ -177,10 +198,13 @@ class StagedEncoder:
         """The number of stages."""
         stages = []
         for tuned in classifier.tuned:
-            if tuned.name == PROJECTION and encoder == "vision":
-                stages.append(self.projection)
-            elif tuned.name != PROJECTION and leaf_of(tuned.name).encoder == encoder:
-                stages.append(self._stage(leaf_of(tuned.name)))
+            if tuned.name == PROJECTION:
+                if encoder == "vision":
+                    stages.append(self.projection)
+                continue
+            leaf = find_leaf(tuned.name)
+            if leaf.encoder == encoder:
+                stages.append(self._stage(leaf))
         self.first = min(stages, default=self.last)
         """The first stage with a tuned tensor; the number of stages if nothing is tuned."""
         self.is_tuned = bool(stages)
@@ -192,30 +216,38 @@ class StagedEncoder:
             stages = {"before": 0, "after": self.projection - 1}
         else:
             stages = {"attention": 1 + 2 * leaf.layer, "mlp": 2 + 2 * leaf.layer}
-        if leaf.row.stage not in stages:
+        stage = leaf.row.stage
+        if stage not in stages:
             raise SubsetError(f"the staged pass cannot vary {leaf}: no stage reads it")
-        return stages[leaf.row.stage]
+        return stages[stage]
 
     def run(self, start: int, stop: int, hidden: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Apply the stages from ``start`` up to but not including ``stop``."""
         with self._autocast():
             for stage in range(start, stop):
-                block, is_mlp = divmod(stage - 1, 2)
-                if stage == 0:
-                    hidden = self._before(hidden)
-                elif stage == self.projection - 1:
-                    hidden = self._after(hidden)
-                elif stage == self.projection:
-                    hidden = self._projection(hidden).flatten(1)
-                elif is_mlp:
-                    hidden = self._mlp(self._layers[block], hidden)
-                elif prompts is None:
-                    hidden = self._attend_images(self._layers[block], hidden)
-                else:
-                    hidden = self._attend_prompts(self._layers[block], hidden, prompts)
+                hidden = self._run_stage(stage, hidden, prompts)
         return hidden
 
-    def _mlp(self, layer: Any, hidden: Tensor) -> Tensor:
+    def _run_stage(self, stage: int, hidden: Tensor, prompts: Prompts | None) -> Tensor:
+        output: Tensor
+        if stage == 0:
+            output = self._before(hidden)
+            return output
+        if stage == self.projection - 1:
+            output = self._after(hidden)
+            return output
+        if stage == self.projection:
+            output = self._projection(hidden)
+            return output.flatten(1)
+        block, is_mlp = divmod(stage - 1, 2)
+        layer = self._layers[block]
+        if is_mlp:
+            return self._apply_mlp(layer, hidden)
+        if prompts is None:
+            return self._attend_images(layer, hidden)
+        return self._attend_prompts(layer, hidden, prompts)
+
+    def _apply_mlp(self, layer: Any, hidden: Tensor) -> Tensor:
         """Apply a block's MLP.
 
         QuickGELU(x) = x·σ(cx) = SiLU(cx)/c. The factor c goes into the LayerNorm and the biases,
@@ -223,57 +255,71 @@ class StagedEncoder:
         """
         norm, mlp = layer.layer_norm2, layer.mlp
         if self._config.hidden_act != "quick_gelu":
-            return hidden + mlp(norm(hidden))
+            change: Tensor = mlp(norm(hidden))
+            return hidden + change
         c = 1.702
-        normed = F.layer_norm(
-            hidden, norm.normalized_shape, norm.weight * c, norm.bias * c, norm.eps
-        )
+        weight, bias = norm.weight * c, norm.bias * c
+        normed = F.layer_norm(hidden, norm.normalized_shape, weight, bias, norm.eps)
         inner = F.silu(F.linear(normed, mlp.fc1.weight, mlp.fc1.bias * c))
-        return torch.add(hidden, F.linear(inner, mlp.fc2.weight, mlp.fc2.bias * c), alpha=1 / c)
+        scaled_change = F.linear(inner, mlp.fc2.weight, mlp.fc2.bias * c)
+        return torch.add(hidden, scaled_change, alpha=1 / c)
 
     def _attend_images(self, layer: Any, hidden: Tensor) -> Tensor:
-        """Apply a block's attention; in the last block for the tokens alone that are pooled."""
-        attention, normed = layer.self_attn, layer.layer_norm1(hidden)
-        asking = self._asking if layer is self._layers[-1] else slice(None)
-        query = self._split(attention.q_proj(normed[:, asking]))
-        key, value = self._split(attention.k_proj(normed)), self._split(attention.v_proj(normed))
-        attended = self._attend(query, key, value).transpose(1, 2).flatten(2)
-        return hidden[:, asking] + attention.out_proj(attended)
+        """Apply a block's attention to images; in the last block, only pooled tokens query."""
+        attention = layer.self_attn
+        normed = layer.layer_norm1(hidden)
+        queries = slice(None)
+        if layer is self._layers[-1]:
+            queries = self._last_queries
+        query = self._split_heads(attention.q_proj(normed[:, queries]))
+        key = self._split_heads(attention.k_proj(normed))
+        value = self._split_heads(attention.v_proj(normed))
+        attended = self._attend(query, key, value)
+        change: Tensor = attention.out_proj(attended.transpose(1, 2).flatten(2))
+        return hidden[:, queries] + change
 
     def _attend_prompts(self, layer: Any, hidden: Tensor, prompts: Prompts) -> Tensor:
-        """Apply a block's attention; in the last block for the pooled token alone."""
-        attention, normed = layer.self_attn, layer.layer_norm1(hidden)
+        """Apply a block's attention to prompts; in the last block, only pooled tokens query."""
+        attention = layer.self_attn
+        normed = layer.layer_norm1(hidden)
+        prefix_at = prompts.prefix_at
+        change: Tensor
         # Each prefix is projected once, then copied to its positions in the prompts.
-        key = self._split(attention.k_proj(normed)[prompts.prefix_at])
-        value = self._split(attention.v_proj(normed)[prompts.prefix_at])
+        key = self._split_heads(attention.k_proj(normed)[prefix_at])
+        value = self._split_heads(attention.v_proj(normed)[prefix_at])
         if layer is not self._layers[-1]:
-            query = self._split(attention.q_proj(normed)[prompts.prefix_at])
+            query = self._split_heads(attention.q_proj(normed)[prefix_at])
             attended = self._attend(query, key, value, is_causal=self._is_causal)
-            one_each = attended.transpose(1, 2).flatten(2).flatten(0, 1)[prompts.place]
-            return hidden + attention.out_proj(one_each)
-        at_end = prompts.prefix_at.gather(1, prompts.end.unsqueeze(1)).squeeze(1)
-        query = self._split(attention.q_proj(normed[at_end]).unsqueeze(1))
-        positions = torch.arange(prompts.prefix_at.shape[1], device=hidden.device)
-        up_to_end = (positions <= prompts.end.unsqueeze(1))[:, None, None]
+            by_position = attended.transpose(1, 2).flatten(2).flatten(0, 1)
+            change = attention.out_proj(by_position[prompts.first_at])
+            return hidden + change
+        ends = prompts.end.unsqueeze(1)
+        pooled = prefix_at.gather(1, ends).squeeze(1)
+        query = self._split_heads(attention.q_proj(normed[pooled]).unsqueeze(1))
+        positions = torch.arange(prefix_at.shape[1], device=hidden.device)
+        up_to_end = (positions <= ends)[:, None, None]
         attended = self._attend(query, key, value, attn_mask=up_to_end)
-        return hidden[at_end] + attention.out_proj(attended.flatten(1))
+        change = attention.out_proj(attended.flatten(1))
+        return hidden[pooled] + change
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        """Apply attention; on a CPU not by PyTorch's own way for bfloat16, whose gradient is slow.
+        """Apply attention; on a CPU, bfloat16 avoids PyTorch's kernel, whose gradient is slow.
 
-        `tests/benchmarks/precision.py` measures it. Prompts pass in float32, images in products of
-        bfloat16. A softmax of bfloat16 computes in float32.
+        `tests/benchmarks/precision.py` measures it. Prompts are computed in float32, and images by
+        products in bfloat16. A softmax of bfloat16 computes in float32.
         """
         if query.device.type != "cpu" or query.dtype != torch.bfloat16:
             return F.scaled_dot_product_attention(query, key, value, **options)
         with torch.autocast("cpu", enabled=False):
-            if options:  # what is masked needs the better numbers, and costs little
-                return F.scaled_dot_product_attention(
-                    query.float(), key.float(), value.float(), **options
-                )
-            scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
-            return scores.softmax(dim=-1) @ value
+            if options:  # masked attention needs the higher precision, and costs little
+                query, key, value = query.float(), key.float(), value.float()
+                return F.scaled_dot_product_attention(query, key, value, **options)
+            scale = query.shape[-1] ** -0.5
+            scores = query * scale @ key.transpose(-1, -2)
+            attended: Tensor = scores.softmax(dim=-1) @ value
+            return attended
 
-    def _split(self, projected: Tensor) -> Tensor:
+    def _split_heads(self, projected: Tensor) -> Tensor:
         """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
-        return projected.unflatten(-1, (self._config.num_attention_heads, -1)).transpose(1, 2)
+        by_head: Tensor = projected.unflatten(-1, (self._config.num_attention_heads, -1))
+        return by_head.transpose(1, 2)

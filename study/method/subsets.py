@@ -57,14 +57,19 @@ class Term:
         if self.layers is None:
             return f"{self.encoder}.{self.site}"
         start, stop = self.layers
-        return f"{self.encoder}.{self.site}[{start}:{'' if stop is None else stop}]"
+        if stop is None:
+            return f"{self.encoder}.{self.site}[{start}:]"
+        return f"{self.encoder}.{self.site}[{start}:{stop}]"
+
+    @property
+    def tensors(self) -> list[tuple[Site, str]]:
+        """The tensors that the term names in a block or around the blocks, with their rows."""
+        return tensors_by_name(self.encoder, parameters.SITES)[self.site]
 
     @property
     def kinds(self) -> frozenset[str]:
         """The kinds of parameter that the term names."""
-        return frozenset(
-            row.kind.name for row, _ in named_tensors(self.encoder, parameters.SITES)[self.site]
-        )
+        return frozenset(row.kind.name for row, _ in self.tensors)
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
         """Return the tensors that the term names in a model of these depths.
@@ -72,24 +77,25 @@ class Term:
         Raises:
             SubsetError: the model has no such site, or the slice selects no layer.
         """
-        depth, family = getattr(depths, self.encoder), depths.family
-        rows = [
-            (row, tensor)
-            for row, tensor in named_tensors(self.encoder, parameters.SITES)[self.site]
-            if family in row.families
-        ]
-        if not rows:
+        family = depths.family
+        depth = getattr(depths, self.encoder)
+        tensors = [(row, tensor) for row, tensor in self.tensors if family in row.families]
+        if not tensors:
+            sites = ", ".join(list_sites(self.encoder, family))
             raise SubsetError(
                 f"{self} is no site of a '{family}' model; the sites of its {self.encoder} "
-                f"encoder are {', '.join(single_sites(self.encoder, family))}"
+                f"encoder are {sites}"
             )
-        layers = range(depth)[slice(*self.layers)] if self.layers else range(depth)
-        outside = [None] if self.layers is None else []
-        leaves = {
-            Leaf(self.encoder, layer, row.name, tensor)
-            for row, tensor in rows
-            for layer in (layers if row.in_blocks else outside)
-        }
+        layers = range(depth)
+        if self.layers is not None:
+            start, stop = self.layers
+            layers = layers[start:stop]
+        leaves: set[Leaf] = set()
+        for row, tensor in tensors:
+            if row.in_blocks:
+                leaves.update(Leaf(self.encoder, layer, row.name, tensor) for layer in layers)
+            elif self.layers is None:
+                leaves.add(Leaf(self.encoder, None, row.name, tensor))
         if not leaves:
             raise SubsetError(
                 f"{self} selects no layer: the {self.encoder} encoder has layers 0 to {depth - 1}"
@@ -106,8 +112,12 @@ class Subset:
 
     def __str__(self) -> str:
         """Return the canonical form: ``parse(str(subset)) == subset``."""
-        text = "".join(f" {'+' if sign > 0 else '-'} {term}" for sign, term in self.terms)
-        return text.removeprefix(" + ") if text.startswith(" + ") else f"none{text}"
+        text = ""
+        for sign, term in self.terms:
+            text += f" + {term}" if sign > 0 else f" - {term}"
+        if text.startswith(" + "):
+            return text.removeprefix(" + ")
+        return f"none{text}"
 
     def __sub__(self, other: Subset) -> Subset:
         """Return the difference.
@@ -117,7 +127,9 @@ class Subset:
         """
         if any(sign < 0 for sign, _ in other.terms):
             raise SubsetError(f"'{other}' takes away; '{self}' without it cannot be written")
-        return Subset(_normalise([*self.terms, *((-1, term) for _, term in other.terms)]))
+        terms = list(self.terms)
+        terms.extend((-1, term) for _, term in other.terms)
+        return Subset(_normalise(terms))
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
         """Return the exact set of parameter tensors in a model of these depths.
@@ -127,14 +139,16 @@ class Subset:
         """
         leaves: frozenset[Leaf] = frozenset()
         for sign, run in groupby(self.terms, key=lambda signed: signed[0]):
-            named = {term: term.resolve(depths) for _, term in run}
-            # Compare with the leaves before the whole run. A run is sorted, so an earlier term
-            # in it may already take away all of a term that the user wrote before it.
-            useless = [term for term, taken in named.items() if sign < 0 and not leaves & taken]
-            if useless:
-                raise SubsetError(f"'- {useless[0]}' in '{self}' takes away nothing")
-            change = leaves.union if sign > 0 else leaves.difference
-            leaves = change(*named.values())
+            resolved = {term: term.resolve(depths) for _, term in run}
+            if sign > 0:
+                leaves = leaves.union(*resolved.values())
+                continue
+            # Compare with the leaves before the whole run. A run is sorted, so an earlier term in
+            # it may already take away all of a term that the user wrote before it.
+            for term, removed in resolved.items():
+                if not leaves & removed:
+                    raise SubsetError(f"'- {term}' in '{self}' takes away nothing")
+            leaves = leaves.difference(*resolved.values())
         return leaves
 
     def key(self, depths: Depths) -> str:
@@ -154,28 +168,31 @@ def parse(text: str) -> Subset:
             f"an empty subset: write 'none', a preset ({', '.join(PRESETS)}) or a term"
         )
     terms: list[tuple[int, Term]] = []
-    rest, sign = text.lstrip(), 1
+    unread, sign = text.lstrip(), 1
     while sign:
-        if preset := _PRESET.match(rest):
-            rest = rest[preset.end() :].lstrip()
-            if rest.startswith("["):
-                raise SubsetError(f"subset '{text}': the preset '{preset[1]}' takes no layers")
-            named = parse(PRESETS[preset[1]]).terms if PRESETS[preset[1]] else ()
-            terms += [(sign * inner, term) for inner, term in named]
-        elif match := _TERM.match(rest):
-            rest = rest[match.end() :].lstrip()
-            terms.append((sign, _read_term(match["name"], match["layers"], text)))
-        elif rest:
+        # A preset name may contain a hyphen, so it is tried before a hyphen means "take away".
+        match = _PRESET.match(unread) or _TERM.match(unread)
+        if match is None:
+            if not unread:
+                raise SubsetError(f"subset '{text}': a term is missing at its end")
             raise SubsetError(
-                f"subset '{text}': expected a term at '{rest[:30]}'; "
+                f"subset '{text}': expected a term at '{unread[:30]}'; "
                 f"a term is encoder.site[layers], or a preset: {', '.join(PRESETS)}"
             )
-        else:
-            raise SubsetError(f"subset '{text}': a term is missing at its end")
-        if rest[:1] not in _SIGNS:
-            raise SubsetError(f"subset '{text}': expected '+' or '-' at '{rest[:30]}'")
-        sign = _SIGNS[rest[:1]]
-        rest = rest[1:].lstrip()
+        unread = unread[match.end() :].lstrip()
+        name = match["name"]
+        if match.re is _TERM:
+            terms.append((sign, _read_term(name, match["layers"], text)))
+        elif unread.startswith("["):
+            raise SubsetError(f"subset '{text}': the preset '{name}' takes no layers")
+        elif PRESETS[name]:
+            for inner_sign, term in parse(PRESETS[name]).terms:
+                terms.append((sign * inner_sign, term))
+        symbol = unread[:1]
+        if symbol not in _SIGNS:
+            raise SubsetError(f"subset '{text}': expected '+' or '-' at '{unread[:30]}'")
+        sign = _SIGNS[symbol]
+        unread = unread[1:].lstrip()
     return Subset(_normalise(terms))
 
 
@@ -185,8 +202,8 @@ def kinds(leaves: Iterable[Leaf]) -> frozenset[str]:
 
 
 _SIGNS = {"+": 1, "-": -1, "": 0}
-# A preset name may contain a hyphen, so presets are tried before a hyphen means "take away".
-_PRESET = re.compile(f"({'|'.join(sorted(PRESETS, key=len, reverse=True))})(?![\\w.])")
+_LONGEST_FIRST = sorted(PRESETS, key=len, reverse=True)
+_PRESET = re.compile(rf"(?P<name>{'|'.join(_LONGEST_FIRST)})(?![\w.])")
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?P<layers>\s*\[[^\]]*\])?")
 _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))\s*\]")
 
@@ -194,9 +211,9 @@ _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))
 def _read_term(name: str, layers: str | None, text: str) -> Term:
     encoder, _, site = name.partition(".")
     if encoder not in ENCODERS:
+        hint = did_you_mean(name.lower(), [*PRESETS, *ENCODERS])
         raise SubsetError(
-            f"subset '{text}': unknown name '{name}'"
-            f"{did_you_mean(name.lower(), [*PRESETS, *ENCODERS])}; "
+            f"subset '{text}': unknown name '{name}'{hint}; "
             f"presets are {', '.join(PRESETS)}, encoders text and vision"
         )
     if site == "attn.k.bias":
@@ -206,86 +223,102 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
         )
     allowed = site_names(encoder)
     if site not in allowed:
+        hint = did_you_mean(site.lower(), allowed)
         raise SubsetError(
             f"subset '{text}': '{name}' names no site of the {encoder} encoder"
-            f"{did_you_mean(site.lower(), allowed)}; its sites are {', '.join(allowed)}"
+            f"{hint}; its sites are {', '.join(allowed)}"
         )
-    bounds = _read_layers(layers, text) if layers else None
-    if bounds is not None and not in_blocks(name):
+    if not layers:
+        return Term(encoder, site)
+    bounds = _read_layers(layers, text)
+    if not is_in_blocks(name):
         raise SubsetError(f"subset '{text}': {name} is outside the blocks and takes no layers")
     return Term(encoder, site, bounds)
 
 
 def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
-    if (match := _LAYERS.fullmatch(layers)) is None:
+    match = _LAYERS.fullmatch(layers)
+    if match is None:
         raise SubsetError(
             f"subset '{text}': layers '{layers.strip()}' are no slice such as [0:4], [-2:] or [3]"
         )
     first, colon, last, single = match.groups()
     if not colon:
-        return int(single), (int(single) + 1 or None)
-    start, stop = int(first or 0), (None if last is None else int(last))
-    # This is empty at any depth. A slice with ends of both signs, such as [2:-2], depends on the
-    # depth, so `Term.resolve` checks it.
-    if stop == 0 or (stop is not None and (start >= 0) == (stop >= 0) and start >= stop):
+        index = int(single)
+        if index == -1:  # a stop of 0 would mean an empty slice
+            return index, None
+        return index, index + 1
+    start = int(first or 0)
+    if last is None:
+        return start, None
+    stop = int(last)
+    # Ends of one sign show whether a slice is empty at any depth. With ends of both signs, such as
+    # [2:-2], that depends on the depth, so `Term.resolve` checks it.
+    have_one_sign = (start >= 0) == (stop >= 0)
+    if stop == 0 or (have_one_sign and start >= stop):
         raise SubsetError(f"subset '{text}': layers '{layers.strip()}' are empty")
     return start, stop
 
 
 def site_names(encoder: Encoder) -> tuple[str, ...]:
     """List every site and group name of an encoder, in the order of the documentation."""
-    return tuple(named_tensors(encoder, parameters.SITES))
+    return tuple(tensors_by_name(encoder, parameters.SITES))
 
 
-def single_sites(encoder: Encoder, family: Family) -> tuple[str, ...]:
+def list_sites(encoder: Encoder, family: Family) -> tuple[str, ...]:
     """List the names of an encoder's sites, without groups and without a LayerNorm's halves."""
-    rows = [row for row in parameters.SITES if encoder in row.encoders and family in row.families]
-    alone = [f"{row.name}.{row.tensors[0]}" for row in rows if len(row.tensors) == 1]
-    return *alone, *(row.name for row in rows if len(row.tensors) > 1)
+    with_one_tensor, with_several = [], []
+    for row in parameters.SITES:
+        if encoder not in row.encoders or family not in row.families:
+            continue
+        if len(row.tensors) == 1:
+            with_one_tensor.append(f"{row.name}.{row.tensors[0]}")
+        else:
+            with_several.append(row.name)
+    return tuple(with_one_tensor + with_several)
 
 
-def in_blocks(name: str) -> bool:
+def is_in_blocks(name: str) -> bool:
     """Return whether ``encoder.site`` has tensors in the blocks, which a slice of layers limits."""
     encoder, _, site = name.partition(".")
-    return any(row.in_blocks for row, _ in named_tensors(encoder, parameters.SITES)[site])
+    return any(row.in_blocks for row, _ in tensors_by_name(encoder, parameters.SITES)[site])
 
 
 @cache
-def named_tensors(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list[tuple[Site, str]]]:
-    """Return what each site or group name of an encoder stands for, rows with one tensor each."""
-    pairs = [(row, t) for row in sites if encoder in row.encoders for t in row.tensors]
-    named: dict[str, list[tuple[Site, str]]] = {}
-    for is_alone, form in (  # whether a tensor is its site's only one, and a name that it has then
+def tensors_by_name(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list[tuple[Site, str]]]:
+    """Return the tensors that each site or group name of an encoder means, with their rows."""
+    pairs = [(row, tensor) for row in sites if encoder in row.encoders for tensor in row.tensors]
+    by_name: dict[str, list[tuple[Site, str]]] = {}
+    for is_single, form in (  # whether a tensor is its site's only one, and a name that it has then
         (True, "{site.name}.{tensor}"),
         (False, "{site.name}"),
         (False, "{site.kind.name}"),
         (True, "{site.kind.name}"),
-        (True, "{part}.{tensor}"),
+        (True, "{module}.{tensor}"),
         (False, "{site.name}.{tensor}"),
         (False, "{site.kind.name}.{tensor}"),
     ):
         for site, tensor in pairs:
-            if (len(site.tensors) == 1) == is_alone:
-                name = form.format(site=site, tensor=tensor, part=site.name.partition(".")[0])
-                named.setdefault(name, []).append((site, tensor))
-    return named
+            if (len(site.tensors) == 1) == is_single:
+                module, _, _ = site.name.partition(".")
+                name = form.format(site=site, tensor=tensor, module=module)
+                by_name.setdefault(name, []).append((site, tensor))
+    return by_name
 
 
 def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
     """Sort and deduplicate each run of equal signs, in which the order does not change the set."""
-    return tuple(
-        (sign, term)
-        for sign, run in groupby(terms, key=lambda signed: signed[0])
-        for term in sorted({term for _, term in run}, key=_reading_order)
-    )
+    normalised = []
+    for sign, run in groupby(terms, key=lambda signed: signed[0]):
+        distinct = {term for _, term in run}
+        for term in sorted(distinct, key=_reading_order):
+            normalised.append((sign, term))
+    return tuple(normalised)
 
 
 def _reading_order(term: Term) -> tuple[object, ...]:
     start, stop = term.layers or (0, None)
-    return (
-        term.encoder,
-        site_names(term.encoder).index(term.site),
-        term.layers is not None,
-        start,
-        1_000_000 if stop is None else stop,
-    )
+    if stop is None:
+        stop = 1_000_000
+    site = site_names(term.encoder).index(term.site)
+    return term.encoder, site, term.layers is not None, start, stop

@@ -1,6 +1,6 @@
 """All uses of private parts of PyTorch in the method.
 
-A release may change them without notice. Each has a test that fails then. The repair belongs here.
+A release may change them without notice. Each has a test that fails then, and is repaired here.
 """
 
 import platform
@@ -21,6 +21,6 @@ def multiplies_bfloat16() -> bool:
         return False
     if platform.machine() not in ("x86_64", "AMD64"):
         return True
-    # There oneDNN says the same of AVX-512 alone, where it converts each number.
+    # On x86, oneDNN also says yes for AVX-512 alone, where it converts each number.
     has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return has_instructions and torch.backends.cpu.get_cpu_capability() == "AVX512"

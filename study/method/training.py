@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, get_args
+from typing import Any, Generic, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
@@ -41,9 +41,10 @@ REFERENCE = Recipe()
 """The recipe of the paper's reference implementation."""
 
 
-def recipe_of(keys: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a study, by the keys of its section ``training``."""
-    return Recipe(**{own.name: keys[own.name] for own in fields(Recipe)})
+def read_recipe(keys: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a study, from the keys of its section ``training``."""
+    values = {field.name: keys[field.name] for field in fields(Recipe)}
+    return Recipe(**values)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,18 @@ class Schedule:
         """Return the learning rate of an epoch, counted from 0."""
         if epoch == 0:
             return min(self.warmup_lr, base_lr)
-        return base_lr / 2 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
+        angle = math.pi * (epoch - 1) / self.epochs
+        return base_lr / 2 * (1 + math.cos(angle))
+
+    def set_rates(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        """Set the learning rates of an epoch, counted from 0, before it begins.
+
+        Args:
+            optimizer: the optimizer, from `make_optimizer`.
+            epoch: the epoch.
+        """
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate(group["base_lr"], epoch)
 
 
 class Losses(NamedTuple):
@@ -75,48 +87,62 @@ class Losses(NamedTuple):
     distillation: Tensor
     """The regulariser, before it is multiplied by λ."""
 
+    def scale(self, factor: float) -> "Losses":
+        """Return each term times a factor."""
+        return Losses(factor * self.loss, factor * self.cross_entropy, factor * self.distillation)
 
-def objective(
-    logits: Tensor,
-    labels: Tensor,
-    text: Tensor,
-    zero_shot_text: Tensor,
-    distill_weight: float,
-    *,
-    recipe: Recipe = REFERENCE,
-    tuned: Sequence[TunedParameter] = (),
-) -> Losses:
-    """Return the paper's objective: cross-entropy + λ·(1 − mean of cos(text, zero-shot text)).
+    def detach(self) -> "Losses":
+        """Return the terms without the graph that they were computed in."""
+        return Losses(self.loss.detach(), self.cross_entropy.detach(), self.distillation.detach())
 
-    The mean is over classes. For ablations another regulariser can replace the distillation: the
-    squared L2 distance of the parameters to their initial values, or none.
 
-    Args:
-        logits: (batch, classes).
-        labels: (batch,) int64.
-        text: (classes, dim) unit-length features of the tuned text encoder.
-        zero_shot_text: (classes, dim) unit-length features of the untouched text encoder,
-            computed without gradient.
-        distill_weight: λ.
-        recipe: the recipe, whose regulariser takes the place of the distillation.
-        tuned: the tuned parameters, which only ``l2_init`` reads.
+@dataclass(frozen=True)
+class Objective(Generic[PromptsT]):
+    """What every step of a training minimises: cross-entropy + λ·(1 − mean of cos(text, text₀)).
 
-    Raises:
-        ValueError: the regularizer is unknown, or ``l2_init`` gets no parameters.
+    ``text`` are the features of the prompts now, and text₀ those before training. The mean is over
+    classes. For ablations, another regulariser can replace the distillation: the squared L2
+    distance of the parameters to their initial values, or none.
     """
-    cross_entropy = F.cross_entropy(logits, labels)
-    match recipe.regularizer:
-        case "cosine":
-            distillation = 1 - F.cosine_similarity(text, zero_shot_text, dim=-1).mean()
-        case "l2_init":
-            distillation = distance_to_initial(tuned)
-        case "none":
-            distillation = torch.zeros_like(cross_entropy)
-        case _:
-            raise ValueError(
-                f"regularizer is {recipe.regularizer!r}; allowed are {get_args(Regularizer)}"
-            )
-    return Losses(cross_entropy + distill_weight * distillation, cross_entropy, distillation)
+
+    prompts: PromptsT
+    """The prompt of each class: (classes, length) int64, or `StagedClassifier.begin_prompts`."""
+    zero_shot_text: Tensor
+    """text₀, (classes, dim) float32: unit-length features of the untouched text encoder, without
+    gradient."""
+    distill_weight: float
+    """λ."""
+    recipe: Recipe = REFERENCE
+    """The recipe, which names the regulariser."""
+
+    def losses(
+        self, logits: Tensor, labels: Tensor, text: Tensor, tuned: Sequence[TunedParameter] = ()
+    ) -> Losses:
+        """Return the objective and its terms on a batch.
+
+        Args:
+            logits: (batch, classes).
+            labels: (batch,) int64, rows of the prompts.
+            text: (classes, dim) unit-length features of the tuned text encoder.
+            tuned: the tuned parameters, which only ``l2_init`` reads.
+
+        Raises:
+            ValueError: the regularizer is unknown, or ``l2_init`` gets no parameters.
+        """
+        cross_entropy = F.cross_entropy(logits, labels)
+        match self.recipe.regularizer:
+            case "cosine":
+                similarity = F.cosine_similarity(text, self.zero_shot_text, dim=-1)
+                distillation = 1 - similarity.mean()
+            case "l2_init":
+                distillation = distance_to_initial(tuned)
+            case "none":
+                distillation = torch.zeros_like(cross_entropy)
+            case unknown:
+                allowed = get_args(Regularizer)
+                raise ValueError(f"regularizer is {unknown!r}; allowed are {allowed}")
+        loss = cross_entropy + self.distill_weight * distillation
+        return Losses(loss, cross_entropy, distillation)
 
 
 def distance_to_initial(tuned: Sequence[TunedParameter]) -> Tensor:
@@ -130,7 +156,11 @@ def distance_to_initial(tuned: Sequence[TunedParameter]) -> Tensor:
     """
     if not tuned:
         raise ValueError("the distance to the initial values needs tuned parameters, got none")
-    return torch.stack([(t.parameter - t.initial).square().sum() for t in tuned]).sum()
+    distances = []
+    for tuned_parameter in tuned:
+        change = tuned_parameter.parameter - tuned_parameter.initial
+        distances.append(change.square().sum())
+    return torch.stack(distances).sum()
 
 
 def make_optimizer(
@@ -152,19 +182,17 @@ def make_optimizer(
     """
     if not tuned:
         raise ValueError("an optimizer needs tuned parameters, got none")
-    kinds = {one.kind for one in tuned}
-    if missing := kinds - rates.keys():
+    by_kind: dict[str, list[nn.Parameter]] = {}
+    for tuned_parameter in tuned:
+        by_kind.setdefault(tuned_parameter.kind, []).append(tuned_parameter.parameter)
+    missing = by_kind.keys() - rates.keys()
+    if missing:
         raise ValueError(f"{min(missing)} parameters are tuned, but have no learning rate: {rates}")
-    groups = [
-        {
-            "params": [one.parameter for one in tuned if one.kind == kind],
-            "lr": rates[kind],
-            "base_lr": rates[kind],
-            "kind": kind,
-        }
-        for kind in (*kind_names(), PEER)
-        if kind in kinds
-    ]
+    groups: list[dict[str, Any]] = []
+    for kind in [*kind_names(), PEER]:
+        if kind in by_kind:
+            rate = rates[kind]
+            groups.append({"params": by_kind[kind], "lr": rate, "base_lr": rate, "kind": kind})
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
@@ -175,27 +203,21 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     labels: Tensor,
-    prompts: PromptsT,
-    zero_shot_text: Tensor,
-    distill_weight: float,
+    objective: Objective[PromptsT],
     *,
-    recipe: Recipe = REFERENCE,
     micro_batch: int | None = None,
 ) -> Losses:
     """Take one optimizer step on a batch and return the losses before the update.
 
-    If a batch does not fit into memory, its images pass in parts. The gradients of the parts add up
-    to those of the whole batch, up to rounding.
+    A batch that does not fit into memory passes in micro-batches. Their gradients add up to those
+    of the whole batch, up to rounding.
 
     Args:
         classifier: the model; its tuned parameters change in place.
         optimizer: the optimizer of the tuned parameters.
         images: (batch, 3, size, size) float32, normalised; or `StagedClassifier.begin_images`.
         labels: (batch,) int64, rows of the prompts.
-        prompts: (classes, length) int64, one for each class; or `StagedClassifier.begin_prompts`.
-        zero_shot_text: (classes, dim) float32, features of the untouched text encoder.
-        distill_weight: λ.
-        recipe: see `objective`.
+        objective: the prompts, and what the step minimises.
         micro_batch: the number of images that pass the encoder at once; None means all.
 
     Raises:
@@ -203,60 +225,60 @@ def training_step(
         SubsetError: a tuned parameter got no gradient in the first step; nothing was updated.
     """
     optimizer.zero_grad(set_to_none=True)
-    encoded = classifier.encode_text(prompts)
-    # All parts add their gradients here, so that they pass through the text encoder once.
+    encoded = classifier.encode_text(objective.prompts)
+    # Micro-batches add their gradients here, so that these pass through the text encoder once.
     text = encoded.detach().requires_grad_()
-    parts: list[Losses] = []
+    summands: list[Losses] = []
     size = micro_batch or len(labels)
-    for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
-        logits = classifier.logits(classifier.encode_image(part), text)
-        terms = objective(
-            logits, its_labels, text, zero_shot_text, distill_weight,
-            recipe=recipe, tuned=classifier.tuned,
-        )  # fmt: skip
-        losses = Losses(*(len(its_labels) / len(labels) * term for term in terms))
+    for some_images, their_labels in zip(images.split(size), labels.split(size), strict=True):
+        logits = classifier.logits(classifier.encode_image(some_images), text)
+        losses = objective.losses(logits, their_labels, text, classifier.tuned)
+        losses = losses.scale(len(their_labels) / len(labels))
         if not math.isfinite(losses.loss.item()):
             raise NonFiniteLossError(f"the loss is {losses.loss.item()}")
         losses.loss.backward()
-        parts.append(Losses(*(term.detach() for term in losses)))  # frees the graph's memory
+        summands.append(losses.detach())  # frees the graph's memory
     if encoded.requires_grad:
         encoded.backward(text.grad)
-    # There is no state before the first update, and later steps are alike. Zeros are a gradient.
-    ungraded = (one.name for one in classifier.tuned if one.parameter.grad is None)
-    if not optimizer.state and (missing := list(ungraded)):
+    # There is no state before the first update, and later steps are alike.
+    if not optimizer.state:
+        _refuse_missing_gradients(classifier.tuned)
+    optimizer.step()
+    total = _stack_losses(summands)
+    return Losses(total.loss.sum(), total.cross_entropy.sum(), total.distillation.sum())
+
+
+def _refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
+    """Raise SubsetError if a tuned parameter has no gradient; zeros are one."""
+    missing = [
+        tuned_parameter.name for tuned_parameter in tuned if tuned_parameter.parameter.grad is None
+    ]
+    if missing:
         raise SubsetError(
             f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
             "features do not depend on them, so that tuning would leave them as they are"
         )
-    optimizer.step()
-    return Losses(*(torch.stack(terms).sum() for terms in zip(*parts, strict=True)))
 
 
 def train_epoch(
     classifier: Classifier[PromptsT],
     optimizer: torch.optim.Optimizer,
     batches: Iterable[tuple[Tensor, Tensor]],
+    objective: Objective[PromptsT],
     *,
-    schedule: Schedule,
     epoch: int,
-    prompts: PromptsT,
-    zero_shot_text: Tensor,
-    distill_weight: float,
-    recipe: Recipe = REFERENCE,
     micro_batch: int | None = None,
 ) -> Losses:
     """Train for one epoch and return the mean losses over its steps.
 
+    The learning rates are those of the optimizer; `Schedule.set_rates` sets them.
+
     Args:
         classifier: the model; its tuned parameters change in place.
-        optimizer: from `make_optimizer`; the schedule sets its learning rates.
+        optimizer: the optimizer of the tuned parameters.
         batches: at least one pair of images and labels, see `training_step`.
-        schedule: the learning rate of each epoch.
-        epoch: the epoch's number, counted from 0.
-        prompts: see `training_step`.
-        zero_shot_text: see `training_step`.
-        distill_weight: λ.
-        recipe: see `objective`.
+        objective: the prompts, and what each step minimises.
+        epoch: the epoch's number, counted from 0, for messages.
         micro_batch: see `training_step`.
 
     Raises:
@@ -265,26 +287,36 @@ def train_epoch(
         SubsetError: see `training_step`.
         ValueError: there are no batches.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = schedule.learning_rate(group["base_lr"], epoch)
     steps: list[Losses] = []
     for step, (images, labels) in enumerate(batches):
         try:
             losses = training_step(
-                classifier, optimizer, images, labels, prompts, zero_shot_text, distill_weight,
-                recipe=recipe, micro_batch=micro_batch,
-            )  # fmt: skip
+                classifier, optimizer, images, labels, objective, micro_batch=micro_batch
+            )
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None
         steps.append(losses)
     if not steps:
         raise ValueError(f"epoch {epoch} has no batches")
     # The losses are computed before each update, so none of them shows the last step.
-    if not torch.stack([t.parameter.isfinite().all() for t in classifier.tuned]).all():
+    are_finite = [
+        tuned_parameter.parameter.isfinite().all() for tuned_parameter in classifier.tuned
+    ]
+    if not torch.stack(are_finite).all():
         raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
     return mean_losses(steps)
 
 
 def mean_losses(steps: Sequence[Losses]) -> Losses:
     """Return the mean of each term over the steps."""
-    return Losses(*(torch.stack(terms).mean() for terms in zip(*steps, strict=True)))
+    stacked = _stack_losses(steps)
+    return Losses(stacked.loss.mean(), stacked.cross_entropy.mean(), stacked.distillation.mean())
+
+
+def _stack_losses(steps: Sequence[Losses]) -> Losses:
+    """Return each term of several losses as one tensor, (steps,) float32."""
+    return Losses(
+        torch.stack([losses.loss for losses in steps]),
+        torch.stack([losses.cross_entropy for losses in steps]),
+        torch.stack([losses.distillation for losses in steps]),
+    )

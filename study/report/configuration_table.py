@@ -2,7 +2,7 @@
 
 from study.data.shots import val_shots_per_class
 from study.embedded import EMBEDDED
-from study.method.parameters import all_kinds
+from study.method.parameters import list_kinds
 from study.process.terminal_table import amount
 from study.report.formatting import format_rate, peer_in_words, percent
 from study.report.site_descriptions import sites_in_words
@@ -60,7 +60,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
             else f"{tried}, the same for every cell",
         }
     elif searches:
-        rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in all_kinds()]
+        rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in list_kinds()]
         rows |= {
             "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
             "Images": f"{images}, {val_shots_per_class(data.shots, data.val_shots)} a class to "

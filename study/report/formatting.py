@@ -14,7 +14,7 @@ from typing import Self
 
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings
-from study.method.parameters import all_kinds, kind_names
+from study.method.parameters import kind_names, list_kinds
 from study.method.peers import PEERS
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
@@ -252,7 +252,7 @@ SETTING_NOTE = (
 
 def setting_header() -> tuple[str, ...]:
     """Return the head of the columns of `setting_cells`."""
-    return ("head", "strength", *(f"{kind.short} lr" for kind in all_kinds()), "λ")
+    return ("head", "strength", *(f"{kind.short} lr" for kind in list_kinds()), "λ")
 
 
 def setting_cells(settings: TrialSettings) -> tuple[str, ...]:

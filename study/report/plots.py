@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from study.config.labels import ZERO_SHOT
-from study.method.parameters import all_kinds
+from study.method.parameters import list_kinds
 from study.report.arms import arm_colors, arm_name
 from study.report.charts import (
     GREY,
@@ -66,7 +66,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
 def rates_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
     panels = []
-    for kind in all_kinds():
+    for kind in list_kinds():
         by_rate = [(trial.settings.rates.get(kind.name), trial) for trial in searched]
         panels.append(_rate_panel(f"learning rate of {kind.plural}", by_rate))
     by_weight = [(trial.settings.distill_weight or None, trial) for trial in searched]

@@ -1,6 +1,6 @@
 """The description of a study on its parent run in MLflow: a few sentences and the tables."""
 
-from study.method.parameters import all_kinds
+from study.method.parameters import list_kinds
 from study.report.ablation_tables import (
     ablation_markdown,
 )
@@ -89,7 +89,7 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
 def _settings_sentence(board: Leaderboard, winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     rates, weight = winner.settings.rates, winner.settings.distill_weight
-    tuned = [f"of {k.plural} {format_rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
+    tuned = [f"of {k.plural} {format_rate(rates[k.name])}" for k in list_kinds() if k.name in rates]
     verb = "tunes" if rates else "is"
     optimism = board.optimism.of(winner.val_score) if board.optimism else ""
     return markdown_text(

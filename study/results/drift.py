@@ -18,8 +18,8 @@ from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
-from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta, parameters_of
-from study.method.parameters import PEER, PROJECTION, leaf_of
+from study.method.delta import DeltaInfo, apply_delta, load_delta, read_head, without_head
+from study.method.parameters import PEER, PROJECTION, find_leaf
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, TrialResult
 from study.trial.prepare import Preparer
@@ -121,7 +121,7 @@ def _site_of(name: str) -> dict[str, Any]:
     if name == PROJECTION:
         return {"encoder": "vision", "layer": None, "site": "projection.weight", "kind": PEER}
     try:
-        leaf = leaf_of(name)
+        leaf = find_leaf(name)
     except SubsetError as error:
         raise DeltaError(f"tuned tensor {error}") from None
     site = f"{leaf.site}.{leaf.tensor}"
@@ -211,11 +211,11 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         original = dict(backbone.clip.named_parameters())
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
-        runs.append(parameter_drift(original, parameters_of(tensors)))
+        runs.append(parameter_drift(original, without_head(tensors)))
         encode = tuned.get_text_features
         tokens = _tokens(backbone, info, info.class_names)
         texts.append(_compare(backbone.clip.get_text_features, encode, [tokens]))
-        if (head := head_of(tensors, info)) is not None:
+        if (head := read_head(tensors, info)) is not None:
             with torch.no_grad():
                 began = encode(_tokens(backbone, info, map(str, head.classes))).pooler_output
             heads.append(feature_drift(F.normalize(began, dim=-1), head.rows))

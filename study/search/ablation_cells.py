@@ -7,7 +7,7 @@ from study.backbones.architecture import ENCODERS, Depths
 from study.config.labels import ZERO_SHOT
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
-from study.method.subsets import Subset, in_blocks, kinds, parse, single_sites
+from study.method.subsets import Subset, is_in_blocks, kinds, list_sites, parse
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study, best_candidate, read_candidates
 
@@ -131,7 +131,7 @@ def _windows(
         "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
         "from_top": [(start, deepest) for start in reversed(range(deepest))],
     }
-    sites = [site for site in _sites_in(base, depths) if in_blocks(site)]
+    sites = [site for site in _sites_in(base, depths) if is_in_blocks(site)]
     for start, stop in ranges[ablation.windows]:
         terms = []
         for site in sites:
@@ -168,7 +168,7 @@ def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
     """Yield the names of the single sites that the subset contains in full."""
     leaves = base.resolve(depths)
     for encoder in ENCODERS:
-        for name in single_sites(encoder, depths.family):
+        for name in list_sites(encoder, depths.family):
             site = f"{encoder}.{name}"
             if parse(site).resolve(depths) <= leaves:
                 yield site

@@ -8,7 +8,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from study.config.search_section import AUTO
 from study.errors import StudyError
-from study.method.precision import fastest
+from study.method.precision import choose_precision
 from study.method.recipe import Precision
 from study.search.driver import concurrency
 from study.search.ray_errors import cause_of
@@ -57,4 +57,4 @@ def _result_of(reference: ray.ObjectRef) -> Precision:
 
 def _fastest_here(threads: int) -> Precision:
     torch.set_num_threads(threads)
-    return fastest(torch.device(trial_device()))
+    return choose_precision(torch.device(trial_device()))

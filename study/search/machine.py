@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
-from study.method.device import gpus_here
+from study.method.device import list_gpus
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
@@ -191,7 +191,7 @@ def refuse_too_many_gpus(resources: ResourcesConfig) -> None:
         StudyError: it does; Ray would wait for them for ever.
     """
     if resources.gpus_per_trial > 0 and not joins_cluster():
-        _refuse(resources.gpus_per_trial, len(gpus_here()), "GPU")
+        _refuse(resources.gpus_per_trial, len(list_gpus()), "GPU")
 
 
 def _refuse(needed: float, available: float, unit: str) -> None:

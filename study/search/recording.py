@@ -16,10 +16,10 @@ from torch import Tensor
 from study.config.trial_settings import TrialSettings
 from study.method.delta import (
     DeltaInfo,
-    delta_contents,
     from_checked_bytes,
     read_info,
     to_checked_bytes,
+    to_delta_bytes,
 )
 from study.selection import validation
 from study.storage.atomic import with_retries
@@ -125,7 +125,7 @@ def record_epoch(
         folder.append_report(line)
         metadata = {
             "epoch": str(report.epoch),
-            "info": json.dumps(info.as_json()),
+            "info": json.dumps(info.to_json_values()),
             "reports": folder.reports_digest(report.epoch),
         }
         folder.write(STATE, to_checked_bytes(report.state, metadata))
@@ -209,7 +209,7 @@ def _save_deltas(
         if len(deltas) == 1:
             name = "delta.safetensors"
         if tensors:
-            folder.write(name, delta_contents(tensors, info))
+            folder.write(name, to_delta_bytes(tensors, info))
 
 
 @dataclass(frozen=True)

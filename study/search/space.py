@@ -17,7 +17,7 @@ from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings, rate_column, weight_has_effect
 from study.method.parameters import PEER, Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import Subset, in_blocks, kinds, parse
+from study.method.subsets import Subset, is_in_blocks, kinds, parse
 
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
@@ -213,7 +213,7 @@ class OpenSpace(Space):
         for encoder in ENCODERS:
             sites = [site for site in tuned if site.startswith(encoder)]
             low, high = self._layers(encoder)
-            if self.config.windows and (self._is_whole or any(map(in_blocks, sites))):
+            if self.config.windows and (self._is_whole or any(map(is_in_blocks, sites))):
                 start = trial.suggest_int(f"{encoder}.from", low, high)
                 end = trial.suggest_int(f"{encoder}.to", low, high)
                 low, high = min(start, end), max(start, end)
@@ -236,7 +236,7 @@ class OpenSpace(Space):
     def _within(self, site: str, low: int, high: int) -> str:
         """Limit a site to a window of layers, unless it lies outside the blocks or keeps all."""
         encoder = site.partition(".")[0]
-        if (low, high) == self._layers(encoder) or not in_blocks(site):
+        if (low, high) == self._layers(encoder) or not is_in_blocks(site):
             return site
         return f"{site}[{low}:{high + 1}]"
 

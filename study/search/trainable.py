@@ -21,7 +21,7 @@ from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
 from study.method.peers import PEERS
-from study.method.precision import hold
+from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.process.garbage import pause_collection, resume_collection
 from study.search.recording import load_state, record_epoch, record_siblings, watched
@@ -256,6 +256,6 @@ def load_once(name: str, revision: str | None, *, device: str, held: Precision) 
     """
     with pause_collection():  # transformers is imported now
         backbone = load_backbone(backbone_path(name), revision=revision)
-    hold(backbone.clip, held)
+    cast_matrices(backbone.clip, held)
     backbone.clip.to(device)
     return backbone

@@ -6,7 +6,7 @@ from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
 from study.errors import DeltaError
-from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta
+from study.method.delta import DeltaInfo, apply_delta, load_delta, read_head
 from study.method.head import Head
 
 
@@ -39,4 +39,4 @@ def load_tuned_backbone(
             f"backbone '{name}' has fingerprint {loaded.fingerprint}"
         )
     apply_delta(loaded.clip, tensors)
-    return loaded, head_of(tensors, info), info
+    return loaded, read_head(tensors, info), info

@@ -19,10 +19,10 @@ from study.config.search_section import AUTO
 from study.method.device import gpu_kind
 from study.method.model import FewShotClassifier
 from study.method.parameters import kind_names
-from study.method.precision import fastest, hold
+from study.method.precision import cast_matrices, choose_precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import Recipe, make_optimizer, training_step
+from study.method.training import Objective, Recipe, make_optimizer, training_step
 from study.trial.machine_faults import OutOfMemoryError, is_out_of_memory
 
 STEPS = 3
@@ -81,14 +81,14 @@ def measure(
     torch.set_num_threads(threads)
     device = torch.device((gpu_kind() if gpu else None) or "cpu")
     loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-    precision = fastest(device) if training.precision == AUTO else training.trial_precision
-    hold(loaded.clip, precision)
+    precision = choose_precision(device) if training.precision == AUTO else training.trial_precision
+    cast_matrices(loaded.clip, precision)
     loaded.clip.to(device)
     classifier = FewShotClassifier(loaded, parse("clipfit"), precision=precision)
     model = StagedClassifier(classifier)
     encoded = model.begin_prompts(loaded.tokenize([*texts]).to(device))
     with torch.no_grad():
-        zero_shot = model.encode_text(encoded)
+        objective = Objective(encoded, model.encode_text(encoded), 1.0)
     rates = dict.fromkeys(kind_names(), 1e-6)
     optimizer = make_optimizer(classifier.tuned, rates, Recipe(training.optimizer))
     size, batch = loaded.image_size, training.batch_size
@@ -97,7 +97,7 @@ def measure(
 
     def step() -> None:
         begun = model.begin_images(pixels[:batch])
-        training_step(model, optimizer, begun, labels, encoded, zero_shot, 1.0)
+        training_step(model, optimizer, begun, labels, objective)
 
     @torch.no_grad()
     def evaluate() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from study.data.tasks import Part
 from study.method.head import Head, HeadTraining
-from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, compete
+from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, compare_groups
 from study.protocols.competition import Competition
 from study.trial.predictions import mean
 from study.trial.study import Prediction, TrialData
@@ -75,7 +75,7 @@ class Evaluation:
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
             is_trained = self._were_trained(rivals)
-            best, other, gap = compete(classifier, features.images, rivals_text, is_trained)
+            best, other, gap = compare_groups(classifier, features.images, rivals_text, is_trained)
             self.competing.append((_labels_of(part), rivals[best], rivals[other], gap))
 
     @property

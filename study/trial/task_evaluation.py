@@ -9,7 +9,7 @@ import torch
 
 from study.config.trial_settings import TrialSettings
 from study.data.tasks import Task
-from study.method.model import at_strength
+from study.method.model import apply_strength
 from study.trial.evaluation import Evaluation
 from study.trial.study import TrialData
 from study.trial.task_features import encode_part
@@ -41,7 +41,7 @@ def evaluate_task(
     evaluations: dict[TrialSettings, list[Evaluation]] = {}
     for strength in dict.fromkeys(use.strength for use in uses):
         of_strength = [use for use in uses if use.strength == strength]
-        with at_strength(model.classifier.tuned, strength):
+        with apply_strength(model.classifier.tuned, strength):
             heads = train_task_heads(model, data, train, [trainings[use] for use in of_strength])
             for use in of_strength:
                 evaluations[use] = [

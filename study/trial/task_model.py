@@ -11,7 +11,7 @@ from study.config.trial_settings import TrialSettings
 from study.data.tasks import Task
 from study.method.delta import head_tensors
 from study.method.head import Head
-from study.method.model import FewShotClassifier, at_strength
+from study.method.model import FewShotClassifier, apply_strength
 from study.method.peer_model import PeerModel, PlainPass
 from study.method.peers import PEERS, PeerStart
 from study.method.staged import StagedClassifier
@@ -59,7 +59,7 @@ class TaskModel:
         """
         if not use.writes_delta:
             return {}
-        with at_strength(self.classifier.tuned, use.strength):
+        with apply_strength(self.classifier.tuned, use.strength):
             return {**self.parameters(), **head_tensors(head)}
 
 

@@ -8,9 +8,16 @@ from torch import Tensor
 
 from study.config.trial_settings import TrialSettings
 from study.data.tasks import Part
-from study.method.lora import dropping_out
+from study.method.lora import apply_dropout
 from study.method.parameters import PEER
-from study.method.training import Losses, Schedule, make_optimizer, recipe_of, train_epoch
+from study.method.training import (
+    Losses,
+    Objective,
+    Schedule,
+    make_optimizer,
+    read_recipe,
+    train_epoch,
+)
 from study.trial.prompt_activations import begin_prompts, zero_shot_text
 from study.trial.study import TrialConfig, TrialData
 from study.trial.task_features import kept_views, labels_of, paths_of, tokenize, training_images
@@ -39,17 +46,21 @@ class TaskTraining:
         self._generator = torch.Generator().manual_seed(model.seed)
         self._paths = paths_of(train)
         self._labels = labels_of(train).to(model.classifier.device)
-        self._recipe = recipe_of(vars(config.training))
+        recipe = read_recipe(vars(config.training))
         self._optimizer = make_optimizer(
-            model.classifier.tuned, learning_rates(config.settings), self._recipe
+            model.classifier.tuned, learning_rates(config.settings), recipe
         )
         self._views: Tensor | None = None
         if data.augment and model.views is not None:
             self._views = kept_views(model, data, self._paths, model.views)
         input_ids = tokenize(model, data, train, train.classes)
         backbone, precision = model.backbone, config.training.trial_precision
-        self._prompts = begin_prompts(model.staged, backbone, input_ids, data.caches)
-        self._zero_shot_text = zero_shot_text(backbone, input_ids, precision, data.caches)
+        self._objective = Objective(
+            begin_prompts(model.staged, backbone, input_ids, data.caches),
+            zero_shot_text(backbone, input_ids, precision, data.caches),
+            model.distill_weight,
+            recipe,
+        )
 
     @property
     def images_per_epoch(self) -> int:
@@ -63,17 +74,14 @@ class TaskTraining:
     def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
         """Train one epoch, counted from 0, and return its mean losses."""
         model = self.model
-        with dropping_out(model.classifier, (model.seed * 10_007 + epoch) % 2**63):
+        schedule.set_rates(self._optimizer, epoch)
+        with apply_dropout(model.classifier, (model.seed * 10_007 + epoch) % 2**63):
             return train_epoch(
                 model.staged,
                 self._optimizer,
                 self._batches(epoch),
-                schedule=schedule,
+                self._objective,
                 epoch=epoch,
-                prompts=self._prompts,
-                zero_shot_text=self._zero_shot_text,
-                distill_weight=model.distill_weight,
-                recipe=self._recipe,
                 micro_batch=model.micro_batch,
             )
 

@@ -14,7 +14,7 @@ from study.data.prompts import prompts
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset
 from study.data.shots import val_shots_per_class
-from study.method.device import gpus_here
+from study.method.device import list_gpus
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.subsets import parse
@@ -216,7 +216,7 @@ def at_once(resources: ResourcesConfig) -> str:
         if most is None:
             return f"as many at once as the cluster has room for, each on {each}"
         return f"up to {most} at once, each on {each}"
-    gpus, unused = gpus_here(), ""
+    gpus, unused = list_gpus(), ""
     if gpus and not resources.gpus_per_trial:
         unused = f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
     return f"{here} at once, each on {each} of {cores_here()}{unused}"
@@ -226,7 +226,7 @@ def slots_here(resources: ResourcesConfig) -> int:
     """Return how many trials run at once on this machine, if no cluster is joined."""
     room = [
         (cores_here(), resources.cpus_per_trial),
-        (len(gpus_here()), resources.gpus_per_trial),
+        (len(list_gpus()), resources.gpus_per_trial),
     ]
     most = int(min(have / needed for have, needed in room if needed))
     return most if resources.max_concurrent is None else min(most, resources.max_concurrent)

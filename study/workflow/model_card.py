@@ -15,8 +15,8 @@ from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
 from study.errors import StudyError
-from study.method.delta import load_delta, parameters_of
-from study.method.peers import PEERS, peer_of_delta
+from study.method.delta import load_delta, without_head
+from study.method.peers import PEERS, find_peer
 from study.report.configuration_table import configuration_rows
 from study.report.formatting import (
     Table,
@@ -121,9 +121,9 @@ def _name(saved: SavedModel) -> str:
 
 def _tuned(saved: SavedModel) -> Iterator[str]:
     info, settings = saved.info, saved.settings
-    tensors = parameters_of(load_delta(saved.delta)[0])
+    tensors = without_head(load_delta(saved.delta)[0])
     numbers = sum(tensor.numel() for tensor in tensors.values())
-    peer = peer_of_delta(tensors)
+    peer = find_peer(tensors)
     what, explained = f"`{settings.subset}`", subset_in_words(settings.subset)
     if peer is not None:
         what, explained = f"`{peer}`", ((peer, PEERS[peer].title),)

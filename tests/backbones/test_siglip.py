@@ -30,10 +30,10 @@ from study.method.delta import DeltaInfo, save_delta
 from study.method.full_tuning import FullClassifier
 from study.method.lora import LoraClassifier
 from study.method.model import FewShotClassifier, model_depths
-from study.method.parameters import count_numbers, leaf_of, parameter_name
+from study.method.parameters import count_numbers, find_leaf, parameter_name
 from study.method.peers import PEERS
 from study.method.staged import StagedClassifier
-from study.method.subsets import parse, single_sites
+from study.method.subsets import list_sites, parse
 from study.serving.exports.model_folder import save_merged
 from study.serving.tuned_backbone import load_tuned_backbone
 
@@ -131,15 +131,15 @@ def test_every_site_has_the_gradient_of_transformers_own_model(
 
 
 def test_its_sites_are_its_own() -> None:
-    assert single_sites("vision", "siglip")[5:10] == (
+    assert list_sites("vision", "siglip")[5:10] == (
         "pool.q.bias", "pool.v.bias", "pool.out.bias", "pool.fc1.bias", "pool.fc2.bias",
     )  # fmt: skip
-    assert single_sites("text", "siglip")[5:] == ("proj.bias", "ln1", "ln2", "ln_final")
-    assert "pool.ln" in single_sites("vision", "siglip")
+    assert list_sites("text", "siglip")[5:] == ("proj.bias", "ln1", "ln2", "ln_final")
+    assert "pool.ln" in list_sites("vision", "siglip")
     leaves = parse("vision.ln").resolve(DEPTHS)
     assert {leaf.site for leaf in leaves} == {"ln1", "ln2", "ln_post", "pool.ln"}
     for leaf in parse(EVERY).resolve(DEPTHS):
-        assert leaf_of(parameter_name(leaf)) == leaf
+        assert find_leaf(parameter_name(leaf)) == leaf
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ways import DISTILL_WEIGHT, Ready, make_ready
 
 from study.method.model import TunedParameter
-from study.method.parameters import leaf_of
-from study.method.training import training_step
+from study.method.parameters import find_leaf
+from study.method.training import Objective, training_step
 
 Encode = Callable[[Tensor], Tensor]
 TOLERANCE = {"float32": 1e-3, "held": 0.05}
@@ -104,7 +104,7 @@ def _eager(ready: Ready) -> Encoders:
 
     def text(hidden: Tensor) -> Tensor:
         run = staged.text
-        return staged.classifier.unit(run.run(run.first, run.last, hidden, prompts))
+        return staged.classifier.to_unit_length(run.run(run.first, run.last, hidden, prompts))
 
     def image(hidden: Tensor) -> Tensor:
         return staged.encode_image(hidden)
@@ -115,7 +115,7 @@ def _eager(ready: Ready) -> Encoders:
 def _captured(ready: Ready, eager: Encoders) -> Encoders:
     own: dict[str, list[nn.Parameter]] = {"text": [], "vision": []}
     for one in ready.staged.tuned:
-        own[leaf_of(one.name).encoder].append(one.parameter)
+        own[find_leaf(one.name).encoder].append(one.parameter)
     parts = (Part(eager.encode_text, own["text"]), Part(eager.encode_image, own["vision"]))
     samples = ((ready.prompts.hidden,), (ready.begin_images(),))
     # They pass forwards in this order and backwards in the other one, as the step does.
@@ -134,6 +134,6 @@ def _compiled(eager: Encoders, device: str) -> Encoders:
 def _step(ready: Ready, encoders: Encoders, device: str) -> None:
     training_step(
         *(encoders, ready.optimizer, ready.begin_images(), ready.labels),
-        *(ready.prompts.hidden, ready.zero_shot, DISTILL_WEIGHT),
+        Objective(ready.prompts.hidden, ready.zero_shot, DISTILL_WEIGHT),
     )
     synchronize(device)

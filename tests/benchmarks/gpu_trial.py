@@ -33,7 +33,7 @@ from study.data.prompts import templates_of
 from study.data.records import Dataset, Record, fixed_split
 from study.data.shots import draw_shots
 from study.data.tasks import Task
-from study.method.precision import hold
+from study.method.precision import cast_matrices
 from study.protocols import Protocol, named
 from study.trial import Split, TrialConfig, TrialData
 from study.trial.run_trial import run_trial
@@ -56,7 +56,7 @@ def trial(row: str, device: str, small: bool) -> Numbers:
     precision, is_held = WAYS[way]
     backbone = embedded()
     if is_held:
-        hold(backbone.clip, precision)
+        cast_matrices(backbone.clip, precision)
     backbone.clip.to(where)
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:

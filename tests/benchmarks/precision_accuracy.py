@@ -23,7 +23,7 @@ from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
-from study.method.precision import hold
+from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.report.formatting import format_difference, format_mean
 from study.results.intervals import mean_interval
@@ -59,7 +59,7 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
     rows = []
     backbones = {precision: load_backbone(backbone_path("embedded")) for precision in PRECISIONS}
     for precision, backbone in backbones.items():
-        hold(backbone.clip, precision)
+        cast_matrices(backbone.clip, precision)
     for name in STUDIES:
         folder = StudyFolder(storage / name)
         folder.path.mkdir()  # a study makes its own, and waits for one that is gone

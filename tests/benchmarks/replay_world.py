@@ -23,7 +23,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from study.backbones.architecture import ENCODERS, Depths
 from study.config.trial_settings import TrialSettings
 from study.method.parameters import kind_names, parameter_name
-from study.method.subsets import parse, single_sites
+from study.method.subsets import list_sites, parse
 
 TREES = 100
 NEIGHBOURS = 30
@@ -185,7 +185,7 @@ class World:
 
     def _encode(self, settings: TrialSettings) -> np.ndarray:
         """Return which tensors are tuned, how fast, and what classifies."""
-        sites = " + ".join(f"{e}.{site}" for e in ENCODERS for site in single_sites(e, "clip"))
+        sites = " + ".join(f"{e}.{site}" for e in ENCODERS for site in list_sites(e, "clip"))
         every = sorted(parse(sites).resolve(self.depths), key=parameter_name)
         leaves = parse(settings.subset).resolve(self.depths)
         rates = [np.log10(settings.rates.get(kind, 1e-6)) for kind in kind_names()]

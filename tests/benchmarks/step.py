@@ -31,7 +31,7 @@ from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import make_optimizer, objective, training_step
+from study.method.training import Objective, make_optimizer, training_step
 
 CONTEXT = 77
 START, END = 49406, 49407
@@ -174,24 +174,27 @@ def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[
 
     def naive_step() -> None:
         text, image = naive.encode_text(whole), naive.encode_image(pixels)
-        losses = objective(
-            naive.logits(image, text), labels, naive.encode_text(whole), zero_shot_text, 8.0
+        logits = naive.logits(image, text)
+        losses = Objective(whole, zero_shot_text, 8.0).losses(
+            logits, labels, naive.encode_text(whole)
         )
         naive_optimizer.zero_grad()
         losses.loss.backward()
         naive_optimizer.step()
 
     plain, plain_optimizer = fresh()
+    of_prompts = Objective(ids, zero_shot_text, 8.0)
 
     def plain_step() -> None:
-        training_step(plain, plain_optimizer, pixels, labels, ids, zero_shot_text, 8.0)
+        training_step(plain, plain_optimizer, pixels, labels, of_prompts)
 
     ours, optimizer = fresh()
     staged = StagedClassifier(ours)
     prompts, images = staged.begin_prompts(ids), staged.begin_images(pixels)
+    of_prefixes = Objective(prompts, zero_shot_text, 8.0)
 
     def ours_step() -> None:
-        training_step(staged, optimizer, images, labels, prompts, zero_shot_text, 8.0)
+        training_step(staged, optimizer, images, labels, of_prefixes)
 
     bare, _ = fresh()
 

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from study.data.images.table import to_device
 from study.method.model import FewShotClassifier
-from study.method.precision import hold
+from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
-from study.method.training import make_optimizer, training_step
+from study.method.training import Objective, make_optimizer, training_step
 
 WAYS: dict[str, tuple[Precision, bool]] = {
     "float32": ("float32", False),
@@ -63,7 +63,7 @@ class Ready:
         begun = self.begin_images() if images is None else images
         training_step(
             *(self.staged, self.optimizer, begun, self.labels),
-            *(self.prompts, self.zero_shot, DISTILL_WEIGHT),
+            Objective(self.prompts, self.zero_shot, DISTILL_WEIGHT),
         )
 
     @torch.no_grad()
@@ -105,7 +105,7 @@ def make_ready(
     backbone = make_backbone(small=small, patch=patch)
     backbone.clip.to(dtype)
     if is_held:
-        hold(backbone.clip, precision)
+        cast_matrices(backbone.clip, precision)
     backbone.clip.to(device)
     generator = torch.Generator().manual_seed(0)
     ids = make_prompts(classes, generator).to(device)

@@ -25,7 +25,7 @@ from study.data.shots import draw_shots
 from study.data.tasks import Part, Task, confirm_task
 from study.method.model import FewShotClassifier, accuracy, classify, encode_prompts
 from study.method.subsets import parse
-from study.method.training import Schedule, make_optimizer, train_epoch
+from study.method.training import Objective, Schedule, make_optimizer, train_epoch
 from study.process.terminal_table import TerminalTable
 from study.protocols import BaseToNew, FewShot, Protocol, hmean
 
@@ -83,20 +83,19 @@ class Bench:
         optimizer = make_optimizer(classifier.tuned, setting.rates)
         input_ids = self._tokens(task.train)
         zero_shot_text = encode_prompts(classifier, input_ids)
+        objective = Objective(input_ids, zero_shot_text, setting.distill_weight)
         pixels, labels = self.pixels(task.train.records), _labels(task.train)
         generator = torch.Generator().manual_seed(seed)
         started = perf_counter()
         for epoch in range(EPOCHS):
             order = torch.randperm(len(labels), generator=generator)
+            Schedule(EPOCHS).set_rates(optimizer, epoch)
             train_epoch(
                 classifier,
                 optimizer,
                 [(pixels[rows], labels[rows]) for rows in order.split(BATCH)],
-                schedule=Schedule(EPOCHS),
+                objective,
                 epoch=epoch,
-                prompts=input_ids,
-                zero_shot_text=zero_shot_text,
-                distill_weight=setting.distill_weight,
             )
         return {"seconds": perf_counter() - started, **self._scores(classifier, task)}
 

@@ -14,13 +14,13 @@ FIELD = "    label_smoothing: float = 0"
 KEY = """    label_smoothing: float = Field(0, ge=0, le=1)
     \"\"\"The share of each label that is spread over all classes.\"\"\""""
 BEFORE = '    regularizer: Regularizer = "cosine"'
-SMOOTHING = "label_smoothing=recipe.label_smoothing"
+SMOOTHING = "label_smoothing=self.recipe.label_smoothing"
 ROWS = (
     ("config/schema.py", BEFORE, KEY),
     (
         "method/training.py",
-        "    match recipe.regularizer:",
-        f"    cross_entropy = F.cross_entropy(logits, labels, {SMOOTHING})",
+        "        match self.recipe.regularizer:",
+        f"        cross_entropy = F.cross_entropy(logits, labels, {SMOOTHING})",
     ),
 )
 

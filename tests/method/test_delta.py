@@ -25,13 +25,13 @@ from study.method.delta import (
     KIND,
     DeltaInfo,
     apply_delta,
-    delta_contents,
     from_checked_bytes,
-    head_of,
     head_tensors,
     load_delta,
+    read_head,
     save_delta,
     to_checked_bytes,
+    to_delta_bytes,
 )
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
@@ -97,7 +97,7 @@ def become_folder(path: Path) -> None:
     path.mkdir()
 
 
-FIELDS = INFO.as_json()
+FIELDS = INFO.to_json_values()
 METADATA_FAULTS = yaml.safe_load(Path(__file__).with_name("delta_metadata.yaml").read_text())
 
 
@@ -170,10 +170,10 @@ def test_a_delta_without_a_head_is_the_file_that_it_was_before_there_were_heads(
     path: Path,
 ) -> None:
     tensors = {name: TENSORS[name] for name in "abc"}
-    assert hashlib.sha256(delta_contents({**tensors, **head_tensors(None)}, INFO)).hexdigest() == (
+    assert hashlib.sha256(to_delta_bytes({**tensors, **head_tensors(None)}, INFO)).hexdigest() == (
         "dc73bd8f2f1fe636a8e7b73c4b68d40bbda71598a6396a26575607cf874497a1"
     )
-    assert head_of(*load_delta(path)) is None
+    assert read_head(*load_delta(path)) is None
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_head_that_is_no_sound_one_is_refused(
     tensors, info = load_delta(headed)
     changed = {name: t for name, t in {**tensors, **changes}.items() if t is not None}
     with pytest.raises(DeltaError, match="the delta's head"):
-        head_of(changed, info)
+        read_head(changed, info)
 
 
 def test_reading_deltas_does_not_import_transformers() -> None:

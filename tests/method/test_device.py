@@ -4,17 +4,17 @@ import pytest
 import torch
 
 from study.errors import DataError
-from study.method.device import choose_device, gpu_kind, gpus_here
+from study.method.device import choose_device, gpu_kind, list_gpus
 
 
 def test_gpus_are_those_that_pytorch_can_use() -> None:
-    assert len(gpus_here()) == torch.cuda.device_count() + (gpu_kind() == "mps")
+    assert len(list_gpus()) == torch.cuda.device_count() + (gpu_kind() == "mps")
 
 
 def test_the_gpu_of_an_apple_is_one_and_called_untested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    (name,) = gpus_here()
+    (name,) = list_gpus()
     assert "untested" in name
 
 

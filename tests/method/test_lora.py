@@ -10,8 +10,8 @@ from trained_peers import features, generator, lora, step
 
 from study.backbones.backbone import Backbone
 from study.errors import ConfigError
-from study.method.lora import dropping_out
-from study.method.model import at_strength
+from study.method.lora import apply_dropout
+from study.method.model import apply_strength
 
 
 def test_lora_has_a_pair_on_the_queries_and_values_of_each_block_of_both_encoders(
@@ -38,7 +38,7 @@ def test_the_strength_scales_the_product_of_the_adapters(
 
     whole = change()
     assert whole.abs().max() > 0.01
-    with at_strength(classifier.tuned, 0.75):
+    with apply_strength(classifier.tuned, 0.75):
         assert torch.allclose(change(), 0.75 * whole, atol=1e-7)
     assert torch.equal(change(), whole)
 
@@ -82,7 +82,7 @@ def test_dropout_acts_within_its_block_alone_and_by_its_seed(
     state = torch.get_rng_state()
     dropped = []
     for seed in (1, 1, 2):
-        with dropping_out(classifier, seed):
+        with apply_dropout(classifier, seed):
             dropped.append(features(classifier, pixel_values, input_ids)[0])
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(dropped[0], dropped[1])

@@ -7,18 +7,18 @@ from torch import Tensor
 from study.backbones.backbone import Backbone, fingerprint
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier
-from study.method.precision import hold
+from study.method.precision import cast_matrices
 from study.method.subsets import parse
-from study.method.training import make_optimizer, training_step
+from study.method.training import Objective, make_optimizer, training_step
 
 MakeBackbone = Callable[..., Backbone]
 
 
 def train(classifier: FewShotClassifier, pixels: Tensor, labels: Tensor, ids: Tensor) -> None:
     optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
-    zero_shot_text = classifier.encode_text(ids).detach()
+    objective = Objective(ids, classifier.encode_text(ids).detach(), 1.0)
     for _ in range(3):
-        training_step(classifier, optimizer, pixels, labels, ids, zero_shot_text, 1.0)
+        training_step(classifier, optimizer, pixels, labels, objective)
 
 
 def test_training_changes_the_tuned_tensors_alone_and_never_the_backbone(
@@ -97,16 +97,15 @@ def test_reduced_precision_keeps_float32_masters_and_every_term_of_the_loss(
     zero_shot_text = exact.encode_text(input_ids).detach()
     for held in (False, True):
         if held:
-            hold(backbone.clip, "bfloat16")
+            cast_matrices(backbone.clip, "bfloat16")
         classifier = FewShotClassifier(backbone, parse("clipfit"), precision="bfloat16")
         text = classifier.encode_text(input_ids)
         assert text.dtype == torch.float32
         assert 0 < (text - zero_shot_text).abs().max() < 0.02
         train(classifier, pixel_values, labels, input_ids)
         optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
-        losses = training_step(
-            classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text, 10.0
-        )
+        objective = Objective(input_ids, zero_shot_text, 10.0)
+        losses = training_step(classifier, optimizer, pixel_values, labels, objective)
         assert losses.distillation > 1e-4
         torch.testing.assert_close(
             losses.loss, losses.cross_entropy + 10 * losses.distillation, rtol=1e-6, atol=0

@@ -16,14 +16,14 @@ from study.method.parameters import (
     Kind,
     Leaf,
     Site,
-    all_kinds,
     count_numbers,
-    leaf_of,
+    find_leaf,
+    list_kinds,
     parameter_name,
 )
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import make_optimizer, training_step
+from study.method.training import Objective, make_optimizer, training_step
 
 
 def test_layer_1_is_not_layer_10() -> None:
@@ -33,7 +33,7 @@ def test_layer_1_is_not_layer_10() -> None:
 
 def test_the_leaf_of_a_name_is_the_one_that_is_named_so() -> None:
     for leaf in parse("bitfit + ln").resolve(Depths(text=2, vision=11)):
-        assert leaf_of(parameter_name(leaf)) == leaf
+        assert find_leaf(parameter_name(leaf)) == leaf
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_leaf_of_a_name_is_the_one_that_is_named_so() -> None:
 )
 def test_a_tensor_of_no_site_is_refused_by_name(name: str) -> None:
     with pytest.raises(SubsetError, match=f"'{name}' is no tensor of a site.* mlp.fc2, ln1, "):
-        leaf_of(name)
+        find_leaf(name)
 
 
 def test_a_leaf_of_no_site_has_no_kind() -> None:
@@ -60,7 +60,7 @@ def test_a_leaf_of_no_site_has_no_kind() -> None:
 
 
 def test_biases_come_before_layer_norms() -> None:
-    assert [(kind.name, kind.short, kind.plural) for kind in all_kinds()] == [
+    assert [(kind.name, kind.short, kind.plural) for kind in list_kinds()] == [
         ("bias", "bias", "biases"),
         ("ln", "LN", "LayerNorms"),
     ]
@@ -100,6 +100,6 @@ def test_one_row_adds_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(staged.encode_text(prompts), untouched)
     optimizer = make_optimizer(model.tuned, {"bias": 0.01, "ln": 0.01, "weight": 0.01})
     assert [group["kind"] for group in optimizer.param_groups] == ["bias", "ln", "weight"]
-    step = (staged, optimizer, images, labels, prompts, untouched, 1.0)
+    step = (staged, optimizer, images, labels, Objective(prompts, untouched, 1.0))
     losses = [training_step(*step).loss.item() for _ in range(5)]
     assert losses[-1] < losses[0]

@@ -21,7 +21,7 @@ from study.backbones.tokenizing import end_positions
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import Losses, Recipe, Schedule, make_optimizer, objective, training_step
+from study.method.training import Losses, Objective, Recipe, Schedule, make_optimizer, training_step
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
 FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if p]
@@ -87,13 +87,9 @@ def test_the_first_gradient_is_the_references(fixture: Fixture) -> None:
         classifier = fixture.classifier()
         text = classifier.encode_text(fixture.input_ids)
         image = classifier.encode_image(fixture.inputs["train_pixel_values"][0])
-        losses = objective(
-            classifier.logits(image, text),
-            fixture.inputs["train_labels"][0],
-            text,
-            text.detach(),
-            distill_weight,
-        )
+        objective = Objective(fixture.input_ids, text.detach(), distill_weight)
+        logits, labels = classifier.logits(image, text), fixture.inputs["train_labels"][0]
+        losses = objective.losses(logits, labels, text)
         losses.loss.backward()
         for tuned in classifier.tuned:
             theirs = fixture.tensors[f"{run}/grad_step0/{tuned.name}"]
@@ -114,14 +110,13 @@ def trials_step(
     optimizer: torch.optim.Optimizer,
     pixels: Tensor,
     labels: Tensor,
-    input_ids: Tensor,
-    zero_shot_text: Tensor,
-    distill_weight: float,
+    objective: Objective[Tensor],
 ) -> Losses:
     """The step that trials take."""
     staged = StagedClassifier(classifier)
-    prompts, images = staged.begin_prompts(input_ids), staged.begin_images(pixels)
-    return training_step(staged, optimizer, images, labels, prompts, zero_shot_text, distill_weight)
+    prompts, images = staged.begin_prompts(objective.prompts), staged.begin_images(pixels)
+    of_prefixes = Objective(prompts, objective.zero_shot_text, objective.distill_weight)
+    return training_step(staged, optimizer, images, labels, of_prefixes)
 
 
 @pytest.mark.parametrize("step_of", [reading_step, trials_step])
@@ -138,18 +133,17 @@ def test_every_step_and_every_final_parameter_is_the_references(
         )
         schedule = Schedule(hyper["max_epoch"])
         zero_shot_text = encode_prompts(classifier, fixture.input_ids)
+        objective = Objective(fixture.input_ids, zero_shot_text, distill_weight)
         for step in fixture.expected["runs"][run]["steps"]:
+            schedule.set_rates(optimizer, step["epoch"])
             for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate(group["base_lr"], step["epoch"])
                 assert group["lr"] == pytest.approx(step["lr"], abs=1e-12)
             losses = step_of(
                 classifier,
                 optimizer,
                 fixture.inputs["train_pixel_values"][step["batch"]],
                 fixture.inputs["train_labels"][step["batch"]],
-                fixture.input_ids,
-                zero_shot_text,
-                distill_weight,
+                objective,
             )
             assert losses.loss.item() == pytest.approx(step["loss"], abs=5e-5)
             assert losses.cross_entropy.item() == pytest.approx(step["ce"], abs=5e-5)

@@ -9,7 +9,7 @@ from trained_peers import features, lora, step
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.method.full_tuning import FullClassifier
-from study.method.model import FewShotClassifier, at_strength
+from study.method.model import FewShotClassifier, apply_strength
 from study.method.projection import ProjectionClassifier
 from study.method.subsets import parse
 
@@ -50,7 +50,7 @@ def test_at_strength_0_a_peer_is_the_backbone_to_the_bit_whatever_it_learned(
     classifier = make(backbone)
     step(classifier, pixel_values, labels, input_ids)
     trained = features(classifier, pixel_values, input_ids)
-    with at_strength(classifier.tuned, 0.0):
+    with apply_strength(classifier.tuned, 0.0):
         untouched = features(classifier, pixel_values, input_ids)
     for one, other in zip(untouched, zero_shot, strict=True):
         assert torch.equal(one, other)

@@ -11,7 +11,7 @@ from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
 from study.method.parameters import PROJECTION
 from study.method.peer_model import PeerModel
-from study.method.peers import PEERS, PeerStart, all_numbers, peer_of_delta
+from study.method.peers import PEERS, PeerStart, find_peer, list_peer_numbers
 
 
 def built(name: str, backbone: Backbone, **numbers: float) -> PeerModel:
@@ -67,16 +67,16 @@ def test_the_rank_of_lora_is_that_of_its_settings(backbone: Backbone) -> None:
 
 
 def test_a_number_means_the_same_in_every_row() -> None:
-    for name, number in all_numbers().items():
+    for name, number in list_peer_numbers().items():
         rows = [row for row in PEERS.values() if name in row.numbers]
         assert all(row.numbers[name] == number for row in rows)
     assert len({row.color for row in PEERS.values()}) == len(PEERS)
 
 
 def test_a_delta_is_known_by_its_tensors() -> None:
-    assert peer_of_delta([PROJECTION]) == "projection"
-    assert peer_of_delta([PROJECTION, "vision_model.post_layernorm.bias"]) is None
-    assert peer_of_delta([]) is None
+    assert find_peer([PROJECTION]) == "projection"
+    assert find_peer([PROJECTION, "vision_model.post_layernorm.bias"]) is None
+    assert find_peer([]) is None
 
 
 def test_the_table_is_read_without_pytorch() -> None:

@@ -15,21 +15,21 @@ from study.errors import SubsetError
 from study.method import precision
 from study.method.full_tuning import FullClassifier
 from study.method.lora import LoraClassifier
-from study.method.precision import fastest, hold
+from study.method.precision import cast_matrices, choose_precision
 
 
 def test_the_frozen_weights_of_vit_b16_need_half_the_bytes() -> None:
     with torch.device("meta"):
         model = CLIPModel(CLIPConfig(vision_config={"patch_size": 16}))
     before = sum(parameter.nbytes for parameter in model.parameters())
-    hold(model, "bfloat16")
+    cast_matrices(model, "bfloat16")
     assert sum(parameter.nbytes for parameter in model.parameters()) < 0.51 * before
     assert {p.dtype for p in model.parameters() if p.dim() < 2} == {torch.float32}
 
 
 def test_float32_changes_nothing(backbone: Backbone) -> None:
     before = {name: p.detach().clone() for name, p in backbone.clip.named_parameters()}
-    hold(backbone.clip, "float32")
+    cast_matrices(backbone.clip, "float32")
     for name, parameter in backbone.clip.named_parameters():
         assert parameter.dtype == torch.float32
         assert torch.equal(parameter, before[name])
@@ -52,13 +52,13 @@ def test_features_and_gradients_stay_those_of_float32(
     cast = case("bfloat16")
     off_by_cast = distance(cast.plain()[1], features[1])
     held = case("bfloat16")
-    hold(held.classifier.clip, "float32")
+    cast_matrices(held.classifier.clip, "float32")
     for parameter in (p for p in held.classifier.clip.parameters() if not p.requires_grad):
         if parameter.dim() >= 2:
             assert parameter.dtype == torch.float32
     frozen = {id(p) for p in held.classifier.clip.parameters() if not p.requires_grad}
     assert frozen
-    hold(held.classifier.clip, "bfloat16")
+    cast_matrices(held.classifier.clip, "bfloat16")
     for found in (held.plain(), held.staged()):
         for mine, other in zip(found, features, strict=True):
             assert mine.dtype == torch.float32
@@ -72,7 +72,7 @@ def test_features_and_gradients_stay_those_of_float32(
 def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
     backbone: Backbone,
 ) -> None:
-    hold(backbone.clip, "bfloat16")
+    cast_matrices(backbone.clip, "bfloat16")
     with pytest.raises(SubsetError, match=r"is held in torch\.bfloat16, in which small steps"):
         FullClassifier(backbone, precision="bfloat16")
     generator = torch.Generator().manual_seed(0)
@@ -88,16 +88,18 @@ def test_a_cpu_computes_in_what_it_multiplies_faster_by_enough(
 ) -> None:
     speeds = {torch.bfloat16: ratio, torch.float32: 1.0}
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
-    monkeypatch.setattr(precision, "products_a_second", speeds.__getitem__)
-    assert fastest(torch.device("cpu")) == found
+    monkeypatch.setattr(precision, "measure_products_per_second", speeds.__getitem__)
+    assert choose_precision(torch.device("cpu")) == found
 
 
 def test_a_cpu_without_instructions_for_bfloat16_is_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
-    monkeypatch.setattr(precision, "products_a_second", lambda dtype: pytest.fail("measured"))
-    assert fastest(torch.device("cpu")) == "float32"
+    monkeypatch.setattr(
+        precision, "measure_products_per_second", lambda dtype: pytest.fail("measured")
+    )
+    assert choose_precision(torch.device("cpu")) == "float32"
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,8 @@ def test_a_gpu_of_nvidia_has_it_from_ampere_on(
     capability: tuple[int, int], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
-    assert fastest(torch.device("cuda")) == found
-    assert fastest(torch.device("mps")) == "float32"
+    assert choose_precision(torch.device("cuda")) == found
+    assert choose_precision(torch.device("mps")) == "float32"
 
 
 @pytest.mark.parametrize("dtype", precision.DTYPES.values(), ids=str)
@@ -118,7 +120,7 @@ def test_products_are_counted_until_their_time_is_over(
     """By a clock that moves when it is read, so that no machine is too slow."""
     readings = iter([0.0, 0.04, 0.08, 0.16])
     monkeypatch.setattr("time.process_time", lambda: next(readings))
-    assert precision.products_a_second(dtype) == pytest.approx(2 / 0.16)
+    assert precision.measure_products_per_second(dtype) == pytest.approx(2 / 0.16)
 
 
 def test_a_machine_that_is_slower_than_that_is_measured_by_one_product(
@@ -126,4 +128,4 @@ def test_a_machine_that_is_slower_than_that_is_measured_by_one_product(
 ) -> None:
     readings = iter([0.0, 1.0, 2.0])
     monkeypatch.setattr("time.process_time", lambda: next(readings))
-    assert precision.products_a_second(torch.float32) == pytest.approx(1 / 2.0)
+    assert precision.measure_products_per_second(torch.float32) == pytest.approx(1 / 2.0)

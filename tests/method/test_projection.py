@@ -17,7 +17,7 @@ from study.method.projection import ProjectionClassifier
 from study.method.recipe import Optimizer
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import Losses, Recipe, make_optimizer, training_step
+from study.method.training import Losses, Objective, Recipe, make_optimizer, training_step
 
 LAMBDA, LR, STEPS = 0.5, 0.003, 6
 
@@ -48,13 +48,8 @@ def train(
     update = make_optimizer(staged.tuned, {PEER: lr}, recipe)
     begun, prompts = staged.begin_images(images), staged.begin_prompts(ids)
     text = staged.encode_text(prompts).detach()
-    return [
-        training_step(
-            staged, update, begun, labels, prompts, text, model.distill_weight,
-            recipe=recipe,
-        )
-        for _ in range(steps)
-    ]  # fmt: skip
+    objective = Objective(prompts, text, model.distill_weight, recipe)
+    return [training_step(staged, update, begun, labels, objective) for _ in range(steps)]
 
 
 def test_it_tunes_dim_times_width_numbers_and_shares_the_rest(backbone: Backbone) -> None:

@@ -13,12 +13,12 @@ from study.method import parameters
 from study.method.subsets import (
     PRESETS,
     Term,
-    in_blocks,
+    is_in_blocks,
     kinds,
-    named_tensors,
+    list_sites,
     parse,
-    single_sites,
     site_names,
+    tensors_by_name,
 )
 
 DEPTHS = Depths(text=12, vision=12)
@@ -99,7 +99,7 @@ def test_names_come_in_the_order_of_the_documentation() -> None:
         assert site_names(encoder) == (  # type: ignore[arg-type]
             *biases, *own, *every, *groups, *own_groups, *split,
         )  # fmt: skip
-        assert single_sites(encoder, "clip") == (*biases, *norms)  # type: ignore[arg-type]
+        assert list_sites(encoder, "clip") == (*biases, *norms)  # type: ignore[arg-type]
 
 
 def test_a_term_has_the_kinds_of_what_it_names() -> None:
@@ -132,10 +132,10 @@ def slices(depth: int) -> st.SearchStrategy[tuple[int, int | None] | None]:
 def terms(draw: st.DrawFn, families: Sequence[Family] = FAMILIES) -> str:
     """A term that a model of each of these families has, or of any family if it is all of them."""
     encoder = draw(st.sampled_from(ENCODERS))
-    rows = named_tensors(encoder, parameters.SITES)
+    rows = tensors_by_name(encoder, parameters.SITES)
     has = [n for n in rows if any(set(row.families) & {*families} for row, _ in rows[n])]
     site = draw(st.sampled_from(has))
-    layers = draw(slices(12)) if in_blocks(f"{encoder}.{site}") else None
+    layers = draw(slices(12)) if is_in_blocks(f"{encoder}.{site}") else None
     return str(Term(encoder, site, layers))  # type: ignore[arg-type]
 
 

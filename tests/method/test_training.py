@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import pytest
 import torch
@@ -17,20 +17,40 @@ from study.method.model import FewShotClassifier, TunedParameter
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import (
+    REFERENCE,
+    Losses,
     NonFiniteLossError,
+    Objective,
     Recipe,
     Regularizer,
     Schedule,
     make_optimizer,
-    objective,
     train_epoch,
     training_step,
 )
 
 RATES = {"bias": 0.02, "ln": 0.02}
 
-# The arguments of `training_step` but the classifier, the optimizer and λ.
-Batch = dict[str, Any]
+
+@dataclass(frozen=True)
+class Batch:
+    """Images and labels, and the texts that they are classified by."""
+
+    images: Tensor
+    labels: Tensor
+    prompts: Tensor
+    zero_shot_text: Tensor
+
+    def step(
+        self,
+        classifier: FewShotClassifier,
+        optimizer: torch.optim.Optimizer,
+        distill_weight: float = 1.0,
+        recipe: Recipe = REFERENCE,
+    ) -> Losses:
+        """Take a step."""
+        objective = Objective(self.prompts, self.zero_shot_text, distill_weight, recipe)
+        return training_step(classifier, optimizer, self.images, self.labels, objective)
 
 
 @pytest.fixture
@@ -45,12 +65,7 @@ def zero_shot_text(classifier: FewShotClassifier, input_ids: Tensor) -> Tensor:
 
 @pytest.fixture
 def batch(pixel_values: Tensor, labels: Tensor, input_ids: Tensor, zero_shot_text: Tensor) -> Batch:
-    return {
-        "images": pixel_values,
-        "labels": labels,
-        "prompts": input_ids,
-        "zero_shot_text": zero_shot_text,
-    }
+    return Batch(pixel_values, labels, input_ids, zero_shot_text)
 
 
 def values(tuned: Sequence[TunedParameter]) -> dict[str, Tensor]:
@@ -68,7 +83,8 @@ def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance() -> N
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     text = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     zero_shot = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
-    losses = objective(logits, torch.tensor([0, 1]), text, zero_shot, 5.0)
+    objective = Objective(None, zero_shot, 5.0)
+    losses = objective.losses(logits, torch.tensor([0, 1]), text)
     cross_entropy = (math.log(1 + math.exp(-2)) + math.log(2)) / 2
     assert losses.cross_entropy.item() == pytest.approx(cross_entropy, abs=1e-6)
     assert losses.distillation.item() == pytest.approx(0.2, abs=1e-6)
@@ -93,7 +109,7 @@ def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, bat
         classifier.tuned, {"bias": 0.03, "ln": 0.01}, Recipe("adamw", weight_decay=0.1)
     )
     before = values(classifier.tuned)
-    training_step(classifier, optimizer, **batch, distill_weight=1.0)
+    batch.step(classifier, optimizer)
     gradient = gradients(classifier)
     for tuned in classifier.tuned:
         rate = {"bias": 0.03, "ln": 0.01}[tuned.kind]
@@ -119,22 +135,18 @@ def epochs(
     optimizer: torch.optim.Optimizer,
     batches: Sequence[tuple[Tensor, Tensor]],
     batch: Batch,
-    **options: Any,
-) -> Any:
-    return train_epoch(
-        classifier,
-        optimizer,
-        batches,
-        **{"schedule": Schedule(6), "epoch": 3, "distill_weight": 1.0, **options},
-        prompts=batch["prompts"],
-        zero_shot_text=batch["zero_shot_text"],
-    )
+    epoch: int = 3,
+    recipe: Recipe = REFERENCE,
+) -> Losses:
+    objective = Objective(batch.prompts, batch.zero_shot_text, 1.0, recipe)
+    Schedule(6).set_rates(optimizer, epoch)
+    return train_epoch(classifier, optimizer, batches, objective, epoch=epoch)
 
 
 def test_an_epoch_sets_each_kinds_rate_and_averages_its_losses(
     backbone: Backbone, batch: Batch
 ) -> None:
-    batches = [(batch["images"][at : at + 2], batch["labels"][at : at + 2]) for at in (0, 2)]
+    batches = [(batch.images[at : at + 2], batch.labels[at : at + 2]) for at in (0, 2)]
     whole, single = (FewShotClassifier(backbone, parse("clipfit")) for _ in range(2))
     optimizer = make_optimizer(whole.tuned, {"bias": 0.02, "ln": 0.004})
     mean = epochs(whole, optimizer, batches, batch)
@@ -145,8 +157,8 @@ def test_an_epoch_sets_each_kinds_rate_and_averages_its_losses(
     }
     by_hand = make_optimizer(single.tuned, rates)
     steps = [
-        training_step(single, by_hand, *pair, batch["prompts"], batch["zero_shot_text"], 1.0)
-        for pair in batches
+        replace(batch, images=images, labels=labels).step(single, by_hand)
+        for images, labels in batches
     ]
     for name in mean._fields:
         average = sum(getattr(step, name).item() for step in steps) / 2
@@ -161,8 +173,8 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(
     classifier: FewShotClassifier, batch: Batch
 ) -> None:
     optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
-    good = (batch["images"], batch["labels"])
-    bad = (torch.full_like(batch["images"], math.nan), batch["labels"])
+    good = (batch.images, batch.labels)
+    bad = (torch.full_like(batch.images, math.nan), batch.labels)
     epochs(classifier, optimizer, [good], batch)
     before = values(classifier.tuned)
     with pytest.raises(NonFiniteLossError, match="the loss is nan in epoch 3, step 0") as caught:
@@ -178,7 +190,7 @@ def test_a_last_step_that_makes_parameters_infinite_does_not_go_unseen(
 ) -> None:
     rates = {"bias": 1e38, "ln": 1e38}
     optimizer = make_optimizer(classifier.tuned, rates, Recipe(weight_decay=1e3))
-    good = (batch["images"], batch["labels"])
+    good = (batch.images, batch.labels)
     with pytest.raises(NonFiniteLossError, match="not finite after epoch 1"):
         epochs(classifier, optimizer, [good], batch, epoch=1)
 
@@ -201,7 +213,7 @@ def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(
                 tuned.parameter.add_(0.01)
         optimizer = make_optimizer(classifier.tuned, {"bias": 0.0, "ln": 0.0})
         recipe = Recipe(regularizer=regularizer)
-        losses = training_step(classifier, optimizer, **batch, distill_weight=3.0, recipe=recipe)
+        losses = batch.step(classifier, optimizer, 3.0, recipe)
         found[regularizer] = losses, gradients(classifier)
     losses, without = found["l2_init"][0], found["none"][1]
     assert losses.loss.item() == pytest.approx(
@@ -216,7 +228,7 @@ def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(
 def test_every_regulariser_reaches_the_step_from_the_epoch(
     backbone: Backbone, batch: Batch
 ) -> None:
-    pairs = [(batch["images"], batch["labels"])] * 2
+    pairs = [(batch.images, batch.labels)] * 2
     distances = {}
     for regularizer in get_args(Regularizer):
         classifier = FewShotClassifier(backbone, parse("clipfit"))
@@ -231,12 +243,12 @@ def test_every_regulariser_reaches_the_step_from_the_epoch(
 
 def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error() -> None:
     some = torch.zeros(2, 2)
-    unknown = Recipe(regularizer="l2")  # type: ignore[arg-type]
-    distance = Recipe(regularizer="l2_init")
+    unknown = Objective(None, some, 1.0, Recipe(regularizer="l2"))  # type: ignore[arg-type]
+    distance = Objective(None, some, 1.0, Recipe(regularizer="l2_init"))
     with pytest.raises(ValueError, match=r"'l2'.*cosine.*l2_init.*none"):
-        objective(some, torch.tensor([0, 1]), some, some, 1.0, recipe=unknown)
+        unknown.losses(some, torch.tensor([0, 1]), some)
     with pytest.raises(ValueError, match="needs tuned parameters"):
-        objective(some, torch.tensor([0, 1]), some, some, 1.0, recipe=distance)
+        distance.losses(some, torch.tensor([0, 1]), some)
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -249,7 +261,7 @@ def test_the_reading_versions_step_in_parts_is_that_of_the_whole_batch(
         zero_shot = torch.roll(case.plain()[0].detach(), 1, -1)
         training_step(
             case.classifier, make_optimizer(case.classifier.tuned, RATES), case.pixels, case.labels,
-            case.ids, zero_shot, 2.0, micro_batch=micro_batch,
+            Objective(case.ids, zero_shot, 2.0), micro_batch=micro_batch,
         )  # fmt: skip
         ends.append(case.tuned())
     for one, other in zip(*ends, strict=True):
@@ -257,10 +269,10 @@ def test_the_reading_versions_step_in_parts_is_that_of_the_whole_batch(
 
 
 def staged_step(case: Case, staged: StagedClassifier, micro_batch: int | None = None) -> None:
+    objective = Objective(staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0)
     training_step(
         staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
-        case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0,
-        micro_batch=micro_batch,
+        case.labels, objective, micro_batch=micro_batch,
     )  # fmt: skip
 
 
@@ -308,18 +320,19 @@ def test_an_epoch_of_the_staged_version_is_that_of_the_reading_version(
         classifier, staged = case.classifier, StagedClassifier(case.classifier)
         zero_shot = torch.roll(case.plain()[0].detach(), 1, -1)
         batches = [(case.pixels[at : at + 2], case.labels[at : at + 2]) for at in (0, 1)]
-        options: dict[str, Any] = {
-            **{"schedule": Schedule(6), "epoch": 3, "zero_shot_text": zero_shot},
-            **{"distill_weight": 2.0, "recipe": Recipe(regularizer=regularizer)},
-        }
+        objective = Objective(case.ids, zero_shot, 2.0, Recipe(regularizer=regularizer))
         optimizer = make_optimizer(classifier.tuned, {"bias": 0.02, "ln": 0.004})
+        Schedule(6).set_rates(optimizer, 3)
         if is_staged:
             begun = [(staged.begin_images(pixels), labels) for pixels, labels in batches]
-            prompts = staged.begin_prompts(case.ids)
-            options |= {"prompts": prompts, "micro_batch": micro_batch}
-            losses = train_epoch(staged, optimizer, begun, **options)
+            of_prefixes = Objective(
+                staged.begin_prompts(case.ids), zero_shot, 2.0, Recipe(regularizer=regularizer)
+            )
+            losses = train_epoch(
+                staged, optimizer, begun, of_prefixes, epoch=3, micro_batch=micro_batch
+            )
         else:
-            losses = train_epoch(classifier, optimizer, batches, prompts=case.ids, **options)
+            losses = train_epoch(classifier, optimizer, batches, objective, epoch=3)
         ends.append((torch.tensor(losses), case.tuned()))
     (expected, theirs), (found, ours) = ends
     torch.testing.assert_close(found, expected, atol=0, rtol=1e-10)
@@ -335,7 +348,7 @@ def test_a_tuned_tensor_without_a_gradient_is_refused_by_name_and_nothing_is_upd
     optimizer = make_optimizer(classifier.tuned, RATES)
     before = values(classifier.tuned)
     with pytest.raises(SubsetError, match=r"1 tuned tensors got no .* vision_model\.idle\.bias"):
-        training_step(classifier, optimizer, **batch, distill_weight=1.0)
+        batch.step(classifier, optimizer)
     assert all(torch.equal(t.parameter, before[t.name]) for t in classifier.tuned)
 
 
@@ -354,8 +367,7 @@ def test_gradients_of_zero_are_allowed(backbone: Backbone) -> None:
     case = Case(backbone, "clipfit", 2, torch.float32)  # one class: no image can be wrong
     optimizer = make_optimizer(case.classifier.tuned, RATES)
     text = case.plain()[0].detach()
-    losses = training_step(
-        case.classifier, optimizer, case.pixels, case.labels, case.ids, text, 0.0
-    )
+    objective = Objective(case.ids, text, 0.0)
+    losses = training_step(case.classifier, optimizer, case.pixels, case.labels, objective)
     assert losses.loss.item() == 0
     assert not any(gradient.any() for gradient in gradients(case.classifier).values())

@@ -38,7 +38,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
     monkeypatch.setattr("study.search.ray_internals.cpus_here", lambda: 4.0)
-    monkeypatch.setattr("study.search.machine.gpus_here", lambda: ["one", "two"])
+    monkeypatch.setattr("study.search.machine.list_gpus", lambda: ["one", "two"])
     return monkeypatch
 
 
@@ -72,7 +72,7 @@ def test_a_trial_that_does_not_fit_is_refused_with_what_there_is() -> None:
 
 
 def test_a_machine_without_gpus_allows_none(alone: pytest.MonkeyPatch) -> None:
-    alone.setattr("study.search.machine.gpus_here", list)
+    alone.setattr("study.search.machine.list_gpus", list)
     with pytest.raises(StudyError, match="has 0 GPUs; allowed is 0, or a cluster"):
         refuse_too_many_gpus(ResourcesConfig(gpus_per_trial=0.25))
 

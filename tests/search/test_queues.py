@@ -130,7 +130,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     config = TrialConfig.model_validate(trial.read_config())
     for epoch in range(1, epochs + 1):
         study.report(config, epoch, 0.75)
-    facts = {"epoch": str(epochs), "info": json.dumps(INFO.as_json())}
+    facts = {"epoch": str(epochs), "info": json.dumps(INFO.to_json_values())}
     facts["reports"] = trial.reports_digest(epochs)
     trial.write(STATE, to_checked_bytes({}, facts))
     heard = Listener()

@@ -14,7 +14,7 @@ from study.backbones.backbone import Backbone
 from study.config.loading import build_config
 from study.data.images.table import normalize
 from study.method.model import FewShotClassifier
-from study.method.precision import hold
+from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
@@ -116,7 +116,7 @@ def test_text_features_are_those_of_the_matrices_that_are_held(
 
     def features(held: Precision) -> Tensor:
         own = replace(backbone, clip=deepcopy(backbone.clip))
-        hold(own.clip, held)
+        cast_matrices(own.clip, held)
         return zero_shot_text(own, ids, "bfloat16", tmp_path)
 
     alone: dict[Precision, Tensor] = {}

@@ -17,7 +17,7 @@ from study.method import peers as method_peers
 from study.method.delta import apply_delta
 from study.method.full_tuning import FullClassifier
 from study.method.head import VIEWS
-from study.method.lora import dropping_out
+from study.method.lora import apply_dropout
 from study.method.model import FewShotClassifier
 from study.method.peer_model import PlainPass
 from study.method.staged import StagedClassifier
@@ -182,9 +182,9 @@ def test_each_epoch_of_each_task_drops_other_inputs(
 
     def drop(classifier: FewShotClassifier, seed: int) -> AbstractContextManager[None]:
         seeds.append(seed)
-        return dropping_out(classifier, seed)
+        return apply_dropout(classifier, seed)
 
-    monkeypatch.setattr("study.trial.task_training.dropping_out", drop)
+    monkeypatch.setattr("study.trial.task_training.apply_dropout", drop)
     data = prepare("folds").search()
     for seed in (1, 2**31 - 1):
         list(run_trial(peers_trial(DROPPING, seed=seed), data, backbone))

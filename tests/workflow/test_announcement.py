@@ -111,7 +111,7 @@ def test_trials_at_once_are_what_fits_on_this_machine(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(module, "cores_here", lambda: 8)
-    monkeypatch.setattr(module, "gpus_here", lambda: gpus)
+    monkeypatch.setattr(module, "list_gpus", lambda: gpus)
     assert at_once(ResourcesConfig(**given)) == expected
 
 

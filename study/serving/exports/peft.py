@@ -19,7 +19,7 @@ from study.backbones.description import EMBEDDED, NAME_ON_HUB, backbone_path, de
 from study.backbones.load_backbone import load_backbone
 from study.backbones.siglip import as_published
 from study.errors import ConfigError, DeltaError
-from study.method.delta import load_delta, parameters_of
+from study.method.delta import load_delta, without_head
 from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
@@ -62,7 +62,7 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuid
     info = saved.info
     place = backbone_path(info.backbone)
     untouched = load_backbone(place, revision=info.revision)
-    tuned = parameters_of(load_delta(saved.delta)[0])
+    tuned = without_head(load_delta(saved.delta)[0])
     biases, norms = modules_of(untouched.clip, tuned)
     if not (biases or norms):
         raise DeltaError(

@@ -142,4 +142,4 @@ def _used_with(info: DeltaInfo, config: dict[str, Any]) -> DeltaInfo:
     names = ("class_names", "templates", "backbone", "revision", *DEFAULT_READING.model_facts())
     changes = {name: config[name] for name in names}
     changes |= {name: config[name] for name in MODEL_FACTS if name in config}
-    return read_info(info.as_json() | changes)
+    return read_info(info.to_json_values() | changes)

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from study.backbones.load_backbone import load_backbone
-from study.method.delta import head_of, load_delta
+from study.method.delta import load_delta, read_head
 from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.serving.exports.model_folder import save_head, save_merged
@@ -19,7 +19,7 @@ from study.serving.tuned_backbone import load_tuned_backbone
 def test_a_merged_folder_has_the_head_beside_the_model(
     headed: Path, head: Head, tmp_path: Path
 ) -> None:
-    kept = head_of(*load_delta(headed))
+    kept = read_head(*load_delta(headed))
     assert kept is not None
     save_head(tmp_path, kept)
     with safe_open(tmp_path / "head.safetensors", "pt") as opened:
