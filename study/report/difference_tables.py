@@ -8,7 +8,8 @@ from study.errors import DataError
 from study.process.terminal_table import amount
 from study.report.formatting import Table, describe_difference, format_count, points
 from study.report.scope import leaderboard_scope
-from study.results.leaderboard import Entry, Leaderboard, leaderboard
+from study.results.entries import Entry
+from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.predicted_classes import image_shares
 from study.results.statistics import PairedDifference
 from study.results.study_results import Results

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from study.report.formatting import Table, difference_cell, score_cell
 from study.report.names import starred_name
+from study.results.entries import PUBLISHED, Entry
 from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rate_source
-from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
+from study.results.leaderboard import Leaderboard
 from study.results.statistics import PairedDifference
 
 Row = Sequence[object]

@@ -32,7 +32,8 @@ from study.report.ladder_table import ladder_table
 from study.report.names import candidate_name, starred_name
 from study.report.scope import leaderboard_scope
 from study.report.verdict import validation_findings, validation_score_sentence, verdict
-from study.results.leaderboard import PUBLISHED, REFERENCES, TRIAL_STATES, Entry, Leaderboard
+from study.results.entries import PUBLISHED, REFERENCES, Entry
+from study.results.leaderboard import TRIAL_STATES, Leaderboard
 from study.results.statistics import PairedDifference
 from study.results.study_results import BASELINE, PARTS, SEARCH_ARM
 from study.storage.atomic import write_atomically

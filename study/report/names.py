@@ -15,7 +15,8 @@ from study.config.labels import (
     ZERO_SHOT,
 )
 from study.method.peers import PEERS
-from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
+from study.results.entries import PUBLISHED, Entry
+from study.results.leaderboard import Leaderboard
 from study.trial.study import BEST
 
 _NAMES = {

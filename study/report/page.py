@@ -50,7 +50,8 @@ from study.report.verdict import (
     verdict,
 )
 from study.results.ablation import ablation_table
-from study.results.leaderboard import Entry, Leaderboard
+from study.results.entries import Entry
+from study.results.leaderboard import Leaderboard
 from study.results.site_shares import site_shares
 from study.results.study_results import BASELINE, Results, TrialResult
 from study.storage.atomic import write_atomically

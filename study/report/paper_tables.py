@@ -7,7 +7,7 @@ from statistics import fmean, harmonic_mean
 import pandas as pd
 
 from study.report.formatting import Table, percent, score_cell, score_header
-from study.results.leaderboard import Entry
+from study.results.entries import Entry
 from study.results.study_results import PARTS
 from study.results.sweep_scores import PUBLISHED_DATASETS
 from study.storage.atomic import write_atomically

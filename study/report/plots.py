@@ -21,8 +21,9 @@ from study.report.charts import (
 from study.report.confusion_tables import confusion_charts
 from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
+from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
-from study.results.leaderboard import Entry, Leaderboard
+from study.results.leaderboard import Leaderboard
 from study.results.study_results import BASELINE, SEARCH_ARM, Results, TrialResult
 
 VALIDATION_AXIS = Axis("validation score, %")

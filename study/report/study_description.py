@@ -22,7 +22,8 @@ from study.report.verdict import (
     judge_comparison,
 )
 from study.results.ablation import ablation_table
-from study.results.leaderboard import Entry, Leaderboard
+from study.results.entries import Entry
+from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
 from study.storage.study_folder import CHAMPION, Registration
 

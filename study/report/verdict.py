@@ -16,15 +16,11 @@ from study.report.formatting import (
 )
 from study.report.names import candidate_name, entry_name
 from study.report.scope import other_readers_sentence
+from study.results.entries import Entry
 from study.results.intervals import MeanInterval
-from study.results.leaderboard import (
-    CLOSE_TO_BEST,
-    Entry,
-    Leaderboard,
-    ValidationCheck,
-    rivals_above_winner,
-)
+from study.results.leaderboard import Leaderboard, rivals_above_winner
 from study.results.statistics import SIGNIFICANCE, Comparison, PairedDifference
+from study.results.validation_check import CLOSE_TO_BEST, ValidationCheck
 from study.trial.study import BEST
 
 SEED_BIAS = 0.02

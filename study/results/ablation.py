@@ -8,9 +8,9 @@ from study.config.schema import AblationConfig
 from study.errors import DataError
 from study.method.subsets import Term, parse
 from study.protocols import Protocol
+from study.results.entries import Configuration
 from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
-from study.results.leaderboard import Configuration, mean_intervals
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import count_other_readers
 from study.results.statistics import Comparison, is_significant
@@ -133,9 +133,9 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 settings=first.settings,
                 trainable=first.trainable,
                 scores=scores[label],
-                score=mean_intervals(seeds, ("score",), resampled, split)["score"],
-                balanced=mean_intervals(seeds, balanced, resampled, split).get(BALANCED),
-                parts=mean_intervals(seeds, results.parts, resampled, split),
+                score=resampled.mean_intervals(seeds, ("score",), split)["score"],
+                balanced=resampled.mean_intervals(seeds, balanced, split).get(BALANCED),
+                parts=resampled.mean_intervals(seeds, results.parts, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
                 rate_edges=_edges(first, tried),

@@ -1,9 +1,9 @@
-"""Trials on sets of test images that are drawn again: a bootstrap of what they predicted.
+"""The scores of trials on resampled test images: a bootstrap of what they predicted.
 
-Few images would look surer than they are: where all are right, every set that is drawn again is
-right as well. So pseudo-images are added to each part before it is drawn: two that are right and
-two that are wrong where a score stands alone, and for a difference one on which either side alone
-is right. Those of a difference are drawn for each seed apart, since seeds seldom agree on the
+With few images, a plain bootstrap looks too sure: where all are right, every set that is drawn from
+them is right as well. So pseudo-images are added to each part before it is drawn: two right and two
+wrong ones for a score that stands alone, and for a difference one that either side alone gets
+right. Those of a difference are drawn for each seed by itself, since seeds seldom agree on the
 images that one side alone gets right.
 
 Sources: Agresti and Coull 1998, “Approximate Is Better than ‘Exact’ for Interval Estimation of
@@ -13,7 +13,7 @@ Binomial Proportions Based on Paired Data”.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -32,22 +32,26 @@ PSEUDO_OF_SCORE, PSEUDO_OF_DIFFERENCE = 4, 2
 
 Trial = tuple[str, int]
 """A trial's label and seed."""
-AddPseudo = Callable[[np.ndarray], np.ndarray]
-"""Adds pseudo-images to accuracies on sets, ``(draws, ...)``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rescored:
-    """One score of a trial on sets of test images that were drawn again, ``(draws,)`` each."""
+    """One score of a trial on sets of resampled test images, ``(draws,)`` each."""
 
     alone: np.ndarray
     """With the pseudo-images of a score that stands alone."""
     added: np.ndarray
-    """With those of a difference, for the side that is added."""
+    """With the pseudo-images of a difference, for the side that is added."""
     subtracted: np.ndarray
-    """With those of a difference, for the side that is subtracted."""
+    """With the pseudo-images of a difference, for the side that is subtracted."""
     df: int
     """The images of the smallest part less the number of strata that they are drawn in."""
+
+    def side(self, weight: float) -> np.ndarray:
+        """Return the scores for the side of a difference that a weight puts them on."""
+        if weight > 0:
+            return self.added
+        return self.subtracted
 
 
 RescoredTrials = dict[Trial, dict[str, Rescored]]
@@ -79,33 +83,54 @@ class _Pseudo:
     right: np.ndarray
 
     @classmethod
-    def of(cls, images: int, added: int, shape: tuple[int, ...], rng: np.random.Generator) -> Self:
+    def draw(
+        cls, images: int, added: int, shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Self:
         """Draw them for each set, half of them right on average, ``(draws,)`` or ``(draws, n)``."""
         total = images + added
         drawn = rng.binomial(total, added / total, size=shape)
         return cls(total, drawn, rng.binomial(drawn, 0.5))
 
-    def columns(self, which: np.ndarray) -> Self:
-        """Return those of some columns, one for each trial."""
-        return replace(self, drawn=self.drawn[:, which], right=self.right[:, which])
-
     def with_right(self, accuracy: np.ndarray) -> np.ndarray:
         """Return accuracies on sets, ``(draws, ...)``, with the pseudo-images that are right."""
-        return self._mixed(accuracy, self.right)
+        return self._mix(accuracy, self.right)
 
     def with_wrong(self, accuracy: np.ndarray) -> np.ndarray:
         """Return them with the other pseudo-images right instead, for the other side."""
-        return self._mixed(accuracy, self.drawn - self.right)
+        return self._mix(accuracy, self.drawn - self.right)
 
-    def _mixed(self, accuracy: np.ndarray, right: np.ndarray) -> np.ndarray:
+    def _mix(self, accuracy: np.ndarray, right: np.ndarray) -> np.ndarray:
         # Transposed, so that what is drawn once for each set counts for all trials.
-        return ((self.total - self.drawn).T * accuracy.T + right.T).T / self.total
+        right_images = (self.total - self.drawn).T * accuracy.T + right.T
+        mixed: np.ndarray = right_images.T / self.total
+        return mixed
 
 
-def _roles(
+@dataclass(frozen=True)
+class _PseudoImages:
+    """The pseudo-images of a part of the images."""
+
+    of_score: _Pseudo
+    """Those of a score that stands alone, which all trials share."""
+    of_difference: _Pseudo
+    """Those of a difference, a column a trial."""
+
+    def add_to(self, accuracy: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return accuracies, ``(draws, trials)``, with the pseudo-images of each `Rescored` field.
+
+        The fields are `alone`, `added` and `subtracted`.
+        """
+        return (
+            self.of_score.with_right(accuracy),
+            self.of_difference.with_right(accuracy),
+            self.of_difference.with_wrong(accuracy),
+        )
+
+
+def _draw_pseudo_images(
     images: int, draws: int, seeds: Sequence[int], rng: np.random.Generator
-) -> tuple[AddPseudo, ...]:
-    """Return what adds pseudo-images to a part's accuracies, for each field of `Rescored`.
+) -> _PseudoImages:
+    """Draw the pseudo-images of a part.
 
     Args:
         images: how many images the part has.
@@ -113,10 +138,11 @@ def _roles(
         seeds: the seed of each trial; trials of one seed share the pseudo-images of a difference.
         rng: the generator that draws.
     """
-    alone = _Pseudo.of(images, PSEUDO_OF_SCORE, (draws,), rng)
-    unique, which = np.unique(seeds, return_inverse=True)
-    paired = _Pseudo.of(images, PSEUDO_OF_DIFFERENCE, (draws, len(unique)), rng).columns(which)
-    return alone.with_right, paired.with_right, paired.with_wrong
+    of_score = _Pseudo.draw(images, PSEUDO_OF_SCORE, (draws,), rng)
+    distinct_seeds, columns = np.unique(seeds, return_inverse=True)
+    of_seed = _Pseudo.draw(images, PSEUDO_OF_DIFFERENCE, (draws, len(distinct_seeds)), rng)
+    of_trial = replace(of_seed, drawn=of_seed.drawn[:, columns], right=of_seed.right[:, columns])
+    return _PseudoImages(of_score, of_trial)
 
 
 def rescore(
@@ -127,7 +153,7 @@ def rescore(
     *,
     balanced: bool = False,
 ) -> RescoredTrials:
-    """Return the protocol's score and its parts on images that are drawn again.
+    """Return the protocol's score and its parts on resampled images.
 
     Args:
         alike: what trials that were tested on the same images get right.
@@ -140,50 +166,58 @@ def rescore(
         The scores by trial and name; none where a class that counts by itself has a single image.
     """
     rng = np.random.default_rng(seed)
-    right = [own.right for own in alike.values()]
-    parts = _accuracies(right, balanced or protocol.class_averaged, draws, rng)
+    right = [outcome.right for outcome in alike.values()]
+    parts = _resample_parts(right, balanced or protocol.class_averaged, draws, rng)
     if not parts:
         return {}
-    seeds = [own_seed for _, own_seed in alike]
-    pseudo = {name: _roles(part.images, draws, seeds, rng) for name, part in parts.items()}
-    exact = _scored(protocol, {name: part.exact[None] for name, part in parts.items()})
-    roles = []
-    for role in range(3):
-        drawn = {name: pseudo[name][role](part.drawn) for name, part in parts.items()}
-        scores = _scored(protocol, drawn)
-        roles.append({name: _centred(own, exact[name]) for name, own in scores.items()})
-    least = min(part.df for part in parts.values())
-    by_trial: RescoredTrials = {}
-    for column, trial in enumerate(alike):
-        by_trial[trial] = {}
-        for name in exact:
-            alone, added, subtracted = (role[name][:, column] for role in roles)
-            df = parts[name].df if name in parts else least
-            by_trial[trial][name] = Rescored(alone, added, subtracted, df)
-    return by_trial
+    trial_seeds = [trial_seed for _, trial_seed in alike]
+    accuracies = {}
+    for name, part in parts.items():
+        pseudo = _draw_pseudo_images(part.images, draws, trial_seeds, rng)
+        accuracies[name] = pseudo.add_to(part.drawn)
+    sides = []
+    for number in range(3):
+        of_side = {name: drawn[number] for name, drawn in accuracies.items()}
+        sides.append(_score_accuracies(protocol, of_side))
+    exact_scores = _score_accuracies(protocol, {name: p.exact[None] for name, p in parts.items()})
+    least_df = min(part.df for part in parts.values())
+    rescored: RescoredTrials = {trial: {} for trial in alike}
+    for name, exact in exact_scores.items():
+        df = parts[name].df if name in parts else least_df
+        alone, added, subtracted = [_center(side[name], exact) for side in sides]
+        for column, trial in enumerate(alike):
+            rescored[trial][name] = Rescored(
+                alone[:, column], added[:, column], subtracted[:, column], df
+            )
+    return rescored
 
 
-def _centred(drawn: np.ndarray, exact: np.ndarray) -> np.ndarray:
+def _center(drawn: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """Return scores on sets, ``(draws, ...)``, whose mean is the score on the images themselves.
 
     Pseudo-images are there for the variance alone.
     """
-    return drawn - drawn.mean(axis=0) + exact
+    centered: np.ndarray = drawn - drawn.mean(axis=0) + exact
+    return centered
 
 
-def _scored(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _score_accuracies(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what the protocol makes of accuracies, by name, each of the shape of a part's."""
     arrays: Mapping[str, Any] = parts
     try:
-        return {name: np.asarray(own) for name, own in protocol.score(arrays).items()}
+        return {name: np.asarray(score) for name, score in protocol.score(arrays).items()}
     except (TypeError, ValueError):  # a score that compares, such as hmean, takes single numbers
-        shape = next(iter(parts.values())).shape
-    rows = zip(*(part.ravel().tolist() for part in parts.values()), strict=True)
-    scores = [protocol.score(dict(zip(parts, row, strict=True))) for row in rows]
-    return {name: np.array([one[name] for one in scores]).reshape(shape) for name in scores[0]}
+        pass
+    flat_parts = [part.ravel().tolist() for part in parts.values()]
+    scores: dict[str, list[float]] = defaultdict(list)
+    for accuracies in zip(*flat_parts, strict=True):
+        for name, score in protocol.score(dict(zip(parts, accuracies, strict=True))).items():
+            scores[name].append(score)
+    shape = next(iter(parts.values())).shape
+    return {name: np.array(values).reshape(shape) for name, values in scores.items()}
 
 
-def _accuracies(
+def _resample_parts(
     right: Sequence[Mapping[tuple[str, str], Sequence[bool]]],
     class_averaged: bool,
     draws: int,
@@ -196,22 +230,23 @@ def _accuracies(
     """
     strata: dict[str, list[np.ndarray]] = defaultdict(list)
     for part, label in right[0]:
-        strata[part].append(np.array([own[part, label] for own in right]).T)
+        of_trials = [by_class[part, label] for by_class in right]
+        strata[part].append(np.array(of_trials).T)
     if not class_averaged:
         strata = {part: [np.concatenate(classes)] for part, classes in strata.items()}
-    if min(len(own) for classes in strata.values() for own in classes) < FEWEST_OF_CLASS:
-        return {}
     parts = {}
     for part, classes in strata.items():
-        images = sum(map(len, classes))
-        drawn = np.mean([_resampled_means(own, draws, rng) for own in classes], axis=0)
-        exact = np.mean([own.mean(axis=0) for own in classes], axis=0)
-        parts[part] = _Part(exact, drawn, images, images - len(classes))
+        if min(len(stratum) for stratum in classes) < FEWEST_OF_CLASS:
+            return {}
+        images = sum(len(stratum) for stratum in classes)
+        drawn = np.mean([_resample_means(stratum, draws, rng) for stratum in classes], axis=0)
+        exact = np.mean([stratum.mean(axis=0) for stratum in classes], axis=0)
+        parts[part] = _Part(exact, drawn, images, df=images - len(classes))
     return parts
 
 
-def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the means of columns over rows drawn again, ``(draws, columns)``.
+def _resample_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the means of columns over resampled rows, ``(draws, columns)``.
 
     The same rows are drawn for all columns.
 
@@ -225,20 +260,22 @@ def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -
     right = values.astype(np.float32)  # which holds sums of up to 16 million exactly
     sums = []
     for start in range(0, draws, batch):
-        counts = _counts(images, min(batch, draws - start), rng)
+        counts = _draw_counts(images, min(batch, draws - start), rng)
         sums.append(counts.astype(np.float32) @ right)
     means = np.concatenate(sums).astype(np.float64) / images
-    return _widened(means, values.mean(axis=0), images)
+    return _widen(means, values.mean(axis=0), images)
 
 
-def _counts(images: int, sets: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_counts(images: int, sets: int, rng: np.random.Generator) -> np.ndarray:
     """Return how often each set has each image, (sets, images)."""
     rows = rng.integers(images, size=(sets, images), dtype=np.int32)
+    # Each set counts in bins of its own.
     rows += images * np.arange(sets, dtype=np.int32)[:, None]
-    return np.bincount(rows.ravel(), minlength=sets * images).reshape(sets, images)
+    counts = np.bincount(rows.ravel(), minlength=sets * images)
+    return counts.reshape(sets, images)
 
 
-def _widened(drawn: np.ndarray, mean: np.ndarray | float, images: int) -> np.ndarray:
+def _widen(drawn: np.ndarray, mean: np.ndarray | float, images: int) -> np.ndarray:
     """Return means over sets of images, or counts of them, with the variance of a sample.
 
     A bootstrap of n images varies by (n − 1)/n of what a sample does.
@@ -254,14 +291,13 @@ def make_competition(outcomes: Outcomes, trained: str) -> Competition:
         trained: the part of the images of trained classes.
     """
     columns = []
-    for own in (True, False):
-        rows = [
-            (gap, right, number)
-            for number, ((part, _), images) in enumerate(outcomes.competing.items())
-            if (part == trained) is own
-            for right, gap in images
-        ]
-        gaps, right, labels = zip(*rows, strict=True) if rows else ((), (), ())
+    for of_trained in (True, False):
+        gaps, right, labels = [], [], []
+        for number, ((part, _), images) in enumerate(outcomes.competing.items()):
+            if (part == trained) is of_trained:
+                right += [image_right for image_right, _ in images]
+                gaps += [gap for _, gap in images]
+                labels += [number] * len(images)
         columns += [np.array(gaps, float), np.array(right, bool), np.array(labels, int)]
     return Competition(*columns)
 
@@ -274,63 +310,59 @@ def rescore_competitions(
     Their pseudo-images are added to the score itself, as if it were an accuracy on as many images
     as the smaller kind has. That varies no less than with pseudo-images of both kinds.
     """
-    models = {
-        trial: make_competition(own, protocol.parts[0])
-        for trial, own in alike.items()
-        if protocol.parts and own.competing
-    }
-    if not models:
+    competitions = {}
+    for trial, outcome in alike.items():
+        if protocol.parts and outcome.competing:
+            competitions[trial] = make_competition(outcome, protocol.parts[0])
+    if not competitions:
         return {}
-    one = next(iter(models.values()))  # the images are those of all
-    kinds = (one.seen_labels, one.unseen_labels)
-    sizes = [np.unique(labels, return_counts=True)[1] for labels in kinds]
-    if min(size for own in sizes for size in own) < FEWEST_OF_CLASS:
+    first = next(iter(competitions.values()))  # all trials have the same images
+    kinds = (first.seen_labels, first.unseen_labels)
+    class_sizes = [np.unique(labels, return_counts=True)[1] for labels in kinds]
+    if np.concatenate(class_sizes).min() < FEWEST_OF_CLASS:
         return {}
-    drawn = _drawn_competitions(models, kinds, draws, np.random.default_rng(seed))
-    df = min(int(own.sum()) - len(own) for own in sizes)
-    images = min(map(len, kinds))
-    seeds = [own_seed for _, own_seed in drawn]
-    roles = _roles(images, draws, seeds, np.random.default_rng(seed))
-    by_trial: RescoredTrials = {trial: {} for trial in drawn}
-    whole = {
-        trial: drawn_again(models[trial], *(np.ones((1, len(labels))) for labels in kinds))
-        for trial in drawn
-    }
+    drawn = _draw_competitions(competitions, kinds, draws, np.random.default_rng(seed))
+    trial_seeds = [trial_seed for _, trial_seed in competitions]
+    images = min(len(labels) for labels in kinds)
+    pseudo = _draw_pseudo_images(images, draws, trial_seeds, np.random.default_rng(seed))
+    df = min(int(sizes.sum()) - len(sizes) for sizes in class_sizes)
+    every_image = [np.ones((1, len(labels))) for labels in kinds]
+    rescored: RescoredTrials = {trial: {} for trial in competitions}
     for position, name in enumerate(("generalized", "ausuc")):
-        scores = np.stack([own[position] for own in drawn.values()], axis=1)
-        added = [add(scores) for add in roles]
-        for column, trial in enumerate(drawn):
-            (exact,) = whole[trial][position]
-            alone, plus, minus = (_centred(role[:, column], exact) for role in added)
-            by_trial[trial][name] = Rescored(alone, plus, minus, df)
-    return by_trial
+        scores = np.stack([pair[position] for pair in drawn.values()], axis=1)
+        sides = pseudo.add_to(scores)
+        for column, (trial, competition) in enumerate(competitions.items()):
+            (exact,) = drawn_again(competition, *every_image)[position]
+            alone, added, subtracted = [_center(side[:, column], exact) for side in sides]
+            rescored[trial][name] = Rescored(alone, added, subtracted, df)
+    return rescored
 
 
-def _drawn_competitions(
-    competing: Mapping[Trial, Competition],
+def _draw_competitions(
+    competitions: Mapping[Trial, Competition],
     kinds: tuple[np.ndarray, np.ndarray],
     draws: int,
     rng: np.random.Generator,
 ) -> dict[Trial, tuple[np.ndarray, np.ndarray]]:
     """Return H and AUSUC of each trial on each set, ``(draws,)`` each."""
     batches: dict[Trial, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
-    batch = max(1, LARGEST_BATCH // sum(map(len, kinds)))
+    batch = max(1, LARGEST_BATCH // sum(len(labels) for labels in kinds))
     for start in range(0, draws, batch):
         sets = min(batch, draws - start)
-        seen, unseen = (_sets(labels, sets, rng) for labels in kinds)
-        for trial, own in competing.items():
-            batches[trial].append(drawn_again(own, seen, unseen))
+        seen, unseen = [_draw_counts_by_class(labels, sets, rng) for labels in kinds]
+        for trial, competition in competitions.items():
+            batches[trial].append(drawn_again(competition, seen, unseen))
     joined = {}
-    for trial, pieces in batches.items():
-        means, areas = zip(*pieces, strict=True)
+    for trial, pairs in batches.items():
+        means, areas = zip(*pairs, strict=True)
         joined[trial] = np.concatenate(means), np.concatenate(areas)
     return joined
 
 
-def _sets(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_counts_by_class(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:
     """Return how often each set has each image, as many of a class as it has, (sets, images)."""
     counts = np.empty((sets, len(labels)))
     for label in np.unique(labels):
-        (at,) = np.nonzero(labels == label)
-        counts[:, at] = _widened(_counts(len(at), sets, rng), 1, len(at))
+        (rows,) = np.nonzero(labels == label)
+        counts[:, rows] = _widen(_draw_counts(len(rows), sets, rng), 1, len(rows))
     return counts

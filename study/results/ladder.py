@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import Literal
 
 from study.config.labels import PLAIN, PLAIN_STRENGTH, TUNED, TUNED_LINEAR, VARIANT
-from study.results.leaderboard import PUBLISHED, Entry, Leaderboard
+from study.results.entries import PUBLISHED, Entry
+from study.results.leaderboard import Leaderboard
 from study.results.statistics import PairedDifference
 from study.results.study_results import BASELINE
 from study.trial.study import BEST

@@ -6,11 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.protocols import Protocol
-from study.results.bootstrap import Rescored, RescoredTrials, Trial, rescore, rescore_competitions
-from study.results.intervals import CONFIDENCE, DrawnScores, Interval, MeanInterval, mean_interval
-from study.results.statistics import Comparison, PairedDifference, common_seeds, make_comparisons
+from study.results.bootstrap import (
+    Rescored,
+    RescoredTrials,
+    Trial,
+    rescore,
+    rescore_competitions,
+)
+from study.results.intervals import DrawnScores, MeanInterval, mean_interval
+from study.results.statistics import (
+    Comparison,
+    PairedDifference,
+    common_seeds,
+    make_comparisons,
+)
 from study.results.study_results import TrialResult
 from study.selection.chance import BALANCED
+from study.trial import Split
 
 DRAWS = 2_000
 """How many sets of images are drawn; the square root of a variance is then known to about 2 %."""
@@ -18,10 +30,10 @@ DRAWS = 2_000
 
 @dataclass(frozen=True)
 class Resampled:
-    """The scores of trials on sets of test images that were drawn again.
+    """The scores of trials on resampled test images.
 
-    The sets are the same for all trials that were tested on the same images. All intervals of a
-    study come from here, so that all count the same.
+    Trials that were tested on the same images are scored on the same sets of them. All intervals of
+    a study are computed here, so that they agree with each other.
     """
 
     images: Mapping[Trial, str]
@@ -41,36 +53,56 @@ class Resampled:
         Args:
             label: the label of the trials.
             scores: the score of each seed.
-            name: what the score is called in `scores`.
+            name: the name of the score.
             trained: whether anything is trained.
         """
+        drawn = self.weighted_draws([(label, 1)], tuple(scores), name)
+        values = list(scores.values())
         return mean_interval(
-            list(scores.values()),
-            self.weighted_draws([(label, 1)], tuple(scores), name),
-            overlap=self.overlap,
-            trained=trained,
-            lowest=0.0,
-            highest=1.0,
+            values, drawn, overlap=self.overlap, trained=trained, lowest=0.0, highest=1.0
         )
+
+    def mean_intervals(
+        self, trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
+    ) -> dict[str, MeanInterval]:
+        """Return the means of several scores of one candidate, without those that no trial has.
+
+        Args:
+            trials: the trials of the candidate, one a seed.
+            names: the names of the scores.
+            split: the images that the scores were measured on.
+        """
+        intervals: dict[str, MeanInterval] = {}
+        for name in names:
+            scores = {}
+            for trial in trials:
+                score = trial.scores(split).get(name)
+                if score is not None:
+                    scores[trial.seed] = score
+            if scores:
+                first = trials[0]
+                trained = first.trainable > 0
+                intervals[name] = self.mean_interval(first.label, scores, name, trained=trained)
+        return intervals
 
     def difference(
         self,
-        one: str,
-        values: Mapping[int, float],
-        other: str,
-        base: Mapping[int, float],
+        label: str,
+        scores: Mapping[int, float],
+        base_label: str,
+        base_scores: Mapping[int, float],
         name: str = "score",
     ) -> PairedDifference | None:
-        """Return the mean of `values - base` over common seeds, with its interval.
+        """Return the mean of `scores - base_scores` over common seeds, with its interval.
 
         Args:
-            one: the label of the trials whose scores are `values`.
-            values: the score of each seed.
-            other: the label of the trials whose scores are `base`.
-            base: the score of each seed of these.
-            name: what the score is called.
+            label: the label of the first trials.
+            scores: the score of each of their seeds.
+            base_label: the label of the trials that are subtracted.
+            base_scores: the score of each of their seeds.
+            name: the name of the score.
         """
-        return self.weighted_sum([(one, values, 1), (other, base, -1)], name)
+        return self.weighted_sum([(label, scores, 1), (base_label, base_scores, -1)], name)
 
     def compare(
         self, scores: Mapping[str, Mapping[int, float]], baseline: str
@@ -79,17 +111,17 @@ class Resampled:
 
         Args:
             scores: the score of each seed, by label.
-            baseline: the label of the baseline; without scores of it, nothing is compared.
+            baseline: the label of the baseline; if it has no scores, nothing is compared.
         """
         base = scores.get(baseline, {})
-        paired = {}
+        differences = {}
         for label, values in scores.items():
             if label == baseline:
                 continue
-            found = self.difference(label, values, baseline, base)
-            if found is not None:
-                paired[label] = found
-        return make_comparisons(paired)
+            difference = self.difference(label, values, baseline, base)
+            if difference is not None:
+                differences[label] = difference
+        return make_comparisons(differences)
 
     def weighted_sum(
         self, terms: Sequence[tuple[str, Mapping[int, float], float]], name: str = "score"
@@ -98,7 +130,7 @@ class Resampled:
 
         Args:
             terms: the labels, each with the score of each seed and with its weight.
-            name: what the score is called.
+            name: the name of the score.
 
         Returns:
             The sum; None without a common seed.
@@ -106,19 +138,22 @@ class Resampled:
         seeds = common_seeds([scores for _, scores, _ in terms])
         if not seeds:
             return None
-        sums = [sum(weight * scores[seed] for _, scores, weight in terms) for seed in seeds]
-        drawn = self.weighted_draws([(label, weight) for label, _, weight in terms], seeds, name)
+        sums = []
+        for seed in seeds:
+            sums.append(sum(weight * scores[seed] for _, scores, weight in terms))
+        weights = [(label, weight) for label, _, weight in terms]
+        drawn = self.weighted_draws(weights, seeds, name)
         return PairedDifference(mean_interval(sums, drawn, overlap=self.overlap), seeds)
 
     def weighted_draws(
         self, terms: Sequence[tuple[str, float]], seeds: Sequence[int], name: str = "score"
     ) -> DrawnScores | None:
-        """Return a weighted sum of labels' scores of each seed, on images that are drawn again.
+        """Return a weighted sum of labels' scores of each seed, on resampled test images.
 
         Args:
             terms: the labels, each with its weight.
             seeds: the seeds.
-            name: what the score is called.
+            name: the name of the score.
 
         Returns:
             A column a seed; None unless all these trials have the score on the same images.
@@ -131,45 +166,23 @@ class Resampled:
         columns = []
         for seed in seeds:
             rescored = [(self.scores[label, seed][name], weight) for label, weight in terms]
-            columns.append(_weighted(rescored))
+            columns.append(_add_weighted(rescored))
         df = min(self.scores[trial][name].df for trial in trials)
         return DrawnScores(np.stack(columns, axis=1), df)
-
-    def interval(
-        self, label: str, seeds: Sequence[int], name: str = "score", *, less: str | None = None
-    ) -> Interval | None:
-        """Return the percentile interval, over test images alone, of a mean or a difference.
-
-        Args:
-            label: the label of the trials.
-            seeds: their seeds.
-            name: what the score is called.
-            less: a label whose mean over the same seeds is subtracted.
-
-        Returns:
-            The interval; None unless all these trials have the score on the same images.
-        """
-        others = [] if less is None else [(less, -1)]
-        drawn = self.weighted_draws([(label, 1), *others], seeds, name)
-        if drawn is None:
-            return None
-        ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-        low, high = np.quantile(drawn.scores.mean(axis=1), ends)
-        return Interval(float(low), float(high))
 
 
 SEEDS_ALONE = Resampled({}, {})
 """Without predictions: all intervals are over seeds alone."""
 
 
-def _weighted(terms: Sequence[tuple[Rescored, float]]) -> np.ndarray:
+def _add_weighted(terms: Sequence[tuple[Rescored, float]]) -> np.ndarray:
     """Return a weighted sum of scores on each set; a single one stands alone."""
     if len(terms) == 1:
         rescored, weight = terms[0]
         return weight * rescored.alone
     total = np.zeros_like(terms[0][0].alone)
     for rescored, weight in terms:
-        total += weight * (rescored.added if weight > 0 else rescored.subtracted)
+        total += weight * rescored.side(weight)
     return total
 
 
@@ -181,13 +194,13 @@ def resample(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Resampled:
-    """Score trials on test images that are drawn again with replacement.
+    """Score trials on sets of their test images that are drawn with replacement.
 
-    Each part of the test images is drawn apart, and each of its classes where the protocol averages
-    over classes.
+    Each part of the test images is drawn by itself, as is each class if the protocol averages over
+    classes.
 
     Args:
-        tested: trials, of which those without `outcomes` are left out.
+        tested: trials; those without `outcomes` are left out.
         protocol: the protocol, which makes a score of accuracies.
         overlap: see `Resampled.overlap`.
         draws: how many sets of images are drawn.
@@ -195,17 +208,18 @@ def resample(
     """
     outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
     scores: RescoredTrials = {}
-    single = False
-    for images in dict.fromkeys(own.images for own in outcomes.values()):
-        alike = {trial: own for trial, own in outcomes.items() if own.images == images}
-        whole = rescore(alike, protocol, draws, seed)
+    single_image_class = False
+    for images in dict.fromkeys(outcome.images for outcome in outcomes.values()):
+        alike = {trial: outcome for trial, outcome in outcomes.items() if outcome.images == images}
+        plain = rescore(alike, protocol, draws, seed)
         balanced = rescore(alike, protocol, draws, seed, balanced=True)
-        beside = rescore_competitions(alike, protocol, draws, seed)
-        compete = any(own.competing for own in alike.values())
-        single = single or not whole or (compete and not beside)
+        competitions = rescore_competitions(alike, protocol, draws, seed)
+        compete = any(outcome.competing for outcome in alike.values())
+        if not plain or (compete and not competitions):
+            single_image_class = True
         for trial in alike:
-            scores[trial] = {**whole.get(trial, {}), **beside.get(trial, {})}
+            scores[trial] = plain.get(trial, {}) | competitions.get(trial, {})
             if trial in balanced:
                 scores[trial][BALANCED] = balanced[trial]["score"]
-    images_of = {trial: own.images for trial, own in outcomes.items()}
-    return Resampled(images_of, scores, overlap, single)
+    images_of = {trial: outcome.images for trial, outcome in outcomes.items()}
+    return Resampled(images_of, scores, overlap, single_image_class)

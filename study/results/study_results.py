@@ -1,7 +1,7 @@
 """A study's results as typed records, which are read once and handed to every view."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -233,6 +233,11 @@ def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> tuple[
         LedgerError: a file of a trial is damaged.
     """
     return tuple(_trial(folder, trial, protocol) for trial in folder.trials())
+
+
+def first_chance(trials: Iterable[TrialResult]) -> float | None:
+    """Return the balanced test score of guessing, which all trials share; None if none has it."""
+    return next((trial.chance for trial in trials if trial.chance is not None), None)
 
 
 def results_schema() -> pa.Schema:

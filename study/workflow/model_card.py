@@ -33,7 +33,8 @@ from study.report.names import candidate_name, entry_name
 from study.report.scope import leaderboard_scope
 from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
-from study.results.leaderboard import Entry, Leaderboard, leaderboard
+from study.results.entries import Entry
+from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import TrialResult, read_results
 from study.selection.chance import BALANCED
 from study.serving.exports.format import ExportGuide, Format

@@ -14,7 +14,6 @@ from scipy import stats
 
 from study.results.leaderboard import Leaderboard, rivals_above_winner
 from study.results.statistics import PairedDifference, adjust_by_holm
-from study.results.study_results import read_results
 
 FULL = {"method": "full", "lr": 1e-4}
 
@@ -104,14 +103,6 @@ def test_peers_above_the_winner_are_found_as_baselines_are(few_shot_study: Path)
     assert paired.difference.mean == pytest.approx(-0.02, abs=0.003)
 
 
-def test_what_validation_did_not_score_takes_no_part_in_judging_it(few_shot_study: Path) -> None:
-    before = board_of(few_shot_study).validation_check
-    add_candidate(few_shot_study, "best-plain", 0.2)
-    board = board_of(few_shot_study)
-    assert board.entries[0].label == "best-plain"
-    assert board.validation_check == before
-
-
 def share(folder: Path, label: str, other: str) -> None:
     """Let a candidate share the training of another one."""
 
@@ -169,39 +160,6 @@ def test_chance_is_one_over_the_number_of_classes_whatever_their_sizes(
     assert board_of(uneven).chance == pytest.approx(1 / 3)
 
 
-def test_a_winner_below_the_share_of_the_largest_class_is_one(
-    make_study: Callable[..., Path],
-) -> None:
-    winner = board_of(make_study("unequal", images=(900, 100))).winner
-    assert winner.label == "best"
-    assert winner.test.mean < 0.9
-
-
-@pytest.mark.parametrize(
-    ("images", "shown"),
-    [
-        ((300, 300), True),
-        ((4, 4), False),
-        ((300, 300, 1), False),  # the recall of one image has no spread that could be estimated
-    ],
-)
-def test_a_winner_is_known_to_beat_chance_where_all_its_interval_is_above_it(
-    make_study: Callable[..., Path], images: tuple[int, ...], shown: bool
-) -> None:
-    known = board_of(make_study(images=images)).winner.against_chance
-    assert (known.above, known.shown, known.images) == (True, shown, sum(images))
-    assert (known.low is None) == (1 in images)
-
-
-def test_without_predictions_chance_is_not_known_nor_whether_it_is_beaten(
-    few_shot_study: Path,
-) -> None:
-    board = board_of(forget_images(few_shot_study))
-    assert board.chance is None
-    assert board.winner is board.find_entry("best")
-    assert board.winner.against_chance is None
-
-
 def test_before_the_confirm_stage_there_is_no_winner(unconfirmed_study: Path) -> None:
     board = board_of(unconfirmed_study)
     assert (board.winner, board.entries) == (None, ())
@@ -228,19 +186,3 @@ def test_budgets_count_trials_by_how_they_ended(few_shot_study: Path) -> None:
     assert search.failed == 2
     assert search.stopped > 0
     assert search.epochs < 24 * 12
-
-
-def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_study: Path) -> None:
-    check = board_of(base_to_new_study).validation_check
-    assert (check.base_pick, check.base_pick_trial) == ("best", None)
-
-
-def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
-    base_to_new_study: Path,
-) -> None:
-    trials = read_results(base_to_new_study).trials
-    finished = [t for t in trials if t.arm == "search" and t.status == "finished"]
-    worst = min(finished, key=lambda trial: trial.val_score or 0.0).trial_id
-    path = base_to_new_study / f"trials/{worst}/reports.jsonl"
-    path.write_text('{"epoch": 1, "val_score": 0.1, "val_base": 0.99, "val_new": 0.05}\n')
-    assert board_of(base_to_new_study).validation_check.base_pick_trial == worst

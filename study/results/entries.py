@@ -1,0 +1,152 @@
+"""The configurations of a study over their seeds, and the candidates that were tested."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from study.config.labels import TUNED
+from study.config.trial_settings import TrialSettings
+from study.results.intervals import MeanInterval
+from study.results.resampling import Resampled
+from study.results.study_results import BASELINE, PARTS, Results, TrialResult, first_chance
+from study.selection.chance import BALANCED, AgainstChance
+from study.trial.predictions import beats_chance
+from study.trial.study import BEST, Candidate
+
+PUBLISHED = "clipfit"
+"""The label of CLIPFit as published."""
+REFERENCES = (TUNED, PUBLISHED)
+"""The labels of the baselines that every candidate is compared with in tables."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration over its seeds; scores are fractions."""
+
+    label: str
+    """Its name in the ledger."""
+    settings: TrialSettings
+    """What is tuned, and how fast."""
+    trainable: int
+    """The number of trainable parameters."""
+    scores: Mapping[int, float]
+    """The protocol's score of each seed."""
+    parts: Mapping[str, MeanInterval]
+    """The accuracy on each part of the images; empty if the score has no parts."""
+
+
+@dataclass(frozen=True)
+class Entry(Configuration):
+    """A candidate of the leaderboard, with its scores on test."""
+
+    labels: tuple[str, ...]
+    """Its label, then those of candidates with the same configuration, not trained again."""
+    is_baseline: bool
+    """Whether the candidate is a baseline, and not a result of the search."""
+    is_peer: bool
+    """Whether it adapts CLIP in another way than by tuning its biases and LayerNorms."""
+    is_chosen: bool
+    """Whether validation chose the candidate, before any test image was read."""
+    seeds_planned: int
+    """The number of the candidate's confirm trials, with or without a test score."""
+    test: MeanInterval
+    """The protocol's score on test."""
+    further_scores: Mapping[str, MeanInterval]
+    """The further test scores that tables show, by name; see `Results.further_names`."""
+    dataset_scores: Mapping[str, MeanInterval]
+    """The accuracy on each dataset, where several are tested; else empty.
+
+    `test` is then their mean, in the transfer protocol without the source.
+    """
+    chance: float | None
+    """The balanced test score of guessing; None if no trial kept class counts."""
+    balanced: MeanInterval | None
+    """The test score made of the mean recall of classes in place of the accuracy.
+
+    It is the score to compare with `chance`. None if no trial kept class counts.
+    """
+    images: int | None
+    """The number of test images that each seed was tested on; None if no predictions were kept."""
+    source_trial: str | None
+    """The id of the search trial that the candidate came from, if any."""
+    val_score: float | None
+    """The validation score by which candidates were ranked."""
+    val_base: float | None
+    """The source trial's accuracy on validation images of base classes."""
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the mean balanced score is above chance; True if it is not known."""
+        return self.balanced is None or beats_chance(self.balanced.mean, self.chance)
+
+    @property
+    def against_chance(self) -> AgainstChance | None:
+        """The balanced score compared with chance; None if no predictions were kept."""
+        if self.balanced is None or self.chance is None or self.images is None:
+            return None
+        low = self.balanced.low
+        if self.balanced.images is None:
+            # An interval over seeds alone says nothing of other test images.
+            low = None
+        return AgainstChance(self.balanced.mean, self.chance, self.images, low)
+
+    @property
+    def is_winner(self) -> bool:
+        """Whether validation chose the candidate and its test score is above chance."""
+        return self.is_chosen and self.above_chance
+
+
+def make_entry(
+    labels: Sequence[str],
+    candidate: Candidate | None,
+    results: Results,
+    resampled: Resampled,
+) -> Entry:
+    """Collect the scores of a candidate that has at least one test score.
+
+    Args:
+        labels: its label, then those of candidates with the same configuration.
+        candidate: the candidate as validation fixed it; None if it is not among those.
+        results: the results of the study.
+        resampled: the scores of the confirmations on resampled test images.
+    """
+    label = labels[0]
+    trials = results.confirmed(label)
+    tested = [trial for trial in trials if trial.test_score is not None]
+    if candidate is None:
+        candidate = Candidate(label=label, settings=tested[0].settings)
+    baselines = {trial.label for trial in results.trials if trial.arm == BASELINE}
+    baselines.update(REFERENCES)
+    val_base = None
+    for trial in results.trials:
+        if trial.trial_id == candidate.source_trial:
+            val_base = trial.val.get(PARTS[0])
+    main_scores = resampled.mean_intervals(tested, ("score", BALANCED))
+    return Entry(
+        label=label,
+        labels=tuple(labels),
+        is_baseline=not baselines.isdisjoint(labels),
+        is_peer=candidate.settings.is_peer,
+        is_chosen=BEST in labels,
+        scores={trial.seed: trial.test_score or 0.0 for trial in tested},
+        seeds_planned=len(trials),
+        test=main_scores["score"],
+        parts=resampled.mean_intervals(tested, results.parts),
+        further_scores=resampled.mean_intervals(tested, results.further_names),
+        dataset_scores=resampled.mean_intervals(tested, results.tested_datasets),
+        chance=first_chance(tested),
+        balanced=main_scores.get(BALANCED),
+        images=_count_images(tested),
+        settings=candidate.settings,
+        trainable=tested[0].trainable,
+        source_trial=candidate.source_trial,
+        val_score=candidate.val_score,
+        val_base=val_base,
+    )
+
+
+def _count_images(tested: Sequence[TrialResult]) -> int | None:
+    """Return the number of test images of a trial; None if no trial kept its predictions."""
+    for trial in tested:
+        if trial.outcomes is not None:
+            return sum(len(right) for right in trial.outcomes.right.values())
+    return None

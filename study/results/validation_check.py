@@ -1,0 +1,94 @@
+"""How well validation ranked the candidates that were tested."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from study.results.entries import Entry
+from study.results.statistics import RankAgreement, Regret, rank_agreement, regret
+from study.results.study_results import PARTS, TrialResult
+
+CLOSE_TO_BEST = 0.02
+"""How far below the best by validation candidates count as close to it, a fraction.
+
+A correlation over all is large where some candidate, such as CLIP as it is, is far below the rest.
+"""
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class ValidationCheck:
+    """The agreement of validation and test about the candidates."""
+
+    agreement: RankAgreement | None
+    """The rank correlation of the candidates' validation scores and mean test scores."""
+    close: RankAgreement | None
+    """The same for the candidates that are at most `CLOSE_TO_BEST` below the best on validation."""
+    ranked: int
+    """The number of candidates with a validation score."""
+    ranked_close: int
+    """The number of those at most `CLOSE_TO_BEST` below the best."""
+    regret: Regret | None
+    """The test score that picking a candidate by validation lost."""
+    base_pick: str | None
+    """The label of the candidate with the highest validation accuracy on base classes."""
+    base_pick_trial: str | None
+    """The search trial with the highest validation accuracy on base classes.
+
+    None when a candidate has as high an accuracy; else the trial's test score is unknown.
+    """
+
+
+def check_validation(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
+    """Compare the validation scores of tested candidates with their test scores.
+
+    Args:
+        entries: the tested candidates.
+        searched: the trials of the search.
+    """
+    validation: dict[str, float] = {}
+    test: dict[str, float] = {}
+    # Of equal validation scores the first counts as picked, so the chosen one comes first.
+    for entry in sorted(entries, key=lambda entry: not entry.is_chosen):
+        if entry.val_score is not None:
+            validation[entry.label] = entry.val_score
+            test[entry.label] = entry.test.mean
+    threshold = max(validation.values(), default=0.0) - CLOSE_TO_BEST - _ROUNDING
+    close = [label for label, score in validation.items() if score >= threshold]
+    close_validation = [validation[label] for label in close]
+    close_test = [test[label] for label in close]
+    base_pick, base_pick_trial = _picks_by_base_classes(entries, searched)
+    return ValidationCheck(
+        agreement=rank_agreement(list(validation.values()), list(test.values())),
+        close=rank_agreement(close_validation, close_test),
+        ranked=len(validation),
+        ranked_close=len(close),
+        regret=regret(validation, test),
+        base_pick=base_pick,
+        base_pick_trial=base_pick_trial,
+    )
+
+
+def _picks_by_base_classes(
+    entries: Sequence[Entry], searched: Sequence[TrialResult]
+) -> tuple[str | None, str | None]:
+    """Return the label and the trial id that `ValidationCheck` has for base classes."""
+    of_entries = {entry.label: entry.val_base for entry in entries}
+    of_trials = {}
+    for trial in searched:
+        if trial.status == "finished":
+            of_trials[trial.trial_id] = trial.val.get(PARTS[0])
+    label, accuracy = find_highest(of_entries)
+    trial_id, trial_accuracy = find_highest(of_trials)
+    if label is not None and trial_id is not None and accuracy >= trial_accuracy:
+        trial_id = None
+    return label, trial_id
+
+
+def find_highest(scores: Mapping[str, float | None]) -> tuple[str | None, float]:
+    """Return the first name with the highest score, and this score; None if no name has one."""
+    best_name, best_score = None, -math.inf
+    for name, score in scores.items():
+        if score is not None and score > best_score:
+            best_name, best_score = name, score
+    return best_name, best_score

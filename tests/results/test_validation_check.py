@@ -1,0 +1,38 @@
+"""The ranking by validation is compared with the one on test."""
+
+from pathlib import Path
+
+from changed_studies import board_of
+from fake_studies import add_candidate
+
+from study.results.study_results import read_results
+from study.results.validation_check import find_highest
+
+
+def test_what_validation_did_not_score_takes_no_part_in_judging_it(few_shot_study: Path) -> None:
+    before = board_of(few_shot_study).validation_check
+    add_candidate(few_shot_study, "best-plain", 0.2)
+    board = board_of(few_shot_study)
+    assert board.entries[0].label == "best-plain"
+    assert board.validation_check == before
+
+
+def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_study: Path) -> None:
+    check = board_of(base_to_new_study).validation_check
+    assert (check.base_pick, check.base_pick_trial) == ("best", None)
+
+
+def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
+    base_to_new_study: Path,
+) -> None:
+    trials = read_results(base_to_new_study).trials
+    finished = [t for t in trials if t.arm == "search" and t.status == "finished"]
+    worst = min(finished, key=lambda trial: trial.val_score or 0.0).trial_id
+    path = base_to_new_study / f"trials/{worst}/reports.jsonl"
+    path.write_text('{"epoch": 1, "val_score": 0.1, "val_base": 0.99, "val_new": 0.05}\n')
+    assert board_of(base_to_new_study).validation_check.base_pick_trial == worst
+
+
+def test_of_equal_scores_the_first_is_the_highest_and_missing_ones_are_passed_over() -> None:
+    assert find_highest({"a": None, "b": 0.5, "c": 0.5}) == ("b", 0.5)
+    assert find_highest({"a": None})[0] is None
