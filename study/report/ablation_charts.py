@@ -1,8 +1,8 @@
 """An ablation's charts: a forest plot of its cells, and a map of layers and sites."""
 
-from collections.abc import Iterable
 from math import inf
 
+from study.method.subsets import Term
 from study.report.charts import (
     GREY,
     ORANGE,
@@ -12,10 +12,10 @@ from study.report.charts import (
     Panel,
     Series,
 )
-from study.results.ablation import AblationTable, Cell, left_out_term, only_term
+from study.results.ablation import AblationTable, left_out_term, only_term
 
-Layers = tuple[int, int | None] | None
-"""A window of layers, as in `study.method.subsets.Term.layers`; None means all layers."""
+Window = tuple[float, float, str]
+"""The start and the stop of a window of layers, by which windows are sorted, and its name."""
 
 
 def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
@@ -25,103 +25,78 @@ def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
 
 def _forest_chart(table: AblationTable) -> Chart:
     """Draw the difference of each cell to the base, with its interval."""
+    cells, differences = [], []
     # From bottom to top, so that the best cell is the uppermost.
-    cells = [cell for cell in reversed(table.cells) if cell.comparison is not None]
-    rows = list(enumerate(cells))
-    beyond = [(row, cell) for row, cell in rows if cell.differs_from_base]
-    within = [(row, cell) for row, cell in rows if not cell.differs_from_base]
-    panel = Panel(
-        Axis(f"difference of the {table.split} score, percentage points", line=0.0),
-        Axis("", names=[cell.label for cell in cells]),
-        (
-            _difference_series("beyond noise", ORANGE, beyond),
-            _difference_series("within noise", GREY, within),
-        ),
-    )
+    for cell in reversed(table.cells):
+        if cell.comparison is not None:
+            cells.append(cell)
+            differences.append(cell.comparison.paired.difference)
+    series = []
+    for name, color in (("beyond noise", ORANGE), ("within noise", GREY)):
+        is_beyond = name == "beyond noise"
+        rows = [row for row, cell in enumerate(cells) if cell.differs_from_base == is_beyond]
+        means = [100 * differences[row].mean for row in rows]
+        reaches = [100 * (differences[row].reach or 0.0) for row in rows]
+        series.append(Series(name, means, rows, color=color, x_error=reaches))
+    axis = Axis(f"difference of the {table.split} score, percentage points", line=0.0)
     return Chart(
         "ablation-forest",
         f"Difference of each cell to “{table.base.label}”",
         "Paired differences over common seeds with 95 % intervals, not corrected for their "
         "number. Grey cells are within noise once corrected for the number of tests (Holm).",
-        (panel,),
+        [Panel(axis, Axis("", names=[cell.label for cell in cells]), series)],
         reason_if_empty="the base cell is the only one with a score",
         width=7.0,
         height=1.5 + 0.32 * len(cells),
     )
 
 
-def _difference_series(name: str, color: str, rows: Iterable[tuple[int, Cell]]) -> Series:
-    """Return the differences of some cells to the base, in percentage points, each in its row."""
-    means, ys, reaches = [], [], []
-    for row, cell in rows:
-        if cell.comparison is not None:
-            difference = cell.comparison.paired.difference
-            means.append(100 * difference.mean)
-            ys.append(row)
-            reaches.append(100 * (difference.reach or 0.0))
-    return Series(name, means, ys, color=color, x_error=reaches)
-
-
 def _map_chart(table: AblationTable) -> Chart:
     """Draw the difference of each cell that varies a single term, by its layers and its site."""
     meaning, points = _points_by_term(table)
-    windows = sorted({layers for _, layers in points}, key=_window_order)
-    sites = sorted({site for site, _ in points}, reverse=True)
+    windows = sorted({window for window, _ in points})
+    sites = sorted({site for _, site in points}, reverse=True)
     series = []
     if len(points) > 1:
-        xs = [windows.index(layers) for _, layers in points]
-        ys = [sites.index(site) for site, _ in points]
+        xs = [windows.index(window) for window, _ in points]
+        ys = [sites.index(site) for _, site in points]
         values = list(points.values())
         series.append(Series("difference", xs, ys, style="cells", values=values))
-    layers_axis = Axis("layers", names=[_window_name(layers) for layers in windows])
+    layers_axis = Axis("layers", names=[name for _, _, name in windows])
     return Chart(
         "ablation-map",
         "Layers and sites",
         f"Mean difference to “{table.base.label}”, in percentage points, of the cell that "
         f"{meaning}: blue is better, red is worse. Colour tells size, not certainty: for that see "
         "the forest.",
-        (Panel(layers_axis, Axis("", names=sites), tuple(series)),),
+        [Panel(layers_axis, Axis("", names=sites), series)],
         reason_if_empty="too few cells vary a single term",
         width=max(PANEL_WIDTH, 3.6 + 0.7 * len(windows)),
         height=1.4 + 0.34 * len(sites),
     )
 
 
-def _points_by_term(table: AblationTable) -> tuple[str, dict[tuple[str, Layers], float]]:
-    """Return what a cell of the map does, and its difference in points by site and layers."""
-    only: dict[tuple[str, Layers], float] = {}
-    left_out: dict[tuple[str, Layers], float] = {}
+def _points_by_term(table: AblationTable) -> tuple[str, dict[tuple[Window, str], float]]:
+    """Return what a cell of the map does, and its difference in points by layers and site."""
+    only: dict[tuple[Window, str], float] = {}
+    left_out: dict[tuple[Window, str], float] = {}
     for cell in table.cells:
-        if cell.comparison is None:
-            continue
-        points = 100 * cell.comparison.paired.difference.mean
-        subset = cell.settings.subset
-        term = only_term(subset)
-        if term is not None:
-            only[f"{term.encoder}.{term.site}", term.layers] = points
-        term = left_out_term(subset, table.base.settings.subset)
-        if term is not None:
-            left_out[f"{term.encoder}.{term.site}", term.layers] = points
+        subset, base = cell.settings.subset, table.base.settings.subset
+        for points, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
+            if term is not None and cell.comparison is not None:
+                window, site = _window_of(term), f"{term.encoder}.{term.site}"
+                points[window, site] = 100 * cell.comparison.paired.difference.mean
     # All fields of a map must mean the same, so take the reading that fits more cells.
     if len(left_out) > len(only):
         return "leaves a site in these layers out", left_out
     return "tunes a site in these layers alone", only
 
 
-def _window_order(layers: Layers) -> tuple[float, float]:
-    """Return what windows are sorted by: all layers first, then by their start and stop."""
-    if layers is None:
-        return -inf, 0
-    start, stop = layers
+def _window_of(term: Term) -> Window:
+    """Return the window of layers of a term; all layers come first, and an open end last."""
+    if term.layers is None:
+        return -inf, 0, "all"
+    start, stop = term.layers
     if stop is None:
-        return start, inf
-    return start, stop
-
-
-def _window_name(layers: Layers) -> str:
-    if layers is None:
-        return "all"
-    start, stop = layers
-    if stop is None:
-        return f"{start}:"
-    return f"{start}:{stop}"
+        return start, inf, f"{start}:"
+    return start, stop, f"{start}:{stop}"

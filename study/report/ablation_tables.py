@@ -30,7 +30,11 @@ from study.report.formatting import (
     setting_cells,
     setting_header,
 )
-from study.report.interaction_tables import interaction_table, record_of_pair, verdict_on_pairs
+from study.report.interaction_tables import (
+    interaction_record,
+    interaction_table,
+    interaction_verdict,
+)
 from study.report.scope import interval_scope, other_readers_sentence
 from study.results.ablation import BASE, AblationTable, Cell
 from study.results.study_results import PARTS
@@ -42,35 +46,21 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
 
     They also name the cells with extended grids, and the pairs of sites that interact.
     """
-    named = {
-        "The best learning rate was the lowest or highest tried, so that the grid was extended": [
-            f"of “{cell.label}” to {_spelt(cell, cell.added_rates)}"
-            for cell in table.cells
-            if cell.added_rates
-        ],
-        **{
-            f"At the {edge} of the learning rates tried, so that more might help": [
-                f"“{cell.label}”"
-                + (f" ({', '.join(at)})" if len(at) < len(cell.settings.rates) else "")
-                for cell in table.cells
-                if (at := [kind for kind, found in cell.rate_edges.items() if found == edge])
-            ]
-            for edge in ("lowest", "highest")
-        },
-    }
-    return (
-        *_base_chosen_after_test(table),
-        *_verdict_on_cells(table),
-        *(f"{found}: {', '.join(cells)}." for found, cells in named.items() if cells),
-        *verdict_on_pairs(table.interactions),
-        *chance_sentences(table.chance, guess=table.protocol.guess),
-        *filter(None, [other_readers_sentence(table.other_readers)]),
-        *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
-    )
+    sentences = list(_base_chosen_after_test(table))
+    sentences.extend(_verdict_on_cells(table))
+    sentences.extend(_verdict_on_rates(table))
+    sentences.extend(interaction_verdict(table.interactions))
+    sentences.extend(chance_sentences(table.chance, guess=table.protocol.guess))
+    readers = other_readers_sentence(table.other_readers)
+    if readers:
+        sentences.append(readers)
+    if table.split == "val":
+        sentences.append("These are validation scores; nothing was tested.")
+    return tuple(sentences)
 
 
 def _base_chosen_after_test(table: AblationTable) -> Iterator[str]:
-    """Yield that the base is not the study's own, which was fixed before anything was tested."""
+    """Yield a warning if the base is not the one that was fixed before anything was tested."""
     if table.base.label != BASE and table.split == "test":
         yield (
             f"“{table.base.label}” was made the base after the cells had been tested: which cell "
@@ -85,13 +75,15 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
     for cell in table.cells:
         if cell.comparison is None:
             continue
-        found = cell.comparison.paired.difference
-        if cell.comparison.holm_p is None or found.reach is None:
-            untested.append(f"“{cell.label}”")
+        name = f"“{cell.label}”"
+        difference = cell.comparison.paired.difference
+        if cell.comparison.holm_p is None or difference.reach is None:
+            untested.append(name)
         elif cell.differs_from_base:
-            beyond.append(f"“{cell.label}”: {points(found.mean)} points; {describe_missed(found)}.")
+            gain = f"{points(difference.mean)} points"
+            beyond.append(f"{name}: {gain}; {describe_missed(difference)}.")
         else:
-            within.append(f"“{cell.label}” {percent(found.reach)}")
+            within.append(f"{name} {percent(difference.reach)}")
     tests = len(beyond) + len(within)
     if tests:
         yield (
@@ -108,40 +100,70 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         yield f"Not tested against “{table.base.label}”: {', '.join(untested)}."
 
 
-def _spelt(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
+def _verdict_on_rates(table: AblationTable) -> Iterator[str]:
+    """Yield the cells whose best rate is at an edge of those tried, or was so at first."""
+    extended = []
+    for cell in table.cells:
+        if cell.added_rates:
+            extended.append(f"of “{cell.label}” to {_format_rates(cell, cell.added_rates)}")
+    if extended:
+        yield (
+            "The best learning rate was the lowest or highest tried, so that the grid was "
+            f"extended: {', '.join(extended)}."
+        )
+    for edge in ("lowest", "highest"):
+        at_edge = []
+        for cell in table.cells:
+            kinds = [kind for kind, edge_of_kind in cell.rate_edges.items() if edge_of_kind == edge]
+            name = f"“{cell.label}”"
+            if len(kinds) < len(cell.settings.rates):
+                name += f" ({', '.join(kinds)})"
+            if kinds:
+                at_edge.append(name)
+        if at_edge:
+            yield (
+                f"At the {edge} of the learning rates tried, so that more might help: "
+                f"{', '.join(at_edge)}."
+            )
+
+
+def _format_rates(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
     """Return rates by kind as text, without the kinds if they are the same for all of a cell's."""
-    texts = {kind: ", ".join(map(format_rate, own)) for kind, own in rates.items()}
-    if texts.keys() == cell.settings.rates.keys() and len({*texts.values()}) == 1:
-        return next(iter(texts.values()))
+    texts = {kind: ", ".join(map(format_rate, values)) for kind, values in rates.items()}
+    distinct = set(texts.values())
+    if texts.keys() == cell.settings.rates.keys() and len(distinct) == 1:
+        return distinct.pop()
     return " and ".join(f"{kind} {text}" for kind, text in texts.items())
 
 
 def cell_table(table: AblationTable) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
+    score = table.metric if table.parts else table.split
+    header = ["cell", *score_header(table.parts, score)]
+    if table.shows_balanced:
+        header.append("balanced %")
+    header.extend(("Δ base cell", "p", "seeds", "trainable", "s"))
     return Table(
         f"Ablation: {table.split} {table.metric}, %",
-        [
-            "cell",
-            *score_header(table.parts, table.metric if table.parts else table.split),
-            *(["balanced %"] if table.shows_balanced else []),
-            *("Δ base cell", "p", "seeds", "trainable", "s"),
-        ],
-        [
-            [
-                f"{cell.label} (base)" if cell.label == table.base.label != BASE else cell.label,
-                *score_cells(table.parts, cell.parts, cell.score),
-                *([format_mean(cell.balanced)] if table.shows_balanced else []),
-                *comparison_cells(cell.comparison),
-                len(cell.scores),
-                format_count(cell.trainable),
-                None if cell.seconds is None else f"{cell.seconds:.0f}",
-            ]
-            for cell in table.cells
-        ],
+        header,
+        [_cell_row(table, cell) for cell in table.cells],
         note="± and [ ] are 95 % intervals over seeds and test images together. Δ are paired "
         "differences in percentage points over common seeds; p is corrected for the number of "
         "tests (Holm); s is seconds. " + " ".join(ablation_scope(table)),
     )
+
+
+def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
+    name = cell.label
+    if name == table.base.label != BASE:
+        name += " (base)"
+    row: list[object] = [name, *score_cells(table.parts, cell.parts, cell.score)]
+    if table.shows_balanced:
+        row.append(format_mean(cell.balanced))
+    row.extend(comparison_cells(cell.comparison))
+    seconds = None if cell.seconds is None else f"{cell.seconds:.0f}"
+    row.extend((len(cell.scores), format_count(cell.trainable), seconds))
+    return row
 
 
 def ablation_scope(table: AblationTable) -> tuple[str, ...]:
@@ -158,39 +180,54 @@ def ablation_scope(table: AblationTable) -> tuple[str, ...]:
 
 def setting_table(table: AblationTable) -> Table:
     """Return each cell's subset, learning rates and λ."""
-    return Table(
-        "Cells",
-        ["cell", "subset", *setting_header()],
-        [[cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells],
-        left=2,
-        note=SETTING_NOTE,
-    )
+    rows = []
+    for cell in table.cells:
+        rows.append([cell.label, cell.settings.subset, *setting_cells(cell.settings)])
+    header = ["cell", "subset", *setting_header()]
+    return Table("Cells", header, rows, left=2, note=SETTING_NOTE)
+
+
+def _all_tables(table: AblationTable) -> list[Table]:
+    """Return the table of cells, that of pairs of sites if there are any, and that of settings."""
+    tables = [cell_table(table)]
+    if table.interactions:
+        tables.append(interaction_table(table.interactions))
+    tables.append(setting_table(table))
+    return tables
 
 
 def render_ablation(table: AblationTable) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
-    tables = [cell_table(table), setting_table(table)]
-    tables[1:1] = [interaction_table(table.interactions)] if table.interactions else []
-    shown: list[Table | Text] = []
-    for one in tables:
-        shown += [one, Text(one.note, style="dim")]
-    return Group(*shown, *(Text(sentence) for sentence in ablation_verdict(table)))
+    blocks: list[Table | Text] = []
+    for block in _all_tables(table):
+        blocks.append(block)
+        blocks.append(Text(block.note, style="dim"))
+    blocks.extend(Text(sentence) for sentence in ablation_verdict(table))
+    return Group(*blocks)
 
 
 def ablation_markdown(table: AblationTable) -> str:
     """Return the ablation as Markdown: verdict, scores, pairs of sites, settings."""
-    tables = [replace(one, title="") for one in (cell_table(table), setting_table(table))]
-    tables[1:1] = [interaction_table(table.interactions)] if table.interactions else []
-    blocks = (markdown_text(" ".join(ablation_verdict(table))), *(t.markdown() for t in tables))
+    tables = _all_tables(table)
+    for index in (0, -1):  # pairs of sites alone need a heading
+        tables[index] = replace(tables[index], title="")
+    blocks = [markdown_text(" ".join(ablation_verdict(table)))]
+    blocks.extend(block.markdown() for block in tables)
     return "\n\n".join(blocks) + "\n"
 
 
-def to_csv(table: AblationTable) -> str:
+def ablation_csv(table: AblationTable) -> str:
     """Return the ablation as CSV: fractions in full precision, one row per cell."""
-    return Table.from_records([_record(table, cell) for cell in table.cells]).csv()
+    return Table.from_records([_cell_record(table, cell) for cell in table.cells]).csv()
 
 
-def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
+def _cell_record(table: AblationTable, cell: Cell) -> dict[str, object]:
+    means = {"score": cell.score, "balanced": cell.balanced}
+    for part in PARTS + table.parts:
+        means[part] = cell.parts.get(part)
+    comparison = cell.comparison
+    means["difference"] = comparison.paired.difference if comparison else None
+    added = {kind: ", ".join(map(repr, rates)) for kind, rates in cell.added_rates.items()}
     return {
         "label": cell.label,
         "base_label": table.base.label,
@@ -200,21 +237,15 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
         "seeds": len(cell.scores),
         "chance": table.chance,
         "seconds": cell.seconds,
-        **interval_columns(
-            {
-                "score": cell.score,
-                "balanced": cell.balanced,
-                **{part: cell.parts.get(part) for part in (*PARTS, *table.parts)},
-                "difference": cell.comparison.paired.difference if cell.comparison else None,
-            }
-        ),
-        **p_values(cell.comparison),
-        "edges": _by_kind(cell.rate_edges),
-        "added": _by_kind({k: ", ".join(map(repr, own)) for k, own in cell.added_rates.items()}),
+        **interval_columns(means),
+        **p_values(comparison),
+        "edges": _join_kinds(cell.rate_edges),
+        "added": _join_kinds(added),
     }
 
 
-def _by_kind(texts: Mapping[str, str]) -> str | None:
+def _join_kinds(texts: Mapping[str, str]) -> str | None:
+    """Return the text of each kind of parameter as one text; None if there is none."""
     return "; ".join(f"{kind}: {text}" for kind, text in texts.items()) or None
 
 
@@ -226,11 +257,14 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     Returns:
         The paths of the written files.
     """
-    paths = [folder / "ablation.csv", folder / "ablation.md"]
-    write_atomically(paths[0], to_csv(table))
-    write_atomically(paths[1], ablation_markdown(table))
+    files = {"ablation.csv": ablation_csv(table), "ablation.md": ablation_markdown(table)}
     if table.interactions:
-        paths.append(folder / "interactions.csv")
-        records = [record_of_pair(pair) for pair in table.interactions]
-        write_atomically(paths[-1], Table.from_records(records).csv())
-    return (*paths, *write_plots(folder, ablation_plots(table)))
+        records = [interaction_record(pair) for pair in table.interactions]
+        files["interactions.csv"] = Table.from_records(records).csv()
+    paths = []
+    for name, text in files.items():
+        path = folder / name
+        write_atomically(path, text)
+        paths.append(path)
+    paths.extend(write_plots(folder, ablation_plots(table)))
+    return tuple(paths)

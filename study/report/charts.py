@@ -105,7 +105,7 @@ class Panel:
 
     x: Axis
     y: Axis
-    series: tuple[Series, ...]
+    series: Sequence[Series]
     """The series, in the order in which they are drawn."""
     title: str = ""
     """The title above the axes."""
@@ -126,7 +126,7 @@ class Chart:
     """The title, a few words."""
     caption: str
     """What the chart shows, and what it does not."""
-    panels: tuple[Panel, ...]
+    panels: Sequence[Panel]
     """The panels, from left to right."""
     reason_if_empty: str
     """The reason why there is nothing to draw, where no series has a mark."""
@@ -150,9 +150,7 @@ class Chart:
     @property
     def missing_reason(self) -> str | None:
         """The reason why the chart cannot be drawn; None if it can."""
-        if self.panels_with_marks:
-            return None
-        return self.reason_if_empty
+        return None if self.panels_with_marks else self.reason_if_empty
 
 
 def prepare_drawing() -> None:
@@ -309,12 +307,8 @@ def _draw_series(axes: Any, series: Series) -> Any:
     form, layer = "-", 2
     if series.style == "points":
         form, layer = _MARKERS[series.marker], 3
-    drawstyle = "default"
-    if series.style == "step":
-        drawstyle = "steps-post"
-    marker_size = 6
-    if series.marker == WINNER_MARKER:
-        marker_size = 11
+    drawstyle = "steps-post" if series.style == "step" else "default"
+    marker_size = 11 if series.marker == WINNER_MARKER else 6
     return axes.errorbar(
         series.x,
         series.y,
@@ -354,9 +348,7 @@ def _draw_shares(axes: Any, series: Series) -> Any:
         depth = signed_root(value)
         grid[int(y), int(x)] = depth
         if max(rows, columns) <= MANY_NAMES:
-            text = "<1"
-            if abs(value) >= 0.5:
-                text = f"{abs(value):.0f}"
+            text = f"{abs(value):.0f}" if abs(value) >= 0.5 else "<1"
             _write_value(axes, x, y, text, dark=abs(depth) > 0.7)
     axes.grid(visible=False)
     return axes.imshow(
@@ -366,9 +358,7 @@ def _draw_shares(axes: Any, series: Series) -> Any:
 
 def _write_value(axes: Any, x: float, y: float, text: str, *, dark: bool) -> None:
     """Write a number into a square, in the colour that reads well on a dark or a pale one."""
-    color = "black"
-    if dark:
-        color = "white"
+    color = "white" if dark else "black"
     axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
 
 

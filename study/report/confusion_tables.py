@@ -33,9 +33,7 @@ def class_accuracy_table(results: Results, board: Leaderboard) -> Table:
             trained = counts.trained.get(accuracy.true, 0)
         tested = counts.tested.get((accuracy.part, accuracy.true))
         before, after = percent(accuracy.before), percent(accuracy.after)
-        gain = None
-        if accuracy.gain is not None:
-            gain = points(accuracy.gain)
+        gain = None if accuracy.gain is None else points(accuracy.gain)
         rows.append([accuracy.true, accuracy.part, trained, tested, before, after, gain])
     table = Table(
         "",
@@ -122,13 +120,13 @@ def _heat_map(
     panel = Panel(
         Axis("taken for", names=_axis_names(columns, NAMED_COLUMNS)),
         Axis("class", names=_axis_names(rows, NAMED_ROWS)),
-        (Series("shares", xs, ys, style="shares", values=values),),
+        [Series("shares", xs, ys, style="shares", values=values)],
     )
     return Chart(
         CONFUSION,
         "What test images are taken for",
         _map_caption(len(columns), choice),
-        (panel,),
+        [panel],
         reason_if_empty="no prediction was kept",
         width=min(9.5, 2.4 + 0.36 * len(columns)),
         height=min(12.0, 2.0 + 0.27 * len(rows)),
@@ -164,6 +162,4 @@ def _axis_names(names: Sequence[str], most: int) -> list[str]:
 def _choice(board: Leaderboard) -> str:
     """Return the word for the candidate that validation chose."""
     # A choice no better than chance is no winner, but its classes are shown to explain why.
-    if board.winner:
-        return "winner"
-    return "choice"
+    return "winner" if board.winner else "choice"

@@ -32,17 +32,13 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     Each encoder has a panel and each site a series.
     """
     sites = sorted({drift.site for drift in drifts})
-    panels = []
-    for encoder in ENCODERS:
-        of_encoder = [drift for drift in drifts if drift.encoder == encoder]
-        panels.append(_encoder_panel(encoder, of_encoder, sites))
     return Chart(
         "drift",
         "Drift",
         "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
         "almost zero move by many times that. LayerNorms before "
         "the first and after the last layer stand at “pre” and “post”.",
-        tuple(panels),
+        [_encoder_panel(encoder, drifts, sites) for encoder in ENCODERS],
         reason_if_empty="no tuned tensor",
         height=4.4,
     )
@@ -51,20 +47,21 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
 def _encoder_panel(encoder: str, drifts: Sequence[TensorDrift], sites: Sequence[str]) -> Panel:
     """Return the panel of an encoder's tensors; each site looks the same in every panel."""
     looks = list(product(OTHER_MARKERS, PALETTE))
-    layers = _layer_names(drifts)
+    of_encoder = [drift for drift in drifts if drift.encoder == encoder]
+    layers = _layer_names(of_encoder)
     series = []
     for number, site in enumerate(sites):
-        points = []
-        for drift in drifts:
-            if drift.site == site and 0 < drift.relative < math.inf:
-                points.append((layers.index(_layer_name(drift)), drift.relative))
-        points.sort()
+        points = sorted(
+            (layers.index(_layer_name(drift)), drift.relative)
+            for drift in of_encoder
+            if drift.site == site and 0 < drift.relative < math.inf
+        )
         xs = [x for x, _ in points]
         changes = [change for _, change in points]
         marker, color = looks[number % len(looks)]
         series.append(Series(site, xs, changes, marker=marker, color=color))
     change_axis = Axis("relative change (L2)", scale="log")
-    return Panel(Axis("layer", names=layers), change_axis, tuple(series), f"{encoder} encoder")
+    return Panel(Axis("layer", names=layers), change_axis, series, f"{encoder} encoder")
 
 
 def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:
@@ -82,9 +79,7 @@ def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:
 def _layer_name(drift: TensorDrift) -> str:
     if drift.layer is not None:
         return str(drift.layer)
-    if "ln_pre" in drift.site:
-        return BEFORE
-    return AFTER
+    return BEFORE if "ln_pre" in drift.site else AFTER
 
 
 def drift_csv(drifts: Sequence[TensorDrift]) -> str:
@@ -112,8 +107,10 @@ def render_drift(drift: StudyDrift) -> Group:
 
 def _similarity(subject: str, features: FeatureDrift, reference: str) -> Text:
     """Return the sentence on how similar features are to those of a reference."""
-    cosine, cka = f"{features.cosine:.4f}", f"{features.cka:.4f}"
-    return Text(f"{subject}: mean cosine {cosine}, linear CKA {cka} to {reference}.")
+    return Text(
+        f"{subject}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f} to "
+        f"{reference}."
+    )
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> tuple[Path, ...]:

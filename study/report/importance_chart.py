@@ -38,7 +38,7 @@ def importance_chart(arm: str, importances: Importances, color: str, *, stopped:
         f"importance-{arm}",
         f"Parameter importance: {arm_name(arm)}",
         _caption(importances.trials, stopped) + choices_in_words(parameters),
-        (Panel(Axis("share of the spread, %"), Axis("", names=parameters), tuple(series)),),
+        [Panel(Axis("share of the spread, %"), Axis("", names=parameters), series)],
         reason_if_empty=reason,
         width=6.5,
         height=1.4 + 0.35 * len(parameters),

@@ -26,107 +26,100 @@ NOTE = (
 
 def interaction_table(pairs: Sequence[Interaction]) -> Table:
     """Return what two sites give alone and together, over the better one, and beyond adding up."""
-    return Table(
-        "Pairs of sites",
-        [
-            *("a", "b", "a alone", "b alone", "a + b", "Δ better one", "p"),
-            *("interaction, log-odds", "p of interaction"),
-        ],
-        [
-            [
-                *pair.sites,
-                *(points(gain.mean) for gain in pair.gains),
-                *comparison_cells(pair.lead),
-                *_interaction_cells(pair),
-            ]
-            for pair in pairs
-        ],
-        left=2,
-        keys=2,
-        break_at=7,
-        note=NOTE,
-    )
+    header = ["a", "b", "a alone", "b alone", "a + b", "Δ better one", "p"]
+    header += ["interaction, log-odds", "p of interaction"]
+    rows = []
+    for pair in pairs:
+        row: list[object] = list(pair.sites)
+        row.extend(points(gain.mean) for gain in pair.gains)
+        row.extend(comparison_cells(pair.lead))
+        row.extend(_interaction_cells(pair))
+        rows.append(row)
+    return Table("Pairs of sites", header, rows, left=2, keys=2, break_at=7, note=NOTE)
 
 
 def _interaction_cells(pair: Interaction) -> tuple[str, str]:
     if pair.interaction is None:
         return "not tested", "–"
-    return in_log_odds(pair.interaction), probability(pair.interaction.holm_p)
+    return format_log_odds(pair.interaction), probability(pair.interaction.holm_p)
 
 
-def in_log_odds(comparison: Comparison) -> str:
+def format_log_odds(comparison: Comparison) -> str:
     """Return an interaction with its interval, in log-odds."""
-    found = comparison.paired.difference
-    mean = _signed(found.mean)
-    if found.low is None or found.high is None:
+    difference = comparison.paired.difference
+    mean = _signed_decimals(difference.mean)
+    if difference.low is None or difference.high is None:
         return f"{mean} (no interval)"
-    return f"{mean} [{_signed(found.low)}, {_signed(found.high)}]"
+    return f"{mean} [{_signed_decimals(difference.low)}, {_signed_decimals(difference.high)}]"
 
 
-def _signed(value: float) -> str:
-    rounded = round(value, 2) + 0.0  # which turns -0.0 into 0.0
-    return f"{rounded:+.2f}".replace("-", "−") if rounded else "0.00"
+def _signed_decimals(value: float) -> str:
+    rounded = round(value, 2)
+    if rounded == 0:
+        return "0.00"
+    return f"{rounded:+.2f}".replace("-", "−")
 
 
-def verdict_on_pairs(pairs: Sequence[Interaction]) -> tuple[str, ...]:
+def interaction_verdict(pairs: Sequence[Interaction]) -> tuple[str, ...]:
     """Return sentences on what pairs give over the better site, and whether they add up."""
-    return (*_of_leads(pairs), *_of_interactions(pairs), *_of_untested(pairs))
+    sentences = list(_describe_leads(pairs))
+    sentences.extend(_describe_interactions(pairs))
+    sentences.extend(_describe_untested(pairs))
+    return tuple(sentences)
 
 
-def _of_leads(pairs: Sequence[Interaction]) -> Iterator[str]:
+def _describe_leads(pairs: Sequence[Interaction]) -> Iterator[str]:
     """Yield which pairs score more, or less, than the better of their sites alone."""
-    leads = [(pair, pair.lead) for pair in pairs if pair.lead and pair.lead.holm_p is not None]
-    if not leads:
-        if pairs and not any(pair.better for pair in pairs):
-            yield (
-                "Nothing was validated, so no site of a pair is named the better one, and what "
-                "both give over it is not told."
-            )
-        return
-    named = []
-    for pair, lead in leads:
-        if is_significant(lead):
-            named.append(f"{_sites(pair)} by {points(lead.paired.difference.mean)} points")
-    yield (
-        f"{len(named) or 'None'} of {len(leads)} pairs of sites "
-        f"{'differ' if len(named) > 1 else 'differs'} from the better of both alone, which "
-        f"validation named, beyond noise, corrected for {len(leads)} tests (Holm)"
-        f"{_listed(named)}."
-    )
+    tests, differing = 0, []
+    for pair in pairs:
+        if pair.lead is not None and pair.lead.holm_p is not None:
+            tests += 1
+            if is_significant(pair.lead):
+                lead = points(pair.lead.paired.difference.mean)
+                differing.append(f"{_quote_sites(pair)} by {lead} points")
+    if tests:
+        verb = "differ" if len(differing) > 1 else "differs"
+        yield (
+            f"{len(differing) or 'None'} of {tests} pairs of sites {verb} from the better of both "
+            f"alone, which validation named, beyond noise, corrected for {tests} tests (Holm)"
+            f"{_after_colon(differing)}."
+        )
+    elif pairs and not any(pair.better for pair in pairs):
+        yield (
+            "Nothing was validated, so no site of a pair is named the better one, and what "
+            "both give over it is not told."
+        )
 
 
-def _of_interactions(pairs: Sequence[Interaction]) -> Iterator[str]:
+def _describe_interactions(pairs: Sequence[Interaction]) -> Iterator[str]:
     """Yield which pairs give more, or less, than what their sites add up to."""
-    tested = []
+    tests, interacting = 0, []
     for pair in pairs:
         if pair.interaction is not None and pair.interaction.holm_p is not None:
-            tested.append((pair, pair.interaction))
-    if not tested:
-        return
-    named = []
-    for pair, interaction in tested:
-        if is_significant(interaction):
-            side = "more" if interaction.paired.difference.mean > 0 else "less"
-            named.append(f"{_sites(pair)} give {side}")
-    yield (
-        f"{len(named) or 'None'} of {len(tested)} pairs of sites "
-        f"{'interact' if len(named) > 1 else 'interacts'} beyond noise on log-odds, corrected "
-        f"for {len(tested)} tests (Holm){_listed(named)}."
-    )
+            tests += 1
+            if is_significant(pair.interaction):
+                side = "more" if pair.interaction.paired.difference.mean > 0 else "less"
+                interacting.append(f"{_quote_sites(pair)} give {side}")
+    if tests:
+        verb = "interact" if len(interacting) > 1 else "interacts"
+        yield (
+            f"{len(interacting) or 'None'} of {tests} pairs of sites {verb} beyond noise on "
+            f"log-odds, corrected for {tests} tests (Holm){_after_colon(interacting)}."
+        )
 
 
-def _of_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
+def _describe_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
     """Yield the pairs whose interaction is not tested, with the reason."""
-    named = []
+    untested = []
     for pair in pairs:
         if pair.interaction is None:
-            named.append(f"{_sites(pair)} ({_reason(pair.obstacle)})")
-    if named:
-        yield f"Not tested whether they interact: {'; '.join(named)}."
+            untested.append(f"{_quote_sites(pair)} ({_describe_obstacle(pair.obstacle)})")
+    if untested:
+        yield f"Not tested whether they interact: {'; '.join(untested)}."
 
 
-def _reason(obstacle: Obstacle | None) -> str:
-    """Return why the interaction of a pair is not tested; empty where it is."""
+def _describe_obstacle(obstacle: Obstacle | None) -> str:
+    """Return why the interaction of a pair is not tested; an empty text if it is."""
     if obstacle is None:
         return ""
     if obstacle.needed is None:
@@ -134,28 +127,30 @@ def _reason(obstacle: Obstacle | None) -> str:
     return f"to add up, both would need {percent(obstacle.needed)} % on validation"
 
 
-def _sites(pair: Interaction) -> str:
-    one, other = pair.sites
-    return f"“{one}” with “{other}”"
+def _quote_sites(pair: Interaction) -> str:
+    first, second = pair.sites
+    return f"“{first}” with “{second}”"
 
 
-def _listed(named: Sequence[str]) -> str:
-    return f": {', '.join(named)}" if named else ""
+def _after_colon(names: Sequence[str]) -> str:
+    """Return a colon and the names; an empty text if there are none."""
+    return f": {', '.join(names)}" if names else ""
 
 
-def record_of_pair(pair: Interaction) -> dict[str, object]:
+def interaction_record(pair: Interaction) -> dict[str, object]:
     """Return a pair as a row for other programs: fractions, and log-odds for the interaction."""
-    gains = dict(zip(("first", "second", "both"), pair.gains, strict=True))
-    tests = {"lead": pair.lead, "interaction": pair.interaction}
-    columns: dict[str, object] = {
+    first, second, both = pair.gains
+    record: dict[str, object] = {
         "site": pair.sites[0],
         "other_site": pair.sites[1],
-        "seeds": pair.gains[2].n,
-        **interval_columns(gains),
+        "seeds": both.n,
+        **interval_columns({"first": first, "second": second, "both": both}),
         "better_site": pair.better,
     }
-    for name, comparison in tests.items():
+    for name, comparison in (("lead", pair.lead), ("interaction", pair.interaction)):
         difference = comparison.paired.difference if comparison else None
-        columns |= interval_columns({name: difference})
-        columns |= {f"{name}_{column}": p for column, p in p_values(comparison).items()}
-    return {**columns, "not_tested": _reason(pair.obstacle) or None}
+        record |= interval_columns({name: difference})
+        for column, p in p_values(comparison).items():
+            record[f"{name}_{column}"] = p
+    record["not_tested"] = _describe_obstacle(pair.obstacle) or None
+    return record

@@ -16,7 +16,7 @@ _RATES: Mapping[RateSource | None, str] = {
     "borrowed": "not its own",
     None: "",
 }
-"""What readers are told of where the learning rates of a candidate come from."""
+"""The words for where the learning rates of a candidate come from."""
 TITLE = "From CLIPFit as published to the winner"
 NOTE = (
     "Each step is the paired difference to the row above, over common seeds; the first in the "
@@ -31,57 +31,61 @@ def ladder_table(board: Leaderboard) -> Table:
     their 2 × 2 table are tested.
     """
     steps = ladder(board)
+    sentences = [NOTE]
+    if steps.steps:
+        sentences.extend(_qualifications(board, steps))
     return Table(
         TITLE,
         ["step", "candidate", "rates", "test %", "Δ points"],
-        [*_rows(board, steps)],
+        list(_rows(board, steps)),
         left=3,
         keys=1,
-        note=" ".join([NOTE, *_notes(board, steps)]) if steps.steps else NOTE,
+        note=" ".join(sentences),
     )
 
 
 def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:
     published = board.find_entry(PUBLISHED)
     if steps.steps and published is not None:
-        yield [*_rung(board, "published", published), score_cell(published.test), None]
+        yield _row(board, "published", published, score_cell(published.test), None)
     for step in steps.steps:
-        yield _step_row(board, step, f"+ {_in_words(step.adds)}")
+        yield _step_row(board, step, f"+ {_join_changes(step.adds)}")
     if steps.crossing is not None:
         yield from _crossing_rows(board, steps.crossing)
 
 
 def _crossing_rows(board: Leaderboard, crossing: Crossing) -> Iterator[Row]:
     for step in crossing.other_order:
-        yield _step_row(board, step, f"other order: + {_in_words(step.adds)}")
+        yield _step_row(board, step, f"other order: + {_join_changes(step.adds)}")
     for adds, mean in crossing.means.items():
-        yield [f"{_in_words(adds)}, mean of both orders", "", "", None, _difference(mean)]
+        title = f"{_join_changes(adds)}, mean of both orders"
+        yield [title, "", "", None, _optional_difference(mean)]
 
 
 def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
-    rung = _rung(board, title, step.upper)
     if step.upper is step.lower:
-        return [*rung, "same configuration", None]
-    return [*rung, score_cell(step.upper.test), _difference(step.paired)]
+        return _row(board, title, step.upper, "same configuration", None)
+    score = score_cell(step.upper.test)
+    return _row(board, title, step.upper, score, _optional_difference(step.paired))
 
 
-def _rung(board: Leaderboard, title: str, entry: Entry) -> Row:
-    return [title, starred_name(board, entry), _RATES[rate_source(board, entry)]]
+def _row(board: Leaderboard, title: str, entry: Entry, score: str, difference: object) -> Row:
+    return [title, starred_name(board, entry), _RATES[rate_source(board, entry)], score, difference]
 
 
-def _in_words(adds: Sequence[Change]) -> str:
-    return " and ".join(adds)
+def _join_changes(changes: Sequence[Change]) -> str:
+    return " and ".join(changes)
 
 
-def _difference(paired: PairedDifference | None) -> object:
+def _optional_difference(paired: PairedDifference | None) -> object:
     return None if paired is None else difference_cell(paired)
 
 
-def _notes(board: Leaderboard, steps: Ladder) -> Iterator[str]:
-    """Yield what qualifies a ladder that is there."""
+def _qualifications(board: Leaderboard, steps: Ladder) -> Iterator[str]:
+    """Yield what qualifies the steps of a ladder."""
     rungs = [step.upper for step in steps.steps]
     if steps.crossing is not None:
-        rungs += steps.crossing.corners
+        rungs.extend(steps.crossing.corners)
     if any(rate_source(board, rung) == "borrowed" for rung in rungs):
         yield (
             f"Rates that are “{_RATES['borrowed']}” were chosen for another row. At its own best "

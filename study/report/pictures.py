@@ -24,11 +24,11 @@ from study.trial import Prediction
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
 
-MOST = 12
+PICTURES = 12
 """The number of pictures of each kind."""
-LONGEST = 96
+PICTURE_SIDE = 96
 """The longer side of a picture, in pixels; a smaller image keeps its size."""
-LOSSLESS = 40
+LOSSLESS_SIDE = 40
 """The longest side of a picture that is encoded without loss, as small ones suffer most."""
 QUALITY = 75
 """JPEG's quality of larger pictures."""
@@ -36,6 +36,8 @@ _THREADS = 4
 
 Datasets = Mapping[str, Dataset]
 """Datasets that were read already, by name."""
+ImageKey = tuple[str, str]
+"""The part of an image, and its path."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,17 @@ class Gallery:
     """The seed of the model that made the predictions; None where none were kept."""
 
     @property
-    def missing(self) -> int:
-        """The number of images that are gone."""
-        return sum(picture.address is None for picture in (*self.mistakes, *self.uncertain))
+    def missing_images(self) -> int:
+        """The number of pictures whose image is gone."""
+        return sum(picture.address is None for picture in self.mistakes + self.uncertain)
 
     @property
-    def shown(self) -> bool:
-        """Whether any image is there."""
-        return any(picture.address for picture in (*self.mistakes, *self.uncertain))
+    def has_images(self) -> bool:
+        """Whether the image of any picture is there."""
+        return any(picture.address for picture in self.mistakes + self.uncertain)
 
 
-def make_gallery(results: Results, board: Leaderboard, known: Datasets) -> Gallery:
+def make_gallery(results: Results, board: Leaderboard, datasets: Datasets) -> Gallery:
     """Return the pictures of what validation chose, with the first seed that kept predictions.
 
     The first seed is the one whose model the report tells how to load; the best on test would be
@@ -89,116 +91,140 @@ def make_gallery(results: Results, board: Leaderboard, known: Datasets) -> Galle
     Args:
         results: the results of the study.
         board: its leaderboard.
-        known: the datasets that were read already. Another one is read, unless it would have to be
-            downloaded.
+        datasets: the datasets that were read already. Another one is read, unless it would have to
+            be downloaded.
 
     Raises:
         LedgerError: a file of predictions is damaged.
     """
-    trials = results.confirmed(board.chosen.label) if board.chosen else ()
-    kept = {
-        trial.seed: predictions
-        for trial in sorted(trials, key=lambda trial: trial.seed)
-        if trial.test_score is not None
-        and (predictions := read_predictions(results.folder, trial.trial_id))
-    }
-    if not kept:
+    predictions_by_seed = _read_predictions(results, board)
+    if not predictions_by_seed:
         return Gallery((), (), None)
-    seed, first = next(iter(kept.items()))
-    wrong = Counter(
-        (p.part, p.path) for own in kept.values() for p in own if p.predicted != p.label
-    )
-    mistakes = sorted(
-        (p for p in first if p.predicted != p.label), key=lambda p: (-p.probability, p.part, p.path)
-    )[:MOST]
-    uncertain = sorted(first, key=lambda p: (p.probability, p.part, p.path))[:MOST]
-    chosen = {(p.part, p.path): p for p in (*mistakes, *uncertain)}
-    images = _images(results.study, chosen.values(), known)
+    wrong_seeds: Counter[ImageKey] = Counter()
+    for predictions in predictions_by_seed.values():
+        for prediction in predictions:
+            if prediction.predicted != prediction.label:
+                wrong_seeds[_image_key(prediction)] += 1
+    seed = min(predictions_by_seed)
+    uncertain = sorted(predictions_by_seed[seed], key=lambda p: (p.probability, p.part, p.path))
+    mistakes = [p for p in uncertain if p.predicted != p.label]
+    mistakes.sort(key=lambda p: (-p.probability, p.part, p.path))
+    uncertain, mistakes = uncertain[:PICTURES], mistakes[:PICTURES]
+    images = _encode_images(results.study, mistakes + uncertain, datasets)
 
-    def pictures(predictions: Sequence[Prediction]) -> tuple[Picture, ...]:
-        return tuple(
-            Picture(
-                address=address,
-                small=small,
-                path=p.path,
-                true=p.label,
-                predicted=p.predicted,
-                probability=f"{percent(p.probability)} %",
-                seeds=_over_seeds(wrong[p.part, p.path], len(kept)),
-            )
-            for p in predictions
-            for address, small in [images.get((p.part, p.path), (None, False))]
+    def make_picture(prediction: Prediction) -> Picture:
+        key = _image_key(prediction)
+        address, small = images.get(key, (None, False))
+        return Picture(
+            address=address,
+            small=small,
+            path=prediction.path,
+            true=prediction.label,
+            predicted=prediction.predicted,
+            probability=f"{percent(prediction.probability)} %",
+            seeds=_describe_seeds(wrong_seeds[key], len(predictions_by_seed)),
         )
 
-    return Gallery(pictures(mistakes), pictures(uncertain), seed)
+    return Gallery(
+        mistakes=tuple(make_picture(prediction) for prediction in mistakes),
+        uncertain=tuple(make_picture(prediction) for prediction in uncertain),
+        seed=seed,
+    )
 
 
-def _over_seeds(wrong: int, seeds: int) -> str:
+def _read_predictions(results: Results, board: Leaderboard) -> dict[int, Sequence[Prediction]]:
+    """Return the predictions of what validation chose by seed, for the seeds that kept any."""
+    predictions_by_seed: dict[int, Sequence[Prediction]] = {}
+    if board.chosen is None:
+        return predictions_by_seed
+    for trial in results.confirmed(board.chosen.label):
+        if trial.test_score is not None:
+            predictions = read_predictions(results.folder, trial.trial_id)
+            if predictions:
+                predictions_by_seed[trial.seed] = predictions
+    return predictions_by_seed
+
+
+def _image_key(prediction: Prediction) -> ImageKey:
+    return prediction.part, prediction.path
+
+
+def _describe_seeds(wrong: int, seeds: int) -> str:
+    """Return with how many of the seeds an image is taken for another class."""
     if seeds == 1:
         return ""
-    return f"wrong with {wrong} of {seeds} seeds" if wrong else f"right with all {seeds} seeds"
+    if wrong:
+        return f"wrong with {wrong} of {seeds} seeds"
+    return f"right with all {seeds} seeds"
 
 
-def _images(
-    study: Study, predictions: Iterable[Prediction], known: Datasets
-) -> dict[tuple[str, str], tuple[str, bool]]:
-    """Return the pictures of the images that are still there, with whether they are small."""
-    found: list[tuple[Dataset, Prediction]] = []
-    read: dict[str, tuple[Dataset, set[tuple[str, str]]] | None] = {}
-    for one in predictions:
-        name = one.part if one.part in study.config.data.targets else study.config.data.dataset
-        if name not in read:
-            read[name] = _labelled(study, name, known)
+def _encode_images(
+    study: Study, predictions: Iterable[Prediction], datasets: Datasets
+) -> dict[ImageKey, tuple[str, bool]]:
+    """Return the images that are still there as `encode_picture` does."""
+    sources: dict[ImageKey, Dataset] = {}
+    test_sets: dict[str, tuple[Dataset, set[tuple[str, str]]] | None] = {}
+    for prediction in predictions:
+        name = study.config.data.dataset
+        if prediction.part in study.config.data.targets:
+            name = prediction.part
+        if name not in test_sets:
+            test_sets[name] = _find_test_set(study, name, datasets)
+        test_set = test_sets[name]
         # A path that now belongs to another class is another image.
-        if (pair := read[name]) is not None and (one.path, one.label) in pair[1]:
-            found.append((pair[0], one))
+        if test_set is not None and (prediction.path, prediction.label) in test_set[1]:
+            sources[_image_key(prediction)] = test_set[0]
+    paths = [path for _, path in sources]
     with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without Python's global lock
-        pictures = pool.map(lambda pair: _picture(*pair), found)
-        return {
-            (one.part, one.path): picture
-            for (_, one), picture in zip(found, pictures, strict=True)
-            if picture is not None
-        }
+        pictures = list(pool.map(_encode_file, sources.values(), paths))
+    encoded = {}
+    for key, picture in zip(sources, pictures, strict=True):
+        if picture is not None:
+            encoded[key] = picture
+    return encoded
 
 
-def _labelled(
-    study: Study, name: str, known: Datasets
+def _find_test_set(
+    study: Study, name: str, datasets: Datasets
 ) -> tuple[Dataset, set[tuple[str, str]]] | None:
     """Return a dataset and the path and class of each of its test images; None if it is gone."""
-    if (dataset := known.get(name)) is None:
+    dataset = datasets.get(name)
+    if dataset is None:
         if name.startswith(PREFIX):  # which a report must not begin to download
             return None
-        own = name == study.config.data.dataset
+        is_trained = name == study.config.data.dataset
         try:
-            dataset = study.dataset() if own else study.target(name)
+            dataset = study.dataset() if is_trained else study.target(name)
         except StudyError:
             return None
-    return dataset, {(r.path, dataset.class_names[r.label]) for r in dataset.test}
+    return dataset, {(record.path, dataset.class_names[record.label]) for record in dataset.test}
 
 
-def _picture(dataset: Dataset, one: Prediction) -> tuple[str, bool] | None:
+def _encode_file(dataset: Dataset, path: str) -> tuple[str, bool] | None:
     try:
-        image = dataset.source.open_image(one.path)
+        image = dataset.source.open_image(path)
     except StudyError:
         return None
-    return encoded(image)
+    return encode_picture(image)
 
 
-def encoded(image: Image.Image) -> tuple[str, bool]:
+def encode_picture(image: Image.Image) -> tuple[str, bool]:
     """Return a small copy of an image as a ``data:`` URI, and whether it has very few pixels.
 
     Args:
         image: an image in RGB.
     """
     image = image.convert("RGB")
-    image.thumbnail((LONGEST, LONGEST))
+    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     # An image made of numbers has nothing else: no EXIF, no profile, no comment.
     pixels = Image.fromarray(np.asarray(image, dtype=np.uint8))
-    small = max(pixels.size) <= LOSSLESS
+    small = max(pixels.size) <= LOSSLESS_SIDE
     contents = io.BytesIO()
     if small:
-        pixels.save(contents, "PNG", optimize=True)
+        form = "png"
+        pixels.save(contents, form, optimize=True)
     else:
-        pixels.save(contents, "JPEG", quality=QUALITY, optimize=True)
+        form = "jpeg"
+        pixels.save(contents, form, quality=QUALITY, optimize=True)
     text = base64.b64encode(contents.getvalue()).decode("ascii")
-    return f"data:image/{'png' if small else 'jpeg'};base64,{text}", small
+    return f"data:image/{form};base64,{text}", small

@@ -78,15 +78,14 @@ def rates_chart(searched: Sequence[TrialResult]) -> Chart:
         "Every search trial at the learning rate of its biases, at that of its LayerNorms and at "
         "its distillation weight, where it has them. Stopped trials show the score at which they "
         "were stopped.",
-        tuple(panels),
+        panels,
         reason_if_empty="no search trial has a learning rate and a score yet",
         width=3.9,
     )
 
 
 def _rate_panel(title: str, trials: TrialsByX) -> Panel:
-    series = _series_by_arm_and_status(trials)
-    return Panel(Axis(title, scale="log"), VALIDATION_AXIS, tuple(series))
+    return Panel(Axis(title, scale="log"), VALIDATION_AXIS, _series_by_arm_and_status(trials))
 
 
 def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
@@ -122,8 +121,8 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
         "Left, the validation score of each trial over its epochs. Right, how many trials "
         "reached an epoch: after some epochs the weaker ones are stopped (successive halving).",
         (
-            Panel(epoch_axis, VALIDATION_AXIS, tuple(curves), "Learning curves"),
-            Panel(epoch_axis, trial_axis, tuple(survivors), "Trials that reached it"),
+            Panel(epoch_axis, VALIDATION_AXIS, curves, "Learning curves"),
+            Panel(epoch_axis, trial_axis, survivors, "Trials that reached it"),
         ),
         reason_if_empty="no search trial has reported an epoch yet",
     )
@@ -145,7 +144,7 @@ def history_chart(searched: Sequence[TrialResult]) -> Chart:
         "Optimisation history",
         "Validation score of each finished trial by its number, and the best of its part of the "
         "search up to then. Stopped trials are left out.",
-        (Panel(Axis("number of the trial", scale="count"), VALIDATION_AXIS, tuple(series)),),
+        (Panel(Axis("number of the trial", scale="count"), VALIDATION_AXIS, series),),
         reason_if_empty="no search trial is complete yet",
         width=7.0,
     )
@@ -169,10 +168,8 @@ def _searched_sizes(searched: Sequence[TrialResult], size_axis: Axis) -> Panel:
     """Return the panel of finished trials against their size, and of their Pareto front."""
     by_size = []
     for trial in searched:
-        size = None
-        if trial.status == "finished":
-            size = trial.trainable or None
-        by_size.append((size, trial))
+        size = trial.trainable if trial.status == "finished" else None
+        by_size.append((size or None, trial))
     series = _series_by_arm_and_status(by_size)
     points: list[tuple[float, float]] = []
     for trials in series:
@@ -181,7 +178,7 @@ def _searched_sizes(searched: Sequence[TrialResult], size_axis: Axis) -> Panel:
     sizes = [size for size, _ in front]
     scores = [score for _, score in front]
     series.append(Series("front", sizes, scores, style="step", color=GREY))
-    return Panel(size_axis, VALIDATION_AXIS, tuple(series), "Search, on validation")
+    return Panel(size_axis, VALIDATION_AXIS, series, "Search, on validation")
 
 
 def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
@@ -193,7 +190,7 @@ def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
     if zero_shot is not None:
         line = 100 * zero_shot.test.mean
         title = "Candidates, on test (dotted: zero-shot)"
-    return Panel(size_axis, Axis(f"test {board.metric}, %", line=line), tuple(series), title)
+    return Panel(size_axis, Axis(f"test {board.metric}, %", line=line), series, title)
 
 
 def agreement_chart(board: Leaderboard) -> Chart:
@@ -210,7 +207,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
         "Each candidate once: the score it was selected by, and its test score with a 95 % "
         "interval, in the colour of the part of the search that it comes from. A rising cloud "
         "means that validation ranked well; ★ is the winner.",
-        tuple(panels),
+        panels,
         reason_if_empty="no candidate is confirmed on test yet",
     )
 
@@ -218,7 +215,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
 def _agreement_panel(board: Leaderboard, title: str, entries: Sequence[Entry]) -> Panel:
     val_scores = [100 * (entry.val_score or 0.0) for entry in entries]
     series = _series_by_entry(board, entries, val_scores)
-    return Panel(VALIDATION_AXIS, Axis(f"test {board.metric}, %"), tuple(series), title)
+    return Panel(VALIDATION_AXIS, Axis(f"test {board.metric}, %"), series, title)
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -271,9 +268,7 @@ def _series_by_entry(
     uses: Counter[str] = Counter()
     series = []
     for entry, x in zip(entries, xs, strict=True):
-        arm_without_trial = SEARCH_ARM
-        if entry.is_baseline:
-            arm_without_trial = BASELINE
+        arm_without_trial = BASELINE if entry.is_baseline else SEARCH_ARM
         color = palette[arms.get(entry.source_trial or "", arm_without_trial)]
         marker = OTHER_MARKERS[uses[color] % len(OTHER_MARKERS)]
         if entry.is_winner:

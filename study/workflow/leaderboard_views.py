@@ -15,7 +15,7 @@ from study.report.leaderboard_tables import (
     leaderboard_markdown,
     render_leaderboard,
 )
-from study.report.paper_tables import tables, write_tables
+from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.ablation import BASE, AblationTable, ablation_table
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import Results, read_results
@@ -81,7 +81,7 @@ def _show_ablation(options: Namespace, results: Results) -> None:
     views: dict[str, Callable[[AblationTable], Group | str]] = {
         "table": ablation_tables.render_ablation,
         "markdown": ablation_tables.ablation_markdown,
-        "csv": ablation_tables.to_csv,
+        "csv": ablation_tables.ablation_csv,
     }
     _refuse_format(options, *views)
     table = ablation_table(results, options.base or BASE)
@@ -96,9 +96,9 @@ def _show_sweep(options: Namespace) -> None:
     if options.base is not None:
         raise ConfigError("--base is for one ablation; allowed with a single name")
     results = read_sweep([folder.path for folder in options.folders])
-    options.console.print(*tables(results))
+    options.console.print(*sweep_tables(results))
     if options.to is not None:
-        print(write_tables(results, options.to))
+        print(write_sweep_tables(results, options.to))
 
 
 def _best_on_server(options: Namespace) -> Group | str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from study.config.schema import StudyConfig, TrackingConfig
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
-from study.report.paper_tables import tables, write_tables
+from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
 from study.storage.command_lines import resume_command
@@ -51,8 +51,8 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
                 )
     if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
         results = read_sweep(finished)
-        path = write_tables(results, members[0].config.storage)
-        console.print(*tables(results))
+        path = write_sweep_tables(results, members[0].config.storage)
+        console.print(*sweep_tables(results))
         console.print(f"tables   {path}", highlight=False, soft_wrap=True)
     if failed:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from study.report.ablation_charts import ablation_plots
 from study.report.ablation_tables import (
+    ablation_csv,
     ablation_markdown,
     ablation_verdict,
     cell_table,
     render_ablation,
-    to_csv,
     write_ablation,
 )
 from study.report.formatting import percent
@@ -141,7 +141,7 @@ def test_grids_that_were_extended_are_told_with_the_further_rates(
     table = ablation_table(with_rates(results, planned))
     (line,) = [line for line in ablation_verdict(table) if "extended" in line]
     assert line.endswith(f": of “{label}” to {told}.")
-    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
+    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(ablation_csv(table)))}
     assert rows["base"]["added"] == rows["base"]["edges"] == ""
     assert (f"ln: {record}" in rows[label]["added"]) == (record is not None)
 
@@ -151,7 +151,7 @@ def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
 ) -> None:
     table = ablation_table(read_results(ablation_study))
     assert "8.3 % (chance)" in ablation_markdown(table)
-    row = next(csv.DictReader(io.StringIO(to_csv(table))))
+    row = next(csv.DictReader(io.StringIO(ablation_csv(table))))
     assert float(row["chance"]) == table.chance
     assert float(row["balanced_mean"]) == table.cells[0].balanced.mean
     assert cell_table(table).header[2] == "balanced %", "beside the score"

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from study.report.interaction_tables import (
-    in_log_odds,
+    format_log_odds,
+    interaction_record,
     interaction_table,
-    record_of_pair,
-    verdict_on_pairs,
+    interaction_verdict,
 )
 from study.results.interactions import Interaction, Obstacle
 from study.results.intervals import mean_interval
@@ -32,7 +32,7 @@ def pair(
 
 
 def said(*pairs: Interaction) -> str:
-    return " ".join(verdict_on_pairs(pairs))
+    return " ".join(interaction_verdict(pairs))
 
 
 def test_a_pair_is_named_only_where_it_is_beyond_noise_and_after_correction() -> None:
@@ -80,16 +80,16 @@ def test_the_table_has_a_dash_for_what_is_not_known() -> None:
 def test_an_interaction_is_in_log_odds_with_two_decimals() -> None:
     found = comparison(BEYOND, 0.01)
     low, high = found.paired.difference.low, found.paired.difference.high
-    assert in_log_odds(found) == f"+0.11 [{low:+.2f}, {high:+.2f}]"
-    assert in_log_odds(comparison([-0.5], 0.01)) == "−0.50 (no interval)"
+    assert format_log_odds(found) == f"+0.11 [{low:+.2f}, {high:+.2f}]"
+    assert format_log_odds(comparison([-0.5], 0.01)) == "−0.50 (no interval)"
 
 
 def test_a_record_has_both_families_apart() -> None:
-    record = record_of_pair(pair(comparison(BEYOND, 0.01), comparison(WITHIN, 0.9)))
+    record = interaction_record(pair(comparison(BEYOND, 0.01), comparison(WITHIN, 0.9)))
     assert (record["lead_holm_p"], record["interaction_holm_p"]) == (0.01, 0.9)
     assert record["lead_mean"] == pytest.approx(0.11)
     assert (record["better_site"], record["not_tested"]) == ("vision.ln2", None)
-    untested = record_of_pair(pair(None, None, Obstacle(1.0)))
+    untested = interaction_record(pair(None, None, Obstacle(1.0)))
     assert untested.keys() == record.keys()
     assert untested["not_tested"] == "to add up, both would need 100.0 % on validation"
     assert untested["interaction_mean"] is None

@@ -7,7 +7,7 @@ from pathlib import Path
 from changed_studies import board_of
 
 from study.protocols import hmean
-from study.report.paper_tables import tables, write_tables
+from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.sweep_scores import read_sweep
 from tests.results.test_sweep_scores import placed
 
@@ -15,7 +15,7 @@ from tests.results.test_sweep_scores import placed
 def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_path: Path) -> None:
     folder = placed(base_to_new_study, "eurosat")
     results = read_sweep([folder])
-    averages, by_dataset = tables(results)
+    averages, by_dataset = sweep_tables(results)
     rows = {row[0]: row[1:] for row in averages.texts}
     assert rows["CLIPFit (published)"] == ["–", "–", "78.97", "–", "11"]
     assert rows["CLIP (published)"][:3] == ["69.34", "74.22", "71.70"]
@@ -25,14 +25,14 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_p
     assert ours[2:] == [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
     assert "over 1 of them, so the averages do not compare" in averages.note
     assert [row[0] for row in by_dataset.rows] == ["eurosat"]
-    path = write_tables(results, tmp_path)
+    path = write_sweep_tables(results, tmp_path)
     assert "78.97" in path.read_text()
     rows_csv = list(csv.DictReader(path.with_suffix(".csv").open()))
     assert float(rows_csv[0]["test"]) > 0
 
 
 def test_published_averages_stand_beside_no_other_experiment(few_shot_study: Path) -> None:
-    averages, _ = tables(read_sweep([placed(few_shot_study, "dtd", "few_shot")]))
+    averages, _ = sweep_tables(read_sweep([placed(few_shot_study, "dtd", "few_shot")]))
     assert not [row for row in averages.texts if "published" in row[0]]
 
 
@@ -41,7 +41,7 @@ def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> Non
         placed(make_study(), "dtd", "few"),
         placed(make_study("other"), "eurosat", "few"),
     )
-    averages, by_dataset = tables(read_sweep([first, second]))
+    averages, by_dataset = sweep_tables(read_sweep([first, second]))
     boards = [board_of(folder).find_entry("clipfit") for folder in (first, second)]
     means = [entry.test.mean for entry in boards if entry is not None]
     row = next(row for row in averages.texts if row[0].startswith("clipfit,"))

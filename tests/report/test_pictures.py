@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from study.data.datasets import load_dataset
 from study.data.records import Dataset
-from study.report.pictures import LONGEST, MOST, Gallery, encoded, make_gallery
+from study.report.pictures import PICTURE_SIDE, PICTURES, Gallery, encode_picture, make_gallery
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
@@ -77,11 +77,15 @@ def test_mistakes_are_the_surest_wrong_ones_and_doubts_the_least_sure(shown: Pat
     gallery = gallery_of(shown)
     assert gallery.seed == 1
     assert [p.path for p in gallery.mistakes] == [f"test/cat/{n:02}.jpg" for n in range(14, 2, -1)]
-    assert [p.path for p in gallery.uncertain] == [f"test/cat/{n:02}.jpg" for n in range(MOST)]
+    assert [p.path for p in gallery.uncertain] == [f"test/cat/{n:02}.jpg" for n in range(PICTURES)]
     first = gallery.mistakes[0]
     assert (first.true, first.predicted, first.probability) == ("cat", "dog", "64.0 %")
     assert first.seeds == "wrong with 3 of 5 seeds"
-    assert (len(gallery.mistakes), gallery.shown, gallery.missing) == (MOST, True, 0)
+    assert (len(gallery.mistakes), gallery.has_images, gallery.missing_images) == (
+        PICTURES,
+        True,
+        0,
+    )
 
 
 def test_nothing_of_a_file_but_its_pixels_is_in_a_picture(shown: Path, pets: Path) -> None:
@@ -105,7 +109,7 @@ def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, si
     Image.new("RGB", (size, size), "red").save(file, form, **more)
     again = Image.open(file)
     assert SECRET in str(again.info["comment"])
-    address, _ = encoded(again)
+    address, _ = encode_picture(again)
     image = opened(address)
     assert image.format == form
     assert not image.info.keys() & {"comment", "icc_profile"}
@@ -114,14 +118,14 @@ def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, si
 @pytest.mark.parametrize("size", [(4000, 3000), (96, 96), (2000, 10)])
 def test_pictures_are_small_whatever_the_images_are(size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    address, _ = encoded(Image.fromarray(noise))
-    assert max(opened(address).size) == LONGEST
+    address, _ = encode_picture(Image.fromarray(noise))
+    assert max(opened(address).size) == PICTURE_SIDE
     assert len(address) < 12_000
 
 
 def test_a_tiny_image_keeps_its_very_pixels() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    address, small = encoded(Image.fromarray(pixels))
+    address, small = encode_picture(Image.fromarray(pixels))
     assert small
     assert (np.asarray(opened(address)) == pixels).all()
 
@@ -134,8 +138,8 @@ def test_an_image_that_is_gone_or_of_another_class_is_left_out(shown: Path, pets
     addresses = [picture.address for picture in gallery.mistakes]
     assert addresses[:3] == [None] * 3
     assert None not in addresses[3:]
-    assert gallery.missing == 3
-    assert gallery.shown
+    assert gallery.missing_images == 3
+    assert gallery.has_images
 
 
 def test_other_images_of_the_same_names_are_not_shown_under_another_class(
@@ -145,7 +149,7 @@ def test_other_images_of_the_same_names_are_not_shown_under_another_class(
     (pets / "test/dog").rename(pets / "test/cat")
     (pets / "test/x").rename(pets / "test/dog")
     keep(shown, 1, [Prediction("accuracy", "test/cat/01.jpg", "dog", "cat", 0.9)])
-    assert not gallery_of(shown).shown
+    assert not gallery_of(shown).has_images
 
 
 def test_a_dataset_that_was_read_is_not_read_again(
@@ -153,13 +157,13 @@ def test_a_dataset_that_was_read_is_not_read_again(
 ) -> None:
     known = load_dataset("pets", pets)
     monkeypatch.setattr(Study, "dataset", lambda self: pytest.fail("read again"))
-    assert gallery_of(shown, pets=known).shown
+    assert gallery_of(shown, pets=known).has_images
 
 
 def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(shown, "data.dataset=hf:a/b", "data.root=null")
     monkeypatch.setattr(Study, "dataset", lambda self: pytest.fail("read"))
-    assert not gallery_of(shown).shown
+    assert not gallery_of(shown).has_images
 
 
 def test_images_of_another_dataset_are_looked_for_there(

@@ -143,7 +143,7 @@ class Runs:
         if fault := self.faults.get(folder.name):
             raise fault
 
-    def write_tables(self, folders: Sequence[Path], target: Path) -> Path:
+    def write_sweep_tables(self, folders: Sequence[Path], target: Path) -> Path:
         self.tabled = [folder.name for folder in folders]
         return target / "tables.md"
 
@@ -154,8 +154,8 @@ def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ru
         runs = Runs({name.replace("_", "-"): fault for name, fault in faults.items()})
         monkeypatch.setattr(module, "run_study", runs.run_study)
         monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
-        monkeypatch.setattr(module, "write_tables", runs.write_tables)
-        monkeypatch.setattr(module, "tables", lambda folders: [f"{len(folders)} studies"])
+        monkeypatch.setattr(module, "write_sweep_tables", runs.write_sweep_tables)
+        monkeypatch.setattr(module, "sweep_tables", lambda folders: [f"{len(folders)} studies"])
         monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
         (tmp_path / "runs").mkdir(exist_ok=True)
         return runs
