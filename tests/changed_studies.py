@@ -13,7 +13,7 @@ from study.results.study_results import read_results
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
 from study.trial import Prediction
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 
 HASH = "0123456789abcdef"
 """The hash of a split."""
@@ -103,7 +103,7 @@ def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
     trial = StudyFolder(folder).trial(f"confirm-{label}-seed{seed}")
     images = enumerate(zip("aaaabbbb", "".join(predicted), strict=False))
     found = [Prediction("accuracy", f"{n}.png", true, taken, 0.9) for n, (true, taken) in images]
-    trial.write("predictions.parquet", to_parquet(found))
+    trial.write("predictions.parquet", predictions_to_parquet(found))
 
 
 def set_search(folder: Path, subsets: list[str]) -> Path:

@@ -11,7 +11,7 @@ from settings import with_settings
 
 from study.storage.trial_folder import PREDICTIONS
 from study.trial import Prediction
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 
 EPOCHS = 12
 RUNGS = (3, 6)
@@ -127,7 +127,7 @@ class FakeLedger:
         for part, names in parts.items():
             counts = self._confusion([accuracy[name] for name in names])
             predictions += predictions_of(part, names, counts)
-        (folder / PREDICTIONS).write_bytes(to_parquet(predictions))
+        (folder / PREDICTIONS).write_bytes(predictions_to_parquet(predictions))
 
     def _confusion(self, accuracies: Sequence[float]) -> list[list[int]]:
         counts = []

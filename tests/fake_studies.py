@@ -21,7 +21,7 @@ from settings import with_settings
 from study.config.loading import build_config, dump_config
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
-from study.trial.predictions import read_predictions, to_parquet
+from study.trial.predictions import predictions_to_parquet, read_predictions
 
 
 def write_study(
@@ -278,5 +278,5 @@ def set_images(folder: Path, *images: int, naming_the_largest: bool = False) -> 
         predictions = []
         for part in dict.fromkeys(prediction.part for prediction in before):
             predictions += predictions_of(part, CLASSES[: len(images)], counts)
-        path.write_bytes(to_parquet(predictions))
+        path.write_bytes(predictions_to_parquet(predictions))
     return folder

@@ -16,7 +16,7 @@ from study.method.head import Head
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import PREDICTIONS, End, TrialFolder
 from study.trial import Prediction, TrialConfig
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Candidate, Study
@@ -92,7 +92,7 @@ class Finished:
             for number in range(images):
                 taken = name if number < right[true] else other
                 predictions.append(Prediction("accuracy", f"{true}-{number}.png", name, taken, 0.9))
-        trial.write(PREDICTIONS, to_parquet(predictions))
+        trial.write(PREDICTIONS, predictions_to_parquet(predictions))
         trial.write_end(End("finished", 1, 1.0))
 
     @property

@@ -21,12 +21,12 @@ from study.method.delta import (
     to_checked_bytes,
     to_delta_bytes,
 )
-from study.selection import validation
+from study.selection.validation import validation_to_parquet
 from study.storage.atomic import with_retries
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
 from study.trial import EpochReport, TrialConfig, TrialData
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -117,9 +117,9 @@ def record_epoch(
     if report.done:
         _save_deltas(folder, report.deltas, info)
         if data.split == "test":
-            folder.write(PREDICTIONS, to_parquet(report.predictions))
+            folder.write(PREDICTIONS, predictions_to_parquet(report.predictions))
         else:
-            folder.write(VALIDATION, validation.to_parquet(report.predictions, data))
+            folder.write(VALIDATION, validation_to_parquet(report.predictions, data))
         folder.append_report(line, last=True)
     else:
         folder.append_report(line)

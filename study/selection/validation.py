@@ -19,7 +19,7 @@ SCHEMA = pa.schema(
 """The columns of the file. The same image may be in several folds, each with another model."""
 
 
-def to_parquet(predictions: Sequence[Prediction], data: TrialData) -> bytes:
+def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) -> bytes:
     """Return the predictions of validation images as a Parquet file.
 
     Args:

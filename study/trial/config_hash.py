@@ -22,17 +22,26 @@ from study.trial import TrialConfig, TrialData
 ROOMS = ("backbones", "data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-"""What may have docstrings: in front, and in a module or class below each name."""
-NAMES: dict[str, Any] = {
-    **dict.fromkeys(("trial_id", "stage", "arm", "label", "number", "optuna_number"), True),
-    **dict.fromkeys(("config_hash", "taken_from", "split_hash", "scored_at"), True),
+"""The nodes of a syntax tree whose body may contain docstrings."""
+UNHASHED: dict[str, Any] = {
+    "trial_id": True,
+    "stage": True,
+    "arm": True,
+    "label": True,
+    "number": True,
+    "optuna_number": True,
+    "config_hash": True,
+    "taken_from": True,
+    "split_hash": True,
+    "scored_at": True,
     "settings": {"subset"},
+    "training": True,
 }
-"""The fields of `TrialConfig` that the hash leaves out because they only name a trial or its data,
-or say when it is looked at.
+"""The fields of `TrialConfig` that the hash leaves out.
 
-The data itself is hashed: images by their pixels; and a subset by its tensors (`subset_key`), since
-several texts may name the same ones."""
+Most of them only name a trial or its data, or say when it is scored. The data itself is hashed:
+images by their pixels; and a subset by its tensors (`subset_key`), since several texts may name the
+same tensors. The training is hashed without the settings that have no effect."""
 
 
 def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
@@ -43,53 +52,60 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
     the checkpoint; and the code.
 
     Args:
-        config: the trial's configuration; the fields in `NAMES` are ignored.
+        config: the trial's configuration; the fields in `UNHASHED` are ignored.
         data: the trial's data; its Arrow files must exist.
         checkpoint: the identity of the weights, see `study.backbones.architecture.Architecture`.
 
     Returns:
         Sixteen hexadecimal digits.
     """
-    files = {
-        "train": data.train_images,
-        "eval": data.eval_images,
-        **{f"target {name}": target.images for name, target in data.targets.items()},
+    images = {
+        "train": ImageTable(data.train_images).content_hash,
+        "eval": ImageTable(data.eval_images).content_hash,
     }
-    # The training settings that have an effect; without training, those of an evaluation alone.
-    training = config.training.model_dump(
-        exclude={"momentum"} if config.training.optimizer == "adamw" else None
-    )
-    if config.epochs == 0:
-        training = config.training.model_dump(include={"precision", "eval_batch_size"})
-    facts = {
-        "trial": config.model_dump(mode="json", exclude={**NAMES, "training": True}),
-        "training": training,
+    targets = {}
+    for name, target in data.targets.items():
+        images[f"target {name}"] = ImageTable(target.images).content_hash
+        targets[name] = (target.class_names, target.templates)
+    facts: dict[str, Any] = {
+        "trial": config.model_dump(mode="json", exclude=UNHASHED),
+        "training": _effective_training(config),
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
-        **data.reading.model_facts(),
-        "images": {name: ImageTable(file).content_hash for name, file in files.items()},
+        "images": images,
         "protocol": data.protocol.name,
         "class_names": data.class_names,
         "templates": data.templates,
         "ensemble": data.ensemble,
         "augment": data.augment,
         "split": data.split,
-        "targets": {name: (t.class_names, t.templates) for name, t in data.targets.items()},
+        "targets": targets,
         "checkpoint": checkpoint,
         "code": code_hash(Path(study.__file__ or "").parent),
         "code_of_others": code_of_others(type(data.protocol)),
     }
+    facts |= data.reading.model_facts()
     if config.settings.peer is not None:
         for library in PEERS[config.settings.peer.method].libraries:
             facts[library] = version(library)
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
 
 
+def _effective_training(config: TrialConfig) -> dict[str, Any]:
+    """Return the training settings that have an effect; without training, on evaluations alone."""
+    if config.epochs == 0:
+        return config.training.model_dump(include={"precision", "eval_batch_size"})
+    values = config.training.model_dump()
+    if config.training.optimizer == "adamw":
+        del values["momentum"]
+    return values
+
+
 @cache
 def code_hash(package: Path) -> str:
     """Return a hash of the code that results depend on and of the versions of its libraries.
 
-    The code counts by its syntax: another comment, docstring or layout is the same code.
+    Only the syntax of the code counts: comments, docstrings and layout do not change the hash.
 
     Args:
         package: the folder of the package ``study``.
@@ -102,7 +118,8 @@ def code_hash(package: Path) -> str:
     """
     digest = hashlib.sha256()
     for room in ROOMS:
-        if not (paths := sorted((package / room).rglob("*.py"))):
+        paths = sorted((package / room).rglob("*.py"))
+        if not paths:
             raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
         for path in paths:
             syntax = _syntax_hash(path.read_bytes())
@@ -116,22 +133,28 @@ def code_hash(package: Path) -> str:
 def code_of_others(protocol: type[Protocol]) -> list[str]:
     """Return a hash of each file of a protocol's code that is not in this package.
 
-    Those are the files of its classes and of the functions of its rules, but not what they import.
+    Those are the files of its classes and of the functions of its rules, but not the modules that
+    they import.
 
     Raises:
-        StudyError: a class or function stands in no file.
+        StudyError: a class or function is in no file.
     """
-    parts = (*protocol.__mro__, *(rule.tasks for rule in protocol.rules))
-    known = {study.__name__, *sys.stdlib_module_names}
-    names = sorted({p.__module__ for p in parts if p.__module__.partition(".")[0] not in known})
+    modules = {base.__module__ for base in protocol.__mro__}
+    modules.update(rule.tasks.__module__ for rule in protocol.rules)
+    hashes = []
     try:
-        paths = [Path(inspect.getfile(sys.modules[name])) for name in names]
-        return [_syntax_hash(path.read_bytes()) for path in paths]
+        for module in sorted(modules):
+            package, _, _ = module.partition(".")
+            if package == study.__name__ or package in sys.stdlib_module_names:
+                continue
+            path = Path(inspect.getfile(sys.modules[module]))
+            hashes.append(_syntax_hash(path.read_bytes()))
     except (TypeError, OSError) as error:
         raise StudyError(
             f"the code of the protocol '{protocol.name}' stands in no file, so that its results "
             f"cannot be told from those of other code ({error}); put it into a module"
         ) from error
+    return hashes
 
 
 @cache

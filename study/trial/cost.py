@@ -1,4 +1,4 @@
-"""What the steps of a trial cost on this machine, measured with random pixels."""
+"""The cost of a trial's steps on this machine, measured with random pixels."""
 
 import resource
 import sys
@@ -26,33 +26,33 @@ from study.method.training import Objective, Recipe, make_optimizer, training_st
 from study.trial.machine_faults import OutOfMemoryError, is_out_of_memory
 
 STEPS = 3
-"""How many steps are measured, after one that is not."""
+"""The number of measured steps, after a first one that is not measured."""
 EVALUATED = 64
-"""How many images pass the encoder in the measured evaluation."""
+"""The number of images that pass the encoder in the measured evaluation."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What parts of a trial cost on this machine."""
+    """The cost of the parts of a trial on this machine."""
 
     step: float
-    """The seconds of a training step."""
+    """The duration of a training step, in seconds."""
     image: float
-    """The seconds of the evaluation of an image."""
+    """The duration of the evaluation of an image, in seconds."""
     memory: int
     """The most memory that a process of a trial needs, in bytes, on the GPU if it has one."""
 
 
 def measure_apart(*arguments: Any) -> Cost:
-    """Return what `measure` does, in a process of its own, whose memory is that of a trial.
+    """Call `measure` in a process of its own, whose memory is that of a trial.
 
     Raises:
         OutOfMemoryError: a batch does not fit into memory.
         StudyError: the backbone cannot be read.
     """
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-            return apart.submit(measure, *arguments).result()
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(measure, *arguments).result()
     except (BrokenProcessPool, MemoryError, RuntimeError) as error:
         if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
             raise
@@ -69,7 +69,7 @@ def measure(
     threads: int,
     gpu: bool,
 ) -> Cost:
-    """Take real steps and return what they cost.
+    """Take real steps and return their cost.
 
     Args:
         backbone: the backbone.
@@ -79,16 +79,20 @@ def measure(
         gpu: whether a trial has a GPU.
     """
     torch.set_num_threads(threads)
-    device = torch.device((gpu_kind() if gpu else None) or "cpu")
+    device = torch.device("cpu")
+    if gpu:
+        device = torch.device(gpu_kind() or "cpu")
     loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-    precision = choose_precision(device) if training.precision == AUTO else training.trial_precision
+    precision = training.trial_precision
+    if training.precision == AUTO:
+        precision = choose_precision(device)
     cast_matrices(loaded.clip, precision)
     loaded.clip.to(device)
     classifier = FewShotClassifier(loaded, parse("clipfit"), precision=precision)
     model = StagedClassifier(classifier)
-    encoded = model.begin_prompts(loaded.tokenize([*texts]).to(device))
+    prompts = model.begin_prompts(loaded.tokenize([*texts]).to(device))
     with torch.no_grad():
-        objective = Objective(encoded, model.encode_text(encoded), 1.0)
+        objective = Objective(prompts, model.encode_text(prompts), 1.0)
     rates = dict.fromkeys(kind_names(), 1e-6)
     optimizer = make_optimizer(classifier.tuned, rates, Recipe(training.optimizer))
     size, batch = loaded.image_size, training.batch_size
@@ -110,8 +114,9 @@ def measure(
         return Cost(seconds, image, torch.cuda.max_memory_allocated())
     if device.type == "mps":
         return Cost(seconds, image, torch.mps.driver_allocated_memory())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(seconds, image, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Cost(seconds, image, unit * peak)
 
 
 def _timed(do: Callable[[], None], device: torch.device) -> float:

@@ -27,23 +27,31 @@ Tensors = Mapping[str, Tensor]
 
 
 class Cache:
-    """Results by key; the one that was unused the longest is dropped first.
+    """Results by key; the result that was unused the longest is dropped first.
 
     Args:
-        room: the most numbers that a process keeps.
+        room: the largest number of values that a process keeps.
     """
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self.kept: OrderedDict[tuple[object, ...], Tensors] = OrderedDict()
+        self.results: OrderedDict[tuple[object, ...], Tensors] = OrderedDict()
 
     def get(self, key: tuple[object, ...], compute: Callable[[], Tensors]) -> Tensors:
-        """Return the result of a key, and compute it unless it is kept."""
-        found = self.kept.pop(key) if key in self.kept else compute()
-        self.kept[key] = found
-        while sum(t.numel() for kept in self.kept.values() for t in kept.values()) > self.room:
-            self.kept.popitem(last=False)
-        return found
+        """Return the result of a key; compute it unless it is in the cache."""
+        result = self.results.pop(key, None)
+        if result is None:
+            result = compute()
+        self.results[key] = result
+        while self._count_values() > self.room:
+            self.results.popitem(last=False)
+        return result
+
+    def _count_values(self) -> int:
+        count = 0
+        for tensors in self.results.values():
+            count += sum(tensor.numel() for tensor in tensors.values())
+        return count
 
 
 def cached_features(
@@ -60,7 +68,7 @@ def cached_features(
 
     Args:
         folder: the folder of the decoded images.
-        what: what distinguishes these tensors from others of this backbone and precision.
+        what: facts that distinguish these tensors from others of this backbone and precision.
         backbone: the backbone as loaded, on the device that computes.
         precision: the precision of the encoders.
         compute: a function that returns the tensors; every call must return the same values.
@@ -69,44 +77,50 @@ def cached_features(
         The tensors by name, on the backbone's device.
     """
     device = next(backbone.clip.parameters()).device
-    # The settings that features depend on, such as the activation function and EOT's id.
-    config = {
-        name: value
-        for name, value in backbone.clip.config.to_dict().items()
-        if name not in ("_name_or_path", "transformers_version")
-    }
-    settings = [config, backbone.image_mean, backbone.image_std]
-    identity = {
-        **what,
-        # The version of the computation; change it when features may round otherwise.
-        "form": "2" if precision == "float32" else "3",
-        "backbone": backbone.state,
-        "settings": sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32],
-        "precision": precision,
-        # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
-        "device": device.type,
-        "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__,
-    }
+    identity = dict(what)
+    # The version of the computation; change it when features may round otherwise.
+    identity["form"] = "2" if precision == "float32" else "3"
+    identity["backbone"] = backbone.state
+    identity["settings"] = _settings_hash(backbone)
+    identity["precision"] = precision
+    # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
+    identity["device"] = device.type
+    identity["threads"] = str(torch.get_num_threads())
+    identity["torch"] = torch.__version__
     name = sha256_of(json.dumps(identity, sort_keys=True).encode())[:32]
     path = folder / f"frozen-{name}.safetensors"
-    if (tensors := _read(path, identity)) is None:
+    tensors = _read(path, identity)
+    if tensors is None:
         with _locked(path):
-            if (tensors := _read(path, identity)) is None:
+            tensors = _read(path, identity)
+            if tensors is None:
                 tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
-                try:
-                    write_atomically(
-                        path, to_checked_bytes(tensors, identity), existing=path.parent
-                    )
-                except StorageError as error:
-                    logger.warning(
-                        "%s; other processes compute for themselves what it would hold", error
-                    )
+                _write(path, tensors, identity)
     return {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
+def _settings_hash(backbone: Backbone) -> str:
+    """Return a hash of the settings that features depend on, such as the activation function."""
+    config = backbone.clip.config.to_dict()
+    config.pop("_name_or_path", None)
+    config.pop("transformers_version", None)
+    settings = [config, backbone.image_mean, backbone.image_std]
+    return sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32]
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], identity: Mapping[str, str]) -> None:
+    """Write the file of some tensors; log a warning if that is impossible."""
+    contents = to_checked_bytes(tensors, identity)
+    try:
+        write_atomically(path, contents, existing=path.parent)
+    except StorageError as error:
+        logger.warning("%s; other processes compute for themselves what it would hold", error)
+
+
 def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:
-    if (contents := read_if_exists(path, path.read_bytes, existing=path.parent)) is None:
+    """Return the tensors of a file; None if it is missing or damaged."""
+    contents = read_if_exists(path, path.read_bytes, existing=path.parent)
+    if contents is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)

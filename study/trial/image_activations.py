@@ -2,11 +2,12 @@
 
 Frozen stages return the same for an image in every epoch and every trial. Each process therefore
 computes it once and keeps it as long as there is room. If nothing in the encoder is tuned, or its
-projection alone, what passed the rest is stored on disk as well. Activations inside an encoder are
-far larger. For a peer that may tune every stage, images are kept as normalised pixels.
+projection alone, the result of all stages before that is stored on disk as well. Activations inside
+an encoder are far larger. For a peer that may tune every stage, images are kept as normalised
+pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -25,69 +26,80 @@ IMAGES = Cache(2**27)
 """Half a gigabyte of float32 for images; an empty result stands for a table that does not fit."""
 
 open_table = cache(ImageTable)
-"""Open an image table, once per process: it is a read-only memory map."""
+"""Open an image table once per process; it is a read-only memory map."""
 
 
 def begin_images(
     model: StagedClassifier | PlainPass,
     backbone: Backbone,
     path: Path,
-    wanted: Sequence[str],
+    paths: Sequence[str],
 ) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, from a cache.
 
     The whole table is encoded in chunks of a fixed size, so that an image's activations do not
-    depend on which others are requested. If it does not fit into the cache, these images are
-    encoded alone.
+    depend on the other images of a call. If it does not fit into the cache, only the images of the
+    call are encoded.
 
     Args:
         model: the classifier; its lowest tuned stage is where the activations end.
         backbone: the backbone of the classifier.
         path: the image table; its images are square.
-        wanted: the paths of the images in the table, in the order wanted.
+        paths: the paths of the images in the table.
     """
-    table, precision, device = open_table(path), model.classifier.precision, model.classifier.device
-    stage = model.vision.first if isinstance(model, StagedClassifier) else "pixels"
-    key = (path, backbone.state, precision, str(device), stage)
-    whole = IMAGES.get(key, partial(_begin_table, model, backbone, table))
-    if not whole:
-        return begin_anew(model, backbone, table, wanted)
-    return whole["features"][torch.tensor(table.rows(wanted), device=device)]
+    table = open_table(path)
+    device = model.classifier.device
+    stage: int | str = "pixels"
+    if isinstance(model, StagedClassifier):
+        stage = model.vision.first
+    key = (path, backbone.state, model.classifier.precision, str(device), stage)
+    whole_table = IMAGES.get(key, partial(_begin_table, model, backbone, table))
+    if not whole_table:
+        return begin_uncached(model, backbone, table, paths)
+    rows = torch.tensor(table.rows(paths), device=device)
+    return whole_table["features"][rows]
 
 
 def _begin_table(
     model: StagedClassifier | PlainPass, backbone: Backbone, table: ImageTable
 ) -> Tensors:
-    """Return all images of a table, begun; nothing if they do not fit into the cache."""
-    starts = range(0, len(table.paths), CHUNK)
-    parts = (table.paths[start : start + CHUNK] for start in starts)
-    chunks = (begin_anew(model, backbone, table, part) for part in parts)
+    """Return all images of a table, begun; no tensor if they do not fit into the cache."""
     encoder = model.vision if isinstance(model, StagedClassifier) else None
-    if encoder and encoder.first >= encoder.projection:
-        what, size = "features of images", backbone.dim
-        if encoder.is_tuned:
-            what = "states of images before the projection"
-            size = backbone.clip.config.vision_config.hidden_size
-        if len(table.paths) * size > IMAGES.room:
+    if encoder is None or encoder.first < encoder.projection:
+        chunks = _begin_chunks(model, backbone, table)
+        first = next(chunks)
+        if first[0].numel() * len(table.paths) > IMAGES.room:
             return {}
-        return cached_features(
-            table.path.parent,
-            {"what": what, "images": table.content_hash},
-            backbone,
-            model.classifier.precision,
-            lambda: {"features": torch.cat([*chunks])},
-        )
-    first = next(chunks)
-    fits = first[0].numel() * len(table.paths) <= IMAGES.room
-    return {"features": torch.cat([first, *chunks])} if fits else {}
+        return {"features": torch.cat([first, *chunks])}
+    what, size = "features of images", backbone.dim
+    if encoder.is_tuned:
+        what = "states of images before the projection"
+        size = backbone.clip.config.vision_config.hidden_size
+    if len(table.paths) * size > IMAGES.room:
+        return {}
+
+    def encode_table() -> Tensors:
+        return {"features": torch.cat(list(_begin_chunks(model, backbone, table)))}
+
+    identity = {"what": what, "images": table.content_hash}
+    precision = model.classifier.precision
+    return cached_features(table.path.parent, identity, backbone, precision, encode_table)
 
 
-def begin_anew(
+def _begin_chunks(
+    model: StagedClassifier | PlainPass, backbone: Backbone, table: ImageTable
+) -> Iterator[Tensor]:
+    """Yield the images of a table, begun, in chunks of a fixed size."""
+    for start in range(0, len(table.paths), CHUNK):
+        yield begin_uncached(model, backbone, table, table.paths[start : start + CHUNK])
+
+
+def begin_uncached(
     model: StagedClassifier | PlainPass,
     backbone: Backbone,
     table: ImageTable,
-    wanted: Sequence[str],
+    paths: Sequence[str],
 ) -> Tensor:
-    """Return what a model's own `begin_images` returns for images of a table, from no cache."""
-    images = to_device(table.pixels(wanted), model.classifier.device)
+    """Return what a model's own `begin_images` returns for images of a table, without a cache."""
+    images = to_device(table.pixels(paths), model.classifier.device)
     return model.begin_images(normalize(images, backbone.image_mean, backbone.image_std))

@@ -8,7 +8,7 @@ from study.errors import StudyError
 from study.trial.image_activations import IMAGES
 from study.trial.prompt_activations import PROMPTS
 
-SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
+LOW_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.
 
 PyTorch does not always raise its own type for it, `torch.OutOfMemoryError`."""
@@ -33,13 +33,14 @@ def is_device_failure(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether too little memory, of the host or of the device, caused an error."""
-    said = isinstance(error, RuntimeError) and any(text in str(error) for text in SAID)
-    return said or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in LOW_MEMORY)
 
 
 def free_memory() -> None:
-    """Free the caches of this process, which are filled again, and what a failed step left."""
-    IMAGES.kept.clear()
-    PROMPTS.kept.clear()
+    """Free the caches of this process, which fill again, and the memory of a failed step."""
+    IMAGES.results.clear()
+    PROMPTS.results.clear()
     gc.collect()
     torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The prediction of every test image, as a trial keeps it, and what guessing would score."""
+"""The prediction of every test image, in the file of a trial, and the score of guessing."""
 
 import hashlib
 import io
@@ -15,29 +15,33 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
 from study.trial.study import Prediction
 
-_COMPETING = {"right_of_kind": pa.bool_(), "gap": pa.float32()}
-_TYPES = {
-    **dict.fromkeys(Prediction._fields, pa.string()),
-    **{"probability": pa.float32(), **_COMPETING},
-}
+_COLUMNS = [
+    ("part", pa.string()),
+    ("path", pa.string()),
+    ("label", pa.string()),
+    ("predicted", pa.string()),
+    ("probability", pa.float32()),
+]
+_COMPETITION_COLUMNS = [("right_of_kind", pa.bool_()), ("gap", pa.float32())]
 
 
-def to_parquet(predictions: Iterable[Prediction]) -> bytes:
+def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
     """Return predictions as a Parquet file, with a column for each of their fields.
 
-    Where no names compete, there are no columns for that.
+    Where no names compete, there are no columns of the competition.
     """
+    values = [prediction._asdict() for prediction in predictions]
+    columns = _COLUMNS
+    if any(value["gap"] is not None for value in values):
+        columns = _COLUMNS + _COMPETITION_COLUMNS
+    table = pa.Table.from_pylist(values, schema=pa.schema(columns))
     contents = io.BytesIO()
-    values = [p._asdict() for p in predictions]
-    left_out = () if any(p["gap"] is not None for p in values) else _COMPETING
-    kept = pa.schema({name: kind for name, kind in _TYPES.items() if name not in left_out})
-    rows = pa.Table.from_pylist(values, schema=kept)
     pq.write_table(
-        rows,
+        table,
         contents,
         compression="zstd",
         store_schema=False,
-        # Each path is another, so that a dictionary of them would only take space.
+        # All paths differ, so that a dictionary of them would only take space.
         use_dictionary=["part", "label", "predicted"],
     )
     return contents.getvalue()
@@ -50,11 +54,12 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
         LedgerError: the file is damaged.
     """
     name = f"trials/{trial_id}/{PREDICTIONS}"
-    if (contents := folder.read(name)) is None:
+    contents = folder.read(name)
+    if contents is None:
         return []
     try:
         columns = pq.read_table(io.BytesIO(contents)).to_pydict()
-        return list(map(Prediction, *columns.values()))
+        return [Prediction(*row) for row in zip(*columns.values(), strict=True)]
     except (pa.ArrowException, TypeError) as error:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
 
@@ -64,41 +69,43 @@ Confusion = Counter[tuple[str, str, str]]
 
 
 def confusion_of(predictions: Iterable[Prediction]) -> Confusion:
-    """Return the counts of a trial's predictions; empty when it kept none."""
+    """Return the counts of a trial's predictions; empty if it kept none."""
     return Counter((p.part, p.label, p.predicted) for p in predictions)
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Which test images a trial took for what they are."""
+    """The test images that a trial predicted rightly."""
 
     images: str
-    """A hash of the images' parts, classes and paths: equal for trials of the same images."""
+    """A hash of the images' parts, classes and paths; equal for trials of the same images."""
     right: Mapping[tuple[str, str], tuple[bool, ...]]
     """Whether each image is predicted rightly, by part and class, in the order of the paths."""
     competing: Mapping[tuple[str, str], tuple[tuple[bool, float], ...]] = field(
         default_factory=dict
     )
-    """Of each image `Prediction.right_of_kind` and ``gap``, alike; empty where none is known."""
+    """`Prediction.right_of_kind` and ``gap`` of each image, by part and class, in the same order.
+
+    Empty where no names compete."""
 
 
 def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
-    """Return what is right among the predictions of a trial; None if it kept none."""
+    """Return the outcomes of a trial's predictions; None if it kept none."""
     right: dict[tuple[str, str], list[bool]] = defaultdict(list)
     competing: dict[tuple[str, str], list[tuple[bool, float]]] = defaultdict(list)
     digest = hashlib.sha256()
-    for one in sorted(predictions, key=lambda p: p[:5]):
-        stratum = one.part, one.label
-        right[stratum].append(one.label == one.predicted)
-        if one.right_of_kind is not None and one.gap is not None:
-            competing[stratum].append((one.right_of_kind, one.gap))
-        digest.update(repr((one.part, one.path, one.label)).encode())
+    for row in sorted(predictions, key=lambda prediction: prediction[:5]):
+        stratum = (row.part, row.label)
+        right[stratum].append(row.label == row.predicted)
+        if row.right_of_kind is not None and row.gap is not None:
+            competing[stratum].append((row.right_of_kind, row.gap))
+        digest.update(repr((row.part, row.path, row.label)).encode())
     if not right:
         return None
     return Outcomes(
-        digest.hexdigest(),
-        {stratum: tuple(own) for stratum, own in right.items()},
-        {stratum: tuple(own) for stratum, own in competing.items()},
+        images=digest.hexdigest(),
+        right={stratum: tuple(values) for stratum, values in right.items()},
+        competing={stratum: tuple(values) for stratum, values in competing.items()},
     )
 
 
@@ -120,31 +127,31 @@ def mean(accuracies: Sequence[float]) -> float:
 
 
 def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
-    """Return what a trial would have scored on test by guessing, see `Protocol.chance`.
+    """Return the test score of guessing, see `Protocol.chance`.
 
-    Parts make up this score as their accuracies make up a trial's.
+    It is made of its parts in the same way as the score of a trial.
 
     Args:
-        confusion: what `confusion_of` returned of the trial.
+        confusion: the result of `confusion_of` for a trial.
         protocol: the study's protocol.
 
     Returns:
-        The score, a fraction; None when the trial kept no counts.
+        The score, a fraction; None if the trial kept no counts.
     """
     sizes: dict[str, list[int]] = defaultdict(list)
     for (part, _), number in images_of(confusion).items():
         sizes[part].append(number)
     if not sizes:
         return None
-    shares = {part: mean([share]) for part, share in protocol.chance(sizes).items()}
-    return protocol.score(shares)["score"]
+    chances = {part: mean([chance]) for part, chance in protocol.chance(sizes).items()}
+    return protocol.score(chances)["score"]
 
 
 def beats_chance(test_score: float, chance: float | None) -> bool:
-    """Return whether a mean test score is above chance; if chance is unknown, it counts as above.
+    """Return whether a mean test score is above chance; it counts as above if chance is unknown.
 
-    The test score decides although the choice is made by validation: what guesses as well on images
-    that no choice has seen is of no use, whatever it scored before.
+    The test score decides although the choice is made by validation: a configuration that guesses
+    on images that no choice has seen is of no use, whatever its validation score was.
     """
     # Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds.
     return chance is None or test_score > chance + 1e-9

@@ -40,12 +40,13 @@ def begin_prompts(
     if isinstance(model, PlainPass):
         return model.begin_prompts(input_ids)
     what = "prompts"
-    where: Path | None = folder
+    disk_folder: Path | None = folder
     if model.text.is_tuned:
-        what, where = f"prompts up to stage {model.text.first}", None
-    begin = partial(_begin_anew, model, input_ids)
-    precision = model.classifier.precision
-    return Prompts(**_of_prompts(what, backbone, precision, input_ids, where, begin))
+        what, disk_folder = f"prompts up to stage {model.text.first}", None
+    begin = partial(_begin_uncached, model, input_ids)
+    kind = (what, model.classifier.precision)
+    prompts = _from_cache(kind, backbone, input_ids, disk_folder, begin)
+    return Prompts(**prompts)
 
 
 def class_features(
@@ -57,7 +58,7 @@ def class_features(
 ) -> Tensor:
     """Return the text features of classes, (classes, dim) float32.
 
-    More than pass through the encoder at once are computed in parts.
+    If there are too many prompts for one pass through the encoder, they are encoded in parts.
 
     Args:
         model: the classifier that encodes the prompts.
@@ -74,9 +75,9 @@ def class_features(
     if isinstance(model, PlainPass) or model.text.is_tuned:
         return encode_prompts(classifier, input_ids, templates)
     what = f"classes by {templates} templates"
-    encode = partial(_encode_anew, classifier, input_ids, templates)
-    kept = _of_prompts(what, backbone, classifier.precision, input_ids, folder, encode)
-    return kept["features"]
+    encode = partial(_encode_classes, classifier, input_ids, templates)
+    kind = (what, classifier.precision)
+    return _from_cache(kind, backbone, input_ids, folder, encode)["features"]
 
 
 @torch.no_grad()
@@ -92,14 +93,15 @@ def zero_shot_text(
         folder: the folder of the feature cache, see `cached_features`.
     """
     encode = partial(_encode_untuned, backbone, input_ids, precision, folder)
-    return _of_prompts("zero-shot", backbone, precision, input_ids, None, encode)["features"]
+    kind = ("zero-shot", precision)
+    return _from_cache(kind, backbone, input_ids, None, encode)["features"]
 
 
-def _begin_anew(model: StagedClassifier, input_ids: Tensor) -> Tensors:
+def _begin_uncached(model: StagedClassifier, input_ids: Tensor) -> Tensors:
     return vars(model.begin_prompts(input_ids))
 
 
-def _encode_anew(classifier: FewShotClassifier, input_ids: Tensor, templates: int) -> Tensors:
+def _encode_classes(classifier: FewShotClassifier, input_ids: Tensor, templates: int) -> Tensors:
     return {"features": encode_prompts(classifier, input_ids, templates)}
 
 
@@ -110,15 +112,23 @@ def _encode_untuned(
     return {"features": staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))}
 
 
-def _of_prompts(
-    what: str,
+def _from_cache(
+    kind: tuple[str, Precision],
     backbone: Backbone,
-    precision: Precision,
     input_ids: Tensor,
     folder: Path | None,
     compute: Callable[[], Tensors],
 ) -> Tensors:
-    """Return what `compute` returns of prompts: from memory, or from a folder if one is given."""
+    """Return the tensors that `compute` returns for prompts, from a cache if possible.
+
+    Args:
+        kind: a name for these tensors, and the precision of the encoder.
+        backbone: the backbone.
+        input_ids: the token ids of the prompts.
+        folder: the folder of the feature cache; None means that they are kept in memory alone.
+        compute: a function that returns the tensors.
+    """
+    what, precision = kind
     shape, device = tuple(input_ids.shape), str(input_ids.device)
     digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
 

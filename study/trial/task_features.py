@@ -1,8 +1,7 @@
-"""What the model of a task makes of the images and prompts of a trial, as the model is now."""
+"""The features that the model of a task, as trained so far, computes of images and prompts."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -47,23 +46,28 @@ def tokenize(
         templates: the number of prompts of each class.
     """
     target = data.target(part.name)
-    names = [target.class_names[c] for c in classes]
-    texts = chain.from_iterable(prompts(names, target.templates[:templates]))
-    return model.backbone.tokenize([*texts]).to(model.classifier.device)
+    names = [target.class_names[class_id] for class_id in classes]
+    texts: list[str] = []
+    for prompts_of_class in prompts(names, target.templates[:templates]):
+        texts += prompts_of_class
+    return model.backbone.tokenize(texts).to(model.classifier.device)
 
 
 def text_features(model: TaskModel, data: TrialData, part: Part, classes: Sequence[int]) -> Tensor:
     """Return the text features of classes, by the prompts of a part, (classes, dim) float32."""
-    templates = len(data.target(part.name).templates) if data.ensemble else 1
+    templates = 1
+    if data.ensemble:
+        templates = len(data.target(part.name).templates)
     ids = tokenize(model, data, part, classes, templates)
     return class_features(model.staged, model.backbone, ids, templates, data.caches)
 
 
 def image_features(model: TaskModel, images: Path, paths: Sequence[str]) -> Iterator[Tensor]:
     """Yield the features of images of a table in batches, (batch, dim) float32."""
-    for at in range(0, len(paths), model.images_at_once):
-        wanted = paths[at : at + model.images_at_once]
-        yield model.staged.encode_image(begin_images(model.staged, model.backbone, images, wanted))
+    for start in range(0, len(paths), model.images_at_once):
+        batch = paths[start : start + model.images_at_once]
+        begun = begin_images(model.staged, model.backbone, images, batch)
+        yield model.staged.encode_image(begun)
 
 
 def training_images(
@@ -71,7 +75,7 @@ def training_images(
 ) -> Tensor:
     """Return begun training images, augmented by the generator if the trial augments."""
     if data.augment:
-        return augmented(model, data.train_images, paths, generator)
+        return augment_images(model, data.train_images, paths, generator)
     return begin_images(model.staged, model.backbone, data.train_images, paths)
 
 
@@ -79,13 +83,13 @@ def training_features(model: TaskModel, data: TrialData, train: Part) -> Tensor:
     """Return the features of the training images, (images, dim), or of several views of each."""
     paths = paths_of(train)
     if not data.augment:
-        return torch.cat([*image_features(model, data.train_images, paths)])
+        return torch.cat(list(image_features(model, data.train_images, paths)))
     generator = torch.Generator().manual_seed(model.seed)
     paths *= VIEWS
     features = []
-    for at in range(0, len(paths), model.images_at_once):
-        wanted = paths[at : at + model.images_at_once]
-        images = augmented(model, data.train_images, wanted, generator)
+    for start in range(0, len(paths), model.images_at_once):
+        batch = paths[start : start + model.images_at_once]
+        images = augment_images(model, data.train_images, batch, generator)
         features.append(model.staged.encode_image(images))
     return torch.cat(features)
 
@@ -102,7 +106,8 @@ def encode_part(
         part: the part to evaluate.
         rivals: the classes that compete for the images, unless they are of a target.
     """
-    target, is_target = data.target(part.name), part.name in data.targets
+    target = data.target(part.name)
+    is_target = part.name in data.targets
     rivals_text: Tensor | None = None
     if rivals and not is_target:
         rivals_text = text_features(model, data, part, rivals)
@@ -113,14 +118,14 @@ def encode_part(
         text=text_features(model, data, part, part.classes),
         rivals=rivals,
         rivals_text=rivals_text,
-        images=[*image_features(model, target.images, paths_of(part))],
+        images=list(image_features(model, target.images, paths_of(part))),
     )
 
 
 def names_in_training(part: Part, train: Part, data: TrialData) -> Sequence[int]:
-    """Return the ids of a part's classes in training; −1 for one of a target that has no other.
+    """Return the ids in training of a part's classes; −1 where a target's class was not trained.
 
-    The ids of a target mean other classes, of which those of equal names are the same.
+    The ids of a target's classes are its own, so that classes of equal names are the same.
     """
     if part.name not in data.targets:
         return part.classes
@@ -129,7 +134,7 @@ def names_in_training(part: Part, train: Part, data: TrialData) -> Sequence[int]
     return [ids.get(names[label], -1) for label in part.classes]
 
 
-def augmented(
+def augment_images(
     model: TaskModel, images: Path, paths: Sequence[str], generator: torch.Generator
 ) -> Tensor:
     """Return images of a table, cropped and flipped at random, as begun images."""
@@ -145,10 +150,10 @@ def augmented(
     return torch.cat([model.staged.begin_images(chunk) for chunk in chunks])
 
 
-def kept_views(model: TaskModel, data: TrialData, paths: Sequence[str], views: int) -> Tensor:
+def cached_views(model: TaskModel, data: TrialData, paths: Sequence[str], views: int) -> Tensor:
     """Return augmented views of the training images, begun: (views, images, …).
 
-    They depend on the seed and not on what is tuned, so that all trials of the seed share them.
+    They depend on the seed but not on the tuned parameters: all trials of a seed share them.
 
     Args:
         model: the model, which has its seed.
@@ -162,14 +167,16 @@ def kept_views(model: TaskModel, data: TrialData, paths: Sequence[str], views: i
         "paths": sha256_of("\n".join(paths).encode()),
         "seed": str(model.seed),
     }
-    begin = partial(_begin_views, model, data.train_images, [*paths] * views)
+    begin = partial(_begin_views, model, data.train_images, list(paths) * views)
     precision = model.classifier.precision
-    kept = cached_features(data.caches, identity, model.backbone, precision, begin)
-    return kept["views"].unflatten(0, (views, -1))
+    features = cached_features(data.caches, identity, model.backbone, precision, begin)
+    return features["views"].unflatten(0, (views, -1))
 
 
 def _begin_views(model: TaskModel, images: Path, paths: Sequence[str]) -> Tensors:
     generator = torch.Generator().manual_seed(model.seed)
-    starts = range(0, len(paths), CHUNK)
-    chunks = [augmented(model, images, paths[start : start + CHUNK], generator) for start in starts]
+    chunks = []
+    for start in range(0, len(paths), CHUNK):
+        chunk = paths[start : start + CHUNK]
+        chunks.append(augment_images(model, images, chunk, generator))
     return {"views": torch.cat(chunks)}

@@ -1,4 +1,4 @@
-"""The linear heads of one task's model, trained on its features in the ways that uses ask for."""
+"""The linear heads of one task's model, trained on its features as each use of it asks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ from study.trial.task_model import TaskModel
 Trainings = tuple[HeadTraining, ...]
 """The ways to train the linear head of a use; none if its text features classify."""
 TrainedHeads = Mapping[Trainings, Sequence[tuple[Head | None, HeadTraining | None]]]
-"""The heads of each of several uses, with how they were trained; no head where text classifies."""
+"""The heads of each of several uses, with their trainings; None twice where text classifies."""
 
 
 def head_trainings(use: TrialSettings, data: TrialData) -> Trainings:
@@ -24,24 +24,26 @@ def head_trainings(use: TrialSettings, data: TrialData) -> Trainings:
         return ()
     if lr is not None and steps is not None:
         return (HeadTraining(lr, steps),)
-    return GRID if data.split == "val" else (DEFAULT,)
+    if data.split == "val":
+        return GRID
+    return (DEFAULT,)
 
 
 @torch.no_grad()
 def train_task_heads(
-    model: TaskModel, data: TrialData, train: Part, wanted: Iterable[Trainings]
+    model: TaskModel, data: TrialData, train: Part, trainings_of_uses: Iterable[Trainings]
 ) -> TrainedHeads:
-    """Train heads in each of several ways, on features of the model as it is now.
+    """Train heads in each of several ways, on features of the model as trained so far.
 
     Args:
         model: the model.
         data: the trial's data.
         train: the part that it was trained on.
-        wanted: the ways of each use.
+        trainings_of_uses: the ways of each use.
     """
     heads: dict[Trainings, Sequence[tuple[Head | None, HeadTraining | None]]]
     heads = {(): [(None, None)]}
-    distinct = [*dict.fromkeys(trainings for trainings in wanted if trainings)]
+    distinct = [trainings for trainings in dict.fromkeys(trainings_of_uses) if trainings]
     if not distinct:
         return heads
     text = text_features(model, data, train, train.classes)

@@ -1,4 +1,4 @@
-"""The model of one task: its classifier, untrained, and what is kept of it when it is trained."""
+"""The model of one task: its untrained classifier, and its tuned parameters after training."""
 
 from __future__ import annotations
 
@@ -40,22 +40,25 @@ class TaskModel:
     images_at_once: int
     """The number of images that pass the encoder at once in an evaluation."""
     distill_weight: float
-    """The weight of the loss term beside the cross-entropy."""
+    """The weight of the loss term that is added to the cross-entropy."""
     views: int | None
-    """How many augmented views of each image are kept where images are augmented, see
-    `study.method.peer_model.PeerModel`; None means that each epoch augments anew."""
+    """The number of stored views of each image where images are augmented.
+
+    None means that every epoch augments again. See `study.method.peer_model.PeerModel`."""
 
     def parameters(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
-        return {
-            t.name: t.parameter.detach().to("cpu", copy=True).contiguous()
-            for t in self.classifier.tuned
-        }
+        copies = {}
+        for tuned in self.classifier.tuned:
+            copy = tuned.parameter.detach().to("cpu", copy=True)
+            copies[tuned.name] = copy.contiguous()
+        return copies
 
     def delta(self, use: TrialSettings, head: Head | None) -> dict[str, Tensor]:
-        """Return what the model is used with: the parameters at a use's strength, and a head.
+        """Return the tuned parameters at a use's strength and the tensors of a head, on the CPU.
 
-        They are on the CPU, by the names of `study.method.delta`; see `TrialSettings.writes_delta`.
+        Their names are those of `study.method.delta`. The dictionary is empty if the use writes no
+        delta.
         """
         if not use.writes_delta:
             return {}
@@ -81,33 +84,34 @@ def make_task_model(
         micro_batch: see `study.trial.run_trial.run_trial`.
     """
     seed = config.seed * 1_000_003 + index
-    built = _build(config, backbone, task, seed)
+    untrained = _build_model(config, backbone, task, seed)
     at_once = config.training.eval_batch_size
     if micro_batch is not None:
         at_once = max(1, at_once * micro_batch // config.training.batch_size)
     return TaskModel(
-        classifier=built.classifier,
-        staged=built.staged,
+        classifier=untrained.classifier,
+        staged=untrained.staged,
         backbone=backbone,
         seed=seed,
         micro_batch=micro_batch,
         images_at_once=at_once,
-        distill_weight=built.distill_weight,
-        views=built.views,
+        distill_weight=untrained.distill_weight,
+        views=untrained.views,
     )
 
 
-def _build(config: TrialConfig, backbone: Backbone, task: Task, seed: int) -> PeerModel:
-    """Return the untrained classifier of a subset or of a peer, with its pass."""
+def _build_model(config: TrialConfig, backbone: Backbone, task: Task, seed: int) -> PeerModel:
+    """Return the untrained classifier of a subset or of a peer, and its pass."""
     settings, precision = config.settings, config.training.trial_precision
     if settings.peer is None:
         classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
         return PeerModel(classifier, StagedClassifier(classifier), settings.distill_weight)
+    shots = len(task.train.records) / len(task.train.classes)
     start = PeerStart(
         backbone=backbone,
         numbers=settings.peer.numbers,
         seed=seed,
         precision=precision,
-        shots=len(task.train.records) / len(task.train.classes),
+        shots=shots,
     )
     return PEERS[settings.peer.method].build(start)

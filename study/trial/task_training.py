@@ -1,4 +1,4 @@
-"""The training of one task's model, epoch by epoch, with the state to go on from."""
+"""The training of one task's model, epoch by epoch, with the state to continue from."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from study.method.training import (
 )
 from study.trial.prompt_activations import begin_prompts, zero_shot_text
 from study.trial.study import TrialConfig, TrialData
-from study.trial.task_features import kept_views, labels_of, paths_of, tokenize, training_images
+from study.trial.task_features import cached_views, labels_of, paths_of, tokenize, training_images
 from study.trial.task_model import TaskModel
 
 
@@ -52,7 +52,7 @@ class TaskTraining:
         )
         self._views: Tensor | None = None
         if data.augment and model.views is not None:
-            self._views = kept_views(model, data, self._paths, model.views)
+            self._views = cached_views(model, data, self._paths, model.views)
         input_ids = tokenize(model, data, train, train.classes)
         backbone, precision = model.backbone, config.training.trial_precision
         self._objective = Objective(
@@ -68,27 +68,32 @@ class TaskTraining:
 
         An incomplete last batch is dropped, as in the reference, unless it is the only one.
         """
-        size = self._training.batch_size
-        return len(self._paths) // size * size or len(self._paths)
+        images, size = len(self._paths), self._training.batch_size
+        if images < size:
+            return images
+        return images // size * size
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
         """Train one epoch, counted from 0, and return its mean losses."""
         model = self.model
         schedule.set_rates(self._optimizer, epoch)
-        with apply_dropout(model.classifier, (model.seed * 10_007 + epoch) % 2**63):
+        dropout_seed = (model.seed * 10_007 + epoch) % 2**63
+        with apply_dropout(model.classifier, dropout_seed):
             return train_epoch(
                 model.staged,
                 self._optimizer,
-                self._batches(epoch),
+                self._shuffled_batches(epoch),
                 self._objective,
                 epoch=epoch,
                 micro_batch=model.micro_batch,
             )
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
         labels = self._labels
-        view = None if self._views is None else self._views[epoch % len(self._views)]
+        view: Tensor | None = None
+        if self._views is not None:
+            view = self._views[epoch % len(self._views)]
         order = torch.randperm(len(self._paths), generator=self._generator)
         for rows in order[: self.images_per_epoch].split(self._training.batch_size):
             if view is None:
@@ -102,11 +107,13 @@ class TaskTraining:
         """Return copies of the parameters, optimizer state and generator state on the CPU.
 
         Args:
-            delta: what `TaskModel.delta` returned; it is kept where it is not the parameters
-                themselves, for a trial that is stopped.
+            delta: the result of `TaskModel.delta`. It is part of the state where it differs from
+                the parameters, for a trial that is stopped.
         """
         settings = self._settings
-        tensors = {f"parameter.{name}": t for name, t in self.model.parameters().items()}
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.model.parameters().items():
+            tensors[f"parameter.{name}"] = parameter
         if settings.strength != 1 or settings.head != "text":
             tensors |= {f"delta.{name}": tensor for name, tensor in delta.items()}
         for index, values in self._optimizer.state_dict()["state"].items():
@@ -127,10 +134,14 @@ class TaskTraining:
             if name.startswith(prefix):
                 index, key = name.removeprefix(prefix).split(".")
                 optimizer[int(index)][key] = value
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(optimizer)})
+        optimizer_state = self._optimizer.state_dict()
+        optimizer_state["state"] = dict(optimizer)
+        self._optimizer.load_state_dict(optimizer_state)
         self._generator.set_state(state[f"{self._prefix}.generator"])
 
 
 def learning_rates(settings: TrialSettings) -> Mapping[str, float]:
-    """Return the learning rate of each kind of parameter, or that of a peer."""
-    return {PEER: settings.peer.lr} if settings.peer else settings.rates
+    """Return the learning rate of each kind of parameter, or the one of a peer."""
+    if settings.peer:
+        return {PEER: settings.peer.lr}
+    return settings.rates

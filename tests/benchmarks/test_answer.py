@@ -19,7 +19,7 @@ from study.results.study_results import read_results
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import PREDICTIONS, End
 from study.trial import Prediction, TrialConfig
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Candidate
 
 RIGHT = {
@@ -87,7 +87,7 @@ def board(tmp_path: Path) -> Leaderboard:
                 Prediction("accuracy", f"{place}.png", "a", "a" if mark == "1" else "b", 0.9)
                 for place, mark in enumerate(right)
             ]
-            (trial.path / PREDICTIONS).write_bytes(to_parquet(predictions))
+            (trial.path / PREDICTIONS).write_bytes(predictions_to_parquet(predictions))
             trial.write_end(End("finished", 1, 2.0))
     return leaderboard(read_results(folder.path))
 

@@ -16,7 +16,7 @@ from study.report.formatting import Table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.trial import Prediction
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 from tests.report.test_charts import words
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -118,7 +118,7 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
             Prediction("accuracy", f"{n}.png", names[n % 100], names[int(guess)], 0.5)
             for n, guess in enumerate(random.integers(0, 100, 3000))
         ]
-        (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
+        (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
     (chart,) = charts_of(few_shot_study)
     svg = draw(chart, "svg")["svg"]
     assert len(svg) < 100_000

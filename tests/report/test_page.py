@@ -28,7 +28,7 @@ from study.report.verdict import headline
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.trial import Prediction
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 from tests.report.said_cases import SAID, assert_said, prepare
 
 EVIL = "<script>alert('x')</script>"
@@ -56,7 +56,7 @@ def show_glyphs(folder: Path) -> Path:
             for n, r in enumerate(test)
         ]
         trial = folder / f"trials/confirm-best-seed{seed}"
-        (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
+        (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
     return folder
 
 
@@ -190,7 +190,7 @@ def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path) -> 
     record = glyphs.test[0]
     name = glyphs.class_names[record.label]
     kept = show_glyphs(few_shot_study) / "trials/confirm-best-seed1/predictions.parquet"
-    kept.write_bytes(to_parquet([Prediction("accuracy", record.path, name, name, 0.9)]))
+    kept.write_bytes(predictions_to_parquet([Prediction("accuracy", record.path, name, name, 0.9)]))
     text = text_of(rendered(few_shot_study, plots=()))
     assert "With this seed no test image is mistaken." in text
     assert "The most confident mistakes" not in text
@@ -201,7 +201,7 @@ def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
     evil = f'"{EVIL}'
     predictions = [Prediction("accuracy", evil, evil, name, 0.9) for name in ("a", evil)]
     kept = few_shot_study / "trials/confirm-best-seed1/predictions.parquet"
-    kept.write_bytes(to_parquet(predictions))
+    kept.write_bytes(predictions_to_parquet(predictions))
     source = StringSource(Image.new("RGB", (9, 9)))
     known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
     results = read_results(few_shot_study)
@@ -222,7 +222,9 @@ def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Pat
     for path in few_shot_study.glob("trials/search-*/config.json"):
         change_json(path, label=EVIL)
     for path in few_shot_study.glob("trials/*/predictions.parquet"):
-        path.write_bytes(to_parquet(predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])))
+        path.write_bytes(
+            predictions_to_parquet(predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]]))
+        )
     assert_escaped(rendered(few_shot_study))
 
 

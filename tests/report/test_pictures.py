@@ -15,7 +15,7 @@ from study.data.records import Dataset
 from study.report.pictures import PICTURE_SIDE, PICTURES, Gallery, encode_picture, make_gallery
 from study.results.study_results import read_results
 from study.trial import Prediction
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Study
 
 SECRET = "taken at 52.5200 N by J. Doe"
@@ -33,7 +33,7 @@ def photograph(path: Path, color: tuple[int, int, int] = (200, 30, 30)) -> None:
 
 def keep(folder: Path, seed: int, predictions: Sequence[Prediction]) -> None:
     trial = folder / f"trials/confirm-best-seed{seed}"
-    (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
+    (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
 
 
 @pytest.fixture

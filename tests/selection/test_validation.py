@@ -7,7 +7,7 @@ import pytest
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.protocols import FewShot
-from study.selection.validation import read_validation, to_parquet
+from study.selection.validation import read_validation, validation_to_parquet
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End, TrialFolder
@@ -47,7 +47,7 @@ def trial(tmp_path: Path) -> TrialFolder:
 
 
 def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder) -> None:
-    trial.write(VALIDATION, to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
+    trial.write(VALIDATION, validation_to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
     table = read_validation(trial)
     assert table.to_pylist() == [
         {"fold": fold, "part": "accuracy", "path": path, "label": "a", "predicted": "b"}
@@ -57,7 +57,7 @@ def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder
 
 def test_predictions_of_other_images_than_the_tasks_have_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
-        to_parquet(predicted("0.png"), data(2))
+        validation_to_parquet(predicted("0.png"), data(2))
 
 
 def test_a_trial_of_an_earlier_version_has_kept_nothing(trial: TrialFolder) -> None:
@@ -74,7 +74,7 @@ def test_what_a_trial_kept_is_under_its_checksums_and_goes_when_it_is_trained_ag
     trial: TrialFolder,
 ) -> None:
     trial.append_report({"epoch": 1})
-    trial.write(VALIDATION, to_parquet(predicted("0.png"), data(1)))
+    trial.write(VALIDATION, validation_to_parquet(predicted("0.png"), data(1)))
     trial.write_end(End("finished", 1, 1.0))
     assert trial.damaged() == []
     (trial.path / VALIDATION).write_bytes(b"other")

@@ -37,6 +37,6 @@ def test_other_faults_are_a_trials_own(error: Exception) -> None:
 
 
 def test_what_is_kept_for_speed_alone_is_given_back() -> None:
-    image_activations.IMAGES.kept[(Path("images.arrow"),)] = {"features": torch.zeros(2)}
+    image_activations.IMAGES.results[(Path("images.arrow"),)] = {"features": torch.zeros(2)}
     free_memory()
-    assert not image_activations.IMAGES.kept
+    assert not image_activations.IMAGES.results

@@ -27,7 +27,7 @@ from study.trial.config_hash import compute_config_hash
 from study.trial.image_activations import begin_images, open_table
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
-from study.trial.task_features import kept_views, paths_of
+from study.trial.task_features import cached_views, paths_of
 from study.trial.task_model import make_task_model
 
 FULL = Peer(method="full", lr=0.02, optimizer="sgd")
@@ -137,7 +137,7 @@ def test_pixels_are_kept_apart_from_what_passed_an_encoder(
         tokens = begin_images(staged, backbone, table, paths)
         assert pixels.shape == (5, 3, 16, 16)
         assert tokens.shape != pixels.shape
-    assert len(image_activations.IMAGES.kept) == 2
+    assert len(image_activations.IMAGES.results) == 2
     free_memory()
 
 
@@ -228,7 +228,7 @@ def test_the_views_of_a_projection_are_those_of_its_seed(
     for seed in (1, 1, 2):
         model = make_task_model(peers_trial(PROJECTION, seed=seed), backbone, task, 0)
         assert model.views == VIEWS
-        views.append(kept_views(model, data, paths_of(task.train), VIEWS))
+        views.append(cached_views(model, data, paths_of(task.train), VIEWS))
     assert views[0].shape == (VIEWS, len(task.train.records), 1, 32)
     assert torch.equal(views[0], views[1])
     assert not torch.allclose(views[0], views[2])

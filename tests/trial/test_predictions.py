@@ -12,7 +12,7 @@ from study.results.bootstrap import make_competition
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
-from study.trial.predictions import outcomes_of, read_predictions, to_parquet
+from study.trial.predictions import outcomes_of, predictions_to_parquet, read_predictions
 from study.trial.run_trial import run_trial
 
 SOME = [
@@ -35,21 +35,21 @@ def study(tmp_path: Path) -> StudyFolder:
 def test_what_is_written_is_read(study: StudyFolder) -> None:
     assert read_predictions(study, "t") == []
     for predictions in (SOME, COMPETING, []):
-        study.trial("t").write("predictions.parquet", to_parquet(predictions))
+        study.trial("t").write("predictions.parquet", predictions_to_parquet(predictions))
         assert read_predictions(study, "t") == predictions
 
 
 def test_other_programs_find_a_column_for_each_field(study: StudyFolder) -> None:
-    study.trial("t").write("predictions.parquet", to_parquet(SOME))
+    study.trial("t").write("predictions.parquet", predictions_to_parquet(SOME))
     table = pq.read_table(study.trial("t").path / "predictions.parquet")
     assert table.column_names == ["part", "path", "label", "predicted", "probability"]
     assert [tuple(row.values()) for row in table.to_pylist()] == [p[:5] for p in SOME]
-    study.trial("t").write("predictions.parquet", to_parquet(COMPETING))
+    study.trial("t").write("predictions.parquet", predictions_to_parquet(COMPETING))
     table = pq.read_table(study.trial("t").path / "predictions.parquet")
     assert table.to_pylist() == [p._asdict() for p in COMPETING]
 
 
-@pytest.mark.parametrize("contents", [b"", b"PAR1", to_parquet(SOME)[:-9]])
+@pytest.mark.parametrize("contents", [b"", b"PAR1", predictions_to_parquet(SOME)[:-9]])
 def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes) -> None:
     study.trial("t").write("predictions.parquet", contents)
     with pytest.raises(LedgerError, match=r"t/predictions\.parquet is damaged"):

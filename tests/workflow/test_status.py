@@ -18,7 +18,7 @@ from study.selection.optimism import Optimism
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import Prediction, TrialConfig
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 from study.workflow.status import Status, study_status
 
 CONFIG = build_config({"name": "mine", "search": {"trials": 12}}, "test")
@@ -184,7 +184,7 @@ def confirmed(folder: StudyFolder, val_score: float = 0.2) -> None:
     add(folder, 1, 0, None, **changes)
     trial = folder.trial("confirm-best-seed1")
     shown = [Prediction("accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
-    trial.write("predictions.parquet", to_parquet(shown))
+    trial.write("predictions.parquet", predictions_to_parquet(shown))
     trial.append_report({"epoch": 4, "test_score": 0.75})
     trial.write_end(End("finished", 4, 1.0))
 

@@ -15,7 +15,7 @@ from study.config.yaml_values import parse_overrides
 from study.selection.optimism import Optimism
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
-from study.trial.predictions import to_parquet
+from study.trial.predictions import predictions_to_parquet
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, object]]:
@@ -63,7 +63,7 @@ def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
         confirmation = {"stage": "confirm", "label": "clipfit", "seed": seed}
         config = written.trial(seed, trial_id=f"confirm-clipfit-seed{seed}", **confirmation)
         trial = written.folder.trial(config.trial_id)
-        trial.write("predictions.parquet", to_parquet(shown))
+        trial.write("predictions.parquet", predictions_to_parquet(shown))
         trial.append_report({"epoch": 1, "test_score": score})
         written.end(config)
     (written.folder.path / "description.md").write_text("")
