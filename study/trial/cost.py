@@ -83,9 +83,8 @@ def measure(
     if gpu:
         device = torch.device(gpu_kind() or "cpu")
     loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-    precision = training.trial_precision
-    if training.precision == AUTO:
-        precision = choose_precision(device)
+    is_open = training.precision == AUTO
+    precision = choose_precision(device) if is_open else training.trial_precision
     cast_matrices(loaded.clip, precision)
     loaded.clip.to(device)
     classifier = FewShotClassifier(loaded, parse("clipfit"), precision=precision)
