@@ -16,7 +16,7 @@ def pause_collection() -> Iterator[None]:
 
     It is for processes of this package's own: what becomes garbage meanwhile is never collected.
     """
-    if gc.get_freeze_count():  # not the first block: what came since the last may be garbage
+    if _Collection.was_resumed:  # what came since may be garbage
         gc.collect()
     gc.disable()
     try:
@@ -30,3 +30,11 @@ def resume_collection() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+        _Collection.was_resumed = True
+
+
+class _Collection:
+    """What Python does not say of its collection, which all of a process shares."""
+
+    was_resumed = False
+    """Whether objects are frozen. `gc.get_freeze_count` counts them one by one: 0.2 seconds."""
