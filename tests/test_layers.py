@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Collection, Container, Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -31,24 +32,32 @@ def imports(path: Path, of_modules: Container[str] = ()) -> Iterator[tuple[str, 
 
     A name that is imported from a package is a module where it is one of those given.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    inside = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.FunctionDef | ast.AsyncFunctionDef)
-        or (isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING")
-        for node in ast.walk(block)
-    }
-    for node in ast.walk(tree):
-        top = id(node) not in inside
+    for node, top in import_statements(path):
         if isinstance(node, ast.Import):
             yield from ((alias.name, top) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import hides which room it reaches into"
-            assert node.module is not None
-            for full in (f"{node.module}.{alias.name}" for alias in node.names):
-                inner = node.module == "study" or full in of_modules
-                yield full if inner else node.module, top
+            continue
+        assert node.level == 0, f"{path}: a relative import hides which room it reaches into"
+        assert node.module is not None
+        for full in (f"{node.module}.{alias.name}" for alias in node.names):
+            inner = node.module == "study" or full in of_modules
+            yield full if inner else node.module, top
+
+
+@cache
+def import_statements(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Return the imports of a file, and whether each happens when it is imported."""
+    statements = []
+    waiting: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(encoding="utf-8")), True)]
+    while waiting:
+        node, top = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            statements.append((node, top))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            top = False
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            top = False
+        waiting += [(child, top) for child in ast.iter_child_nodes(node)]
+    return statements
 
 
 def within(module: str, names: Collection[str]) -> bool:
