@@ -1,4 +1,4 @@
-"""The baselines of a search: settings that are trained as they are, and peers."""
+"""The baselines of a search: settings that are trained as they stand, and peers."""
 
 from collections.abc import Mapping
 from operator import getitem
@@ -20,7 +20,8 @@ class PeerConfig(Section):
     """Another way to train than by a subset, and the range of its learning rate.
 
     λ, the weight of the paper's distillation, is 0. Each row of `study.method.peers.PEERS` has a
-    model of its own."""
+    model of its own.
+    """
 
     peer: str
     optimizer: Optimizer
@@ -32,60 +33,62 @@ class PeerConfig(Section):
         return Peer(method=self.peer, lr=lr, **self.model_dump(exclude={"peer", "lr"}))
 
 
-def _config_of(name: str, row: PeerRow) -> type[PeerConfig]:
-    """Return the model of an entry that asks for a peer."""
+def _peer_model(name: str, row: PeerRow) -> type[PeerConfig]:
+    """Return the model of the entries that ask for a peer."""
+    peer = Field(description=row.meaning)
     optimizer = Field(row.optimizer, description=f"The optimizer of {row.title}.")
     lr = Field(row.rates, description=f"The range of the learning rate of {row.trained}.")
     decay = Field(row.weight_decay, description=f"The weight decay of {row.trained}.")
     fields: dict[str, Any] = {
-        "peer": (literal_type([name]), Field(description=row.meaning)),
+        "peer": (literal_type([name]), peer),
         "optimizer": (Optimizer, optimizer),
         "lr": (Range, lr),
         "weight_decay": (Decay, decay),
-        **{key: number_field(number) for key, number in row.numbers.items()},
     }
+    for key, number in row.numbers.items():
+        fields[key] = number_field(number)
     return create_model(f"{name.capitalize()}Config", __base__=PeerConfig, **fields)
 
 
 SETTINGS = "[settings]"
-"""The form of an entry that is trained as it is."""
-BASELINES: dict[str, type[Section]] = {
-    SETTINGS: TrialSettings,
-    **{f"[{name}]": _config_of(name, row) for name, row in PEERS.items()},
-}
-"""What an entry of ``search.baselines`` may be, by the name that pydantic's faults give to it."""
+"""The form of an entry that is trained as it stands."""
+BASELINES: dict[str, type[Section]] = {SETTINGS: TrialSettings}
+"""The models of the entries of ``search.baselines``, by the names that pydantic's errors have."""
+BASELINES |= {f"[{name}]": _peer_model(name, row) for name, row in PEERS.items()}
 
 
 def baseline_form(value: object) -> str:
     """Return which of `BASELINES` an entry is meant to be."""
     peer = value.get("peer") if isinstance(value, Mapping) else getattr(value, "peer", None)
-    return f"[{peer}]" if isinstance(peer, str) else SETTINGS
+    if isinstance(peer, str):
+        return f"[{peer}]"
+    return SETTINGS
 
 
 if TYPE_CHECKING:
     Baseline = TrialSettings | PeerConfig
 else:
-    *_FIRST, _LAST = PEERS
+    _NAMES = list(PEERS)
+    _ALLOWED = f"{', '.join(_NAMES[:-1])} and {_NAMES[-1]}"
     _FORMS = tuple(Annotated[model, Tag(form)] for form, model in BASELINES.items())
     Baseline = Annotated[
         getitem(Union, _FORMS),
         Discriminator(
             baseline_form,
             custom_error_type="peer",
-            custom_error_message=f"peer is unknown; allowed are {', '.join(_FIRST)} and {_LAST}",
+            custom_error_message=f"peer is unknown; allowed are {_ALLOWED}",
         ),
     ]
 
 
 def published_baselines() -> dict[str, Baseline]:
-    """Return CLIP as it is, without and with a linear head, and CLIPFit and two rivals.
+    """Return zero-shot CLIP, CLIPFit, BitFit, all LayerNorms, and a linear head on CLIP.
 
     Those that tune CLIP have the paper's learning rate and λ.
     """
     rates = dict.fromkeys(kind_names(), LEARNING_RATE)
-    tuned = {
-        subset: TrialSettings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
-        for subset in ("clipfit", "bitfit", "ln")
-    }
-    linear = TrialSettings(subset="none", head="linear")
-    return {ZERO_SHOT: TrialSettings(subset="none"), **tuned, LINEAR: linear}
+    baselines: dict[str, Baseline] = {ZERO_SHOT: TrialSettings(subset="none")}
+    for subset in ("clipfit", "bitfit", "ln"):
+        baselines[subset] = TrialSettings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
+    baselines[LINEAR] = TrialSettings(subset="none", head="linear")
+    return baselines

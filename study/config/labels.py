@@ -11,29 +11,42 @@ SMALLEST = "smallest"
 WITH_DELTA = "best-with-delta"
 """The label of the best configuration with a delta, where the best has none."""
 PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-strength"
-"""The labels of the best configuration with neither head nor strength, without its head, and
-without its strength."""
+"""The labels of the best configuration without both head and strength, without its head alone, and
+without its strength alone."""
 CALIBRATED = "best-calibrated"
 """The label of the best configuration with calibrated stacking."""
 BEST_PEER = "best-peer"
 """The label of the best peer, where it is neither a baseline nor among the best."""
 CANDIDATE_LABELS = (
-    *(SMALLEST, BEST_PEER, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED),
+    SMALLEST,
+    BEST_PEER,
+    WITH_DELTA,
+    PLAIN,
+    PLAIN_STRENGTH,
+    FULL_STRENGTH,
+    CALIBRATED,
     TUNED_LINEAR,
 )
-"""The labels that candidates have beside those of baselines and ranks."""
+"""The labels of candidates other than baselines and ranks."""
 ZERO_SHOT = "zero-shot"
-"""The label of the backbone as it is."""
+"""The label of the untuned backbone."""
 SCORES = (
-    *("score", "accuracy", "base", "new", "hmean"),
-    *("generalized", "ausuc", "calibration", "calibrated"),
+    "score",
+    "accuracy",
+    "base",
+    "new",
+    "hmean",
+    "generalized",
+    "ausuc",
+    "calibration",
+    "calibrated",
 )
-"""The names of scores in the reports of trials; single datasets have scores of their own names."""
+"""The names of scores in the reports of trials, where the score of a dataset has its name."""
 LINEAR = "linear"
-"""The label of a linear classifier on the backbone as it is."""
+"""The label of a linear classifier on the untuned backbone."""
 AS_PUBLISHED = (ZERO_SHOT, "clipfit", "bitfit", "ln")
-"""The labels of baselines that in a search have neither a head nor another strength."""
+"""The labels of the baselines that must have the text as head and strength 1 in a search."""
 VARIANT = "variant"
-"""The arm of the trials that use validated settings with a head or at another strength."""
+"""The arm of the trials that add a head or another strength to settings validated without."""
 ARMS = ("baseline", TUNED, "search", VARIANT)
-"""The names of the parts of a search beside its peers, each of which has its label for a name."""
+"""The arms of a search, without those of its peers, which are called by the labels of the peers."""

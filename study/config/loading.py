@@ -1,4 +1,4 @@
-"""Load a configuration from YAML and overrides, and report all its faults at once."""
+"""Loading a configuration from YAML and overrides, with a report of all faults at once."""
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from study.storage.file_format import FORMAT, KEY
 MOST_FAULTS = 50
 """The largest number of faults in a message."""
 OVERRIDES = "the overrides"
-"""What is at fault if the file is not."""
+"""What a message blames if the file has no fault."""
 
 
 class ConfigFaults(ConfigError):
@@ -35,24 +35,35 @@ class ConfigFaults(ConfigError):
         self,
         source: str,
         faults: Sequence[str],
-        rest: StudyConfig | None,
+        valid_config: StudyConfig | None,
         replaced: Sequence[str] = (),
     ) -> None:
-        count = str(len(faults)) if len(faults) <= MOST_FAULTS else f"more than {MOST_FAULTS}"
-        lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
-        verb = "have" if source == OVERRIDES else "has"
-        super().__init__(f"{source} {verb} {count} fault{'s' if len(faults) > 1 else ''}:\n{lines}")
+        super().__init__(_format_faults(source, faults))
         self.source = source
         self.faults = list(faults)
-        self.rest = rest
-        """The configuration with defaults for the faulty values; None means too little is valid."""
+        self.valid_config = valid_config
+        """The configuration with defaults for the faulty values; None if too little is valid."""
         self.replaced = list(replaced)
-        """The places of these defaults, section and field."""
+        """The paths of these defaults, section and field."""
 
     @property
     def has_unknown_key(self) -> bool:
         """Whether one of the faults is a key that does not exist."""
         return any(f": {UNKNOWN_KEY}; " in fault for fault in self.faults)
+
+
+def _format_faults(source: str, faults: Sequence[str]) -> str:
+    count = str(len(faults))
+    if len(faults) > MOST_FAULTS:
+        count = f"more than {MOST_FAULTS}"
+    verb = "has"
+    if source == OVERRIDES:
+        verb = "have"
+    noun = "fault"
+    if len(faults) > 1:
+        noun = "faults"
+    lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
+    return f"{source} {verb} {count} {noun}:\n{lines}"
 
 
 def load_config(
@@ -63,10 +74,10 @@ def load_config(
     Args:
         source: the file.
         overrides: the overrides.
-        frozen: whether it is of a study, and so must have a format number.
+        frozen: whether it is the frozen configuration of a study, which has a format number.
 
     Raises:
-        ConfigError: if the file or an override is invalid; the message lists every fault of the
+        ConfigError: the file or an override is invalid; the message lists every fault of the
             configuration with its path.
     """
     overrides = list(overrides)
@@ -87,50 +98,64 @@ def build_config(
         values: the sections and values.
         source: where they come from, for the message.
         changes: further values by dotted key, which take precedence.
-        overrides: what the user wrote for those of the changes that are overrides, by dotted key;
-            their faults name it, and not the source.
+        overrides: the texts of those changes that are overrides, by dotted key; faults of these
+            values name the texts, and not the source.
 
     Raises:
-        ConfigError: if a part of a dotted key before the last is not a section.
-        ConfigFaults: if it is invalid; the message lists every fault with its path, the value got
-            and what is allowed.
+        ConfigError: a part of a dotted key before the last is not a section.
+        ConfigFaults: the configuration is invalid; the message lists every fault with its path, the
+            value got and what is allowed.
     """
-    rest = copy.deepcopy(dict(values))
+    remaining = copy.deepcopy(dict(values))
     for key, value in (changes or {}).items():
-        put_value(rest, key, value)
-    config: StudyConfig | None = None
-    faults: list[str] = []
-    dropped: list[str] = []
-    # The parts are compared only if each of them is valid. So the faulty values are left out, and
-    # if that is not enough, what contains them; the last look is at what is left.
-    for depth in (None, 2, 1, 1):
-        try:
-            config = StudyConfig.model_validate(rest)
-            break
-        except ValidationError as error:
-            invalid = relevant_faults(error)
-        if not faults:
-            faults = "\n".join(map(describe_fault, invalid[: MOST_FAULTS + 1])).splitlines()
-        for place in map(fault_path, invalid):
-            _drop(rest, place[:depth])
-            dropped.append(".".join(map(str, place[:2])))
-    # Do not report a default that only replaces a faulty value, or a section of such values.
-    replaced = [place if "." in place else f"{place}." for place in dropped]
-    compared = broken_rules(config) if config else []
-    faults += [line for line in compared if not any(place in line for place in replaced)]
+        put_value(remaining, key, value)
+    config, faults, dropped = _validate(remaining)
+    if config is not None:
+        # Do not report a default that only replaces a faulty value, or a section of such values.
+        replaced = [path if "." in path else f"{path}." for path in dropped]
+        for rule in broken_rules(config):
+            if not any(path in rule for path in replaced):
+                faults.append(rule)
     if faults or config is None:
-        named = faults_with_overrides(overrides or {}, faults)
-        if all(told != fault for told, fault in zip(named, faults, strict=True)):
+        lines = faults_with_overrides(overrides or {}, faults)
+        if all(line != fault for line, fault in zip(lines, faults, strict=True)):
             source = OVERRIDES
-        raise ConfigFaults(source, named, config, dropped)
+        raise ConfigFaults(source, lines, config, dropped)
     return config
 
 
-def _drop(values: dict[Any, Any], location: Sequence[int | str]) -> None:
-    """Delete the value at a location, or the innermost mapping entry that would contain it."""
-    key, *below = location
-    if below and isinstance(inner := values.get(key), dict) and below[0] in inner:
-        _drop(inner, below)
+def _validate(values: dict[str, Any]) -> tuple[StudyConfig | None, list[str], list[str]]:
+    """Validate values, and delete those that are faulty until the others are valid.
+
+    Returns:
+        The configuration, or None if too little is valid; the faults; and the paths of the deleted
+        values, section and field.
+    """
+    faults: list[str] = []
+    dropped: list[str] = []
+    # Rules between values are checked only if each value is valid. So the faulty values are left
+    # out, and if that is not enough, the sections around them; the last attempt takes what is left.
+    for depth in (None, 2, 1, 1):
+        try:
+            return StudyConfig.model_validate(values), faults, dropped
+        except ValidationError as error:
+            invalid = relevant_faults(error)
+        if not faults:
+            for fault in invalid[: MOST_FAULTS + 1]:
+                faults += describe_fault(fault).splitlines()
+        for fault in invalid:
+            path = fault_path(fault)
+            _drop(values, path[:depth])
+            dropped.append(".".join(map(str, path[:2])))
+    return None, faults, dropped
+
+
+def _drop(values: dict[Any, Any], path: Sequence[int | str]) -> None:
+    """Delete the value at a path, or the innermost mapping entry that would contain it."""
+    key = path[0]
+    inner = values.get(key)
+    if len(path) > 1 and isinstance(inner, dict) and path[1] in inner:
+        _drop(inner, path[1:])
     else:
         values.pop(key, None)
 

@@ -35,17 +35,20 @@ class BasePeer(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _begins_as_its_row(cls, values: Any) -> Any:
-        row = PEERS.get(str(values.get("method"))) if isinstance(values, Mapping) else None
+    def _add_defaults_of_row(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        row = PEERS.get(str(values.get("method")))
         if row is None:
             return values
         return {"optimizer": row.optimizer, "weight_decay": row.weight_decay, **values}
 
     @model_validator(mode="after")
-    def _has_what_it_reads(self) -> "BasePeer":
+    def _refuse_numbers_of_other_rows(self) -> "BasePeer":
+        allowed = PEERS[self.method].numbers
         for name, number in list_peer_numbers().items():
             value = getattr(self, name)
-            if name not in PEERS[self.method].numbers and value != number.default:
+            if name not in allowed and value != number.default:
                 readers = [f"'{method}'" for method, row in PEERS.items() if name in row.numbers]
                 raise ValueError(
                     f"{name} {value} has no effect with method '{self.method}', only "
@@ -54,11 +57,14 @@ class BasePeer(Section):
         return self
 
     @model_serializer(mode="wrap")
-    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return the values without numbers of other rows."""
+    def _serialize(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the values without the numbers of other rows."""
         row = PEERS[self.method]
-        others = list_peer_numbers().keys() - {*row.numbers, *row.unread}
-        return {name: value for name, value in write(self).items() if name not in others}
+        of_other_rows = list_peer_numbers().keys() - row.numbers.keys() - set(row.unread)
+        values: dict[str, Any] = serialize(self)
+        for name in of_other_rows:
+            values.pop(name, None)
+        return values
 
     @property
     def numbers(self) -> dict[str, float | None]:

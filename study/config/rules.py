@@ -1,9 +1,10 @@
-"""The rules between the values of a configuration, one after the other.
+"""The rules between the values of a configuration.
 
-The schema validates each value alone. A broken rule is a line with the path of a value, what is
-wrong with it beside the others, and what is allowed.
+The schema validates each value alone. A broken rule is reported as a line with the path of a value,
+what is wrong with it, and what is allowed.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -27,18 +28,18 @@ from study.method.subsets import parse
 def broken_rules(config: StudyConfig) -> list[str]:
     """Return the rules that a configuration breaks, each with its path.
 
-    `study.config.loading.build_config` looks for them once all values are valid, and so does the
-    check before a study starts. Rules that depend on the protocol are the protocol's, see
-    `study.protocols`.
+    Both `study.config.loading.build_config` and the check before a study starts look for them.
+    Rules that depend on the protocol stand in `study.protocols`.
     """
-    return [
-        *_broken_by_data(config.data),
-        *_broken_by_space(config.search.space),
-        *_broken_by_baselines(config.search),
-        *_broken_by_confirm(config.confirm),
-        *_broken_by_ablation(config.ablation),
-        *_broken_by_tracking(config.tracking),
-    ]
+    broken = itertools.chain(
+        _broken_by_data(config.data),
+        _broken_by_space(config.search.space),
+        _broken_by_baselines(config.search),
+        _broken_by_confirm(config.confirm),
+        _broken_by_ablation(config.ablation),
+        _broken_by_tracking(config.tracking),
+    )
+    return list(broken)
 
 
 def _broken_by_data(data: DataConfig) -> Iterator[str]:
@@ -72,11 +73,12 @@ def _broken_by_space(space: SpaceConfig) -> Iterator[str]:
 def _broken_by_baselines(search: SearchConfig) -> Iterator[str]:
     if not search.fixed_baselines:
         yield "search.baselines: is empty; allowed is one or more"
+    reserved = ARMS + RANKS + CANDIDATE_LABELS
     for label in search.baselines:
-        if label in (*ARMS, *RANKS, *CANDIDATE_LABELS):
+        if label in reserved:
             yield f"search.baselines.{label}: is a name that results use; use another"
     for label, baseline in search.fixed_baselines.items():
-        # `TrialSettings` have no such bound, since they also record what was trained.
+        # `TrialSettings` has no such bound, since it also records what was trained.
         for kind, rate in baseline.rates.items():
             if rate > HIGHEST_RATE:
                 yield (
@@ -94,7 +96,8 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
     for sign, term in parse(baseline.subset).terms:
         if sign > 0:
             tuned |= term.kinds
-    return [kind for kind in kind_names() if kind in tuned and kind not in baseline.rates]
+    without_rate = tuned - baseline.rates.keys()
+    return [kind for kind in kind_names() if kind in without_rate]
 
 
 def _broken_by_confirm(confirm: ConfirmConfig) -> Iterator[str]:
@@ -112,7 +115,8 @@ def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[str]:
 
 
 def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[str]:
-    uri, trackers = tracking.uri or "", tracking.trackers
+    uri = tracking.uri or ""
+    trackers = tracking.trackers
     if len(set(trackers)) < len(trackers):
         yield f"tracking: trackers {list(trackers)} name one tracker twice"
     if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
@@ -125,11 +129,12 @@ def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[str]:
 def broken_rules_of_searching(config: StudyConfig) -> Iterator[str]:
     """Yield the rules that the configuration of a study with a search breaks, each with its path.
 
-    A study without baselines has that as a fault of its own.
+    Nothing is yielded for a study without baselines, which `broken_rules` reports.
     """
     if not config.search.fixed_baselines:
         return
-    asha, epochs = config.search.asha, config.training.epochs
+    asha = config.search.asha
+    epochs = config.training.epochs
     if asha is not None and asha.grace_period > epochs:
         advice = "search.asha: null for no stopping"
         if epochs >= SHORTEST_GRACE_PERIOD:

@@ -33,14 +33,16 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
 
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+def _check_rising(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] >= bounds[1]:
         raise ValueError("the first number must be below the second")
     return bounds
 
 
-def _form(rates: Any) -> str:
-    return "[mapping]" if isinstance(rates, Mapping) else "[list]"
+def _form_of_rates(rates: Any) -> str:
+    if isinstance(rates, Mapping):
+        return "[mapping]"
+    return "[list]"
 
 
 class DataConfig(Section):
@@ -80,7 +82,7 @@ class DataConfig(Section):
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"
     """What to do if an image cannot be decoded: fail, or leave it out and log it."""
-    pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
+    pixel_range: Annotated[tuple[float, float], AfterValidator(_check_rising)] | None = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
 
     None means the full range of 16-bit images, and 0 to 1 for floating-point ones."""
@@ -96,7 +98,7 @@ class BackboneConfig(Section):
 
     @field_validator("name")
     @classmethod
-    def _folder_is_absolute(cls, name: str) -> str:
+    def _make_absolute(cls, name: str) -> str:
         """Return a local folder as an absolute path, which workers and later readers can find."""
         if name.startswith("~"):
             with suppress(ValueError):  # no user has this name
@@ -138,7 +140,7 @@ class TrainingConfig(Section):
         """The precision of a trial.
 
         Raises:
-            ValueError: it is ``auto`` still, which is none of a trial.
+            ValueError: it is still ``auto``, which the start of a study replaces.
         """
         if self.precision == "auto":
             raise ValueError("the precision is 'auto', which a study's start has to replace")
@@ -182,7 +184,7 @@ class AblationConfig(Section):
     rates: Annotated[
         Annotated[Rates, Tag("[list]")]
         | Annotated[dict[KnownKind, Rates], Field(min_length=1), Tag("[mapping]")],
-        Discriminator(_form),
+        Discriminator(_form_of_rates),
     ] = (LEARNING_RATE,)
     """Learning rates to try in each cell: a list for all kinds of parameter, or one for each kind.
 
@@ -196,8 +198,10 @@ class AblationConfig(Section):
 
     def rates_for(self, kind: str) -> tuple[float, ...]:
         """Return the rates to try for a kind of parameter, each once; empty if it has none."""
-        own = self.rates.get(kind, ()) if isinstance(self.rates, dict) else self.rates
-        return tuple(dict.fromkeys(own))
+        rates = self.rates
+        if isinstance(rates, dict):
+            rates = rates.get(kind, ())
+        return tuple(dict.fromkeys(rates))
 
     @property
     def chooses_rates(self) -> bool:

@@ -1,4 +1,4 @@
-"""The section ``search``: its space, its baselines, and how trials are scored and stopped."""
+"""The section ``search``: the space, the baselines, and how trials are scored and stopped."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -83,14 +83,14 @@ class SpaceConfig(Section):
 
     @field_validator("heads")
     @classmethod
-    def _differ(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
+    def _refuse_repeated_heads(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
         if len(set(heads)) < len(heads):
             raise ValueError("names one head twice")
         return heads
 
     @field_validator("rates")
     @classmethod
-    def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
+    def _add_default_rates(cls, rates: dict[str, Range]) -> dict[str, Range]:
         return {kind: rates.get(kind, (5e-4, 2e-1)) for kind in kind_names()}
 
 
@@ -138,31 +138,33 @@ class SearchConfig(Section):
 
     @field_validator("baselines", mode="before")
     @classmethod
-    def _beside_published(cls, given: Any) -> Any:
-        """Return peers with the published baselines, so that one override asks for a peer."""
-        if not isinstance(given, Mapping) or not given:
-            return given
-        entries = {label: entry for label, entry in given.items() if entry is not None}
-        peers_alone = all(baseline_form(entry) != SETTINGS for entry in entries.values())
-        return {**published_baselines(), **entries} if peers_alone else entries
+    def _add_published(cls, value: Any) -> Any:
+        """Add the published baselines to peers, so that a single override can ask for a peer."""
+        if not isinstance(value, Mapping) or not value:
+            return value
+        entries = {label: entry for label, entry in value.items() if entry is not None}
+        forms = {baseline_form(entry) for entry in entries.values()}
+        if SETTINGS in forms:
+            return entries
+        return published_baselines() | entries
 
     @property
     def fixed_baselines(self) -> dict[str, TrialSettings]:
-        """The baselines that are trained as they are, by label."""
-        return {
-            label: baseline
-            for label, baseline in self.baselines.items()
-            if isinstance(baseline, TrialSettings)
-        }
+        """The baselines that are trained as they stand, by label."""
+        fixed: dict[str, TrialSettings] = {}
+        for label, baseline in self.baselines.items():
+            if isinstance(baseline, TrialSettings):
+                fixed[label] = baseline
+        return fixed
 
     @property
     def peer_arms(self) -> dict[str, PeerConfig]:
         """The peers whose learning rate is searched, by label; each is an arm of the search."""
-        return {
-            label: baseline
-            for label, baseline in self.baselines.items()
-            if isinstance(baseline, PeerConfig)
-        }
+        arms: dict[str, PeerConfig] = {}
+        for label, baseline in self.baselines.items():
+            if isinstance(baseline, PeerConfig):
+                arms[label] = baseline
+        return arms
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -175,11 +177,12 @@ class SearchConfig(Section):
 
     def counts_trial(self, arm: str, label: str) -> bool:
         """Return whether a trial is one of ``trials``; peers and variants stand outside."""
-        return {arm, label}.isdisjoint({VARIANT, *self.peers})
+        outside = {VARIANT}.union(self.peers)
+        return arm not in outside and label not in outside
 
     @property
     def peer_methods(self) -> dict[str, str]:
-        """The row of `study.method.peers.PEERS` of each baseline that has one, by label."""
+        """The names of the rows of `study.method.peers.PEERS` that baselines have, by label."""
         methods = {label: peer.peer for label, peer in self.peer_arms.items()}
         for label, settings in self.fixed_baselines.items():
             if settings.peer is not None:

@@ -1,4 +1,4 @@
-"""What all sections of a configuration share: frozen, closed, and with values that are meant."""
+"""The base class of all sections of a configuration, and the checks that all values pass."""
 
 import os
 import re
@@ -13,7 +13,7 @@ VARIABLE = re.compile(r"\$\{\w+[^{}]*\}|(?:^|/)\$[A-Za-z_]\w*")
 """A variable of the environment as a shell has it: ``${NAME}``, or ``$NAME`` as a folder."""
 LEADING_ZEROS = re.compile(r"[-+]?0[0-9]")
 LONGEST_PATH, LONGEST_NAME = 4000, 255
-"""The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
+"""The longest path and name in bytes; the path leaves room for the files in a study's folder."""
 
 
 class Section(BaseModel):
@@ -29,41 +29,46 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_meant(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse what pydantic would take for something else.
+    def _refuse_ambiguous(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a value that pydantic would read as another one.
 
         YAML's ``yes`` is true, which Python counts as 1; an empty path would be the working folder.
         """
-        kinds = _kinds_of(cls, info.field_name or "")
-        if value == "" and Path in kinds:
+        types = _types_of_field(cls, info.field_name or "")
+        if value == "" and Path in types:
             raise ValueError("is empty; allowed is the path of a file or folder")
+        entries: list[Any] = []
         # No deeper than lists in a mapping: aliases of YAML can make a value endless.
-        entries = [inner for entry in _entries(value) for inner in _entries(entry)]
-        if not any(isinstance(kind, type) and issubclass(kind, Section) for kind in kinds):
-            _refuse_variables(entries)  # a section looks at its own values
-        if bool not in kinds and (int in kinds or float in kinds):
-            _refuse_unclear_numbers(entries, texts=str in kinds)
-        if Path in kinds and isinstance(value, str):
+        for entry in _entries(value):
+            entries.extend(_entries(entry))
+        if not any(isinstance(kind, type) and issubclass(kind, Section) for kind in types):
+            _refuse_variables(entries)  # a section checks its own values
+        if bool not in types and (int in types or float in types):
+            _refuse_unclear_numbers(entries, texts=str in types)
+        if Path in types and isinstance(value, str):
             return expand_home(value)
         return value
 
     @field_validator("*")
     @classmethod
-    def _exists_on_machines(cls, value: Any) -> Any:
-        path = os.fsencode(value) if isinstance(value, Path) else b""
+    def _refuse_oversized(cls, value: Any) -> Any:
         if isinstance(value, int) and abs(value) >= 2**31:
             raise ValueError("a whole number must be below 2147483648")
-        if b"\0" in path or len(path) > LONGEST_PATH:
-            raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
-        if any(len(name) > LONGEST_NAME for name in path.split(b"/")):
-            raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+        if isinstance(value, Path):
+            path = os.fsencode(value)
+            if b"\0" in path or len(path) > LONGEST_PATH:
+                raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
+            if any(len(name) > LONGEST_NAME for name in path.split(b"/")):
+                raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
         return value
 
 
 def _refuse_variables(entries: Iterable[Any]) -> None:
     """Raise if a value has a variable of the environment, which nothing would replace."""
     for entry in entries:
-        variable = VARIABLE.search(entry) if isinstance(entry, str) else None
+        if not isinstance(entry, str):
+            continue
+        variable = VARIABLE.search(entry)
         if variable is not None:
             raise ValueError(
                 f"has {variable[0].lstrip('/')}, and variables of the environment are not replaced "
@@ -72,11 +77,11 @@ def _refuse_variables(entries: Iterable[Any]) -> None:
 
 
 def _refuse_unclear_numbers(entries: Iterable[Any], *, texts: bool) -> None:
-    """Raise if an entry would be taken for a number that is hardly meant.
+    """Raise if an entry would be read as a number that the user hardly means.
 
     Args:
         entries: the entries of a value that is a number, or has some.
-        texts: whether the entries may be texts that are no numbers.
+        texts: whether the entries may also be texts.
     """
     for entry in entries:
         if isinstance(entry, bool):
@@ -86,7 +91,7 @@ def _refuse_unclear_numbers(entries: Iterable[Any], *, texts: bool) -> None:
 
 
 def expand_home(path: str) -> str:
-    """Return a path in which ``~`` has become the home folder.
+    """Return a path with the home folder in place of ``~``.
 
     Raises:
         ValueError: it begins with ``~name``, and there is no user of that name.
@@ -106,18 +111,20 @@ def _entries(value: Any) -> Iterable[Any]:
     """Return the values in a list or a mapping, or the value itself."""
     if isinstance(value, Mapping):
         return value.values()
-    return value if isinstance(value, list | tuple) else [value]
+    if isinstance(value, list | tuple):
+        return value
+    return [value]
 
 
 @cache
-def _kinds_of(section: type[BaseModel], field: str) -> list[Any]:
-    return list(_kinds(section.model_fields[field].annotation))
+def _types_of_field(section: type[BaseModel], field: str) -> list[Any]:
+    return list(_types_in(section.model_fields[field].annotation))
 
 
-def _kinds(annotation: Any) -> Iterator[Any]:
+def _types_in(annotation: Any) -> Iterator[Any]:
     """Yield the types that an annotation is made of."""
-    parts = get_args(annotation)
-    for part in parts:
-        yield from _kinds(part)
-    if not parts:
+    arguments = get_args(annotation)
+    for argument in arguments:
+        yield from _types_in(argument)
+    if not arguments:
         yield annotation

@@ -1,4 +1,4 @@
-"""The configurations that come with the package, and overrides that lead to another one."""
+"""The configurations that come with the package, and the commands that start from one of them."""
 
 import json
 import math
@@ -15,79 +15,96 @@ from study.config.section import Section
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
-"""Where they are: beside the package in a checkout, in it where it is installed."""
+"""The folders of these files: beside the package in a checkout, in it if it is installed."""
 QUICKSTART = "quickstart"
-"""The configuration that a run has where none is named."""
+"""The configuration of a run that names none."""
 _WIDTH = 88
 """The number of characters of a line of a command."""
 _OF_THIS_MACHINE = ("name", "storage", "resources", "tracking")
-"""The keys of a configuration that say where and how a study runs, and not what it is."""
+"""The keys of a configuration that say where and how a study runs, but change no result."""
 
 
 def shipped_file(name: str) -> Path | None:
     """Return the file of a shipped configuration; None where it is missing."""
-    files = (folder / f"{name}.yaml" for folder in FOLDERS)
-    return next((file for file in files if file.is_file()), None)
+    for folder in FOLDERS:
+        file = folder / f"{name}.yaml"
+        if file.is_file():
+            return file
+    return None
 
 
-def overrides_between(config: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:
-    """Return the overrides that give a configuration the values that are wanted.
+def overrides_between(config: StudyConfig, values: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that give a configuration other values.
 
     Args:
         config: the configuration.
-        wanted: values as JSON has them, by dotted key.
+        values: the other values as JSON has them, by dotted key.
 
     Returns:
-        ``key=value`` for each key whose value is another, as
+        ``key=value`` for each value that the configuration does not have, as
         `study.config.yaml_values.parse_overrides` reads it.
     """
-    return [
-        f"{key}={_flow(value)}" for key, value in wanted.items() if value_at(config, key) != value
-    ]
+    overrides: list[str] = []
+    for key, value in values.items():
+        if value_at(config, key) != value:
+            overrides.append(f"{key}={_yaml_on_one_line(value)}")
+    return overrides
 
 
 def repeating_command(config: StudyConfig) -> str | None:
     """Return the command that runs a study of this configuration again.
 
-    It says nothing of names, storage, machines and tracking. A folder has its last name alone, so
-    that a page with the command tells nothing of this machine.
+    The command leaves out names, storage, machines and tracking. Of a path, only the last name is
+    kept, so that a page with the command reveals nothing about this machine.
 
     Returns:
-        The command, broken into lines for a shell; None where the shipped configuration that it
-        begins with is missing.
+        The command, broken into lines for a shell; None if the shipped configuration that it
+        starts from is missing.
     """
-    if (source := shipped_file(QUICKSTART)) is None:
+    source = shipped_file(QUICKSTART)
+    if source is None:
         return None
-    given = _leaves(config.model_dump(mode="json"), base := load_config(source))
-    wanted = {k: v for k, v in given.items() if k.partition(".")[0] not in _OF_THIS_MACHINE}
-    shown = {key: _without_folders(value) for key, value in wanted.items()}
-    overrides = overrides_between(base, shown)
-    return in_lines(["clipfit-study", "run", QUICKSTART, *map(shlex.quote, overrides)])
+    base = load_config(source)
+    values: dict[str, Any] = {}
+    for key, value in _values_by_key(config.model_dump(mode="json"), base).items():
+        if key.partition(".")[0] not in _OF_THIS_MACHINE:
+            values[key] = _without_folders(value)
+    words = ["clipfit-study", "run", QUICKSTART]
+    words += map(shlex.quote, overrides_between(base, values))
+    return wrap_command(words)
 
 
-def _leaves(values: Mapping[str, Any], section: Section) -> dict[str, Any]:
+def _values_by_key(values: Mapping[str, Any], section: Section) -> dict[str, Any]:
     """Return values by dotted key, as deep as a configuration has sections."""
-    found: dict[str, Any] = {}
+    by_key: dict[str, Any] = {}
     for key, value in values.items():
         inner = getattr(section, key)
         if isinstance(inner, Section) and isinstance(value, Mapping):
-            found |= {f"{key}.{name}": own for name, own in _leaves(value, inner).items()}
+            for inner_key, inner_value in _values_by_key(value, inner).items():
+                by_key[f"{key}.{inner_key}"] = inner_value
         else:
-            found[key] = value
-    return found
+            by_key[key] = value
+    return by_key
 
 
 def _without_folders(value: Any) -> Any:
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
-def in_lines(words: Sequence[str]) -> str:
-    """Join the words of a command, with breaks between lines that a shell passes over."""
-    lines = [""]
+def wrap_command(words: Sequence[str]) -> str:
+    """Join the words of a command, with line breaks that a shell ignores."""
+    lines: list[str] = []
+    line = ""
     for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) > _WIDTH:
-            lines.append("   ")
-        lines[-1] += f" {word}" if lines[-1] else word
+        if line and len(line) + len(word) > _WIDTH:
+            lines.append(line)
+            line = "   "
+        if line:
+            line += " "
+        line += word
+    lines.append(line)
     return " \\\n".join(lines)
 
 
@@ -99,14 +116,18 @@ def value_at(config: StudyConfig, key: str) -> Any:
     return value
 
 
-def _flow(value: Any) -> str:
-    """Return a value as YAML on one line; a text without quotation marks where it needs none."""
+def _yaml_on_one_line(value: Any) -> str:
+    """Return a value as YAML on one line; a text has quotation marks only if it needs them."""
     if isinstance(value, str) and _is_plain(value):
         return value
-    # In a list, YAML puts no end mark behind a value, which is to be on one line.
+    # Inside a list, YAML writes no end mark after a value.
     text = yaml.safe_dump([value], default_flow_style=True, width=math.inf, allow_unicode=True)
-    # YAML would fold a text with line breaks over several lines, which JSON, a part of it, escapes.
-    return json.dumps(value) if "\n" in text.strip() else text.strip()[1:-1]
+    text = text.strip()
+    # YAML would fold a text with line breaks over several lines. JSON, which is valid YAML, escapes
+    # them.
+    if "\n" in text:
+        return json.dumps(value)
+    return text[1:-1]
 
 
 def _is_plain(text: str) -> bool:

@@ -50,7 +50,7 @@ def is_sweep(source: Path) -> bool:
     """Return whether a folder or file stands for several studies.
 
     Raises:
-        ConfigError: if the file cannot be read.
+        ConfigError: the file cannot be read.
     """
     return source.is_dir() or AXES in read_values(source)
 
@@ -62,20 +62,22 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     and takes precedence over the exceptions. ``name=…`` sets the beginning of the studies' names.
 
     Raises:
-        ConfigError: if there is no file, a file or one of its studies is invalid, or two studies
-            would have one folder.
+        ConfigError: there is no file, a file or one of its studies is invalid, or two studies would
+            share a folder.
     """
     files = sorted(source.glob("*.yaml")) if source.is_dir() else [source]
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
     overridden = parse_overrides(overrides)
     texts = override_texts(overrides)
-    members = [member for file in files for member in _members(file, overridden, texts)]
-    of_folders: dict[str, Member] = {}
+    members: list[Member] = []
+    for file in files:
+        members += _members_of_file(file, overridden, texts)
+    by_folder: dict[str, Member] = {}
     for member in members:
         name = str(member.config.name)
         # Some disks do not tell capitals from small letters.
-        other = of_folders.setdefault(name.casefold(), member)
+        other = by_folder.setdefault(name.casefold(), member)
         if other is not member:
             raise ConfigError(
                 f"{source}: two studies would share the folder '{name}': that of "
@@ -84,50 +86,50 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     return members
 
 
-def _members(
+def _members_of_file(
     file: Path, overridden: Mapping[str, Any], texts: Mapping[str, str]
 ) -> Iterator[Member]:
     values = read_values(file)
     axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
     try:
-        _check_sweep(axes, exceptions)
+        _check_axes(axes)
+        _check_exceptions(exceptions, axes)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
-    axes = {
-        axis: [overridden[axis]] if axis in overridden else choices
-        for axis, choices in axes.items()
-    }
+    for axis in axes.keys() & overridden.keys():
+        axes[axis] = [overridden[axis]]
     count = math.prod(map(len, axes.values()))
     if count > MOST_STUDIES:
         raise ConfigError(f"{file}: {AXES} makes {count} studies; allowed are {MOST_STUDIES}")
     prefix = overridden.get("name") or file.resolve().parent.name
     for combination in itertools.product(*axes.values()):
         point = dict(zip(axes, combination, strict=True))
-        parts = (
-            p if isinstance(p, str) else short_repr(p) for p in (prefix, file.stem, *combination)
-        )
-        name = "-".join(parts).replace(":", ".")
+        name = _member_name([prefix, file.stem, *combination])
         changes = dict(point)
         for exception in exceptions:
             if all(point[axis] in choices for axis, choices in exception["for"].items()):
                 changes |= exception["set"]
-        changes |= {**overridden, "name": name.replace("/", ".")}
+        changes |= overridden
+        changes["name"] = name.replace("/", ".")
         config = build_config(values, f"{file} ({name})", changes, texts)
         yield Member(file.stem, point, config)
 
 
-def _check_sweep(axes: Any, exceptions: Any) -> None:
-    """Check that axes make studies that can be named, and that exceptions are for some of these.
+def _member_name(parts: Sequence[Any]) -> str:
+    texts = [part if isinstance(part, str) else short_repr(part) for part in parts]
+    return "-".join(texts).replace(":", ".")
+
+
+def _check_axes(axes: Any) -> None:
+    """Check that the values of all axes can be part of a name.
 
     Raises:
         ValueError: the first fault.
     """
-    if not _is_keyed(axes) or not all(isinstance(v, list) and v for v in axes.values()):
+    if not _has_text_keys(axes) or not all(isinstance(v, list) and v for v in axes.values()):
         raise ValueError(
             f"{AXES} is {short_repr(axes)}; allowed are dotted keys with lists of values"
         )
-    if not isinstance(exceptions, list):
-        raise ValueError(f"{EXCEPTIONS} is {short_repr(exceptions)}; allowed is a list")
     for axis, values in axes.items():
         for value in values:
             if isinstance(value, dict | list | tuple | set):
@@ -135,25 +137,39 @@ def _check_sweep(axes: Any, exceptions: Any) -> None:
                     f"{AXES}.{axis}: {short_repr(value)} is no plain value, and a study is named "
                     "by it"
                 )
+
+
+def _check_exceptions(exceptions: Any, axes: Mapping[str, list[Any]]) -> None:
+    """Check that each exception is for studies that the axes make.
+
+    Raises:
+        ValueError: the first fault.
+    """
+    if not isinstance(exceptions, list):
+        raise ValueError(f"{EXCEPTIONS} is {short_repr(exceptions)}; allowed is a list")
     for number, exception in enumerate(exceptions):
-        place = f"{EXCEPTIONS}.{number}"
-        parts = exception if isinstance(exception, dict) else {}
-        if set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())):
+        path = f"{EXCEPTIONS}.{number}"
+        if not _is_exception(exception):
             raise ValueError(
-                f"{place}: got {short_repr(exception)}; allowed is {{for: {{axis: [value, …]}}, "
+                f"{path}: got {short_repr(exception)}; allowed is {{for: {{axis: [value, …]}}, "
                 "set: {key: value}}"
             )
-        for axis, values in parts["for"].items():
-            listed = isinstance(values, list)
-            strange = values
-            if listed:
-                strange = [value for value in values if value not in axes.get(axis, ())]
-            if axis not in axes or not listed or strange:
+        for axis, values in exception["for"].items():
+            unknown = values
+            if isinstance(values, list):
+                unknown = [value for value in values if value not in axes.get(axis, ())]
+            if axis not in axes or not isinstance(values, list) or unknown:
                 raise ValueError(
-                    f"{place}.for.{axis}: {short_repr(strange)} are no values of {AXES}.{axis}; "
+                    f"{path}.for.{axis}: {short_repr(unknown)} are no values of {AXES}.{axis}; "
                     f"axes are {', '.join(axes)}"
                 )
 
 
-def _is_keyed(part: Any) -> bool:
-    return isinstance(part, dict) and all(isinstance(key, str) for key in part)
+def _is_exception(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != {"for", "set"}:
+        return False
+    return all(map(_has_text_keys, value.values()))
+
+
+def _has_text_keys(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)

@@ -27,13 +27,13 @@ SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
 """A subset in its canonical form."""
 
 
-def _known(kind: str) -> str:
+def _check_kind(kind: str) -> str:
     if kind not in kind_names():
         raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}")
     return kind
 
 
-KnownKind = Annotated[str, AfterValidator(_known)]
+KnownKind = Annotated[str, AfterValidator(_check_kind)]
 
 
 def rate_column(kind: str) -> str:
@@ -47,8 +47,9 @@ _FINISH = ("head", "head_lr", "head_steps", "strength", "calibration")
 
 
 def settings_columns() -> tuple[str, ...]:
-    """Return the names that `TrialSettings.column_values` gives to the values, in their order."""
-    return ("subset", *map(rate_column, kind_names()), "distill_weight", *_FINISH, "peer_lr")
+    """Return the columns of `TrialSettings.column_values`, in their order."""
+    rates = map(rate_column, kind_names())
+    return ("subset", *rates, "distill_weight", *_FINISH, "peer_lr")
 
 
 class TrialSettings(Section):
@@ -81,33 +82,39 @@ class TrialSettings(Section):
 
     def __hash__(self) -> int:
         """Return a hash, which pydantic cannot compute of a mapping."""
-        rest = (self.distill_weight, *(getattr(self, name) for name in _FINISH), self.peer)
-        return hash((self.subset, frozenset(self.rates.items()), *rest))
+        values: list[object] = [self.subset, self.distill_weight, self.peer]
+        values += [getattr(self, name) for name in _FINISH]
+        values.append(frozenset(self.rates.items()))
+        return hash(tuple(values))
 
     @classmethod
     def from_column_values(cls, values: Mapping[str, Any]) -> "TrialSettings":
-        """Return the settings of which `column_values` gives these values; others are left out.
+        """Return the settings of the values of `column_values`; values of other names are ignored.
 
-        A peer is given as a whole.
+        A peer must be among the values as a whole, since the columns hold only a part of it.
         """
-        rates = {kind: values.get(rate_column(kind)) for kind in kind_names()}
-        own = {name: values[name] for name in cls.model_fields if name in values}
-        own["rates"] = {kind: rate for kind, rate in rates.items() if rate is not None}
-        return cls.model_validate(own)
+        fields = {name: values[name] for name in cls.model_fields if name in values}
+        rates: dict[str, Any] = {}
+        for kind in kind_names():
+            rate = values.get(rate_column(kind))
+            if rate is not None:
+                rates[kind] = rate
+        fields["rates"] = rates
+        return cls.model_validate(fields)
 
     def with_reported_head(self, report: Mapping[str, Any]) -> "TrialSettings":
-        """Return the settings with the head that validation chose, as a trial's report has it."""
-        chosen = {name: report[name] for name in ("head_lr", "head_steps") if name in report}
-        return self.model_copy(update=chosen)
+        """Return the settings with the head that validation chose, taken from a trial's report."""
+        head = {name: report[name] for name in ("head_lr", "head_steps") if name in report}
+        return self.model_copy(update=head)
 
     @model_validator(mode="after")
-    def _is_one_method(self) -> "TrialSettings":
+    def _refuse_subset_of_peer(self) -> "TrialSettings":
         if self.peer is not None and self.subset != "none":
             raise ValueError(f"a peer trains no subset; got {self.subset!r}, allowed is 'none'")
         return self
 
     @model_validator(mode="after")
-    def _trains_a_head_that_is_there(self) -> "TrialSettings":
+    def _check_head(self) -> "TrialSettings":
         lr, steps = self.head_lr, self.head_steps
         if (lr is None) != (steps is None):
             raise ValueError(
@@ -119,25 +126,25 @@ class TrialSettings(Section):
 
     @property
     def is_peer(self) -> bool:
-        """Whether CLIP is adapted otherwise than by tuning a subset of its parameters."""
+        """Whether CLIP is adapted in another way than by tuning a subset of its parameters."""
         return self.peer is not None or (self.subset == "none" and self.head == "linear")
 
     @property
     def writes_delta(self) -> bool:
-        """Whether a delta holds all that the result is used with.
+        """Whether a delta holds everything that is needed to use the result.
 
-        It is small beside the backbone, so it has no parameters of most peers; nor has it a
+        A delta is to be small, so it does not hold the parameters of most peers. Nor does it hold a
         calibration, which has an effect only where trained names compete with others.
         """
-        held = self.peer is None or bool(PEERS[self.peer.method].delta)
-        return held and not self.calibration
+        if self.calibration:
+            return False
+        return self.peer is None or bool(PEERS[self.peer.method].delta)
 
     @property
     def training_settings(self) -> "TrialSettings":
-        """The settings of the training, which others share that use its result otherwise."""
-        return self.model_copy(
-            update={name: type(self).model_fields[name].default for name in _FINISH}
-        )
+        """The settings of the training alone, with the defaults for the use of its result."""
+        defaults = {name: type(self).model_fields[name].default for name in _FINISH}
+        return self.model_copy(update=defaults)
 
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "TrialSettings":
         """Return the settings without those that have no effect on these tuned tensors.
@@ -147,22 +154,21 @@ class TrialSettings(Section):
             regularizer: the loss term that λ weighs.
         """
         tuned = kinds(leaves) & self.rates.keys()
-        return TrialSettings(
-            subset=self.subset,
-            rates={kind: self.rates[kind] for kind in kind_names() if kind in tuned},
-            distill_weight=self.distill_weight if weight_has_effect(leaves, regularizer) else 0.0,
-            strength=self.strength if leaves or self.peer else 1.0,
-            calibration=self.calibration,
-            peer=self.peer,
-            **(
-                self.model_dump(include={"head", "head_lr", "head_steps"})
-                if self.head == "linear"
-                else {}
-            ),
+        rates = {kind: self.rates[kind] for kind in kind_names() if kind in tuned}
+        effective = TrialSettings(
+            subset=self.subset, rates=rates, calibration=self.calibration, peer=self.peer
         )
+        changes: dict[str, Any] = {}
+        if weight_has_effect(leaves, regularizer):
+            changes["distill_weight"] = self.distill_weight
+        if leaves or self.peer:
+            changes["strength"] = self.strength
+        if self.head == "linear":
+            changes |= {name: getattr(self, name) for name in ("head", "head_lr", "head_steps")}
+        return effective.model_copy(update=changes)
 
     def result_key(self, depths: Depths, regularizer: Regularizer) -> "tuple[str, TrialSettings]":
-        """Return what settings of equal results share, however they are written.
+        """Return a key that is equal for settings with equal results.
 
         Args:
             depths: the layers of the study's model.
@@ -172,21 +178,25 @@ class TrialSettings(Section):
             The key of the subset, and the settings that have an effect, without the subset.
         """
         subset = parse(self.subset)
-        own = self.effective(subset.resolve(depths), regularizer)
-        return subset.key(depths), own.model_copy(update={"subset": "none"})
+        effective = self.effective(subset.resolve(depths), regularizer)
+        return subset.key(depths), effective.model_copy(update={"subset": "none"})
 
     def column_values(self) -> dict[str, str | float | None]:
-        """Return a value for each of `settings_columns`; None for a rate that there is not.
+        """Return a value for each of `settings_columns`; None where the settings have no rate.
 
-        A peer has its method for a subset.
+        A peer has its method in the column of the subset.
         """
-        return {
-            "subset": self.peer.method if self.peer else self.subset,
-            **{rate_column(kind): self.rates.get(kind) for kind in kind_names()},
-            "distill_weight": self.distill_weight,
-            **{name: getattr(self, name) for name in _FINISH},
-            "peer_lr": self.peer.lr if self.peer else None,
-        }
+        values: dict[str, str | float | None] = {"subset": self.subset}
+        for kind in kind_names():
+            values[rate_column(kind)] = self.rates.get(kind)
+        values["distill_weight"] = self.distill_weight
+        for name in _FINISH:
+            values[name] = getattr(self, name)
+        values["peer_lr"] = None
+        if self.peer is not None:
+            values["subset"] = self.peer.method
+            values["peer_lr"] = self.peer.lr
+        return values
 
 
 def weight_has_effect(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from study.method.recipe import MAX_WEIGHT
 
-# The bounds of numbers are far beyond what is of use, and refuse what was mistyped.
+# The bounds of numbers are far beyond useful values; they refuse typing errors.
 HIGHEST_RATE = 1000
 """The highest learning rate."""
 Positive = Annotated[float, Field(gt=0)]

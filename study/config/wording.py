@@ -1,7 +1,6 @@
-"""What is wrong with a value, in plain words: what it must be, and what was given.
+"""Messages on the faults that pydantic finds: what a value must be, and the value got.
 
-pydantic finds the faults. Its own sentences speak of Python's types, so each type of its errors has
-words here.
+pydantic's own messages speak of Python's types, so each type of its errors has a text here.
 """
 
 import difflib
@@ -21,21 +20,33 @@ from study.errors import redacted_text
 LONGEST = 200
 """The largest number of characters of a value in a message."""
 UNWRITTEN = {"[key]", "[list]", "[mapping]", *BASELINES}
-"""What pydantic names beside places in a file: a key itself, and the forms that a value has."""
+"""Parts of pydantic's locations that are no keys of a file: a key itself, and forms of a value."""
+WHOLE_NUMBER = "must be a whole number"
+NUMBER = "must be a number"
+TRUTH = "must be true or false"
+TEXT = "must be text"
+LIST = "must be a list, as in [1, 2]"
+MAPPING = "must be a mapping, as in {{key: value}}"
+SECTION = "must be a section with keys of its own"
 WORDS: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "must be a whole number"
-    ),
-    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    "int_type": WHOLE_NUMBER,
+    "int_parsing": WHOLE_NUMBER,
+    "int_from_float": WHOLE_NUMBER,
+    "int_parsing_size": WHOLE_NUMBER,
+    "float_type": NUMBER,
+    "float_parsing": NUMBER,
     "finite_number": "must be a finite number",
-    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
-    **dict.fromkeys(("string_type", "string_unicode"), "must be text"),
+    "bool_type": TRUTH,
+    "bool_parsing": TRUTH,
+    "string_type": TEXT,
+    "string_unicode": TEXT,
     "path_type": "must be the path of a file or folder",
-    **dict.fromkeys(("tuple_type", "list_type"), "must be a list, as in [1, 2]"),
-    **dict.fromkeys(("dict_type", "mapping_type"), "must be a mapping, as in {{key: value}}"),
-    **dict.fromkeys(
-        ("model_type", "model_attributes_type"), "must be a section with keys of its own"
-    ),
+    "tuple_type": LIST,
+    "list_type": LIST,
+    "dict_type": MAPPING,
+    "mapping_type": MAPPING,
+    "model_type": SECTION,
+    "model_attributes_type": SECTION,
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
@@ -55,13 +66,13 @@ PATTERNS: Mapping[str, str] = {
 }
 """What a text must be, by the pattern that it does not match."""
 UNKNOWN_KEY = "unknown key"
-"""How the fault of a key that does not exist begins, after its place."""
+"""The beginning of the fault of a key that does not exist, after its path."""
 SECTIONS = {
     name for name, field in StudyConfig.model_fields.items() if isinstance(field.default, BaseModel)
 }
-"""The sections whose faults may be of some of their keys alone."""
+"""The sections; a fault of a whole section may be due to some of its keys alone."""
 PLAIN = ("dataset", "root", "name")
-"""The keys whose words plain sentences have as well, so that they are known by their values."""
+"""The keys that are also plain words; a message mentions such a key only if it has its value."""
 
 
 def short_repr(value: Any) -> str:
@@ -78,73 +89,90 @@ def short_repr(value: Any) -> str:
 
 
 def relevant_faults(error: ValidationError) -> list[Any]:
-    """Return pydantic's errors, without those that say of a list with a faulty value what follows.
+    """Return pydantic's errors, without those on the length of a list that has a faulty value.
 
-    It counts the valid values of a list alone, and so finds too few.
+    pydantic counts only the valid values of a list, and so finds too few.
     """
-    found = error.errors()
-    faulty = [fault["loc"][:-1] for fault in found]
-    return [f for f in found if f["type"] != "too_short" or f["loc"] not in faulty]
+    faults = error.errors()
+    lists_with_faults = [fault["loc"][:-1] for fault in faults]
+    relevant: list[Any] = []
+    for fault in faults:
+        if fault["type"] != "too_short" or fault["loc"] not in lists_with_faults:
+            relevant.append(fault)
+    return relevant
 
 
 def fault_path(fault: Any) -> tuple[int | str, ...]:
     """Return where in the file a fault is."""
-    return tuple(part for part in fault["loc"] if part not in UNWRITTEN)
+    return tuple(key for key in fault["loc"] if key not in UNWRITTEN)
 
 
 def describe_fault(fault: Any) -> str:
-    """Return a line on one of pydantic's errors: its place, what is allowed, and what was given."""
+    """Return a line on one of pydantic's errors: its path, what is allowed, and the value got."""
     path = ".".join(map(str, fault_path(fault)))
+    value = fault["input"]
     if fault["type"] == "peer":
-        return f"{path}.peer: {fault['msg']}, got {short_repr(fault['input']['peer'])}"
+        return f"{path}.peer: {fault['msg']}, got {short_repr(value['peer'])}"
     if fault["type"] == "extra_forbidden":
-        known = _known_keys(fault["loc"])
+        hint = _hint_of_keys(fault["loc"])
         if "." in str(fault["loc"][-1]):
-            known = "keys with dots belong at the top of a file, not in a section"
-        return f"{path}: {UNKNOWN_KEY}; {known}"
-    whole = isinstance(fault["input"], dict | BaseModel)
-    got = "" if whole else f", got {short_repr(fault['input'])}"
-    return f"{path}: {_words(fault)}{got}"
+            hint = "keys with dots belong at the top of a file, not in a section"
+        return f"{path}: {UNKNOWN_KEY}; {hint}"
+    line = f"{path}: {_requirement(fault)}"
+    if not isinstance(value, dict | BaseModel):  # the values of a section would be too many
+        line += f", got {short_repr(value)}"
+    return line
 
 
-def _words(fault: Any) -> str:
+def _requirement(fault: Any) -> str:
     """Return what a value must be."""
     kind = fault["type"]
-    context = {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in fault.get("ctx", {}).items()
-    }
-    match kind:
-        case "value_error":
-            return str(fault["msg"]).removeprefix("Value error, ")
-        case "missing" if isinstance(place := fault["loc"][-1], int):
-            return f"is missing; the list must have {place + 1} values or more"
-        case "missing":
-            return "is missing, and has no default"
-        case "tuple_type" | "list_type" if not isinstance(fault["input"], dict | None):
-            return f"must be a list, also for one value, as in [{short_repr(fault['input'])}]"
-        case "string_pattern_mismatch" if (pattern := str(context["pattern"])) in PATTERNS:
-            return PATTERNS[pattern]
+    if kind == "value_error":
+        return str(fault["msg"]).removeprefix("Value error, ")
+    if kind == "missing":
+        key = fault["loc"][-1]
+        if isinstance(key, int):
+            return f"is missing; the list must have {key + 1} values or more"
+        return "is missing, and has no default"
+    if kind in ("tuple_type", "list_type") and not isinstance(fault["input"], dict | None):
+        return f"must be a list, also for one value, as in [{short_repr(fault['input'])}]"
+    context: dict[str, Any] = {}
+    for name, value in fault.get("ctx", {}).items():
+        context[name] = value
+        if isinstance(value, float) and value.is_integer():
+            context[name] = int(value)
+    if kind == "string_pattern_mismatch" and str(context["pattern"]) in PATTERNS:
+        return PATTERNS[str(context["pattern"])]
     words = WORDS.get(kind, "is not allowed here").format_map(context)
-    return re.sub(r"\b1 (character|entr)(?:s|ies)\b", _one, words)
+    return re.sub(r"\b1 (character|entr)(?:s|ies)\b", _to_singular, words)
 
 
-def _one(match: re.Match[str]) -> str:
-    return "1 entry" if match[1] == "entr" else f"1 {match[1]}"
+def _to_singular(match: re.Match[str]) -> str:
+    if match[1] == "entr":
+        return "1 entry"
+    return f"1 {match[1]}"
 
 
-def _known_keys(location: tuple[int | str, ...]) -> str:
-    """Return the key that an unknown one may mean, or else all that its section has."""
+def _hint_of_keys(location: tuple[int | str, ...]) -> str:
+    """Return the key that an unknown one may mean, or else all keys of its section."""
     section: type[BaseModel] = StudyConfig
-    for part in location[:-1]:
-        section = BASELINES.get(str(part), section)
-        if part in section.model_fields:  # unlike a label: the type of what it names has fields
-            kind = section.model_fields[str(part)].annotation
-            types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))
-            section = next((t for t in types if issubclass(t, BaseModel)), section)
-    known = list(section.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
+    for key in location[:-1]:
+        section = BASELINES.get(str(key), section)
+        if key in section.model_fields:  # unlike a label: the type of what it names has fields
+            section = _section_in(section.model_fields[str(key)].annotation) or section
+    keys = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), keys, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"allowed are {', '.join(keys)}"
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that an annotation stands for, alone or as one of several types."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def override_texts(overrides: Iterable[str]) -> dict[str, str]:
@@ -153,37 +181,43 @@ def override_texts(overrides: Iterable[str]) -> dict[str, str]:
 
 
 def faults_with_overrides(overrides: Mapping[str, str], faults: Sequence[str]) -> list[str]:
-    """Return faults, each with the overrides that it is of, if there are any.
+    """Return faults, each with the overrides that cause it, if there are any.
 
     Args:
         overrides: what the user wrote, by dotted key; see `override_texts`.
-        faults: lines that begin with a place.
+        faults: lines that begin with a path.
     """
-    named = []
+    lines: list[str] = []
     for fault in faults:
-        own = ", ".join(redacted_text(overrides[key]) for key in _blamed(fault, overrides))
+        texts = [redacted_text(overrides[key]) for key in _causes(fault, overrides)]
         line, end, command = fault.partition("\n")  # a command has a line of its own, to be pasted
-        named.append(f"{line} (override {own}){end}{command}" if own else fault)
-    return named
+        if texts:
+            line += f" (override {', '.join(texts)})"
+        lines.append(f"{line}{end}{command}")
+    return lines
 
 
-def _blamed(fault: str, overrides: Mapping[str, str]) -> list[str]:
-    """Return the overrides that a fault is of: those of its place, else those that it names.
+def _causes(fault: str, overrides: Mapping[str, str]) -> list[str]:
+    """Return the keys of the overrides that set the path of a fault, or else that it mentions.
 
-    A fault of a whole section, such as ``data``, is of the overrides in it that it speaks of.
+    A fault of a whole section, such as ``data``, is due to the overrides in it that it mentions.
     """
-    place, _, text = fault.partition(": ")
-    own, named = [], []
+    path, _, text = fault.partition(": ")
+    of_path: list[str] = []
+    mentioned: list[str] = []
     for key, override in overrides.items():
-        at, last, value = f"{key}.", key.rpartition(".")[2], override.partition("=")[2]
-        spoken_of = _has_word(value if last in PLAIN else last, text)
-        inside = at.startswith(f"{place}.") and (place not in SECTIONS or spoken_of)
-        if inside or f"{place}.".startswith(at):
-            own.append(key)
+        last, value = key.rpartition(".")[2], override.partition("=")[2]
+        word = value if last in PLAIN else last
+        below = f"{key}.".startswith(f"{path}.")
+        above = f"{path}.".startswith(f"{key}.")
+        if above or (below and (path not in SECTIONS or _has_word(word, text))):
+            of_path.append(key)
+            continue
         # A key of one word, such as `seed`, is also a word of plain sentences.
-        elif _has_word(key if "." in key else f"{key} {value}", text):
-            named.append(key)
-    return own or named
+        phrase = key if "." in key else f"{key} {value}"
+        if _has_word(phrase, text):
+            mentioned.append(key)
+    return of_path or mentioned
 
 
 def _has_word(word: str, text: str) -> bool:

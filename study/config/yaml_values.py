@@ -1,4 +1,4 @@
-"""The values of YAML files and of overrides, as mappings that are not validated."""
+"""The values of YAML files and of overrides, as mappings that are not validated yet."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ from study.errors import ConfigError
 from study.storage.file_format import KEY, refuse_other_format
 
 DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-"""A whole number as people write it; YAML has octal, hexadecimal and other forms as well."""
+"""A whole number as people write it; YAML also has octal, hexadecimal and other forms."""
 
 
 def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
         The values without the format number.
 
     Raises:
-        ConfigError: if the file cannot be read, is not a YAML mapping or has another format; the
+        ConfigError: the file cannot be read, is not a YAML mapping or has another format; the
             message names it.
     """
     try:
@@ -46,14 +46,18 @@ def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
         )
     if frozen or KEY in values:
         refuse_other_format(source, values.pop(KEY, None), ConfigError)
-    return _nested(values, f"configuration {source}")
+    return _split_dotted_keys(values, f"configuration {source}")
 
 
-def _nested(values: dict[Any, Any], what: str) -> dict[str, Any]:
+def _split_dotted_keys(values: dict[Any, Any], title: str) -> dict[str, Any]:
     """Return values in which keys such as ``search.trials`` have become keys of sections.
 
+    Args:
+        values: the values by key, with or without dots.
+        title: the beginning of the message of an error.
+
     Raises:
-        ConfigError: such a key sets what another key sets too.
+        ConfigError: a key with dots sets a value that its section sets as well.
     """
     dotted = {}
     nested = {}
@@ -64,7 +68,7 @@ def _nested(values: dict[Any, Any], what: str) -> dict[str, Any]:
             nested[key] = value
     for key, value in dotted.items():
         if _is_set(nested, key):
-            raise ConfigError(f"{what} sets '{key}' twice: with dots, and in its section")
+            raise ConfigError(f"{title} sets '{key}' twice: with dots, and in its section")
         put_value(nested, key, value)
     return nested
 
@@ -79,40 +83,40 @@ def _is_set(values: Mapping[Any, Any], key: str) -> bool:
     return True
 
 
-def _read_yaml(text: str, what: str) -> Any:
+def _read_yaml(text: str, subject: str) -> Any:
     """Read YAML.
 
     Args:
         text: the YAML.
-        what: the beginning of the message, such as "configuration study.yaml is".
+        subject: the beginning of the message, such as "configuration study.yaml is".
 
     Raises:
-        ConfigError: if the text is not valid YAML.
+        ConfigError: the text is not valid YAML.
     """
     try:
         return yaml.load(text, _SafeLoader)
     except _UnclearNumber as error:
-        raise ConfigError(f"{what} not clear: {error}") from None
+        raise ConfigError(f"{subject} not clear: {error}") from None
     except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
         reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
-        raise ConfigError(f"{what} not valid YAML: {reason[:1000]}") from error
+        raise ConfigError(f"{subject} not valid YAML: {reason[:1000]}") from error
 
 
 class _UnclearNumber(ValueError):
-    """A number in a form that hardly anybody means, such as 010, which is 8 to YAML."""
+    """A number in a form that YAML reads as an unexpected value, such as 010, which is 8."""
 
 
 class _SafeLoader(yaml.SafeLoader):
-    """A safe loader that rejects what PyYAML would silently take for something else.
+    """A safe loader that rejects values that PyYAML would silently change.
 
-    These are repeated keys, of which PyYAML keeps the last, and numbers of another base than ten.
+    These are repeated keys, of which PyYAML keeps the last, and numbers in another base than ten.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping, or raise ConstructorError if a key is repeated."""
         pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        keys = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
-        for key, count in keys.items():
+        counts = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+        for key, count in counts.items():
             if count > 1:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' is given twice", node.start_mark
@@ -149,26 +153,24 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """Return the values of overrides by dotted key.
 
     Raises:
-        ConfigError: if one is not of the form ``section.field=value``, its value is not valid YAML,
-            or two set the same value, so that their order decides.
+        ConfigError: an override is not of the form ``section.field=value``, its value is not valid
+            YAML, or two overrides set the same value, so that their order would decide.
     """
     values: dict[str, Any] = {}
-    sections_and_texts: list[tuple[str, str]] = []
+    keys_and_texts: list[tuple[str, str]] = []
     for override in overrides:
         key, equals, text = override.partition("=")
-        what = f"override '{override[:LONGEST]}'"
+        quoted = f"'{override[:LONGEST]}'"
         if not equals or not all(key.split(".")):
-            raise ConfigError(f"{what} is not of the form section.field=value")
-        values[key] = _read_yaml(text, f"{what}: the value is")
-        sections_and_texts.append((f"{key}.", f"'{override[:LONGEST]}'"))
-    message = ""
-    for (key, text), (later, other) in itertools.combinations(sections_and_texts, 2):
-        if key.startswith(later) or later.startswith(key):
-            message += f"\n  {text} and {other}"
-    if message:
-        raise ConfigError(
-            f"overrides set the same value twice; allowed is one of each pair:{message}"
-        )
+            raise ConfigError(f"override {quoted} is not of the form section.field=value")
+        values[key] = _read_yaml(text, f"override {quoted}: the value is")
+        keys_and_texts.append((f"{key}.", quoted))
+    lines = ["overrides set the same value twice; allowed is one of each pair:"]
+    for (key, text), (later_key, later_text) in itertools.combinations(keys_and_texts, 2):
+        if key.startswith(later_key) or later_key.startswith(key):
+            lines.append(f"  {text} and {later_text}")
+    if len(lines) > 1:
+        raise ConfigError("\n".join(lines))
     return values
 
 
@@ -176,7 +178,7 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
     """Set the value at a dotted key in place, and create missing sections.
 
     Raises:
-        ConfigError: if a part of the key before the last is not a section.
+        ConfigError: a part of the key before the last is not a section.
     """
     *sections, field = key.split(".")
     for section in sections:

@@ -7,7 +7,7 @@ from typing import Any
 
 from study.config.labels import TUNED
 from study.config.loading import load_config
-from study.config.shipped import in_lines, overrides_between, shipped_file, value_at
+from study.config.shipped import overrides_between, shipped_file, value_at, wrap_command
 from study.errors import ConfigError
 from study.results.site_shares import BEST_TRIALS
 from study.results.study_results import Results
@@ -55,7 +55,7 @@ def ablation_command(results: Results) -> str | None:
         overrides = overrides_between(load_config(source), settings)
     except ConfigError:  # the shipped file was changed
         return None
-    return in_lines(["clipfit-study", "run", ABLATION, *map(shlex.quote, overrides)])
+    return wrap_command(["clipfit-study", "run", ABLATION, *map(shlex.quote, overrides)])
 
 
 def _ablation_settings(results: Results) -> dict[str, Any]:

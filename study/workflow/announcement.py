@@ -26,7 +26,7 @@ from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
 from study.trial.prepare import configured_templates
 from study.trial.study import Study
-from study.workflow.start_warnings import caution
+from study.workflow.start_warnings import print_warnings
 
 TITLES = {
     LINEAR: "a linear classifier on frozen CLIP",
@@ -48,12 +48,12 @@ def announce(study: Study, console: Console) -> None:
         f"backbone {config.backbone.name}; results in {study.folder.path}"
     )
     console.print(title, highlight=False)
-    console.print(plan(study), highlight=False, markup=False)
-    tell(study, console)
-    caution([study], console)
+    console.print(describe_plan(study), highlight=False, markup=False)
+    print_study_rows(study, console)
+    print_warnings([study], console)
 
 
-def plan(study: Study) -> str:
+def describe_plan(study: Study) -> str:
     """Return which trials a study will run, and how many seeds test their choice."""
     config, protocol = study.config, study.protocol()
     seeds = amount(len(protocol.shot_seeds(config)), "seed")
@@ -120,12 +120,12 @@ def _plan_of_ablation(study: Study, ablation: AblationConfig, *, validates: bool
     )
 
 
-def tell(study: Study, console: Console) -> None:
+def print_study_rows(study: Study, console: Console) -> None:
     """Print what a study will work on, a line each, with the word for it in front."""
-    console.print(TerminalTable(["", ""], facts(study), words=2, lines=False), highlight=False)
+    console.print(TerminalTable(["", ""], study_rows(study), words=2, lines=False), highlight=False)
 
 
-def facts(study: Study) -> list[tuple[str, str]]:
+def study_rows(study: Study) -> list[tuple[str, str]]:
     """Return what a study will work on, as pairs of a word and what there is of it.
 
     Raises:
@@ -152,7 +152,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
             f"{format_count(clipfit)} of these numbers by CLIPFit as published; trials tune these "
             "or others",
         ),
-        ("trials", at_once(config.resources)),
+        ("trials", describe_concurrency(config.resources)),
         # Further datasets have their own classes, and the parts of the test are of all.
         *(("chance", line) for line in ([] if targets else _chance(protocol, dataset))),
     ]
@@ -204,12 +204,12 @@ def _prompts(data: DataConfig, dataset: Dataset) -> str:
     return ", ".join(f"“{prompt}”" for prompt in made) + more
 
 
-def at_once(resources: ResourcesConfig) -> str:
+def describe_concurrency(resources: ResourcesConfig) -> str:
     """Return how many trials run at once, and on what, as far as is known before Ray starts."""
     each = amount(resources.cpus_per_trial, "CPU core")
     if resources.gpus_per_trial:
         each += f" and {amount(resources.gpus_per_trial, 'GPU')}"
-    here = slots_here(resources)
+    here = count_slots(resources)
     # The check has refused what fits nowhere.
     if not here or joins_cluster():
         most = resources.max_concurrent
@@ -219,20 +219,20 @@ def at_once(resources: ResourcesConfig) -> str:
     gpus, unused = list_gpus(), ""
     if gpus and not resources.gpus_per_trial:
         unused = f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
-    return f"{here} at once, each on {each} of {cores_here()}{unused}"
+    return f"{here} at once, each on {each} of {count_cores()}{unused}"
 
 
-def slots_here(resources: ResourcesConfig) -> int:
+def count_slots(resources: ResourcesConfig) -> int:
     """Return how many trials run at once on this machine, if no cluster is joined."""
     room = [
-        (cores_here(), resources.cpus_per_trial),
+        (count_cores(), resources.cpus_per_trial),
         (len(list_gpus()), resources.gpus_per_trial),
     ]
     most = int(min(have / needed for have, needed in room if needed))
     return most if resources.max_concurrent is None else min(most, resources.max_concurrent)
 
 
-def cores_here() -> int:
+def count_cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

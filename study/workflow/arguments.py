@@ -7,9 +7,9 @@ from pathlib import Path
 
 from study.errors import ConfigError
 
-NAMED = "the name of a study, or the path to its folder"
+STUDY_HELP = "the name of a study, or the path to its folder"
 """What a command takes for a study."""
-WITH_CHECK = ("images", "estimate")
+CHECK_OPTIONS = ("images", "estimate")
 """The options that belong to ``--check``."""
 
 
@@ -35,12 +35,12 @@ def _storage(text: str) -> Path:
 
 def add_study(parser: ArgumentParser) -> None:
     """Let a command take the name of a study whose results it shows."""
-    parser.add_argument("name", metavar="NAME", help=NAMED)
+    parser.add_argument("name", metavar="NAME", help=STUDY_HELP)
 
 
 def add_study_and_settings(parser: ArgumentParser) -> None:
     """Let a command take the name of a study, and settings that it may change."""
-    parser.add_argument("study", metavar="NAME", help=NAMED)
+    parser.add_argument("study", metavar="NAME", help=STUDY_HELP)
     parser.add_argument(
         "arguments",
         nargs="*",
@@ -55,7 +55,7 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help=f"{NAMED}; or models:/NAME/VERSION or models:/NAME@ALIAS of MLflow's registry "
+        help=f"{STUDY_HELP}; or models:/NAME/VERSION or models:/NAME@ALIAS of MLflow's registry "
         "(MLFLOW_TRACKING_URI, else ./mlflow.db); or a file of tuned parameters "
         "(delta.safetensors)",
     )
@@ -91,6 +91,6 @@ def refuse_without_check(options: Namespace) -> None:
     Raises:
         ConfigError: it does.
     """
-    for option in WITH_CHECK:
+    for option in CHECK_OPTIONS:
         if getattr(options, option) and not options.check:
             raise ConfigError(f"--{option} belongs to --check, which starts nothing")

@@ -83,14 +83,14 @@ def check_study(
             configuration.
     """
     # A configuration that contradicts itself, made in Python, is not tried on any server.
-    faults = broken_rules(study.config) or all_faults(
+    faults = broken_rules(study.config) or find_faults(
         study, resuming=resuming, sampler=sampler, tracker=tracker
     )
     if faults:
         raise StudyFaults(faults)
 
 
-def all_faults(
+def find_faults(
     study: Study,
     *,
     resuming: bool,
@@ -204,7 +204,7 @@ def all_faults(
     return list(dict.fromkeys(faults))  # each seed may have the same fault
 
 
-def for_backbone(config: StudyConfig) -> StudyConfig:
+def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
     """Return a configuration whose default list of sites is that of its backbone's family.
 
     A backbone that cannot be read leaves it as it is; checking the study finds that fault.
@@ -229,13 +229,13 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         ConfigError: the configuration does not fit this version of the schema.
     """
     # The trackers of the study itself are not known yet.
-    with advising(tracking.make_tracker(TrackingConfig().trackers)):
+    with tracker_advice(tracking.make_tracker(TrackingConfig().trackers)):
         folder.refuse_damaged()
     return load_config(folder.config_path, frozen=True)
 
 
 @contextmanager
-def advising(tracker: Tracker) -> Iterator[None]:
+def tracker_advice(tracker: Tracker) -> Iterator[None]:
     """Tell where a tracker may have copies of the files of a study that are damaged.
 
     Raises:
@@ -248,7 +248,7 @@ def advising(tracker: Tracker) -> Iterator[None]:
         raise DamagedError("\n".join(line for line in lines if line)) from error
 
 
-def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
+def load_resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
     """Return the frozen configuration with overrides of settings that may change.
 
     Raises:

@@ -6,7 +6,7 @@ from study.storage.command_lines import sync_command
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
 from study.workflow.progress import Steps
-from study.workflow.signals import held_back
+from study.workflow.signals import hold_back_signals
 
 
 def close_tracker(
@@ -26,7 +26,7 @@ def close_tracker(
     Raises:
         KeyboardInterrupt: the study was asked to end, if only while it did.
     """
-    with held_back():
+    with hold_back_signals():
         with step:
             if tracker.title:
                 step(f"sending the rest to {tracker.title}")

@@ -11,10 +11,10 @@ from study.process.garbage import resume_collection
 from study.process.terminal_table import print_sentences
 from study.search.machine import unjoined_cluster
 from study.trial.study import Study
-from study.workflow.announcement import tell
+from study.workflow.announcement import print_study_rows
 from study.workflow.check import check_study
 from study.workflow.image_check import check_images
-from study.workflow.start_warnings import caution
+from study.workflow.start_warnings import print_warnings
 
 
 def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
@@ -30,18 +30,18 @@ def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
     """
     check_study(study, resuming=resuming)
     resume_collection()
-    tell(study, options.console)
+    print_study_rows(study, options.console)
     try:
         pixels = check_images(study, options.console, every=options.images)
     except StudyError:  # of a sample of the images; this tells more
-        caution([study], options.console)
+        print_warnings([study], options.console)
         raise
     if options.estimate:
         from study.workflow.estimate import estimate
 
         print_sentences(options.console, str(estimate(study)))
     options.console.print("all is well: configuration, data, backbone, storage and tracking server")
-    caution([study], options.console, pixels)
+    print_warnings([study], options.console, pixels)
     beside = unjoined_cluster()
     if beside is not None:
         print_sentences(options.console, beside, "yellow")
@@ -54,9 +54,9 @@ def dry_run_of_sweep(members: Sequence[Member], console: Console) -> None:
         ConfigError: a study cannot start.
     """
     # Ray and Optuna take seconds to import, and a single study does without them here.
-    from study.workflow.run_sweep import check_sweep, study_of
+    from study.workflow.run_sweep import check_sweep, member_study
 
     check_sweep(members)
     number = "1 study" if len(members) == 1 else f"{len(members)} studies"
     console.print(f"all is well with {number}")
-    caution(map(study_of, members), console)
+    print_warnings(map(member_study, members), console)

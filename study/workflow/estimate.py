@@ -24,7 +24,7 @@ from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import configured_templates, find_shots, tasks_of_search
 from study.trial.study import Study
-from study.workflow.announcement import slots_here
+from study.workflow.announcement import count_slots
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def estimate(study: Study) -> Estimate:
         StudyError: no trial fits on this machine, or the data or the backbone cannot be read.
     """
     config, protocol, dataset = study.config, study.protocol(), study.dataset()
-    if not (at_once := slots_here(config.resources)):
+    if not (at_once := count_slots(config.resources)):
         raise StudyError(
             "--estimate takes training steps on this machine, which has no room for a trial: see "
             f"resources.cpus_per_trial={config.resources.cpus_per_trial:g} and "
@@ -110,10 +110,10 @@ def estimate(study: Study) -> Estimate:
     threads = max(1, int(config.resources.cpus_per_trial))
     gpu = bool(config.resources.gpus_per_trial)
     cost = measure_apart(config.backbone, config.training, texts, threads, gpu)
-    return expected(study, cost, at_once)
+    return estimate_from_cost(study, cost, at_once)
 
 
-def expected(study: Study, cost: Cost, slots: int) -> Estimate:
+def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
     """Return what a study would take, by what its parts cost.
 
     Args:

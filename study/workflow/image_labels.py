@@ -39,7 +39,7 @@ from study.workflow.lookup import (
     is_file_or_address,
     refuse_unknown_model,
 )
-from study.workflow.start_warnings import by_suffix
+from study.workflow.start_warnings import format_suffixes
 
 FEW = 20
 """The most images of which a terminal gets a table."""
@@ -47,7 +47,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a cell for a formula, at its beginning."""
 
 
-def label(options: Namespace, places: Sequence[str], storage: str | None) -> None:
+def label_and_write(options: Namespace, places: Sequence[str], storage: str | None) -> None:
     """Label images with a study's winner, a registered model or a delta.
 
     Args:
@@ -71,10 +71,14 @@ def label(options: Namespace, places: Sequence[str], storage: str | None) -> Non
     )
     faults = _write(labelled, options, top, few=len(images) <= FEW)
     seconds = time.monotonic() - began
-    print(*summary(saved, classifier, len(images), len(faults), seconds), sep="\n", file=sys.stderr)
+    print(
+        *describe_labelling(saved, classifier, len(images), len(faults), seconds),
+        sep="\n",
+        file=sys.stderr,
+    )
     if len(faults) == len(images):
         raise DataError(
-            f"none of {len(images)} images could be read; first {shown(faults[0].path)}: "
+            f"none of {len(images)} images could be read; first {format_path(faults[0].path)}: "
             f"{faults[0].error}"
         )
 
@@ -140,7 +144,7 @@ def find_images(words: Iterable[str]) -> list[Path]:
             print(f"{place}: has no images", file=sys.stderr)
         if others:
             print(
-                f"{place}: files of other formats are passed over: {by_suffix(others)}",
+                f"{place}: files of other formats are passed over: {format_suffixes(others)}",
                 file=sys.stderr,
             )
         found += images
@@ -215,9 +219,9 @@ def _write(
 
     on_terminal = options.out is None and sys.stdout.isatty()
     if on_terminal and few:
-        options.console.print(table(list(noted()), top), highlight=False)
+        options.console.print(labels_table(list(noted()), top), highlight=False)
         return faults
-    lines = chain([csv_text([header(top)])], (csv_text([cells(one, top)]) for one in noted()))
+    lines = chain([csv_text([csv_header(top)])], (csv_text([csv_row(one, top)]) for one in noted()))
     if options.out is not None:
         write_atomically(options.out, "".join(lines))
     elif on_terminal:  # where the bar would be in between
@@ -229,35 +233,35 @@ def _write(
     return faults
 
 
-def header(top: int) -> list[str]:
+def csv_header(top: int) -> list[str]:
     """Return the columns of the CSV with some number of classes a row."""
     ranks = range(1, top + 1)
     return ["path", *(f"{what}_{n}" for n in ranks for what in ("class", "probability")), "error"]
 
 
-def cells(one: LabelledImage, top: int) -> list[object]:
+def csv_row(one: LabelledImage, top: int) -> list[object]:
     """Return the row of an image in the CSV.
 
     Class names are as they are, as in the other CSV files. A path that a spreadsheet would take for
     a formula begins with ``./``, which is the same path.
     """
-    path = shown(one.path)
+    path = format_path(one.path)
     ranked = [cell for pair in one.classes for cell in pair]
     unknown = [None] * (2 * top - len(ranked))
     return [f"./{path}" if path.startswith(FORMULA) else path, *ranked, *unknown, one.error]
 
 
-def shown(path: Path) -> str:
+def format_path(path: Path) -> str:
     r"""Return a path as text; bytes that are not UTF-8 are written like ``\xff``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def table(labelled: Sequence[LabelledImage], top: int) -> Table:
+def labels_table(labelled: Sequence[LabelledImage], top: int) -> Table:
     """Return the table of a few images for a terminal, with probabilities in percent."""
     faulty = any(one.error for one in labelled)
     rows = [
         [
-            shown(one.path),
+            format_path(one.path),
             *(f"{name} {percent(probability)} %" for name, probability in one.classes),
             *[None] * (top - len(one.classes)),
             *([one.error or ""] if faulty else []),
@@ -269,7 +273,7 @@ def table(labelled: Sequence[LabelledImage], top: int) -> Table:
     return Table("", columns, rows, left=len(columns))
 
 
-def summary(
+def describe_labelling(
     saved: SavedModel, classifier: TunedClassifier, images: int, faults: int, seconds: float
 ) -> list[str]:
     """Return lines that say how much was labelled, and what labelled it.

@@ -23,7 +23,7 @@ from study.results.sweep_scores import read_sweep
 from study.storage.command_lines import default_storage
 
 
-def show(options: Namespace) -> None:
+def print_leaderboard(options: Namespace) -> None:
     """Print the leaderboard of studies, or the best configurations of a tracking server.
 
     Raises:

@@ -112,7 +112,7 @@ def find_config(name: str) -> Path:
     )
 
 
-def find_source(words: Sequence[str]) -> tuple[Path, list[str]]:
+def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """Return the configuration of new studies that words name, and the overrides among them.
 
     Raises:
@@ -124,7 +124,7 @@ def find_source(words: Sequence[str]) -> tuple[Path, list[str]]:
     return find_config(named[0] if named else default), overrides
 
 
-def find_begun(name: str, words: Sequence[str]) -> tuple[StudyFolder, list[str]]:
+def find_study_and_overrides(name: str, words: Sequence[str]) -> tuple[StudyFolder, list[str]]:
     """Return the folder of a study, and the overrides with which a command names it.
 
     Raises:
@@ -155,11 +155,11 @@ def find_studies(options: Namespace) -> None:
     if getattr(options, "name", None):
         options.folder = find_study(options.name, options.storage)
     if "names" in options:
-        words, options.storage = without_storage(options.names)
+        words, options.storage = split_off_storage(options.names)
         options.folders = [find_study(word, options.storage) for word in words]
 
 
-def without_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
+def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
     """Return words without ``storage=FOLDER``, and its folder, if it is among them."""
     overrides = [word for word in words if word.startswith(STORAGE)]
     others = [word for word in words if word not in overrides]

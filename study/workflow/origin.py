@@ -15,7 +15,7 @@ from study.trial.study import Study
 logger = logging.getLogger(__name__)
 
 
-def origin_of(study: Study, of_tracker: Sequence[str]) -> dict[str, str | int]:
+def study_origin(study: Study, of_tracker: Sequence[str]) -> dict[str, str | int]:
     """Return what a study is made with: versions, the checkpoint, a base of another study.
 
     Args:

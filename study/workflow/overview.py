@@ -12,7 +12,7 @@ from study.storage.study_folder import StudyFolder
 from study.workflow.status import Status, study_status
 
 
-def describe(folder: StudyFolder) -> dict[str, Any]:
+def summarize_study(folder: StudyFolder) -> dict[str, Any]:
     """Return what the list says of a study.
 
     Returns:

@@ -29,16 +29,22 @@ from study.tracking.tracker import Tracker
 from study.trial.prepare import image_cache
 from study.trial.study import Study
 from study.workflow.announcement import announce
-from study.workflow.check import advising, check_study
+from study.workflow.check import check_study, tracker_advice
 from study.workflow.close_tracker import close_tracker
-from study.workflow.origin import compare_with_origin, origin_of
+from study.workflow.origin import compare_with_origin, study_origin
 from study.workflow.outputs import datasets_of, print_outcome, write_outputs
 from study.workflow.progress import Steps
-from study.workflow.signals import at_hang_up, interrupt
-from study.workflow.training_stages import ablate, beside, confirm, prepare, search
+from study.workflow.signals import handle_hang_up, interrupt
+from study.workflow.training_stages import (
+    prepare_data,
+    run_ablation,
+    run_confirm_stage,
+    run_search_stage,
+    start_thread,
+)
 
 
-@at_hang_up(interrupt)
+@handle_hang_up(interrupt)
 def run_study(
     config: StudyConfig,
     folder: StudyFolder,
@@ -82,11 +88,11 @@ def _opened(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
     if not resume:
         with new_study(folder, [image_cache(study.config)]):
             # Only under the lock, since another driver may be creating it.
-            folder.create(dump_config(study.config), origin_of(study, tracker.packages))
+            folder.create(dump_config(study.config), study_origin(study, tracker.packages))
             yield
         return
     with folder.locked():
-        with advising(tracker):
+        with tracker_advice(tracker):
             repair(folder)
         for trial in folder.trials():  # before a tracker or the search read their reports
             if trial.read_end() is None:
@@ -117,10 +123,10 @@ def _to_the_end(
 ) -> tuple[Results, Leaderboard]:
     """Do what is left of a study that has its folder; return what `write_outputs` does."""
     announce(study, console)
-    preparer, search_data = prepare(study, console)
+    preparer, search_data = prepare_data(study, console)
     folder = study.folder
     finished, step = False, Steps(console)
-    starting = beside(partial(tracker.start, study))  # takes as long as Ray
+    starting = start_thread(partial(tracker.start, study))  # takes as long as Ray
     try:
         with ray_session(study.config, resume_command(folder.path)):
             starting.result()
@@ -128,10 +134,10 @@ def _to_the_end(
             study = _in_precision(study, console)
             ablation = study.config.ablation
             if ablation is not None:
-                ablate(study, preparer, tracker, console, reuse=ablation.reuse)
+                run_ablation(study, preparer, tracker, console, reuse=ablation.reuse)
             else:
-                search(study, search_data, tracker, console, sampler)
-                confirm(study, preparer, tracker, console)
+                run_search_stage(study, search_data, tracker, console, sampler)
+                run_confirm_stage(study, preparer, tracker, console)
             step("ending the processes of the trials")
         fix_chance(folder, study.custom_protocol)
         if tracker.title:

@@ -15,14 +15,19 @@ from study.search.driver import ray_session
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from study.workflow.check import all_faults, changes_of_results, for_backbone, frozen_config
+from study.workflow.check import (
+    changes_of_results,
+    find_faults,
+    frozen_config,
+    with_sites_of_backbone,
+)
 from study.workflow.run_study import run_study
-from study.workflow.signals import at_hang_up, interrupt
+from study.workflow.signals import handle_hang_up, interrupt
 
 logger = logging.getLogger(__name__)
 
 
-@at_hang_up(interrupt)
+@handle_hang_up(interrupt)
 def run_sweep(members: Sequence[Member], console: Console) -> None:
     """Run the unfinished studies of a sweep; if one fails, the others still run.
 
@@ -39,7 +44,9 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
             if _finished(folder):
                 continue
             try:
-                run_study(for_backbone(member.config), folder, console, resume=folder.exists())
+                run_study(
+                    with_sites_of_backbone(member.config), folder, console, resume=folder.exists()
+                )
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -70,7 +77,9 @@ def check_sweep(members: Sequence[Member]) -> None:
         folder, server = _folder(member), member.config.tracking
         finished, resuming = _finished(folder), folder.exists()
         found = (
-            _why_another(folder, for_backbone(member.config), finished=finished) if resuming else []
+            _why_another(folder, with_sites_of_backbone(member.config), finished=finished)
+            if resuming
+            else []
         )
         if finished and not folder.is_complete():
             found.append(
@@ -78,8 +87,8 @@ def check_sweep(members: Sequence[Member]) -> None:
                 f"first, by\n    {resume_command(folder.path)}"
             )
         if not finished:
-            found += all_faults(
-                study_of(member),
+            found += find_faults(
+                member_study(member),
                 resuming=resuming,
                 passing_over=("tracking",) if server in asked else (),
             )
@@ -92,9 +101,9 @@ def check_sweep(members: Sequence[Member]) -> None:
         raise ConfigError(f"the studies cannot start:\n{lines}")
 
 
-def study_of(member: Member) -> Study:
+def member_study(member: Member) -> Study:
     """Return the study of a member of a sweep, which need not exist."""
-    return Study(for_backbone(member.config), _folder(member))
+    return Study(with_sites_of_backbone(member.config), _folder(member))
 
 
 def _why_another(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> list[str]:

@@ -21,10 +21,10 @@ class LastingConsole(Console):
 
     def on_broken_pipe(self) -> None:
         """Print nowhere from now on, where rich would end the process."""
-        to_nowhere(self.file.fileno())
+        silence_streams(self.file.fileno())
 
 
-def to_nowhere(*streams: int) -> None:
+def silence_streams(*streams: int) -> None:
     """Let nothing be printed by file descriptors any more, nor fail."""
     with Path(os.devnull).open("wb") as nothing:
         for stream in streams:
@@ -32,7 +32,7 @@ def to_nowhere(*streams: int) -> None:
 
 
 @contextmanager
-def at_hang_up(then: Callable[[], None]) -> Iterator[None]:
+def handle_hang_up(then: Callable[[], None]) -> Iterator[None]:
     """Call a function at SIGHUP, that of a closed terminal, and at SIGTERM, that of ``kill``.
 
     Both would end the process at once. One that is ignored stays so, as by ``nohup``. Elsewhere
@@ -40,7 +40,9 @@ def at_hang_up(then: Callable[[], None]) -> Iterator[None]:
     """
 
     def hang_up(*_: object) -> None:
-        to_nowhere(*terminals)  # printing to one that is gone fails, and a study is yet to close
+        silence_streams(
+            *terminals
+        )  # printing to one that is gone fails, and a study is yet to close
         then()
 
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
@@ -66,7 +68,7 @@ def interrupt() -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def hold_back_signals() -> Iterator[None]:
     """Let a block end first that a closed terminal or ``kill`` asks for anyway.
 
     Raises:
@@ -80,7 +82,7 @@ def held_back() -> Iterator[None]:
         logger.warning("the study is ending already%s", hint)
         came.set()
 
-    with at_hang_up(note):
+    with handle_hang_up(note):
         yield
     if came.is_set():
         interrupt()

@@ -29,7 +29,9 @@ Pixels = Mapping[str, Mapping[str, bytes]]
 Datasets of which not all images were decoded are left out."""
 
 
-def caution(studies: Iterable[Study], console: Console, pixels: Pixels | None = None) -> None:
+def print_warnings(
+    studies: Iterable[Study], console: Console, pixels: Pixels | None = None
+) -> None:
     """Print warnings about what some studies would run on and with; each is printed once.
 
     Args:
@@ -108,10 +110,10 @@ def _of_images(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
                 looked.add((name, root))
                 is_own = name == data.dataset
                 dataset = study.dataset() if is_own else study.target(name)
-                yield from warnings_of(dataset, data.on_corrupt, pixels=pixels.get(name))
+                yield from dataset_warnings(dataset, data.on_corrupt, pixels=pixels.get(name))
 
 
-def warnings_of(
+def dataset_warnings(
     dataset: Dataset,
     on_corrupt: OnCorrupt = "fail",
     seconds: float = WITHIN,
@@ -176,7 +178,8 @@ def _of_unread(unread: Unread) -> Iterator[str]:
     if unread.suffixes:
         yield (
             f"{_counted(unread.suffixes.total(), 'file')} in class folders and not read "
-            f"({by_suffix(unread.suffixes)}): only {' '.join(sorted(IMAGE_SUFFIXES))} are read; "
+            f"({format_suffixes(unread.suffixes)}): only {' '.join(sorted(IMAGE_SUFFIXES))} are "
+            "read; "
             "convert images of other formats, such as HEIC and AVIF, first"
         )
     if unread.deeper:
@@ -210,7 +213,7 @@ def _counted(number: int, what: str) -> str:
     return f"1 {what} is" if number == 1 else f"{number} {what}s are"
 
 
-def by_suffix(files: Counter[str]) -> str:
+def format_suffixes(files: Counter[str]) -> str:
     """Return the most frequent suffixes of files, each with the number of its files."""
     return _few(f"{suffix or 'no suffix'} {number}" for suffix, number in files.most_common())
 

@@ -26,7 +26,7 @@ from study.trial.study import Candidate, Study
 from study.workflow.progress import StageProgress
 
 
-def prepare(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
+def prepare_data(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
     """Lay out the images of the search, if there is one, under a bar of those that are decoded."""
     columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -39,7 +39,7 @@ def prepare(study: Study, console: Console) -> tuple[Preparer, TrialData | None]
         return preparer, preparer.search() if study.protocol().searches(study.config) else None
 
 
-def search(
+def run_search_stage(
     study: Study,
     data: TrialData | None,
     tracker: Tracker,
@@ -64,7 +64,7 @@ def search(
     _tell_of_time(study, console)
 
 
-def confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
+def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
     candidates = fix_candidates(study)
     fix_optimism(study)
@@ -72,13 +72,13 @@ def confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console
         tracker.rescan_trials()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
-    ready = beside(prepare_drawing)  # while workers train, not when the report is waited for
+    ready = start_thread(prepare_drawing)  # while workers train, not when the report is waited for
     with _stage(console, study.folder, "confirm", total) as progress:
         run_confirm(study, candidates, data, [progress, tracker])
     ready.result()
 
 
-def ablate(
+def run_ablation(
     study: Study, preparer: Preparer, tracker: Tracker, console: Console, *, reuse: bool
 ) -> None:
     """Choose each cell's learning rates by validation, and only then read the test split.
@@ -103,7 +103,7 @@ def ablate(
         run_confirm(study, chosen, tested, [progress, tracker], stage="ablation", take_over=known)
 
 
-def beside(do: Callable[[], None]) -> Future[None]:
+def start_thread(do: Callable[[], None]) -> Future[None]:
     """Do something in another thread."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
     future = pool.submit(do)

@@ -29,14 +29,16 @@ def refuse_unknown_keys(source: Path, overrides: list[str]) -> None:
 
 def _with_faults_of_protocol(faults: ConfigFaults, overrides: list[str]) -> ConfigFaults:
     """Return the faults, with those that depend on the protocol."""
-    if faults.rest is None:
+    if faults.valid_config is None:
         return faults
     from study.protocols import disagreements, named
 
     try:
-        found = list(disagreements(faults.rest, named(faults.rest.protocol)))
+        found = list(disagreements(faults.valid_config, named(faults.valid_config.protocol)))
     except ConfigError as error:
         found = [f"protocol: {error}"]
     kept = [fault for fault in found if not any(place in fault for place in faults.replaced)]
     more = faults_with_overrides(override_texts(overrides), kept)
-    return ConfigFaults(faults.source, [*faults.faults, *more], faults.rest, faults.replaced)
+    return ConfigFaults(
+        faults.source, [*faults.faults, *more], faults.valid_config, faults.replaced
+    )

@@ -24,7 +24,7 @@ from study.search.driver import rung_epochs
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from study.trial.study import Study
-from study.workflow.estimate import expected
+from study.workflow.estimate import estimate_from_cost
 
 BACKBONES = {"ViT-B/32": 32, "ViT-B/16": 16}
 """The side of a patch, in pixels."""
@@ -109,6 +109,6 @@ def _hours(classes: int, shots: int, cost: Measured) -> list[str]:
                 (place / f"{image:03d}.jpg").touch()
         config = _photos(f"data.root={root}", f"data.shots={shots}", f"storage={folder}")
         study = Study(config, StudyFolder(Path(folder) / "study"))
-        found = expected(study, Cost(cost.step, cost.image, 0), SLOTS)
+        found = estimate_from_cost(study, Cost(cost.step, cost.image, 0), SLOTS)
     hours = (found.search + found.variants, found.test, found.total)
     return [f"{seconds / 3600:.2f}" for seconds in hours]

@@ -68,7 +68,7 @@ def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
     values |= {"search": {"baselines": {"clipfit": {"subset": 3}}}}
     with pytest.raises(ConfigFaults) as caught:
         build_config(values, "the file")
-    assert caught.value.rest == build_config({"data": {"dataset": "glyphs"}}, "the same")
+    assert caught.value.valid_config == build_config({"data": {"dataset": "glyphs"}}, "the same")
 
 
 def test_a_frozen_configuration_is_read_with_overrides(file: Path) -> None:

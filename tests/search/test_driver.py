@@ -107,11 +107,11 @@ KILLED = """
 import signal
 from study.config.schema import StudyConfig
 from study.search.driver import ray_session
-from study.workflow.signals import at_hang_up, interrupt
+from study.workflow.signals import handle_hang_up, interrupt
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with at_hang_up(interrupt), ray_session(StudyConfig()):
+    with handle_hang_up(interrupt), ray_session(StudyConfig()):
         signal.raise_signal(signal.SIGTERM)
 except KeyboardInterrupt:
     print("interrupted")
@@ -127,7 +127,7 @@ KILLED_AS_RAY_STARTS = """
 import os, signal, threading, time
 from study.config.schema import StudyConfig
 from study.search.driver import ray_session
-from study.workflow.signals import at_hang_up, interrupt
+from study.workflow.signals import handle_hang_up, interrupt
 
 def kill_once(own):
     while signal.getsignal(signal.SIGTERM) is own:  # until Ray has put its own in its place
@@ -136,7 +136,7 @@ def kill_once(own):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with at_hang_up(interrupt):
+    with handle_hang_up(interrupt):
         own = signal.getsignal(signal.SIGTERM)
         threading.Thread(target=kill_once, args=(own,)).start()
         with ray_session(StudyConfig()):

@@ -27,7 +27,7 @@ from study.trial import SPLIT_HASH, EpochReport, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study
-from study.workflow.check import all_faults
+from study.workflow.check import find_faults
 
 Prepare = Callable[..., Preparer]
 
@@ -336,7 +336,7 @@ def test_no_test_image_is_opened_for_the_search(
 
 
 def data_faults(preparer: Preparer) -> list[str]:
-    faults = all_faults(preparer.study, resuming=True, passing_over=("tracking",))
+    faults = find_faults(preparer.study, resuming=True, passing_over=("tracking",))
     return [fault for fault in faults if fault.startswith("data")]
 
 

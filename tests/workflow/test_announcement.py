@@ -14,7 +14,13 @@ from study.config.schema import ResourcesConfig
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import announcement as module
-from study.workflow.announcement import at_once, facts, plan, slots_here, tell
+from study.workflow.announcement import (
+    count_slots,
+    describe_concurrency,
+    describe_plan,
+    print_study_rows,
+    study_rows,
+)
 
 
 def study(tmp_path: Path, **values: Any) -> Study:
@@ -24,7 +30,7 @@ def study(tmp_path: Path, **values: Any) -> Study:
 
 def told(tmp_path: Path, **values: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for word, text in facts(study(tmp_path, **values)):
+    for word, text in study_rows(study(tmp_path, **values)):
         found.setdefault(word, []).append(text)
     return found
 
@@ -110,37 +116,37 @@ def test_trials_at_once_are_what_fits_on_this_machine(
     expected: str,
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(module, "cores_here", lambda: 8)
+    monkeypatch.setattr(module, "count_cores", lambda: 8)
     monkeypatch.setattr(module, "list_gpus", lambda: gpus)
-    assert at_once(ResourcesConfig(**given)) == expected
+    assert describe_concurrency(ResourcesConfig(**given)) == expected
 
 
 def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert at_once(ResourcesConfig()) == (
+    assert describe_concurrency(ResourcesConfig()) == (
         "as many at once as the cluster has room for, each on 1 CPU core"
     )
-    assert at_once(ResourcesConfig(max_concurrent=4)).startswith("up to 4 at once")
+    assert describe_concurrency(ResourcesConfig(max_concurrent=4)).startswith("up to 4 at once")
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr(module, "joins_cluster", lambda: True)  # of `ray up`
-    assert at_once(ResourcesConfig(cpus_per_trial=8)) == (
+    assert describe_concurrency(ResourcesConfig(cpus_per_trial=8)) == (
         "as many at once as the cluster has room for, each on 8 CPU cores"
     )
 
 
 def test_cores_are_those_of_this_process() -> None:
-    assert 1 <= slots_here(ResourcesConfig()) <= (os.cpu_count() or 1)
+    assert 1 <= count_slots(ResourcesConfig()) <= (os.cpu_count() or 1)
 
 
 def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
-    tell(study(tmp_path, data=data), Console(width=120))
+    print_study_rows(study(tmp_path, data=data), Console(width=120))
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
 
 
 def test_a_plan_counts_the_trials_of_each_part_and_the_seeds(tmp_path: Path) -> None:
     search = {"trials": 8, "minutes": 5}
-    text = plan(study(tmp_path, search=search, confirm={"seeds": [1, 2]}))
+    text = describe_plan(study(tmp_path, search=search, confirm={"seeds": [1, 2]}))
     assert text.startswith("8 trials in at most 5 minutes: 4 baselines, 2 with ")
     for part in (", 2 that choose", "1 trial of a linear classifier", "2 seeds"):
         assert part in text
@@ -153,6 +159,6 @@ CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text(encodi
 def test_one_thing_is_not_called_many(
     tmp_path: Path, values: dict[str, Any], amounts: list[str]
 ) -> None:
-    text = plan(study(tmp_path, **values))
+    text = describe_plan(study(tmp_path, **values))
     for part in amounts:
         assert part in text, text

@@ -27,9 +27,9 @@ from study.trial.study import Study
 from study.workflow.check import (
     StudyFaults,
     check_study,
-    for_backbone,
     frozen_config,
-    resumed_config,
+    load_resumed_config,
+    with_sites_of_backbone,
 )
 
 FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text(encoding="utf-8"))
@@ -423,12 +423,12 @@ def test_overrides_that_change_results_are_refused_by_key_with_both_values(
 )
 def test_what_a_study_consists_of_cannot_change(folder: StudyFolder, override: str) -> None:
     with pytest.raises(ConfigError, match=f"{override.partition('=')[0]}: is frozen as "):
-        resumed_config(folder, [override])
+        load_resumed_config(folder, [override])
 
 
 def test_what_changes_no_result_may_change(folder: StudyFolder, config: StudyConfig) -> None:
     overrides = ["resources={cpus_per_trial: 2}", "tracking.experiment=mine", "storage=/elsewhere"]
-    resumed = resumed_config(folder, [*overrides, "seed=1", "data.shots=16"])
+    resumed = load_resumed_config(folder, [*overrides, "seed=1", "data.shots=16"])
     assert resumed.resources.cpus_per_trial == 2
     assert resumed.tracking.experiment == "mine"
     assert resumed.storage == Path("/elsewhere")
@@ -469,7 +469,7 @@ def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path) -> No
 
     def sites(backbone: object, **space: Any) -> tuple[str, ...]:
         values = {"backbone": {"name": str(backbone)}, "search": {"space": space}}
-        return for_backbone(build_config(values, "mine")).search.space.sites
+        return with_sites_of_backbone(build_config(values, "mine")).search.space.sites
 
     assert sites(folder) == SITES_OF["siglip"]
     assert sites(folder, sites=["text.ln1"]) == ("text.ln1",), "a list of one's own stays"

@@ -8,17 +8,17 @@ import pytest
 from study.config.loading import ConfigFaults
 from study.storage.study_folder import StudyFolder
 from study.workflow.check import StudyFaults
-from study.workflow.configured_study import naming_overrides, study_in, study_of
+from study.workflow.configured_study import load_study, make_study, naming_overrides
 
 
 def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: Path) -> None:
     source = here / "my study (copy).yaml"
     source.write_text("")
-    names = [study_of(source, []).folder.name for _ in range(2)]
+    names = [make_study(source, []).folder.name for _ in range(2)]
     assert len({*names}) == 2
     for name in names:
         assert re.fullmatch(r"my-study-copy-\d{8}-\d{6}-[0-9a-f]{4}", name)
-    named = study_of(source, ["name=mine", "storage=elsewhere"])
+    named = make_study(source, ["name=mine", "storage=elsewhere"])
     assert named.folder.path == Path("elsewhere/mine")
 
 
@@ -26,7 +26,7 @@ def test_faults_of_values_are_told_with_those_of_what_the_other_sections_name(he
     source = here / "mine.yaml"
     source.write_text("seed: many\n")
     with pytest.raises(ConfigFaults) as caught:
-        study_of(source, ["data.dataset=eurosta"])
+        make_study(source, ["data.dataset=eurosta"])
     places = [line.strip().partition(":")[0] for line in str(caught.value).splitlines()[1:]]
     assert places[:2] == ["seed", "data"]
 
@@ -34,7 +34,7 @@ def test_faults_of_values_are_told_with_those_of_what_the_other_sections_name(he
 def test_the_study_of_a_folder_has_what_it_began_with_and_what_may_change(
     mine: StudyFolder,
 ) -> None:
-    study = study_in(mine, ["resources.max_concurrent=3"])
+    study = load_study(mine, ["resources.max_concurrent=3"])
     assert study.folder is mine
     assert (study.config.name, study.config.resources.max_concurrent) == ("mine", 3)
 

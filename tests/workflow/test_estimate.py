@@ -11,7 +11,7 @@ from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import estimate as module
-from study.workflow.estimate import Cost, Estimate, estimate, expected
+from study.workflow.estimate import Cost, Estimate, estimate, estimate_from_cost
 
 
 def study(tmp_path: Path, backbone: Path, **values: Any) -> Study:
@@ -65,7 +65,7 @@ def test_halving_shortens_the_search(tmp_path: Path, tiny_backbone: Path, known:
 def test_a_search_ends_with_its_time(tmp_path: Path, minutes: float, within: float) -> None:
     space = {"heads": ["text"]}
     mine = study(tmp_path, Path("none"), search={"minutes": minutes, "space": space})
-    found = expected(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
+    found = estimate_from_cost(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
     epoch = 4 * 6 * 1.0 + 80 * 0.001
     assert found.search == pytest.approx(within * epoch / 2)
     assert found.minutes == minutes
@@ -87,7 +87,7 @@ def test_what_comes_after_the_search_is_whole_trials_beside_its_time(
 ) -> None:
     search = {"minutes": 1.0, "space": {"heads": heads}}
     mine = study(tmp_path, Path("none"), search=search, confirm={"strength": strength})
-    found = expected(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
+    found = estimate_from_cost(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
     assert found.variants == pytest.approx(variants * 10 * (4 * 6 * 1.0 + 80 * 0.001) / 2)
     assert found.total == found.search + found.variants + found.test
 
@@ -105,7 +105,7 @@ def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(
     assert file is not None
     config = load_config(file, [f"data.root={tmp_path / 'photos'}", f"storage={tmp_path}"])
     mine = Study(config, StudyFolder(tmp_path / "mine"))
-    found = expected(mine, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
+    found = estimate_from_cost(mine, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
     limit = config.search.minutes
     assert limit is not None
     assert found.search <= 60 * limit
@@ -120,7 +120,7 @@ def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(
     assert set(config.search.peer_arms) == {"projection"}
     assert not without.search.peer_arms
     other = Study(without, StudyFolder(tmp_path / "other"))
-    alone = expected(other, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
+    alone = estimate_from_cost(other, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
     assert (alone.search, alone.variants, alone.test) == (
         found.search,
         found.variants,
@@ -146,7 +146,7 @@ def test_what_is_known_already_is_not_measured_again(
     mine = study(tmp_path, tiny_backbone)
     measured = estimate(mine)
     monkeypatch.setattr(module, "measure_apart", None)
-    found = expected(mine, Cost(step=2.0, image=0.002, memory=10**9), slots=4)
+    found = estimate_from_cost(mine, Cost(step=2.0, image=0.002, memory=10**9), slots=4)
     assert (found.slots, found.cost.memory) == (4, known.memory)
     one_slot = measured.search * measured.slots
     assert found.search == pytest.approx(2 * one_slot / 4)

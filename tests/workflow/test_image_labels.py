@@ -20,7 +20,13 @@ from study.serving.labelling import LabelledImage
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
 from study.workflow import image_labels
-from study.workflow.image_labels import cells, find_images, read_classes, shown, table
+from study.workflow.image_labels import (
+    csv_row,
+    find_images,
+    format_path,
+    labels_table,
+    read_classes,
+)
 
 PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
 REFUSED = yaml.safe_load(Path(__file__).with_name("image_labels.yaml").read_text())
@@ -319,23 +325,23 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
 
 def test_a_path_is_no_formula_and_names_are_as_they_are() -> None:
     for name in ("=1+2.png", "+1.png", "-1.png", "@a.png", "\t=1.png"):
-        path, best, probability, error = cells(LabelledImage(Path(name), (("=class", 0.5),)), 1)
+        path, best, probability, error = csv_row(LabelledImage(Path(name), (("=class", 0.5),)), 1)
         assert path == f"./{name}"
         assert Path(str(path)) == Path(name)
         assert (best, probability, error) == ("=class", 0.5, None)
-    assert cells(LabelledImage(Path("a/=1.png"), error="no"), 1) == ["a/=1.png", None, None, "no"]
+    assert csv_row(LabelledImage(Path("a/=1.png"), error="no"), 1) == ["a/=1.png", None, None, "no"]
 
 
 def test_bytes_of_a_path_that_are_no_text_are_shown_as_numbers() -> None:
-    assert shown(Path(os.fsdecode(b"a\xff.png"))) == "a\\xff.png"
-    assert shown(Path("ä.png")) == "ä.png"
+    assert format_path(Path(os.fsdecode(b"a\xff.png"))) == "a\\xff.png"
+    assert format_path(Path("ä.png")) == "ä.png"
 
 
 def test_a_table_has_a_column_of_faults_only_where_there_are_some() -> None:
     good = LabelledImage(Path("a.png"), (("cat", 0.911), ("dog", 0.05)))
     broken = LabelledImage(Path("b.png"), error="no such image")
-    assert table([good], 2).header == ["path", "class 1", "class 2"]
-    both = table([good, broken], 2)
+    assert labels_table([good], 2).header == ["path", "class 1", "class 2"]
+    both = labels_table([good, broken], 2)
     assert both.header == ["path", "class 1", "class 2", "error"]
     assert both.texts == [
         ["a.png", "cat 91.1 %", "dog 5.0 %", ""],

@@ -11,7 +11,7 @@ from study.errors import BackboneError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import origin as module
-from study.workflow.origin import compare_with_origin, origin_of
+from study.workflow.origin import compare_with_origin, study_origin
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_study_whose_images_were_read_otherwise_goes_on_with_a_warning(
 
 
 def test_other_weights_than_those_of_the_beginning_are_refused(mine: Study) -> None:
-    mine.folder.create("", origin_of(mine, ("mlflow",)) | {"checkpoint": "f" * 16})
+    mine.folder.create("", study_origin(mine, ("mlflow",)) | {"checkpoint": "f" * 16})
     with pytest.raises(BackboneError, match=f"was {'f' * 16} and is .*; put the former back"):
         compare_with_origin(mine)
 
@@ -46,7 +46,7 @@ def test_other_weights_than_those_of_the_beginning_are_refused(mine: Study) -> N
 def test_what_a_study_begins_with_goes_on_without_a_word(
     mine: Study, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mine.folder.create("", origin_of(mine, ("mlflow",)))
+    mine.folder.create("", study_origin(mine, ("mlflow",)))
     compare_with_origin(mine)
     assert not caplog.text
 
@@ -55,8 +55,8 @@ def test_the_origin_has_versions_and_says_where_there_is_no_commit(
     mine: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "__file__", str(tmp_path / "origin.py"))
-    origin = origin_of(mine, ("mlflow",))
+    origin = study_origin(mine, ("mlflow",))
     assert origin["ray_version"] == version("ray")
     assert origin["mlflow_version"] == version("mlflow")
-    assert "mlflow_version" not in origin_of(mine, ())
+    assert "mlflow_version" not in study_origin(mine, ())
     assert origin["git_commit"] == "unknown"

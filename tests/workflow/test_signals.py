@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from reacting import reacting
 
-from study.workflow.signals import LastingConsole, at_hang_up, held_back, interrupt
+from study.workflow.signals import LastingConsole, handle_hang_up, hold_back_signals, interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
     before = signal.getsignal(name)
     listening = signal.signal(signal.SIGINT, ctrl_c)  # ignored by what a script starts with &
     try:
-        with pytest.raises(KeyboardInterrupt), at_hang_up(interrupt):
+        with pytest.raises(KeyboardInterrupt), handle_hang_up(interrupt):
             signal.raise_signal(name)
     finally:
         signal.signal(signal.SIGINT, listening)
@@ -39,7 +39,7 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
 def test_what_is_to_outlive_its_terminal_does() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        with at_hang_up(interrupt):
+        with handle_hang_up(interrupt):
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -53,12 +53,12 @@ child, terminal = pty.fork()
 if child == 0:
     import signal
     from rich.console import Console
-    from study.workflow.signals import at_hang_up, interrupt
+    from study.workflow.signals import handle_hang_up, interrupt
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
-        with at_hang_up(interrupt):
+        with handle_hang_up(interrupt):
             print("ready", flush=True)
             time.sleep(60)
     except KeyboardInterrupt:
@@ -114,11 +114,11 @@ def test_what_is_ending_already_ends_in_its_own_time(
     signal.signal(signal.SIGINT, ctrl_c)
 
     def close() -> None:
-        with held_back():
+        with hold_back_signals():
             signal.raise_signal(name)
             done.append("closed")
 
-    with at_hang_up(interrupt), pytest.raises(KeyboardInterrupt):
+    with handle_hang_up(interrupt), pytest.raises(KeyboardInterrupt):
         close()
     assert done == ["closed"]
     assert caplog.messages == [f"the study is ending already{hint}"]

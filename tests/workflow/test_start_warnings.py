@@ -16,7 +16,7 @@ from study.data.datasets import load_dataset
 from study.run import main
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from study.workflow.start_warnings import caution, warnings_of
+from study.workflow.start_warnings import dataset_warnings, print_warnings
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def copy(root: Path, source: str, *targets: str) -> None:
 
 
 def test_a_sound_dataset_warns_of_nothing(root: Path) -> None:
-    assert warnings_of(load_dataset("mine", root)) == []
+    assert dataset_warnings(load_dataset("mine", root)) == []
 
 
 def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
     (root / "test/dog/4.png").unlink()
     (tmp_path / "away.png").touch()
     (root / "test/dog/4.png").symlink_to(tmp_path / "away.png")
-    absent, classes, splits = warnings_of(load_dataset("mine", root))
+    absent, classes, splits = dataset_warnings(load_dataset("mine", root))
     assert absent.startswith("mine: 5 of 24 listed images are not there, or are led out of ")
     assert "(test/dog/0.png, " in absent
     assert " and 2 more): the study ends at the first" in absent
@@ -62,7 +62,7 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
 def test_images_that_are_left_out_are_told_so(root: Path) -> None:
     (root / "test/dog/0.png").unlink()
     (root / "test/dog/0.png").symlink_to("nowhere")
-    (line,) = warnings_of(load_dataset("mine", root), "skip")
+    (line,) = dataset_warnings(load_dataset("mine", root), "skip")
     assert line.endswith("the study leaves them out (data.on_corrupt=skip)")
 
 
@@ -71,12 +71,12 @@ def test_class_folders_that_are_missing_or_empty_are_named(
     name: str, miniature: ModuleType, tmp_path: Path
 ) -> None:
     folder = next(miniature.make(name, tmp_path).glob("imagenet*"))
-    (line,) = warnings_of(load_dataset(name, tmp_path))
+    (line,) = dataset_warnings(load_dataset(name, tmp_path))
     assert line.startswith(f"{name}: its numbers of images are not those published")
     emptied = sorted(place for place in folder.iterdir() if place.is_dir())[-1]
     for image in emptied.iterdir():
         image.unlink()
-    (line,) = warnings_of(load_dataset(name, tmp_path))
+    (line,) = dataset_warnings(load_dataset(name, tmp_path))
     assert f"missing or empty ({folder.name}/{emptied.name}). Get it by" in line
 
 
@@ -84,7 +84,7 @@ def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) ->
     dataset = load_dataset("mine", root)
     pixels = {record.path: record.path.encode() for record in (*dataset.train, *dataset.test)}
     pixels["train/cat/0.png"] = pixels["train/dog/0.png"]
-    (line,) = warnings_of(dataset, pixels=pixels)
+    (line,) = dataset_warnings(dataset, pixels=pixels)
     assert line.startswith("mine: 1 image is in two classes (train/cat/0.png = train/dog/0.png)")
 
 
@@ -94,7 +94,7 @@ def test_what_is_left_out_of_class_folders_is_told(root: Path) -> None:
         copy(root, f"train/cat/{n}.png", f"train/cat/album/{n}.PNG", f"train/cat/{n}.HEIC")
     for name in (b"album/b.heic", b"album/deeper/b.heic", b".hidden", b"Thumbs.db", b"x.\xff"):
         Path(os.fsdecode(os.fsencode(root / "train/cat") + b"/" + name)).touch()
-    suffixes, deeper = warnings_of(load_dataset("mine", root))
+    suffixes, deeper = dataset_warnings(load_dataset("mine", root))
     assert suffixes.startswith(
         "mine: 7 files are in class folders and not read (.heic 6, .\\udcff 1): only .bmp "
     )
@@ -111,7 +111,7 @@ def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path) -> Non
         (root / place).mkdir(parents=True)
         if place != "notes":
             copy(root, "train/cat/0.png", f"{place}/0.png")
-    loose, hidden, beside = warnings_of(load_dataset("mine", root))
+    loose, hidden, beside = dataset_warnings(load_dataset("mine", root))
     assert loose.startswith("mine: 2 images are beside class folders and not read (cover.png, ")
     assert "(cover.png, train/cover.png)" in loose
     assert hidden.startswith("mine: 2 hidden folders are not read, though there are images in them")
@@ -123,7 +123,7 @@ def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path) -> Non
 def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
     copy(root, "train/cat/0.png", "train/dog/0.png")
     dataset = load_dataset("mine", root)
-    assert warnings_of(dataset, seconds=-1) == [
+    assert dataset_warnings(dataset, seconds=-1) == [
         "mine: 0 of 24 images were looked at in -1 s, and all of these compared; others may have "
         "such faults too"
     ]
@@ -133,7 +133,7 @@ def said(tmp_path: Path, *configurations: dict[str, Any]) -> str:
     """What is said before studies of these configurations begin."""
     out, folder = io.StringIO(), StudyFolder(tmp_path / "runs" / "mine")
     studies = [Study(build_config(values, "here"), folder) for values in configurations]
-    caution(studies, Console(file=out, width=1000))
+    print_warnings(studies, Console(file=out, width=1000))
     return out.getvalue()
 
 

@@ -43,10 +43,10 @@ def delete_study(options: Namespace) -> None:
         StorageError: some of its files could not be deleted.
     """
     with slow_imports():
-        from study.workflow.overview import describe
+        from study.workflow.overview import summarize_study
     folder: StudyFolder = options.folder
     path = folder.path.resolve()
-    row = describe(folder)  # before the lock, by which a study looks as if it were run
+    row = summarize_study(folder)  # before the lock, by which a study looks as if it were run
     with folder.locked():
         study, tracker = _with_tracker(folder) if options.everywhere else (None, None)
         trials = amount(row["trials"], "trial")

@@ -20,15 +20,15 @@ def extend_study(options: Namespace) -> None:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
     with exit_at_ctrl_c():
-        from study.workflow.lookup import find_begun
-    folder, overrides = find_begun(options.study, options.arguments)
+        from study.workflow.lookup import find_study_and_overrides
+    folder, overrides = find_study_and_overrides(options.study, options.arguments)
     with exit_at_ctrl_c():
         from study.selection.extension import extend, extended_config
         from study.trial.study import Study
         from study.workflow.check import check_study
-        from study.workflow.configured_study import naming_overrides, study_in
+        from study.workflow.configured_study import load_study, naming_overrides
         from study.workflow.run_study import run_study
-    study = study_in(folder, [])
+    study = load_study(folder, [])
     with naming_overrides(overrides):
         with folder.locked():
             config = extended_config(study, overrides)

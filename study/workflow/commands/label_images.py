@@ -56,9 +56,9 @@ def label_images(options: Namespace) -> None:
         StudyError: an option, the model or all of the images cannot be used.
     """
     with slow_imports():
-        from study.workflow.lookup import refuse_unknown_model, without_storage
-    places, storage = without_storage(options.images)
+        from study.workflow.lookup import refuse_unknown_model, split_off_storage
+    places, storage = split_off_storage(options.images)
     refuse_unknown_model(options.model, storage)
     with slow_imports():
-        from study.workflow.image_labels import label
-    label(options, places, storage)
+        from study.workflow.image_labels import label_and_write
+    label_and_write(options, places, storage)

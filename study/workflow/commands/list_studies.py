@@ -43,10 +43,10 @@ def list_studies(options: Namespace) -> None:
         raise ConfigError(f"storage={storage} is no folder; allowed is one that has studies")
     with slow_imports():
         from study.report.formatting import percent
-        from study.workflow.overview import describe
+        from study.workflow.overview import summarize_study
         from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_commands
     folders = studies(storage)
-    rows = [describe(folder) for folder in folders]
+    rows = [summarize_study(folder) for folder in folders]
     if options.json:
         print(json.dumps(rows, indent=2))
         return

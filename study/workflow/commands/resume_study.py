@@ -22,12 +22,12 @@ def resume_study(options: Namespace) -> None:
     """
     refuse_without_check(options)
     with exit_at_ctrl_c():
-        from study.workflow.lookup import find_begun
-    folder, overrides = find_begun(options.study, options.arguments)
+        from study.workflow.lookup import find_study_and_overrides
+    folder, overrides = find_study_and_overrides(options.study, options.arguments)
     with exit_at_ctrl_c():
-        from study.workflow.configured_study import naming_overrides, study_in
+        from study.workflow.configured_study import load_study, naming_overrides
         from study.workflow.dry_run import dry_run
-    study = study_in(folder, overrides)
+    study = load_study(folder, overrides)
     with naming_overrides(overrides):
         if options.check:
             dry_run(study, options, resuming=True)

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import NAMED
+from study.workflow.arguments import STUDY_HELP
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -13,7 +13,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME | storage=FOLDER",
-        help=f"{NAMED}; the folder that has the studies (default: $STUDY_STORAGE, else runs)",
+        help=f"{STUDY_HELP}; the folder that has the studies (default: $STUDY_STORAGE, else runs)",
     )
     parser.add_argument(
         "--to",
@@ -53,5 +53,5 @@ def show_leaderboard(options: Namespace) -> None:
         StudyError: the options do not go together, or nothing was found.
     """
     with slow_imports():
-        from study.workflow.leaderboard_views import show
-    show(options)
+        from study.workflow.leaderboard_views import print_leaderboard
+    print_leaderboard(options)

@@ -24,13 +24,13 @@ def show_status(options: Namespace) -> None:
         StudyError: the study cannot be read, or an override may not be given.
     """
     with exit_at_ctrl_c():
-        from study.workflow.lookup import find_begun
-    folder, overrides = find_begun(options.study, options.arguments)
+        from study.workflow.lookup import find_study_and_overrides
+    folder, overrides = find_study_and_overrides(options.study, options.arguments)
     with exit_at_ctrl_c():
         from study.results.study_results import read_results
         from study.workflow import status
-        from study.workflow.configured_study import study_in
-    found = status.study_status(read_results(study_in(folder, overrides).folder.path))
+        from study.workflow.configured_study import load_study
+    found = status.study_status(read_results(load_study(folder, overrides).folder.path))
     if options.json:
         print(json.dumps(asdict(found), indent=2, default=methodcaller("status_record")))
         return

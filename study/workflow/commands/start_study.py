@@ -53,9 +53,9 @@ def start_study(options: Namespace) -> None:
     refuse_without_check(options)
     with exit_at_ctrl_c():
         from study.config.sweep import is_sweep
-        from study.workflow.lookup import find_source
+        from study.workflow.lookup import find_config_and_overrides
         from study.workflow.unknown_keys import refuse_unknown_keys
-    source, overrides = find_source(options.arguments)
+    source, overrides = find_config_and_overrides(options.arguments)
     refuse_unknown_keys(source, overrides)
     if is_sweep(source):
         _start_sweep(source, overrides, options)
@@ -77,9 +77,9 @@ def _start_sweep(source: Path, overrides: list[str], options: Namespace) -> None
 
 def _start_one(source: Path, overrides: list[str], options: Namespace) -> None:
     with exit_at_ctrl_c():
-        from study.workflow.configured_study import naming_overrides, study_of
+        from study.workflow.configured_study import make_study, naming_overrides
         from study.workflow.dry_run import dry_run
-    study = study_of(source, overrides)
+    study = make_study(source, overrides)
     with naming_overrides(overrides):
         if options.check:
             dry_run(study, options, resuming=False)
