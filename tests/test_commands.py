@@ -64,7 +64,7 @@ def test_the_word_run_may_be_left_out(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     started: list[Any] = []
     monkeypatch.setattr(
-        run_study_module, "run_study", lambda config, *_, **__: started.append(config)
+        run_study_module, "run_study", lambda study, *_, **__: started.append(study.config)
     )
     assert main([*words, "seed=3"]) == 0
     (config,) = started

@@ -13,6 +13,7 @@ from study import commands
 from study import run as run_module
 from study.run import main
 from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
 from study.workflow import run_study as run_study_module
 from study.workflow.lookup import find_config
 
@@ -34,8 +35,8 @@ def conducted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Take the place of a study: nothing may start Ray here."""
     calls: list[Any] = []
 
-    def run_study(config: Any, folder: StudyFolder, console: Any, *, resume: bool) -> None:
-        calls.append((config, folder, resume))
+    def run_study(study: Study, console: Any, *, resume: bool) -> None:
+        calls.append((study.config, study.folder, resume))
 
     monkeypatch.setattr(run_study_module, "run_study", run_study)
     return calls

@@ -45,7 +45,7 @@ class StageProgress:
         self._running: set[str] = set()
         self._best: tuple[float, str] | None = None
         self._limit: float | None = None
-        self._beside = 0
+        self._after = 0
         self._started_at = time.monotonic()
         self._printed_at = 0.0
         self._bar = Progress(_StageColumn(self), console=console, refresh_per_second=4)
@@ -73,16 +73,16 @@ class StageProgress:
         self._total = min(self._total, max(total, least))
         self._bar.update(self._task, total=self._total)
 
-    def limit(self, seconds: float | None, *, beside: int) -> None:
-        """Tell the time left of a stage of which a part has a limited time.
+    def limit(self, seconds: float | None, *, after: int) -> None:
+        """Limit the time of the first part of the stage, for the estimate of the time left.
 
         Args:
             seconds: the longest time from now on of that part; None means no limit.
-            beside: the largest number of trials that come after it, without a limit.
+            after: the largest number of trials that come after it, without a limit.
         """
         passed = time.monotonic() - self._started_at
         self._limit = None if seconds is None else passed + seconds
-        self._beside = beside
+        self._after = after
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.ledger_callback.Observer`."""
@@ -140,7 +140,7 @@ class StageProgress:
             return None
         passed = time.monotonic() - self._started_at
         of_each = passed / ended_here
-        beside = min(self._beside, self._total - self._done)
+        beside = min(self._after, self._total - self._done)
         seconds = of_each * (self._total - self._done - beside)
         if self._limit is not None:
             seconds = min(seconds, max(0.0, self._limit - passed))

@@ -1,4 +1,4 @@
-"""A study from its configuration to its report: check, search, choose, confirm, report."""
+"""The run of a study: check, search, choose, confirm, report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,9 @@ from rich.console import Console
 
 from study import tracking
 from study.config.loading import dump_config
-from study.config.schema import StudyConfig
 from study.config.search_section import AUTO
 from study.errors import InterruptedStudyError, StudyError, TrackingError
 from study.process.garbage import resume_collection
-from study.protocols import Protocol
 from study.results.against_chance import fix_chance
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
@@ -46,43 +44,38 @@ from study.workflow.training_stages import (
 
 @handle_hang_up(interrupt)
 def run_study(
-    config: StudyConfig,
-    folder: StudyFolder,
+    study: Study,
     console: Console,
     *,
     resume: bool,
-    protocol: Protocol | None = None,
     sampler: Sampler | None = None,
     tracker: Tracker | None = None,
 ) -> None:
-    """Run a study, or the rest of one, to its end.
+    """Run a new study, or what is left of an existing one, to its end.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
+        study: the study: its configuration and its folder.
         console: where progress and results are printed.
-        resume: whether to go on with a study that exists.
-        protocol: a protocol of the name in the configuration, if it is not found by that.
-        sampler: a sampler of the name in the configuration, if it is not found by that.
-        tracker: a tracker of a name in the configuration, if it is not found by that.
+        resume: whether the study exists and is to be continued.
+        sampler: the sampler that the configuration names, if it is no object of a package.
+        tracker: a tracker that the configuration names, if it is no object of a package.
 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
-    study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     tracker = tracking.make_tracker(study.config.tracking.trackers, tracker)
-    with _opened(study, tracker, resume=resume), _telling_how_to_go_on(folder):
-        results, board = _to_the_end(study, tracker, console, sampler)
+    with _open_folder(study, tracker, resume=resume), _resume_command_in_errors(study.folder):
+        results, board = _run_to_the_end(study, tracker, console, sampler)
     print_outcome(results, board, tracker, console)
 
 
 @contextmanager
-def _opened(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
-    """Hold the folder of a study, which is made, or repaired and compared with what it began with.
+def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
+    """Lock the folder of a study during the block: a new folder, or an existing one once repaired.
 
     Raises:
-        StudyError: another process holds it, or the study cannot go on.
+        StudyError: another process runs the study, or it cannot be continued.
     """
     folder = study.folder
     if not resume:
@@ -102,58 +95,63 @@ def _opened(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _telling_how_to_go_on(folder: StudyFolder) -> Iterator[None]:
-    """Say it in the message of an interruption, and of a fault that is mended elsewhere."""
+def _resume_command_in_errors(folder: StudyFolder) -> Iterator[None]:
+    """Name the command that resumes the study in errors after which it can be resumed."""
+    command = resume_command(folder.path)
     try:
         yield
-    except KeyboardInterrupt as asked:
-        fault = asked.__context__  # where it was closed because of that
-        told = f" as it ended because of a fault ({fault})" * isinstance(fault, StudyError)
+    except KeyboardInterrupt as interruption:
+        cause = ""
+        fault = interruption.__context__  # a fault after which the study was being closed
+        if isinstance(fault, StudyError):
+            cause = f" as it ended because of a fault ({fault})"
         raise InterruptedStudyError(
-            f"the study was interrupted{told}; to continue, run\n  {resume_command(folder.path)}"
+            f"the study was interrupted{cause}; to continue, run\n  {command}"
         ) from None
     except (StorageError, TrackingError) as error:
-        raise type(error)(
-            f"{error}; once that is repaired, run\n  {resume_command(folder.path)}"
-        ) from error
+        raise type(error)(f"{error}; once that is repaired, run\n  {command}") from error
 
 
-def _to_the_end(
+def _run_to_the_end(
     study: Study, tracker: Tracker, console: Console, sampler: Sampler | None
 ) -> tuple[Results, Leaderboard]:
-    """Do what is left of a study that has its folder; return what `write_outputs` does."""
+    """Run the remaining stages of a study whose folder is open, and write its outputs.
+
+    Returns:
+        What `write_outputs` returns.
+    """
     announce(study, console)
     preparer, search_data = prepare_data(study, console)
     folder = study.folder
-    finished, step = False, Steps(console)
-    starting = start_thread(partial(tracker.start, study))  # takes as long as Ray
+    finished = False
+    steps = Steps(console)
+    tracker_start = start_thread(partial(tracker.start, study))  # takes as long as Ray
     try:
         with ray_session(study.config, resume_command(folder.path)):
-            starting.result()
+            tracker_start.result()
             resume_collection()
             study = _in_precision(study, console)
-            ablation = study.config.ablation
-            if ablation is not None:
-                run_ablation(study, preparer, tracker, console, reuse=ablation.reuse)
+            if study.config.ablation is not None:
+                run_ablation(study, preparer, tracker, console)
             else:
                 run_search_stage(study, search_data, tracker, console, sampler)
                 run_confirm_stage(study, preparer, tracker, console)
-            step("ending the processes of the trials")
+            steps("ending the processes of the trials")
         fix_chance(folder, study.custom_protocol)
         if tracker.title:
-            step(f"sending results to {tracker.title}, and registering the winner there")
+            steps(f"sending results to {tracker.title}, and registering the winner there")
         tracker.register()
-        step("making tables, charts and the report")
-        outcome = write_outputs(folder, study.custom_protocol, datasets_of(study))
+        steps("making tables, charts and the report")
+        outputs = write_outputs(folder, study.custom_protocol, datasets_of(study))
         finished = True
-        return outcome
+        return outputs
     finally:
-        if starting.exception() is None:
-            close_tracker(tracker, folder, console, step, finished=finished)
+        if tracker_start.exception() is None:
+            close_tracker(tracker, folder, console, steps, finished=finished)
 
 
 def _in_precision(study: Study, console: Console) -> Study:
-    """Return the study with the precision that ``auto`` stands for, which is printed."""
+    """Return the study with the precision that replaces ``auto``, and print it."""
     decided = decide_precision(study)
     if study.config.training.precision == AUTO:
         precision = decided.config.training.precision

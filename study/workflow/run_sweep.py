@@ -1,12 +1,12 @@
-"""The studies of a sweep, which run one after the other and then get common tables."""
+"""The run of a sweep: one study after the other, and then tables of all of them."""
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 
-from study.config.schema import StudyConfig, TrackingConfig
+from study.config.schema import TrackingConfig
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.report.paper_tables import sweep_tables, write_sweep_tables
@@ -44,9 +44,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
             if _finished(folder):
                 continue
             try:
-                run_study(
-                    with_sites_of_backbone(member.config), folder, console, resume=folder.exists()
-                )
+                run_study(member_study(member), console, resume=folder.exists())
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -56,49 +54,67 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
                 folder.write_json(
                     SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)}
                 )
-    if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
-        results = read_sweep(finished)
-        path = write_sweep_tables(results, members[0].config.storage)
-        console.print(*sweep_tables(results))
-        console.print(f"tables   {path}", highlight=False, soft_wrap=True)
+    _write_tables_of_finished(members, console)
     if failed:
-        raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
+        lines = "\n".join(failed)
+        raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n{lines}")
+
+
+def _write_tables_of_finished(members: Sequence[Member], console: Console) -> None:
+    folders = [_folder(member) for member in members]
+    finished = [folder.path for folder in folders if _finished(folder)]
+    if not finished:
+        return
+    results = read_sweep(finished)
+    path = write_sweep_tables(results, members[0].config.storage)
+    console.print(*sweep_tables(results))
+    console.print(f"tables   {path}", highlight=False, soft_wrap=True)
 
 
 def check_sweep(members: Sequence[Member]) -> None:
     """Check everything that the unfinished studies need, before any of them starts.
 
     Raises:
-        ConfigError: a study cannot start; the message lists every fault with its studies and place.
+        ConfigError: a study cannot start; the message lists every fault with its studies and path.
     """
-    faults: dict[str, list[str]] = defaultdict(list)  # fault → studies that have it
-    asked: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
+    studies_by_fault: dict[str, list[str]] = defaultdict(list)
+    # Each server is asked only once.
+    faults_by_server: dict[TrackingConfig, list[str]] = {}
     for member in members:
-        folder, server = _folder(member), member.config.tracking
-        finished, resuming = _finished(folder), folder.exists()
-        found = (
-            _why_another(folder, with_sites_of_backbone(member.config), finished=finished)
-            if resuming
-            else []
-        )
-        if finished and not folder.is_complete():
-            found.append(
+        for fault in dict.fromkeys(_faults_of_member(member, faults_by_server)):
+            studies_by_fault[fault].append(_folder(member).name)
+    if studies_by_fault:
+        lines = ["the studies cannot start:"]
+        for fault, names in studies_by_fault.items():
+            lines.append(f"  {_name_several(names)}: {fault}")
+        raise ConfigError("\n".join(lines))
+
+
+def _faults_of_member(
+    member: Member, faults_by_server: dict[TrackingConfig, list[str]]
+) -> list[str]:
+    """Return the faults of a study, and add those of its server if it was not asked before."""
+    study = member_study(member)
+    folder, server = study.folder, member.config.tracking
+    resuming = folder.exists()
+    faults: list[str] = []
+    if _finished(folder):
+        if resuming:
+            # The number of trials may differ, since the study may have been extended.
+            faults += _compare_configs(study, besides=("search.trials",))
+        if not folder.is_complete():
+            faults.append(
                 f"name: {folder.path} has ended, and was then extended or repaired; finish that "
                 f"first, by\n    {resume_command(folder.path)}"
             )
-        if not finished:
-            found += find_faults(
-                member_study(member),
-                resuming=resuming,
-                passing_over=("tracking",) if server in asked else (),
-            )
-            asked.setdefault(server, [one for one in found if one.startswith("tracking")])
-            found += asked[server]
-        for fault in dict.fromkeys(found):
-            faults[fault].append(folder.name)
-    if faults:
-        lines = "\n".join(f"  {_named(names)}: {fault}" for fault, names in faults.items())
-        raise ConfigError(f"the studies cannot start:\n{lines}")
+        return faults
+    if resuming:
+        faults += _compare_configs(study)
+    skipped = ("tracking",) if server in faults_by_server else ()
+    faults += find_faults(study, resuming=resuming, passing_over=skipped)
+    if server not in faults_by_server:
+        faults_by_server[server] = [fault for fault in faults if fault.startswith("tracking")]
+    return faults + faults_by_server[server]
 
 
 def member_study(member: Member) -> Study:
@@ -106,11 +122,11 @@ def member_study(member: Member) -> Study:
     return Study(with_sites_of_backbone(member.config), _folder(member))
 
 
-def _why_another(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> list[str]:
-    """Return why a study that exists is not the one that is wanted; empty if it is."""
-    besides = ("search.trials",) if finished else ()  # it may have been extended
+def _compare_configs(study: Study, besides: Collection[str] = ()) -> list[str]:
+    """Return a fault if the existing study has another configuration than the wanted one."""
+    folder = study.folder
     try:
-        changes = changes_of_results(frozen_config(folder), config, besides=besides)
+        changes = changes_of_results(frozen_config(folder), study.config, besides=besides)
     except StudyError as error:
         return [f"name: {error}"]
     if not changes:
@@ -121,8 +137,10 @@ def _why_another(folder: StudyFolder, config: StudyConfig, *, finished: bool) ->
     ]
 
 
-def _named(names: Sequence[str]) -> str:
-    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
+def _name_several(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _folder(member: Member) -> StudyFolder:

@@ -31,12 +31,15 @@ def prepare_data(study: Study, console: Console) -> tuple[Preparer, TrialData | 
     columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("images", total=None)
-        preparer = Preparer(
-            study,
-            study.architecture().image_size,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-        return preparer, preparer.search() if study.protocol().searches(study.config) else None
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        preparer = Preparer(study, study.architecture().image_size, show)
+        data: TrialData | None = None
+        if study.protocol().searches(study.config):
+            data = preparer.search()
+        return preparer, data
 
 
 def run_search_stage(
@@ -51,17 +54,17 @@ def run_search_stage(
     Args:
         study: the study.
         data: the data of the search; None if the study has none.
-        tracker: what hears of the trials beside the line of progress.
+        tracker: receives the trials, as the line of progress does.
         console: where progress is shown.
         sampler: see `study.workflow.run_study.run_study`.
     """
     if data is None or _has_chosen(study, study.candidates()):
         return
-    most = most_trials(study)
-    with _stage(console, study.folder, "search", most) as progress:
-        progress.limit(seconds_left(study), beside=most - study.config.search.planned_trials)
-        run_search(study, data, [progress, tracker], sampler, _telling(progress, console))
-    _tell_of_time(study, console)
+    total = most_trials(study)
+    with _stage(console, study.folder, "search", total) as progress:
+        progress.limit(seconds_left(study), after=total - study.config.search.planned_trials)
+        run_search(study, data, [progress, tracker], sampler, _announcer(progress, console))
+    _print_if_time_was_short(study, console)
 
 
 def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
@@ -71,80 +74,87 @@ def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, consol
     if extensions(study):
         tracker.rescan_trials()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
-    total = len(data) * sum(candidate.same_as is None for candidate in candidates)
-    ready = start_thread(prepare_drawing)  # while workers train, not when the report is waited for
-    with _stage(console, study.folder, "confirm", total) as progress:
+    trained = [candidate for candidate in candidates if candidate.same_as is None]
+    # While workers train, so that the report need not wait for it.
+    drawing = start_thread(prepare_drawing)
+    with _stage(console, study.folder, "confirm", len(data) * len(trained)) as progress:
         run_confirm(study, candidates, data, [progress, tracker])
-    ready.result()
+    drawing.result()
 
 
-def run_ablation(
-    study: Study, preparer: Preparer, tracker: Tracker, console: Console, *, reuse: bool
-) -> None:
+def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose each cell's learning rates by validation, and only then read the test split.
 
     Args:
-        study: the study.
-        preparer: what lays out its data.
-        tracker: what hears of the trials beside the line of progress.
+        study: the study, which has an ablation.
+        preparer: lays out its data.
+        tracker: receives the trials, as the line of progress does.
         console: where progress is shown.
-        reuse: whether to take over results of other studies.
     """
-    known = partial(take_over, study.folder) if reuse else None
+    ablation = study.config.ablation
+    reuse = None
+    if ablation is not None and ablation.reuse:
+        reuse = partial(take_over, study.folder)
     if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
-        total = most_cell_trials(study)
-        with _stage(console, study.folder, "search", total) as progress:
-            telling = _telling(progress, console)
-            tune_cells(study, preparer.search(), [progress, tracker], known, telling)
-    chosen = [Candidate(label=label, settings=own) for label, own in fix_rates(study).items()]
-    seeds = study.protocol().shot_seeds(study.config)
-    tested = {seed: preparer.confirm(seed) for seed in seeds}
-    with _stage(console, study.folder, "ablation", len(tested) * len(chosen)) as progress:
-        run_confirm(study, chosen, tested, [progress, tracker], stage="ablation", take_over=known)
+        with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
+            announcer = _announcer(progress, console)
+            tune_cells(study, preparer.search(), [progress, tracker], reuse, announcer)
+    cells = [
+        Candidate(label=label, settings=settings) for label, settings in fix_rates(study).items()
+    ]
+    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
+    with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:
+        run_confirm(study, cells, data, [progress, tracker], stage="ablation", take_over=reuse)
 
 
-def start_thread(do: Callable[[], None]) -> Future[None]:
-    """Do something in another thread."""
+def start_thread(function: Callable[[], None]) -> Future[None]:
+    """Call a function in another thread, and return its future result."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
-    future = pool.submit(do)
+    future = pool.submit(function)
     pool.shutdown(wait=False)
     return future
 
 
 def _has_chosen(study: Study, choice: object) -> bool:
     """Return whether a choice is made and no search trial is open, such as a damaged one."""
-    return choice is not None and all(
-        trial.read_end()
-        for trial in study.folder.trials()
-        if trial.read_config()["stage"] == "search"
-    )
+    if choice is None:
+        return False
+    for trial in study.folder.trials():
+        if trial.read_config()["stage"] == "search" and not trial.read_end():
+            return False
+    return True
 
 
-def _tell_of_time(study: Study, console: Console) -> None:
-    """Print how many trials a search has had in its time, if it had fewer than were planned."""
-    search, configs = study.config.search, [t.read_config() for t in study.folder.trials()]
-    done = sum(
-        c["stage"] == "search" and search.counts_trial(c["arm"], c["label"]) for c in configs
-    )
-    if search.minutes is not None and done < search.trials:
+def _print_if_time_was_short(study: Study, console: Console) -> None:
+    """Print how many trials a search had if its time ended before all trials had begun."""
+    search = study.config.search
+    trials = 0
+    for folder in study.folder.trials():
+        trial = folder.read_config()
+        if trial["stage"] == "search" and search.counts_trial(trial["arm"], trial["label"]):
+            trials += 1
+    if search.minutes is not None and trials < search.trials:
         console.print(
-            f"the search ended after its {search.minutes:g} minutes, with {done} of "
+            f"the search ended after its {search.minutes:g} minutes, with {trials} of "
             f"{search.trials} trials",
             highlight=False,
         )
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
-    done = (t for t in folder.trials() if t.read_config()["stage"] == stage and t.read_end())
-    return StageProgress(console, stage, total, done=len(list(done)))
+    done = 0
+    for trial in folder.trials():
+        if trial.read_config()["stage"] == stage and trial.read_end():
+            done += 1
+    return StageProgress(console, stage, total, done=done)
 
 
-def _telling(progress: StageProgress, console: Console) -> Announce:
-    """Return a function that prints sentences, and shows another number of trials from then on."""
+def _announcer(progress: StageProgress, console: Console) -> Announce:
+    """Return a function that prints sentences, and sets the number of trials of the progress."""
 
-    def tell(sentences: Sequence[str], trials: int) -> None:
+    def announce(sentences: Sequence[str], trials: int) -> None:
         progress.expect(trials)
         for line in sentences:
             print_sentences(console, line)
 
-    return tell
+    return announce

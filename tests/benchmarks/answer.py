@@ -114,7 +114,7 @@ def run(configs: Sequence[StudyConfig]) -> None:
             if not is_finished(config):
                 folder = StudyFolder(config.storage / str(config.name))
                 resume, quiet = folder.exists(), Console(quiet=True)
-                run_study(config, folder, quiet, resume=resume, tracker=Untracked())
+                run_study(Study(config, folder), quiet, resume=resume, tracker=Untracked())
                 seconds = f"{time.monotonic() - began:.0f} s"
                 print(f"{folder.name}: {seconds}", file=sys.stderr, flush=True)
 

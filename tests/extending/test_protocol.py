@@ -13,6 +13,7 @@ from study.errors import ConfigError
 from study.protocols import BaseToNew
 from study.storage.study_folder import StudyFolder
 from study.trial.config_hash import code_of_others
+from study.trial.study import Study
 from study.workflow.run_study import run_study
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no worker has this file
@@ -45,7 +46,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_study_is_judged_by_it(small: Any, tmp_path: Path) -> None:
     config = small(protocol="only_new", search={"selection": "base"})
     folder = StudyFolder(tmp_path / "runs" / "mine")
-    run_study(config, folder, Console(quiet=True), resume=False)
+    run_study(Study(config, folder), Console(quiet=True), resume=False)
     tested = [
         t.read_reports()[-1] for t in folder.trials() if t.read_config()["stage"] == "confirm"
     ]
@@ -58,4 +59,4 @@ def test_a_study_is_judged_by_it(small: Any, tmp_path: Path) -> None:
 def test_without_it_the_study_does_not_start(small: Any, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "runs" / "mine")
     with pytest.raises(ConfigError, match="protocol: 'only_new' is unknown; allowed are few_shot"):
-        run_study(small(protocol="only_new"), folder, Console(quiet=True), resume=False)
+        run_study(Study(small(protocol="only_new"), folder), Console(quiet=True), resume=False)

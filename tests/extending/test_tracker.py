@@ -42,7 +42,7 @@ class JsonLines(Tracker):
 def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path) -> None:
     config = small(tracking={"trackers": ["lines"]})
     folder = StudyFolder(tmp_path / "runs" / "mine")
-    run_study(config, folder, Console(quiet=True), resume=False, tracker=JsonLines())
+    run_study(Study(config, folder), Console(quiet=True), resume=False, tracker=JsonLines())
     lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
     *trials, last = map(json.loads, lines)
     assert {line["trial"] for line in trials} == {trial.trial_id for trial in folder.trials()}

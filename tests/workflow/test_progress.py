@@ -147,7 +147,7 @@ def test_a_limit_shortens_the_time_of_what_it_limits_alone(
     clock: SimpleNamespace, minutes: float | None, beside: int, left: int
 ) -> None:
     line = half_done(clock)
-    line.limit(None if minutes is None else 60 * minutes, beside=beside)
+    line.limit(None if minutes is None else 60 * minutes, after=beside)
     assert f"about {left} min left" in line.line(200)
 
 

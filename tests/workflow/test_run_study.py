@@ -33,7 +33,7 @@ from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow import run_study as module
-from study.workflow.announcement import plan
+from study.workflow.announcement import describe_plan
 from study.workflow.run_study import run_study
 
 Configure = Callable[..., StudyConfig]
@@ -54,7 +54,7 @@ def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
     folder.create(dump_config(config), {"checkpoint": "f" * 16})
     now = read_architecture(tiny_backbone).checkpoint
     with pytest.raises(BackboneError, match=f"was {'f' * 16} and is {now}; put the former back"):
-        run_study(config, folder, console, resume=True)
+        run_study(Study(config, folder), console, resume=True)
     assert not list(folder.trials())
     assert not (folder.path / "shots").exists()
 
@@ -70,7 +70,7 @@ def test_the_tracker_says_where_a_copy_of_a_lost_configuration_of_a_trial_may_be
     trial.write_end(End("finished", 1, 1.0))
     (trial.path / "config.json").unlink()
     with pytest.raises(DamagedError) as fault:
-        run_study(config, folder, console, resume=True)
+        run_study(Study(config, folder), console, resume=True)
     lost, advice = str(fault.value).splitlines()
     assert lost.startswith(f"lost: {trial.path / 'config.json'}; put the file back from a copy, or")
     assert advice.startswith("MLflow may have copies: ")
@@ -84,7 +84,7 @@ def test_a_name_that_exists_is_refused_and_its_study_left_alone(
     folder = folder_of(config)
     folder.create("seed: 1\n", {})
     with pytest.raises(ConfigError, match="study 'mine' exists"):
-        run_study(config, folder, console, resume=False)
+        run_study(Study(config, folder), console, resume=False)
     assert folder.config_path.read_text() == "seed: 1\n"
 
 
@@ -97,7 +97,7 @@ def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
     monkeypatch.setattr("study.workflow.run_study.ray_session", fail)
     config = configure()
     with pytest.raises(StudyError, match="no cluster answers"):
-        run_study(config, folder_of(config), console, resume=False)
+        run_study(Study(config, folder_of(config)), console, resume=False)
     assert not folder_of(config).path.exists()
     assert not list(config.storage.glob(".deleted-*"))
 
@@ -107,7 +107,7 @@ def test_a_second_driver_of_a_study_is_refused(configure: Configure, console: Co
     folder = folder_of(config)
     folder.create(dump_config(config), {})
     with folder.locked(), pytest.raises(LedgerError, match="run by another process"):
-        run_study(config, StudyFolder(folder.path), console, resume=True)
+        run_study(Study(config, StudyFolder(folder.path)), console, resume=True)
 
 
 def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
@@ -123,12 +123,12 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
         "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
     )
     with pytest.raises(pytest.fail.Exception, match="far enough"):
-        run_study(config, folder, console, resume=False)
+        run_study(Study(config, folder), console, resume=False)
     assert folder.config_path.read_text(encoding="utf-8") == dump_config(config)
     identity = folder.read_identity()
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
     assert {"created", "git_commit", "torch_version", "ray_version"} <= identity.keys()
-    assert plan(Study(config, folder)) in output.getvalue()
+    assert describe_plan(Study(config, folder)) in output.getvalue()
 
 
 def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_since(
@@ -144,7 +144,7 @@ def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_s
     )
     for resume in (False, True):
         with pytest.raises(pytest.fail.Exception, match="far enough"):
-            run_study(config, folder, console, resume=resume)
+            run_study(Study(config, folder), console, resume=resume)
         shutil.rmtree(other.path, ignore_errors=True)
     assert output.getvalue().count(": 3 cells") == 2
 
@@ -155,7 +155,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
     tracker = create_autospec(Tracker, instance=True)
     tracker.title = "the tracker"
     tracker.close.return_value = {}
-    monkeypatch.setattr(module.tracking, "named", lambda *_: tracker)
+    monkeypatch.setattr(module.tracking, "make_tracker", lambda *_: tracker)
     return tracker
 
 
@@ -175,7 +175,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -
 
     tracker.register.side_effect = tracker.close.side_effect = say
     monkeypatch.setattr(module, "ray_session", cluster)
-    monkeypatch.setattr(module, "confirm", lambda *_: None)
+    monkeypatch.setattr(module, "run_confirm_stage", lambda *_: None)
     outputs = create_autospec(module.write_outputs, side_effect=lambda *_: (say(), None))
     monkeypatch.setattr(module, "write_outputs", outputs)
     monkeypatch.setattr(module, "print_outcome", lambda *_: say())
@@ -186,7 +186,7 @@ def test_what_is_done_after_the_last_trial_is_told_as_it_begins(
     configure: Configure, console: Console, ending: list[str]
 ) -> None:
     config = configure(search={"trials": 0})
-    run_study(config, folder_of(config), console, resume=False)
+    run_study(Study(config, folder_of(config)), console, resume=False)
     assert ending == [
         "finish   ending the processes of the trials",
         "finish   sending results to the tracker, and registering the winner there",
@@ -208,10 +208,10 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
         TrackingError,
         match=f"lost; .*\\n  clipfit-study resume {folder.name}",
     ):
-        run_study(config, folder, console, resume=False)
+        run_study(Study(config, folder), console, resume=False)
     before = folder.read_identity()["study_id"]
     tracker.start.side_effect = None
-    run_study(config, folder, console, resume=True)
+    run_study(Study(config, folder), console, resume=True)
     assert folder.read_identity()["study_id"] == before, "by which its tracker finds it"
     assert len(ending) == 5
 
@@ -225,10 +225,14 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
 ) -> None:
     tracker.close.return_value = {"trial": "away"}
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
-    monkeypatch.setattr(module, "confirm", create_autospec(module.confirm, side_effect=StudyError))
+    monkeypatch.setattr(
+        module,
+        "run_confirm_stage",
+        create_autospec(module.run_confirm_stage, side_effect=StudyError),
+    )
     config = configure(search={"trials": 0})
     with pytest.raises(StudyError):
-        run_study(config, folder_of(config), console, resume=False)
+        run_study(Study(config, folder_of(config)), console, resume=False)
     assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
 
 
@@ -242,7 +246,7 @@ def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_
     with reacting():
         before = signal.getsignal(name)
         with pytest.raises(InterruptedStudyError, match=rf"interrupted; to continue, run{GO_ON}"):
-            run_study(config, folder_of(config), console, resume=False)
+            run_study(Study(config, folder_of(config)), console, resume=False)
         assert signal.getsignal(name) is before
     tracker.close.assert_called_once_with(finished=False)
 
@@ -260,7 +264,7 @@ def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
     config = configure(search={"trials": 0})
     told = rf"interrupted as it ended because of a fault \(No space left\); to continue, run{GO_ON}"
     with reacting(), pytest.raises(InterruptedStudyError, match=told):
-        run_study(config, folder_of(config), console, resume=False)
+        run_study(Study(config, folder_of(config)), console, resume=False)
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -282,7 +286,7 @@ def test_a_whole_study_opens_its_dataset_once(
         training={"epochs": 1, "batch_size": 8},
         confirm={"seeds": [1, 2, 3]},
     )
-    run_study(config, folder_of(config), console, resume=False)
+    run_study(Study(config, folder_of(config)), console, resume=False)
     assert opened == {"digits": 1}
     lines = output.getvalue().splitlines()
     (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))

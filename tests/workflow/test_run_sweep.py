@@ -15,6 +15,7 @@ from study.config.schema import StudyConfig
 from study.config.sweep import Member, load_sweep
 from study.errors import ConfigError, DataError, InterruptedStudyError, StudyError
 from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
 from study.workflow import run_sweep as module
 from study.workflow.run_sweep import check_sweep, run_sweep
 
@@ -134,12 +135,11 @@ class Runs:
         """Each study's name, and whether it was resumed."""
         self.tabled: list[str] = []
 
-    def run_study(
-        self, config: StudyConfig, folder: StudyFolder, console: Console, *, resume: bool
-    ) -> None:
+    def run_study(self, study: Study, console: Console, *, resume: bool) -> None:
+        folder = study.folder
         self.ran.append((folder.name, resume))
         if not resume:
-            folder.create(dump_config(config), {})
+            folder.create(dump_config(study.config), {})
         if fault := self.faults.get(folder.name):
             raise fault
 

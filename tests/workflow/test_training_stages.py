@@ -40,7 +40,7 @@ def search(monkeypatch: pytest.MonkeyPatch, written: Written, console: Console) 
     def search(**settings: Any) -> Mock:
         changed = written.config.search.model_copy(update=settings)
         config = written.config.model_copy(update={"search": changed})
-        module.search(Study(config, written.folder), Mock(), Mock(), console, None)
+        module.run_search_stage(Study(config, written.folder), Mock(), Mock(), console, None)
         return run_search
 
     return search
@@ -79,7 +79,7 @@ def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_toget
         ablation={"design": "pairs", "sites": sites, "rates": {"bias": [0.1], "ln": [1e-9, 2e-9]}},
     )
     folder = StudyFolder(config.storage / "mine")
-    run_study(config, folder, console, resume=False)
+    run_study(Study(config, folder), console, resume=False)
     said = output.getvalue()
     # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
     assert "the grid of “only vision.ln2” is extended to ln 5e-10\n" in said
@@ -90,5 +90,5 @@ def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_toget
     assert row["not_tested"] == ""
     assert "Pairs of sites" in (folder.path / "report.html").read_text(encoding="utf-8")
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
-    run_study(config, folder, console, resume=True)
+    run_study(Study(config, folder), console, resume=True)
     assert {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")} == before

@@ -32,7 +32,7 @@ def extend_study(options: Namespace) -> None:
     with naming_overrides(overrides):
         with folder.locked():
             config = extended_config(study, overrides)
-            # A study that cannot go on now stays as finished as it is.
+            # A study that cannot be continued now stays as finished as it is.
             check_study(Study(config, folder), resuming=True)
             extend(study, config)
-        run_study(config, folder, options.console, resume=True)
+        run_study(Study(config, folder), options.console, resume=True)

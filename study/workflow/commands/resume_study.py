@@ -35,4 +35,4 @@ def resume_study(options: Namespace) -> None:
         # Ray and Optuna take seconds to import, and what stands above does without them.
         with exit_at_ctrl_c():
             from study.workflow.run_study import run_study
-        run_study(study.config, folder, options.console, resume=True)
+        run_study(study, options.console, resume=True)

@@ -87,4 +87,4 @@ def _start_one(source: Path, overrides: list[str], options: Namespace) -> None:
         # Ray and Optuna take seconds to import, and what stands above does without them.
         with exit_at_ctrl_c():
             from study.workflow.run_study import run_study
-        run_study(study.config, study.folder, options.console, resume=False)
+        run_study(study, options.console, resume=False)

@@ -18,7 +18,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     )
     monkeypatch.setattr(
         "study.workflow.run_study.run_study",
-        lambda config, folder, console, *, resume: begun.append((folder.path, resume)),
+        lambda study, console, *, resume: begun.append((study.folder.path, resume)),
     )
     return begun
 
