@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from study import run as run_module
 from study.storage.study_folder import StudyFolder
-from study.tracking.mlflow.run_content import METRIC_DIGITS, rounded
+from study.tracking.mlflow.run_content import METRIC_DIGITS, round_significant
 from study.trial import TrialConfig
 
 SCRIPT = Path(run_module.__file__ or "")
@@ -162,7 +162,8 @@ def test_every_epoch_is_in_mlflow_once(whole: Whole) -> None:
         got = sorted((point.step, point.value) for point in points)
         reports = trial.read_reports()
         assert got == [
-            (report["epoch"], rounded(report["val_score"], METRIC_DIGITS)) for report in reports
+            (report["epoch"], round_significant(report["val_score"], METRIC_DIGITS))
+            for report in reports
         ]
 
 

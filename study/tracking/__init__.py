@@ -1,4 +1,4 @@
-"""Trackers, which keep what the ledger holds; MLflow and TensorBoard are imported here alone."""
+"""Trackers show what the ledger holds; no other room imports MLflow or TensorBoard."""
 
 from collections.abc import Sequence
 
@@ -7,32 +7,34 @@ from study.errors import ConfigError
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tensorboard import TensorBoardTracker
 from study.tracking.tracker import Tracker
-from study.tracking.tracker_group import Trackers
+from study.tracking.tracker_group import TrackerGroup
 
 TRACKERS = {"mlflow": MlflowTracker, "tensorboard": TensorBoardTracker}
-"""This package's own trackers, by the name that a configuration has for them."""
+"""This package's own trackers, by their names in a configuration."""
 
 
-def make_trackers(names: Sequence[str], given: Tracker | None = None) -> list[Tracker]:
-    """Return the trackers of names, which are not started; see `study.config.plugins.find_object`.
+def make_trackers(names: Sequence[str], instance: Tracker | None = None) -> list[Tracker]:
+    """Return a tracker for each name, not started; see `study.config.plugins.find_object`.
 
     Args:
         names: the names.
-        given: a tracker that was handed over; it must have one of the names.
+        instance: a tracker that the caller has made; it must have one of the names.
 
     Raises:
-        ConfigError: a name is unknown; the message tells of each.
+        ConfigError: names are unknown; the message lists all of them.
     """
-    if given is not None and given.name not in names:
+    if instance is not None and instance.name not in names:
         raise ConfigError(
-            f"'{', '.join(names)}' is named, but '{given.name}' of the trackers was handed over"
+            f"'{', '.join(names)}' is named, but '{instance.name}' of the trackers was handed over"
         )
     trackers: list[Tracker] = []
     faults: list[str] = []
     for name in names:
-        handed = given if given is not None and given.name == name else None
+        ready_made = None
+        if instance is not None and instance.name == name:
+            ready_made = instance
         try:
-            trackers.append(find_object("trackers", name, TRACKERS, handed))
+            trackers.append(find_object("trackers", name, TRACKERS, ready_made))
         except ConfigError as error:
             faults.append(str(error))
     if faults:
@@ -40,7 +42,9 @@ def make_trackers(names: Sequence[str], given: Tracker | None = None) -> list[Tr
     return trackers
 
 
-def make_tracker(names: Sequence[str], given: Tracker | None = None) -> Tracker:
-    """Return the trackers of names as one; see `make_trackers`."""
-    trackers = make_trackers(names, given)
-    return trackers[0] if len(trackers) == 1 else Trackers(trackers)
+def make_tracker(names: Sequence[str], instance: Tracker | None = None) -> Tracker:
+    """Return one tracker that stands for all names; see `make_trackers`."""
+    trackers = make_trackers(names, instance)
+    if len(trackers) == 1:
+        return trackers[0]
+    return TrackerGroup(trackers)

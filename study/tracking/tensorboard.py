@@ -1,7 +1,7 @@
-"""TensorBoard as a tracker: a folder of event files a trial, in the study's own folder.
+"""TensorBoard as a tracker: one folder of event files for each trial, in the study's folder.
 
-Epochs appear as they end. Of a trial that goes on, or is trained again, all epochs are written
-anew, and TensorBoard passes over the earlier ones; so no point is there twice, and none is lost.
+Epochs appear as they end. If a trial continues or is trained again, all its epochs are written
+again, and TensorBoard skips the earlier ones. So no point appears twice, and none is lost.
 """
 
 import shutil
@@ -13,42 +13,42 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, TrackingError
 from study.storage.trial_folder import REPORTS, End, TrialFolder
-from study.tracking.tracker import SyncResult, Tracker, describe_unsent, first_line
+from study.tracking.tracker import SyncResult, Tracker, describe_unsent, summarize_error
 from study.trial import TrialConfig
 from study.trial.study import Study
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-NO_METRICS = ("epoch", "ended_at", "folds")
-"""The fields of a report that are no metrics."""
+NON_METRIC_FIELDS = ("epoch", "ended_at", "folds")
+"""The fields of a report that are not metrics."""
 
 
 class TensorBoardTracker(Tracker):
-    """A tracker that writes what the ledger has of each trial as files of TensorBoard."""
+    """A tracker that writes each trial of the ledger as TensorBoard's event files."""
 
     name = "tensorboard"
     title = "TensorBoard"
     packages = ("tensorboard",)
 
     def check(self, config: StudyConfig) -> None:
-        """See `Tracker.check`; the optional extra has to be installed."""
+        """See `Tracker.check`; the optional extra must be installed."""
         import_writer()
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; what an earlier driver did not write is written first."""
         import_writer()
         self._study = study
-        self._place = study.folder.path / "tensorboard"
+        self._events_folder = study.folder.path / "tensorboard"
         self._writers: dict[str, SummaryWriter] = {}
-        """The writers of the trials that run, by their ids."""
+        """The writers of the running trials, by trial id."""
         self._unsent: dict[str, str] = {}
-        """The trials whose last epochs could not be written, each with the reason."""
+        """The reasons why the last epochs of trials could not be written, by trial id."""
         self.rescan_trials()
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
         """See `Tracker.trial_reported`."""
-        with self._noting_failure(config.trial_id):
+        with self._record_failure(config.trial_id):
             writer = self._writers.get(config.trial_id)
             if writer is None:
                 writer = self._begin(self._study.folder.trial(config.trial_id), before=epoch)
@@ -57,24 +57,24 @@ class TensorBoardTracker(Tracker):
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
         """See `Tracker.trial_ended`; a trial may end without a report before."""
-        with self._noting_failure(config.trial_id):
+        with self._record_failure(config.trial_id):
             self._finish(self._study.folder.trial(config.trial_id), end)
 
     def rescan_trials(self) -> None:
         """See `Tracker.rescan_trials`."""
         trials = {trial.trial_id: trial for trial in self._study.folder.trials()}
-        for path in self._place.glob("*"):
-            if path.name not in trials:  # it was renamed
+        for path in self._events_folder.glob("*"):
+            if path.name not in trials:  # the trial was renamed
                 shutil.rmtree(path, ignore_errors=True)
         for trial_id, trial in trials.items():
-            with self._noting_failure(trial_id):
+            with self._record_failure(trial_id):
                 if trial_id not in self._writers and self._is_behind(trial):
                     self._finish(trial, trial.read_end())
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         """See `Tracker.close`."""
         for trial_id, writer in list(self._writers.items()):
-            with self._noting_failure(trial_id):
+            with self._record_failure(trial_id):
                 writer.close()
         return self._unsent
 
@@ -93,23 +93,29 @@ class TensorBoardTracker(Tracker):
         return "TensorBoard's files are in the study's folder"
 
     def delete(self, study: Study) -> Sequence[str]:
-        """See `Tracker.delete`; they go with the study's folder."""
+        """See `Tracker.delete`; the files are deleted with the study's folder."""
         return ()
 
     def viewing_hints(self) -> Sequence[tuple[str, str]]:
         """See `Tracker.viewing_hints`."""
-        return [("charts", f"tensorboard --logdir {self._place}")]
+        return [("charts", f"tensorboard --logdir {self._events_folder}")]
 
     def _begin(self, trial: TrialFolder, before: int | None = None) -> "SummaryWriter":
-        """Open a trial's writer, and write its settings and its epochs before one, or all."""
+        """Open a trial's writer, and write the trial's settings and epochs.
+
+        Args:
+            trial: the trial's folder.
+            before: the first epoch that is not written; None means that all are.
+        """
         from torch.utils.tensorboard.summary import hparams
 
-        folder = self._place / trial.trial_id
+        folder = self._events_folder / trial.trial_id
         writer = import_writer()(str(folder), purge_step=0)
         self._writers[trial.trial_id] = writer
         settings = TrialSettings.model_validate(trial.read_config()["settings"]).column_values()
-        shown = {name: value for name, value in settings.items() if value is not None}
-        for summary in hparams(shown, dict.fromkeys(("val_score", "test_score"), 0.0)):
+        hyperparameters = {name: value for name, value in settings.items() if value is not None}
+        metrics = {"val_score": 0.0, "test_score": 0.0}
+        for summary in hparams(hyperparameters, metrics):
             writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]  # made above
         for report in trial.read_reports():
             if before is None or report["epoch"] < before:
@@ -117,39 +123,41 @@ class TensorBoardTracker(Tracker):
         return writer
 
     def _finish(self, trial: TrialFolder, end: End | None) -> None:
-        """Write how a trial ended, if it has, and close its writer."""
+        """Write how a trial ended, if it has ended, and close its writer."""
         writer = self._writers.get(trial.trial_id) or self._begin(trial)
         if end is not None:
-            writer.add_text("end", f"{end.status}: {end.reason}" if end.reason else end.status)
+            text = f"{end.status}: {end.reason}" if end.reason else end.status
+            writer.add_text("end", text)
         writer.close()
         del self._writers[trial.trial_id]
 
     def _is_behind(self, trial: TrialFolder) -> bool:
         """Return whether a trial reported, ended or was renamed after its events were written."""
-        events = (self._place / trial.trial_id).glob("*")
-        files = [trial.path / name for name in ("config.json", REPORTS, "end.json")]
-        changed = max(path.stat().st_mtime for path in files if path.exists())
-        return max((path.stat().st_mtime for path in events), default=0.0) < changed
+        ledger_files = [trial.path / name for name in ("config.json", REPORTS, "end.json")]
+        changed = max(path.stat().st_mtime for path in ledger_files if path.exists())
+        event_files = (self._events_folder / trial.trial_id).glob("*")
+        written = max((path.stat().st_mtime for path in event_files), default=0.0)
+        return written < changed
 
     @contextmanager
-    def _noting_failure(self, trial_id: str) -> Iterator[None]:
-        """Note a failure of the block as the reason why TensorBoard lacks a trial.
+    def _record_failure(self, trial_id: str) -> Iterator[None]:
+        """Record an error of the block as the reason why TensorBoard lacks a trial.
 
-        The trial's next event begins its files again.
+        The next call for this trial writes its files from the start.
         """
         try:
             yield
-        except Exception as error:  # of a disk or of TensorBoard, which end no study
+        except Exception as error:  # of a disk or of TensorBoard, which must not end the study
             self._writers.pop(trial_id, None)
-            self._unsent[trial_id] = first_line(error)
+            self._unsent[trial_id] = summarize_error(error)
         else:
             self._unsent.pop(trial_id, None)
 
 
 def _write(writer: "SummaryWriter", epoch: int, metrics: Mapping[str, float]) -> None:
-    """Write the metrics of an epoch at the time of its report, or now."""
+    """Write an epoch's metrics with the time of its report, or the present time without one."""
     for name, value in metrics.items():
-        if name not in NO_METRICS:
+        if name not in NON_METRIC_FIELDS:
             writer.add_scalar(name, value, epoch, walltime=metrics.get("ended_at"))
 
 

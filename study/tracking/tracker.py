@@ -1,8 +1,8 @@
-"""The interface of a tracker: what keeps the results of studies beside their own folders.
+"""The interface of a tracker, which keeps results of studies outside of the studies' folders.
 
-A call to a tracker may fail; `first_line` says why in few words.
+A call to a tracker may fail; `summarize_error` returns the reason as one short line.
 """
-# ruff: noqa: B027  -- a tracker may leave out what it has nothing to do for
+# ruff: noqa: B027  -- a tracker overrides only the methods that it needs
 
 import socket
 from abc import ABC, abstractmethod
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
         SavedModel,  # imports torch, which most commands do without
     )
 
-LONGEST = 200
-"""The most characters of a line that tells a cause."""
+LONGEST_CAUSE = 200
+"""The largest number of characters of the line that `summarize_error` returns."""
 
 
 class UnsupportedError(TrackingError):
-    """What a tracker is asked for and never does, so that another one may be asked."""
+    """The tracker does not have the feature that was called; another tracker may have it."""
 
 
 class SyncResult(NamedTuple):
     """The result of `Tracker.sync`."""
 
     trials: int
-    """The number of trials, all of which the tracker now has."""
+    """The number of the study's trials; the tracker now has all of them."""
     resent: int
-    """How many of them had been sent before, but were missing or incomplete in the tracker."""
+    """How many trials had been sent before, but were missing or incomplete in the tracker."""
 
 
 @dataclass(frozen=True)
 class RankedConfiguration:
-    """A configuration that was trained for all its epochs; scores are fractions."""
+    """A configuration that was trained for all its epochs, with its scores as fractions."""
 
     study: str
     label: str
@@ -71,33 +71,34 @@ class RankedConfiguration:
 
 
 class Tracker(ABC):
-    """A tracker of one study at a time; `start`, `trial_ended` and `close` are all it needs.
+    """A tracker of one study at a time; a subclass needs only `start`, `trial_ended` and `close`.
 
-    It is made without arguments. Every result is in the study's folder before a tracker hears of
-    it, so a tracker may read there what a call leaves out. No trial waits for a tracker: what takes
-    time belongs in a thread of its own. Only `check`, `start` and `sync` may raise; what fails in
-    another method is logged, or returned by `close`.
+    The constructor takes no arguments. Every result is in the study's folder before a tracker is
+    called with it, so a tracker may read there what a call leaves out. Trials must not wait for a
+    tracker: slow work belongs in a thread of the tracker. Only `check`, `start` and `sync` may
+    raise; other methods log their failures, or return them from `close`.
     """
 
     name: str
-    """The name by which a configuration names the tracker."""
+    """The name of the tracker in a configuration."""
     title = "the tracker"
-    """What messages call it."""
+    """The name of the tracker in messages."""
     packages: Sequence[str] = ()
-    """The installed packages whose versions a study records because of the tracker."""
+    """The installed packages that the tracker uses; a study records their versions."""
 
     def check(self, config: StudyConfig) -> None:
-        """Check, before a study starts, that its results can be kept; make nothing.
+        """Check that the results of a study can be kept, before it starts; create nothing.
 
         Raises:
-            StudyError: they cannot; the message says why.
+            StudyError: they cannot be kept; the message says why.
         """
 
     @abstractmethod
     def start(self, study: Study) -> None:
         """Begin or resume a study, whose folder may hold trials that were never sent.
 
-        It is called in another thread than the other methods, which are called once it has ended.
+        This method runs in another thread than the other methods, which are called after it has
+        returned.
 
         Raises:
             StudyError: the results cannot be kept.
@@ -114,38 +115,40 @@ class Tracker(ABC):
         """See `study.search.ledger_callback.Observer`."""
 
     def rescan_trials(self) -> None:
-        """Look at all trials again: ended ones may change too, for example their names."""
+        """Check all trials for changes: ended ones may change too, for example their names."""
 
     def register(self) -> None:
-        """Put the winner of a study into a registry of models, if there is one."""
+        """Put the study's winner into the tracker's registry of models, if it has one."""
 
     def download_model(self, address: str, folder: Path) -> "SavedModel":
-        """Return a registered model, after copying its delta into a folder, which is empty.
+        """Copy the delta of a registered model into an empty folder, and return the model.
 
         No code that came with the model is run. Neither a study nor `start` is needed.
 
         Args:
             address: the model's address, such as ``models:/NAME/VERSION``.
-            folder: where to copy it.
+            folder: the empty folder.
 
         Raises:
-            StudyError: there is no such model, or it is none of a study's.
+            StudyError: there is no such model, or no study has registered it.
         """
         raise UnsupportedError(f"the tracker '{self.name}' keeps no models; got {address}")
 
     @abstractmethod
     def close(self, *, finished: bool) -> Mapping[str, str]:
-        """Keep the rest of the results, and end.
+        """Keep the remaining results, and stop.
 
         Args:
             finished: whether the study ran to its end; otherwise it may be resumed.
 
         Returns:
-            What could not be kept, such as a trial's id, and why.
+            The reason of each result that could not be kept, by its name, such as a trial's id.
         """
 
     def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
-        """Keep everything of a study that is not kept yet, and wait for it; called on its own.
+        """Keep everything of a study that is not kept yet, and wait until that is done.
+
+        Neither `start` nor `close` is called before or after.
 
         Args:
             study: the study.
@@ -159,18 +162,18 @@ class Tracker(ABC):
         )
 
     def describe_contents(self, study: Study) -> str:
-        """Return what the tracker has of a study, in words; it is called on its own.
+        """Describe what the tracker has of a study; `start` need not be called before.
 
         Raises:
-            StudyError: the tracker does not tell.
+            StudyError: the tracker does not answer.
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
 
     def delete(self, study: Study) -> Sequence[str]:
-        """Delete what the tracker has of a study; it is called after `describe_contents`.
+        """Delete what the tracker has of a study; `describe_contents` was called before.
 
         Returns:
-            Lines on what else has changed by it.
+            Lines on the side effects of the deletion, for the user.
 
         Raises:
             StudyError: some of it could not be deleted; the study may be tried again.
@@ -188,8 +191,8 @@ class Tracker(ABC):
         Args:
             study: the name of the one study to search; None means all studies.
             where: a further condition, in the tracker's own syntax.
-            top: how many configurations to return at most.
-            storage: a folder where studies are looked for, besides the one that each was run in.
+            top: the largest number of configurations to return.
+            storage: a folder that may hold the studies, besides the folder each was run in.
 
         Raises:
             StudyError: the tracker does not answer, or does not understand the condition.
@@ -197,7 +200,7 @@ class Tracker(ABC):
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
     def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
-        """Return a configuration that was found with the settings that its trial had.
+        """Return a copy of a configuration with the unrounded settings of its trial.
 
         Raises:
             StudyError: the tracker does not have them.
@@ -205,7 +208,7 @@ class Tracker(ABC):
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
     def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
-        """Return the configuration of the study in which a configuration was found.
+        """Return the configuration of the study that a ranked configuration is of.
 
         Raises:
             StudyError: the tracker does not have it.
@@ -213,38 +216,45 @@ class Tracker(ABC):
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
     def advice(self) -> str:
-        """Return where copies of a study's files may be, in a sentence; empty if nowhere."""
+        """Return a sentence on where copies of a study's files may be; empty if nowhere."""
         return ""
 
     def viewing_hints(self) -> Sequence[tuple[str, str]]:
-        """Return what the end of a study prints about the tracker: a short word and a line each."""
+        """Return how to view the study in the tracker, as pairs of a short word and a line.
+
+        They are printed at the end of a study.
+        """
         return ()
 
 
 def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
-    """Return a text with the number of unsent runs, and a line a reason.
+    """Return the number of unsent runs, followed by one line for each reason.
 
     Args:
         unsent: the reason of each run, by its trial's id.
-        most: how many runs of one reason are named; the others are counted.
+        most: the largest number of runs to name for one reason; the others are counted.
     """
-    runs: dict[str, list[str]] = {}
+    trials_by_reason: dict[str, list[str]] = {}
     for trial_id, reason in unsent.items():
-        runs.setdefault(reason, []).append(trial_id)
-    lines = [
-        f"{', '.join(named[:most])}"
-        f"{f' and {len(named) - most} more' if len(named) > most else ''}: {reason}"
-        for reason, named in runs.items()
-    ]
-    return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
+        trials_by_reason.setdefault(reason, []).append(trial_id)
+    plural = "s" if len(unsent) > 1 else ""
+    lines = [f"{len(unsent)} run{plural}:"]
+    for reason, trial_ids in trials_by_reason.items():
+        names = ", ".join(trial_ids[:most])
+        if len(trial_ids) > most:
+            names += f" and {len(trial_ids) - most} more"
+        lines.append(f"{names}: {reason}")
+    return "\n  ".join(lines)
 
 
-def first_line(error: Exception) -> str:
+def summarize_error(error: Exception) -> str:
     """Return an error as one short line without passwords; database errors can fill a screen.
 
-    Where the network failed, it says how, and not which of many calls found out.
+    If the network failed, the line names that failure instead of the call that met it.
     """
     cause = first_cause(error)
-    lost = isinstance(cause, ConnectionError | TimeoutError | socket.gaierror)
-    text = redacted_text(str(cause if lost else error).strip() or repr(error))
-    return f"{type(error).__name__}: {shorten(text.splitlines()[0], LONGEST, placeholder=' …')}"
+    network_failed = isinstance(cause, ConnectionError | TimeoutError | socket.gaierror)
+    described = cause if network_failed else error
+    text = redacted_text(str(described).strip() or repr(error))
+    summary = shorten(text.splitlines()[0], LONGEST_CAUSE, placeholder=" …")
+    return f"{type(error).__name__}: {summary}"

@@ -1,4 +1,4 @@
-"""Several trackers as one, so that a study speaks to one whatever its configuration names."""
+"""Several trackers as one, so that a study always calls a single tracker."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +19,11 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Trackers(Tracker):
-    """A tracker that passes everything on to several; where one fails, the others go on.
+class TrackerGroup(Tracker):
+    """A tracker that forwards each call to several trackers; if one fails, the others go on.
 
     Args:
-        trackers: the trackers, in the order in which they are asked; there may be none.
+        trackers: the trackers, in the order in which they are called; there may be none.
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
@@ -34,7 +34,7 @@ class Trackers(Tracker):
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`."""
-        self._all(lambda tracker: tracker.check(config))
+        self._call_all(lambda tracker: tracker.check(config))
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; if one cannot start, those before it are closed."""
@@ -50,27 +50,27 @@ class Trackers(Tracker):
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `Tracker.trial_started`."""
-        self._tell(lambda tracker: tracker.trial_started(config))
+        self._notify(lambda tracker: tracker.trial_started(config))
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
         """See `Tracker.trial_reported`."""
-        self._tell(lambda tracker: tracker.trial_reported(config, epoch, metrics))
+        self._notify(lambda tracker: tracker.trial_reported(config, epoch, metrics))
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
         """See `Tracker.trial_ended`."""
-        self._tell(lambda tracker: tracker.trial_ended(config, end, score))
+        self._notify(lambda tracker: tracker.trial_ended(config, end, score))
 
     def rescan_trials(self) -> None:
         """See `Tracker.rescan_trials`."""
-        self._tell(lambda tracker: tracker.rescan_trials())
+        self._notify(lambda tracker: tracker.rescan_trials())
 
     def register(self) -> None:
         """See `Tracker.register`."""
-        self._tell(lambda tracker: tracker.register())
+        self._notify(lambda tracker: tracker.register())
 
     def download_model(self, address: str, folder: Path) -> "SavedModel":
         """See `Tracker.download_model`; the first tracker that keeps models answers."""
-        return self._first(lambda tracker: tracker.download_model(address, folder))
+        return self._call_first(lambda tracker: tracker.download_model(address, folder))
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         """See `Tracker.close`; each reason names its tracker."""
@@ -80,31 +80,32 @@ class Trackers(Tracker):
             for trial_id, reason in tracker.close(finished=finished).items():
                 unsent.setdefault(trial_id, []).append(f"{tracker.title}: {reason}")
 
-        self._tell(close)
+        self._notify(close)
         return {trial_id: "; ".join(reasons) for trial_id, reasons in unsent.items()}
 
     def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
-        """See `Tracker.sync`; of trials that were sent again, the largest number counts."""
-        answers = self._all(lambda tracker: tracker.sync(study, write_outputs))
-        self._refuse_none(answers)
-        return SyncResult(answers[0].trials, max(synced.resent for synced in answers))
+        """See `Tracker.sync`; `SyncResult.resent` is the largest of the trackers' numbers."""
+        results = self._call_all(lambda tracker: tracker.sync(study, write_outputs))
+        self._refuse_no_trackers(results)
+        resent = max(result.resent for result in results)
+        return SyncResult(results[0].trials, resent)
 
     def describe_contents(self, study: Study) -> str:
         """See `Tracker.describe_contents`."""
-        answers = self._all(lambda tracker: tracker.describe_contents(study))
-        self._refuse_none(answers)
+        answers = self._call_all(lambda tracker: tracker.describe_contents(study))
+        self._refuse_no_trackers(answers)
         return "\n".join(answers)
 
     def delete(self, study: Study) -> Sequence[str]:
         """See `Tracker.delete`."""
-        answers = self._all(lambda tracker: tracker.delete(study))
+        answers = self._call_all(lambda tracker: tracker.delete(study))
         return [line for lines in answers for line in lines]
 
     def best_configurations(
         self, *, study: str | None, where: str | None, top: int, storage: Path
     ) -> Sequence[RankedConfiguration]:
         """See `Tracker.best_configurations`; the first tracker that compares studies answers."""
-        return self._first(
+        return self._call_first(
             lambda tracker: tracker.best_configurations(
                 study=study, where=where, top=top, storage=storage
             )
@@ -112,11 +113,11 @@ class Trackers(Tracker):
 
     def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
         """See `Tracker.restore_exact_settings`."""
-        return self._first(lambda tracker: tracker.restore_exact_settings(found))
+        return self._call_first(lambda tracker: tracker.restore_exact_settings(found))
 
     def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
         """See `Tracker.configuration_of`."""
-        return self._first(lambda tracker: tracker.configuration_of(found))
+        return self._call_first(lambda tracker: tracker.configuration_of(found))
 
     def advice(self) -> str:
         """See `Tracker.advice`."""
@@ -125,21 +126,21 @@ class Trackers(Tracker):
 
     def viewing_hints(self) -> Sequence[tuple[str, str]]:
         """See `Tracker.viewing_hints`."""
-        return [page for tracker in self._trackers for page in tracker.viewing_hints()]
+        return [hint for tracker in self._trackers for hint in tracker.viewing_hints()]
 
-    def _tell(self, call: Callable[[Tracker], None]) -> None:
-        """Call each tracker; only log what one raises, which must not end the study."""
+    def _notify(self, call: Callable[[Tracker], None]) -> None:
+        """Call each tracker, and log the errors, which must not end the study."""
         for tracker in self._trackers:
             try:
                 call(tracker)
             except Exception:
                 logger.exception("%s failed; the study goes on", type(tracker).__name__)
 
-    def _all(self, call: Callable[[Tracker], T]) -> list[T]:
-        """Return the answers of the trackers that have one.
+    def _call_all(self, call: Callable[[Tracker], T]) -> list[T]:
+        """Call each tracker, and return the results of those that support the call.
 
         Raises:
-            StudyError: trackers failed, after all were asked; or none has an answer.
+            StudyError: a tracker failed, or none supports the call; all have been called by then.
         """
         answers: list[T] = []
         faults: list[StudyError] = []
@@ -152,18 +153,18 @@ class Trackers(Tracker):
             except StudyError as error:
                 faults.append(error)
         if len(faults) > 1:
-            raise TrackingError("; ".join(map(str, faults)))
+            raise TrackingError("; ".join(str(fault) for fault in faults))
         if faults:
             raise faults[0]
         if unsupported and not answers:
             raise unsupported[0]
         return answers
 
-    def _first(self, call: Callable[[Tracker], T]) -> T:
-        """Return the answer of the first tracker that has one.
+    def _call_first(self, call: Callable[[Tracker], T]) -> T:
+        """Return the result of the first tracker that supports a call.
 
         Raises:
-            StudyError: that one failed, or none has an answer.
+            StudyError: that tracker failed, or none supports the call.
         """
         unsupported: list[StudyError] = []
         for tracker in self._trackers:
@@ -171,14 +172,14 @@ class Trackers(Tracker):
                 return call(tracker)
             except UnsupportedError as error:
                 unsupported.append(error)
-        self._refuse_none(unsupported)
+        self._refuse_no_trackers(unsupported)
         raise unsupported[0]
 
-    def _refuse_none(self, answers: Sequence[object]) -> None:
-        """Raise if no tracker was asked.
+    def _refuse_no_trackers(self, answers: Sequence[object]) -> None:
+        """Raise if there are no answers, which happens only without trackers.
 
         Raises:
-            TrackingError: no tracker is named.
+            TrackingError: the configuration names no tracker.
         """
         if not answers:
             raise TrackingError("tracking.trackers is empty; name a tracker, such as mlflow")

@@ -21,7 +21,7 @@ from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.best_runs import best_configurations
 from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_study
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.mlflow.server import connect, refused
+from study.tracking.mlflow.server import connect, is_refusal
 from study.trial import TrialConfig
 from study.workflow.run_sweep import check_sweep
 
@@ -306,7 +306,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
-    ("answer", "is_refusal"),
+    ("answer", "expected"),
     [
         ('400 {"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', True),
         ('404 {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}', True),
@@ -324,7 +324,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
     ],
 )
 def test_what_is_refused_is_told_from_a_server_at_fault(
-    proxy: Proxy, mlflow_server: str, tmp_path: Path, answer: str, is_refusal: bool
+    proxy: Proxy, mlflow_server: str, tmp_path: Path, answer: str, expected: bool
 ) -> None:
     client = MlflowClient(proxy.uri)
     run = client.create_run("0").info.run_id
@@ -332,4 +332,4 @@ def test_what_is_refused_is_told_from_a_server_at_fault(
     proxy.fail(answer, where="artifacts/" if answer == "413" else "")  # a file that is too large
     with pytest.raises(Exception, match=r".") as caught:
         client.log_artifact(run, str(tmp_path / "file"))
-    assert refused(caught.value) is is_refusal
+    assert is_refusal(caught.value) is expected

@@ -10,7 +10,7 @@ from written_study import Written
 
 from study.errors import TrackingError
 from study.storage.trial_folder import End
-from study.tracking.tracker import Tracker, describe_unsent, first_line
+from study.tracking.tracker import Tracker, describe_unsent, summarize_error
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -72,12 +72,12 @@ def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:
 
 
 def test_an_error_is_one_line_without_its_password() -> None:
-    told = first_line(ValueError(f"cannot open db://me:{SECRET}@host\n[SQL: SELECT 1]"))
+    told = summarize_error(ValueError(f"cannot open db://me:{SECRET}@host\n[SQL: SELECT 1]"))
     assert told.startswith("ValueError: cannot open db://")
     assert SECRET not in told
     assert "SQL" not in told
-    assert first_line(ValueError()) == "ValueError: ValueError()"
-    assert first_line(ValueError("word " * 99)).endswith("word word …")
+    assert summarize_error(ValueError()) == "ValueError: ValueError()"
+    assert summarize_error(ValueError("word " * 99)).endswith("word word …")
 
 
 def test_a_server_that_is_away_is_told_alike_whatever_was_asked_of_it() -> None:
@@ -90,7 +90,7 @@ def test_a_server_that_is_away_is_told_alike_whatever_was_asked_of_it() -> None:
             try:
                 raise ValueError(f"call {call} failed: {error}") from error
             except ValueError as failure:
-                return first_line(failure)
+                return summarize_error(failure)
         raise AssertionError
 
     assert ask("one") == ask("other") == "ValueError: [Errno 111] Connection refused"

@@ -14,7 +14,7 @@ from study.tracking import make_tracker, make_trackers
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tensorboard import TensorBoardTracker
 from study.tracking.tracker import SyncResult, Tracker
-from study.tracking.tracker_group import Trackers
+from study.tracking.tracker_group import TrackerGroup
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -103,7 +103,7 @@ def test_each_hears_everything_where_another_one_fails(
     study: Written, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard, faulty = Heard("heard"), Heard("faulty", ValueError("a mistake"))
-    both = Trackers([faulty, heard])
+    both = TrackerGroup([faulty, heard])
     config = study.trial(0)
     end = study.end(config)
     both.trial_started(config)
@@ -125,7 +125,7 @@ def test_each_hears_everything_where_another_one_fails(
 
 
 def test_a_trial_that_both_lack_is_told_once_with_both_reasons() -> None:
-    both = Trackers([Heard("one"), Heard("other")])
+    both = TrackerGroup([Heard("one"), Heard("other")])
     assert both.close(finished=False) == {"search-0000": "one: away; other: away"}
     assert both.title == "one and other"
 
@@ -134,7 +134,7 @@ def test_faults_of_all_are_told_together(study: Written) -> None:
     trackers = [Heard("one", StudyError("no room")), Heard("other", StudyError("no server"))]
     for number, told in ((1, "no room"), (2, "no room; no server")):
         with pytest.raises(StudyError) as fault:
-            Trackers(trackers[:number]).check(study.config)
+            TrackerGroup(trackers[:number]).check(study.config)
         assert str(fault.value) == told
 
 
@@ -142,7 +142,7 @@ def test_those_that_have_started_are_closed_where_another_cannot_start(study: Wr
     started, never = Heard("started"), Heard("never")
     absent = Heard("absent", TrackingError("it is down"))
     with pytest.raises(TrackingError, match="it is down"):
-        Trackers([started, absent, never]).start(study.study)
+        TrackerGroup([started, absent, never]).start(study.study)
     assert started.events == [("start",), ("close", False)]
     assert never.events == []
 
@@ -150,7 +150,7 @@ def test_those_that_have_started_are_closed_where_another_cannot_start(study: Wr
 def test_all_are_asked_what_they_keep_and_those_that_keep_nothing_are_passed_over(
     study: Written,
 ) -> None:
-    several = Trackers([Heard("heard"), Whole("one"), Whole("other")])
+    several = TrackerGroup([Heard("heard"), Whole("one"), Whole("other")])
     assert several.sync(study.study, lambda: None) == SyncResult(3, 5)
     assert several.describe_contents(study.study) == "one has runs\nother has runs"
     assert several.delete(study.study) == ["one is empty", "other is empty"]
@@ -159,7 +159,7 @@ def test_all_are_asked_what_they_keep_and_those_that_keep_nothing_are_passed_ove
 
 def test_the_first_that_keeps_models_answers(tmp_path: Path) -> None:
     first, second = Whole("first"), Whole("second")
-    several = Trackers([Heard("heard"), first, second])
+    several = TrackerGroup([Heard("heard"), first, second])
     assert several.download_model("models:/a/1", tmp_path) == "models:/a/1 of first"
     assert second.events == []
     first.fault = StudyError("there is no such model")
@@ -170,7 +170,7 @@ def test_the_first_that_keeps_models_answers(tmp_path: Path) -> None:
 
 def test_the_first_that_compares_studies_tells_the_best(tmp_path: Path) -> None:
     first, second = Whole("first"), Whole("second")
-    several: Any = Trackers([Heard("heard"), first, second])
+    several: Any = TrackerGroup([Heard("heard"), first, second])
     wanted: dict[str, Any] = {"study": None, "where": "x > 1", "top": 2, "storage": tmp_path}
     assert several.best_configurations(**wanted) == ["first"]
     assert first.events == [("best", wanted)]
@@ -180,7 +180,7 @@ def test_the_first_that_compares_studies_tells_the_best(tmp_path: Path) -> None:
 
 
 def test_each_says_where_copies_are_and_which_packages_count() -> None:
-    several = Trackers([Heard("heard"), Whole("first"), Whole("second")])
+    several = TrackerGroup([Heard("heard"), Whole("first"), Whole("second")])
     assert several.advice() == "first has copies\nsecond has copies"
     assert make_tracker(["mlflow", "tensorboard"]).packages == ["mlflow", "tensorboard"]
 
@@ -188,12 +188,12 @@ def test_each_says_where_copies_are_and_which_packages_count() -> None:
 def test_one_that_fails_keeps_no_other_from_being_asked(study: Written) -> None:
     faulty, whole = Whole("faulty", TrackingError("it is down")), Whole("whole")
     with pytest.raises(TrackingError, match="it is down"):
-        Trackers([faulty, whole]).sync(study.study, lambda: None)
+        TrackerGroup([faulty, whole]).sync(study.study, lambda: None)
     assert whole.events == [("sync",)]
 
 
 def test_where_none_can_answer_the_first_says_so(study: Written, tmp_path: Path) -> None:
-    several = Trackers([Heard("one"), Heard("other")])
+    several = TrackerGroup([Heard("one"), Heard("other")])
     with pytest.raises(TrackingError, match="'one' takes results while a study runs"):
         several.sync(study.study, lambda: None)
     with pytest.raises(TrackingError, match="'one' does not delete"):
@@ -205,7 +205,7 @@ def test_where_none_can_answer_the_first_says_so(study: Written, tmp_path: Path)
 def test_without_trackers_a_study_is_told_nowhere_and_commands_say_so(
     study: Written, tmp_path: Path
 ) -> None:
-    none = Trackers([])
+    none = TrackerGroup([])
     none.check(study.config)
     none.start(study.study)
     none.register()
@@ -222,8 +222,8 @@ def test_without_trackers_a_study_is_told_nowhere_and_commands_say_so(
 
 def test_one_name_is_that_tracker_and_several_are_one_tracker_of_them() -> None:
     assert isinstance(make_tracker(["mlflow"]), MlflowTracker)
-    assert isinstance(make_tracker(["mlflow", "tensorboard"]), Trackers)
-    assert isinstance(make_tracker([]), Trackers)
+    assert isinstance(make_tracker(["mlflow", "tensorboard"]), TrackerGroup)
+    assert isinstance(make_tracker([]), TrackerGroup)
     kinds = [type(tracker) for tracker in make_trackers(["tensorboard", "mlflow"])]
     assert kinds == [TensorBoardTracker, MlflowTracker]
 

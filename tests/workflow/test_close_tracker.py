@@ -11,7 +11,7 @@ from rich.console import Console
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
-from study.tracking.tracker_group import Trackers
+from study.tracking.tracker_group import TrackerGroup
 from study.trial import TrialConfig
 from study.trial.study import Study
 from study.workflow.close_tracker import close_tracker
@@ -54,7 +54,7 @@ def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
 
 def test_no_step_is_told_where_nothing_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(width=200)
-    close_tracker(Trackers([]), MINE, console, Steps(console), finished=True)
+    close_tracker(TrackerGroup([]), MINE, console, Steps(console), finished=True)
     assert capsys.readouterr().out == ""
 
 

@@ -1,9 +1,8 @@
-"""Where MLflow keeps studies: an address in words, looked at before MLflow itself is imported."""
+"""Check the address of MLflow's server or store, before MLflow itself is imported."""
 
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,8 +15,8 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 """A SQLite store in the working folder."""
 SERVERS = ("http", "https")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-OTHERS = ("databricks", "databricks-uc", "uc")
-BEGINS_WITH = b"SQLite format 3\0"
+DATABRICKS = ("databricks", "databricks-uc", "uc")
+SQLITE_HEADER = b"SQLite format 3\0"
 """The first bytes of every SQLite store that is not empty."""
 ADVICE = "set tracking.uri or MLFLOW_TRACKING_URI to sqlite:///FILE.db or a server's address"
 
@@ -30,13 +29,14 @@ def tracking_uri(configured: str | None) -> str:
 def is_absent_store(uri: str) -> bool:
     """Return whether a URI names a SQLite file that does not exist yet, or is empty.
 
-    A check must not connect to such a store, since connecting would make its file and tables.
+    A check must not connect to such a store, since that would create its file and tables.
 
     Raises:
-        TrackingError: the folder that it would be made in is not there.
-        StorageError: that folder cannot be written.
+        TrackingError: the folder of the file does not exist.
+        StorageError: the folder cannot be written.
     """
-    if (file := _file_of(uri)) is None:
+    file = _sqlite_file(uri)
+    if file is None:
         return False
     if file.exists() and not _is_without_tables(file):
         return False
@@ -50,13 +50,15 @@ def is_absent_store(uri: str) -> bool:
 
 
 def refuse_unusable(uri: str) -> None:
-    """Raise if MLflow keeps no studies at a URI; nobody is asked.
+    """Raise if MLflow cannot keep studies at a URI; no server is contacted.
 
     Raises:
         TrackingError: the message says what is wrong, and what is allowed.
     """
-    for fault in _faults(uri):
-        raise TrackingError(f"{redacted_text(uri)} {fault}; {ADVICE}")
+    for find_fault in (_scheme_fault, _sqlite_fault, _server_fault):
+        fault = find_fault(uri)
+        if fault:
+            raise TrackingError(f"{redacted_text(uri)} {fault}; {ADVICE}")
     if runs_in_copy() and uri.startswith("sqlite"):
         raise TrackingError(
             f"{uri} is on the machine that this job happens to run on; allowed is the address of a "
@@ -64,50 +66,76 @@ def refuse_unusable(uri: str) -> None:
         )
 
 
-def _faults(uri: str) -> Iterator[str]:
-    """Yield what is wrong with a URI, as far as it says so itself, or the file that it names."""
-    scheme, of_url, rest = uri.partition("://")
-    if (not of_url and scheme not in OTHERS) or scheme == "file":
-        yield "is a folder of files, which MLflow no longer writes"
-    kind = scheme.partition("+")[0]
-    if of_url and kind not in {*SERVERS, *DATABASES, *OTHERS, *_of_plugins(), "file"}:
-        yield f"begins with '{scheme}://', which MLflow does not know"
-    if kind == "sqlite" and rest and not rest.startswith(("/", "?")):
-        yield "has two slashes, and three stand before the name of a file, as in sqlite:///FILE.db"
-    if kind == "sqlite" and rest.partition("?")[0] in ("", "/", "/:memory:"):
-        yield "is a store in memory, which ends with the study"
-    if kind in SERVERS:
-        try:
-            if not urlsplit(uri).hostname or urlsplit(uri).port == 0:
-                yield "names no machine and port"
-        except ValueError as error:
-            yield f"is no address of a server ({error})"
-    if (file := _file_of(uri)) is not None and file.exists():
-        if file.is_dir():
-            yield "is a folder, and a store is a file"
-        elif file.is_file() and not _begins_like_a_store(file):
-            yield "is a file of another kind, and no SQLite store"
+def _scheme_fault(uri: str) -> str:
+    """Return what is wrong with the scheme of a URI; empty if nothing is."""
+    scheme, separator, _ = uri.partition("://")
+    if scheme == "file" or not (separator or scheme in DATABRICKS):
+        return "is a folder of files, which MLflow no longer writes"
+    known = {*SERVERS, *DATABASES, *DATABRICKS, *_plugin_schemes(), "file"}
+    if separator and scheme.partition("+")[0] not in known:
+        return f"begins with '{scheme}://', which MLflow does not know"
+    return ""
 
 
-def _of_plugins() -> set[str]:
-    """Return the beginnings of the URIs that packages beside MLflow add to it."""
+def _sqlite_fault(uri: str) -> str:
+    """Return what is wrong with a SQLite store's URI or file; empty if nothing is."""
+    scheme, _, path = uri.partition("://")
+    if scheme.partition("+")[0] == "sqlite":
+        if path and not path.startswith(("/", "?")):
+            return (
+                "has two slashes, and three stand before the name of a file, as in "
+                "sqlite:///FILE.db"
+            )
+        if path.partition("?")[0] in ("", "/", "/:memory:"):
+            return "is a store in memory, which ends with the study"
+    file = _sqlite_file(uri)
+    if file is None:
+        return ""
+    if file.is_dir():
+        return "is a folder, and a store is a file"
+    if file.is_file() and not _has_sqlite_header(file):
+        return "is a file of another kind, and no SQLite store"
+    return ""
+
+
+def _server_fault(uri: str) -> str:
+    """Return what is wrong with the URI of a server; empty if nothing is."""
+    if uri.partition("://")[0].partition("+")[0] not in SERVERS:
+        return ""
+    try:
+        address = urlsplit(uri)
+        if not address.hostname or address.port == 0:
+            return "names no machine and port"
+    except ValueError as error:
+        return f"is no address of a server ({error})"
+    return ""
+
+
+def _plugin_schemes() -> set[str]:
+    """Return the schemes of URIs that other packages add to MLflow."""
     return {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
 
 
-def _file_of(uri: str) -> Path | None:
-    """Return the file of a SQLite store; None for anything else."""
-    named = re.fullmatch(r"sqlite:///([^?#]+)(?:[?#].*)?", uri)
-    return None if named is None else Path(named[1])
+def _sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store, or None for any other URI."""
+    parsed = re.fullmatch(r"sqlite:///([^?#]+)(?:[?#].*)?", uri)
+    if parsed is None:
+        return None
+    return Path(parsed[1])
 
 
-def _begins_like_a_store(file: Path) -> bool:
-    with suppress(OSError), file.open("rb") as contents:  # which is told when it is connected to
-        return contents.read(len(BEGINS_WITH)) in (b"", BEGINS_WITH)
+def _has_sqlite_header(file: Path) -> bool:
+    """Return whether a file is empty or begins like a SQLite store.
+
+    A file that cannot be read passes, since connecting to it reports the error.
+    """
+    with suppress(OSError), file.open("rb") as contents:
+        return contents.read(len(SQLITE_HEADER)) in (b"", SQLITE_HEADER)
     return True
 
 
 def _is_without_tables(file: Path) -> bool:
-    """Return whether a SQLite file holds no table."""
+    """Return whether a SQLite file has no tables."""
     if not file.is_file():
         return False
     address = f"{file.absolute().as_uri()}?mode=ro"

@@ -1,4 +1,4 @@
-"""Which version of a registered model is champion: what decides, and the reason in words."""
+"""The rule that decides which version of a registered model is champion."""
 
 import math
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from study.tracking.mlflow.run_content import SCORE
 
 VAL_ERROR, BEATS_CHANCE = "val_error", "beats_chance"
-"""The tags of a version with the standard error of its validation score over other images, and with
-whether it is shown to beat chance on test, where that is known."""
+"""The tags with the standard error of a version's validation score over other images, and with
+whether the version is shown to beat chance on test. A version has each only if it is known."""
 SHOWN, NOT_SHOWN = "shown", "not shown"
 NORMAL = 1.96
 """The quantile of the normal distribution for a two-sided interval of 95 %."""
@@ -22,35 +22,41 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
     """
     if champion is None:
         return True, "it is the first"
-    compared = {"protocol": "protocol", "selection": "selection rule", "split_hash": "split"}
-    for key, what in compared.items():
+    conditions = {"protocol": "protocol", "selection": "selection rule", "split_hash": "split"}
+    for key, title in conditions.items():
         if challenger[key] != champion.get(key):
             return False, (
-                f"the new one was chosen under another {what} ({champion.get(key)}, here "
+                f"the new one was chosen under another {title} ({champion.get(key)}, here "
                 f"{challenger[key]}) and validation scores do not compare"
             )
     if challenger.get(BEATS_CHANCE) == NOT_SHOWN and champion.get(BEATS_CHANCE) != NOT_SHOWN:
         return False, "the new one is not shown to beat chance on test"
-    own, other = (float(tags[SCORE]) for tags in (challenger, champion))
-    noise = _noise(challenger, champion, own - other)
-    if own > other:
+    new_score = float(challenger[SCORE])
+    old_score = float(champion[SCORE])
+    study = champion.get("study")
+    noise = _describe_noise(challenger, champion, new_score - old_score)
+    if new_score > old_score:
         return True, (
-            f"its validation score is {own:.1%}, and that of study '{champion.get('study')}' is "
-            f"{other:.1%}{noise}"
+            f"its validation score is {new_score:.1%}, and that of study '{study}' is "
+            f"{old_score:.1%}{noise}"
         )
     return False, (
-        f"the new one has {own:.1%} on validation, no better than study "
-        f"'{champion.get('study')}' ({other:.1%}{noise})"
+        f"the new one has {new_score:.1%} on validation, no better than study "
+        f"'{study}' ({old_score:.1%}{noise})"
     )
 
 
-def _noise(challenger: Mapping[str, str], champion: Mapping[str, str], difference: float) -> str:
-    """Return a clause where two validation scores do not differ by more than noise.
+def _describe_noise(
+    challenger: Mapping[str, str], champion: Mapping[str, str], difference: float
+) -> str:
+    """Return a clause if the difference of two validation scores is within noise, else "".
 
-    The images are the same, so that the error of the difference is at most that of independent
-    scores. It is empty where a version does not say how sure its score is.
+    Both scores are of the same images, so the error of their difference is at most that of
+    independent scores. The clause is empty if a version has no standard error.
     """
-    errors = [float(tags[VAL_ERROR]) for tags in (challenger, champion) if VAL_ERROR in tags]
-    if len(errors) < 2 or abs(difference) > NORMAL * math.hypot(*errors):
+    if VAL_ERROR not in challenger or VAL_ERROR not in champion:
+        return ""
+    error = math.hypot(float(challenger[VAL_ERROR]), float(champion[VAL_ERROR]))
+    if abs(difference) > NORMAL * error:
         return ""
     return ", within noise"

@@ -1,4 +1,4 @@
-"""The images of a trial as MLflow's datasets, by which its pages and searches filter runs."""
+"""The images of a trial as MLflow's datasets, by which users filter and search runs."""
 
 import json
 from collections import defaultdict
@@ -11,69 +11,68 @@ from study.data.shots import canonical_line
 from study.storage.atomic import sha256_of
 
 DIGEST = 8
-"""The number of characters of a dataset's digest, as many as MLflow's own have."""
+"""The number of characters of a dataset's digest, the same as of MLflow's own digests."""
 
 
 def dataset_inputs(
     tasks: bytes, split_hash: str, *, evaluated: str, root: Path | None
 ) -> list[DatasetInput]:
-    """Return the datasets that a trial trains and is evaluated on, one a split.
+    """Return the datasets that a trial is trained and evaluated on, one for each split.
 
-    Each has its own digest, of its images and labels, since MLflow takes two datasets of equal name
-    and digest for one. Equal splits have equal digests, whichever study and seed they are of.
+    A digest is of the split's name, images and labels, since MLflow merges datasets of equal name
+    and digest. So equal splits have equal digests in all studies and seeds.
 
     Args:
-        tasks: the file of the trial's images, see `study.trial.prepare.Preparer`; of a file that is
-            damaged, nothing is returned.
+        tasks: the contents of the file of the trial's images, see `study.trial.prepare.Preparer`;
+            if they are damaged, there are no datasets.
         split_hash: the trial's split hash.
         evaluated: the split that the trial is evaluated on: "validation" or "test".
-        root: where the images are; None means in this package.
+        root: the folder of the images; None means that they are in this package.
     """
     try:
-        images = _images(tasks, split_hash, evaluated)
+        images = _group_images(tasks, split_hash, evaluated)
     except (ValueError, LookupError, TypeError):
         return []
-    return [
-        DatasetInput(
-            Dataset(
-                name,
-                sha256_of("\n".join([split, *sorted(own)]).encode())[:DIGEST],
-                source_type="local",
-                source=json.dumps({"uri": str(root or name)}),
-                profile=json.dumps({"num_rows": len(own)}),
-            ),
-            [InputTag(MLFLOW_DATASET_CONTEXT, split)],
+    inputs: list[DatasetInput] = []
+    for (name, split), lines in images.items():
+        contents = "\n".join([split, *sorted(lines)])
+        dataset = Dataset(
+            name,
+            sha256_of(contents.encode())[:DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": str(root or name)}),
+            profile=json.dumps({"num_rows": len(lines)}),
         )
-        for (name, split), own in images.items()
-    ]
+        inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, split)]))
+    return inputs
 
 
-def _images(tasks: bytes, split_hash: str, evaluated: str) -> dict[tuple[str, str], set[str]]:
-    """Return a line for each image, by the dataset and the split that it is of.
+def _group_images(tasks: bytes, split_hash: str, evaluated: str) -> dict[tuple[str, str], set[str]]:
+    """Return a line for each image, by the names of its dataset and its split.
 
     Raises:
         ValueError: the lines do not have the split hash.
-        LookupError: an image is of no task or dataset.
-        TypeError: a line is no mapping.
+        LookupError: an image has no task or dataset.
+        TypeError: a line is not a mapping.
     """
-    names: list[str] = []
-    lines: list[list[str]] = []  # of each task
+    dataset_names: list[str] = []
+    task_lines: list[list[str]] = []
     images: dict[tuple[str, str], set[str]] = defaultdict(set)
     for text in tasks.decode().splitlines():
         line = json.loads(text)
         if "dataset" in line:
-            names.append(line["dataset"])
+            dataset_names.append(line["dataset"])
         elif "task" in line:
-            lines.append([])
+            task_lines.append([])
         else:
-            lines[-1].append(text)
+            task_lines[-1].append(text)
             if "path" in line:
                 part = line["part"]
                 split = "train" if part == "train" else evaluated
-                # A part of a further dataset has that one's name.
-                name = part if part in names[1:] else names[0]
+                # The part of an additional dataset has the name of that dataset.
+                name = part if part in dataset_names[1:] else dataset_names[0]
                 images[name, split].add(canonical_line(label=line["label"], path=line["path"]))
-    digests = (sha256_of("\n".join(own).encode()) for own in lines)
+    digests = [sha256_of("\n".join(lines).encode()) for lines in task_lines]
     if not sha256_of("".join(digests).encode()).startswith(split_hash):
         raise ValueError(f"the lines do not have the hash {split_hash}")
     return images

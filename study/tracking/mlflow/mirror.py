@@ -1,8 +1,8 @@
-"""What sends to MLflow what the ledger holds and MLflow lacks: a thread, or one call afterwards.
+"""Send to MLflow what the ledger holds and MLflow lacks, by a thread or by one call afterwards.
 
-Training never waits for it. What could not be sent stays marked as unsent in the ledger. It is sent
-when the server is back, or by ``clipfit-study sync NAME``. Sending twice changes nothing. That call
-also finds what MLflow lost, or accepted without doing anything.
+Training never waits for the thread. What could not be sent stays marked as unsent in the ledger. It
+is sent when the server is back, or by ``clipfit-study sync NAME``, which also finds what MLflow
+lost, or accepted without storing it. Sending twice changes nothing.
 """
 
 import logging
@@ -21,10 +21,11 @@ from study.selection.choice import winners
 from study.storage import atomic
 from study.storage.ledger_files import LedgerError
 from study.storage.time_limit import call_within
+from study.storage.trial_folder import End
 from study.tracking.mlflow import registry, run_content, server
 from study.tracking.mlflow.sender import TRIAL_ARTIFACTS, Sender
 from study.tracking.mlflow.sync_state import TrialRecord
-from study.tracking.tracker import SyncResult, describe_unsent, first_line
+from study.tracking.tracker import SyncResult, describe_unsent, summarize_error
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -36,34 +37,34 @@ FINAL_SECONDS = 60.0
 LONGEST_SECONDS = 600.0
 """How long the end of a study waits for a slow server that still accepts what is sent."""
 STUDY_RUN = "the study's own run"
-"""Stands for the study's own run where otherwise a trial's id stands."""
+"""The key of the study's own run in a mapping of trial ids."""
 LEDGER = "the study's trials"
-"""Stands in the queue for a request to look at all trials."""
+"""The entry of the queue that asks to check all trials."""
 NOT_SENT = "not sent yet"
 
 
 class Mirror:
     """A thread that sends a study's trials to MLflow, first what an earlier driver left unsent.
 
-    A trial that MLflow refuses is not sent again until it changes. A trial that fails for another
-    reason, such as a server that is down, is sent again later, after the others.
+    A trial that MLflow refuses is not sent again until it changes. If sending fails for another
+    reason, such as a server that is down, the trial is sent again later, after the others.
 
     Args:
-        sender: what sends the study's trials.
+        sender: the sender of the study's trials.
     """
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: dict[str, str] = {}
-        """The trials to send, the next one first, each with the reason why it is not sent yet."""
+        """The trials to send, the next one first, with the reasons why they are not sent yet."""
         self.refused: dict[str, str] = {}
-        """The trials that MLflow refused, each with the reason; they wait until they change."""
+        """The trials that MLflow refused, with the reasons; they wait until they change."""
         self._lost: dict[str, str] = {}
-        """The trials whose files could not be had while the study closed, each with the reason."""
+        """The trials whose files could not be read while the study closed, with the reasons."""
         self._closing = False
         self._settled = 0
-        """The number of sends that are done: accepted, refused, or without their files."""
+        """The number of attempts that need no repetition: accepted, refused, or without files."""
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
@@ -71,38 +72,45 @@ class Mirror:
         self._thread.start()
 
     def send(self, trial_id: str = LEDGER) -> None:
-        """Ask for a trial to be sent that has changed; without an id, for all to be checked."""
+        """Request that a changed trial is sent; without an id, that all trials are checked."""
         self._changed.put(trial_id)
 
     def drain(self) -> dict[str, str]:
         """Send the rest while the server accepts it, then stop; return what is still unsent."""
-        if not self._stop.is_set():
-            self._changed.put(None)
-            deadline = time.monotonic() + LONGEST_SECONDS
-            before = -1
-            while self._thread.is_alive() and self._settled > before:
-                before = self._settled
-                self._thread.join(min(FINAL_SECONDS, max(0.0, deadline - time.monotonic())))
-            self._stop.set()
-            with suppress(queue.Empty):
-                for trial_id in iter(self._changed.get_nowait, None):  # None asked to close
-                    self._unsent.setdefault(trial_id, NOT_SENT)
-            if not self._unsent:
-                self._thread.join()
+        if self._stop.is_set():
+            return self._unsent | self._lost
+        self._changed.put(None)
+        deadline = time.monotonic() + LONGEST_SECONDS
+        before = -1
+        while self._thread.is_alive() and self._settled > before:
+            before = self._settled
+            remaining = max(0.0, deadline - time.monotonic())
+            self._thread.join(min(FINAL_SECONDS, remaining))
+        self._stop.set()
+        with suppress(queue.Empty):
+            for trial_id in iter(self._changed.get_nowait, None):  # None is the request to close
+                self._unsent.setdefault(trial_id, NOT_SENT)
+        if not self._unsent:
+            self._thread.join()
         return self._unsent | self._lost
 
     def _work(self) -> None:
         """Send changed trials until asked to close, and then every trial that is not sent."""
         while not self._stop.is_set() and (self._unsent or not self._closing):
             try:
-                changed = self._changed.get(block=not self._unsent)
-            except queue.Empty:  # so that changes of one trial go out together
-                self._send(
-                    LEDGER if self._unsent.get(LEDGER) == NOT_SENT else next(iter(self._unsent))
-                )
+                trial_id = self._changed.get(block=not self._unsent)
+            except queue.Empty:  # only now, so that several changes of a trial are sent together
+                self._send(self._next_unsent())
             else:
-                self._closing = self._closing or changed is None
-                self._unsent.setdefault(changed or LEDGER, NOT_SENT)
+                if trial_id is None:
+                    self._closing = True
+                    trial_id = LEDGER
+                self._unsent.setdefault(trial_id, NOT_SENT)
+
+    def _next_unsent(self) -> str:
+        if self._unsent.get(LEDGER) == NOT_SENT:
+            return LEDGER
+        return next(iter(self._unsent))
 
     def _send(self, trial_id: str) -> None:
         try:
@@ -112,49 +120,59 @@ class Mirror:
             else:
                 self._sender.send_trial(trial_id)
         except Exception as error:  # no answer of a server may stop the study
-            reason = first_line(error)
-            del self._unsent[trial_id]
-            if server.refused(error):
-                if not self.refused:
-                    logger.warning(
-                        "%s cannot be sent to MLflow, the others go on: %s"
-                        if isinstance(error, StudyError)
-                        else "MLflow refuses %s, the others go on: %s",
-                        *(trial_id, reason),
-                    )
-                self.refused[trial_id] = reason
-                self._settled += 1
-                return
-            if self._closing and isinstance(error, atomic.StorageError):
-                # It has been waited for as long as the study waits for storage.
-                self._lost[trial_id] = reason
-                self._settled += 1
+            if server.is_refusal(error):
+                self._handle_refusal(trial_id, error)
             else:
-                self._unsent[trial_id] = reason
-            if not self._failing:
-                logger.warning(
-                    "results are not sent to MLflow until storage is back: %s"
-                    if isinstance(error, atomic.StorageError)
-                    else "MLflow does not take results: %s",
-                    reason,
-                )
-            self._failing = True
-            if self._unsent.get(trial_id):
-                self._stop.wait(RETRY_SECONDS)
+                self._handle_failure(trial_id, error)
         else:
-            del self._unsent[trial_id]
-            self.refused.pop(trial_id, None)
-            self._lost.pop(trial_id, None)
+            self._handle_success(trial_id)
+
+    def _handle_success(self, trial_id: str) -> None:
+        del self._unsent[trial_id]
+        self.refused.pop(trial_id, None)
+        self._lost.pop(trial_id, None)
+        self._settled += 1
+        if self._failing and set(self._unsent.values()) <= {NOT_SENT}:
+            logger.warning("MLflow takes results again")
+            self._failing = False
+
+    def _handle_refusal(self, trial_id: str, error: Exception) -> None:
+        """Set a trial aside until it changes, and warn of the first one."""
+        reason = summarize_error(error)
+        del self._unsent[trial_id]
+        if not self.refused:
+            message = "MLflow refuses %s, the others go on: %s"
+            if isinstance(error, StudyError):
+                message = "%s cannot be sent to MLflow, the others go on: %s"
+            logger.warning(message, trial_id, reason)
+        self.refused[trial_id] = reason
+        self._settled += 1
+
+    def _handle_failure(self, trial_id: str, error: Exception) -> None:
+        """Put a trial behind the others, and pause; warn of the first failure."""
+        reason = summarize_error(error)
+        is_storage_missing = isinstance(error, atomic.StorageError)
+        del self._unsent[trial_id]
+        if self._closing and is_storage_missing:
+            # The call has waited for as long as the study waits for storage.
+            self._lost[trial_id] = reason
             self._settled += 1
-            if self._failing and set(self._unsent.values()) <= {NOT_SENT}:
-                logger.warning("MLflow takes results again")
-                self._failing = False
+        else:
+            self._unsent[trial_id] = reason
+        if not self._failing:
+            message = "MLflow does not take results: %s"
+            if is_storage_missing:
+                message = "results are not sent to MLflow until storage is back: %s"
+            logger.warning(message, reason)
+        self._failing = True
+        if self._unsent.get(trial_id):
+            self._stop.wait(RETRY_SECONDS)
 
 
 def sync_study(
     study: Study, uri: str, write_outputs: Callable[[], object] = lambda: None
 ) -> SyncResult:
-    """Send everything that MLflow lacks, and wait for it, however slow each answer may be.
+    """Send everything that MLflow lacks, and wait for each answer without a time limit.
 
     Trials sent earlier and trials sent now are both compared with the runs that MLflow lists.
 
@@ -167,21 +185,26 @@ def sync_study(
         TrackingError: the server does not answer, or MLflow still lacks the trials in the message.
         StorageError: the study's folder cannot be read or written.
     """
-    folder, sender = study.folder, Sender(study, uri)
+    folder = study.folder
+    sender = Sender(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
     listed = list_runs(sender)
-    found = lacking(sender, listed, trials)
-    incomplete = {trial_id for trial_id, lack in found.items() if lack}
+    missing = find_missing(sender, listed, trials)
+    incomplete = [trial_id for trial_id, text in missing.items() if text]
     for trial_id in incomplete:
-        sender.trial_runs.send_again(folder.trial(trial_id), listed)
-    failed = _each(sender, trials, sender.send_trial)
-    unsent = _each(sender, failed, sender.send_trial)
-    if sent := [t for t in trials if t not in unsent and found.get(t) != ""]:
-        unsent |= {t: lack for t, lack in lacking(sender, list_runs(sender), sent).items() if lack}
-    finished, before = folder.is_complete(), folder.read_registration()
+        sender.trial_runs.mark_unsent(folder.trial(trial_id), listed)
+    failed = _call_for_each(sender, trials, sender.send_trial)
+    unsent = _call_for_each(sender, failed, sender.send_trial)
+    whole = {trial_id for trial_id, text in missing.items() if not text}
+    sent = [trial_id for trial_id in trials if trial_id not in unsent and trial_id not in whole]
+    if sent:
+        still_missing = find_missing(sender, list_runs(sender), sent)
+        unsent |= {trial_id: text for trial_id, text in still_missing.items() if text}
+    finished = folder.is_complete()
+    registration = folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
         registry.register_or_warn(sender.study_run, {}, wait=None)
-    if folder.read_registration() != before:
+    if folder.read_registration() != registration:
         write_outputs()
     unsent |= close_study(sender, finished=finished, wait=None)
     if unsent:
@@ -197,113 +220,146 @@ def list_runs(sender: Sender) -> dict[str, Run]:
     Raises:
         TrackingError: the server does not return the runs.
     """
-    run = sender.study_run
-    found = server.all_runs(run.client, [run.experiment_id], run.own_runs)
-    return server.ask(
+    study_run = sender.study_run
+    runs = server.search_all_runs(
+        study_run.client, [study_run.experiment_id], study_run.runs_condition
+    )
+    return server.call_mlflow(
         None,
-        lambda: {run.info.run_id: run for run in found},
+        lambda: {run.info.run_id: run for run in runs},
         f"MLflow does not give the runs of study '{sender.study.folder.name}'",
     )
 
 
-def lacking(sender: Sender, listed: Mapping[str, Run], trials: Iterable[str]) -> dict[str, str]:
-    """Return, for each trial marked as sent, what MLflow lacks; "" means nothing.
+def find_missing(
+    sender: Sender, listed: Mapping[str, Run], trials: Iterable[str]
+) -> dict[str, str]:
+    """Describe, for each trial marked as sent, what MLflow lacks; "" means nothing.
 
     Trials that have changed since they were sent are left out: they are sent again anyway.
 
     Args:
-        sender: what sends the study's trials.
-        listed: what `list_runs` returned.
+        sender: the sender of the study's trials.
+        listed: the result of `list_runs`.
         trials: the ids of the trials.
 
     Raises:
         TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read.
     """
-    return _each(sender, trials, lambda trial_id: _lack(sender, listed, trial_id))
+    return _call_for_each(
+        sender, trials, lambda trial_id: _describe_missing(sender, listed, trial_id)
+    )
 
 
-def _lack(sender: Sender, listed: Mapping[str, Run], trial_id: str) -> str | None:
-    """Return what of a trial was sent and is missing, the run's end and artifacts included."""
+def _describe_missing(sender: Sender, listed: Mapping[str, Run], trial_id: str) -> str | None:
+    """Describe what was sent of a trial and is missing; see `find_missing`."""
     trial = sender.study.folder.trial(trial_id)
     try:
-        record = TrialRecord.read(trial, sender.study_run.run_id)
-        config = trial.read_config()
+        record = TrialRecord.from_folder(trial, sender.study_run.run_id)
+        if record is None or not record.mark.run_id:
+            return None
+        _ = record.config  # read here, since it may be damaged
     except LedgerError:  # reported when the trial is sent
         return None
-    if record is None or not record.mark.run_id:
-        return None
-    mark, end, reports = record.mark, record.end, record.reports
-    if (run := listed.get(mark.run_id)) is None:
+    run = listed.get(record.mark.run_id)
+    if run is None:
         return "its run is not there"
-    if record.is_renamed or not record.fits_mark:
+    if record.is_renamed or not record.matches_mark:
         return None
-    end = end if mark.closed else None
+    end = record.end if record.mark.closed else None
     if end is not None and run.info.status != run_content.STATUS[end.status]:
         return f"its run is {run.info.status}, not {run_content.STATUS[end.status]}"
-    points = Counter(metric.key for metric in run_content.epoch_metrics(reports[: mark.reports], 0))
-    whole = {*run_content.TOTALS} if end else set()
-    whole |= {"trainable"} if end or points else set()
-    tags = sender.trial_runs.tags(config) | ({run_content.ENDED: end.status} if end else {})
-    wanted = {
-        "tags": tags.items() - run.data.tags.items(),
-        "parameters": sender.trial_runs.params(config).items() - run.data.params.items(),
-        "metrics": (whole | points.keys()) - run.data.metrics.keys(),
-        "datasets": _names(sender.trial_runs.inputs(config)) - _names(run.inputs.dataset_inputs),
-    }
-    lacks = [name for name, values in wanted.items() if values]
-    lacks += [
-        "epochs"
-        for key, count in points.most_common(1)
-        if len({m.step for m in sender.client.get_metric_history(mark.run_id, key)}) < count
-    ]
+    parts = _missing_parts(sender, record, run, end)
+    return f"its run lacks {', '.join(parts)}" if parts else ""
+
+
+def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | None) -> list[str]:
+    """Return the names of what was sent of a trial and its run lacks.
+
+    Args:
+        sender: the sender of the study's trials.
+        record: the trial.
+        run: the trial's run.
+        end: the end of the trial, if it was sent.
+    """
+    config, mark, trial_runs = record.config, record.mark, sender.trial_runs
+    sent_points = run_content.epoch_metrics(record.reports[: mark.reports], 0)
+    point_counts = Counter(point.key for point in sent_points)
+    metrics = set(point_counts)
+    tags = trial_runs.tags(config)
     if end is not None:
-        files = server.matching_files(trial.path, TRIAL_ARTIFACTS, known=trial.path.parent)
-        there = {artifact.path for artifact in sender.client.list_artifacts(mark.run_id)}
-        lacks += [name for name in files if name not in there]
-    return f"its run lacks {', '.join(lacks)}" if lacks else ""
+        metrics.update(run_content.TOTALS)
+        tags[run_content.ENDED] = end.status
+    if metrics:
+        metrics.add("trainable")
+    sent_datasets = _dataset_keys(trial_runs.inputs(config))
+    missing = {
+        "tags": tags.items() - run.data.tags.items(),
+        "parameters": trial_runs.params(config).items() - run.data.params.items(),
+        "metrics": metrics - run.data.metrics.keys(),
+        "datasets": sent_datasets - _dataset_keys(run.inputs.dataset_inputs),
+    }
+    parts = [name for name, values in missing.items() if values]
+    for key, count in point_counts.most_common(1):
+        history = sender.client.get_metric_history(mark.run_id, key)
+        if len({point.step for point in history}) < count:
+            parts.append("epochs")
+    if end is not None:
+        folder = record.folder.path
+        files = server.matching_files(folder, TRIAL_ARTIFACTS, existing=folder.parent)
+        artifacts = {artifact.path for artifact in sender.client.list_artifacts(mark.run_id)}
+        parts += [name for name in files if name not in artifacts]
+    return parts
 
 
-def _names(inputs: Iterable[DatasetInput]) -> set[tuple[str, str]]:
+def _dataset_keys(inputs: Iterable[DatasetInput]) -> set[tuple[str, str]]:
     """Return the names and digests of datasets."""
-    return {(one.dataset.name, one.dataset.digest) for one in inputs}
+    return {(item.dataset.name, item.dataset.digest) for item in inputs}
 
 
-def _each(sender: Sender, trials: Iterable[str], do: Callable[[str], str | None]) -> dict[str, str]:
-    """Return what a call returned of each trial, or why it failed; trials without either left out.
+def _call_for_each(
+    sender: Sender, trials: Iterable[str], call: Callable[[str], str | None]
+) -> dict[str, str]:
+    """Return the texts that a call returned for trials, or the reasons why it failed.
+
+    Trials for which the call returned None are left out.
 
     Raises:
         TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read or written.
     """
-    told = {}
+    texts: dict[str, str] = {}
     for trial_id in trials:
         try:
-            told[trial_id] = do(trial_id)
+            text = call(trial_id)
         except atomic.StorageError:
             raise
         except Exception as error:  # from MLflow, a database, its driver or the network
-            told[trial_id] = first_line(error)
-            if not server.refused(error):
+            text = summarize_error(error)
+            if not server.is_refusal(error):
                 server.connect(sender.study_run.uri, sender.study.config.tracking.experiment)
-    return {trial_id: text for trial_id, text in told.items() if text is not None}
+        if text is not None:
+            texts[trial_id] = text
+    return texts
 
 
 def close_study(
     sender: Sender, *, finished: bool, wait: float | None = server.SEVERAL_WITHIN
 ) -> dict[str, str]:
-    """Close the parent run, in so many seconds; return why that failed, or nothing."""
+    """Close the study's own run within a time limit; return why that failed, or nothing."""
+    winner_ids = partial(winners, sender.study)
 
     def close() -> None:
         try:
-            sender.close_study(finished=finished, winners=partial(winners, sender.study))
+            sender.close_study(finished=finished, winners=winner_ids)
         except Exception:  # a server may fail once
             time.sleep(RETRY_SECONDS)
-            sender.close_study(finished=finished, winners=partial(winners, sender.study))
+            sender.close_study(finished=finished, winners=winner_ids)
 
     try:
         list(sender.study.folder.trials())  # wait for missing storage, not in the server's time
         call_within(wait, close)
     except Exception as error:  # from MLflow, a database, its driver or the network
-        return {STUDY_RUN: first_line(error)}
+        return {STUDY_RUN: summarize_error(error)}
     return {}

@@ -1,9 +1,9 @@
-"""The private parts of MLflow that tracking depends on, and what is built on them.
+"""The private parts of MLflow that tracking depends on, and the code that needs them.
 
-A release may move them without notice; a test of each one then fails, and only this file changes.
-Most are about how MLflow's pages show an experiment: as model training, with saved views under
+A release may move them without notice; the test of each one then fails, and only this file changes.
+Most concern how MLflow's pages show an experiment: as model training, with saved views under
 "Views". A saved view is a tag of the experiment. A version of MLflow that expects another form of
-this tag shows its plain table instead; nothing else is lost.
+this tag shows its plain table instead, and everything else still works.
 """
 
 import json
@@ -18,24 +18,24 @@ from study.method.parameters import kind_names
 
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """The tag that makes an experiment's page show runs and metrics, not traces of agents."""
-VIEW = "mlflow.sharedViewState."
-"""The prefix of an experiment tag that holds a saved view; the view's key follows it."""
+VIEW_PREFIX = "mlflow.sharedViewState."
+"""The prefix of the tag with a saved view of an experiment; the view's key follows it."""
 CHARTS = "Model metrics"
-"""The section of the charts of metrics."""
-NAME = "attributes.`Run Name`"
+"""The title of the section with the charts of metrics."""
+NAME_COLUMN = "attributes.`Run Name`"
 """The column of run names."""
-WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 400}
+WIDTHS = {NAME_COLUMN: 170, "params.`distill_weight`": 110, "params.`subset`": 400}
 """The widths of columns that need more than 90 pixels; names of groups need 320."""
-SETTINGS = (
+RATE_COLUMNS = [f"params.`{rate_column(kind)}`" for kind in kind_names()]
+SETTINGS_COLUMNS = [
     "params.`subset`",
     "metrics.`trainable`",
-    *(
-        f"params.`{name}`"
-        for name in (*map(rate_column, kind_names()), "distill_weight", "head", "strength")
-    ),
-)
-"""The columns of a trial's settings that differ between most trials; the subset stands right after
-the score."""
+    *RATE_COLUMNS,
+    "params.`distill_weight`",
+    "params.`head`",
+    "params.`strength`",
+]
+"""The columns of the settings that differ between most trials; the subset follows the score."""
 
 
 def in_scoring_server() -> bool:
@@ -56,31 +56,36 @@ def saved_view(
     Args:
         name: the view's title in the list of views.
         search: the filter that selects runs, in MLflow's syntax.
-        order: the metric to sort by, in descending order; its column and its chart are the first.
-        columns: the columns shown after it.
+        order: the metric to sort by, in descending order; its column and its chart come first.
+        columns: the other columns.
         group_by: the tags by which runs are grouped.
     """
-    shown = [order, *columns]
+    selected = [order, *columns]
+    all_columns = [NAME_COLUMN, *selected]
     metric = order.removeprefix("metrics.").strip("`")
+    # MLflow adds a chart of every other metric after it, and draws it over steps if it has any.
+    chart = {
+        "uuid": "first",
+        "type": "BAR",
+        "metricKey": metric,
+        "displayName": metric,
+        "metricSectionId": "metrics",
+        "isGenerated": True,
+        "runsCountToCompare": 10,
+    }
     section = {"uuid": "metrics", "name": CHARTS, "display": True, "isReordered": True}
     state: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": order,
         "orderByAsc": False,
-        "selectedColumns": shown,
-        "columnOrder": [NAME, *shown],
-        "columnWidths": {column: WIDTHS.get(column, 90) for column in (NAME, *shown)},
-        # MLflow adds a chart of every other metric after it, and draws it over steps if it has any.
-        "compareRunCharts": [
-            {
-                **{"uuid": "first", "type": "BAR", "metricKey": metric, "displayName": metric},
-                **{"metricSectionId": "metrics", "isGenerated": True, "runsCountToCompare": 10},
-            }
-        ],
+        "selectedColumns": selected,
+        "columnOrder": all_columns,
+        "columnWidths": {column: WIDTHS.get(column, 90) for column in all_columns},
+        "compareRunCharts": [chart],
         "compareRunSections": [section],
     }
     if group_by:
-        state["columnWidths"][NAME] = 320
+        state["columnWidths"][NAME_COLUMN] = 320
         state["groupBy"] = {
             "aggregateFunction": "average",
             "groupByKeys": [{"mode": "tag", "groupByData": tag} for tag in group_by],
@@ -93,21 +98,26 @@ def saved_view(
 
 def experiment_tags() -> dict[str, str]:
     """Return the tags of a new experiment: its kind, and the saved views that a study links to."""
-    return MODEL_TRAINING | {
-        f"{VIEW}trials": saved_view(
-            "Trials, by validation score",
-            search="tags.stage = 'search'",
-            order="metrics.`val_score`",
-            columns=[*SETTINGS, "tags.`ended`", "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
-        ),
-        f"{VIEW}tested": saved_view(
-            "Tested, by test score",
-            search="tags.stage != 'study' and tags.stage != 'search'",
-            order="metrics.`test_score`",
-            columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
-            group_by=("label", "study"),
-        ),
-    }
+    trials = saved_view(
+        "Trials, by validation score",
+        search="tags.stage = 'search'",
+        order="metrics.`val_score`",
+        columns=[
+            *SETTINGS_COLUMNS,
+            "tags.`ended`",
+            "metrics.`epochs`",
+            "tags.`arm`",
+            "tags.`study`",
+        ],
+    )
+    tested = saved_view(
+        "Tested, by test score",
+        search="tags.stage != 'study' and tags.stage != 'search'",
+        order="metrics.`test_score`",
+        columns=[*SETTINGS_COLUMNS, "params.`seed`", "tags.`study`"],
+        group_by=("label", "study"),
+    )
+    return MODEL_TRAINING | {f"{VIEW_PREFIX}trials": trials, f"{VIEW_PREFIX}tested": tested}
 
 
 def run_page(server: str, experiment_id: str, run_id: str) -> str:
@@ -119,11 +129,12 @@ def runs_page(server: str, experiment_id: str, view: str) -> str:
     """Return the address of a saved view of an experiment's runs, in model-training mode.
 
     Args:
-        server: where MLflow answers.
+        server: the address at which MLflow answers.
         experiment_id: the experiment's id.
         view: the key of one of the views in `experiment_tags`.
     """
-    return f"{_page(server, f'{experiment_id}/runs')}&viewStateShareKey={view}"
+    page = _page(server, f"{experiment_id}/runs")
+    return f"{page}&viewStateShareKey={view}"
 
 
 def _page(server: str, path: str) -> str:

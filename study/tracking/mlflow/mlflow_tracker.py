@@ -1,7 +1,7 @@
 """MLflow as a tracker.
 
-MLflow takes seconds to import, so what imports it is imported late: neither ``--help`` nor the
-check of a store that does not exist yet needs it.
+MLflow takes seconds to import, so modules that import it are imported late: neither ``--help`` nor
+the check of a store that does not exist yet needs it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,14 +33,14 @@ class MlflowTracker(Tracker):
     packages = ("mlflow",)
 
     def check(self, config: StudyConfig) -> None:
-        """See `Tracker.check`; a SQLite store that does not exist yet is left so."""
+        """See `Tracker.check`; a SQLite store that does not exist yet is not created."""
         uri = tracking_uri(config.tracking.uri)
         refuse_unusable(uri)
         if not is_absent_store(uri):
             from study.tracking.mlflow.server import ANSWERS_WITHIN, BEGINS_WITHIN, connect
 
-            of_server = uri.partition("://")[0] in SERVERS
-            seconds = BEGINS_WITHIN if of_server else ANSWERS_WITHIN
+            is_server = uri.partition("://")[0] in SERVERS
+            seconds = BEGINS_WITHIN if is_server else ANSWERS_WITHIN
             connect(uri, config.tracking.experiment, seconds)
 
     def start(self, study: Study) -> None:
@@ -73,16 +73,16 @@ class MlflowTracker(Tracker):
         register_or_warn(self._sender.study_run, self._mirror.drain())
 
     def download_model(self, address: str, folder: Path) -> "SavedModel":
-        """See `study.tracking.mlflow.models.registered_model`; of ``$MLFLOW_TRACKING_URI``."""
+        """See `study.tracking.mlflow.models`; the server is ``$MLFLOW_TRACKING_URI``."""
         uri = tracking_uri(None)
         if is_absent_store(uri):
             raise TrackingError(
                 f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
                 "the address of the server or store that has it"
             )
-        from study.tracking.mlflow.models import registered_model
+        from study.tracking.mlflow.models import download_registered_model
 
-        return registered_model(uri, address, folder)
+        return download_registered_model(uri, address, folder)
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         """Send the rest and close the parent run; return what MLflow lacks, and why."""
@@ -102,20 +102,20 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.deletion import find_contents
 
         uri = tracking_uri(study.config.tracking.uri)
-        self._held = find_contents(uri, study.folder.read_identity()["study_id"])
-        return f"{redacted_text(uri)} has of it: {self._held.in_words()}"
+        self._contents = find_contents(uri, study.folder.read_identity()["study_id"])
+        return f"{redacted_text(uri)} has of it: {self._contents.summary()}"
 
     def delete(self, study: Study) -> Sequence[str]:
         """See `study.tracking.mlflow.deletion.delete_contents`."""
         from study.tracking.mlflow.deletion import delete_contents
 
-        lines = delete_contents(tracking_uri(study.config.tracking.uri), self._held)
+        lines = delete_contents(tracking_uri(study.config.tracking.uri), self._contents)
         return [*lines, "`mlflow gc` frees the space that deleted runs have"]
 
     def best_configurations(
         self, *, study: str | None, where: str | None, top: int, storage: Path
     ) -> Sequence[RankedConfiguration]:
-        """See `study.tracking.mlflow.best_runs`; of ``$MLFLOW_TRACKING_URI``."""
+        """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
         from study.tracking.mlflow.best_runs import best_configurations
 
         uri = tracking_uri(None)

@@ -1,10 +1,11 @@
-"""Models of the registry as deltas: what `study.tracking.mlflow.registry` puts there, read back.
+"""Read registered models back as deltas; `study.tracking.mlflow.registry` registers them.
 
-Only the delta and the description of the model are fetched. The code that is stored with the model,
-which `mlflow.pyfunc.load_model` would run, is not.
+Only the delta and the description of a model are downloaded. The code that is stored with it, which
+`mlflow.pyfunc.load_model` would run, is not.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,73 +25,76 @@ from study.serving.saved_model import Origin, SavedModel, read_saved_model
 from study.tracking.mlflow.server import (
     ANSWERS_WITHIN,
     SEVERAL_WITHIN,
-    ask,
+    call_mlflow,
     open_client,
-    redacted,
+    redact_uri,
 )
 
 FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
 DELTA = "artifacts/delta.safetensors"
-"""Where a registered model has its delta."""
+"""The path of the delta in a registered model."""
 _ADDRESS = re.compile(r"models:/(?P<name>[^/:@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/:@]+))")
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
-def registered_model(uri: str, address: str, folder: Path) -> SavedModel:
-    """Return a version of a registered model, after copying its delta into a folder.
+def download_registered_model(uri: str, address: str, folder: Path) -> SavedModel:
+    """Download the delta of a registered model into a folder, and return the model.
 
     Args:
         uri: the address of the tracking server or store.
         address: the address of the model, in one of `FORMS`.
-        folder: where to copy it; empty.
+        folder: an empty folder.
 
     Raises:
-        DeltaError: there is no such model, or it is none that a study has registered.
+        DeltaError: there is no such model, or no study has registered it.
         TrackingError: the server does not answer.
     """
-    if (named := _ADDRESS.fullmatch(address)) is None:
+    parsed = _ADDRESS.fullmatch(address)
+    if parsed is None:
         raise DeltaError(f"{address} is no address of a registered model; allowed are {FORMS}")
-    fault = f"{redacted(uri)} does not give {address}"
-    client = ask(ANSWERS_WITHIN, lambda: open_client(uri), fault, "; see MLFLOW_TRACKING_URI")
-    model, names = ask(ANSWERS_WITHIN, lambda: _model(client, named["name"]), fault)
+    fault = f"{redact_uri(uri)} does not give {address}"
+    advice = "; see MLFLOW_TRACKING_URI"
+    client = call_mlflow(ANSWERS_WITHIN, lambda: open_client(uri), fault, advice)
+    model = call_mlflow(ANSWERS_WITHIN, lambda: _find_model(client, parsed["name"]), fault)
     if model is None:
-        raise DeltaError(
-            f"{fault}: it has no model '{named['name']}'; there are {listed(names) or 'none'}"
-        )
+        models = call_mlflow(ANSWERS_WITHIN, client.search_registered_models, fault)
+        names = listed([model.name for model in models]) or "none"
+        raise DeltaError(f"{fault}: it has no model '{parsed['name']}'; there are {names}")
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
-    number = named["version"] or aliases.get(named["alias"], "")
-    version = ask(ANSWERS_WITHIN, lambda: _version(client, model.name, number), fault)
+    number = parsed["version"] or aliases.get(parsed["alias"], "")
+    version = call_mlflow(ANSWERS_WITHIN, lambda: _find_version(client, model.name, number), fault)
     if version is None:
+        numbers = [int(version.version) for version in model.latest_versions]
         raise DeltaError(
             f"{fault}: '{model.name}' has no such version; the latest is "
-            f"{max((int(one.version) for one in model.latest_versions), default='none')}, and "
-            f"aliases are {listed(aliases) or 'none'}"
+            f"{max(numbers, default='none')}, and aliases are {listed(aliases) or 'none'}"
         )
     # Not `mlflow.pyfunc.load_model`, which would run code, and would look for the model on the
     # server of the process, not on this one.
-    source = ask(
+    source = call_mlflow(
         ANSWERS_WITHIN,
         lambda: client.get_model_version_download_uri(model.name, version.version),
         fault,
     )
     for path in (MLMODEL_FILE_NAME, DELTA):
-        ask(SEVERAL_WITHIN, partial(_download, uri, source, path, folder), fault)
-    return _saved(address, version, folder)
+        call_mlflow(SEVERAL_WITHIN, partial(_download, uri, source, path, folder), fault)
+    return _read_model(address, version, folder)
 
 
-def _model(client: MlflowClient, name: str) -> tuple[RegisteredModel | None, list[str]]:
-    """Return a registered model or, if there is none, the names of those that there are."""
+def _find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
     try:
-        return client.get_registered_model(name), []
+        return client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code != _ABSENT:
             raise
-        return None, [model.name for model in client.search_registered_models()]
+        return None
 
 
-def _version(client: MlflowClient, name: str, number: str) -> ModelVersion | None:
+def _find_version(client: MlflowClient, name: str, number: str) -> ModelVersion | None:
+    if not number:
+        return None
     try:
-        return client.get_model_version(name, number) if number else None
+        return client.get_model_version(name, number)
     except MlflowException as error:
         if error.error_code != _ABSENT:
             raise
@@ -104,42 +108,45 @@ def _download(uri: str, source: str, path: str, folder: Path) -> None:
     )
 
 
-def _saved(address: str, version: ModelVersion, folder: Path) -> SavedModel:
+def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel:
     """Return the downloaded model.
 
     Raises:
-        DeltaError: it is none that a study has registered, or is damaged.
+        DeltaError: no study has registered the model, or it is damaged.
     """
     saved = read_saved_model(folder / DELTA)
     try:
-        described = Model.load(str(folder / MLMODEL_FILE_NAME))
-        info = _used_with(saved.info, described.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CONFIG])
+        description = Model.load(str(folder / MLMODEL_FILE_NAME))
+        config = description.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CONFIG]
+        info = _update_info(saved.info, config)
     except Exception as error:  # a file that is no MLmodel leads to many types
         raise DeltaError(
             f"{address} is no model that a study has registered ({error!r})"
         ) from error
     tags = version.tags
+    name = f"models:/{version.name}/{version.version}"
+    if "study" in tags:
+        name += f", of study '{tags['study']}'"
+    if "trial_id" in tags:
+        name += f" (trial {tags['trial_id']})"
+    origin = None
+    if {"study", "study_id", "trial_id"} <= tags.keys():
+        origin = Origin(tags["study"], tags["study_id"], tags["trial_id"])
     strength = float(tags.get("strength", 1.0))
-    origin = f", of study '{tags['study']}'" if "study" in tags else ""
-    trained = f" (trial {tags['trial_id']})" if "trial_id" in tags else ""
-    known = {"study", "study_id", "trial_id"} <= tags.keys()
-    return replace(
-        saved,
-        origin=Origin(tags["study"], tags["study_id"], tags["trial_id"]) if known else None,
-        name=f"models:/{version.name}/{version.version}{origin}{trained}",
-        info=info,
-        settings=saved.settings.model_copy(update={"strength": strength}),
-    )
+    settings = saved.settings.model_copy(update={"strength": strength})
+    return replace(saved, origin=origin, name=name, info=info, settings=settings)
 
 
-def _used_with(info: DeltaInfo, config: dict[str, Any]) -> DeltaInfo:
-    """Return what the delta's own facts become by the configuration of a registered model.
+def _update_info(info: DeltaInfo, config: Mapping[str, Any]) -> DeltaInfo:
+    """Return a delta's description with the values of a registered model's configuration.
 
     Raises:
-        KeyError: something is missing.
-        ValueError: something is of another type.
+        KeyError: a value is missing.
+        ValueError: a value has another type.
     """
     names = ("class_names", "templates", "backbone", "revision", *DEFAULT_READING.model_facts())
     changes = {name: config[name] for name in names}
-    changes |= {name: config[name] for name in MODEL_FACTS if name in config}
+    for name in MODEL_FACTS:
+        if name in config:
+            changes[name] = config[name]
     return read_info(info.to_json_values() | changes)

@@ -1,10 +1,10 @@
-"""The winner in MLflow's model registry, one version per study, and the champion alias.
+"""Register the winner in MLflow's model registry, one version per study, with a champion alias.
 
-The winner is the configuration that validation chose, if it beats chance on test. Of one that has
-no delta, the best configuration with a delta is registered in its place.
+The winner is the configuration that validation chose, if it beats chance on test. If the winner has
+no delta, the best configuration with a delta is registered instead.
 The alias moves by validation: to a version with a better score under the same protocol and
-selection rule on the same split. A version also shows its test scores, which are never compared;
-but one that is not shown to beat chance on test takes the alias from none that is.
+selection rule on the same split. A version also shows its test scores, which are never compared.
+But a version that is not shown to beat chance on test does not take the alias from one that is.
 """
 
 import logging
@@ -36,10 +36,10 @@ from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, VAL_E
 from study.tracking.mlflow.requirements import requirements
 from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
-    PARAMETER_DIGITS,
     SCORE,
     TEST_SCORE,
-    rounded,
+    format_params,
+    round_significant,
     settings_markdown,
     without_score_duplicates,
 )
@@ -51,18 +51,18 @@ from study.trial.study import BEST, candidate_to_register
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[2]
-"""This package, the whole of which goes with a model: a process that loads a model before it
-imports the package takes all of it from the model."""
+"""This package, which is copied whole into each model: a process that loads a model before it
+imports the package takes all of the package from the model."""
 
 
 def register_winner(
     run: StudyRun, wait: float | None = server.SEVERAL_WITHIN
 ) -> Registration | None:
-    """Register a study's winner once, decide who is champion, and write ``registered.json``.
+    """Register a study's winner once, decide which version is champion, write ``registered.json``.
 
     Args:
         run: the study's own run.
-        wait: how many seconds this may take; None sets no limit.
+        wait: the time limit in seconds; None sets no limit.
 
     Returns:
         The registration; None if the study has no winner, because nothing is confirmed or the
@@ -72,10 +72,11 @@ def register_winner(
         StudyError: the registry does not accept the winner, or not in time.
     """
     study, folder = run.study, run.study.folder
-    best, kept = Choice.read(study), Choice.read(study, candidate_to_register)
-    if best is None or kept is None or not (best.trials and kept.trials):
+    best = Choice.read(study)
+    registered = Choice.read(study, candidate_to_register)
+    if best is None or registered is None or not (best.trials and registered.trials):
         return None
-    for choice in (best, kept):
+    for choice in (best, registered):
         if choice.at_chance:
             logger.warning(
                 "nothing of study '%s' is registered: the balanced score of what validation chose "
@@ -85,9 +86,8 @@ def register_winner(
                 100 * (choice.chance or 0.0),
             )
             return None
-    registration = server.ask(
-        wait, _Registrar(kept, run).register, "MLflow does not take the model"
-    )
+    registrar = _Registrar(registered, run)
+    registration = server.call_mlflow(wait, registrar.register, "MLflow does not take the model")
     folder.write_json(REGISTERED, registration)
     return registration
 
@@ -97,17 +97,19 @@ def register_or_warn(
     unsent: Mapping[str, str],
     wait: float | None = server.SEVERAL_WITHIN,
 ) -> None:
-    """Register the winner; only log a failure, since a study is complete without it.
+    """Register the winner, or log why that failed, since a study is complete without it.
 
     Args:
         run: see `register_winner`.
-        unsent: the trials that MLflow lacks, and why; if there are any, nothing is registered.
+        unsent: the reason for each trial that MLflow lacks; nothing is registered if there is one.
         wait: see `register_winner`.
     """
     try:
         if not unsent:
             register_winner(run, wait)
-        elif (choice := Choice.read(run.study)) and choice.is_winner:
+            return
+        choice = Choice.read(run.study)
+        if choice is not None and choice.is_winner:
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
         logger.warning(
@@ -123,210 +125,240 @@ def model_name(dataset: str) -> str:
 
 
 class _Registrar:
+    """Registers the winner of one study as a version of a model."""
+
     def __init__(self, winner: Choice, run: StudyRun) -> None:
-        self._winner, self._run = winner, run
-        self._study, self._client = run.study, run.client
+        self._winner = winner
+        self._run = run
+        self._study = run.study
+        self._client = run.client
         self._optimism = read_optimism(run.study.folder)
         self._name = model_name(run.study.config.data.dataset)
 
     def register(self) -> Registration:
-        tags = self._tags()
+        tags = self._version_tags()
+        self._ensure_registered_model(tags["dataset"])
+        # An extended study may have several versions.
+        found = self._client.search_model_versions(
+            f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
+            f"tags.source_trial = '{tags['source_trial']}'"
+        )
+        version = found[0] if found else self._create_version(tags)
+        is_champion, reason = self._decide(version, tags)
+        registration = Registration(self._name, str(version.version), is_champion, reason)
+        code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line(lasting=True)}\n```"
+        description = version.description or ""
+        if code not in description:
+            self._client.update_model_version(self._name, version.version, description + code)
+        return registration
+
+    def _ensure_registered_model(self, dataset: str) -> None:
+        """Create the dataset's registered model if there is none yet."""
         try:
             self._client.get_registered_model(self._name)
         except MlflowException:
             self._client.create_registered_model(
                 self._name,
-                tags={"dataset": tags["dataset"]},
-                description=f"CLIP tuned by studies on {tags['dataset']}, one version a study. The "
+                tags={"dataset": dataset},
+                description=f"CLIP tuned by studies on {dataset}, one version a study. The "
                 f"alias `{CHAMPION}` goes to the best validation score under one protocol, "
                 "selection rule and split.",
             )
-        found = self._client.search_model_versions(
-            f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
-            f"tags.source_trial = '{tags['source_trial']}'"  # an extended study may have several
-        )
-        version = found[0] if found else self._create_version(tags)
-        decided = Registration(self._name, str(version.version), *self._decide(version, tags))
-        line = f"\n\n```python\nimport mlflow\n\n{decided.loading_line(lasting=True)}\n```"
-        if line not in (described := version.description or ""):
-            self._client.update_model_version(self._name, version.version, described + line)
-        return decided
 
-    def _tags(self) -> dict[str, str]:
-        """Return the tags of a version: its origin and how it was chosen."""
-        study, candidate, trained = self._study, self._winner.candidate, self._winner.trials[0]
+    def _version_tags(self) -> dict[str, str]:
+        """Return the tags of a version: where it is from, and how it was chosen."""
+        study = self._study
+        config = study.config
+        candidate = self._winner.candidate
+        settings = candidate.settings
+        trained = self._winner.trials[0]
         source = study.folder.trial(str(candidate.source_trial))
-        return {
+        rule = study.protocol().rule_used(config, source.read_reports()[-1])
+        shots = read_shots(shots_path(study, trained.read_config()["seed"]))
+        tags = {
             "study": study.folder.name,
             "study_id": str(study.folder.read_identity()["study_id"]),
-            "dataset": study.config.data.dataset,
-            "protocol": study.config.protocol,
-            "backbone": study.config.backbone.name,
-            "backbone_revision": str(study.config.backbone.revision),
-            "subset": str(candidate.settings.column_values()["subset"]),
-            "head": candidate.settings.head,
-            "strength": repr(candidate.settings.strength),
-            "selection": study.protocol().rule_used(study.config, source.read_reports()[-1]).name,
+            "dataset": config.data.dataset,
+            "protocol": config.protocol,
+            "backbone": config.backbone.name,
+            "backbone_revision": str(config.backbone.revision),
+            "subset": str(settings.column_values()["subset"]),
+            "head": settings.head,
+            "strength": repr(settings.strength),
+            "selection": rule.name,
             "split_hash": source.read_config()["split_hash"],
-            SCORE: repr(rounded(candidate.val_score, METRIC_DIGITS)),
-            **self._doubts(source.trial_id),
+            SCORE: repr(round_significant(candidate.val_score, METRIC_DIGITS)),
             "trial_id": trained.trial_id,
             "source_trial": source.trial_id,
-            "training_data_hash": read_shots(
-                shots_path(study, trained.read_config()["seed"])
-            ).digest,
+            "training_data_hash": shots.digest,
         }
+        return tags | self._certainty_tags(source.trial_id)
 
-    def _doubts(self, source: str) -> dict[str, str]:
-        """Return the tags that say how sure a version's scores are, as far as that is known.
+    def _certainty_tags(self, source: str) -> dict[str, str]:
+        """Return tags on how certain a version's scores are, as far as that is known.
 
         Args:
-            source: the id of the trial that the version was chosen as.
+            source: the id of the trial for which the version was chosen.
         """
         tags = {}
         if self._optimism is not None and source in self._optimism.errors:
             error = self._optimism.errors[source]
-            tags[VAL_ERROR] = repr(rounded(error, METRIC_DIGITS))
-        if self._winner.against_chance is not None:
-            tags[BEATS_CHANCE] = SHOWN if self._winner.against_chance.shown else NOT_SHOWN
+            tags[VAL_ERROR] = repr(round_significant(error, METRIC_DIGITS))
+        against_chance = self._winner.against_chance
+        if against_chance is not None:
+            tags[BEATS_CHANCE] = SHOWN if against_chance.shown else NOT_SHOWN
         return tags
 
-    @property
-    def _validated(self) -> str:
-        """What the validation score is, in words; a maximum is called one."""
-        score = self._winner.candidate.val_score or 0.0
-        optimism = self._optimism.of(score) if self._optimism is not None else ""
-        return f"{score:.1%} on validation{optimism}"
-
-    @property
-    def _doubt(self) -> str:
-        """A clause where it is not shown that chance is beaten; else an empty text."""
-        known = self._winner.against_chance
-        if known is None or known.shown:
-            return ""
-        return f" It is {known.doubt}."
-
     def _create_version(self, tags: dict[str, str]) -> ModelVersion:
-        candidate, parent_id = self._winner.candidate, self._run.run_id
-        logged = self._begun(tags) or self._client.create_logged_model(
-            self._run.experiment_id,
-            name=self._name,
-            source_run_id=parent_id,
-            tags=tags,
-            params={
-                key: str(rounded(value, PARAMETER_DIGITS))
-                for key, value in candidate.settings.column_values().items()
-                if value is not None
-            },
-            model_type="classifier",
-        )
+        logged = self._find_or_create_logged_model(tags)
         if logged.status != LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as scratch:
-                model = self._save(Path(scratch), logged)
+                model = self._write_model(Path(scratch), logged)
                 self._client.log_model_artifacts(logged.model_id, str(model))
             self._client.finalize_logged_model(logged.model_id, "READY")
-        exact = {SCORE: candidate.val_score or 0.0, **self._winner.test_scores}
-        outputs = self._client.get_run(parent_id).outputs.model_outputs
-        if logged.model_id not in [output.model_id for output in outputs]:
-            scores = without_score_duplicates(exact)
-            now = int(time.time() * 1000)
-            if not self._client.get_logged_model(logged.model_id).metrics:
-                self._client.log_batch(
-                    parent_id,
-                    metrics=[
-                        Metric(k, v, now, 0, model_id=logged.model_id) for k, v in scores.items()
-                    ],
-                )
-            self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
+        self._link_to_run(logged)
         return self._client.create_model_version(
             self._name,
             # Not the model's id: MLflow would look it up on the process's default server, not on
             # this client's.
             source=logged.artifact_location,
-            run_id=parent_id,
+            run_id=self._run.run_id,
             tags=tags,
-            description=f"{self._title} of the study `{tags['study']}`: "
-            f"{settings_markdown(candidate.settings)} (trial `{tags['trial_id']}`). "
-            f"{self._validated}; on test {exact[TEST_SCORE]:.1%}, the mean over "
-            f"{len(self._winner.trials)} seeds.{self._doubt}",
+            description=self._describe_version(tags),
             model_id=logged.model_id,
         )
 
-    def _begun(self, tags: Mapping[str, str]) -> LoggedModel | None:
-        """Return the model that an earlier attempt has made, whose end was not heard of."""
-        own = (f"tags.{key} = '{tags[key]}'" for key in ("study_id", "source_trial", "trial_id"))
+    def _find_or_create_logged_model(self, tags: dict[str, str]) -> LoggedModel:
+        """Return the winner's logged model.
+
+        An earlier attempt may have created it, and lost the server's answer.
+        """
+        keys = ("study_id", "source_trial", "trial_id")
+        condition = " AND ".join(f"tags.{key} = '{tags[key]}'" for key in keys)
         found = self._client.search_logged_models(
-            [self._run.experiment_id], filter_string=" AND ".join(own)
+            [self._run.experiment_id], filter_string=condition
         )
-        return next(iter(found), None)
+        if found:
+            return found[0]
+        return self._client.create_logged_model(
+            self._run.experiment_id,
+            name=self._name,
+            source_run_id=self._run.run_id,
+            tags=tags,
+            params=format_params(self._winner.candidate.settings.column_values()),
+            model_type="classifier",
+        )
+
+    def _link_to_run(self, logged: LoggedModel) -> None:
+        """Make a logged model an output of the study's own run, and send its scores."""
+        run_id, model_id = self._run.run_id, logged.model_id
+        outputs = self._client.get_run(run_id).outputs.model_outputs
+        if model_id in [output.model_id for output in outputs]:
+            return
+        if not self._client.get_logged_model(model_id).metrics:
+            scores = {SCORE: self._val_score, **self._winner.test_scores}
+            now = int(time.time() * 1000)
+            metrics = [
+                Metric(key, value, now, 0, model_id=model_id)
+                for key, value in without_score_duplicates(scores).items()
+            ]
+            self._client.log_batch(run_id, metrics=metrics)
+        self._client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
     @property
-    def _title(self) -> str:
-        best = self._winner.candidate.label == BEST
+    def _val_score(self) -> float:
+        return self._winner.candidate.val_score or 0.0
+
+    def _describe_version(self, tags: Mapping[str, str]) -> str:
+        """Return a version's description: what it is, its scores, and how certain they are."""
+        winner = self._winner
+        if winner.candidate.label == BEST:
+            title = "Winner"
+        else:
+            title = "Best configuration with a file of tuned parameters, which the winner has not,"
+        # A validation score that is a maximum over trials is called one.
+        optimism = ""
+        if self._optimism is not None:
+            optimism = self._optimism.of(self._val_score)
+        doubt = ""
+        if winner.against_chance is not None and not winner.against_chance.shown:
+            doubt = f" It is {winner.against_chance.doubt}."
+        settings = settings_markdown(winner.candidate.settings)
+        test_score = winner.test_scores[TEST_SCORE]
         return (
-            "Winner"
-            if best
-            else "Best configuration with a file of tuned parameters, which the winner has not,"
+            f"{title} of the study `{tags['study']}`: {settings} (trial `{tags['trial_id']}`). "
+            f"{self._val_score:.1%} on validation{optimism}; on test {test_score:.1%}, the mean "
+            f"over {len(winner.trials)} seeds.{doubt}"
         )
 
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
         """Move the alias if the version wins; return whether the version has it, and why."""
         aliases = self._client.get_registered_model(self._name).aliases
-        champion = (
-            self._client.get_model_version(self._name, aliases[CHAMPION])
-            if CHAMPION in aliases
-            else None
-        )
-        if champion is not None and str(champion.version) == str(version.version):
-            known = self._study.folder.read_registration()
-            return True, known.reason if known and known.champion else "it has been given the alias"
-        wins, reason = judge(tags, None if champion is None else champion.tags)
+        champion_tags = None
+        if CHAMPION in aliases:
+            champion = self._client.get_model_version(self._name, aliases[CHAMPION])
+            if str(champion.version) == str(version.version):
+                registration = self._study.folder.read_registration()
+                if registration is not None and registration.champion:
+                    return True, registration.reason
+                return True, "it has been given the alias"
+            champion_tags = champion.tags
+        wins, reason = judge(tags, champion_tags)
         if wins:
             self._client.set_registered_model_alias(self._name, CHAMPION, version.version)
             return True, reason
         return False, f"version {aliases[CHAMPION]} stays, since {reason}"
 
-    def _save(self, scratch: Path, logged: LoggedModel) -> Path:
-        """Write the winner as an MLflow model of code, delta and names; no pickle.
+    def _write_model(self, scratch: Path, logged: LoggedModel) -> Path:
+        """Write the winner as an MLflow model of code, delta and names, without a pickle.
 
-        The code is this package, so that the model is served where that is not installed.
+        The code is this package, so that the model can be served where that is not installed.
 
         Raises:
-            StudyError: the winner has no delta, and none tells its backbone and names.
+            StudyError: the winner has no delta, and no other delta names its backbone and classes.
         """
-        model = scratch / "model"
+        folder = scratch / "model"
         delta, info = read_delta(self._winner, self._study, scratch)
+        description = Model(
+            artifact_path=logged.artifact_location,
+            model_uuid=logged.model_id,
+            run_id=self._run.run_id,
+            model_id=logged.model_id,
+        )
+        # A drawn image, not one of the user's, since a registry is shared.
+        example = encode_base64(Image.linear_gradient("L").resize((32, 32)))
+        served = {
+            "class_names": list(info.class_names),
+            "templates": list(info.templates),
+            "backbone": info.backbone,
+            "revision": info.revision,
+            "device": "auto",
+            **info.reading.model_facts(),
+        }
         with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
             mlflow.pyfunc.save_model(
-                model,
+                folder,
                 python_model=str(Path(__file__).with_name("served_model.py")),
                 artifacts={"delta": str(delta)},
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location,
-                    model_uuid=logged.model_id,
-                    run_id=self._run.run_id,
-                    model_id=logged.model_id,
-                ),
-                # A drawn image, not one of the user's, since a registry is shared.
-                input_example=[encode_base64(Image.linear_gradient("L").resize((32, 32)))],
+                mlflow_model=description,
+                input_example=[example],
                 pip_requirements=requirements(self._study.architecture()),
                 code_paths=[str(PACKAGE)],
-                model_config={
-                    "class_names": list(info.class_names),
-                    "templates": list(info.templates),
-                    "backbone": info.backbone,
-                    "revision": info.revision,
-                    "device": "auto",
-                    **info.reading.model_facts(),
-                },
+                model_config=served,
             )
-        if (saved := Model.load(model)).signature is not None:  # MLflow infers only the inputs
-            saved.signature.outputs = Schema(
-                [
-                    ColSpec(DataType.string, "class_name"),
-                    ColSpec(DataType.double, "probability"),
-                    ColSpec(Map(DataType.double), "probabilities"),
-                ]
-            )
-            saved.save(str(model / MLMODEL_FILE_NAME))
-        return model
+        _add_output_schema(folder)
+        return folder
+
+
+def _add_output_schema(folder: Path) -> None:
+    """Add the schema of predictions to a saved model, of which MLflow infers only the inputs."""
+    model = Model.load(folder)
+    if model.signature is None:
+        return
+    columns = [
+        ColSpec(DataType.string, "class_name"),
+        ColSpec(DataType.double, "probability"),
+        ColSpec(Map(DataType.double), "probabilities"),
+    ]
+    model.signature.outputs = Schema(columns)
+    model.save(str(folder / MLMODEL_FILE_NAME))

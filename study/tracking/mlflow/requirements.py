@@ -9,25 +9,35 @@ from importlib.metadata import PackageNotFoundError, version
 from study.backbones.architecture import Architecture
 
 LIBRARIES = (
-    *("mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "pyyaml"),
-    *("safetensors", "torch", "torchvision", "transformers"),
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "torch",
+    "torchvision",
+    "transformers",
 )
-"""The libraries that the code imports when it serves. This package is none: no index has it."""
+"""The libraries that a served model imports. This package is left out, as no index has it."""
 
 TOKENIZERS = {"siglip": ("protobuf", "sentencepiece"), "open_clip": ("open_clip_torch",)}
-"""What reads the vocabularies of some backbones: of a family, or of OpenCLIP's form."""
+"""The libraries that read the vocabularies of a family of backbones, or of OpenCLIP's format."""
 
 
 def requirements(backbone: Architecture) -> list[str]:
-    """Return the installed versions of all that a served model imports, as pip takes them.
+    """Return the requirements of a served model for pip: libraries with their installed versions.
 
-    A version such as ``2.13.0+cpu`` loses its local part, which package indexes do not have. Of
-    `TOKENIZERS`, those that are not installed were not needed here either.
+    A version such as ``2.13.0+cpu`` loses its local part, which package indexes do not have. A
+    library of `TOKENIZERS` that is not installed is left out, as it was not needed here either.
     """
-    further = [*TOKENIZERS.get(backbone.family, ())]
-    further += TOKENIZERS["open_clip"] if backbone.open_clip else ()
-    found = {name: version(name) for name in LIBRARIES}
-    for name in further:
+    versions = {name: version(name) for name in LIBRARIES}
+    tokenizers = list(TOKENIZERS.get(backbone.family, ()))
+    if backbone.open_clip:
+        tokenizers += TOKENIZERS["open_clip"]
+    for name in tokenizers:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return [f"{name}=={installed.partition('+')[0]}" for name, installed in found.items()]
+            versions[name] = version(name)
+    return [f"{name}=={installed.partition('+')[0]}" for name, installed in versions.items()]

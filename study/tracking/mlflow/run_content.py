@@ -1,6 +1,6 @@
-"""What MLflow's pages show of a trial: rounded values, and a line of description.
+"""What MLflow's pages show of a trial: rounded values and a line of description.
 
-Exact values are in the ledger, and among the artifacts of a trial's run.
+Exact values are in the ledger and in the artifacts of the trial's run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,79 +22,83 @@ STATUS: Mapping[Status, str] = {
     "stopped": "FINISHED",  # MLflow shows a killed run as it shows a failed one, by a red cross
     "failed": "FAILED",
 }
-"""What MLflow calls the end of a trial; the tag `ENDED` tells stopped trials from finished ones."""
+"""MLflow's status of a run for each end of a trial; the tag `ENDED` marks stopped trials."""
 ENDED = "ended"
-"""The tag with the status that the ledger has."""
-UNSENT = {"epoch", "seconds", "ended_at", "folds", *map(rate_column, kind_names())}
+"""The tag with the status of the trial in the ledger."""
+UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", *map(rate_column, kind_names())}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
-"""The ends of the names of further fields that are not sent, as they always equal the score."""
+"""Suffixes of further fields that are not sent because they always equal the score."""
 SCORE, TEST_SCORE = "val_score", "test_score"
 """The metrics by which trials are ranked, on validation and on test."""
 PEER = "peer_"
-"""The beginning of the names of the parameters that only a trial of a peer has."""
-Place = tuple[str, int, float]
-"""What tells the point of a metric from others: its key, step and value."""
+"""The prefix of the parameters that only trials of peers have."""
+PointKey = tuple[str, int, float]
+"""The key, step and value of a metric's point, which identify it within a run."""
 TOTALS = ("epochs", "seconds")
-"""The metrics of a whole trial, each with one value: fields of `study.storage.trial_folder.End`."""
+"""The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
 
 Reports = Sequence[Mapping[str, Any]]
-"""The reports of a trial's epochs, in their order."""
+"""The reports of a trial's epochs, in order."""
 
 
-def rounded(value: Any, digits: int) -> Any:
-    """Return a value with at most so many significant digits, unless it is whole or no number."""
+def round_significant(value: Any, digits: int) -> Any:
+    """Round a float to significant digits; return whole numbers and other values as they are."""
     if not isinstance(value, float) or value.is_integer():
         return value
     return float(f"{value:.{digits}g}")
 
 
-def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters that a trial's run has of the trial's own configuration."""
-    settings = TrialSettings.model_validate(config["settings"])
-    # The values that `column_values` has no columns for: only with them can the trial be repeated.
-    peer = settings.peer.model_dump(exclude={"method"}) if settings.peer else {}
-    own = {
-        **settings.column_values(),
-        **{f"{PEER}{name}": value for name, value in peer.items()},
-        "seed": config["seed"],
-    }
-    if not settings.calibration:  # nearly no trial has any
-        del own["calibration"]
+def format_params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return values as MLflow's parameters: rounded, as texts, and without those that are None."""
     return {
-        key: str(rounded(value, PARAMETER_DIGITS))
-        for key, value in own.items()
+        key: str(round_significant(value, PARAMETER_DIGITS))
+        for key, value in values.items()
         if value is not None
     }
 
 
+def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a run that come from its trial's own configuration."""
+    settings = TrialSettings.model_validate(config["settings"])
+    values: dict[str, Any] = settings.column_values()
+    if settings.peer is not None:
+        # To repeat the trial, also the values are needed that `column_values` does not have.
+        for name, value in settings.peer.model_dump(exclude={"method"}).items():
+            values[f"{PEER}{name}"] = value
+    values["seed"] = config["seed"]
+    if not settings.calibration:  # nearly no trial has any
+        del values["calibration"]
+    return format_params(values)
+
+
 def without_score_duplicates(values: Mapping[str, float]) -> dict[str, float]:
-    """Return metrics, rounded, without those that always equal the score."""
+    """Return rounded metrics without those that always equal the score."""
     return {
-        key: rounded(value, METRIC_DIGITS)
+        key: round_significant(value, METRIC_DIGITS)
         for key, value in values.items()
         if not key.endswith(SAME_AS_SCORE)
     }
 
 
 def epoch_metrics(reports: Reports, began: int, sent: int = 0) -> list[Metric]:
-    """Return the metrics of a trial's epochs, scores first; see `has_begun`.
+    """Return the metrics of a trial's epochs, scores first; see `has_first_metric`.
 
-    Timestamps come from the reports. A driver may die before it marks metrics as sent, and they
-    are then sent again: MLflow stores equal points once, so this changes nothing.
+    Timestamps come from the reports. If a driver dies before it marks metrics as sent, they are
+    sent again. This changes nothing, since MLflow stores equal points once.
 
     Args:
         reports: the trial's epoch reports, from the first.
         began: the start of the trial's run, in milliseconds.
-        sent: the number of first epochs whose metrics are left out.
+        sent: the number of leading epochs to leave out.
     """
-    ends = list(accumulate(report["seconds"] for report in reports))
-    points = [
-        Metric(key, value, began + int(1000 * end), report["epoch"])
-        for report, end in zip(reports[sent:], ends[sent:], strict=True)
-        for key, value in without_score_duplicates(report).items()
-        if key not in UNSENT
-    ]
+    elapsed = list(accumulate(report["seconds"] for report in reports))
+    points: list[Metric] = []
+    for report, seconds in zip(reports[sent:], elapsed[sent:], strict=True):
+        timestamp = began + int(1000 * seconds)
+        for key, value in without_score_duplicates(report).items():
+            if key not in UNSENT_FIELDS:
+                points.append(Metric(key, value, timestamp, report["epoch"]))
     return sorted(points, key=lambda point: point.key not in (SCORE, TEST_SCORE))
 
 
@@ -105,82 +109,102 @@ def trial_metrics(
     began: int,
     sent: int = 0,
 ) -> list[Metric]:
-    """Return the metrics of a trial, those of its end included; see `epoch_metrics`."""
+    """Return the metrics of a trial, including those of its end; see `epoch_metrics`."""
     points = epoch_metrics(reports, began, sent)
     if not sent:
         points.append(Metric("trainable", config["trainable"], began, 0))
-    return points if end is None else points + total_metrics(end, began)
+    if end is not None:
+        points += total_metrics(end, began)
+    return points
 
 
-def place(point: Metric) -> Place:
-    """Return what tells the point of a metric from others."""
+def point_key(point: Metric) -> PointKey:
+    """Return what identifies a metric's point within a run."""
     return point.key, point.step, point.value
 
 
-def has_begun(config: Mapping[str, Any], reports: Reports) -> bool:
-    """Return whether a trial has what its first metric is to be.
+def has_first_metric(config: Mapping[str, Any], reports: Reports) -> bool:
+    """Return whether a trial has reported the metric that has to be sent first.
 
-    MLflow's page that compares runs is coloured by the metric that a run had first. So a trial of
-    the search shows nothing before its first score, which with a linear head is not of every epoch.
+    MLflow colours its page that compares runs by the first metric of a run. So nothing of a search
+    trial is sent before its first score. With a linear head, not every epoch has a score.
     """
     return any(config["stage"] != "search" or SCORE in report for report in reports)
 
 
 def total_metrics(end: End, began: int) -> list[Metric]:
     """Return the metrics of a whole trial; see `epoch_metrics`."""
-    return [Metric(key, rounded(getattr(end, key), METRIC_DIGITS), began, 0) for key in TOTALS]
+    points: list[Metric] = []
+    for key in TOTALS:
+        value = round_significant(getattr(end, key), METRIC_DIGITS)
+        points.append(Metric(key, value, began, 0))
+    return points
 
 
 def end_tags(config: Mapping[str, Any], reports: Reports, end: End) -> dict[str, str]:
-    """Return the tags that a trial's run gets when the trial has ended."""
+    """Return the tags that a run gets when its trial has ended."""
+    description = describe_trial(config, reports, end)
     error = redacted_text((end.error or "")[-4000:])
-    block = f"\n\n```\n{error}\n```" if error else ""
+    if error:
+        description += f"\n\n```\n{error}\n```"
     tags = {
         ENDED: end.status,
         "stop_reason": end.reason or end.status,
         "error": error,
-        MLFLOW_RUN_NOTE: describe_trial(config, reports, end) + block,
+        MLFLOW_RUN_NOTE: description,
     }
     return {key: value for key, value in tags.items() if value}
 
 
 def describe_trial(config: Mapping[str, Any], reports: Reports = (), end: End | None = None) -> str:
-    """Return a line of Markdown on what a trial came to, and what it trains."""
-    scores = [
-        f"{100 * report[key]:.1f} % on {split}"
-        for report in reports
-        for key, split in ((SCORE, "validation"), (TEST_SCORE, "test"))
-        if report.get(key) is not None
-    ]
+    """Return a line of Markdown: a trial's last score, how it ended, and what it trains."""
     settings = TrialSettings.model_validate(config["settings"])
-    peer, rates = settings.peer, settings.rates
-    named = {"lr": peer.lr} if peer else {f"{kind} lr": rate for kind, rate in rates.items()}
-    named |= {"λ": settings.distill_weight} if rates else {}
-    told = [
-        *scores[-1:],
-        _ending(end),
-        settings_markdown(settings),
-        *(f"{name} {value:.{PARAMETER_DIGITS}g}" for name, value in named.items()),
-    ]
-    return ", ".join(filter(None, told))
+    phrases = [_last_score(reports), _describe_end(end), settings_markdown(settings)]
+    for name, value in _training_values(settings).items():
+        phrases.append(f"{name} {value:.{PARAMETER_DIGITS}g}")
+    return ", ".join(phrase for phrase in phrases if phrase)
 
 
-def _ending(end: End | None) -> str:
-    """Return how a trial ended where that needs words."""
+def _last_score(reports: Reports) -> str:
+    """Return the last score in words, or an empty text if no epoch has one."""
+    text = ""
+    for report in reports:
+        for key, split in ((SCORE, "validation"), (TEST_SCORE, "test")):
+            if report.get(key) is not None:
+                text = f"{100 * report[key]:.1f} % on {split}"
+    return text
+
+
+def _describe_end(end: End | None) -> str:
+    """Return how a trial ended, or an empty text if it runs or has finished."""
     if end is None or end.status == "finished":
         return ""
-    # The reason of a failure may hold any mark of Markdown; that of a stop is this package's own.
-    why = f": {end.reason}" if end.status == "stopped" and end.reason else ""
-    return f"{end.status} after {end.epochs} epoch{'' if end.epochs == 1 else 's'}{why}"
+    unit = "epoch" if end.epochs == 1 else "epochs"
+    text = f"{end.status} after {end.epochs} {unit}"
+    # The reason of a failure may contain Markdown; this package writes the reason of a stop.
+    if end.status == "stopped" and end.reason:
+        text += f": {end.reason}"
+    return text
+
+
+def _training_values(settings: TrialSettings) -> dict[str, float]:
+    """Return the learning rates and λ, by the names that descriptions have for them."""
+    if settings.peer is not None:
+        values = {"lr": settings.peer.lr}
+    else:
+        values = {f"{kind} lr": rate for kind, rate in settings.rates.items()}
+    if settings.rates:
+        values["λ"] = settings.distill_weight
+    return values
 
 
 def settings_markdown(settings: TrialSettings) -> str:
-    """Return what is trained, in Markdown."""
-    what = f"`{settings.column_values()['subset']}`"
+    """Return what a trial trains, in Markdown."""
+    text = f"`{settings.column_values()['subset']}`"
     if settings.subset == "none" and settings.peer is None:
-        what = "CLIP as it is"
-    return (
-        what
-        + (" with a linear head" if settings.head == "linear" else "")
-        + (f" at strength {settings.strength:g}" if settings.strength != 1 else "")
-    )
+        text = "CLIP as it is"
+    if settings.head == "linear":
+        text += " with a linear head"
+    if settings.strength != 1:
+        text += f" at strength {settings.strength:g}"
+    return text

@@ -1,4 +1,4 @@
-"""What the ledger has of a trial and its run lacks, and the sending of it."""
+"""Send to a trial's run what the ledger has and the run lacks."""
 
 from collections.abc import Callable, Collection
 
@@ -6,22 +6,22 @@ from mlflow.entities import RunTag
 
 from study.selection.chance import balanced_score
 from study.selection.choice import TEST_BALANCED
-from study.storage.trial_folder import RESULT_FILES
+from study.storage.trial_folder import RESULT_FILES, End
 from study.tracking.mlflow import run_content, server
 from study.tracking.mlflow.run_content import Reports
 from study.tracking.mlflow.study_run import StudyRun
-from study.tracking.mlflow.sync_state import TrialRecord, written_at
+from study.tracking.mlflow.sync_state import TrialRecord, modified_at
 from study.tracking.mlflow.trial_run import TrialRuns
 from study.trial.predictions import confusion_of, read_predictions
 from study.trial.study import Study
 
 BATCH = 900
-"""How many metrics one call sends; MLflow accepts up to 1,000."""
+"""The largest number of metrics that one call sends; MLflow accepts up to 1,000."""
 TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 
 
 class Sender:
-    """What sends a study and its trials; a mark in each trial's folder records what was sent.
+    """Sends a study and its trials; a mark in each trial's folder records what was sent.
 
     Args:
         study: the study.
@@ -44,40 +44,48 @@ class Sender:
         Raises:
             StorageError: the folder cannot be read or written.
         """
-        record = TrialRecord.read(self.study.folder.trial(trial_id), self.study_run.run_id)
+        record = TrialRecord.from_folder(self.study.folder.trial(trial_id), self.study_run.run_id)
         if record is None or record.is_sent:
             return
-        scored = with_balanced(self.study, record)
-        wanted = run_content.trial_metrics(record.config, scored, record.end, began=0)
-        there = self.trial_runs.open_run(record, set(map(run_content.place, wanted)))
-        self._send(record, scored, there)
+        scored = add_balanced_score(self.study, record)
+        config, end = record.config, record.end
+        metrics = run_content.trial_metrics(config, scored, end, began=0)
+        present = self.trial_runs.open_run(record, {run_content.point_key(m) for m in metrics})
+        if end is not None or run_content.has_first_metric(config, record.reports):
+            self._send_metrics(record, scored, present)
+        if end is not None:
+            self._send_end(record, end)
+        record.mark.write_to(record.folder)
 
-    def _send(
-        self, record: TrialRecord, scored: Reports, there: Collection[run_content.Place]
+    def _send_metrics(
+        self, record: TrialRecord, scored: Reports, present: Collection[run_content.PointKey]
     ) -> None:
-        """Send the metrics of a trial that its run lacks, and its end; mark what was sent.
+        """Send the metrics of a trial that its run lacks.
 
         Args:
             record: the trial.
-            scored: its reports, with the scores that follow from predictions.
-            there: the metrics that its run may have beyond what the mark says.
+            scored: its reports, with the scores that are computed from predictions.
+            present: the metrics that the run may have beyond those in the mark.
         """
-        config, end, mark, folder = record.config, record.end, record.mark, record.folder
-        if end is not None or run_content.has_begun(config, record.reports):
-            points = run_content.trial_metrics(config, scored, end, mark.began, mark.reports)
-            lacking = [point for point in points if run_content.place(point) not in there]
-            for at in range(0, len(lacking), BATCH):
-                self.client.log_batch(mark.run_id, metrics=lacking[at : at + BATCH])
-            mark.note(record.reports, end)
-        if end is not None:
-            known = folder.path.parent
-            server.send_files(self.client, mark.run_id, folder.path, TRIAL_ARTIFACTS, known=known)
-            tags = run_content.end_tags(config, record.reports, end)
-            self.client.log_batch(mark.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
-            ended = written_at(folder.path / "end.json", known=known)
-            status = run_content.STATUS[end.status]
-            self.client.set_terminated(mark.run_id, status, end_time=ended)
-        mark.write(folder)
+        mark = record.mark
+        points = run_content.trial_metrics(
+            record.config, scored, record.end, mark.began, mark.reports
+        )
+        missing = [point for point in points if run_content.point_key(point) not in present]
+        for start in range(0, len(missing), BATCH):
+            self.client.log_batch(mark.run_id, metrics=missing[start : start + BATCH])
+        mark.record_sent(record.reports, record.end)
+
+    def _send_end(self, record: TrialRecord, end: End) -> None:
+        """Send the artifacts and tags of a trial that has ended, and end its run."""
+        run_id, folder = record.mark.run_id, record.folder.path
+        server.send_files(self.client, run_id, folder, TRIAL_ARTIFACTS, existing=folder.parent)
+        tags = run_content.end_tags(record.config, record.reports, end)
+        run_tags = [RunTag(key, value) for key, value in tags.items()]
+        self.client.log_batch(run_id, tags=run_tags)
+        end_time = modified_at(folder / "end.json", existing=folder.parent)
+        status = run_content.STATUS[end.status]
+        self.client.set_terminated(run_id, status, end_time=end_time)
 
     def close_study(
         self, *, finished: bool, winners: Callable[[], Collection[str]] = tuple
@@ -86,25 +94,25 @@ class Sender:
 
         Args:
             finished: whether the study ran to its end.
-            winners: a function that returns the ids of the trials whose names have to show that
-                they were chosen: others may have the same score, and MLflow does not know which of
-                them it was. It reads confirmations, and so is called after everything is sent.
+            winners: returns the ids of the chosen trials, whose runs get a mark in their names:
+                other trials may have the same score. It reads confirmations, and so is called
+                after everything is sent.
         """
         self.study_run.attach_results()
-        chosen = winners()
+        winner_ids = winners()
         for trial in self.study.folder.trials():
             try:
-                self.trial_runs.settle(trial, winner=trial.trial_id in chosen)
-            except Exception as error:  # MLflow refuses this run; go on with the others
-                if not server.refused(error):
+                self.trial_runs.close_run(trial, winner=trial.trial_id in winner_ids)
+            except Exception as error:  # MLflow may refuse one run, which does not stop the others
+                if not server.is_refusal(error):
                     raise
         self.study_run.close(finished=finished)
 
 
-def with_balanced(study: Study, record: TrialRecord) -> Reports:
-    """Return a trial's reports, that of a test with the balanced score.
+def add_balanced_score(study: Study, record: TrialRecord) -> Reports:
+    """Return a trial's reports, with the balanced score added to the report of a test.
 
-    That follows from the predictions, which are there before the report is.
+    The score is computed from the predictions, which are written before the report.
     """
     reports = record.reports
     if not reports or run_content.TEST_SCORE not in reports[-1]:

@@ -1,11 +1,11 @@
 """The code that MLflow runs for a registered model ("models from code"), copied beside the delta.
 
-The artifact holds tuned parameters, a linear head if there is one, names, and the code of this
-package, but no pickle, and of backbones the embedded one alone. ``model_config`` at load time may
-set other ``class_names`` and ``templates``, another place of the same backbone (``backbone``,
-``revision``), the ``device``, and how images are read, such as the ``pixel_range`` of those with
-more than 8 bits. Of other class names, those that the head was trained on keep its vectors; see
-`study.serving.classifier.load_classifier`.
+The artifact has the tuned parameters, a linear head if there is one, names, and the code of this
+package with the embedded backbone. It has no pickle and no other backbone. At load time,
+``model_config`` may set other ``class_names`` and ``templates``, another location of the same
+backbone (``backbone``, ``revision``), the ``device``, and how images are read, such as the
+``pixel_range`` of images with more than 8 bits. Class names that the head was trained on keep its
+vectors; see `study.serving.classifier.load_classifier`.
 """
 
 import warnings
@@ -27,10 +27,10 @@ from study.tracking.mlflow.mlflow_internals import in_scoring_server
 with warnings.catch_warnings(record=True):
 
     class _Predictions:
-        """What a model answers.
+        """The method that answers requests.
 
-        It is no `PythonModel`, whose own ``predict`` MLflow wraps: to let lists and tables alone
-        pass.
+        This class does not inherit from `PythonModel`, because MLflow would wrap ``predict`` so
+        that it accepts only lists and tables.
         """
 
         _classifier: TunedClassifier
@@ -47,8 +47,8 @@ with warnings.catch_warnings(record=True):
             Args:
                 context: unused; see `PythonModel`.
                 model_input: a list or a column of a DataFrame with images in any of the forms of
-                    `study.data.images.sources.read_any_image`, or one image alone.
-                params: unused; there are none.
+                    `study.data.images.sources.read_any_image`, or a single image.
+                params: unused.
 
             Returns:
                 One row per image: ``class_name``, its ``probability``, and ``probabilities``, a
@@ -65,7 +65,7 @@ with warnings.catch_warnings(record=True):
                 case _:
                     return self._classify([model_input])
 
-        @pyfunc  # makes a list of a table
+        @pyfunc  # converts a table to a list
         def _classify(self, model_input: list[Any]) -> pd.DataFrame:
             try:
                 rows = self._classifier.probabilities(model_input, files=self._files)
@@ -73,15 +73,12 @@ with warnings.catch_warnings(record=True):
                 raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
             names = self._classifier.class_names
             best = rows.argmax(dim=1).tolist()
-            return pd.DataFrame(
-                {
-                    "class_name": [names[index] for index in best],
-                    "probability": [
-                        row[index].item() for row, index in zip(rows, best, strict=True)
-                    ],
-                    "probabilities": [dict(zip(names, row.tolist(), strict=True)) for row in rows],
-                }
-            )
+            columns = {
+                "class_name": [names[index] for index in best],
+                "probability": [row[index].item() for row, index in zip(rows, best, strict=True)],
+                "probabilities": [dict(zip(names, row.tolist(), strict=True)) for row in rows],
+            }
+            return pd.DataFrame(columns)
 
 
 class ServedClassifier(_Predictions, PythonModel):
@@ -90,6 +87,7 @@ class ServedClassifier(_Predictions, PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the backbone, check that it is the tuned one, and embed the class names."""
         settings = context.model_config
+        reading = {name: settings[name] for name in MODEL_FACTS if name in settings}
         self._classifier = load_classifier(
             Path(context.artifacts["delta"]),
             class_names=settings["class_names"],
@@ -97,9 +95,9 @@ class ServedClassifier(_Predictions, PythonModel):
             backbone=settings["backbone"],
             revision=settings["revision"],
             device=settings["device"],
-            **{name: settings[name] for name in MODEL_FACTS if name in settings},
+            **reading,
         )
-        # Over HTTP, a file name in a request would let anyone read the server's files.
+        # Over HTTP, file names in requests would let anyone read the server's files.
         self._files = not in_scoring_server()
 
 

@@ -1,4 +1,4 @@
-"""Speaking to a tracking server or store: requests, their failures, runs, files, pages."""
+"""Requests to a tracking server or store: their failures, runs, files and pages."""
 
 import logging
 import os
@@ -11,17 +11,17 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ANSWERS_WITHIN = 60.0
-"""How many seconds a simple request may take; a new store makes its tables in this time."""
+"""The time limit of a simple request in seconds; a new store creates its tables in this time."""
 BEGINS_WITHIN = 12.0
-"""How many seconds a server may take before a study starts; one that takes 10 s will do."""
+"""The time limit of a server's answer in seconds before a study starts; 10 s are still usable."""
 SEVERAL_WITHIN = 120.0
-"""How many seconds several requests may take, such as those that open or close a study's run."""
+"""The time limit of several requests in seconds, such as those that open or close a study's run."""
 PAGE = 1000
-"""How many runs one call fetches."""
-NOT_ABOUT_A_CALL = (401, 403, 404, 407, 408, 429)
+"""The number of runs that one call fetches."""
+NOT_ABOUT_CONTENT = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
-# MLflow reads some of them when it is imported. The user's own values of these come first:
+# MLflow reads some of these variables when it is imported. Values that the user has set win:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -40,24 +40,21 @@ from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, read_if_exists  # noqa: E402
 from study.storage.time_limit import T, call_within, cause_of_silence, first_cause  # noqa: E402
 from study.tracking.mlflow.mlflow_internals import run_page, runs_page  # noqa: E402
-from study.tracking.tracker import first_line  # noqa: E402
+from study.tracking.tracker import summarize_error  # noqa: E402
 
-for name, level in {
-    "mlflow": logging.WARNING,  # it logs every table it creates
-    "mlflow.store.db.utils": logging.CRITICAL,  # it logs what it also raises
-    "urllib3": logging.ERROR,  # it logs every retry
-}.items():
-    logging.getLogger(name).setLevel(level)
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
 
 
-def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = "") -> T:
+def call_mlflow(seconds: float | None, call: Callable[[], T], fault: str, advice: str = "") -> T:
     """Return the result of a call to MLflow, which may hang or fail.
 
     Args:
-        seconds: how long it may take; None sets no limit.
+        seconds: the time limit; None sets none.
         call: the call.
-        fault: what a failure means, for the message; the cause follows it in brackets.
-        advice: what to do about it, for the message.
+        fault: the start of the error message, followed by the cause in parentheses.
+        advice: the end of the error message, which says what to do.
 
     Raises:
         TrackingError: the call failed, or took too long.
@@ -68,11 +65,11 @@ def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = 
     except Exception as error:  # from MLflow, a database, its driver or the network
         if isinstance(error, StudyError) and not isinstance(error, TrackingError):
             raise
-        raise TrackingError(f"{fault} ({_cause(error)}){advice}") from None
+        raise TrackingError(f"{fault} ({_describe_cause(error)}){advice}") from None
 
 
-def _cause(error: Exception) -> str:
-    """Return why a call failed on one short line, without what MLflow repeats of its libraries."""
+def _describe_cause(error: Exception) -> str:
+    """Return why a call failed in one short line, without the errors that MLflow wraps it in."""
     innermost: BaseException = error
     while "failed with exception" in str(error) and innermost.__context__ is not None:
         innermost = innermost.__context__
@@ -82,12 +79,17 @@ def _cause(error: Exception) -> str:
         return f"the Python package {innermost.name} is not installed"
     if isinstance(first_cause(innermost), ConnectionError | socket.gaierror):
         return cause_of_silence(innermost)
-    if (code := re.search(r"failed with error code (\d+)", str(error))) is None:
-        return first_line(innermost if isinstance(innermost, Exception) else error)
-    if code[1] in ("401", "403"):
+    status = re.search(r"failed with error code (\d+)", str(error))
+    if status is None:
+        described = innermost if isinstance(innermost, Exception) else error
+        return summarize_error(described)
+    code = status[1]
+    if code in ("401", "403"):
         variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        return f"HTTP {code[1]}: it asks for {variables}, or for MLFLOW_TRACKING_TOKEN"
-    return f"HTTP {code[1]}" + ": is it an MLflow server at all?" * (code[1] == "404")
+        return f"HTTP {code}: it asks for {variables}, or for MLFLOW_TRACKING_TOKEN"
+    if code == "404":
+        return f"HTTP {code}: is it an MLflow server at all?"
+    return f"HTTP {code}"
 
 
 def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> MlflowClient:
@@ -96,20 +98,20 @@ def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> Mlflo
     Args:
         uri: the address of the tracking server or store.
         experiment: the name of the experiment, which need not exist.
-        seconds: how long the server may take.
+        seconds: the time limit of the server's answer.
 
     Raises:
         TrackingError: the server or store does not answer, or the experiment was deleted.
     """
-    found = ask(
+    found = call_mlflow(
         seconds,
         lambda: open_client(uri).get_experiment_by_name(experiment),
-        f"the MLflow tracking server or store {redacted(uri)} does not answer",
+        f"the MLflow tracking server or store {redact_uri(uri)} does not answer",
         "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",
     )
     if found is not None and found.lifecycle_stage == "deleted":
         raise TrackingError(
-            f"the MLflow experiment '{experiment}' on {redacted(uri)} was deleted; "
+            f"the MLflow experiment '{experiment}' on {redact_uri(uri)} was deleted; "
             "restore it, or set tracking.experiment"
         )
     return MlflowClient(uri)
@@ -118,7 +120,7 @@ def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> Mlflo
 def open_client(uri: str) -> MlflowClient:
     """Return a client; for a database, first check that it can be opened.
 
-    MLflow itself retries for 100 s before it reports an error.
+    MLflow itself retries for 100 s before it reports an error of a database.
     """
     if uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
         url = make_url(uri)
@@ -128,19 +130,19 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
-def all_runs(
+def search_all_runs(
     client: MlflowClient, experiments: Sequence[str], condition: str, order_by: Sequence[str] = ()
 ) -> Iterator[Run]:
-    """Yield all runs that meet a condition, in as many calls as it takes.
+    """Yield all runs that meet a condition, with one call for each page of results.
 
     Args:
         client: a client of the server with the runs.
         experiments: the ids of the experiments to search.
         condition: the filter that selects runs, in MLflow's syntax.
-        order_by: what the runs are sorted by, in MLflow's syntax.
+        order_by: the keys by which runs are sorted, in MLflow's syntax.
     """
-    page, token = None, None
-    while page is None or token:
+    token = None
+    while True:
         page = client.search_runs(
             list(experiments),
             filter_string=condition,
@@ -150,64 +152,75 @@ def all_runs(
         )
         yield from page
         token = page.token
+        if not token:
+            return
 
 
 def send_files(
-    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], *, known: Path
+    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], *, existing: Path
 ) -> None:
     """Send the files and folders in a folder whose names match one of the patterns.
 
     A copy is sent, since MLflow would treat a folder on missing storage as empty.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        _copy(folder, Path(scratch), patterns, known=known)
+        _copy(folder, Path(scratch), patterns, existing=existing)
         client.log_artifacts(run_id, scratch)
 
 
-def matching_files(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
-    """Return the sorted names in a folder that match a pattern; ``known``: see `with_retries`."""
-    names = read_if_exists(folder, lambda: os.listdir(folder), existing=known)  # noqa: PTH208
-    return sorted(n for n in names or () if any(fnmatch(n, pattern) for pattern in patterns))
+def matching_files(folder: Path, patterns: Sequence[str], *, existing: Path) -> list[str]:
+    """Return the sorted names in a folder that match a pattern.
+
+    Args:
+        folder: the folder.
+        patterns: shell patterns.
+        existing: see `with_retries`.
+    """
+    names = read_if_exists(folder, lambda: os.listdir(folder), existing=existing)  # noqa: PTH208
+    matching = {name for name in names or () for pattern in patterns if fnmatch(name, pattern)}
+    return sorted(matching)
 
 
-def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -> None:
-    """Copy what matches a pattern, with all that is in folders; wait for missing storage."""
+def _copy(folder: Path, target: Path, patterns: Sequence[str], *, existing: Path) -> None:
+    """Copy the files and whole folders that match a pattern; wait for missing storage."""
     target.mkdir(exist_ok=True)
-    for name in matching_files(folder, patterns, known=known):
+    for name in matching_files(folder, patterns, existing=existing):
         path = folder / name
         try:
-            contents = read_if_exists(path, path.read_bytes, existing=known)
+            contents = read_if_exists(path, path.read_bytes, existing=existing)
         except IsADirectoryError:
-            _copy(path, target / name, ["*"], known=known)
+            _copy(path, target / name, ["*"], existing=existing)
         else:
             if contents is not None:
                 (target / name).write_bytes(contents)
 
 
-def refused(error: Exception) -> bool:
-    """Return whether a failure concerns only what was sent, so that sending others may succeed.
+def is_refusal(error: Exception) -> bool:
+    """Return whether an error concerns only what was sent, so that sending others may succeed.
 
-    Otherwise the server or the study's storage has failed, and the same may be accepted later.
+    Otherwise the server or the study's storage has failed, and may accept the same later.
     """
     if isinstance(error, StudyError):  # such as a damaged file of a trial
         return not isinstance(error, TrackingError | StorageError)
-    if isinstance(error, MlflowException):
-        own_404 = error.error_code == "RESOURCE_DOES_NOT_EXIST"  # not that of a proxy
-        status = 400 if own_404 else error.get_http_status_code()
-    else:  # HTTP errors of artifact stores have a code, others none
+    if not isinstance(error, MlflowException):
+        # HTTP errors of artifact stores have a status, other errors have none.
         status = getattr(getattr(error, "response", None), "status_code", 500)
-    return 400 <= status < 500 and status not in NOT_ABOUT_A_CALL
+    elif error.error_code == "RESOURCE_DOES_NOT_EXIST":  # MLflow's own 404, not that of a proxy
+        status = 400
+    else:
+        status = error.get_http_status_code()
+    return 400 <= status < 500 and status not in NOT_ABOUT_CONTENT
 
 
-def redacted(uri: str) -> str:
+def redact_uri(uri: str) -> str:
     """Return a URI without user name and passwords."""
     return redacted_text(re.sub(r"(?<=://).*@", "***@", uri, flags=re.DOTALL))
 
 
 def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[tuple[str, str]]:
-    """Return the command that opens MLflow's pages, and the addresses of a study's.
+    """Return the command that opens MLflow's pages, and the addresses of a study's pages.
 
-    The addresses are on the server, or where `mlflow ui` shows a local store by default.
+    The addresses are on the server, or those at which `mlflow ui` shows a local store by default.
 
     Args:
         uri: the address of the tracking server or store.
@@ -215,11 +228,15 @@ def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[
         run_id: the id of the study's own run.
         view: the key of the saved view that shows its trials.
     """
-    shown, remote = redacted(uri), uri.startswith(("http://", "https://"))
-    server = shown if remote else "http://127.0.0.1:5000"
-    command = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    public_uri = redact_uri(uri)
+    if uri.startswith(("http://", "https://")):
+        server = public_uri
+        command = f"open {public_uri}"
+    else:
+        server = "http://127.0.0.1:5000"
+        command = f"mlflow ui --backend-store-uri {shlex.quote(public_uri)}"
     return [
-        ("browse", f"open {shown}" if remote else command),
+        ("browse", command),
         ("page", run_page(server, experiment_id, run_id)),
         ("trials", runs_page(server, experiment_id, view)),
     ]

@@ -1,4 +1,4 @@
-"""A study's own run, the parent of its trials' runs. Writing twice changes nothing."""
+"""A study's own run, the parent of its trials' runs; sending twice changes nothing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from study.storage.atomic import read_if_exists
 from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, DESCRIPTION, OPTIMISM
 from study.tracking.mlflow import mlflow_internals, server
-from study.tracking.mlflow.run_content import PARAMETER_DIGITS, rounded
-from study.tracking.mlflow.sync_state import written_at
+from study.tracking.mlflow.run_content import format_params
+from study.tracking.mlflow.sync_state import modified_at
 from study.trial.study import PRECISION, Study
 
 LONGEST_NOTE = 8000
-"""The most characters of a description; MLflow cuts a longer one wherever that is."""
+"""The largest number of characters of a description; MLflow cuts longer ones anywhere."""
+LONGEST_PARAM = 6000
+"""The largest number of characters of a parameter that MLflow accepts."""
 STUDY_ARTIFACTS = (
     "study.yaml",
     "identity.json",
@@ -40,7 +42,7 @@ STUDY_ARTIFACTS = (
 class StudyRun:
     """The run of a study, and the client of the server that has it.
 
-    Making it connects, and finds or creates the experiment and the run.
+    The constructor connects to the server, and finds or creates the experiment and the run.
 
     Args:
         study: the study.
@@ -57,29 +59,33 @@ class StudyRun:
         identity = folder.read_identity()
         self.tags = {"study": folder.name, "study_id": identity["study_id"]}
         """The tags of every run of the study."""
-        self.own_runs = f"tags.study_id = '{identity['study_id']}'"
-        """The condition that all runs of the study meet, in MLflow's syntax."""
+        self.runs_condition = f"tags.study_id = '{identity['study_id']}'"
+        """The filter that selects all runs of the study, in MLflow's syntax."""
         self._inputs: set[str] = set()
         """The digests of the datasets that the run has."""
-        began = written_at(folder.config_path, known=folder.path)
+        start_time = modified_at(folder.config_path, existing=folder.path)
         self.client = server.connect(uri, config.tracking.experiment)
-        server.ask(
+        server.call_mlflow(
             server.SEVERAL_WITHIN,
-            lambda: self._open(began, identity["git_commit"]),
-            f"the MLflow tracking server or store {server.redacted(uri)} does not take a run",
+            lambda: self._open(start_time, identity["git_commit"]),
+            f"the MLflow tracking server or store {server.redact_uri(uri)} does not take a run",
         )
 
-    def _open(self, began: int, git_commit: str) -> None:
+    def _open(self, start_time: int, git_commit: str) -> None:
         """Find or create the experiment and the run, and send the run's parameters."""
         config = self.study.config
-        self.experiment_id = self._experiment(config.tracking.experiment)
-        found = next(iter(self.search("tags.study_parent = 'yes'")), None)
-        self.was_there = found is not None
-        """Whether an earlier driver made the run."""
-        if found is None:
-            found = self.client.create_run(
+        self.experiment_id = self._find_or_create_experiment(config.tracking.experiment)
+        runs = self.search("tags.study_parent = 'yes'")
+        self.existed_before = bool(runs)
+        """Whether an earlier driver created the run."""
+        if runs:
+            run = runs[0]
+            if run.info.status != "RUNNING":
+                self.client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            run = self.client.create_run(
                 self.experiment_id,
-                start_time=began,
+                start_time=start_time,
                 run_name=self.study.folder.name,
                 tags={
                     "stage": "study",
@@ -91,90 +97,81 @@ class StudyRun:
                     **self.tags,
                 },
             )
-        elif found.info.status != "RUNNING":
-            self.client.update_run(found.info.run_id, status="RUNNING")
-        self.run_id = str(found.info.run_id)
-        # The server may have gone before it had all of them. Those it has cannot change.
+        self.run_id = str(run.info.run_id)
+        # An earlier call may have sent only some of them. Those cannot change.
         params = [
-            Param(key, value)
-            for key, value in self._params().items()
-            if key not in found.data.params
+            Param(key, value) for key, value in self._params().items() if key not in run.data.params
         ]
-        for at in range(0, len(params), 100):
-            self.client.log_batch(self.run_id, params=params[at : at + 100])
+        for start in range(0, len(params), 100):
+            self.client.log_batch(self.run_id, params=params[start : start + 100])
 
     def _params(self) -> dict[str, str]:
-        """Return the run's parameters: the whole configuration, flat, without what is unset."""
+        """Return the run's parameters: the whole configuration, flat, without unset keys."""
+        config = self.study.config.model_dump(mode="json")
         values: dict[str, Any]
-        (values,) = pd.json_normalize(self.study.config.model_dump(mode="json")).to_dict("records")
-        # The leaderboard of a server looks there, wherever it is asked for.
+        (values,) = pd.json_normalize(config).to_dict("records")
+        # The leaderboard of a server reads it to find the study's folder.
         values["storage"] = str(self.study.folder.path.absolute().parent)
         del values["tracking.uri"], values["name"]
-        return {
-            key: str(rounded(value, PARAMETER_DIGITS))[:6000]
-            for key, value in values.items()
-            if value is not None
-        }
+        return {key: text[:LONGEST_PARAM] for key, text in format_params(values).items()}
 
     def add_inputs(self, inputs: Sequence[DatasetInput]) -> None:
         """Send the datasets of a trial that the run lacks."""
-        lacking = [one for one in inputs if one.dataset.digest not in self._inputs]
-        if lacking:
-            self.client.log_inputs(self.run_id, datasets=lacking)
-            self._inputs |= {one.dataset.digest for one in lacking}
+        missing = [item for item in inputs if item.dataset.digest not in self._inputs]
+        if missing:
+            self.client.log_inputs(self.run_id, datasets=missing)
+            self._inputs |= {item.dataset.digest for item in missing}
 
     def attach_results(self) -> None:
         """Send the study's tables, its report and its description."""
-        place = self.study.folder.path
-        server.send_files(self.client, self.run_id, place, STUDY_ARTIFACTS, known=place)
-        description = read_if_exists(place, (place / DESCRIPTION).read_bytes, existing=place)
-        if description is not None:
-            self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, shortened(description.decode()))
+        folder = self.study.folder.path
+        server.send_files(self.client, self.run_id, folder, STUDY_ARTIFACTS, existing=folder)
+        contents = read_if_exists(folder, (folder / DESCRIPTION).read_bytes, existing=folder)
+        if contents is not None:
+            description = shorten_description(contents.decode())
+            self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, description)
 
     def close(self, *, finished: bool) -> None:
-        """End the run, when the last of its trials ended.
+        """End the run, with the time at which the last of its trials ended.
 
         Args:
             finished: whether the study ran to its end.
         """
-        folder = self.study.folder
-        ended = [
-            written_at(trial.path / "end.json", known=trial.path.parent)
-            for trial in folder.trials()
+        end_times = [
+            modified_at(trial.path / "end.json", existing=trial.path.parent)
+            for trial in self.study.folder.trials()
             if trial.read("end.json") is not None
         ]
-        self.client.set_terminated(
-            self.run_id,
-            "FINISHED" if finished else "KILLED",
-            end_time=max(ended, default=None),
-        )
+        status = "FINISHED" if finished else "KILLED"
+        end_time = max(end_times, default=None)
+        self.client.set_terminated(self.run_id, status, end_time=end_time)
 
     def search(self, condition: str) -> list[Run]:
         """Return the runs of the study that meet a condition."""
-        return list(
-            self.client.search_runs(
-                [self.experiment_id], filter_string=f"{self.own_runs} and {condition}"
-            )
-        )
+        full_condition = f"{self.runs_condition} and {condition}"
+        return list(self.client.search_runs([self.experiment_id], filter_string=full_condition))
 
-    def _experiment(self, name: str) -> str:
-        if (found := self.client.get_experiment_by_name(name)) is None:
-            try:
-                return str(
-                    self.client.create_experiment(name, tags=mlflow_internals.experiment_tags())
-                )
-            except MlflowException:  # another study created it in between
-                if (found := self.client.get_experiment_by_name(name)) is None:
-                    raise
-        return str(found.experiment_id)
+    def _find_or_create_experiment(self, name: str) -> str:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        try:
+            tags = mlflow_internals.experiment_tags()
+            return str(self.client.create_experiment(name, tags=tags))
+        except MlflowException:
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)  # another study has just created it
 
 
-def shortened(description: str) -> str:
-    """Return a description that MLflow takes, less the last paragraphs and tables if need be."""
+def shorten_description(description: str) -> str:
+    """Return a description without its last paragraphs and tables, if it is too long for MLflow."""
     if len(description) <= LONGEST_NOTE:
         return description
-    rest = "The rest is in `report.html` among this run's artifacts."
-    kept = description[: LONGEST_NOTE - len(f"\n\n{rest}")].split("\n\n")[:-1]
-    while kept and kept[-1].startswith("#"):  # a heading, whose table is left out
-        kept.pop()
-    return "\n\n".join([*kept, rest])
+    note = "The rest is in `report.html` among this run's artifacts."
+    room = LONGEST_NOTE - len(f"\n\n{note}")
+    paragraphs = description[:room].split("\n\n")[:-1]
+    while paragraphs and paragraphs[-1].startswith("#"):  # a heading whose table is left out
+        paragraphs.pop()
+    return "\n\n".join([*paragraphs, note])

@@ -1,4 +1,4 @@
-"""A trial as it is sent to MLflow: its folder, read once, and the mark of what was sent of it."""
+"""The state of sending a trial to MLflow: its folder, read once, and what was sent of it."""
 
 import json
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from study.storage.atomic import sha256_of, with_retries
 from study.storage.trial_folder import End, TrialFolder
 from study.tracking.mlflow.run_content import Reports
 
-MARK = "mlflow.json"
-"""The name of the file in each trial's folder that records what was sent."""
+MARK_FILE = "mlflow.json"
+"""The file in each trial's folder that records what was sent."""
 
 
 @dataclass
 class Mark:
-    """The run of a trial, and how much of the trial was sent to it."""
+    """The record of a trial's run, and of how much of the trial was sent to it."""
 
     parent_id: str = ""
     """The id of the study's own run."""
@@ -34,66 +34,69 @@ class Mark:
     paused: bool = False
     """Whether the run was ended because the study stopped before this trial finished."""
     winner: bool = False
-    """Whether the run's name marks it as the choice of validation."""
+    """Whether the run's name shows that validation chose it."""
     digest: str = ""
     """The SHA-256 of the epochs and the end that were sent; empty before any were."""
 
     @classmethod
-    def read(cls, folder: TrialFolder, parent_id: str) -> Self:
+    def from_folder(cls, folder: TrialFolder, parent_id: str) -> Self:
         """Read a trial's mark; return an empty one if it is missing, damaged or of another server.
 
         Args:
             folder: the trial's folder.
-            parent_id: the id of the study's own run, to which a trial was sent if its mark counts.
+            parent_id: the id of the study's own run; a mark with another id is of another server.
 
         Raises:
             StorageError: the folder cannot be read.
         """
         try:
-            mark = cls(**json.loads(folder.read(MARK) or b"{}"))
+            mark = cls(**json.loads(folder.read(MARK_FILE) or b"{}"))
         except (ValueError, TypeError):
             mark = cls()
         return mark if mark.parent_id == parent_id else cls(parent_id=parent_id)
 
-    def write(self, folder: TrialFolder) -> None:
+    def write_to(self, folder: TrialFolder) -> None:
         """Write the mark into a trial's folder.
 
         Raises:
             StorageError: the folder cannot be written.
         """
-        folder.write(MARK, json.dumps(asdict(self)))
+        folder.write(MARK_FILE, json.dumps(asdict(self)))
 
-    def note(self, reports: Reports, end: End | None) -> None:
+    def record_sent(self, reports: Reports, end: End | None) -> None:
         """Record in this mark that these epochs, and the end if there is one, were sent."""
-        self.reports, self.closed = len(reports), end is not None
+        self.reports = len(reports)
+        self.closed = end is not None
         self.digest = _digest(reports, end)
 
-    def fits(self, reports: Reports, end: End | None) -> bool:
-        """Return whether the trial still begins with what was sent; more may have been added.
+    def matches(self, reports: Reports, end: End | None) -> bool:
+        """Return whether a trial begins with what was sent; it may have more by now.
 
-        The answer is no for a trial that was trained again.
+        A trial that was trained again does not match.
         """
-        sent = _digest(reports[: self.reports], end if self.closed else None)
-        return not (self.closed and end is None) and self.digest in ("", sent)
+        if self.closed and end is None:
+            return False
+        sent_end = end if self.closed else None
+        return self.digest in ("", _digest(reports[: self.reports], sent_end))
 
 
 @dataclass
 class TrialRecord:
-    """What a trial's folder holds, read once; the configuration when it is first asked for."""
+    """The contents of a trial's folder, read once; the configuration is read at its first use."""
 
     folder: TrialFolder
     mark: Mark
-    """What was sent; it changes as the trial is sent."""
+    """The record of what was sent, which changes as the trial is sent."""
     end: End | None
     reports: Reports
 
     @classmethod
-    def read(cls, folder: TrialFolder, parent_id: str) -> Self | None:
-        """Read a trial's folder; return None if there is none, since the trial was renamed.
+    def from_folder(cls, folder: TrialFolder, parent_id: str) -> Self | None:
+        """Read a trial's folder; return None if it is gone because the trial was renamed.
 
         Args:
             folder: the trial's folder.
-            parent_id: see `Mark.read`.
+            parent_id: see `Mark.from_folder`.
 
         Raises:
             LedgerError: the end or the reports are damaged.
@@ -101,7 +104,7 @@ class TrialRecord:
         """
         if folder.read("config.json") is None:
             return None
-        mark = Mark.read(folder, parent_id)
+        mark = Mark.from_folder(folder, parent_id)
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end = folder.read_end()
@@ -118,14 +121,14 @@ class TrialRecord:
         return self.folder.read_config()
 
     @cached_property
-    def began(self) -> int:
+    def start_time(self) -> int:
         """When the trial began, in milliseconds."""
-        return written_at(self.folder.path / "config.json", known=self.folder.path.parent)
+        return modified_at(self.folder.path / "config.json", existing=self.folder.path.parent)
 
     @property
-    def fits_mark(self) -> bool:
-        """Whether the trial still begins with what was sent; otherwise it was trained again."""
-        return self.mark.fits(self.reports, self.end)
+    def matches_mark(self) -> bool:
+        """Whether the trial begins with what was sent; otherwise it was trained again."""
+        return self.mark.matches(self.reports, self.end)
 
     @property
     def is_renamed(self) -> bool:
@@ -135,20 +138,25 @@ class TrialRecord:
     @property
     def is_sent(self) -> bool:
         """Whether all of the trial was sent, under its present name."""
-        return self.fits_mark and self.mark.closed and not self.is_renamed
+        return self.matches_mark and self.mark.closed and not self.is_renamed
 
-    def begin_again(self) -> None:
+    def reset_mark(self) -> None:
         """Mark the trial as unsent."""
         self.mark = Mark(parent_id=self.mark.parent_id)
-        self.mark.write(self.folder)
+        self.mark.write_to(self.folder)
 
 
-def written_at(path: Path, *, known: Path) -> int:
-    """Return when a file was written, in milliseconds, since results may be sent much later."""
-    return int(with_retries(path, path.stat, existing=known).st_mtime * 1000)
+def modified_at(path: Path, *, existing: Path) -> int:
+    """Return when a file was last written, in milliseconds.
+
+    Runs get this time, since results may be sent much later. See `with_retries` for ``existing``.
+    """
+    return int(with_retries(path, path.stat, existing=existing).st_mtime * 1000)
 
 
 def _digest(reports: Reports, end: End | None) -> str:
-    """Hash the epochs and the sent fields of the end; new fields of `End` do not count."""
-    totals = [] if end is None else [end.status, end.epochs, end.seconds, end.reason]
+    """Hash the epochs and those fields of the end that are sent; others do not count."""
+    totals: list[object] = []
+    if end is not None:
+        totals = [end.status, end.epochs, end.seconds, end.reason]
     return sha256_of(json.dumps([*reports, totals], sort_keys=True).encode())

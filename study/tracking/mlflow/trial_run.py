@@ -1,4 +1,4 @@
-"""The run of a trial: found, made, renamed, deleted, ended. Doing it twice changes nothing."""
+"""Create, find, rename, delete and end the runs of trials; doing so twice changes nothing."""
 
 from collections.abc import Mapping, Set
 from typing import Any
@@ -15,7 +15,7 @@ from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.mlflow.sync_state import Mark, TrialRecord
 
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
-"""The tags of a trial's run, as far as the trial has a value of that name."""
+"""The fields of a trial's configuration that its run has as tags, if they are set."""
 
 
 class TrialRuns:
@@ -26,185 +26,194 @@ class TrialRuns:
     """
 
     def __init__(self, parent: StudyRun) -> None:
-        self._parent, self._client, self._study = parent, parent.client, parent.study
-        config, folder = self._study.config, self._study.folder
+        self._parent = parent
+        self._client = parent.client
+        self._study = parent.study
+        config = self._study.config
+        trial_ids = [trial.trial_id for trial in self._study.folder.trials()]
         # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
-        # those that are shown, filtered by, or read by `study.tracking`; what all trials share is
-        # in the parent run.
+        # those that are shown, filtered by, or read by `study.tracking`; the parent run has what
+        # all trials share.
         self._params = {
             "dataset": config.data.dataset,
             "protocol": config.protocol,
             "backbone": config.backbone.name,
             "shots": str(config.data.shots),
         }
-        self._perhaps_there = dict[str, Run | None].fromkeys(t.trial_id for t in folder.trials())
+        self._possible_runs = dict[str, Run | None].fromkeys(trial_ids)
         """The trials that may have a run without a mark in their folder, with the run if it is
         known: the driver that created it died, or the server's answer was lost. Only these are
         searched for, since a search takes longer the more runs there are."""
-        self._perhaps_more = set(self._perhaps_there)
+        self._possibly_ahead = set(trial_ids)
         """The trials whose run may have more than its mark says: what an earlier driver sent last.
-        If such a trial was trained again, both would be in one run."""
+        If such a trial was trained again, one run would hold both trainings."""
         self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
-        """The datasets of the trials of a split hash and a stage."""
+        """The datasets of trials, by split hash and stage."""
 
     def open_run(
-        self, record: TrialRecord, wanted: Set[run_content.Place]
-    ) -> set[run_content.Place]:
+        self, record: TrialRecord, metrics: Set[run_content.PointKey]
+    ) -> set[run_content.PointKey]:
         """Find, create or continue the run of a trial, and write it into the trial's mark.
 
-        A run with metrics that the trial has not is of an earlier training. It is deleted, and the
-        trial gets a new one, since MLflow keeps every value of a metric at a step.
+        A run with metrics that the trial does not have is of an earlier training. It is deleted,
+        and the trial gets a new one, since MLflow keeps every value of a metric at a step.
 
         Args:
             record: the trial.
-            wanted: all metrics of the trial.
+            metrics: all metrics of the trial.
 
         Returns:
-            The metrics that the run may have beyond what the mark says.
+            The metrics that the run may have beyond those in the mark.
         """
-        if not record.fits_mark:
-            self._begin_again(record)
-        mark, there = record.mark, set[run_content.Place]()
+        if not record.matches_mark:
+            self._discard_run(record)
+        mark = record.mark
+        present: set[run_content.PointKey] = set()
         if mark.paused:
             self._client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
         if not mark.run_id:
-            there = self._find_or_create(record)
-        elif record.trial_id in self._perhaps_more and not mark.closed:
-            there = self._metrics(self._client.get_run(mark.run_id))
+            present = self._find_or_create(record)
+        elif record.trial_id in self._possibly_ahead and not mark.closed:
+            present = self._metrics(self._client.get_run(mark.run_id))
         if record.is_renamed:
             self._rename(mark.run_id, record.config)
             mark.winner = False
-        self._perhaps_more.discard(record.trial_id)
-        if there - wanted:
-            self._begin_again(record)
-            there = self._find_or_create(record)
+        self._possibly_ahead.discard(record.trial_id)
+        if present - metrics:
+            self._discard_run(record)
+            present = self._find_or_create(record)
         record.mark.trial_id = record.trial_id
-        return there
+        return present
 
-    def send_again(self, folder: TrialFolder, listed: Mapping[str, Run]) -> None:
-        """Mark a trial as unsent.
+    def mark_unsent(self, folder: TrialFolder, listed: Mapping[str, Run]) -> None:
+        """Mark a trial as unsent, so that everything of it is sent to its run again.
 
         Args:
             folder: the trial's folder.
-            listed: the runs that MLflow has, by their ids; that of the trial may be among them.
+            listed: the runs that MLflow has, by their ids, perhaps with the trial's run.
         """
-        mark = Mark.read(folder, self._parent.run_id)
-        self._perhaps_there[folder.trial_id] = listed.get(mark.run_id)
-        Mark(parent_id=self._parent.run_id).write(folder)
+        mark = Mark.from_folder(folder, self._parent.run_id)
+        self._possible_runs[folder.trial_id] = listed.get(mark.run_id)
+        Mark(parent_id=self._parent.run_id).write_to(folder)
 
-    def _begin_again(self, record: TrialRecord) -> None:
+    def _discard_run(self, record: TrialRecord) -> None:
         """Delete the run of a trial that was trained again, and mark the trial as unsent."""
         self._delete(record.mark.run_id)
-        self._perhaps_there[record.trial_id] = None
-        record.begin_again()
+        self._possible_runs[record.trial_id] = None
+        record.reset_mark()
 
     def _delete(self, run_id: str) -> None:
-        """Delete a run; one that is gone already does no harm."""
+        """Delete a run, unless it is already gone."""
         try:
             self._client.delete_run(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
 
-    def settle(self, trial: TrialFolder, *, winner: bool) -> None:
+    def close_run(self, trial: TrialFolder, *, winner: bool) -> None:
         """End the run of an interrupted trial, and mark the winner in the run's name."""
-        mark = Mark.read(trial, self._parent.run_id)
+        mark = Mark.from_folder(trial, self._parent.run_id)
         if mark.run_id and not mark.closed:
             self._client.set_terminated(mark.run_id, "KILLED")
             mark.paused = True
-            mark.write(trial)
+            mark.write_to(trial)
         if mark.run_id and mark.winner != winner:
-            self._client.update_run(mark.run_id, name=_run_name(trial.read_config(), winner=winner))
+            name = _run_name(trial.read_config(), winner=winner)
+            self._client.update_run(mark.run_id, name=name)
             mark.winner = winner
-            mark.write(trial)
+            mark.write_to(trial)
 
-    def _find_or_create(self, record: TrialRecord) -> set[run_content.Place]:
+    def _find_or_create(self, record: TrialRecord) -> set[run_content.PointKey]:
         """Find or create a trial's run, and mark it; return the metrics it has.
 
-        A run may exist already, created by a driver that died before it wrote the mark. MLflow
-        would keep both values of a metric that is sent twice.
+        A driver that died before it wrote the mark may have created the run. Its metrics must not
+        be sent again, since MLflow would keep both values.
         """
-        config, there = record.config, set[run_content.Place]()
-        inputs = self.inputs(config)  # before a run is made, since storage may be away
+        config = record.config
+        present: set[run_content.PointKey] = set()
+        inputs = self.inputs(config)  # before a run is created, since storage may be missing
         tags, name = self.tags(config), _run_name(config)
         params, description = self.params(config), run_content.describe_trial(config)
-        run = self._found(record.trial_id)
+        run = self._take_possible_run(record.trial_id)
         if run is None:
             run = self._client.create_run(
                 self._parent.experiment_id,
-                start_time=record.began,
+                start_time=record.start_time,
                 run_name=name,
                 tags=tags | {MLFLOW_RUN_NOTE: description},
             )
         else:
             if run.info.run_name != name or not run.data.tags.items() >= tags.items():
                 self._rename(run.info.run_id, config)
-            there = self._metrics(run)
+            present = self._metrics(run)
         run_id = str(run.info.run_id)
-        lacking = params.items() - run.data.params.items()
-        self._client.log_batch(run_id, params=[Param(key, value) for key, value in lacking])
+        missing = params.items() - run.data.params.items()
+        self._client.log_batch(run_id, params=[Param(key, value) for key, value in missing])
         if inputs:
             self._client.log_inputs(run_id, datasets=inputs)
             self._parent.add_inputs(inputs)
-        record.mark.run_id, record.mark.began = run_id, int(run.info.start_time)
-        return there
+        record.mark.run_id = run_id
+        record.mark.began = int(run.info.start_time)
+        return present
 
-    def _found(self, trial_id: str) -> Run | None:
+    def _take_possible_run(self, trial_id: str) -> Run | None:
         """Return the run that a trial may have without a mark.
 
         If the trial's folder was deleted meanwhile, as a damaged one has to be, the run is of an
         earlier training, and is deleted.
         """
-        known = trial_id in self._perhaps_there
-        run = self._perhaps_there.get(trial_id)
-        if run is None and (known or self._parent.was_there):
-            run = self._unmarked(trial_id)
-        if run is not None and not known:
+        existed_at_start = trial_id in self._possible_runs
+        run = self._possible_runs.get(trial_id)
+        if run is None and (existed_at_start or self._parent.existed_before):
+            run = self._find_unmarked_run(trial_id)
+        if run is not None and not existed_at_start:
             self._delete(run.info.run_id)
             run = None
-        self._perhaps_there[trial_id] = None
+        self._possible_runs[trial_id] = None
         return run
 
-    def _unmarked(self, trial_id: str) -> Run | None:
+    def _find_unmarked_run(self, trial_id: str) -> Run | None:
         """Find a trial's run that no trial's mark names.
 
-        A trial that was renamed keeps its run, which may have its earlier name still.
+        A renamed trial keeps its run, whose tag may still have the earlier name.
         """
-        found = self._parent.search(f"tags.trial_id = '{trial_id}'")
-        trials = self._study.folder.trials() if found else ()
-        marked = {Mark.read(trial, self._parent.run_id).run_id for trial in trials}
-        return next((run for run in found if run.info.run_id not in marked), None)
+        runs = self._parent.search(f"tags.trial_id = '{trial_id}'")
+        if not runs:
+            return None
+        trials = self._study.folder.trials()
+        marked = {Mark.from_folder(trial, self._parent.run_id).run_id for trial in trials}
+        return next((run for run in runs if run.info.run_id not in marked), None)
 
-    def _metrics(self, run: Run) -> set[run_content.Place]:
-        """Return what a run has of metrics."""
+    def _metrics(self, run: Run) -> set[run_content.PointKey]:
+        """Return the points of all metrics of a run."""
         points: list[Metric] = []
         for key in run.data.metrics:
             points += self._client.get_metric_history(run.info.run_id, key)
-        return set(map(run_content.place, points))
+        return {run_content.point_key(point) for point in points}
 
     def inputs(self, config: Mapping[str, Any]) -> list[DatasetInput]:
-        """Return the datasets of a trial; none where its images are not recorded."""
-        key = (config["split_hash"], config["stage"])
+        """Return the datasets of a trial, or an empty list if its images are not recorded."""
+        split_hash, stage = config["split_hash"], config["stage"]
+        key = (split_hash, stage)
         if not self._inputs.get(key):  # a study that resumes may write the file anew
-            place = self._study.folder.path / "shots"
-            path = place / f"tasks-{config['split_hash']}.jsonl"
-            tasks = read_if_exists(path, path.read_bytes, existing=place.parent)
+            folder = self._study.folder.path
+            path = folder / "shots" / f"tasks-{split_hash}.jsonl"
+            tasks = read_if_exists(path, path.read_bytes, existing=folder)
+            evaluated = "validation" if stage == "search" else "test"
+            root = self._study.config.data.root
             self._inputs[key] = dataset_inputs(
-                tasks or b"",
-                config["split_hash"],
-                evaluated="validation" if config["stage"] == "search" else "test",
-                root=self._study.config.data.root,
+                tasks or b"", split_hash, evaluated=evaluated, root=root
             )
         return self._inputs[key]
 
     def tags(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Return the tags that a trial's run is created with."""
-        return {
-            MLFLOW_PARENT_RUN_ID: self._parent.run_id,
-            **self._parent.tags,
-            **{key: str(config[key]) for key in TRIAL_TAGS if config.get(key) is not None},
-        }
+        """Return the tags with which a trial's run is created."""
+        tags = {MLFLOW_PARENT_RUN_ID: self._parent.run_id, **self._parent.tags}
+        for key in TRIAL_TAGS:
+            if config.get(key) is not None:
+                tags[key] = str(config[key])
+        return tags
 
     def params(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the parameters of a trial's run."""

@@ -29,7 +29,7 @@ from study.run import main
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow import server
 from study.tracking.mlflow.address import tracking_uri
-from study.tracking.mlflow.mirror import lacking, list_runs, sync_study
+from study.tracking.mlflow.mirror import find_missing, list_runs, sync_study
 from study.tracking.mlflow.sender import Sender
 from study.tracking.mlflow.server import viewing_hints
 from study.trial import TrialConfig
@@ -307,7 +307,7 @@ def test_what_a_run_lacks_is_named_and_the_others_are_whole(
 ) -> None:
     study, sender = sent
     lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
-    found = lacking(sender, list_runs(sender), TRIALS)
+    found = find_missing(sender, list_runs(sender), TRIALS)
     assert found == {"search-0000": lack, "search-0001": ""}
 
 
@@ -317,7 +317,7 @@ def test_what_was_not_sent_or_has_changed_since_is_left_out(
     study, sender = sent
     study.whole(2)
     study.folder.trial("search-0001").reopen()
-    found = lacking(sender, list_runs(sender), [*TRIALS, "search-0002"])
+    found = find_missing(sender, list_runs(sender), [*TRIALS, "search-0002"])
     assert found.keys() == {"search-0000"}
 
 

@@ -18,7 +18,7 @@ from mlflow.pyfunc import scoring_server
 from study.config.trial_settings import settings_columns
 from study.tracking.mlflow import mlflow_internals
 from study.tracking.mlflow.mirror import sync_study
-from study.tracking.mlflow.mlflow_internals import VIEW, experiment_tags, run_page, runs_page
+from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags, run_page, runs_page
 from study.tracking.mlflow.run_content import ENDED, TOTALS
 from study.tracking.mlflow.trial_run import TRIAL_TAGS
 from study.workflow.outputs import write_outputs
@@ -44,7 +44,7 @@ def test_a_scoring_server_is_known_by_its_environment(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "name",
     [
-        mlflow_internals.VIEW,
+        mlflow_internals.VIEW_PREFIX,
         *mlflow_internals.MODEL_TRAINING,
         *mlflow_internals.MODEL_TRAINING.values(),
         *("viewStateShareKey", "workflowType", "machine_learning"),
@@ -120,7 +120,9 @@ def test_the_report_is_found_from_the_page_of_the_study(
 def views() -> dict[str, dict[str, Any]]:
     """What each view shows, by its key."""
     tags = experiment_tags()
-    saved = {key.removeprefix(VIEW): tags[key] for key in tags if key.startswith(VIEW)}
+    saved = {
+        key.removeprefix(VIEW_PREFIX): tags[key] for key in tags if key.startswith(VIEW_PREFIX)
+    }
     return {key: json.loads(json.loads(view)["state"]) for key, view in saved.items()}
 
 
@@ -157,7 +159,7 @@ def test_seeds_of_what_was_tested_are_grouped_and_search_trials_are_not() -> Non
 
 def test_the_subset_stands_right_after_the_score_where_trials_are_shown() -> None:
     for view, score in (("trials", "val_score"), ("tested", "test_score")):
-        state = json.loads(json.loads(experiment_tags()[f"{VIEW}{view}"])["state"])
+        state = json.loads(json.loads(experiment_tags()[f"{VIEW_PREFIX}{view}"])["state"])
         expected = [f"metrics.`{score}`", "params.`subset`"]
         assert state["selectedColumns"][:2] == expected
         assert state["columnOrder"][1:3] == expected

@@ -70,6 +70,6 @@ def test_a_model_is_asked_of_the_server_of_the_environment(
 ) -> None:
     asked: list[object] = []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setattr(models, "registered_model", lambda *given: asked.append(given))
+    monkeypatch.setattr(models, "download_registered_model", lambda *given: asked.append(given))
     MlflowTracker().download_model("models:/letters/1", tmp_path)
     assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from study.errors import DeltaError, TrackingError
 from study.serving.saved_model import SavedModel, read_winner
-from study.tracking.mlflow.models import registered_model
+from study.tracking.mlflow.models import download_registered_model
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
 
@@ -66,7 +66,7 @@ def test_it_is_the_winner_that_the_study_itself_has(
 ) -> None:
     (tmp_path / "scratch").mkdir()
     own = read_winner(study.study, tmp_path / "scratch")
-    saved = registered_model(store, address, tmp_path / "model")
+    saved = download_registered_model(store, address, tmp_path / "model")
     assert saved.delta.read_bytes() == own.delta.read_bytes()
     assert saved.info == own.info
     for name in ("subset", "head", "strength"):
@@ -88,7 +88,7 @@ def test_probabilities_are_those_of_the_model_that_mlflow_loads(
 ) -> None:
     turn_to(store)
     theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
-    classifier = registered_model(store, CHAMPION, tmp_path).load()
+    classifier = download_registered_model(store, CHAMPION, tmp_path).load()
     rows = classifier.probabilities(IMAGES).tolist()
     assert [dict(zip(classifier.class_names, row, strict=True)) for row in rows] == [*theirs]
 
@@ -99,7 +99,7 @@ def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
     (code,) = place.glob("*.py")
     code.write_text("raise SystemExit('code of a stranger')")
     turn_to(f"sqlite:///{tmp_path / 'other.db'}")
-    assert registered_model(store, FIRST, tmp_path / "model").load()
+    assert download_registered_model(store, FIRST, tmp_path / "model").load()
     assert not (tmp_path / "other.db").exists()
     assert sorted(path.name for path in (tmp_path / "model").rglob("*") if path.is_file()) == [
         "MLmodel",
@@ -112,7 +112,7 @@ def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
 ) -> None:
     names = ["a", "b"]
     rewrite(place, class_names=names, templates=["{}"], revision="r1", pixel_range=[0, 9])
-    info = registered_model(store, FIRST, tmp_path).info
+    info = download_registered_model(store, FIRST, tmp_path).info
     assert (info.class_names, info.templates) == (("a", "b"), ("{}",))
     assert (info.revision, info.reading.pixel_range, info.backbone) == ("r1", (0, 9), "embedded")
 
@@ -133,7 +133,7 @@ def test_what_is_not_there_is_told_with_what_is(
     store: str, tmp_path: Path, address: str, told: str
 ) -> None:
     with pytest.raises(DeltaError, match=told) as refused:
-        registered_model(store, address, tmp_path)
+        download_registered_model(store, address, tmp_path)
     assert address in str(refused.value)
 
 
@@ -152,19 +152,19 @@ def test_a_model_that_no_study_registered_is_refused(
 ) -> None:
     damage(place)
     with pytest.raises(DeltaError, match="is no model that a study has registered"):
-        registered_model(store, FIRST, tmp_path)
+        download_registered_model(store, FIRST, tmp_path)
 
 
 def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: Path) -> None:
     (place / "artifacts/delta.safetensors").unlink()
     with pytest.raises(TrackingError, match="does not give models:/clipfit-digits/1"):
-        registered_model(store, FIRST, tmp_path)
+        download_registered_model(store, FIRST, tmp_path)
 
 
 def test_a_server_gives_its_model_too(study: Any, mlflow_server: str, tmp_path: Path) -> None:
     registration = register_winner(StudyRun(study.study, mlflow_server))
     assert registration is not None
-    saved: SavedModel = registered_model(mlflow_server, registration.uri, tmp_path)
+    saved: SavedModel = download_registered_model(mlflow_server, registration.uri, tmp_path)
     own = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
     assert saved.delta.read_bytes() == own.read_bytes()
 
@@ -172,5 +172,5 @@ def test_a_server_gives_its_model_too(study: Any, mlflow_server: str, tmp_path: 
 def test_a_server_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
     uri = "http://me:s3cret@127.0.0.1:9"
     with pytest.raises(TrackingError, match=r"\*\*\*@127.0.0.1:9 does not give") as told:
-        registered_model(uri, FIRST, tmp_path)
+        download_registered_model(uri, FIRST, tmp_path)
     assert "s3cret" not in str(told.value)

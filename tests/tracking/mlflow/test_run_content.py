@@ -13,8 +13,8 @@ from study.tracking.mlflow.run_content import (
     describe_trial,
     end_tags,
     epoch_metrics,
-    has_begun,
-    rounded,
+    has_first_metric,
+    round_significant,
     trial_params,
 )
 
@@ -34,13 +34,13 @@ def config(stage: str = "search", **settings: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("value", "digits", "shown"), CASES["numbers"])
 def test_numbers_have_few_digits_and_whole_ones_all(value: Any, digits: int, shown: Any) -> None:
-    assert rounded(value, digits) == shown
-    assert type(rounded(value, digits)) is type(shown)
+    assert round_significant(value, digits) == shown
+    assert type(round_significant(value, digits)) is type(shown)
 
 
 def test_what_is_no_finite_number_stays_so() -> None:
-    assert math.isnan(rounded(math.nan, 4))
-    assert rounded(-math.inf, 4) == -math.inf
+    assert math.isnan(round_significant(math.nan, 4))
+    assert round_significant(-math.inf, 4) == -math.inf
 
 
 def test_parameters_have_four_significant_digits() -> None:
@@ -71,11 +71,11 @@ def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their
     None
 ):
     unscored, scored = {"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "val_score": 0.5}
-    assert not has_begun(config(), [])
-    assert not has_begun(config(), [unscored])
-    assert has_begun(config(), [unscored, scored])
-    assert not has_begun(config("confirm"), [])
-    assert has_begun(config("confirm"), [unscored])
+    assert not has_first_metric(config(), [])
+    assert not has_first_metric(config(), [unscored])
+    assert has_first_metric(config(), [unscored, scored])
+    assert not has_first_metric(config("confirm"), [])
+    assert has_first_metric(config("confirm"), [unscored])
 
 
 WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.63"

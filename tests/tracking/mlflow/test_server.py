@@ -14,7 +14,7 @@ from written_study import MakeStudy, sync
 
 from study.errors import DeltaError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.mlflow.server import connect, redacted, refused, viewing_hints
+from study.tracking.mlflow.server import connect, is_refusal, redact_uri, viewing_hints
 
 SECRET = "s3cr3t-passw0rd"
 
@@ -63,7 +63,7 @@ def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy) -> No
     ],
 )
 def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str) -> None:
-    assert redacted(uri) == told
+    assert redact_uri(uri) == told
 
 
 def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes() -> None:
@@ -84,7 +84,7 @@ def test_pages_of_a_store_are_where_mlflow_ui_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "is_refusal"),
+    ("error", "expected"),
     [
         (DeltaError("a damaged file"), True),
         (TrackingError("no answer"), False),
@@ -98,6 +98,6 @@ def test_pages_of_a_store_are_where_mlflow_ui_answers() -> None:
     ids=lambda value: repr(value),
 )
 def test_only_what_is_about_the_one_thing_that_was_sent_is_a_refusal(
-    error: Exception, is_refusal: bool
+    error: Exception, expected: bool
 ) -> None:
-    assert refused(error) is is_refusal
+    assert is_refusal(error) is expected

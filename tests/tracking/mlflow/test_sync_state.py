@@ -13,11 +13,11 @@ END = End("finished", 3, 1.5)
 def test_a_mark_is_read_as_it_was_written(make: MakeStudy) -> None:
     study = make("marked")
     folder = study.folder.trial(study.trial(0).trial_id)
-    assert Mark.read(folder, "") == Mark()
+    assert Mark.from_folder(folder, "") == Mark()
     mark = Mark(parent_id="p", run_id="r", trial_id="search-0000", began=7, winner=True)
-    mark.note(REPORTS, END)
-    mark.write(folder)
-    assert Mark.read(folder, "p") == mark
+    mark.record_sent(REPORTS, END)
+    mark.write_to(folder)
+    assert Mark.from_folder(folder, "p") == mark
     assert (mark.reports, mark.closed) == (3, True)
 
 
@@ -26,26 +26,26 @@ def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str) -> None:
     study = make("damaged-mark")
     folder = study.folder.trial(study.trial(0).trial_id)
     folder.write("mlflow.json", text)
-    assert Mark.read(folder, "") == Mark()
+    assert Mark.from_folder(folder, "") == Mark()
 
 
 def test_a_mark_fits_what_was_only_added_to() -> None:
     mark = Mark()
-    mark.note(REPORTS[:2], None)
-    assert mark.fits(REPORTS[:2], None)
-    assert mark.fits(REPORTS, END)
-    assert not mark.fits(REPORTS[:1], None)
-    assert not mark.fits([REPORTS[0] | {"val_score": 0.9}, *REPORTS[1:]], END)
+    mark.record_sent(REPORTS[:2], None)
+    assert mark.matches(REPORTS[:2], None)
+    assert mark.matches(REPORTS, END)
+    assert not mark.matches(REPORTS[:1], None)
+    assert not mark.matches([REPORTS[0] | {"val_score": 0.9}, *REPORTS[1:]], END)
 
 
 def test_a_mark_of_an_end_fits_that_end_alone() -> None:
     mark = Mark()
-    mark.note(REPORTS, END)
-    assert mark.fits(REPORTS, END)
-    assert not mark.fits(REPORTS, None), "it is trained again"
-    assert not mark.fits(REPORTS, End("stopped", 3, 1.5))
+    mark.record_sent(REPORTS, END)
+    assert mark.matches(REPORTS, END)
+    assert not mark.matches(REPORTS, None), "it is trained again"
+    assert not mark.matches(REPORTS, End("stopped", 3, 1.5))
 
 
 def test_a_mark_of_which_nothing_was_sent_fits_whatever_there_is() -> None:
-    assert Mark().fits([], None)
-    assert Mark().fits(REPORTS, END)
+    assert Mark().matches([], None)
+    assert Mark().matches(REPORTS, END)
