@@ -12,7 +12,6 @@ from study.report.charts import (
     write_plots,
 )
 from study.report.formatting import (
-    SETTING_NOTE,
     Table,
     chance_sentences,
     comparison_cells,
@@ -22,13 +21,11 @@ from study.report.formatting import (
     format_rate,
     interval_columns,
     markdown_text,
-    p_values,
+    p_columns,
     percent,
     points,
     score_cells,
     score_header,
-    setting_cells,
-    setting_header,
 )
 from study.report.interaction_tables import (
     interaction_record,
@@ -36,6 +33,7 @@ from study.report.interaction_tables import (
     interaction_verdict,
 )
 from study.report.scope import interval_scope, other_readers_sentence
+from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
 from study.results.ablation import BASE, AblationTable, Cell
 from study.results.study_results import PARTS
 from study.storage.atomic import write_atomically
@@ -238,7 +236,7 @@ def _cell_record(table: AblationTable, cell: Cell) -> dict[str, object]:
         "chance": table.chance,
         "seconds": cell.seconds,
         **interval_columns(means),
-        **p_values(comparison),
+        **p_columns(comparison),
         "edges": _join_kinds(cell.rate_edges),
         "added": _join_kinds(added),
     }

@@ -15,26 +15,26 @@ _NAMES = {
     BASELINE: "given beforehand",
     VARIANT: "given with head or strength",
 }
-
-
-def arm_name(arm: str) -> str:
-    """Return what a reader calls a part of a search; that of a method has its own name."""
-    return _NAMES.get(arm, candidate_name(arm))
-
-
 _COLORS = {SEARCH_ARM: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY}
 _COLORS |= {peer: COLORS[row.color] for peer, row in PEERS.items()}
 _FURTHER = (VIOLET, PINK, OLIVE)
+"""The colours of arms that are not known beforehand, in turn."""
+
+
+def arm_name(arm: str) -> str:
+    """Return the name of a part of a search for readers; the arm of a peer has the peer's name."""
+    return _NAMES.get(arm, candidate_name(arm))
 
 
 def arm_colors(arms: Iterable[str]) -> Mapping[str, str]:
     """Return the colour of each arm, in the order of their names.
 
     Args:
-        arms: the arms of a study: all of them, since peers may have any name, and the colours of
-            those that are not known beforehand depend on the others.
+        arms: all arms of a study. Peers may have any name, and the colour of an arm that is not
+            known beforehand depends on the others.
     """
-    names = sorted(set(arms))
-    further = zip((name for name in names if name not in _COLORS), cycle(_FURTHER), strict=False)
-    colors = {**_COLORS, **dict(further)}
-    return {name: colors[name] for name in names}
+    further = cycle(_FURTHER)
+    colors = {}
+    for arm in sorted(set(arms)):
+        colors[arm] = _COLORS[arm] if arm in _COLORS else next(further)
+    return colors

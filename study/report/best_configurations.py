@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Collection, Sequence
@@ -13,11 +12,9 @@ from rich.text import Text
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.report.formatting import (
+from study.report.formatting import Table, format_count, percent
+from study.report.setting_descriptions import (
     SETTING_NOTE,
-    Table,
-    format_count,
-    percent,
     setting_cells,
     setting_header,
     tuned_in_words,
@@ -30,101 +27,90 @@ GONE_MARK = "†"
 """The mark of a study whose folder is gone."""
 FOUND_PREFIX = "found-"
 """The prefix of the labels of baselines that were found on a tracking server."""
+_LONGEST_LABEL = 36
+"""The number of characters of such a label, before the number that tells equal ones apart."""
 
 
-def render_best_configurations(found: Sequence[RankedConfiguration]) -> Group:
+def render_best_configurations(configurations: Sequence[RankedConfiguration]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
-    names = [row.study if row.folder else f"{row.study} {GONE_MARK}" for row in found]
-    notes = [
-        Text(
-            "Trials that ran all their epochs, by validation score. Compare only rows with the "
-            "same split (the images they had); rows are not sorted by test score. Test is the mean "
-            f"over the seeds in brackets, where a configuration was tested. {SETTING_NOTE}",
-            style="dim",
-        )
-    ]
-    if any(row.folder is None for row in found):
-        gone = f"{GONE_MARK} The folder of this study is gone, or is on another machine."
-        notes.append(Text(gone, style="dim"))
-    return Group(
-        Table(
-            "Best configurations",
-            [
-                *("", "study", "trial", "dataset", "val %", "test %", "split"),
-                *setting_header(),
-                "trainable",
-            ],
-            [
-                [
-                    rank,
-                    name,
-                    row.label,
-                    row.dataset,
-                    percent(row.val_score),
-                    f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
-                    row.split_hash[:6],
-                    *setting_cells(row.settings),
-                    format_count(row.trainable),
-                ]
-                for rank, (name, row) in enumerate(zip(names, found, strict=True), start=1)
-            ],
-            left=4,
-        ),
-        Table(
-            "Their subsets",
-            ["", "subset"],
-            [[rank, tuned_in_words(row.settings)] for rank, row in enumerate(found, start=1)],
-            left=2,
-        ),
-        *notes,
+    scores, subsets = [], []
+    for rank, row in enumerate(configurations, start=1):
+        scores.append(_score_row(rank, row))
+        subsets.append([rank, tuned_in_words(row.settings)])
+    header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
+    header.extend(setting_header())
+    header.append("trainable")
+    note = (
+        "Trials that ran all their epochs, by validation score. Compare only rows with the "
+        "same split (the images they had); rows are not sorted by test score. Test is the mean "
+        f"over the seeds in brackets, where a configuration was tested. {SETTING_NOTE}"
     )
-
-
-def best_configurations_json(found: Sequence[RankedConfiguration]) -> str:
-    """Return configurations as a JSON list with one object each."""
-    rows = [
-        {name: value for name, value in vars(row).items() if name != "settings"}
-        | row.settings.column_values()
-        for row in found
+    blocks: list[Table | Text] = [
+        Table("Best configurations", header, scores, left=4),
+        Table("Their subsets", ["", "subset"], subsets, left=2),
+        Text(note, style="dim"),
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    if any(row.folder is None for row in configurations):
+        gone = f"{GONE_MARK} The folder of this study is gone, or is on another machine."
+        blocks.append(Text(gone, style="dim"))
+    return Group(*blocks)
 
 
-def baselines_study_yaml(found: Sequence[RankedConfiguration], config: StudyConfig) -> str:
-    """Return the YAML of a new study in which the found configurations are baselines.
+def _score_row(rank: int, row: RankedConfiguration) -> list[object]:
+    study = row.study if row.folder else f"{row.study} {GONE_MARK}"
+    test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
+    val = percent(row.val_score)
+    cells: list[object] = [rank, study, row.label, row.dataset, val, test, row.split_hash[:6]]
+    cells.extend(setting_cells(row.settings))
+    cells.append(format_count(row.trainable))
+    return cells
+
+
+def best_configurations_json(configurations: Sequence[RankedConfiguration]) -> str:
+    """Return configurations as a JSON list with one object each."""
+    records = []
+    for row in configurations:
+        record = dict(vars(row))
+        del record["settings"]
+        record |= row.settings.column_values()
+        records.append(record)
+    return json.dumps(records, indent=2, ensure_ascii=False) + "\n"
+
+
+def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: StudyConfig) -> str:
+    """Return the YAML of a new study that has the configurations as baselines.
 
     Baselines are tried first and confirmed on test whatever they score. So a study with
     this file shows whether they do as well again: on another dataset (``data.dataset=…``),
     backbone or draw of images.
 
     Args:
-        found: the configurations.
+        configurations: the configurations.
         config: the study configuration that provides all other settings.
     """
     values = config.model_dump(mode="json")
-    baselines = {
-        label: entry
-        for label, entry in values["search"]["baselines"].items()
-        if not label.startswith(FOUND_PREFIX)
-    }
-    for row in found:
-        entry = row.settings.model_dump(mode="json")
-        if entry not in baselines.values():
-            baselines[_label(row, baselines)] = entry
-    values |= {
-        "name": None,
-        "ablation": None,  # would run instead of the search
-        "search": {
-            **values["search"],
-            "baselines": baselines,
-            "trials": max(values["search"]["trials"], 2 * len(baselines)),
-        },
-    }
+    search = values["search"]
+    baselines = {}
+    for label, settings in search["baselines"].items():
+        if not label.startswith(FOUND_PREFIX):
+            baselines[label] = settings
+    for row in configurations:
+        settings = row.settings.model_dump(mode="json")
+        if settings not in baselines.values():
+            baselines[_baseline_label(row, baselines)] = settings
+    search["baselines"] = baselines
+    search["trials"] = max(search["trials"], 2 * len(baselines))
+    values["name"] = None
+    values["ablation"] = None  # would run instead of the search
     return dump_config(build_config(values, "the configuration that was found"))
 
 
-def _label(row: RankedConfiguration, taken: Collection[str]) -> str:
-    text = f"{FOUND_PREFIX}{row.study}-{row.label.removeprefix('trial ')}".lower()
-    text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
-    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    return next(text + ending for ending in endings if text + ending not in taken)
+def _baseline_label(row: RankedConfiguration, taken: Collection[str]) -> str:
+    """Return a label that no other baseline has."""
+    name = f"{FOUND_PREFIX}{row.study}-{row.label.removeprefix('trial ')}".lower()
+    name = re.sub(r"[^a-z0-9._-]+", "-", name)[:_LONGEST_LABEL]
+    label, number = name, 1
+    while label in taken:
+        number += 1
+        label = f"{name}-{number}"
+    return label

@@ -1,14 +1,15 @@
-"""What was asked in a study, a row each: which rows there are depends on the kind of study."""
+"""What was asked in a study, in rows of a name and a text that depend on the kind of study."""
 
+from study.config.schema import AblationConfig
 from study.data.shots import val_shots_per_class
 from study.embedded import EMBEDDED
 from study.method.parameters import list_kinds
 from study.process.terminal_table import amount
-from study.report.formatting import format_rate, peer_in_words, percent
+from study.report.formatting import format_rate, percent
+from study.report.setting_descriptions import peer_in_words
 from study.report.site_descriptions import sites_in_words
 from study.results.occupancy import Occupancy, occupancy
 from study.results.study_results import Results
-from study.trial.study import Study
 
 _HEADS = {
     "text": "the text features of the classes",
@@ -24,98 +25,133 @@ _DESIGNS = {
 
 
 def configuration_rows(results: Results) -> list[tuple[str, str]]:
-    """Return what was done: names and texts.
+    """Return what was asked in a study: pairs of a name and a text.
 
     Args:
         results: the results of the study.
     """
-    study = results.study
-    config, protocol = study.config, study.protocol()
-    data, search, space, ablation = config.data, config.search, config.search.space, config.ablation
-    trains, searches = protocol.trains, protocol.searches(config)
-    strength = protocol.strength_of(config)
-    images = f"{data.shots} a class to train"
-    precision = study.resolve_precision().config.training.precision
+    config, protocol = results.study.config, results.protocol
+    searches = protocol.searches(config)
+    rows = _data_rows(results)
+    if config.ablation is not None:
+        rows |= _ablation_rows(results, config.ablation)
+    elif searches:
+        rows |= _search_rows(results)
+    if protocol.trains:
+        precision = results.study.resolve_precision().config.training.precision
+        rows["Training"] = f"{config.training.epochs} epochs, {config.training.optimizer}"
+        if precision != "float32":
+            rows["Training"] += f", in {precision}"
+    if searches:
+        rows["Search"] = f"{config.search.trials} trials planned ({config.search.sampler})"
+        work = occupancy(results.trials)
+        if work is not None:
+            rows["Time"] = occupancy_in_words(work)
+    if protocol.trains:
+        seeds = len(config.confirm.seeds)
+        rows["Test"] = f"{seeds} seeds, each with its own training images"
+    return list(rows.items())
+
+
+def _data_rows(results: Results) -> dict[str, str]:
+    """Return the rows of every study; others may replace the question and the images."""
+    config, protocol = results.study.config, results.protocol
+    dataset = config.data.dataset
+    if config.data.targets:
+        dataset += f"; tested on {', '.join(config.data.targets)} as well"
+    if config.backbone.name == EMBEDDED:
+        backbone = "the small CLIP that comes with this package"
+    else:
+        backbone = config.backbone.name
+        if config.backbone.revision:
+            backbone += f", revision {config.backbone.revision}"
     rows = {
         "Question": "How do these configurations do? Nothing is searched or chosen.",
-        "Dataset": data.dataset
-        + (f"; tested on {', '.join(data.targets)} as well" if data.targets else ""),
+        "Dataset": dataset,
         "Protocol": protocol.sentence,
-        "Images": images if trains else "",
-        "Backbone": "the small CLIP that comes with this package"
-        if config.backbone.name == EMBEDDED
-        else ", revision ".join(filter(None, (config.backbone.name, config.backbone.revision))),
     }
-    if ablation is not None:
-        lists = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
-        tried = "; ".join(
-            f"{kind} {', '.join(map(format_rate, own))}".strip() for kind, own in lists.items()
+    if protocol.trains:
+        rows["Images"] = f"{config.data.shots} a class to train"
+    rows["Backbone"] = backbone
+    return rows
+
+
+def _ablation_rows(results: Results, ablation: AblationConfig) -> dict[str, str]:
+    grids = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
+    lists = []
+    for kind, rates in grids.items():
+        lists.append(f"{kind} {', '.join(map(format_rate, rates))}".strip())
+    tried = "; ".join(lists)
+    if results.protocol.validates(results.study.config):
+        tried += (
+            f": each cell at the best of them, compared {_rule_sentence(results)}. Never on test "
+            "images."
         )
-        rows |= {
-            "Question": "Which parameters matter? Each cell tunes others, beside one base.",
-            "Cells": _DESIGNS[ablation.design],
-            "Learning rates": f"{tried}: each cell at the best of them, compared "
-            f"{_rule(study, results)}. Never on test images."
-            if protocol.validates(config)
-            else f"{tried}, the same for every cell",
-        }
-    elif searches:
-        rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in list_kinds()]
-        rows |= {
-            "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
-            "Images": f"{images}, {val_shots_per_class(data.shots, data.val_shots)} a class to "
-            "validate",
-            "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
-            "Parameters to choose from": sites_in_words(space.sites),
-            "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
-            "Other methods": "; ".join(
-                f"{label}: {peer_in_words(peer.at(peer.lr[0]))}, by {peer.optimizer}, "
-                f"learning rate {_range(peer.lr)}, {search.peer_trials} trials"
-                for label, peer in search.peer_arms.items()
-            ),
-            "Head": " or ".join(_HEADS[head] for head in space.heads),
-            "Strength": "1: all of the tuned change is kept"
-            if strength == 1.0
-            else f"{format_rate(strength)}: {percent(strength, 0)} % of the tuned change is kept; "
-            "fixed beforehand. Baselines keep all of it.",
-        }
-    rows |= {
-        "Training": f"{config.training.epochs} epochs, {config.training.optimizer}"
-        + f", in {precision}" * (precision != "float32")
-        if trains
-        else "",
-        "Search": f"{search.trials} trials planned ({search.sampler})" if searches else "",
-        "Time": _time(results) if searches else "",
-        "Test": f"{len(config.confirm.seeds)} seeds, each with its own training images"
-        if trains
-        else "",
+    else:
+        tried += ", the same for every cell"
+    return {
+        "Question": "Which parameters matter? Each cell tunes others, beside one base.",
+        "Cells": _DESIGNS[ablation.design],
+        "Learning rates": tried,
     }
-    return [(name, text) for name, text in rows.items() if text]
 
 
-def _time(results: Results) -> str:
-    spent = occupancy(results.trials)
-    return "" if spent is None else occupancy_in_words(spent)
+def _search_rows(results: Results) -> dict[str, str]:
+    config = results.study.config
+    data, space = config.data, config.search.space
+    val_images = val_shots_per_class(data.shots, data.val_shots)
+    rates = [f"{kind.plural} {_range_in_words(space.rates[kind.name])}" for kind in list_kinds()]
+    rates.append(f"λ {_range_in_words(space.distill_weight)}")
+    rows = {
+        "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
+        "Images": f"{data.shots} a class to train, {val_images} a class to validate",
+        "Choice": f"Trials were compared {_rule_sentence(results)}. Never on test images.",
+        "Parameters to choose from": sites_in_words(space.sites),
+        "Learning rates": ", ".join(rates),
+    }
+    peers = []
+    for label, peer in config.search.peer_arms.items():
+        peers.append(
+            f"{label}: {peer_in_words(peer.at(peer.lr[0]))}, by {peer.optimizer}, "
+            f"learning rate {_range_in_words(peer.lr)}, {config.search.peer_trials} trials"
+        )
+    if peers:
+        rows["Other methods"] = "; ".join(peers)
+    rows["Head"] = " or ".join(_HEADS[head] for head in space.heads)
+    rows["Strength"] = _describe_strength(results.protocol.strength_of(config))
+    return rows
 
 
-def occupancy_in_words(spent: Occupancy) -> str:
-    """Return a sentence on the share of time that the slots of a stage worked."""
-    slots = "one at a time" if spent.slots == 1 else f"{spent.slots} at a time"
+def _describe_strength(strength: float) -> str:
+    if strength == 1.0:
+        return "1: all of the tuned change is kept"
     return (
-        f"{amount(spent.trials, 'trial')} in {spent.wall:.0f} s, {slots}: {spent.share:.0%} of "
+        f"{format_rate(strength)}: {percent(strength, 0)} % of the tuned change is kept; "
+        "fixed beforehand. Baselines keep all of it."
+    )
+
+
+def occupancy_in_words(work: Occupancy) -> str:
+    """Return a sentence on the share of time in which the slots of a stage worked."""
+    slots = "one at a time" if work.slots == 1 else f"{work.slots} at a time"
+    return (
+        f"{amount(work.trials, 'trial')} in {work.wall:.0f} s, {slots}: {work.share:.0%} of "
         "the time was training and evaluation. Before the first epoch, Ray and its workers "
         "started."
     )
 
 
-def _rule(study: Study, results: Results) -> str:
-    scores = next((t.val for t in results.trials if t.val.get("new") is not None), {})
-    return (
-        study.protocol()
-        .rule_used(study.config, {f"val_{name}": value or 0.0 for name, value in scores.items()})
-        .sentence
-    )
+def _rule_sentence(results: Results) -> str:
+    """Return by what the trials were compared."""
+    report: dict[str, float | None] = {}
+    for trial in results.trials:
+        if trial.val.get("new") is not None:
+            for name, value in trial.val.items():
+                report[f"val_{name}"] = value or 0.0
+            break
+    return results.protocol.rule_used(results.study.config, report).sentence
 
 
-def _range(bounds: tuple[float, float]) -> str:
-    return f"{format_rate(bounds[0])} to {format_rate(bounds[1])}"
+def _range_in_words(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    return f"{format_rate(low)} to {format_rate(high)}"

@@ -12,10 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from study.config.peer_settings import Peer
-from study.config.trial_settings import TrialSettings
-from study.method.parameters import kind_names, list_kinds
-from study.method.peers import PEERS
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
 from study.results.intervals import Interval, MeanInterval
@@ -30,15 +26,15 @@ _MARKDOWN = str.maketrans(
 
 
 class HoverText(str):
-    """The text of a cell, with what the report shows when the mouse rests on it."""
+    """The text of a cell, with a second text that the report shows under the mouse."""
 
     hover: str
 
     def __new__(cls, text: str, hover: str) -> Self:
-        """Return the text, which knows what stands behind it."""
-        shown = super().__new__(cls, text)
-        shown.hover = hover
-        return shown
+        """Return the text of a cell with its second text."""
+        cell = super().__new__(cls, text)
+        cell.hover = hover
+        return cell
 
 
 @dataclass(frozen=True)
@@ -65,34 +61,42 @@ class Table:
     @classmethod
     def from_records(cls, records: Sequence[Mapping[str, object]]) -> Table:
         """Return the table of records that all have the columns of the first."""
-        return cls(
-            title="",
-            header=[name for record in records[:1] for name in record],
-            rows=[list(record.values()) for record in records],
-        )
+        header = list(records[0]) if records else []
+        return cls(title="", header=header, rows=[list(record.values()) for record in records])
 
     @property
     def texts(self) -> list[list[str]]:
-        """The cells as they are shown: an unknown value is a dash."""
-        return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
+        """The texts of the cells; an unknown value is a dash."""
+        texts = []
+        for row in self.rows:
+            texts.append(["–" if cell is None else str(cell) for cell in row])
+        return texts
 
     @property
     def hovers(self) -> list[list[str]]:
-        """What is shown when the mouse rests on each cell; most are empty."""
-        return [[getattr(cell, "hover", "") for cell in row] for row in self.rows]
+        """The text that each cell shows under the mouse; most are empty."""
+        hovers = []
+        for row in self.rows:
+            hovers.append([getattr(cell, "hover", "") for cell in row])
+        return hovers
 
     def without_constant(self, name: str) -> Table:
-        """Return the table without a column that says the same in every row."""
-        at = list(self.header).index(name)
-        if len({row[at] for row in self.rows}) > 1:
+        """Return the table without a column, if that has the same value in every row."""
+        column = list(self.header).index(name)
+        values = {row[column] for row in self.rows}
+        if len(values) > 1:
             return self
-        return replace(
-            self,
-            header=[*self.header[:at], *self.header[at + 1 :]],
-            rows=[[*row[:at], *row[at + 1 :]] for row in self.rows],
-            left=max(1, self.left - int(at < self.left)),
-            keys=max(1, self.keys - int(at < self.keys)),
-        )
+        left, keys = self.left, self.keys
+        if column < left:
+            left = max(1, left - 1)
+        if column < keys:
+            keys = max(1, keys - 1)
+        others = [index for index in range(len(self.header)) if index != column]
+        header = [self.header[index] for index in others]
+        rows = []
+        for row in self.rows:
+            rows.append([row[index] for index in others])
+        return replace(self, header=header, rows=rows, left=left, keys=keys)
 
     def __rich__(self) -> TerminalTable:
         """Return the table for the terminal."""
@@ -107,19 +111,28 @@ class Table:
 
     def markdown(self) -> str:
         """Return the title as a heading, the table of escaped cells, and the note."""
-        cells = ([markdown_text(cell) for cell in row] for row in self.texts)
-        rows = (self.header, ["---"] * len(self.header), *cells)
-        lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        heading = self.title and f"## {markdown_text(self.title)}"
-        return "\n\n".join(filter(None, (heading, lines, markdown_text(self.note))))
+        blocks = []
+        if self.title:
+            blocks.append(f"## {markdown_text(self.title)}")
+        lines = [_markdown_row(self.header), _markdown_row(["---"] * len(self.header))]
+        for row in self.texts:
+            lines.append(_markdown_row([markdown_text(cell) for cell in row]))
+        blocks.append("\n".join(lines))
+        if self.note:
+            blocks.append(markdown_text(self.note))
+        return "\n\n".join(blocks)
 
     def csv(self) -> str:
         """Return the table as CSV, for other programs."""
         return csv_text([self.header, *self.rows])
 
 
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as CSV; an unknown value is an empty cell, and every cell is as it is."""
+    """Return rows as CSV, with values in full precision; an unknown value is an empty cell."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
@@ -132,101 +145,117 @@ def markdown_text(text: str) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction as percent, without the percent sign."""
-    return "–" if value is None else f"{100 * value:.{digits}f}"
-
-
-def format_mean(value: MeanInterval | None) -> str:
-    """Return a mean with its 95 % interval in percent: ±, or both ends where they differ from it.
-
-    A single seed is marked, as it has no interval.
-    """
     if value is None:
         return "–"
-    mean = percent(value.mean)
-    if value.half_width is None:
-        return f"{mean} {_no_interval(value)}"
-    if value.symmetric:
-        return f"{mean} ± {_width(value.half_width)}"
-    return f"{mean} [{percent(value.low)}, {percent(value.high)}]"
+    return f"{100 * value:.{digits}f}"
 
 
-def _no_interval(value: MeanInterval) -> str:
-    return "(1 seed)" if value.n == 1 else "(no interval)"
+def format_mean(score: MeanInterval | None) -> str:
+    """Return a mean with its 95 % interval in percent.
+
+    The interval is ± half its width, or both ends if they differ by unequal amounts from the mean.
+    A single seed has no interval, and is marked.
+    """
+    if score is None:
+        return "–"
+    mean = percent(score.mean)
+    if score.half_width is None:
+        return f"{mean} {_no_interval(score)}"
+    if score.symmetric:
+        return f"{mean} ± {_half_width(score.half_width)}"
+    return f"{mean} [{percent(score.low)}, {percent(score.high)}]"
 
 
-def _width(half: float) -> str:
-    """Return half a width in percent, which is never shown as 0."""
-    shown = percent(half)
-    return "<0.1" if shown == "0.0" else shown
+def _no_interval(mean: MeanInterval) -> str:
+    if mean.n == 1:
+        return "(1 seed)"
+    return "(no interval)"
 
 
-def score_cell(value: MeanInterval | None) -> HoverText:
-    """Return a mean with its interval, which shows its two parts when the mouse rests on it."""
-    parts = []
-    if value is not None and value.seeds is not None:
-        parts.append(f"over seeds alone {percent(value.seeds.low)} to {percent(value.seeds.high)}")
-    if value is not None and value.images is not None:
-        low, high = percent(value.images.low), percent(value.images.high)
-        parts.append(f"over test images alone {low} to {high}")
-    return HoverText(format_mean(value), "; ".join(parts))
+def _half_width(fraction: float) -> str:
+    """Return half the width of an interval in percent, which is never shown as 0."""
+    text = percent(fraction)
+    if text == "0.0":
+        return "<0.1"
+    return text
+
+
+def score_cell(score: MeanInterval | None) -> HoverText:
+    """Return a mean with its interval, and the intervals of seeds and of images under the mouse."""
+    intervals = []
+    if score is not None and score.seeds is not None:
+        low, high = percent(score.seeds.low), percent(score.seeds.high)
+        intervals.append(f"over seeds alone {low} to {high}")
+    if score is not None and score.images is not None:
+        low, high = percent(score.images.low), percent(score.images.high)
+        intervals.append(f"over test images alone {low} to {high}")
+    return HoverText(format_mean(score), "; ".join(intervals))
 
 
 def points(value: float) -> str:
     """Return a difference of fractions as signed percentage points."""
-    # Adding 0.0 turns -0.0 into 0.0.
-    rounded = round(100 * value, 1) + 0.0
-    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+    rounded = round(100 * value, 1)
+    if rounded == 0:  # -0.0 too, which would have a sign
+        return "0.0"
+    return f"{rounded:+.1f}".replace("-", "−")
 
 
 def format_difference(paired: PairedDifference | None) -> str:
     """Return the mean difference with its interval, in percentage points."""
     if paired is None:
         return "–"
-    found = paired.difference
-    return f"{points(found.mean)} {format_ends(found, '[{}, {}]') or _no_interval(found)}"
+    difference = paired.difference
+    ends = format_ends(difference, "[{}, {}]") or _no_interval(difference)
+    return f"{points(difference.mean)} {ends}"
 
 
 def difference_cell(paired: PairedDifference | None) -> HoverText:
-    """Return a mean difference with its interval, which shows its two parts on hover."""
-    parts = []
+    """Return a difference with its interval, and those of seeds and of images under the mouse."""
+    intervals = []
     if paired is not None:
-        parts.append(format_ends(paired.difference.seeds, "over seeds alone {} to {}"))
-        parts.append(format_ends(paired.difference.images, "over test images alone {} to {}"))
-    return HoverText(format_difference(paired), "; ".join(filter(None, parts)))
+        over_seeds = format_ends(paired.difference.seeds, "over seeds alone {} to {}")
+        over_images = format_ends(paired.difference.images, "over test images alone {} to {}")
+        intervals = [text for text in (over_seeds, over_images) if text]
+    return HoverText(format_difference(paired), "; ".join(intervals))
 
 
-def describe_difference(found: MeanInterval) -> str:
+def describe_difference(difference: MeanInterval) -> str:
     """Return a mean difference with its interval, in percentage points and words."""
-    return f"{points(found.mean)} points ({_interval_in_words(found)})"
+    return f"{points(difference.mean)} points ({_describe_interval(difference)})"
 
 
-def _interval_in_words(found: MeanInterval) -> str:
-    """Return the ends of a difference's interval, and what it leaves out."""
-    if found.n == 1:
-        alone = format_ends(found.images, "; over test images alone {} to {}")
-        return f"1 seed, so no interval{alone}"
-    if found.low is None:
+def _describe_interval(difference: MeanInterval) -> str:
+    """Return the ends of a difference's interval, and what the interval leaves out."""
+    if difference.n == 1:
+        over_images = format_ends(difference.images, "; over test images alone {} to {}")
+        return f"1 seed, so no interval{over_images}"
+    if difference.low is None:
         return "no interval: all seeds are alike and no predictions were kept"
-    if found.reach is None:
-        return format_ends(found, "95 % interval over test images alone {} to {}")
-    if found.images is None:
-        return format_ends(found, "95 % interval over seeds alone {} to {}, test images left out")
-    wider = format_ends(found.wider, ", for other labelled images {} to {}")
-    return format_ends(found, "95 % interval {} to {}") + wider
+    if difference.reach is None:
+        return format_ends(difference, "95 % interval over test images alone {} to {}")
+    if difference.images is None:
+        template = "95 % interval over seeds alone {} to {}, test images left out"
+        return format_ends(difference, template)
+    wider = format_ends(difference.wider, ", for other labelled images {} to {}")
+    return format_ends(difference, "95 % interval {} to {}") + wider
 
 
-def describe_missed(found: MeanInterval) -> str:
-    """Return how large a true difference would have to be to be seen half the time, in words."""
-    if found.reach is None:
+def describe_missed(difference: MeanInterval) -> str:
+    """Return the size of a true difference that would be missed half the time, in words.
+
+    The text is empty where the size is not known.
+    """
+    if difference.reach is None:
         return ""
-    return f"a true difference of {percent(found.reach)} points would be missed half the time"
+    size = percent(difference.reach)
+    return f"a true difference of {size} points would be missed half the time"
 
 
-def format_ends(found: MeanInterval | Interval | None, form: str = "{} to {}") -> str:
-    """Return the ends of an interval in percentage points; an empty text without an interval."""
-    if found is None or found.low is None or found.high is None:
+def format_ends(interval: MeanInterval | Interval | None, template: str = "{} to {}") -> str:
+    """Return both ends of an interval in percentage points; an empty text without an interval."""
+    if interval is None or interval.low is None or interval.high is None:
         return ""
-    return form.format(points(found.low), points(found.high))
+    return template.format(points(interval.low), points(interval.high))
 
 
 def probability(p: float | None) -> str:
@@ -237,132 +266,73 @@ def probability(p: float | None) -> str:
 
 
 def format_rate(value: float | None) -> str:
-    """Return a learning rate or loss weight with three significant digits."""
-    return "–" if value is None else f"{value:.3g}"
-
-
-SETTING_NOTE = (
-    "Head: what turns the features of an image into classes, “text” CLIP’s own text features of "
-    "the class names, “linear” a layer that was trained. Strength: how much of the tuned change is "
-    "kept, 1 is all. lr: learning rate. λ: how strongly the loss holds text features at CLIP’s. "
-    "[a:b]: the layers from a to before b, counted from 0."
-)
-"""What the columns of `setting_cells` are, for a reader of any table that has them."""
-
-
-def setting_header() -> tuple[str, ...]:
-    """Return the head of the columns of `setting_cells`."""
-    return ("head", "strength", *(f"{kind.short} lr" for kind in list_kinds()), "λ")
-
-
-def setting_cells(settings: TrialSettings) -> tuple[str, ...]:
-    """Return the head with its training, the strength, the rate of each kind, and λ."""
-    return (
-        describe_head(settings),
-        format_rate(settings.strength),
-        *(format_rate(settings.rates.get(kind)) for kind in kind_names()),
-        # Where no parameter of CLIP is tuned, there is no loss to weight.
-        format_rate(settings.distill_weight if settings.rates else None),
-    )
-
-
-def tuned_in_words(settings: TrialSettings) -> str:
-    """Return which parameters are tuned, a subset or those of a peer, and γ where there is one."""
-    found, peer = settings.subset.replace("none", "nothing"), settings.peer
-    if peer is not None:
-        found = f"{peer_in_words(peer)}, lr {format_rate(peer.lr)}"
-    return found + (f", γ {format_rate(settings.calibration)}" if settings.calibration else "")
-
-
-def peer_in_words(peer: Peer) -> str:
-    """Return what a peer trains, without its learning rate."""
-    row = PEERS[peer.method]
-    parts = [row.title]
-    for name, value in peer.numbers.items():
-        if value:
-            parts.append(row.numbers[name].words.format(format_rate(value)))
-    return "".join(parts)
-
-
-def settings_in_words(settings: TrialSettings) -> str:
-    """Return what is tuned, with head and strength where they are not CLIPFit's own."""
-    linear = settings.head == "linear"
-    if settings.subset == "none" and settings.peer is None:
-        return "a linear head on CLIP as it is" if linear else "CLIP as it is"
-    parts = {
-        tuned_in_words(settings): True,
-        "linear head": linear,
-        f"strength {format_rate(settings.strength)}": settings.strength != 1.0,
-    }
-    return ", ".join(text for text, told in parts.items() if told)
-
-
-def describe_head(settings: TrialSettings) -> str:
-    """Return the kind of the head; of a linear one also how it was trained, once that is chosen.
-
-    Each step is on all training images, as `study.method.head` has it.
-    """
-    if settings.head_lr is None or settings.head_steps is None:
-        return settings.head
-    steps = f"{settings.head_steps} step{'' if settings.head_steps == 1 else 's'}"
-    return f"{settings.head}, learning rate {format_rate(settings.head_lr)}, {steps}"
+    """Return a learning rate or a loss weight with three significant digits."""
+    if value is None:
+        return "–"
+    return f"{value:.3g}"
 
 
 def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
-    """Return the head of the columns of `score_cells`."""
-    return tuple(f"{name} %" for name in (*parts, score))
+    """Return the names of the columns of `score_cells`."""
+    header = [f"{part} %" for part in parts]
+    header.append(f"{score} %")
+    return tuple(header)
 
 
 def score_cells(
-    parts: Sequence[str], found: Mapping[str, MeanInterval], score: MeanInterval
+    parts: Sequence[str], part_scores: Mapping[str, MeanInterval], score: MeanInterval
 ) -> tuple[str, ...]:
     """Return the parts of a score on test and the score itself, in percent."""
-    return (*(score_cell(found.get(part)) for part in parts), score_cell(score))
+    cells = [score_cell(part_scores.get(part)) for part in parts]
+    cells.append(score_cell(score))
+    return tuple(cells)
 
 
 def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     """Return a difference with its interval in percentage points, and its corrected p."""
-    return (
-        ("–", "–")
-        if comparison is None
-        else (difference_cell(comparison.paired), probability(comparison.holm_p))
-    )
+    if comparison is None:
+        return ("–", "–")
+    return (difference_cell(comparison.paired), probability(comparison.holm_p))
 
 
-def interval_columns(values: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:
-    """Return the columns that tables for other programs have of each named mean.
+def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:
+    """Return what tables for other programs have of each named mean, by column.
 
-    `low` and `high` are the ends of the interval, and those of its parts have their names before.
+    `NAME_low` and `NAME_high` are the ends of its interval. The ends of the intervals over seeds,
+    over images, and for other labelled images are `NAME_seeds_low` and so on.
     """
     columns: dict[str, float | None] = {}
-    for name, value in values.items():
+    for name, mean in means.items():
         for field in ("mean", "sd", "low", "high"):
-            columns[f"{name}_{field}"] = getattr(value, field, None)
-        for part in ("seeds", "images", "wider"):
-            own = getattr(value, part, None)
-            columns[f"{name}_{part}_low"] = getattr(own, "low", None)
-            columns[f"{name}_{part}_high"] = getattr(own, "high", None)
+            columns[f"{name}_{field}"] = getattr(mean, field, None)
+        for source in ("seeds", "images", "wider"):
+            interval = getattr(mean, source, None)
+            columns[f"{name}_{source}_low"] = getattr(interval, "low", None)
+            columns[f"{name}_{source}_high"] = getattr(interval, "high", None)
     return columns
 
 
-def p_values(comparison: Comparison | None) -> dict[str, float | None]:
-    """Return the p of a comparison and that after Holm's correction, by column."""
-    return {
-        "p": comparison.paired.p_value if comparison else None,
-        "holm_p": comparison.holm_p if comparison else None,
-    }
+def p_columns(comparison: Comparison | None) -> dict[str, float | None]:
+    """Return the p value of a comparison, and that after Holm's correction, by column."""
+    if comparison is None:
+        return {"p": None, "holm_p": None}
+    return {"p": comparison.paired.p_value, "holm_p": comparison.holm_p}
 
 
 def format_count(value: int | None) -> str:
     """Return a whole number with commas between thousands."""
-    return "–" if value is None else f"{value:,}"
+    if value is None:
+        return "–"
+    return f"{value:,}"
 
 
 def duration(seconds: float) -> str:
     """Return a duration in seconds, minutes or hours, whichever suits its size."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def chance_sentences(
@@ -371,11 +341,13 @@ def chance_sentences(
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown.
 
     Args:
-        chance: the balanced score of guessing.
+        chance: the balanced score of guessing, a fraction.
         zero_shot: the balanced score of the backbone as it is.
         guess: how one guesses; see `study.protocols.Protocol.guess`.
     """
     if chance is None:
         return ()
-    beside = f"; that of zero-shot is {format_mean(zero_shot)} %" if zero_shot else ""
-    return (f"{guess} would have a balanced score of {percent(chance)} % (chance){beside}.",)
+    sentence = f"{guess} would have a balanced score of {percent(chance)} % (chance)"
+    if zero_shot:
+        sentence += f"; that of zero-shot is {format_mean(zero_shot)} %"
+    return (f"{sentence}.",)

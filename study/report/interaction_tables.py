@@ -6,7 +6,7 @@ from study.report.formatting import (
     Table,
     comparison_cells,
     interval_columns,
-    p_values,
+    p_columns,
     percent,
     points,
     probability,
@@ -150,7 +150,7 @@ def interaction_record(pair: Interaction) -> dict[str, object]:
     for name, comparison in (("lead", pair.lead), ("interaction", pair.interaction)):
         difference = comparison.paired.difference if comparison else None
         record |= interval_columns({name: difference})
-        for column, p in p_values(comparison).items():
+        for column, p in p_columns(comparison).items():
             record[f"{name}_{column}"] = p
     record["not_tested"] = _describe_obstacle(pair.obstacle) or None
     return record

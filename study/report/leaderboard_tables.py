@@ -1,7 +1,6 @@
 """A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rich.console import Group
@@ -11,30 +10,32 @@ from study.config.labels import TUNED, VARIANT
 from study.config.trial_settings import settings_columns
 from study.report.arms import arm_name
 from study.report.formatting import (
-    SETTING_NOTE,
     Table,
     difference_cell,
     duration,
     format_count,
     interval_columns,
     markdown_text,
-    p_values,
+    p_columns,
     percent,
     score_cell,
     score_cells,
     score_header,
-    setting_cells,
-    setting_header,
-    tuned_in_words,
 )
 from study.report.further_scores import further_header, further_note
 from study.report.ladder_table import ladder_table
 from study.report.names import candidate_name, starred_name
 from study.report.scope import leaderboard_scope
+from study.report.setting_descriptions import (
+    SETTING_NOTE,
+    setting_cells,
+    setting_header,
+    tuned_in_words,
+)
 from study.report.verdict import validation_findings, validation_score_sentence, verdict
 from study.results.entries import PUBLISHED, REFERENCES, Entry
+from study.results.intervals import MeanInterval
 from study.results.leaderboard import TRIAL_STATES, Leaderboard
-from study.results.statistics import PairedDifference
 from study.results.study_results import BASELINE, PARTS, SEARCH_ARM
 from study.storage.atomic import write_atomically
 
@@ -44,49 +45,57 @@ CONFIGURATIONS = "Configurations"
 
 def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
-    of = f" of {' and '.join(board.parts)} accuracy" if board.parts else ""
+    title = f"{board.folder.name}: test {board.metric}, %"
+    score = "test"
+    if board.parts:
+        parts = " and ".join(board.parts)
+        title = f"{board.folder.name}: test {board.metric} of {parts} accuracy, %"
+        score = board.metric
+    header = ["candidate"]
+    header.extend(score_header(board.parts, score))
+    header.extend(further_header(board))
+    break_at = len(header) + 1  # after the number of seeds
+    header.extend(["seeds", "Δ tuned CLIPFit", "Δ published"])
     return Table(
-        f"{board.folder.name}: test {board.metric}{of}, %",
-        [
-            "candidate",
-            *score_header(board.parts, board.metric if board.parts else "test"),
-            *further_header(board),
-            *("seeds", "Δ tuned CLIPFit", "Δ published"),
-        ],
-        [
-            [
-                starred_name(board, entry) + _finished(board, entry),
-                *score_cells(board.parts, entry.parts, entry.test),
-                *(score_cell(entry.further_scores.get(name)) for name in board.further_names),
-                f"{len(entry.scores)}/{entry.seeds_planned}"
-                if len(entry.scores) < entry.seeds_planned
-                else len(entry.scores),
-                *map(difference_cell, _versus(board, entry)),
-            ]
-            for entry in board.entries
-        ],
+        title,
+        header,
+        [_main_row(board, entry) for entry in board.entries],
         marked=_winner_row(board),
         note=footnote(board),
-        break_at=3 + len(board.parts) + len(board.further_names),
+        break_at=break_at,
     )
+
+
+def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
+    row: list[object] = [starred_name(board, entry) + _finished_trials(board, entry)]
+    row.extend(score_cells(board.parts, entry.parts, entry.test))
+    row.extend(score_cell(entry.further_scores.get(name)) for name in board.further_names)
+    seeds = len(entry.scores)
+    if seeds < entry.seeds_planned:
+        row.append(f"{seeds}/{entry.seeds_planned}")
+    else:
+        row.append(seeds)
+    for label in REFERENCES:
+        row.append(difference_cell(board.difference(entry, board.find_entry(label))))
+    return row
 
 
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
+    header = ["label", "candidate", "tunes"]
+    header.extend(setting_header())
+    header.extend(["trainable", "val %"])
+    rows = []
+    for entry in board.entries:
+        row = [" = ".join(entry.labels), starred_name(board, entry)]
+        row.append(tuned_in_words(entry.settings))
+        row.extend(setting_cells(entry.settings))
+        row.extend([format_count(entry.trainable), percent(entry.val_score)])
+        rows.append(row)
     return Table(
         CONFIGURATIONS,
-        ["label", "candidate", "tunes", *setting_header(), "trainable", "val %"],
-        [
-            [
-                " = ".join(entry.labels),
-                starred_name(board, entry),
-                tuned_in_words(entry.settings),
-                *setting_cells(entry.settings),
-                format_count(entry.trainable),
-                percent(entry.val_score),
-            ]
-            for entry in board.entries
-        ],
+        header,
+        rows,
         left=3,
         marked=_winner_row(board),
         note=" ".join([SETTING_NOTE, *validation_score_sentence(board)]),
@@ -96,28 +105,28 @@ def configuration_table(board: Leaderboard) -> Table:
 
 def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
-    return Table(
-        "Accuracy by dataset, %",
-        ["dataset", *(starred_name(board, entry) for entry in board.entries)],
-        [
-            [target, *(score_cell(entry.dataset_scores.get(target)) for entry in board.entries)]
-            for target in board.scored_datasets
-        ],
-    )
+    header = ["dataset"]
+    header.extend(starred_name(board, entry) for entry in board.entries)
+    rows = []
+    for target in board.scored_datasets:
+        row = [target]
+        row.extend(score_cell(entry.dataset_scores.get(target)) for entry in board.entries)
+        rows.append(row)
+    return Table("Accuracy by dataset, %", header, rows)
 
 
 def budget_table(board: Leaderboard) -> Table:
-    """Return what each part of the search spent; the time adds up its trials' durations."""
+    """Return what each part of the search spent; the time is the sum over its trials."""
+    rows = []
+    for arm in board.arm_budgets:
+        row = [arm_name(arm.arm), arm.trials]
+        row.extend(getattr(arm, state) for state in TRIAL_STATES)
+        row.extend([format_count(arm.epochs), duration(arm.seconds)])
+        rows.append(row)
     return Table(
         "What the search spent",
         ["part of the search", "trials", *TRIAL_STATES, "epochs", "time"],
-        [
-            [
-                *(arm_name(arm.arm), arm.trials, *(getattr(arm, state) for state in TRIAL_STATES)),
-                *(format_count(arm.epochs), duration(arm.seconds)),
-            ]
-            for arm in board.arm_budgets
-        ],
+        rows,
         note=(
             f"“{arm_name(BASELINE)}”: baselines, tried first. "
             f"“{arm_name(SEARCH_ARM)}”: which parameters to tune, and how fast. "
@@ -130,35 +139,49 @@ def budget_table(board: Leaderboard) -> Table:
 
 
 def failure_table(board: Leaderboard) -> Table:
-    """Return the last failed trials, with their causes."""
-    rows = [[trial.trial_id, trial.epochs, trial.reason or ""] for trial in board.failures[-10:]]
-    if more := len(board.failures) - len(rows):
-        rows.append([f"and {more} before", "", "see the report"])
+    """Return the last ten failed trials, with their causes."""
+    rows = []
+    for trial in board.failures[-10:]:
+        rows.append([trial.trial_id, trial.epochs, trial.reason or ""])
+    earlier = len(board.failures) - len(rows)
+    if earlier:
+        rows.append([f"and {earlier} before", "", "see the report"])
     return Table("Failures", ["failed trial", "epochs", "cause"], rows, left=3)
 
 
 def footnote(board: Leaderboard) -> str:
     """Return the note on what the numbers mean and what their intervals leave out."""
-    before = " and ".join(map(str, board.chosen_before))
-    chosen = (
-        f"by validation alone, in a search that was extended after its choice from {before} trials "
-        "had been tested; what was chosen then and is not now has its number of trials in its name."
-        if before
-        else "by validation, before test was read."
+    choice = "★ chosen" if board.winner else "The choice was made"
+    sentences = [
+        f"{choice} {_time_of_choice(board)} ± and [ ] are 95 % intervals over seeds and test "
+        "images together. Δ are paired differences in percentage points over common seeds and test "
+        "images."
+    ]
+    sentences.extend(leaderboard_scope(board))
+    sentences.append(_tested_comparisons(board))
+    sentences.append(
+        "Within noise: these images and seeds do not tell which is better, which does not mean "
+        "that both are equal."
     )
+    if board.further_names:
+        sentences.append(further_note(board))
+    if board.untested:
+        sentences.append(f"Without a test score yet: {', '.join(board.untested)}.")
+    return " ".join(sentences)
+
+
+def _time_of_choice(board: Leaderboard) -> str:
+    """Return the end of the sentence that begins with “chosen”."""
+    if not board.chosen_before:
+        return "by validation, before test was read."
+    trials = " and ".join(map(str, board.chosen_before))
     return (
-        f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % "
-        "intervals over seeds and test images together. Δ are paired differences in percentage "
-        "points over common seeds and test images. "
-        + " ".join(leaderboard_scope(board))
-        + f" {_tested(board)} Within noise: these images and seeds do not tell which is better, "
-        "which does not mean that both are equal."
-        + (f" {further_note(board)}" if board.further_names else "")
-        + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
+        f"by validation, in a search that was extended after its choice from {trials} trials "
+        "had been tested; what was chosen then and is not now has its number of trials in its name."
     )
 
 
-def _tested(board: Leaderboard) -> str:
+def _tested_comparisons(board: Leaderboard) -> str:
     """Return which comparisons are tested."""
     if len(board.planned_comparisons) > 1:
         return (
@@ -179,76 +202,63 @@ def _tested(board: Leaderboard) -> str:
 def render_leaderboard(board: Leaderboard) -> Group:
     """Return the leaderboard as tables for the terminal, with its findings."""
     main = main_table(board)
-    tables = (
+    tables = [
         main,
         ladder_table(board),
         target_table(board),
         configuration_table(board),
         budget_table(board),
         failure_table(board),
-    )
-    return Group(
-        *_with_notes(tables),
-        *(Text(sentence) for sentence in verdict(board) + validation_findings(board)),
-        *([Text(main.note, style="dim")] if board.entries else ()),
-    )
-
-
-def _with_notes(tables: Sequence[Table]) -> Iterator[Table | Text]:
-    """Yield the tables that have rows, and what explains the words of some below them.
-
-    The note of the first, on all scores, stands after the sentences, and a validation score is
-    judged among them.
-    """
-    main = tables[0]
+    ]
+    blocks: list[Table | Text] = []
     for table in tables:
         if not table.rows:
             continue
-        yield table
+        blocks.append(table)
+        # The note of the main table, on all scores, stands after the sentences, and a validation
+        # score is judged among them.
         note = SETTING_NOTE if table.title == CONFIGURATIONS else table.note
         if note and table is not main:
-            yield Text(note, style="dim")
+            blocks.append(Text(note, style="dim"))
+    for sentence in verdict(board) + validation_findings(board):
+        blocks.append(Text(sentence))
+    if board.entries:
+        blocks.append(Text(main.note, style="dim"))
+    return Group(*blocks)
 
 
 def leaderboard_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    scores = (
-        replace(main_table(board), title=""),
-        ladder_table(board),
-        target_table(board),
-        configuration_table(board),
-    )
-    blocks = (
-        f"# {markdown_text(board.folder.name)}",
-        *map(markdown_text, verdict(board)),
-        *(table.markdown() for table in scores if table.rows),
-        *(
-            ["## How far to trust validation", markdown_text(" ".join(validation_findings(board)))]
-            if board.entries
-            else []
-        ),
-        *(table.markdown() for table in (budget_table(board), failure_table(board)) if table.rows),
-    )
+    blocks = [f"# {markdown_text(board.folder.name)}"]
+    blocks.extend(markdown_text(sentence) for sentence in verdict(board))
+    untitled = replace(main_table(board), title="")
+    scores = [untitled, ladder_table(board), target_table(board), configuration_table(board)]
+    blocks.extend(table.markdown() for table in scores if table.rows)
+    if board.entries:
+        blocks.append("## How far to trust validation")
+        blocks.append(markdown_text(" ".join(validation_findings(board))))
+    trials = [budget_table(board), failure_table(board)]
+    blocks.extend(table.markdown() for table in trials if table.rows)
     return "\n\n".join(blocks) + "\n"
 
 
 def leaderboard_csv(board: Leaderboard) -> str:
     """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    return Table(
-        "",
-        list(_record(board, None)),
-        [list(_record(board, entry).values()) for entry in board.entries],
-    ).csv()
+    header = list(_candidate_record(board, None))
+    rows = [list(_candidate_record(board, entry).values()) for entry in board.entries]
+    return Table("", header, rows).csv()
 
 
 def leaderboard_json(board: Leaderboard) -> str:
     """Return the leaderboard as a JSON list: one object per candidate, as `leaderboard_csv` has."""
-    rows = []
+    records = []
     for entry in board.entries:
-        record = _record(board, entry)
-        unknown = [name for name, value in record.items() if value != value]  # NaN is no JSON
-        rows.append({**record, **dict.fromkeys(unknown)})
-    return json.dumps(rows, indent=2, ensure_ascii=False, default=str) + "\n"
+        record = _candidate_record(board, entry)
+        for name, value in record.items():
+            if value != value:  # NaN is no JSON
+                record[name] = None
+        records.append(record)
+    return json.dumps(records, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def write_leaderboard(board: Leaderboard) -> None:
@@ -257,70 +267,64 @@ def write_leaderboard(board: Leaderboard) -> None:
     write_atomically(board.folder.path / "leaderboard.md", leaderboard_markdown(board))
 
 
-def _finished(board: Leaderboard, entry: Entry) -> str:
+def _finished_trials(board: Leaderboard, entry: Entry) -> str:
     """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
-    ends = board.trial_states(TUNED) if TUNED in entry.labels else []
-    return f" ({ends.count('finished')} of its {len(ends)} trials finished)" if ends else ""
-
-
-def _versus(board: Leaderboard, entry: Entry) -> Iterator[PairedDifference | None]:
-    """Yield the differences to the baselines that every candidate is shown beside."""
-    return (board.difference(entry, board.find_entry(label)) for label in REFERENCES)
+    if TUNED not in entry.labels:
+        return ""
+    ends = board.trial_states(TUNED)
+    if not ends:
+        return ""
+    return f" ({ends.count('finished')} of its {len(ends)} trials finished)"
 
 
 def _winner_row(board: Leaderboard) -> int | None:
-    return next((index for index, entry in enumerate(board.entries) if entry.is_winner), None)
+    for index, entry in enumerate(board.entries):
+        if entry.is_winner:
+            return index
+    return None
 
 
-def _expected(board: Leaderboard, entry: Entry | None) -> float | None:
-    """Return what to expect of the validation score of the choice; None for all others."""
-    if board.optimism is None or entry is None or not entry.is_chosen:
-        return None
-    return board.optimism.expected
-
-
-def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
+def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
-    values = vars(entry) if entry else {}
-    parts, further, targets = (
-        values.get(name, {}) for name in ("parts", "further_scores", "dataset_scores")
-    )
-    rivals = {"tuned": TUNED, "published": PUBLISHED, "peer": board.top_peer}
-    paired = {
-        name: entry and board.difference(entry, board.find_entry(label or ""))
-        for name, label in rivals.items()
+    fields = vars(entry) if entry else {}
+    record: dict[str, object] = {"label": fields.get("label"), "winner": None}
+    if entry is None:
+        record |= dict.fromkeys(settings_columns())
+    else:
+        record["winner"] = entry.is_winner
+        record |= entry.settings.column_values()
+    for name in ("trainable", "source_trial", "val_score", "val_base"):
+        record[name] = fields.get(name)
+    record["val_expected"] = None
+    if board.optimism is not None and entry is not None and entry.is_chosen:
+        record["val_expected"] = board.optimism.expected
+    record["seeds"] = len(fields.get("scores", ()))
+    record["chance"] = board.chance
+    record |= interval_columns(_means_of_record(board, entry))
+    for name, label in (("tuned", TUNED), ("peer", board.top_peer)):
+        comparison = (
+            board.planned_comparisons.get(label or "") if entry and entry.is_winner else None
+        )
+        for column, p in p_columns(comparison).items():
+            record[f"versus_{name}_{column}"] = p
+    record["peer"] = board.top_peer
+    return record
+
+
+def _means_of_record(board: Leaderboard, entry: Entry | None) -> dict[str, MeanInterval | None]:
+    """Return the mean scores and differences of a candidate's record, by their columns' names."""
+    fields = vars(entry) if entry else {}
+    means: dict[str, MeanInterval | None] = {"test": fields.get("test")}
+    columns = {
+        "parts": (*PARTS, *board.parts),
+        "further_scores": board.further_names,
+        "dataset_scores": board.scored_datasets,
     }
-    return {
-        "label": values.get("label"),
-        "winner": entry and entry.is_winner,
-        **(entry.settings.column_values() if entry else dict.fromkeys(settings_columns())),
-        **{
-            name: values.get(name)
-            for name in ("trainable", "source_trial", "val_score", "val_base")
-        },
-        "val_expected": _expected(board, entry),
-        "seeds": len(values.get("scores", ())),
-        "chance": board.chance,
-        **interval_columns(
-            {
-                "test": values.get("test"),
-                **{part: parts.get(part) for part in (*PARTS, *board.parts)},
-                **{name: further.get(name) for name in board.further_names},
-                **{target: targets.get(target) for target in board.scored_datasets},
-                **{
-                    f"versus_{name}": found.difference if found else None
-                    for name, found in paired.items()
-                },
-            }
-        ),
-        **{
-            f"versus_{name}_{column}": value
-            for name in ("tuned", "peer")
-            for column, value in p_values(
-                board.planned_comparisons.get(rivals[name] or "")
-                if entry and entry.is_winner
-                else None
-            ).items()
-        },
-        "peer": board.top_peer,
-    }
+    for field, names in columns.items():
+        scores = fields.get(field, {})
+        for name in names:
+            means[name] = scores.get(name)
+    for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("peer", board.top_peer)):
+        paired = board.difference(entry, board.find_entry(label or "")) if entry else None
+        means[f"versus_{name}"] = paired.difference if paired else None
+    return means

@@ -1,4 +1,4 @@
-"""What tables and sentences call the candidates of a study, by their labels."""
+"""The names of a study's candidates in tables and sentences, by their labels."""
 
 from study.config.labels import (
     BEST_PEER,
@@ -27,8 +27,6 @@ _NAMES = {
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
     LINEAR: "linear on frozen CLIP",
-    **{peer: row.title for peer, row in PEERS.items()},
-    **{rank: f"{rank} by validation" for rank in RANKS},
     SMALLEST: "smaller, about as good on validation",
     PLAIN: "{chosen} without its head, at full strength",
     PLAIN_STRENGTH: "{chosen} without its head",
@@ -37,6 +35,8 @@ _NAMES = {
     BEST_PEER: "best peer",
     WITH_DELTA: "best that writes a delta",
 }
+_NAMES |= {peer: row.title for peer, row in PEERS.items()}
+_NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _EARLIER = "-of-"
 """What stands before the number of trials in the label of an earlier choice."""
 _UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
@@ -44,13 +44,13 @@ _UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
 
 
 def candidate_name(label: str, chosen: str = "winner") -> str:
-    """Return what a reader calls a candidate; one without a name of its own has its label.
+    """Return the name of a candidate for readers; one without a name of its own has its label.
 
     Args:
         label: its label; after an extension, that of an earlier choice ends with ``-of-TRIALS``.
-        chosen: what the candidate is called that validation chose.
+        chosen: the name of the candidate that validation chose.
     """
-    start, ending = _split(label)
+    start, ending = _split_label(label)
     if ending:
         trials = ending.removeprefix(_EARLIER)
         return f"{candidate_name(start, chosen)}, of {trials} trials"
@@ -58,7 +58,7 @@ def candidate_name(label: str, chosen: str = "winner") -> str:
 
 
 def entry_name(board: Leaderboard, entry: Entry) -> str:
-    """Return what a reader calls a tested candidate, with the others that share its training."""
+    """Return the name of a tested candidate, with the others that share its training."""
     undecided = board.chosen is None or board.winner is not None
     return joint_name(entry.labels, "winner" if undecided else "choice")
 
@@ -69,39 +69,42 @@ def starred_name(board: Leaderboard, entry: Entry) -> str:
     return f"{name} ★" if entry.is_winner else name
 
 
-def _split(label: str) -> tuple[str, str]:
-    """Return a label, and the ending that an extension gave it, which is empty otherwise."""
-    start, _, trials = label.rpartition(_EARLIER)
-    if start in _NAMES and trials.isdigit():
-        return start, f"{_EARLIER}{trials}"
-    return label, ""
-
-
 def joint_name(labels: tuple[str, ...], chosen: str = "winner") -> str:
     """Return the name of candidates that share a training, the first of which was trained.
 
-    Where the strength is 1 anyway, the winner without head and strength is the winner without its
-    head; where it has no head to take away, it is the winner at full strength.
+    At strength 1, the winner without head and strength is the winner without its head. If it has no
+    head to take away, it is the winner at full strength.
+
+    Args:
+        labels: the labels of the candidates.
+        chosen: the name of the candidate that validation chose.
     """
-    if TUNED in labels and labels[0] == PUBLISHED:
-        labels = (PUBLISHED, *(label for label in labels[1:] if label != TUNED))
-        first = f"{candidate_name(PUBLISHED, chosen)} (no tuned rates validated better)"
-    else:
-        first = candidate_name(_what_is_changed(labels), chosen)
-    _, of_first = _split(labels[0])
-    further = []
-    for label in labels[1:]:
-        start, ending = _split(label)
-        if start not in _UNNAMED or ending != of_first:
-            further.append(candidate_name(label, chosen))
-    return ", also ".join([first, *further])
+    name = candidate_name(_single_change(labels), chosen)
+    further = list(labels[1:])
+    if labels[0] == PUBLISHED and TUNED in further:
+        name = f"{candidate_name(PUBLISHED, chosen)} (no tuned rates validated better)"
+        further.remove(TUNED)
+    _, first_ending = _split_label(labels[0])
+    for label in further:
+        start, ending = _split_label(label)
+        if start not in _UNNAMED or ending != first_ending:
+            name += f", also {candidate_name(label, chosen)}"
+    return name
 
 
-def _what_is_changed(labels: tuple[str, ...]) -> str:
-    """Return the first label, or that of the only change where another one has no effect."""
-    start, ending = _split(labels[0])
+def _single_change(labels: tuple[str, ...]) -> str:
+    """Return the first label, or that of the only change if the other one has no effect."""
+    start, ending = _split_label(labels[0])
     if start == PLAIN:
         for single in (PLAIN_STRENGTH, FULL_STRENGTH):
             if single + ending in labels:
                 return single + ending
     return labels[0]
+
+
+def _split_label(label: str) -> tuple[str, str]:
+    """Return a label, and the ending that an extension gave it, which is empty otherwise."""
+    start, _, trials = label.rpartition(_EARLIER)
+    if start in _NAMES and trials.isdigit():
+        return start, f"{_EARLIER}{trials}"
+    return label, ""

@@ -18,16 +18,7 @@ from study.report.arms import arm_name
 from study.report.charts import Chart, draw
 from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import CONFUSION, class_accuracy_table, confusion_table
-from study.report.formatting import (
-    Table,
-    format_count,
-    percent,
-    score_header,
-    setting_cells,
-    setting_header,
-    settings_in_words,
-    tuned_in_words,
-)
+from study.report.formatting import Table, format_count, percent, score_header
 from study.report.further_scores import further_header
 from study.report.interaction_tables import interaction_table
 from study.report.ladder_table import ladder_table
@@ -40,6 +31,12 @@ from study.report.leaderboard_tables import (
 from study.report.names import candidate_name, entry_name
 from study.report.pictures import Datasets, make_gallery
 from study.report.scope import leaderboard_scope
+from study.report.setting_descriptions import (
+    setting_cells,
+    setting_header,
+    settings_in_words,
+    tuned_in_words,
+)
 from study.report.site_descriptions import subset_in_words
 from study.report.site_share_tables import share_sentences, share_table
 from study.report.study_description import champion_sentence
@@ -94,30 +91,28 @@ def render_report(
     )
     environment.filters["svg"] = _encoded_svg
     template = environment.get_template("report.html.jinja")
-    return template.render(
-        **_content(results, board, datasets or {}),
-        plots=[plot for plot in plots if not plot.name.startswith(CONFUSION)],
-        maps=[plot for plot in plots if plot.name.startswith(CONFUSION)],
-    )
+    sections = _outcome_sections(results, board)
+    sections |= _recommendation(results, board)
+    sections |= _study_sections(results, board)
+    sections["gallery"] = make_gallery(results, board, datasets or {})
+    sections["plots"] = [plot for plot in plots if not plot.name.startswith(CONFUSION)]
+    sections["confusion_plots"] = [plot for plot in plots if plot.name.startswith(CONFUSION)]
+    return template.render(sections)
 
 
 def _encoded_svg(chart: Chart) -> str:
     return base64.b64encode(draw(chart, "svg")["svg"]).decode("ascii")
 
 
-def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[str, Any]:
-    study = results.study
-    config, protocol = study.config, study.protocol()
-    winner, kept, registration = board.winner, board.best_with_delta, results.registration
-    begun = headline(board)
+def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
+    """Return what the template shows of the outcome: title, verdict, and the tables of scores."""
+    opening = headline(board)
     return {
         "name": results.folder.name,
-        "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
-        + (f"{config.data.shots} images a class, " if protocol.trains else "")
-        + config.backbone.name,
-        "headline": begun,
-        "tuned": _tuned(board.chosen) if board.chosen else None,
-        "verdict": judge_choice(board) if begun else verdict(board),
+        "subtitle": _subtitle(results),
+        "headline": opening,
+        "choice": _describe_choice(board.chosen) if board.chosen else None,
+        "verdict": judge_choice(board) if opening else verdict(board),
         "configuration": configuration_rows(results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
@@ -125,43 +120,77 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
         "scope": leaderboard_scope(board),
-        "doubts": validation_findings(board),
-        "winner": winner,
+        "validation": validation_findings(board),
+    }
+
+
+def _subtitle(results: Results) -> str:
+    """Return the dataset, the protocol, the number of training images, and the backbone."""
+    config = results.study.config
+    words = [config.data.dataset, config.protocol.replace("_", "-")]
+    if results.protocol.trains:
+        words.append(f"{config.data.shots} images a class")
+    words.append(config.backbone.name)
+    return ", ".join(words)
+
+
+def _recommendation(results: Results, board: Leaderboard) -> dict[str, Any]:
+    """Return what the template shows under “What to use”."""
+    recommended, registration = board.best_with_delta, results.registration
+    section: dict[str, Any] = {
+        "winner": board.winner,
         "chosen": board.chosen,
-        "has_search": protocol.searches(config),
+        "has_search": results.protocol.searches(results.study.config),
         "chosen_before": board.chosen_before,
-        "kept": kept,
-        "kept_name": kept and entry_name(board, kept),
-        "kept_settings": kept and settings_in_words(kept.settings),
-        "loading": None if kept is None else _loading(results, config, kept),
-        "registered": registration and champion_sentence(registration, board),
-        "serving": registration and f"import mlflow\n\n{registration.loading_line()}",
+        "recommended": recommended,
+        "recommended_name": None,
+        "recommended_settings": None,
+        "loading_code": None,
+        "registration": None,
+        "serving_code": None,
+    }
+    if recommended is not None:
+        section["recommended_name"] = entry_name(board, recommended)
+        section["recommended_settings"] = settings_in_words(recommended.settings)
+        section["loading_code"] = _loading_code(results, recommended)
+    if registration is not None:
+        section["registration"] = champion_sentence(registration, board)
+        section["serving_code"] = f"import mlflow\n\n{registration.loading_line()}"
+    return section
+
+
+def _study_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
+    """Return what the template shows of sites, classes and single trials."""
+    config = results.study.config
+    searches = results.protocol.searches(config)
+    return {
         "classes": class_accuracy_table(results, board),
         "confusions": confusion_table(results, board),
-        "gallery": make_gallery(results, board, datasets),
-        "mattered": _mattered(results) if protocol.searches(config) else None,
+        "site_shares": _site_shares(results) if searches else None,
         "ablation": _ablation(results),
-        "searched": _searched(results.stage("search")),
-        "confirmed": _confirmed(results),
-        "yaml": study.folder.config_path.read_text(encoding="utf-8"),
+        "search_trials": _search_table(results),
+        "confirm_trials": _confirm_table(results),
+        "yaml": results.folder.config_path.read_text(encoding="utf-8"),
         "identity": sorted(results.identity.items()),
     }
 
 
-def _tuned(chosen: Entry) -> dict[str, Any]:
+def _describe_choice(choice: Entry) -> dict[str, Any]:
     """Return which sites the choice tunes, and what they are."""
-    linear = chosen.settings.head == "linear"
-    nothing = chosen.settings.subset == "none" and chosen.settings.peer is None
-    return {
-        "sentence": f"It tunes {tuned_in_words(chosen.settings)}"
-        + (", and a linear head" if linear else "")
-        + f": {format_count(chosen.trainable)} numbers. Validation chose it"
-        + (", before any test image was read." if chosen.is_winner else "."),
-        "sites": () if nothing else subset_in_words(chosen.settings.subset),
-    }
+    settings = choice.settings
+    sentence = f"It tunes {tuned_in_words(settings)}"
+    if settings.head == "linear":
+        sentence += ", and a linear head"
+    sentence += f": {format_count(choice.trainable)} numbers. Validation chose it"
+    if choice.is_winner:
+        sentence += ", before any test image was read"
+    sites: tuple[tuple[str, str], ...] = ()
+    if settings.subset != "none" or settings.peer is not None:
+        sites = subset_in_words(settings.subset)
+    return {"sentence": f"{sentence}.", "sites": sites}
 
 
-def _mattered(results: Results) -> dict[str, Any]:
+def _site_shares(results: Results) -> dict[str, Any]:
     shares = site_shares(results)
     return {
         "sentences": share_sentences(results, shares),
@@ -170,33 +199,44 @@ def _mattered(results: Results) -> dict[str, Any]:
     }
 
 
-def _loading(results: Results, config: StudyConfig, kept: Entry) -> str | None:
+def _loading_code(results: Results, recommended: Entry) -> str | None:
+    """Return code that loads the delta of the first seed that has one; None without any."""
     # The first seed, not the best on test: that would be selecting on test.
-    deltas = (
-        f"trials/{trial.trial_id}/delta.safetensors"
-        for trial in sorted(results.confirmed(kept.label), key=lambda trial: trial.seed)
+    trials = sorted(results.confirmed(recommended.label), key=lambda trial: trial.seed)
+    deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
+    present = [delta for delta in deltas if (results.folder.path / delta).is_file()]
+    if not present:
+        return None
+    if recommended.settings.head == "linear":
+        return _classifier_code(results.study.config, present[0])
+    return _backbone_code(results.study.config, present[0])
+
+
+def _classifier_code(config: StudyConfig, delta: str) -> str:
+    """Return code that labels an image with a tuned backbone and its linear head."""
+    import_line, argument = "", ""
+    if config.data.ensemble:  # new classes are tested with the mean of all templates
+        import_line = "from study.method.delta import load_delta\n"
+        argument = ", templates=load_delta(delta)[1].templates"
+    return (
+        f"from pathlib import Path\n\n{import_line}"
+        "from study.serving.classifier import load_classifier\n\n"
+        f'delta = Path("{delta}")\n'
+        f"classifier = load_classifier(delta{argument})\n"
+        'print(classifier.class_names, classifier.probabilities(["image.png"]))\n'
     )
-    first = next((delta for delta in deltas if (results.folder.path / delta).is_file()), None)
-    if first is not None and kept.settings.head == "linear":
-        imported, given = "", ""
-        if config.data.ensemble:  # new classes are tested with the mean of all templates
-            imported = "from study.method.delta import load_delta\n"
-            given = ", templates=load_delta(delta)[1].templates"
-        return (
-            f"from pathlib import Path\n\n{imported}"
-            "from study.serving.classifier import load_classifier\n\n"
-            f'delta = Path("{first}")\n'
-            f"classifier = load_classifier(delta{given})\n"
-            'print(classifier.class_names, classifier.probabilities(["image.png"]))\n'
-        )
-    return first and (
+
+
+def _backbone_code(config: StudyConfig, delta: str) -> str:
+    """Return code that writes the tuned parameters into a model of transformers."""
+    return (
         "from pathlib import Path\n\n"
         "from study.embedded import backbone_path\n"
         "from study.backbones.load_backbone import load_backbone\n"
         "from study.method.delta import apply_delta, load_delta\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
         f"revision={config.backbone.revision!r})\n"
-        f'tensors, info = load_delta(Path("{first}"))\n'
+        f'tensors, info = load_delta(Path("{delta}"))\n'
         "apply_delta(backbone.clip, tensors)  # a model of transformers, now tuned\n"
         "print(info.subset, info.class_names, info.templates)\n"
     )
@@ -211,58 +251,57 @@ def _ablation(results: Results) -> dict[str, Any] | None:
     return {
         "verdict": ablation_verdict(table),
         "cells": cell_table(table),
-        "pairs": interaction_table(table.interactions),
+        "interactions": interaction_table(table.interactions),
         "settings": setting_table(table),
         "plots": ablation_plots(table),
     }
 
 
-def _searched(searched: Sequence[TrialResult]) -> Table:
-    return Table(
-        "",
-        [
-            # The score is beside the name, since a narrow screen would hide the last columns.
-            *("trial", "validation %", "part of the search", "ended", "tunes", "epochs"),
-            *setting_header(),
-            "trainable",
-        ],
-        [
-            [
-                trial.trial_id,
-                percent(trial.val_score),
-                candidate_name(trial.label) if trial.arm == BASELINE else arm_name(trial.arm),
-                ": ".join(filter(None, (trial.status, trial.reason))),
-                tuned_in_words(trial.settings),
-                f"{trial.epochs}/{trial.epochs_planned}",
-                *setting_cells(trial.settings),
-                format_count(trial.trainable),
-            ]
-            for trial in sorted(
-                searched, key=lambda t: (t.val_score is None, -(t.val_score or 0.0))
-            )
-        ],
-        left=5,
+def _search_table(results: Results) -> Table:
+    """Return the trials of the search, by validation score; those without a score are last."""
+    # The score is beside the name, since a narrow screen would hide the last columns.
+    header = ["trial", "validation %", "part of the search", "ended", "tunes", "epochs"]
+    header.extend(setting_header())
+    header.append("trainable")
+    trials = sorted(
+        results.stage("search"),
+        key=lambda trial: (trial.val_score is None, -(trial.val_score or 0.0)),
     )
+    rows = []
+    for trial in trials:
+        name = arm_name(trial.arm)
+        if trial.arm == BASELINE:
+            name = candidate_name(trial.label)
+        row = [
+            trial.trial_id,
+            percent(trial.val_score),
+            name,
+            _describe_end(trial),
+            tuned_in_words(trial.settings),
+            f"{trial.epochs}/{trial.epochs_planned}",
+        ]
+        row.extend(setting_cells(trial.settings))
+        row.append(format_count(trial.trainable))
+        rows.append(row)
+    return Table("", header, rows, left=5)
 
 
-def _confirmed(results: Results) -> Table:
-    names = (*results.parts, "score", *results.further_names)
-    return Table(
-        "",
-        [
-            *("candidate", "ended", "seed", "epochs"),
-            *score_header(results.parts, "test"),
-            *further_header(results),
-        ],
-        [
-            [
-                trial.label,
-                ": ".join(filter(None, (trial.status, trial.reason))),
-                trial.seed,
-                trial.epochs,
-                *(percent(trial.test.get(name)) for name in names),
-            ]
-            for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))
-        ],
-        left=2,
-    )
+def _confirm_table(results: Results) -> Table:
+    """Return the confirmation trials, by candidate and seed."""
+    header = ["candidate", "ended", "seed", "epochs"]
+    header.extend(score_header(results.parts, "test"))
+    header.extend(further_header(results))
+    scores = (*results.parts, "score", *results.further_names)
+    rows = []
+    for trial in sorted(results.stage("confirm"), key=lambda trial: (trial.label, trial.seed)):
+        row: list[object] = [trial.label, _describe_end(trial), trial.seed, trial.epochs]
+        row.extend(percent(trial.test.get(score)) for score in scores)
+        rows.append(row)
+    return Table("", header, rows, left=2)
+
+
+def _describe_end(trial: TrialResult) -> str:
+    """Return how a trial ended, and why, where that is known."""
+    if not trial.reason:
+        return trial.status
+    return f"{trial.status}: {trial.reason}"

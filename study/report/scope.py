@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from study.report.formatting import format_ends, percent, points
 from study.report.names import candidate_name, entry_name
-from study.results.intervals import MOST_OVERLAP, Interval, MeanInterval
+from study.results.intervals import MOST_OVERLAP, MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
 
@@ -23,17 +23,17 @@ def interval_scope(
     """
     if not scores:
         return ()
-    single = [score for score in scores.values() if score.n == 1]
-    if len(single) < len(scores):
-        sentences = [
-            *_of_seeds(resampled.overlap),
-            *_for_other_images(resampled.overlap, scores, differences or {}),
-        ]
-    elif all(score.low is not None for score in single):
-        sentences = ["Nothing is trained, so that intervals are over other test images alone."]
+    sentences: list[str] = []
+    single_seeds = [score for score in scores.values() if score.n == 1]
+    if len(single_seeds) < len(scores):
+        sentences.extend(_describe_seeds(resampled.overlap))
+        sentences.extend(_wider_intervals(resampled.overlap, scores, differences or {}))
+    elif all(score.low is not None for score in single_seeds):
+        sentences.append("Nothing is trained, so that intervals are over other test images alone.")
     else:
-        sentences = ["With one seed, nothing is known about other training images."]
-    return (*sentences, *_of_test_images(resampled))
+        sentences.append("With one seed, nothing is known about other training images.")
+    sentences.extend(_describe_test_images(resampled))
+    return tuple(sentences)
 
 
 def leaderboard_scope(board: Leaderboard) -> tuple[str, ...]:
@@ -45,23 +45,27 @@ def leaderboard_scope(board: Leaderboard) -> tuple[str, ...]:
     return interval_scope(board.resampled, scores, differences)
 
 
-def other_readers_sentence(number: int) -> str:
+def other_readers_sentence(studies: int) -> str:
     """Return the sentence on how many other studies read the test images; empty for none."""
-    if number == 0:
+    if studies == 0:
         return ""
-    if number == 1:
-        studies_read = "1 other study in this storage read"
+    if studies == 1:
+        readers = "1 other study in this storage read"
     else:
-        studies_read = f"{number} other studies in this storage read"
+        readers = f"{studies} other studies in this storage read"
     return (
-        f"{studies_read} the same test images. Whoever chooses between studies by their test "
+        f"{readers} the same test images. Whoever chooses between studies by their test "
         "scores chooses by these images, and no interval covers that."
     )
 
 
-def _of_seeds(shared: float | None) -> Iterator[str]:
-    """Yield which training images the intervals are about, by what seeds share."""
-    if shared is not None and shared >= 1:
+def _describe_seeds(overlap: float | None) -> Iterator[str]:
+    """Yield which training images the intervals are about.
+
+    Args:
+        overlap: the share of training images that two seeds have in common, a fraction.
+    """
+    if overlap is not None and overlap >= 1:
         yield (
             "All seeds trained on the same images, so that nothing is claimed about other training "
             "images, and no difference is tested: intervals are over other test images alone."
@@ -71,39 +75,37 @@ def _of_seeds(shared: float | None) -> Iterator[str]:
         "An interval covers what a score would be with other draws from the labelled images at "
         "hand, another order of training and other test images (95 %)."
     )
-    if shared is None:
+    if overlap is None:
         yield "How many training images the seeds share is not known."
     else:
-        yield f"Two seeds share {percent(shared, 0)} % of their training images on average."
+        yield f"Two seeds share {percent(overlap, 0)} % of their training images on average."
 
 
-def _for_other_images(
-    shared: float | None,
+def _wider_intervals(
+    overlap: float | None,
     scores: Mapping[str, MeanInterval],
     differences: Mapping[str, MeanInterval],
 ) -> Iterator[str]:
-    """Yield the line of wider intervals, where seeds share so much that there are any."""
-    if shared is None or not MOST_OVERLAP < shared < 1:
+    """Yield the sentence that lists wider intervals, if seeds share so much that there are any."""
+    if overlap is None or not MOST_OVERLAP < overlap < 1:
         return
-    lines = []
+    intervals = []
     for name, score in scores.items():
         if score.wider is not None:
-            lines.append(f"{name} {percent(score.mean)} {_in_brackets(score.wider)}")
-    for name, found in differences.items():
-        if found.wider is not None:
-            lines.append(f"{name} {points(found.mean)} {format_ends(found.wider, '[{}, {}]')}")
+            low, high = percent(score.wider.low), percent(score.wider.high)
+            intervals.append(f"{name} {percent(score.mean)} [{low}, {high}]")
+    for name, difference in differences.items():
+        if difference.wider is not None:
+            ends = format_ends(difference.wider, "[{}, {}]")
+            intervals.append(f"{name} {points(difference.mean)} {ends}")
     yield (
         f"For other labelled images, intervals are wider (approximately, after Nadeau and Bengio), "
-        f"and those decide what is within noise: {'; '.join(lines)}."
+        f"and those decide what is within noise: {'; '.join(intervals)}."
     )
 
 
-def _in_brackets(interval: Interval) -> str:
-    return f"[{percent(interval.low)}, {percent(interval.high)}]"
-
-
-def _of_test_images(resampled: Resampled) -> Iterator[str]:
-    """Yield what intervals leave out of test images, and why."""
+def _describe_test_images(resampled: Resampled) -> Iterator[str]:
+    """Yield why intervals leave out other test images, if they do."""
     if not resampled.images:
         yield "No predictions were kept, so that intervals leave out other test images."
     elif resampled.single_image_class:

@@ -1,6 +1,6 @@
-"""Sites and the other choices of a search in words, for readers who never saw the code."""
+"""What sites and the other choices of a search are, for readers who never saw the code."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from study.method.subsets import Term, parse
 
@@ -43,62 +43,68 @@ _CHOICES = {
 
 def subset_in_words(subset: str) -> tuple[tuple[str, str], ...]:
     """Return the terms of a subset, each with what it is in words."""
-    terms = parse(subset).terms
-    return tuple(
-        (f"{'' if sign > 0 else 'without '}{term}", _term_in_words(term)) for sign, term in terms
-    )
+    explained = []
+    for sign, term in parse(subset).terms:
+        name = str(term) if sign > 0 else f"without {term}"
+        explained.append((name, _describe_term(term)))
+    return tuple(explained)
 
 
 def site_in_words(site: str) -> str:
-    """Return what a site or group such as ``vision.ln`` is."""
+    """Return what a site or a group of sites, such as ``vision.ln``, is."""
     return "".join(words for _, words in subset_in_words(site))
 
 
 def sites_in_words(sites: Iterable[str]) -> str:
     """Return sites in one text, each with what it is in brackets."""
-    explained = ((site, site_in_words(site).rpartition(", ")[0]) for site in sites)
-    return "; ".join(f"{site} ({words})" for site, words in explained)
+    explained = []
+    for site in sites:
+        words, _, _encoder = site_in_words(site).rpartition(", ")
+        explained.append(f"{site} ({words})")
+    return "; ".join(explained)
 
 
 def choices_in_words(names: Iterable[str]) -> str:
-    """Return sentences on what the names of a search's choices stand for, of those that occur.
+    """Return sentences that explain the names of a search's choices; unknown names are left out.
 
     Args:
         names: such as ``text.from``, ``bias_lr`` or the name of a site.
     """
-    return " ".join(dict.fromkeys(f"{sentence}." for sentence in _choices(sorted(names))))
-
-
-def _choices(names: Iterable[str]) -> Iterator[str]:
+    sentences = []
     sites = []
-    for name in names:
+    for name in sorted(names):
         encoder, _, end = name.partition(".")
         if name in _CHOICES:
-            yield _CHOICES[name]
+            sentences.append(_CHOICES[name])
         elif encoder in _ENCODERS and end in ("from", "to"):
-            yield _CHOICES["from"].format(encoder, _ENCODERS[encoder])
+            sentences.append(_CHOICES["from"].format(encoder, _ENCODERS[encoder]))
         elif encoder in _ENCODERS:
             sites.append(name)
     if sites:
-        yield f"A name such as {sites[0]} is a site, and stands for whether a trial tunes it"
-
-
-def _term_in_words(term: Term) -> str:
-    site, half = term.site, ""
-    if site not in _PARTS:
-        site, half = next(
-            (
-                (site.removesuffix(end), words)
-                for end, words in _HALVES.items()
-                if site.removesuffix(end) in _PARTS and site.endswith(end)
-            ),
-            (site, ""),
+        example = sites[0]
+        sentences.append(
+            f"A name such as {example} is a site, and stands for whether a trial tunes it"
         )
-    part = _PARTS.get(site, f"the parameters {site}")  # a site of an extension has its name alone
-    return f"{part}{half}, {_ENCODERS[term.encoder]}{_layers_in_words(term.layers)}"
+    return " ".join(f"{sentence}." for sentence in dict.fromkeys(sentences))
 
 
-def _layers_in_words(layers: tuple[int, int | None] | None) -> str:
+def _describe_term(term: Term) -> str:
+    encoder, layers = _ENCODERS[term.encoder], _describe_layers(term.layers)
+    return f"{_describe_part(term.site)}, {encoder}{layers}"
+
+
+def _describe_part(site: str) -> str:
+    """Return what the site of an encoder is; the site of an extension has its name alone."""
+    if site in _PARTS:
+        return _PARTS[site]
+    for ending, words in _HALVES.items():
+        whole = site.removesuffix(ending)
+        if site.endswith(ending) and whole in _PARTS:
+            return f"{_PARTS[whole]}{words}"
+    return f"the parameters {site}"
+
+
+def _describe_layers(layers: tuple[int, int | None] | None) -> str:
     if layers is None:
         return ""
     start, stop = layers

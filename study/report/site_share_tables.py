@@ -17,85 +17,89 @@ TRUSTED_TRIALS = 50
 
 def share_sentences(results: Results, shares: Sequence[SiteShare]) -> tuple[str, ...]:
     """Return what the comparison says, in words, and what it cannot say."""
-    ended = [t for t in results.stage("search") if t.arm == SEARCH_ARM]
+    trials = [trial for trial in results.stage("search") if trial.arm == SEARCH_ARM]
     finished = len(rank_trials(results))
-    stopped = sum(trial.status == "stopped" for trial in ended)
     if not shares:
         return (
-            f"Of the search for subsets, {finished} of {len(ended)} trials ran all their epochs. "
+            f"Of the search for subsets, {finished} of {len(trials)} trials ran all their epochs. "
             f"That is too few to compare the best {BEST_TRIALS} with the others, so nothing is "
             "said of sites (kinds of parameters).",
         )
-    more = [_in_words(row) for row in shares if row.interval.low > 0]
-    less = [_in_words(row) for row in reversed(shares) if row.interval.high < 0]
-    rest = len(shares) - len(more) - len(less)
-    few = " With so few trials the intervals are wide." if finished < TRUSTED_TRIALS else ""
-    return (
-        *(
-            [f"More often in the best {BEST_TRIALS} trials than in all: {'; '.join(more)}."]
-            if more
-            else ()
-        ),
-        *(
-            [f"Less often in the best {BEST_TRIALS} than in all: {'; '.join(less)}."]
-            if less
-            else ()
-        ),
-        *(
-            [
-                f"{'For the other' if more or less else 'For all'} {rest} sites the interval "
-                f"contains 0: these trials do not tell whether they matter.{few}"
-            ]
-            if rest
-            else ()
-        ),
+    best = f"the best {BEST_TRIALS}"
+    more = [_describe_share(share) for share in shares if share.interval.low > 0]
+    less = [_describe_share(share) for share in reversed(shares) if share.interval.high < 0]
+    undecided = len(shares) - len(more) - len(less)
+    sentences = []
+    if more:
+        sentences.append(f"More often in {best} trials than in all: {'; '.join(more)}.")
+    if less:
+        sentences.append(f"Less often in {best} than in all: {'; '.join(less)}.")
+    if undecided:
+        sites = "For the other" if more or less else "For all"
+        sentence = (
+            f"{sites} {undecided} sites the interval contains 0: these trials do not tell whether "
+            "they matter."
+        )
+        if finished < TRUSTED_TRIALS:
+            sentence += " With so few trials the intervals are wide."
+        sentences.append(sentence)
+    stopped = sum(trial.status == "stopped" for trial in trials)
+    sentences.append(_describe_limits(len(shares), finished, stopped))
+    return tuple(sentences)
+
+
+def _describe_limits(sites: int, finished: int, stopped: int) -> str:
+    """Return what the comparison cannot show."""
+    sentences = [
         f"What this shows is what the best {BEST_TRIALS} of the {finished} trials have in common "
         "that chose their sites and ran all their epochs. It cannot show that a site is the cause: "
         "the sampler proposes more of what did well, and a site may be there with a good learning "
-        "rate or another site. "
-        + (
+        "rate or another site."
+    ]
+    if stopped:
+        sentences.append(
             f"Left out are {stopped} trials that were stopped early, so sites that learn slowly "
-            "are seen less. "
-            if stopped
-            else ""
+            "are seen less."
         )
-        + "The intervals (Newcombe’s, of two shares) suppose trials that do not depend on each "
+    sentences.append(
+        "The intervals (Newcombe’s, of two shares) suppose trials that do not depend on each "
         "other, and are too narrow for these. Expect about one false finding in 20 intervals; "
-        f"here are {len(shares)}.",
+        f"here are {sites}."
     )
+    return " ".join(sentences)
 
 
-def _in_words(row: SiteShare) -> str:
+def _describe_share(share: SiteShare) -> str:
     """Return the site with both shares, in percent, and the interval of their difference."""
-    best, every = (
-        f"{100 * n / of:.0f} %"
-        for n, of in ((row.tuned_in_best, row.best_trials), (row.tuned_in_all, row.all_trials))
-    )
+    best = _whole_percent(share.tuned_in_best, share.best_trials)
+    every = _whole_percent(share.tuned_in_all, share.all_trials)
     return (
-        f"{row.site} ({best} of the best {row.best_trials}, {every} of all: "
-        f"{points(row.difference)} points, 95 % interval {format_ends(row.interval)})"
+        f"{share.site} ({best} % of the best {share.best_trials}, {every} % of all: "
+        f"{points(share.difference)} points, 95 % interval {format_ends(share.interval)})"
     )
+
+
+def _whole_percent(trials: int, of_trials: int) -> str:
+    return f"{100 * trials / of_trials:.0f}"
 
 
 def share_table(shares: Sequence[SiteShare]) -> Table:
     """Return the comparison as a table, in percent and in points."""
-    of_best, of_every = (shares[0].best_trials, shares[0].all_trials) if shares else (0, 0)
-    return Table(
-        "",
-        [
-            *("site", "what it is", f"of the best {of_best} %", f"of all {of_every} %"),
-            *("Δ points", "95 % interval"),
-        ],
-        [
+    best_trials, all_trials = 0, 0
+    if shares:
+        best_trials, all_trials = shares[0].best_trials, shares[0].all_trials
+    rows = []
+    for share in shares:
+        rows.append(
             [
-                row.site,
-                site_in_words(row.site),
-                f"{100 * row.tuned_in_best / row.best_trials:.0f}",
-                f"{100 * row.tuned_in_all / row.all_trials:.0f}",
-                points(row.difference),
-                format_ends(row.interval, "[{}, {}]"),
+                share.site,
+                site_in_words(share.site),
+                _whole_percent(share.tuned_in_best, share.best_trials),
+                _whole_percent(share.tuned_in_all, share.all_trials),
+                points(share.difference),
+                format_ends(share.interval, "[{}, {}]"),
             ]
-            for row in shares
-        ],
-        left=2,
-    )
+        )
+    header = ["site", "what it is", f"of the best {best_trials} %", f"of all {all_trials} %"]
+    header.extend(["Δ points", "95 % interval"])
+    return Table("", header, rows, left=2)

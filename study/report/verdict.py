@@ -12,10 +12,10 @@ from study.report.formatting import (
     format_mean,
     percent,
     probability,
-    settings_in_words,
 )
 from study.report.names import candidate_name, entry_name
 from study.report.scope import other_readers_sentence
+from study.report.setting_descriptions import settings_in_words
 from study.results.entries import Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, rivals_above_winner
@@ -24,62 +24,73 @@ from study.results.validation_check import CLOSE_TO_BEST, ValidationCheck
 from study.trial.study import BEST
 
 SEED_BIAS = 0.02
-"""By how many points simulated studies scored higher since a seed was the search's too."""
+"""By how many points simulated studies scored higher because a test seed was the search's too."""
 SELECTION = (
     "No interval covers the choices themselves: another search, or other validation images, could "
     "choose other settings, whose scores may differ by more."
 )
-"""What the intervals of a comparison leave out, whoever is compared."""
+"""What the intervals of every comparison leave out."""
 
 
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
-    metric, chosen = _metric(board), board.chosen
-    zero_shot = getattr(board.find_entry(ZERO_SHOT), "balanced", None)
-    chance = chance_sentences(board.chance, zero_shot, board.protocol.guess)
+    zero_shot = board.find_entry(ZERO_SHOT)
+    balanced = zero_shot.balanced if zero_shot else None
+    chance = chance_sentences(board.chance, balanced, board.protocol.guess)
+    chosen = board.chosen
     if board.entries and not board.searched:
-        tested = ", ".join(
-            f"“{entry_name(board, entry)}” {format_mean(entry.test)} %" for entry in board.entries
-        )
-        mean = f"mean {metric} over the datasets" if board.scored_datasets else metric
-        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
+        return (_describe_tests_without_search(board), *chance)
     if chosen is None:
-        what = "The choice has no test score" if board.entries else "Nothing is confirmed on test"
-        return f"{what} yet, so there is no winner to judge.", *chance
-    name = "" if chosen.label == BEST else f"“{entry_name(board, chosen)}”, "
-    return (
-        f"Validation chose {name}{settings_in_words(chosen.settings)}: "
-        f"{describe_score(chosen.test)} {metric} on test.",
-        *chance,
-        *judge_choice(board),
-    )
+        state = "Nothing is confirmed on test"
+        if board.entries:
+            state = "The choice has no test score"
+        return (f"{state} yet, so there is no winner to judge.", *chance)
+    choice = settings_in_words(chosen.settings)
+    if chosen.label != BEST:
+        choice = f"“{entry_name(board, chosen)}”, {choice}"
+    score = f"{describe_score(chosen.test)} {_metric_name(board)}"
+    return (f"Validation chose {choice}: {score} on test.", *chance, *judge_choice(board))
+
+
+def _describe_tests_without_search(board: Leaderboard) -> str:
+    """Return the scores of a study that tested the configurations it was given."""
+    metric = _metric_name(board)
+    if board.scored_datasets:
+        metric = f"mean {metric} over the datasets"
+    scores = []
+    for entry in board.entries:
+        scores.append(f"“{entry_name(board, entry)}” {format_mean(entry.test)} %")
+    return f"Nothing was searched; configurations tested as given, {metric}: {', '.join(scores)}."
 
 
 def headline(board: Leaderboard) -> tuple[str, str] | None:
     """Return the test score of the choice, and the rest of the sentence that begins with it.
 
-    The sentence has its intervals, chance and zero-shot's score. None means that nothing was
-    chosen, or the choice has no test score.
+    The rest has the intervals of the score, chance and zero-shot's score.
+
+    Returns:
+        None if nothing was chosen, or the choice has no test score.
     """
     chosen = board.chosen
     if chosen is None or not board.searched:
         return None
-    zero_shot = board.find_entry(ZERO_SHOT)
-    beside = []
+    comparisons = []
     if board.chance is not None:
         guess = board.protocol.guess
         guess = f"{guess[0].lower()}{guess[1:]}"
-        beside.append(f"{guess} would have a balanced score of {percent(board.chance)} % (chance)")
+        chance = percent(board.chance)
+        comparisons.append(f"{guess} would have a balanced score of {chance} % (chance)")
+    zero_shot = board.find_entry(ZERO_SHOT)
     if zero_shot is not None:
-        beside.append(f"zero-shot CLIP scores {describe_score(zero_shot.test)}")
-    metric = (
-        f"mean {board.metric} over the target datasets" if board.scored_datasets else _metric(board)
-    )
-    return (
-        f"{percent(chosen.test.mean)} %",
-        f"{metric} on test for the {'winner' if chosen.is_winner else 'choice'} ("
-        f"{_interval_and_seeds(chosen.test)})" + (f"; {', and '.join(beside)}." if beside else "."),
-    )
+        comparisons.append(f"zero-shot CLIP scores {describe_score(zero_shot.test)}")
+    metric = _metric_name(board)
+    if board.scored_datasets:
+        metric = f"mean {board.metric} over the target datasets"
+    name = "winner" if chosen.is_winner else "choice"
+    sentence = f"{metric} on test for the {name} ({_interval_and_seeds(chosen.test)})"
+    if comparisons:
+        sentence += f"; {', and '.join(comparisons)}"
+    return (f"{percent(chosen.test.mean)} %", f"{sentence}.")
 
 
 def judge_choice(board: Leaderboard) -> tuple[str, ...]:
@@ -87,66 +98,65 @@ def judge_choice(board: Leaderboard) -> tuple[str, ...]:
     chosen, winner = board.chosen, board.winner
     if chosen is None:
         return ()
-    above = any(entry.above_chance for entry in board.entries)
-    return (
-        *(
-            _judge_winner(board, winner)
-            if winner
-            else [
-                f"The choice does not beat chance (balanced {percent(_balanced(chosen))} % against "
-                f"{percent(chosen.chance)} %), so there is no winner."
-            ]
-        ),
-        *validation_score_sentence(board),
-        *([] if above else ["Nothing that was tested beats chance."]),
-        *_highest(board, chosen),
-        *filter(None, [other_readers_sentence(board.other_readers)]),
-    )
+    sentences: list[str] = []
+    if winner is not None:
+        sentences.extend(_judge_winner(board, winner))
+    else:
+        mean = chosen.balanced.mean if chosen.balanced else None
+        sentences.append(
+            f"The choice does not beat chance (balanced {percent(mean)} % against "
+            f"{percent(chosen.chance)} %), so there is no winner."
+        )
+    sentences.extend(validation_score_sentence(board))
+    if not any(entry.above_chance for entry in board.entries):
+        sentences.append("Nothing that was tested beats chance.")
+    sentences.extend(_describe_highest_mean(board, chosen))
+    if board.other_readers:
+        sentences.append(other_readers_sentence(board.other_readers))
+    return tuple(sentences)
 
 
-def _highest(board: Leaderboard, chosen: Entry) -> Iterator[str]:
-    """Yield which candidate has the highest test mean, where that is not the choice."""
+def _describe_highest_mean(board: Leaderboard, chosen: Entry) -> Iterator[str]:
+    """Yield which candidate has the highest test mean, if that is not the choice."""
     top = board.entries[0]
     if not top.above_chance or top.test.mean <= chosen.test.mean:
         return
-    why = "but validation did not choose it"
+    reason = "but validation did not choose it"
     if top.val_score is None:
-        why = "but it was not to be chosen: it shows what a part of the choice adds"
+        reason = "but it was not to be chosen: it shows what a part of the choice adds"
     yield (
-        f"“{entry_name(board, top)}” has the highest test mean ({format_mean(top.test)} %), {why}; "
-        "choosing it now would be choosing by the test images."
+        f"“{entry_name(board, top)}” has the highest test mean ({format_mean(top.test)} %), "
+        f"{reason}; choosing it now would be choosing by the test images."
     )
 
 
 def validation_score_sentence(board: Leaderboard) -> tuple[str, ...]:
     """Return the validation score of the choice, which is a maximum, and what to expect of it.
 
-    There is no sentence where that is not known.
+    Returns:
+        One sentence, or none where it is not known what to expect.
     """
     chosen = board.chosen
-    optimism = board.optimism.of(chosen.val_score) if chosen and board.optimism else ""
-    if chosen is None or not optimism:
+    if chosen is None or board.optimism is None:
         return ()
-    score = percent(chosen.val_score)
-    return (f"On validation the choice has {score} %{optimism} (bootstrap).",)
+    optimism = board.optimism.of(chosen.val_score)
+    if not optimism:
+        return ()
+    return (f"On validation the choice has {percent(chosen.val_score)} %{optimism} (bootstrap).",)
 
 
-def _balanced(entry: Entry) -> float | None:
-    return entry.balanced.mean if entry.balanced else None
-
-
-def _in_doubt(winner: Entry) -> Iterator[str]:
-    """Yield that a winner is not shown to beat chance, where it is not."""
-    known = winner.against_chance
-    if known is None or known.shown:
+def _describe_doubt(winner: Entry) -> Iterator[str]:
+    """Yield that the winner is not shown to beat chance, if it is not."""
+    against_chance = winner.against_chance
+    if against_chance is None or against_chance.shown:
         return
     yield (
-        f"The winner is {known.doubt}: its balanced score is {format_mean(winner.balanced)} %, and "
-        f"chance is {percent(known.chance)} %."
+        f"The winner is {against_chance.doubt}: its balanced score is "
+        f"{format_mean(winner.balanced)} %, and chance is {percent(against_chance.chance)} %."
     )
 
 
-def _metric(board: Leaderboard) -> str:
+def _metric_name(board: Leaderboard) -> str:
     if board.parts:
         return f"harmonic mean of {' and '.join(board.parts)} accuracy"
     return board.metric
@@ -165,21 +175,21 @@ def _interval_and_seeds(score: MeanInterval) -> str:
 
 
 def judge_comparison(comparison: Comparison) -> str:
-    """Return whether a difference is more than noise: by its interval and Holm's p.
+    """Return whether a fixed difference is more than noise: by its interval and Holm's p.
 
-    Beside it stands how large a difference would have had to be to be seen.
+    The true difference that would be missed half the time stands beside it.
     """
-    found = comparison.paired.difference
-    side = "better" if found.mean > 0 else "worse"
-    if found.p_value is None:
+    difference = comparison.paired.difference
+    if difference.p_value is None:
         return "not tested"
-    if found.within_noise:
-        noise = "within noise"
+    side = "better" if difference.mean > 0 else "worse"
+    if difference.within_noise:
+        judgement = "within noise"
     elif (comparison.holm_p or 0.0) > SIGNIFICANCE:
-        noise = f"{side} by its own interval, but not once corrected for two tests"
+        judgement = f"{side} by its own interval, but not once corrected for two tests"
     else:
-        noise = f"{side}, beyond noise"
-    return f"{noise}; {describe_missed(found)}"
+        judgement = f"{side}, beyond noise"
+    return f"{judgement}; {describe_missed(difference)}"
 
 
 def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
@@ -190,15 +200,17 @@ def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
     for entry, paired in rivals_above_winner(board):
         if not board.planned_comparisons.keys().isdisjoint(entry.labels):
             continue
-        size = "no common seed" if paired is None else describe_difference(paired.difference)
+        size = "no common seed"
+        if paired is not None:
+            size = describe_difference(paired.difference)
         kind = "other method" if entry.is_peer else "baseline"
         yield (
             f"The winner’s mean is below the {kind} “{entry_name(board, entry)}”: {size}: "
-            f"{_descriptive(paired)}."
+            f"{_judge_descriptive(paired)}."
         )
 
 
-def _descriptive(paired: PairedDifference | None) -> str:
+def _judge_descriptive(paired: PairedDifference | None) -> str:
     """Return whether a difference that is not among the fixed ones is more than noise."""
     if paired is None or paired.p_value is None:
         return "not tested"
@@ -207,8 +219,8 @@ def _descriptive(paired: PairedDifference | None) -> str:
 
 
 def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
-    """Yield sentences that compare the winner with its rivals, and with what is smaller."""
-    yield from _in_doubt(winner)
+    """Yield sentences that compare the winner with its rivals, and with smaller candidates."""
+    yield from _describe_doubt(winner)
     if winner.is_peer:
         yield (
             "It adapts CLIP in another way than by tuning its biases and LayerNorms: no choice of "
@@ -216,100 +228,115 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
         )
     elif winner.is_baseline:
         yield "It was given beforehand: the search found nothing that validated better."
-    tests = (
-        "corrected for 2 tests by Holm" if len(board.planned_comparisons) > 1 else "the only test"
-    )
-    for label in (TUNED, *([board.top_peer] if board.top_peer else ())):
-        rival, comparison, name = (
-            board.find_entry(label),
-            board.planned_comparisons.get(label),
-            candidate_name(label),
-        )
-        if label == BEST_PEER and rival is not None:
-            name = f"the best other method by validation ({settings_in_words(rival.settings)})"
-        if rival is None:
-            yield (
-                f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "
-                "with it."
-            )
-        elif comparison is not None:
-            higher = ", whose mean is higher" if rival.test.mean > winner.test.mean else ""
-            yield (
-                f"Against {name}{higher}: {describe_difference(comparison.paired.difference)}, "
-                f"over {amount(len(comparison.paired.seeds), 'seed')} in common, p "
-                f"{probability(comparison.holm_p)} ({tests}): {judge_comparison(comparison)}."
-            )
+    yield from _compare_with_rival(board, winner, TUNED)
+    if board.top_peer:
+        yield from _compare_with_rival(board, winner, board.top_peer)
     if board.planned_comparisons:
         yield SELECTION
     yield from describe_rivals_above(board)
-    yield from _smallest(board, winner)
-    yield from _kept(board, winner)
+    yield from _describe_smallest(board, winner)
+    yield from _describe_best_with_delta(board, winner)
 
 
-def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
-    """Yield what the smallest candidate within one standard error saves, where one was tested."""
+def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterator[str]:
+    """Yield the fixed comparison of the winner with a rival, or that the rival has no score."""
+    rival, comparison = board.find_entry(label), board.planned_comparisons.get(label)
+    name = candidate_name(label)
+    if rival is None:
+        yield (
+            f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "
+            "with it."
+        )
+        return
+    if comparison is None:
+        return
+    if label == BEST_PEER:
+        name = f"the best other method by validation ({settings_in_words(rival.settings)})"
+    if rival.test.mean > winner.test.mean:
+        name += ", whose mean is higher"
+    tests = (
+        "corrected for 2 tests by Holm" if len(board.planned_comparisons) > 1 else "the only test"
+    )
+    yield (
+        f"Against {name}: {describe_difference(comparison.paired.difference)}, "
+        f"over {amount(len(comparison.paired.seeds), 'seed')} in common, p "
+        f"{probability(comparison.holm_p)} ({tests}): {judge_comparison(comparison)}."
+    )
+
+
+def _describe_smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
+    """Yield what the smallest candidate within one standard error saves, if one was tested."""
     smallest = board.smallest_near_best
     if smallest is winner:
         yield "No smaller configuration did about as well on validation as the winner."
-    elif smallest is not None:
-        paired = board.difference(smallest, winner)
-        size = f", {describe_difference(paired.difference)} against the winner" if paired else ""
-        name = "" if smallest.label == SMALLEST else f", “{entry_name(board, smallest)}”,"
-        yield (
-            f"A smaller configuration{name} did about as well on validation (within one standard "
-            f"error): {settings_in_words(smallest.settings)}, which trains "
-            f"{format_count(smallest.trainable)} numbers instead of "
-            f"{format_count(winner.trainable)}. On test: {describe_score(smallest.test)}{size}."
-        )
+        return
+    if smallest is None:
+        return
+    name = ""
+    if smallest.label != SMALLEST:
+        name = f", “{entry_name(board, smallest)}”,"
+    yield (
+        f"A smaller configuration{name} did about as well on validation (within one standard "
+        f"error): {settings_in_words(smallest.settings)}, which trains "
+        f"{format_count(smallest.trainable)} numbers instead of "
+        f"{format_count(winner.trainable)}. On test: {_score_beside(board, smallest, winner)}."
+    )
 
 
-def _kept(board: Leaderboard, winner: Entry) -> Iterator[str]:
-    """Yield what stands for a winner that writes no delta, wherever a delta is needed."""
-    kept = board.find_entry(WITH_DELTA)
-    if kept is not None:
-        paired = board.difference(kept, winner)
-        size = f", {describe_difference(paired.difference)} against the winner" if paired else ""
-        yield (
-            f"The winner, {settings_in_words(winner.settings)}, writes no delta. The best by "
-            f"validation that does{', which is registered,' if board.registration else ''} is "
-            f"{settings_in_words(kept.settings)}: {describe_score(kept.test)}{size}."
-        )
+def _describe_best_with_delta(board: Leaderboard, winner: Entry) -> Iterator[str]:
+    """Yield which candidate stands for a winner that writes no delta, where a delta is needed."""
+    substitute = board.find_entry(WITH_DELTA)
+    if substitute is None:
+        return
+    registered = ", which is registered," if board.registration else ""
+    yield (
+        f"The winner, {settings_in_words(winner.settings)}, writes no delta. The best by "
+        f"validation that does{registered} is {settings_in_words(substitute.settings)}: "
+        f"{_score_beside(board, substitute, winner)}."
+    )
+
+
+def _score_beside(board: Leaderboard, entry: Entry, winner: Entry) -> str:
+    """Return the test score of a candidate, and its difference to the winner."""
+    score = describe_score(entry.test)
+    paired = board.difference(entry, winner)
+    if paired is None:
+        return score
+    return f"{score}, {describe_difference(paired.difference)} against the winner"
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on how well validation ranked, and what base classes alone would pick."""
     if board.entries and not board.searched:
         return ("There was no choice to make, so validation images were not looked at.",)
-    return (
-        *_of_ranking(board.validation_check),
-        *_of_regret(board),
-        *_of_base_validation(board),
-        *_of_shared_seeds(board),
-    )
+    sentences = [_describe_ranking(board.validation_check)]
+    sentences.extend(_describe_regret(board))
+    sentences.extend(_describe_base_validation(board))
+    sentences.extend(_describe_shared_seeds(board))
+    return tuple(sentences)
 
 
-def _of_ranking(check: ValidationCheck) -> Iterator[str]:
-    """Yield how alike the orders by validation and by test are, over all and among the best."""
+def _describe_ranking(check: ValidationCheck) -> str:
+    """Return how alike the orders by validation and by test are, over all and among the best."""
     agreement = check.agreement
     if agreement is None:
-        yield "Too few distinct candidates to say how well validation ranked test scores."
-        return
+        return "Too few distinct candidates to say how well validation ranked test scores."
     within = f"within {percent(CLOSE_TO_BEST, 0)} points of the best by validation"
     if check.close is not None:
-        among = f"among the {check.close.n} {within} it is {_signed(check.close.rho)}"
+        among = f"among the {check.close.n} {within} it is {_format_correlation(check.close.rho)}"
     else:
         among = f"too few of the {check.ranked_close} {within} differ to say it of them alone"
-    yield (
+    return (
         f"Rank correlation of validation and test (Spearman’s rho; 1 is the same order, 0 is no "
-        f"relation) over {agreement.n} candidates: {_signed(agreement.rho)}; {among}."
+        f"relation) over {agreement.n} candidates: {_format_correlation(agreement.rho)}; {among}."
     )
 
 
-def _signed(rho: float) -> str:
+def _format_correlation(rho: float) -> str:
     return f"{rho:+.2f}".replace("-", "−")
 
 
-def _of_regret(board: Leaderboard) -> Iterator[str]:
+def _describe_regret(board: Leaderboard) -> Iterator[str]:
     """Yield which of the candidates that validation ranked has the highest test mean."""
     regret = board.validation_check.regret
     if regret is None:
@@ -325,19 +352,17 @@ def _of_regret(board: Leaderboard) -> Iterator[str]:
     if not regret.loss:
         yield f"{ranked}the best by validation has the highest test mean too.{unranked}"
         return
+    size = f"{percent(regret.loss)} points"
     paired = board.difference(picked, best)
-    size = (
-        f"{percent(regret.loss)} points"
-        if paired is None
-        else describe_difference(paired.difference)
-    )
+    if paired is not None:
+        size = describe_difference(paired.difference)
     yield (
         f"{ranked}“{entry_name(board, best)}” has the highest test mean. Against it, the best by "
         f"validation has {size}; the highest of several means is in part the luckiest.{unranked}"
     )
 
 
-def _of_base_validation(board: Leaderboard) -> Iterator[str]:
+def _describe_base_validation(board: Leaderboard) -> Iterator[str]:
     """Yield what validation on base classes alone would have chosen."""
     check = board.validation_check
     pick = board.find_entry(check.base_pick or "")
@@ -354,14 +379,14 @@ def _of_base_validation(board: Leaderboard) -> Iterator[str]:
         )
 
 
-def _of_shared_seeds(board: Leaderboard) -> Iterator[str]:
+def _describe_shared_seeds(board: Leaderboard) -> Iterator[str]:
     """Yield which seeds of the test are the search's too, whose images took part in the choice."""
     searched = {trial.seed for trial in board.stage("search")}
     tested = {trial.seed for trial in board.stage("confirm") if trial.test_score is not None}
     common = sorted(searched & tested)
     if common and len(tested) > 1:
-        named = ", ".join(map(str, common))
+        seeds = ", ".join(map(str, common))
         yield (
-            f"Seed {named} of the test is the search’s too: its training images took part in the "
+            f"Seed {seeds} of the test is the search’s too: its training images took part in the "
             f"choice. In simulated studies this raised scores by {SEED_BIAS} points at most."
         )

@@ -26,7 +26,8 @@ from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
 from study.process.terminal_table import amount
-from study.report.formatting import Table, csv_text, format_count, percent, settings_in_words
+from study.report.formatting import Table, csv_text, format_count, percent
+from study.report.setting_descriptions import settings_in_words
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import LabelledImage, label_images, list_image_files
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner

@@ -26,11 +26,11 @@ from study.report.formatting import (
     percent,
     score_cells,
     score_header,
-    settings_in_words,
 )
 from study.report.further_scores import further_header, further_note
 from study.report.names import candidate_name, entry_name
 from study.report.scope import leaderboard_scope
+from study.report.setting_descriptions import settings_in_words
 from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
 from study.results.entries import Entry

@@ -10,7 +10,7 @@ from rich.status import Status
 from rich.text import Text
 
 from study.process.terminal_table import PIPED
-from study.report.formatting import settings_in_words
+from study.report.setting_descriptions import settings_in_words
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
 

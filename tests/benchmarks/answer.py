@@ -30,7 +30,7 @@ from rich.console import Console
 
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
-from study.report.formatting import settings_in_words
+from study.report.setting_descriptions import settings_in_words
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
 from study.search.driver import ray_session

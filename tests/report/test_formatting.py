@@ -2,14 +2,10 @@
 
 import io
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from rich.console import Console
 
-from study.config.trial_settings import TrialSettings
 from study.process.terminal_table import TerminalTable
 from study.report.formatting import (
     Table,
@@ -24,8 +20,6 @@ from study.report.formatting import (
     points,
     probability,
     score_cell,
-    setting_cells,
-    settings_in_words,
 )
 from study.results.intervals import Interval, mean_interval
 
@@ -153,27 +147,3 @@ def test_beside_a_verdict_stands_the_difference_that_would_be_missed_half_the_ti
     assert found.reach == pytest.approx(0.127, abs=1e-3)
     assert "12.7 points" in describe_missed(found)
     assert describe_missed(mean_interval([0.01])) == ""
-
-
-SETTINGS = yaml.safe_load(
-    Path(__file__).with_name("settings_in_words.yaml").read_text(encoding="utf-8")
-)
-
-
-@pytest.mark.parametrize(("settings", "words"), SETTINGS)
-def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str) -> None:
-    assert settings_in_words(TrialSettings.model_validate(settings)) == words
-
-
-def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned() -> (
-    None
-):
-    chosen = TrialSettings(
-        subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75
-    )
-    training = "linear, learning rate 0.001, 100 steps"
-    assert setting_cells(chosen) == (training, "0.75", "–", "–", "–")
-    searched = TrialSettings(
-        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head="linear"
-    )
-    assert setting_cells(searched) == ("linear", "1", "–", "0.01", "8")

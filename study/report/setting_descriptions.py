@@ -1,0 +1,78 @@
+"""What a trial tunes and how fast, as table columns and in words."""
+
+from study.config.peer_settings import Peer
+from study.config.trial_settings import TrialSettings
+from study.method.parameters import kind_names, list_kinds
+from study.method.peers import PEERS
+from study.report.formatting import format_rate
+
+SETTING_NOTE = (
+    "Head: what turns the features of an image into classes, “text” CLIP’s own text features of "
+    "the class names, “linear” a layer that was trained. Strength: how much of the tuned change is "
+    "kept, 1 is all. lr: learning rate. λ: how strongly the loss holds text features at CLIP’s. "
+    "[a:b]: the layers from a to before b, counted from 0."
+)
+"""The note that explains the columns of `setting_cells`."""
+
+
+def setting_header() -> tuple[str, ...]:
+    """Return the names of the columns of `setting_cells`."""
+    header = ["head", "strength"]
+    header.extend(f"{kind.short} lr" for kind in list_kinds())
+    header.append("λ")
+    return tuple(header)
+
+
+def setting_cells(settings: TrialSettings) -> tuple[str, ...]:
+    """Return the head with its training, the strength, the rate of each kind, and λ."""
+    cells = [_describe_head(settings), format_rate(settings.strength)]
+    cells.extend(format_rate(settings.rates.get(kind)) for kind in kind_names())
+    # Where no parameter of CLIP is tuned, there is no loss to weight.
+    weight = settings.distill_weight if settings.rates else None
+    cells.append(format_rate(weight))
+    return tuple(cells)
+
+
+def tuned_in_words(settings: TrialSettings) -> str:
+    """Return which parameters are tuned, a subset or those of a peer, and γ if it is not 0."""
+    if settings.peer is None:
+        tuned = settings.subset.replace("none", "nothing")
+    else:
+        tuned = f"{peer_in_words(settings.peer)}, lr {format_rate(settings.peer.lr)}"
+    if settings.calibration:
+        tuned += f", γ {format_rate(settings.calibration)}"
+    return tuned
+
+
+def peer_in_words(peer: Peer) -> str:
+    """Return what a peer trains, without its learning rate."""
+    method = PEERS[peer.method]
+    words = method.title
+    for name, value in peer.numbers.items():
+        if value:
+            words += method.numbers[name].words.format(format_rate(value))
+    return words
+
+
+def settings_in_words(settings: TrialSettings) -> str:
+    """Return what is tuned, with the head and the strength if they are not CLIPFit's own."""
+    has_linear_head = settings.head == "linear"
+    if settings.subset == "none" and settings.peer is None:
+        return "a linear head on CLIP as it is" if has_linear_head else "CLIP as it is"
+    words = tuned_in_words(settings)
+    if has_linear_head:
+        words += ", linear head"
+    if settings.strength != 1.0:
+        words += f", strength {format_rate(settings.strength)}"
+    return words
+
+
+def _describe_head(settings: TrialSettings) -> str:
+    """Return the kind of the head, and how a linear head was trained, once that is chosen.
+
+    Each step is on all training images; see `study.method.head`.
+    """
+    if settings.head_lr is None or settings.head_steps is None:
+        return settings.head
+    steps = "1 step" if settings.head_steps == 1 else f"{settings.head_steps} steps"
+    return f"{settings.head}, learning rate {format_rate(settings.head_lr)}, {steps}"

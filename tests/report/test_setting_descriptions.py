@@ -1,0 +1,33 @@
+"""What a trial tunes is told in words that a sentence can hold, and in columns of a table."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from study.config.trial_settings import TrialSettings
+from study.report.setting_descriptions import setting_cells, settings_in_words
+
+SETTINGS = yaml.safe_load(
+    Path(__file__).with_name("settings_in_words.yaml").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(("settings", "words"), SETTINGS)
+def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str) -> None:
+    assert settings_in_words(TrialSettings.model_validate(settings)) == words
+
+
+def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned() -> (
+    None
+):
+    chosen = TrialSettings(
+        subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75
+    )
+    training = "linear, learning rate 0.001, 100 steps"
+    assert setting_cells(chosen) == (training, "0.75", "–", "–", "–")
+    searched = TrialSettings(
+        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head="linear"
+    )
+    assert setting_cells(searched) == ("linear", "1", "–", "0.01", "8")
