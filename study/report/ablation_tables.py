@@ -35,7 +35,7 @@ from study.report.interaction_tables import (
 from study.report.scope import interval_scope, other_readers_sentence
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
 from study.results.ablation import BASE, AblationTable, Cell
-from study.results.study_results import PARTS
+from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
 

@@ -7,7 +7,7 @@ from study.config.labels import TUNED, VARIANT
 from study.method.peers import PEERS
 from study.report.charts import BLUE, COLORS, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
 from study.report.names import candidate_name
-from study.results.study_results import BASELINE, SEARCH_ARM
+from study.results.trial_results import BASELINE, SEARCH_ARM
 
 _NAMES = {
     SEARCH_ARM: "subsets and rates",

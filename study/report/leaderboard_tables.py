@@ -36,7 +36,7 @@ from study.report.verdict import validation_findings, validation_score_sentence,
 from study.results.entries import PUBLISHED, REFERENCES, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import TRIAL_STATES, Leaderboard
-from study.results.study_results import BASELINE, PARTS, SEARCH_ARM
+from study.results.trial_results import BASELINE, PARTS, SEARCH_ARM
 from study.storage.atomic import write_atomically
 
 CONFIGURATIONS = "Configurations"

@@ -50,7 +50,8 @@ from study.results.ablation import ablation_table
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
 from study.results.site_shares import site_shares
-from study.results.study_results import BASELINE, Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import BASELINE, TrialResult
 from study.storage.atomic import write_atomically
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from study.report.formatting import HoverText, Table, percent, score_cell, score_header
 from study.results.entries import Entry
-from study.results.study_results import PARTS
 from study.results.sweep_scores import PUBLISHED_DATASETS
+from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
 

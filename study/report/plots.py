@@ -24,7 +24,8 @@ from study.report.names import starred_name
 from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import BASELINE, SEARCH_ARM, Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import BASELINE, SEARCH_ARM, TrialResult
 
 VALIDATION_AXIS = Axis("validation score, %")
 _STATUS_STYLES = {

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from study.report.formatting import Table, format_ends, points
 from study.report.site_descriptions import site_in_words
 from study.results.site_shares import BEST_TRIALS, SiteShare, rank_trials
-from study.results.study_results import SEARCH_ARM, Results
+from study.results.study_results import Results
+from study.results.trial_results import SEARCH_ARM
 
 TRUSTED_TRIALS = 50
 """The fewest finished trials for which the sentences do not warn that there are few."""

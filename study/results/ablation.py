@@ -14,7 +14,8 @@ from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import count_other_readers
 from study.results.statistics import Comparison, is_significant
-from study.results.study_results import Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import TrialResult
 from study.selection.chance import BALANCED
 from study.trial import Split
 from study.trial.predictions import images_of

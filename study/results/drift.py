@@ -21,7 +21,8 @@ from study.errors import DataError, DeltaError, SubsetError
 from study.method.delta import DeltaInfo, apply_delta, load_delta, read_head, without_head
 from study.method.parameters import PEER, PROJECTION, find_leaf
 from study.results.leaderboard import leaderboard
-from study.results.study_results import Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import TrialResult
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 

@@ -7,7 +7,8 @@ from study.config.labels import TUNED
 from study.config.trial_settings import TrialSettings
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled
-from study.results.study_results import BASELINE, PARTS, Results, TrialResult, first_chance
+from study.results.study_results import Results
+from study.results.trial_results import BASELINE, PARTS, TrialResult, first_chance
 from study.selection.chance import BALANCED, AgainstChance
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate

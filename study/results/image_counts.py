@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results, TrialResult
+from study.results.study_results import Results
 from study.results.training_images import read_training_images
+from study.results.trial_results import TrialResult
 from study.trial.predictions import images_of
 
 

@@ -15,7 +15,7 @@ from study.config.labels import PLAIN, PLAIN_STRENGTH, TUNED, TUNED_LINEAR, VARI
 from study.results.entries import PUBLISHED, Entry
 from study.results.leaderboard import Leaderboard
 from study.results.statistics import PairedDifference
-from study.results.study_results import BASELINE
+from study.results.trial_results import BASELINE
 from study.trial.study import BEST
 
 Change = Literal["rates", "subset", "another method", "strength", "head"]

@@ -17,7 +17,8 @@ from study.results.entries import Entry, make_entry
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import count_other_readers
 from study.results.statistics import Comparison, PairedDifference, make_comparisons
-from study.results.study_results import Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import TrialResult
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
 
 TRIAL_STATES = ("finished", "stopped", "failed", "running")

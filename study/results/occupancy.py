@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from study.results.study_results import TrialResult
+from study.results.trial_results import TrialResult
 
 PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""

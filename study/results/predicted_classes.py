@@ -9,7 +9,8 @@ import pandas as pd
 from study.config.labels import ZERO_SHOT
 from study.errors import DataError
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import TrialResult
 from study.trial.predictions import images_of, read_predictions
 
 

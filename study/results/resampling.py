@@ -20,7 +20,7 @@ from study.results.statistics import (
     common_seeds,
     make_comparisons,
 )
-from study.results.study_results import TrialResult
+from study.results.trial_results import TrialResult
 from study.selection.chance import BALANCED
 from study.trial import Split
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from study.method.subsets import parse
 from study.results.intervals import Interval
 from study.results.statistics import proportion_difference
-from study.results.study_results import SEARCH_ARM, Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import SEARCH_ARM, TrialResult
 
 BEST_TRIALS = 10
 """The number of the best trials that are compared with all."""

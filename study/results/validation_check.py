@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from study.results.entries import Entry
 from study.results.statistics import RankAgreement, Regret, rank_agreement, regret
-from study.results.study_results import PARTS, TrialResult
+from study.results.trial_results import PARTS, TrialResult
 
 CLOSE_TO_BEST = 0.02
 """How far below the best by validation candidates count as close to it, a fraction.

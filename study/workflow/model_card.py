@@ -35,7 +35,8 @@ from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard, leaderboard
-from study.results.study_results import TrialResult, read_results
+from study.results.study_results import read_results
+from study.results.trial_results import TrialResult
 from study.selection.chance import BALANCED
 from study.serving.exports.format import ExportGuide, Format
 from study.serving.saved_model import SavedModel

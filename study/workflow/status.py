@@ -11,7 +11,8 @@ from rich.console import Console, Group, RenderableType
 from study.process.terminal_table import TerminalTable, amount
 from study.report.formatting import percent
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
-from study.results.study_results import Results, TrialResult
+from study.results.study_results import Results
+from study.results.trial_results import TrialResult
 from study.selection.chance import BALANCED, read_against_chance
 from study.selection.extension import extensions
 from study.storage.command_lines import resume_command

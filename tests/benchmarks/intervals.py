@@ -33,8 +33,8 @@ from study.protocols import BaseToNew, FewShot, Protocol
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.statistics import PairedDifference
-from study.results.study_results import TrialResult
 from study.results.training_images import mean_overlap
+from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes
 
 CLASSES, DIMENSIONS, SHOTS = 10, 16, 8

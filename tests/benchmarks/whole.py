@@ -15,7 +15,7 @@ from paired import table
 
 from study.report.configuration_table import occupancy_in_words
 from study.results.occupancy import occupancy
-from study.results.study_results import read_trials
+from study.results.trial_results import read_trials
 from study.storage.study_folder import StudyFolder
 
 SCRIPT = Path(__file__).parents[2] / "study" / "run.py"

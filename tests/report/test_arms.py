@@ -10,7 +10,8 @@ from study.report.arms import arm_colors, arm_name
 from study.report.charts import Chart
 from study.report.plots import agreement_chart, make_plots
 from study.results.leaderboard import leaderboard
-from study.results.study_results import BASELINE, SEARCH_ARM, read_results
+from study.results.study_results import read_results
+from study.results.trial_results import BASELINE, SEARCH_ARM
 
 
 def test_the_arms_of_every_search_are_told_apart() -> None:

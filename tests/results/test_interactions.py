@@ -20,7 +20,7 @@ from study.results.interactions import (
 )
 from study.results.resampling import SEEDS_ALONE, resample
 from study.results.statistics import is_significant
-from study.results.study_results import TrialResult
+from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes
 
 ONE, OTHER, THIRD = "text.ln1", "vision.ln2", "text.bias"

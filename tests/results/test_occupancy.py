@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.results.occupancy import occupancy
-from study.results.study_results import read_trials
+from study.results.trial_results import read_trials
 from study.storage.study_folder import StudyFolder
 
 

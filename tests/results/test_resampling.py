@@ -14,7 +14,7 @@ from study.protocols import BaseToNew, FewShot, Protocol, Transfer
 from study.protocols.competition import Competition, accuracies, ausuc, drawn_again, hmean
 from study.results.intervals import Interval
 from study.results.resampling import Resampled, resample
-from study.results.study_results import TrialResult
+from study.results.trial_results import TrialResult
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of
 

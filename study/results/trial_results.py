@@ -1,0 +1,248 @@
+"""The trials of a study as typed records, read from the ledger."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from study.config.labels import VARIANT
+from study.config.trial_settings import TrialSettings
+from study.protocols import Protocol
+from study.selection.chance import BALANCED, balanced_chance, balanced_score
+from study.storage.ledger_files import LedgerError
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import TrialFolder
+from study.trial import Split
+from study.trial.predictions import (
+    Confusion,
+    Outcomes,
+    Prediction,
+    confusion_of,
+    outcomes_of,
+    read_predictions,
+)
+from study.trial.study import TrialConfig
+
+SEARCH_ARM = "search"
+"""The arm that chooses what to tune; in every other arm that is fixed."""
+BASELINE = "baseline"
+"""The arm of the configurations that are trained as they are."""
+PARTS = ("base", "new")
+"""The parts of a score that tables for other programs have columns for, whatever the protocol."""
+
+STATUS_FIELDS = (
+    "trial_id",
+    "stage",
+    "arm",
+    "label",
+    "number",
+    "status",
+    "epochs",
+    "epochs_planned",
+    "seed",
+    "settings",
+    "subset_key",
+    "trainable",
+    "seconds",
+    "val",
+    "test",
+    "chance",
+    "reason",
+    "error",
+    "curve",
+    "work",
+    "taken_from",
+    "confusion",
+)
+"""The fields of a trial in the JSON of a study's status, in their order."""
+
+Scores = Mapping[str, float | None]
+"""Fractions by name: the protocol's score, its parts, and single datasets where several are tested.
+
+A number that was not finite is None.
+"""
+
+
+class TrialResult(TrialConfig):
+    """The result of one trial, with its configuration as the trial wrote it.
+
+    Only the settings of the configuration are validated; a field that it lacks is None.
+    """
+
+    status: str
+    """How the trial ended: "finished", "stopped" or "failed"; "running" before that."""
+    epochs: int
+    """The number of completed epochs, not of configured ones as in the configuration."""
+    epochs_planned: int
+    """The number of epochs that the trial would have without being stopped."""
+    seconds: float | None
+    """The duration of training and evaluation; None before the end."""
+    val: Scores
+    """The validation scores that the search received: those of the last epoch that has any."""
+    test: Scores
+    """The test scores; empty for a search trial, whose test scores are never read."""
+    chance: float | None
+    """The balanced test score of guessing, see `study.selection.chance`.
+
+    None if nothing was tested or no counts of classes were kept.
+    """
+    reason: str | None
+    """Why the trial was stopped or failed, in one line."""
+    error: str | None
+    """The traceback of a failed trial."""
+    curve: Mapping[int, float]
+    """The validation score of each epoch that has one."""
+    work: tuple[tuple[float, float], ...]
+    """The start and the end of each epoch, also of repeated ones, in seconds since 1970."""
+    confusion: Confusion
+    """The predicted classes of test images, counted; see `study.trial.predictions.confusion_of`."""
+    outcomes: Outcomes | None
+    """What a tested trial gets right, image by image; None if it kept no predictions."""
+
+    @property
+    def proposed(self) -> bool:
+        """Whether a search proposed it: it is no baseline, and no change of a validated trial."""
+        return self.arm not in (BASELINE, VARIANT)
+
+    def scores(self, split: Split) -> Scores:
+        """Return the scores on validation or on test images."""
+        if split == "test":
+            return self.test
+        return self.val
+
+    def status_record(self) -> dict[str, Any]:
+        """Return the values that `status --format json` prints of a trial, by `STATUS_FIELDS`."""
+        record = {name: getattr(self, name) for name in STATUS_FIELDS}
+        record["settings"] = self.settings.column_values()
+        return record
+
+    @property
+    def val_score(self) -> float | None:
+        """The protocol's score on validation images."""
+        return self.val.get("score")
+
+    @property
+    def test_score(self) -> float | None:
+        """The protocol's score on test images."""
+        return self.test.get("score")
+
+
+def first_chance(trials: Iterable[TrialResult]) -> float | None:
+    """Return the balanced test score of guessing, which all trials share; None if none has it."""
+    return next((trial.chance for trial in trials if trial.chance is not None), None)
+
+
+def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> tuple[TrialResult, ...]:
+    """Read the trials of a study, in the order of their ids.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol, without which no chance is computed.
+
+    Raises:
+        LedgerError: a file of a trial is damaged.
+    """
+    return tuple(_read_trial(folder, trial, protocol) for trial in folder.trials())
+
+
+def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
+    config = trial.read_config()
+    # Read before the reports, so that a trial that has ended has all of them.
+    end = trial.read_end()
+    lines = trial.read_reports()
+    reports = _last_reports(lines)
+    last_report = reports[-1] if reports else {}
+    test: dict[str, float | None] = {}
+    if config.get("stage") != "search":
+        test = _read_scores(last_report, "test_")
+    predictions: list[Prediction] = []
+    # Without a test score there is nothing to compare with chance, so nothing is read.
+    if test.get("score") is not None:
+        predictions = read_predictions(folder, trial.trial_id)
+    confusion = confusion_of(predictions)
+    chance = None
+    if protocol is not None and confusion:
+        test[BALANCED] = balanced_score(confusion, protocol)
+        chance = balanced_chance(confusion, protocol)
+    values: dict[str, Any] = {name: config.get(name) for name in TrialConfig.model_fields}
+    values |= {
+        "trial_id": trial.trial_id,
+        "status": "running",
+        "epochs": len(reports),
+        "epochs_planned": config.get("epochs", 0),
+        "settings": _read_settings(trial, config).with_reported_head(last_report),
+        "seconds": None,
+        "reason": None,
+        "error": None,
+        "test": test,
+        "chance": chance,
+        "work": _epoch_times(lines),
+        "confusion": confusion,
+        "outcomes": outcomes_of(predictions),
+    }
+    values["val"], values["curve"] = _read_validation(reports)
+    if end is not None:
+        values |= {
+            "status": end.status,
+            "epochs": end.epochs,
+            "seconds": end.seconds,
+            "reason": end.reason,
+            "error": end.error,
+        }
+    return TrialResult.model_construct(**values)
+
+
+def _read_settings(trial: TrialFolder, config: Mapping[str, Any]) -> TrialSettings:
+    """Return the settings in the configuration of a trial.
+
+    Raises:
+        LedgerError: there are none, or they are damaged.
+    """
+    try:
+        return TrialSettings.model_validate(config["settings"])
+    except (KeyError, ValueError) as error:
+        raise LedgerError(f"{trial.path / 'config.json'} is damaged: {error}") from error
+
+
+def _last_reports(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the last report of each epoch, in the order of the epochs.
+
+    An epoch that is repeated after a crash is reported twice.
+    """
+    by_epoch = {line["epoch"]: line for line in lines}
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+
+
+def _read_validation(
+    reports: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, float | None], dict[int, float]]:
+    """Return the last validation scores, and the score of each epoch that has one."""
+    last_scores: dict[str, float | None] = {}
+    curve = {}
+    for report in reports:
+        scores = _read_scores(report, "val_")
+        if any(report[f"val_{name}"] is not None for name in scores):
+            last_scores = scores
+        score = scores.get("score")
+        if score is not None:
+            curve[report["epoch"]] = score
+    return last_scores, curve
+
+
+def _read_scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
+    """Return the scores of a split in a report, by their names without its prefix."""
+    scores: dict[str, float | None] = {}
+    for name, value in report.items():
+        if name.startswith(prefix):
+            # A diverged trial reports NaN, which would spoil sorts and means; a null does not.
+            finite = value is not None and isfinite(value)
+            scores[name.removeprefix(prefix)] = float(value) if finite else None
+    return scores
+
+
+def _epoch_times(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
+    """Return the start and the end of each reported epoch, in seconds since 1970."""
+    times = []
+    for line in lines:
+        if "ended_at" in line:
+            times.append((line["ended_at"] - line["seconds"], line["ended_at"]))
+    return tuple(times)
