@@ -8,7 +8,7 @@ import yaml
 
 from study.config.loading import build_config
 from study.errors import ConfigError
-from study.protocols import disagreements, named
+from study.protocols import find_protocol, find_protocol_faults
 
 FAULTS = yaml.safe_load((Path(__file__).parent / "config" / "faults.yaml").read_text())
 """The values, path and words of faults, by the module that finds them."""
@@ -45,4 +45,4 @@ def clipfit(**changes: Any) -> dict[str, Any]:
 def protocol_faults(values: dict[str, Any]) -> list[str]:
     """The faults of a configuration that depend on its protocol; there must be no others."""
     config = build_config(values, "the file")
-    return list(disagreements(config, named(config.protocol)))
+    return list(find_protocol_faults(config, find_protocol(config.protocol)))

@@ -1,9 +1,9 @@
-"""The sizes of a model: its encoders, its images, and the family that its networks are of."""
+"""The sizes of a model's encoders and images, and the family of its networks."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from study.backbones.framing import AS_CLIP, Framing
+from study.backbones.framing import CLIP_FRAMING, Framing
 
 Encoder = Literal["text", "vision"]
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
@@ -35,7 +35,7 @@ class EncoderShape:
     mlp_width: int
     """The size of the hidden layer in a block's MLP."""
     outside: int = 0
-    """How many numbers lie outside the blocks: embeddings, LayerNorms, projection or pool."""
+    """The count of numbers outside the blocks: embeddings, LayerNorms, projection or pool."""
     dim: int = 0
     """The number of features."""
     tokens: int = 0
@@ -44,8 +44,11 @@ class EncoderShape:
     def count_all(self) -> int:
         """Return how many numbers the encoder holds."""
         width, inner = self.width, self.mlp_width
-        attention, mlp = 4 * width * (width + 1), 2 * width * inner + inner + width
-        return self.outside + self.depth * (attention + mlp + 4 * width)
+        attention = 4 * width * (width + 1)
+        mlp = 2 * width * inner + inner + width
+        layer_norms = 4 * width
+        block = attention + mlp + layer_norms
+        return self.outside + self.depth * block
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Architecture:
     """The identity of the weights: hub name and commit, or a hash of a folder's files."""
     family: Family = "clip"
     """The family, which decides which sites there are."""
-    framing: Framing = AS_CLIP
+    framing: Framing = CLIP_FRAMING
     """How images are brought to their size."""
     open_clip: bool = False
     """Whether it is an OpenCLIP checkpoint."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from study.backbones.architecture import Family
-from study.backbones.framing import AS_CLIP, Framing
+from study.backbones.framing import CLIP_FRAMING, Framing
 from study.backbones.tokenizing import end_positions
 from study.errors import BackboneError, DataError
 
@@ -38,7 +38,7 @@ class Backbone:
     """The hash of all parameters; see `fingerprint`."""
     processor: Any = None
     """The image processor, to be saved with the model; None without one."""
-    framing: Framing = AS_CLIP
+    framing: Framing = CLIP_FRAMING
     """How images are brought to their size."""
 
     @property
@@ -51,23 +51,23 @@ class Backbone:
     def dim(self) -> int:
         """The number of features."""
         config = self.clip.config
-        return int(
-            config.projection_dim if self.family == "clip" else config.text_config.projection_size
-        )
+        if self.family == "clip":
+            return int(config.projection_dim)
+        return int(config.text_config.projection_size)
 
     @property
     def state(self) -> str:
-        """The fingerprint and what the matrices are held in; activations depend on both."""
-        matrix = next(one for one in self.clip.parameters() if one.dim() >= 2)
-        return f"{self.fingerprint} {matrix.dtype}"
+        """The fingerprint and the number format of matrices; activations depend on both."""
+        matrices = (parameter for parameter in self.clip.parameters() if parameter.dim() >= 2)
+        return f"{self.fingerprint} {next(matrices).dtype}"
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Return token ids, (prompts, length) int64.
 
-        Those of CLIP are cut right after the longest prompt's EOT: under the causal mask nothing
-        after EOT can reach it, so the cut is exact. Those of SigLIP are padded to the length that
-        it was trained with, on the side that its tokenizer says: each token sees all others, and
-        the last is pooled.
+        CLIP's ids are cut right after the longest prompt's EOT. The cut is exact, since under the
+        causal mask nothing after EOT can reach it. SigLIP's ids are padded to the length that it
+        was trained with, on the side that its tokenizer says, because each token sees all others
+        and the last one is pooled.
 
         Raises:
             DataError: a prompt is longer than the context of the text encoder.
@@ -75,21 +75,25 @@ class Backbone:
         """
         text = self.clip.config.text_config
         longest = text.max_position_embeddings
+        # Not verbose: the tokenizer warns of long prompts, which are refused below.
+        options: dict[str, Any] = {"padding": True, "verbose": False}
+        if self.family != "clip":
+            options.update(padding="max_length", max_length=longest, truncation=False)
+        rows = self.tokenizer(list(prompts), **options)["input_ids"]
         if self.family == "clip":
-            # Not verbose: it warns of long prompts, which are refused below.
-            rows = self.tokenizer(list(prompts), padding=True, verbose=False)["input_ids"]
-            length = max(ends := end_positions(rows, text.eos_token_id)) + 1
+            ends = end_positions(rows, text.eos_token_id)
         else:
-            padding = {"padding": "max_length", "max_length": longest, "truncation": False}
-            rows = self.tokenizer(list(prompts), verbose=False, **padding)["input_ids"]
-            length = max(ends := [len(row) - 1 for row in rows]) + 1
+            ends = [len(row) - 1 for row in rows]
+        end = max(ends)
+        length = end + 1
         if length > longest:
+            prompt = prompts[ends.index(end)]
             raise DataError(
-                f"prompt '{prompts[ends.index(length - 1)][:80]}…' has {length} tokens; "
-                f"{self.name} reads at most {longest}"
+                f"prompt '{prompt[:80]}…' has {length} tokens; {self.name} reads at most {longest}"
             )
         rows = [row[:length] for row in rows]
-        if (largest := max(map(max, rows))) >= text.vocab_size:
+        largest = max(max(row) for row in rows)
+        if largest >= text.vocab_size:
             raise BackboneError(
                 f"the tokenizer of '{self.name}' gives id {largest}, its text encoder knows "
                 f"0 to {text.vocab_size - 1}; the tokenizer and the model do not belong together"
@@ -101,6 +105,8 @@ def fingerprint(model: nn.Module) -> str:
     """Return 16 hexadecimal digits: a hash of every parameter's name, shape and bytes."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().cpu().contiguous().numpy().data)
+        description = f"{name}{tuple(parameter.shape)}"
+        digest.update(description.encode())
+        array = parameter.detach().cpu().contiguous().numpy()
+        digest.update(array.data)
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, read from its configuration without loading its weights."""
+"""The description of a checkpoint by its configuration, read without loading its weights."""
 
 import hashlib
 import json
@@ -8,43 +8,48 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.backbones.architecture import FAMILIES, Architecture, Encoder, EncoderShape, Family
-from study.backbones.framing import AS_CLIP, AS_SIGLIP, Framing, framing_of
+from study.backbones.framing import CLIP_FRAMING, SIGLIP_FRAMING, Framing, read_framing
 from study.backbones.hub import (
     PREPROCESSING,
-    cached,
-    refuse_unreachable,
-    transformers_quiet,
-    unreachable,
+    find_file,
+    format_unreachable,
+    must_read_locally,
+    silence_transformers,
 )
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, clip_values, open_clip_framing
 from study.errors import BackboneError
 
 NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
-"""What the name of a checkpoint on the hub looks like."""
+"""The pattern of a checkpoint's name on the hub."""
+CONFIGS = ("config.json", OPEN_CLIP_CONFIG)
+"""The configuration files; every checkpoint has at least one of them."""
 EMBEDDED = "embedded"
 """The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
 
 
 def backbone_path(name: str) -> str:
-    """Return what transformers loads: the packaged folder for ``embedded``, else ``name``."""
-    return str(Path(__file__).parents[1] / "embedded" / "glyph-clip") if name == EMBEDDED else name
+    """Return the path of the packaged folder for ``embedded``, and any other name as it is."""
+    if name != EMBEDDED:
+        return name
+    package = Path(__file__).parents[1]
+    return str(package / "embedded" / "glyph-clip")
 
 
 class Description(NamedTuple):
-    """What a checkpoint says of itself, without its weights."""
+    """The facts of a checkpoint that are known without its weights."""
 
     config: Any
     """The configuration of the model in transformers, a ``CLIPConfig`` or a ``SiglipConfig``."""
     family: Family
-    """The family."""
+    """The family of the model."""
     framing: Framing
     """How images are brought to their size."""
     identity: str
     """See `Architecture.checkpoint`."""
     locally: bool
-    """Whether this machine's files must do."""
+    """Whether files are read from this machine alone."""
     open_clip: Mapping[str, Any] | None
-    """The contents of ``open_clip_config.json`` if it is an OpenCLIP checkpoint."""
+    """The contents of ``open_clip_config.json`` of an OpenCLIP checkpoint; None for others."""
 
 
 def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:
@@ -55,9 +60,10 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
-        BackboneError: see `describe`.
+        BackboneError: see `read_description`.
     """
-    config, family, framing, identity, _, open_clip = describe(name, revision=revision)
+    description = read_description(name, revision=revision)
+    config, family = description.config, description.family
     try:
         text, vision = _SHAPES[family](config)
         return Architecture(
@@ -65,38 +71,41 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
             vision=vision,
             image_size=int(config.vision_config.image_size),
             dim=text.dim,
-            checkpoint=identity,
+            checkpoint=description.identity,
             family=family,
-            framing=framing,
-            open_clip=open_clip is not None,
+            framing=description.framing,
+            open_clip=description.open_clip is not None,
         )
     except Exception as error:  # transformers raises many types, all of them about this file
-        raise _undescribed(name, family, error) from error
+        raise _wrong_config(name, family, error) from error
 
 
 def read_family(name: str | Path, *, revision: str | None = None) -> Family | None:
-    """Return the family of a checkpoint, without looking at its weights; None if it is of no known.
+    """Return the family of a checkpoint, without reading its weights; None if it is unknown.
 
     Args:
         name: hub name or local folder.
         revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
-        BackboneError: a hub's checkpoint cannot be had.
+        BackboneError: the checkpoint is neither on this machine nor available from the hub.
     """
     refuse_absent_folder(name)
-    if not (locally := Path(name).is_dir()):
-        locally = refuse_unreachable(str(name), ("config.json", OPEN_CLIP_CONFIG), revision)
+    locally = Path(name).is_dir() or must_read_locally(str(name), CONFIGS, revision)
     try:
         values, open_clip, _ = _read_config(name, revision, locally)
     except (OSError, ValueError):
         return None
-    family = "clip" if open_clip is not None else values.get("model_type")
-    return family if family in FAMILIES else None
+    if open_clip is not None:
+        return "clip"
+    for family in FAMILIES:
+        if values.get("model_type") == family:
+            return family
+    return None
 
 
-def describe(name: str | Path, *, revision: str | None = None) -> Description:
-    """Read what a checkpoint says of itself.
+def read_description(name: str | Path, *, revision: str | None = None) -> Description:
+    """Read the description of a checkpoint.
 
     Args:
         name: hub name or local folder.
@@ -106,162 +115,185 @@ def describe(name: str | Path, *, revision: str | None = None) -> Description:
         BackboneError: the configuration cannot be found or read, or describes no model of a known
             family; or a local folder has no safetensors weights.
     """
-    with transformers_quiet():  # of ids that a configuration has by default and nothing reads
-        return _describe(name, revision)
+    with silence_transformers():  # it warns of default ids that nothing reads
+        return _read_description(name, revision)
 
 
-def _describe(name: str | Path, revision: str | None) -> Description:
+def _read_description(name: str | Path, revision: str | None) -> Description:
     # They take a second to import, which --help can do without.
     from transformers import CLIPConfig, SiglipConfig
 
-    folder = Path(name)
     refuse_absent_folder(name)
-    locally = folder.is_dir()
+    folder = Path(name)
+    is_folder = folder.is_dir()
+    locally = is_folder
     try:
-        if locally:
+        if is_folder:
             _refuse_incomplete(folder)
         else:
-            files = ("config.json", OPEN_CLIP_CONFIG)
-            locally = refuse_unreachable(str(name), files, revision)
+            locally = must_read_locally(str(name), CONFIGS, revision)
         values, open_clip, commit = _read_config(name, revision, locally)
     except (OSError, ValueError) as error:
-        if "couldn't connect" in str(error):
-            fault = "something else answers in its place"
-            raise BackboneError(unreachable(str(name), revision, fault)) from error
-        allowed = "a folder with a Hugging Face CLIP checkpoint"
-        if not folder.is_dir():
-            allowed = "a Hugging Face CLIP checkpoint, by hub name or local folder, or 'embedded'"
-        raise BackboneError(
-            f"backbone '{name}' cannot be found or read ({first_lines(error)}); allowed is "
-            f"{allowed}"
-        ) from error
-    identity = _hash(folder) if folder.is_dir() else f"{name}@{commit}"
+        raise _unreadable(name, revision, error) from error
+    identity = f"{name}@{commit}"
+    if is_folder:
+        identity = _hash_folder(folder)
     if open_clip is not None:
         config = CLIPConfig.from_dict(clip_values(name, open_clip))
         framing = open_clip_framing(name, open_clip)
         return Description(config, "clip", framing, identity, locally, open_clip)
-    if (family := values.get("model_type")) not in FAMILIES:
+    family = values.get("model_type")
+    if family not in FAMILIES:
+        allowed = ", ".join(repr(known_family) for known_family in FAMILIES)
         raise BackboneError(
-            f"backbone '{name}' is a '{family}' model; allowed are "
-            f"{', '.join(map(repr, FAMILIES))} (SigLIP and SigLIP 2 of a fixed resolution are "
-            "both 'siglip'), and OpenCLIP checkpoints"
+            f"backbone '{name}' is a '{family}' model; allowed are {allowed} (SigLIP and SigLIP 2 "
+            "of a fixed resolution are both 'siglip'), and OpenCLIP checkpoints"
         )
+    config_class, default = CLIPConfig, CLIP_FRAMING
+    if family == "siglip":
+        config_class, default = SiglipConfig, SIGLIP_FRAMING
     try:
-        config = (CLIPConfig if family == "clip" else SiglipConfig).from_dict(values)
+        config = config_class.from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file
-        raise _undescribed(name, family, error) from error
-    usual, side = AS_CLIP if family == "clip" else AS_SIGLIP, config.vision_config.image_size
-    framing = _read_framing(name, revision, locally, usual, side)
+        raise _wrong_config(name, family, error) from error
+    side = config.vision_config.image_size
+    framing = default
+    for file in PREPROCESSING:
+        path = find_file(str(name), file, revision, locally=locally)
+        if path is not None:
+            framing = _read_framing_of_file(name, Path(path), side, default)
+            break
     return Description(config, family, framing, identity, locally, None)
+
+
+def _unreadable(name: str | Path, revision: str | None, error: Exception) -> BackboneError:
+    """Return the error for a checkpoint whose configuration cannot be found or read."""
+    if "couldn't connect" in str(error):
+        fault = "something else answers in its place"
+        return BackboneError(format_unreachable(str(name), revision, fault))
+    allowed = "a folder with a Hugging Face CLIP checkpoint"
+    if not Path(name).is_dir():
+        allowed = "a Hugging Face CLIP checkpoint, by hub name or local folder, or 'embedded'"
+    return BackboneError(
+        f"backbone '{name}' cannot be found or read ({format_cause(error)}); allowed is {allowed}"
+    )
 
 
 def _read_config(
     name: str | Path, revision: str | None, locally: bool
 ) -> tuple[dict[str, Any], dict[str, Any] | None, str | None]:
-    """Return the values of config.json or of OpenCLIP's file, and the commit on the hub.
+    """Return the values of config.json, the contents of OpenCLIP's file, and the hub's commit.
 
-    A checkpoint that has both files is read as transformers would.
+    A checkpoint that has both files is read as transformers would, if its family is known.
     """
     from transformers import CLIPConfig
 
-    def commit(file: str) -> str | None:
-        """Return the commit, by which the cache of the hub names the folder of a file."""
-        found = cached(str(name), file, revision)
-        return None if found is None else Path(found).parent.name
-
     values: dict[str, Any] = {}
+    failure: Exception | None = None
     try:
         values, _ = CLIPConfig.get_config_dict(name, revision=revision, local_files_only=locally)
-    except (OSError, ValueError):
-        if (found := cached(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)) is None:
-            raise
-    else:
-        if values.get("model_type") in FAMILIES:
-            return values, None, commit("config.json")
-        found = cached(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)
-    if found is None:
+    except (OSError, ValueError) as error:
+        failure = error
+    if values.get("model_type") in FAMILIES:
+        return values, None, _find_commit(name, "config.json", revision)
+    path = find_file(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)
+    if path is None:
+        if failure is not None:
+            raise failure
         return values, None, None
-    contents = json.loads(Path(found).read_text(encoding="utf-8"))
-    return values, contents, commit(OPEN_CLIP_CONFIG)
+    contents = json.loads(Path(path).read_text(encoding="utf-8"))
+    return values, contents, _find_commit(name, OPEN_CLIP_CONFIG, revision)
 
 
-def _undescribed(name: str | Path, family: Family, error: Exception) -> BackboneError:
-    called = "CLIP" if family == "clip" else "SigLIP"
-    return BackboneError(
-        f"backbone '{name}' has a config.json that describes no {called} ({error})"
-    )
+def _find_commit(name: str | Path, file: str, revision: str | None) -> str | None:
+    """Return the commit of a file, by which the hub's cache names its folder; None if absent."""
+    path = find_file(str(name), file, revision)
+    if path is None:
+        return None
+    return Path(path).parent.name
 
 
-def _read_framing(
-    name: str | Path, revision: str | None, locally: bool, usual: Framing, side: int
-) -> Framing:
-    """Return how images are prepared by the file that says so, or as usual.
+def _wrong_config(name: str | Path, family: Family, error: Exception) -> BackboneError:
+    """Return the error for a config.json from which no model can be made."""
+    model = "SigLIP"
+    if family == "clip":
+        model = "CLIP"
+    return BackboneError(f"backbone '{name}' has a config.json that describes no {model} ({error})")
+
+
+def _read_framing_of_file(name: str | Path, path: Path, side: int, default: Framing) -> Framing:
+    """Return the framing that a file of a checkpoint describes.
 
     Raises:
-        BackboneError: the file cannot be read, or they are prepared in another way.
+        BackboneError: the file cannot be read, or it prepares images in another way.
     """
-    for file in PREPROCESSING:
-        if (path := cached(str(name), file, revision, locally=locally)) is not None:
-            try:
-                values = json.loads(Path(path).read_text(encoding="utf-8"))
-                return framing_of(values.get("image_processor", values), side, usual=usual)
-            except (OSError, ValueError, TypeError, AttributeError) as error:
-                raise BackboneError(
-                    f"backbone '{name}' prepares images in a way that is not understood ({file}: "
-                    f"{error})"
-                ) from error
-    return usual
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return read_framing(values.get("image_processor", values), side, default=default)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BackboneError(
+            f"backbone '{name}' prepares images in a way that is not understood ({path.name}: "
+            f"{error})"
+        ) from error
 
 
 def refuse_absent_folder(name: str | Path) -> None:
-    """Raise if a name can only mean a folder of this machine, which is not there.
+    """Raise if a name can only mean a folder of this machine and the folder does not exist.
 
     Raises:
         BackboneError: there is no such folder.
     """
     folder = Path(name)
-    meant = isinstance(name, Path) or NAME_ON_HUB.fullmatch(str(name)) is None
     try:
-        # Of two parts, like a name of the hub: it is a folder where the first part is one.
-        meant = meant or (len(folder.parts) == 2 and folder.parent.is_dir())
-        absent = not folder.is_dir()
-        kind = "a file" if folder.exists() else "not there"
+        if folder.is_dir():
+            return
+        state = "not there"
+        if folder.exists():
+            state = "a file"
+        # A name of two parts may be on the hub, unless its first part is a folder here.
+        is_in_folder = len(folder.parts) == 2 and folder.parent.is_dir()
     except (OSError, ValueError) as error:  # a name that no folder, nor anything on the hub, has
-        meant, absent, kind = True, True, f"impossible ({error})"
-    if meant and absent:
+        state = f"impossible ({error})"
+        is_in_folder = True
+    may_be_on_hub = isinstance(name, str) and NAME_ON_HUB.fullmatch(name) is not None
+    if is_in_folder or not may_be_on_hub:
         raise BackboneError(
-            f"backbone '{name}' is no folder: {folder.absolute()} is {kind}; allowed is "
+            f"backbone '{name}' is no folder: {folder.absolute()} is {state}; allowed is "
             "a folder with config.json, weights in safetensors format and a tokenizer, or a name "
             "of the hub"
         )
 
 
 def _refuse_incomplete(folder: Path) -> None:
-    lacking = [] if any(folder.glob("*.safetensors")) else ["weights in safetensors format"]
-    configs = ("config.json", OPEN_CLIP_CONFIG)
-    lacking += [] if any((folder / file).exists() for file in configs) else ["config.json"]
-    if lacking:
-        raise BackboneError(f"backbone '{folder}' has no {' and no '.join(lacking)} in its folder")
+    missing = []
+    if not any(folder.glob("*.safetensors")):
+        missing.append("weights in safetensors format")
+    if not any((folder / file).exists() for file in CONFIGS):
+        missing.append("config.json")
+    if missing:
+        raise BackboneError(f"backbone '{folder}' has no {' and no '.join(missing)} in its folder")
 
 
-def first_lines(error: Exception) -> str:
+def format_cause(error: Exception) -> str:
     """Return an error of transformers on one line, without the advice that follows its cause."""
-    return " ".join(str(error).split())[:300]
+    words = str(error).split()
+    return " ".join(words)[:300]
 
 
-def _hash(folder: Path) -> str:
-    """Hash the weights, tokenizer and preprocessing files; other files do not count."""
+def _hash_folder(folder: Path) -> str:
+    """Return a hash of the weights, tokenizer and preprocessing files; other files do not count."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".json", ".txt", ".model"):
             with path.open("rb") as file:
                 contents = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name} {contents}\n".encode())
+            line = f"{path.name} {contents}\n"
+            digest.update(line.encode())
     return digest.hexdigest()[:16]
 
 
 def _sizes(encoder: Encoder, config: Any) -> tuple[int, int, int]:
-    """Return depth, width and width of the MLP."""
+    """Return the depth, the width and the width of the MLP."""
     sizes = (config.num_hidden_layers, config.hidden_size, config.intermediate_size)
     if min(sizes) < 1:
         raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
@@ -270,18 +302,19 @@ def _sizes(encoder: Encoder, config: Any) -> tuple[int, int, int]:
 
 def _clip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
     """Return the sizes of CLIP's text encoder and of its image encoder."""
-    text, vision, dim = config.text_config, config.vision_config, int(config.projection_dim)
-    # Tokens, positions and the last LayerNorm; patches and their positions, the class and its own,
-    # and two LayerNorms.
-    tokens = text.vocab_size + text.max_position_embeddings + 2
+    text, vision = config.text_config, config.vision_config
+    dim = int(config.projection_dim)
+    depth, width, mlp_width = _sizes("text", text)
+    # In units of the width: tokens, positions, and the last LayerNorm.
+    outside = text.vocab_size + text.max_position_embeddings + 2
+    text_shape = EncoderShape(depth, width, mlp_width, width * (outside + dim), dim)
+    depth, width, mlp_width = _sizes("vision", vision)
     patches = (vision.image_size // vision.patch_size) ** 2
-    pixels = vision.num_channels * vision.patch_size**2 + patches + 2 + 4
-    return (
-        EncoderShape(*_sizes("text", text), text.hidden_size * (tokens + dim), dim),
-        EncoderShape(
-            *_sizes("vision", vision), vision.hidden_size * (pixels + dim), dim, patches + 1
-        ),
-    )
+    # Patches and their positions, the class token and its position, and two LayerNorms.
+    outside = vision.num_channels * vision.patch_size**2 + patches + 2 + 4
+    tokens = patches + 1
+    vision_shape = EncoderShape(depth, width, mlp_width, width * (outside + dim), dim, tokens)
+    return text_shape, vision_shape
 
 
 def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
@@ -290,24 +323,27 @@ def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
     Raises:
         BackboneError: the image encoder has no pool, so that it has no features.
     """
-    text, vision, dim = config.text_config, config.vision_config, config.text_config.projection_size
+    text, vision = config.text_config, config.vision_config
+    dim = text.projection_size
     if not vision.vision_use_head:
         raise BackboneError("vision_use_head is false; allowed is an image encoder with its pool")
     if dim != vision.hidden_size:
         raise BackboneError(
             f"texts have {dim} features, and images {vision.hidden_size}: they cannot be compared"
         )
-    tokens = text.vocab_size + text.max_position_embeddings + 2
-    width, inner = vision.hidden_size, vision.intermediate_size
+    depth, width, mlp_width = _sizes("text", text)
+    # In units of the width: tokens, positions, and the last LayerNorm.
+    outside = text.vocab_size + text.max_position_embeddings + 2
+    text_shape = EncoderShape(depth, width, mlp_width, width * (outside + dim) + dim, dim)
+    depth, width, mlp_width = _sizes("vision", vision)
     patches = (vision.image_size // vision.patch_size) ** 2
-    # Patches with their bias and positions, the last LayerNorm, and the pool: its query, its
-    # LayerNorm, its attention and its MLP.
-    pixels = vision.num_channels * vision.patch_size**2 + 1 + patches + 2 + 1 + 2
-    pool = 4 * width * (width + 1) + 2 * width * inner + inner + width
-    return (
-        EncoderShape(*_sizes("text", text), text.hidden_size * (tokens + dim) + dim, dim),
-        EncoderShape(*_sizes("vision", vision), width * pixels + pool, dim, patches),
-    )
+    # Patches with their bias and positions, the last LayerNorm, the pool's query and LayerNorm.
+    outside = vision.num_channels * vision.patch_size**2 + 1 + patches + 2 + 1 + 2
+    pool_attention = 4 * width * (width + 1)
+    pool_mlp = 2 * width * mlp_width + mlp_width + width
+    pool = pool_attention + pool_mlp
+    vision_shape = EncoderShape(depth, width, mlp_width, width * outside + pool, dim, patches)
+    return text_shape, vision_shape
 
 
 _SHAPES = {"clip": _clip_shapes, "siglip": _siglip_shapes}

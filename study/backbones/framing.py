@@ -8,7 +8,7 @@ from typing import Any, Literal
 Interpolation = Literal["bicubic", "bilinear"]
 """A filter by which images are scaled."""
 _FILTERS: Mapping[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
-"""By their numbers in Pillow, which checkpoints have."""
+"""The filters by their numbers in Pillow, which stand in checkpoints."""
 _ALWAYS = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
 
 
@@ -17,44 +17,51 @@ class Framing:
     """How an image of any shape is brought to the square that a model reads."""
 
     squash: bool = False
-    """Whether both sides are scaled to the square; else the shorter is, and the middle is kept."""
+    """Whether both sides are scaled to the square. Otherwise the shorter side is scaled, and the
+    middle of the image is cut out."""
     interpolation: Interpolation = "bicubic"
-    """The filter by which it is scaled."""
+    """The filter by which images are scaled."""
 
 
-AS_CLIP = Framing()
-"""How OpenAI's CLIP reads images."""
-AS_SIGLIP = Framing(squash=True)
-"""How SigLIP reads images."""
+CLIP_FRAMING = Framing()
+"""How images become squares for OpenAI's CLIP."""
+SIGLIP_FRAMING = Framing(squash=True)
+"""How images become squares for SigLIP."""
 
 
-def framing_of(values: Mapping[str, Any], side: int, *, usual: Framing) -> Framing:
-    """Return what the configuration of an image processor of transformers says.
+def read_framing(values: Mapping[str, Any], side: int, *, default: Framing) -> Framing:
+    """Return the framing that an image processor of transformers is configured with.
 
     Args:
-        values: its contents.
+        values: the configuration of the processor.
         side: the side of the model's images, in pixels.
-        usual: what holds where nothing is said.
+        default: the framing for keys that are absent.
 
     Raises:
-        ValueError: it prepares images in another way than a `Framing` can say.
+        ValueError: the processor prepares images in a way that is no `Framing`.
     """
-    given = {key: value for key, value in values.items() if value is not None}
-    for key, only in _ALWAYS.items():
-        if not math.isclose(given.get(key, only), only, rel_tol=1e-4):  # some are rounded
-            raise ValueError(f"{key} is {given[key]!r}; allowed is {only!r}")
+    settings = {key: value for key, value in values.items() if value is not None}
+    for key, allowed in _ALWAYS.items():
+        value = settings.get(key, allowed)
+        if not math.isclose(value, allowed, rel_tol=1e-4):  # some checkpoints have rounded values
+            raise ValueError(f"{key} is {value!r}; allowed is {allowed!r}")
     square = {"height": side, "width": side}
     shorter = {"shortest_edge": side}
-    size = given.get("size", square if usual.squash else shorter)
-    size = size if isinstance(size, Mapping) else {"shortest_edge": size}
+    default_size = shorter
+    if default.squash:
+        default_size = square
+    size = settings.get("size", default_size)
+    if not isinstance(size, Mapping):
+        size = {"shortest_edge": size}
     if size not in (square, shorter):
         raise ValueError(f"size is {size}; allowed are {shorter} and {square}")
-    crops, cropped = given.get("do_center_crop", not usual.squash), given.get("crop_size", side)
-    if crops and cropped not in (side, square):
-        raise ValueError(f"crop_size is {cropped}; allowed is {square}")
-    if size == shorter and not crops:
+    is_cropped = settings.get("do_center_crop", not default.squash)
+    crop_size = settings.get("crop_size", side)
+    if is_cropped and crop_size not in (side, square):
+        raise ValueError(f"crop_size is {crop_size}; allowed is {square}")
+    if size == shorter and not is_cropped:
         raise ValueError(f"do_center_crop is false with size {size}; allowed is true")
-    resample = given.get("resample", 3)
+    resample = settings.get("resample", 3)
     if resample not in _FILTERS:
         raise ValueError(f"resample is {resample!r}; allowed are 2 (bilinear) and 3 (bicubic)")
     return Framing(size == square, _FILTERS[resample])

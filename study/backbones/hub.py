@@ -1,4 +1,4 @@
-"""Checkpoints of the Hugging Face hub: whether they can be had, and which files they have."""
+"""Checkpoints of the Hugging Face hub: whether they are available, and which files they have."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 
 
 @contextmanager
-def transformers_quiet() -> Iterator[None]:
-    """Let transformers show no bars and no warnings within the block, since errors say it all."""
+def silence_transformers() -> Iterator[None]:
+    """Switch transformers' progress bars and warnings off within the block; errors say enough."""
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()
@@ -30,41 +30,41 @@ def transformers_quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def refuse_unreachable(name: str, files: Sequence[str], revision: str | None) -> bool:
-    """Raise if a hub's checkpoint is not on this machine and the hub is silent.
+def must_read_locally(name: str, files: Sequence[str], revision: str | None) -> bool:
+    """Return whether the hub does not answer, so that a checkpoint is read from this machine alone.
 
     Args:
         name: the checkpoint's name on the hub.
-        files: the names of files of which every checkpoint has one.
+        files: file names; every checkpoint has at least one of these files.
         revision: branch, tag or commit.
 
-    Returns:
-        Whether the files of this machine must do, since the hub is silent.
-
     Raises:
-        BackboneError: the checkpoint cannot be had; the message says how to bring it over.
+        BackboneError: the hub does not answer and the checkpoint is not on this machine; the
+            message says how to copy it.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import HfHubHTTPError, HFValidationError
 
     try:
         call_within(ANSWERS_WITHIN, lambda: HfApi().model_info(name, revision=revision))
-    except (HfHubHTTPError, HFValidationError):  # that it answers with is told once it is read
+    except (HfHubHTTPError, HFValidationError):  # an answer; loading reports what is wrong
         return False
-    except Exception as error:  # its library for HTTP has been another one before
+    except Exception as error:  # releases differ in their HTTP library and its errors
         fault = cause_of_silence(error)
     else:
         return False
-    if not any(cached(name, file, revision) for file in files):
-        raise BackboneError(unreachable(name, revision, fault))
+    if not any(find_file(name, file, revision) for file in files):
+        raise BackboneError(format_unreachable(name, revision, fault))
     return True
 
 
-def unreachable(name: str, revision: str | None, fault: str) -> str:
-    """Return the message that a checkpoint cannot be had from the hub, and how to bring it over."""
+def format_unreachable(name: str, revision: str | None, fault: str) -> str:
+    """Return the message that the hub has not given a checkpoint, with a way to copy it here."""
     from huggingface_hub import HfApi
 
-    at = f" --revision {revision}" if revision else ""
+    at = ""
+    if revision:
+        at = f" --revision {revision}"
     return (
         f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
         f"{HfApi().endpoint} does not answer ({fault}). Bring it over: on a machine with network "
@@ -73,18 +73,18 @@ def unreachable(name: str, revision: str | None, fault: str) -> str:
     )
 
 
-def cached(name: str, file: str, revision: str | None, *, locally: bool = True) -> str | None:
-    """Return where a file of a checkpoint is, in a folder or in the cache of the hub, or None.
+def find_file(name: str, file: str, revision: str | None, *, locally: bool = True) -> str | None:
+    """Return the path of a checkpoint's file, in a folder or in the hub's cache; None if absent.
 
     Args:
         name: the checkpoint's name on the hub, or its folder.
         file: the name of the file.
         revision: branch, tag or commit.
-        locally: whether the hub is not asked.
+        locally: whether to search this machine alone, without asking the hub.
     """
-    from transformers.utils import cached_file  # imports what takes a second
+    from transformers.utils import cached_file  # takes a second to import
 
-    return cached_file(
+    path: str | None = cached_file(
         name,
         file,
         revision=revision or "main",
@@ -93,19 +93,27 @@ def cached(name: str, file: str, revision: str | None, *, locally: bool = True) 
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )
+    return path
 
 
 def lacks_preprocessing(
     name: str | Path, revision: str | None = None, *, locally: bool = True
 ) -> bool:
-    """Return whether a checkpoint does not say how images are prepared for it.
+    """Return whether a checkpoint has no file that says how images are prepared for it.
 
     Args:
         name: the checkpoint's name on the hub, or its folder.
         revision: branch, tag or commit.
-        locally: whether to look into this machine's cache of the hub alone, where the files are
-            once the checkpoint was loaded.
+        locally: whether to search this machine's cache of the hub alone, which has the files once
+            the checkpoint was loaded.
     """
-    if (folder := Path(name)).is_dir():
-        return not any((folder / file).exists() for file in PREPROCESSING)
-    return not any(cached(str(name), file, revision, locally=locally) for file in PREPROCESSING)
+    folder = Path(name)
+    is_folder = folder.is_dir()
+    for file in PREPROCESSING:
+        if is_folder:
+            exists = (folder / file).exists()
+        else:
+            exists = find_file(str(name), file, revision, locally=locally) is not None
+        if exists:
+            return False
+    return True

@@ -1,13 +1,13 @@
 """OpenCLIP checkpoints: the same networks as transformers' CLIP, under other names.
 
-A checkpoint is ``open_clip_config.json`` beside weights in safetensors format. What its
-configuration may say is listed here; whatever else it says is refused by its name, since a model
-that is read wrongly gives wrong answers without an error.
+A checkpoint is ``open_clip_config.json`` and weights in safetensors format. The keys and values
+that its configuration may have are listed here. All others are refused by name, since a model that
+is read wrongly gives wrong answers without an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 _ANY = object()
-# What each key may be. Where it is `_ANY`, it is read below or has no effect on features.
+# The allowed value of each key. A value that may be `_ANY` is read below, or features do not depend
+# on it.
 _MODEL: Mapping[str, Any] = {
     "embed_dim": _ANY,
     "vision_cfg": _ANY,
@@ -36,7 +37,7 @@ _BLOCKS: Mapping[str, Any] = {
     "mlp_ratio": _ANY,
     "norm_kwargs": _ANY,
     "output_tokens": _ANY,
-    "final_ln_after_pool": _ANY,  # of one token, which is pooled, it is the same
+    "final_ln_after_pool": _ANY,  # the same if one token is pooled
     "block_type": "default",
 }
 _VISION: Mapping[str, Any] = {
@@ -44,7 +45,7 @@ _VISION: Mapping[str, Any] = {
     "image_size": _ANY,
     "patch_size": _ANY,
     "head_width": _ANY,
-    "patch_dropout": _ANY,  # acts in training from scratch alone
+    "patch_dropout": _ANY,  # acts in training from scratch only
     "attn_pooler_queries": _ANY,
     "attn_pooler_heads": _ANY,
     "pool_type": "tok",
@@ -82,24 +83,21 @@ _AROUND = {
     "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
     "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
     "positional_embedding": "text_model.embeddings.position_embedding.weight",
-    **{
-        f"{ours}.{tensor}": f"{theirs}.{tensor}"
-        for ours, theirs in {
-            "visual.ln_pre": "vision_model.pre_layrnorm",
-            "visual.ln_post": "vision_model.post_layernorm",
-            "ln_final": "text_model.final_layer_norm",
-        }.items()
-        for tensor in ("weight", "bias")
-    },
+    "visual.ln_pre.weight": "vision_model.pre_layrnorm.weight",
+    "visual.ln_pre.bias": "vision_model.pre_layrnorm.bias",
+    "visual.ln_post.weight": "vision_model.post_layernorm.weight",
+    "visual.ln_post.bias": "vision_model.post_layernorm.bias",
+    "ln_final.weight": "text_model.final_layer_norm.weight",
+    "ln_final.bias": "text_model.final_layer_norm.bias",
 }
-_TURNED = {
+_TRANSPOSED = {
     "visual.proj": "visual_projection.weight",
     "text_projection": "text_projection.weight",
 }
-"""The matrices that OpenCLIP multiplies from the other side."""
+"""The matrices that are transposed in OpenCLIP."""
 _TOWERS = {"visual.transformer": "vision_model", "transformer": "text_model"}
 _EPS = 1e-5
-"""What OpenCLIP's LayerNorms add to variances."""
+"""The number that OpenCLIP's LayerNorms add to variances."""
 _LARGEST_ID = 2
 """The ``eos_token_id`` by which transformers pools the largest id of a text, as OpenCLIP does."""
 
@@ -108,7 +106,7 @@ def clip_values(name: str | Path, contents: Mapping[str, Any]) -> dict[str, Any]
     """Return the values of the ``CLIPConfig`` of the same network.
 
     Args:
-        name: what the checkpoint is called in errors.
+        name: the checkpoint's name in errors.
         contents: the contents of ``open_clip_config.json``.
 
     Raises:
@@ -117,36 +115,17 @@ def clip_values(name: str | Path, contents: Mapping[str, Any]) -> dict[str, Any]
     model = contents.get("model_cfg")
     if not isinstance(model, Mapping):
         raise BackboneError(f"backbone '{name}' has no model_cfg in its {OPEN_CLIP_CONFIG}")
-    vision, text = model.get("vision_cfg") or {}, model.get("text_cfg") or {}
-    for part, values, allowed in (
-        ("vision_cfg.", vision, _VISION),
-        ("text_cfg.", text, _TEXT),
-        ("", model, _MODEL),
-    ):
-        _refuse_others(name, part, values, allowed)
+    vision = model.get("vision_cfg") or {}
+    text = model.get("text_cfg") or {}
+    _refuse_other_values(name, "vision_cfg.", vision, _VISION)
+    _refuse_other_values(name, "text_cfg.", text, _TEXT)
+    _refuse_other_values(name, "", model, _MODEL)
     try:
-        activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
         return {
             "model_type": "clip",
             "projection_dim": int(model["embed_dim"]),
-            "vision_config": {
-                **_encoder(vision, width=768),
-                "num_attention_heads": int(vision.get("width", 768))
-                // int(vision.get("head_width", 64)),
-                "image_size": _side(vision.get("image_size", 224)),
-                "patch_size": _side(vision.get("patch_size", 16)),
-                "hidden_act": activation,
-                "projection_dim": int(model["embed_dim"]),
-            },
-            "text_config": {
-                **_encoder(text, width=512),
-                "num_attention_heads": int(text.get("heads", 8)),
-                "max_position_embeddings": int(text.get("context_length", 77)),
-                "vocab_size": int(text.get("vocab_size", 49408)),
-                "hidden_act": activation,
-                "eos_token_id": _LARGEST_ID,
-                "projection_dim": int(model["embed_dim"]),
-            },
+            "vision_config": _vision_values(vision, model),
+            "text_config": _text_values(text, model),
         }
     except (KeyError, TypeError, ValueError) as error:
         raise BackboneError(
@@ -154,35 +133,70 @@ def clip_values(name: str | Path, contents: Mapping[str, Any]) -> dict[str, Any]
         ) from error
 
 
-def _refuse_others(
-    name: str | Path, part: str, values: Mapping[str, Any], allowed: Mapping[str, Any]
+def _refuse_other_values(
+    name: str | Path, section: str, values: Mapping[str, Any], allowed: Mapping[str, Any]
 ) -> None:
+    """Raise if a section has a key or a value that is not allowed; false and empty ones are."""
     for key, value in values.items():
-        # What is false or empty is switched off.
-        if value and value != allowed.get(key) and allowed.get(key) is not _ANY:
-            wanted = f"{allowed[key]!r}" if key in allowed else "a model without it"
-            raise BackboneError(
-                f"backbone '{name}' is an OpenCLIP model with {part}{key} = {value!r}; allowed is "
-                f"{wanted}: an image encoder and a text encoder as in OpenAI's CLIP (many others "
-                "are also published for transformers, which is read if it is a CLIP or a SigLIP)"
-            )
+        if not value or value == allowed.get(key) or allowed.get(key) is _ANY:
+            continue
+        allowed_value = "a model without it"
+        if key in allowed:
+            allowed_value = repr(allowed[key])
+        raise BackboneError(
+            f"backbone '{name}' is an OpenCLIP model with {section}{key} = {value!r}; allowed is "
+            f"{allowed_value}: an image encoder and a text encoder as in OpenAI's CLIP (many "
+            "others are also published for transformers, which is read if it is a CLIP or a SigLIP)"
+        )
 
 
-def _encoder(values: Mapping[str, Any], *, width: int) -> dict[str, Any]:
-    width, norm = int(values.get("width", width)), values.get("norm_kwargs") or {}
-    if others := norm.keys() - {"eps"}:
+def _vision_values(vision: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the ``CLIPVisionConfig``."""
+    values = _encoder_values(vision, model, default_width=768)
+    head_width = int(vision.get("head_width", 64))
+    values["num_attention_heads"] = values["hidden_size"] // head_width
+    values["image_size"] = _read_side(vision.get("image_size", 224))
+    values["patch_size"] = _read_side(vision.get("patch_size", 16))
+    return values
+
+
+def _text_values(text: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the ``CLIPTextConfig``."""
+    values = _encoder_values(text, model, default_width=512)
+    values["num_attention_heads"] = int(text.get("heads", 8))
+    values["max_position_embeddings"] = int(text.get("context_length", 77))
+    values["vocab_size"] = int(text.get("vocab_size", 49408))
+    values["eos_token_id"] = _LARGEST_ID
+    return values
+
+
+def _encoder_values(
+    encoder: Mapping[str, Any], model: Mapping[str, Any], *, default_width: int
+) -> dict[str, Any]:
+    """Return the values that both encoders have."""
+    width = int(encoder.get("width", default_width))
+    norm = encoder.get("norm_kwargs") or {}
+    others = norm.keys() - {"eps"}
+    if others:
         raise ValueError(f"norm_kwargs has {', '.join(sorted(others))}; allowed is eps")
+    activation = "gelu"
+    if model.get("quick_gelu"):
+        activation = "quick_gelu"
     return {
         "layer_norm_eps": float(norm.get("eps", _EPS)),
         "hidden_size": width,
-        "intermediate_size": int(width * values.get("mlp_ratio", 4.0)),
-        "num_hidden_layers": int(values.get("layers", 12)),
+        "intermediate_size": int(width * encoder.get("mlp_ratio", 4.0)),
+        "num_hidden_layers": int(encoder.get("layers", 12)),
+        "hidden_act": activation,
+        "projection_dim": int(model["embed_dim"]),
     }
 
 
-def _side(value: Any) -> int:
-    """Return a side in pixels, of one number or of two equal ones."""
-    sides = {int(one) for one in value} if isinstance(value, list | tuple) else {int(value)}
+def _read_side(value: Any) -> int:
+    """Return a side in pixels from one number or from two equal numbers."""
+    if not isinstance(value, list | tuple):
+        value = [value]
+    sides = {int(side) for side in value}
     if len(sides) != 1:
         raise ValueError(f"{value} is not square")
     return sides.pop()
@@ -210,36 +224,37 @@ def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Tensors that the network does not have keep their names.
     """
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        own = name.removeprefix("text.")
-        if own in ("logit_bias", "attn_mask"):
+    renamed: dict[str, Tensor] = {}
+    for full_name, tensor in tensors.items():
+        name = full_name.removeprefix("text.")
+        if name in ("logit_bias", "attn_mask"):
             continue
-        if own == "logit_scale":
+        if name == "logit_scale":
             tensor = tensor.reshape(())
-        if own in _TURNED:
-            found[_TURNED[own]] = tensor.T.contiguous()
-        elif own in _AROUND:
-            found[_AROUND[own]] = tensor
+        if name in _TRANSPOSED:
+            renamed[_TRANSPOSED[name]] = tensor.T.contiguous()
+        elif name in _AROUND:
+            renamed[_AROUND[name]] = tensor
         else:
-            found.update(_of_block(own, tensor))
-    return found
+            renamed.update(_rename_in_block(name, tensor))
+    return renamed
 
 
-def _of_block(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    tower, _, rest = name.partition(".resblocks.")
-    layer, _, place = rest.partition(".")
-    module, _, which = place.rpartition(".")
+def _rename_in_block(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Return the tensors of a ``CLIPModel`` that a tensor of an OpenCLIP block becomes."""
+    tower, _, path = name.partition(".resblocks.")
     if tower not in _TOWERS:
-        yield name, tensor
-        return
+        return {name: tensor}
+    layer, _, path = path.partition(".")
+    module, _, kind = path.rpartition(".")
     block = f"{_TOWERS[tower]}.encoder.layers.{layer}"
-    if which in ("in_proj_weight", "in_proj_bias"):
-        for part, one in zip("qkv", tensor.chunk(3), strict=True):
-            kind = which.removeprefix("in_proj_")
-            yield f"{block}.self_attn.{part}_proj.{kind}", one.clone()
-    else:
-        yield f"{block}.{_BLOCK.get(module, module)}.{which}", tensor
+    if kind not in ("in_proj_weight", "in_proj_bias"):
+        return {f"{block}.{_BLOCK.get(module, module)}.{kind}": tensor}
+    kind = kind.removeprefix("in_proj_")
+    renamed = {}
+    for letter, third in zip("qkv", tensor.chunk(3), strict=True):
+        renamed[f"{block}.self_attn.{letter}_proj.{kind}"] = third.clone()
+    return renamed
 
 
 def to_open_clip(clip: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -251,8 +266,6 @@ def to_open_clip(clip: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         BackboneError: OpenCLIP has no such network.
     """
-    import torch
-
     config = clip.config
     text, vision = config.text_config, config.vision_config
     activations = {text.hidden_act, vision.hidden_act}
@@ -261,51 +274,62 @@ def to_open_clip(clip: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"OpenCLIP's own networks have no '{config.model_type}' model with the activation "
             f"{' and '.join(sorted(activations))}; allowed is a CLIP with quick_gelu or gelu"
         )
-    tensors, back = clip.state_dict(), {own: name for name, own in _AROUND.items()}
-    turned = {own: name for name, own in _TURNED.items()}
-    modules = {own: name for name, own in _BLOCK.items()}
-    towers = {own: name for name, own in _TOWERS.items()}
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name in turned:
-            found[turned[name]] = tensor.T.contiguous()
-        elif name in back:
-            found[back[name]] = tensor
-        elif ".encoder.layers." in name:
-            tower, _, rest = name.partition(".encoder.layers.")
-            layer, _, place = rest.partition(".")
-            module, _, which = place.rpartition(".")
-            block = f"{towers[tower]}.resblocks.{layer}"
-            if module == "self_attn.q_proj":
-                parts = [tensors[name.replace(".q_proj.", f".{one}_proj.")] for one in "qkv"]
-                found[f"{block}.attn.in_proj_{which}"] = torch.cat(parts)
-            elif module in modules:
-                found[f"{block}.{modules[module]}.{which}"] = tensor
-    values = {
+    vision_cfg = _encoder_cfg(vision)
+    vision_cfg["image_size"] = vision.image_size
+    vision_cfg["patch_size"] = vision.patch_size
+    vision_cfg["head_width"] = vision.hidden_size // vision.num_attention_heads
+    text_cfg = _encoder_cfg(text)
+    text_cfg["heads"] = text.num_attention_heads
+    text_cfg["context_length"] = text.max_position_embeddings
+    text_cfg["vocab_size"] = text.vocab_size
+    model_cfg = {
         "embed_dim": config.projection_dim,
         "quick_gelu": activations == {"quick_gelu"},
-        "vision_cfg": {
-            **_of_encoder(vision),
-            "image_size": vision.image_size,
-            "patch_size": vision.patch_size,
-            "head_width": vision.hidden_size // vision.num_attention_heads,
-        },
-        "text_cfg": {
-            **_of_encoder(text),
-            "heads": text.num_attention_heads,
-            "context_length": text.max_position_embeddings,
-            "vocab_size": text.vocab_size,
-        },
+        "vision_cfg": vision_cfg,
+        "text_cfg": text_cfg,
     }
-    return values, found
+    return model_cfg, _rename_to_open_clip(clip.state_dict())
 
 
-def _of_encoder(config: Any) -> dict[str, Any]:
-    return {
+def _rename_to_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a ``CLIPModel`` by OpenCLIP's names."""
+    import torch
+
+    around = _invert(_AROUND)
+    transposed = _invert(_TRANSPOSED)
+    modules = _invert(_BLOCK)
+    towers = _invert(_TOWERS)
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name in transposed:
+            renamed[transposed[name]] = tensor.T.contiguous()
+        elif name in around:
+            renamed[around[name]] = tensor
+        elif ".encoder.layers." in name:
+            tower, _, path = name.partition(".encoder.layers.")
+            layer, _, path = path.partition(".")
+            module, _, kind = path.rpartition(".")
+            block = f"{towers[tower]}.resblocks.{layer}"
+            if module == "self_attn.q_proj":
+                key = tensors[name.replace(".q_proj.", ".k_proj.")]
+                value = tensors[name.replace(".q_proj.", ".v_proj.")]
+                renamed[f"{block}.attn.in_proj_{kind}"] = torch.cat([tensor, key, value])
+            elif module in modules:
+                renamed[f"{block}.{modules[module]}.{kind}"] = tensor
+    return renamed
+
+
+def _invert(names: Mapping[str, str]) -> dict[str, str]:
+    return {theirs: ours for ours, theirs in names.items()}
+
+
+def _encoder_cfg(config: Any) -> dict[str, Any]:
+    """Return the values that ``vision_cfg`` and ``text_cfg`` both have."""
+    cfg = {
         "layers": config.num_hidden_layers,
         "width": config.hidden_size,
         "mlp_ratio": config.intermediate_size / config.hidden_size,
-        **(
-            {} if config.layer_norm_eps == _EPS else {"norm_kwargs": {"eps": config.layer_norm_eps}}
-        ),
     }
+    if config.layer_norm_eps != _EPS:
+        cfg["norm_kwargs"] = {"eps": config.layer_norm_eps}
+    return cfg

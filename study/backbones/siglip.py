@@ -1,8 +1,8 @@
-"""SigLIP's pool: an attention whose three biases are one tensor, of which one part has no effect.
+"""SigLIP's pool: an attention whose biases of queries, keys and values are one tensor.
 
-PyTorch's `MultiheadAttention` keeps the biases of queries, keys and values in one tensor,
-``in_proj_bias``. As sites they are tuned alone, and the key's bias never, so that the tensor is
-made of three parameters for as long as the model is tuned.
+PyTorch's `MultiheadAttention` stores them as ``in_proj_bias``. The biases of queries and of values
+are sites of their own, and the bias of keys is never tuned, since it has no effect. So the tensor
+is made of three parameters while a model is tuned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BIASES = "in_proj_bias"
 
 
 class _Joined(nn.Module):
-    """A vector that is made of three of equal length."""
+    """A vector that is the concatenation of three vectors of equal length."""
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return torch.cat([query, key, value])
@@ -32,8 +32,8 @@ class _Joined(nn.Module):
         return tuple(part.clone() for part in joined.chunk(3))
 
 
-def part_biases(model: Any) -> None:
-    """Make the pool's biases of queries, keys and values three parameters, in place.
+def split_biases(model: Any) -> None:
+    """Split the pool's biases of queries, keys and values into three parameters, in place.
 
     They are called ``original0``, ``original1`` and ``original2``; nothing is computed differently.
 
@@ -43,16 +43,16 @@ def part_biases(model: Any) -> None:
     parametrize.register_parametrization(_pool(model), _BIASES, _Joined())
 
 
-def as_published(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a model whose parameters have transformers' names, with values of its own.
+def with_published_names(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy of a model whose parameters have transformers' names.
 
-    A CLIP has them and is returned as it is.
+    A CLIP already has them and is returned itself.
     """
     if model.config.model_type != "siglip":
         return model
-    whole = copy.deepcopy(model)
-    parametrize.remove_parametrizations(_pool(whole), _BIASES)
-    return whole
+    published = copy.deepcopy(model)
+    parametrize.remove_parametrizations(_pool(published), _BIASES)
+    return published
 
 
 def _pool(model: Any) -> nn.Module:

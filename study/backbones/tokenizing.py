@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint, loaded, and the place in its ids that the text encoder pools."""
+"""The tokenizer of a checkpoint, and the position in its ids that the text encoder pools."""
 
 from __future__ import annotations
 
@@ -7,41 +7,49 @@ from pathlib import Path
 from typing import Any
 
 from study.backbones.description import Description
-from study.backbones.hub import cached
+from study.backbones.hub import find_file
 from study.errors import BackboneError
 
 TOKENIZER = ("tokenizer.json", "vocab.json")
-"""The files of which a tokenizer of CLIP has one."""
+"""The files of a tokenizer of CLIP, which has at least one of them."""
 
 
-def load_tokenizer(name: str | Path, revision: str | None, found: Description) -> Any:
-    """Return the tokenizer.
+def load_tokenizer(name: str | Path, revision: str | None, description: Description) -> Any:
+    """Return the tokenizer of a checkpoint.
 
-    OpenCLIP reads texts by its own, unless the configuration names another. Where ``open_clip`` is
-    not installed, the one that most of its checkpoints bring gives the same tokens.
+    OpenCLIP has a tokenizer of its own, and uses it unless the configuration names another one. If
+    ``open_clip`` is not installed, the tokenizer in most of OpenCLIP's checkpoints gives the same
+    tokens.
     """
     from transformers import AutoTokenizer
 
-    if found.open_clip is not None:
-        text = found.open_clip["model_cfg"].get("text_cfg") or {}
-        named = text.get("hf_tokenizer_name")
-        if not named and (own := _open_clip_tokenizer(text)) is not None:
-            return own
-        if all(cached(str(name), f, revision, locally=found.locally) is None for f in TOKENIZER):
+    locally = description.locally
+    if description.open_clip is not None:
+        text = description.open_clip["model_cfg"].get("text_cfg") or {}
+        other_name = text.get("hf_tokenizer_name")
+        if not other_name:
+            tokenizer = _open_clip_tokenizer(text)
+            if tokenizer is not None:
+                return tokenizer
+        if not any(find_file(str(name), file, revision, locally=locally) for file in TOKENIZER):
+            repair = (
+                "its vocabulary is in the optional extra: pip install 'clipfit-study[openclip]'"
+            )
+            if other_name:
+                repair = (
+                    f"allowed is one that has those of {other_name!r}, which its configuration "
+                    "names"
+                )
             raise BackboneError(
                 f"backbone '{name}' is an OpenCLIP checkpoint without the files of a tokenizer; "
-                + (
-                    f"allowed is one that has those of {named!r}, which its configuration names"
-                    if named
-                    else "its vocabulary is in the optional extra: pip install "
-                    "'clipfit-study[openclip]'"
-                )
+                f"{repair}"
             )
-    options = {"revision": revision or "main", "local_files_only": found.locally}
+    options = {"revision": revision or "main", "local_files_only": locally}
     try:
         return AutoTokenizer.from_pretrained(name, **options)
     except (ImportError, ValueError) as error:
-        if "sentencepiece" in str(error).lower() or "protobuf" in str(error).lower():
+        message = str(error).lower()
+        if "sentencepiece" in message or "protobuf" in message:
             raise BackboneError(
                 f"backbone '{name}' has a tokenizer that needs the optional extra: "
                 "pip install 'clipfit-study[siglip]', which brings sentencepiece and protobuf"
@@ -60,15 +68,16 @@ def _open_clip_tokenizer(text: Mapping[str, Any]) -> Any:
         return None
     from transformers import CLIPTokenizer
 
-    own = SimpleTokenizer()
-    first, last = (own.decoder[one] for one in (own.sot_token_id, own.eot_token_id))
+    original = SimpleTokenizer()
+    start = original.decoder[original.sot_token_id]
+    end = original.decoder[original.eot_token_id]
     return CLIPTokenizer(
-        vocab=dict(own.encoder),
-        merges=[*own.bpe_ranks],
-        bos_token=first,
-        eos_token=last,
-        pad_token=last,
-        unk_token=last,
+        vocab=dict(original.encoder),
+        merges=list(original.bpe_ranks),
+        bos_token=start,
+        eos_token=end,
+        pad_token=end,
+        unk_token=end,
         model_max_length=int(text.get("context_length", 77)),
     )
 
@@ -76,16 +85,17 @@ def _open_clip_tokenizer(text: Mapping[str, Any]) -> Any:
 def has_words(tokenizer: Any) -> bool:
     """Return whether a tokenizer has any token that is not special.
 
-    If its files are missing, transformers makes one that reads every word as end-of-text.
+    Without its files, transformers makes a tokenizer that reads every word as end-of-text.
     """
-    return not set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
+    tokens = set(tokenizer.get_vocab())
+    return not tokens <= set(tokenizer.all_special_tokens)
 
 
 def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]:
     """Return the position that CLIP pools in each row of token ids, as transformers does.
 
-    Old configurations wrongly say 2: then it is the position of the largest id. Otherwise it is the
-    first position of ``eos_token_id``.
+    This is the first position of ``eos_token_id``. Old configurations wrongly say 2; then it is the
+    position of the largest id.
 
     Raises:
         BackboneError: a row lacks the id. transformers would silently pool its position 0 and give
@@ -93,10 +103,13 @@ def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]
     """
     if eos_token_id == 2:
         return [row.index(max(row)) for row in rows]
-    if lacking := [number for number, row in enumerate(rows) if eos_token_id not in row]:
-        raise BackboneError(
-            f"token ids of prompt {lacking[0]} never hold the end-of-text id {eos_token_id} of the "
-            "checkpoint's text_config, so every class would get the same feature; "
-            "the tokenizer and the model do not belong together"
-        )
-    return [row.index(eos_token_id) for row in rows]
+    ends = []
+    for number, row in enumerate(rows):
+        if eos_token_id not in row:
+            raise BackboneError(
+                f"token ids of prompt {number} never hold the end-of-text id {eos_token_id} of the "
+                "checkpoint's text_config, so every class would get the same feature; "
+                "the tokenizer and the model do not belong together"
+            )
+        ends.append(row.index(eos_token_id))
+    return ends

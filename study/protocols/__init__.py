@@ -1,4 +1,4 @@
-"""The protocols of a study: a class each, which says what is trained, chosen, scored and shown."""
+"""The protocols of a study; a class each says what is trained, chosen, scored and shown."""
 
 from collections.abc import Iterator, Mapping
 
@@ -19,9 +19,9 @@ __all__ = [
     "Rule",
     "Transfer",
     "ZeroShot",
-    "disagreements",
+    "find_protocol",
+    "find_protocol_faults",
     "hmean",
-    "named",
 ]
 
 PROTOCOLS: Mapping[str, type[Protocol]] = {
@@ -29,28 +29,34 @@ PROTOCOLS: Mapping[str, type[Protocol]] = {
 }
 
 
-def named(name: str, given: Protocol | None = None) -> Protocol:
+def find_protocol(name: str, given: Protocol | None = None) -> Protocol:
     """Return the protocol of a name; see `study.config.plugins.find_object`.
 
     An entry point of an installed package may name the class or an instance.
 
+    Args:
+        name: the name in the configuration.
+        given: a protocol from Python, which must have this name.
+
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such protocol.
     """
-    found = find_object("protocols", name, PROTOCOLS, given)
-    return found() if isinstance(found, type) else found
+    protocol = find_object("protocols", name, PROTOCOLS, given)
+    if isinstance(protocol, type):
+        instance: Protocol = protocol()
+        return instance
+    return protocol
 
 
-def disagreements(config: StudyConfig, protocol: Protocol) -> Iterator[str]:
+def find_protocol_faults(config: StudyConfig, protocol: Protocol) -> Iterator[str]:
     """Yield the faults that depend on the protocol, each beginning with a path."""
     if protocol.targets == "refused" and config.data.targets:
+        allowed = [name for name, other in PROTOCOLS.items() if other.targets != "refused"]
         yield (
             f"data.targets: {protocol.name} has no use for them; allowed with the protocols "
-            f"{' and '.join(n for n, other in PROTOCOLS.items() if other.targets != 'refused')}"
+            f"{' and '.join(allowed)}"
         )
     if config.ablation is not None and not protocol.ablates:
-        yield (
-            f"ablation: cannot be of {protocol.name}; allowed are "
-            f"{', '.join(name for name, other in PROTOCOLS.items() if other.ablates)}"
-        )
-    yield from protocol.disagreements(config)
+        allowed = [name for name, other in PROTOCOLS.items() if other.ablates]
+        yield f"ablation: cannot be of {protocol.name}; allowed are {', '.join(allowed)}"
+    yield from protocol.find_config_faults(config)

@@ -56,8 +56,8 @@ class BaseToNew(Protocol):
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
-    beside_headings: ClassVar[Mapping[str, str]] = {"generalized": "H", "ausuc": "AUSUC"}
-    beside_note = (
+    further_headings: ClassVar[Mapping[str, str]] = {"generalized": "H", "ausuc": "AUSUC"}
+    further_explanation = (
         "Where all names compete, H is the harmonic mean of the accuracies on images of base and "
         "new classes, averaged over classes, and AUSUC the area under the curve of these two "
         "accuracies as trained names are made less likely."
@@ -66,7 +66,7 @@ class BaseToNew(Protocol):
     strength = 0.75
 
     def scored(self, dataset: Dataset) -> Scored:
-        """Return the base and the new classes, each to be classified among their own names."""
+        """Return the base and the new classes; each half is classified among its own names."""
         base, new = class_halves(record.label for record in dataset.train)
         return {"base": base, "new": new}
 
@@ -74,14 +74,17 @@ class BaseToNew(Protocol):
         """Return both accuracies and their harmonic mean; the base accuracy if there is no new."""
         if "new" not in parts:
             return {**parts, "score": parts["base"]}
-        mean = hmean(parts["base"], parts["new"])
-        return {**parts, "hmean": mean, "score": mean}
+        harmonic_mean = hmean(parts["base"], parts["new"])
+        return {**parts, "hmean": harmonic_mean, "score": harmonic_mean}
 
-    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
+    def further_scores(
+        self, competitions: Sequence[Competition], *, validation: bool
+    ) -> dict[str, float]:
         """Return the harmonic mean where all names compete, and the area under its curve."""
         if not competitions:
             return {}
-        return {"generalized": hmean(*accuracies(competitions)), "ausuc": ausuc(competitions)}
+        seen, unseen = accuracies(competitions)
+        return {"generalized": hmean(seen, unseen), "ausuc": ausuc(competitions)}
 
     def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
         """Return class folds if there are enough base classes, else the weak rule, and warn."""
@@ -97,9 +100,13 @@ class BaseToNew(Protocol):
         )
         return BASE
 
-    def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+    def automatic_rule_from_report(
+        self, config: StudyConfig, report: Mapping[str, float | None]
+    ) -> Rule:
         """Return class folds if trials were scored on left-out classes."""
-        return CLASS_FOLDS if report.get("val_new") is not None else BASE
+        if report.get("val_new") is None:
+            return BASE
+        return CLASS_FOLDS
 
     def confirm_task(
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
@@ -125,25 +132,29 @@ class Generalized(BaseToNew):
         "other half (new), of which it never saw an image; both are averaged over classes."
     )
     metric = "H"
-    beside_headings: ClassVar[Mapping[str, str]] = {"ausuc": "AUSUC"}
-    beside_note = (
+    further_headings: ClassVar[Mapping[str, str]] = {"ausuc": "AUSUC"}
+    further_explanation = (
         "AUSUC is the area under the curve of base and new accuracy as trained names are made less "
         "likely."
     )
-    beside_shipped: ClassVar[tuple[str, ...]] = ("calibration", "calibrated")
+    further_shipped: ClassVar[tuple[str, ...]] = ("calibration", "calibrated")
     guess = "Naming each class equally often"
     class_averaged = True
 
     def answers(self, dataset: Dataset) -> Scored:
         """Return all classes for both parts."""
         scored = self.scored(dataset)
-        classes = tuple(label for part in scored.values() for label in part)
-        return dict.fromkeys(scored, classes)
+        classes: list[int] = []
+        for labels in scored.values():
+            classes.extend(labels)
+        return dict.fromkeys(scored, tuple(classes))
 
-    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
-        """Return the area under the curve; on validation also the best γ, and H with it.
+    def further_scores(
+        self, competitions: Sequence[Competition], *, validation: bool
+    ) -> dict[str, float]:
+        """Return the area under the curve; on validation also the best γ, and H at this γ.
 
-        On test the best γ would be chosen by test images.
+        On the test split, the best γ would be chosen by test images.
         """
         if not competitions:
             return {}
@@ -153,23 +164,27 @@ class Generalized(BaseToNew):
         return scores
 
     def chance(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, float]:
-        """Return one over the number of all names, which is what naming them equally often scores.
+        """Return one over the number of all names: the score of naming them equally often.
 
-        To name one class always is right in one part alone, so that H would be 0.
+        A guess that always names one class is right in one part alone, so that its H is 0.
         """
-        return dict.fromkeys(sizes, 1 / sum(map(len, sizes.values())))
+        names = sum(len(images) for images in sizes.values())
+        return dict.fromkeys(sizes, 1 / names)
 
     def confirm_task(
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
     ) -> Task:
-        """Return the task of the test, where the images of both parts have the same answers.
+        """Return the task of the test, in which the images of both parts have the same answers.
 
         Raises:
-            DataError: there is one base class, which leaves nothing to learn, or no new one; see
-                also `study.data.tasks.confirm_task`.
+            DataError: there is only one base class, so nothing to learn, or no new class; see also
+                `study.data.tasks.confirm_task`.
         """
         if len(self.scored(dataset)["base"]) < 2:
             raise DataError(f"{dataset.name}: {self.name} needs a training split of 3 classes")
-        task, answers = super().confirm_task(dataset, shots, targets), self.answers(dataset)
-        parts = (replace(part, classes=answers[part.name]) for part in task.evaluations)
+        task = super().confirm_task(dataset, shots, targets)
+        answers = self.answers(dataset)
+        parts = []
+        for part in task.evaluations:
+            parts.append(replace(part, classes=answers[part.name]))
         return replace(task, evaluations=tuple(parts))

@@ -1,13 +1,13 @@
 """Generalized zero-shot learning: the scores where trained and other names compete.
 
-The names that a model was trained on draw images of other classes to themselves. A number γ that is
-subtracted from their logits weighs against it (calibrated stacking), and every γ gives one pair of
+A model gives too many images of other classes the names that it was trained on. A number γ that is
+subtracted from their logits corrects this (calibrated stacking). Every γ gives one pair of
 accuracies, on images of the trained classes (seen) and of the others (unseen). Source: Chao et al.
 2016, "An Empirical Study and Analysis of Generalized Zero-Shot Learning for Object Recognition in
 the Wild".
 
-An accuracy is averaged over classes, and over the folds of a trial before anything is computed from
-it, since a single fold is too noisy.
+An accuracy is averaged over classes. It is averaged over the folds of a trial before anything is
+computed from it, since a single fold is too noisy.
 """
 
 from collections.abc import Sequence
@@ -20,33 +20,39 @@ _DECIMALS = 12
 """Accuracies are rounded, so that equal averages are equal numbers whatever the order of a sum."""
 
 Floats = npt.NDArray[np.float64]
+Gaps = npt.NDArray[np.floating]
+Truths = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
 class Competition:
-    """One model's images, each of which may be given a trained or another name.
+    """The images of one model, each of which may get a trained or another name.
 
     The gap of an image is its highest logit among the trained names less the highest among the
     others, in units of logits. There are images of both kinds.
     """
 
-    seen_gap: npt.NDArray[np.floating]
+    seen_gap: Gaps
     """The gap of each image of a trained class, (seen images,)."""
-    seen_right: npt.NDArray[np.bool_]
+    seen_right: Truths
     """Whether the best of the trained names is the true one, (seen images,)."""
-    seen_labels: npt.NDArray[np.integer]
+    seen_labels: Labels
     """The class of each of these images, (seen images,)."""
-    unseen_gap: npt.NDArray[np.floating]
+    unseen_gap: Gaps
     """The gap of each image of another class, (unseen images,)."""
-    unseen_right: npt.NDArray[np.bool_]
+    unseen_right: Truths
     """Whether the best of the other names is the true one, (unseen images,)."""
-    unseen_labels: npt.NDArray[np.integer]
+    unseen_labels: Labels
     """The class of each of these images, (unseen images,)."""
 
 
 def hmean(base: float, new: float) -> float:
     """Return the harmonic mean of two accuracies; 0 if both are 0."""
-    return 2 * base * new / (base + new) if base + new else 0.0
+    total = base + new
+    if total == 0:
+        return 0.0
+    return 2 * base * new / total
 
 
 def accuracies(
@@ -54,116 +60,138 @@ def accuracies(
 ) -> tuple[float, float]:
     """Return the accuracies on seen and unseen images, averaged over classes and then folds.
 
-    An image is given a trained name if its gap is greater than γ. Where they are equal, it is given
-    another name, so that the least γ that turns an image is its gap.
+    An image gets a trained name if its gap is greater than γ. If they are equal, it gets another
+    name, so that the least γ that changes its name is its gap.
 
     Args:
         competitions: one per fold, at least one.
         calibration: γ, in units of logits.
     """
     gaps, seen, unseen = _curve(competitions)
-    passed = np.searchsorted(gaps, calibration, side="right")
-    return float(seen[passed]), float(unseen[passed])
+    changed = np.searchsorted(gaps, calibration, side="right")
+    return float(seen[changed]), float(unseen[changed])
 
 
 def ausuc(competitions: Sequence[Competition]) -> float:
     """Return the area under the curve of seen against unseen accuracy over all γ, a fraction.
 
-    Between neighbouring points the curve is a straight line, as where images with one gap turn
-    together.
+    Neighbouring points are joined by a straight line, also where several images change their names
+    at the same γ.
 
     Args:
         competitions: one per fold, at least one.
     """
     _, seen, unseen = _curve(competitions)
-    area = (seen[:-1] - seen[1:]) @ (unseen[:-1] + unseen[1:]) / 2
+    widths = seen[:-1] - seen[1:]
+    heights = unseen[:-1] + unseen[1:]
+    area = widths @ heights / 2
     return round(float(area), _DECIMALS)
 
 
 def best_calibration(competitions: Sequence[Competition]) -> tuple[float, float]:
     """Return the γ with the highest harmonic mean of the two accuracies, and this mean.
 
-    Tried are 0 and the midpoints between neighbouring gaps, which stand for every γ. Of equal
-    means, the γ nearest to 0 wins.
+    The candidates are 0 and the midpoints between neighbouring gaps, which stand for every γ. If
+    means are equal, the γ nearest to 0 wins.
 
     Args:
         competitions: one per fold, at least one.
     """
     gaps, seen, unseen = _curve(competitions)
-    middle = gaps[:-1] + np.diff(gaps) / 2
-    # Between two numbers without a third, the lower one parts them as a midpoint does.
-    tried = np.append(np.where(middle < gaps[1:], middle, gaps[:-1]), 0.0)
-    passed = np.append(np.arange(1, len(gaps)), np.searchsorted(gaps, 0.0, side="right"))
-    pairs = zip(seen[passed].tolist(), unseen[passed].tolist(), strict=True)
-    means = np.array([round(hmean(*pair), _DECIMALS) for pair in pairs])
-    best = np.lexsort((tried, abs(tried), -means))[0]
-    return float(tried[best]), float(means[best])
+    midpoints = gaps[:-1] + np.diff(gaps) / 2
+    # Between two numbers without a third, the lower one separates them as a midpoint does.
+    midpoints = np.where(midpoints < gaps[1:], midpoints, gaps[:-1])
+    candidates = np.append(midpoints, 0.0)
+    changed_at_0 = np.searchsorted(gaps, 0.0, side="right")
+    changed = np.append(np.arange(1, len(gaps)), changed_at_0)
+    means_by_candidate = []
+    for seen_accuracy, unseen_accuracy in zip(
+        seen[changed].tolist(), unseen[changed].tolist(), strict=True
+    ):
+        mean = hmean(seen_accuracy, unseen_accuracy)
+        means_by_candidate.append(round(mean, _DECIMALS))
+    means = np.array(means_by_candidate)
+    best = np.lexsort((candidates, abs(candidates), -means))[0]
+    return float(candidates[best]), float(means[best])
 
 
-def drawn_again(one: Competition, seen: Floats, unseen: Floats) -> tuple[Floats, Floats]:
-    """Return the harmonic mean of the two accuracies, and AUSUC, on images that are drawn again.
+def resample_scores(
+    competition: Competition, seen: Floats, unseen: Floats
+) -> tuple[Floats, Floats]:
+    """Return the harmonic mean of the two accuracies, and AUSUC, on each resampled set of images.
 
     Each class must be drawn as often as it has images.
 
     Args:
-        one: the competition.
+        competition: the competition whose images are resampled.
         seen: how often each set has each seen image, (sets, seen images).
         unseen: how often each set has each unseen image, (sets, unseen images).
 
     Returns:
-        Both of each set, (sets,) each.
+        The harmonic means and the areas, (sets,) each.
     """
-    own = seen * _shares(one.seen_gap, one.seen_right, one.seen_labels)
-    other = unseen * _shares(one.unseen_gap, one.unseen_right, one.unseen_labels)
-    pair = own[:, one.seen_gap > 0].sum(axis=1), other[:, one.unseen_gap <= 0].sum(axis=1)
-    total = pair[0] + pair[1]
-    means = np.divide(2 * pair[0] * pair[1], total, out=np.zeros_like(total), where=total > 0)
-    # The area below each seen image is what the unseen ones have reached when γ reaches its gap.
-    order = np.argsort(one.unseen_gap)
-    reached = np.pad(np.cumsum(other[:, order], axis=1), [(0, 0), (1, 0)])
-    before, after = (
-        reached[:, np.searchsorted(one.unseen_gap[order], one.seen_gap, side=side)]
-        for side in ("left", "right")
+    seen_gap, unseen_gap = competition.seen_gap, competition.unseen_gap
+    seen_shares = seen * _shares(seen_gap, competition.seen_right, competition.seen_labels)
+    unseen_shares = unseen * _shares(
+        unseen_gap, competition.unseen_right, competition.unseen_labels
     )
-    return means, (own * (before + after)).sum(axis=1) / 2
+    seen_accuracy = seen_shares[:, seen_gap > 0].sum(axis=1)
+    unseen_accuracy = unseen_shares[:, unseen_gap <= 0].sum(axis=1)
+    total = seen_accuracy + unseen_accuracy
+    product = 2 * seen_accuracy * unseen_accuracy
+    means = np.divide(product, total, out=np.zeros_like(total), where=total > 0)
+    # The area below each seen image is the unseen accuracy when γ reaches its gap.
+    order = np.argsort(unseen_gap)
+    sorted_gap = unseen_gap[order]
+    accuracy_by_count = np.pad(np.cumsum(unseen_shares[:, order], axis=1), [(0, 0), (1, 0)])
+    before = accuracy_by_count[:, np.searchsorted(sorted_gap, seen_gap, side="left")]
+    after = accuracy_by_count[:, np.searchsorted(sorted_gap, seen_gap, side="right")]
+    areas = (seen_shares * (before + after)).sum(axis=1) / 2
+    return means, areas
 
 
-def _shares(gap: npt.NDArray, right: npt.NDArray, labels: npt.NDArray) -> Floats:
-    """Return what each image adds to its accuracy once it is given a name of its own kind."""
-    _, of_image, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    return (right & np.isfinite(gap)) / (len(sizes) * sizes[of_image])
+def _shares(gap: Gaps, right: Truths, labels: Labels) -> Floats:
+    """Return what each image adds to its accuracy once it gets a name of its own kind."""
+    _, class_of_image, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    shares: Floats = (right & np.isfinite(gap)) / (len(sizes) * sizes[class_of_image])
+    return shares
 
 
 def _curve(competitions: Sequence[Competition]) -> tuple[Floats, Floats, Floats]:
     """Return the γ at which accuracies change, and the accuracies before, between and after them.
 
     Returns:
-        The gaps of the images with a right name to be given, (gaps,), which rise, and the accuracy
-        on seen and on unseen images, (gaps + 1,) each: after γ has reached so many of the gaps.
+        The gaps of the images that can get their right name, (gaps,), in rising order, and the
+        accuracy on seen and on unseen images, (gaps + 1,) each, by the number of gaps that γ has
+        reached.
     """
+    seen_images = [(fold.seen_gap, fold.seen_right, fold.seen_labels) for fold in competitions]
+    unseen_images = [
+        (fold.unseen_gap, fold.unseen_right, fold.unseen_labels) for fold in competitions
+    ]
+    seen_gaps, seen_shares = _concatenate_right(seen_images)
+    unseen_gaps, unseen_shares = _concatenate_right(unseen_images)
+    gaps, index = np.unique(np.concatenate([seen_gaps, unseen_gaps]), return_inverse=True)
+    count = len(seen_gaps)
     folds = len(competitions)
-    own, lost = _turning([(c.seen_gap, c.seen_right, c.seen_labels) for c in competitions])
-    other, won = _turning([(c.unseen_gap, c.unseen_right, c.unseen_labels) for c in competitions])
-    gaps, place = np.unique(np.concatenate([own, other]), return_inverse=True)
-    lost = np.bincount(place[: len(own)], lost, minlength=len(gaps)) / folds
-    won = np.bincount(place[len(own) :], won, minlength=len(gaps)) / folds
+    lost = np.bincount(index[:count], seen_shares, minlength=len(gaps)) / folds
+    won = np.bincount(index[count:], unseen_shares, minlength=len(gaps)) / folds
     seen = np.append(np.cumsum(lost[::-1])[::-1], 0.0)
     unseen = np.append(0.0, np.cumsum(won))
     return gaps, np.round(seen, _DECIMALS), np.round(unseen, _DECIMALS)
 
 
-def _turning(
-    images: Sequence[tuple[npt.NDArray, npt.NDArray, npt.NDArray]],
-) -> tuple[Floats, Floats]:
-    """Return the gaps of the images with a right name, and what each adds to the accuracy.
+def _concatenate_right(images: Sequence[tuple[Gaps, Truths, Labels]]) -> tuple[Floats, Floats]:
+    """Return the gaps of the images that can get their right name, and their shares of accuracy.
 
     Args:
-        images: gaps, whether a right name is to be given, and labels, one triple per fold.
+        images: gaps, whether the best name of the image's own kind is right, and labels, one triple
+            per fold.
     """
     gaps, shares = [], []
     for gap, right, labels in images:
-        # A gap that is not a number is of a model that computes none; its image is right nowhere.
-        kept = right & np.isfinite(gap)
-        gaps.append(gap[kept].astype(np.float64))
-        shares.append(_shares(gap, right, labels)[kept])
+        # A model that computes no number has a gap of NaN; such an image never gets its right name.
+        is_right = right & np.isfinite(gap)
+        gaps.append(gap[is_right].astype(np.float64))
+        shares.append(_shares(gap, right, labels)[is_right])
     return np.concatenate(gaps), np.concatenate(shares)

@@ -40,11 +40,16 @@ class FewShot(Protocol):
         """Return the accuracy on all classes, which is the score."""
         return {**parts, "score": parts["accuracy"]}
 
-    def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+    def automatic_rule_from_report(
+        self, config: StudyConfig, report: Mapping[str, float | None]
+    ) -> Rule:
         """Return folds if a class has at least as many images as there are folds, else holdout."""
         data = config.data
         images = data.shots + val_shots_per_class(data.shots, data.val_shots)
-        return FOLDS if images >= (config.search.folds or FOLDS.folds) else HOLDOUT
+        folds = config.search.folds or FOLDS.folds
+        if images >= folds:
+            return FOLDS
+        return HOLDOUT
 
 
 class Transfer(FewShot):
@@ -66,9 +71,18 @@ class Transfer(FewShot):
         """
         if parts.keys() == {"accuracy"}:
             return super().score(parts)
-        named = {"source" if part == "accuracy" else part: parts[part] for part in parts}
-        counted = [v for name, v in named.items() if name != "source" or not self.trains]
-        return {**named, "score": sum(counted) / len(counted)}
+        by_dataset: dict[str, float] = {}
+        averaged: list[float] = []
+        for part, accuracy in parts.items():
+            is_source = part == "accuracy"
+            dataset = part
+            if is_source:
+                dataset = "source"
+            by_dataset[dataset] = accuracy
+            if not (is_source and self.trains):
+                averaged.append(accuracy)
+        by_dataset["score"] = sum(averaged) / len(averaged)
+        return by_dataset
 
 
 class ZeroShot(Transfer):

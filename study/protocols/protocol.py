@@ -1,4 +1,4 @@
-"""What a protocol decides: its tasks, its rules of selection, its score, and the words for them."""
+"""The base class of protocols: their tasks, rules of selection, scores, and words for these."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,16 +12,9 @@ from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
 from study.data.shots import Shots
-from study.data.tasks import (
-    Scored,
-    Task,
-    check_shots,
-    confirm_task,
-)
+from study.data.tasks import Scored, Task, check_shots, confirm_task
 from study.errors import DataError
-from study.protocols.competition import (
-    Competition,
-)
+from study.protocols.competition import Competition
 
 Targets = Literal["refused", "allowed", "needed"]
 
@@ -42,7 +35,7 @@ class Rule:
 
 
 class Protocol(ABC):
-    """A protocol; a subclass is stateless, since its instances travel to the workers of trials."""
+    """A protocol; subclasses are stateless, since instances are sent to the workers of trials."""
 
     name: ClassVar[str]
     """The name in the configuration, in tables and in MLflow."""
@@ -53,22 +46,22 @@ class Protocol(ABC):
     ablates: ClassVar[bool] = True
     """Whether the protocol can test the cells of an ablation."""
     metric: ClassVar[str] = "accuracy"
-    """What the score is called."""
+    """The name of the score."""
     parts: ClassVar[tuple[str, ...]] = ()
-    """The parts of the score that tables show beside it."""
+    """The parts of the score that tables also show."""
     targets: ClassVar[Targets] = "refused"
     """Whether models are tested on further datasets."""
     rules: ClassVar[tuple[Rule, ...]]
     """The rules of selection that the configuration may name."""
-    beside_headings: ClassVar[Mapping[str, str]] = {}
-    """What tables call those scores of `beside` that they show, by name."""
-    beside_note: ClassVar[str] = ""
-    """What those scores are, in whole sentences."""
-    beside_shipped: ClassVar[tuple[str, ...]] = ()
-    """Those scores of `beside` that set how the model is used, with what it then comes to. They are
-    those of the head that ships."""
+    further_headings: ClassVar[Mapping[str, str]] = {}
+    """The headings of those `further_scores` that tables show, by name."""
+    further_explanation: ClassVar[str] = ""
+    """The explanation of these scores, in whole sentences."""
+    further_shipped: ClassVar[tuple[str, ...]] = ()
+    """The `further_scores` that set how the model is used, and that result from this use. They are
+    taken from the head that ships."""
     guess: ClassVar[str] = "Always naming the largest class"
-    """What `chance` supposes; it continues "would score"."""
+    """The guess that `chance` scores; it begins a sentence that goes on "would score"."""
     competes: ClassVar[bool] = False
     """Whether trained and other names are also scored in one label space."""
     class_averaged: ClassVar[bool] = False
@@ -92,57 +85,64 @@ class Protocol(ABC):
             parts: the accuracy of each part, as a fraction; on validation some may be absent.
         """
 
-    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
-        """Return further scores of a trial, by name: those of trained and other names in one space.
+    def further_scores(
+        self, competitions: Sequence[Competition], *, validation: bool
+    ) -> dict[str, float]:
+        """Return further scores of a trial by name, from trained and other names in one space.
 
         Args:
             competitions: one per task in which names compete; empty where none do.
-            validation: whether the images are those to choose by, rather than test images.
+            validation: whether the images are validation images, rather than test images.
         """
         return {}
 
     def chance(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, float]:
-        """Return the accuracy of each part by guessing: by always naming its largest class.
+        """Return the accuracy of each part by a guess that always names its largest class.
 
-        Where classes have equally many images that is one over their number, and never less.
+        If classes have equally many images, that is one over their number; otherwise it is more.
 
         Args:
             sizes: the number of test images of each class, by part.
         """
         return {part: max(images) / sum(images) for part, images in sizes.items()}
 
-    def strength_of(self, config: StudyConfig) -> float:
-        """Return α, the share of the tuned change that is kept, θ₀ + α(θ − θ₀)."""
-        given = config.confirm.strength
-        return self.strength if given is None else given
+    def configured_strength(self, config: StudyConfig) -> float:
+        """Return α of a study, the share of the tuned change that is kept, θ₀ + α(θ − θ₀)."""
+        if config.confirm.strength is None:
+            return self.strength
+        return config.confirm.strength
 
     @abstractmethod
-    def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+    def automatic_rule_from_report(
+        self, config: StudyConfig, report: Mapping[str, float | None]
+    ) -> Rule:
         """Return the rule that ``auto`` meant, from a report of one of the trials."""
 
     def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
-        """Return the rule that ``auto`` means: the most reliable one that is possible.
+        """Return the rule that ``auto`` means: the most reliable rule that is possible.
 
-        A protocol for which it depends on the dataset overrides this.
+        A protocol whose rule depends on the dataset overrides this method.
         """
-        return self.automatic_rule_used(config, {})
+        return self.automatic_rule_from_report(config, {})
 
     def rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
         """Return the rule by which a study's trials are scored."""
-        named = config.search.selection
-        return self.automatic_rule(config, dataset) if named == AUTO else self.rule_named(named)
+        if config.search.selection == AUTO:
+            return self.automatic_rule(config, dataset)
+        return self.find_rule(config.search.selection)
 
-    def rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+    def rule_from_report(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
         """Return the rule by which a study's trials were scored.
 
         Args:
             config: the study's configuration.
             report: a report of one of the trials; its metrics show which rule ``auto`` meant.
         """
-        named = config.search.selection
-        return self.automatic_rule_used(config, report) if named == AUTO else self.rule_named(named)
+        if config.search.selection == AUTO:
+            return self.automatic_rule_from_report(config, report)
+        return self.find_rule(config.search.selection)
 
-    def rule_named(self, name: str) -> Rule:
+    def find_rule(self, name: str) -> Rule:
         """Return the rule of a name.
 
         Raises:
@@ -151,9 +151,10 @@ class Protocol(ABC):
         for rule in self.rules:
             if rule.name == name:
                 return rule
+        allowed = ", ".join(rule.name for rule in self.rules)
         raise DataError(
             f"protocol {self.name!r} cannot select by {name!r}; "
-            f"allowed: {', '.join(rule.name for rule in self.rules) or 'no selection'}"
+            f"allowed: {allowed or 'no selection'}"
         )
 
     def search_tasks(
@@ -168,10 +169,11 @@ class Protocol(ABC):
             folds: the number of folds; None means the rule's own.
 
         Raises:
-            DataError: if the shots belong to another dataset or lack a class, or there are too few
+            DataError: the shots belong to another dataset or lack a class, or there are too few
                 images or classes for the rule.
         """
-        name, classes = next(iter(self.scored(dataset).items()))
+        parts = list(self.scored(dataset).items())
+        name, classes = parts[0]
         check_shots(dataset, shots, classes)
         return rule.tasks(shots, name, classes, folds or rule.folds)
 
@@ -179,34 +181,36 @@ class Protocol(ABC):
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
     ) -> Task:
         """Return the task of the test; see `study.data.tasks.confirm_task`."""
-        return confirm_task(dataset, shots if self.trains else None, self.scored(dataset), targets)
+        if not self.trains:
+            shots = None
+        return confirm_task(dataset, shots, self.scored(dataset), targets)
 
     def searches(self, config: StudyConfig) -> bool:
         """Return whether a study has a search; it has none if nothing is trained, or it ablates."""
         return self.trains and config.search.trials > 0 and config.ablation is None
 
     def validates(self, config: StudyConfig) -> bool:
-        """Return whether anything is chosen by validation: in a search, or an ablation's rates."""
-        return self.searches(config) or (
-            config.ablation is not None and config.ablation.chooses_rates
-        )
+        """Return whether validation chooses anything: in a search, or the rates of an ablation."""
+        if config.ablation is not None and config.ablation.chooses_rates:
+            return True
+        return self.searches(config)
 
     def shot_seeds(self, config: StudyConfig) -> tuple[int, ...]:
         """Return the seeds of the shots with which a study tests, without that of the search.
 
-        A test without training needs one only, since it does not depend on the seed.
+        A test without training has only one, since it does not depend on the seed.
         """
-        return config.confirm.seeds if self.trains else (config.seed,)
+        if self.trains:
+            return config.confirm.seeds
+        return (config.seed,)
 
-    def tested_as_given(self, config: StudyConfig) -> dict[str, TrialSettings]:
-        """Return the configurations that are tested without a search, by label."""
-        return (
-            config.search.fixed_baselines
-            if self.trains
-            else {ZERO_SHOT: TrialSettings(subset="none")}
-        )
+    def fixed_settings(self, config: StudyConfig) -> dict[str, TrialSettings]:
+        """Return the settings that are tested without a search, by label."""
+        if self.trains:
+            return config.search.fixed_baselines
+        return {ZERO_SHOT: TrialSettings(subset="none")}
 
-    def disagreements(self, config: StudyConfig) -> Iterator[str]:
+    def find_config_faults(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""
         if self.targets == "needed" and not config.data.targets:
             yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
@@ -220,15 +224,17 @@ class Protocol(ABC):
         if not self.searches(config):
             if config.search.minutes is not None:
                 yield "search.minutes: has no effect without a search"
-            yield from (
-                f"search.baselines.{label}: is a peer whose learning rate is searched, and this "
-                "study has no search; allowed is a fixed rate, {subset: none, "
-                f"peer: {{method: {peer.peer}, lr: {peer.lr[0]:g}}}}}"
-                for label, peer in config.search.peer_arms.items()
-            )
-        names = (AUTO, *(rule.name for rule in self.rules))
-        if self.rules and self.validates(config) and config.search.selection not in names:
+            for label, peer in config.search.peer_arms.items():
+                yield (
+                    f"search.baselines.{label}: is a peer whose learning rate is searched, and "
+                    "this study has no search; allowed is a fixed rate, {subset: none, "
+                    f"peer: {{method: {peer.peer}, lr: {peer.lr[0]:g}}}}}"
+                )
+        rules = [AUTO]
+        rules.extend(rule.name for rule in self.rules)
+        selection = config.search.selection
+        if self.rules and self.validates(config) and selection not in rules:
             yield (
-                f"search.selection: '{config.search.selection}' cannot score trials of the "
-                f"protocol {self.name}; allowed are {', '.join(names)}"
+                f"search.selection: '{selection}' cannot score trials of the "
+                f"protocol {self.name}; allowed are {', '.join(rules)}"
             )

@@ -118,7 +118,7 @@ def _search_rows(results: Results) -> dict[str, str]:
     if peers:
         rows["Other methods"] = "; ".join(peers)
     rows["Head"] = " or ".join(_HEADS[head] for head in space.heads)
-    rows["Strength"] = _describe_strength(results.protocol.strength_of(config))
+    rows["Strength"] = _describe_strength(results.protocol.configured_strength(config))
     return rows
 
 
@@ -149,7 +149,7 @@ def _rule_sentence(results: Results) -> str:
             for name, value in trial.val.items():
                 report[f"val_{name}"] = value or 0.0
             break
-    return results.protocol.rule_used(results.study.config, report).sentence
+    return results.protocol.rule_from_report(results.study.config, report).sentence
 
 
 def _range_in_words(bounds: tuple[float, float]) -> str:

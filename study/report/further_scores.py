@@ -11,7 +11,7 @@ BALANCED_NOTE = (
 
 def further_header(results: Results) -> tuple[str, ...]:
     """Return the heads of the columns of `Results.further_names`."""
-    headings = {BALANCED: BALANCED, **results.protocol.beside_headings}
+    headings = {BALANCED: BALANCED, **results.protocol.further_headings}
     return tuple(f"{headings[name]} %" for name in results.further_names)
 
 
@@ -21,5 +21,5 @@ def further_note(results: Results) -> str:
     if BALANCED in results.further_names:
         notes.append(BALANCED_NOTE)
     if set(results.further_names) - {BALANCED}:
-        notes.append(results.protocol.beside_note)
+        notes.append(results.protocol.further_explanation)
     return " ".join(notes)

@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from study.protocols import Protocol
-from study.protocols.competition import Competition, drawn_again
+from study.protocols.competition import Competition, resample_scores
 from study.trial.predictions import Outcomes
 
 LARGEST_BATCH = 2**23
@@ -332,7 +332,7 @@ def rescore_competitions(
         scores = np.stack([pair[position] for pair in drawn.values()], axis=1)
         sides = pseudo.add_to(scores)
         for column, (trial, competition) in enumerate(competitions.items()):
-            (exact,) = drawn_again(competition, *every_image)[position]
+            (exact,) = resample_scores(competition, *every_image)[position]
             alone, added, subtracted = [_center(side[:, column], exact) for side in sides]
             rescored[trial][name] = Rescored(alone, added, subtracted, df)
     return rescored
@@ -351,7 +351,7 @@ def _draw_competitions(
         sets = min(batch, draws - start)
         seen, unseen = [_draw_counts_by_class(labels, sets, rng) for labels in kinds]
         for trial, competition in competitions.items():
-            batches[trial].append(drawn_again(competition, seen, unseen))
+            batches[trial].append(resample_scores(competition, seen, unseen))
     joined = {}
     for trial, pairs in batches.items():
         means, areas = zip(*pairs, strict=True)

@@ -75,7 +75,7 @@ class Results:
 
         One is the balanced score, unless the score is balanced itself.
         """
-        names = list(self.protocol.beside_headings)
+        names = list(self.protocol.further_headings)
         if not self.protocol.class_averaged:
             names.insert(0, BALANCED)
         tested = self._test_names()

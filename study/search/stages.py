@@ -61,7 +61,9 @@ def most_trials(study: Study) -> int:
         config = trial.read_config()
         if config["stage"] == "search" and config["arm"] == VARIANT:
             labels.append(config["label"])
-    further = set(possible_variants(study.config, study.protocol().strength_of(study.config)))
+    further = set(
+        possible_variants(study.config, study.protocol().configured_strength(study.config))
+    )
     # More trials may change what is best of an arm, whose variants are then trained anew.
     if not extensions(study):
         further.difference_update(labels)
@@ -198,7 +200,7 @@ def _run_variants(
     configs = [trial.read_config() for trial in study.folder.trials()]
     numbers = [config["number"] for config in configs if config["stage"] == "search"]
     known_hashes = {config.get("config_hash") for config in configs}  # some, if they failed before
-    strength = study.protocol().strength_of(study.config)
+    strength = study.protocol().configured_strength(study.config)
     settings_of = variants(finished_trials(study.folder), study.config, strength)
     untried = []
     for number, (label, settings) in enumerate(settings_of.items(), start=1 + max(numbers)):
@@ -365,7 +367,7 @@ def _open_space(study: Study) -> OpenSpace:
         study.config.search.space,
         study.architecture().depths,
         regularizer=study.config.training.regularizer,
-        strength=study.protocol().strength_of(study.config),
+        strength=study.protocol().configured_strength(study.config),
     )
 
 

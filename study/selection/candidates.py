@@ -292,7 +292,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     config, folder, protocol = study.config, study.folder, study.protocol()
     if not protocol.searches(config):
         baselines = []
-        for label, settings in protocol.tested_as_given(config).items():
+        for label, settings in protocol.fixed_settings(config).items():
             baselines.append(Candidate(label=label, settings=settings))
         return study.write_candidates(baselines)
     judged = finished_trials(folder)

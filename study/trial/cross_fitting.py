@@ -61,7 +61,7 @@ def choose_head(evaluated: Sequence[Sequence[Evaluation]], data: TrialData) -> H
         scored = [_by_other_half(evaluated[0], data)]
     scores = trial_scores(scored, data)
     # The calibration and the like must suit the head that ships.
-    names_of_shipped = scores.keys() & set(data.protocol.beside_shipped)
+    names_of_shipped = scores.keys() & set(data.protocol.further_shipped)
     if names_of_shipped:
         scores_of_shipped = trial_scores(shipped, data)
         for name in names_of_shipped:

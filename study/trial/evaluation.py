@@ -172,7 +172,7 @@ def trial_scores(evaluations: Sequence[Evaluation], data: TrialData) -> dict[str
     if not all(evaluation.competing for evaluation in evaluations):
         return scores
     competitions = [evaluation.competition for evaluation in evaluations]
-    return scores | data.protocol.beside(competitions, validation=data.split == "val")
+    return scores | data.protocol.further_scores(competitions, validation=data.split == "val")
 
 
 def fold_scores(evaluations: Sequence[Evaluation], data: TrialData) -> tuple[float, ...]:

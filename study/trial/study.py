@@ -17,7 +17,7 @@ from study.config.trial_settings import TrialSettings
 from study.data.images.image_reading import DEFAULT_READING, ImageReading, reading_of_config
 from study.data.records import Dataset
 from study.data.tasks import Task
-from study.protocols import Protocol, named
+from study.protocols import Protocol, find_protocol
 from study.storage.study_folder import CANDIDATES, CELLS, StudyFolder
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Study:
             ConfigError: no protocol has that name.
         """
         return self._read_once(
-            "protocol", lambda: named(self.config.protocol, self.custom_protocol)
+            "protocol", lambda: find_protocol(self.config.protocol, self.custom_protocol)
         )
 
     def architecture(self) -> Architecture:

@@ -63,7 +63,7 @@ def describe_plan(study: Study) -> str:
         trials = _plan_of_ablation(study, config.ablation, validates=protocol.validates(config))
         return f"{trials}. Each cell is then tested with {seeds}."
     if not protocol.searches(config):
-        tested = amount(len(protocol.tested_as_given(config)), "configuration")
+        tested = amount(len(protocol.fixed_settings(config)), "configuration")
         return f"no search: {tested}, tested with {seeds}."
     trials = _plan_of_search(config, protocol)
     return f"{trials}. What is chosen and the baselines are then tested with {seeds}."
@@ -83,7 +83,7 @@ def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
         f"held at CLIP's), {searched} that choose the parameters to tune as well"
     ]
     parts += [f"plus {peer}" for peer in _peers(config.search)]
-    most = len(possible_variants(config, protocol.strength_of(config)))
+    most = len(possible_variants(config, protocol.configured_strength(config)))
     if most:
         parts.append(
             f"plus up to {amount(most, 'trial')} of baselines with another head (what turns "

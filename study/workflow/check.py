@@ -32,7 +32,7 @@ from study.data.tasks import all_classes, refuse_one_class
 from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.peers import PEERS
 from study.method.subsets import parse
-from study.protocols import FewShot, disagreements
+from study.protocols import FewShot, find_protocol_faults
 from study.search.ablation_cells import ablation_cells
 from study.search.machine import (
     refuse_silent_cluster,
@@ -134,7 +134,7 @@ def find_faults(
     config, folder, protocol = study.config, study.folder, study.protocol()
     faults += [
         fault
-        for fault in disagreements(config, protocol)
+        for fault in find_protocol_faults(config, protocol)
         if not any(place in fault for place in replaced)
     ]
     judged = not any(fault.startswith("search.selection:") for fault in faults)

@@ -138,7 +138,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         search = baselines + halved * proposed
         if config.search.minutes is not None:  # baselines are trained in any case
             search = min(search, max(60 * config.search.minutes * slots, baselines))
-        labels = possible_variants(config, protocol.strength_of(config))
+        labels = possible_variants(config, protocol.configured_strength(config))
         variants = whole * sum(label.rpartition("-")[0] not in free for label in labels)
     seed, *_ = seeds = protocol.shot_seeds(config)
     shots = find_shots(study, seed) if protocol.trains else None
@@ -193,6 +193,6 @@ def _tested(study: Study) -> int:
     """Return how many candidates are trained for each seed of the test, at most."""
     config, protocol = study.config, study.protocol()
     if not protocol.searches(config):
-        return len(protocol.tested_as_given(config))
+        return len(protocol.fixed_settings(config))
     tuned_winner_smallest = 3
     return _trained(config.search) + tuned_winner_smallest + config.confirm.runners_up

@@ -31,10 +31,11 @@ def _with_faults_of_protocol(faults: ConfigFaults, overrides: list[str]) -> Conf
     """Return the faults, with those that depend on the protocol."""
     if faults.valid_config is None:
         return faults
-    from study.protocols import disagreements, named
+    from study.protocols import find_protocol, find_protocol_faults
 
     try:
-        found = list(disagreements(faults.valid_config, named(faults.valid_config.protocol)))
+        protocol = find_protocol(faults.valid_config.protocol)
+        found = list(find_protocol_faults(faults.valid_config, protocol))
     except ConfigError as error:
         found = [f"protocol: {error}"]
     kept = [fault for fault in found if not any(place in fault for place in faults.replaced)]

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import CLIPImageProcessor, SiglipImageProcessor
 
 from study.backbones.description import read_architecture
-from study.backbones.framing import AS_CLIP, AS_SIGLIP, Framing, framing_of
+from study.backbones.framing import CLIP_FRAMING, SIGLIP_FRAMING, Framing, read_framing
 from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
 from study.embedded import EMBEDDED, backbone_path
@@ -33,7 +33,7 @@ def image() -> Image.Image:
 def test_a_clip_is_read_as_its_processor_prepares_it(
     values: dict[str, Any], framing: dict[str, Any], image: Image.Image
 ) -> None:
-    read = framing_of(values, 32, usual=AS_CLIP)
+    read = read_framing(values, 32, default=CLIP_FRAMING)
     assert vars(read) == framing
     defaults = {"size": SHORTER, "crop_size": SQUARE}
     said = {key: value for key, value in values.items() if value is not None}
@@ -45,9 +45,9 @@ def test_a_clip_is_read_as_its_processor_prepares_it(
 
 @pytest.mark.parametrize("values", [{}, {"size": SQUARE}, {"size": SQUARE, "resample": 3}])
 def test_a_siglip_is_squashed(values: dict[str, Any]) -> None:
-    assert framing_of(values, 32, usual=AS_SIGLIP) == AS_SIGLIP
+    assert read_framing(values, 32, default=SIGLIP_FRAMING) == SIGLIP_FRAMING
     with pytest.raises(ValueError, match="do_center_crop is false with size"):
-        framing_of({"size": 32}, 32, usual=AS_SIGLIP)
+        read_framing({"size": 32}, 32, default=SIGLIP_FRAMING)
     assert SiglipImageProcessor(size=32).size["shortest_edge"] == 32, (
         "a number means that there too"
     )
@@ -56,7 +56,7 @@ def test_a_siglip_is_squashed(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("values", "fault"), CASES["refused"])
 def test_what_is_prepared_otherwise_is_refused(values: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
-        framing_of(values, 32, usual=AS_CLIP)
+        read_framing(values, 32, default=CLIP_FRAMING)
 
 
 @pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])

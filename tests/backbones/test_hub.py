@@ -10,7 +10,7 @@ from siglips import save_siglip
 
 from study.backbones import hub
 from study.backbones.description import read_architecture
-from study.backbones.hub import lacks_preprocessing, refuse_unreachable
+from study.backbones.hub import lacks_preprocessing, must_read_locally
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError
 
@@ -61,7 +61,7 @@ def test_a_hub_that_answers_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -
     answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
     with listening(lambda connection: connection.sendall(answer)) as port:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
-        assert not refuse_unreachable(NAME, ["config.json"], None)
+        assert not must_read_locally(NAME, ["config.json"], None)
 
 
 def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,14 +70,14 @@ def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPat
     with listening(lambda _: over.wait()) as port:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
         with pytest.raises(BackboneError, match=rf"127\.0\.0\.1:{port} does not answer"):
-            refuse_unreachable(NAME, ["config.json"], None)
+            must_read_locally(NAME, ["config.json"], None)
         over.set()
 
 
 def test_a_variable_may_forbid_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BackboneError, match="HF_HUB_OFFLINE"):
-        refuse_unreachable(NAME, ["config.json"], None)
+        must_read_locally(NAME, ["config.json"], None)
 
 
 def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
     snapshot = repository / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text('{"model_type": "bert"}')
-    assert refuse_unreachable(NAME, ["other.json", "config.json"], None)
+    assert must_read_locally(NAME, ["other.json", "config.json"], None)
     with pytest.raises(BackboneError, match="is a 'bert' model; allowed are 'clip'"):
         read_architecture(NAME)
     assert lacks_preprocessing(NAME)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
-from study.backbones.load_backbone import load_backbone, weights_fault
+from study.backbones.load_backbone import find_weights_fault, load_backbone
 from study.errors import BackboneError
 
 MakeBackbone = Callable[..., Backbone]
@@ -169,16 +169,16 @@ def weights(**changes: NDArray[np.floating]) -> Weights:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_sound_weights_have_no_fault_in_any_type(dtype: str) -> None:
-    assert weights_fault((n, v.astype(dtype)) for n, v in weights().items()) is None
+    assert find_weights_fault((n, v.astype(dtype)) for n, v in weights().items()) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
 def test_what_float32_cannot_hold_is_named_with_its_first_tensor(value: float) -> None:
     broken = weights(a_bias=np.array([0.0, value, 1.0]), b_weight=np.array([value]))
-    told = weights_fault(broken.items())
+    told = find_weights_fault(broken.items())
     assert told == "NaN or infinity in 2 of its 3 tensors, first a.bias"
 
 
 def test_a_weight_of_zeros_is_a_fault_and_a_bias_of_zeros_is_none() -> None:
-    told = weights_fault(weights(b_weight=np.zeros(2)).items())
+    told = find_weights_fault(weights(b_weight=np.zeros(2)).items())
     assert told == "nothing but zeros in 1 of its 3 tensors, first b.weight"

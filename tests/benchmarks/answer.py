@@ -176,7 +176,7 @@ def _parts(board: Leaderboard, label: str) -> dict[str, float]:
     """Return the parts of a candidate's score, and what stands beside it, as tables call them."""
     protocol = board.protocol
     headings = {part: part for part in board.parts}
-    headings |= protocol.beside_headings if protocol else {}
+    headings |= protocol.further_headings if protocol else {}
     trials = board.confirmed(label)
     return {
         heading: statistics.fmean(known)

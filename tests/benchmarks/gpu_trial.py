@@ -34,7 +34,7 @@ from study.data.records import Dataset, Record, fixed_split
 from study.data.shots import draw_shots
 from study.data.tasks import Task
 from study.method.precision import cast_matrices
-from study.protocols import Protocol, named
+from study.protocols import Protocol, find_protocol
 from study.trial import Split, TrialConfig, TrialData
 from study.trial.run_trial import run_trial
 
@@ -97,7 +97,7 @@ def digits(folder: Path, backbone: Backbone) -> Iterator[tuple[Split, TrialData]
         folder: a folder for the images.
         backbone: the backbone that reads them.
     """
-    config, protocol = _study(), named(_study().protocol)
+    config, protocol = _study(), find_protocol(_study().protocol)
     dataset, pixels = read_digits()
     kept, seed = config.data.val_shots, config.confirm.seeds[0]
     shots = draw_shots(dataset, shots=config.data.shots, val_shots=kept, seed=config.seed)

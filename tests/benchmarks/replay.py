@@ -416,7 +416,9 @@ def _space(study: Study, source: str) -> OpenSpace:
         return RateSpace(
             config.search.space, depths, config.search.fixed_baselines["clipfit"].subset
         )
-    return OpenSpace(config.search.space, depths, strength=study.protocol().strength_of(config))
+    return OpenSpace(
+        config.search.space, depths, strength=study.protocol().configured_strength(config)
+    )
 
 
 @cache

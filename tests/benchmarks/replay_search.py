@@ -146,7 +146,7 @@ class _Replay:
         """Return all steps, with those of the variants, which a study trains in the end."""
         config, protocol = self._study.config, self._study.protocol()
         judged = sorted((found for found, _ in self._finished), key=lambda found: found.rank)
-        wanted = variants(judged, config, protocol.strength_of(config))
+        wanted = variants(judged, config, protocol.configured_strength(config))
         for place, (label, settings) in enumerate(wanted.items()):
             number = len(self._steps) + place
             trial = self._make(Proposal(settings, VARIANT, number), label=label)

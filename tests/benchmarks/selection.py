@@ -35,7 +35,7 @@ from study.config.trial_settings import TrialSettings
 from study.data.tasks import Part, Task
 from study.embedded import backbone_path
 from study.method.subsets import parse
-from study.protocols import named
+from study.protocols import find_protocol
 from study.results.statistics import regret
 from study.search.space import OpenSpace
 from study.storage.study_folder import StudyFolder
@@ -107,7 +107,7 @@ def proposals(config: StudyConfig, count: int) -> list[TrialSettings]:
         b for b in config.search.fixed_baselines.values() if b.head in config.search.space.heads
     ]
     depths = read_architecture(backbone_path(config.backbone.name)).depths
-    strength = named(config.protocol).strength_of(config)
+    strength = find_protocol(config.protocol).configured_strength(config)
     space = OpenSpace(config.search.space, depths, strength=strength)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

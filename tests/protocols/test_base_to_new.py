@@ -33,9 +33,9 @@ def test_beside_its_score_stand_those_where_all_names_compete() -> None:
     )
     expected = {"generalized": pytest.approx(hmean(0.5, 1.0)), "ausuc": 1.0}
     for validation in (True, False):
-        assert BaseToNew().beside([one], validation=validation) == expected
-        assert BaseToNew().beside([], validation=validation) == {}
-        assert FewShot().beside([one], validation=validation) == {}
+        assert BaseToNew().further_scores([one], validation=validation) == expected
+        assert BaseToNew().further_scores([], validation=validation) == {}
+        assert FewShot().further_scores([one], validation=validation) == {}
 
 
 @pytest.mark.parametrize(("given", "strength"), [(None, 0.75), (1.0, 1.0), (0.0, 0.0)])
@@ -43,8 +43,10 @@ def test_three_quarters_of_the_change_are_kept_unless_it_is_set(
     given: float | None, strength: float
 ) -> None:
     confirm = {"confirm": {"strength": given}}
-    assert BaseToNew().strength_of(build_config(confirm, "here")) == strength
-    assert FewShot().strength_of(build_config(confirm, "here")) == (1.0 if given is None else given)
+    assert BaseToNew().configured_strength(build_config(confirm, "here")) == strength
+    assert FewShot().configured_strength(build_config(confirm, "here")) == (
+        1.0 if given is None else given
+    )
 
 
 def test_confirm_scores_base_and_new_among_their_own_names(
@@ -91,4 +93,4 @@ def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
 def test_a_report_shows_which_rule_was_used(
     selection: str, report: dict[str, float | None], rule: str
 ) -> None:
-    assert BaseToNew().rule_used(config(selection), report).name == rule
+    assert BaseToNew().rule_from_report(config(selection), report).name == rule

@@ -35,10 +35,10 @@ def test_folds_need_an_image_of_each_class_in_every_fold(
 ) -> None:
     config = build_config({"data": data, "search": {"folds": folds}}, "here")
     assert FewShot().rule(config, dataset).name == rule
-    assert FewShot().rule_used(config, {}).name == rule
+    assert FewShot().rule_from_report(config, {}).name == rule
 
 
 def test_a_rule_that_is_named_is_taken(dataset: Dataset) -> None:
     config = build_config({"search": {"selection": "holdout"}}, "here")
     assert FewShot().rule(config, dataset).name == "holdout"
-    assert FewShot().rule_used(config, {}).name == "holdout"
+    assert FewShot().rule_from_report(config, {}).name == "holdout"

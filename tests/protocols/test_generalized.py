@@ -59,11 +59,11 @@ def test_the_best_calibration_is_found_on_validation_alone() -> None:
         *(np.array([5.0, 3.0]), np.array([True, True]), np.array([0, 0])),
         *(np.array([1.0]), np.array([True]), np.array([1])),
     )
-    assert Generalized().beside([one], validation=False) == {"ausuc": 1.0}
-    found = Generalized().beside([one], validation=True)
+    assert Generalized().further_scores([one], validation=False) == {"ausuc": 1.0}
+    found = Generalized().further_scores([one], validation=True)
     assert found == {"ausuc": 1.0, "calibration": 2.0, "calibrated": 1.0}
     for validation in (True, False):
-        assert Generalized().beside([], validation=validation) == {}
+        assert Generalized().further_scores([], validation=validation) == {}
 
 
 def test_no_guess_that_looks_at_no_image_is_better_than_chance() -> None:

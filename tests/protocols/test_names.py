@@ -4,12 +4,12 @@ import pytest
 from config_faults import protocol_faults
 
 from study.errors import ConfigError
-from study.protocols import PROTOCOLS, named
+from study.protocols import PROTOCOLS, find_protocol
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_has_the_name_by_which_it_is_found(name: str) -> None:
-    assert named(name).name == name
+    assert find_protocol(name).name == name
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_an_unknown_protocol_is_told_with_those_that_there_are(name: str, hint: 
     with pytest.raises(
         ConfigError, match="few_shot, base_to_new, generalized, transfer, zero_shot"
     ) as caught:
-        named(name)
+        find_protocol(name)
     assert f"'{name}'" in str(caught.value)
     assert hint in str(caught.value)
 

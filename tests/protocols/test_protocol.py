@@ -15,7 +15,7 @@ from study.data.images.decode import ImageCache, decode_images
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.errors import DataError
-from study.protocols import PROTOCOLS, named
+from study.protocols import PROTOCOLS, find_protocol
 
 FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
 
@@ -33,8 +33,8 @@ FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["fa
 def test_no_search_task_holds_a_test_image_or_a_new_class(
     protocol: str, selection: str, dataset: Dataset, shots: Shots
 ) -> None:
-    judge = named(protocol)
-    tasks = judge.search_tasks(dataset, shots, judge.rule_named(selection), 3)
+    judge = find_protocol(protocol)
+    tasks = judge.search_tasks(dataset, shots, judge.find_rule(selection), 3)
     for part in (p for task in tasks for p in (task.train, *task.evaluations)):
         assert not set(part.records) & set(dataset.test)
         assert {record.label for record in part.records} <= set(part.classes)
@@ -53,7 +53,7 @@ def test_a_selection_that_a_protocol_does_not_have_is_refused(
     protocol: str, selection: str, allowed: str
 ) -> None:
     with pytest.raises(DataError, match=f"allowed: {allowed}"):
-        named(protocol).rule_named(selection)
+        find_protocol(protocol).find_rule(selection)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_everything_before_confirm_works_with_the_test_images_gone(
         (tmp_path / "data" / "dtd" / record.path).unlink()
     dataset = load_dataset("dtd", tmp_path / "data")
     shots = draw_shots(dataset, shots=2, seed=1)
-    judge = named(protocol)
-    tasks = judge.search_tasks(dataset, shots, judge.rule_named(selection), 3)
+    judge = find_protocol(protocol)
+    tasks = judge.search_tasks(dataset, shots, judge.find_rule(selection), 3)
     parts = [part for task in tasks for part in (task.train, *task.evaluations)]
     paths = [record.path for part in parts for record in part.records]
     decode_images(dataset.source, paths, ImageCache(tmp_path / "cache", "dtd", size=8))
@@ -80,7 +80,7 @@ def test_everything_before_confirm_works_with_the_test_images_gone(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
-    assert type(pickle.loads(pickle.dumps(named(protocol)))) is PROTOCOLS[protocol]
+    assert type(pickle.loads(pickle.dumps(find_protocol(protocol)))) is PROTOCOLS[protocol]
 
 
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS)
@@ -101,7 +101,7 @@ def test_without_a_search_nothing_is_asked_of_one(values: dict[str, Any]) -> Non
     values = {**values, "search": search, "training": {"epochs": 2}}
     assert protocol_faults(values) == []
     config = build_config(values, "here")
-    assert not named(config.protocol).searches(config)
+    assert not find_protocol(config.protocol).searches(config)
 
 
 TUNED_RATES = {"design": "only_one", "rates": [0.01, 0.1]}
@@ -128,4 +128,4 @@ def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol()
 )
 def test_an_ablation_validates_where_a_kind_has_several_rates(rates: Any, chooses: bool) -> None:
     config = build_config({"ablation": {"design": "only_one", "rates": rates}}, "here")
-    assert named(config.protocol).validates(config) == chooses
+    assert find_protocol(config.protocol).validates(config) == chooses

@@ -23,7 +23,7 @@ def test_transfer_scores_every_target_among_its_own_names(
 def test_holdout_scores_on_the_validation_shots_of_the_source(
     dataset: Dataset, shots: Shots, parts: Any
 ) -> None:
-    (task,) = Transfer().search_tasks(dataset, shots, Transfer().rule_named("holdout"), 1)
+    (task,) = Transfer().search_tasks(dataset, shots, Transfer().find_rule("holdout"), 1)
     assert parts(task) == [("train", 96, 24), ("accuracy", 72, 24)]
     assert (task.train.records, task.evaluations[0].records) == (shots.train, shots.val)
 

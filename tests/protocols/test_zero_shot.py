@@ -32,8 +32,8 @@ def test_all_datasets_judge_the_backbone(
 
 def test_zero_shot_tests_one_configuration_once() -> None:
     config, protocol = build_config({"protocol": "zero_shot", "seed": 7}, "here"), ZeroShot()
-    assert list(protocol.tested_as_given(config)) == ["zero-shot"]
-    assert protocol.tested_as_given(config)["zero-shot"].subset == "none"
+    assert list(protocol.fixed_settings(config)) == ["zero-shot"]
+    assert protocol.fixed_settings(config)["zero-shot"].subset == "none"
     assert protocol.shot_seeds(config) == (7,)
 
 

@@ -17,4 +17,4 @@ def test_only_scores_that_were_measured_have_headings_and_notes(base_to_new_stud
         path.write_text("".join(line + "\n" for line in (*lines, last)))
     results = read_results(base_to_new_study)
     assert further_header(results) == ("balanced %", "H %", "AUSUC %")
-    assert further_note(results) == f"{BALANCED_NOTE} {results.protocol.beside_note}"
+    assert further_note(results) == f"{BALANCED_NOTE} {results.protocol.further_explanation}"

@@ -11,7 +11,7 @@ from changed_studies import board_of
 from fake_studies import add_answer
 
 from study.protocols import BaseToNew, FewShot, Protocol, Transfer
-from study.protocols.competition import Competition, accuracies, ausuc, drawn_again, hmean
+from study.protocols.competition import Competition, accuracies, ausuc, hmean, resample_scores
 from study.results.intervals import Interval
 from study.results.resampling import Resampled, resample
 from study.results.trial_results import TrialResult
@@ -95,7 +95,7 @@ def test_competing_names_are_scored_on_images_of_each_class_drawn_again() -> Non
             columns += [gap[rows], right[rows], labels[rows]]
             counts.append(np.bincount(rows, minlength=len(labels))[None])
         copy = Competition(*columns)
-        (mean,), (area,) = drawn_again(Competition(*seen, *unseen), *counts)
+        (mean,), (area,) = resample_scores(Competition(*seen, *unseen), *counts)
         assert mean == pytest.approx(hmean(*accuracies([copy])))
         assert area == pytest.approx(ausuc([copy]))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.protocols import FewShot, named
+from study.protocols import FewShot, find_protocol
 from study.selection.chance import (
     AgainstChance,
     balanced_chance,
@@ -35,8 +35,8 @@ def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_th
     protocol: str, parts: dict[str, list[list[int]]], score: float, chance: float
 ) -> None:
     confusion = counts(parts)
-    assert balanced_score(confusion, named(protocol)) == pytest.approx(score)
-    assert balanced_chance(confusion, named(protocol)) == pytest.approx(chance)
+    assert balanced_score(confusion, find_protocol(protocol)) == pytest.approx(score)
+    assert balanced_chance(confusion, find_protocol(protocol)) == pytest.approx(chance)
 
 
 def test_without_counts_nothing_is_known() -> None:

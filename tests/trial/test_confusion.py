@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.protocols import FewShot, hmean, named
+from study.protocols import FewShot, find_protocol, hmean
 from study.trial import Prediction
 from study.trial.predictions import Confusion, beats_chance, chance_level, confusion_of
 
@@ -46,7 +46,7 @@ def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for()
 def test_parts_make_up_chance_as_they_make_up_a_score(
     parts: dict[str, list[int]], protocol: str, chance: float
 ) -> None:
-    assert chance_level(counts(**parts), named(protocol)) == pytest.approx(chance)
+    assert chance_level(counts(**parts), find_protocol(protocol)) == pytest.approx(chance)
 
 
 def test_of_a_trial_that_kept_no_counts_it_is_unknown() -> None:

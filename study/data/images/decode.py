@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.backbones.framing import AS_CLIP, Framing
+from study.backbones.framing import CLIP_FRAMING, Framing
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.rgb import HIGHEST
 from study.data.images.sources import is_large, large_images
@@ -53,7 +53,7 @@ def preprocess(
     *,
     size: int,
     keep_aspect: bool,
-    framing: Framing = AS_CLIP,
+    framing: Framing = CLIP_FRAMING,
 ) -> NDArray[np.uint8]:
     """Bring an image to a model's size, or keep it whole for augmentation.
 
@@ -119,7 +119,7 @@ class ImageCache:
         """Return the word for the shape of the images, which is part of the file's name."""
         if self.keep_aspect:
             return "whole"
-        if framing == AS_CLIP:
+        if framing == CLIP_FRAMING:
             return "square"
         shape = "squashed" if framing.squash else "square"
         return f"{shape} {framing.interpolation}"

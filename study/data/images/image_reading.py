@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from study.backbones.framing import AS_CLIP, Framing
+from study.backbones.framing import CLIP_FRAMING, Framing
 from study.data.records import OnCorrupt
 from study.errors import DataError
 
@@ -47,7 +47,7 @@ class ImageReading:
     their format. See `study.data.images.rgb.to_rgb`."""
     on_corrupt: OnCorrupt = "fail"
     """What to do about unreadable images: fail, or leave them out and log them."""
-    framing: Framing = AS_CLIP
+    framing: Framing = CLIP_FRAMING
     """How an image of any shape is brought to the model's square, as the checkpoint says."""
 
     def changed_facts(self) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from study.backbones.backbone import Backbone
-from study.backbones.hub import transformers_quiet
-from study.backbones.siglip import as_published
+from study.backbones.hub import silence_transformers
+from study.backbones.siglip import with_published_names
 from study.method.delta import to_checked_bytes
 from study.method.head import Head
 
@@ -15,8 +15,8 @@ MERGED_HEAD = "head.safetensors"
 
 def save_merged(folder: Path, backbone: Backbone) -> None:
     """Write a backbone with what was tuned as a Hugging Face folder; its weights are float32."""
-    with transformers_quiet():  # a bar for one file
-        as_published(backbone.clip).save_pretrained(folder)
+    with silence_transformers():  # a bar for one file
+        with_published_names(backbone.clip).save_pretrained(folder)
     save_preprocessing(folder, backbone)
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import nn
 
-from study.backbones.description import EMBEDDED, NAME_ON_HUB, backbone_path, describe
+from study.backbones.description import EMBEDDED, NAME_ON_HUB, backbone_path, read_description
 from study.backbones.load_backbone import load_backbone
-from study.backbones.siglip import as_published
+from study.backbones.siglip import with_published_names
 from study.errors import ConfigError, DeltaError
 from study.method.delta import load_delta, without_head
 from study.method.lora import import_peft
@@ -80,7 +80,7 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuid
     # Transformers loads neither by its name: the one is in this package, and OpenCLIP's form is
     # another.
     is_packaged = info.backbone == EMBEDDED
-    copied = is_packaged or describe(place, revision=info.revision).open_clip is not None
+    copied = is_packaged or read_description(place, revision=info.revision).open_clip is not None
     if copied:
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
@@ -134,7 +134,7 @@ def _adapter(model: Any, kind: str, names: Iterable[str]) -> Any:
     config = getattr(peft, kind)(target_modules=f"({pattern})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it knows no sizes of LayerNorms, which it does not need
-        return peft.get_peft_model(copy.deepcopy(as_published(model)), config)
+        return peft.get_peft_model(copy.deepcopy(with_published_names(model)), config)
 
 
 def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:

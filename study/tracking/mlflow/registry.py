@@ -173,7 +173,7 @@ class _Registrar:
         settings = candidate.settings
         trained = self._winner.trials[0]
         source = study.folder.trial(str(candidate.source_trial))
-        rule = study.protocol().rule_used(config, source.read_reports()[-1])
+        rule = study.protocol().rule_from_report(config, source.read_reports()[-1])
         shots = read_shots(shots_path(study, trained.read_config()["seed"]))
         tags = {
             "study": study.folder.name,

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from study.backbones.framing import AS_SIGLIP
+from study.backbones.framing import SIGLIP_FRAMING
 from study.config.schema import DataConfig
 from study.data.images.image_reading import (
     DEFAULT_READING,
@@ -27,7 +27,7 @@ def test_a_study_sets_every_field_but_the_framing() -> None:
 
 
 def test_the_files_of_a_model_hold_what_changes_pixels() -> None:
-    reading = ImageReading((0, 9), on_corrupt="skip", framing=AS_SIGLIP)
+    reading = ImageReading((0, 9), on_corrupt="skip", framing=SIGLIP_FRAMING)
     assert reading.model_facts() == {"pixel_range": [0, 9]}
     assert DEFAULT_READING.model_facts() == {"pixel_range": None}, (
         "it is there even where it says nothing"
