@@ -1,11 +1,16 @@
 """The study that a command names."""
 
+import io
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from siglips import save_siglip
 
 from study.config.loading import ConfigFaults
+from study.config.shipped import shipped_file
 from study.storage.study_folder import StudyFolder
 from study.workflow.check import StudyFaults
 from study.workflow.configured_study import load_study, make_study, naming_overrides
@@ -29,6 +34,62 @@ def test_faults_of_values_are_told_with_those_of_what_the_other_sections_name(he
         make_study(source, ["data.dataset=eurosta"])
     places = [line.strip().partition(":")[0] for line in str(caught.value).splitlines()[1:]]
     assert places[:2] == ["seed", "data"]
+
+
+@pytest.fixture
+def siglip(tmp_path: Path) -> str:
+    """An override that names a SigLIP."""
+    return f"backbone.name={save_siglip(tmp_path / 'siglip')}"
+
+
+def photos() -> Path:
+    """The shipped configuration that has ProLIP."""
+    file = shipped_file("photos")
+    assert file is not None
+    return file
+
+
+def test_a_shipped_peer_that_the_backbone_has_not_is_left_out_with_a_line(siglip: str) -> None:
+    printed = Console(file=io.StringIO(), width=300)
+    study = make_study(photos(), [siglip], printed)
+    assert "projection" not in study.config.search.baselines
+    assert "clipfit" in study.config.search.baselines
+    (line,) = printed.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert line.startswith("search.baselines.projection of photos.yaml is left out, since ")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "search.baselines.projection={peer: projection}",
+        "search.baselines.projection.peer=projection",
+    ],
+)
+def test_a_peer_that_an_override_asks_for_stays_and_is_refused_later(
+    siglip: str, override: str
+) -> None:
+    study = make_study(photos(), [siglip, override])
+    assert "projection" in study.config.search.baselines
+
+
+def test_a_peer_of_a_configuration_of_ones_own_stays(siglip: str, tmp_path: Path) -> None:
+    own = tmp_path / "photos.yaml"
+    shutil.copy(photos(), own)
+    assert "projection" in make_study(own, [siglip]).config.search.baselines
+
+
+def test_a_shipped_peer_stays_where_the_backbone_has_it(tiny_backbone: Path) -> None:
+    printed = Console(file=io.StringIO())
+    study = make_study(photos(), [f"backbone.name={tiny_backbone}"], printed)
+    assert "projection" in study.config.search.baselines
+    assert printed.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str) -> None:
+    with pytest.raises(ConfigFaults) as caught:
+        make_study(photos(), [siglip, "seed=many"])
+    assert "seed" in str(caught.value)
+    assert "projection" not in str(caught.value)
 
 
 def test_the_study_of_a_folder_has_what_it_began_with_and_what_may_change(

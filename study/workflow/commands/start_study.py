@@ -79,7 +79,7 @@ def _start_one(source: Path, overrides: list[str], options: Namespace) -> None:
     with exit_at_ctrl_c():
         from study.workflow.configured_study import make_study, naming_overrides
         from study.workflow.dry_run import dry_run
-    study = make_study(source, overrides)
+    study = make_study(source, overrides, options.console)
     with naming_overrides(overrides):
         if options.check:
             dry_run(study, options, resuming=False)
