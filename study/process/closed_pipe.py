@@ -1,4 +1,4 @@
-"""Output that nobody reads any more, such as that of a command whose reader is ``head``."""
+"""End a command without an error if the reader of its output, such as ``head``, is gone."""
 
 import os
 import select
@@ -9,30 +9,30 @@ from pathlib import Path
 from typing import TextIO
 
 
-def survive_closed_pipe(do: Callable[[], int]) -> int:
-    """Do something that prints, and return its exit code; that of SIGPIPE if nobody reads it.
+def survive_closed_pipe(command: Callable[[], int]) -> int:
+    """Call a function that prints; return its exit code, or that of SIGPIPE if the reader is gone.
 
     See "Note on SIGPIPE" in the documentation of Python's module `signal`.
 
     Raises:
-        BrokenPipeError: another pipe or connection has broken.
+        BrokenPipeError: another pipe or connection was closed.
     """
     try:
         try:
-            return do()
+            return command()
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        if not _is_unread(sys.stdout):
+        if not _has_no_reader(sys.stdout):
             raise
-        # Python would write what is left of it when it ends, and fail again.
+        # At its end, Python would write the rest of the output, and fail again.
         with Path(os.devnull).open("wb") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 
 
-def _is_unread(stream: TextIO) -> bool:
-    """Return whether a stream is a pipe whose reader has gone."""
-    look = select.poll()
-    look.register(stream.fileno(), 0)
-    return bool(look.poll(0))
+def _has_no_reader(stream: TextIO) -> bool:
+    """Return whether a stream is a pipe whose reader is gone."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return bool(poll.poll(0))

@@ -1,8 +1,8 @@
-"""No collection of garbage while a process starts, nor later among what it has imported.
+"""Collect no garbage while a process starts, and exclude imported objects from later collections.
 
-PyTorch, transformers, Ray and MLflow make a million objects as they are imported, and hardly any of
-them is garbage. Python would look through them again and again, which takes a third of the time of
-the imports, and afterwards whenever it collects.
+The imports of PyTorch, transformers, Ray and MLflow create a million objects, of which hardly any
+becomes garbage. Python would examine them again and again. This takes a third of the time of the
+imports, and makes every later collection slower.
 """
 
 import gc
@@ -12,11 +12,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def pause_collection() -> Iterator[None]:
-    """Collect nothing until `resume_collection` is called, or the block ends.
+    """Collect no garbage until `resume_collection` is called, or the block ends.
 
-    It is for processes of this package's own: what becomes garbage meanwhile is never collected.
+    Use it in this package's own processes only: garbage of the block is never collected.
     """
-    if _Collection.was_resumed:  # what came since may be garbage
+    if _Collection.was_resumed:  # there may be garbage since then
         gc.collect()
     gc.disable()
     try:
@@ -26,7 +26,7 @@ def pause_collection() -> Iterator[None]:
 
 
 def resume_collection() -> None:
-    """Collect again, if that was held back, among what comes from now on."""
+    """Collect garbage again, if that was paused, among the objects created from now on."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
@@ -34,7 +34,7 @@ def resume_collection() -> None:
 
 
 class _Collection:
-    """What Python does not say of its collection, which all of a process shares."""
+    """The state of the process's collection that Python does not report."""
 
     was_resumed = False
-    """Whether objects are frozen. `gc.get_freeze_count` counts them one by one: 0.2 seconds."""
+    """Whether objects are frozen. `gc.get_freeze_count` would count them in 0.2 seconds."""

@@ -1,4 +1,4 @@
-"""Imports that take seconds: Ctrl-C leaves them at once, and no garbage is collected meanwhile."""
+"""Imports that take seconds: Ctrl-C ends them at once, and they collect no garbage."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,6 @@ from study.process.garbage import pause_collection
 
 @contextmanager
 def slow_imports() -> Iterator[None]:
-    """Load modules in a block; see `exit_at_ctrl_c` and `pause_collection`."""
+    """Load slow modules in the block; see `exit_at_ctrl_c` and `pause_collection`."""
     with exit_at_ctrl_c(), pause_collection():
         yield

@@ -1,7 +1,7 @@
-"""Tables and amounts on the terminal: whatever its width, every header and every cell is there.
+"""Tables and amounts on the terminal, which show all headers and cells at any width.
 
-All tables that commands print are a `TerminalTable`. One that is too wide wraps its words, and
-is then broken into several tables, which repeat the columns that name its rows.
+All tables that commands print are a `TerminalTable`. A table that is too wide wraps its words. If
+that is not enough, it is split into several tables, which repeat the columns that name the rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,21 +13,21 @@ from rich.table import Column, Table
 from rich.text import Text
 
 PIPED = 120
-"""The number of columns that output has where it is no terminal, such as a pipe."""
+"""The width of output in characters if it is not a terminal, such as a pipe."""
 CONTINUED = " (continued)"
-"""What the title of a further piece of a table ends with."""
+"""The end of the title of each piece of a table after the first."""
 _WORDS = 18
-"""The least width of a column of words, if they are longer; that of the longest label."""
+"""The least width of a column with longer words; the longest label has this width."""
 
 
 def amount(number: float, name: str) -> str:
     """Return a number of things, such as “1 trial”, “8 trials” or “0.5 GPUs”."""
-    written = f"{number:,}" if isinstance(number, int) else f"{number:,g}"
-    return f"{written} {name}" if number == 1 else f"{written} {name}s"
+    digits = f"{number:,}" if isinstance(number, int) else f"{number:,g}"
+    return f"{digits} {name}" if number == 1 else f"{digits} {name}s"
 
 
 def print_sentences(console: Console, text: str, style: str = "") -> None:
-    """Print text that may be long: wrapped between words on a terminal, and whole elsewhere."""
+    """Print long text, wrapped between words on a terminal, and unwrapped elsewhere."""
     unwrapped = not console.is_terminal
     console.print(
         text, style=style, markup=False, highlight=False, emoji=False, soft_wrap=unwrapped
@@ -35,9 +35,9 @@ def print_sentences(console: Console, text: str, style: str = "") -> None:
 
 
 def print_error(text: str) -> None:
-    """Print an error on the standard error output: wrapped on a terminal, but for commands.
+    """Print an error to standard error, wrapped on a terminal.
 
-    A command is on one line, so that it can be pasted.
+    Commands in it are not wrapped, so that they can be pasted.
     """
     console = Console(stderr=True)
     for line in f"error: {text}".splitlines():
@@ -49,20 +49,20 @@ def print_error(text: str) -> None:
 
 @dataclass(frozen=True)
 class TerminalTable:
-    """A table as text, which rich prints in pieces that fit the terminal."""
+    """A table of texts, which rich prints in pieces that fit the terminal."""
 
     header: Sequence[str]
     """The names of the columns; all empty for a table without a header."""
     rows: Sequence[Sequence[str]]
     """The cells of each row."""
     title: str = ""
-    """What the table shows; may be empty."""
+    """The title; may be empty."""
     words: int = 1
     """The number of leading columns that are aligned left; the others are aligned right."""
     keys: int = 1
-    """The number of leading columns that name a row, and so are repeated in each piece."""
+    """The number of leading columns that name a row; each piece repeats them."""
     break_at: int | None = None
-    """The number of columns before which a narrow terminal breaks the table, if it must."""
+    """The largest number of columns of the first piece, if the table must be split."""
     lines: bool = True
     """Whether lines are drawn between the cells."""
 
@@ -71,7 +71,7 @@ class TerminalTable:
         for number, piece in enumerate(self.pieces(options.max_width)):
             if number and not self.lines:
                 yield Text("")
-            yield piece._drawn(options.max_width)
+            yield piece._to_rich_table(options.max_width)
 
     def pieces(self, width: int) -> Iterator["TerminalTable"]:
         """Yield the table in pieces that fit a terminal.
@@ -79,20 +79,23 @@ class TerminalTable:
         Args:
             width: the number of columns of the terminal.
         """
-        count = self._fitting(width)
+        count = self._count_fitting(width)
         if count >= len(self.header):
             yield self
             return
-        at = min(count, self.break_at or count)
-        title = self.title and f"{self.title.removesuffix(CONTINUED)}{CONTINUED}"
-        words = max(self.keys, self.words - at + self.keys)
-        yield self._with_columns([*range(at)])
-        others = [*range(self.keys), *range(at, len(self.header))]
-        rest = replace(self._with_columns(others), title=title, words=words, break_at=None)
-        yield from rest.pieces(width)
+        if self.break_at:
+            count = min(count, self.break_at)
+        yield self._with_columns(list(range(count)))
+        title = self.title
+        if title:
+            title = title.removesuffix(CONTINUED) + CONTINUED
+        words = max(self.keys, self.words - count + self.keys)
+        columns = list(range(self.keys)) + list(range(count, len(self.header)))
+        remainder = replace(self._with_columns(columns), title=title, words=words, break_at=None)
+        yield from remainder.pieces(width)
 
-    def _fitting(self, width: int) -> int:
-        """Return how many of the columns fit beside each other, at least one after the keys."""
+    def _count_fitting(self, width: int) -> int:
+        """Return how many columns fit beside each other, at least one after the keys."""
         least = self._least_widths()
         count = self.keys + 1
         while count < len(least) and sum(least[: count + 1]) <= self._room(width, count + 1):
@@ -101,49 +104,63 @@ class TerminalTable:
 
     def _with_columns(self, columns: Sequence[int]) -> "TerminalTable":
         header = [self.header[index] for index in columns]
-        rows = [[row[index] for index in columns] for row in self.rows]
+        rows = []
+        for row in self.rows:
+            rows.append([row[index] for index in columns])
         return replace(self, header=header, rows=rows)
 
     def _room(self, width: int, columns: int) -> int:
-        """Return how many characters of a line are left for the cells."""
-        around_each = 3 if self.lines else 2
-        return width - around_each * columns - int(self.lines)
+        """Return how many characters of a line the cells of so many columns may take."""
+        if self.lines:
+            return width - 3 * columns - 1
+        return width - 2 * columns
+
+    def _cells(self, index: int) -> list[str]:
+        """Return the cells of a column, without its header."""
+        return [row[index] for row in self.rows]
 
     def _natural_widths(self) -> list[int]:
         """Return the width of each column if nothing in it is wrapped."""
-        columns = zip(self.header, *self.rows, strict=True)
-        return [max(map(cell_len, cells)) for cells in columns]
+        widths = []
+        for index, name in enumerate(self.header):
+            cell_widths = [cell_len(cell) for cell in self._cells(index)]
+            widths.append(max(cell_len(name), max(cell_widths, default=0)))
+        return widths
 
     def _least_widths(self) -> list[int]:
         """Return the width of each column if its header and its words are wrapped.
 
-        What has no letter is a number, and stays on one line.
+        A column without letters holds numbers, which stay on one line.
         """
         widths = []
-        for name, *cells in zip(self.header, *self.rows, strict=True):
-            longest = max(map(cell_len, [*name.split(), *cells]), default=0)
-            has_words = any(map(str.isalpha, "".join(cells)))
-            widths.append(min(longest, _WORDS) if has_words else longest)
+        for index, name in enumerate(self.header):
+            cells = self._cells(index)
+            width = max((cell_len(text) for text in name.split() + cells), default=0)
+            has_words = any(letter.isalpha() for letter in "".join(cells))
+            if has_words:
+                width = min(width, _WORDS)
+            widths.append(width)
         return widths
 
     def _widths(self, room: int) -> list[int]:
-        """Return the width of each column, so that all of them fit into a number of characters."""
-        widths, least = self._natural_widths(), self._least_widths()
+        """Return the width of each column, so that their sum is at most a number of characters."""
+        widths = self._natural_widths()
+        least = self._least_widths()
         while sum(widths) > room:
-            wide = [index for index in range(len(widths)) if widths[index] > least[index]]
-            # What fits by no means is folded, be it a number.
-            wide = wide or [index for index in range(len(widths)) if widths[index] > 1]
-            if not wide:
+            shrinkable = [index for index in range(len(widths)) if widths[index] > least[index]]
+            if not shrinkable:  # the table cannot fit otherwise: fold words and numbers anywhere
+                shrinkable = [index for index in range(len(widths)) if widths[index] > 1]
+            if not shrinkable:
                 break
-            widest = max(wide, key=lambda index: widths[index])
+            widest = max(shrinkable, key=lambda index: widths[index])
             widths[widest] -= 1
         return widths
 
-    def _drawn(self, width: int) -> Table:
+    def _to_rich_table(self, width: int) -> Table:
         widths = self._widths(self._room(width, len(self.header)))
         columns = []
-        for index, (name, own) in enumerate(zip(self.header, widths, strict=True)):
-            column = Column(Text(name), overflow="fold", width=max(own, 1))
+        for index, name in enumerate(self.header):
+            column = Column(Text(name), overflow="fold", width=max(widths[index], 1))
             if index >= self.words:
                 column.justify = "right"
             columns.append(column)
@@ -154,5 +171,6 @@ class TerminalTable:
         if not self.lines:
             table.box = None
         for row in self.rows:
-            table.add_row(*map(Text, row))
+            cells = [Text(cell) for cell in row]
+            table.add_row(*cells)
         return table

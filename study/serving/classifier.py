@@ -1,8 +1,7 @@
-"""A tuned classifier to use: it turns images into probabilities of any class names."""
+"""A tuned classifier, which computes the probabilities of any class names for images."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +35,24 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class TunedClassifier:
-    """A backbone with a delta applied, and the classes that it chooses between."""
+    """A backbone with a delta applied, and the classes to choose between."""
 
     backbone: Backbone
-    """The backbone, into which the delta is written."""
+    """The backbone, to which the delta has been applied."""
     model: FewShotClassifier
     """The classifier built on the backbone."""
     class_names: tuple[str, ...]
     """The names of the classes, in the order of their ids."""
     class_features: Tensor
-    """What images are compared with, (classes, dim) float32 of unit length: the text features of
-    each class, or its row of the linear head."""
+    """The vectors that images are compared with, (classes, dim) float32 of unit length: the text
+    features of each class, or its row of the linear head."""
     reading: ImageReading = DEFAULT_READING
     """How images are read."""
     from_head: tuple[str, ...] = ()
-    """The names of the classes that have their rows of a linear head, in the order of their ids."""
+    """The names of the classes with a row of the linear head, in the order of their ids."""
 
     def probabilities(self, images: Iterable[object], *, files: bool = True) -> Tensor:
-        """Return class probabilities, (images, classes) float32 on the CPU; rows add up to 1.
+        """Return class probabilities, (images, classes) float32 on the CPU; rows sum to 1.
 
         Images are preprocessed as in the evaluation of a trial.
 
@@ -64,31 +63,32 @@ class TunedClassifier:
         Raises:
             DataError: an image cannot be read; the message has its position.
         """
-        remaining = iter(enumerate(images))
-        parts = [torch.empty(0, len(self.class_names))]
-        while batch := list(islice(remaining, BATCH)):
-            pixels = [self._pixels_at(index, image, files) for index, image in batch]
-            parts.append(self.batch_probabilities(pixels))
-        return torch.cat(parts)
+        batches = [torch.empty(0, len(self.class_names))]
+        pixels: list[NDArray[np.uint8]] = []
+        for index, image in enumerate(images):
+            pixels.append(self._read_pixels_at(index, image, files))
+            if len(pixels) == BATCH:
+                batches.append(self.batch_probabilities(pixels))
+                pixels = []
+        batches.append(self.batch_probabilities(pixels))
+        return torch.cat(batches)
 
     @torch.no_grad()
     def batch_probabilities(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return class probabilities of one batch, (images, classes) float32 on the CPU.
 
         Args:
-            pixels: what `pixels` returned of each image; all are encoded at once.
+            pixels: the results of `read_pixels` for each image; all are encoded at once.
         """
         if not pixels:
             return torch.empty(0, len(self.class_names))
-        prepared = normalize(
-            torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device),
-            self.backbone.image_mean,
-            self.backbone.image_std,
-        )
-        logits = self.model.logits(self.model.encode_image(prepared), self.class_features)
+        batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device)
+        normalized = normalize(batch, self.backbone.image_mean, self.backbone.image_std)
+        image_features = self.model.encode_image(normalized)
+        logits = self.model.logits(image_features, self.class_features)
         return logits.softmax(dim=-1).cpu()
 
-    def pixels(self, image: object, *, files: bool = True) -> NDArray[np.uint8]:
+    def read_pixels(self, image: object, *, files: bool = True) -> NDArray[np.uint8]:
         """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.
 
         Raises:
@@ -101,9 +101,9 @@ class TunedClassifier:
             framing=self.reading.framing,
         )
 
-    def _pixels_at(self, index: int, image: object, files: bool) -> NDArray[np.uint8]:
+    def _read_pixels_at(self, index: int, image: object, files: bool) -> NDArray[np.uint8]:
         try:
-            return self.pixels(image, files=files)
+            return self.read_pixels(image, files=files)
         except DataError as error:
             raise DataError(f"image {index}: {error}") from error
 
@@ -120,63 +120,68 @@ def load_classifier(
 ) -> TunedClassifier:
     """Load the backbone that a delta names and apply the delta to it.
 
-    If the delta has a linear head, the classes that it was trained on have its rows, whatever the
-    templates. Any other class has its text features, which do not depend on the head.
+    If the delta has a linear head, the classes that it was trained on use its rows, whatever the
+    templates. All other classes use their text features, which do not depend on the head.
 
     Args:
         delta: a file written by `study.method.delta.save_delta`.
         class_names: the classes to choose between, two or more; None means those in the delta.
-        templates: prompt templates, whose features are averaged; None means the delta's first, the
-            one it was tuned with.
+        templates: prompt templates, whose features are averaged; None means the first template of
+            the delta, with which it was tuned.
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
         revision: the backbone's revision on the hub; None means the one in the delta, unless
             ``backbone`` names another checkpoint.
         device: a device such as ``cpu`` or ``cuda:1``; ``auto`` means a GPU if there is one, see
             `study.method.device.choose_device`.
-        **reading: facts of `study.data.images.image_reading.ImageReading`, such as ``pixel_range``;
-            what is not named, or None, is as in the delta.
+        **reading: fields of `study.data.images.image_reading.ImageReading`, such as
+            ``pixel_range``; those left out, or None, are taken from the delta.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
         BackboneError: the backbone cannot be loaded.
         DataError: class names, templates, the device or how images are read cannot be used.
     """
-    place = choose_device(device)
-    names = _texts("class_names", class_names, least=2, example=["cat", "dog"])
-    chosen = _texts("templates", templates, least=1, example=["a photo of a {}."])
+    chosen_device = choose_device(device)
+    names = _check_texts("class_names", class_names, least=2, example=["cat", "dog"])
+    checked_templates = _check_texts("templates", templates, least=1, example=["a photo of a {}."])
     changes = check_model_facts(reading)
     loaded, head, info = load_tuned_backbone(delta, backbone, revision=revision)
     names = names or info.class_names
-    chosen = templates_of("this classifier", chosen or info.templates[:1])
+    chosen_templates = templates_of("this classifier", checked_templates or info.templates[:1])
     refuse_equal_prompts("class_names", names)
     refuse_control_characters("class_names", names)
     refuse_special_tokens("class_names", names, loaded.tokenizer)
-    loaded.clip.to(place)
+    loaded.clip.to(chosen_device)
     model = FewShotClassifier(loaded, parse("none"))
-    texts = [prompt for group in prompts(names, chosen) for prompt in group]
-    features = encode_prompts(model, loaded.tokenize(texts).to(model.device), len(chosen))
+    texts = [prompt for group in prompts(names, chosen_templates) for prompt in group]
+    token_ids = loaded.tokenize(texts).to(model.device)
+    features = encode_prompts(model, token_ids, len(chosen_templates))
+    from_head: tuple[str, ...] = ()
     if head is not None:
         features = head.replace_in(features, names)
-    from_head = tuple(name for name in names if head is not None and name in head.classes)
-    read_by = replace(info.reading, framing=loaded.framing, **changes)
-    return TunedClassifier(loaded, model, names, features, read_by, from_head)
+        from_head = tuple(name for name in names if name in head.classes)
+    image_reading = replace(info.reading, framing=loaded.framing, **changes)
+    return TunedClassifier(loaded, model, names, features, image_reading, from_head)
 
 
-def _texts(key: str, given: Any, *, least: int, example: Sequence[str]) -> tuple[str, ...] | None:
-    """Return a list of texts, whatever a user has given; None means none.
+def _check_texts(
+    key: str, value: Any, *, least: int, example: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Return a user's list of texts as a tuple, or None if the value is None.
 
     Raises:
-        DataError: it is something else, or has too few texts.
+        DataError: the value is not a list of texts, or has too few of them.
     """
-    if given is None:
+    if value is None:
         return None
-    # A text alone is iterable too: by its letters.
-    one = isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable)
-    texts = () if one else tuple(given)
-    sound = all(isinstance(text, str) and text.strip() and is_text(text) for text in texts)
-    if len(texts) < least or not sound:
+    texts: tuple[Any, ...] = ()
+    # A single text is iterable too, by its letters.
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        texts = tuple(value)
+    are_valid = all(isinstance(text, str) and text.strip() and is_text(text) for text in texts)
+    if len(texts) < least or not are_valid:
         raise DataError(
-            f"{key} is {repr(given)[:LONGEST]}; allowed is a list of {least} or more texts, such "
+            f"{key} is {repr(value)[:LONGEST]}; allowed is a list of {least} or more texts, such "
             f"as {example}"
         )
     return texts

@@ -1,4 +1,4 @@
-"""Many image files labelled by a tuned classifier, a batch at a time."""
+"""Label many image files with a tuned classifier, one batch at a time."""
 
 import os
 from collections import Counter
@@ -22,23 +22,23 @@ from study.trial.machine_faults import is_out_of_memory
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """What a classifier takes an image for, or why it could not be read."""
+    """The most probable classes of an image, or the reason why it could not be read."""
 
     path: Path
     """The file."""
     classes: tuple[tuple[str, float], ...] = ()
-    """The most probable classes with their probabilities, the most probable first; empty where the
+    """The most probable classes with their probabilities, the most probable first; empty if the
     image could not be read."""
     error: str | None = None
-    """Why the image could not be read, without its path."""
+    """The reason why the image could not be read, without its path."""
 
 
 def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """Return the image files in a folder and its folders, by their suffixes, and what others are.
+    """Return the image files in a folder and its subfolders, and count the other files.
 
-    Hidden files and folders are passed over, as in datasets. A link to a folder is followed unless
-    it leads to a folder that it is in. A broken link counts as an image, whatever its
-    name, so that it is told as one that cannot be read.
+    The suffix decides what is an image. Hidden files and folders are skipped, as in datasets. A
+    link to a folder is followed unless it leads to a folder above it. A broken link counts as an
+    image, whatever its name, so that it is reported as unreadable.
 
     Returns:
         The paths, each of which begins with ``folder``, sorted by their parts; and the numbers of
@@ -48,17 +48,17 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         DataError: a folder may not be listed.
     """
     images: list[Path] = []
-    others: Counter[str] = Counter()
-    for file in _files_below(folder, above=frozenset()):
+    other_suffixes: Counter[str] = Counter()
+    for file in _walk_files(folder, above=frozenset()):
         suffix = file.suffix.lower()
-        if suffix in IMAGE_SUFFIXES or _leads_nowhere(file):
+        if suffix in IMAGE_SUFFIXES or _is_broken_link(file):
             images.append(file)
         else:
-            others[suffix] += 1
-    return images, others
+            other_suffixes[suffix] += 1
+    return images, other_suffixes
 
 
-def _leads_nowhere(path: Path) -> bool:
+def _is_broken_link(path: Path) -> bool:
     """Return whether a path is a link to nothing, or to itself."""
     try:
         path.stat()
@@ -67,13 +67,13 @@ def _leads_nowhere(path: Path) -> bool:
     return False
 
 
-def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    here = folder.resolve()
-    if here in above:
+def _walk_files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    resolved = folder.resolve()
+    if resolved in above:
         return
     for entry in sorted(visible(folder), key=lambda entry: entry.name):
         if _is_folder(entry):
-            yield from _files_below(folder / entry.name, above | {here})
+            yield from _walk_files(folder / entry.name, above | {resolved})
         else:
             yield folder / entry.name
 
@@ -87,15 +87,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def label_images(
     classifier: TunedClassifier, paths: Iterable[Path], *, top: int, batch_size: int
 ) -> Iterator[LabelledImage]:
-    """Yield what a classifier takes each image for, in the order of the paths.
+    """Yield the most probable classes of each image, in the order of the paths.
 
-    Threads decode one batch while the classifier is at the one before, so at most two batches are
-    in memory. Probabilities are those of `TunedClassifier.probabilities`.
+    Threads decode one batch while the classifier processes the previous one, so at most two batches
+    are in memory. Probabilities are those of `TunedClassifier.probabilities`.
 
     Args:
         classifier: the classifier.
         paths: the files, whatever their suffixes.
-        top: how many classes to name, at most all.
+        top: the number of classes to name.
         batch_size: the number of images that are encoded at once.
 
     Raises:
@@ -104,30 +104,31 @@ def label_images(
     remaining = iter(paths)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
 
-        def decode() -> list[tuple[Path, Future[NDArray[np.uint8] | str]]]:
+        def submit_batch() -> list[tuple[Path, Future[NDArray[np.uint8] | str]]]:
             batch = islice(remaining, batch_size)
-            return [(path, pool.submit(_pixels_or_fault, classifier, path)) for path in batch]
+            return [(path, pool.submit(_read_pixels, classifier, path)) for path in batch]
 
-        ahead = decode()
+        batch = submit_batch()
         try:
-            while batch := ahead:
+            while batch:
                 decoded = [(path, future.result()) for path, future in batch]
-                ahead = decode()
-                yield from _label(classifier, decoded, top)
+                batch = submit_batch()
+                yield from _label_batch(classifier, decoded, top)
         finally:
-            pool.shutdown(cancel_futures=True)  # where nobody asks for the rest
+            pool.shutdown(cancel_futures=True)  # if the caller stops early
 
 
-def _pixels_or_fault(classifier: TunedClassifier, path: Path) -> NDArray[np.uint8] | str:
+def _read_pixels(classifier: TunedClassifier, path: Path) -> NDArray[np.uint8] | str:
+    """Return the pixels of an image, or the reason why it cannot be read."""
     if not is_text(str(path)):
         return "its path is not UTF-8 text; rename it"
     try:
-        return classifier.pixels(path)
+        return classifier.read_pixels(path)
     except StudyError as error:
         return str(error).removeprefix(f"{str(path)[:LONGEST]}: ")
 
 
-def _label(
+def _label_batch(
     classifier: TunedClassifier, batch: list[tuple[Path, NDArray[np.uint8] | str]], top: int
 ) -> Iterator[LabelledImage]:
     readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
@@ -141,13 +142,13 @@ def _label(
             f"{classifier.model.device}; allowed is a smaller --batch-size"
         ) from error
     # Of equal probabilities, the first class comes first, whatever the device.
-    values, order = (found[:, :top].tolist() for found in rows.sort(descending=True, stable=True))
-    ranked = (
-        tuple(zip((classifier.class_names[index] for index in ids), row, strict=True))
-        for ids, row in zip(order, values, strict=True)
-    )
+    probabilities, class_ids = rows.sort(descending=True, stable=True)
+    row = 0
     for path, pixels in batch:
         if isinstance(pixels, str):
             yield LabelledImage(path, error=pixels)
-        else:
-            yield LabelledImage(path, next(ranked))
+            continue
+        names = [classifier.class_names[index] for index in class_ids[row, :top].tolist()]
+        values = probabilities[row, :top].tolist()
+        yield LabelledImage(path, tuple(zip(names, values, strict=True)))
+        row += 1

@@ -1,7 +1,7 @@
-"""Tuned models on disk: a delta, and what it is used with; that of a study's winner among them.
+"""Tuned models on disk: a delta with everything that is needed to use it.
 
-Of a winner, the delta of the first of ``confirm.seeds`` that was trained to its end is taken, by
-the model registry as well.
+The model of a study's winner is the first of ``confirm.seeds`` that was trained to its end. The
+model registry gets the same one.
 """
 
 import logging
@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """The study and the trial that a model is from."""
+    """The study and the trial that a model comes from."""
 
     study: str
     """The name of the study."""
     study_id: str
-    """The id of the study, which is of this study alone."""
+    """The unique id of the study."""
     trial: str
     """The id of the trial."""
 
@@ -41,33 +41,33 @@ class SavedModel:
     """A tuned model that has not been loaded."""
 
     name: str
-    """What it is, in words."""
+    """A description of the model, for messages."""
     delta: Path
     """The file of tuned parameters."""
     info: DeltaInfo
-    """What the delta is used with, unless something else is asked for: it may name other classes,
-    other templates (all of which are used) and another place of the backbone than the file."""
+    """The default classes, templates (all are used) and location of the backbone. They may differ
+    from those in the file."""
     settings: TrialSettings
-    """What is tuned, the kind of the head, and the strength, as far as they are known. The
-    strength of a model without origin is not."""
+    """The tuned parameters, the kind of the head, and the strength, as far as they are known. The
+    strength of a model without origin is unknown."""
     instead_of: TrialSettings | None = None
-    """The settings of a study's winner that has no delta, for which this model stands."""
+    """The settings of the study's winner, if it has no delta and this model replaces it."""
     origin: Origin | None = None
-    """Where it is from, as far as that is known."""
+    """The study and trial of the model; None if they are unknown."""
 
     @property
     def backbone_name(self) -> str:
-        """The name of its checkpoint on the hub, or the last part of a folder's path.
+        """The name of its checkpoint on the hub, or the name of the checkpoint's folder.
 
-        What is shared tells nothing else of this machine.
+        Shared files must not contain other paths of this machine.
         """
         name = self.info.backbone
         return name if NAME_ON_HUB.fullmatch(name) else Path(name).name
 
-    def load(
+    def load_classifier(
         self, *, class_names: Sequence[str] | None = None, device: str = "auto"
     ) -> TunedClassifier:
-        """Load the model.
+        """Load the model as a classifier.
 
         Args:
             class_names: the classes to choose between; None means the model's own.
@@ -76,9 +76,11 @@ class SavedModel:
         Raises:
             StudyError: see `load_classifier`.
         """
+        if class_names is None:
+            class_names = self.info.class_names
         return load_classifier(
             self.delta,
-            class_names=self.info.class_names if class_names is None else class_names,
+            class_names=class_names,
             templates=self.info.templates,
             backbone=self.info.backbone,
             revision=self.info.revision,
@@ -90,18 +92,18 @@ class SavedModel:
 def read_saved_model(delta: Path) -> SavedModel:
     """Return the model of a file of tuned parameters.
 
-    In the folder of a trial, it has the trial's settings and the templates that its study uses.
-    Elsewhere, and where a file of the study is damaged, it has the template of its training, no
-    origin, and a strength that is not known.
+    If the file is in the folder of a trial, the model has the trial's settings and the templates of
+    its study. Elsewhere, or if a file of the study is damaged, the model has the template of its
+    training, no origin, and an unknown strength.
 
     Raises:
-        DeltaError: the file is missing or damaged, or is no delta.
+        DeltaError: the file is missing or damaged, or is not a delta.
     """
     tensors, info = load_delta(delta)
     trial = TrialFolder(delta.resolve().parent)
     if trial.path.parent.name == "trials" and (trial.path / "config.json").exists():
         try:
-            return _of_trial(delta, info, trial)
+            return _read_trial_model(delta, info, trial)
         except StudyError as error:
             logger.warning("%s is read alone, without what its study says of it: %s", delta, error)
     head = "linear" if HEAD_ROWS in tensors else "text"
@@ -113,24 +115,30 @@ def read_saved_model(delta: Path) -> SavedModel:
     )
 
 
-def _of_trial(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
+def _read_trial_model(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
     folder = StudyFolder(trial.path.parent.parent)
     study = Study(load_config(folder.config_path, frozen=True), folder)
     reports = trial.read_reports()
     settings = TrialSettings.model_validate(trial.read_config()["settings"])
+    if reports:
+        settings = settings.with_reported_head(reports[-1])
     return SavedModel(
         f"trial {trial.trial_id} of study '{folder.name}'",
         delta,
-        _as_used(info, study),
-        settings=settings.with_reported_head(reports[-1] if reports else {}),
-        origin=Origin(folder.name, str(folder.read_identity()["study_id"]), trial.trial_id),
+        _with_study_templates(info, study),
+        settings=settings,
+        origin=_origin(folder, trial.trial_id),
     )
 
 
-def read_winner(study: Study, scratch: Path) -> SavedModel:
-    """Return the model of a study's winner or, if it has no delta, the one that stands for it.
+def _origin(folder: StudyFolder, trial_id: str) -> Origin:
+    return Origin(folder.name, str(folder.read_identity()["study_id"]), trial_id)
 
-    This is the model that the registry gets of the study.
+
+def read_winner(study: Study, scratch: Path) -> SavedModel:
+    """Return the model of a study's winner or, if that has no delta, the model that replaces it.
+
+    The registry gets the same model of the study.
 
     Args:
         study: the study.
@@ -142,18 +150,19 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         LedgerError: a file of the study is damaged.
     """
     name = study.folder.name
-    best, kept = Choice.read(study), Choice.read(study, candidate_to_register)
-    if best is None or kept is None:
+    best = Choice.read(study)
+    registered = Choice.read(study, candidate_to_register)
+    if best is None or registered is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
             "chooses nothing at all); allowed is a finished study, see clipfit-study status"
         )
-    if not (study.folder.is_complete() and best.trials and kept.trials):
+    if not (study.folder.is_complete() and best.trials and registered.trials):
         raise DataError(
             f"study '{name}' is not finished, and what validation chose is not tested yet; to "
             f"continue, run\n  {resume_command(study.folder.path)}"
         )
-    for choice in (best, kept):
+    for choice in (best, registered):
         if choice.at_chance:
             raise DataError(
                 f"study '{name}' has no winner: the balanced score of its choice "
@@ -161,26 +170,29 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
                 f"and guessing would have {choice.chance or 0.0:.1%} (chance); allowed is the "
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
-    delta, info = read_delta(kept, study, scratch)
-    stands = kept.candidate.label != best.candidate.label
-    what = "the best configuration with a file of tuned parameters" if stands else "the winner"
+    delta, info = read_delta(registered, study, scratch)
+    title, instead_of = "the winner", None
+    if registered.candidate.label != best.candidate.label:
+        title = "the best configuration with a file of tuned parameters"
+        instead_of = best.candidate.settings
+    trial_id = registered.trials[0].trial_id
     return SavedModel(
-        f"{what} of study '{name}' (trial {kept.trials[0].trial_id})",
+        f"{title} of study '{name}' (trial {trial_id})",
         delta,
         info,
-        settings=kept.candidate.settings,
-        instead_of=best.candidate.settings if stands else None,
-        origin=Origin(name, str(study.folder.read_identity()["study_id"]), kept.trials[0].trial_id),
+        settings=registered.candidate.settings,
+        instead_of=instead_of,
+        origin=_origin(study.folder, trial_id),
     )
 
 
 def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
-    """Return the delta of a choice, and what it is used with.
+    """Return the delta of a choice, with the classes and templates to use it with.
 
     Args:
-        choice: a choice of the study with a finished confirmation, the first of which is taken.
+        choice: a choice of the study with finished confirmations, of which the first is used.
         study: the study.
-        scratch: a folder for the delta of a choice that tunes nothing, which has none of its own.
+        scratch: a folder for the delta of a choice that tunes nothing, which the study lacks.
 
     Raises:
         DeltaError: there is no delta, or it is damaged.
@@ -188,25 +200,28 @@ def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, Delta
     trial, settings = choice.trials[0], choice.candidate.settings
     delta = trial.path / "delta.safetensors"
     if delta.exists():
-        info = load_delta(delta)[1]
+        _, info = load_delta(delta)
     elif settings.writes_delta and (settings.subset, settings.head) == ("none", "text"):
         # Any other delta of the study has the same backbone and names.
-        if not (others := sorted(study.folder.path.glob("trials/confirm-*/delta.safetensors"))):
+        deltas = sorted(study.folder.path.glob("trials/confirm-*/delta.safetensors"))
+        if not deltas:
             raise DeltaError(f"study '{study.folder.name}' has kept no tuned parameters")
-        info = replace(load_delta(others[0])[1], subset="none")
+        _, other_info = load_delta(deltas[0])
+        info = replace(other_info, subset="none")
         delta = scratch / "delta.safetensors"
         save_delta(delta, {}, info)
+    elif settings.writes_delta:
+        raise DeltaError(f"{delta} is missing")
     else:
         raise DeltaError(
-            f"{delta} is missing"
-            if settings.writes_delta
-            else f"'{choice.candidate.label}' of study '{study.folder.name}' has no file of "
-            "tuned parameters"
+            f"'{choice.candidate.label}' of study '{study.folder.name}' has no file of tuned "
+            "parameters"
         )
-    return delta, _as_used(info, study)
+    return delta, _with_study_templates(info, study)
 
 
-def _as_used(info: DeltaInfo, study: Study) -> DeltaInfo:
-    """Return what a delta is used with in its study: the templates that test images met."""
-    used = info.templates if study.config.data.ensemble else info.templates[:1]
-    return replace(info, templates=used)
+def _with_study_templates(info: DeltaInfo, study: Study) -> DeltaInfo:
+    """Return a delta's description with the templates that its study tests with."""
+    if study.config.data.ensemble:
+        return info
+    return replace(info, templates=info.templates[:1])

@@ -1,4 +1,4 @@
-"""The backbone of a delta, with the delta applied to it."""
+"""Load the backbone of a delta, with the delta applied to it."""
 
 from pathlib import Path
 
@@ -17,21 +17,22 @@ def load_tuned_backbone(
 
     Args:
         delta: a file written by `save_delta`.
-        backbone: hub name or folder of the checkpoint; None means the one that the delta names.
-        revision: the backbone's revision on the hub; None means the one that the delta names,
-            unless ``backbone`` is another checkpoint.
+        backbone: the hub name or folder of the checkpoint; None means the one in the delta.
+        revision: the backbone's revision on the hub; None means the one in the delta, unless
+            ``backbone`` is another checkpoint.
 
     Returns:
-        The tuned backbone; the delta's linear head, or None; and what the delta says of itself.
+        The tuned backbone; the delta's linear head, or None; and the delta's description.
 
     Raises:
-        DeltaError: the delta cannot be read or belongs to another backbone, which is named.
+        DeltaError: the delta cannot be read, or belongs to another backbone, which is named.
         BackboneError: the backbone cannot be loaded.
     """
     tensors, info = load_delta(delta)
     name = backbone or info.backbone
     # The revision in the delta belongs to its own checkpoint and means nothing for another one.
-    revision = revision or (info.revision if name == info.backbone else None)
+    if not revision:
+        revision = info.revision if name == info.backbone else None
     loaded = load_backbone(backbone_path(name), revision=revision)
     if loaded.fingerprint != info.fingerprint:
         raise DeltaError(

@@ -64,7 +64,7 @@ def label_and_write(options: Namespace, places: Sequence[str], storage: str | No
     images = find_images(places)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
         saved = find_model(options.model, Path(scratch), storage)
-        classifier = saved.load(class_names=class_names, device=options.device)
+        classifier = saved.load_classifier(class_names=class_names, device=options.device)
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
     labelled = _with_progress(

@@ -27,8 +27,8 @@ import sys
 from pathlib import Path
 from study.serving.classifier import load_classifier
 delta, image = sys.argv[1:]
-turned = load_classifier(Path(delta), upright=True).pixels(image)
-as_it_is = load_classifier(Path(delta)).pixels(image)
+turned = load_classifier(Path(delta), upright=True).read_pixels(image)
+as_it_is = load_classifier(Path(delta)).read_pixels(image)
 print((turned == as_it_is).all(), (turned == as_it_is[::-1, ::-1]).all())
 """
 

@@ -113,7 +113,7 @@ def test_an_image_that_storage_does_not_give_is_told_too(
 
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(StorageError):
-        classifier.pixels(digits[0])
+        classifier.read_pixels(digits[0])
     (one,) = label_images(classifier, digits[:1], top=1, batch_size=1)
     assert "Input/output error" in (one.error or "")
 

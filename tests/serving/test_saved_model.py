@@ -55,12 +55,15 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
         "text.mlp.fc2.bias + vision.ln",
         "linear" if linear else "text",
     )
-    ours, theirs = saved.load(), load_classifier(delta)
+    ours, theirs = saved.load_classifier(), load_classifier(delta)
     assert torch.equal(ours.class_features, theirs.class_features)
     assert (ours.class_names, ours.reading.pixel_range) == (theirs.class_names, (0, 9))
     assert len(ours.from_head) == (2 if linear else 0)
     names = ["digit two", "a cat"]
-    ours, theirs = saved.load(class_names=names), load_classifier(delta, class_names=names)
+    ours, theirs = (
+        saved.load_classifier(class_names=names),
+        load_classifier(delta, class_names=names),
+    )
     assert torch.equal(ours.probabilities(IMAGES), theirs.probabilities(IMAGES))
     assert ours.from_head == (("digit two",) if linear else ())
 
@@ -101,7 +104,7 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
     (study.folder.path / damaged).write_text("{")
     saved = read_saved_model(delta_in(study))
     assert saved.origin is None
-    assert saved.load().class_names == saved.info.class_names
+    assert saved.load_classifier().class_names == saved.info.class_names
     assert "is read alone, without what its study says of it: " in caplog.text
 
 
@@ -137,7 +140,7 @@ def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratc
     assert saved.delta.is_relative_to(scratch)
     assert load_delta(saved.delta)[0] == {}
     assert (saved.info.subset, saved.settings.subset) == ("none", "none")
-    assert saved.load().class_names[0] == "digit zero"
+    assert saved.load_classifier().class_names[0] == "digit zero"
 
 
 @pytest.mark.parametrize("linear", [False, True])

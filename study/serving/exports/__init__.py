@@ -1,6 +1,6 @@
 """Tuned models as folders that other libraries load, without this package.
 
-A further format is a module with a function that writes it, and a row of `FORMATS`.
+To add a format, write a module with a function that writes it, and add a row to `FORMATS`.
 """
 
 from pathlib import Path
@@ -16,56 +16,56 @@ FORMATS = {
         "an ordinary Hugging Face folder",
         "transformers",
         "zero-shot-image-classification",
-        hf.write,
+        hf.write_hf,
     ),
     "peft": Format(
         "a folder of PEFT adapters",
         "peft",
         "zero-shot-image-classification",
-        peft.write,
-        peft.require,
+        peft.write_adapters,
+        peft.import_peft_with_beft,
     ),
     "openclip": Format(
         "a folder of OpenCLIP",
         "open_clip",
         "zero-shot-image-classification",
-        openclip.write,
+        openclip.write_openclip,
     ),
     "onnx": Format(
         "an ONNX graph",
         "onnx",
         "image-classification",
-        onnx.write,
-        onnx.require,
+        onnx.write_graph,
+        onnx.import_onnxruntime,
     ),
 }
-"""Every format, by the name that ``clipfit-study export --format`` takes."""
+"""Every format, by its name for ``clipfit-study export --format``."""
 
 
 def find_format(name: str) -> Format:
-    """Return the format of a name, once it is known that its libraries are installed.
+    """Return the format of a name, after checking that its libraries are installed.
 
     Raises:
         ConfigError: there is no such format, or an optional library is missing.
     """
     if name not in FORMATS:
         raise ConfigError(f"--format is {name!r}; allowed are {', '.join(FORMATS)}")
-    FORMATS[name].require()
+    FORMATS[name].check_installed()
     return FORMATS[name]
 
 
-def write_export(saved: SavedModel, chosen: Format, folder: Path) -> ExportGuide:
-    """Write a model in a format into a folder, with its class names and prompts beside it.
+def write_export(saved: SavedModel, export_format: Format, folder: Path) -> ExportGuide:
+    """Write a model in a format into a new folder, with its class names and prompts.
 
     Args:
         saved: the model.
-        chosen: the format.
-        folder: the folder, which is made.
+        export_format: the format.
+        folder: the folder, which is created.
 
     Raises:
         StudyError: the model cannot be loaded, or the format cannot hold it.
     """
-    model = saved.load(device="cpu")
+    model = saved.load_classifier(device="cpu")
     folder.mkdir()
     write_classes(folder, saved, model)
-    return chosen.write(saved, model, folder)
+    return export_format.write(saved, model, folder)

@@ -1,4 +1,4 @@
-"""The classes that an exported model is used with: a file of them, and the code that reads it."""
+"""Write the classes of an exported model to a file, and the code that uses them."""
 
 import json
 from collections.abc import Sequence
@@ -14,34 +14,36 @@ from study.serving.saved_model import SavedModel
 CLASSES = "classes.json"
 """The file of class names and prompts."""
 IMAGES = 'images = [Image.open("photo.png").convert("RGB")]'
-"""The line of the code that reads the images."""
+"""The line of the loading code that reads the images."""
 ANSWER = """\
 for row in probabilities:
     print(names[row.argmax()], float(row.max()))
 """
-"""The last lines of the code."""
+"""The last lines of the loading code."""
 
 
 def write_classes(folder: Path, saved: SavedModel, model: TunedClassifier) -> None:
     """Write `CLASSES`: the class names, the templates, and the prompts of each class."""
-    names, templates = list(model.class_names), list(saved.info.templates)
-    found = {
+    names = list(model.class_names)
+    templates = list(saved.info.templates)
+    contents = {
         "class_names": names,
         "templates": templates,
         "prompts": prompts(names, templates),
         "from_head": list(model.from_head),
     }
-    (folder / CLASSES).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (folder / CLASSES).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
 def write_head(folder: Path, model: TunedClassifier) -> None:
-    """Write the rows of a linear head that the classes have, if there are any."""
-    if names := model.from_head:
-        places = [model.class_names.index(name) for name in names]
-        save_head(folder, Head(model.class_features[places], names))
+    """Write the rows of the linear head for the model's classes, if there are any."""
+    names = model.from_head
+    if names:
+        class_ids = [model.class_names.index(name) for name in names]
+        save_head(folder, Head(model.class_features[class_ids], names))
 
 
-def with_transformers(backbone: Backbone) -> list[str]:
+def transformers_encoding(backbone: Backbone) -> list[str]:
     """Return the lines that compute ``text`` and ``image`` with transformers.
 
     They encode ``prompts`` and ``images`` by ``model``, ``tokenizer`` and ``processor``.
@@ -55,30 +57,29 @@ def with_transformers(backbone: Backbone) -> list[str]:
 
 
 def crop_notes(backbone: Backbone) -> tuple[str, ...]:
-    """Return a note on the shapes that transformers crops otherwise; none where nothing is cropped.
+    """Return a note on the image shapes that transformers crops differently, if images are cropped.
 
-    Of a margin of d pixels it cuts d // 2 at the left or top, and torchvision round(d / 2).
+    Of a margin of d pixels, transformers cuts d // 2 at the left or top, torchvision round(d / 2).
     """
     if backbone.framing.squash:
         return ()
-    usual = ""
-    if backbone.image_size == 224:
-        usual = " Photographs of 4:3, 3:2 and 16:9 are not affected."
-    return (
+    note = (
         "The middle of an image is what the model reads. If the longer side, once scaled, has 3, "
         "7, 11, … pixels more than the shorter, transformers crops one pixel beside what "
         "clipfit-study, OpenAI's code and OpenCLIP crop, and probabilities differ."
-        f"{usual}",
     )
+    if backbone.image_size == 224:
+        note += " Photographs of 4:3, 3:2 and 16:9 are not affected."
+    return (note,)
 
 
-def classification(saved: SavedModel, model: TunedClassifier, encode: Sequence[str]) -> str:
-    """Return code that classifies images. It goes on where the folder and a model are known.
+def classification_code(saved: SavedModel, model: TunedClassifier, encode: Sequence[str]) -> str:
+    """Return code that classifies images, to be put after the code that loads the model.
 
     Args:
         saved: the model.
         model: the model, loaded.
-        encode: the lines that make features, see `with_transformers`.
+        encode: the lines that compute features, see `transformers_encoding`.
     """
     templates = len(saved.info.templates)
     lines = [
@@ -102,26 +103,26 @@ def classification(saved: SavedModel, model: TunedClassifier, encode: Sequence[s
     return "\n".join(lines) + f"\n{ANSWER}"
 
 
-def imports(model: TunedClassifier, *further: str) -> str:
-    """Return the imports of `classification`, and further lines, sorted.
+def import_lines(model: TunedClassifier, *library_lines: str) -> str:
+    """Return the imports of `classification_code` and of the code before it, sorted.
 
     Args:
         model: the model; one with a linear head needs safetensors.
-        further: lines that import from libraries.
+        library_lines: the imports of the code that loads the model.
     """
-    head = ["from safetensors import safe_open"] if model.from_head else []
     lines = [
         "from PIL import Image",
         "from torch.nn.functional import normalize",
-        *head,
-        *further,
+        *library_lines,
     ]
+    if model.from_head:
+        lines.append("from safetensors import safe_open")
     ordered = sorted(lines, key=lambda line: line.split()[1].lower())
     return "\n".join(["import json", "", "import torch", *ordered, ""])
 
 
 def padding_arguments(backbone: Backbone) -> str:
-    """Return how the tokenizer pads, in code: SigLIP reads texts at the length of its training."""
+    """Return the tokenizer's arguments for padding: SigLIP pads to the length of its training."""
     if backbone.family == "clip":
         return "padding=True"
     longest = backbone.clip.config.text_config.max_position_embeddings

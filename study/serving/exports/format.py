@@ -1,4 +1,4 @@
-"""What a format of exported models is: who writes it, and what it says of itself."""
+"""The description of a format for exported models, and of an export in it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from study.serving.saved_model import SavedModel
 
 @dataclass(frozen=True)
 class ExportGuide:
-    """What a format says of the files that it has written."""
+    """How to use the files of an export; a model card shows it."""
 
     loading: str
-    """Python code that loads them from the folder ``.`` and prints the class of ``photo.png``. It
-    needs no code of this package."""
+    """Python code that loads the files from the folder ``.`` and prints the class of
+    ``photo.png``, without code of this package."""
     notes: tuple[str, ...] = ()
     """Whole sentences on the files, in Markdown."""
     limits: tuple[str, ...] = ()
-    """Whole sentences on where the answers differ a little from those of this package."""
+    """Whole sentences on small differences between the answers and those of this package."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,12 @@ class Format:
     """A row of `study.serving.exports.FORMATS`."""
 
     title: str
-    """What the folder is, as a noun."""
+    """A noun for the folder."""
     library: str
-    """The library that loads it, by the name that the Hugging Face hub has for it."""
+    """The Hugging Face hub's name for the library that loads it."""
     task: str
-    """The hub's name of what it does, such as ``image-classification``."""
+    """The hub's name for the model's task, such as ``image-classification``."""
     write: Callable[[SavedModel, TunedClassifier, Path], ExportGuide]
-    """Write the files of a model into a folder, which is there and empty. The model is loaded on
-    the CPU."""
-    require: Callable[[], object] = lambda: None
-    """Raise a `ConfigError` where an optional library is not installed."""
+    """Write the files of a model, which is loaded on the CPU, into an empty folder."""
+    check_installed: Callable[[], object] = lambda: None
+    """Raise a `ConfigError` if an optional library is not installed."""

@@ -1,4 +1,4 @@
-"""A model as a folder of transformers, and what lies beside a model there."""
+"""Write a model as a folder of transformers, with its preprocessing and its linear head."""
 
 import json
 from pathlib import Path
@@ -10,25 +10,25 @@ from study.method.delta import to_checked_bytes
 from study.method.head import Head
 
 MERGED_HEAD = "head.safetensors"
-"""The file of a linear head beside a merged model, of which it is no part."""
+"""The file of a linear head, which is not part of a merged model."""
 
 
 def save_merged(folder: Path, backbone: Backbone) -> None:
-    """Write a backbone with what was tuned as a Hugging Face folder; its weights are float32."""
-    with silence_transformers():  # a bar for one file
+    """Write a tuned backbone as a Hugging Face folder with float32 weights."""
+    with silence_transformers():  # which would show a progress bar for one file
         with_published_names(backbone.clip).save_pretrained(folder)
     save_preprocessing(folder, backbone)
 
 
 def save_preprocessing(folder: Path, backbone: Backbone) -> None:
-    """Write how texts and images are prepared into a folder, as transformers reads it."""
+    """Write the tokenizer and the image processor into a folder, as transformers reads them."""
     for part in (backbone.tokenizer, backbone.processor):
         if part is not None:
             part.save_pretrained(folder)
 
 
 def save_head(folder: Path, head: Head) -> None:
-    """Write a linear head, which is no part of a CLIP model, as `MERGED_HEAD` into a folder.
+    """Write a linear head, which is not part of a CLIP model, into a folder as `MERGED_HEAD`.
 
     The tensor ``rows`` is (classes, dim) float32 of unit length. In the metadata, ``class_names``
     is a JSON list with the name of each row's class.

@@ -1,6 +1,6 @@
 """The format ``onnx``: the image encoder and the classes as one graph.
 
-The graph is compared with PyTorch in ONNX Runtime before it is handed over.
+Each exported graph is run in ONNX Runtime and compared with PyTorch.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ GRAPH = "model.onnx"
 PIXELS, PROBABILITIES = "pixel_values", "probabilities"
 """The input, (batch, 3, size, size) float32, and the output, (batch, classes) float32."""
 TOLERANCE = 1e-4
-"""The largest difference of a probability that is taken for rounding."""
+"""The largest difference of a probability that counts as rounding."""
 LARGEST = 2**31 - 2**27
-"""The size of weights, in bytes, from which they lie beside the graph: a file of protobuf has at
-most 2 GiB."""
+"""The largest size of weights in bytes that the graph's own file holds: a protobuf file has at most
+2 GiB."""
 
 
 class ImageClassifier(nn.Module):
@@ -52,11 +52,11 @@ class ImageClassifier(nn.Module):
         return self.model.logits(features, self.classes).softmax(dim=-1)
 
 
-def require() -> ModuleType:
+def import_onnxruntime() -> ModuleType:
     """Return ONNX Runtime.
 
     Raises:
-        ConfigError: it, ONNX, or what PyTorch needs for an export is not installed.
+        ConfigError: it, ONNX, or a library that PyTorch exports with is not installed.
     """
     try:
         # An optional extra that takes seconds to import.
@@ -70,7 +70,7 @@ def require() -> ModuleType:
     return onnxruntime
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
+def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write the graph, and compare its probabilities with PyTorch's.
 
     Raises:
@@ -78,20 +78,22 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuid
     """
     graph = ImageClassifier(model).eval()
     size = model.backbone.image_size
-    weights = sum(tensor.nbytes for tensor in graph.model.clip.vision_model.state_dict().values())
+    vision_weights = graph.model.clip.vision_model.state_dict()
+    weight_bytes = sum(tensor.nbytes for tensor in vision_weights.values())
+    example = torch.zeros(2, 3, size, size)
     with torch.no_grad(), _quietly():
         torch.onnx.export(
             graph,
-            (torch.zeros(2, 3, size, size),),
+            (example,),
             folder / GRAPH,
             input_names=[PIXELS],
             output_names=[PROBABILITIES],
             dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
             dynamo=True,
-            external_data=weights > LARGEST,
+            external_data=weight_bytes > LARGEST,
             verbose=False,
         )
-    describe(folder / GRAPH, model)
+    write_metadata(folder / GRAPH, model)
     difference = largest_difference(folder / GRAPH, graph, size)
     if not difference <= TOLERANCE:
         raise DeltaError(
@@ -103,56 +105,58 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuid
         f"gives `{PROBABILITIES}` (batch, {len(model.class_names)}) float32, in the order of the "
         f"class names. In ONNX Runtime they differed from PyTorch's by at most {difference:.1g}."
     )
-    return ExportGuide(_loading(model), (note,))
+    return ExportGuide(_loading_code(model), (note,))
 
 
-def describe(file: Path, model: TunedClassifier) -> None:
-    """Write class names and preprocessing into a graph, in the place of the exporter's own notes.
+def write_metadata(file: Path, model: TunedClassifier) -> None:
+    """Write class names and preprocessing into a graph, and remove the exporter's own metadata.
 
-    PyTorch notes for each node the lines of code that it comes from, with paths of this machine.
+    For each node, PyTorch stores the lines of code that it comes from, with paths of this machine.
     """
     import onnx
 
-    found = onnx.load(str(file), load_external_data=False)
-    graph = found.graph
-    values = (graph.input, graph.output, graph.value_info, graph.initializer, graph.node)
-    for part in (found, graph, *found.functions, *(one for many in values for one in many)):
-        del part.metadata_props[:]
-        part.doc_string = ""
+    exported = onnx.load(str(file), load_external_data=False)
+    graph = exported.graph
+    elements = [exported, graph, *exported.functions]
+    for group in (graph.input, graph.output, graph.value_info, graph.initializer, graph.node):
+        elements.extend(group)
+    for element in elements:
+        del element.metadata_props[:]
+        element.doc_string = ""
     backbone = model.backbone
-    about = {
-        "class_names": list(model.class_names),
-        "image_mean": backbone.image_mean,
-        "image_std": backbone.image_std,
+    properties = {
+        "class_names": json.dumps(list(model.class_names)),
+        "image_mean": json.dumps(backbone.image_mean),
+        "image_std": json.dumps(backbone.image_std),
     }
-    onnx.helper.set_model_props(found, {key: json.dumps(value) for key, value in about.items()})
-    onnx.save(found, str(file))
+    onnx.helper.set_model_props(exported, properties)
+    onnx.save(exported, str(file))
 
 
 @torch.no_grad()
 def largest_difference(file: Path, graph: nn.Module, size: int) -> float:
-    """Return by how much a probability differs in ONNX Runtime, at most, over a few random images.
+    """Return the largest difference of a probability in ONNX Runtime, over a few random images.
 
     Args:
         file: the graph's file.
-        graph: what it was made of.
+        graph: the module that was exported.
         size: the side of the images, in pixels.
     """
-    runtime = require()
+    runtime = import_onnxruntime()
     session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for batch in (1, 3):  # the number of images is free
         pixels = torch.randn(batch, 3, size, size, generator=generator)
-        (found,) = session.run([PROBABILITIES], {PIXELS: pixels.numpy()})
-        gaps = (torch.from_numpy(found) - graph(pixels)).abs()
-        largest = max(largest, gaps.nan_to_num(nan=torch.inf).max().item())
+        (probabilities,) = session.run([PROBABILITIES], {PIXELS: pixels.numpy()})
+        differences = (torch.from_numpy(probabilities) - graph(pixels)).abs()
+        largest = max(largest, differences.nan_to_num(nan=torch.inf).max().item())
     return largest
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep PyTorch's exporter from printing its steps and warning of parts of its own."""
+    """Keep PyTorch's exporter from printing its steps and warnings."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -163,7 +167,7 @@ def _quietly() -> Iterator[None]:
         logging.disable(before)
 
 
-def _loading(model: TunedClassifier) -> str:
+def _loading_code(model: TunedClassifier) -> str:
     backbone, framing = model.backbone, model.backbone.framing
     sides = "[size, size]"
     if not framing.squash:

@@ -8,37 +8,37 @@ from safetensors.torch import save_file
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
 from study.errors import DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import classification, imports, write_head
+from study.serving.exports.classes import classification_code, import_lines, write_head
 from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_preprocessing
 from study.serving.saved_model import SavedModel
 
-HERE = "."
-"""The tokenizer's place in the configuration. OpenCLIP reads that of a folder from the folder."""
+SAME_FOLDER = "."
+"""The tokenizer's location in the configuration, from which OpenCLIP reads it in the folder."""
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
+def write_openclip(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write the tuned model under OpenCLIP's names, and its tokenizer.
 
     Raises:
-        BackboneError: OpenCLIP has no such network.
+        BackboneError: OpenCLIP does not have the network of the backbone.
         DeltaError: OpenCLIP would pool another token of a text.
     """
     backbone = model.backbone
     values, tensors = to_open_clip(backbone.clip)
     refuse_other_pooling(model)
-    values["text_cfg"]["hf_tokenizer_name"] = HERE
-    contents = {
-        "model_cfg": values,
-        "preprocess_cfg": {
-            "mean": list(backbone.image_mean),
-            "std": list(backbone.image_std),
-            "interpolation": backbone.framing.interpolation,
-            "resize_mode": "squash" if backbone.framing.squash else "shortest",
-        },
+    values["text_cfg"]["hf_tokenizer_name"] = SAME_FOLDER
+    resize_mode = "squash" if backbone.framing.squash else "shortest"
+    preprocessing = {
+        "mean": list(backbone.image_mean),
+        "std": list(backbone.image_std),
+        "interpolation": backbone.framing.interpolation,
+        "resize_mode": resize_mode,
     }
-    (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
-    save_file({k: t.contiguous() for k, t in tensors.items()}, folder / OPEN_CLIP_WEIGHTS)
+    config = {"model_cfg": values, "preprocess_cfg": preprocessing}
+    (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, folder / OPEN_CLIP_WEIGHTS)
     save_preprocessing(folder, backbone)
     write_head(folder, model)
     encode = [
@@ -46,13 +46,13 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuid
         "image = model.encode_image(torch.stack([preprocess(image) for image in images]))",
     ]
     loading = f"""\
-{imports(model, "import open_clip")}
+{import_lines(model, "import open_clip")}
 torch.set_grad_enabled(False)
 folder = "."  # the folder of this file
 model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{{folder}}")
 model.eval()
 tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}")
-{classification(saved, model, encode)}"""
+{classification_code(saved, model, encode)}"""
     note = (
         "It needs OpenCLIP 3.0 or newer. On the Hugging Face hub, `hf_tokenizer_name` in "
         "`open_clip_config.json` is to be the name of the repository, from which it loads "
@@ -62,10 +62,10 @@ tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}")
 
 
 def refuse_other_pooling(model: TunedClassifier) -> None:
-    """Raise if OpenCLIP, which pools the largest id of a text, would not pool its end.
+    """Raise if OpenCLIP, which pools the largest id of a text, would not pool the end token.
 
     Raises:
-        DeltaError: the tokenizer has ids above that of the end.
+        DeltaError: the tokenizer has ids above that of the end token.
     """
     text = model.backbone.clip.config.text_config
     largest = max(model.backbone.tokenizer.get_vocab().values())

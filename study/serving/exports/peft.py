@@ -1,7 +1,7 @@
 """The format ``peft``: adapters of PEFT for the untouched backbone.
 
-A tuned bias is a vector added to a Linear layer's output, which is BEFT; a tuned LayerNorm takes
-the place of the backbone's, which is LN tuning. An adapter of PEFT has one kind, so there are two.
+A tuned bias is a vector added to a Linear layer's output, which is BEFT. A tuned LayerNorm replaces
+that of the backbone, which is LN tuning. An adapter of PEFT has one kind, so there are two of them.
 """
 
 import copy
@@ -23,10 +23,10 @@ from study.method.delta import load_delta, without_head
 from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
-    classification,
+    classification_code,
     crop_notes,
-    imports,
-    with_transformers,
+    import_lines,
+    transformers_encoding,
     write_head,
 )
 from study.serving.exports.format import ExportGuide
@@ -38,11 +38,11 @@ BIASES, NORMS, BACKBONE = "biases", "layernorms", "backbone"
 _NAME = "default"
 
 
-def require() -> ModuleType:
+def import_peft_with_beft() -> ModuleType:
     """Return PEFT.
 
     Raises:
-        ConfigError: it is not installed, or has no BEFT.
+        ConfigError: PEFT is not installed, or its version does not have BEFT.
     """
     peft = import_peft("the format peft", extra="peft")
     if not hasattr(peft, "BeftConfig"):
@@ -53,54 +53,57 @@ def require() -> ModuleType:
     return peft
 
 
-def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
+def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write an adapter for each kind of tuned parameter, and the preprocessing.
 
     Raises:
-        DeltaError: nothing is tuned, or something that no adapter can hold.
+        DeltaError: nothing is tuned, or a tuned parameter has no kind of adapter.
     """
     info = saved.info
-    place = backbone_path(info.backbone)
-    untouched = load_backbone(place, revision=info.revision)
-    tuned = without_head(load_delta(saved.delta)[0])
-    biases, norms = modules_of(untouched.clip, tuned)
+    checkpoint = backbone_path(info.backbone)
+    untouched = load_backbone(checkpoint, revision=info.revision)
+    tensors, _ = load_delta(saved.delta)
+    tuned = without_head(tensors)
+    biases, norms = find_tuned_modules(untouched.clip, tuned)
     if not (biases or norms):
         raise DeltaError(
             "nothing of the backbone is tuned, so there is no adapter to write; --format hf "
             "writes the backbone, and a linear head beside it"
         )
+    adapters: list[str] = []
     if biases:
-        adapter = _adapter(untouched.clip, "BeftConfig", biases)
+        adapters.append(BIASES)
+        adapter = _add_adapter(untouched.clip, "BeftConfig", biases)
         for name in biases:
             change = tuned[f"{name}.bias"] - untouched.clip.get_parameter(f"{name}.bias")
             adapter.get_base_model().get_submodule(name).beft_bias[_NAME].data.copy_(change)
         _save(adapter, folder / BIASES, saved)
-    if norms:  # an adapter begins as a copy of what it takes the place of
-        _save(_adapter(model.backbone.clip, "LNTuningConfig", norms), folder / NORMS, saved)
-    # Transformers loads neither by its name: the one is in this package, and OpenCLIP's form is
-    # another.
-    is_packaged = info.backbone == EMBEDDED
-    copied = is_packaged or read_description(place, revision=info.revision).open_clip is not None
-    if copied:
+    if norms:
+        adapters.append(NORMS)
+        # The adapter begins as a copy of the LayerNorms, which are tuned in this model.
+        adapter = _add_adapter(model.backbone.clip, "LNTuningConfig", norms)
+        _save(adapter, folder / NORMS, saved)
+    # Transformers cannot load the embedded backbone, nor one in OpenCLIP's format, by its name.
+    is_embedded = info.backbone == EMBEDDED
+    description = read_description(checkpoint, revision=info.revision)
+    is_copied = is_embedded or description.open_clip is not None
+    if is_copied:
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
     write_head(folder, model)
-    return ExportGuide(
-        _loading(saved, model, adapters := _adapters(biases, norms), copied=copied),
-        (
-            *_notes(adapters, biases, norms),
-            *([] if copied or has_hub_name(saved) else [_folder_note(saved)]),
-        ),
-        limits=crop_notes(model.backbone),
-    )
+    notes = _adapter_notes(len(biases), len(norms))
+    if not (is_copied or has_hub_name(saved)):
+        notes.append(_folder_note(saved))
+    loading = _loading_code(saved, model, adapters, copied=is_copied)
+    return ExportGuide(loading, tuple(notes), limits=crop_notes(model.backbone))
 
 
 def has_hub_name(saved: SavedModel) -> bool:
-    """Return whether the backbone has a name of the hub; else it is a folder of this machine."""
+    """Return whether the backbone has a name of the hub, and is no folder of this machine."""
     return NAME_ON_HUB.fullmatch(saved.info.backbone) is not None
 
 
-def modules_of(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:
+def find_tuned_modules(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return the Linear layers with a tuned bias, and the tuned LayerNorms, by their names.
 
     Args:
@@ -108,9 +111,11 @@ def modules_of(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[
         tuned: the names of the tuned parameters.
 
     Raises:
-        DeltaError: a parameter is neither.
+        DeltaError: a parameter is of neither kind.
     """
-    biases, norms, modules = set[str](), set[str](), dict(model.named_modules())
+    biases: set[str] = set()
+    norms: set[str] = set()
+    modules = dict(model.named_modules())
     for parameter in tuned:
         name, _, tensor = parameter.rpartition(".")
         module = modules.get(name)
@@ -127,53 +132,53 @@ def modules_of(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[
     return sorted(biases), sorted(norms)
 
 
-def _adapter(model: Any, kind: str, names: Iterable[str]) -> Any:
+def _add_adapter(model: Any, kind: str, names: Iterable[str]) -> Any:
     """Return a copy of a model with an adapter in the modules of these names."""
-    peft = require()
-    pattern = "|".join(map(re.escape, names))
+    peft = import_peft_with_beft()
+    pattern = "|".join(re.escape(name) for name in names)
     config = getattr(peft, kind)(target_modules=f"({pattern})")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it knows no sizes of LayerNorms, which it does not need
+        # PEFT warns that it does not know the sizes of LayerNorms, which it does not need.
+        warnings.simplefilter("ignore")
         return peft.get_peft_model(copy.deepcopy(with_published_names(model)), config)
 
 
 def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
     config = adapter.peft_config[_NAME]
-    config.base_model_name_or_path, config.revision = saved.backbone_name, saved.info.revision
+    config.base_model_name_or_path = saved.backbone_name
+    config.revision = saved.info.revision
     adapter.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's, which says nothing
+    (folder / "README.md").unlink(missing_ok=True)  # an empty template of PEFT
 
 
-def _adapters(biases: list[str], norms: list[str]) -> list[str]:
-    return [name for name, own in ((BIASES, biases), (NORMS, norms)) if own]
-
-
-def _loading(
+def _loading_code(
     saved: SavedModel, model: TunedClassifier, adapters: list[str], *, copied: bool
 ) -> str:
-    revision = f', revision="{saved.info.revision}"' if saved.info.revision else ""
-    setting = ""
+    assignment = ""
     if copied:
-        place = f'f"{{folder}}/{BACKBONE}"'
+        checkpoint = f'f"{{folder}}/{BACKBONE}"'
     elif has_hub_name(saved):
-        place = f'"{saved.backbone_name}"{revision}'
+        checkpoint = f'"{saved.backbone_name}"'
+        if saved.info.revision:
+            checkpoint += f', revision="{saved.info.revision}"'
     else:
-        beside = json.dumps(f"/{saved.backbone_name}", ensure_ascii=False)
-        place, setting = "backbone", f"backbone = folder + {beside}  # where the backbone is\n"
+        checkpoint = "backbone"
+        subfolder = json.dumps(f"/{saved.backbone_name}", ensure_ascii=False)
+        assignment = f"backbone = folder + {subfolder}  # where the backbone is\n"
     libraries = (
         "from peft import PeftModel",
         "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer",
     )
     return f"""\
-{imports(model, *libraries)}
+{import_lines(model, *libraries)}
 torch.set_grad_enabled(False)
 folder = "."  # the folder of this file
-{setting}model = AutoModel.from_pretrained({place}, dtype=torch.float32)
+{assignment}model = AutoModel.from_pretrained({checkpoint}, dtype=torch.float32)
 for adapter in {adapters!r}:
     model = PeftModel.from_pretrained(model, f"{{folder}}/{{adapter}}").merge_and_unload()
 tokenizer = AutoTokenizer.from_pretrained(folder)
 processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-{classification(saved, model, with_transformers(model.backbone))}"""
+{classification_code(saved, model, transformers_encoding(model.backbone))}"""
 
 
 def _folder_note(saved: SavedModel) -> str:
@@ -184,17 +189,19 @@ def _folder_note(saved: SavedModel) -> str:
     )
 
 
-def _notes(adapters: list[str], biases: list[str], norms: list[str]) -> tuple[str, ...]:
-    counts = {
-        BIASES: f"`{BIASES}` has BEFT's vectors for {len(biases)} Linear layers",
-        NORMS: f"`{NORMS}` has {len(norms)} LayerNorms",
-    }
-    notes = [f"{'; '.join(counts[name] for name in adapters)}. They need PEFT 0.20 or newer."]
-    if len(adapters) > 1:
+def _adapter_notes(biases: int, norms: int) -> list[str]:
+    """Return the notes on adapters for so many Linear layers and LayerNorms."""
+    contents: list[str] = []
+    if biases:
+        contents.append(f"`{BIASES}` has BEFT's vectors for {biases} Linear layers")
+    if norms:
+        contents.append(f"`{NORMS}` has {norms} LayerNorms")
+    notes = [f"{'; '.join(contents)}. They need PEFT 0.20 or newer."]
+    if biases and norms:
         notes.append(
             "An adapter of PEFT has one kind. So each is merged into the model before the next is "
             "loaded; the order does not matter."
         )
     if norms:
         notes.append("PEFT warns of the layer type LayerNorm, which can be ignored.")
-    return tuple(notes)
+    return notes

@@ -115,8 +115,8 @@ def make_telling(
     """
 
     def make(subset: str, folder: Path) -> SavedModel:
-        model = make_delta(subset, folder=folder).load()
-        pixels = torch.stack([torch.tensor(model.pixels(path)) for path in digits.paths[:40]])
+        model = make_delta(subset, folder=folder).load_classifier()
+        pixels = torch.stack([torch.tensor(model.read_pixels(path)) for path in digits.paths[:40]])
         backbone = model.backbone
         prepared = normalize(pixels.permute(0, 3, 1, 2), backbone.image_mean, backbone.image_std)
         with torch.no_grad():
@@ -192,7 +192,7 @@ def assert_tuned_answers(
 
     def check(saved: SavedModel, name: str, *, more: str = "") -> tuple[Path, ExportGuide]:
         folder, written = exported(saved, name)
-        assert_same(answers(folder, written.loading, more=more), saved.load())
+        assert_same(answers(folder, written.loading, more=more), saved.load_classifier())
         return folder, written
 
     return check

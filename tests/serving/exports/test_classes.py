@@ -11,10 +11,10 @@ from siglips import LENGTH, save_siglip
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.serving.exports.classes import (
-    classification,
-    imports,
+    classification_code,
+    import_lines,
     padding_arguments,
-    with_transformers,
+    transformers_encoding,
     write_classes,
 )
 
@@ -25,7 +25,7 @@ def test_the_file_has_names_and_the_prompts_of_each(
     saved = make_delta(head=(1,), templates=("a {}.", "the {}"))
     names = ("digit_one", 'naïve 🐈‍⬛ "cat"')
     saved = replace(saved, info=replace(saved.info, class_names=names))
-    write_classes(tmp_path, saved, saved.load())
+    write_classes(tmp_path, saved, saved.load_classifier())
     found = json.loads((tmp_path / "classes.json").read_text())
     assert found["class_names"] == list(names)
     assert found["prompts"][0] == ["a digit one.", "the digit one"]
@@ -35,9 +35,9 @@ def test_the_file_has_names_and_the_prompts_of_each(
 
 def test_code_names_what_it_needs_alone(make_delta: Callable[..., Any]) -> None:
     plain = make_delta()
-    model = plain.load()
-    code = imports(model, "from transformers import AutoModel")
-    code += classification(plain, model, with_transformers(model.backbone))
+    model = plain.load_classifier()
+    code = import_lines(model, "from transformers import AutoModel")
+    code += classification_code(plain, model, transformers_encoding(model.backbone))
     assert "safetensors" not in code
     assert "unflatten" not in code
     compile(code, "card", "exec")

@@ -38,7 +38,7 @@ def test_transformers_crops_some_shapes_a_pixel_beside(
     images = [dataset.source.open_image(record.path).resize(shape) for record in dataset.test[:80]]
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     theirs = processor(images, return_tensors="pt")["pixel_values"]
-    pixels = torch.stack([torch.tensor(model.pixels(image)) for image in images])
+    pixels = torch.stack([torch.tensor(model.read_pixels(image)) for image in images])
     backbone = model.backbone
     ours = normalize(pixels.permute(0, 3, 1, 2), backbone.image_mean, backbone.image_std)
     width = backbone.image_size - beside

@@ -86,7 +86,7 @@ def test_a_graph_that_differs_is_refused(
 def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=r"onnx needs the optional extra: .*clipfit-study\[onnx"):
-        exporting.require()
+        exporting.import_onnxruntime()
 
 
 @pytest.mark.long

@@ -43,7 +43,7 @@ def test_a_checkpoint_of_open_clip_comes_back_as_one(
     write_open_clip(tmp_path / "own", {"quick_gelu": True}, prepared)
     saved = make_telling("bitfit", tmp_path / "own")
     folder, _ = assert_tuned_answers(saved, "openclip")
-    again, tuned = load_backbone(folder), saved.load().backbone
+    again, tuned = load_backbone(folder), saved.load_classifier().backbone
     assert again.fingerprint == fingerprint(tuned.clip)
     assert (again.framing, again.image_mean) == (tuned.framing, tuned.image_mean)
 
@@ -58,7 +58,7 @@ def test_what_open_clip_has_no_network_for_is_refused(
 def test_a_tokenizer_whose_end_has_not_the_largest_id_is_refused(
     make_delta: Make,
 ) -> None:
-    model = make_delta().load()
+    model = make_delta().load_classifier()
     refuse_other_pooling(model)
     text: Any = SimpleNamespace(eos_token_id=7)
     clip: Any = SimpleNamespace(config=SimpleNamespace(text_config=text))

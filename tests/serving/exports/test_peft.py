@@ -19,7 +19,7 @@ from study.backbones.backbone import Backbone
 from study.backbones.description import EMBEDDED, backbone_path
 from study.errors import ConfigError, DeltaError
 from study.method.lora import import_peft
-from study.serving.exports.peft import _loading, modules_of, require
+from study.serving.exports.peft import _loading_code, find_tuned_modules, import_peft_with_beft
 
 Make = Callable[..., Any]
 
@@ -69,10 +69,10 @@ def test_what_no_adapter_can_hold_is_refused(embedded: Backbone) -> None:
     with pytest.raises(
         DeltaError, match=rf"{name} \(of Embedding\) is tuned, for which PEFT has no"
     ):
-        modules_of(embedded.clip, [name])
+        find_tuned_modules(embedded.clip, [name])
     attention = nn.ModuleDict({"attn": nn.MultiheadAttention(4, 2)})
     with pytest.raises(DeltaError, match=r"attn\.in_proj_bias \(of MultiheadAttention\) is tuned"):
-        modules_of(attention, ["attn.in_proj_bias"])
+        find_tuned_modules(attention, ["attn.in_proj_bias"])
 
 
 def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Make, exported: Make) -> None:
@@ -82,9 +82,9 @@ def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Make, exported: 
 
 def test_a_backbone_of_the_hub_is_named(make_delta: Make) -> None:
     saved = make_delta()
-    model = saved.load()
+    model = saved.load_classifier()
     info = replace(saved.info, backbone="openai/clip-vit-base-patch32", revision="abc")
-    loading = _loading(replace(saved, info=info), model, ["biases"], copied=False)
+    loading = _loading_code(replace(saved, info=info), model, ["biases"], copied=False)
     place = '"openai/clip-vit-base-patch32", revision="abc"'
     assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
 
@@ -93,7 +93,9 @@ def test_a_backbone_of_the_hub_is_named(make_delta: Make) -> None:
 def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Make, name: str) -> None:
     saved = make_delta()
     info = replace(saved.info, backbone=f"/mnt/me/{name}")
-    loading = _loading(replace(saved, info=info), saved.load(), ["biases"], copied=False)
+    loading = _loading_code(
+        replace(saved, info=info), saved.load_classifier(), ["biases"], copied=False
+    )
     (line,) = (line for line in loading.splitlines() if line.startswith("backbone = "))
     values = {"folder": "."}
     exec(line, values)
@@ -124,16 +126,16 @@ def test_a_backbone_in_a_folder_is_copied_or_its_place_set(
         copytree(place, folder / "my-clip")
     else:
         loading = loading.replace(line, f"backbone = {str(place)!r}")
-    assert_same(answers(folder, loading), saved.load())
+    assert_same(answers(folder, loading), saved.load_classifier())
 
 
 def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(peft, "BeftConfig")
     with pytest.raises(ConfigError, match=r"PEFT .* has not: pip install 'clipfit-study\[peft\]'"):
-        require()
+        import_peft_with_beft()
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ConfigError, match=r"the format peft needs .*clipfit-study\[peft\]"):
-        require()
+        import_peft_with_beft()
     with pytest.raises(ConfigError, match=r"LoRA needs .*clipfit-study\[lora\]"):
         import_peft()
 
@@ -155,7 +157,7 @@ def test_a_siglip_has_adapters_but_for_its_pool(
     saved = make_telling(everything, place)
     folder, written = exported(saved, "peft")
     copytree(place, folder / "siglip")  # where the code looks for it
-    assert_same(answers(folder, written.loading), saved.load())
+    assert_same(answers(folder, written.loading), saved.load_classifier())
 
 
 @pytest.mark.long

@@ -42,7 +42,7 @@ def test_a_folder_has_the_tuned_projection(
     projection: SavedModel, exported: Make, embedded: Backbone, pixels: Tensor, name: str
 ) -> None:
     folder, _ = exported(projection, name)
-    tuned, again = projection.load().backbone.clip, load_backbone(folder).clip
+    tuned, again = projection.load_classifier().backbone.clip, load_backbone(folder).clip
     weight = tuned.visual_projection.weight
     assert torch.equal(again.visual_projection.weight, weight)
     assert not torch.allclose(weight, embedded.clip.visual_projection.weight)
@@ -61,7 +61,7 @@ def test_a_graph_gives_the_probabilities_of_the_tuned_projection(
     folder, _ = exported(projection, "onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     (found,) = session.run(None, {"pixel_values": pixels.numpy()})
-    model = projection.load()
+    model = projection.load_classifier()
     with torch.no_grad():
         logits = model.model.logits(model.model.encode_image(pixels), model.class_features)
     torch.testing.assert_close(torch.from_numpy(found), logits.softmax(dim=-1), atol=1e-4, rtol=0)

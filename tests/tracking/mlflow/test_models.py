@@ -88,7 +88,7 @@ def test_probabilities_are_those_of_the_model_that_mlflow_loads(
 ) -> None:
     turn_to(store)
     theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
-    classifier = download_registered_model(store, CHAMPION, tmp_path).load()
+    classifier = download_registered_model(store, CHAMPION, tmp_path).load_classifier()
     rows = classifier.probabilities(IMAGES).tolist()
     assert [dict(zip(classifier.class_names, row, strict=True)) for row in rows] == [*theirs]
 
@@ -99,7 +99,7 @@ def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
     (code,) = place.glob("*.py")
     code.write_text("raise SystemExit('code of a stranger')")
     turn_to(f"sqlite:///{tmp_path / 'other.db'}")
-    assert download_registered_model(store, FIRST, tmp_path / "model").load()
+    assert download_registered_model(store, FIRST, tmp_path / "model").load_classifier()
     assert not (tmp_path / "other.db").exists()
     assert sorted(path.name for path in (tmp_path / "model").rglob("*") if path.is_file()) == [
         "MLmodel",
