@@ -1,4 +1,4 @@
-"""The arms of a search: the colour that each has in every chart, of every study."""
+"""The names of the arms of a search, and their colours, which are the same in all charts."""
 
 from collections.abc import Iterable, Mapping
 from itertools import cycle

@@ -1,4 +1,4 @@
-"""The output of a tracking server's best configurations: tables, JSON, or a new study."""
+"""The best configurations on a tracking server, as tables, as JSON, or as a new study."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def render_best_configurations(configurations: Sequence[RankedConfiguration]) ->
         scores.append(_score_row(rank, row))
         subsets.append([rank, tuned_in_words(row.settings)])
     header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
-    header.extend(setting_header())
+    header += setting_header()
     header.append("trainable")
     note = (
         "Trials that ran all their epochs, by validation score. Compare only rows with the "
@@ -61,7 +61,7 @@ def _score_row(rank: int, row: RankedConfiguration) -> list[object]:
     test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
     val = percent(row.val_score)
     cells: list[object] = [rank, study, row.label, row.dataset, val, test, row.split_hash[:6]]
-    cells.extend(setting_cells(row.settings))
+    cells += setting_cells(row.settings)
     cells.append(format_count(row.trainable))
     return cells
 

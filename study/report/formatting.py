@@ -1,7 +1,6 @@
-"""Numbers and tables as text, worded the same for terminal, Markdown and report.
+"""Numbers and tables as text, in the same words on the terminal, in Markdown and in the report.
 
-Arguments are fractions; texts have scores in percent and differences in percentage points. A table
-is shown on the terminal, as Markdown and as CSV; the report's template shows its `texts` as HTML.
+Arguments are fractions; texts have scores in percent and differences in percentage points.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class HoverText(str):
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `rich` prints it as it is."""
+    """A table for the terminal, Markdown, HTML and CSV; `rich` prints it directly."""
 
     title: str
     """What the table shows; may be empty."""
@@ -48,7 +47,7 @@ class Table:
     rows: Sequence[Sequence[object]]
     """The cells of each row: text, or values, which CSV holds in full precision."""
     left: int = 1
-    """The number of leading columns that hold words and are aligned left, others right."""
+    """The number of leading columns of words, aligned left; the others are aligned right."""
     marked: int | None = None
     """The index of the row that HTML highlights, if any."""
     note: str = ""
@@ -182,13 +181,13 @@ def _half_width(fraction: float) -> str:
 
 def score_cell(score: MeanInterval | None) -> HoverText:
     """Return a mean with its interval, and the intervals of seeds and of images under the mouse."""
+    if score is None:
+        return HoverText(format_mean(None), "")
     intervals = []
-    if score is not None and score.seeds is not None:
-        low, high = percent(score.seeds.low), percent(score.seeds.high)
-        intervals.append(f"over seeds alone {low} to {high}")
-    if score is not None and score.images is not None:
-        low, high = percent(score.images.low), percent(score.images.high)
-        intervals.append(f"over test images alone {low} to {high}")
+    for source, interval in (("seeds", score.seeds), ("test images", score.images)):
+        if interval is not None:
+            low, high = percent(interval.low), percent(interval.high)
+            intervals.append(f"over {source} alone {low} to {high}")
     return HoverText(format_mean(score), "; ".join(intervals))
 
 

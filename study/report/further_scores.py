@@ -10,7 +10,7 @@ BALANCED_NOTE = (
 
 
 def further_header(results: Results) -> tuple[str, ...]:
-    """Return the heads of the columns of `Results.further_names`."""
+    """Return the names of the columns of `Results.further_names`."""
     headings = {BALANCED: BALANCED, **results.protocol.further_headings}
     return tuple(f"{headings[name]} %" for name in results.further_names)
 

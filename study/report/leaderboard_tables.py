@@ -45,19 +45,17 @@ CONFIGURATIONS = "Configurations"
 
 def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
-    title = f"{board.folder.name}: test {board.metric}, %"
-    score = "test"
+    title, score = f"{board.folder.name}: test {board.metric}", "test"
     if board.parts:
-        parts = " and ".join(board.parts)
-        title = f"{board.folder.name}: test {board.metric} of {parts} accuracy, %"
+        title += f" of {' and '.join(board.parts)} accuracy"
         score = board.metric
     header = ["candidate"]
-    header.extend(score_header(board.parts, score))
-    header.extend(further_header(board))
+    header += score_header(board.parts, score)
+    header += further_header(board)
     break_at = len(header) + 1  # after the number of seeds
-    header.extend(["seeds", "Δ tuned CLIPFit", "Δ published"])
+    header += ["seeds", "Δ tuned CLIPFit", "Δ published"]
     return Table(
-        title,
+        f"{title}, %",
         header,
         [_main_row(board, entry) for entry in board.entries],
         marked=_winner_row(board),
@@ -68,8 +66,8 @@ def main_table(board: Leaderboard) -> Table:
 
 def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
     row: list[object] = [starred_name(board, entry) + _finished_trials(board, entry)]
-    row.extend(score_cells(board.parts, entry.parts, entry.test))
-    row.extend(score_cell(entry.further_scores.get(name)) for name in board.further_names)
+    row += score_cells(board.parts, entry.parts, entry.test)
+    row += [score_cell(entry.further_scores.get(name)) for name in board.further_names]
     seeds = len(entry.scores)
     if seeds < entry.seeds_planned:
         row.append(f"{seeds}/{entry.seeds_planned}")
@@ -83,14 +81,14 @@ def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
     header = ["label", "candidate", "tunes"]
-    header.extend(setting_header())
-    header.extend(["trainable", "val %"])
+    header += setting_header()
+    header += ["trainable", "val %"]
     rows = []
     for entry in board.entries:
         row = [" = ".join(entry.labels), starred_name(board, entry)]
         row.append(tuned_in_words(entry.settings))
-        row.extend(setting_cells(entry.settings))
-        row.extend([format_count(entry.trainable), percent(entry.val_score)])
+        row += setting_cells(entry.settings)
+        row += [format_count(entry.trainable), percent(entry.val_score)]
         rows.append(row)
     return Table(
         CONFIGURATIONS,
@@ -106,11 +104,11 @@ def configuration_table(board: Leaderboard) -> Table:
 def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
     header = ["dataset"]
-    header.extend(starred_name(board, entry) for entry in board.entries)
+    header += [starred_name(board, entry) for entry in board.entries]
     rows = []
     for target in board.scored_datasets:
         row = [target]
-        row.extend(score_cell(entry.dataset_scores.get(target)) for entry in board.entries)
+        row += [score_cell(entry.dataset_scores.get(target)) for entry in board.entries]
         rows.append(row)
     return Table("Accuracy by dataset, %", header, rows)
 
@@ -120,8 +118,8 @@ def budget_table(board: Leaderboard) -> Table:
     rows = []
     for arm in board.arm_budgets:
         row = [arm_name(arm.arm), arm.trials]
-        row.extend(getattr(arm, state) for state in TRIAL_STATES)
-        row.extend([format_count(arm.epochs), duration(arm.seconds)])
+        row += [getattr(arm, state) for state in TRIAL_STATES]
+        row += [format_count(arm.epochs), duration(arm.seconds)]
         rows.append(row)
     return Table(
         "What the search spent",
@@ -157,7 +155,7 @@ def footnote(board: Leaderboard) -> str:
         "images together. Δ are paired differences in percentage points over common seeds and test "
         "images."
     ]
-    sentences.extend(leaderboard_scope(board))
+    sentences += leaderboard_scope(board)
     sentences.append(_tested_comparisons(board))
     sentences.append(
         "Within noise: these images and seeds do not tell which is better, which does not mean "
@@ -230,15 +228,15 @@ def render_leaderboard(board: Leaderboard) -> Group:
 def leaderboard_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
     blocks = [f"# {markdown_text(board.folder.name)}"]
-    blocks.extend(markdown_text(sentence) for sentence in verdict(board))
+    blocks += [markdown_text(sentence) for sentence in verdict(board)]
     untitled = replace(main_table(board), title="")
     scores = [untitled, ladder_table(board), target_table(board), configuration_table(board)]
-    blocks.extend(table.markdown() for table in scores if table.rows)
+    blocks += [table.markdown() for table in scores if table.rows]
     if board.entries:
         blocks.append("## How far to trust validation")
         blocks.append(markdown_text(" ".join(validation_findings(board))))
     trials = [budget_table(board), failure_table(board)]
-    blocks.extend(table.markdown() for table in trials if table.rows)
+    blocks += [table.markdown() for table in trials if table.rows]
     return "\n\n".join(blocks) + "\n"
 
 

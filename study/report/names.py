@@ -59,8 +59,9 @@ def candidate_name(label: str, chosen: str = "winner") -> str:
 
 def entry_name(board: Leaderboard, entry: Entry) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
-    undecided = board.chosen is None or board.winner is not None
-    return joint_name(entry.labels, "winner" if undecided else "choice")
+    lost = board.chosen is not None and board.winner is None
+    chosen = "choice" if lost else "winner"
+    return joint_name(entry.labels, chosen)
 
 
 def starred_name(board: Leaderboard, entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""The page of what a study came to, for readers who never saw the code. It needs no other file."""
+"""The report of a study: one HTML page, for readers who never saw the code."""
 
 import base64
 from collections.abc import Sequence
@@ -93,7 +93,6 @@ def render_report(
     environment.filters["svg"] = _encoded_svg
     template = environment.get_template("report.html.jinja")
     sections = _outcome_sections(results, board)
-    sections |= _recommendation(results, board)
     sections |= _study_sections(results, board)
     sections["gallery"] = make_gallery(results, board, datasets or {})
     sections["plots"] = [plot for plot in plots if not plot.name.startswith(CONFUSION)]
@@ -106,14 +105,16 @@ def _encoded_svg(chart: Chart) -> str:
 
 
 def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
-    """Return what the template shows of the outcome: title, verdict, and the tables of scores."""
+    """Return what the template shows from the title to the recommendation."""
     opening = headline(board)
+    choice = _describe_choice(board.chosen) if board.chosen else None
+    sentences = judge_choice(board) if opening else verdict(board)
     return {
         "name": results.folder.name,
         "subtitle": _subtitle(results),
         "headline": opening,
-        "choice": _describe_choice(board.chosen) if board.chosen else None,
-        "verdict": judge_choice(board) if opening else verdict(board),
+        "choice": choice,
+        "verdict": sentences,
         "configuration": configuration_rows(results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
@@ -122,6 +123,11 @@ def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
         "budgets": budget_table(board),
         "scope": leaderboard_scope(board),
         "validation": validation_findings(board),
+        "has_search": board.protocol.searches(board.study.config),
+        "chosen_before": board.chosen_before,
+        "winner": board.winner,
+        "chosen": board.chosen,
+        "recommendation": _recommendation(results, board),
     }
 
 
@@ -135,25 +141,18 @@ def _subtitle(results: Results) -> str:
     return ", ".join(words)
 
 
-def _recommendation(results: Results, board: Leaderboard) -> dict[str, Any]:
-    """Return what the template shows under “What to use”."""
+def _recommendation(results: Results, board: Leaderboard) -> dict[str, Any] | None:
+    """Return what the template recommends under “What to use”; None without a winner."""
     recommended, registration = board.best_with_delta, results.registration
-    section: dict[str, Any] = {
-        "winner": board.winner,
-        "chosen": board.chosen,
-        "has_search": results.protocol.searches(results.study.config),
-        "chosen_before": board.chosen_before,
-        "recommended": recommended,
-        "recommended_name": None,
-        "recommended_settings": None,
-        "loading_code": None,
-        "registration": None,
+    if recommended is None:
+        return None
+    section = {
+        "entry": recommended,
+        "name": entry_name(board, recommended),
+        "settings": settings_in_words(recommended.settings),
+        "loading_code": _loading_code(results, recommended),
         "serving_code": None,
     }
-    if recommended is not None:
-        section["recommended_name"] = entry_name(board, recommended)
-        section["recommended_settings"] = settings_in_words(recommended.settings)
-        section["loading_code"] = _loading_code(results, recommended)
     if registration is not None:
         section["registration"] = champion_sentence(registration, board)
         section["serving_code"] = f"import mlflow\n\n{registration.loading_line()}"
@@ -162,12 +161,12 @@ def _recommendation(results: Results, board: Leaderboard) -> dict[str, Any]:
 
 def _study_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
     """Return what the template shows of sites, classes and single trials."""
-    config = results.study.config
-    searches = results.protocol.searches(config)
+    searches = results.protocol.searches(results.study.config)
+    shares = _site_shares(results) if searches else None
     return {
         "classes": class_accuracy_table(results, board),
         "confusions": confusion_table(results, board),
-        "site_shares": _site_shares(results) if searches else None,
+        "site_shares": shares,
         "ablation": _ablation(results),
         "search_trials": _search_table(results),
         "confirm_trials": _confirm_table(results),
@@ -262,7 +261,7 @@ def _search_table(results: Results) -> Table:
     """Return the trials of the search, by validation score; those without a score are last."""
     # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "part of the search", "ended", "tunes", "epochs"]
-    header.extend(setting_header())
+    header += setting_header()
     header.append("trainable")
     trials = sorted(
         results.stage("search"),
@@ -281,7 +280,7 @@ def _search_table(results: Results) -> Table:
             tuned_in_words(trial.settings),
             f"{trial.epochs}/{trial.epochs_planned}",
         ]
-        row.extend(setting_cells(trial.settings))
+        row += setting_cells(trial.settings)
         row.append(format_count(trial.trainable))
         rows.append(row)
     return Table("", header, rows, left=5)
@@ -290,13 +289,13 @@ def _search_table(results: Results) -> Table:
 def _confirm_table(results: Results) -> Table:
     """Return the confirmation trials, by candidate and seed."""
     header = ["candidate", "ended", "seed", "epochs"]
-    header.extend(score_header(results.parts, "test"))
-    header.extend(further_header(results))
+    header += score_header(results.parts, "test")
+    header += further_header(results)
     scores = (*results.parts, "score", *results.further_names)
     rows = []
     for trial in sorted(results.stage("confirm"), key=lambda trial: (trial.label, trial.seed)):
         row: list[object] = [trial.label, _describe_end(trial), trial.seed, trial.epochs]
-        row.extend(percent(trial.test.get(score)) for score in scores)
+        row += [percent(trial.test.get(score)) for score in scores]
         rows.append(row)
     return Table("", header, rows, left=2)
 

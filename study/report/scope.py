@@ -26,13 +26,13 @@ def interval_scope(
     sentences: list[str] = []
     single_seeds = [score for score in scores.values() if score.n == 1]
     if len(single_seeds) < len(scores):
-        sentences.extend(_describe_seeds(resampled.overlap))
-        sentences.extend(_wider_intervals(resampled.overlap, scores, differences or {}))
+        sentences += _describe_seeds(resampled.overlap)
+        sentences += _wider_intervals(resampled.overlap, scores, differences or {})
     elif all(score.low is not None for score in single_seeds):
         sentences.append("Nothing is trained, so that intervals are over other test images alone.")
     else:
         sentences.append("With one seed, nothing is known about other training images.")
-    sentences.extend(_describe_test_images(resampled))
+    sentences += _describe_test_images(resampled)
     return tuple(sentences)
 
 

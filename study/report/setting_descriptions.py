@@ -18,7 +18,7 @@ SETTING_NOTE = (
 def setting_header() -> tuple[str, ...]:
     """Return the names of the columns of `setting_cells`."""
     header = ["head", "strength"]
-    header.extend(f"{kind.short} lr" for kind in list_kinds())
+    header += [f"{kind.short} lr" for kind in list_kinds()]
     header.append("λ")
     return tuple(header)
 
@@ -26,7 +26,7 @@ def setting_header() -> tuple[str, ...]:
 def setting_cells(settings: TrialSettings) -> tuple[str, ...]:
     """Return the head with its training, the strength, the rate of each kind, and λ."""
     cells = [_describe_head(settings), format_rate(settings.strength)]
-    cells.extend(format_rate(settings.rates.get(kind)) for kind in kind_names())
+    cells += [format_rate(settings.rates.get(kind)) for kind in kind_names()]
     # Where no parameter of CLIP is tuned, there is no loss to weight.
     weight = settings.distill_weight if settings.rates else None
     cells.append(format_rate(weight))

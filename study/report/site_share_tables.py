@@ -1,7 +1,7 @@
 """The shares of sites among the best trials of a search, as a table and in sentences.
 
-A search is no experiment, since its trials depend on each other. An ablation is one, so the command
-for it stands beside.
+A search is no experiment, since its trials depend on each other. An ablation is one, so the report
+shows the command for it below the table.
 """
 
 from collections.abc import Sequence
@@ -102,5 +102,5 @@ def share_table(shares: Sequence[SiteShare]) -> Table:
             ]
         )
     header = ["site", "what it is", f"of the best {best_trials} %", f"of all {all_trials} %"]
-    header.extend(["Δ points", "95 % interval"])
+    header += ["Δ points", "95 % interval"]
     return Table("", header, rows, left=2)

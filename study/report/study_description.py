@@ -70,12 +70,8 @@ def _widen_columns(markdown: str) -> str:
 
 def _describe_outcome(results: Results, board: Leaderboard, chosen: Entry) -> str:
     """Return, in Markdown, which trial won and by how much, or that none did."""
-    name = chosen.label
-    for trial in results.trials:
-        if trial.trial_id == chosen.source_trial:
-            name = trial.label
-            break
-    name = markdown_text(name)
+    names = {trial.trial_id: trial.label for trial in results.trials}
+    name = markdown_text(names.get(chosen.source_trial or "", chosen.label))
     if not chosen.is_winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "

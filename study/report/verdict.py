@@ -100,17 +100,17 @@ def judge_choice(board: Leaderboard) -> tuple[str, ...]:
         return ()
     sentences: list[str] = []
     if winner is not None:
-        sentences.extend(_judge_winner(board, winner))
+        sentences += _judge_winner(board, winner)
     else:
         mean = chosen.balanced.mean if chosen.balanced else None
         sentences.append(
             f"The choice does not beat chance (balanced {percent(mean)} % against "
             f"{percent(chosen.chance)} %), so there is no winner."
         )
-    sentences.extend(validation_score_sentence(board))
+    sentences += validation_score_sentence(board)
     if not any(entry.above_chance for entry in board.entries):
         sentences.append("Nothing that was tested beats chance.")
-    sentences.extend(_describe_highest_mean(board, chosen))
+    sentences += _describe_highest_mean(board, chosen)
     if board.other_readers:
         sentences.append(other_readers_sentence(board.other_readers))
     return tuple(sentences)
@@ -310,9 +310,9 @@ def validation_findings(board: Leaderboard) -> tuple[str, ...]:
     if board.entries and not board.searched:
         return ("There was no choice to make, so validation images were not looked at.",)
     sentences = [_describe_ranking(board.validation_check)]
-    sentences.extend(_describe_regret(board))
-    sentences.extend(_describe_base_validation(board))
-    sentences.extend(_describe_shared_seeds(board))
+    sentences += _describe_regret(board)
+    sentences += _describe_base_validation(board)
+    sentences += _describe_shared_seeds(board)
     return tuple(sentences)
 
 
