@@ -43,25 +43,25 @@ _UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
 
-def candidate_name(label: str, chosen: str = "winner") -> str:
+def candidate_name(label: str, choice_name: str = "winner") -> str:
     """Return the name of a candidate for readers; one without a name of its own has its label.
 
     Args:
         label: its label; after an extension, that of an earlier choice ends with ``-of-TRIALS``.
-        chosen: the name of the candidate that validation chose.
+        choice_name: the name of the candidate that validation chose.
     """
     start, ending = _split_label(label)
     if ending:
         trials = ending.removeprefix(_EARLIER)
-        return f"{candidate_name(start, chosen)}, of {trials} trials"
-    return _NAMES.get(label, label).replace("{chosen}", chosen)
+        return f"{candidate_name(start, choice_name)}, of {trials} trials"
+    return _NAMES.get(label, label).replace("{chosen}", choice_name)
 
 
 def entry_name(board: Leaderboard, entry: Entry) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
     lost = board.chosen is not None and board.winner is None
-    chosen = "choice" if lost else "winner"
-    return joint_name(entry.labels, chosen)
+    choice_name = "choice" if lost else "winner"
+    return joint_name(entry.labels, choice_name)
 
 
 def starred_name(board: Leaderboard, entry: Entry) -> str:
@@ -70,7 +70,7 @@ def starred_name(board: Leaderboard, entry: Entry) -> str:
     return f"{name} ★" if entry.is_winner else name
 
 
-def joint_name(labels: tuple[str, ...], chosen: str = "winner") -> str:
+def joint_name(labels: tuple[str, ...], choice_name: str = "winner") -> str:
     """Return the name of candidates that share a training, the first of which was trained.
 
     At strength 1, the winner without head and strength is the winner without its head. If it has no
@@ -78,18 +78,18 @@ def joint_name(labels: tuple[str, ...], chosen: str = "winner") -> str:
 
     Args:
         labels: the labels of the candidates.
-        chosen: the name of the candidate that validation chose.
+        choice_name: the name of the candidate that validation chose.
     """
-    name = candidate_name(_single_change(labels), chosen)
+    name = candidate_name(_single_change(labels), choice_name)
     further = list(labels[1:])
     if labels[0] == PUBLISHED and TUNED in further:
-        name = f"{candidate_name(PUBLISHED, chosen)} (no tuned rates validated better)"
+        name = f"{candidate_name(PUBLISHED, choice_name)} (no tuned rates validated better)"
         further.remove(TUNED)
     _, first_ending = _split_label(labels[0])
     for label in further:
         start, ending = _split_label(label)
         if start not in _UNNAMED or ending != first_ending:
-            name += f", also {candidate_name(label, chosen)}"
+            name += f", also {candidate_name(label, choice_name)}"
     return name
 
 

@@ -68,18 +68,18 @@ def _widen_columns(markdown: str) -> str:
     return "\n".join(lines)
 
 
-def _describe_outcome(results: Results, board: Leaderboard, chosen: Entry) -> str:
+def _describe_outcome(results: Results, board: Leaderboard, choice: Entry) -> str:
     """Return, in Markdown, which trial won and by how much, or that none did."""
     names = {trial.trial_id: trial.label for trial in results.trials}
-    name = markdown_text(names.get(chosen.source_trial or "", chosen.label))
-    if not chosen.is_winner:
+    name = markdown_text(names.get(choice.source_trial or "", choice.label))
+    if not choice.is_winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
-            f"(balanced {format_mean(chosen.balanced)} % against {percent(chosen.chance)} %)."
+            f"(balanced {format_mean(choice.balanced)} % against {percent(choice.chance)} %)."
         )
-    outcome = f"**{name} ★ won: {format_mean(chosen.test)} % on test**"
+    outcome = f"**{name} ★ won: {format_mean(choice.test)} % on test**"
     if board.parts:
-        parts = [f"{part} {format_mean(chosen.parts.get(part))}" for part in board.parts]
+        parts = [f"{part} {format_mean(choice.parts.get(part))}" for part in board.parts]
         outcome += f" ({', '.join(parts)})"
     for label, comparison in board.planned_comparisons.items():
         outcome += (

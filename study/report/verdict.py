@@ -37,19 +37,19 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     zero_shot = board.find_entry(ZERO_SHOT)
     balanced = zero_shot.balanced if zero_shot else None
     chance = chance_sentences(board.chance, balanced, board.protocol.guess)
-    chosen = board.chosen
+    choice = board.chosen
     if board.entries and not board.searched:
         return (_describe_tests_without_search(board), *chance)
-    if chosen is None:
+    if choice is None:
         state = "Nothing is confirmed on test"
         if board.entries:
             state = "The choice has no test score"
         return (f"{state} yet, so there is no winner to judge.", *chance)
-    choice = settings_in_words(chosen.settings)
-    if chosen.label != BEST:
-        choice = f"“{entry_name(board, chosen)}”, {choice}"
-    score = f"{describe_score(chosen.test)} {_metric_name(board)}"
-    return (f"Validation chose {choice}: {score} on test.", *chance, *judge_choice(board))
+    words = settings_in_words(choice.settings)
+    if choice.label != BEST:
+        words = f"“{entry_name(board, choice)}”, {words}"
+    score = f"{describe_score(choice.test)} {_metric_name(board)}"
+    return (f"Validation chose {words}: {score} on test.", *chance, *judge_choice(board))
 
 
 def _describe_tests_without_search(board: Leaderboard) -> str:
@@ -71,8 +71,8 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     Returns:
         None if nothing was chosen, or the choice has no test score.
     """
-    chosen = board.chosen
-    if chosen is None or not board.searched:
+    choice = board.chosen
+    if choice is None or not board.searched:
         return None
     comparisons = []
     if board.chance is not None:
@@ -86,40 +86,40 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     metric = _metric_name(board)
     if board.scored_datasets:
         metric = f"mean {board.metric} over the target datasets"
-    name = "winner" if chosen.is_winner else "choice"
-    sentence = f"{metric} on test for the {name} ({_interval_and_seeds(chosen.test)})"
+    name = "winner" if choice.is_winner else "choice"
+    sentence = f"{metric} on test for the {name} ({_interval_and_seeds(choice.test)})"
     if comparisons:
         sentence += f"; {', and '.join(comparisons)}"
-    return (f"{percent(chosen.test.mean)} %", f"{sentence}.")
+    return (f"{percent(choice.test.mean)} %", f"{sentence}.")
 
 
 def judge_choice(board: Leaderboard) -> tuple[str, ...]:
     """Return how the choice compares with its rivals and with chance, and what qualifies it."""
-    chosen, winner = board.chosen, board.winner
-    if chosen is None:
+    choice, winner = board.chosen, board.winner
+    if choice is None:
         return ()
     sentences: list[str] = []
     if winner is not None:
         sentences += _judge_winner(board, winner)
     else:
-        mean = chosen.balanced.mean if chosen.balanced else None
+        mean = choice.balanced.mean if choice.balanced else None
         sentences.append(
             f"The choice does not beat chance (balanced {percent(mean)} % against "
-            f"{percent(chosen.chance)} %), so there is no winner."
+            f"{percent(choice.chance)} %), so there is no winner."
         )
     sentences += validation_score_sentence(board)
     if not any(entry.above_chance for entry in board.entries):
         sentences.append("Nothing that was tested beats chance.")
-    sentences += _describe_highest_mean(board, chosen)
+    sentences += _describe_highest_mean(board, choice)
     if board.other_readers:
         sentences.append(other_readers_sentence(board.other_readers))
     return tuple(sentences)
 
 
-def _describe_highest_mean(board: Leaderboard, chosen: Entry) -> Iterator[str]:
+def _describe_highest_mean(board: Leaderboard, choice: Entry) -> Iterator[str]:
     """Yield which candidate has the highest test mean, if that is not the choice."""
     top = board.entries[0]
-    if not top.above_chance or top.test.mean <= chosen.test.mean:
+    if not top.above_chance or top.test.mean <= choice.test.mean:
         return
     reason = "but validation did not choose it"
     if top.val_score is None:
@@ -136,13 +136,13 @@ def validation_score_sentence(board: Leaderboard) -> tuple[str, ...]:
     Returns:
         One sentence, or none where it is not known what to expect.
     """
-    chosen = board.chosen
-    if chosen is None or board.optimism is None:
+    choice = board.chosen
+    if choice is None or board.optimism is None:
         return ()
-    optimism = board.optimism.of(chosen.val_score)
+    optimism = board.optimism.of(choice.val_score)
     if not optimism:
         return ()
-    return (f"On validation the choice has {percent(chosen.val_score)} %{optimism} (bootstrap).",)
+    return (f"On validation the choice has {percent(choice.val_score)} %{optimism} (bootstrap).",)
 
 
 def _describe_doubt(winner: Entry) -> Iterator[str]:
