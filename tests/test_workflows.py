@@ -1,0 +1,73 @@
+"""The hosted checks: valid workflows that may only read, and that run what the documents say."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def load(file: Path) -> dict[str, Any]:
+    """Return what a workflow's file contains."""
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return content
+
+
+def steps(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the steps of all jobs of a workflow."""
+    for job in load(file)["jobs"].values():
+        yield from job["steps"]
+
+
+@each_file
+def test_it_is_valid_by_the_schema_of_github(file: Path) -> None:
+    pytest.importorskip("check_jsonschema", reason="it comes with the extra dev")
+    check = (sys.executable, "-m", "check_jsonschema", "--builtin-schema")
+    done = subprocess.run(
+        [*check, "vendor.github-workflows", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@each_file
+def test_it_may_read_the_code_and_nothing_else(file: Path) -> None:
+    workflow = load(file)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert not any("permissions" in job for job in workflow["jobs"].values())
+
+
+@each_file
+def test_every_job_ends_by_itself_and_none_runs_twice(file: Path) -> None:
+    workflow = load(file)
+    assert all(job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
+    assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
+
+
+@each_file
+def test_actions_of_others_are_pinned_by_commit(file: Path) -> None:
+    uses = [step["uses"] for step in steps(file) if "uses" in step]
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in uses)
+
+
+def test_the_hosted_tests_are_those_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace(".venv/bin/", "")
+    (tests,) = (file for file in FILES if file.stem == "tests")
+    default = load(tests)["jobs"]["default"]
+    commands = [step["run"] for step in default["steps"] if "run" in step]
+    assert " && ".join(commands) in readme
+
+
+def test_what_is_linted_here_is_linted_by_the_hosted_checks() -> None:
+    here = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(".venv/bin/", "")
+    (lint,) = (file for file in FILES if file.stem == "lint")
+    commands = {step["run"] for step in steps(lint) if "run" in step}
+    checks = {line for line in here.splitlines() if re.match(r"ruff|mypy|check-", line)}
+    assert checks == {line for line in commands if not line.startswith("pip")}
