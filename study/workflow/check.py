@@ -1,23 +1,16 @@
-"""Checks of everything a study needs, before anything starts; all faults are reported together.
+"""Checks of everything that a study needs before it starts; all faults are reported together."""
 
-The configuration of a study that exists is frozen, except for settings that change no result.
-"""
-
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from study import tracking
 from study.backbones.backbone import Backbone
-from study.backbones.description import EMBEDDED, backbone_path, read_family
+from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
-from study.config.loading import load_config
 from study.config.rules import broken_rules
-from study.config.schema import WITHOUT_EFFECT, StudyConfig, TrackingConfig
-from study.config.search_section import SITES_OF, SpaceConfig
-from study.config.wording import short_repr
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import (
     prompts,
@@ -29,7 +22,7 @@ from study.data.prompts import (
 from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent
 from study.data.tasks import all_classes, refuse_one_class
-from study.errors import BackboneError, ConfigError, DataError, StudyError
+from study.errors import ConfigError, DataError, StudyError
 from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.protocols import FewShot, find_protocol_faults
@@ -42,25 +35,51 @@ from study.search.machine import (
 )
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
-from study.storage.ledger_files import DamagedError
 from study.storage.probe import refuse_unwritable, runs_in_copy
-from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import find_shots, image_cache, tasks_of_search
 from study.trial.study import Study
 
-MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
-"""The beginnings of the keys that a resumed study may change."""
+T = TypeVar("T")
 
 
 class StudyFaults(ConfigError):
-    """All faults for which a study cannot start, each with its place."""
+    """All faults for which a study cannot start, each with its path."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
-        super().__init__("\n  ".join([head, *faults]))
+        noun = "fault"
+        if len(faults) > 1:
+            noun = "faults"
+        lines = [f"the study cannot start, {len(faults)} {noun}:"]
+        lines += faults
+        super().__init__("\n  ".join(lines))
         self.faults = faults
+
+
+@dataclass
+class _Checks:
+    """The checks of a study, which collect faults instead of ending at the first."""
+
+    skipped: Collection[str]
+    """The sections that are not checked."""
+    faults: list[str] = field(default_factory=list)
+
+    def attempt(self, path: str, check: Callable[..., T], *arguments: object) -> T | None:
+        """Return the result of a check of the value at a path; None if it fails or is skipped."""
+        if path.partition(".")[0] in self.skipped:
+            return None
+        try:
+            return check(*arguments)
+        except DataFaults as error:
+            self.faults += [f"{path}: {fault}" for fault in error.faults]
+        except StudyError as error:
+            self.faults.append(f"{path}: {error}")
+        except PermissionError as error:  # even of asking whether a file exists
+            if error.filename is None:
+                raise
+            self.faults.append(f"{path}: {error.filename} cannot be used: {error.strerror}")
+        return None
 
 
 def check_study(
@@ -79,13 +98,13 @@ def check_study(
         tracker: see `study.workflow.run_study.run_study`.
 
     Raises:
-        StudyFaults: the study cannot start; the message lists every fault with its place in the
+        StudyFaults: the study cannot start; the message lists every fault with its path in the
             configuration.
     """
     # A configuration that contradicts itself, made in Python, is not tried on any server.
-    faults = broken_rules(study.config) or find_faults(
-        study, resuming=resuming, sampler=sampler, tracker=tracker
-    )
+    faults = broken_rules(study.config)
+    if not faults:
+        faults = find_faults(study, resuming=resuming, sampler=sampler, tracker=tracker)
     if faults:
         raise StudyFaults(faults)
 
@@ -94,207 +113,144 @@ def find_faults(
     study: Study,
     *,
     resuming: bool,
-    passing_over: Collection[str] = (),
+    skipped: Collection[str] = (),
     replaced: Collection[str] = (),
     sampler: Sampler | None = None,
     tracker: Tracker | None = None,
 ) -> list[str]:
-    """Return all faults, each with its place.
+    """Return all faults, each with its path.
 
     Args:
         study: the study to check.
         resuming: whether the study may already exist.
-        passing_over: sections to leave out, such as those that are known to be at fault.
-        replaced: places where a default stands in for a faulty value, which is not blamed.
+        skipped: sections to leave out, such as those that are known to be at fault.
+        replaced: paths of defaults that replace faulty values, and are not blamed.
         sampler: see `study.workflow.run_study.run_study`.
         tracker: see `study.workflow.run_study.run_study`.
     """
-    faults: list[str] = []
-
-    def attempt(*checks: tuple[str, Callable[[], object]]) -> list[Any]:
-        """Return what the checks return that find no fault."""
-        passed = []
-        for place, check in checks:
-            if place.partition(".")[0] not in passing_over:
-                try:
-                    passed.append(check())
-                except DataFaults as error:
-                    faults.extend(f"{place}: {fault}" for fault in error.faults)
-                except StudyError as error:
-                    faults.append(f"{place}: {error}")
-                except PermissionError as error:  # even of asking whether a file is there
-                    if error.filename is None:
-                        raise
-                    faults.append(f"{place}: {error.filename} cannot be used: {error.strerror}")
-        return passed
-
-    if not attempt(("protocol", study.protocol)):
+    checks = _Checks(skipped)
+    if checks.attempt("protocol", study.protocol) is None:
         replaced = {*replaced, "protocol"}
         study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
-    config, folder, protocol = study.config, study.folder, study.protocol()
-    faults += [
-        fault
-        for fault in find_protocol_faults(config, protocol)
-        if not any(place in fault for place in replaced)
-    ]
-    judged = not any(fault.startswith("search.selection:") for fault in faults)
+    config, protocol = study.config, study.protocol()
+    for fault in find_protocol_faults(config, protocol):
+        if not any(path in fault for path in replaced):
+            checks.faults.append(fault)
+    searched = protocol.validates(config) and not any(
+        fault.startswith("search.selection:") for fault in checks.faults
+    )
+    checks.attempt("protocol", code_of_others, type(protocol))
+    datasets = _find_data_faults(checks, study)
+    _find_task_faults(checks, study, datasets, searched=searched)
+    _find_backbone_faults(checks, study, datasets)
+    checks.attempt("search.sampler", sampler_named, config.search.sampler, sampler)
+    checks.attempt("search.warm_start", _check_warm_start, study)
+    for label, method in config.search.peer_methods.items():
+        checks.attempt(f"search.baselines.{label}", PEERS[method].require)
+    _find_machine_faults(checks, study, resuming=resuming)
+    trackers = checks.attempt(
+        "tracking.trackers", tracking.make_trackers, config.tracking.trackers, tracker
+    )
+    for each in trackers or ():
+        checks.attempt("tracking", each.check, config)
+    return list(dict.fromkeys(checks.faults))  # several seeds may have the same fault
 
-    attempt(("protocol", partial(code_of_others, type(protocol))))
-    data, refuse = config.data, refuse_unread_folder
-    attempt(
-        ("data.root", partial(refuse, data.root, [data.dataset], option="data.dataset=NAME")),
-        (
-            "data.targets_root",
-            partial(refuse, data.targets_root, data.targets, option="data.targets=[NAME]"),
-        ),
-    )
-    datasets: list[Dataset] = attempt(
-        ("data", partial(_check_data, study)),
-        *(("data.targets", partial(_check_target, study, name)) for name in config.data.targets),
-    )
+
+def _find_data_faults(checks: _Checks, study: Study) -> list[Dataset]:
+    """Check the datasets, and return those without a fault."""
+    data = study.config.data
+    refuse_root = partial(refuse_unread_folder, option="data.dataset=NAME")
+    refuse_targets_root = partial(refuse_unread_folder, option="data.targets=[NAME]")
+    checks.attempt("data.root", refuse_root, data.root, [data.dataset])
+    checks.attempt("data.targets_root", refuse_targets_root, data.targets_root, data.targets)
+    read = [checks.attempt("data", _check_data, study)]
+    for name in data.targets:
+        read.append(checks.attempt("data.targets", _check_target, study, name))
+    datasets = [dataset for dataset in read if dataset is not None]
     for dataset in datasets:
-        place = "data" if dataset.name == data.dataset else "data.targets"
-        named = dataset.name, dataset.class_names
-        attempt(
-            (place, partial(refuse_equal_prompts, *named)),
-            (place, partial(refuse_control_characters, *named)),
-        )
-    published = attempt(("data.shots_from", partial(_check_published, data.shots_from)))
-    if published and any(dataset.name == data.dataset for dataset in datasets):
-        searched = {config.seed} if protocol.validates(config) and judged else set()
-        place = "data.shots_from" if config.data.shots_from else "data"
-        attempt(
-            *(
-                (place, partial(_check_tasks, study, seed, seed in searched))
-                for seed in sorted({*searched, *protocol.shot_seeds(config)})
-            )
-        )
-    for backbone in attempt(("backbone", partial(_check_backbone, study))):
-        subsets = {
-            f"search.baselines.{label}.subset": baseline.subset
-            for label, baseline in config.search.fixed_baselines.items()
-        } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
-        attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
-        attempt(
-            *(
-                (f"search.baselines.{label}", partial(_check_family, study, label, method))
-                for label, method in config.search.peer_methods.items()
-            )
-        )
-        attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
-        attempt(*(("data", partial(_check_tokens, d, backbone)) for d in datasets))
-        if config.ablation is not None and "search" not in passing_over:  # cells are its sites
-            attempt(("ablation", partial(ablation_cells, study)))
-    attempt(
-        ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),
-        ("search.warm_start", partial(_check_warm_start, study)),
-        *(
-            (f"search.baselines.{label}", PEERS[method].require)
-            for label, method in config.search.peer_methods.items()
-        ),
-        ("resources.cpus_per_trial", partial(refuse_too_many_cpus, config.resources)),
-        ("resources.gpus_per_trial", partial(refuse_too_many_gpus, config.resources)),
-        (source_of_address(), refuse_silent_cluster),
-        ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
-        *([] if resuming else [("name", partial(_check_name, study))]),
-    )
-    make_trackers = partial(tracking.make_trackers, config.tracking.trackers, tracker)
-    for trackers in attempt(("tracking.trackers", make_trackers)):
-        attempt(*(("tracking", partial(each.check, config)) for each in trackers))
-    return list(dict.fromkeys(faults))  # each seed may have the same fault
+        path = "data.targets"
+        if dataset.name == data.dataset:
+            path = "data"
+        checks.attempt(path, refuse_equal_prompts, dataset.name, dataset.class_names)
+        checks.attempt(path, refuse_control_characters, dataset.name, dataset.class_names)
+    return datasets
 
 
-def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
-    """Return a configuration whose default list of sites is that of its backbone's family.
-
-    A backbone that cannot be read leaves it as it is; checking the study finds that fault.
-    """
-    space, backbone = config.search.space, config.backbone
-    if space.sites != SpaceConfig().sites or backbone.name == EMBEDDED:
-        return config
-    try:
-        family = read_family(backbone_path(backbone.name), revision=backbone.revision)
-    except BackboneError:
-        return config
-    space = space.model_copy(update={"sites": SITES_OF[family or "clip"]})
-    search = config.search.model_copy(update={"space": space})
-    return config.model_copy(update={"search": search})
-
-
-def frozen_config(folder: StudyFolder) -> StudyConfig:
-    """Read the frozen configuration of a study.
-
-    Raises:
-        LedgerError: a file that every command needs is missing or damaged.
-        ConfigError: the configuration does not fit this version of the schema.
-    """
-    # The trackers of the study itself are not known yet.
-    with tracker_advice(tracking.make_tracker(TrackingConfig().trackers)):
-        folder.refuse_damaged()
-    return load_config(folder.config_path, frozen=True)
-
-
-@contextmanager
-def tracker_advice(tracker: Tracker) -> Iterator[None]:
-    """Tell where a tracker may have copies of the files of a study that are damaged.
-
-    Raises:
-        DamagedError: that of the block, with the advice of the tracker as its last line.
-    """
-    try:
-        yield
-    except DamagedError as error:
-        lines = [str(error), tracker.advice()]
-        raise DamagedError("\n".join(line for line in lines if line)) from error
-
-
-def load_resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
-    """Return the frozen configuration with overrides of settings that may change.
-
-    Raises:
-        LedgerError: a file that every command needs is missing or damaged.
-        ConfigError: an override is invalid, or would change results.
-    """
-    frozen = frozen_config(folder)
-    config = load_config(folder.config_path, overrides, frozen=True)
-    if refused := changes_of_results(frozen, config):
-        head = (
-            f"study '{folder.name}' exists, and would no longer compare its trials if these "
-            "changed; allowed to change are storage, resources and tracking, and search.trials "
-            "by clipfit-study extend:"
-        )
-        raise ConfigError("\n  ".join([head, *refused]))
-    return config
-
-
-def changes_of_results(
-    frozen: StudyConfig, config: StudyConfig, *, besides: Collection[str] = ()
-) -> list[str]:
-    """Return a line for each setting by which a configuration would give other results.
+def _find_task_faults(
+    checks: _Checks, study: Study, datasets: Sequence[Dataset], *, searched: bool
+) -> None:
+    """Check that the tasks of all seeds can be made, unless the dataset itself has a fault.
 
     Args:
-        frozen: the configuration of the study.
-        config: the configuration that is wanted instead.
-        besides: further keys that may differ.
+        checks: collect the faults.
+        study: the study.
+        datasets: the datasets without a fault.
+        searched: whether trials are validated, with the seed of the study.
     """
-    changes = _differences(frozen.model_dump(mode="json"), config.model_dump(mode="json"))
-    return [
-        f"{key}: is frozen as {short_repr(before)}, got {short_repr(after)}"
-        for key, before, after in changes
-        if not key.startswith(MAY_CHANGE) and key not in besides
-    ]
+    config = study.config
+    before = len(checks.faults)
+    checks.attempt("data.shots_from", _check_published, config.data.shots_from)
+    if len(checks.faults) > before:
+        return
+    if not any(dataset.name == config.data.dataset for dataset in datasets):
+        return
+    path = "data"
+    if config.data.shots_from:
+        path = "data.shots_from"
+    seeds = set(study.protocol().shot_seeds(config))
+    if searched:
+        seeds.add(config.seed)
+    for seed in sorted(seeds):
+        checks.attempt(path, _check_tasks, study, seed, searched and seed == config.seed)
+
+
+def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Dataset]) -> None:
+    """Check the checkpoint, and everything that depends on it."""
+    search = study.config.search
+    backbone = checks.attempt("backbone", _check_backbone, study)
+    if backbone is None:
+        return
+    for label, baseline in search.fixed_baselines.items():
+        path = f"search.baselines.{label}.subset"
+        checks.attempt(path, _check_subset, study, baseline.subset)
+    for number, site in enumerate(search.space.sites):
+        checks.attempt(f"search.space.sites.{number}", _check_subset, study, site)
+    for label, method in search.peer_methods.items():
+        checks.attempt(f"search.baselines.{label}", _check_family, study, label, method)
+    for dataset in datasets:
+        checks.attempt("data.templates", _check_prompts, dataset, backbone)
+    for dataset in datasets:
+        checks.attempt("data", _check_tokens, dataset, backbone)
+    # The cells of an ablation are made of the sites of the search.
+    if study.config.ablation is not None and "search" not in checks.skipped:
+        checks.attempt("ablation", ablation_cells, study)
+
+
+def _find_machine_faults(checks: _Checks, study: Study, *, resuming: bool) -> None:
+    """Check the resources, the cluster, the storage and the name of a study."""
+    config = study.config
+    checks.attempt("resources.cpus_per_trial", refuse_too_many_cpus, config.resources)
+    checks.attempt("resources.gpus_per_trial", refuse_too_many_gpus, config.resources)
+    checks.attempt(source_of_address(), refuse_silent_cluster)
+    if resuming:
+        checks.attempt("storage", _check_storage, study.folder.path)
+    else:
+        checks.attempt("storage", _check_storage, config.storage)
+        checks.attempt("name", _check_name, study)
 
 
 def _check_backbone(study: Study) -> Backbone:
-    """Load the checkpoint: faulty weights or a faulty tokenizer would fail every trial."""
+    """Load the checkpoint, since faulty weights or a faulty tokenizer would fail every trial."""
     study.architecture()
     backbone = study.config.backbone
     return load_backbone(backbone_path(backbone.name), revision=backbone.revision)
 
 
 def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
-    groups = prompts(dataset.class_names, dataset.templates)
-    backbone.tokenize([prompt for group in groups for prompt in group])
+    texts: list[str] = []
+    for texts_of_class in prompts(dataset.class_names, dataset.templates):
+        texts += texts_of_class
+    backbone.tokenize(texts)
 
 
 def _check_tokens(dataset: Dataset, backbone: Backbone) -> None:
@@ -308,15 +264,17 @@ def _check_subset(study: Study, text: str) -> None:
 
 
 def _check_family(study: Study, label: str, method: str) -> None:
-    """Refuse a peer that trains what the family of the backbone has not."""
-    family, trained = study.architecture().family, PEERS[method].families
-    if family not in trained:
-        others = [name for name, row in PEERS.items() if family in row.families]
-        raise ConfigError(
-            f"'{method}' needs a backbone of the family {' or '.join(trained)}, and "
-            f"{study.config.backbone.name} is a {family}; allowed are {' and '.join(others)}, or "
-            f"none: search.baselines.{label}=null"
-        )
+    """Refuse a peer that trains parameters which the family of the backbone does not have."""
+    family = study.architecture().family
+    families = PEERS[method].families
+    if family in families:
+        return
+    allowed = [name for name, row in PEERS.items() if family in row.families]
+    raise ConfigError(
+        f"'{method}' needs a backbone of the family {' or '.join(families)}, and "
+        f"{study.config.backbone.name} is a {family}; allowed are {' and '.join(allowed)}, or "
+        f"none: search.baselines.{label}=null"
+    )
 
 
 def _check_data(study: Study) -> Dataset:
@@ -346,7 +304,7 @@ def _check_published(folder: Path | None) -> None:
 
 
 def _check_tasks(study: Study, seed: int, searching: bool) -> None:
-    """Make the tasks of a seed's trials, which raises if they cannot be made."""
+    """Make the tasks of a seed's trials; raise if they cannot be made."""
     protocol = study.protocol()
     shots = find_shots(study, seed) if protocol.trains else None
     if shots is not None and searching:
@@ -364,12 +322,14 @@ def _check_name(study: Study) -> None:
 
 def _check_warm_start(study: Study) -> None:
     name, storage = study.config.search.warm_start, study.folder.path.parent
-    begun = any((study.folder.path / "trials").glob("*"))  # what it needs of the other, it has read
-    if name is not None and not begun and not (storage / name / "optuna.journal").exists():
-        there = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
-        raise ConfigError(
-            f"no study '{name}' with a search in {storage}; there are {', '.join(there) or 'none'}"
-        )
+    has_trials = any((study.folder.path / "trials").glob("*"))
+    # A search that has begun has read what it needs of the other study.
+    if name is None or has_trials or (storage / name / "optuna.journal").exists():
+        return
+    names = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
+    raise ConfigError(
+        f"no study '{name}' with a search in {storage}; there are {', '.join(names) or 'none'}"
+    )
 
 
 def _check_storage(storage: Path) -> None:
@@ -384,15 +344,3 @@ def _check_storage(storage: Path) -> None:
             "deletes; allowed is an absolute path to a folder that all machines share"
         )
     refuse_unwritable(storage)
-
-
-def _differences(
-    before: Mapping[str, Any], after: Mapping[str, Any], section: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each dotted key whose values differ, and both values."""
-    for name in dict.fromkeys((*before, *after)):
-        old, new = before.get(name), after.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _differences(old, new, f"{section}{name}.")
-        elif old != new:
-            yield f"{section}{name}", old, new

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.backbones.description import backbone_path, read_family
+from study.backbones.description import EMBEDDED, backbone_path, read_family
 from study.config.loading import OVERRIDES, ConfigFaults, load_config
 from study.config.schema import StudyConfig
+from study.config.search_section import SITES_OF, SpaceConfig
 from study.config.shipped import is_shipped
 from study.config.wording import faults_with_overrides, override_texts
 from study.config.yaml_values import parse_overrides
@@ -20,34 +21,30 @@ from study.method.peers import PEERS
 from study.process.terminal_table import print_sentences
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from study.workflow.check import (
-    StudyFaults,
-    find_faults,
-    load_resumed_config,
-    with_sites_of_backbone,
-)
+from study.workflow.check import StudyFaults, find_faults
+from study.workflow.frozen_configuration import load_resumed_config
 
 
 def make_study(source: Path, overrides: list[str], console: Console | None = None) -> Study:
-    """Return a new study, which has a name of its own if the configuration gives it none.
+    """Return a new study; it gets a unique name if the configuration has none.
 
     A peer of a shipped configuration that cannot be trained on the backbone is left out, unless an
     override asks for it.
 
     Args:
         source: the file of the configuration, or a folder of them.
-        overrides: what stands for values of the file.
-        console: where it is printed that a peer is left out.
+        overrides: values that replace those of the file.
+        console: where a line on each peer that is left out is printed.
 
     Raises:
         ConfigFaults: the configuration has faults.
     """
     with _with_remaining_faults(overrides, resuming=False, source=source):
         config = with_sites_of_backbone(load_config(source, overrides))
-    left_out = _unfit_defaults(config, source, overrides)
-    config = _without_baselines(config, left_out)
+    unfit = _unfit_peers(config, source, overrides)
+    config = _without_baselines(config, unfit)
     if console is not None:
-        for label in left_out:
+        for label in unfit:
             sentence = (
                 f"search.baselines.{label} of {source.name} is left out, since "
                 f"{config.backbone.name} cannot be trained in this way"
@@ -59,20 +56,38 @@ def make_study(source: Path, overrides: list[str], console: Console | None = Non
     return Study(config, StudyFolder(config.storage / str(config.name)))
 
 
+def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
+    """Replace the default list of sites by that of the backbone's family.
+
+    The configuration is returned unchanged if it has another list, or if the backbone cannot be
+    read, which the check of the study reports.
+    """
+    space, backbone = config.search.space, config.backbone
+    if space.sites != SpaceConfig().sites or backbone.name == EMBEDDED:
+        return config
+    try:
+        family = read_family(backbone_path(backbone.name), revision=backbone.revision)
+    except BackboneError:
+        return config
+    space = space.model_copy(update={"sites": SITES_OF[family or "clip"]})
+    search = config.search.model_copy(update={"space": space})
+    return config.model_copy(update={"search": search})
+
+
 def load_study(folder: StudyFolder, overrides: list[str]) -> Study:
     """Return the study of a folder, with settings that it may change.
 
     Raises:
-        StudyError: it has no configuration that can be read, or an override may not be given.
+        StudyError: its configuration cannot be read, or an override is not allowed.
     """
     with naming_overrides(overrides), _with_remaining_faults(overrides, resuming=True):
         return Study(load_resumed_config(folder, overrides), folder)
 
 
-def _unfit_defaults(config: StudyConfig, source: Path | None, overrides: list[str]) -> list[str]:
-    """Return the peers that a shipped configuration has, and its backbone cannot be trained by.
+def _unfit_peers(config: StudyConfig, source: Path | None, overrides: list[str]) -> list[str]:
+    """Return the peers of a shipped configuration that cannot be trained on its backbone.
 
-    A backbone that cannot be read has none; checking the study finds that fault.
+    The list is empty if the backbone cannot be read, which the check of the study reports.
 
     Args:
         config: the configuration.
@@ -86,15 +101,23 @@ def _unfit_defaults(config: StudyConfig, source: Path | None, overrides: list[st
         family = read_family(backbone_path(backbone.name), revision=backbone.revision)
     except BackboneError:
         return []
-    asked = parse_overrides(overrides)
-    labels = []
+    if family is None:
+        return []
+    keys = list(parse_overrides(overrides))
+    labels: list[str] = []
     for label, method in config.search.peer_methods.items():
-        keys = ("search", "search.baselines", f"search.baselines.{label}")
-        is_asked = any(key in keys or key.startswith(f"{keys[-1]}.") for key in asked)
-        fits = family is None or family in PEERS[method].families
-        if not fits and not is_asked:
+        if family not in PEERS[method].families and not _asks_for(keys, label):
             labels.append(label)
     return labels
+
+
+def _asks_for(keys: Sequence[str], label: str) -> bool:
+    """Return whether one of the keys of overrides sets a baseline, or a part of it."""
+    baseline = f"search.baselines.{label}"
+    for key in keys:
+        if key in ("search", "search.baselines", baseline) or key.startswith(f"{baseline}."):
+            return True
+    return False
 
 
 def _without_baselines(config: StudyConfig, labels: Sequence[str]) -> StudyConfig:
@@ -108,37 +131,42 @@ def _without_baselines(config: StudyConfig, labels: Sequence[str]) -> StudyConfi
 
 @contextmanager
 def naming_overrides(overrides: Sequence[str]) -> Iterator[None]:
-    """Let the faults of a study name the overrides that they come from."""
+    """Add to the faults of a study the overrides that they come from."""
     try:
         yield
-    except StudyFaults as found:
-        raise StudyFaults(faults_with_overrides(override_texts(overrides), found.faults)) from None
+    except StudyFaults as error:
+        texts = override_texts(overrides)
+        raise StudyFaults(faults_with_overrides(texts, error.faults)) from None
 
 
 @contextmanager
 def _with_remaining_faults(
     overrides: list[str], *, resuming: bool, source: Path | None = None
 ) -> Iterator[None]:
-    """Let faults of a configuration be told with those that a check finds in the other sections."""
+    """Add to the faults of a configuration those that a check finds in its other sections."""
     try:
         yield
-    except ConfigFaults as faults:
-        if faults.valid_config is not None:
-            left_out = _unfit_defaults(faults.valid_config, source, overrides)
-            faults.valid_config = _without_baselines(faults.valid_config, left_out)
-        raise _and_remaining(faults, overrides, resuming=resuming) from None
+    except ConfigFaults as error:
+        if error.valid_config is not None:
+            unfit = _unfit_peers(error.valid_config, source, overrides)
+            error.valid_config = _without_baselines(error.valid_config, unfit)
+        raise _add_remaining(error, overrides, resuming=resuming) from None
 
 
-def _and_remaining(faults: ConfigFaults, overrides: list[str], *, resuming: bool) -> ConfigFaults:
-    """Return the faults, with those that a check of the valid sections finds as well."""
-    if (rest := faults.valid_config) is None:
-        return faults
-    # A default stands in for a value of the wrong kind, and tells nothing of its section. Baselines
-    # that are valid, but not those that are needed, hide no fault of the rest of the search.
-    kept = {"search"} - {place.partition(".")[0] for place in faults.replaced}
-    sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults} - kept
-    study = Study(rest, StudyFolder(rest.storage / (rest.name or secrets.token_hex(8))))
-    found = find_faults(study, resuming=resuming, passing_over=sections, replaced=faults.replaced)
-    found = faults_with_overrides(override_texts(overrides), found)
-    source = "the study" if found and faults.source == OVERRIDES else faults.source
-    return ConfigFaults(source, [*faults.faults, *found], rest, faults.replaced)
+def _add_remaining(error: ConfigFaults, overrides: list[str], *, resuming: bool) -> ConfigFaults:
+    """Return the faults of an error, with those that a check of the valid sections finds."""
+    config = error.valid_config
+    if config is None:
+        return error
+    skipped = {fault.partition(":")[0].partition(".")[0] for fault in error.faults}
+    # A default that replaces a value of the wrong kind says nothing about its section. If only
+    # baselines that are needed are missing, the rest of the search can be checked.
+    if "search" not in {path.partition(".")[0] for path in error.replaced}:
+        skipped.discard("search")
+    study = Study(config, StudyFolder(config.storage / (config.name or secrets.token_hex(8))))
+    faults = find_faults(study, resuming=resuming, skipped=skipped, replaced=error.replaced)
+    faults = faults_with_overrides(override_texts(overrides), faults)
+    source = error.source
+    if faults and source == OVERRIDES:
+        source = "the study"
+    return ConfigFaults(source, error.faults + faults, config, error.replaced)

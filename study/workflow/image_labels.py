@@ -33,7 +33,7 @@ from study.serving.labelling import LabelledImage, label_images, list_image_file
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner
 from study.storage.atomic import write_atomically
 from study.trial.study import Study
-from study.workflow.check import frozen_config
+from study.workflow.frozen_configuration import frozen_config
 from study.workflow.lookup import (
     REGISTERED,
     find_study,

@@ -27,8 +27,9 @@ from study.tracking.tracker import Tracker
 from study.trial.prepare import image_cache
 from study.trial.study import Study
 from study.workflow.announcement import announce
-from study.workflow.check import check_study, tracker_advice
+from study.workflow.check import check_study
 from study.workflow.close_tracker import close_tracker
+from study.workflow.frozen_configuration import tracker_advice
 from study.workflow.origin import compare_with_origin, study_origin
 from study.workflow.outputs import datasets_of, print_outcome, write_outputs
 from study.workflow.progress import Steps

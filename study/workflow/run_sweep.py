@@ -15,12 +15,9 @@ from study.search.driver import ray_session
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from study.workflow.check import (
-    changes_of_results,
-    find_faults,
-    frozen_config,
-    with_sites_of_backbone,
-)
+from study.workflow.check import find_faults
+from study.workflow.configured_study import with_sites_of_backbone
+from study.workflow.frozen_configuration import changes_of_results, frozen_config
 from study.workflow.run_study import run_study
 from study.workflow.signals import handle_hang_up, interrupt
 
@@ -111,7 +108,7 @@ def _faults_of_member(
     if resuming:
         faults += _compare_configs(study)
     skipped = ("tracking",) if server in faults_by_server else ()
-    faults += find_faults(study, resuming=resuming, passing_over=skipped)
+    faults += find_faults(study, resuming=resuming, skipped=skipped)
     if server not in faults_by_server:
         faults_by_server[server] = [fault for fault in faults if fault.startswith("tracking")]
     return faults + faults_by_server[server]

@@ -1,4 +1,4 @@
-"""Keys that no configuration has, which are told before anything slow is looked at."""
+"""A first check for unknown keys, before anything slow is checked."""
 
 from pathlib import Path
 
@@ -11,35 +11,33 @@ from study.errors import ConfigError
 def refuse_unknown_keys(source: Path, overrides: list[str]) -> None:
     """Raise if a configuration has a key that does not exist, which is mostly a typing error.
 
-    Other faults of the configuration are told with it. Those of what it names, such as data, a
-    checkpoint or a server, take seconds to find, and are told once the keys are right.
+    Other faults of the values are reported with it. Faults of the data, the checkpoint or a server
+    take seconds to find, and are reported only when all keys exist.
 
     Raises:
-        ConfigError: it has one, or cannot be read.
+        ConfigError: the configuration has an unknown key, or cannot be read.
     """
     try:
         if is_sweep(source):
             load_sweep(source, overrides)
         else:
             load_config(source, overrides)
-    except ConfigFaults as faults:
-        if faults.has_unknown_key:
-            raise _with_faults_of_protocol(faults, overrides) from None
+    except ConfigFaults as error:
+        if error.has_unknown_key:
+            raise _add_faults_of_protocol(error, overrides) from None
 
 
-def _with_faults_of_protocol(faults: ConfigFaults, overrides: list[str]) -> ConfigFaults:
-    """Return the faults, with those that depend on the protocol."""
-    if faults.valid_config is None:
-        return faults
+def _add_faults_of_protocol(error: ConfigFaults, overrides: list[str]) -> ConfigFaults:
+    """Return the faults of an error, with those that depend on the protocol."""
+    config = error.valid_config
+    if config is None:
+        return error
     from study.protocols import find_protocol, find_protocol_faults
 
     try:
-        protocol = find_protocol(faults.valid_config.protocol)
-        found = list(find_protocol_faults(faults.valid_config, protocol))
-    except ConfigError as error:
-        found = [f"protocol: {error}"]
-    kept = [fault for fault in found if not any(place in fault for place in faults.replaced)]
-    more = faults_with_overrides(override_texts(overrides), kept)
-    return ConfigFaults(
-        faults.source, [*faults.faults, *more], faults.valid_config, faults.replaced
-    )
+        faults = list(find_protocol_faults(config, find_protocol(config.protocol)))
+    except ConfigError as unknown:
+        faults = [f"protocol: {unknown}"]
+    of_values = [fault for fault in faults if not any(path in fault for path in error.replaced)]
+    of_values = faults_with_overrides(override_texts(overrides), of_values)
+    return ConfigFaults(error.source, error.faults + of_values, config, error.replaced)

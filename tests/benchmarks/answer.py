@@ -39,7 +39,7 @@ from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
-from study.workflow.check import changes_of_results, frozen_config
+from study.workflow.frozen_configuration import changes_of_results, frozen_config
 from study.workflow.run_study import run_study
 
 

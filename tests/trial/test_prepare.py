@@ -336,7 +336,7 @@ def test_no_test_image_is_opened_for_the_search(
 
 
 def data_faults(preparer: Preparer) -> list[str]:
-    faults = find_faults(preparer.study, resuming=True, passing_over=("tracking",))
+    faults = find_faults(preparer.study, resuming=True, skipped=("tracking",))
     return [fault for fault in faults if fault.startswith("data")]
 
 

@@ -4,16 +4,23 @@ import io
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from siglips import save_siglip
 
-from study.config.loading import ConfigFaults
+from study.config.loading import ConfigFaults, build_config
+from study.config.search_section import SITES_OF
 from study.config.shipped import shipped_file
 from study.storage.study_folder import StudyFolder
 from study.workflow.check import StudyFaults
-from study.workflow.configured_study import load_study, make_study, naming_overrides
+from study.workflow.configured_study import (
+    load_study,
+    make_study,
+    naming_overrides,
+    with_sites_of_backbone,
+)
 
 
 def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: Path) -> None:
@@ -104,3 +111,16 @@ def test_faults_name_the_override_that_they_come_from() -> None:
     told = r"data\.root: no such folder \(override data\.root=away\)"
     with pytest.raises(StudyFaults, match=told), naming_overrides(["data.root=away"]):
         raise StudyFaults(["data.root: no such folder"])
+
+
+def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path) -> None:
+    folder = save_siglip(tmp_path / "siglip")
+
+    def sites(backbone: object, **space: Any) -> tuple[str, ...]:
+        values = {"backbone": {"name": str(backbone)}, "search": {"space": space}}
+        return with_sites_of_backbone(build_config(values, "mine")).search.space.sites
+
+    assert sites(folder) == SITES_OF["siglip"]
+    assert sites(folder, sites=["text.ln1"]) == ("text.ln1",), "a list of one's own stays"
+    assert sites("embedded") == SITES_OF["clip"]
+    assert sites(tmp_path / "nowhere") == SITES_OF["clip"], "the check tells of that fault"

@@ -81,7 +81,7 @@ def _with_tracker(folder: StudyFolder) -> tuple["Study", "Tracker"]:
     with slow_imports():
         from study import tracking
         from study.trial.study import Study
-        from study.workflow.check import frozen_config
+        from study.workflow.frozen_configuration import frozen_config
 
     study = Study(frozen_config(folder), folder)
     return study, tracking.make_tracker(study.config.tracking.trackers)

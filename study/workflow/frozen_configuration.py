@@ -1,0 +1,98 @@
+"""The frozen configuration of a study that exists; only what changes no result may change."""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from study import tracking
+from study.config.loading import load_config
+from study.config.schema import WITHOUT_EFFECT, StudyConfig, TrackingConfig
+from study.config.wording import short_repr
+from study.errors import ConfigError
+from study.storage.ledger_files import DamagedError
+from study.storage.study_folder import StudyFolder
+from study.tracking.tracker import Tracker
+
+MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
+"""The beginnings of the keys that a resumed study may change."""
+
+
+def frozen_config(folder: StudyFolder) -> StudyConfig:
+    """Read the frozen configuration of a study.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: the configuration does not fit this version of the schema.
+    """
+    # The trackers of the study itself are not known yet.
+    with tracker_advice(tracking.make_tracker(TrackingConfig().trackers)):
+        folder.refuse_damaged()
+    return load_config(folder.config_path, frozen=True)
+
+
+@contextmanager
+def tracker_advice(tracker: Tracker) -> Iterator[None]:
+    """Add to errors of the block where a tracker may have copies of damaged files.
+
+    Raises:
+        DamagedError: that of the block, with the advice of the tracker as its last line.
+    """
+    try:
+        yield
+    except DamagedError as error:
+        lines = [str(error)]
+        advice = tracker.advice()
+        if advice:
+            lines.append(advice)
+        raise DamagedError("\n".join(lines)) from error
+
+
+def load_resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
+    """Return the frozen configuration with overrides of settings that may change.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: an override is invalid, or would change results.
+    """
+    frozen = frozen_config(folder)
+    config = load_config(folder.config_path, overrides, frozen=True)
+    changes = changes_of_results(frozen, config)
+    if changes:
+        lines = [
+            f"study '{folder.name}' exists, and would no longer compare its trials if these "
+            "changed; allowed to change are storage, resources and tracking, and search.trials "
+            "by clipfit-study extend:"
+        ]
+        lines += changes
+        raise ConfigError("\n  ".join(lines))
+    return config
+
+
+def changes_of_results(
+    frozen: StudyConfig, config: StudyConfig, *, besides: Collection[str] = ()
+) -> list[str]:
+    """Return a line for each setting by which a configuration would give other results.
+
+    Args:
+        frozen: the configuration of the study.
+        config: the configuration that is to replace it.
+        besides: further keys that may differ.
+    """
+    before, after = frozen.model_dump(mode="json"), config.model_dump(mode="json")
+    lines: list[str] = []
+    for key, old, new in _differences(before, after):
+        if not key.startswith(MAY_CHANGE) and key not in besides:
+            lines.append(f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}")
+    return lines
+
+
+def _differences(
+    before: dict[str, Any], after: dict[str, Any], section: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each dotted key whose values differ, and both values."""
+    for name in before | after:
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{section}{name}.")
+        elif old != new:
+            yield f"{section}{name}", old, new
