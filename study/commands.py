@@ -72,8 +72,10 @@ def _main(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         print(f"{PROGRAM} {version(PROGRAM)}")
         return 0
-    if not {*words[:1]} & {"-h", "--help", *COMMANDS}:
-        refused = _carry_out(_refuse_mistyped, words[0]) if words else 0
+    if not words:
+        words = ["run"]
+    if words[0] not in ("-h", "--help") and words[0] not in COMMANDS:
+        refused = _carry_out(_refuse_mistyped, words[0])
         if refused:
             return refused
         words.insert(0, "run")
@@ -91,14 +93,14 @@ def _main(words: list[str]) -> int:
         parser.parse_args(words)  # prints the help, and ends
     from study.process.ctrl_c import exit_at_ctrl_c
 
-    command, own = COMMANDS[words[0]], parsers.choices[words[0]]
+    command, command_parser = COMMANDS[words[0]], parsers.choices[words[0]]
     with exit_at_ctrl_c():
         module = command.load()
-    module.add_arguments(own)
+    module.add_arguments(command_parser)
     for name in ("resume", "extend"):
         if f"--{name}" in words:
-            own.error(f"did you mean `{PROGRAM} {name} NAME`?")
-    options = own.parse_intermixed_args(words[1:])
+            command_parser.error(f"did you mean `{PROGRAM} {name} NAME`?")
+    options = command_parser.parse_intermixed_args(words[1:])
     return _carry_out(_run_command, getattr(module, command.name), options)
 
 

@@ -1,15 +1,13 @@
-"""What a study prints before it runs: what it is, what it plans, and what it works on."""
+"""The texts that a study prints before it runs: what it is, its plan, and what it works on."""
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 
 from rich.console import Console
 
 from study.config.labels import LINEAR
 from study.config.schema import AblationConfig, DataConfig, ResourcesConfig, StudyConfig
-from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset
@@ -28,13 +26,11 @@ from study.trial.prepare import configured_templates
 from study.trial.study import Study
 from study.workflow.start_warnings import print_warnings
 
-TITLES = {
-    LINEAR: "a linear classifier on frozen CLIP",
-    **{peer: row.title for peer, row in PEERS.items()},
-}
-"""What methods other than CLIPFit are called, by the labels that they usually have."""
-SHOWN = 3
-"""How many class names are shown."""
+TITLES = {LINEAR: "a linear classifier on frozen CLIP"}
+"""The titles of methods other than CLIPFit, by the labels that they usually have."""
+TITLES |= {peer: row.title for peer, row in PEERS.items()}
+MOST_CLASS_NAMES = 3
+"""The largest number of class names to print."""
 
 
 def announce(study: Study, console: Console) -> None:
@@ -77,29 +73,23 @@ def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
     limit = ""
     if config.search.minutes is not None:
         limit = f" in at most {amount(config.search.minutes, 'minute')}"
-    parts = [
+    phrases = [
         f"{amount(config.search.trials, 'trial')}{limit}: {amount(baselines, 'baseline')}, {tuned} "
         "with CLIPFit's own parameters that try learning rates and λ (how firmly text features are "
         f"held at CLIP's), {searched} that choose the parameters to tune as well"
     ]
-    parts += [f"plus {peer}" for peer in _peers(config.search)]
-    most = len(possible_variants(config, protocol.configured_strength(config)))
-    if most:
-        parts.append(
-            f"plus up to {amount(most, 'trial')} of baselines with another head (what turns "
+    for label in config.search.peers:
+        trials = 1
+        if label in config.search.peer_arms:
+            trials = config.search.peer_trials
+        phrases.append(f"plus {amount(trials, 'trial')} of {TITLES.get(label, label)}")
+    variants = len(possible_variants(config, protocol.configured_strength(config)))
+    if variants:
+        phrases.append(
+            f"plus up to {amount(variants, 'trial')} of baselines with another head (what turns "
             "features into classes) or strength (the share of the tuned change that is kept)"
         )
-    return "; ".join(parts)
-
-
-def _peers(search: SearchConfig) -> Sequence[str]:
-    """Return how many trials each method other than CLIPFit has."""
-    searched = search.peer_arms
-    peers = []
-    for label in search.peers:
-        trials = search.peer_trials if label in searched else 1
-        peers.append(f"{amount(trials, 'trial')} of {TITLES.get(label, label)}")
-    return peers
+    return "; ".join(phrases)
 
 
 def _plan_of_ablation(study: Study, ablation: AblationConfig, *, validates: bool) -> str:
@@ -122,71 +112,74 @@ def _plan_of_ablation(study: Study, ablation: AblationConfig, *, validates: bool
 
 def print_study_rows(study: Study, console: Console) -> None:
     """Print what a study will work on, a line each, with the word for it in front."""
-    console.print(TerminalTable(["", ""], study_rows(study), words=2, lines=False), highlight=False)
+    table = TerminalTable(["", ""], study_rows(study), words=2, lines=False)
+    console.print(table, highlight=False)
 
 
 def study_rows(study: Study) -> list[tuple[str, str]]:
-    """Return what a study will work on, as pairs of a word and what there is of it.
+    """Return what a study will work on: pairs of a word and its description.
 
     Raises:
         StudyError: the data or the backbone cannot be read.
     """
     config, protocol, dataset = study.config, study.protocol(), study.dataset()
-    targets = [study.target(name) for name in config.data.targets]
+    rows = [("classes", _describe_classes(dataset))]
+    rows += [("images", line) for line in _describe_images(config, protocol, dataset)]
+    for name in config.data.targets:
+        rows.append(("target", _describe_target(study.target(name))))
+    rows.append(("prompts", _describe_prompts(config.data, dataset)))
     architecture = study.architecture()
-    clipfit = count_numbers(architecture, parse("clipfit").resolve(architecture.depths))
-    size, depths = architecture.image_size, architecture.depths
-    return [
-        ("classes", _classes(dataset)),
-        *(("images", line) for line in _images(config, protocol, dataset)),
-        *(("target", _target(target)) for target in targets),
-        ("prompts", _prompts(config.data, dataset)),
-        (
-            "backbone",
-            f"{config.backbone.name}, a model of {format_count(architecture.count_all())} numbers: "
-            f"{amount(depths.text, 'layer')} for text, {depths.vision} for images of "
-            f"{size} × {size} pixels",
-        ),
-        (
-            "tuned",
-            f"{format_count(clipfit)} of these numbers by CLIPFit as published; trials tune these "
-            "or others",
-        ),
-        ("trials", describe_concurrency(config.resources)),
-        # Further datasets have their own classes, and the parts of the test are of all.
-        *(("chance", line) for line in ([] if targets else _chance(protocol, dataset))),
-    ]
+    numbers = format_count(architecture.count_all())
+    depths, size = architecture.depths, architecture.image_size
+    backbone = (
+        f"{config.backbone.name}, a model of {numbers} numbers: {amount(depths.text, 'layer')} for "
+        f"text, {depths.vision} for images of {size} × {size} pixels"
+    )
+    rows.append(("backbone", backbone))
+    tuned = format_count(count_numbers(architecture, parse("clipfit").resolve(depths)))
+    tuned += " of these numbers by CLIPFit as published; trials tune these or others"
+    rows.append(("tuned", tuned))
+    rows.append(("trials", describe_concurrency(config.resources)))
+    # Further datasets have their own classes, and the parts of the test are of all.
+    if not config.data.targets:
+        rows += [("chance", line) for line in _describe_chance(protocol, dataset)]
+    return rows
 
 
-def _classes(dataset: Dataset) -> str:
+def _describe_classes(dataset: Dataset) -> str:
     names = dataset.class_names
-    more = ", …" if len(names) > SHOWN else ""
-    return f"{len(names)} of {dataset.name}: {', '.join(islice(names, SHOWN))}{more}"
+    text = f"{len(names)} of {dataset.name}: {', '.join(names[:MOST_CLASS_NAMES])}"
+    if len(names) > MOST_CLASS_NAMES:
+        text += ", …"
+    return text
 
 
-def _images(config: StudyConfig, protocol: Protocol, dataset: Dataset) -> Iterator[str]:
-    """Yield how many images there are, and what becomes of them."""
-    parts = (("train", dataset.train), ("validation", dataset.val), ("test", dataset.test))
-    counts = ", ".join(f"{format_count(len(records))} in {name}" for name, records in parts)
-    yield counts + _as_published(dataset)
-    if protocol.trains:
-        shots = config.data.shots
-        drawn = "1 of each class is" if shots == 1 else f"{shots} of each class are"
-        rule = ""
-        if protocol.validates(config) and protocol.rules:
-            held = val_shots_per_class(shots, config.data.val_shots)
-            sentence = protocol.rule(config, dataset).sentence
-            rule = f", {held} to validate; trials are compared {sentence}"
-        yield f"{drawn} drawn to learn from{rule}"
+def _describe_images(config: StudyConfig, protocol: Protocol, dataset: Dataset) -> Iterator[str]:
+    """Yield how many images there are, and how they are used."""
+    splits = {"train": dataset.train, "validation": dataset.val, "test": dataset.test}
+    counts = [f"{format_count(len(records))} in {name}" for name, records in splits.items()]
+    yield ", ".join(counts) + _describe_published(dataset)
+    if not protocol.trains:
+        return
+    shots = config.data.shots
+    line = f"{shots} of each class are drawn to learn from"
+    if shots == 1:
+        line = "1 of each class is drawn to learn from"
+    if protocol.validates(config) and protocol.rules:
+        val_shots = val_shots_per_class(shots, config.data.val_shots)
+        sentence = protocol.rule(config, dataset).sentence
+        line += f", {val_shots} to validate; trials are compared {sentence}"
+    yield line
 
 
-def _target(dataset: Dataset) -> str:
-    """Return what there is of a dataset that is tested beside the study's own."""
-    return f"{_classes(dataset)}; {format_count(len(dataset.test))} in test{_as_published(dataset)}"
+def _describe_target(dataset: Dataset) -> str:
+    """Return a line on a further dataset that is tested."""
+    tested = format_count(len(dataset.test))
+    return f"{_describe_classes(dataset)}; {tested} in test{_describe_published(dataset)}"
 
 
-def _as_published(dataset: Dataset) -> str:
-    """Return the published numbers of a benchmark dataset, if it has others here."""
+def _describe_published(dataset: Dataset) -> str:
+    """Return the published counts of a benchmark dataset, if this copy has other ones."""
     published = differing_counts(dataset)
     if published is None:
         return ""
@@ -197,11 +190,15 @@ def _as_published(dataset: Dataset) -> str:
     )
 
 
-def _prompts(data: DataConfig, dataset: Dataset) -> str:
+def _describe_prompts(data: DataConfig, dataset: Dataset) -> str:
     templates = configured_templates(dataset, data)
-    made = [own[0] for own in prompts(dataset.class_names[:2], templates)]
-    more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
-    return ", ".join(f"“{prompt}”" for prompt in made) + more
+    examples: list[str] = []
+    for texts in prompts(dataset.class_names[:2], templates):
+        examples.append(f"“{texts[0]}”")
+    text = ", ".join(examples)
+    if len(templates) > 1:
+        text += f", and {len(templates) - 1} more of each class"
+    return text
 
 
 def describe_concurrency(resources: ResourcesConfig) -> str:
@@ -209,42 +206,49 @@ def describe_concurrency(resources: ResourcesConfig) -> str:
     each = amount(resources.cpus_per_trial, "CPU core")
     if resources.gpus_per_trial:
         each += f" and {amount(resources.gpus_per_trial, 'GPU')}"
-    here = count_slots(resources)
+    slots = count_slots(resources)
     # The check has refused what fits nowhere.
-    if not here or joins_cluster():
+    if not slots or joins_cluster():
         most = resources.max_concurrent
         if most is None:
             return f"as many at once as the cluster has room for, each on {each}"
         return f"up to {most} at once, each on {each}"
-    gpus, unused = list_gpus(), ""
+    text = f"{slots} at once, each on {each} of {count_cores()}"
+    gpus = list_gpus()
     if gpus and not resources.gpus_per_trial:
-        unused = f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
-    return f"{here} at once, each on {each} of {count_cores()}{unused}"
+        text += f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
+    return text
 
 
 def count_slots(resources: ResourcesConfig) -> int:
     """Return how many trials run at once on this machine, if no cluster is joined."""
-    room = [
-        (count_cores(), resources.cpus_per_trial),
-        (len(list_gpus()), resources.gpus_per_trial),
-    ]
-    most = int(min(have / needed for have, needed in room if needed))
-    return most if resources.max_concurrent is None else min(most, resources.max_concurrent)
+    slots = int(count_cores() / resources.cpus_per_trial)
+    if resources.gpus_per_trial:
+        slots = min(slots, int(len(list_gpus()) / resources.gpus_per_trial))
+    if resources.max_concurrent is not None:
+        slots = min(slots, resources.max_concurrent)
+    return slots
 
 
 def count_cores() -> int:
     """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _chance(protocol: Protocol, dataset: Dataset) -> Iterator[str]:
-    """Yield what guessing would score on test, unless a part of it has no image."""
-    tested = {record.label for record in dataset.test}
-    names = {part: tested.intersection(own) for part, own in protocol.scored(dataset).items()}
-    if all(names.values()):
-        one_of_each = Counter((part, str(n), str(n)) for part, own in names.items() for n in own)
-        score = balanced_chance(one_of_each, protocol)
-        metric = f"balanced {protocol.metric} on test, in which every class counts alike"
-        if protocol.class_averaged:
-            metric = f"{protocol.metric} on test"
-        yield f"guessing would score {percent(score)} % ({metric})"
+def _describe_chance(protocol: Protocol, dataset: Dataset) -> Iterator[str]:
+    """Yield the score of guessing on test, unless a part of the test has no image."""
+    labels = {record.label for record in dataset.test}
+    one_of_each: Counter[tuple[str, str, str]] = Counter()
+    for part, of_part in protocol.scored(dataset).items():
+        tested = labels.intersection(of_part)
+        if not tested:
+            return
+        for label in tested:
+            one_of_each[part, str(label), str(label)] += 1
+    score = balanced_chance(one_of_each, protocol)
+    metric = f"balanced {protocol.metric} on test, in which every class counts alike"
+    if protocol.class_averaged:
+        metric = f"{protocol.metric} on test"
+    yield f"guessing would score {percent(score)} % ({metric})"

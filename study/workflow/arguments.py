@@ -1,4 +1,4 @@
-"""Arguments that several commands have."""
+"""The arguments that several commands share."""
 
 import argparse
 import contextlib
@@ -8,7 +8,7 @@ from pathlib import Path
 from study.errors import ConfigError
 
 STUDY_HELP = "the name of a study, or the path to its folder"
-"""What a command takes for a study."""
+"""The help of an argument that names a study."""
 CHECK_OPTIONS = ("images", "estimate")
 """The options that belong to ``--check``."""
 
@@ -41,12 +41,27 @@ def add_study(parser: ArgumentParser) -> None:
 def add_study_and_settings(parser: ArgumentParser) -> None:
     """Let a command take the name of a study, and settings that it may change."""
     parser.add_argument("study", metavar="NAME", help=STUDY_HELP)
+    add_settings(
+        parser,
+        "key=value",
+        "settings that a study may change, such as resources.max_concurrent=1",
+    )
+
+
+def add_settings(parser: ArgumentParser, metavar: str, text: str) -> None:
+    """Let a command take any number of words, such as ``key=value``.
+
+    Args:
+        parser: that of the command.
+        metavar: the form of the words, for the help.
+        text: the help.
+    """
     parser.add_argument(
         "arguments",
         nargs="*",
         default=[],  # argparse would call them required
-        metavar="key=value",
-        help="settings that a study may change, such as resources.max_concurrent=1",
+        metavar=metavar,
+        help=text,
     )
 
 
@@ -67,7 +82,7 @@ def add_json(parser: ArgumentParser) -> None:
 
 
 def add_check(parser: ArgumentParser) -> None:
-    """Let a command look at a study instead of starting it."""
+    """Let a command check a study instead of starting it."""
     parser.add_argument(
         "--check",
         action="store_true",
@@ -86,10 +101,10 @@ def add_check(parser: ArgumentParser) -> None:
 
 
 def refuse_without_check(options: Namespace) -> None:
-    """Raise if an option that belongs to ``--check`` stands without it.
+    """Raise if an option that belongs to ``--check`` is given without it.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: there is such an option.
     """
     for option in CHECK_OPTIONS:
         if getattr(options, option) and not options.check:

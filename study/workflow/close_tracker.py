@@ -1,4 +1,4 @@
-"""The end of a study: what its tracker lacks is sent and told, whatever ended it."""
+"""The end of tracking: the remaining results are sent, whatever ended the study."""
 
 from rich.console import Console
 
@@ -10,26 +10,26 @@ from study.workflow.signals import hold_back_signals
 
 
 def close_tracker(
-    tracker: Tracker, folder: StudyFolder, console: Console, step: Steps, *, finished: bool
+    tracker: Tracker, folder: StudyFolder, console: Console, steps: Steps, *, finished: bool
 ) -> None:
     """Send the rest of a study's results, and print what could not be sent.
 
-    A closed terminal and ``kill`` do not stop this, as it is what they ask for; Ctrl-C does.
+    A closed terminal and ``kill`` do not stop this, since they ask the study to close; Ctrl-C does.
 
     Args:
-        tracker: what keeps the study's results beside its folder.
+        tracker: the tracker of the study.
         folder: the study's folder.
-        console: where is printed what the tracker lacks.
-        step: where it is shown what is being done.
+        console: where the missing results are listed.
+        steps: shows what is being done.
         finished: whether the study ran to its end.
 
     Raises:
-        KeyboardInterrupt: the study was asked to end, if only while it did.
+        KeyboardInterrupt: the study was asked to end, even if only during this.
     """
     with hold_back_signals():
-        with step:
+        with steps:
             if tracker.title:
-                step(f"sending the rest to {tracker.title}")
+                steps(f"sending the rest to {tracker.title}")
             unsent = tracker.close(finished=finished)
         if unsent:
             console.print(

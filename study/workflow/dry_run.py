@@ -1,4 +1,4 @@
-"""A look at everything that a study needs, which starts nothing: ``--check``."""
+"""The check of everything that a study needs (``--check``), or its run."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -7,18 +7,44 @@ from rich.console import Console
 
 from study.config.sweep import Member
 from study.errors import StudyError
+from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import resume_collection
 from study.process.terminal_table import print_sentences
 from study.search.machine import unjoined_cluster
 from study.trial.study import Study
 from study.workflow.announcement import print_study_rows
 from study.workflow.check import check_study
+from study.workflow.configured_study import naming_overrides
 from study.workflow.image_check import check_images
 from study.workflow.start_warnings import print_warnings
 
 
+def check_or_run(
+    study: Study, overrides: Sequence[str], options: Namespace, *, resume: bool
+) -> None:
+    """Check a study if ``--check`` asks for that, and run it otherwise.
+
+    Args:
+        study: the study.
+        overrides: those of the command line, which are named in faults.
+        options: those of the command.
+        resume: whether the study exists and is to be continued.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    with naming_overrides(overrides):
+        if options.check:
+            dry_run(study, options, resuming=resume)
+            return
+        # Ray and Optuna take seconds to import, and a check does without them.
+        with exit_at_ctrl_c():
+            from study.workflow.run_study import run_study
+        run_study(study, options.console, resume=resume)
+
+
 def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
-    """Look at everything, print what is there, and start nothing.
+    """Check everything that a study needs, print what it would work on, and start nothing.
 
     Args:
         study: the study.
@@ -33,7 +59,7 @@ def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
     print_study_rows(study, options.console)
     try:
         pixels = check_images(study, options.console, every=options.images)
-    except StudyError:  # of a sample of the images; this tells more
+    except StudyError:  # the warnings say more about faulty images
         print_warnings([study], options.console)
         raise
     if options.estimate:
@@ -42,13 +68,13 @@ def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
         print_sentences(options.console, str(estimate(study)))
     options.console.print("all is well: configuration, data, backbone, storage and tracking server")
     print_warnings([study], options.console, pixels)
-    beside = unjoined_cluster()
-    if beside is not None:
-        print_sentences(options.console, beside, "yellow")
+    hint = unjoined_cluster()
+    if hint is not None:
+        print_sentences(options.console, hint, "yellow")
 
 
 def dry_run_of_sweep(members: Sequence[Member], console: Console) -> None:
-    """Look at everything that the studies of a sweep need, and start nothing.
+    """Check everything that the studies of a sweep need, and start nothing.
 
     Raises:
         ConfigError: a study cannot start.
@@ -57,6 +83,8 @@ def dry_run_of_sweep(members: Sequence[Member], console: Console) -> None:
     from study.workflow.run_sweep import check_sweep, member_study
 
     check_sweep(members)
-    number = "1 study" if len(members) == 1 else f"{len(members)} studies"
-    console.print(f"all is well with {number}")
+    text = f"{len(members)} studies"
+    if len(members) == 1:
+        text = "1 study"
+    console.print(f"all is well with {text}")
     print_warnings(map(member_study, members), console)

@@ -1,4 +1,4 @@
-"""How long a study would take and how much memory its trials need, from steps that are measured.
+"""An estimate of the time of a study and the memory of its trials, from measured steps.
 
 The steps are real: the study's backbone, prompts, batch size and precision, with random pixels.
 They tune CLIPFit's own subset, which reaches through all layers of both encoders; a subset of upper
@@ -7,7 +7,6 @@ layers takes less.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rich.filesize import decimal
 
@@ -51,40 +50,42 @@ class Estimate:
         return self.search + self.variants + self.test
 
     def __str__(self) -> str:
-        """Return it in sentences: the sum, the search, and what comes beside it."""
-        at_once = amount(self.slots, "trial")
-        search, variants, test, beside, total = self._times()
+        """Return the estimate in sentences: the total, and the times of its parts."""
+        search, variants, test, after_search, total = self._format_times()
         parts = f"{test} for the test"
         if self.variants:
             parts = (
-                f"{beside}: {variants} for the baselines with other heads and strengths, {parts}"
+                f"{after_search}: {variants} for the baselines with other heads and strengths, "
+                f"{parts}"
             )
         if self.search:
-            parts = f"{search} for the search{self._limit()}, and after it {parts}"
+            parts = f"{search} for the search{self._describe_limit()}, and after it {parts}"
         return (
-            f"about {total} with {at_once} at once: {parts}. This is by the "
+            f"about {total} with {amount(self.slots, 'trial')} at once: {parts}. This is by the "
             f"measured time of training steps of CLIPFit ({1000 * self.cost.step:.0f} ms each) and "
             f"of evaluation ({1000 * self.cost.image:.1f} ms an image); a trial needs about "
             f"{decimal(self.cost.memory)} of memory. Not counted: decoding images, starting "
             "processes, the search of other methods such as full fine-tuning, the report"
         )
 
-    def _times(self) -> list[str]:
-        """Return the time of each part, of what is beside the search, and of all, in one unit.
+    def _format_times(self) -> list[str]:
+        """Return the times of search, variants, test, all after the search, and the whole study.
 
-        The sums are those of the rounded parts, so that they add up for a reader.
+        All have one unit. The sums are those of the rounded parts, so that they add up for a
+        reader.
         """
         unit, digits, name = 3600, 1, "h"
         if self.total < 7200:
             unit, digits, name = 60, 0, "min"
         if self.total < 120:
             unit, digits, name = 1, 0, "s"
-        parts = [round(part / unit, digits) for part in (self.search, self.variants, self.test)]
-        beside = sum(parts[1:])
-        return [f"{time:.{digits}f} {name}" for time in (*parts, beside, parts[0] + beside)]
+        times = [round(part / unit, digits) for part in (self.search, self.variants, self.test)]
+        after_search = sum(times[1:])
+        times += [after_search, times[0] + after_search]
+        return [f"{time:.{digits}f} {name}" for time in times]
 
-    def _limit(self) -> str:
-        """Return what the study has set as the time of the search, as words in brackets."""
+    def _describe_limit(self) -> str:
+        """Return the time limit of the search in brackets, if the study has one."""
         if self.minutes is None:
             return ""
         return f" (at most search.minutes={self.minutes:g}, or what the baselines need)"
@@ -97,24 +98,26 @@ def estimate(study: Study) -> Estimate:
         StudyError: no trial fits on this machine, or the data or the backbone cannot be read.
     """
     config, protocol, dataset = study.config, study.protocol(), study.dataset()
-    if not (at_once := count_slots(config.resources)):
+    slots = count_slots(config.resources)
+    if not slots:
         raise StudyError(
             "--estimate takes training steps on this machine, which has no room for a trial: see "
             f"resources.cpus_per_trial={config.resources.cpus_per_trial:g} and "
             f"resources.gpus_per_trial={config.resources.gpus_per_trial:g}; run it on "
             "a machine of the cluster that has room"
         )
-    trained = next(iter(protocol.scored(dataset).values()))
-    names = [dataset.class_names[label] for label in trained]
-    texts = [own[0] for own in prompts(names, configured_templates(dataset, config.data)[:1])]
+    labels = next(iter(protocol.scored(dataset).values()))
+    names = [dataset.class_names[label] for label in labels]
+    templates = configured_templates(dataset, config.data)[:1]
+    texts = [texts_of_class[0] for texts_of_class in prompts(names, templates)]
     threads = max(1, int(config.resources.cpus_per_trial))
     gpu = bool(config.resources.gpus_per_trial)
     cost = measure_apart(config.backbone, config.training, texts, threads, gpu)
-    return estimate_from_cost(study, cost, at_once)
+    return estimate_from_cost(study, cost, slots)
 
 
 def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
-    """Return what a study would take, by what its parts cost.
+    """Return what a study would take, by what its steps cost.
 
     Args:
         study: the study.
@@ -124,45 +127,75 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
     Raises:
         StudyError: the data cannot be read.
     """
-    config, protocol, dataset = study.config, study.protocol(), study.dataset()
+    config = study.config
     search = variants = 0.0
-    if protocol.searches(config):
-        tasks = tasks_of_search(study, find_shots(study, config.seed))
-        whole = _seconds(tasks, config.training.epochs, config.training, cost)
-        halved = _seconds(tasks, _expected_epochs(study), config.training, cost)
-        arms = config.search.peer_arms.keys()
-        free = _nearly_free(config.search)
-        baselines = whole * (_trained(config.search) - len(arms - free))
-        proposed = config.search.planned_trials - len(config.search.fixed_baselines)
-        proposed -= config.search.peer_trials * len(arms & free)
-        search = baselines + halved * proposed
-        if config.search.minutes is not None:  # baselines are trained in any case
-            search = min(search, max(60 * config.search.minutes * slots, baselines))
-        labels = possible_variants(config, protocol.configured_strength(config))
-        variants = whole * sum(label.rpartition("-")[0] not in free for label in labels)
-    seed, *_ = seeds = protocol.shot_seeds(config)
-    shots = find_shots(study, seed) if protocol.trains else None
-    task = protocol.confirm_task(dataset, shots)
-    epochs = config.training.epochs if protocol.trains else 0
-    tested = _seconds([task], epochs, config.training, cost, looks=1)
-    test = len(seeds) * _tested(study) * tested
+    if study.protocol().searches(config):
+        search, variants = _estimate_search(study, cost, slots)
+    test = _estimate_test(study, cost)
     return Estimate(
         search / slots, variants / slots, test / slots, slots, cost, config.search.minutes
     )
 
 
-def _seconds(
+def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float]:
+    """Return the seconds of the search, and of the variants after it, if no two trials overlap."""
+    config, search = study.config, study.config.search
+    tasks = tasks_of_search(study, find_shots(study, config.seed))
+    full_trial = _trial_seconds(tasks, config.training.epochs, config.training, cost)
+    halved_trial = _trial_seconds(tasks, _expected_epochs(study), config.training, cost)
+    arms = search.peer_arms.keys()
+    free = _nearly_free(search)
+    baselines = full_trial * (_count_trained(search) - len(arms - free))
+    proposed = search.planned_trials - len(search.fixed_baselines)
+    proposed -= search.peer_trials * len(arms & free)
+    seconds = baselines + halved_trial * proposed
+    if search.minutes is not None:  # baselines are trained in any case
+        seconds = min(seconds, max(60 * search.minutes * slots, baselines))
+    variants = 0
+    for label in possible_variants(config, study.protocol().configured_strength(config)):
+        if label.rpartition("-")[0] not in free:
+            variants += 1
+    return seconds, full_trial * variants
+
+
+def _estimate_test(study: Study, cost: Cost) -> float:
+    """Return the seconds of the test of all candidates, if no two trials overlap."""
+    config, protocol = study.config, study.protocol()
+    seeds = protocol.shot_seeds(config)
+    shots = None
+    epochs = 0
+    if protocol.trains:
+        shots = find_shots(study, seeds[0])
+        epochs = config.training.epochs
+    task = protocol.confirm_task(study.dataset(), shots)
+    seconds = _trial_seconds([task], epochs, config.training, cost, evaluations=1)
+    return len(seeds) * _count_tested(study) * seconds
+
+
+def _trial_seconds(
     tasks: Sequence[Task],
     epochs: float,
     training: TrainingConfig,
     cost: Cost,
     *,
-    looks: float | None = None,
+    evaluations: float | None = None,
 ) -> float:
-    """Return what a trial takes on some tasks, evaluated after each epoch or ``looks`` times."""
-    images = sum(len(part.records) for task in tasks for part in task.evaluations)
-    steps = sum(max(1, len(task.train.records) // training.batch_size) for task in tasks)
-    return epochs * steps * cost.step + (epochs if looks is None else looks) * images * cost.image
+    """Return the seconds of a trial on some tasks.
+
+    Args:
+        tasks: the tasks.
+        epochs: the number of epochs.
+        training: the settings of the training.
+        cost: what a step and the evaluation of an image cost.
+        evaluations: how often the images are evaluated; None means after each epoch.
+    """
+    images = steps = 0
+    for task in tasks:
+        images += sum(len(part.records) for part in task.evaluations)
+        steps += max(1, len(task.train.records) // training.batch_size)
+    if evaluations is None:
+        evaluations = epochs
+    return epochs * steps * cost.step + evaluations * images * cost.image
 
 
 def _expected_epochs(study: Study) -> float:
@@ -170,17 +203,24 @@ def _expected_epochs(study: Study) -> float:
     asha, epochs = study.config.search.asha, study.config.training.epochs
     ends = [*rung_epochs(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
-    return sum((end - begin) / factor**n for n, (begin, end) in enumerate(pairwise([0, *ends])))
+    expected = 0.0
+    begin = 0
+    for rung, end in enumerate(ends):
+        expected += (end - begin) / factor**rung
+        begin = end
+    return expected
 
 
-def _trained(search: SearchConfig) -> int:
-    """Return how many baselines train the encoders, or a peer's."""
+def _count_trained(search: SearchConfig) -> int:
+    """Return how many baselines train the encoders, or the parameters of a peer."""
     free = _nearly_free(search)
-    return sum(
-        isinstance(own, PeerConfig) or own.subset != "none" or own.peer is not None
-        for label, own in search.baselines.items()
-        if label not in free
-    )
+    trained = 0
+    for label, baseline in search.baselines.items():
+        if label in free:
+            continue
+        if isinstance(baseline, PeerConfig) or baseline.subset != "none" or baseline.peer:
+            trained += 1
+    return trained
 
 
 def _nearly_free(search: SearchConfig) -> set[str]:
@@ -189,10 +229,10 @@ def _nearly_free(search: SearchConfig) -> set[str]:
     return {label for label, method in methods if not PEERS[method].passes_encoders}
 
 
-def _tested(study: Study) -> int:
+def _count_tested(study: Study) -> int:
     """Return how many candidates are trained for each seed of the test, at most."""
     config, protocol = study.config, study.protocol()
     if not protocol.searches(config):
         return len(protocol.fixed_settings(config))
     tuned_winner_smallest = 3
-    return _trained(config.search) + tuned_winner_smallest + config.confirm.runners_up
+    return _count_trained(config.search) + tuned_winner_smallest + config.confirm.runners_up

@@ -1,4 +1,4 @@
-"""A look at the images of a study before it starts: at a sample of them, or at all."""
+"""A check of the images of a study before it starts: a sample of them, or all."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ from study.workflow.start_warnings import Pixels
 SAMPLE = 64
 """How many images of a dataset are decoded where not all are."""
 AT_ONCE = 512
-"""How many images are given to the threads at a time, as a million would fill the memory."""
+"""How many images are handed to the threads at a time, since a million would fill the memory."""
 THREADS = 8
 WITHIN = 5.0
-"""The seconds in which empty files are looked for beyond the sample."""
+"""The seconds of the search for empty files outside the sample."""
 
 
 class Decoded(NamedTuple):
-    """What decoding an image has shown."""
+    """The result of decoding an image."""
 
     path: str
     fault: str | None = None
@@ -67,40 +67,44 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding", total=tried)
         for dataset, paths in zip(datasets, samples, strict=True):
-            own: dict[str, bytes] = {}
+            hashes: dict[str, bytes] = {}
             large: dict[str, tuple[int, int]] = {}
             highest = 0
-            for decoded in _decoded(dataset.source, paths):
+            for image in _decode_all(dataset.source, paths):
                 bar.advance(task)
-                if decoded.fault:
-                    faults.append(decoded.fault)
+                if image.fault:
+                    faults.append(image.fault)
                 else:
-                    own[decoded.path] = decoded.pixels
-                    highest = max(highest, decoded.highest)
-                if decoded.large:
-                    large[decoded.path] = decoded.large
+                    hashes[image.path] = image.pixels
+                    highest = max(highest, image.highest)
+                if image.large:
+                    large[image.path] = image.large
             for warning in (dark_images(highest), large_images(large)):
                 if warning:
                     _warn(console, f"{dataset.name}: {warning}")
             if len(paths) == len(_paths(dataset, every=True)):
-                pixels[dataset.name] = own
+                pixels[dataset.name] = hashes
     if faults:
-        _tell(study, console, faults, tried, every=every)
-    else:
-        told = f"all {format_count(tried)} images were decoded"
-        if len(pixels) < len(datasets):
-            told = f"a sample of {format_count(tried)} images was decoded (--images decodes all)"
-        console.print(told, highlight=False)
+        _report_unreadable(study, console, faults, tried, every=every)
+        return pixels
+    text = f"all {format_count(tried)} images were decoded"
+    if len(pixels) < len(datasets):
+        text = f"a sample of {format_count(tried)} images was decoded (--images decodes all)"
+    console.print(text, highlight=False)
     return pixels
 
 
-def _tell(study: Study, console: Console, faults: list[str], tried: int, *, every: bool) -> None:
+def _report_unreadable(
+    study: Study, console: Console, faults: list[str], tried: int, *, every: bool
+) -> None:
     """Print which images cannot be read, or raise if the study would fail."""
     counts = f"{format_count(len(faults))} of {format_count(tried)}"
     sentence = f"{counts} images cannot be read: {listed(faults)}"
     if study.config.data.on_corrupt == "fail":
-        rest = "" if every else "; --check --images tries all"
-        raise DataError(f"data: {sentence}; data.on_corrupt=skip leaves such images out{rest}")
+        message = f"data: {sentence}; data.on_corrupt=skip leaves such images out"
+        if not every:
+            message += "; --check --images tries all"
+        raise DataError(message)
     _warn(console, f"{sentence}; the study leaves them out")
 
 
@@ -118,8 +122,8 @@ def _paths(dataset: Dataset, *, every: bool) -> list[str]:
     return list(dict.fromkeys((*sample, *empty_files(dataset, WITHIN))))
 
 
-def _decoded(source: ImageSource, paths: Sequence[str]) -> Iterator[Decoded]:
-    """Yield what decoding each image shows."""
+def _decode_all(source: ImageSource, paths: Sequence[str]) -> Iterator[Decoded]:
+    """Yield the result of decoding each image."""
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), AT_ONCE):
             yield from pool.map(partial(_decode, source), paths[start : start + AT_ONCE])

@@ -1,4 +1,4 @@
-"""Images labelled by a tuned model that a command names, as a table or as CSV."""
+"""The labels that a tuned model gives to images, as a table or as CSV."""
 
 import os
 import sys
@@ -7,7 +7,6 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -43,44 +42,43 @@ from study.workflow.lookup import (
 from study.workflow.start_warnings import format_suffixes
 
 FEW = 20
-"""The most images of which a terminal gets a table."""
+"""The largest number of images whose labels a terminal shows as a table."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take a cell for a formula, at its beginning."""
+"""The beginnings of cells that a spreadsheet reads as formulas."""
 
 
-def label_and_write(options: Namespace, places: Sequence[str], storage: str | None) -> None:
-    """Label images with a study's winner, a registered model or a delta.
+def label_and_write(options: Namespace, paths: Sequence[str], storage: str | None) -> None:
+    """Label images with a study's winner, a registered model or a delta, and write the labels.
 
     Args:
         options: the options of the command.
-        places: the images, and the folders of images.
+        paths: the images, and the folders of images.
         storage: see `study.workflow.lookup.find_study`.
 
     Raises:
         StudyError: an option, the model or all of the images cannot be used.
     """
     _check(options)
-    class_names = None if options.classes is None else read_classes(options.classes)
-    images = find_images(places)
+    class_names = None
+    if options.classes is not None:
+        class_names = read_classes(options.classes)
+    images = find_images(paths)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
         saved = find_model(options.model, Path(scratch), storage)
         classifier = saved.load_classifier(class_names=class_names, device=options.device)
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
-    labelled = _with_progress(
-        label_images(classifier, images, top=top, batch_size=options.batch_size), len(images)
-    )
-    faults = _write(labelled, options, top, few=len(images) <= FEW)
+    labelled = label_images(classifier, images, top=top, batch_size=options.batch_size)
+    labelled = _with_progress(labelled, len(images))
+    unreadable = _write(labelled, options, top, few=len(images) <= FEW)
     seconds = time.monotonic() - began
-    print(
-        *describe_labelling(saved, classifier, len(images), len(faults), seconds),
-        sep="\n",
-        file=sys.stderr,
-    )
-    if len(faults) == len(images):
+    lines = describe_labelling(saved, classifier, len(images), len(unreadable), seconds)
+    print(*lines, sep="\n", file=sys.stderr)
+    if len(unreadable) == len(images):
+        first = unreadable[0]
         raise DataError(
-            f"none of {len(images)} images could be read; first {format_path(faults[0].path)}: "
-            f"{faults[0].error}"
+            f"none of {len(images)} images could be read; first {format_path(first.path)}: "
+            f"{first.error}"
         )
 
 
@@ -115,39 +113,42 @@ def read_classes(text: str) -> tuple[str, ...]:
         DataError: the file cannot be read, there are fewer than two names, or CLIP reads two as
             the same text.
     """
-    where, names = "--classes", [name.strip() for name in text.split(",")]
+    source, names = "--classes", [name.strip() for name in text.split(",")]
     with suppress(OSError):  # a list that is too long for a path
         if Path(text).is_file():
-            where = f"--classes {text}"
-            names = [line.strip() for line in read_text(Path(text)).splitlines() if line.strip()]
+            source = f"--classes {text}"
+            lines = read_text(Path(text)).splitlines()
+            names = [line.strip() for line in lines if line.strip()]
     if len(names) < 2:
         raise DataError(
             f"--classes is {text!r}, which gives {listed(names) or 'no names'}; allowed are two or "
             "more names with commas between them, or a text file that is there, with one a line"
         )
-    refuse_equal_prompts(where, found := class_table(enumerate(names), where=where))
-    return found
+    class_names = class_table(enumerate(names), where=source)
+    refuse_equal_prompts(source, class_names)
+    return class_names
 
 
 def find_images(words: Iterable[str]) -> list[Path]:
     """Return the images that are named, and those in named folders, in the order of the words.
 
-    A file that is named itself is an image whatever its suffix, and may be missing: it is listed
-    as unreadable then. Of other files in folders their numbers are printed, as error output.
+    A file that is named itself counts as an image whatever its suffix is, even if it is missing:
+    it is listed as unreadable then. Files of other formats in folders are counted as error output.
 
     Raises:
         DataError: there is none.
     """
     found: list[Path] = []
-    for place in map(Path, words):
-        images, others = list_image_files(place) if _is_folder(place) else ([place], None)
+    for path in map(Path, words):
+        if not _is_folder(path):
+            found.append(path)
+            continue
+        images, other_suffixes = list_image_files(path)
         if not images:
-            print(f"{place}: has no images", file=sys.stderr)
-        if others:
-            print(
-                f"{place}: files of other formats are passed over: {format_suffixes(others)}",
-                file=sys.stderr,
-            )
+            print(f"{path}: has no images", file=sys.stderr)
+        if other_suffixes:
+            suffixes = format_suffixes(other_suffixes)
+            print(f"{path}: files of other formats are passed over: {suffixes}", file=sys.stderr)
         found += images
     if not found:
         raise DataError(
@@ -157,9 +158,9 @@ def find_images(words: Iterable[str]) -> list[Path]:
     return found
 
 
-def _is_folder(place: Path) -> bool:
-    with suppress(OSError):  # a name that no folder can have, or one that may not be looked at
-        return place.is_dir()
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError):  # a name that no folder can have, or one that may not be read
+        return path.is_dir()
     return False
 
 
@@ -184,15 +185,15 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> S
 
 
 def _with_progress(labelled: Iterator[LabelledImage], total: int) -> Iterator[LabelledImage]:
-    """Yield what is labelled; a bar on the error output, if that is a terminal, shows how far."""
+    """Yield the labelled images, under a bar on the error output if that is a terminal."""
     bar = Progress(
         TextColumn("labelling"),
         BarColumn(24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        transient=True,  # gone at the end; so rich writes nothing at all where there is no terminal
-        # The rows that go to another terminal or a file meanwhile are not the bar's.
+        transient=True,  # gone at the end; without a terminal, rich then writes nothing at all
+        # The rows go to the standard output meanwhile, which the bar must leave alone.
         redirect_stdout=False,
     )
     with bar:
@@ -202,7 +203,7 @@ def _with_progress(labelled: Iterator[LabelledImage], total: int) -> Iterator[La
 def _write(
     labelled: Iterable[LabelledImage], options: Namespace, top: int, *, few: bool
 ) -> list[LabelledImage]:
-    """Write the rows to where they belong: a file, a table on a terminal, or CSV.
+    """Write the rows to a file, as a table to a terminal, or as CSV to the standard output.
 
     Returns:
         The images that could not be read.
@@ -210,19 +211,13 @@ def _write(
     Raises:
         StorageError: the file cannot be written.
     """
-    faults: list[LabelledImage] = []
-
-    def noted() -> Iterator[LabelledImage]:
-        for one in labelled:
-            if one.error is not None:
-                faults.append(one)
-            yield one
-
     on_terminal = options.out is None and sys.stdout.isatty()
     if on_terminal and few:
-        options.console.print(labels_table(list(noted()), top), highlight=False)
-        return faults
-    lines = chain([csv_text([csv_header(top)])], (csv_text([csv_row(one, top)]) for one in noted()))
+        images = list(labelled)
+        options.console.print(labels_table(images, top), highlight=False)
+        return [image for image in images if image.error is not None]
+    unreadable: list[LabelledImage] = []
+    lines = _csv_lines(labelled, top, unreadable)
     if options.out is not None:
         write_atomically(options.out, "".join(lines))
     elif on_terminal:  # where the bar would be in between
@@ -231,25 +226,44 @@ def _write(
         for line in lines:
             sys.stdout.write(line)
         sys.stdout.flush()
-    return faults
+    return unreadable
+
+
+def _csv_lines(
+    labelled: Iterable[LabelledImage], top: int, unreadable: list[LabelledImage]
+) -> Iterator[str]:
+    """Yield the lines of the CSV, and collect the images that could not be read."""
+    yield csv_text([csv_header(top)])
+    for image in labelled:
+        if image.error is not None:
+            unreadable.append(image)
+        yield csv_text([csv_row(image, top)])
 
 
 def csv_header(top: int) -> list[str]:
     """Return the columns of the CSV with some number of classes a row."""
-    ranks = range(1, top + 1)
-    return ["path", *(f"{what}_{n}" for n in ranks for what in ("class", "probability")), "error"]
+    columns = ["path"]
+    for rank in range(1, top + 1):
+        columns += [f"class_{rank}", f"probability_{rank}"]
+    columns.append("error")
+    return columns
 
 
-def csv_row(one: LabelledImage, top: int) -> list[object]:
+def csv_row(image: LabelledImage, top: int) -> list[object]:
     """Return the row of an image in the CSV.
 
-    Class names are as they are, as in the other CSV files. A path that a spreadsheet would take for
-    a formula begins with ``./``, which is the same path.
+    Class names are not changed, as in the other CSV files. A path that a spreadsheet would read as
+    a formula gets ``./`` in front, which is the same path.
     """
-    path = format_path(one.path)
-    ranked = [cell for pair in one.classes for cell in pair]
-    unknown = [None] * (2 * top - len(ranked))
-    return [f"./{path}" if path.startswith(FORMULA) else path, *ranked, *unknown, one.error]
+    path = format_path(image.path)
+    if path.startswith(FORMULA):
+        path = f"./{path}"
+    row: list[object] = [path]
+    for name, probability in image.classes:
+        row += [name, probability]
+    row += [None] * (2 * (top - len(image.classes)))
+    row.append(image.error)
+    return row
 
 
 def format_path(path: Path) -> str:
@@ -259,25 +273,26 @@ def format_path(path: Path) -> str:
 
 def labels_table(labelled: Sequence[LabelledImage], top: int) -> Table:
     """Return the table of a few images for a terminal, with probabilities in percent."""
-    faulty = any(one.error for one in labelled)
-    rows = [
-        [
-            format_path(one.path),
-            *(f"{name} {percent(probability)} %" for name, probability in one.classes),
-            *[None] * (top - len(one.classes)),
-            *([one.error or ""] if faulty else []),
-        ]
-        for one in labelled
-    ]
-    ranks = [f"class {rank}" for rank in range(1, top + 1)]
-    columns = ["path", *ranks, *(["error"] if faulty else [])]
+    has_errors = any(image.error for image in labelled)
+    columns = ["path"]
+    columns += [f"class {rank}" for rank in range(1, top + 1)]
+    if has_errors:
+        columns.append("error")
+    rows: list[list[object]] = []
+    for image in labelled:
+        row: list[object] = [format_path(image.path)]
+        row += [f"{name} {percent(probability)} %" for name, probability in image.classes]
+        row += [None] * (top - len(image.classes))
+        if has_errors:
+            row.append(image.error or "")
+        rows.append(row)
     return Table("", columns, rows, left=len(columns))
 
 
 def describe_labelling(
     saved: SavedModel, classifier: TunedClassifier, images: int, faults: int, seconds: float
 ) -> list[str]:
-    """Return lines that say how much was labelled, and what labelled it.
+    """Return lines on how many images were labelled, and by which model.
 
     Args:
         saved: the model.
@@ -286,13 +301,14 @@ def describe_labelling(
         faults: the number of those that could not be read.
         seconds: how long decoding and labelling took.
     """
-    unread = f", {format_count(faults)} could not be read (see the column error)" if faults else ""
+    labelled = amount(images, "image")
+    if faults:
+        labelled += f", {format_count(faults)} could not be read (see the column error)"
     rate = images / max(seconds, 1e-9)
     lines = [
-        f"{amount(images, 'image')}{unread}; {rate:.1f} images per second on "
-        f"{classifier.model.device}",
+        f"{labelled}; {rate:.1f} images per second on {classifier.model.device}",
         f"labelled by {saved.name}: {settings_in_words(saved.settings)}; "
-        f"backbone {saved.info.backbone}; {_classes_in_words(saved, classifier)}",
+        f"backbone {saved.info.backbone}; {_describe_classes(saved, classifier)}",
     ]
     if saved.instead_of is not None:
         winner = settings_in_words(saved.instead_of)
@@ -303,8 +319,8 @@ def describe_labelling(
     return lines
 
 
-def _classes_in_words(saved: SavedModel, classifier: TunedClassifier) -> str:
-    """Return how many classes there are, whose they are, and for which of them a head is used."""
+def _describe_classes(saved: SavedModel, classifier: TunedClassifier) -> str:
+    """Return how many classes there are, where they come from, and which have a trained head."""
     names = classifier.class_names
     classes = f"{len(names)} classes"
     if names != saved.info.class_names:

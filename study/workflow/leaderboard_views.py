@@ -1,4 +1,4 @@
-"""What the command ``leaderboard`` shows: a study, an ablation, a sweep, or a tracking server."""
+"""The views of the command ``leaderboard``: a study, an ablation, a sweep, a tracking server."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -49,15 +49,15 @@ def _refuse_format(options: Namespace, *allowed: str) -> None:
         raise ConfigError(f"--format {options.format} is not possible here; allowed: {allowed}")
 
 
-def _print(options: Namespace, shown: Group | str) -> None:
-    if isinstance(shown, str):
-        print(shown, end="")
+def _print(options: Namespace, view: Group | str) -> None:
+    if isinstance(view, str):
+        print(view, end="")
     else:
-        options.console.print(shown)
+        options.console.print(view)
 
 
 def _show_study(options: Namespace) -> None:
-    """Print the leaderboard of a study, or what its ablation or its sweep came to."""
+    """Print the leaderboard of a study, or the tables of its ablation or its sweep."""
     views: dict[str, Callable[[Leaderboard], Group | str]] = {
         "table": render_leaderboard,
         "markdown": leaderboard_markdown,
@@ -102,7 +102,7 @@ def _show_sweep(options: Namespace) -> None:
 
 
 def _best_on_server(options: Namespace) -> Group | str:
-    # What the results of one study do not need.
+    # The results of a study do not need these imports.
     from study import tracking
     from study.report.best_configurations import (
         baselines_study_yaml,
@@ -112,14 +112,14 @@ def _best_on_server(options: Namespace) -> Group | str:
 
     tracker = tracking.make_tracker(TrackingConfig().trackers)
     storage = Path(options.storage or default_storage()).expanduser()
-    found = tracker.best_configurations(
+    rows = tracker.best_configurations(
         study=options.study, where=options.where, top=options.top, storage=storage
     )
     if options.format == "json":
-        return best_configurations_json(found)
-    if not found:
+        return best_configurations_json(rows)
+    if not rows:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
-        exactly = [tracker.restore_exact_settings(one) for one in found]
-        return baselines_study_yaml(exactly, tracker.configuration_of(found[0]))
-    return render_best_configurations(found)
+        exact = [tracker.restore_exact_settings(row) for row in rows]
+        return baselines_study_yaml(exact, tracker.configuration_of(rows[0]))
+    return render_best_configurations(rows)

@@ -1,6 +1,6 @@
-"""Configurations, studies and models by the names that a command line gives them.
+"""Configurations, studies and models, found by the names in a command line.
 
-Nothing here takes long to import, so that a word that names nothing is told at once.
+Nothing here takes long to import, so that an unknown name is reported at once.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from study.storage.command_lines import default_storage
 from study.storage.study_folder import StudyFolder, studies
 
 REGISTERED = "models:"
-"""What the address of a registered model begins with."""
+"""The beginning of the address of a registered model."""
 DELTA_SUFFIX = ".safetensors"
 """The end of the name of a file of tuned parameters."""
 STORAGE = "storage="
-"""What the word that names the folder of studies begins with."""
+"""The beginning of the word that names the folder of studies."""
 
 OTHER_WORDS = {
     "version": "--version",
@@ -42,7 +42,7 @@ OTHER_WORDS = {
     "plots": "report NAME",
     "plot": "report NAME",
 }
-"""What is meant by words that other programs have for commands."""
+"""The commands that are meant by the words of other programs."""
 
 
 def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
@@ -70,7 +70,9 @@ def _command_meant(word: str, commands: Collection[str]) -> str | None:
     if word in OTHER_WORDS:
         return OTHER_WORDS[word]
     close = difflib.get_close_matches(word, commands, n=1, cutoff=0.66)
-    return close[0] if close else None
+    if close:
+        return close[0]
+    return None
 
 
 def configuration_file(name: str) -> Path | None:
@@ -99,17 +101,23 @@ def find_config(name: str) -> Path:
     file = configuration_file(name)
     if file is not None:
         return file
-    shipped = sorted(
-        path.relative_to(folder).with_suffix("").as_posix()
-        for folder in FOLDERS
-        for path in folder.rglob("*.yaml")
-    )
-    close = difflib.get_close_matches(name, shipped, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    shipped: list[str] = []
+    for folder in FOLDERS:
+        for path in folder.rglob("*.yaml"):
+            shipped.append(path.relative_to(folder).with_suffix("").as_posix())
+    shipped.sort()
     raise ConfigError(
-        f"no configuration '{name}'; {hint}by name there are {', '.join(shipped)} (clipfit-study "
-        "--help lists the commands)"
+        f"no configuration '{name}'; {_hint(name, shipped)}by name there are {', '.join(shipped)} "
+        "(clipfit-study --help lists the commands)"
     )
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    """Return a question that names the nearest known name, or an empty text."""
+    close = difflib.get_close_matches(name, known, n=1)
+    if not close:
+        return ""
+    return f"did you mean '{close[0]}'? "
 
 
 def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
@@ -118,14 +126,16 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     Raises:
         ConfigError: it does not exist, or there are several.
     """
-    named, overrides = _split(words, most=1)
+    names, overrides = _split(words, most=1)
     parse_overrides(overrides)
-    default = os.environ.get("STUDY_CONFIG") or QUICKSTART
-    return find_config(named[0] if named else default), overrides
+    name = os.environ.get("STUDY_CONFIG") or QUICKSTART
+    if names:
+        name = names[0]
+    return find_config(name), overrides
 
 
 def find_study_and_overrides(name: str, words: Sequence[str]) -> tuple[StudyFolder, list[str]]:
-    """Return the folder of a study, and the overrides with which a command names it.
+    """Return the folder of the study that words name, and the overrides among them.
 
     Raises:
         ConfigError: there is no such study, or a word is no override.
@@ -136,18 +146,18 @@ def find_study_and_overrides(name: str, words: Sequence[str]) -> tuple[StudyFold
 
 
 def _split(words: Sequence[str], *, most: int) -> tuple[list[str], list[str]]:
-    """Return the words that name configurations, of which there are few, and the overrides."""
-    named = [word for word in words if "=" not in word]
-    if len(named) > most:
+    """Return the words that name configurations, and the overrides; refuse too many names."""
+    names = [word for word in words if "=" not in word]
+    if len(names) > most:
         raise ConfigError(
-            f"one configuration at most, got {', '.join(named)}; a value is set by key=value, as "
+            f"one configuration at most, got {', '.join(names)}; a value is set by key=value, as "
             "in search.trials=40"
         )
-    return named, [word for word in words if "=" in word]
+    return names, [word for word in words if "=" in word]
 
 
 def find_studies(options: Namespace) -> None:
-    """Add the ``folder``, or the ``folders``, of the studies whose results a command shows.
+    """Set ``options.folder`` or ``options.folders`` to those of the studies that a command names.
 
     Raises:
         ConfigError: there is no such study.
@@ -160,11 +170,13 @@ def find_studies(options: Namespace) -> None:
 
 
 def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """Return words without ``storage=FOLDER``, and its folder, if it is among them."""
+    """Return words without ``storage=FOLDER``, and the folder, or None if it is not among them."""
     overrides = [word for word in words if word.startswith(STORAGE)]
     others = [word for word in words if word not in overrides]
     storage = parse_overrides(overrides).get("storage")
-    return others, None if storage is None else str(storage)
+    if storage is not None:
+        storage = str(storage)
+    return others, storage
 
 
 def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
@@ -178,19 +190,21 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
         ConfigError: there is none; the message lists those in the storage.
     """
     storage = Path(str(storage or default_storage()))
-    there: list[StudyFolder] = []
+    existing: list[StudyFolder] = []
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
         storage = storage.expanduser()
-        for folder in map(StudyFolder, (storage / name, Path(name).expanduser().resolve())):
+        for path in (storage / name, Path(name).expanduser().resolve()):
+            folder = StudyFolder(path)
             if folder.exists():
                 return folder
-        there = studies(storage)
-    names = [folder.name for folder in there]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    known = f"studies there: {', '.join(map(repr, names))}" if names else "there are none"
+        existing = studies(storage)
+    names = [folder.name for folder in existing]
+    listing = "there are none"
+    if names:
+        listing = f"studies there: {', '.join(map(repr, names))}"
     raise ConfigError(
-        f"no study '{name}' in {storage}; {hint}{known} (storage=FOLDER looks elsewhere)"
+        f"no study '{name}' in {storage}; {_hint(name, names)}{listing} (storage=FOLDER looks "
+        "elsewhere)"
     )
 
 

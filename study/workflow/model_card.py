@@ -1,8 +1,7 @@
 """The model card of an exported model: what it is, how it was chosen, and how it is used.
 
-It is Markdown with the front matter of the Hugging Face hub. It says what is known alone: a file of
-tuned parameters knows no dataset and no score. It has no licence, since that of the backbone is
-not known.
+It is Markdown with the front matter of the Hugging Face hub. Without the study of a model, the card
+has no dataset and no score. It has no licence, since that of the backbone is not known.
 """
 
 import json
@@ -51,9 +50,9 @@ OF_UNKNOWN = (
     "On which images it was trained, how it was chosen and how well it does is not known here: "
     "this card was made without the folder of a study."
 )
-"""What a card says of a model whose study is not known."""
-_ASKED = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", "Test")
-"""The rows of a report's table of what was asked that a card has as well."""
+"""The text of a card in place of data and scores if the study of the model is not known."""
+_STUDY_ROWS = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", "Test")
+"""The rows of a report's table of the configuration that a card has as well."""
 
 
 @dataclass(frozen=True)
@@ -65,87 +64,99 @@ class Provenance:
 
     @property
     def entry(self) -> Entry | None:
-        """The configuration of the trial among those that were tested; None if it was not."""
-        return self.board.find_entry(self.trial.label) if self.trial.stage == "confirm" else None
+        """The entry of the trial's configuration on the leaderboard; None if it was not tested."""
+        if self.trial.stage != "confirm":
+            return None
+        return self.board.find_entry(self.trial.label)
 
 
 def model_card(
-    saved: SavedModel, chosen: Format, written: ExportGuide, tested: Provenance | None
+    saved: SavedModel, exported: Format, guide: ExportGuide, provenance: Provenance | None
 ) -> str:
     """Return the text of a model card.
 
     Args:
         saved: the model.
-        chosen: the format that it was written in.
-        written: what the format says of its files.
-        tested: the study that the model is from; None where it is not known.
+        exported: the format that it was written in.
+        guide: what the format says of its files.
+        provenance: the study that the model is from; None if it is not known.
     """
-    dataset = tested.board.study.config.data.dataset if tested else None
-    of = f" for {markdown_text(dataset)}" if dataset else ""
+    measured = provenance is not None and provenance.entry is not None
+    title = "# CLIP tuned by CLIPFit"
+    if provenance is not None:
+        title += f" for {markdown_text(provenance.board.study.config.data.dataset)}"
     blocks = [
-        front_matter(saved, chosen, tested is not None and tested.entry is not None),
-        f"# CLIP tuned by CLIPFit{of}",
-        f"This is {chosen.title} with {_name(saved)}, made by clipfit-study. CLIPFit ([Li et al., "
-        f"EMNLP 2024]({PAPER})) adapts CLIP to a few labelled images per class by training numbers "
-        "that CLIP already has.",
+        front_matter(saved, exported, measured),
+        title,
+        f"This is {exported.title} with {_model_name(saved)}, made by clipfit-study. CLIPFit "
+        f"([Li et al., EMNLP 2024]({PAPER})) adapts CLIP to a few labelled images per class by "
+        "training numbers that CLIP already has.",
         "## Use",
-        f"```python\n{written.loading}```",
-        *written.notes,
+        f"```python\n{guide.loading}```",
+    ]
+    blocks += guide.notes
+    blocks.append(
         "This needs no code of clipfit-study. `classes.json` has the class names and the prompts. "
         "Images are to be upright and opaque: clipfit-study itself turns photographs as their EXIF "
-        "tag says, and makes transparent pixels white.",
-        "## What was tuned",
-        *_tuned(saved),
-        *(_of_study(tested) if tested else [OF_UNKNOWN]),
-        "## Limits",
-        "\n".join(f"- {line}" for line in (*_limits(tested), *written.limits)),
-    ]
+        "tag says, and makes transparent pixels white."
+    )
+    blocks += ["## What was tuned", _describe_tuning(saved)]
+    if provenance is not None:
+        blocks += _describe_study(provenance)
+    else:
+        blocks.append(OF_UNKNOWN)
+    limits = [f"- {line}" for line in _limits(provenance)]
+    limits += [f"- {line}" for line in guide.limits]
+    blocks += ["## Limits", "\n".join(limits)]
     return "\n\n".join(blocks) + "\n"
 
 
-def front_matter(saved: SavedModel, chosen: Format, measured: bool) -> str:
-    """Return the front matter, in YAML whose values are JSON, which is a part of it."""
+def front_matter(saved: SavedModel, exported: Format, measured: bool) -> str:
+    """Return the front matter, in YAML whose values are JSON, which is valid YAML."""
     name = saved.info.backbone
-    values: dict[str, object] = {"library_name": chosen.library}
+    values: dict[str, object] = {"library_name": exported.library}
     if name != EMBEDDED and NAME_ON_HUB.fullmatch(name):
         values["base_model"] = name
-    values["pipeline_tag"] = chosen.task
+    values["pipeline_tag"] = exported.task
     values["tags"] = ["clip", "clipfit", "few-shot", "image-classification"]
     if measured:
         values["metrics"] = ["accuracy"]
-    return "\n".join(["---", *(f"{key}: {json.dumps(v)}" for key, v in values.items()), "---"])
+    lines = [f"{key}: {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(["---", *lines, "---"])
 
 
-def _name(saved: SavedModel) -> str:
-    """Return what the model is; of a file not its path, since cards are shared."""
-    return markdown_text(saved.name) if saved.origin else "the tuned parameters of a trial"
+def _model_name(saved: SavedModel) -> str:
+    """Return what the model is, without the path of a file, since cards are shared."""
+    if saved.origin is None:
+        return "the tuned parameters of a trial"
+    return markdown_text(saved.name)
 
 
-def _tuned(saved: SavedModel) -> Iterator[str]:
+def _describe_tuning(saved: SavedModel) -> str:
     info, settings = saved.info, saved.settings
     tensors = without_head(load_delta(saved.delta)[0])
     numbers = sum(tensor.numel() for tensor in tensors.values())
     peer = find_peer(tensors)
-    what, explained = f"`{settings.subset}`", subset_in_words(settings.subset)
+    tuned = f"`{settings.subset}`, {format_count(numbers)} numbers of it"
+    terms = subset_in_words(settings.subset)
     if peer is not None:
-        what, explained = f"`{peer}`", ((peer, PEERS[peer].title),)
-    head = settings.head == "linear"
+        tuned = f"`{peer}`, {format_count(numbers)} numbers of it"
+        terms = ((peer, PEERS[peer].title),)
+    for term, words in terms:
+        tuned += f"; `{term}` is {words}"
+    head = "the text features of the prompts"
+    if settings.head == "linear":
+        head = "a linear layer on the image features, which begins at the text features"
+    prompts = ", ".join(f"“{markdown_text(text)}”" for text in info.templates)
     lines = [
-        f"Backbone: {backbone_in_words(saved)}.",
-        f"Tuned: {what}, {format_count(numbers)} numbers of it"
-        + "".join(f"; `{term}` is {words}" for term, words in explained)
-        + ".",
-        f"Strength: {_strength(saved)}.",
-        "Head: "
-        + (
-            "a linear layer on the image features, which begins at the text features."
-            if head
-            else "the text features of the prompts."
-        ),
-        f"Prompts: {', '.join(f'“{markdown_text(text)}”' for text in info.templates)}.",
-        f"Classes: {_names(info.class_names)}.",
+        f"- Backbone: {backbone_in_words(saved)}.",
+        f"- Tuned: {tuned}.",
+        f"- Strength: {_strength(saved)}.",
+        f"- Head: {head}.",
+        f"- Prompts: {prompts}.",
+        f"- Classes: {_list_classes(info.class_names)}.",
     ]
-    yield "\n".join(f"- {line}" for line in lines)
+    return "\n".join(lines)
 
 
 def _strength(saved: SavedModel) -> str:
@@ -158,35 +169,42 @@ def _strength(saved: SavedModel) -> str:
 
 
 def backbone_in_words(saved: SavedModel) -> str:
-    """Return which checkpoint was tuned; of a folder only the last name, since cards are shared."""
+    """Return which checkpoint was tuned; a folder by its last name, since cards are shared."""
     info = saved.info
+    text = f"`{saved.backbone_name}`"
     if info.backbone == EMBEDDED:
-        name = "the small CLIP that comes with clipfit-study"
-    else:
-        name = f"`{saved.backbone_name}`"
-    revision = f", revision `{info.revision}`" if info.revision else ""
-    return f"{name}{revision} (fingerprint `{info.fingerprint}`)"
+        text = "the small CLIP that comes with clipfit-study"
+    if info.revision:
+        text += f", revision `{info.revision}`"
+    return f"{text} (fingerprint `{info.fingerprint}`)"
 
 
-def _names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(map(markdown_text, names[:MOST_NAMES]))
-    rest = len(names) - MOST_NAMES
-    return f"{len(names)}: {shown}" + (f" and {rest} more, see `classes.json`" if rest > 0 else "")
+def _list_classes(names: tuple[str, ...]) -> str:
+    text = f"{len(names)}: {', '.join(map(markdown_text, names[:MOST_NAMES]))}"
+    if len(names) > MOST_NAMES:
+        text += f" and {len(names) - MOST_NAMES} more, see `classes.json`"
+    return text
 
 
-def _of_study(tested: Provenance) -> Iterator[str]:
-    board, trial = tested.board, tested.trial
-    study = board.study
-    rows = [row for row in configuration_rows(board) if row[0] in _ASKED]
+def _describe_study(provenance: Provenance) -> Iterator[str]:
+    board, trial = provenance.board, provenance.trial
     yield "## Data and choice"
-    yield "\n".join(f"- {name}: {markdown_text(text).rstrip('.')}." for name, text in rows)
+    lines: list[str] = []
+    for name, text in configuration_rows(board):
+        if name in _STUDY_ROWS:
+            lines.append(f"- {name}: {markdown_text(text).rstrip('.')}.")
+    yield "\n".join(lines)
     yield (
         f"This is trial {markdown_text(trial.trial_id)} of study {markdown_text(board.folder.name)}"
         f", with seed {trial.seed} ({markdown_text(settings_in_words(trial.settings))})."
     )
     yield "## Figures"
-    yield from _figures(tested)
-    if command := repeating_command(study.config):
+    if provenance.entry is None:
+        yield _describe_untested(provenance)
+    else:
+        yield from _describe_figures(board, provenance.entry, trial)
+    command = repeating_command(board.study.config)
+    if command:
         yield "## Repeat"
         yield (
             "This command runs a study of the same configuration. Paths in it are the last names "
@@ -195,48 +213,20 @@ def _of_study(tested: Provenance) -> Iterator[str]:
         yield f"```sh\n{command}\n```"
 
 
-def _figures(tested: Provenance) -> Iterator[str]:
-    board, entry, trial = tested.board, tested.entry, tested.trial
-    if entry is None:
-        optimism = board.optimism.of(trial.val_score) if board.optimism else ""
-        yield (
-            "This trial was not tested: no test image was read for it. On validation it scores "
-            f"{percent(trial.val_score)} %{optimism}."
-        )
-        return
-    shown = {e.label: e for e in (board.find_entry(TUNED), board.find_entry(ZERO_SHOT)) if e}
-    others = [e for e in shown.values() if e is not entry]
-    rows: list[list[object]] = [
-        [
-            name,
-            *score_cells(board.parts, one.parts, one.test),
-            *(format_mean(one.further_scores.get(further)) for further in board.further_names),
-            len(one.scores),
-        ]
-        for name, one in (
-            (f"this configuration: {entry_name(board, entry)}", entry),
-            *((entry_name(board, other), other) for other in others),
-        )
-    ]
-    alone = [
-        percent(trial.test.get(name)) for name in (*board.parts, "score", *board.further_names)
-    ]
-    rows.insert(1, [f"this model alone, seed {trial.seed}", *alone, 1])
-    if board.chance is not None:
-        unknown = [None] * len(board.parts)
-        further = [
-            percent(board.chance) if name == BALANCED else None for name in board.further_names
-        ]
-        of_score = None if BALANCED in board.further_names else percent(board.chance)
-        rows.append(["chance", *unknown, of_score, *further, None])
-    metric = board.metric if board.parts else "test accuracy"
-    header = [
-        "",
-        *score_header(board.parts, metric),
-        *further_header(board),
-        "seeds",
-    ]
-    yield Table("", header, rows).markdown()
+def _describe_untested(provenance: Provenance) -> str:
+    score = provenance.trial.val_score
+    text = (
+        "This trial was not tested: no test image was read for it. On validation it scores "
+        f"{percent(score)} %"
+    )
+    optimism = provenance.board.optimism
+    if optimism:
+        text += optimism.of(score)
+    return f"{text}."
+
+
+def _describe_figures(board: Leaderboard, entry: Entry, trial: TrialResult) -> Iterator[str]:
+    yield _score_table(board, entry, trial).markdown()
     guess = board.protocol.guess
     yield (
         "Scores on test images, in percent: the mean over seeds, each with its own training "
@@ -252,26 +242,75 @@ def _figures(tested: Provenance) -> Iterator[str]:
     yield " ".join(map(markdown_text, verdict(board)))
 
 
-def _limits(tested: Provenance | None) -> Iterator[str]:
+def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
+    """Return the scores of a model, its configuration, its rivals, and chance."""
+    alone: list[object] = [f"this model alone, seed {trial.seed}"]
+    for name in (*board.parts, "score", *board.further_names):
+        alone.append(percent(trial.test.get(name)))
+    alone.append(1)
+    name = f"this configuration: {entry_name(board, entry)}"
+    rows = [_score_row(board, name, entry), alone]
+    labels = {entry.label}
+    for rival in (board.find_entry(TUNED), board.find_entry(ZERO_SHOT)):
+        if rival is not None and rival.label not in labels:
+            labels.add(rival.label)
+            rows.append(_score_row(board, entry_name(board, rival), rival))
+    if board.chance is not None:
+        rows.append(_chance_row(board, board.chance))
+    metric = "test accuracy"
+    if board.parts:
+        metric = board.metric
+    header = [""]
+    header += score_header(board.parts, metric)
+    header += further_header(board)
+    header.append("seeds")
+    return Table("", header, rows)
+
+
+def _score_row(board: Leaderboard, name: str, entry: Entry) -> list[object]:
+    row: list[object] = [name]
+    row += score_cells(board.parts, entry.parts, entry.test)
+    row += [format_mean(entry.further_scores.get(further)) for further in board.further_names]
+    row.append(len(entry.scores))
+    return row
+
+
+def _chance_row(board: Leaderboard, chance: float) -> list[object]:
+    """Return the row of guessing, in the column of the balanced score if there is one."""
+    cell = percent(chance)
+    row: list[object] = ["chance"]
+    row += [None] * len(board.parts)
+    if BALANCED in board.further_names:
+        row.append(None)
+        row += [cell if name == BALANCED else None for name in board.further_names]
+    else:
+        row.append(cell)
+        row += [None] * len(board.further_names)
+    row.append(None)
+    return row
+
+
+def _limits(provenance: Provenance | None) -> Iterator[str]:
     yield (
         "It answers every image with one of its classes, also an image of none of them, and its "
         "probabilities are not calibrated."
     )
-    if tested and tested.entry:
+    if provenance is not None and provenance.entry is not None:
         yield (
             "Its figures are of test images of the dataset that it was trained on. Images of "
             "another origin may be labelled much worse."
         )
-        if len(tested.entry.scores) > 1:
+        if len(provenance.entry.scores) > 1:
             yield (
                 "The means are over models of several seeds; this is the one of seed "
-                f"{tested.trial.seed}."
+                f"{provenance.trial.seed}."
             )
-        board = tested.board
-        if rivals := [
-            candidate_name(label) for label in (TUNED, ZERO_SHOT) if not board.find_entry(label)
-        ]:
-            yield f"It was not compared with {' and '.join(rivals)}."
+        missing: list[str] = []
+        for label in (TUNED, ZERO_SHOT):
+            if not provenance.board.find_entry(label):
+                missing.append(candidate_name(label))
+        if missing:
+            yield f"It was not compared with {' and '.join(missing)}."
     yield (
         "It has the limits of its backbone, such as what that has learned of people from the "
         "internet. The licence of the backbone applies to its weights, and is not known here."
@@ -279,7 +318,7 @@ def _limits(tested: Provenance | None) -> Iterator[str]:
 
 
 def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> Provenance | None:
-    """Return the study that a model is from, with the trial; None if it is not here.
+    """Return the study that a model is from, with the trial; None if it is not found.
 
     Args:
         saved: the model.
@@ -293,17 +332,18 @@ def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> 
     if origin is None:
         return None
     # A delta mostly lies in its study, which may be in another folder than the studies here.
-    places = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
-    with suppress(StudyError):  # a model of the registry is no study, nor is a delta
-        places.append(find_study(word, storage))
-    places += studies(Path(storage or default_storage()))
-    found = next((place for place in places if _study_id(place) == origin.study_id), None)
-    if found is None:
-        return None
-    board = leaderboard(read_results(found.path))
-    return next(
-        (Provenance(board, one) for one in board.trials if one.trial_id == origin.trial), None
-    )
+    folders = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
+    with suppress(StudyError):  # the word may name a registered model or a delta, and no study
+        folders.append(find_study(word, storage))
+    folders += studies(Path(storage or default_storage()))
+    for folder in folders:
+        if _study_id(folder) == origin.study_id:
+            board = leaderboard(read_results(folder.path))
+            for trial in board.trials:
+                if trial.trial_id == origin.trial:
+                    return Provenance(board, trial)
+            return None
+    return None
 
 
 def _study_id(folder: StudyFolder) -> str | None:

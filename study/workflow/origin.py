@@ -1,4 +1,4 @@
-"""What a study began with, and whether it goes on with the same: versions, checkpoint, images."""
+"""The origin of a study: the versions, checkpoint and decoding of images that it began with."""
 
 import logging
 import subprocess
@@ -15,33 +15,35 @@ from study.trial.study import Study
 logger = logging.getLogger(__name__)
 
 
-def study_origin(study: Study, of_tracker: Sequence[str]) -> dict[str, str | int]:
-    """Return what a study is made with: versions, the checkpoint, a base of another study.
+def study_origin(study: Study, tracker_packages: Sequence[str]) -> dict[str, str | int]:
+    """Return what a study is made with: versions, the checkpoint, the base from another study.
 
     Args:
         study: the study.
-        of_tracker: the packages of its tracker, of which the versions are recorded as well.
+        tracker_packages: the packages of its tracker, whose versions are recorded as well.
     """
-    ablation = study.config.ablation
-    packages = ("ray", "torch", "transformers", "optuna", *of_tracker, "clipfit-study")
-    return {
+    origin: dict[str, str | int] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
         "checkpoint": study.architecture().checkpoint,
         "preprocessing": PREPROCESSING,
         "framing": _framing(study),
-        **{f"{package}_version": version(package) for package in packages},
-        **({BASE: base_of(study, ablation)} if ablation and ablation.base_from else {}),
     }
+    for package in ("ray", "torch", "transformers", "optuna", *tracker_packages, "clipfit-study"):
+        origin[f"{package}_version"] = version(package)
+    ablation = study.config.ablation
+    if ablation and ablation.base_from:
+        origin[BASE] = base_of(study, ablation)
+    return origin
 
 
 def compare_with_origin(study: Study) -> None:
-    """Warn where images are decoded otherwise than when the study began; refuse other weights.
+    """Warn if images are decoded in another way than when the study began; refuse other weights.
 
     Raises:
         BackboneError: the weights are not those with which the study began.
     """
-    identity, now = study.folder.read_identity(), study.architecture().checkpoint
+    identity = study.folder.read_identity()
     if identity.get("preprocessing", PREPROCESSING) != PREPROCESSING:
         logger.warning(
             "images are decoded otherwise since '%s' began: those of more than 8 bits, with an "
@@ -50,23 +52,31 @@ def compare_with_origin(study: Study) -> None:
             study.folder.name,
         )
     framing = _framing(study)
-    if (began := identity.get("framing", framing)) != framing:
+    framing_before = identity.get("framing", framing)
+    if framing_before != framing:
         logger.warning(
             "images are brought to their size otherwise since '%s' began, by what the checkpoint "
             "says of it: %s, and %s before; begin a new study, since its trials do not compare",
-            *(study.folder.name, framing, began),
+            study.folder.name,
+            framing,
+            framing_before,
         )
-    if (original := identity.get("checkpoint", now)) != now:
+    checkpoint = study.architecture().checkpoint
+    checkpoint_before = identity.get("checkpoint", checkpoint)
+    if checkpoint_before != checkpoint:
         raise BackboneError(
             f"the backbone's files have changed since '{study.folder.name}' began, or are damaged: "
-            f"its checkpoint was {original} and is {now}; put the former back"
+            f"its checkpoint was {checkpoint_before} and is {checkpoint}; put the former back"
         )
 
 
 def _framing(study: Study) -> str:
     """Return how images are brought to their size."""
     framing = study.architecture().framing
-    return f"{'both sides' if framing.squash else 'the shorter side'}, {framing.interpolation}"
+    sides = "the shorter side"
+    if framing.squash:
+        sides = "both sides"
+    return f"{sides}, {framing.interpolation}"
 
 
 def _git_commit() -> str:

@@ -1,4 +1,4 @@
-"""What is made of a study's results at its end: tables, charts, the report and the last lines."""
+"""The outputs of a study at its end: tables, charts, the report and the last printed lines."""
 
 from rich.console import Console
 
@@ -26,7 +26,7 @@ def write_outputs(
 
     Args:
         folder: the study's folder.
-        protocol: the study's protocol, if it is not found by its name.
+        protocol: the study's protocol, if it is no object of a package.
         datasets: the datasets that were read already, whose test images the report may show.
 
     Returns:
@@ -52,21 +52,29 @@ def write_outputs(
 
 
 def datasets_of(study: Study) -> Datasets:
-    """Return the datasets of the test, which have been read by now, by name."""
+    """Return the datasets of the test by name, which have been read by now."""
     data = study.config.data
-    return {data.dataset: study.dataset(), **{name: study.target(name) for name in data.targets}}
+    datasets = {data.dataset: study.dataset()}
+    for name in data.targets:
+        datasets[name] = study.target(name)
+    return datasets
 
 
 def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
     """Print the leaderboard, or the cells of an ablation, and where the rest is."""
-    console.print(
-        render_ablation(ablation_table(results)) if results.ablates else render_leaderboard(board)
-    )
-    console.print(
-        f"report   {results.folder.path / 'report.html'}", highlight=False, soft_wrap=True
-    )
-    if registration := results.registration:
+    if results.ablates:
+        console.print(render_ablation(ablation_table(results)))
+    else:
+        console.print(render_leaderboard(board))
+    _print_line(console, f"report   {results.folder.path / 'report.html'}")
+    registration = results.registration
+    if registration:
         console.print(champion_sentence(registration, board), highlight=False)
-        console.print(f"load     {registration.loading_line()}", highlight=False, soft_wrap=True)
+        _print_line(console, f"load     {registration.loading_line()}")
     for word, line in tracker.viewing_hints():
-        console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)
+        _print_line(console, f"{word:8} {line}")
+
+
+def _print_line(console: Console, line: str) -> None:
+    """Print a line without breaks, so that a path or an address can be copied."""
+    console.print(line, highlight=False, soft_wrap=True)

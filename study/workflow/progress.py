@@ -1,4 +1,4 @@
-"""What a driver shows while a study runs: a line of the stage, and the steps without trials."""
+"""The progress of a study: a line for each stage with trials, and one for each other step."""
 
 import time
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ class StageProgress:
         return sum(self._counts.values())
 
     def expect(self, total: int) -> None:
-        """Show a smaller number of trials from now on, where fewer are needed than there might."""
+        """Lower the number of trials of the stage, if fewer are needed than was possible."""
         least = self._done + len(self._running)
         self._total = min(self._total, max(total, least))
         self._bar.update(self._task, total=self._total)
@@ -87,7 +87,7 @@ class StageProgress:
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.ledger_callback.Observer`."""
         self._running.add(config.trial_id)
-        # No line may say that more is done than there is.
+        # More trials than expected may start, and the line must not count beyond the total.
         self._total = max(self._total, self._done + len(self._running))
         self._show()
 
@@ -101,7 +101,8 @@ class StageProgress:
         self._counts[end.status] += 1
         if end.status == "finished" and score is not None and self._stage == "search":
             ended = (score, settings_in_words(config.settings))
-            self._best = max(self._best or ended, ended)
+            if self._best is None or ended > self._best:
+                self._best = ended
         self._show()
 
     def line(self, width: int) -> str:
@@ -111,40 +112,43 @@ class StageProgress:
             width: the number of characters that there is room for. The name of the best subset is
                 shortened to what is left of them, and nothing else.
         """
-        parts = [f"{self._done}/{self._total} done"]
+        phrases = [f"{self._done}/{self._total} done"]
         if self._best is not None:
-            parts.append(f"best {self._best[0]:.1%}")
-        if (seconds := self._seconds_left()) is not None:
+            phrases.append(f"best {self._best[0]:.1%}")
+        seconds = self._seconds_left()
+        if seconds is not None:
             left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-            parts.append(f"about {left} left")
-        line = " · ".join(parts)
-        further = [f"{len(self._running)} running"]
+            phrases.append(f"about {left} left")
+        line = " · ".join(phrases)
+        counts = [f"{len(self._running)} running"]
         for status in ("stopped", "failed"):
             if self._counts[status]:
-                further.append(f"{self._counts[status]} {status}")
-        for part in further:
-            if len(line) + len(part) + 3 <= width:
-                line += f" · {part}"
+                counts.append(f"{self._counts[status]} {status}")
+        for count in counts:
+            if len(line) + len(count) + 3 <= width:
+                line += f" · {count}"
         if self._best is None:
             return line
         room = min(NAME, width - len(line) - 3)
+        if room < LEAST_NAME:
+            return line
         name = f"best: {self._best[1]}"
         if len(name) > room:
-            name = f"{name[: max(0, room - 1)]}…"
-        return f"{line} · {name}" if room >= LEAST_NAME else line
+            name = f"{name[: room - 1]}…"
+        return f"{line} · {name}"
 
     def _seconds_left(self) -> float | None:
-        """Return the seconds until the stage ends; None where nothing tells yet, or it has."""
+        """Return the seconds until the stage ends; None if they are unknown, and at its end."""
         ended_here = self._done - self._already_done
         if not ended_here or self._done >= self._total:
             return None
         passed = time.monotonic() - self._started_at
         of_each = passed / ended_here
-        beside = min(self._after, self._total - self._done)
-        seconds = of_each * (self._total - self._done - beside)
+        after = min(self._after, self._total - self._done)
+        seconds = of_each * (self._total - self._done - after)
         if self._limit is not None:
             seconds = min(seconds, max(0.0, self._limit - passed))
-        return seconds + of_each * beside
+        return seconds + of_each * after
 
     def _show(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
@@ -157,7 +161,7 @@ class StageProgress:
 
 
 class _StageColumn(ProgressColumn):
-    """The whole line of a stage, made anew for the width that the terminal has now."""
+    """The whole line of a stage, drawn for the current width of the terminal."""
 
     def __init__(self, progress: StageProgress) -> None:
         super().__init__()
@@ -166,21 +170,21 @@ class _StageColumn(ProgressColumn):
     def render(self, task: Task) -> RenderableType:
         """Return the stage, a bar where there is room for one, and how far the stage is."""
         width = self._progress._console.width
-        bar = BAR if width >= WITH_BAR else 0
-        room = width - STAGE - 1 - (bar + 1 if bar else 0)
+        room = width - STAGE - 1
         text = Text(f"{task.description:<{STAGE}} ", style="bold", no_wrap=True, end="")
-        if bar:
-            filled = round(bar * task.percentage / 100)
+        if width >= WITH_BAR:
+            room -= BAR + 1
+            filled = round(BAR * task.percentage / 100)
             text.append("━" * filled, style="bar.complete")
-            text.append("━" * (bar - filled) + " ", style="bar.back")
+            text.append("━" * (BAR - filled) + " ", style="bar.back")
         return text.append(self._progress.line(room), style="not bold")
 
 
 class Steps:
-    """What is done where no trials run: a line that moves on a terminal, a line each elsewhere.
+    """The steps without trials: a moving line on a terminal, and a printed line each elsewhere.
 
-    It is called with each step as it begins. As a context manager it stops at its end whatever line
-    a terminal shows by then.
+    It is called with each step as it begins. At the end of its block as a context manager, the line
+    on a terminal stops.
     """
 
     def __init__(self, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Signals that ask a study to end, other than Ctrl-C, and output that nobody reads any more."""
+"""Signals other than Ctrl-C that ask a study to end, and output whose reader has gone."""
 
 import logging
 import os
@@ -14,18 +14,18 @@ logger = logging.getLogger(__name__)
 
 
 class LastingConsole(Console):
-    """A console whose reader may go away before the process ends.
+    """A console that goes on if its reader ends before the process.
 
-    Ctrl-C ends ``tee`` as well, to which a study has yet to say how it is closed.
+    Ctrl-C also ends ``tee``, while the study still has to be closed.
     """
 
     def on_broken_pipe(self) -> None:
-        """Print nowhere from now on, where rich would end the process."""
+        """Discard all further output; rich would end the process."""
         silence_streams(self.file.fileno())
 
 
 def silence_streams(*streams: int) -> None:
-    """Let nothing be printed by file descriptors any more, nor fail."""
+    """Discard everything that is written to file descriptors from now on."""
     with Path(os.devnull).open("wb") as nothing:
         for stream in streams:
             os.dup2(nothing.fileno(), stream)
@@ -35,21 +35,24 @@ def silence_streams(*streams: int) -> None:
 def handle_hang_up(then: Callable[[], None]) -> Iterator[None]:
     """Call a function at SIGHUP, that of a closed terminal, and at SIGTERM, that of ``kill``.
 
-    Both would end the process at once. One that is ignored stays so, as by ``nohup``. Elsewhere
-    than in the main thread nothing is changed.
+    Both would end the process at once. A signal that is ignored, as by ``nohup``, stays ignored. In
+    a thread other than the main one, nothing is changed.
     """
 
     def hang_up(*_: object) -> None:
-        silence_streams(
-            *terminals
-        )  # printing to one that is gone fails, and a study is yet to close
+        # Printing to a terminal that is gone fails, and the study must still be closed.
+        silence_streams(*terminals)
         then()
 
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
-    handlers = {signal.SIGHUP: hang_up, signal.SIGTERM: lambda *_: then()}
-    in_main_thread = threading.current_thread() is threading.main_thread()
+    handlers: dict[signal.Signals, Callable[..., None]] = {
+        signal.SIGHUP: hang_up,
+        signal.SIGTERM: lambda *_: then(),
+    }
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
     with ExitStack() as stack:
-        for name, handler in handlers.items() if in_main_thread else ():
+        for name, handler in handlers.items():
             if signal.getsignal(name) is not signal.SIG_IGN:
                 stack.callback(signal.signal, name, signal.signal(name, handler))
         yield
@@ -69,20 +72,21 @@ def interrupt() -> None:
 
 @contextmanager
 def hold_back_signals() -> Iterator[None]:
-    """Let a block end first that a closed terminal or ``kill`` asks for anyway.
+    """Let the block finish before a closed terminal or ``kill`` ends the study.
 
     Raises:
-        KeyboardInterrupt: one of them came meanwhile.
+        KeyboardInterrupt: one of these signals arrived during the block.
     """
-    came = threading.Event()
+    arrived = threading.Event()
 
-    def note() -> None:
-        heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-        hint = "; Ctrl-C ends it without sending what is left" * heard
-        logger.warning("the study is ending already%s", hint)
-        came.set()
+    def warn() -> None:
+        message = "the study is ending already"
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            message += "; Ctrl-C ends it without sending what is left"
+        logger.warning(message)
+        arrived.set()
 
-    with handle_hang_up(note):
+    with handle_hang_up(warn):
         yield
-    if came.is_set():
+    if arrived.is_set():
         interrupt()

@@ -1,4 +1,4 @@
-"""How far a study is, read from its folder alone."""
+"""The status of a study, read from its folder alone."""
 
 import time
 from collections import Counter, defaultdict
@@ -28,18 +28,18 @@ STATES = {
     "confirming": "running, and testing what its search chose",
     INTERRUPTED_STATE: "interrupted: it is not finished, and no process runs it",
 }
-"""What is said of a study in each of its states."""
-BESIDE = "peers and variants"
-"""What the trials of the search are called that stand outside ``search.trials``."""
-IN_WORDS = {
+"""The description of each state of a study."""
+OUTSIDE = "peers and variants"
+"""The name of the group of search trials that do not count towards ``search.trials``."""
+GROUP_TITLES = {
     "confirm": "confirm (the test)",
-    BESIDE: "beside the search (other methods, other heads and strengths)",
+    OUTSIDE: "beside the search (other methods, other heads and strengths)",
 }
-"""What is printed of groups of trials whose names say too little."""
+"""The printed titles of groups of trials whose names say too little."""
 TERMS = "lr: learning rate; LN: LayerNorm; λ: how firmly text features are held at CLIP’s"
-"""What the abbreviations in the header of a table of configurations mean."""
-SHOWN = 5
-"""The number of failed trials, and of best trials, that are shown."""
+"""The meaning of the abbreviations in the header of a table of configurations."""
+MOST_TRIALS = 5
+"""The largest number of failed trials, and of best trials, to print."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Status:
     counts: Mapping[str, Mapping[str, int]]
     """The number of trials by stage and by how they ended, or ``unfinished``.
 
-    Those of the search that do not count towards ``wanted`` are in `BESIDE`."""
+    Those of the search that do not count towards ``wanted`` are in `OUTSIDE`."""
     running: tuple[TrialResult, ...]
     silent: Mapping[str, float]
     """The seconds since each running trial last wrote a file, by its id."""
@@ -64,130 +64,173 @@ class Status:
     best: tuple[TrialResult, ...]
     """The best finished trials of the search, by validation."""
     expected: float | None
-    """What to expect of the best validation score, which is a maximum, a fraction; None before the
-    choice, and where it cannot be known."""
+    """The best validation score without the optimism of a maximum, a fraction; None before the
+    choice, and if it cannot be estimated."""
     test_score: float | None
     """The mean test score of the choice, a fraction; None while nothing is chosen and tested."""
     balanced: float | None
-    """The same with the mean recall of the classes for the accuracy."""
+    """The same score with the mean recall of the classes in place of the accuracy."""
     told: tuple[str, ...]
-    """What is said of these scores, in whole sentences."""
+    """Sentences on these scores."""
 
 
 def study_status(results: Results) -> Status:
     """Return the status of a study."""
-    folder, study = results.folder, results.study
+    folder, config = results.folder, results.study.config
     running = tuple(trial for trial in results.trials if trial.status == "running")
-    # The clock of the machine that wrote may be ahead of this one's.
-    silent = {
-        trial.trial_id: max(0.0, time.time() - _last_written(folder.trial(trial.trial_id)))
-        for trial in running
-    }
-    if folder.is_complete():
-        state = "finished"
-    elif folder.has_driver():
-        state = "confirming" if results.candidates else "searching"
-    else:
-        state = INTERRUPTED_STATE
+    silent: dict[str, float] = {}
+    for trial in running:
+        # The clock of the machine that wrote may be ahead of this one's.
+        seconds = time.time() - _last_written(folder.trial(trial.trial_id))
+        silent[trial.trial_id] = max(0.0, seconds)
     choice = best_candidate(results.candidates)
-    tested = results.confirmed(choice.same_as or choice.label) if choice else ()
-    scores = [trial.test_score for trial in tested if trial.test_score is not None]
-    balanced = [trial.test.get(BALANCED) for trial in tested]
-    recalls = [score for score in balanced if score is not None]
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for trial in results.trials:
-        beside = trial.stage == "search" and not study.config.search.counts_trial(
-            trial.arm, trial.label
-        )
-        ended = trial.status.replace("running", "unfinished")
-        counts[BESIDE if beside else trial.stage][ended] += 1
+    scores, recalls = _test_scores(results, choice)
+    wanted = None
+    if config.ablation is None:
+        wanted = config.search.trials
+    expected = None
+    if results.optimism:
+        expected = results.optimism.expected
     return Status(
         study=folder.name,
-        state=state,
-        wanted=study.config.search.trials if study.config.ablation is None else None,
-        extended=tuple(entry["from"] for entry in extensions(study)),
-        counts={part: dict(ended) for part, ended in counts.items()},
+        state=_state(results),
+        wanted=wanted,
+        extended=tuple(entry["from"] for entry in extensions(results.study)),
+        counts=_count_trials(results),
         running=running,
         silent=silent,
         failed=tuple(trial for trial in results.trials if trial.status == "failed"),
-        best=tuple(
-            sorted(
-                (trial for trial in results.stage("search") if trial.status == "finished"),
-                key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number),
-            )[:SHOWN]
-        ),
-        expected=results.optimism.expected if results.optimism else None,
-        test_score=fmean(scores) if scores else None,
-        balanced=fmean(recalls) if recalls else None,
-        told=tuple(_told(results, choice, scores, recalls)),
+        best=_best_trials(results),
+        expected=expected,
+        test_score=_mean(scores),
+        balanced=_mean(recalls),
+        told=tuple(_sentences(results, choice, scores, recalls)),
     )
 
 
-def _told(
+def _state(results: Results) -> str:
+    if results.folder.is_complete():
+        return "finished"
+    if not results.folder.has_driver():
+        return INTERRUPTED_STATE
+    if results.candidates:
+        return "confirming"
+    return "searching"
+
+
+def _test_scores(
+    results: Results, choice: Candidate | None
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return the test scores of the choice, and its mean recalls of the classes."""
+    scores: list[float] = []
+    recalls: list[float] = []
+    if choice is None:
+        return scores, recalls
+    for trial in results.confirmed(choice.same_as or choice.label):
+        if trial.test_score is not None:
+            scores.append(trial.test_score)
+        recall = trial.test.get(BALANCED)
+        if recall is not None:
+            recalls.append(recall)
+    return scores, recalls
+
+
+def _count_trials(results: Results) -> dict[str, dict[str, int]]:
+    search = results.study.config.search
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for trial in results.trials:
+        group: str = trial.stage
+        if trial.stage == "search" and not search.counts_trial(trial.arm, trial.label):
+            group = OUTSIDE
+        counts[group][trial.status.replace("running", "unfinished")] += 1
+    return {group: dict(ends) for group, ends in counts.items()}
+
+
+def _best_trials(results: Results) -> tuple[TrialResult, ...]:
+    finished = [trial for trial in results.stage("search") if trial.status == "finished"]
+    finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
+    return tuple(finished[:MOST_TRIALS])
+
+
+def _mean(scores: Sequence[float]) -> float | None:
+    if not scores:
+        return None
+    return fmean(scores)
+
+
+def _sentences(
     results: Results,
     choice: Candidate | None,
     scores: Sequence[float],
     recalls: Sequence[float],
 ) -> Iterator[str]:
-    """Yield what is said of the scores of the choice."""
+    """Yield sentences on the scores of the choice."""
     if choice is None:
         return
-    optimism = results.optimism.of(choice.val_score) if results.optimism else ""
     if choice.val_score is not None:
-        yield f"the choice: {percent(choice.val_score)} % on validation{optimism}"
+        sentence = f"the choice: {percent(choice.val_score)} % on validation"
+        if results.optimism:
+            sentence += results.optimism.of(choice.val_score)
+        yield sentence
     if scores:
-        balanced = f", balanced {percent(fmean(recalls))} %" if recalls else ""
-        doubt = ""
-        known = read_against_chance(results.folder, choice.same_as or choice.label)
-        if known is not None and not known.shown:
-            doubt = f"; {known.doubt}"
-        yield f"the choice: {percent(fmean(scores))} % on test{balanced}{doubt}"
+        sentence = f"the choice: {percent(fmean(scores))} % on test"
+        if recalls:
+            sentence += f", balanced {percent(fmean(recalls))} %"
+        comparison = read_against_chance(results.folder, choice.same_as or choice.label)
+        if comparison is not None and not comparison.shown:
+            sentence += f"; {comparison.doubt}"
+        yield sentence
 
 
 def render_status(status: Status) -> RenderableType:
     """Return the status as lines and tables for a terminal."""
-    parts: list[RenderableType] = [f"[bold]{status.study}[/]: {STATES[status.state]}"]
-    for stage, ended in status.counts.items():
-        trials = amount(sum(ended.values()), "trial")
-        if stage == "search" and status.wanted is not None:
-            trials = f"{sum(ended.values())} of {amount(status.wanted, 'trial')}"
-        ends = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
-        parts.append(f"{IN_WORDS.get(stage, stage)}: {trials}: {ends}")
-    parts += status.told
-    running = [
-        [
-            trial.trial_id,
-            f"{trial.epochs}/{trial.epochs_planned}",
-            f"{status.silent[trial.trial_id]:.0f} s ago",
-            tuned_in_words(trial.settings),
-        ]
-        for trial in status.running
-    ]
-    failed = [
-        [trial.trial_id, str(trial.epochs), trial.reason or ""] for trial in status.failed[-SHOWN:]
-    ]
-    if (more := len(status.failed) - SHOWN) > 0:
-        failed.append([f"and {more} before", "", ""])
-    best = [
-        [
-            trial.trial_id,
-            percent(trial.val_score, 2),
-            *setting_cells(trial.settings),
-            tuned_in_words(trial.settings),
-        ]
-        for trial in status.best
-    ]
-    tables = {
-        ("unfinished", "epoch", "last wrote", "subset"): running,
-        ("failed", "epochs", "cause"): failed,
-        ("best trials", "validation %", *setting_header(), "subset"): best,
-    }
-    for header, rows in tables.items():
-        if rows:
-            parts += ["", plain_table(header, rows)]
-    if best:
-        parts.append(TERMS)
-    return Group(*parts)
+    lines: list[RenderableType] = [f"[bold]{status.study}[/]: {STATES[status.state]}"]
+    for group, counts in status.counts.items():
+        number = sum(counts.values())
+        trials = amount(number, "trial")
+        if group == "search" and status.wanted is not None:
+            trials = f"{number} of {amount(status.wanted, 'trial')}"
+        ends = ", ".join(f"{n} {end}" for end, n in sorted(counts.items()))
+        lines.append(f"{GROUP_TITLES.get(group, group)}: {trials}: {ends}")
+    lines += status.told
+    tables = (_running_table(status), _failed_table(status), _best_table(status))
+    for table in tables:
+        if table.rows:
+            lines += ["", table]
+    if status.best:
+        lines.append(TERMS)
+    return Group(*lines)
+
+
+def _running_table(status: Status) -> TerminalTable:
+    rows: list[list[str]] = []
+    for trial in status.running:
+        epochs = f"{trial.epochs}/{trial.epochs_planned}"
+        silent = f"{status.silent[trial.trial_id]:.0f} s ago"
+        rows.append([trial.trial_id, epochs, silent, tuned_in_words(trial.settings)])
+    return plain_table(("unfinished", "epoch", "last wrote", "subset"), rows)
+
+
+def _failed_table(status: Status) -> TerminalTable:
+    rows: list[list[str]] = []
+    for trial in status.failed[-MOST_TRIALS:]:
+        rows.append([trial.trial_id, str(trial.epochs), trial.reason or ""])
+    if len(status.failed) > MOST_TRIALS:
+        rows.append([f"and {len(status.failed) - MOST_TRIALS} before", "", ""])
+    return plain_table(("failed", "epochs", "cause"), rows)
+
+
+def _best_table(status: Status) -> TerminalTable:
+    header = ["best trials", "validation %"]
+    header += setting_header()
+    header.append("subset")
+    rows: list[list[str]] = []
+    for trial in status.best:
+        row = [trial.trial_id, percent(trial.val_score, 2)]
+        row += setting_cells(trial.settings)
+        row.append(tuned_in_words(trial.settings))
+        rows.append(row)
+    return plain_table(header, rows)
 
 
 def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> TerminalTable:
@@ -196,12 +239,12 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Termina
 
 
 def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) -> None:
-    """Print how to go on with studies, each command on an unbroken line of its own."""
+    """Print the commands that resume studies, each on an unbroken line of its own."""
     if not interrupted:
         return
-    commands = [f"  {resume_command(folder.path)}" for folder in interrupted]
-    lines = "\n".join(["to continue, run", *commands])
-    console.print(lines, highlight=False, markup=False, soft_wrap=True)
+    lines = ["to continue, run"]
+    lines += [f"  {resume_command(folder.path)}" for folder in interrupted]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def _last_written(trial: TrialFolder) -> float:

@@ -38,6 +38,10 @@ def _add_faults_of_protocol(error: ConfigFaults, overrides: list[str]) -> Config
         faults = list(find_protocol_faults(config, find_protocol(config.protocol)))
     except ConfigError as unknown:
         faults = [f"protocol: {unknown}"]
-    of_values = [fault for fault in faults if not any(path in fault for path in error.replaced)]
-    of_values = faults_with_overrides(override_texts(overrides), of_values)
-    return ConfigFaults(error.source, error.faults + of_values, config, error.replaced)
+    # A default that replaces a faulty value is not blamed.
+    blamed: list[str] = []
+    for fault in faults:
+        if not any(path in fault for path in error.replaced):
+            blamed.append(fault)
+    blamed = faults_with_overrides(override_texts(overrides), blamed)
+    return ConfigFaults(error.source, error.faults + blamed, config, error.replaced)

@@ -1,4 +1,4 @@
-"""The command ``delete``: a study and, if asked, what its tracker has of it."""
+"""The command ``delete``: a study and, if asked for, its runs and models in MLflow."""
 
 import shutil
 import sys
@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def delete_study(options: Namespace) -> None:
-    """Show what a study holds, ask, and delete it, with what its tracker has if that is asked for.
+    """Print what a study has, ask, and delete it; with ``--mlflow``, delete it in MLflow as well.
 
     Raises:
         LedgerError: another process runs the study, or its files do not name its trackers.
@@ -46,37 +46,40 @@ def delete_study(options: Namespace) -> None:
         from study.workflow.overview import summarize_study
     folder: StudyFolder = options.folder
     path = folder.path.resolve()
-    row = summarize_study(folder)  # before the lock, by which a study looks as if it were run
+    summary = summarize_study(folder)  # before the lock, by which a study looks as if it were run
     with folder.locked():
-        study, tracker = _with_tracker(folder) if options.everywhere else (None, None)
-        trials = amount(row["trials"], "trial")
-        print(f"{path}: {row['state']}, {trials}, {decimal(row['bytes'])}")
-        if study is not None and tracker is not None:
+        trials = amount(summary["trials"], "trial")
+        print(f"{path}: {summary['state']}, {trials}, {decimal(summary['bytes'])}")
+        study, tracker = None, None
+        if options.everywhere:
+            study, tracker = _with_tracker(folder)
             print(tracker.describe_contents(study))
         else:
-            model = f"its model {row['registered']}" if row["registered"] else "no registered model"
+            model = "no registered model"
+            if summary["registered"]:
+                model = f"its model {summary['registered']}"
             print(
-                f"Its trackers keep its runs (study_id = '{row['study_id']}') and {model}; "
+                f"Its trackers keep its runs (study_id = '{summary['study_id']}') and {model}; "
                 "--mlflow deletes these as well."
             )
-        if not (options.yes or _is_confirmed(path.name)):
+        if not options.yes and not _is_confirmed(path.name):
             return
         if study is not None and tracker is not None:
             for line in tracker.delete(study):
                 print(line)
-        aside = deletion_path(path)
-        with_retries(path, lambda: path.rename(aside))
+        renamed = deletion_path(path)
+        with_retries(path, lambda: path.rename(renamed))
     # After the lock, since a network file system keeps the folder of an open file.
-    shutil.rmtree(aside, ignore_errors=True)
-    if aside.exists():
-        raise StorageError(f"some files could not be deleted; delete the folder {aside}")
+    shutil.rmtree(renamed, ignore_errors=True)
+    if renamed.exists():
+        raise StorageError(f"some files could not be deleted; delete the folder {renamed}")
 
 
 def _with_tracker(folder: StudyFolder) -> tuple["Study", "Tracker"]:
-    """Return a study, and the tracker that has it.
+    """Return a study and its tracker.
 
     Raises:
-        StudyError: its files do not tell which that is.
+        StudyError: the files of the study do not name its trackers.
     """
     with slow_imports():
         from study import tracking

@@ -47,18 +47,20 @@ def export_model(options: Namespace) -> None:
         from study.storage.folders import new_folder, refuse_taken
         from study.workflow.image_labels import find_model
         from study.workflow.model_card import find_study_of, model_card
-    chosen = find_format(options.format)
+    exported = find_format(options.format)
     refuse_taken(options.out)
     with tempfile.TemporaryDirectory(prefix="clipfit-export-") as scratch:
         saved = find_model(options.model, Path(scratch), options.storage)
-        tested = find_study_of(saved, options.model, options.storage)
-        with new_folder(options.out) as whole:
-            written = write_export(saved, chosen, whole)
-            card = model_card(saved, chosen, written, tested)
-            (whole / CARD).write_text(card, encoding="utf-8")
+        provenance = find_study_of(saved, options.model, options.storage)
+        with new_folder(options.out) as folder:
+            guide = write_export(saved, exported, folder)
+            card = model_card(saved, exported, guide, provenance)
+            (folder / CARD).write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
-    print(f"{options.out}: {chosen.title}, {decimal(size)}: {saved.name}")
-    for note in (*written.notes, *written.limits):
-        print(note)
-    known = "" if tested else "; its study is not here, so it has no scores"
-    print(f"{options.out / CARD}: the model card, with the code that loads it{known}")
+    print(f"{options.out}: {exported.title}, {decimal(size)}: {saved.name}")
+    for line in (*guide.notes, *guide.limits):
+        print(line)
+    line = f"{options.out / CARD}: the model card, with the code that loads it"
+    if provenance is None:
+        line += "; its study is not here, so it has no scores"
+    print(line)

@@ -8,22 +8,22 @@ from rich.filesize import decimal
 from study.errors import ConfigError
 from study.process.slow_imports import slow_imports
 from study.storage.command_lines import default_storage
-from study.storage.study_folder import studies
+from study.storage.study_folder import StudyFolder, studies
 from study.workflow.arguments import add_json, add_storage
 
-SHOWN_SCORES = {
+SCORE_COLUMNS = {
     "val_score": "val. %",
     "val_expected": "expect %",
     "test_score": "test %",
     "test_balanced": "balanced %",
 }
-"""What the list of studies calls the scores that it shows."""
+"""The headings of the scores in the list of studies."""
 NOTE = (
     "val. %: validation score of the best trial, which is a maximum and in part luck; expect %: "
     "what to expect of it on other images; test %: of the winner; balanced %: the same, where "
     "every class counts alike"
 )
-"""What is said of these scores below the list."""
+"""The explanation of these scores below the list."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,18 +53,20 @@ def list_studies(options: Namespace) -> None:
     if not rows:
         options.console.print(f"no studies in {storage}", highlight=False)
         return
-    cells = (
-        [
-            *(row["study"], row["state"], str(row["trials"])),
-            *(percent(row[name]) for name in SHOWN_SCORES),
-            *(decimal(row["bytes"]), f"{row['seconds'] / 86400:.1f}"),
-        ]
-        for row in rows
-    )
-    header = ("study", "state", "trials", *SHOWN_SCORES.values(), "size", "days")
-    count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
+    cells: list[list[str]] = []
+    for row in rows:
+        line = [row["study"], row["state"], str(row["trials"])]
+        line += [percent(row[name]) for name in SCORE_COLUMNS]
+        line += [decimal(row["bytes"]), f"{row['seconds'] / 86400:.1f}"]
+        cells.append(line)
+    header = ("study", "state", "trials", *SCORE_COLUMNS.values(), "size", "days")
+    count = f"{len(rows)} studies"
+    if len(rows) == 1:
+        count = "1 study"
     options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
     options.console.print(NOTE, highlight=False)
-    states = zip(folders, rows, strict=True)
-    interrupted = [folder for folder, row in states if row["state"] == INTERRUPTED_STATE]
+    interrupted: list[StudyFolder] = []
+    for folder, row in zip(folders, rows, strict=True):
+        if row["state"] == INTERRUPTED_STATE:
+            interrupted.append(folder)
     print_resume_commands(options.console, interrupted)

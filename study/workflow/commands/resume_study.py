@@ -1,4 +1,4 @@
-"""The command ``resume``: what is left of a study."""
+"""The command ``resume``: the rest of a study."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 @pause_collection()
 def resume_study(options: Namespace) -> None:
-    """Continue a study, or look at what it needs.
+    """Continue a study, or check what it needs.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
@@ -25,14 +25,6 @@ def resume_study(options: Namespace) -> None:
         from study.workflow.lookup import find_study_and_overrides
     folder, overrides = find_study_and_overrides(options.study, options.arguments)
     with exit_at_ctrl_c():
-        from study.workflow.configured_study import load_study, naming_overrides
-        from study.workflow.dry_run import dry_run
-    study = load_study(folder, overrides)
-    with naming_overrides(overrides):
-        if options.check:
-            dry_run(study, options, resuming=True)
-            return
-        # Ray and Optuna take seconds to import, and what stands above does without them.
-        with exit_at_ctrl_c():
-            from study.workflow.run_study import run_study
-        run_study(study, options.console, resume=True)
+        from study.workflow.configured_study import load_study
+        from study.workflow.dry_run import check_or_run
+    check_or_run(load_study(folder, overrides), overrides, options, resume=True)

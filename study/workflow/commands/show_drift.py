@@ -25,6 +25,6 @@ def show_drift(options: Namespace) -> None:
         from study.results.drift import study_drift
         from study.results.study_results import read_results
     results = read_results(options.folder.path)
-    found = study_drift(results, options.trial)
-    options.console.print(render_drift(found), highlight=False)
-    print(*write_drift(results.folder.path, found), sep="\n")
+    drift = study_drift(results, options.trial)
+    options.console.print(render_drift(drift), highlight=False)
+    print(*write_drift(results.folder.path, drift), sep="\n")

@@ -1,4 +1,4 @@
-"""The command ``status``: how far a study is."""
+"""The command ``status``: the progress of a study."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -30,10 +30,11 @@ def show_status(options: Namespace) -> None:
         from study.results.study_results import read_results
         from study.workflow import status
         from study.workflow.configured_study import load_study
-    found = status.study_status(read_results(load_study(folder, overrides).folder.path))
+    results = read_results(load_study(folder, overrides).folder.path)
+    current = status.study_status(results)
     if options.json:
-        print(json.dumps(asdict(found), indent=2, default=methodcaller("status_record")))
+        print(json.dumps(asdict(current), indent=2, default=methodcaller("status_record")))
         return
-    options.console.print(status.render_status(found), highlight=False)
-    if found.state == status.INTERRUPTED_STATE:
+    options.console.print(status.render_status(current), highlight=False)
+    if current.state == status.INTERRUPTED_STATE:
         status.print_resume_commands(options.console, [folder])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
-from study.workflow.arguments import add_check, refuse_without_check
+from study.workflow.arguments import add_check, add_settings, refuse_without_check
 
 EXAMPLES = """\
 A study runs many trials. Each trial trains one configuration: which parameters
@@ -28,24 +28,24 @@ examples of `clipfit-study run`, where `run` may be left out:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.epilog, parser.formatter_class = EXAMPLES, RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.formatter_class = RawDescriptionHelpFormatter
     parser.description = (
         "Search which of CLIP's biases and LayerNorms to tune on a few images, and at\n"
         "which learning rates."
     )
-    parser.add_argument(
-        "arguments",
-        nargs="*",
-        metavar="CONFIG | key=value",
-        help="a configuration by name or path (default: $STUDY_CONFIG, else quickstart), and "
-        "values that override it",
+    add_settings(
+        parser,
+        "CONFIG | key=value",
+        "a configuration by name or path (default: $STUDY_CONFIG, else quickstart), and values "
+        "that override it",
     )
     add_check(parser)
 
 
 @pause_collection()
 def start_study(options: Namespace) -> None:
-    """Run a new study or a sweep, or look at what it needs.
+    """Run a new study or a sweep, or check what it needs.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
@@ -77,14 +77,7 @@ def _start_sweep(source: Path, overrides: list[str], options: Namespace) -> None
 
 def _start_one(source: Path, overrides: list[str], options: Namespace) -> None:
     with exit_at_ctrl_c():
-        from study.workflow.configured_study import make_study, naming_overrides
-        from study.workflow.dry_run import dry_run
+        from study.workflow.configured_study import make_study
+        from study.workflow.dry_run import check_or_run
     study = make_study(source, overrides, options.console)
-    with naming_overrides(overrides):
-        if options.check:
-            dry_run(study, options, resuming=False)
-            return
-        # Ray and Optuna take seconds to import, and what stands above does without them.
-        with exit_at_ctrl_c():
-            from study.workflow.run_study import run_study
-        run_study(study, options.console, resume=False)
+    check_or_run(study, overrides, options, resume=False)

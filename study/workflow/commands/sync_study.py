@@ -1,4 +1,4 @@
-"""The command ``sync``: a study's results for the tracker that lacks them."""
+"""The command ``sync``: results of a study that its tracker lacks."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -31,5 +31,7 @@ def sync_study(options: Namespace) -> None:
     with folder.locked(briefly=True):
         tracker = tracking.make_tracker(study.config.tracking.trackers)
         synced = tracker.sync(study, lambda: outputs.write_outputs(folder))
-    again = f", {synced.resent} of them sent again" if synced.resent else ""
-    options.console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
+    line = f"{synced.trials} trials of {folder.name} are in {tracker.title}"
+    if synced.resent:
+        line += f", {synced.resent} of them sent again"
+    options.console.print(line)
