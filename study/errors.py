@@ -13,7 +13,7 @@ SECRET_OF_A_QUERY = re.compile(
 
 
 INTERRUPTED = 130
-"""The exit code of an interrupted study, as of a command that Ctrl-C has ended."""
+"""The exit code of an interrupted study, and of a command that Ctrl-C has ended."""
 
 
 class StudyError(Exception):

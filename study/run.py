@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return commands.main(arguments)
 
 
-def _leave_package_off_the_path() -> None:
+def _remove_package_from_path() -> None:
     """Remove study/ from ``sys.path``, where Python puts it first when it runs this script.
 
     A module of this package could otherwise replace a library of the same name.
@@ -32,5 +32,5 @@ def _leave_package_off_the_path() -> None:
 
 
 if __name__ == "__main__":
-    _leave_package_off_the_path()
+    _remove_package_from_path()
     sys.exit(main())

@@ -18,7 +18,7 @@ def default_storage() -> Path:
 
 
 def resume_command(folder: Path) -> str:
-    """Return the command that goes on with the study of a folder."""
+    """Return the command that resumes the study of a folder."""
     return _command("resume", folder)
 
 

@@ -19,10 +19,10 @@ def refuse_other_format(file: Path | str, number: object, error: type[StudyError
         error: the kind of error.
     """
     if str(number) != str(FORMAT):  # true is 1 to Python
-        found = f"format {str(number)[:100]}"
+        format_of_file = f"format {str(number)[:100]}"
         if number is None:
-            found = "no format number"
+            format_of_file = "no format number"
         raise error(
-            f"{file} has {found}, and this version of clipfit-study reads format {FORMAT}; use it "
-            "with the version that wrote it, or make it again"
+            f"{file} has {format_of_file}, and this version of clipfit-study reads format "
+            f"{FORMAT}; use it with the version that wrote it, or make it again"
         )

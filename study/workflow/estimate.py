@@ -92,7 +92,7 @@ class Estimate:
 
 
 def estimate(study: Study) -> Estimate:
-    """Measure steps in a process of its own, and return what a study would take.
+    """Measure steps in a separate process, and return what a study would take.
 
     Raises:
         StudyError: no trial fits on this machine, or the data or the backbone cannot be read.

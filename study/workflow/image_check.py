@@ -54,7 +54,8 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
 
     Returns:
-        A hash of the pixels of each image, for the datasets of which all were decoded.
+        A hash of the pixels of each image, by dataset and path. A dataset is left out unless all
+        its images were decoded.
 
     Raises:
         DataError: images cannot be read and the study would fail; the message names some.

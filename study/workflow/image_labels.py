@@ -136,26 +136,26 @@ def find_images(words: Iterable[str]) -> list[Path]:
     it is listed as unreadable then. Files of other formats in folders are counted as error output.
 
     Raises:
-        DataError: there is none.
+        DataError: no image is found.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for path in map(Path, words):
         if not _is_folder(path):
-            found.append(path)
+            images.append(path)
             continue
-        images, other_suffixes = list_image_files(path)
-        if not images:
+        in_folder, other_suffixes = list_image_files(path)
+        if not in_folder:
             print(f"{path}: has no images", file=sys.stderr)
         if other_suffixes:
             suffixes = format_suffixes(other_suffixes)
             print(f"{path}: files of other formats are passed over: {suffixes}", file=sys.stderr)
-        found += images
-    if not found:
+        images += in_folder
+    if not images:
         raise DataError(
             "no images were found; allowed are image files, and folders that have some "
             f"({' '.join(sorted(IMAGE_SUFFIXES))}) in them or in their folders"
         )
-    return found
+    return images
 
 
 def _is_folder(path: Path) -> bool:

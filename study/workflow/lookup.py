@@ -78,7 +78,7 @@ def _command_meant(word: str, commands: Collection[str]) -> str | None:
 def configuration_file(name: str) -> Path | None:
     """Return the path of a configuration, given as a path or as the name of a shipped one.
 
-    A folder of configurations counts as one too. Return None if there is none.
+    A folder of configurations counts as one too. Return None if nothing has the name.
     """
     if not name:  # a folder for Path
         return None
@@ -187,7 +187,7 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
         storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
 
     Raises:
-        ConfigError: there is none; the message lists those in the storage.
+        ConfigError: the study does not exist; the message lists those in the storage.
     """
     storage = Path(str(storage or default_storage()))
     existing: list[StudyFolder] = []
@@ -218,7 +218,7 @@ def is_file_or_address(word: str) -> bool:
 
 
 def refuse_unknown_model(word: str, storage: str | Path | None = None) -> None:
-    """Raise if a word names no model, as far as names tell.
+    """Raise if a word can name no model; nothing is read.
 
     Raises:
         ConfigError: it is no address, no file and no study.

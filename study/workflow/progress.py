@@ -32,7 +32,7 @@ class StageProgress:
     Args:
         console: where the line is shown.
         stage: the name of the stage.
-        total: the largest number of trials that the stage may come to, which may only fall.
+        total: the largest number of trials that the stage may have; `expect` can lower it.
         done: the number of trials that had ended before.
     """
 

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class LastingConsole(Console):
-    """A console that goes on if its reader ends before the process.
+    """A console that keeps working when its reader ends before the process.
 
     Ctrl-C also ends ``tee``, while the study still has to be closed.
     """

@@ -25,9 +25,9 @@ UNEQUAL = 2
 
 
 Pixels = Mapping[str, Mapping[str, bytes]]
-"""A hash of the pixels of each image that can be decoded, by path, by dataset.
+"""A hash of the pixels of each image that can be decoded, by dataset and path.
 
-Datasets of which not all images were decoded are left out."""
+A dataset is left out unless all its images were decoded."""
 
 
 def print_warnings(
@@ -134,11 +134,11 @@ def dataset_warnings(
         seconds: how long the check of the images may take.
         pixels: see `study.data.survey.survey`.
     """
-    found = survey(dataset, seconds, pixels)
+    surveyed = survey(dataset, seconds, pixels)
     noun = "file" if pixels is None else "image"
     total = len(dataset.train) + len(dataset.val) + len(dataset.test)
-    lines = [*_class_warnings(dataset), *_unread_warnings(found.unread)]
-    if found.absent:
+    lines = [*_class_warnings(dataset), *_unread_warnings(surveyed.unread)]
+    if surveyed.absent:
         consequence = (
             "the study ends at the first that it reads, and the test reads all test images; "
             "data.on_corrupt=skip leaves them out"
@@ -146,26 +146,26 @@ def dataset_warnings(
         if on_corrupt == "skip":
             consequence = "the study leaves them out (data.on_corrupt=skip)"
         lines.append(
-            f"{len(found.absent)} of {found.looked} listed images are not there, or are "
-            f"led out of the dataset's folder by symbolic links ({_few(found.absent)}): "
+            f"{len(surveyed.absent)} of {surveyed.looked} listed images are not there, or are "
+            f"led out of the dataset's folder by symbolic links ({_few(surveyed.absent)}): "
             f"{consequence}"
         )
-    if found.in_two_classes:
-        groups = [_few(paths, " = ") for paths in found.in_two_classes]
+    if surveyed.in_two_classes:
+        groups = [_few(paths, " = ") for paths in surveyed.in_two_classes]
         lines.append(
             f"{_counted(len(groups), noun)} in two classes ({_few(groups)}): no "
             "model can be right about both"
         )
-    if found.in_two_splits:
-        groups = [_few(paths, " = ") for paths in found.in_two_splits]
+    if surveyed.in_two_splits:
+        groups = [_few(paths, " = ") for paths in surveyed.in_two_splits]
         lines.append(
             f"{_counted(len(groups), noun)} among the test images and among those to learn "
             f"from ({_few(groups)}): test scores are too high by them"
         )
-    if found.looked < total or not found.compared:
-        extent = "all" if found.compared else "not all"
+    if surveyed.looked < total or not surveyed.compared:
+        extent = "all" if surveyed.compared else "not all"
         lines.append(
-            f"{found.looked} of {total} images were looked at in {seconds:g} s, and "
+            f"{surveyed.looked} of {total} images were looked at in {seconds:g} s, and "
             f"{extent} of these compared; others may have such faults too"
         )
     return [f"{dataset.name}: {line}" for line in lines]

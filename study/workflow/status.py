@@ -239,7 +239,7 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Termina
 
 
 def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) -> None:
-    """Print the commands that resume studies, each on an unbroken line of its own."""
+    """Print the commands that resume studies, one a line, without line breaks inside."""
     if not interrupted:
         return
     lines = ["to continue, run"]
