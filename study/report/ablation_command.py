@@ -68,7 +68,7 @@ def _ablation_settings(results: Results) -> dict[str, Any]:
     tuned.sort(key=lambda trial: -(trial.val_score or 0.0))
     rates: list[float] = []
     for trial in tuned[:BEST_TRIALS]:
-        rates.extend(trial.settings.rates.values())
+        rates += trial.settings.rates.values()
     weights = [c.settings.distill_weight for c in results.candidates if c.label == TUNED]
     settings: dict[str, Any] = {}
     if rates:

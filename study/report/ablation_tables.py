@@ -45,10 +45,10 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     They also name the cells with extended grids, and the pairs of sites that interact.
     """
     sentences = list(_base_chosen_after_test(table))
-    sentences.extend(_verdict_on_cells(table))
-    sentences.extend(_verdict_on_rates(table))
-    sentences.extend(interaction_verdict(table.interactions))
-    sentences.extend(chance_sentences(table.chance, guess=table.protocol.guess))
+    sentences += _verdict_on_cells(table)
+    sentences += _verdict_on_rates(table)
+    sentences += interaction_verdict(table.interactions)
+    sentences += chance_sentences(table.chance, guess=table.protocol.guess)
     readers = other_readers_sentence(table.other_readers)
     if readers:
         sentences.append(readers)
@@ -78,8 +78,8 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         if cell.comparison.holm_p is None or difference.reach is None:
             untested.append(name)
         elif cell.differs_from_base:
-            gain = f"{points(difference.mean)} points"
-            beyond.append(f"{name}: {gain}; {describe_missed(difference)}.")
+            missed = describe_missed(difference)
+            beyond.append(f"{name}: {points(difference.mean)} points; {missed}.")
         else:
             within.append(f"{name} {percent(difference.reach)}")
     tests = len(beyond) + len(within)
@@ -99,11 +99,12 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
 
 
 def _verdict_on_rates(table: AblationTable) -> Iterator[str]:
-    """Yield the cells whose best rate is at an edge of those tried, or was so at first."""
-    extended = []
-    for cell in table.cells:
-        if cell.added_rates:
-            extended.append(f"of “{cell.label}” to {_format_rates(cell, cell.added_rates)}")
+    """Yield the cells whose best rate is at an edge of those tried, or was before the grid grew."""
+    extended = [
+        f"of “{cell.label}” to {_format_rates(cell, cell.added_rates)}"
+        for cell in table.cells
+        if cell.added_rates
+    ]
     if extended:
         yield (
             "The best learning rate was the lowest or highest tried, so that the grid was "
@@ -140,7 +141,7 @@ def cell_table(table: AblationTable) -> Table:
     header = ["cell", *score_header(table.parts, score)]
     if table.shows_balanced:
         header.append("balanced %")
-    header.extend(("Δ base cell", "p", "seeds", "trainable", "s"))
+    header += ["Δ base cell", "p", "seeds", "trainable", "s"]
     return Table(
         f"Ablation: {table.split} {table.metric}, %",
         header,
@@ -158,9 +159,9 @@ def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
     row: list[object] = [name, *score_cells(table.parts, cell.parts, cell.score)]
     if table.shows_balanced:
         row.append(format_mean(cell.balanced))
-    row.extend(comparison_cells(cell.comparison))
+    row += comparison_cells(cell.comparison)
     seconds = None if cell.seconds is None else f"{cell.seconds:.0f}"
-    row.extend((len(cell.scores), format_count(cell.trainable), seconds))
+    row += [len(cell.scores), format_count(cell.trainable), seconds]
     return row
 
 
@@ -178,9 +179,9 @@ def ablation_scope(table: AblationTable) -> tuple[str, ...]:
 
 def setting_table(table: AblationTable) -> Table:
     """Return each cell's subset, learning rates and λ."""
-    rows = []
-    for cell in table.cells:
-        rows.append([cell.label, cell.settings.subset, *setting_cells(cell.settings)])
+    rows = [
+        [cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells
+    ]
     header = ["cell", "subset", *setting_header()]
     return Table("Cells", header, rows, left=2, note=SETTING_NOTE)
 
@@ -198,9 +199,8 @@ def render_ablation(table: AblationTable) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
     blocks: list[Table | Text] = []
     for block in _all_tables(table):
-        blocks.append(block)
-        blocks.append(Text(block.note, style="dim"))
-    blocks.extend(Text(sentence) for sentence in ablation_verdict(table))
+        blocks += [block, Text(block.note, style="dim")]
+    blocks += [Text(sentence) for sentence in ablation_verdict(table)]
     return Group(*blocks)
 
 
@@ -210,7 +210,7 @@ def ablation_markdown(table: AblationTable) -> str:
     for index in (0, -1):  # pairs of sites alone need a heading
         tables[index] = replace(tables[index], title="")
     blocks = [markdown_text(" ".join(ablation_verdict(table)))]
-    blocks.extend(block.markdown() for block in tables)
+    blocks += [block.markdown() for block in tables]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -255,14 +255,13 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     Returns:
         The paths of the written files.
     """
-    files = {"ablation.csv": ablation_csv(table), "ablation.md": ablation_markdown(table)}
+    files = {
+        folder / "ablation.csv": ablation_csv(table),
+        folder / "ablation.md": ablation_markdown(table),
+    }
     if table.interactions:
         records = [interaction_record(pair) for pair in table.interactions]
-        files["interactions.csv"] = Table.from_records(records).csv()
-    paths = []
-    for name, text in files.items():
-        path = folder / name
+        files[folder / "interactions.csv"] = Table.from_records(records).csv()
+    for path, text in files.items():
         write_atomically(path, text)
-        paths.append(path)
-    paths.extend(write_plots(folder, ablation_plots(table)))
-    return tuple(paths)
+    return tuple(files) + write_plots(folder, ablation_plots(table))

@@ -274,7 +274,7 @@ def _draw_axis(axes: Any, side: Literal["x", "y"], axis: Axis) -> None:
     from matplotlib.ticker import LogFormatter, MaxNLocator
 
     ticks = {"x": axes.xaxis, "y": axes.yaxis}[side]
-    axes.set(**{f"{side}label": axis.title})
+    ticks.set_label_text(axis.title)
     if axis.scale == "log":
         axes.set(**{f"{side}scale": "log"})
         # Label only powers of ten, more if the axis spans less than one; as 8, not 8 × 10⁰.

@@ -56,10 +56,10 @@ def _count_images(counts: ImageCounts) -> str:
 
 def confusion_table(results: Results, board: Leaderboard) -> Table:
     """Return the most frequent confusions."""
-    rows = []
-    for pair in confusions(results, board):
-        before, after = percent(pair.before), percent(pair.after)
-        rows.append([pair.true, pair.predicted, pair.part, before, after])
+    rows = [
+        [pair.true, pair.predicted, pair.part, percent(pair.before), percent(pair.after)]
+        for pair in confusions(results, board)
+    ]
     table = Table(
         "Most frequent confusions",
         ["images of", "taken for", "part", "zero-shot %", f"{_choice(board)} %"],
@@ -113,10 +113,8 @@ def _heat_map(
     for (true, predicted), share in shares.items():
         xs.append(columns.index(predicted))
         ys.append(rows.index(true))
-        value = 100 * share
-        if true != predicted:
-            value = -value
-        values.append(value)
+        sign = 1 if true == predicted else -1
+        values.append(sign * 100 * share)
     panel = Panel(
         Axis("taken for", names=_axis_names(columns, NAMED_COLUMNS)),
         Axis("class", names=_axis_names(rows, NAMED_ROWS)),
@@ -151,12 +149,8 @@ def _axis_names(names: Sequence[str], most: int) -> list[str]:
     """Return the names along an axis, cut where they are long, and empty if they are too many."""
     if len(names) > most:
         return [""] * len(names)
-    cut = []
-    for name in names:
-        if len(name) > _NAME_LENGTH:
-            name = f"{name[: _NAME_LENGTH - 1]}…"
-        cut.append(name)
-    return cut
+    cut = _NAME_LENGTH - 1
+    return [f"{name[:cut]}…" if len(name) > _NAME_LENGTH else name for name in names]
 
 
 def _choice(board: Leaderboard) -> str:

@@ -55,7 +55,7 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
         sentences.append(
             "These scores weigh each class alike, and the rows for all classes each image."
         )
-    sentences.extend(leaderboard_scope(board))
+    sentences += leaderboard_scope(board)
     by_class = Table(
         f"{first_label} and {second_label} on each class",
         ["part", "class", "answers", *right, "Δ points"],

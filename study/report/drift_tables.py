@@ -100,8 +100,8 @@ def render_drift(drift: StudyDrift) -> Group:
     if drift.images is not None:
         blocks.append(_similarity("Features of the images", drift.images, "those before"))
     if drift.head is not None:
-        text_features = "the tuned features of its class names"
-        blocks.append(_similarity("Rows of the head", drift.head, text_features))
+        reference = "the tuned features of its class names"
+        blocks.append(_similarity("Rows of the head", drift.head, reference))
     return Group(*blocks)
 
 

@@ -46,7 +46,7 @@ def importance_chart(arm: str, importances: Importances, color: str, *, stopped:
 
 
 def _reason_without_importances(importances: Importances) -> str:
-    """Return why there are no importances, which is of use only if there are none."""
+    """Return the reason that a chart without importances gives."""
     if importances.too_few:
         return f"needs {MIN_TRIALS} finished trials, has {importances.finished}"
     if importances.error is not None:

@@ -31,9 +31,9 @@ def interaction_table(pairs: Sequence[Interaction]) -> Table:
     rows = []
     for pair in pairs:
         row: list[object] = list(pair.sites)
-        row.extend(points(gain.mean) for gain in pair.gains)
-        row.extend(comparison_cells(pair.lead))
-        row.extend(_interaction_cells(pair))
+        row += [points(gain.mean) for gain in pair.gains]
+        row += comparison_cells(pair.lead)
+        row += _interaction_cells(pair)
         rows.append(row)
     return Table("Pairs of sites", header, rows, left=2, keys=2, break_at=7, note=NOTE)
 
@@ -63,8 +63,8 @@ def _signed_decimals(value: float) -> str:
 def interaction_verdict(pairs: Sequence[Interaction]) -> tuple[str, ...]:
     """Return sentences on what pairs give over the better site, and whether they add up."""
     sentences = list(_describe_leads(pairs))
-    sentences.extend(_describe_interactions(pairs))
-    sentences.extend(_describe_untested(pairs))
+    sentences += _describe_interactions(pairs)
+    sentences += _describe_untested(pairs)
     return tuple(sentences)
 
 

@@ -7,7 +7,6 @@ from study.report.names import starred_name
 from study.results.entries import PUBLISHED, Entry
 from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rate_source
 from study.results.leaderboard import Leaderboard
-from study.results.statistics import PairedDifference
 
 Row = Sequence[object]
 _RATES: Mapping[RateSource | None, str] = {
@@ -27,13 +26,13 @@ NOTE = (
 def ladder_table(board: Leaderboard) -> Table:
     """Return what each step from CLIPFit as published to the winner adds, in points.
 
-    The subset and the head are there in both orders, with the mean of them, where the corners of
-    their 2 × 2 table are tested.
+    If all four corners of subset × head are tested, the two are added in both orders, and rows with
+    the mean of both orders follow.
     """
     steps = ladder(board)
     sentences = [NOTE]
     if steps.steps:
-        sentences.extend(_qualifications(board, steps))
+        sentences += _qualifications(board, steps)
     return Table(
         TITLE,
         ["step", "candidate", "rates", "test %", "Δ points"],
@@ -59,14 +58,14 @@ def _crossing_rows(board: Leaderboard, crossing: Crossing) -> Iterator[Row]:
         yield _step_row(board, step, f"other order: + {_join_changes(step.adds)}")
     for adds, mean in crossing.means.items():
         title = f"{_join_changes(adds)}, mean of both orders"
-        yield [title, "", "", None, _optional_difference(mean)]
+        yield [title, "", "", None, difference_cell(mean)]
 
 
 def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
     if step.upper is step.lower:
         return _row(board, title, step.upper, "same configuration", None)
     score = score_cell(step.upper.test)
-    return _row(board, title, step.upper, score, _optional_difference(step.paired))
+    return _row(board, title, step.upper, score, difference_cell(step.paired))
 
 
 def _row(board: Leaderboard, title: str, entry: Entry, score: str, difference: object) -> Row:
@@ -77,15 +76,11 @@ def _join_changes(changes: Sequence[Change]) -> str:
     return " and ".join(changes)
 
 
-def _optional_difference(paired: PairedDifference | None) -> object:
-    return None if paired is None else difference_cell(paired)
-
-
 def _qualifications(board: Leaderboard, steps: Ladder) -> Iterator[str]:
     """Yield what qualifies the steps of a ladder."""
     rungs = [step.upper for step in steps.steps]
     if steps.crossing is not None:
-        rungs.extend(steps.crossing.corners)
+        rungs += steps.crossing.corners
     if any(rate_source(board, rung) == "borrowed" for rung in rungs):
         yield (
             f"Rates that are “{_RATES['borrowed']}” were chosen for another row. At its own best "

@@ -17,8 +17,7 @@ def sweep_tables(sweep: pd.DataFrame) -> list[Table]:
     """Return two tables for each experiment: its averages, and its scores by dataset."""
     tables = []
     for experiment, studies in sweep.groupby("experiment"):
-        tables.append(_average_table(experiment, studies))
-        tables.append(_dataset_table(experiment, studies))
+        tables += [_average_table(experiment, studies), _dataset_table(experiment, studies)]
     return tables
 
 

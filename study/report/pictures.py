@@ -47,7 +47,7 @@ class Picture:
     address: str | None
     """The picture as a ``data:`` URI; None where the image is gone."""
     small: bool
-    """Whether it has so few pixels that they are to stay squares when it is enlarged."""
+    """Whether it has so few pixels that they stay squares when a page enlarges it."""
     path: str
     """The image's path in its dataset."""
     true: str
@@ -57,7 +57,7 @@ class Picture:
     probability: str
     """The probability of that class, in percent."""
     seeds: str
-    """With how many of the seeds the image is taken for another class; empty for one seed."""
+    """How many of the seeds take the image for another class; empty if there is one seed."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,15 @@ def make_gallery(results: Results, board: Leaderboard, datasets: Datasets) -> Ga
     Raises:
         LedgerError: a file of predictions is damaged.
     """
-    predictions_by_seed = _read_predictions(results, board)
+    predictions_by_seed = _predictions_by_seed(results, board)
     if not predictions_by_seed:
         return Gallery((), (), None)
-    wrong_seeds: Counter[ImageKey] = Counter()
-    for predictions in predictions_by_seed.values():
-        for prediction in predictions:
-            if prediction.predicted != prediction.label:
-                wrong_seeds[_image_key(prediction)] += 1
+    wrong_seeds = Counter(
+        _image_key(prediction)
+        for predictions in predictions_by_seed.values()
+        for prediction in predictions
+        if prediction.predicted != prediction.label
+    )
     seed = min(predictions_by_seed)
     uncertain = sorted(predictions_by_seed[seed], key=lambda p: (p.probability, p.part, p.path))
     mistakes = [p for p in uncertain if p.predicted != p.label]
@@ -132,12 +133,11 @@ def make_gallery(results: Results, board: Leaderboard, datasets: Datasets) -> Ga
     )
 
 
-def _read_predictions(results: Results, board: Leaderboard) -> dict[int, Sequence[Prediction]]:
-    """Return the predictions of what validation chose by seed, for the seeds that kept any."""
+def _predictions_by_seed(results: Results, board: Leaderboard) -> dict[int, Sequence[Prediction]]:
+    """Return the predictions of the choice by seed, for the seeds that kept any."""
+    trials = results.confirmed(board.chosen.label) if board.chosen else ()
     predictions_by_seed: dict[int, Sequence[Prediction]] = {}
-    if board.chosen is None:
-        return predictions_by_seed
-    for trial in results.confirmed(board.chosen.label):
+    for trial in trials:
         if trial.test_score is not None:
             predictions = read_predictions(results.folder, trial.trial_id)
             if predictions:
@@ -150,7 +150,7 @@ def _image_key(prediction: Prediction) -> ImageKey:
 
 
 def _describe_seeds(wrong: int, seeds: int) -> str:
-    """Return with how many of the seeds an image is taken for another class."""
+    """Return how many of the seeds take an image for another class."""
     if seeds == 1:
         return ""
     if wrong:
@@ -161,7 +161,7 @@ def _describe_seeds(wrong: int, seeds: int) -> str:
 def _encode_images(
     study: Study, predictions: Iterable[Prediction], datasets: Datasets
 ) -> dict[ImageKey, tuple[str, bool]]:
-    """Return the images that are still there as `encode_picture` does."""
+    """Encode the images that are still there, each as `encode_picture` does."""
     sources: dict[ImageKey, Dataset] = {}
     test_sets: dict[str, tuple[Dataset, set[tuple[str, str]]] | None] = {}
     for prediction in predictions:
@@ -177,11 +177,7 @@ def _encode_images(
     paths = [path for _, path in sources]
     with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without Python's global lock
         pictures = list(pool.map(_encode_file, sources.values(), paths))
-    encoded = {}
-    for key, picture in zip(sources, pictures, strict=True):
-        if picture is not None:
-            encoded[key] = picture
-    return encoded
+    return {key: picture for key, picture in zip(sources, pictures, strict=True) if picture}
 
 
 def _find_test_set(

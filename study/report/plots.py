@@ -61,7 +61,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     for arm, study in load_optuna_studies(results).items():
         color = arm_colors([arm])[arm]
         charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
-    charts.extend(confusion_charts(results, board))
+    charts += confusion_charts(results, board)
     return tuple(charts)
 
 
@@ -95,11 +95,10 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
     colors = arm_colors(trial.arm for trial in searched)
     curves = []
     for trial in scored:
-        scores = [100 * score for score in trial.curve.values()]
         curve = Series(
             arm_name(trial.arm),
             list(trial.curve),
-            scores,
+            [100 * score for score in trial.curve.values()],
             style="line",
             color=colors[trial.arm],
             opacity=0.45,
@@ -112,8 +111,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
         trials_left = []
         for epoch in epochs:
             trials_left.append(sum(last_epoch >= epoch for last_epoch in last_epochs))
-        steps = Series(arm_name(arm), epochs, trials_left, style="step", color=color)
-        survivors.append(steps)
+        survivors.append(Series(arm_name(arm), epochs, trials_left, style="step", color=color))
     epoch_axis = Axis("epoch", scale="count")
     trial_axis = Axis("trials", scale="count")
     return Chart(
@@ -174,7 +172,7 @@ def _searched_sizes(searched: Sequence[TrialResult], size_axis: Axis) -> Panel:
     series = _series_by_arm_and_status(by_size)
     points: list[tuple[float, float]] = []
     for trials in series:
-        points.extend(zip(trials.x, trials.y, strict=True))
+        points += zip(trials.x, trials.y, strict=True)
     front = pareto_front(points)
     sizes = [size for size, _ in front]
     scores = [score for _, score in front]
@@ -271,9 +269,8 @@ def _series_by_entry(
     for entry, x in zip(entries, xs, strict=True):
         arm_without_trial = BASELINE if entry.is_baseline else SEARCH_ARM
         color = palette[arms.get(entry.source_trial or "", arm_without_trial)]
-        marker = OTHER_MARKERS[uses[color] % len(OTHER_MARKERS)]
-        if entry.is_winner:
-            marker = WINNER_MARKER
+        other_marker = OTHER_MARKERS[uses[color] % len(OTHER_MARKERS)]
+        marker = WINNER_MARKER if entry.is_winner else other_marker
         uses[color] += 1
         candidate = Series(
             starred_name(board, entry),
