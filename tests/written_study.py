@@ -15,7 +15,7 @@ from study.data.tasks import Task
 from study.storage.atomic import sha256_of
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End
-from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial import SPLIT_HASH, TrialConfig
 from study.trial.study import Study
@@ -136,7 +136,7 @@ def started(study: Written, uri: str) -> MlflowTracker:
 
 def sync(study: Written, uri: str) -> int:
     """Send what is unsent, of a study that has no report to write anew."""
-    return sync_study(study.study, uri).trials
+    return sync_to_mlflow(study.study, uri).trials
 
 
 def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:

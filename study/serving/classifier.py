@@ -29,7 +29,7 @@ from study.method.model import FewShotClassifier, encode_prompts
 from study.method.subsets import parse
 from study.serving.tuned_backbone import load_tuned_backbone
 
-BATCH = 256
+IMAGES_PER_BATCH = 256
 """The number of images that are encoded at once."""
 
 
@@ -67,7 +67,7 @@ class TunedClassifier:
         pixels: list[NDArray[np.uint8]] = []
         for index, image in enumerate(images):
             pixels.append(self._read_pixels_at(index, image, files))
-            if len(pixels) == BATCH:
+            if len(pixels) == IMAGES_PER_BATCH:
                 batches.append(self.batch_probabilities(pixels))
                 pixels = []
         batches.append(self.batch_probabilities(pixels))
@@ -129,10 +129,8 @@ def load_classifier(
         templates: prompt templates, whose features are averaged; None means the first template of
             the delta, with which it was tuned.
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
-        revision: the backbone's revision on the hub; None means the one in the delta, unless
-            ``backbone`` names another checkpoint.
-        device: a device such as ``cpu`` or ``cuda:1``; ``auto`` means a GPU if there is one, see
-            `study.method.device.choose_device`.
+        revision: the backbone's revision on the hub; see `load_tuned_backbone`.
+        device: a device such as ``cpu`` or ``cuda:1``; see `study.method.device.choose_device`.
         **reading: fields of `study.data.images.image_reading.ImageReading`, such as
             ``pixel_range``; those left out, or None, are taken from the delta.
 
@@ -142,26 +140,33 @@ def load_classifier(
         DataError: class names, templates, the device or how images are read cannot be used.
     """
     chosen_device = choose_device(device)
-    names = _check_texts("class_names", class_names, least=2, example=["cat", "dog"])
-    checked_templates = _check_texts("templates", templates, least=1, example=["a photo of a {}."])
+    custom_names = _check_texts("class_names", class_names, least=2, example=["cat", "dog"])
+    custom_templates = _check_texts("templates", templates, least=1, example=["a photo of a {}."])
     changes = check_model_facts(reading)
     loaded, head, info = load_tuned_backbone(delta, backbone, revision=revision)
-    names = names or info.class_names
-    chosen_templates = templates_of("this classifier", checked_templates or info.templates[:1])
+    names = custom_names or info.class_names
+    chosen_templates = templates_of("this classifier", custom_templates or info.templates[:1])
     refuse_equal_prompts("class_names", names)
     refuse_control_characters("class_names", names)
     refuse_special_tokens("class_names", names, loaded.tokenizer)
     loaded.clip.to(chosen_device)
     model = FewShotClassifier(loaded, parse("none"))
-    texts = [prompt for group in prompts(names, chosen_templates) for prompt in group]
-    token_ids = loaded.tokenize(texts).to(model.device)
-    features = encode_prompts(model, token_ids, len(chosen_templates))
+    features = _embed_classes(model, loaded, prompts(names, chosen_templates))
     from_head: tuple[str, ...] = ()
     if head is not None:
         features = head.replace_in(features, names)
         from_head = tuple(name for name in names if name in head.classes)
     image_reading = replace(info.reading, framing=loaded.framing, **changes)
     return TunedClassifier(loaded, model, names, features, image_reading, from_head)
+
+
+def _embed_classes(
+    model: FewShotClassifier, backbone: Backbone, prompt_groups: Sequence[Sequence[str]]
+) -> Tensor:
+    """Return the text features of each class, averaged over its group of prompts."""
+    texts = [prompt for group in prompt_groups for prompt in group]
+    token_ids = backbone.tokenize(texts).to(model.device)
+    return encode_prompts(model, token_ids, len(prompt_groups[0]))
 
 
 def _check_texts(

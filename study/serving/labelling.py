@@ -84,7 +84,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def label_images(
+def label_image_files(
     classifier: TunedClassifier, paths: Iterable[Path], *, top: int, batch_size: int
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.

@@ -186,7 +186,7 @@ class Tracker(ABC):
         """Return the configurations with the best validation scores of all studies, the best first.
 
         Neither a study nor `start` is needed. The same holds for `restore_exact_settings` and
-        `configuration_of`.
+        `read_study_configuration`.
 
         Args:
             study: the name of the one study to search; None means all studies.
@@ -199,7 +199,7 @@ class Tracker(ABC):
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
-    def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
+    def restore_exact_settings(self, configuration: RankedConfiguration) -> RankedConfiguration:
         """Return a copy of a configuration with the unrounded settings of its trial.
 
         Raises:
@@ -207,7 +207,7 @@ class Tracker(ABC):
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
-    def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
+    def read_study_configuration(self, configuration: RankedConfiguration) -> StudyConfig:
         """Return the configuration of the study that a ranked configuration is of.
 
         Raises:

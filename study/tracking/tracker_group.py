@@ -111,13 +111,13 @@ class TrackerGroup(Tracker):
             )
         )
 
-    def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
+    def restore_exact_settings(self, configuration: RankedConfiguration) -> RankedConfiguration:
         """See `Tracker.restore_exact_settings`."""
-        return self._call_first(lambda tracker: tracker.restore_exact_settings(found))
+        return self._call_first(lambda tracker: tracker.restore_exact_settings(configuration))
 
-    def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
-        """See `Tracker.configuration_of`."""
-        return self._call_first(lambda tracker: tracker.configuration_of(found))
+    def read_study_configuration(self, configuration: RankedConfiguration) -> StudyConfig:
+        """See `Tracker.read_study_configuration`."""
+        return self._call_first(lambda tracker: tracker.read_study_configuration(configuration))
 
     def advice(self) -> str:
         """See `Tracker.advice`."""

@@ -28,7 +28,7 @@ from study.process.terminal_table import amount
 from study.report.formatting import Table, csv_text, format_count, percent
 from study.report.setting_descriptions import settings_in_words
 from study.serving.classifier import TunedClassifier
-from study.serving.labelling import LabelledImage, label_images, list_image_files
+from study.serving.labelling import LabelledImage, label_image_files, list_image_files
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner
 from study.storage.atomic import write_atomically
 from study.trial.study import Study
@@ -68,7 +68,7 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
         classifier = saved.load_classifier(class_names=class_names, device=options.device)
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
-    labelled = label_images(classifier, images, top=top, batch_size=options.batch_size)
+    labelled = label_image_files(classifier, images, top=top, batch_size=options.batch_size)
     labelled = _with_progress(labelled, len(images))
     unreadable = _write(labelled, options, top, few=len(images) <= FEW)
     seconds = time.monotonic() - began

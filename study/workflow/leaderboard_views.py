@@ -121,5 +121,5 @@ def _best_on_server(options: Namespace) -> Group | str:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
         exact = [tracker.restore_exact_settings(row) for row in rows]
-        return baselines_study_yaml(exact, tracker.configuration_of(rows[0]))
+        return baselines_study_yaml(exact, tracker.read_study_configuration(rows[0]))
     return render_best_configurations(rows)

@@ -13,7 +13,7 @@ from written_study import EPOCHS, Written, assert_whole, runs, started
 
 from study.errors import TrackingError
 from study.tracking.mlflow import mirror as mirror_module
-from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.mirror import sync_to_mlflow
 
 from .proxy import Proxy
 
@@ -45,9 +45,9 @@ def test_what_a_proxy_answered_for_a_server_that_never_heard_of_it_is_sent_again
     tracker.close(finished=True)
     study.conclude()
     proxy.mend()
-    assert sync_study(study.study, proxy.uri) == (1, 1)
+    assert sync_to_mlflow(study.study, proxy.uri) == (1, 1)
     assert_whole(proxy.uri, study, 1)
-    assert sync_study(study.study, proxy.uri) == (1, 0)
+    assert sync_to_mlflow(study.study, proxy.uri) == (1, 0)
 
 
 def test_epochs_that_were_swallowed_between_others_are_sent_again(
@@ -64,7 +64,7 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(
         proxy.mend()
     study.end(config)
     study.conclude()
-    assert sync_study(study.study, proxy.uri) == (1, 1)
+    assert sync_to_mlflow(study.study, proxy.uri) == (1, 1)
     assert_whole(proxy.uri, study, 1)
 
 
@@ -75,12 +75,12 @@ def test_what_is_swallowed_while_it_is_sent_again_is_named(
     study.whole(0)
     study.whole(1)
     study.conclude()
-    sync_study(study.study, proxy.uri)
+    sync_to_mlflow(study.study, proxy.uri)
     MlflowClient(proxy.uri).delete_run(runs(proxy.uri, study)["search-0001"].info.run_id)
     proxy.judge = lambda path, body: LIE if "delta" in path else ""
     lacks = r"lacks 1 run:\n  search-0001: its run lacks delta.safetensors"
     with pytest.raises(TrackingError, match=lacks):
-        sync_study(study.study, proxy.uri)
+        sync_to_mlflow(study.study, proxy.uri)
     proxy.mend()
-    assert sync_study(study.study, proxy.uri) == (2, 1)
+    assert sync_to_mlflow(study.study, proxy.uri) == (2, 1)
     assert_whole(proxy.uri, study, 2)

@@ -19,7 +19,7 @@ from study.run import main
 from study.tracking.mlflow import best_runs, server
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.best_runs import best_configurations
-from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_study
+from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
 from study.trial import TrialConfig
@@ -179,10 +179,10 @@ def test_a_server_that_stays_away_leaves_all_to_be_sent_later(
     train(study, tracker, 0, 1, 2)
     assert tracker.close(finished=True).keys() == {"search-0000", "search-0001", "search-0002"}
     with pytest.raises(TrackingError, match="does not answer"):
-        sync_study(study.study, proxy.uri)
+        sync_to_mlflow(study.study, proxy.uri)
     proxy.mend()
     study.conclude()
-    assert sync_study(study.study, proxy.uri).trials == 3
+    assert sync_to_mlflow(study.study, proxy.uri).trials == 3
     assert_whole(proxy.uri, study, 3)
 
 
@@ -202,7 +202,7 @@ def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
     assert set(unsent.values()) == {NOT_SENT}
     proxy.mend()
     study.conclude()
-    assert sync_study(study.study, proxy.uri).trials == 12
+    assert sync_to_mlflow(study.study, proxy.uri).trials == 12
     assert_whole(proxy.uri, study, 12)
 
 
@@ -222,7 +222,7 @@ def test_a_report_that_is_not_taken_in_time_is_sent_later(
     assert runs(proxy.uri, study)[""].info.status == "RUNNING"
     proxy.mend()
     monkeypatch.setattr(server, "SEVERAL_WITHIN", 20.0)
-    sync_study(study.study, proxy.uri)
+    sync_to_mlflow(study.study, proxy.uri)
     assert_whole(proxy.uri, study, 1)
 
 
@@ -295,12 +295,12 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
     assert len([r for r in caplog.records if "does not take" in r.message]) == 1
     study.whole(3)
     with pytest.raises(TrackingError, match=r"lacks 1 run:\n  search-0001: "):
-        sync_study(study.study, proxy.uri)
+        sync_to_mlflow(study.study, proxy.uri)
     found = runs(proxy.uri, study)
     assert found.keys() == {"", *(f"search-{n:04d}" for n in (0, 2, 3))}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     proxy.mend()
-    assert sync_study(study.study, proxy.uri).trials == 4
+    assert sync_to_mlflow(study.study, proxy.uri).trials == 4
     assert_whole(proxy.uri, study, 4)
 
 

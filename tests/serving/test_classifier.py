@@ -119,7 +119,7 @@ def test_more_images_than_are_encoded_at_once_come_back_in_order(
     classifier = load_classifier(delta, class_names=NAMES)
     images = [Image.new("L", (16, 16), 40 * grey) for grey in range(6)]
     whole = classifier.probabilities(images)
-    monkeypatch.setattr("study.serving.classifier.BATCH", 4)
+    monkeypatch.setattr("study.serving.classifier.IMAGES_PER_BATCH", 4)
     torch.testing.assert_close(classifier.probabilities(iter(images)), whole)
     assert classifier.probabilities([]).shape == (0, 3)
 

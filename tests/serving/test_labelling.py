@@ -13,7 +13,7 @@ from PIL import Image
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import label_images, list_image_files
+from study.serving.labelling import label_image_files, list_image_files
 from study.storage.atomic import StorageError
 
 
@@ -45,7 +45,7 @@ def test_probabilities_are_those_of_the_classifier_whatever_the_batch(
     classifier: TunedClassifier, digits: list[Path], batch_size: int
 ) -> None:
     expected = classifier.probabilities(digits)
-    found = list(label_images(classifier, digits, top=10, batch_size=batch_size))
+    found = list(label_image_files(classifier, digits, top=10, batch_size=batch_size))
     assert [one.path for one in found] == digits
     for one, row in zip(found, expected, strict=True):
         values = dict(one.classes)
@@ -59,9 +59,9 @@ def test_probabilities_are_those_of_the_classifier_whatever_the_batch(
 def test_only_the_most_probable_classes_are_named(
     classifier: TunedClassifier, digits: list[Path]
 ) -> None:
-    whole = label_images(classifier, digits, top=10, batch_size=9)
+    whole = label_image_files(classifier, digits, top=10, batch_size=9)
     for top in (1, 3, 99):
-        found = label_images(classifier, digits, top=top, batch_size=9)
+        found = label_image_files(classifier, digits, top=top, batch_size=9)
         for one, all_of_it in zip(found, whole, strict=False):
             assert one.classes == all_of_it.classes[:top]
 
@@ -71,7 +71,7 @@ def test_equal_probabilities_leave_the_classes_in_their_order(
 ) -> None:
     even = torch.full((1, 10), 0.1)
     monkeypatch.setattr(TunedClassifier, "batch_probabilities", lambda *_: even)
-    (one,) = label_images(classifier, digits[:1], top=3, batch_size=1)
+    (one,) = label_image_files(classifier, digits[:1], top=3, batch_size=1)
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
 
 
@@ -93,7 +93,7 @@ def test_an_image_that_cannot_be_read_keeps_its_place_and_its_fault(
     Image.new("L", (9, 9)).save(tmp_path / strange)
     first, *rest = (tmp_path / name for name in faults)
     paths = [first, digits[0], *rest, digits[1]]
-    found = list(label_images(classifier, paths, top=1, batch_size=batch_size))
+    found = list(label_image_files(classifier, paths, top=1, batch_size=batch_size))
     assert [one.path for one in found] == paths
     labelled = [one for one in found if one.classes]
     assert [one.path for one in labelled] == digits[:2]
@@ -114,7 +114,7 @@ def test_an_image_that_storage_does_not_give_is_told_too(
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(StorageError):
         classifier.read_pixels(digits[0])
-    (one,) = label_images(classifier, digits[:1], top=1, batch_size=1)
+    (one,) = label_image_files(classifier, digits[:1], top=1, batch_size=1)
     assert "Input/output error" in (one.error or "")
 
 
@@ -122,7 +122,7 @@ def test_no_more_than_two_batches_are_taken_at_once(
     classifier: TunedClassifier, digits: list[Path]
 ) -> None:
     left = iter(digits)
-    found = label_images(classifier, left, top=1, batch_size=2)
+    found = label_image_files(classifier, left, top=1, batch_size=2)
     for _ in range(3):
         next(found)
     assert len(list(left)) == len(digits) - 6
@@ -136,14 +136,14 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
 
     monkeypatch.setattr(TunedClassifier, "batch_probabilities", fill)
     with pytest.raises(DataError, match=r"9 images at once .* memory of cpu; .* --batch-size"):
-        list(label_images(classifier, digits, top=1, batch_size=64))
+        list(label_image_files(classifier, digits, top=1, batch_size=64))
 
     def fail(*_: object) -> None:
         raise RuntimeError("a fault of the code")
 
     monkeypatch.setattr(TunedClassifier, "batch_probabilities", fail)
     with pytest.raises(RuntimeError, match="of the code"):
-        list(label_images(classifier, digits, top=1, batch_size=64))
+        list(label_image_files(classifier, digits, top=1, batch_size=64))
 
 
 def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:

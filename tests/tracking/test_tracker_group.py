@@ -80,7 +80,7 @@ class Whole(Heard):
     def restore_exact_settings(self, found: Any) -> Any:
         return f"{found} exactly"
 
-    def configuration_of(self, found: Any) -> Any:
+    def read_study_configuration(self, found: Any) -> Any:
         return f"that of {found}"
 
     def advice(self) -> str:
@@ -175,7 +175,7 @@ def test_the_first_that_compares_studies_tells_the_best(tmp_path: Path) -> None:
     assert several.best_configurations(**wanted) == ["first"]
     assert first.events == [("best", wanted)]
     assert several.restore_exact_settings("one") == "one exactly"
-    assert several.configuration_of("one") == "that of one"
+    assert several.read_study_configuration("one") == "that of one"
     assert second.events == []
 
 

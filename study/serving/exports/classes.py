@@ -11,11 +11,11 @@ from study.serving.classifier import TunedClassifier
 from study.serving.exports.model_folder import MERGED_HEAD, save_head
 from study.serving.saved_model import SavedModel
 
-CLASSES = "classes.json"
+CLASSES_FILE = "classes.json"
 """The file of class names and prompts."""
-IMAGES = 'images = [Image.open("photo.png").convert("RGB")]'
+OPEN_IMAGES = 'images = [Image.open("photo.png").convert("RGB")]'
 """The line of the loading code that reads the images."""
-ANSWER = """\
+PRINT_ANSWERS = """\
 for row in probabilities:
     print(names[row.argmax()], float(row.max()))
 """
@@ -23,7 +23,7 @@ for row in probabilities:
 
 
 def write_classes(folder: Path, saved: SavedModel, model: TunedClassifier) -> None:
-    """Write `CLASSES`: the class names, the templates, and the prompts of each class."""
+    """Write `CLASSES_FILE`: the class names, the templates, and the prompts of each class."""
     names = list(model.class_names)
     templates = list(saved.info.templates)
     contents = {
@@ -32,7 +32,7 @@ def write_classes(folder: Path, saved: SavedModel, model: TunedClassifier) -> No
         "prompts": prompts(names, templates),
         "from_head": list(model.from_head),
     }
-    (folder / CLASSES).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    (folder / CLASSES_FILE).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
 def write_head(folder: Path, model: TunedClassifier) -> None:
@@ -83,8 +83,8 @@ def classification_code(saved: SavedModel, model: TunedClassifier, encode: Seque
     """
     templates = len(saved.info.templates)
     lines = [
-        IMAGES,
-        f'classes = json.load(open(f"{{folder}}/{CLASSES}"))',
+        OPEN_IMAGES,
+        f'classes = json.load(open(f"{{folder}}/{CLASSES_FILE}"))',
         'names = classes["class_names"]',
         'prompts = [prompt for of_class in classes["prompts"] for prompt in of_class]',
         *encode,
@@ -100,7 +100,7 @@ def classification_code(saved: SavedModel, model: TunedClassifier, encode: Seque
             '    text[own] = head.get_tensor("rows")',
         ]
     lines.append("probabilities = (model.logit_scale.exp() * image @ text.T).softmax(dim=-1)")
-    return "\n".join(lines) + f"\n{ANSWER}"
+    return "\n".join(lines) + f"\n{PRINT_ANSWERS}"
 
 
 def import_lines(model: TunedClassifier, *library_lines: str) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from study.errors import ConfigError, DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import ANSWER, CLASSES, IMAGES
+from study.serving.exports.classes import CLASSES_FILE, OPEN_IMAGES, PRINT_ANSWERS
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel
 
@@ -194,8 +194,8 @@ def prepare(image):
 
 
 session = onnxruntime.InferenceSession(f"{{folder}}/{GRAPH}")
-{IMAGES}
-names = json.load(open(f"{{folder}}/{CLASSES}"))["class_names"]
+{OPEN_IMAGES}
+names = json.load(open(f"{{folder}}/{CLASSES_FILE}"))["class_names"]
 pixels = np.stack([prepare(image) for image in images])
 (probabilities,) = session.run(["{PROBABILITIES}"], {{"{PIXELS}": pixels}})
-{ANSWER}"""
+{PRINT_ANSWERS}"""

@@ -71,8 +71,8 @@ def _scheme_fault(uri: str) -> str:
     scheme, separator, _ = uri.partition("://")
     if scheme == "file" or not (separator or scheme in DATABRICKS):
         return "is a folder of files, which MLflow no longer writes"
-    known = {*SERVERS, *DATABASES, *DATABRICKS, *_plugin_schemes(), "file"}
-    if separator and scheme.partition("+")[0] not in known:
+    schemes = {*SERVERS, *DATABASES, *DATABRICKS, *_plugin_schemes(), "file"}
+    if separator and scheme.partition("+")[0] not in schemes:
         return f"begins with '{scheme}://', which MLflow does not know"
     return ""
 

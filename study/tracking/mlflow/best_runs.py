@@ -19,7 +19,12 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings, settings_columns
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
-from study.tracking.mlflow.run_content import ENDED, PARAMETER_DIGITS, PEER, round_significant
+from study.tracking.mlflow.run_content import (
+    ENDED,
+    PARAMETER_DIGITS,
+    PEER_PREFIX,
+    round_significant,
+)
 from study.tracking.mlflow.server import (
     ANSWERS_WITHIN,
     call_mlflow,
@@ -63,38 +68,40 @@ def best_configurations(
     )
 
 
-def configuration_of(uri: str, found: RankedConfiguration) -> StudyConfig:
+def read_study_configuration(uri: str, configuration: RankedConfiguration) -> StudyConfig:
     """Return the full configuration of the study that a ranked configuration is of.
 
     Raises:
         TrackingError: the server does not have it, because it is sent only when a study ends.
     """
+    run_id = configuration.parent_id
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         path: str = call_mlflow(
             ANSWERS_WITHIN,
-            lambda: open_client(uri).download_artifacts(found.parent_id, "study.yaml", scratch),
-            f"{redact_uri(uri)} does not have study.yaml of the study '{found.study}'",
+            lambda: open_client(uri).download_artifacts(run_id, "study.yaml", scratch),
+            f"{redact_uri(uri)} does not have study.yaml of the study '{configuration.study}'",
             "; it is sent when the study ends",
         )
         return load_config(Path(path), frozen=True)
 
 
-def restore_exact_settings(uri: str, found: RankedConfiguration) -> RankedConfiguration:
+def restore_exact_settings(uri: str, configuration: RankedConfiguration) -> RankedConfiguration:
     """Return a configuration with the exact settings of its trial; MLflow's parameters are rounded.
 
     Raises:
         TrackingError: the server does not give the trial's ``config.json``.
     """
+    run_id, label, study = configuration.run_id, configuration.label, configuration.study
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         path: str = call_mlflow(
             ANSWERS_WITHIN,
-            lambda: open_client(uri).download_artifacts(found.run_id, "config.json", scratch),
-            f"{redact_uri(uri)} does not have config.json of '{found.label}' of '{found.study}'",
+            lambda: open_client(uri).download_artifacts(run_id, "config.json", scratch),
+            f"{redact_uri(uri)} does not have config.json of '{label}' of '{study}'",
         )
         config = json.loads(Path(path).read_bytes())
     settings = TrialSettings.model_validate(config["settings"])
-    head = found.settings.model_dump(include={"head_lr", "head_steps"})
-    return replace(found, settings=settings.with_reported_head(head))
+    head = configuration.settings.model_dump(include={"head_lr", "head_steps"})
+    return replace(configuration, settings=settings.with_reported_head(head))
 
 
 def _search(
@@ -181,8 +188,8 @@ def _trial_settings(run: Run) -> TrialSettings:
     for name, text in params.items():
         if name in settings_columns():
             values[name] = _parse_value(name, text)
-        if name.startswith(PEER):
-            peer[name.removeprefix(PEER)] = _parse_value(name, text)
+        if name.startswith(PEER_PREFIX):
+            peer[name.removeprefix(PEER_PREFIX)] = _parse_value(name, text)
     if "lr" in peer:
         values["subset"] = "none"
         values["peer"] = {**peer, "method": params["subset"]}
@@ -191,9 +198,9 @@ def _trial_settings(run: Run) -> TrialSettings:
 
 
 def _parse_value(name: str, value: str | float) -> str | float:
-    if name in ("subset", "head", f"{PEER}optimizer"):
+    if name in ("subset", "head", f"{PEER_PREFIX}optimizer"):
         return value
-    if name in ("head_steps", f"{PEER}rank"):
+    if name in ("head_steps", f"{PEER_PREFIX}rank"):
         return int(float(value))
     # Metrics have more digits than parameters.
     return float(round_significant(float(value), PARAMETER_DIGITS))

@@ -169,7 +169,7 @@ class Mirror:
             self._stop.wait(RETRY_SECONDS)
 
 
-def sync_study(
+def sync_to_mlflow(
     study: Study, uri: str, write_outputs: Callable[[], object] = lambda: None
 ) -> SyncResult:
     """Send everything that MLflow lacks, and wait for each answer without a time limit.

@@ -63,16 +63,6 @@ def saved_view(
     selected = [order, *columns]
     all_columns = [NAME_COLUMN, *selected]
     metric = order.removeprefix("metrics.").strip("`")
-    # MLflow adds a chart of every other metric after it, and draws it over steps if it has any.
-    chart = {
-        "uuid": "first",
-        "type": "BAR",
-        "metricKey": metric,
-        "displayName": metric,
-        "metricSectionId": "metrics",
-        "isGenerated": True,
-        "runsCountToCompare": 10,
-    }
     section = {"uuid": "metrics", "name": CHARTS, "display": True, "isReordered": True}
     state: dict[str, Any] = {
         "searchFilter": search,
@@ -81,7 +71,8 @@ def saved_view(
         "selectedColumns": selected,
         "columnOrder": all_columns,
         "columnWidths": {column: WIDTHS.get(column, 90) for column in all_columns},
-        "compareRunCharts": [chart],
+        # MLflow adds a chart of every other metric after it, over steps if the metric has any.
+        "compareRunCharts": [_bar_chart(metric)],
         "compareRunSections": [section],
     }
     if group_by:
@@ -94,6 +85,18 @@ def saved_view(
     return json.dumps(
         {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
     )
+
+
+def _bar_chart(metric: str) -> dict[str, Any]:
+    return {
+        "uuid": "first",
+        "type": "BAR",
+        "metricKey": metric,
+        "displayName": metric,
+        "metricSectionId": "metrics",
+        "isGenerated": True,
+        "runsCountToCompare": 10,
+    }
 
 
 def experiment_tags() -> dict[str, str]:

@@ -92,10 +92,10 @@ class MlflowTracker(Tracker):
         return self._mirror.refused | unsent
 
     def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
-        """See `study.tracking.mlflow.mirror.sync_study`."""
-        from study.tracking.mlflow.mirror import sync_study
+        """See `study.tracking.mlflow.mirror.sync_to_mlflow`."""
+        from study.tracking.mlflow.mirror import sync_to_mlflow
 
-        return sync_study(study, tracking_uri(study.config.tracking.uri), write_outputs)
+        return sync_to_mlflow(study, tracking_uri(study.config.tracking.uri), write_outputs)
 
     def describe_contents(self, study: Study) -> str:
         """See `Tracker.describe_contents`."""
@@ -121,17 +121,17 @@ class MlflowTracker(Tracker):
         uri = tracking_uri(None)
         return best_configurations(uri, study=study, where=where, top=top, storage=storage)
 
-    def restore_exact_settings(self, found: RankedConfiguration) -> RankedConfiguration:
+    def restore_exact_settings(self, configuration: RankedConfiguration) -> RankedConfiguration:
         """See `study.tracking.mlflow.best_runs.restore_exact_settings`."""
         from study.tracking.mlflow.best_runs import restore_exact_settings
 
-        return restore_exact_settings(tracking_uri(None), found)
+        return restore_exact_settings(tracking_uri(None), configuration)
 
-    def configuration_of(self, found: RankedConfiguration) -> StudyConfig:
-        """See `study.tracking.mlflow.best_runs.configuration_of`."""
-        from study.tracking.mlflow.best_runs import configuration_of
+    def read_study_configuration(self, configuration: RankedConfiguration) -> StudyConfig:
+        """See `study.tracking.mlflow.best_runs.read_study_configuration`."""
+        from study.tracking.mlflow.best_runs import read_study_configuration
 
-        return configuration_of(tracking_uri(None), found)
+        return read_study_configuration(tracking_uri(None), configuration)
 
     def advice(self) -> str:
         """See `Tracker.advice`."""

@@ -30,7 +30,7 @@ from study.tracking.mlflow.server import (
     redact_uri,
 )
 
-FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
+ADDRESS_FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
 DELTA = "artifacts/delta.safetensors"
 """The path of the delta in a registered model."""
 _ADDRESS = re.compile(r"models:/(?P<name>[^/:@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/:@]+))")
@@ -42,7 +42,7 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
 
     Args:
         uri: the address of the tracking server or store.
-        address: the address of the model, in one of `FORMS`.
+        address: the address of the model, in one of `ADDRESS_FORMS`.
         folder: an empty folder.
 
     Raises:
@@ -51,7 +51,9 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
     """
     parsed = _ADDRESS.fullmatch(address)
     if parsed is None:
-        raise DeltaError(f"{address} is no address of a registered model; allowed are {FORMS}")
+        raise DeltaError(
+            f"{address} is no address of a registered model; allowed are {ADDRESS_FORMS}"
+        )
     fault = f"{redact_uri(uri)} does not give {address}"
     advice = "; see MLFLOW_TRACKING_URI"
     client = call_mlflow(ANSWERS_WITHIN, lambda: open_client(uri), fault, advice)

@@ -139,11 +139,11 @@ class _Registrar:
         tags = self._version_tags()
         self._ensure_registered_model(tags["dataset"])
         # An extended study may have several versions.
-        found = self._client.search_model_versions(
+        versions = self._client.search_model_versions(
             f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
             f"tags.source_trial = '{tags['source_trial']}'"
         )
-        version = found[0] if found else self._create_version(tags)
+        version = versions[0] if versions else self._create_version(tags)
         is_champion, reason = self._decide(version, tags)
         registration = Registration(self._name, str(version.version), is_champion, reason)
         code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line(lasting=True)}\n```"
@@ -235,11 +235,11 @@ class _Registrar:
         """
         keys = ("study_id", "source_trial", "trial_id")
         condition = " AND ".join(f"tags.{key} = '{tags[key]}'" for key in keys)
-        found = self._client.search_logged_models(
+        models = self._client.search_logged_models(
             [self._run.experiment_id], filter_string=condition
         )
-        if found:
-            return found[0]
+        if models:
+            return models[0]
         return self._client.create_logged_model(
             self._run.experiment_id,
             name=self._name,

@@ -25,13 +25,14 @@ STATUS: Mapping[Status, str] = {
 """MLflow's status of a run for each end of a trial; the tag `ENDED` marks stopped trials."""
 ENDED = "ended"
 """The tag with the status of the trial in the ledger."""
-UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", *map(rate_column, kind_names())}
+RATE_FIELDS = [rate_column(kind) for kind in kind_names()]
+UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", *RATE_FIELDS}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Suffixes of further fields that are not sent because they always equal the score."""
 SCORE, TEST_SCORE = "val_score", "test_score"
 """The metrics by which trials are ranked, on validation and on test."""
-PEER = "peer_"
+PEER_PREFIX = "peer_"
 """The prefix of the parameters that only trials of peers have."""
 PointKey = tuple[str, int, float]
 """The key, step and value of a metric's point, which identify it within a run."""
@@ -65,7 +66,7 @@ def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
     if settings.peer is not None:
         # To repeat the trial, also the values are needed that `column_values` does not have.
         for name, value in settings.peer.model_dump(exclude={"method"}).items():
-            values[f"{PEER}{name}"] = value
+            values[f"{PEER_PREFIX}{name}"] = value
     values["seed"] = config["seed"]
     if not settings.calibration:  # nearly no trial has any
         del values["calibration"]
@@ -81,7 +82,7 @@ def without_score_duplicates(values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def epoch_metrics(reports: Reports, began: int, sent: int = 0) -> list[Metric]:
+def epoch_metrics(reports: Reports, start_time: int, sent: int = 0) -> list[Metric]:
     """Return the metrics of a trial's epochs, scores first; see `has_first_metric`.
 
     Timestamps come from the reports. If a driver dies before it marks metrics as sent, they are
@@ -89,13 +90,13 @@ def epoch_metrics(reports: Reports, began: int, sent: int = 0) -> list[Metric]:
 
     Args:
         reports: the trial's epoch reports, from the first.
-        began: the start of the trial's run, in milliseconds.
+        start_time: the start of the trial's run, in milliseconds.
         sent: the number of leading epochs to leave out.
     """
     elapsed = list(accumulate(report["seconds"] for report in reports))
     points: list[Metric] = []
     for report, seconds in zip(reports[sent:], elapsed[sent:], strict=True):
-        timestamp = began + int(1000 * seconds)
+        timestamp = start_time + int(1000 * seconds)
         for key, value in without_score_duplicates(report).items():
             if key not in UNSENT_FIELDS:
                 points.append(Metric(key, value, timestamp, report["epoch"]))
@@ -106,15 +107,15 @@ def trial_metrics(
     config: Mapping[str, Any],
     reports: Reports,
     end: End | None,
-    began: int,
+    start_time: int,
     sent: int = 0,
 ) -> list[Metric]:
     """Return the metrics of a trial, including those of its end; see `epoch_metrics`."""
-    points = epoch_metrics(reports, began, sent)
+    points = epoch_metrics(reports, start_time, sent)
     if not sent:
-        points.append(Metric("trainable", config["trainable"], began, 0))
+        points.append(Metric("trainable", config["trainable"], start_time, 0))
     if end is not None:
-        points += total_metrics(end, began)
+        points += total_metrics(end, start_time)
     return points
 
 
@@ -132,12 +133,12 @@ def has_first_metric(config: Mapping[str, Any], reports: Reports) -> bool:
     return any(config["stage"] != "search" or SCORE in report for report in reports)
 
 
-def total_metrics(end: End, began: int) -> list[Metric]:
+def total_metrics(end: End, start_time: int) -> list[Metric]:
     """Return the metrics of a whole trial; see `epoch_metrics`."""
     points: list[Metric] = []
     for key in TOTALS:
         value = round_significant(getattr(end, key), METRIC_DIGITS)
-        points.append(Metric(key, value, began, 0))
+        points.append(Metric(key, value, start_time, 0))
     return points
 
 

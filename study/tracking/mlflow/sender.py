@@ -15,7 +15,7 @@ from study.tracking.mlflow.trial_run import TrialRuns
 from study.trial.predictions import confusion_of, read_predictions
 from study.trial.study import Study
 
-BATCH = 900
+METRICS_PER_CALL = 900
 """The largest number of metrics that one call sends; MLflow accepts up to 1,000."""
 TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 
@@ -49,7 +49,7 @@ class Sender:
             return
         scored = add_balanced_score(self.study, record)
         config, end = record.config, record.end
-        metrics = run_content.trial_metrics(config, scored, end, began=0)
+        metrics = run_content.trial_metrics(config, scored, end, start_time=0)
         present = self.trial_runs.open_run(record, {run_content.point_key(m) for m in metrics})
         if end is not None or run_content.has_first_metric(config, record.reports):
             self._send_metrics(record, scored, present)
@@ -72,8 +72,8 @@ class Sender:
             record.config, scored, record.end, mark.began, mark.reports
         )
         missing = [point for point in points if run_content.point_key(point) not in present]
-        for start in range(0, len(missing), BATCH):
-            self.client.log_batch(mark.run_id, metrics=missing[start : start + BATCH])
+        for start in range(0, len(missing), METRICS_PER_CALL):
+            self.client.log_batch(mark.run_id, metrics=missing[start : start + METRICS_PER_CALL])
         mark.record_sent(record.reports, record.end)
 
     def _send_end(self, record: TrialRecord, end: End) -> None:

@@ -103,13 +103,13 @@ def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> Mlflo
     Raises:
         TrackingError: the server or store does not answer, or the experiment was deleted.
     """
-    found = call_mlflow(
+    existing = call_mlflow(
         seconds,
         lambda: open_client(uri).get_experiment_by_name(experiment),
         f"the MLflow tracking server or store {redact_uri(uri)} does not answer",
         "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",
     )
-    if found is not None and found.lifecycle_stage == "deleted":
+    if existing is not None and existing.lifecycle_stage == "deleted":
         raise TrackingError(
             f"the MLflow experiment '{experiment}' on {redact_uri(uri)} was deleted; "
             "restore it, or set tracking.experiment"

@@ -22,7 +22,7 @@ from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.serving.classifier import TunedClassifier
 from study.serving.exports import FORMATS, write_export
-from study.serving.exports.classes import ANSWER, IMAGES
+from study.serving.exports.classes import OPEN_IMAGES, PRINT_ANSWERS
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model
 
@@ -146,11 +146,11 @@ def answers(programs: Path, digits: Digits) -> Callable[..., Tensor]:
     """
 
     def run(folder: Path, loading: str, *, more: str = "") -> Tensor:
-        assert IMAGES in loading
-        assert loading.endswith(ANSWER)
+        assert OPEN_IMAGES in loading
+        assert loading.endswith(PRINT_ANSWERS)
         images = f"images = [Image.open(path).convert('RGB') for path in {list(digits.paths)!r}]"
         told = "\nprint('PROBABILITIES', json.dumps([list(map(float, r)) for r in probabilities]))"
-        code = f"import json\n{ALONE}{loading.replace(IMAGES, images)}{told}\n{more}"
+        code = f"import json\n{ALONE}{loading.replace(OPEN_IMAGES, images)}{told}\n{more}"
         done = subprocess.run(
             [programs / "python", "-c", code],
             cwd=folder, env=outside(), capture_output=True, text=True, check=False,

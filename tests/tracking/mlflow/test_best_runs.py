@@ -14,8 +14,8 @@ from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.report.best_configurations import baselines_study_yaml
 from study.storage.trial_folder import End
-from study.tracking.mlflow.best_runs import best_configurations, configuration_of
-from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.best_runs import best_configurations, read_study_configuration
+from study.tracking.mlflow.mirror import sync_to_mlflow
 
 HERE = Path("runs")
 FOUND = {
@@ -38,7 +38,7 @@ def store(
         monkeypatch.chdir(place)
         for name, score, experiment in (("early", 0.8, "a"), ("late", 0.9, "b")):
             study = finish(place, name, val_score=score, experiment=experiment)
-            sync_study(study.study, uri)
+            sync_to_mlflow(study.study, uri)
     return uri
 
 
@@ -132,7 +132,7 @@ def test_nothing_found_is_told(ask: Callable[..., Any]) -> None:
 
 def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
     (found,) = best_configurations(store, study="late", where=None, top=1, storage=HERE)
-    config = configuration_of(store, found)
+    config = read_study_configuration(store, found)
     assert (config.name, config.tracking.experiment) == ("late", "b")
 
 
@@ -149,7 +149,7 @@ def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(
     confirmed = WINNER | {"ln_lr": rate}
     monkeypatch.setattr(study, "_winner", confirmed)
     study.confirm(3, test_score=0.9)
-    sync_study(study.study, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    sync_to_mlflow(study.study, f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert main(["leaderboard", "--top", "1", "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -167,7 +167,7 @@ def test_a_trial_that_was_stopped_is_none_of_the_best(
     study, uri = finish(tmp_path, "stopped"), f"sqlite:///{tmp_path / 'mlflow.db'}"
     study._search("search", "trial 3", 3, 0.99, WINNER)
     study.folder.trial("search-0003").write_end(End("stopped", 1, 1.0))
-    sync_study(study.study, uri)
+    sync_to_mlflow(study.study, uri)
     found = best_configurations(uri, study=None, where=None, top=2, storage=HERE)
     assert [one.label for one in found] == ["trial 1", "zero-shot"]
 
@@ -185,7 +185,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(
     lora = TrialSettings.model_validate({"subset": "none", "peer": peer})
     study._search("lora", "trial 3", 3, 0.95, {"subset": "none", "peer": peer})
     uri = new_store(tmp_path)
-    sync_study(study.study, uri)
+    sync_to_mlflow(study.study, uri)
     first, second, *_ = best_configurations(
         uri, study=None, where=None, top=9, storage=Path("runs")
     )
@@ -219,7 +219,7 @@ def test_a_study_whose_folder_is_gone_is_marked(
     names = ("kept", "moved", "lost", "namesake")
     studies = {name: finish(tmp_path / "runs", name) for name in names}
     for study in studies.values():
-        sync_study(study.study, uri)
+        sync_to_mlflow(study.study, uri)
     (tmp_path / "else").mkdir()
     studies["moved"].folder.path.rename(tmp_path / "else" / "moved")
     shutil.rmtree(studies["lost"].folder.path)

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from study.commands import main
 from study.tracking.mlflow.deletion import StudyContents, delete_contents, find_contents
-from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.mirror import sync_to_mlflow
 
 MODEL = "clipfit-digits"
 
@@ -29,7 +29,7 @@ def make(store: str, finish: Callable[..., Any], tmp_path: Path) -> Callable[...
 
     def make(name: str, val_score: float = 0.8, **changes: Any) -> Any:
         study = finish(tmp_path / "runs", name, val_score=val_score, **changes)
-        sync_study(study.study, store)
+        sync_to_mlflow(study.study, store)
         return study
 
     return make

@@ -29,7 +29,7 @@ from study.run import main
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow import server
 from study.tracking.mlflow.address import tracking_uri
-from study.tracking.mlflow.mirror import find_missing, list_runs, sync_study
+from study.tracking.mlflow.mirror import find_missing, list_runs, sync_to_mlflow
 from study.tracking.mlflow.sender import Sender
 from study.tracking.mlflow.server import viewing_hints
 from study.trial import TrialConfig
@@ -259,10 +259,10 @@ def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
     study = make("orphaned")
     study.whole(0)
     study.conclude()
-    sync_study(study.study, mlflow_server)
+    sync_to_mlflow(study.study, mlflow_server)
     before = runs(mlflow_server, study)
     MlflowClient(mlflow_server).delete_run(before[""].info.run_id)
-    sync_study(study.study, mlflow_server)
+    sync_to_mlflow(study.study, mlflow_server)
     assert_whole(mlflow_server, study, 1)
     after = runs(mlflow_server, study)
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id

@@ -17,7 +17,7 @@ from mlflow.pyfunc import scoring_server
 
 from study.config.trial_settings import settings_columns
 from study.tracking.mlflow import mlflow_internals
-from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags, run_page, runs_page
 from study.tracking.mlflow.run_content import ENDED, TOTALS
 from study.tracking.mlflow.trial_run import TRIAL_TAGS
@@ -65,7 +65,7 @@ def shown(
     """A finished study that the server has whole, report and all."""
     study = finish(tmp_path_factory.mktemp("shown"), "shown", experiment="shown")
     write_outputs(study.folder)
-    sync_study(study.study, mlflow_server, lambda: write_outputs(study.folder))
+    sync_to_mlflow(study.study, mlflow_server, lambda: write_outputs(study.folder))
     return study
 
 

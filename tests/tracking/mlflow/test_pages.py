@@ -17,7 +17,7 @@ from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.storage.study_folder import DESCRIPTION
 from study.storage.trial_folder import End
-from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from study.workflow.outputs import write_outputs
@@ -190,7 +190,7 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     failed.create(study.folder.trial("search-0002").read_config() | {"trial_id": "search-0003"})
     failed.write_end(End("failed", 0, 1.0, reason=cause))
     write_outputs(study.folder)
-    sync_study(study.study, mlflow_server, lambda: write_outputs(study.folder))
+    sync_to_mlflow(study.study, mlflow_server, lambda: write_outputs(study.folder))
     lines = (study.folder.path / DESCRIPTION).read_text(encoding="utf-8").splitlines()
     client = MlflowClient(mlflow_server)
     experiment = client.get_experiment_by_name(study.config.tracking.experiment)

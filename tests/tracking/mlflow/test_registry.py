@@ -24,7 +24,7 @@ from study.selection.optimism import Optimism
 from study.serving.classifier import load_classifier
 from study.storage.study_folder import Registration
 from study.tracking.mlflow import registry
-from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.registry import model_name, register_winner
 from study.tracking.mlflow.study_run import StudyRun
 
@@ -242,7 +242,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     tracker.register()
     assert tracker.close(finished=True) == {}
     assert caplog.text.count(told) == 1
-    assert sync_study(study.study, store).trials == 5
+    assert sync_to_mlflow(study.study, store).trials == 5
     assert caplog.text.count(told) == 2, "once a command"
     assert study.folder.read_registration() is None
     (version,) = client.search_model_versions("name = 'clipfit-digits'")
@@ -340,7 +340,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     assert study.folder.read_registration() is None
     assert "clipfit-study sync made-up" in caplog.text
     told: list[bool] = []
-    sync_study(study.study, store, lambda: told.append(True))
+    sync_to_mlflow(study.study, store, lambda: told.append(True))
     assert study.folder.read_registration() is not None
     assert told == [True], "tables and report say where the winner is"
 
@@ -371,7 +371,7 @@ def test_what_has_not_ended_is_neither_registered_nor_called_finished(
 ) -> None:
     study = finished("halfway")
     (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
-    sync_study(study.study, store)
+    sync_to_mlflow(study.study, store)
     assert study.folder.read_registration() is None
     client = MlflowClient(store)
     (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]

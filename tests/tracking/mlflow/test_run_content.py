@@ -55,7 +55,7 @@ def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first
     report = {"epoch": 1, "seconds": 0.123456789, "train_loss": 1.3599354028701782}
     report |= {"val_hmean": 0.2 / 3, "val_base": 0.5 / 3, "val_score": 0.2 / 3}
     later = {**report, "epoch": 2, "val_score": 0.3 / 3}
-    points = epoch_metrics([report, later], began=1000)
+    points = epoch_metrics([report, later], start_time=1000)
     assert [(point.key, point.step, point.value) for point in points] == [
         ("val_score", 1, 0.066667),
         ("val_score", 2, 0.1),
