@@ -151,7 +151,7 @@ def footnote(board: Leaderboard) -> str:
     """Return the note on what the numbers mean and what their intervals leave out."""
     choice = "★ chosen" if board.winner else "The choice was made"
     sentences = [
-        f"{choice} {_time_of_choice(board)} ± and [ ] are 95 % intervals over seeds and test "
+        f"{choice} {_describe_choosing(board)} ± and [ ] are 95 % intervals over seeds and test "
         "images together. Δ are paired differences in percentage points over common seeds and test "
         "images."
     ]
@@ -168,8 +168,8 @@ def footnote(board: Leaderboard) -> str:
     return " ".join(sentences)
 
 
-def _time_of_choice(board: Leaderboard) -> str:
-    """Return the end of the sentence that begins with “chosen”."""
+def _describe_choosing(board: Leaderboard) -> str:
+    """Return how and when the choice was made, as the end of a sentence."""
     if not board.chosen_before:
         return "by validation, before test was read."
     trials = " and ".join(map(str, board.chosen_before))
