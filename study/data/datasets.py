@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import FolderSource, kind_fault
@@ -23,6 +24,7 @@ __all__ = [
     "DATASET_NAMES",
     "Dataset",
     "ImageSource",
+    "ReaderOptions",
     "Record",
     "load_dataset",
     "refuse_unread_folder",
@@ -34,16 +36,34 @@ DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *BENCHMARKS)
 HUB_OPTIONS = ("columns", "splits", "subset", "revision")
 
 
+@dataclass(frozen=True)
+class ReaderOptions:
+    """Options of the readers of tables and of datasets of the hub; None means the default."""
+
+    columns: Mapping[str, str] | None = None
+    """The column of each part of a table or hub dataset, where the default name does not fit."""
+    splits: Mapping[str, str] | None = None
+    """The split in a hub dataset for "train", "val" and "test", where the default does not fit."""
+    subset: str | None = None
+    """The configuration of a hub dataset."""
+    revision: str | None = None
+    """The branch, tag or commit of a hub dataset."""
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the options that are not None, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+DEFAULT_OPTIONS = ReaderOptions()
+
+
 def load_dataset(
     name: str,
     root: Path | None = None,
     *,
     templates: Sequence[str] | None = None,
     reading: ImageReading = DEFAULT_READING,
-    columns: Mapping[str, str] | None = None,
-    splits: Mapping[str, str] | None = None,
-    subset: str | None = None,
-    revision: str | None = None,
+    options: ReaderOptions = DEFAULT_OPTIONS,
 ) -> Dataset:
     """Read the classes and the labelled images of a dataset, but no pixels.
 
@@ -56,35 +76,30 @@ def load_dataset(
             `save_to_disk` of the library `datasets` wrote. Packaged sets and the hub need no root.
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
-        reading: how the images are read; packaged images are there with 8 bits, and take nothing
-            else than what is usual.
-        columns: part → column name in a table or hub dataset, where the default name does not fit.
-        splits: "train", "val", "test" → split name in a hub dataset, where the default name does
-            not fit.
-        subset: the configuration of a hub dataset.
-        revision: the branch, tag or commit of a hub dataset.
+        reading: how the images are read; packaged images have 8 bits, and take the default only.
+        options: how a table or a dataset of the hub is read.
 
     Raises:
         DataError: if something is missing or invalid; the message names it, where it was looked
             for, and what is allowed.
     """
-    options = {"columns": columns, "splits": splits, "subset": subset, "revision": revision}
-    options = {option: value for option, value in options.items() if value is not None}
-    read, allowed = _reader(name, root)
-    unread = [option for option in options if option not in allowed]
+    chosen = options.chosen()
+    read, allowed = _find_reader(name, root)
+    unread = [option for option in chosen if option not in allowed]
     if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
-    class_names, train, val, test, source = read(**options)
+    class_names, train, val, test, source = read(**chosen)
+    changed = reading.changed_facts()
     if isinstance(source, FolderSource | HubSource):
         source = replace(source, reading=reading)
-    elif changed := reading.changed_facts():
+    elif changed:
         raise DataError(
             f"dataset {name!r} does not read {', '.join(changed)}: its images have 8 bits"
         )
     return Dataset(name, class_names, templates_of(name, templates), train, val, test, source)
 
 
-def _reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:
+def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:
     """Return the function that reads a dataset, and the options that it reads."""
     if name in PACKAGED:
         return PACKAGED[name], ()
@@ -95,7 +110,7 @@ def _reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Coll
         raise DataError(
             f"dataset {name!r} needs a folder{_hint(name)}; without one: {', '.join(PACKAGED)}"
         )
-    root = _existing(name, root)
+    root = _check_root(name, root)
     if name in BENCHMARKS:
         return partial(load_published, name, root), ()
     suffix = root.suffix.lower()
@@ -108,8 +123,8 @@ def _reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Coll
     return partial(_load_folder, name, root), ()
 
 
-def _existing(name: str, root: Path) -> Path:
-    """Return the path of a dataset, without "~".
+def _check_root(name: str, root: Path) -> Path:
+    """Return the path of a dataset with "~" expanded; refuse a path that cannot be read.
 
     Raises:
         DataError: there is no folder and no plain file there.
@@ -132,19 +147,19 @@ def _existing(name: str, root: Path) -> Path:
 
 
 def _refuse_folder_of_hub(name: str) -> None:
-    """Raise if a name of the hub is that of a folder of this machine, which is read by its root.
+    """Refuse a name of the hub that is the path of a folder of this machine.
 
     Raises:
-        DataError: it is.
+        DataError: it is such a path, which belongs into ``data.root``.
     """
-    place = name.removeprefix(PREFIX)
+    path = name.removeprefix(PREFIX)
     exists = False
     with suppress(OSError, ValueError, RuntimeError):  # a name that no file can have
-        exists = bool(place) and Path(place).expanduser().exists()
+        exists = bool(path) and Path(path).expanduser().exists()
     if exists:
         raise DataError(
-            f"{name}: {place} is on this machine, and {PREFIX} is for datasets of the hub; use "
-            f"data.root={place} with any name of your own, such as data.dataset=mine"
+            f"{name}: {path} is on this machine, and {PREFIX} is for datasets of the hub; use "
+            f"data.root={path} with any name of your own, such as data.dataset=mine"
         )
 
 

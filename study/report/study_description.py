@@ -104,5 +104,5 @@ def _describe_winner(board: Leaderboard, winner: Entry) -> str:
         sentence += f", learning rate {', '.join(rates)}"
     if settings.rates:
         sentence += f", λ {format_rate(settings.distill_weight)}"
-    optimism = board.optimism.of(winner.val_score) if board.optimism else ""
+    optimism = board.optimism.remark_on(winner.val_score) if board.optimism else ""
     return f"{sentence}; {percent(winner.val_score)} % on validation{optimism}."

@@ -139,7 +139,7 @@ def validation_score_sentence(board: Leaderboard) -> tuple[str, ...]:
     choice = board.chosen
     if choice is None or board.optimism is None:
         return ()
-    optimism = board.optimism.of(choice.val_score)
+    optimism = board.optimism.remark_on(choice.val_score)
     if not optimism:
         return ()
     return (f"On validation the choice has {percent(choice.val_score)} %{optimism} (bootstrap).",)
@@ -148,7 +148,7 @@ def validation_score_sentence(board: Leaderboard) -> tuple[str, ...]:
 def _describe_doubt(winner: Entry) -> Iterator[str]:
     """Yield that the winner is not shown to beat chance, if it is not."""
     against_chance = winner.against_chance
-    if against_chance is None or against_chance.shown:
+    if against_chance is None or against_chance.is_proven:
         return
     yield (
         f"The winner is {against_chance.doubt}: its balanced score is "

@@ -11,7 +11,7 @@ from study.search.queues import TakeOver, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
 from study.search.searcher import Proposal
 from study.search.stages import make_trial
-from study.selection.candidates import finished_trials
+from study.selection.candidates import rank_finished_trials
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 
@@ -184,7 +184,7 @@ def _beyond_bounds(
 def _ranked(study: Study, cells: Mapping[str, Subset]) -> dict[str, list[TrialSettings]]:
     """Return the settings of each cell's trials that ran all their epochs, best first."""
     depths = study.architecture().depths
-    finished = [trial.config for trial in finished_trials(study.folder)]
+    finished = [trial.config for trial in rank_finished_trials(study.folder)]
     ranked = {}
     for label, subset in cells.items():
         key = subset.key(depths)

@@ -24,7 +24,7 @@ from study.search.queues import Past, read_past, run_queue, run_reopened, unfini
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import Proposal, Proposers, StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.selection.candidates import finished_trials, possible_variants, variants
+from study.selection.candidates import possible_variants, rank_finished_trials, variants
 from study.selection.extension import extensions
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
@@ -201,7 +201,7 @@ def _run_variants(
     numbers = [config["number"] for config in configs if config["stage"] == "search"]
     known_hashes = {config.get("config_hash") for config in configs}  # some, if they failed before
     strength = study.protocol().configured_strength(study.config)
-    settings_of = variants(finished_trials(study.folder), study.config, strength)
+    settings_of = variants(rank_finished_trials(study.folder), study.config, strength)
     untried = []
     for number, (label, settings) in enumerate(settings_of.items(), start=1 + max(numbers)):
         proposal = Proposal(settings, VARIANT, number)

@@ -43,13 +43,13 @@ class Judged:
     """The last report."""
 
     @property
-    def rank(self) -> tuple[float, int, int]:
-        """What puts the best first: of equal scores fewer tuned values, then the earlier trial."""
+    def sort_key(self) -> tuple[float, int, int]:
+        """The key by which the best is first: of equal scores fewer values, then the earlier."""
         return -self.val_score, self.config.trainable, self.config.number
 
     @property
     def settings(self) -> TrialSettings:
-        """What it would be tested with: its settings, and the head that validation chose for it."""
+        """The settings to test: those of the trial, with the head that validation chose for it."""
         return self.config.settings.with_reported_head(self.report)
 
     @property
@@ -58,7 +58,7 @@ class Judged:
         return self.report.get("folds", ())
 
 
-def finished_trials(folder: StudyFolder) -> list[Judged]:
+def rank_finished_trials(folder: StudyFolder) -> list[Judged]:
     """Return the search's trials that completed all their epochs, best first."""
     judged = []
     for trial in folder.trials():
@@ -71,13 +71,19 @@ def finished_trials(folder: StudyFolder) -> list[Judged]:
         for report in trial.read_reports()[-1:]:
             trial_config = TrialConfig.model_validate(config)
             judged.append(Judged(trial_config, report["val_score"], report))
-    return sorted(judged, key=lambda j: j.rank)
+    return sorted(judged, key=lambda trial: trial.sort_key)
 
 
 def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
-    """Return the best of CLIPFit's own search and of CLIPFit as published, best first given."""
-    of_clipfit = (j for j in judged if j.config.arm == TUNED or _is_baseline(j, "clipfit"))
-    return next(of_clipfit, None)
+    """Return the best of CLIPFit's own search and of CLIPFit as published.
+
+    Args:
+        judged: the finished trials, best first.
+    """
+    for trial in judged:
+        if trial.config.arm == TUNED or _is_baseline(trial, "clipfit"):
+            return trial
+    return None
 
 
 def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
@@ -94,8 +100,10 @@ def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
     if tuned is None:
         return None
     training = _training(tuned)
-    with_head = (trial for trial in ranked if trial.config.settings.head == "linear")
-    return next((trial for trial in with_head if _training(trial) == training), None)
+    for trial in ranked:
+        if trial.config.settings.head == "linear" and _training(trial) == training:
+            return trial
+    return None
 
 
 def smallest(judged: Sequence[Judged]) -> Judged | None:
@@ -107,24 +115,27 @@ def smallest(judged: Sequence[Judged]) -> Judged | None:
         judged: the finished trials, best first.
 
     Returns:
-        None where there are no folds to tell a standard error from, of every trial.
+        None unless every trial has the same folds, two or more, to estimate the error from.
     """
-    if len({len(j.folds) for j in judged}) != 1 or len(judged[0].folds) < 2:
+    fold_counts = {len(trial.folds) for trial in judged}
+    if len(fold_counts) != 1 or len(judged[0].folds) < 2:
         return None
     best = judged[0]
 
     def is_as_good(other: Judged) -> bool:
-        differences = [b - o for b, o in zip(best.folds, other.folds, strict=True)]
+        pairs = zip(best.folds, other.folds, strict=True)
+        differences = [of_best - of_other for of_best, of_other in pairs]
         error = stdev(differences) / math.sqrt(len(differences))
         return best.val_score - other.val_score <= error
 
-    return min(filter(is_as_good, judged), key=lambda j: (j.config.trainable, -j.val_score))
+    as_good = [trial for trial in judged if is_as_good(trial)]
+    return min(as_good, key=lambda trial: (trial.config.trainable, -trial.val_score))
 
 
 def variants(
     judged: Sequence[Judged], config: StudyConfig, strength: float
 ) -> dict[str, TrialSettings]:
-    """Return further settings of what is validated without head and strength: with them.
+    """Return the baselines and tuned CLIPFit with another head and strength, to be validated too.
 
     Args:
         judged: the finished trials, best first.
@@ -136,7 +147,7 @@ def variants(
     """
     plain = {label: _baseline(judged, label) for label in config.search.baselines}
     plain[TUNED] = tuned_clipfit(judged)
-    trained = {_trained(j.config.subset_key, j.config.settings) for j in judged}
+    trained = {_trained(trial.config.subset_key, trial.config.settings) for trial in judged}
     further: dict[str, TrialSettings] = {}
     for label, trial in plain.items():
         if trial is None or not trial.config.epochs:
@@ -173,7 +184,7 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
 
 
 def _variant_changes(config: StudyConfig, strength: float) -> dict[str, dict[str, Any]]:
-    """Return what variants change, by the endings of their labels."""
+    """Return the changed settings of variants, by the ending of their labels."""
     changes: dict[str, dict[str, Any]] = {}
     if "text" in config.search.space.heads:
         changes["strength"] = {"strength": strength}
@@ -226,7 +237,7 @@ def choose_candidates(
 
 
 def _changes_of_best(best: Judged) -> dict[str, dict[str, Any]]:
-    """Return what the best is tested without or with, by label."""
+    """Return the changes with which the best is tested once more, by label."""
     changes: dict[str, dict[str, Any]] = {
         PLAIN: {**TEXT, "strength": 1.0},
         PLAIN_STRENGTH: TEXT,
@@ -238,7 +249,7 @@ def _changes_of_best(best: Judged) -> dict[str, dict[str, Any]]:
 
 
 def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate]:
-    """Return candidates, each of which names the first that is trained as it is.
+    """Return candidates, each with the label of the first one that is trained in the same way.
 
     Args:
         candidates: the key of the subset of each, and the candidate.
@@ -268,12 +279,12 @@ def _is_baseline(trial: Judged, label: str) -> bool:
 
 
 def _training(trial: Judged) -> tuple[str, TrialSettings]:
-    """Return what is equal for trials that differ in head, strength or calibration alone."""
+    """Return a key that is equal for trials that differ only in head, strength or calibration."""
     return _trained(trial.config.subset_key, trial.config.settings.training_settings)
 
 
 def _trained(subset_key: str, settings: TrialSettings) -> tuple[str, TrialSettings]:
-    """Return what is equal for configurations with equal results, however a subset is written."""
+    """Return a key that is equal for configurations with equal results, in any form of subset."""
     return subset_key, settings.model_copy(update={"subset": "none"})
 
 
@@ -295,13 +306,16 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         for label, settings in protocol.fixed_settings(config).items():
             baselines.append(Candidate(label=label, settings=settings))
         return study.write_candidates(baselines)
-    judged = finished_trials(folder)
+    judged = rank_finished_trials(folder)
     if not judged:
-        ends = (trial.read_end() for trial in folder.trials())
-        causes = [end.reason for end in ends if end and end.status == "failed" and end.reason]
+        last_error = "none"
+        for trial in folder.trials():
+            end = trial.read_end()
+            if end and end.status == "failed" and end.reason:
+                last_error = end.reason
         raise StudyError(
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
-            f"the last error was: {causes[-1] if causes else 'none'}"
+            f"the last error was: {last_error}"
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
     return study.write_candidates(beside_earlier(study, chosen))

@@ -1,9 +1,9 @@
-"""What guessing scores on test, and whether a configuration is known to do better.
+"""The test score of guessing, and whether a configuration is known to score higher.
 
-A score by accuracy says little where classes differ in size: whoever always names the largest of
-90 and 10 images is right in 90 %. So what decides is the balanced accuracy, the mean recall of the
-classes, in which guessing among C classes comes to 1/C whatever their sizes. Parts of a test, such
-as base and new classes, are balanced one by one, and make up a score as the protocol has it.
+Accuracy says little where classes differ in size: of 90 and 10 images, a model that always answers
+with the larger class is right in 90 %. So the balanced accuracy decides, which is the mean recall
+of the classes. Guessing among C classes scores 1/C by it, whatever their sizes. Parts of a test,
+such as base and new classes, are balanced one by one, and the protocol makes a score of them.
 """
 
 from collections import Counter, defaultdict
@@ -18,22 +18,22 @@ BALANCED = "balanced"
 
 
 def balanced_score(confusion: Confusion, protocol: Protocol) -> float | None:
-    """Return a trial's test score if each part is the mean recall of its classes, a fraction.
+    """Return a trial's test score by the mean recall of the classes of each part.
 
     Args:
-        confusion: what `study.trial.predictions.confusion_of` returned of the trial.
+        confusion: the result of `study.trial.predictions.confusion_of` for the trial.
         protocol: the study's protocol, which makes a score of the parts.
 
     Returns:
-        None when the trial kept no counts.
+        The score, a fraction; None if the trial kept no counts.
     """
     recalls: dict[str, list[float]] = defaultdict(list)
     for (part, label), images in images_of(confusion).items():
         recalls[part].append(confusion[part, label, label] / images)
     if not recalls:
         return None
-    parts = {part: mean(sorted(own)) for part, own in recalls.items()}
-    return protocol.score(parts)["score"]
+    means = {part: mean(sorted(values)) for part, values in recalls.items()}
+    return protocol.score(means)["score"]
 
 
 def balanced_chance(confusion: Confusion, protocol: Protocol) -> float | None:
@@ -47,7 +47,7 @@ def balanced_chance(confusion: Confusion, protocol: Protocol) -> float | None:
 
 @dataclass(frozen=True)
 class AgainstChance:
-    """What a tested configuration scores beside chance; scores are fractions."""
+    """The test score of a configuration beside that of guessing; scores are fractions."""
 
     balanced: float
     """The mean over seeds of the balanced test score."""
@@ -64,26 +64,25 @@ class AgainstChance:
         return beats_chance(self.balanced, self.chance)
 
     @property
-    def shown(self) -> bool:
+    def is_proven(self) -> bool:
         """Whether all of the interval is above chance."""
         return self.low is not None and beats_chance(self.low, self.chance)
 
     @property
     def doubt(self) -> str:
-        """What is said of a configuration that is above chance without being shown to be."""
+        """The remark on a configuration whose interval is not all above chance."""
         return f"not shown to beat chance with {self.images:,} test images"
 
 
 def read_against_chance(folder: StudyFolder, label: str) -> AgainstChance | None:
-    """Return what a study found of a candidate beside chance.
+    """Return how a candidate of a study compares with chance.
 
     Args:
         folder: the study's folder.
         label: the label under which the candidate was trained.
 
     Returns:
-        None if it is not known, since the study has not come to its end or its trials kept no
-        predictions.
+        None if the study has not ended, or if its trials kept no predictions.
 
     Raises:
         LedgerError: the file is damaged.
@@ -94,6 +93,6 @@ def read_against_chance(folder: StudyFolder, label: str) -> AgainstChance | None
     return AgainstChance(**written[label])
 
 
-def write_against_chance(folder: StudyFolder, known: dict[str, AgainstChance]) -> None:
-    """Write what a study found of its candidates beside chance, by label."""
-    folder.write_json(CHANCE, known)
+def write_against_chance(folder: StudyFolder, by_label: dict[str, AgainstChance]) -> None:
+    """Write how the candidates of a study compare with chance."""
+    folder.write_json(CHANCE, by_label)

@@ -1,4 +1,4 @@
-"""What validation chose, with its confirmations on test: the winner, if it beats chance."""
+"""The choice of validation with its confirmations on test: the winner, if it beats chance."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -33,39 +33,39 @@ class Choice:
     test_scores: Mapping[str, float]
     """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
     against_chance: AgainstChance | None = None
-    """What the study has found of it beside chance; None while that is unknown."""
+    """How it compares with chance; None while that is unknown."""
 
     @classmethod
     def read(
         cls,
         study: Study,
-        among: Callable[[Sequence[Candidate] | None], Candidate | None] = best_candidate,
+        choose: Callable[[Sequence[Candidate] | None], Candidate | None] = best_candidate,
     ) -> Self | None:
         """Return a choice of a study, by default its best; None if there is none yet."""
-        if (found := among(study.candidates())) is None:
+        candidate = choose(study.candidates())
+        if candidate is None:
             return None
-        trials = [
-            study.folder.trial(f"confirm-{found.same_as or found.label}-seed{seed}")
-            for seed in study.config.confirm.seeds
-        ]
-        finished = [t for t in trials if (end := t.read_end()) and end.status == "finished"]
-        scores = defaultdict[str, list[float]](list)
-        chance = None
+        label = candidate.same_as or candidate.label
+        finished = _finished_confirmations(study, label)
+        scores: dict[str, list[float]] = defaultdict(list)
+        chance: float | None = None
         for trial in finished:
             confusion = confusion_of(read_predictions(study.folder, trial.trial_id))
             balanced = balanced_score(confusion, study.protocol())
-            chance = chance or balanced_chance(confusion, study.protocol())
             if balanced is not None:
                 scores[TEST_BALANCED].append(balanced)
-            for name, score in (trial.read_reports() or [{}])[-1].items():
-                if name.startswith("test_"):
-                    scores[name].append(score)
+            if not chance:
+                chance = balanced_chance(confusion, study.protocol())
+            for report in trial.read_reports()[-1:]:
+                for name, score in report.items():
+                    if name.startswith("test_"):
+                        scores[name].append(score)
         return cls(
-            candidate=found,
+            candidate=candidate,
             trials=finished,
             chance=chance,
             test_scores={name: fmean(values) for name, values in scores.items()},
-            against_chance=read_against_chance(study.folder, found.same_as or found.label),
+            against_chance=read_against_chance(study.folder, label),
         )
 
     @property
@@ -80,9 +80,22 @@ class Choice:
         return bool(self.trials) and not self.at_chance
 
 
+def _finished_confirmations(study: Study, label: str) -> list[TrialFolder]:
+    """Return the finished confirmations of a candidate, in the order of the seeds."""
+    finished = []
+    for seed in study.config.confirm.seeds:
+        trial = study.folder.trial(f"confirm-{label}-seed{seed}")
+        end = trial.read_end()
+        if end is not None and end.status == "finished":
+            finished.append(trial)
+    return finished
+
+
 def winners(study: Study) -> set[str]:
-    """Return the trial that validation chose and its confirmations; nothing if at chance."""
+    """Return the ids of the chosen trial and its confirmations; none if it is at chance."""
     choice = Choice.read(study)
     if choice is None or choice.at_chance:
         return set()
-    return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}
+    ids = {trial.trial_id for trial in choice.trials}
+    ids.add(str(choice.candidate.source_trial))
+    return ids

@@ -25,7 +25,7 @@ MAY_CHANGE = ("search.trials", "search.minutes", *WITHOUT_EFFECT)
 
 
 def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
-    """Return the configuration of a study with more trials; nothing is written.
+    """Return the configuration of a study with more trials, without writing anything.
 
     Args:
         study: the study, with its frozen configuration.
@@ -47,8 +47,9 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
                 f"{key} cannot change in a study that exists, since its trials would no longer "
                 "compare; extend takes search.trials, search.minutes, resources and tracking"
             )
-        more = key == "search.trials" and adds and isinstance(value, int)
-        put_value(values, key, now + value if more else value)
+        if key == "search.trials" and adds and isinstance(value, int):
+            value += now
+        put_value(values, key, value)
     extended = build_config(values, str(folder.config_path))
     if extended.search.trials <= now or not study.protocol().searches(config):
         raise ConfigError(
@@ -64,7 +65,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
 
 
 def extend(study: Study, extended: StudyConfig) -> None:
-    """Give a study the configuration of `extended_config`, and take its conclusions back.
+    """Give a study the configuration of `extended_config`, and delete its conclusions.
 
     Only the study's files change; running the study then continues it as after an interruption.
 

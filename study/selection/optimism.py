@@ -1,9 +1,9 @@
-"""How far the validation score of the best trial is above what it will come to.
+"""The optimism of the best validation score: how far it is above the score to expect.
 
-The best of many trials is in part the luckiest, so that its own score is too high. BBC-CV tells by
-how much without training anything: it draws validation images with replacement, takes the trial
+The best of many trials is in part the luckiest, so that its own score is too high. BBC-CV measures
+by how much, without training anything: it draws validation images with replacement, takes the trial
 that is best on them, and scores it on the images that were not drawn. The mean over many draws is
-what to expect of the best. Source: Tsamardinos, Greasidou and Borboudakis 2018, "Bootstrapping the
+the score to expect. Source: Tsamardinos, Greasidou and Borboudakis 2018, "Bootstrapping the
 out-of-sample predictions for efficient and accurate cross-validation".
 """
 
@@ -17,13 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from study.protocols import Protocol
-from study.selection.candidates import Judged, finished_trials
+from study.selection.candidates import Judged, rank_finished_trials
 from study.selection.validation import read_validation
 from study.storage.study_folder import OPTIMISM, StudyFolder
 from study.trial.study import Study
 
 DRAWS = 1_000
-"""How many sets of images are drawn; an expected score is then known to about 0.1 points."""
+"""The number of drawn sets of images; an expected score is then known to about 0.1 points."""
 _AT_ONCE = 2**22
 """The largest number of weights that are computed at a time, which take 8 bytes each."""
 _AGREES = 1e-6
@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Optimism:
-    """The validation score of the best trial, and what to expect of it; scores are fractions."""
+    """The validation score of the best trial, and the one to expect; scores are fractions."""
 
     trials: int
     """The number of finished trials that the best was chosen among."""
@@ -48,18 +48,18 @@ class Optimism:
     """The standard error of each trial's score over other validation images, by its id."""
 
     @property
-    def in_words(self) -> str:
-        """What stands behind the validation score of the best, wherever that is shown."""
+    def remark(self) -> str:
+        """The remark behind the validation score of the best, wherever that is printed."""
         if self.best >= 1:
             return f"the best of {self.trials}; with no image wrong, its luck cannot be told"
         return f"the best of {self.trials}; expect about {100 * self.expected:.0f} %"
 
-    def of(self, score: float | None) -> str:
-        """Return `in_words` behind a comma if a score is that of the best, else an empty text."""
+    def remark_on(self, score: float | None) -> str:
+        """Return `remark` after a comma if a score is that of the best, else an empty text."""
         is_best = score is not None and math.isclose(score, self.best, abs_tol=_AGREES)
         if not is_best:
             return ""
-        return f", {self.in_words}"
+        return f", {self.remark}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Outcomes:
-    """What finished trials get right among the same validation images."""
+    """The images that finished trials get right, among the same validation images."""
 
     protocol: Protocol
     blocks: Sequence[_Block]
@@ -110,22 +110,28 @@ class _Outcomes:
         sums: dict[str, Floats] = {}
         folds: dict[str, Floats] = {}
         for block in self.blocks:
-            found = block.accuracies(drawn)
-            sums[block.part] = sums.get(block.part, 0.0) + np.nan_to_num(found)
-            folds[block.part] = folds.get(block.part, 0.0) + np.isfinite(found)
+            accuracies = block.accuracies(drawn)
+            sums[block.part] = sums.get(block.part, 0.0) + np.nan_to_num(accuracies)
+            folds[block.part] = folds.get(block.part, 0.0) + np.isfinite(accuracies)
         with np.errstate(invalid="ignore"):
             return {part: sums[part] / folds[part] for part in sums}
 
-    def score(self, parts: Mapping[str, Floats], one_set: int, trial: int) -> float:
-        """Return the protocol's score of one trial on one set of images, or not a number."""
-        accuracies = {part: float(values[one_set, trial]) for part, values in parts.items()}
+    def score(self, parts: Mapping[str, Floats], row: int, trial: int) -> float:
+        """Return the protocol's score of one trial on one set of images; NaN if a part lacks one.
+
+        Args:
+            parts: the result of `parts`.
+            row: the number of the set.
+            trial: the number of the trial.
+        """
+        accuracies = {part: float(values[row, trial]) for part, values in parts.items()}
         if any(math.isnan(accuracy) for accuracy in accuracies.values()):
             return math.nan
         return round(self.protocol.score(accuracies)["score"], _DECIMALS)
 
 
 def read_optimism(folder: StudyFolder) -> Optimism | None:
-    """Return what `fix_optimism` wrote; None if it has written nothing.
+    """Return the optimism that `fix_optimism` wrote; None if it has written nothing.
 
     Raises:
         LedgerError: the file is damaged.
@@ -134,22 +140,22 @@ def read_optimism(folder: StudyFolder) -> Optimism | None:
 
 
 def fix_optimism(study: Study) -> None:
-    """Write how far the best validation score of a study is above what to expect of it, once.
+    """Write the optimism of a study, unless it is written already or cannot be known.
 
-    Nothing is written where that cannot be known: see `optimism_of`.
+    See `optimism_of`.
 
     Raises:
         LedgerError: a file of a trial is damaged.
     """
     if read_optimism(study.folder) is not None:
         return
-    found = optimism_of(study.folder, study.protocol())
-    if found is not None:
-        study.folder.write_json(OPTIMISM, found)
+    optimism = optimism_of(study.folder, study.protocol())
+    if optimism is not None:
+        study.folder.write_json(OPTIMISM, optimism)
 
 
 def optimism_of(folder: StudyFolder, protocol: Protocol) -> Optimism | None:
-    """Return how far the best validation score of a study is above what to expect of it.
+    """Return the best validation score of a study, and the score to expect in its place.
 
     Args:
         folder: the study's folder.
@@ -162,52 +168,54 @@ def optimism_of(folder: StudyFolder, protocol: Protocol) -> Optimism | None:
     Raises:
         LedgerError: a file of a trial is damaged.
     """
-    judged = finished_trials(folder)
-    tables = [read_validation(folder.trial(one.config.trial_id)) for one in judged]
-    kept = [table for table in tables if table is not None]
-    if len(judged) < 2 or len(kept) < len(judged):
+    judged = rank_finished_trials(folder)
+    if len(judged) < 2:
         return None
-    outcomes = _outcomes(kept, protocol)
+    tables = []
+    for trial in judged:
+        table = read_validation(folder.trial(trial.config.trial_id))
+        if table is None:
+            return None
+        tables.append(table)
+    outcomes = _outcomes(tables, protocol)
     if outcomes is None or not _agree(outcomes, judged):
         return None
     return _optimism(outcomes, judged)
 
 
 def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | None:
-    """Return what trials get right; None if they were not validated on the same images."""
-    same = ["fold", "part", "path", "label"]
-    rows = tables[0].select(same)
-    if any(not table.select(same).equals(rows) for table in tables):
+    """Return the outcomes of trials; None if they were not validated on the same images."""
+    image_columns = ["fold", "part", "path", "label"]
+    rows = tables[0].select(image_columns)
+    if any(not table.select(image_columns).equals(rows) for table in tables):
         return None
-    columns = {name: np.array(rows[name].to_pylist()) for name in same}
-    _, images = np.unique(columns["path"], return_inverse=True)
-    _, classes = np.unique(columns["label"], return_inverse=True)
-    right = np.array([np.array(t["predicted"].to_pylist()) == columns["label"] for t in tables])
-    places: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for row, place in enumerate(zip(columns["fold"], columns["part"], strict=True)):
-        places[place].append(row)
-    blocks = [
-        _Block(
-            part=str(part),
-            images=images[at],
-            classes=classes[at] if protocol.class_averaged else np.zeros(len(at), int),
-            right=right[:, at].astype(float),
-        )
-        for (_, part), at in places.items()
-    ]
+    labels = np.array(rows["label"].to_pylist())
+    _, images = np.unique(rows["path"].to_pylist(), return_inverse=True)
+    classes = np.zeros(len(labels), int)
+    if protocol.class_averaged:
+        _, classes = np.unique(labels, return_inverse=True)
+    right = np.array([np.array(table["predicted"].to_pylist()) == labels for table in tables])
+    rows_of: dict[tuple[int, str], list[int]] = defaultdict(list)
+    folds, parts = rows["fold"].to_pylist(), rows["part"].to_pylist()
+    for row, fold_and_part in enumerate(zip(folds, parts, strict=True)):
+        rows_of[fold_and_part].append(row)
+    blocks = []
+    for (_, part), numbers in rows_of.items():
+        block_right = right[:, numbers].astype(float)
+        blocks.append(_Block(part, images[numbers], classes[numbers], block_right))
     return _Outcomes(protocol, blocks, int(images.max()) + 1)
 
 
 def _agree(outcomes: _Outcomes, judged: Sequence[Judged]) -> bool:
-    """Return whether the outcomes come to the scores that the trials reported."""
+    """Return whether the outcomes give the scores that the trials reported."""
     parts = outcomes.parts(np.ones((1, outcomes.images)))
     scores = [outcomes.score(parts, 0, trial) for trial in range(len(judged))]
-    reported = [one.val_score for one in judged]
+    reported = [trial.val_score for trial in judged]
     return bool(np.allclose(scores, reported, rtol=0.0, atol=_AGREES))
 
 
 def _optimism(outcomes: _Outcomes, judged: Sequence[Judged]) -> Optimism | None:
-    """Draw images, take the best trial on them, and score it on those that were not drawn.
+    """Draw images, take the best trial on them, and score it on the images that were not drawn.
 
     Args:
         outcomes: what the trials get right.
@@ -216,31 +224,31 @@ def _optimism(outcomes: _Outcomes, judged: Sequence[Judged]) -> Optimism | None:
     Returns:
         None if no draw left out images of every part.
     """
-    ties = sorted(range(len(judged)), key=lambda trial: judged[trial].rank[1:])
+    ties = sorted(range(len(judged)), key=lambda trial: judged[trial].sort_key[1:])
     scores: list[list[float]] = []
     left_out: list[float] = []
     for drawn in _draws(outcomes.images):
         inside = outcomes.parts(drawn)
         outside = outcomes.parts((drawn == 0).astype(float))
-        for number in range(len(drawn)):
-            again = [outcomes.score(inside, number, trial) for trial in range(len(judged))]
-            if math.isnan(again[0]):  # it lacks a part, and so do all
+        for row in range(len(drawn)):
+            scores_of_set = [outcomes.score(inside, row, trial) for trial in range(len(judged))]
+            if math.isnan(scores_of_set[0]):  # the set lacks a part, whatever the trial
                 continue
-            scores.append(again)
-            best = max(ties, key=again.__getitem__)  # of equal scores the first of `ties`
-            score = outcomes.score(outside, number, best)
+            scores.append(scores_of_set)
+            best = max(ties, key=scores_of_set.__getitem__)  # of equal scores the first of `ties`
+            score = outcomes.score(outside, row, best)
             if not math.isnan(score):
                 left_out.append(score)
     if not left_out:
         return None
-    errors = np.std(scores, axis=0)
+    errors = {}
+    for trial, error in zip(judged, np.std(scores, axis=0), strict=True):
+        errors[trial.config.trial_id] = float(error)
     return Optimism(
         trials=len(judged),
         best=judged[0].val_score,
         expected=float(np.mean(left_out)),
-        errors={
-            one.config.trial_id: float(error) for one, error in zip(judged, errors, strict=True)
-        },
+        errors=errors,
     )
 
 

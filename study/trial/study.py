@@ -94,14 +94,17 @@ class Study:
         Raises:
             DataError: it cannot be read.
         """
-        from study.data.datasets import PACKAGED, load_dataset  # a trial needs no reader
+        # A trial needs no reader.
+        from study.data.datasets import PACKAGED, ReaderOptions, load_dataset
 
         data = self.config.data
         reading = self.reading
         if data.dataset in PACKAGED and data.targets:  # the reading is for the targets alone
             reading = DEFAULT_READING
         # mypy accepts no dict of literal keys as a Mapping of str.
-        renamed: dict[str, Any] = {"columns": data.columns, "splits": data.splits}
+        columns: Any = data.columns
+        splits: Any = data.splits
+        options = ReaderOptions(columns, splits, data.subset, data.revision)
         return self._read_once(
             "dataset",
             lambda: load_dataset(
@@ -109,9 +112,7 @@ class Study:
                 data.root,
                 templates=data.templates,
                 reading=reading,
-                **renamed,
-                subset=data.subset,
-                revision=data.revision,
+                options=options,
             ),
         )
 

@@ -221,7 +221,7 @@ def _describe_untested(provenance: Provenance) -> str:
     )
     optimism = provenance.board.optimism
     if optimism:
-        text += optimism.of(score)
+        text += optimism.remark_on(score)
     return f"{text}."
 
 

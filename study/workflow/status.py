@@ -170,14 +170,14 @@ def _sentences(
     if choice.val_score is not None:
         sentence = f"the choice: {percent(choice.val_score)} % on validation"
         if results.optimism:
-            sentence += results.optimism.of(choice.val_score)
+            sentence += results.optimism.remark_on(choice.val_score)
         yield sentence
     if scores:
         sentence = f"the choice: {percent(fmean(scores))} % on test"
         if recalls:
             sentence += f", balanced {percent(fmean(recalls))} %"
         comparison = read_against_chance(results.folder, choice.same_as or choice.label)
-        if comparison is not None and not comparison.shown:
+        if comparison is not None and not comparison.is_proven:
             sentence += f"; {comparison.doubt}"
         yield sentence
 

@@ -137,7 +137,7 @@ class _Replay:
 
     def _step(self) -> None:
         """Note what validation would choose now."""
-        ranked = sorted(self._finished, key=lambda found: found[0].rank)
+        ranked = sorted(self._finished, key=lambda found: found[0].sort_key)
         tested = ranked[0][1] if ranked else 0.0
         spent = self._spent / self._world.folds
         self._steps.append(Step(len(self._steps) + 1, spent, tested))
@@ -145,7 +145,7 @@ class _Replay:
     def _with_variants(self) -> list[Step]:
         """Return all steps, with those of the variants, which a study trains in the end."""
         config, protocol = self._study.config, self._study.protocol()
-        judged = sorted((found for found, _ in self._finished), key=lambda found: found.rank)
+        judged = sorted((found for found, _ in self._finished), key=lambda found: found.sort_key)
         wanted = variants(judged, config, protocol.configured_strength(config))
         for place, (label, settings) in enumerate(wanted.items()):
             number = len(self._steps) + place

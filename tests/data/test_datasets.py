@@ -3,7 +3,7 @@ from types import ModuleType
 
 import pytest
 
-from study.data.datasets import DATASET_NAMES, load_dataset
+from study.data.datasets import DATASET_NAMES, ReaderOptions, load_dataset
 from study.data.prompts import TEMPLATES
 from study.errors import DataError
 
@@ -51,6 +51,6 @@ def test_an_option_that_a_format_does_not_read_is_refused(
 ) -> None:
     miniature.make("dtd", tmp_path)
     with pytest.raises(DataError, match=f"'dtd' does not read {option}"):
-        load_dataset("dtd", tmp_path, **{option: {"train": "x"}})  # type: ignore[arg-type]
+        load_dataset("dtd", tmp_path, options=ReaderOptions(**{option: {"train": "x"}}))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="does not read"):
-        load_dataset("digits", **{option: {"train": "x"}})  # type: ignore[arg-type]
+        load_dataset("digits", options=ReaderOptions(**{option: {"train": "x"}}))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.data.datasets import load_dataset
+from study.data.datasets import ReaderOptions, load_dataset
 from study.data.images.sources import FolderSource
 from study.data.readers.benchmarks import LAYOUTS
 from study.data.readers.published import read_class_names
@@ -229,7 +229,7 @@ def test_any_text_table_is_read_or_told(
     written = texts(delimiter).map(lambda text: text.encode(errors="surrogatepass"))
     file.write_bytes(data.draw(spoiled(written)))
     columns = data.draw(st.none() | st.dictionaries(st.sampled_from(["path", "x"]), st.text()))
-    looked_at(lambda: load_dataset("mine", file, columns=columns))
+    looked_at(lambda: load_dataset("mine", file, options=ReaderOptions(columns=columns)))
 
 
 def column(values: list[Any]) -> pa.Array:

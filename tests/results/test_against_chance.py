@@ -25,7 +25,7 @@ def test_what_is_written_is_what_the_leaderboard_says(
     known = read_against_chance(StudyFolder(path), "best")
     winner = leaderboard(read_results(path)).winner
     assert known == winner.against_chance
-    assert known.shown == shown
+    assert known.is_proven == shown
 
 
 def test_what_is_registered_in_place_of_the_winner_is_written_too(make_study: MakeStudy) -> None:

@@ -27,7 +27,7 @@ def test_a_winner_is_known_to_beat_chance_where_all_its_interval_is_above_it(
     make_study: Callable[..., Path], images: tuple[int, ...], shown: bool
 ) -> None:
     known = board_of(make_study(images=images)).winner.against_chance
-    assert (known.above, known.shown, known.images) == (True, shown, sum(images))
+    assert (known.above, known.is_proven, known.images) == (True, shown, sum(images))
     assert (known.low is None) == (1 in images)
 
 

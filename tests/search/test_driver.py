@@ -12,7 +12,7 @@ from tiny_study import kill_worker, statuses
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
 from study.search.driver import RepeatingScheduler, make_scheduler
-from study.selection.candidates import finished_trials
+from study.selection.candidates import rank_finished_trials
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
 
@@ -48,7 +48,7 @@ def test_observers_hear_of_every_start_epoch_and_end(searched: Any) -> None:
 
 def test_the_study_goes_on_without_what_failed(troubled: Any) -> None:
     assert statuses(troubled.folder) == {"finished": 6, "failed": 2}
-    labels = [judged.config.label for judged in finished_trials(troubled.folder)]
+    labels = [judged.config.label for judged in rank_finished_trials(troubled.folder)]
     assert "diverging" not in labels
     assert len(labels) == 6
 

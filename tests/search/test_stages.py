@@ -103,7 +103,7 @@ def test_before_the_variants_it_is_told_how_many_there_are(
     add_trial(with_peers, 0, "search", "trial 0")
     further = {"clipfit-linear": settings("clipfit", 0.1, 0.1)}
     monkeypatch.setattr(stages, "variants", lambda *_: further)
-    monkeypatch.setattr(stages, "finished_trials", lambda _: [])
+    monkeypatch.setattr(stages, "rank_finished_trials", lambda _: [])
     monkeypatch.setattr(stages, "run_queue", lambda *_, **__: None)
     monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "0" * 16)
     search = with_peers.config.search.model_copy(update={} if limited else {"minutes": None})

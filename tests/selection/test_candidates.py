@@ -15,9 +15,9 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.selection.candidates import (
     choose_candidates,
-    finished_trials,
     fix_candidates,
     possible_variants,
+    rank_finished_trials,
     smallest,
     variants,
 )
@@ -84,7 +84,7 @@ def add_peer(folder: StudyFolder, score: float, **given: Any) -> str:
 def choose(
     folder: StudyFolder, baselines: Sequence[str] = BASELINES, runners_up: int = 0
 ) -> list[Candidate]:
-    return choose_candidates(finished_trials(folder), baselines, runners_up)
+    return choose_candidates(rank_finished_trials(folder), baselines, runners_up)
 
 
 def told(candidates: list[Candidate]) -> dict[str, tuple[str, str | None]]:
@@ -99,7 +99,7 @@ def test_a_score_is_the_last_epochs_and_only_finished_trials_count(folder: Study
         add(folder, 0.9, status=status)
     add(folder, 0.9, stage="confirm")
     add(folder, 0.6)
-    found = [(judged.config.number, judged.val_score) for judged in finished_trials(folder)]
+    found = [(judged.config.number, judged.val_score) for judged in rank_finished_trials(folder)]
     assert found == [(5, 0.6), (0, 0.5)]
 
 
@@ -107,7 +107,7 @@ def test_among_equals_fewer_parameters_win_then_the_earlier_trial(folder: StudyF
     add(folder, 0.5)
     add(folder, 0.5, trainable=90)
     add(folder, 0.5, trainable=90)
-    assert [j.config.number for j in finished_trials(folder)] == [1, 2, 0]
+    assert [j.config.number for j in rank_finished_trials(folder)] == [1, 2, 0]
 
 
 def test_baselines_tuned_clipfit_and_the_best_are_candidates(folder: StudyFolder) -> None:
@@ -235,11 +235,11 @@ def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best
     add(folder, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})
     # -0.1, 0.0, 0.13: a mean of 0.01, and a standard error of 0.066.
     add(folder, 0.79, trainable=20, report={"folds": [0.8, 0.8, 0.77]})
-    found = smallest(finished_trials(folder))
+    found = smallest(rank_finished_trials(folder))
     assert found.config.trainable == 20
     assert further(folder)["smallest"].source_trial == found.config.trial_id
     add(folder, 0.795, trainable=5)  # without folds
-    assert smallest(finished_trials(folder)) is None, "that one may be the smallest"
+    assert smallest(rank_finished_trials(folder)) is None, "that one may be the smallest"
 
 
 def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(folder: StudyFolder) -> None:
@@ -304,7 +304,7 @@ def test_the_smallest_is_within_one_standard_error_of_a_peer_that_is_best(
 ) -> None:
     add_peer(folder, 0.80, trainable=900, report={"folds": [0.7, 0.8, 0.9]})
     add(folder, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})  # see above
-    found = smallest(finished_trials(folder))
+    found = smallest(rank_finished_trials(folder))
     assert found.config.trainable == 900, "the other is further below the best than its error"
 
 
@@ -312,7 +312,7 @@ def test_requested_peers_are_judged_with_strength_and_head_too(folder: StudyFold
     add_peer(folder, 0.7)
     add_peer(folder, 0.9)
     config = build_config({"search": {"baselines": {"full": {"peer": "full"}}}}, "test")
-    judged = finished_trials(folder)
+    judged = rank_finished_trials(folder)
     found = variants(judged, config, strength=0.75)
     assert heads_of(found) == {"full-strength": ("text", 0.75), "full-linear": ("linear", 0.75)}
     assert {s.peer for s in found.values()} == {judged[0].settings.peer}
@@ -334,7 +334,7 @@ def test_what_may_be_judged_further_holds_all_that_is(
     search = {"baselines": {"full": {"peer": "full"}}, "space": {"heads": heads}}
     config = build_config({"search": search}, "test")
     possible = possible_variants(config, strength)
-    assert variants(finished_trials(folder), config, strength).keys() <= {*possible}
+    assert variants(rank_finished_trials(folder), config, strength).keys() <= {*possible}
     assert len(possible) == len({*possible})
     expected = {"linear"} if "linear" in heads else set()
     if "text" in heads and strength != 1.0:
@@ -350,7 +350,7 @@ def test_what_is_judged_plainly_is_judged_with_strength_and_head_too(folder: Stu
     add(folder, 0.4, label="clipfit")
     add(folder, 0.7, arm="clipfit-tuned")
     add(folder, 0.9)
-    config, judged = build_config({}, "test"), finished_trials(folder)
+    config, judged = build_config({}, "test"), rank_finished_trials(folder)
     found = variants(judged, config, strength=0.75)
     assert heads_of(found) == {
         "clipfit-strength": ("text", 0.75),
@@ -362,5 +362,5 @@ def test_what_is_judged_plainly_is_judged_with_strength_and_head_too(folder: Stu
     linear = {"clipfit-linear", "clipfit-tuned-linear"}
     assert variants(judged, config, strength=1.0).keys() == linear
     add(folder, 0.8, arm="variant", ln_lr=0.03, head="linear", strength=0.75)
-    again = variants(finished_trials(folder), config, strength=0.75)
+    again = variants(rank_finished_trials(folder), config, strength=0.75)
     assert "clipfit-tuned-linear" not in again, "it was judged already"

@@ -59,7 +59,7 @@ def test_chance_is_beaten_by_the_mean_and_shown_to_be_by_the_whole_interval(
     balanced: float, low: float | None, above: bool, shown: bool
 ) -> None:
     known = AgainstChance(balanced=balanced, chance=0.5, images=1234, low=low)
-    assert (known.above, known.shown) == (above, shown)
+    assert (known.above, known.is_proven) == (above, shown)
     assert "1,234" in known.doubt
 
 

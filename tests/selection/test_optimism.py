@@ -75,8 +75,8 @@ def _score(rows: Rows, right: Any, protocol: Protocol) -> float:
 
 
 def test_where_no_image_was_wrong_nothing_is_expected() -> None:
-    assert Optimism(12, 0.95, 0.93, {}).in_words == "the best of 12; expect about 93 %"
-    assert "expect" not in Optimism(12, 1.0, 1.0, {}).in_words
+    assert Optimism(12, 0.95, 0.93, {}).remark == "the best of 12; expect about 93 %"
+    assert "expect" not in Optimism(12, 1.0, 1.0, {}).remark
 
 
 def test_the_best_of_many_coin_flips_is_expected_to_be_a_coin_flip(tmp_path: Path) -> None:

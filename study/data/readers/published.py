@@ -9,7 +9,7 @@ ImageNet's own validation images are the test split, as in the field's papers. V
 for selection are therefore drawn from the training images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -57,21 +57,21 @@ def load_published(name: str, root: Path) -> Contents:
             how to get the dataset.
     """
     read, folder, marker = READERS[name]
-    place = root / folder
-    if not place.is_dir() and (root / marker).exists():
-        place = root
+    path = root / folder
+    if not path.is_dir() and (root / marker).exists():
+        path = root
     # Of a dataset with several image folders, a study may need the images of one alone.
     optional: tuple[str, ...] = ()
     if name in LAYOUTS:
         optional = LAYOUTS[name].anchors
     try:
-        names, train, val, test, anchors = read(name, place)
+        names, train, val, test, anchors = read(name, path)
         for anchor in anchors:
-            if anchor not in optional and not (place / anchor).is_dir():
-                raise DataError(f"image folder {anchor} is missing; looked in {place}")
+            if anchor not in optional and not (path / anchor).is_dir():
+                raise DataError(f"image folder {anchor} is missing; looked in {path}")
     except DataError as error:
-        raise DataError(f"{error}. {download_note(name, place)}") from error
-    return names, train, val, test, FolderSource(place, anchors)
+        raise DataError(f"{error}. {download_note(name, path)}") from error
+    return names, train, val, test, FolderSource(path, anchors)
 
 
 def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Records, Records]:
@@ -239,18 +239,11 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
         DataError: if classnames.txt is missing, a folder has no class name, or the two splits of
             ImageNet differ in classes.
     """
-    names, places, shift = _class_folders(name, folder)
+    names, split_folders, shift = _class_folders(name, folder)
     folders_of: dict[str, list[str]] = {}
-    for split, place in places.items():
-        if (folder / place).is_dir():
-            folders_of[split] = subfolders(folder / place)
-    for split, folders in folders_of.items():
-        parent = folder / places[split]
-        unknown = [wnid for wnid in folders if wnid not in names]
-        if unknown:
-            raise DataError(f"{parent}: folders without a class name: {listed(unknown)}")
-        if not folders:
-            raise DataError(f"{parent}: has no class folders, one for each id of {CLASS_NAMES}")
+    for split, split_folder in split_folders.items():
+        if (folder / split_folder).is_dir():
+            folders_of[split] = _named_folders(folder / split_folder, names)
     if len(folders_of) == 2:
         differing = set(folders_of["train"]) ^ set(folders_of["test"])
         if differing:
@@ -263,12 +256,29 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
         classes = next(iter(folders_of.values()))
     records: dict[str, Records] = {"train": (), "test": ()}
     for split in folders_of:
-        records[split] = class_records(folder, places[split], classes, optional=shift is not None)
+        records[split] = class_records(
+            folder, split_folders[split], classes, optional=shift is not None
+        )
     class_names = tuple(names[wnid] for wnid in classes)
-    anchors = ("images", *places.values())
+    anchors = ("images", *split_folders.values())
     if shift:
         anchors = (shift.images,)
     return class_names, records["train"], (), records["test"], anchors
+
+
+def _named_folders(parent: Path, names: Mapping[str, str]) -> list[str]:
+    """Return the class folders of a split.
+
+    Raises:
+        DataError: there are none, or one has no class name.
+    """
+    folders = subfolders(parent)
+    unknown = [wnid for wnid in folders if wnid not in names]
+    if unknown:
+        raise DataError(f"{parent}: folders without a class name: {listed(unknown)}")
+    if not folders:
+        raise DataError(f"{parent}: has no class folders, one for each id of {CLASS_NAMES}")
+    return folders
 
 
 def absent_classes(name: str, dataset: Dataset) -> list[str]:
@@ -280,22 +290,22 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
     source = dataset.source
     if name not in WITHOUT_LISTS or not isinstance(source, FolderSource):
         return []
-    names, places, shift = _class_folders(name, source.root)
+    names, split_folders, shift = _class_folders(name, source.root)
     filled = {record.path.rpartition("/")[0] for record in dataset.train + dataset.test}
     absent = []
-    for place in places.values():
-        if not (source.root / place).is_dir():
+    for split_folder in split_folders.values():
+        if not (source.root / split_folder).is_dir():
             continue
-        folders = subfolders(source.root / place)
+        folders = subfolders(source.root / split_folder)
         expected = sorted(names)
         if shift and shift.subset:
             expected = folders
-        paths = [f"{place}/{folder}" for folder in expected]
+        paths = [f"{split_folder}/{folder}" for folder in expected]
         absent += [path for path in paths if path not in filled]
         if shift and len(names) >= 1000:
             missing = shift.subset - len(folders)
             if missing > 0:
-                absent.append(f"{place}/n… ({missing} of {shift.subset})")
+                absent.append(f"{split_folder}/n… ({missing} of {shift.subset})")
     return absent
 
 

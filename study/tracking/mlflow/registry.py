@@ -206,7 +206,7 @@ class _Registrar:
             tags[VAL_ERROR] = repr(round_significant(error, METRIC_DIGITS))
         against_chance = self._winner.against_chance
         if against_chance is not None:
-            tags[BEATS_CHANCE] = SHOWN if against_chance.shown else NOT_SHOWN
+            tags[BEATS_CHANCE] = SHOWN if against_chance.is_proven else NOT_SHOWN
         return tags
 
     def _create_version(self, tags: dict[str, str]) -> ModelVersion:
@@ -279,9 +279,9 @@ class _Registrar:
         # A validation score that is a maximum over trials is called one.
         optimism = ""
         if self._optimism is not None:
-            optimism = self._optimism.of(self._val_score)
+            optimism = self._optimism.remark_on(self._val_score)
         doubt = ""
-        if winner.against_chance is not None and not winner.against_chance.shown:
+        if winner.against_chance is not None and not winner.against_chance.is_proven:
             doubt = f" It is {winner.against_chance.doubt}."
         settings = settings_markdown(winner.candidate.settings)
         test_score = winner.test_scores[TEST_SCORE]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pictures import GREY, ORIENTATIONS, RGB, SIXTEEN, Picture, known_pictures, saved, tiff, turned
 from PIL import Image
 
-from study.data.datasets import load_dataset
+from study.data.datasets import ReaderOptions, load_dataset
 from study.data.images.decode import ImageCache, decode_images
 from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images, to_rgb
@@ -57,7 +57,9 @@ def test_known_pictures_in_a_table_of_the_hub_are_read_as_they_are(
     cells = [{"bytes": picture.contents, "path": None} for picture in PICTURES]
     labels = [str(number % 2) + " label" for number in range(len(cells))]
     pq.write_table(pa.table({"image": cells, "label": labels}), tmp_path / "all.parquet")
-    source = load_dataset("mine", tmp_path / "all.parquet", columns={"image": "image"}).source
+    source = load_dataset(
+        "mine", tmp_path / "all.parquet", options=ReaderOptions(columns={"image": "image"})
+    ).source
     for number, picture in enumerate(PICTURES):
         found = pixels(source.open_image(f"train/{number:06d}"))
         assert np.abs(found - picture.rgb).max() <= picture.within, picture.name

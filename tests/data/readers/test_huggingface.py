@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.data.datasets import Dataset, load_dataset
+from study.data.datasets import Dataset, ReaderOptions, load_dataset
 from study.errors import DataError
 
 datasets = pytest.importorskip("datasets")
@@ -87,7 +87,9 @@ def test_only_the_splits_in_use_are_fetched(miniature: ModuleType, tmp_path: Pat
     for split in ("train", "test"):
         write(folder / f"{split}-00000-of-00001.parquet", miniature, [0, 1] * 3)
     (folder / "validation-00000-of-00001.parquet").write_bytes(b"never read")
-    dataset = load_dataset("pets", tmp_path / "set", splits={"train": "train", "test": "test"})
+    dataset = load_dataset(
+        "pets", tmp_path / "set", options=ReaderOptions(splits={"train": "train", "test": "test"})
+    )
     assert sizes(dataset) == [6, 0, 6]
 
 
@@ -131,9 +133,9 @@ def test_a_column_or_split_that_is_not_there_is_named(
 ) -> None:
     file = write(tmp_path / "x.parquet", miniature, [0, 1] * 3)
     with pytest.raises(DataError, match=r"no label column 'breed'.*'image', 'label'"):
-        load_dataset("pets", file, columns={"label": "breed"})
+        load_dataset("pets", file, options=ReaderOptions(columns={"label": "breed"}))
     with pytest.raises(DataError, match="splits 'dev' are not there"):
-        load_dataset("pets", file, splits={"train": "dev"})
+        load_dataset("pets", file, options=ReaderOptions(splits={"train": "dev"}))
 
 
 def test_a_file_is_opened_wherever_the_library_keeps_files(
@@ -202,7 +204,9 @@ def test_splits_that_were_saved_to_disk_are_kept(miniature: ModuleType, tmp_path
     parts = {"train": saved(miniature, 8), "validation": saved(miniature, 4)}
     datasets.DatasetDict({**parts, "test": saved(miniature, 6)}).save_to_disk(tmp_path / "saved")
     assert sizes(load_dataset("mine", tmp_path / "saved")) == [8, 4, 6]
-    named = load_dataset("mine", tmp_path / "saved", splits={"train": "test", "test": "train"})
+    named = load_dataset(
+        "mine", tmp_path / "saved", options=ReaderOptions(splits={"train": "test", "test": "train"})
+    )
     assert sizes(named) == [6, 0, 8]
 
 

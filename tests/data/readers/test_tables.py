@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from study.data.datasets import load_dataset
+from study.data.datasets import ReaderOptions, load_dataset
 from study.errors import DataError
 
 HEADER = ("path", "label", "class_name")
@@ -59,13 +59,13 @@ def test_names_alone_are_numbered_in_alphabetical_order(column: str, tmp_path: P
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     file = write(tmp_path / "x.csv", rows(), ("datei", "nummer", "name"))
     columns = {"path": "datei", "label": "nummer", "class_name": "name"}
-    assert load_dataset("mine", file, columns=columns).class_names == NAMES
+    assert load_dataset("mine", file, options=ReaderOptions(columns=columns)).class_names == NAMES
     with pytest.raises(DataError, match=r"needs a column 'path'.*'datei'"):
         load_dataset("mine", file)
     with pytest.raises(DataError, match="'datum' are not there"):
-        load_dataset("mine", file, columns={"path": "datum"})
+        load_dataset("mine", file, options=ReaderOptions(columns={"path": "datum"}))
     with pytest.raises(DataError, match="'picture' are not there"):
-        load_dataset("mine", file, columns={"picture": "datei"})
+        load_dataset("mine", file, options=ReaderOptions(columns={"picture": "datei"}))
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("malformed_rows.yaml").read_text(encoding="utf-8"))
