@@ -15,7 +15,7 @@ from study.errors import DataError
 
 @dataclass(frozen=True)
 class Unread:
-    """What is in a dataset's folder and is not read, by paths relative to that folder."""
+    """The content of a dataset's folder that is not read, by paths relative to that folder."""
 
     suffixes: Counter[str] = field(default_factory=Counter)
     """The number of files in class folders, and in folders of these, that are no images, by
@@ -31,7 +31,7 @@ class Unread:
 
 
 def find_unread(source: FolderSource, ends: float) -> Unread:
-    """Return what is in a dataset's folder and is not read.
+    """Return the content of a dataset's folder that is not read.
 
     Args:
         source: the source; if it does not read class folders, nothing is searched.
@@ -43,17 +43,17 @@ def find_unread(source: FolderSource, ends: float) -> Unread:
     loose = []
     hidden = []
     parents = map(_parent, source.class_folders)
-    for place in dict.fromkeys(("", *parents)):
+    for path in dict.fromkeys(("", *parents)):
         if time.monotonic() > ends:
             break
-        folder = source.root / place
+        folder = source.root / path
         with suppress(DataError):  # a folder that may not be listed
             entries = [entry for entry in visible(folder) if is_image_name(entry.name)]
             images = [entry.name for entry in entries if not is_folder(entry)]
-            loose += [_joined(place, name) for name in sorted(images)]
-            hidden += [_joined(place, name) for name in hidden_folders(folder)]
-    beside = _beside_splits(source.root, source.class_folders, ends)
-    return Unread(suffixes, tuple(deeper), tuple(loose), tuple(hidden), tuple(beside))
+            loose += [_join(path, name) for name in sorted(images)]
+            hidden += [_join(path, name) for name in hidden_folders(folder)]
+    others = _beside_splits(source.root, source.class_folders, ends)
+    return Unread(suffixes, tuple(deeper), tuple(loose), tuple(hidden), tuple(others))
 
 
 def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], list[str]]:
@@ -63,19 +63,19 @@ def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], 
     """
     suffixes: Counter[str] = Counter()
     deeper = []
-    waiting = [(place, False) for place in reversed(source.class_folders)]
-    while waiting and time.monotonic() <= ends:
-        place, is_deeper = waiting.pop()
+    unlisted = [(path, False) for path in reversed(source.class_folders)]
+    while unlisted and time.monotonic() <= ends:
+        path, is_deeper = unlisted.pop()
         with suppress(DataError):  # a folder that may not be listed
-            for entry in visible(source.root / place):
+            for entry in visible(source.root / path):
                 # By name first: to ask a network file system about each image takes long.
                 if is_image_name(entry.name):
                     if is_deeper:
-                        deeper.append(f"{place}/{entry.name}")
+                        deeper.append(f"{path}/{entry.name}")
                 elif not is_folder(entry):
                     suffixes[PurePath(entry.name).suffix.lower()] += 1
                 elif not is_deeper:
-                    waiting.append((f"{place}/{entry.name}", True))
+                    unlisted.append((f"{path}/{entry.name}", True))
     return suffixes, deeper
 
 
@@ -84,27 +84,27 @@ def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> lis
 
     There are none where the class folders are in the root itself.
     """
-    splits = {place.partition("/")[0] for place in class_folders if "/" in place}
+    splits = {path.partition("/")[0] for path in class_folders if "/" in path}
     if not splits:
         return []
-    beside = []
+    others = []
     with suppress(DataError):
         for name in subfolders(root):
             if name in splits or time.monotonic() > ends:
                 continue
             folder = root / name
-            places = [folder]
-            places += [folder / inner for inner in subfolders(folder)]
-            if any(map(holds_images, places)):
-                beside.append(name)
-    return beside
+            folders = [folder]
+            folders += [folder / inner for inner in subfolders(folder)]
+            if any(map(holds_images, folders)):
+                others.append(name)
+    return others
 
 
-def _parent(place: str) -> str:
-    return place.rpartition("/")[0]
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
-def _joined(place: str, name: str) -> str:
-    if place:
-        return f"{place}/{name}"
+def _join(path: str, name: str) -> str:
+    if path:
+        return f"{path}/{name}"
     return name

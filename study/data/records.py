@@ -90,7 +90,7 @@ class DataFaults(DataError):
 
 
 Contents = tuple[ClassNames, Records, Records, Records, ImageSource]
-"""What a reader finds: the class names, the images of train, val and test, and their source."""
+"""The result of a reader: the class names, the images of train, val and test, and their source."""
 
 
 def listed(names: Iterable[object], count: int | None = None) -> str:
@@ -100,10 +100,9 @@ def listed(names: Iterable[object], count: int | None = None) -> str:
         names: the names.
         count: how many names there are, if they are too many to be counted here.
     """
-    shown = names
     if count is not None:
-        shown = islice(names, SHOWN)
-    quoted = [repr(name) if isinstance(name, str) else str(name) for name in shown]
+        names = islice(names, SHOWN)
+    quoted = [repr(name) if isinstance(name, str) else str(name) for name in names]
     return listed_texts(quoted, count)
 
 

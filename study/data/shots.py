@@ -151,11 +151,11 @@ def draw_shots(
     pool = ordered_paths(dataset.train, key)
     train = {label: paths[:shots] for label, paths in pool.items()}
     _refuse_small_classes(dataset, train, shots, short)
-    rest = {label: paths[shots:] for label, paths in pool.items()}
+    val_pool = {label: paths[shots:] for label, paths in pool.items()}
     if dataset.val:
-        rest = ordered_paths(dataset.val, key)
+        val_pool = ordered_paths(dataset.val, key)
     count = val_shots_per_class(shots, val_shots)
-    val = {label: rest.get(label, [])[:count] for label in pool}
+    val = {label: val_pool.get(label, [])[:count] for label in pool}
     least = count
     if val_shots is None:
         least = min(count, 1)

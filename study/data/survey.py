@@ -37,7 +37,7 @@ class _Image(NamedTuple):
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look at a dataset's files found."""
+    """The faults that a survey of a dataset's files found."""
 
     looked: int
     """The number of images that were looked at before time was up."""
@@ -50,7 +50,7 @@ class Survey:
     in_two_splits: tuple[Paths, ...] = ()
     """The paths of each image that is among the test images and among others."""
     unread: Unread = field(default_factory=Unread)
-    """What is in the dataset's folder and is not read."""
+    """The content of the dataset's folder that is not read."""
 
 
 def survey(

@@ -95,8 +95,8 @@ def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
 
 
 def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> Records:
-    kept = frozenset(classes)
-    return tuple(record for record in records if record.label in kept)
+    labels = frozenset(classes)
+    return tuple(record for record in records if record.label in labels)
 
 
 def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> tuple[Task, ...]:
@@ -154,9 +154,9 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
         )
     tasks = []
     for fold in range(folds):
-        kept = tuple(record for record, number in fold_of.items() if number != fold)
+        trained = tuple(record for record, number in fold_of.items() if number != fold)
         held_out = tuple(record for record, number in fold_of.items() if number == fold)
-        train = Part("train", kept, classes)
+        train = Part("train", trained, classes)
         evaluation = Part(name, held_out, classes)
         tasks.append(Task(train, (evaluation,)))
     return tuple(tasks)
@@ -186,12 +186,12 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
     for fold in range(folds):
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
         left_out = classes[fold::folds]
-        kept = tuple(label for label in classes if label not in left_out)
-        seen = _in_classes(shots.val, kept)
+        base = tuple(label for label in classes if label not in left_out)
+        seen = _in_classes(shots.val, base)
         if not seen:
             raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
         unseen = _in_classes(shots.train + shots.val, left_out)
-        train = Part("train", _in_classes(shots.train, kept), kept)
+        train = Part("train", _in_classes(shots.train, base), base)
         evaluations = (Part(name, seen, classes), Part("new", unseen, classes))
         tasks.append(Task(train, evaluations))
     return tuple(tasks)
@@ -248,8 +248,8 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
             f"images, or with another label: {listed(foreign)}"
         )
-    drawn = {record.label for record in shots.train}
-    absent = [dataset.class_names[label] for label in classes if label not in drawn]
+    trained_labels = {record.label for record in shots.train}
+    absent = [dataset.class_names[label] for label in classes if label not in trained_labels]
     if absent:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): no training image of {listed(absent)}; "

@@ -255,14 +255,14 @@ def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate
         candidates: the key of the subset of each, and the candidate.
     """
     first_labels: dict[tuple[str, TrialSettings], str] = {}
-    named = []
+    labelled = []
     for subset_key, candidate in candidates:
         training = _trained(subset_key, candidate.settings)
         label = first_labels.setdefault(training, candidate.label)
         if label != candidate.label:
             candidate = candidate.model_copy(update={"same_as": label})
-        named.append(candidate)
-    return named
+        labelled.append(candidate)
+    return labelled
 
 
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:

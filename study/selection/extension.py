@@ -100,9 +100,11 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     earlier = [entry for entry in extensions(study) if entry["candidates"]]
     if not earlier:
         return list(chosen)
-    # A label of the choice that nothing has now would else go on as if it were of the new choice.
-    settings_now = {**dict.fromkeys(CANDIDATE_LABELS), **{c.label: c.settings for c in chosen}}
-    kept: list[Candidate] = []
+    # Labels that no candidate has now are included: else an earlier candidate of such a label would
+    # continue as one of the new choice.
+    settings_now: dict[str, TrialSettings | None] = dict.fromkeys(CANDIDATE_LABELS)
+    settings_now |= {candidate.label: candidate.settings for candidate in chosen}
+    earlier_candidates: list[Candidate] = []
     labels_of_tested: dict[TrialSettings, str] = {}
     for values in earlier[-1]["candidates"]:
         tested = Candidate.model_validate(values)
@@ -113,30 +115,32 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
             _move_trials(study, tested, label)
             tested = tested.model_copy(update={"label": label})
         if tested.label not in settings_now:
-            kept.append(tested)
+            earlier_candidates.append(tested)
         labels_of_tested[tested.settings] = tested.label
     same_as: dict[str, str | None] = {}
     for candidate in chosen:
         tested_as = labels_of_tested.get(candidate.settings, candidate.same_as)
-        same_as[candidate.label] = None if tested_as == candidate.label else tested_as
+        if tested_as == candidate.label:
+            tested_as = None
+        same_as[candidate.label] = tested_as
     direct = []
     for candidate in chosen:
         other = same_as[candidate.label]
         if other is not None:
             other = same_as.get(other) or other
         direct.append(candidate.model_copy(update={"same_as": other}))
-    return [*direct, *kept]
+    return direct + earlier_candidates
 
 
 def _move_trials(study: Study, tested: Candidate, label: str) -> None:
     """Give another label to the trials that tested a candidate."""
     depths, regularizer = study.architecture().depths, study.config.training.regularizer
     resolved = tested.settings.result_key(depths, regularizer)
-    for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
+    for trial in list(study.folder.trials()):  # fewer, if an earlier call was interrupted
         config = trial.read_config()
         if trial.trial_id != f"confirm-{tested.label}-seed{config['seed']}":
             continue
-        # One of other settings is of the new choice, which was lost and is made again.
+        # A trial of other settings belongs to a new choice that was lost and is made again.
         settings = TrialSettings.model_validate(config["settings"])
         if settings.result_key(depths, regularizer) == resolved:
             trial.rename(f"confirm-{label}-seed{config['seed']}", label=label, arm=label)

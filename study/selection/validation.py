@@ -31,8 +31,8 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
         images = sum(len(part.records) for part in task.evaluations)
         folds += [number] * images
     rows = []
-    for fold, given in zip(folds, predictions, strict=True):
-        row = given._asdict() | {"fold": fold}
+    for fold, prediction in zip(folds, predictions, strict=True):
+        row = prediction._asdict() | {"fold": fold}
         rows.append({name: row[name] for name in SCHEMA.names})
     contents = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -42,7 +42,7 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:
-    """Return what a trial took validation images for, with the columns of `SCHEMA`.
+    """Return the predictions of a trial for validation images, with the columns of `SCHEMA`.
 
     Returns:
         None if the trial kept nothing, because it has not finished.

@@ -8,7 +8,7 @@ scored with a training that it helped to choose:
 - Validation images without folds are divided into two halves, class by class, and each half is
   scored with the training that is best on the other.
 
-What ships is the training that is best on all images. Source: Varma and Simon 2006, "Bias in error
+The training that is best on all images ships. Source: Varma and Simon 2006, "Bias in error
 estimation when using cross-validation for model selection".
 """
 

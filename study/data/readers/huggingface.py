@@ -189,10 +189,10 @@ def _chosen_splits(
         DataError: a split does not exist, or there is no training split.
     """
     parts = find_parts("splits", list(present), SPLITS, splits, where=name)
-    chosen = splits or parts
-    if "train" not in chosen:
+    splits_to_read = splits or parts
+    if "train" not in splits_to_read:
         raise DataError(f"{name}: no training split; the dataset has {listed(present) or 'none'}")
-    return {split: present[parts[split]] for split in chosen}
+    return {split: present[parts[split]] for split in splits_to_read}
 
 
 def _refuse_silent_hub(name: str, revision: str | None, download: str) -> None:
@@ -300,9 +300,9 @@ def _classes(
     else:
         texts = {str(value) for value in values["train"] if value is not None}
         if all(text.isdecimal() for text in texts):
-            for beside in ("class_name", "class name", "classname", "label_name", "label_text"):
-                if beside in features and beside != column:
-                    return _classes(datasets, name, tables, beside)
+            for other in ("class_name", "class name", "classname", "label_name", "label_text"):
+                if other in features and other != column:
+                    return _classes(datasets, name, tables, other)
             raise DataError(
                 f"{name}: column {column!r} holds numbers without class names; allowed are class "
                 "labels and text"

@@ -114,20 +114,22 @@ def class_records(
     records = []
     empty = []
     for label, name in enumerate(classes):
-        place = name
+        class_folder = name
         if folder:
-            place = f"{folder}/{name}"
-        path = root / place
+            class_folder = f"{folder}/{name}"
+        path = root / class_folder
         images = []
         if path.is_dir():
             # Judge by name alone: a stat of a million files takes minutes on a network file system.
             images = [entry.name for entry in visible(path) if is_image_name(entry.name)]
         not_text = sorted(image for image in images if not is_text(image))
         if not_text:
-            raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(not_text)}; rename")
+            raise DataError(
+                f"{root}/{class_folder}: names that are not UTF-8: {listed(not_text)}; rename"
+            )
         if not images:
-            empty.append(place)
-        records += [Record(f"{place}/{image}", label) for image in sorted(images)]
+            empty.append(class_folder)
+        records += [Record(f"{class_folder}/{image}", label) for image in sorted(images)]
     if empty and not optional:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise NoImagesError(f"{root}: no images ({suffixes}) in {listed(empty)}")
@@ -156,46 +158,46 @@ def load_folder(name: str, root: Path) -> Contents:
             f"{root}: no class folders; allowed are root/class/*.jpg and "
             "root/{train,val,test}/class/*.jpg"
         )
-    places = find_parts("folders", folders, SPLITS, {}, where=str(root))
-    if "test" not in places and "val" in places:
-        places["test"] = places.pop("val")
-    if "train" not in places or "test" not in places:
-        _refuse_split_alone(root, folders, places)
+    split_folders = find_parts("folders", folders, SPLITS, {}, where=str(root))
+    if "test" not in split_folders and "val" in split_folders:
+        split_folders["test"] = split_folders.pop("val")
+    if "train" not in split_folders or "test" not in split_folders:
+        _refuse_split_alone(root, folders, split_folders)
         names = _class_names(root, folders)
         records = class_records(root, "", names)
         train, val, test = fixed_split(records, names, key=name)
         return names, train, val, test, FolderSource(root, class_folders=names)
-    return _load_splits(root, places)
+    return _load_splits(root, split_folders)
 
 
-def _load_splits(root: Path, places: Mapping[str, str]) -> Contents:
+def _load_splits(root: Path, split_folders: Mapping[str, str]) -> Contents:
     """Read the class folders of each split.
 
     Args:
         root: the dataset's folder.
-        places: split → its folder; at least those of "train" and "test".
+        split_folders: split → its folder; at least those of "train" and "test".
 
     Raises:
         NoImagesError: there are no class folders, or a training one has no images.
         DataError: a class is not in train, or two folders have the same name in a prompt.
     """
-    train_folder = root / places["train"]
+    train_folder = root / split_folders["train"]
     classes = _class_names(train_folder, subfolders(train_folder))
     class_folders = []
-    for place in places.values():
-        folders = subfolders(root / place)
-        class_folders += [f"{place}/{folder}" for folder in folders]
+    for split_folder in split_folders.values():
+        folders = subfolders(root / split_folder)
+        class_folders += [f"{split_folder}/{folder}" for folder in folders]
         untrained = sorted(set(folders) - set(classes))
         if untrained:
             raise DataError(
-                f"{root}/{place}: classes without training images: {listed(untrained)}; "
-                f"allowed are the folders of {root}/{places['train']}"
+                f"{root}/{split_folder}: classes without training images: {listed(untrained)}; "
+                f"allowed are the folders of {root}/{split_folders['train']}"
             )
-    train = class_records(root, places["train"], classes)
+    train = class_records(root, split_folders["train"], classes)
     val: Records = ()
-    if "val" in places:
-        val = class_records(root, places["val"], classes, optional=True)
-    test = class_records(root, places["test"], classes, optional=True)
+    if "val" in split_folders:
+        val = class_records(root, split_folders["val"], classes, optional=True)
+    test = class_records(root, split_folders["test"], classes, optional=True)
     return classes, train, val, test, FolderSource(root, class_folders=tuple(class_folders))
 
 
@@ -227,17 +229,20 @@ def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:
     return class_table(enumerate(folders), where=str(root))
 
 
-def _refuse_split_alone(root: Path, folders: Sequence[str], places: Mapping[str, str]) -> None:
+def _refuse_split_alone(
+    root: Path, folders: Sequence[str], split_folders: Mapping[str, str]
+) -> None:
     """Raise if there are class folders of one split alone; a class may have a split's name."""
     if len(folders) > 1:
         return
-    for split, place in places.items():
-        if subfolders(root / place):
+    for split, split_folder in split_folders.items():
+        if subfolders(root / split_folder):
+            alone = root / split_folder
             lacking = "'train'"
             if split == "train":
                 lacking = "'test' or 'val'"
             raise DataError(
-                f"{root}: has {place!r} without {lacking}, and a study trains on some images and "
-                f"is tested on others; allowed are both folders, or {root / place} itself as the "
-                "dataset's folder, whose images are then split by a fixed rule"
+                f"{root}: has {split_folder!r} without {lacking}, and a study trains on some "
+                f"images and is tested on others; allowed are both folders, or {alone} itself as "
+                "the dataset's folder, whose images are then split by a fixed rule"
             )

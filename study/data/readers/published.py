@@ -221,9 +221,9 @@ def _class_folders(name: str, folder: Path) -> tuple[dict[str, str], dict[str, s
     """
     shift = SHIFTS.get(name)
     file = folder / CLASS_NAMES
-    beside = folder.parent / "imagenet" / CLASS_NAMES
-    if beside.exists() and not file.exists():
-        file = beside
+    file_of_imagenet = folder.parent / "imagenet" / CLASS_NAMES
+    if file_of_imagenet.exists() and not file.exists():
+        file = file_of_imagenet
     names = read_class_names(file)
     if shift is None:
         return names, {"train": "images/train", "test": "images/val"}, None
