@@ -17,7 +17,7 @@ POOL = "head.attention"
 
 @dataclass(frozen=True)
 class Depths:
-    """The number of blocks of each encoder, and the family, which decides what is around them."""
+    """The number of blocks of each encoder, and the family, which decides on the other layers."""
 
     text: int
     vision: int

@@ -71,7 +71,7 @@ class Backbone:
 
         Raises:
             DataError: a prompt is longer than the context of the text encoder.
-            BackboneError: the tokenizer gives ids that the text encoder does not know.
+            BackboneError: the tokenizer returns ids that the text encoder does not have.
         """
         text = self.clip.config.text_config
         longest = text.max_position_embeddings

@@ -59,7 +59,7 @@ def must_read_locally(name: str, files: Sequence[str], revision: str | None) -> 
 
 
 def format_unreachable(name: str, revision: str | None, fault: str) -> str:
-    """Return the message that the hub has not given a checkpoint, with a way to copy it here."""
+    """Return the message that a checkpoint is not available, with a way to copy it here."""
     from huggingface_hub import HfApi
 
     at = ""

@@ -68,7 +68,7 @@ _TEXT: Mapping[str, Any] = {
     "pool_type": "argmax",
     "proj_type": "linear",
 }
-# OpenCLIP's names, and transformers', of the modules of a block and of what is around the blocks.
+# The names in OpenCLIP and in transformers, for the modules of a block and outside the blocks.
 _BLOCK = {
     "ln_1": "layer_norm1",
     "ln_2": "layer_norm2",

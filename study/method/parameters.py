@@ -43,7 +43,7 @@ PROJECTION = "visual_projection.weight"
 
 @dataclass(frozen=True, eq=False)  # rows are compared by identity, so that hashing is fast
 class Site:
-    """A row of the table: a module, and those of its tensors that can be tuned."""
+    """A row of the table: a module, and its tensors that can be tuned."""
 
     name: str
     """The name in the subset language, such as ``mlp.fc2``."""
@@ -163,7 +163,7 @@ def parameter_name(leaf: Leaf) -> str:
 
 
 def count_numbers(architecture: Architecture, leaves: Iterable[Leaf]) -> int:
-    """Return how many numbers the given parameter tensors of a model hold."""
+    """Return how many numbers the leaves of a model hold in all."""
     count = 0
     for leaf in leaves:
         encoder = getattr(architecture, leaf.encoder)

@@ -27,12 +27,12 @@ Numbers = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class PeerNumber:
-    """A number that a peer has beside its learning rate."""
+    """A number of a peer other than its learning rate."""
 
     meaning: str
     """The sentence in the list of keys."""
     default: float | None
-    """Its value where a configuration gives none."""
+    """The value if a configuration sets none."""
     limits: Mapping[str, float]
     """What a value must be: ``ge`` at least, ``gt`` above, ``le`` at most, ``lt`` below."""
     words: str
@@ -69,26 +69,26 @@ class PeerRow:
     color: Literal["pink", "olive", "brown", "violet"]
     """The colour that it has in every chart, see `study.report.charts.COLORS`."""
     rates: tuple[float, float]
-    """The range of the learning rate where a configuration gives none."""
+    """The range of the learning rate if a configuration sets none."""
     count: Callable[[Architecture, Numbers], int]
     """Return how many values are trained, without loading the weights."""
     build: Callable[[PeerStart], PeerModel]
-    """Return the untrained model; what it needs is imported by then."""
+    """Return the untrained model. It imports PyTorch when it is called."""
     numbers: Mapping[str, PeerNumber] = field(default_factory=dict)
-    """Its numbers beside the learning rate, by name; a name means the same in every row."""
+    """Its numbers by name, without the learning rate; a name means the same in every row."""
     unread: tuple[str, ...] = ()
     """Numbers of other rows that are written with its settings, at their defaults: files from
     before this table have them."""
     optimizer: Optimizer = "adamw"
     """The optimizer where a configuration names none."""
     weight_decay: float = WEIGHT_DECAY
-    """The weight decay where a configuration gives none."""
+    """The weight decay if a configuration sets none."""
     regularizer: Regularizer | None = None
-    """The loss term beside the cross-entropy; None means the study's, which has no weight."""
+    """The loss term added to the cross-entropy; None means the study's, with a weight of 0."""
     delta: tuple[str, ...] = ()
     """The tensors that its delta holds; without any it writes none."""
     tunes_matrices: bool = True
-    """Whether matrices of the backbone are tuned, which must be held in float32 then."""
+    """Whether matrices of the backbone are tuned, so that they must be stored in float32."""
     passes_encoders: bool = True
     """Whether a step passes an encoder; others cost nearly nothing."""
     families: tuple[Family, ...] = FAMILIES

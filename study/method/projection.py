@@ -30,8 +30,8 @@ class ProjectionClassifier(FewShotClassifier):
         precision: see `FewShotClassifier`.
 
     Raises:
-        SubsetError: the image encoder has no projection, as in a SigLIP, or it is held in fewer
-            digits than training needs.
+        SubsetError: the image encoder has no projection, as in a SigLIP, or the projection
+            is neither float32 nor float64.
     """
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:

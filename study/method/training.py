@@ -21,7 +21,7 @@ class NonFiniteLossError(StudyError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How parameters are trained, beside their learning rates and λ.
+    """How parameters are trained, apart from their learning rates and λ.
 
     A study sets it by the keys of its section ``training`` that have the names of these fields.
     """

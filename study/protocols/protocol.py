@@ -196,7 +196,7 @@ class Protocol(ABC):
         return self.searches(config)
 
     def shot_seeds(self, config: StudyConfig) -> tuple[int, ...]:
-        """Return the seeds of the shots with which a study tests, without that of the search.
+        """Return the seeds of the shots with which a study tests; the search has a seed of its own.
 
         A test without training has only one, since it does not depend on the seed.
         """
