@@ -150,7 +150,9 @@ class Chart:
     @property
     def missing_reason(self) -> str | None:
         """The reason why the chart cannot be drawn; None if it can."""
-        return None if self.panels_with_marks else self.reason_if_empty
+        if self.panels_with_marks:
+            return None
+        return self.reason_if_empty
 
 
 def prepare_drawing() -> None:

@@ -156,4 +156,6 @@ def _axis_names(names: Sequence[str], most: int) -> list[str]:
 def _choice(board: Leaderboard) -> str:
     """Return the word for the candidate that validation chose."""
     # A choice no better than chance is no winner, but its classes are shown to explain why.
-    return "winner" if board.winner else "choice"
+    if board.winner:
+        return "winner"
+    return "choice"

@@ -79,7 +79,9 @@ def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:
 def _layer_name(drift: TensorDrift) -> str:
     if drift.layer is not None:
         return str(drift.layer)
-    return BEFORE if "ln_pre" in drift.site else AFTER
+    if "ln_pre" in drift.site:
+        return BEFORE
+    return AFTER
 
 
 def drift_csv(drifts: Sequence[TensorDrift]) -> str:

@@ -98,7 +98,9 @@ def _describe_interactions(pairs: Sequence[Interaction]) -> Iterator[str]:
         if pair.interaction is not None and pair.interaction.holm_p is not None:
             tests += 1
             if is_significant(pair.interaction):
-                side = "more" if pair.interaction.paired.difference.mean > 0 else "less"
+                side = "less"
+                if pair.interaction.paired.difference.mean > 0:
+                    side = "more"
                 interacting.append(f"{_quote_sites(pair)} give {side}")
     if tests:
         verb = "interact" if len(interacting) > 1 else "interacts"
@@ -134,7 +136,9 @@ def _quote_sites(pair: Interaction) -> str:
 
 def _after_colon(names: Sequence[str]) -> str:
     """Return a colon and the names; an empty text if there are none."""
-    return f": {', '.join(names)}" if names else ""
+    if names:
+        return f": {', '.join(names)}"
+    return ""
 
 
 def interaction_record(pair: Interaction) -> dict[str, object]:
