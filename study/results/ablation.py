@@ -1,4 +1,4 @@
-"""An ablation's cells against its base, and the pairs of sites that interact."""
+"""The cells of an ablation compared with its base, and the interactions of pairs of sites."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from study.results.resampling import Resampled, resample
 from study.results.shared_test import count_other_readers
 from study.results.statistics import Comparison, is_significant
 from study.results.study_results import Results
-from study.results.trial_results import TrialResult
+from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
 from study.trial.predictions import images_of
@@ -31,15 +31,15 @@ class Cell(Configuration):
     score: MeanInterval
     """The mean of `scores` and its interval."""
     balanced: MeanInterval | None
-    """The same with the mean recall of classes for the accuracy; None where it is not shown."""
+    """The score made of the mean recall of classes; None where it is not shown."""
     seconds: float | None
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None
     """The difference to the base cell over common seeds; None for the base itself."""
     rate_edges: Mapping[str, str]
-    """Where the learning rate of each kind stands among several tried, "lowest" or "highest".
+    """The kinds whose learning rate is the "lowest" or the "highest" of several that were tried.
 
-    A kind whose rate is in between, or was no choice, is left out.
+    A kind is left out if its rate is in between, or if only one was tried.
     """
     added_rates: Mapping[str, tuple[float, ...]]
     """The rates of each kind that were tried beyond the configured ones, lowest first."""
@@ -59,9 +59,9 @@ class AblationTable:
     split: Split
     """The images that the scores were measured on."""
     parts: tuple[str, ...]
-    """The parts of a score that are shown beside it; empty if it has none."""
+    """The parts that are shown next to a score; empty if it has none."""
     metric: str
-    """What the score is called: "accuracy", or "hmean" of its parts."""
+    """The name of the score: "accuracy", or "hmean" of its parts."""
     cells: tuple[Cell, ...]
     """The cells that have a score, with the base."""
     chance: float | None
@@ -72,7 +72,7 @@ class AblationTable:
     protocol: Protocol
     """The study's protocol."""
     resampled: Resampled
-    """The scores of the cells on test images that were drawn again."""
+    """The scores of the cells on resampled test images."""
     order: tuple[str, ...]
     """The labels of the cells in the order of their trials."""
     interactions: tuple[Interaction, ...] = ()
@@ -82,7 +82,7 @@ class AblationTable:
 
     @property
     def shows_balanced(self) -> bool:
-        """Whether balanced scores are shown beside the scores."""
+        """Whether balanced scores are shown next to the scores."""
         return any(cell.balanced is not None for cell in self.cells)
 
 
@@ -99,57 +99,34 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         DataError: no cell with the label `base_label` has a score.
     """
     ablated = results.stage("ablation")
-    split: Split = "test" if any(t.test_score is not None for t in ablated) else "val"
-    finished = [
-        trial
-        for trial in ablated
-        if trial.status == "finished" and trial.scores(split).get("score") is not None
-    ]
-    scored = {
-        label: [trial for trial in finished if trial.label == label]
-        for label in dict.fromkeys(trial.label for trial in finished)
-    }
+    split: Split = "val"
+    if any(trial.test_score is not None for trial in ablated):
+        split = "test"
+    scored = _scored_trials(ablated, split)
     if base_label not in scored:
-        raise DataError(
-            f"base cell '{base_label}' has no score; cells with one: "
-            f"{', '.join(sorted(scored)) or 'none'}"
-        )
-    scores = {
-        label: {trial.seed: trial.scores(split)["score"] or 0.0 for trial in seeds}
-        for label, seeds in scored.items()
-    }
+        labels = ", ".join(sorted(scored)) or "none"
+        raise DataError(f"base cell '{base_label}' has no score; cells with one: {labels}")
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
-    predicted = finished if split == "test" else []
+    predicted: list[TrialResult] = []
+    scores = {}
+    for label, trials in scored.items():
+        scores[label] = seed_scores(trials, split=split)
+        if split == "test":
+            predicted += trials
     resampled = resample(predicted, results.protocol, overlap=results.training_overlap)
     comparisons = resampled.compare(scores, base_label)
-    ablation = results.study.config.ablation
-    balanced = [name for name in results.further_names if name == BALANCED]
     cells = []
-    for label, seeds in scored.items():
-        first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
-        tried = _tried(first, results.stage("search"))
-        cells.append(
-            Cell(
-                label=label,
-                settings=first.settings,
-                trainable=first.trainable,
-                scores=scores[label],
-                score=resampled.mean_intervals(seeds, ("score",), split)["score"],
-                balanced=resampled.mean_intervals(seeds, balanced, split).get(BALANCED),
-                parts=resampled.mean_intervals(seeds, results.parts, split),
-                seconds=sum(seconds) / len(seconds) if seconds else None,
-                comparison=comparisons.get(label),
-                rate_edges=_edges(first, tried),
-                added_rates=_added(tried, ablation),
-            )
-        )
+    for label, trials in scored.items():
+        comparison = comparisons.get(label)
+        cells.append(_make_cell(trials, comparison, results, resampled, split))
+    by_score = sorted(cells, key=lambda cell: -cell.score.mean)
     return AblationTable(
         base=next(cell for cell in cells if cell.label == base_label),
         split=split,
         parts=results.parts,
         metric=results.metric,
-        cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
-        chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
+        cells=tuple(by_score),
+        chance=first_chance(ablated),
         protocol=results.protocol,
         resampled=resampled,
         order=tuple(scored),
@@ -158,35 +135,80 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     )
 
 
-def _tried(cell: TrialResult, searched: Sequence[TrialResult]) -> dict[str, list[float]]:
+def _scored_trials(ablated: Sequence[TrialResult], split: Split) -> dict[str, list[TrialResult]]:
+    """Return the finished trials with a score, by the label of their cell."""
+    scored: dict[str, list[TrialResult]] = {}
+    for trial in ablated:
+        if trial.status == "finished" and trial.scores(split).get("score") is not None:
+            scored.setdefault(trial.label, []).append(trial)
+    return scored
+
+
+def _make_cell(
+    trials: Sequence[TrialResult],
+    comparison: Comparison | None,
+    results: Results,
+    resampled: Resampled,
+    split: Split,
+) -> Cell:
+    """Summarize the trials of one cell, one trial a seed."""
+    first = trials[0]
+    tried = _tried_rates(first, results.stage("search"))
+    names = ["score"]
+    if BALANCED in results.further_names:
+        names.append(BALANCED)
+    intervals = resampled.mean_intervals(trials, names, split)
+    durations = [trial.seconds for trial in trials if trial.seconds is not None]
+    return Cell(
+        label=first.label,
+        settings=first.settings,
+        trainable=first.trainable,
+        scores=seed_scores(trials, split=split),
+        score=intervals["score"],
+        balanced=intervals.get(BALANCED),
+        parts=resampled.mean_intervals(trials, results.parts, split),
+        seconds=sum(durations) / len(durations) if durations else None,
+        comparison=comparison,
+        rate_edges=_rate_edges(first, tried),
+        added_rates=_added_rates(tried, results.study.config.ablation),
+    )
+
+
+def _tried_rates(cell: TrialResult, searched: Sequence[TrialResult]) -> dict[str, list[float]]:
     """Return the rates that were tried of each kind that a cell tunes, each once, lowest first."""
-    alike = [trial.settings.rates for trial in searched if trial.subset_key == cell.subset_key]
-    return {
-        kind: sorted({rates[kind] for rates in alike if kind in rates})
-        for kind in cell.settings.rates
-    }
+    tried: dict[str, set[float]] = {kind: set() for kind in cell.settings.rates}
+    for trial in searched:
+        if trial.subset_key == cell.subset_key:
+            for kind in tried.keys() & trial.settings.rates.keys():
+                tried[kind].add(trial.settings.rates[kind])
+    return {kind: sorted(rates) for kind, rates in tried.items()}
 
 
-def _edges(cell: TrialResult, tried: Mapping[str, list[float]]) -> dict[str, str]:
-    """Return what `Cell.rate_edges` is, of the rates that were tried of each kind."""
-    ends = ((kind, rates[0], rates[-1]) for kind, rates in tried.items() if len(rates) > 1)
-    return {
-        kind: "lowest" if chosen == low else "highest"
-        for kind, low, high in ends
-        if (chosen := cell.settings.rates[kind]) in (low, high)
-    }
+def _rate_edges(cell: TrialResult, tried: Mapping[str, list[float]]) -> dict[str, str]:
+    """Compute `Cell.rate_edges` from the rates that were tried of each kind."""
+    edges = {}
+    for kind, rates in tried.items():
+        rate = cell.settings.rates[kind]
+        if len(rates) > 1 and rate == rates[0]:
+            edges[kind] = "lowest"
+        elif len(rates) > 1 and rate == rates[-1]:
+            edges[kind] = "highest"
+    return edges
 
 
-def _added(
+def _added_rates(
     tried: Mapping[str, list[float]], ablation: AblationConfig | None
 ) -> dict[str, tuple[float, ...]]:
-    """Return what `Cell.added_rates` is; empty where no configuration says what was planned."""
-    planned = {kind: ablation.rates_for(kind) if ablation else () for kind in tried}
-    return {
-        kind: more
-        for kind, rates in tried.items()
-        if planned[kind] and (more := tuple(rate for rate in rates if rate not in planned[kind]))
-    }
+    """Compute `Cell.added_rates`; it is empty if no configuration lists the planned rates."""
+    added: dict[str, tuple[float, ...]] = {}
+    if ablation is None:
+        return added
+    for kind, rates in tried.items():
+        planned = ablation.rates_for(kind)
+        unplanned = tuple(rate for rate in rates if rate not in planned)
+        if planned and unplanned:
+            added[kind] = unplanned
+    return added
 
 
 def _interactions(
@@ -196,36 +218,40 @@ def _interactions(
     ablation = results.study.config.ablation
     if ablation is None or ablation.design != "pairs":
         return ()
+    subsets = [cell.settings.subset for cell in cells]
     # Sites that are not listed are single ones of the base, so cells of one term.
-    sites = ablation.sites or [c.settings.subset for c in cells if only_term(c.settings.subset)]
-    return interactions([_site_cell(cell, results, split) for cell in cells], sites, resampled)
+    sites = ablation.sites or [subset for subset in subsets if only_term(subset)]
+    site_cells = [_site_cell(cell, results, split) for cell in cells]
+    return interactions(site_cells, sites, resampled)
 
 
 def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
-    """Return what the interactions of sites need of a cell."""
-    trials = [t for t in results.stage("ablation") if t.label == cell.label]
-    tested = [trial for trial in trials if trial.seed in cell.scores]
+    """Collect the scores of a cell that the interactions of sites need."""
+    tested = []
+    for trial in results.stage("ablation"):
+        if trial.label == cell.label and trial.seed in cell.scores:
+            tested.append(trial)
     # Without parts, the score is the accuracy on all images.
     names = results.parts or ("score",)
     parts: dict[str, dict[int, float]] = {name: {} for name in names}
     for trial in tested:
         for name in names:
             parts[name][trial.seed] = trial.scores(split).get(name) or 0.0
-    counted = images_of(tested[0].confusion)
     images: Counter[str] = Counter()
-    for (part, _), number in counted.items():
-        images[part if results.parts else "score"] += number
+    for (part, _), number in images_of(tested[0].confusion).items():
+        name = part if results.parts else "score"
+        images[name] += number
     return SiteCell(
         label=cell.label,
         subset=cell.settings.subset,
         scores=cell.scores,
         parts=parts,
         images=images,
-        val_score=_validated(tested[0], results.stage("search")),
+        val_score=_validation_score(tested[0], results.stage("search")),
     )
 
 
-def _validated(cell: TrialResult, searched: Sequence[TrialResult]) -> float | None:
+def _validation_score(cell: TrialResult, searched: Sequence[TrialResult]) -> float | None:
     """Return the validation score of a cell at its rates; None where nothing was validated."""
     scores = []
     for trial in searched:
@@ -242,8 +268,11 @@ def only_term(subset: str) -> Term | None:
 
 def left_out_term(subset: str, base: str) -> Term | None:
     """Return the term that a subset leaves out, if that is its only difference to the base."""
-    terms, base_terms = parse(subset).terms, parse(base).terms
-    # To take a term away leaves it out just as not to add it does.
+    terms = parse(subset).terms
+    base_terms = parse(base).terms
+    # A term that the subset subtracts is left out just as one that it does not add.
     differences = [(-sign, term) for sign, term in terms if (sign, term) not in base_terms]
     differences += [signed for signed in base_terms if signed not in terms]
-    return differences[0][1] if [sign for sign, _ in differences] == [1] else None
+    if [sign for sign, _ in differences] != [1]:
+        return None
+    return differences[0][1]

@@ -1,4 +1,4 @@
-"""What validation chose beside chance, as the registry and other commands have to know it."""
+"""The choice of validation compared with chance, for the registry and other commands."""
 
 from dataclasses import replace
 
@@ -12,9 +12,9 @@ from study.trial.study import best_candidate, candidate_to_register
 
 
 def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
-    """Write how the choice of a study, and what is registered of it, do beside chance.
+    """Write the comparison with chance of a study's choice, and of the candidate to register.
 
-    Nothing is written of a study that has chosen nothing, or whose trials kept no predictions.
+    Nothing is written if the study has chosen nothing, or if its trials kept no predictions.
 
     Args:
         folder: the study's folder.
@@ -26,26 +26,30 @@ def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
     """
     trials = folder.path / "trials"
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    known = against_chance(read_results(folder.path, protocol))
-    if known:
-        write_against_chance(folder, known)
+    by_label = against_chance(read_results(folder.path, protocol))
+    if by_label:
+        write_against_chance(folder, by_label)
 
 
 def against_chance(results: Results) -> dict[str, AgainstChance]:
-    """Return how the choice, and what is registered of it, do beside chance.
+    """Compare the choice, and the candidate to register, with chance.
 
-    They are by the label under which they were trained. What is not known is left out.
+    Returns:
+        The comparisons by the label under which a candidate was trained, without those that cannot
+        be made.
     """
-    choices = [best_candidate(results.candidates), candidate_to_register(results.candidates)]
-    labels = {choice.same_as or choice.label for choice in choices if choice is not None}
+    labels = set()
+    for choice in (best_candidate(results.candidates), candidate_to_register(results.candidates)):
+        if choice is not None:
+            labels.add(choice.same_as or choice.label)
     if not labels:
         return {}
-    # The others have no part in it, and their images need not be drawn again.
+    # Other candidates are left out, so that their images are not resampled for nothing.
     trials = [t for t in results.trials if t.stage != "confirm" or t.label in labels]
     board = leaderboard(replace(results, trials=tuple(trials)))
-    known = {}
+    by_label = {}
     for label in labels:
         entry = board.find_entry(label)
         if entry is not None and entry.against_chance is not None:
-            known[label] = entry.against_chance
-    return known
+            by_label[label] = entry.against_chance
+    return by_label

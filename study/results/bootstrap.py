@@ -48,7 +48,7 @@ class Rescored:
     """The images of the smallest part less the number of strata that they are drawn in."""
 
     def side(self, weight: float) -> np.ndarray:
-        """Return the scores for the side of a difference that a weight puts them on."""
+        """Return the scores to add with a weight: `added` if positive, else `subtracted`."""
         if weight > 0:
             return self.added
         return self.subtracted
@@ -63,16 +63,16 @@ class _Part:
     """The accuracy of trials on one part of the images."""
 
     exact: np.ndarray
-    """On the images as they are, ``(trials,)``."""
+    """The accuracy on the tested images, ``(trials,)``."""
     drawn: np.ndarray
-    """On each set of images, ``(draws, trials)``."""
+    """The accuracy on each resampled set, ``(draws, trials)``."""
     images: int
     df: int
 
 
 @dataclass(frozen=True)
 class _Pseudo:
-    """How many pseudo-images each set has among its images, and how many of them are right.
+    """The number of pseudo-images among the images of each set, and of the right ones.
 
     They are drawn with the images: of a set with `added` pseudo-images among `total`, each image of
     the set is one of them with the probability `added / total`.
@@ -86,7 +86,14 @@ class _Pseudo:
     def draw(
         cls, images: int, added: int, shape: tuple[int, ...], rng: np.random.Generator
     ) -> Self:
-        """Draw them for each set, half of them right on average, ``(draws,)`` or ``(draws, n)``."""
+        """Draw pseudo-images for each set, half of them right on average.
+
+        Args:
+            images: the number of images.
+            added: the number of pseudo-images that are added to them.
+            shape: ``(draws,)``, or ``(draws, n)`` to draw n times for each set.
+            rng: the generator that draws.
+        """
         total = images + added
         drawn = rng.binomial(total, added / total, size=shape)
         return cls(total, drawn, rng.binomial(drawn, 0.5))
@@ -96,7 +103,7 @@ class _Pseudo:
         return self._mix(accuracy, self.right)
 
     def with_wrong(self, accuracy: np.ndarray) -> np.ndarray:
-        """Return them with the other pseudo-images right instead, for the other side."""
+        """Return accuracies on sets with the other pseudo-images right, for the other side."""
         return self._mix(accuracy, self.drawn - self.right)
 
     def _mix(self, accuracy: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -156,7 +163,7 @@ def rescore(
     """Return the protocol's score and its parts on resampled images.
 
     Args:
-        alike: what trials that were tested on the same images get right.
+        alike: the outcomes of trials that were tested on the same images.
         protocol: the protocol, which makes a score of accuracies.
         draws: how many sets of images are drawn.
         seed: the seed of the draws.
@@ -202,7 +209,7 @@ def _center(drawn: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def _score_accuracies(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what the protocol makes of accuracies, by name, each of the shape of a part's."""
+    """Return the protocol's scores of accuracies by name, in arrays of the same shape."""
     arrays: Mapping[str, Any] = parts
     try:
         return {name: np.asarray(score) for name, score in protocol.score(arrays).items()}
@@ -284,10 +291,10 @@ def _widen(drawn: np.ndarray, mean: np.ndarray | float, images: int) -> np.ndarr
 
 
 def make_competition(outcomes: Outcomes, trained: str) -> Competition:
-    """Return the images of a trial whose names compete.
+    """Return the images of a trial where trained and other names compete.
 
     Args:
-        outcomes: what a trial took its images for.
+        outcomes: the outcomes of the trial, with its competing predictions.
         trained: the part of the images of trained classes.
     """
     columns = []
@@ -360,7 +367,7 @@ def _draw_competitions(
 
 
 def _draw_counts_by_class(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each set has each image, as many of a class as it has, (sets, images)."""
+    """Draw each class by itself; return how often each set has each image, (sets, images)."""
     counts = np.empty((sets, len(labels)))
     for label in np.unique(labels):
         (rows,) = np.nonzero(labels == label)

@@ -53,7 +53,9 @@ class TensorDrift:
     @property
     def relative(self) -> float:
         """The change as a share of the norm before; infinite for a tensor that was zero."""
-        return self.moved / self.size if self.size else math.inf if self.moved else 0.0
+        if self.moved == 0.0:
+            return 0.0
+        return _relative(self.moved, self.size)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,17 @@ class StudyDrift:
     images: FeatureDrift | None
     """The drift of the features of evaluation images; None where those can no longer be read."""
     head: FeatureDrift | None = None
-    """The drift of the rows of linear heads from the tuned features of the class names, by the
-    first template; None without heads."""
+    """The drift of the rows of linear heads from the features that they started as.
+
+    These are the tuned features of the class names, by the first template. None without heads.
+    """
+
+
+def _relative(change: float, norm: float) -> float:
+    """Return a change as a share of the norm before; infinite for a norm of 0."""
+    if norm == 0.0:
+        return math.inf
+    return change / norm
 
 
 Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
@@ -101,20 +112,16 @@ def parameter_drift(
     """
     drifts = []
     for name, tensor in sorted(after.items()):
-        old, new = before[name].detach().double(), tensor.detach().double()
-        drifts.append(
-            TensorDrift(
-                name=name,
-                **_site_of(name),
-                moved=(new - old).norm().item(),
-                size=old.norm().item(),
-            )
-        )
+        old = before[name].detach().double()
+        new = tensor.detach().double()
+        moved = (new - old).norm().item()
+        drift = TensorDrift(name=name, **_site_of(name), moved=moved, size=old.norm().item())
+        drifts.append(drift)
     return tuple(drifts)
 
 
 def _site_of(name: str) -> dict[str, Any]:
-    """Return where a tuned tensor is, by the names that `TensorDrift` has for it.
+    """Return the fields of `TensorDrift` that say where a tuned tensor is.
 
     Raises:
         DeltaError: it is of no site in the table, nor tuned by a peer with a delta.
@@ -131,16 +138,18 @@ def _site_of(name: str) -> dict[str, Any]:
 
 def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]:
     """Average the change and the norm of each tensor over the runs that tuned it."""
-    drifts = [drift for run in runs for drift in run]
-    return tuple(
-        _mean([drift for drift in drifts if drift.name == name], "moved", "size")
-        for name in sorted({drift.name for drift in drifts})
-    )
+    by_name: dict[str, list[TensorDrift]] = {}
+    for drifts in runs:
+        for drift in drifts:
+            by_name.setdefault(drift.name, []).append(drift)
+    return tuple(_average(by_name[name], "moved", "size") for name in sorted(by_name))
 
 
-def _mean(drifts: Sequence[Drift], *names: str) -> Drift:
+def _average(drifts: Sequence[Drift], *names: str) -> Drift:
     """Return the first of some drifts, with the mean of all for each of the named numbers."""
-    means = {name: sum(getattr(one, name) for one in drifts) / len(drifts) for name in names}
+    means = {}
+    for name in names:
+        means[name] = sum(getattr(drift, name) for drift in drifts) / len(drifts)
     return replace(drifts[0], **means)
 
 
@@ -153,15 +162,13 @@ def pooled_drift(
         drifts: the drifts of the tensors.
         key: the function that returns the name of a tensor's group.
     """
-    squares = pd.DataFrame(
-        [(key(drift), drift.moved**2, drift.size**2) for drift in drifts],
-        columns=["group", "moved", "size"],
-    )
+    rows = [(key(drift), drift.moved**2, drift.size**2) for drift in drifts]
+    squares = pd.DataFrame(rows, columns=["group", "moved", "size"])
     sums = squares.groupby("group", sort=False).sum()
-    return {
-        name: math.sqrt(moved / size) if size else math.inf
-        for name, moved, size in sums.itertuples()
-    }
+    pooled = {}
+    for name, moved, size in sums.itertuples():
+        pooled[name] = math.sqrt(_relative(moved, size))
+    return pooled
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
@@ -171,12 +178,14 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
         before: features, (inputs, width), of two inputs or more.
         after: features of the same inputs in the same order, (inputs, width).
     """
-    old, new = before.detach().double(), after.detach().double()
-    cosine = ((old * new).sum(1) / (old.norm(dim=1) * new.norm(dim=1))).mean().item()
-    old, new = old - old.mean(0), new - new.mean(0)
+    old = before.detach().double()
+    new = after.detach().double()
+    cosines = (old * new).sum(1) / (old.norm(dim=1) * new.norm(dim=1))
+    old = old - old.mean(0)
+    new = new - new.mean(0)
     # Kornblith et al. (2019), eq. 4, in feature space, as inputs may outnumber features.
     cka = (new.T @ old).norm() ** 2 / ((old.T @ old).norm() * (new.T @ new).norm())
-    return FeatureDrift(cosine, cka.item())
+    return FeatureDrift(cosines.mean().item(), cka.item())
 
 
 def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
@@ -192,20 +201,20 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    folder = results.folder
     trials = {trial.trial_id: trial for trial in results.trials}
-    paths = {
-        name: folder.trial(name).path / "delta.safetensors"
-        for name in trial_ids or _winners_trials(results)
-    }
-    if missing := [str(p) for name, p in paths.items() if not (name in trials and p.is_file())]:
+    paths = {}
+    for trial_id in trial_ids or _winner_trials(results):
+        paths[trial_id] = results.folder.trial(trial_id).path / "delta.safetensors"
+    missing = [str(p) for name, p in paths.items() if name not in trials or not p.is_file()]
+    if missing:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
-    config = results.study.config.model_copy(update={"storage": folder.path.parent})
+    storage = results.folder.path.parent
+    config = results.study.config.model_copy(update={"storage": storage})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
-    preparer = Preparer(Study(config, folder), backbone.image_size)
+    preparer = Preparer(Study(config, results.folder), backbone.image_size)
     runs, texts, heads, images = [], [], [], []
-    for name, path in paths.items():
+    for trial_id, path in paths.items():
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
             raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
@@ -214,30 +223,38 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         apply_delta(tuned, tensors)
         runs.append(parameter_drift(original, without_head(tensors)))
         encode = tuned.get_text_features
-        tokens = _tokens(backbone, info, info.class_names)
+        tokens = _tokenize(backbone, info, info.class_names)
         texts.append(_compare(backbone.clip.get_text_features, encode, [tokens]))
-        if (head := read_head(tensors, info)) is not None:
-            with torch.no_grad():
-                began = encode(_tokens(backbone, info, map(str, head.classes))).pooler_output
-            heads.append(feature_drift(F.normalize(began, dim=-1), head.rows))
+        head = read_head(tensors, info)
+        if head is not None:
+            head_tokens = _tokenize(backbone, info, [str(name) for name in head.classes])
+            heads.append(_head_drift(encode, head_tokens, head.rows))
         try:
-            pixels = _evaluation_pixels(backbone, preparer, trials[name])
-            images.append(
-                _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
-            )
+            pixels = _evaluation_pixels(backbone, preparer, trials[trial_id])
         except DataError as error:
             logger.warning("the features of images are not compared: %s", error)
+        else:
+            encode_images = backbone.clip.get_image_features
+            images.append(_compare(encode_images, tuned.get_image_features, pixels))
     return StudyDrift(
         tensors=mean_drift(runs),
-        text=_mean(texts, "cosine", "cka"),
-        images=_mean(images, "cosine", "cka") if len(images) == len(paths) else None,
-        head=_mean(heads, "cosine", "cka") if heads else None,
+        text=_average(texts, "cosine", "cka"),
+        images=_average(images, "cosine", "cka") if len(images) == len(paths) else None,
+        head=_average(heads, "cosine", "cka") if heads else None,
     )
 
 
-def _tokens(backbone: Backbone, info: DeltaInfo, classes: Iterable[str]) -> Tensor:
+def _tokenize(backbone: Backbone, info: DeltaInfo, classes: Sequence[str]) -> Tensor:
     """Return the token ids of the prompts of classes, by the template that is trained with."""
-    return backbone.tokenize([text for (text,) in prompts([*classes], info.templates[:1])])
+    texts = [text for (text,) in prompts(list(classes), info.templates[:1])]
+    return backbone.tokenize(texts)
+
+
+@torch.no_grad()
+def _head_drift(encode: Callable[[Tensor], Any], tokens: Tensor, rows: Tensor) -> FeatureDrift:
+    """Measure the drift of the rows of a head from the text features that they started as."""
+    features = encode(tokens).pooler_output
+    return feature_drift(F.normalize(features, dim=-1), rows)
 
 
 def _evaluation_pixels(
@@ -246,8 +263,11 @@ def _evaluation_pixels(
     """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
     data = preparer.search() if trial.stage == "search" else preparer.confirm(trial.seed)
     paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
-    images = ImageTable(data.eval_images).pixels(paths[:: math.ceil(len(paths) / MOST_IMAGES)])
-    return normalize(images, backbone.image_mean, backbone.image_std).split(64)
+    step = math.ceil(len(paths) / MOST_IMAGES)
+    images = ImageTable(data.eval_images).pixels(paths[::step])
+    pixels = normalize(images, backbone.image_mean, backbone.image_std)
+    batches: tuple[Tensor, ...] = pixels.split(64)
+    return batches
 
 
 @torch.no_grad()
@@ -255,14 +275,19 @@ def _compare(
     before: Callable[[Tensor], Any], after: Callable[[Tensor], Any], batches: Sequence[Tensor]
 ) -> FeatureDrift:
     """Measure the drift of the features of batches, which an encoder returns before and after."""
-    return feature_drift(
-        torch.cat([before(batch).pooler_output for batch in batches]),
-        torch.cat([after(batch).pooler_output for batch in batches]),
-    )
+    features_before = [before(batch).pooler_output for batch in batches]
+    features_after = [after(batch).pooler_output for batch in batches]
+    return feature_drift(torch.cat(features_before), torch.cat(features_after))
 
 
-def _winners_trials(results: Results) -> list[str]:
-    kept = leaderboard(results).best_with_delta
-    if kept is None:
+def _winner_trials(results: Results) -> list[str]:
+    """Return the ids of the confirm trials of the winner, or of the best with a delta.
+
+    Raises:
+        DataError: there is no winner.
+    """
+    winner = leaderboard(results).best_with_delta
+    if winner is None:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    return [t.trial_id for t in results.confirmed(kept.label) if t.test_score is not None]
+    confirmed = results.confirmed(winner.label)
+    return [trial.trial_id for trial in confirmed if trial.test_score is not None]

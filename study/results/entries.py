@@ -8,7 +8,13 @@ from study.config.trial_settings import TrialSettings
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled
 from study.results.study_results import Results
-from study.results.trial_results import BASELINE, PARTS, TrialResult, first_chance
+from study.results.trial_results import (
+    BASELINE,
+    PARTS,
+    TrialResult,
+    first_chance,
+    seed_scores,
+)
 from study.selection.chance import BALANCED, AgainstChance
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
@@ -128,7 +134,7 @@ def make_entry(
         is_baseline=not baselines.isdisjoint(labels),
         is_peer=candidate.settings.is_peer,
         is_chosen=BEST in labels,
-        scores={trial.seed: trial.test_score or 0.0 for trial in tested},
+        scores=seed_scores(tested),
         seeds_planned=len(trials),
         test=main_scores["score"],
         parts=resampled.mean_intervals(tested, results.parts),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
 from study.results.training_images import read_training_images
-from study.results.trial_results import TrialResult
 from study.trial.predictions import images_of
 
 
@@ -24,22 +23,18 @@ class ImageCounts:
 
 
 def image_counts(results: Results, board: Leaderboard) -> ImageCounts:
-    """Return how many images of each class what validation chose was trained and tested on."""
-    label = board.chosen.label if board.chosen else None
-    tested = (t for t in results.confirmed(label or "") if t.test_score is not None)
-    first = min(tested, key=lambda trial: trial.seed, default=None)
-    if first is None:
+    """Return how many images of each class the choice of validation was trained and tested on."""
+    tested = []
+    if board.chosen is not None:
+        trials = results.confirmed(board.chosen.label)
+        tested = [trial for trial in trials if trial.test_score is not None]
+    if not tested:
         return ImageCounts(None, {}, ())
-    trained, order = _trained_on(results, first)
-    return ImageCounts(trained, images_of(first.confusion), order)
-
-
-def _trained_on(
-    results: Results, trial: TrialResult
-) -> tuple[Counter[str] | None, tuple[str, ...]]:
-    """Return the training images of a trial by class, and the classes, from the record of them."""
-    images = read_training_images(results.folder, trial.split_hash)
+    first = min(tested, key=lambda trial: trial.seed)
+    tested_images = images_of(first.confusion)
+    images = read_training_images(results.folder, first.split_hash)
     if images is None:
-        return None, ()
+        return ImageCounts(None, tested_images, ())
     names = images.class_names
-    return Counter(names[record.label] for record in images.records), names
+    trained = Counter(names[record.label] for record in images.records)
+    return ImageCounts(trained, tested_images, names)

@@ -31,11 +31,11 @@ class Importances:
     finished: int
     """The number of finished trials."""
     shares: Mapping[str, Mapping[str, float]]
-    """The share of each parameter by method, which sum to 1 for each; empty where there is none."""
+    """The share of each parameter by method; those of a method sum to 1. Empty if not computed."""
     trials: int
     """The number of finished trials that have all of these parameters."""
     error: str | None = None
-    """What Optuna says where it cannot tell importances of these trials."""
+    """The message of Optuna if it cannot compute importances of these trials."""
 
     @property
     def too_few(self) -> bool:
@@ -68,7 +68,7 @@ def importances(study: optuna.Study) -> Importances:
             shares[method] = get_param_importances(study, evaluator=evaluator, params=parameters)
     except (RuntimeError, ValueError) as error:
         return replace(none, error=str(error))
-    return Importances(finished, shares, _with_all(study, parameters))
+    return Importances(finished, shares, _count_with(study, parameters))
 
 
 def common_parameters(study: optuna.Study) -> list[str]:
@@ -78,27 +78,31 @@ def common_parameters(study: optuna.Study) -> list[str]:
     tune none of them. Including it excludes those trials, so at least `MIN_PRESENCE` of all
     must remain.
     """
-    trials = completed = _completed(study)
-    chosen: list[str] = []
+    trials = _completed(study)
+    fewest = max(MIN_TRIALS, MIN_PRESENCE * len(trials))
+    parameters: list[str] = []
     presence = Counter(name for trial in trials for name in trial.params)
     for name in sorted(presence, key=lambda name: (-presence[name], name)):
-        kept = [trial for trial in trials if name in trial.params]
-        varies = len({trial.params[name] for trial in kept}) > 1
-        if varies and len(kept) >= max(MIN_TRIALS, MIN_PRESENCE * len(completed)):
-            chosen.append(name)
-            trials = kept
-    return chosen
+        with_parameter = [trial for trial in trials if name in trial.params]
+        values = {trial.params[name] for trial in with_parameter}
+        if len(values) > 1 and len(with_parameter) >= fewest:
+            parameters.append(name)
+            trials = with_parameter
+    return parameters
 
 
-def _with_all(study: optuna.Study, parameters: Sequence[str]) -> int:
+def _count_with(study: optuna.Study, parameters: Sequence[str]) -> int:
     """Return the number of finished trials that have all of some parameters."""
-    return sum(all(name in trial.params for name in parameters) for trial in _completed(study))
+    needed = set(parameters)
+    return sum(needed.issubset(trial.params) for trial in _completed(study))
 
 
 def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     import optuna
 
-    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    states = (optuna.trial.TrialState.COMPLETE,)
+    trials: list[optuna.trial.FrozenTrial] = study.get_trials(deepcopy=False, states=states)
+    return trials
 
 
 def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
@@ -117,16 +121,18 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
     if not path.is_file():
         return {}
     try:
-        storage = optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(path))
-        )
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        storage = optuna.storages.JournalStorage(backend)
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); importances are not drawn", path, error)
         return {}
-    searched = [trial for trial in results.stage("search") if trial.settings.peer is None]
-    arms = {trial.arm for trial in searched if trial.proposed}
-    return {
-        arm: study
-        for arm in sorted(arms.intersection(optuna.get_all_study_names(storage)))
-        if (study := optuna.load_study(study_name=arm, storage=storage)).trials
-    }
+    arms = set()
+    for trial in results.stage("search"):
+        if trial.proposed and trial.settings.peer is None:
+            arms.add(trial.arm)
+    studies = {}
+    for arm in sorted(arms.intersection(optuna.get_all_study_names(storage))):
+        study = optuna.load_study(study_name=arm, storage=storage)
+        if study.trials:
+            studies[arm] = study
+    return studies

@@ -1,4 +1,4 @@
-"""Pairs of sites: what both give over the better one, and whether they add up.
+"""Pairs of sites: what both give beyond the better one, and whether their gains add up.
 
 Accuracies have a ceiling. Two sites that take zero-shot from 67 % to 85 % and to 92 % would need
 110 % together to add up, so that on accuracies every good pair seems to give less than the sum of
@@ -32,7 +32,7 @@ INTERACTION = (1, -1, -1, 1)
 
 @dataclass(frozen=True)
 class SiteCell:
-    """What the interactions of sites need of a cell of an ablation; scores are fractions."""
+    """The scores of an ablation's cell that the interactions of sites need, as fractions."""
 
     label: str
     """Its name in the ledger."""
@@ -55,7 +55,8 @@ class Obstacle:
     needed: float | None
     """The validation score that both sites would need to add up, a fraction above `CEILING`.
 
-    None means that the numbers of test images are not known."""
+    None means that the numbers of test images are not known.
+    """
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,14 @@ def interactions(
     Args:
         cells: the cells of an ablation, one of which is zero-shot, ``none``.
         sites: the subsets that are paired.
-        resampled: the scores of the cells on test images that were drawn again.
+        resampled: the scores of the cells on resampled test images.
     """
     by_subset = {cell.subset: cell for cell in cells}
     pairs: dict[str, tuple[SiteCell, ...]] = {}
-    for one, other in combinations(sites, 2):
-        both = str(parse(f"{one} + {other}"))
-        wanted = ("none", one, other, both)
-        four = tuple(by_subset[subset] for subset in wanted if subset in by_subset)
+    for first, second in combinations(sites, 2):
+        both = str(parse(f"{first} + {second}"))
+        subsets = ("none", first, second, both)
+        four = tuple(by_subset[subset] for subset in subsets if subset in by_subset)
         if len(four) == 4 and common_seeds([cell.scores for cell in four]):
             pairs[both] = four
     leads = make_comparisons(_leads(pairs, resampled))
@@ -117,49 +118,57 @@ def interactions(
 
 
 def _size(pair: Interaction) -> float:
-    """Return what pairs are sorted by: the lead or, without one, what both give together."""
-    return pair.lead.paired.difference.mean if pair.lead else pair.gains[2].mean
+    """Return what pairs are sorted by: the lead or, without one, the gain of both together."""
+    if pair.lead is None:
+        return pair.gains[2].mean
+    return pair.lead.paired.difference.mean
 
 
 def _better(four: Sequence[SiteCell]) -> SiteCell | None:
-    """Return the cell of the site that validation scores higher, of equal ones the first."""
-    one, other = four[1:3]
-    if one.val_score is None or other.val_score is None:
+    """Return the cell of the site that validation scores higher; the first if they are equal."""
+    first, second = four[1:3]
+    if first.val_score is None or second.val_score is None:
         return None
-    return other if other.val_score > one.val_score else one
+    if second.val_score > first.val_score:
+        return second
+    return first
 
 
 def _leads(
     pairs: Mapping[str, Sequence[SiteCell]], resampled: Resampled
 ) -> dict[str, PairedDifference]:
-    """Return the score of both sites less that of the better one, of the pairs that have one."""
+    """Return the lead of both sites over the better one, of the pairs that have a better one."""
     leads = {}
     for pair, four in pairs.items():
         better = _better(four)
         if better is not None:
-            leads[pair] = _sum(four, [(four[3], 1), (better, -1)], resampled)
+            leads[pair] = _weighted_sum(four, [(four[3], 1), (better, -1)], resampled)
     return leads
 
 
 def _gains(four: Sequence[SiteCell], resampled: Resampled) -> tuple[MeanInterval, ...]:
     """Return the differences to zero-shot of the first site, of the second, and of both."""
-    zero_shot, *others = four
-    gains = [_sum(four, [(cell, 1), (zero_shot, -1)], resampled) for cell in others]
-    return tuple(gain.difference for gain in gains)
+    zero_shot = four[0]
+    gains = []
+    for cell in four[1:]:
+        paired = _weighted_sum(four, [(cell, 1), (zero_shot, -1)], resampled)
+        gains.append(paired.difference)
+    return tuple(gains)
 
 
-def _sum(
-    four: Sequence[SiteCell], weighted: Sequence[tuple[SiteCell, int]], resampled: Resampled
+def _weighted_sum(
+    four: Sequence[SiteCell], weights: Sequence[tuple[SiteCell, int]], resampled: Resampled
 ) -> PairedDifference:
     """Return a weighted sum of the scores of some of four cells, over the seeds of all of them."""
     seeds = common_seeds([cell.scores for cell in four])
     terms = []
-    for cell, weight in weighted:
-        terms.append((cell.label, {seed: cell.scores[seed] for seed in seeds}, weight))
-    found = resampled.weighted_sum(terms)
-    if found is None:
+    for cell, weight in weights:
+        scores = {seed: cell.scores[seed] for seed in seeds}
+        terms.append((cell.label, scores, weight))
+    total = resampled.weighted_sum(terms)
+    if total is None:
         raise ValueError(f"{[cell.label for cell in four]}: expected a seed in common")
-    return found
+    return total
 
 
 def find_obstacle(four: Sequence[SiteCell]) -> Obstacle | None:
@@ -173,9 +182,11 @@ def find_obstacle(four: Sequence[SiteCell]) -> Obstacle | None:
     scores = [cell.val_score for cell in four[:3] if cell.val_score is not None]
     if len(scores) < 3:
         return None
-    zero_shot, one, other = scores
-    needed = one + other - zero_shot
-    return None if needed <= CEILING else Obstacle(needed)
+    zero_shot, first, second = scores
+    needed = first + second - zero_shot
+    if needed <= CEILING:
+        return None
+    return Obstacle(needed)
 
 
 def log_odds_interaction(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
@@ -183,7 +194,7 @@ def log_odds_interaction(four: Sequence[SiteCell], resampled: Resampled) -> Pair
 
     Args:
         four: zero-shot, each site alone, and both together.
-        resampled: the scores of the cells on test images that were drawn again.
+        resampled: the scores of the cells on resampled test images.
     """
     seeds = common_seeds([cell.scores for cell in four])
     values = np.zeros(len(seeds))
@@ -203,15 +214,16 @@ def log_odds_interaction(four: Sequence[SiteCell], resampled: Resampled) -> Pair
 
 
 def logit(accuracy: np.ndarray, images: int) -> np.ndarray:
-    """Return log-odds of accuracies, smoothed by 1/(2N) so that 0 and 1 have some too.
+    """Return log-odds of accuracies, smoothed by 1/(2N) so that they are finite at 0 and 1.
 
     Args:
-        accuracy: fractions; what is drawn again may be beyond 0 or 1, and counts as these.
+        accuracy: fractions; values beyond 0 or 1, which resampling may give, are clipped.
         images: N, the number of images that they are measured on.
     """
     smoothing = 1 / (2 * images)
     right = np.clip(accuracy, 0.0, 1.0)
-    return np.log(right + smoothing) - np.log(1 - right + smoothing)
+    log_odds: np.ndarray = np.log(right + smoothing) - np.log(1 - right + smoothing)
+    return log_odds
 
 
 def _mean_log_odds(cell: SiteCell, seeds: Sequence[int]) -> np.ndarray:
@@ -220,13 +232,14 @@ def _mean_log_odds(cell: SiteCell, seeds: Sequence[int]) -> np.ndarray:
     for name, scores in cell.parts.items():
         accuracy = np.array([scores[seed] for seed in seeds])
         parts.append(logit(accuracy, cell.images[name]))
-    return np.mean(parts, axis=0)
+    mean: np.ndarray = np.mean(parts, axis=0)
+    return mean
 
 
 def _drawn_log_odds(
     cell: SiteCell, seeds: Sequence[int], weight: int, resampled: Resampled
 ) -> DrawnScores | None:
-    """Return the same on images that were drawn again, a column a seed; None without predictions.
+    """Return a cell's log-odds on resampled images, a column a seed; None without predictions.
 
     Args:
         cell: the cell.
@@ -241,8 +254,8 @@ def _drawn_log_odds(
         for name in cell.parts:
             if name not in scores:
                 return None
-            role = scores[name].added if weight > 0 else scores[name].subtracted
-            parts.append(logit(role, cell.images[name]))
+            accuracy = scores[name].side(weight)
+            parts.append(logit(accuracy, cell.images[name]))
             df.append(scores[name].df)
         columns.append(np.mean(parts, axis=0))
     return DrawnScores(np.stack(columns, axis=1), min(df))

@@ -40,15 +40,10 @@ class Interval:
     high: float
     """The upper end."""
 
-    @property
-    def half_width(self) -> float:
-        """Half the width of the interval, whose middle need not be the mean."""
-        return (self.high - self.low) / 2
-
 
 @dataclass(frozen=True, eq=False)
 class DrawnScores:
-    """The scores of some seeds on sets of test images that were drawn again."""
+    """The scores of several seeds on sets of resampled test images."""
 
     scores: np.ndarray
     """The score, or the difference of two, on each set, ``(draws, seeds)`` float64."""
@@ -73,7 +68,8 @@ class MeanInterval:
     reach: float | None = None
     """The distance from the mean to the ends of the widest interval, which decides verdicts.
 
-    None where nothing can be tested."""
+    None where nothing can be tested.
+    """
     p_value: float | None = None
     """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
     seeds: Interval | None = None
@@ -134,7 +130,7 @@ def mean_interval(
 
     Args:
         values: a score, or a difference of two, of each seed.
-        drawn: the same on test images that were drawn again, a column a value. Without it, the
+        drawn: the same on resampled test images, a column a value. Without it, the
             interval leaves out test images.
         overlap: the mean share of training images that two of the seeds have in common. None means
             that it is not known, and counts as 0.
@@ -153,16 +149,23 @@ def mean_interval(
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"values: expected at least one finite number, got {list(values)}")
     # As many right images give one mean, whichever seed has them; the rest is rounding.
-    mean, n = round(float(np.mean(values)), 9), len(values)
-    sd = float(np.std(values, ddof=1)) if n > 1 else None
-    over_seeds, over_images = _seed_error(sd, n), _image_error(drawn)
-    told = _errors(over_seeds, drawn, n, trained)
-    deciding, wider = told, list[_Error]()
+    mean = round(float(np.mean(values)), 9)
+    n = len(values)
+    sd = None
+    if n > 1:
+        sd = float(np.std(values, ddof=1))
+    over_seeds = _seed_errors(sd, n)
+    over_images = _image_errors(drawn)
+    joint = _joint_errors(over_seeds, drawn, n, trained)
+    # The errors that verdicts and p are based on.
+    deciding = joint
+    wider: list[_Error] = []
     if overlap is not None and trained and n > 1:
         if overlap >= 1:
-            told, deciding = _known(over_images), []
+            joint = over_images
+            deciding = []
         elif overlap > MOST_OVERLAP:
-            wider = _errors(_seed_error(sd, n, overlap), drawn, n, trained)
+            wider = _joint_errors(_seed_errors(sd, n, overlap), drawn, n, trained)
             deciding = wider
 
     def around(errors: Sequence[_Error]) -> Interval | None:
@@ -171,7 +174,7 @@ def mean_interval(
             return None
         return Interval(max(lowest, mean - reach), min(highest, mean + reach))
 
-    whole = around(told)
+    whole = around(joint)
     return MeanInterval(
         n,
         mean,
@@ -180,14 +183,10 @@ def mean_interval(
         high=whole.high if whole else None,
         reach=_reach(deciding),
         p_value=max((error.p_value(mean) for error in deciding), default=None),
-        seeds=around(_known(over_seeds)),
-        images=around(_known(over_images)),
+        seeds=around(over_seeds),
+        images=around(over_images),
         wider=around(wider),
     )
-
-
-def _known(error: _Error | None) -> list[_Error]:
-    return [] if error is None else [error]
 
 
 def _reach(errors: Sequence[_Error]) -> float | None:
@@ -195,35 +194,33 @@ def _reach(errors: Sequence[_Error]) -> float | None:
     return max((error.reach for error in errors), default=None)
 
 
-def _seed_error(sd: float | None, n: int, overlap: float = 0.0) -> _Error | None:
-    """Return A, for other labelled images if they share some; None without a spread of seeds."""
+def _seed_errors(sd: float | None, n: int, overlap: float = 0.0) -> list[_Error]:
+    """Return A, for other labelled images if seeds share some; empty without a spread of seeds."""
     if sd is None or sd < _ROUNDING:
-        return None
-    return _Error(sd**2 * (1 / n + overlap / (1 - overlap)), n - 1)
+        return []
+    return [_Error(sd**2 * (1 / n + overlap / (1 - overlap)), n - 1)]
 
 
-def _image_error(drawn: DrawnScores | None) -> _Error | None:
-    """Return B; None where no predictions were kept."""
+def _image_errors(drawn: DrawnScores | None) -> list[_Error]:
+    """Return B; empty where no predictions were kept."""
     if drawn is None:
-        return None
-    return _Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)
+        return []
+    return [_Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)]
 
 
-def _errors(
-    over_seeds: _Error | None, drawn: DrawnScores | None, n: int, trained: bool
+def _joint_errors(
+    over_seeds: list[_Error], drawn: DrawnScores | None, n: int, trained: bool
 ) -> list[_Error]:
-    """Return the errors of which the interval is the widest; none where there is no interval."""
-    over_images = _image_error(drawn)
+    """Return the errors whose widest interval is that of the mean; empty if it has none."""
     if n == 1 and trained:
         return []
-    if over_seeds is None:
-        return _known(over_images)
-    if drawn is None or over_images is None:
-        return [over_seeds]
-    a, b = over_seeds.variance, over_images.variance
+    over_images = _image_errors(drawn)
+    if not over_seeds or drawn is None:
+        return over_seeds + over_images
+    a, b = over_seeds[0].variance, over_images[0].variance
     both = max(a, b, a + b - _common_variance(drawn))
-    df = both**2 / (a**2 / over_seeds.df + b**2 / over_images.df)
-    return [over_seeds, _Error(both, df)]
+    df = both**2 / (a**2 / over_seeds[0].df + b**2 / over_images[0].df)
+    return [*over_seeds, _Error(both, df)]
 
 
 def _common_variance(drawn: DrawnScores) -> float:
@@ -233,7 +230,7 @@ def _common_variance(drawn: DrawnScores) -> float:
     and their mean by what is common and by the rest over the number of seeds. For accuracies that
     is the residual mean square of the table of seeds and images, over its number of cells.
     """
-    seeds = drawn.scores.shape[1]
+    seeds = int(drawn.scores.shape[1])
     if seeds == 1:
         return 0.0
     of_one = float(np.var(drawn.scores, axis=0).mean())

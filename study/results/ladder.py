@@ -78,7 +78,7 @@ class Ladder:
 
     @property
     def head_in_one_order(self) -> bool:
-        """Whether the winner has a head whose gain is told in one order alone."""
+        """Whether the gain of the winner's head was measured in one order alone."""
         if not self.steps or self.crossing is not None:
             return False
         _, subset, *_, head = self.steps
@@ -87,7 +87,11 @@ class Ladder:
 
 def ladder(board: Leaderboard) -> Ladder:
     """Return the ladder from CLIPFit as published to the winner."""
-    rungs = {label: entry for label in RUNGS if (entry := board.find_entry(label)) is not None}
+    rungs = {}
+    for label in RUNGS:
+        entry = board.find_entry(label)
+        if entry is not None:
+            rungs[label] = entry
     if board.winner is None or len(rungs) < len(RUNGS):
         return Ladder((), None)
     steps = []
@@ -98,19 +102,23 @@ def ladder(board: Leaderboard) -> Ladder:
 
 
 def rate_source(board: Leaderboard, entry: Entry) -> RateSource | None:
-    """Return whether the rates of a candidate are given, its own best, or another's; None if none.
+    """Return where the learning rates of a candidate come from; None if it has no rates.
 
-    Its own are those that a search chose by scores of the same configuration. The winner without
-    its head has the rates that were best with the head, and tuned CLIPFit with a head those that
-    were best without one.
+    They are "searched" if a search chose them by scores of the same configuration. The winner
+    without its head borrows the rates that were best with the head, and tuned CLIPFit with a head
+    those that were best without one.
     """
     if not entry.settings.rates:
         return None
-    source = (t.arm for t in board.stage("search") if t.trial_id == entry.source_trial)
-    arm = next(source, VARIANT)
+    arm = VARIANT
+    for trial in board.stage("search"):
+        if trial.trial_id == entry.source_trial:
+            arm = trial.arm
     if arm == BASELINE:
         return "given"
-    return "borrowed" if arm == VARIANT else "searched"
+    if arm == VARIANT:
+        return "borrowed"
+    return "searched"
 
 
 def _step(board: Leaderboard, adds: tuple[Change, ...], lower: Entry, upper: Entry) -> Step:
@@ -142,24 +150,26 @@ def _crossing(
             _step(board, subset, head_alone, both),
         ),
         means={
-            subset: _mean(board, corners, (-1, 1, -1, 1)),
-            head: _mean(board, corners, (-1, -1, 1, 1)),
+            subset: _mean_difference(board, corners, (-1, 1, -1, 1)),
+            head: _mean_difference(board, corners, (-1, -1, 1, 1)),
         },
     )
 
 
-def _same_head(one: Entry, winner: Entry) -> bool:
+def _same_head(entry: Entry, winner: Entry) -> bool:
     """Return whether both have a linear head, at one strength where anything is tuned."""
     if winner.settings.head != "linear":
         return False
     untuned = winner.settings.subset == "none" and winner.settings.peer is None
-    return untuned or one.settings.strength == winner.settings.strength
+    return untuned or entry.settings.strength == winner.settings.strength
 
 
-def _mean(
+def _mean_difference(
     board: Leaderboard, corners: Sequence[Entry], signs: Sequence[int]
 ) -> PairedDifference | None:
-    """Return the mean of two differences between corners; of one configuration, 0 is no estimate.
+    """Return the mean of two differences between corners.
+
+    It is None for two corners of one configuration, whose difference of 0 is no estimate.
 
     Args:
         board: the leaderboard.
@@ -172,4 +182,6 @@ def _mean(
         weights[corner.label] = weights.get(corner.label, 0) + sign
         scores[corner.label] = corner.scores
     terms = [(label, scores[label], weight / 2) for label, weight in weights.items() if weight]
-    return board.resampled.weighted_sum(terms) if terms else None
+    if not terms:
+        return None
+    return board.resampled.weighted_sum(terms)

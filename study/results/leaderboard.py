@@ -18,7 +18,7 @@ from study.results.resampling import Resampled, resample
 from study.results.shared_test import count_other_readers
 from study.results.statistics import Comparison, PairedDifference, make_comparisons
 from study.results.study_results import Results
-from study.results.trial_results import TrialResult
+from study.results.trial_results import TrialResult, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
 
 TRIAL_STATES = ("finished", "stopped", "failed", "running")
@@ -156,18 +156,9 @@ class Leaderboard(Results):
         """
         if base is None or entry.label == base.label:
             return None
-        scores = self._seed_scores(entry.label, name)
-        base_scores = self._seed_scores(base.label, name)
+        scores = seed_scores(self.confirmed(entry.label), name)
+        base_scores = seed_scores(self.confirmed(base.label), name)
         return self.resampled.difference(entry.label, scores, base.label, base_scores, name)
-
-    def _seed_scores(self, label: str, name: str) -> dict[int, float]:
-        """Return a test score of each seed of a candidate that has it."""
-        scores = {}
-        for trial in self.confirmed(label):
-            score = trial.test.get(name)
-            if score is not None:
-                scores[trial.seed] = score
-        return scores
 
 
 def leaderboard(results: Results) -> Leaderboard:

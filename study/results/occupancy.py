@@ -36,25 +36,29 @@ class Occupancy:
 def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy | None:
     """Measure the occupancy of a stage of a study; return None if nothing has trained in it.
 
-    It goes through the moments at which an epoch begins or ends.
+    The moments at which epochs begin and end are passed in order, counting the trials that work.
 
     Args:
         trials: the trials of the study.
         stage: the stage: "search", "confirm" or "ablation".
     """
-    work = [t.work for t in trials if t.stage == stage and not t.taken_from and t.work]
-    if not work:
+    number = 0
+    moments = []
+    for trial in trials:
+        if trial.stage == stage and trial.work and not trial.taken_from:
+            number += 1
+            for begin, end in trial.work:
+                moments += [(begin, 1), (end, -1)]
+    if not moments:
         return None
-    moments = [(begin, 1) for epochs in work for begin, _ in epochs]
-    moments += [(end, -1) for epochs in work for _, end in epochs]
     moments.sort()
     slots = working = 0
     wall = busy = 0.0
-    for (at, change), (then, _) in pairwise(moments):
+    for (now, change), (later, _) in pairwise(moments):
         working += change
-        seconds = then - at
+        seconds = later - now
         if seconds > 0 and (working or seconds <= PAUSE):
             slots = max(slots, working)
             wall += seconds
             busy += seconds * working
-    return Occupancy(trials=len(work), slots=slots, wall=wall, busy=busy)
+    return Occupancy(trials=number, slots=slots, wall=wall, busy=busy)

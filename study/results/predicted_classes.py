@@ -1,4 +1,4 @@
-"""What confirmed candidates take each test image for: shares of classes, and of images."""
+"""The classes that confirmed candidates predict for test images, by class and by image."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +21,13 @@ def class_accuracies(results: Results, board: Leaderboard) -> tuple[Any, ...]:
         One row of `_shares` per class; none while validation has chosen no candidate.
     """
     shares = _shares(results, board)
-    own = shares[shares["true"] == shares["predicted"]].sort_values(["part", "after", "true"])
-    return tuple(own.itertuples(index=False))
+    accuracies = shares[shares["true"] == shares["predicted"]]
+    accuracies = accuracies.sort_values(["part", "after", "true"])
+    return tuple(accuracies.itertuples(index=False))
 
 
 def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> tuple[Any, ...]:
-    """Return the most frequent confusions on test of the chosen candidate, beside zero-shot.
+    """Return the chosen candidate's most frequent confusions on test, with zero-shot's shares.
 
     Args:
         results: the results of the study.
@@ -34,38 +35,46 @@ def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> t
         most: the largest number of confusions to return, as rows of `_shares`; None means all.
     """
     shares = _shares(results, board)
-    wrong = shares[shares["true"] != shares["predicted"]].sort_values(
+    wrong = shares[shares["true"] != shares["predicted"]]
+    wrong = wrong.sort_values(
         ["after", "part", "true", "predicted"], ascending=[False, True, True, True]
     )
     return tuple(wrong[:most].itertuples(index=False))
 
 
 def _shares(results: Results, board: Leaderboard) -> pd.DataFrame:
-    """Return the shares of each class's images that are taken for each class, over all seeds.
+    """Return the share of each true class's images that is predicted as each class, over seeds.
 
     Returns:
         A row per pair of classes: the `part` of the test images ("accuracy" for all classes,
-        "base", "new" or a transfer target), the `true` and the `predicted` class, the share
-        `before`, of zero-shot predictions, and `after`, of those of the candidate that validation
-        chose, as fractions, and the `gain`. Where the classes are the same, the share is the
-        accuracy of the class. `before` and `gain` are None when zero-shot's were not recorded.
+        "base", "new" or a transfer target), the `true` and the `predicted` class, and two shares,
+        as fractions: `before`, by zero-shot, and `after`, by the candidate that validation chose.
+        The `gain` is their difference. Where the classes are the same, the share is the accuracy of
+        the class. `before` and `gain` are None if zero-shot's predictions were not recorded.
     """
-    labels = (ZERO_SHOT, board.chosen.label) if board.chosen else ()
-    before, after = [_shares_of(results.confirmed(label)) for label in labels] or ({}, {})
-    rows = [
-        (*pair, was, share, None if was is None else share - was)
-        for pair, share in after.items()
-        for was in [before.get(pair, 0.0) if before else None]
-    ]
+    zero_shot, chosen = {}, {}
+    if board.chosen is not None:
+        zero_shot = _shares_by_classes(results.confirmed(ZERO_SHOT))
+        chosen = _shares_by_classes(results.confirmed(board.chosen.label))
+    rows = []
+    for (part, true, predicted), after in chosen.items():
+        before = gain = None
+        if zero_shot:
+            before = zero_shot.get((part, true, predicted), 0.0)
+            gain = after - before
+        rows.append((part, true, predicted, before, after, gain))
     return pd.DataFrame(rows, columns=["part", "true", "predicted", "before", "after", "gain"])
 
 
-def _shares_of(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
-    """Return shares by part, true and predicted class; every class's accuracy is among them."""
-    counts = sum((trial.confusion for trial in trials), Counter[tuple[str, str, str]]())
+def _shares_by_classes(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
+    """Return shares by part, true class and predicted class, with the accuracy of every class."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for trial in trials:
+        counts += trial.confusion
     images = images_of(counts)
-    own = ((part, true, true) for part, true in images)
-    return {pair: counts[pair] / images[pair[:2]] for pair in (*counts, *own)}
+    pairs = dict.fromkeys(counts)
+    pairs.update(dict.fromkeys((part, true, true) for part, true in images))
+    return {pair: counts[pair] / images[pair[:2]] for pair in pairs}
 
 
 def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
@@ -86,27 +95,33 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
         DataError: their predictions are not of the same images.
         LedgerError: a file of predictions is damaged.
     """
-    first, second = (
-        pd.DataFrame(
-            {
-                trial.seed: {(p.part, p.label, p.path): p.label == p.predicted for p in predictions}
-                for trial in results.confirmed(label)
-                if (predictions := read_predictions(results.folder, trial.trial_id))
-            }
-        )
-        for label in (one, other)
-    )
-    seeds = first.columns.intersection(second.columns)
-    if pd.concat([first[seeds], second[seeds]], axis=1).isna().any(axis=None):
+    one_right, other_right = _right_by_seed(results, one), _right_by_seed(results, other)
+    seeds = one_right.columns.intersection(other_right.columns)
+    joined = pd.concat([one_right[seeds], other_right[seeds]], axis=1)
+    if joined.isna().any(axis=None):
         raise DataError(f"the predictions of '{one}' and '{other}' are not of the same test images")
-    one_right, other_right = first[seeds].astype(bool), second[seeds].astype(bool)
+    one_right, other_right = one_right[seeds].astype(bool), other_right[seeds].astype(bool)
     shares = pd.DataFrame({"one": one_right.mean(axis=1), "other": other_right.mean(axis=1)})
-    counted = shares.assign(
-        gain=shares["one"] - shares["other"],
-        seeds=len(seeds),
-        only_one=(one_right & ~other_right).sum(axis=1),
-        only_other=(other_right & ~one_right).sum(axis=1),
-    )
-    found = counted.dropna().sort_index()  # without a seed, there is no mean
-    index = pd.MultiIndex.from_tuples(found.index, names=["part", "class", "path"])
-    return found.set_index(index)
+    shares["gain"] = shares["one"] - shares["other"]
+    shares["seeds"] = len(seeds)
+    shares["only_one"] = (one_right & ~other_right).sum(axis=1)
+    shares["only_other"] = (other_right & ~one_right).sum(axis=1)
+    shares = shares.dropna().sort_index()  # without a seed, there is no mean
+    index = pd.MultiIndex.from_tuples(shares.index, names=["part", "class", "path"])
+    return shares.set_index(index)
+
+
+def _right_by_seed(results: Results, label: str) -> pd.DataFrame:
+    """Return whether a candidate is right, a row a test image and a column a seed.
+
+    Rows are by part, class and path. Seeds without predictions are left out.
+    """
+    columns = {}
+    for trial in results.confirmed(label):
+        right = {}
+        for prediction in read_predictions(results.folder, trial.trial_id):
+            image = (prediction.part, prediction.label, prediction.path)
+            right[image] = prediction.label == prediction.predicted
+        if right:
+            columns[trial.seed] = right
+    return pd.DataFrame(columns)

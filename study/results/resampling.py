@@ -20,7 +20,7 @@ from study.results.statistics import (
     common_seeds,
     make_comparisons,
 )
-from study.results.trial_results import TrialResult
+from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
 
@@ -74,11 +74,7 @@ class Resampled:
         """
         intervals: dict[str, MeanInterval] = {}
         for name in names:
-            scores = {}
-            for trial in trials:
-                score = trial.scores(split).get(name)
-                if score is not None:
-                    scores[trial.seed] = score
+            scores = seed_scores(trials, name, split)
             if scores:
                 first = trials[0]
                 trained = first.trainable > 0
@@ -169,10 +165,6 @@ class Resampled:
             columns.append(_add_weighted(rescored))
         df = min(self.scores[trial][name].df for trial in trials)
         return DrawnScores(np.stack(columns, axis=1), df)
-
-
-SEEDS_ALONE = Resampled({}, {})
-"""Without predictions: all intervals are over seeds alone."""
 
 
 def _add_weighted(terms: Sequence[tuple[Rescored, float]]) -> np.ndarray:

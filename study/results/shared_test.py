@@ -1,4 +1,4 @@
-"""How many studies of a storage were tested on the same images: each has read them."""
+"""The number of studies of a storage that were tested on the same images."""
 
 from study.config.loading import load_config
 from study.errors import StudyError
@@ -8,18 +8,18 @@ from study.trial.predictions import read_predictions
 
 
 def count_other_readers(results: Results) -> int:
-    """Return how many other studies of a study's storage were tested on images of its test.
+    """Count the other studies of the same storage that were tested on images of this test.
 
     Images are known by the paths in the predictions that a study kept, and by their dataset. A
     study that kept none, or whose files are damaged, is not counted.
     """
-    here = results.folder.path
+    path = results.folder.path
     tested = _tested_images(results.folder)
     if not tested:
         return 0
     number = 0
-    for folder in studies(here.parent):
-        if folder.path.resolve() != here and tested & _tested_images(folder):
+    for folder in studies(path.parent):
+        if folder.path.resolve() != path and tested & _tested_images(folder):
             number += 1
     return number
 
@@ -33,8 +33,8 @@ def _tested_images(folder: StudyFolder) -> frozenset[tuple[str, str, str]]:
                 continue
             predictions = read_predictions(folder, trial.trial_id)
             if predictions:
-                place = (data.dataset, str(data.root))
-                return frozenset((*place, prediction.path) for prediction in predictions)
+                root = str(data.root)
+                return frozenset((data.dataset, root, image.path) for image in predictions)
     except StudyError:  # a damaged study says so when it is read itself
         pass
     return frozenset()

@@ -35,49 +35,51 @@ class SiteShare:
     def interval(self) -> Interval:
         """The 95 % interval of the difference.
 
-        The best are among all, so the interval is that of the best against the others, who have no
-        trial in common with them. The difference to all is a fixed part of the difference to those.
+        The best are among all, so they are compared with the other trials, of which they are none.
+        The difference to all is that difference times the share of the others.
         """
-        rest = self.all_trials - self.best_trials
-        found = proportion_difference(
-            self.tuned_in_best, self.best_trials, self.tuned_in_all - self.tuned_in_best, rest
+        others = self.all_trials - self.best_trials
+        tuned_in_others = self.tuned_in_all - self.tuned_in_best
+        to_others = proportion_difference(
+            self.tuned_in_best, self.best_trials, tuned_in_others, others
         )
-        part = rest / self.all_trials
-        return Interval(part * found.low, part * found.high)
+        share = others / self.all_trials
+        return Interval(share * to_others.low, share * to_others.high)
 
 
 def rank_trials(results: Results) -> list[TrialResult]:
     """Return the trials that chose what to tune and ran all their epochs, best first."""
-    scored = [
-        (trial.val_score, trial)
-        for trial in results.stage("search")
-        if trial.arm == SEARCH_ARM and trial.status == "finished" and trial.val_score is not None
-    ]
-    ranked = sorted(scored, key=lambda pair: (-pair[0], pair[1].trainable, pair[1].number))
-    return [trial for _, trial in ranked]
+    scored = []
+    for trial in results.stage("search"):
+        if trial.arm == SEARCH_ARM and trial.status == "finished" and trial.val_score is not None:
+            scored.append((trial.val_score, trial))
+    scored.sort(key=lambda pair: (-pair[0], pair[1].trainable, pair[1].number))
+    return [trial for _, trial in scored]
 
 
 def site_shares(results: Results) -> tuple[SiteShare, ...]:
     """Compare the best trials of the open search with all that finished, site by site.
 
     Returns:
-        A row per site of the search, the largest difference first; none where not more trials
+        A row per site of the search, the largest difference first; none unless more trials
         finished than are called the best.
     """
     tuned = [added_sites(trial.settings.subset) for trial in rank_trials(results)]
     if len(tuned) <= BEST_TRIALS:
         return ()
-    known = results.study.config.search.space.sites
-    rows = (
-        SiteShare(
+    sites = dict.fromkeys(results.study.config.search.space.sites)
+    sites.update(dict.fromkeys(sorted(set().union(*tuned))))
+    rows = []
+    for site in sites:
+        has_site = [site in trial_sites for trial_sites in tuned]
+        row = SiteShare(
             site,
-            tuned_in_best=sum(site in held for held in tuned[:BEST_TRIALS]),
+            tuned_in_best=sum(has_site[:BEST_TRIALS]),
             best_trials=BEST_TRIALS,
-            tuned_in_all=sum(site in held for held in tuned),
+            tuned_in_all=sum(has_site),
             all_trials=len(tuned),
         )
-        for site in dict.fromkeys((*known, *sorted(set().union(*tuned))))
-    )
+        rows.append(row)
     return tuple(sorted(rows, key=lambda row: -row.difference))
 
 

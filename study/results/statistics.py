@@ -6,7 +6,6 @@ Scores are fractions.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from scipy import stats
 
@@ -38,10 +37,10 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate against another over common seeds, as one of several that are tested."""
+    """The difference of two candidates, as one of several that are tested together."""
 
     paired: PairedDifference
-    """The difference, its interval and p over the common seeds."""
+    """The difference over common seeds, with its interval and p."""
     holm_p: float | None
     """The p after Holm's correction for all that are tested."""
 
@@ -50,7 +49,7 @@ class Comparison:
 class RankAgreement:
     """Spearman's rank correlation.
 
-    It has no p: candidates are no sample of independent ones, since some differ by a head alone.
+    It has no p, which supposes independent candidates: some of these differ by a head alone.
     """
 
     n: int
@@ -71,7 +70,7 @@ class Regret:
     """The test score of `best` minus that of `picked`; never negative."""
 
 
-def proportion_difference(found: int, of: int, base_found: int, base_of: int) -> Interval:
+def proportion_difference(count: int, total: int, base_count: int, base_total: int) -> Interval:
     """Return the 95 % interval of the difference of two shares, by Newcombe's method 10.
 
     It is made of the Wilson intervals of both shares (Newcombe 1998, “Interval estimation for the
@@ -79,49 +78,54 @@ def proportion_difference(found: int, of: int, base_found: int, base_of: int) ->
     and 1. The two groups are supposed to have no member in common.
 
     Args:
-        found: how many members of the first group count.
-        of: how many members it has, at least one.
-        base_found: how many members of the second group count.
-        base_of: how many members it has, at least one.
+        count: how many members of the first group count.
+        total: how many members it has, at least one.
+        base_count: how many members of the second group count.
+        base_total: how many members it has, at least one.
     """
-    share, base = found / of, base_found / base_of
-    own, other = (
-        stats.binomtest(k, n).proportion_ci(CONFIDENCE, method="wilson")
-        for k, n in ((found, of), (base_found, base_of))
-    )
-    return Interval(
-        share - base - math.hypot(share - own.low, other.high - base),
-        share - base + math.hypot(own.high - share, base - other.low),
-    )
+    share = count / total
+    base_share = base_count / base_total
+    wilson = stats.binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
+    base_wilson = stats.binomtest(base_count, base_total).proportion_ci(CONFIDENCE, method="wilson")
+    difference = share - base_share
+    below = math.hypot(share - wilson.low, base_wilson.high - base_share)
+    above = math.hypot(wilson.high - share, base_share - base_wilson.low)
+    return Interval(difference - below, difference + above)
 
 
 def is_significant(comparison: Comparison | None) -> bool:
     """Return whether a difference is not 0, by its interval and after Holm's correction."""
-    return (
-        comparison is not None
-        and not comparison.paired.within_noise
-        and comparison.holm_p is not None
-        and comparison.holm_p <= SIGNIFICANCE
-    )
+    if comparison is None or comparison.holm_p is None:
+        return False
+    return not comparison.paired.within_noise and comparison.holm_p <= SIGNIFICANCE
 
 
 def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
-    """Return the seeds that all of some scores have, in their order."""
-    return tuple(sorted(set.intersection(*map(set, scores))))
+    """Return the seeds that all the scores have in common, sorted."""
+    seeds = set(scores[0])
+    for of_label in scores[1:]:
+        seeds.intersection_update(of_label)
+    return tuple(sorted(seeds))
 
 
-def make_comparisons(paired: Mapping[str, PairedDifference]) -> dict[str, Comparison]:
-    """Return differences with their p values after Holm's correction for their number."""
-    p_values = adjust_by_holm([difference.p_value for difference in paired.values()])
-    return dict(zip(paired, map(Comparison, paired.values(), p_values), strict=True))
+def make_comparisons(differences: Mapping[str, PairedDifference]) -> dict[str, Comparison]:
+    """Return differences with their p values, corrected for their number by Holm's method."""
+    p_values = adjust_by_holm([difference.p_value for difference in differences.values()])
+    comparisons = {}
+    for (label, difference), holm_p in zip(differences.items(), p_values, strict=True):
+        comparisons[label] = Comparison(difference, holm_p)
+    return comparisons
 
 
 def adjust_by_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Return p values after Holm's step-down correction over one family; None stays None."""
+    """Correct the p values of one family by Holm's step-down method; None stays None."""
     tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    steps = (min(1.0, p * (len(tests) - rank)) for rank, (p, _) in enumerate(tests))
-    adjusted = {index: p for (_, index), p in zip(tests, accumulate(steps, max), strict=True)}
-    return tuple(map(adjusted.get, range(len(p_values))))
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(tests):
+        largest = max(largest, min(1.0, p * (len(tests) - rank)))
+        adjusted[index] = largest
+    return tuple(adjusted)
 
 
 def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgreement | None:

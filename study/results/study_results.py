@@ -25,7 +25,7 @@ from study.trial.study import Candidate, Study, read_candidates
 
 @dataclass(frozen=True)
 class Results:
-    """All results of a study, as they were when they were read."""
+    """All results of a study, at the time of reading."""
 
     folder: StudyFolder
     """The study's folder."""
@@ -39,7 +39,7 @@ class Results:
     ablates: bool
     """Whether the study is an ablation whose cells are fixed."""
     registration: Registration | None
-    """Where the winner is registered; None while it is not."""
+    """The registration of the winner; None if it is not registered."""
     optimism: Optimism | None
     """What the best validation score is worth; None before the choice, or if it is not known."""
     identity: Mapping[str, Any]
@@ -56,7 +56,7 @@ class Results:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names of the parts of a score that are shown beside it; empty if it has none."""
+        """The names of the parts that are shown next to a score; empty if it has none."""
         parts = self.protocol.parts
         for trial in self.trials:
             for scores in (trial.val, trial.test):
@@ -66,12 +66,12 @@ class Results:
 
     @property
     def metric(self) -> str:
-        """What the protocol's score is called: "accuracy", or "hmean" of its parts."""
+        """The name of the protocol's score: "accuracy", or "hmean" of its parts."""
         return self.protocol.metric
 
     @property
     def further_names(self) -> tuple[str, ...]:
-        """The names of the further test scores that tables show, without those that no trial has.
+        """The names of the further test scores in tables, without those that no trial has.
 
         One is the balanced score, unless the score is balanced itself.
         """

@@ -49,24 +49,26 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for folder in folders:
-        if (place := StudyFolder(folder).read_json(SWEEP_FILE)) is not None:
-            board = leaderboard(read_results(folder))
-            config = board.study.config
-            study = {
-                "experiment": place["experiment"],
-                "dataset": config.data.dataset,
-                "parts": board.parts,
-                "published": PUBLISHED_AVERAGES.get((config.protocol, config.data.shots), ()),
-            }
-            axes = [
-                f"{name.split('.')[-1]} {value}"
-                for name, value in place["axes"].items()
-                if name != "data.dataset"
-            ]
-            rows += [
-                {**study, "series": entry and ", ".join((entry.label, *axes)), "entry": entry}
-                for entry in board.entries or (None,)
-            ]
+        placement = StudyFolder(folder).read_json(SWEEP_FILE)
+        if placement is None:
+            continue
+        board = leaderboard(read_results(folder))
+        config = board.study.config
+        study = {
+            "experiment": placement["experiment"],
+            "dataset": config.data.dataset,
+            "parts": board.parts,
+            "published": PUBLISHED_AVERAGES.get((config.protocol, config.data.shots), ()),
+        }
+        axes = []
+        for name, value in placement["axes"].items():
+            if name != "data.dataset":
+                axes.append(f"{name.split('.')[-1]} {value}")
+        for entry in board.entries:
+            series = ", ".join([entry.label, *axes])
+            rows.append(study | {"series": series, "entry": entry})
+        if not board.entries:
+            rows.append(study | {"series": None, "entry": None})
     if not rows:
         raise DataError("no finished study of a sweep is among these folders")
     return pd.DataFrame(rows).sort_values("experiment", kind="stable")

@@ -11,12 +11,12 @@ from study.data.records import Record
 from study.storage.study_folder import StudyFolder
 
 _TRAIN_LINE = '"part":"train"'
-"""What the lines of training images have, and those of test images lack."""
+"""The text that marks the lines of training images, as opposed to test images."""
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """What the study's record of a split says of training."""
+    """The training images of a split, from the study's record of it."""
 
     class_names: tuple[str, ...]
     """The names of all classes, by label."""
@@ -32,18 +32,22 @@ def read_training_images(folder: StudyFolder, split_hash: str | None) -> Trainin
     contents = folder.read(f"shots/tasks-{digest}.jsonl") or b""
     try:
         head, *lines = contents.decode().splitlines()
-        names = tuple(map(str, json.loads(head)["class_names"]))
-        marked = [json.loads(line) for line in lines if _TRAIN_LINE in line]
-        images = [line for line in marked if "label" in line]
-        if any(line["label"] not in range(len(names)) for line in images):
+        names = tuple(str(name) for name in json.loads(head)["class_names"])
+        images = []
+        for line in lines:
+            if _TRAIN_LINE in line:
+                image = json.loads(line)
+                if "label" in image:
+                    images.append(Record(image["path"], image["label"]))
+        if any(image.label not in range(len(names)) for image in images):
             return None
-        return TrainingImages(names, tuple(Record(one["path"], one["label"]) for one in images))
+        return TrainingImages(names, tuple(images))
     except (ValueError, LookupError, TypeError):
         return None
 
 
 def mean_overlap(images: Iterable[Collection[str]]) -> float | None:
-    """Return the mean share of images that two seeds have in common, over all pairs of seeds.
+    """Return the share of images that two seeds have in common, averaged over pairs of seeds.
 
     Args:
         images: the paths of the training images of each seed.
@@ -51,10 +55,13 @@ def mean_overlap(images: Iterable[Collection[str]]) -> float | None:
     Returns:
         A fraction; None for fewer than two seeds, or where a seed has none.
     """
-    sets = [set(own) for own in images]
-    if len(sets) < 2 or not all(sets):
+    image_sets = [set(paths) for paths in images]
+    if len(image_sets) < 2 or not all(image_sets):
         return None
-    return fmean(2 * len(a & b) / (len(a) + len(b)) for a, b in combinations(sets, 2))
+    shares = []
+    for first, second in combinations(image_sets, 2):
+        shares.append(2 * len(first & second) / (len(first) + len(second)))
+    return fmean(shares)
 
 
 def training_overlap(folder: StudyFolder, split_hashes: Collection[str | None]) -> float | None:

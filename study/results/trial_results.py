@@ -11,11 +11,10 @@ from study.selection.chance import BALANCED, balanced_chance, balanced_score
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial import Split
+from study.trial import Prediction, Split
 from study.trial.predictions import (
     Confusion,
     Outcomes,
-    Prediction,
     confusion_of,
     outcomes_of,
     read_predictions,
@@ -124,6 +123,18 @@ class TrialResult(TrialConfig):
     def test_score(self) -> float | None:
         """The protocol's score on test images."""
         return self.test.get("score")
+
+
+def seed_scores(
+    trials: Iterable[TrialResult], name: str = "score", split: Split = "test"
+) -> dict[int, float]:
+    """Return a score of each seed, of the trials that have it; there is one trial a seed."""
+    scores = {}
+    for trial in trials:
+        score = trial.scores(split).get(name)
+        if score is not None:
+            scores[trial.seed] = score
+    return scores
 
 
 def first_chance(trials: Iterable[TrialResult]) -> float | None:

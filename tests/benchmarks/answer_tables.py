@@ -15,7 +15,7 @@ from paired import table
 
 from study.report.formatting import percent, points, probability
 from study.results.intervals import MeanInterval, mean_interval
-from study.results.resampling import SEEDS_ALONE
+from study.results.resampling import Resampled
 from study.results.statistics import Comparison, PairedDifference, adjust_by_holm
 
 PEER = "peer"
@@ -127,7 +127,7 @@ def differences(
             {c.seed: c.tested[label].score for c in choices if label in c.tested}
             for label in (one, other)
         )
-        if (paired := SEEDS_ALONE.difference(one, values, other, base)) is not None:
+        if (paired := Resampled({}, {}).difference(one, values, other, base)) is not None:
             found[name] = paired
     return found
 

@@ -27,7 +27,7 @@ from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.report.formatting import format_difference, format_mean
 from study.results.intervals import mean_interval
-from study.results.resampling import SEEDS_ALONE
+from study.results.resampling import Resampled
 from study.search.searcher import Proposal
 from study.search.stages import make_trial
 from study.storage.study_folder import StudyFolder
@@ -88,7 +88,7 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
                     *_, last = run_trial(tried, data, backbones[precision])
                     scores[subset][precision][seed] = last.metrics["test_score"]
         for subset, by_precision in scores.items():
-            paired = SEEDS_ALONE.compare(by_precision, "float32")["bfloat16"].paired
+            paired = Resampled({}, {}).compare(by_precision, "float32")["bfloat16"].paired
             rows.append(
                 [
                     *(name, f"`{subset}`, rate {best[subset]:g}"),

@@ -18,7 +18,7 @@ from study.results.interactions import (
     interactions,
     logit,
 )
-from study.results.resampling import SEEDS_ALONE, resample
+from study.results.resampling import Resampled, resample
 from study.results.statistics import is_significant
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes
@@ -57,7 +57,7 @@ def odds(log_odds: float, images: int = IMAGES) -> float:
 
 
 def pair_of(*cells: SiteCell, sites: Sequence[str] = (ONE, OTHER)) -> Interaction:
-    (pair,) = interactions(cells, sites, SEEDS_ALONE)
+    (pair,) = interactions(cells, sites, Resampled({}, {}))
     return pair
 
 
@@ -185,7 +185,7 @@ def many(val: Mapping[str, float]) -> list[SiteCell]:
 def test_each_family_is_corrected_for_the_number_of_its_tests() -> None:
     sites = (THIRD, ONE, OTHER)
     # One of the three is near the ceiling, so that two are tested.
-    pairs = interactions(many({ONE: 0.79, OTHER: 0.79}), sites, SEEDS_ALONE)
+    pairs = interactions(many({ONE: 0.79, OTHER: 0.79}), sites, Resampled({}, {}))
     leads = [pair.lead for pair in pairs if pair.lead]
     tested = [pair.interaction for pair in pairs if pair.interaction]
     assert (len(leads), len(tested)) == (3, 2)
@@ -221,5 +221,5 @@ def test_the_interval_of_an_interaction_counts_test_images_too(parts: Sequence[s
     protocol = FewShot() if parts == ("accuracy",) else BaseToNew()
     (pair,) = interactions(cells, (ONE, OTHER), resample(trials, protocol))
     found = pair.interaction.paired.difference
-    half = found.images.half_width / stats.t.ppf(0.975, 198)
+    half = (found.images.high - found.images.low) / 2 / stats.t.ppf(0.975, 198)
     assert half == pytest.approx(math.sqrt(variance) / len(parts), rel=0.15)

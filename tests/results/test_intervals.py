@@ -146,7 +146,7 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
     expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
     seeds = stats.t.ppf(0.975, 4) * math.sqrt(wide)
     assert found.reach == pytest.approx(max(expected, seeds), rel=0.01)
-    assert found.wider.half_width == pytest.approx(found.reach)
+    assert (found.wider.high - found.wider.low) / 2 == pytest.approx(found.reach)
     between = of(values - found.mean + (plain.reach or 0) * 1.5, overlap=0.8)
     assert between.low is not None
     assert between.low > 0

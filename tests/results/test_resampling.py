@@ -53,7 +53,7 @@ def image_interval(
 def width(*args: Any, **options: Any) -> float:
     interval = image_interval(*args, **options)
     assert interval is not None
-    return interval.half_width
+    return (interval.high - interval.low) / 2
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
