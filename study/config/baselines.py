@@ -28,7 +28,7 @@ class PeerConfig(Section):
     lr: Range
     weight_decay: Decay
 
-    def at(self, lr: float) -> Peer:
+    def with_rate(self, lr: float) -> Peer:
         """Return the peer with a learning rate."""
         return Peer(method=self.peer, lr=lr, **self.model_dump(exclude={"peer", "lr"}))
 

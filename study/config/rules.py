@@ -126,7 +126,7 @@ def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[str]:
         )
 
 
-def broken_rules_of_searching(config: StudyConfig) -> Iterator[str]:
+def broken_search_rules(config: StudyConfig) -> Iterator[str]:
     """Yield the rules that the configuration of a study with a search breaks, each with its path.
 
     Nothing is yielded for a study without baselines, which `broken_rules` reports.

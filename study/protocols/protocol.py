@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from study.config.labels import ZERO_SHOT
-from study.config.rules import broken_rules_of_searching
+from study.config.rules import broken_search_rules
 from study.config.schema import StudyConfig
 from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
@@ -215,7 +215,7 @@ class Protocol(ABC):
         if self.targets == "needed" and not config.data.targets:
             yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
         if self.searches(config):
-            yield from broken_rules_of_searching(config)
+            yield from broken_search_rules(config)
         elif config.confirm.strength not in (None, 1):
             yield (
                 "confirm.strength: has no effect without a search; what is tested as given and the "

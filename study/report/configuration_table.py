@@ -112,7 +112,7 @@ def _search_rows(results: Results) -> dict[str, str]:
     peers = []
     for label, peer in config.search.peer_arms.items():
         peers.append(
-            f"{label}: {peer_in_words(peer.at(peer.lr[0]))}, by {peer.optimizer}, "
+            f"{label}: {peer_in_words(peer.with_rate(peer.lr[0]))}, by {peer.optimizer}, "
             f"learning rate {_range_in_words(peer.lr)}, {config.search.peer_trials} trials"
         )
     if peers:

@@ -281,7 +281,7 @@ class PeerSpace(Space):
     def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
         """See `Space.suggest`."""
         lr = trial.suggest_float(rate_column(PEER), *self.peer.lr, log=True)
-        return TrialSettings(subset="none", peer=self.peer.at(lr))
+        return TrialSettings(subset="none", peer=self.peer.with_rate(lr))
 
     def encode(self, settings: TrialSettings) -> Choices | None:
         """See `Space.encode`."""

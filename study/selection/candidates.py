@@ -171,7 +171,7 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
     search = config.search
     plain = dict(search.fixed_baselines)
     for label, peer in search.peer_arms.items():
-        plain[label] = TrialSettings(subset="none", peer=peer.at(peer.lr[0]))
+        plain[label] = TrialSettings(subset="none", peer=peer.with_rate(peer.lr[0]))
     plain[TUNED] = TrialSettings(subset=search.fixed_baselines["clipfit"].subset)
     labels = []
     for label, settings in plain.items():

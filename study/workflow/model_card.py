@@ -149,7 +149,7 @@ def _describe_tuning(saved: SavedModel) -> str:
         head = "a linear layer on the image features, which begins at the text features"
     prompts = ", ".join(f"“{markdown_text(text)}”" for text in info.templates)
     lines = [
-        f"- Backbone: {backbone_in_words(saved)}.",
+        f"- Backbone: {_describe_backbone(saved)}.",
         f"- Tuned: {tuned}.",
         f"- Strength: {_strength(saved)}.",
         f"- Head: {head}.",
@@ -168,7 +168,7 @@ def _strength(saved: SavedModel) -> str:
     return f"{percent(strength, 0)} % of the tuned change is kept, which is applied already"
 
 
-def backbone_in_words(saved: SavedModel) -> str:
+def _describe_backbone(saved: SavedModel) -> str:
     """Return which checkpoint was tuned; a folder by its last name, since cards are shared."""
     info = saved.info
     text = f"`{saved.backbone_name}`"

@@ -51,7 +51,7 @@ def write_outputs(
     return results, board
 
 
-def datasets_of(study: Study) -> Datasets:
+def tested_datasets(study: Study) -> Datasets:
     """Return the datasets of the test by name, which have been read by now."""
     data = study.config.data
     datasets = {data.dataset: study.dataset()}

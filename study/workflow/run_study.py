@@ -31,7 +31,7 @@ from study.workflow.check import check_study
 from study.workflow.close_tracker import close_tracker
 from study.workflow.frozen_configuration import tracker_advice
 from study.workflow.origin import compare_with_origin, study_origin
-from study.workflow.outputs import datasets_of, print_outcome, write_outputs
+from study.workflow.outputs import print_outcome, tested_datasets, write_outputs
 from study.workflow.progress import Steps
 from study.workflow.signals import handle_hang_up, interrupt
 from study.workflow.training_stages import (
@@ -143,7 +143,7 @@ def _run_to_the_end(
             steps(f"sending results to {tracker.title}, and registering the winner there")
         tracker.register()
         steps("making tables, charts and the report")
-        outputs = write_outputs(folder, study.custom_protocol, datasets_of(study))
+        outputs = write_outputs(folder, study.custom_protocol, tested_datasets(study))
         finished = True
         return outputs
     finally:

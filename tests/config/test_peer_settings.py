@@ -66,7 +66,7 @@ def test_an_entry_that_asks_for_a_peer_has_the_range_and_the_numbers_of_its_row(
     own = search.peer_arms["mine"]
     assert isinstance(own, BASELINES[f"[{method}]"])
     assert own.lr == row.rates
-    assert own.at(0.25) == Peer(method=method, lr=0.25)
+    assert own.with_rate(0.25) == Peer(method=method, lr=0.25)
     assert "zero-shot" in search.baselines
 
 

@@ -7,7 +7,7 @@ from config_faults import FAULTS, baselines, check_fault, clipfit, faults
 
 from study.config.labels import RANKS, TUNED
 from study.config.loading import build_config
-from study.config.rules import broken_rules, broken_rules_of_searching
+from study.config.rules import broken_rules, broken_search_rules
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
 
@@ -43,7 +43,7 @@ def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:
 
 def test_a_sound_configuration_breaks_no_rule() -> None:
     assert not broken_rules(StudyConfig())
-    assert not list(broken_rules_of_searching(StudyConfig()))
+    assert not list(broken_search_rules(StudyConfig()))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_search_is_refused_without_its_references_and_enough_trials() -> None:
         },
     }
     config = build_config({"search": search, "training": {"epochs": 4}}, "the file")
-    assert [fault.partition(", ")[0] for fault in broken_rules_of_searching(config)] == [
+    assert [fault.partition(", ")[0] for fault in broken_search_rules(config)] == [
         "search.asha.grace_period: 9 is longer than training.epochs",
         "search.baselines: must keep 'zero-shot'",
         "search.baselines.clipfit: is a reference",
@@ -101,21 +101,21 @@ def test_a_search_is_refused_without_its_references_and_enough_trials() -> None:
 @pytest.mark.parametrize(("epochs", "fewer"), [(2, False), (3, True)])
 def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool) -> None:
     values = {"search": {"asha": {"grace_period": 4}}, "training": {"epochs": epochs}}
-    fault = next(broken_rules_of_searching(build_config(values, "the file")))
+    fault = next(broken_search_rules(build_config(values, "the file")))
     assert fault.endswith("search.asha: null for no stopping")
     assert (f"{epochs} or fewer" in fault) == fewer
 
 
 def test_a_search_is_refused_whose_baselines_and_tuning_leave_no_trial() -> None:
     search = {"trials": 6, "tuned_share": 0.5, "baselines": baselines(mine=clipfit())}
-    (fault,) = broken_rules_of_searching(build_config({"search": search}, "the file"))
+    (fault,) = broken_search_rules(build_config({"search": search}, "the file"))
     assert fault.startswith("search.tuned_share: 0.5 of search.trials, which is 6, beside 3 base")
 
 
 def test_a_needed_baseline_that_is_absent_is_told_though_only_peers_are_left() -> None:
     linear = {"subset": "none", "head": "linear"}
     config = build_config({"search": {"baselines": {"mine": linear}}}, "the file")
-    assert [line.partition(",")[0] for line in broken_rules_of_searching(config)] == [
+    assert [line.partition(",")[0] for line in broken_search_rules(config)] == [
         "search.baselines: must keep 'zero-shot'",
         "search.baselines: must keep 'clipfit'",
     ]

@@ -34,7 +34,7 @@ def configs(study: TinyStudy, stage: str = "search") -> list[TrialConfig]:
 
 
 def of(peer: PeerConfig, lr: float) -> TrialSettings:
-    return TrialSettings(subset="none", peer=peer.at(lr))
+    return TrialSettings(subset="none", peer=peer.with_rate(lr))
 
 
 @pytest.fixture(scope="module")
