@@ -12,7 +12,6 @@ computed from it, since a single fold is too noisy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,6 @@ Floats = npt.NDArray[np.float64]
 Gaps = npt.NDArray[np.floating]
 Truths = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.integer]
-Accuracy = TypeVar("Accuracy", float, Floats)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +47,12 @@ class Competition:
     """The class of each of these images, (unseen images,)."""
 
 
-def hmean(base: Accuracy, new: Accuracy) -> Accuracy:
-    """Return the harmonic mean of accuracies, of arrays by pairs; 0 where both are 0."""
-    product = 2 * base * new
+def hmean(base: float, new: float) -> float:
+    """Return the harmonic mean of two accuracies; 0 if both are 0."""
     total = base + new
-    if isinstance(total, np.ndarray):
-        return np.divide(product, total, out=np.zeros_like(total), where=total != 0)
     if total == 0:
         return 0.0
-    return product / total
+    return 2 * base * new / total
 
 
 def accuracies(

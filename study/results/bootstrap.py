@@ -213,7 +213,7 @@ def _score_accuracies(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> di
     arrays: Mapping[str, Any] = parts
     try:
         return {name: np.asarray(score) for name, score in protocol.score(arrays).items()}
-    except (TypeError, ValueError):  # a score that compares takes single numbers
+    except (TypeError, ValueError):  # a score that compares, such as hmean, takes single numbers
         pass
     flat_parts = [part.ravel().tolist() for part in parts.values()]
     scores: dict[str, list[float]] = defaultdict(list)

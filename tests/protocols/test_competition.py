@@ -135,13 +135,6 @@ def test_the_area_is_that_of_the_curve_of_all_calibrations(
     assert ausuc(competitions) == pytest.approx(area, abs=1e-11)
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1))
-@example([(0.0, 0.0), (0.5, 0.0), (0.3, 0.7)])
-def test_the_harmonic_mean_of_arrays_is_that_of_each_pair(pairs: list[tuple[float, float]]) -> None:
-    base, new = np.array(pairs).T
-    assert hmean(base, new).tolist() == [hmean(*pair) for pair in pairs]
-
-
 def test_fifty_thousand_images_are_not_compared_in_pairs() -> None:
     """Which would take gigabytes, and minutes."""
     generator = np.random.default_rng(0)
