@@ -48,7 +48,7 @@ def miniature() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def root(miniature: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with a miniature of all fifteen: 4 classes, few images."""
+    """A data root with a miniature of all seventeen: 4 classes, few images."""
     root = tmp_path_factory.mktemp("data")
     for name in (*miniature.ELEVEN, *miniature.SHIFTED):
         miniature.make(name, root, classes=4, counts=(4, 2, 2))

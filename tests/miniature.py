@@ -44,7 +44,10 @@ TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="
 FORMS: dict[str, dict[str, Any]] = TABLES["coop"]
 """The datasets with a split file."""
 ELEVEN = (*FORMS, "fgvc_aircraft", "imagenet")
-SHIFTED = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+SHIFTED = (
+    *("imagenetv2", "imagenetv2_threshold", "imagenetv2_top"),
+    *("imagenet_sketch", "imagenet_a", "imagenet_r"),
+)
 
 
 def make(name: str, root: Path, *, classes: int = 4, counts: tuple[int, int, int] = COUNTS) -> Path:

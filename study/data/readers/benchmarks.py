@@ -79,9 +79,12 @@ class Benchmark:
     """Known problems of getting the images, such as dead links or copies that do not fit."""
     template: str = DEFAULT_TEMPLATE
     """The prompt of the reference code, which differs from CoOp's for DTD (``{} texture.``)."""
+    source: str = ""
+    """Where it is published; "" means a section of CoOp's DATASETS.md."""
 
 
 _NAMES = "classnames.txt is the one of imagenet"
+_IMAGENETV2 = "the README of ImageNetV2 (github.com/modestyachts/ImageNetV2)"
 BENCHMARKS: dict[str, Benchmark] = {
     "imagenet": Benchmark(
         None,
@@ -182,6 +185,18 @@ BENCHMARKS: dict[str, Benchmark] = {
         Counts(1000, 0, 0, 10_000),
         f"the archive is imagenetv2-matched-frequency.tar.gz; {_NAMES}",
     ),
+    "imagenetv2_threshold": Benchmark(
+        Layout("imagenetv2-threshold", "imagenetv2-threshold0.7-format-val", numbered=True),
+        Counts(1000, 0, 0, 10_000),
+        f"the archive is imagenetv2-threshold0.7.tar.gz; {_NAMES}",
+        source=_IMAGENETV2,
+    ),
+    "imagenetv2_top": Benchmark(
+        Layout("imagenetv2-top", "imagenetv2-top-images-format-val", numbered=True),
+        Counts(1000, 0, 0, 10_000),
+        f"the archive is imagenetv2-top-images.tar.gz; {_NAMES}",
+        source=_IMAGENETV2,
+    ),
     "imagenet_sketch": Benchmark(
         Layout("imagenet-sketch", "images"),
         Counts(1000, 0, 0, 50_889),
@@ -204,7 +219,8 @@ SHIFTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and not b.layou
 
 def download_note(name: str, folder: Path) -> str:
     """Return a sentence or two on how to get a dataset and where it belongs."""
-    return (
-        f"Get it by the section of {name} in CoOp's DATASETS.md "
-        f"(github.com/KaiyangZhou/CoOp): {BENCHMARKS[name].how_to_get}. It belongs in {folder}"
-    )
+    benchmark = BENCHMARKS[name]
+    source = benchmark.source
+    if not source:
+        source = f"the section of {name} in CoOp's DATASETS.md (github.com/KaiyangZhou/CoOp)"
+    return f"Get it by {source}: {benchmark.how_to_get}. It belongs in {folder}"

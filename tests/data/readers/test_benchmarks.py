@@ -49,6 +49,12 @@ def test_a_shift_is_a_test_set_of_imagenets_classes_or_of_200_of_them(name: str)
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_note_says_what_to_get_and_the_folder_where_it_belongs(name: str) -> None:
     note = download_note(name, Path("data") / "here")
-    assert f"section of {name} in" in note
+    assert (BENCHMARKS[name].source or f"section of {name} in") in note
     assert BENCHMARKS[name].how_to_get in note
     assert note.endswith("It belongs in data/here")
+
+
+def test_a_dataset_that_coop_does_not_describe_names_where_it_is_published() -> None:
+    note = download_note("imagenetv2_top", Path("imagenetv2-top"))
+    assert note.startswith("Get it by the README of ImageNetV2 (github.com/modestyachts")
+    assert "CoOp" not in note
