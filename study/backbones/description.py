@@ -325,7 +325,7 @@ def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
     """
     text, vision = config.text_config, config.vision_config
     dim = text.projection_size
-    if not vision.vision_use_head:
+    if not getattr(vision, "vision_use_head", True):  # older transformers set it only if given
         raise BackboneError("vision_use_head is false; allowed is an image encoder with its pool")
     if dim != vision.hidden_size:
         raise BackboneError(

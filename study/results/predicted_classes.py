@@ -101,6 +101,7 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
     if joined.isna().any(axis=None):
         raise DataError(f"the predictions of '{one}' and '{other}' are not of the same test images")
     one_right, other_right = one_right[seeds].astype(bool), other_right[seeds].astype(bool)
+    other_right = other_right.reindex(one_right.index)  # pandas 2 joins no levels without names
     shares = pd.DataFrame({"one": one_right.mean(axis=1), "other": other_right.mean(axis=1)})
     shares["gain"] = shares["one"] - shares["other"]
     shares["seeds"] = len(seeds)

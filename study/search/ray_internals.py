@@ -122,7 +122,9 @@ def use_token() -> None:
     ``ray start`` also finds the token, and its cluster refuses whoever comes without.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)  # as `ray.init` is told to; it warns of it
-    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    enable = getattr(authentication_token_setup, "maybe_enable_token_auth_if_token_available", None)
+    if enable:  # before 2.59, Ray speaks with a token only where RAY_AUTH_MODE asks for it
+        enable(warn_if_disabled=False)
 
 
 def cluster_fault(address: str, seconds: float) -> str | None:

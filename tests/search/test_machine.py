@@ -174,7 +174,8 @@ def live(ray_cluster: None, alone: pytest.MonkeyPatch) -> str:
     """The address of a Ray that runs; the first argument starts it before its folder is another."""
     alone.setattr("study.search.ray_internals.use_token", lambda: None)  # it was started without
     alone.setattr("study.search.machine.ANSWERS_WITHIN", 120.0)
-    ray._private.services.find_gcs_addresses.cache_clear()  # another test may have had another Ray
+    find = ray._private.services.find_gcs_addresses
+    getattr(find, "cache_clear", bool)()  # since 2.60; another test may have had another Ray
     return str(ray.get_runtime_context().gcs_address)
 
 
