@@ -18,7 +18,7 @@ from tiny_study import TinyStudy, statuses, untimed
 
 from study.method.delta import load_delta
 from study.search import driver, hung_workers
-from study.search.trainable import ClipFitTrainable
+from study.search.trainable import ClipFitTrainable, WorkerSettings
 from study.storage import atomic
 from study.storage.study_folder import StudyFolder
 from study.trial import task_training
@@ -134,14 +134,9 @@ class Here:
     def __init__(self, study: TinyStudy, trial_id: str, fault: Fault | None) -> None:
         self.study = study
         self.folder = study.folder.trial(trial_id)
-        self._given = {
-            "folder": study.folder.path,
-            "backbone": study.config.backbone,
-            "data": {"search/1": study.data},
-            "threads": 1,
-            "siblings": {},
-            "max_epoch_seconds": None,
-        }
+        self._worker = WorkerSettings(
+            study.folder.path, study.config.backbone, threads=1, max_epoch_seconds=None
+        )
         self.config = small_trials.trial(
             trial_id=trial_id, number=0, training=study.config.training
         )
@@ -152,7 +147,12 @@ class Here:
     def start(self) -> None:
         """Begin it, or go on with it, as a new worker does."""
         self.trainable = object.__new__(with_faults(self._faults))
-        self.trainable.setup(self.config.model_dump(mode="json"), **self._given)
+        self.trainable.setup(
+            self.config.model_dump(mode="json"),
+            worker=self._worker,
+            data={"search/1": self.study.data},
+            siblings={},
+        )
 
     def run(self) -> dict[str, Any]:
         """Run it to its end; give the last result."""
