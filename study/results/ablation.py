@@ -159,6 +159,9 @@ def _make_cell(
         names.append(BALANCED)
     intervals = resampled.mean_intervals(trials, names, split)
     durations = [trial.seconds for trial in trials if trial.seconds is not None]
+    mean_seconds = None
+    if durations:
+        mean_seconds = sum(durations) / len(durations)
     return Cell(
         label=first.label,
         settings=first.settings,
@@ -167,7 +170,7 @@ def _make_cell(
         score=intervals["score"],
         balanced=intervals.get(BALANCED),
         parts=resampled.mean_intervals(trials, results.parts, split),
-        seconds=sum(durations) / len(durations) if durations else None,
+        seconds=mean_seconds,
         comparison=comparison,
         rate_edges=_rate_edges(first, tried),
         added_rates=_added_rates(tried, results.study.config.ablation),

@@ -236,11 +236,17 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         else:
             encode_images = backbone.clip.get_image_features
             images.append(_compare(encode_images, tuned.get_image_features, pixels))
+    image_drift = None
+    if len(images) == len(paths):
+        image_drift = _average(images, "cosine", "cka")
+    head_drift = None
+    if heads:
+        head_drift = _average(heads, "cosine", "cka")
     return StudyDrift(
         tensors=mean_drift(runs),
         text=_average(texts, "cosine", "cka"),
-        images=_average(images, "cosine", "cka") if len(images) == len(paths) else None,
-        head=_average(heads, "cosine", "cka") if heads else None,
+        images=image_drift,
+        head=head_drift,
     )
 
 

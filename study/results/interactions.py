@@ -105,10 +105,11 @@ def interactions(
     rows = []
     for pair, four in pairs.items():
         better = _better(four)
+        better_subset = better.subset if better else None
         row = Interaction(
             sites=(four[1].subset, four[2].subset),
             gains=_gains(four, resampled),
-            better=better.subset if better else None,
+            better=better_subset,
             lead=leads.get(pair),
             interaction=additive.get(pair),
             obstacle=obstacles[pair],

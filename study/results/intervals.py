@@ -174,13 +174,16 @@ def mean_interval(
             return None
         return Interval(max(lowest, mean - reach), min(highest, mean + reach))
 
+    low = high = None
     whole = around(joint)
+    if whole is not None:
+        low, high = whole.low, whole.high
     return MeanInterval(
         n,
         mean,
         sd,
-        low=whole.low if whole else None,
-        high=whole.high if whole else None,
+        low=low,
+        high=high,
         reach=_reach(deciding),
         p_value=max((error.p_value(mean) for error in deciding), default=None),
         seeds=around(over_seeds),
