@@ -175,7 +175,7 @@ def live(ray_cluster: None, alone: pytest.MonkeyPatch) -> str:
     alone.setattr("study.search.ray_internals.use_token", lambda: None)  # it was started without
     alone.setattr("study.search.machine.ANSWERS_WITHIN", 120.0)
     find = ray._private.services.find_gcs_addresses
-    getattr(find, "cache_clear", bool)()  # since 2.60; another test may have had another Ray
+    getattr(find, "cache_clear", bool)()  # since 2.59; another test may have had another Ray
     return str(ray.get_runtime_context().gcs_address)
 
 

@@ -124,7 +124,7 @@ def test_a_ray_that_is_there_answers_and_one_that_is_not_is_told_in_time() -> No
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_ray_of_this_machine_is_found_by_its_processes() -> None:
     find = ray._private.services.find_gcs_addresses
-    getattr(find, "cache_clear", bool)()  # since 2.60; another test may have had another Ray
+    getattr(find, "cache_clear", bool)()  # since 2.59; another test may have had another Ray
     assert ray_internals.runs_here(ray.get_runtime_context().gcs_address)
     assert not ray_internals.runs_here("127.0.0.1:9")
 
