@@ -7,7 +7,7 @@ from study.errors import StudyError
 from study.method.subsets import Subset, kinds
 from study.search.ablation_cells import ablation_cells
 from study.search.ledger_callback import Observer
-from study.search.queues import TakeOver, run_queue
+from study.search.queues import ReuseResults, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
 from study.search.searcher import Proposal
 from study.search.stages import make_trial
@@ -35,7 +35,7 @@ def tune_cells(
     study: Study,
     data: TrialData,
     observers: Sequence[Observer],
-    take_over: TakeOver | None,
+    reuse_results: ReuseResults | None,
     announce: Callable[[Sequence[str], int], object] = lambda sentences, trials: None,
 ) -> None:
     """Train every cell at every combination of its rates and evaluate it by validation.
@@ -48,7 +48,7 @@ def tune_cells(
         study: the study.
         data: the data of the search's trials.
         observers: see `run_queue`.
-        take_over: see `run_queue`.
+        reuse_results: see `run_queue`.
         announce: a function that is called before extended grids are trained, with a sentence on
             each and the largest number of trials that all grids may still come to, and in the end.
     """
@@ -60,7 +60,7 @@ def tune_cells(
         extensions_left = MOST_EXTENSIONS
     while True:
         untried = _untried(study, data, cells, grids)
-        run_queue(study, "search", untried, {study.config.seed: data}, observers, take_over)
+        run_queue(study, "search", untried, {study.config.seed: data}, observers, reuse_results)
         extensions = _beyond_bounds(study, cells, grids) if extensions_left else {}
         if not extensions:
             announce([], sum(grid.size for grid in grids.values()))

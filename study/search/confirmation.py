@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from study.search.ledger_callback import Observer
-from study.search.queues import TakeOver, run_queue
+from study.search.queues import ReuseResults, run_queue
 from study.search.searcher import Proposal
 from study.search.stages import make_trial
 from study.trial import Stage, TrialData
@@ -17,7 +17,7 @@ def run_confirm(
     observers: Sequence[Observer],
     *,
     stage: Stage = "confirm",
-    take_over: TakeOver | None = None,
+    reuse_results: ReuseResults | None = None,
 ) -> None:
     """Train every candidate on each seed's shots and test it.
 
@@ -27,7 +27,7 @@ def run_confirm(
         data: the data of the trials, by seed.
         observers: see `run_queue`.
         stage: ``confirm``, or ``ablation`` if the candidates are its cells.
-        take_over: see `run_queue`.
+        reuse_results: see `run_queue`.
     """
     # An ablation's trials have their names by their numbers, so these must differ.
     numbers_a_seed = max(1000, len(candidates))
@@ -40,4 +40,4 @@ def run_confirm(
             proposal = Proposal(candidate.settings, label, turn * numbers_a_seed + index)
             trial = make_trial(study, data[seed], stage, proposal, label=label, seed=seed)
             queue.append(trial)
-    run_queue(study, stage, queue, data, observers, take_over)
+    run_queue(study, stage, queue, data, observers, reuse_results)

@@ -14,18 +14,21 @@ from study.storage.trial_folder import End, TrialFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.study import Study
 
-TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
-"""A function that fills the folders of the trials with known results and returns their ids."""
+ReuseResults = Callable[[Sequence[TrialConfig]], Collection[str]]
+"""A function that fills the folders of trials with known results, where there are any, and returns
+their ids."""
 
 
 @dataclass(frozen=True)
-class Past:
+class LedgerTrial:
     """A trial that the ledger holds."""
 
     config: TrialConfig
     end: End | None
+    """How it ended; None while it has not."""
     reports: list[dict[str, Any]]
     outcome: Outcome | None
+    """Its end in the form that an arm records; None while it has not ended."""
     before: End | None
     """How it had ended before it was reopened; see `TrialFolder.read_earlier_end`."""
 
@@ -36,7 +39,7 @@ def run_queue(
     queue: Sequence[TrialConfig],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
-    take_over: TakeOver | None = None,
+    reuse_results: ReuseResults | None = None,
 ) -> None:
     """Train the given trials of a stage to their last epoch, without those that have ended.
 
@@ -49,32 +52,32 @@ def run_queue(
         queue: the trials, in order.
         data: the data of the trials, by seed.
         observers: the listeners that are notified of every trial.
-        take_over: a function that may supply results for the trials that have not started.
+        reuse_results: a function that may supply results for the trials that have not started.
 
     Raises:
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
-    past = read_past(study, stage, data, observers)
-    if take_over is not None:
-        new = [config for config in queue if config.trial_id not in past]
-        past = read_past(study, stage, data, observers, take_over(new))
-    _train(study, unfinished(past, queue), _earlier_ends(past), data, observers)
+    ledger_trials = read_and_close_trials(study, stage, data, observers)
+    if reuse_results is not None:
+        new = [config for config in queue if config.trial_id not in ledger_trials]
+        ledger_trials = read_and_close_trials(study, stage, data, observers, reuse_results(new))
+    _train(study, unfinished(ledger_trials, queue), _earlier_ends(ledger_trials), data, observers)
 
 
 def run_reopened(
     study: Study, stage: Stage, data: Mapping[int, TrialData], observers: Sequence[Observer]
 ) -> None:
     """Train the trials of a stage that had ended before they were reopened; see `run_queue`."""
-    past = read_past(study, stage, data, observers)
-    before = _earlier_ends(past)
-    reopened = [trial for trial in unfinished(past, ()) if trial.trial_id in before]
+    ledger_trials = read_and_close_trials(study, stage, data, observers)
+    before = _earlier_ends(ledger_trials)
+    reopened = [trial for trial in unfinished(ledger_trials, ()) if trial.trial_id in before]
     _train(study, reopened, before, data, observers)
 
 
-def _earlier_ends(past: Mapping[str, Past]) -> dict[str, End]:
+def _earlier_ends(ledger_trials: Mapping[str, LedgerTrial]) -> dict[str, End]:
     """Return how reopened trials had ended before, by id."""
-    return {name: trial.before for name, trial in past.items() if trial.before is not None}
+    return {name: trial.before for name, trial in ledger_trials.items() if trial.before is not None}
 
 
 def _train(
@@ -102,71 +105,87 @@ def _train(
 def _batches(
     study: Study, queue: Sequence[TrialConfig], data: Mapping[int, TrialData]
 ) -> Iterator[tuple[list[TrialConfig], dict[str, list[TrialConfig]]]]:
-    """Yield trials to run and, by the id of each, those of the same training to test beside it.
+    """Yield two batches: trials to train and, by the id of each, its siblings.
 
-    Then yield those that are still missing, since the other trial failed, to be trained alone.
+    Siblings are trials of one training. They may differ in what is done with its result: in head,
+    strength and calibration. The worker that trains the first of them tests the others, too.
+
+    The second batch has the siblings that still have no end, because the training of the first
+    failed. They are trained alone. The ledger is read for it, so the first batch must have run.
     """
-    first: dict[tuple[Any, ...], TrialConfig] = {}
+    first_trials: dict[tuple[Any, ...], TrialConfig] = {}
     siblings: dict[str, list[TrialConfig]] = {}
-    alone = []
+    to_train = []
     for trial in queue:
-        trained = trial.settings.training_settings.model_copy(update={"subset": "none"})
-        training = (
+        settings_without_use = trial.settings.training_settings.model_copy(
+            update={"subset": "none"}  # `subset_key` compares the subset, however it is written
+        )
+        training_key = (
             trial.seed,
             trial.split_hash,
             trial.subset_key,
             trial.training,
             trial.epochs,
-            trained,
+            settings_without_use,
         )
-        leader = first.setdefault(training, trial)
+        first = first_trials.setdefault(training_key, trial)
         has_started = study.folder.trial(trial.trial_id).path.exists()
-        if leader is trial or has_started or data[trial.seed].split != "test":
-            alone.append(trial)
+        if first is trial or has_started or data[trial.seed].split != "test":
+            to_train.append(trial)
         else:
-            siblings.setdefault(leader.trial_id, []).append(trial)
-    yield alone, siblings
-    missing = []
+            siblings.setdefault(first.trial_id, []).append(trial)
+    yield to_train, siblings
+    without_end = []
     for trials in siblings.values():
         for trial in trials:
             if not study.folder.trial(trial.trial_id).read_end():
-                missing.append(trial)
-    yield missing, {}
+                without_end.append(trial)
+    yield without_end, {}
 
 
-def read_past(
+def read_and_close_trials(
     study: Study,
     stage: Stage,
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
-    taken: Collection[str] = (),
-) -> dict[str, Past]:
-    """Return the trials of a stage that the ledger holds, by id.
+    reused_ids: Collection[str] = (),
+) -> dict[str, LedgerTrial]:
+    """Return the trials of a stage that the ledger holds, by id, and repair unfinished ones.
 
-    Trials with all their reports, which an earlier driver left open when it died, are closed. The
-    observers are notified of those, and of the trials that were taken over.
+    Of an unfinished trial, the reports beyond its state are dropped. If it has all its reports, as
+    when its driver died before it closed it, it is closed here, and the observers are notified.
+
+    Args:
+        study: the study.
+        stage: the stage of the trials.
+        data: the data of the trials, by seed.
+        observers: the listeners that are notified of ends.
+        reused_ids: the ids of trials that were filled with the results of another study; the
+            observers are notified of their ends, too.
 
     Raises:
         DataError: a trial trained or was evaluated on other images or classes than there are now.
     """
-    past: dict[str, Past] = {}
+    ledger_trials: dict[str, LedgerTrial] = {}
     for folder in study.folder.trials():
         contents = folder.read_config()
         if contents["stage"] == stage:
-            trial = _read_trial(folder, TrialConfig.model_validate(contents), observers, taken)
-            past[trial.config.trial_id] = trial
-    for trial in past.values():
+            trial = _read_and_close_trial(
+                folder, TrialConfig.model_validate(contents), observers, reused_ids
+            )
+            ledger_trials[trial.config.trial_id] = trial
+    for trial in ledger_trials.values():
         _refuse_other_data(trial.config, data)
-    return past
+    return ledger_trials
 
 
-def _read_trial(
+def _read_and_close_trial(
     folder: TrialFolder,
     config: TrialConfig,
     observers: Sequence[Observer],
-    taken: Collection[str],
-) -> Past:
-    """Return a trial that the ledger holds, and close it if it has all its reports."""
+    reused_ids: Collection[str],
+) -> LedgerTrial:
+    """Return a trial that the ledger holds, after its repair; see `read_and_close_trials`."""
     end = folder.read_end()
     was_open = end is None
     before = None
@@ -184,9 +203,9 @@ def _read_trial(
     outcome = None
     if end is not None:
         outcome = outcome_of(end, score)
-        if was_open or config.trial_id in taken:
+        if was_open or config.trial_id in reused_ids:
             notify_of_end(observers, config, end, score)
-    return Past(config, end, reports, outcome, before)
+    return LedgerTrial(config, end, reports, outcome, before)
 
 
 def _refuse_other_data(config: TrialConfig, data: Mapping[int, TrialData]) -> None:
@@ -202,8 +221,10 @@ def _refuse_other_data(config: TrialConfig, data: Mapping[int, TrialData]) -> No
         )
 
 
-def unfinished(past: Mapping[str, Past], queue: Iterable[TrialConfig]) -> list[TrialConfig]:
+def unfinished(
+    ledger_trials: Mapping[str, LedgerTrial], queue: Iterable[TrialConfig]
+) -> list[TrialConfig]:
     """Return the trials that have not ended: those that have started first."""
-    trials = [trial.config for trial in past.values() if trial.end is None]
-    trials += [config for config in queue if config.trial_id not in past]
+    trials = [trial.config for trial in ledger_trials.values() if trial.end is None]
+    trials += [config for config in queue if config.trial_id not in ledger_trials]
     return trials

@@ -13,7 +13,7 @@ from study.trial import TrialConfig
 logger = logging.getLogger(__name__)
 
 
-def take_over(folder: StudyFolder, trials: Sequence[TrialConfig]) -> set[str]:
+def reuse_results(folder: StudyFolder, trials: Sequence[TrialConfig]) -> set[str]:
     """Fill the folders of trials that another study has finished, and return their ids.
 
     A trial that cannot be read or copied is left to be trained.
@@ -24,7 +24,7 @@ def take_over(folder: StudyFolder, trials: Sequence[TrialConfig]) -> set[str]:
     """
     hashes = {trial.config_hash for trial in trials if trial.config_hash}
     origins = finished_trials(folder.path.parent, hashes)
-    taken = set()
+    reused_ids = set()
     for trial in trials:
         origin = origins.get(trial.config_hash)
         if origin is None:
@@ -36,8 +36,8 @@ def take_over(folder: StudyFolder, trials: Sequence[TrialConfig]) -> set[str]:
             logger.warning("%s equals %s, but is trained again: %s", trial.trial_id, address, error)
             continue
         logger.info("%s is taken from %s", trial.trial_id, address)
-        taken.add(trial.trial_id)
-    return taken
+        reused_ids.add(trial.trial_id)
+    return reused_ids
 
 
 def finished_trials(storage: Path, hashes: set[str]) -> dict[str, TrialFolder]:

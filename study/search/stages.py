@@ -20,7 +20,13 @@ from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
 from study.search.driver import make_scheduler, run_trials, rung_epochs
 from study.search.ledger_callback import Observer
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, rename_damaged
-from study.search.queues import Past, read_past, run_queue, run_reopened, unfinished
+from study.search.queues import (
+    LedgerTrial,
+    read_and_close_trials,
+    run_queue,
+    run_reopened,
+    unfinished,
+)
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import Proposal, Proposers, StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
@@ -92,40 +98,48 @@ def run_search(
 ) -> None:
     """Train what is left of the baselines, CLIPFit's own search, the open search and the peers.
 
+    Then train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
+
     Trials that had ended and were reopened come first, and end as they had. If the study has made
-    its choice, only these are trained: a further trial could not be chosen any more.
+    its choice, only trials that the ledger holds are trained to their ends: a further trial could
+    not be chosen any more.
 
     Args:
         study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
         sampler: the sampler, if it is not found by the name in the configuration.
-        announce: a function that is called before the variants are trained, with a sentence on them
-            and the number of trials that the search comes to with them.
+        announce: a function that is called once before the variants are trained, with the sentences
+            to print (none without variants) and the search's new number of trials.
 
     Raises:
-        DataError: earlier trials used other images or classes.
+        DataError: earlier trials used other images or classes, or are more than are planned.
         InterruptedStudyError: the study was interrupted before all trials ended.
+        StudyError: the journal of `search.warm_start` is damaged, or this machine is too small for
+            one trial.
+        StorageError: the study's folder cannot be read or written.
     """
     config = study.config
     data_by_seed = {config.seed: data}
     if study.candidates() is not None:
+        # Also a reopened trial whose earlier end is not known: no arm goes on with it any more.
         run_queue(study, "search", [], data_by_seed, observers)
         return
+    # Only those with an earlier end: successive halving decides where the others end, below.
     run_reopened(study, "search", data_by_seed, observers)
-    past = read_past(study, "search", data_by_seed, observers)
-    _refuse_too_many(study, past.values())
+    ledger_trials = read_and_close_trials(study, "search", data_by_seed, observers)
+    _refuse_too_many(study, ledger_trials.values())
     baselines = [
         make_trial(study, data, "search", Proposal(settings, "baseline", number), label=label)
         for number, (label, settings) in enumerate(config.search.fixed_baselines.items())
     ]
-    queue = [trial for trial in unfinished(past, baselines) if trial.arm != VARIANT]
-    numbers = [trial.config.number for trial in past.values()]
-    deadline, scheduler = _deadline_and_scheduler(config, past.values())
+    queue = [trial for trial in unfinished(ledger_trials, baselines) if trial.arm != VARIANT]
+    numbers = [trial.config.number for trial in ledger_trials.values()]
+    deadline, scheduler = _deadline_and_scheduler(config, ledger_trials.values())
     proposers = Proposers(
-        open_arms(study, past.values(), sampler),
+        open_arms(study, ledger_trials.values(), sampler),
         make_trial=partial(make_trial, study, data, "search"),
-        ended=[(t.config, t.outcome) for t in past.values() if t.outcome is not None],
+        ended=[(t.config, t.outcome) for t in ledger_trials.values() if t.outcome is not None],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
     )
@@ -134,16 +148,20 @@ def run_search(
         StudySearcher(study.folder, queue, proposers=proposers),
         data={f"search/{config.seed}": data},
         scheduler=scheduler,
-        count=_count_left(config, past.values(), queue),
+        count=_count_left(config, ledger_trials.values(), queue),
         observers=observers,
     )
     _run_variants(study, data, observers, announce)
 
 
-def _refuse_too_many(study: Study, past: Iterable[Past]) -> None:
+def _refuse_too_many(study: Study, ledger_trials: Iterable[LedgerTrial]) -> None:
     """Raise DataError if there are more trials of the search than the configuration plans."""
     search = study.config.search
-    planned = [trial for trial in past if search.counts_trial(trial.config.arm, trial.config.label)]
+    planned = [
+        trial
+        for trial in ledger_trials
+        if search.counts_trial(trial.config.arm, trial.config.label)
+    ]
     if len(planned) > search.trials:
         raise DataError(
             f"{study.folder.config_path} plans {search.trials} trials of search, and "
@@ -153,10 +171,10 @@ def _refuse_too_many(study: Study, past: Iterable[Past]) -> None:
 
 
 def _deadline_and_scheduler(
-    config: StudyConfig, past: Iterable[Past]
+    config: StudyConfig, ledger_trials: Iterable[LedgerTrial]
 ) -> tuple[Deadline | None, TrialScheduler]:
     """Return the end of the search's time, if it has one, and what stops trials early."""
-    proposed = [trial for trial in past if trial.config.arm != VARIANT]
+    proposed = [trial for trial in ledger_trials if trial.config.arm != VARIANT]
     history = []
     for trial in proposed:
         if trial.end is not None and trial.end.status != "failed":
@@ -170,11 +188,13 @@ def _deadline_and_scheduler(
     return deadline, DeadlineScheduler(deadline, scheduler)
 
 
-def _count_left(config: StudyConfig, past: Iterable[Past], queue: Iterable[TrialConfig]) -> int:
+def _count_left(
+    config: StudyConfig, ledger_trials: Iterable[LedgerTrial], queue: Iterable[TrialConfig]
+) -> int:
     """Return how many trials the search still comes to, with its peers."""
     search = config.search
     count = search.trials + search.peer_trials * len(search.peer_arms)
-    for trial in past:
+    for trial in ledger_trials:
         if trial.config.arm in search.peer_arms:
             count -= 1
         if trial.outcome is not None and search.counts_trial(trial.config.arm, trial.config.label):
@@ -191,9 +211,10 @@ def _run_variants(
     observers: Sequence[Observer],
     announce: Announce,
 ) -> None:
-    """Train what was validated without head and strength with them, to its last epoch.
+    """Train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
 
-    These trials stand outside the budget of the search, since they propose nothing new.
+    Each goes on to its last epoch. They stand outside the budget of the search, since they propose
+    nothing new.
     """
     data_by_seed = {study.config.seed: data}
     run_queue(study, "search", [], data_by_seed, observers)  # those interrupted
@@ -297,11 +318,15 @@ def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: 
     return PEERS[peer.method].count(architecture, peer.numbers)
 
 
-def open_arms(study: Study, past: Collection[Past], sampler: Sampler | None) -> list[Arm]:
+def open_arms(
+    study: Study, ledger_trials: Collection[LedgerTrial], sampler: Sampler | None
+) -> list[Arm]:
     """Open all arms and add to their Optuna studies what only the ledger holds."""
     search = study.config.search
     journal = study.folder.path / JOURNAL
-    recorded = {name: _records_of(name, past) for name in (TUNED, "search", *search.peer_arms)}
+    recorded = {
+        name: _records_of(name, ledger_trials) for name in (TUNED, "search", *search.peer_arms)
+    }
     try:
         arms = _open_journal(study, journal, sampler)
         for arm in arms:
@@ -315,12 +340,12 @@ def open_arms(study: Study, past: Collection[Past], sampler: Sampler | None) -> 
         arm.restore(recorded[arm.name])
         if search.warm_start is not None and is_new:
             source = study.folder.path.with_name(search.warm_start) / JOURNAL
-            # A search that began has read it before. If the own journal is lost since, and the
-            # other study is deleted, it goes on without what it had not tried yet.
-            if source.exists() or not past:
+            # A search that has begun read the source then. If its journal was lost and the source
+            # study deleted, it goes on without the source's untried configurations.
+            if source.exists() or not ledger_trials:
                 arm.enqueue_best_of(source)
-        arm.started = sum(trial.config.arm == arm.name for trial in past)
-        for trial in past:
+        arm.started = sum(trial.config.arm == arm.name for trial in ledger_trials)
+        for trial in ledger_trials:
             if trial.config.arm == "baseline" and trial.outcome is not None:
                 config = trial.config
                 arm.add_baseline(config.settings, trial.outcome, config.label, config.trial_id)
@@ -371,10 +396,10 @@ def _open_space(study: Study) -> OpenSpace:
     )
 
 
-def _records_of(arm: str, past: Iterable[Past]) -> list[Recorded]:
+def _records_of(arm: str, ledger_trials: Iterable[LedgerTrial]) -> list[Recorded]:
     """Return what the ledger holds of the trials that an arm proposed."""
     records = []
-    for trial in past:
+    for trial in ledger_trials:
         config = trial.config
         if config.arm != arm or config.optuna_number is None:
             continue

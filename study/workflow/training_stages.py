@@ -12,7 +12,7 @@ from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.confirmation import run_confirm
-from study.search.reuse import take_over
+from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
 from study.search.stages import Announce, most_trials, run_search, seconds_left
 from study.selection.candidates import fix_candidates
@@ -94,7 +94,7 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     ablation = study.config.ablation
     reuse = None
     if ablation is not None and ablation.reuse:
-        reuse = partial(take_over, study.folder)
+        reuse = partial(reuse_results, study.folder)
     if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
             announcer = _announcer(progress, console)
@@ -104,7 +104,7 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     ]
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:
-        run_confirm(study, cells, data, [progress, tracker], stage="ablation", take_over=reuse)
+        run_confirm(study, cells, data, [progress, tracker], stage="ablation", reuse_results=reuse)
 
 
 def start_thread(function: Callable[[], None]) -> Future[None]:

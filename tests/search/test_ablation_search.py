@@ -70,7 +70,7 @@ def train(folder: StudyFolder, label: str, rate: float, score: float, **changes:
 @pytest.fixture
 def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What would be trained."""
-    queued = SimpleNamespace(stage=None, trials=[], data={}, take_over=None)
+    queued = SimpleNamespace(stage=None, trials=[], data={}, reuse_results=None)
 
     def run_queue(
         own: Study,
@@ -78,10 +78,10 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         wanted: Iterable[TrialConfig],
         data: Mapping[int, TrialData],
         observers: Sequence[Any],
-        take_over: Any = None,
+        reuse_results: Any = None,
     ) -> None:
         queued.stage, queued.trials, queued.data = stage, list(wanted), data
-        queued.take_over = take_over
+        queued.reuse_results = reuse_results
 
     for module in (ablation_search, confirmation):
         monkeypatch.setattr(module, "run_queue", run_queue)
@@ -91,12 +91,12 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_every_cell_is_tuned_at_every_rate(
     folder: StudyFolder, queued: SimpleNamespace, few_digits: TrialData
 ) -> None:
-    def take_over(trials: Sequence[TrialConfig]) -> list[str]:
+    def reuse_results(trials: Sequence[TrialConfig]) -> list[str]:
         return []
 
-    ablation_search.tune_cells(study(folder), few_digits, [], take_over)
+    ablation_search.tune_cells(study(folder), few_digits, [], reuse_results)
     assert queued.stage == "search"
-    assert queued.take_over is take_over
+    assert queued.reuse_results is reuse_results
     assert list(queued.data) == [3]
     assert [(t.trial_id, t.arm, t.label) for t in queued.trials] == [
         ("search-0000", "base", "base at 0.01"),

@@ -13,7 +13,7 @@ from written_study import Written
 from study.config.trial_settings import TrialSettings
 from study.method.delta import DeltaInfo, to_checked_bytes
 from study.search.confirmation import run_confirm
-from study.search.queues import read_past
+from study.search.queues import read_and_close_trials
 from study.search.recording import STATE
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
@@ -134,8 +134,8 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     facts["reports"] = trial.reports_digest(epochs)
     trial.write(STATE, to_checked_bytes({}, facts))
     heard = Listener()
-    past = read_past(study.study, "search", {}, [heard])[config.trial_id]
-    assert past.before == before
-    assert past.end == trial.read_end() == (before if epochs == 2 else None)
+    trial_read = read_and_close_trials(study.study, "search", {}, [heard])[config.trial_id]
+    assert trial_read.before == before
+    assert trial_read.end == trial.read_end() == (before if epochs == 2 else None)
     ended = [("ended", config.trial_id, "stopped")]
     assert heard.events == (ended if epochs == 2 else [])

@@ -11,7 +11,7 @@ from written_study import EPOCHS, Written
 from study.config.schema import StudyConfig
 from study.run import main
 from study.search.driver import ray_session
-from study.search.reuse import finished_trials, take_over
+from study.search.reuse import finished_trials, reuse_results
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import RESULT_FILES, TrialFolder
 from study.trial import TrialConfig
@@ -160,10 +160,10 @@ def test_a_trial_is_taken_over_whole_or_not_at_all(
         with monkeypatch.context() as broken:
             broken.setattr(TrialFolder, step, die)
             with pytest.raises(KeyboardInterrupt):
-                take_over(folder, wanted)
+                reuse_results(folder, wanted)
         assert list((folder.path / "trials").iterdir()) == []
         assert not list(folder.path.glob(".adding-*"))
-    assert take_over(folder, wanted) == {"search-0000"}
+    assert reuse_results(folder, wanted) == {"search-0000"}
     (end,) = (trial.read_end() for trial in folder.trials())
     assert end is not None
     assert end.reason == "done before by written/search-0000"
@@ -182,7 +182,7 @@ def test_a_trial_that_cannot_be_copied_is_told_and_left_to_be_trained(
     folder = Written(tmp_path, "again").folder
     monkeypatch.setattr(TrialFolder, "write", fail)
     with caplog.at_level(logging.WARNING):
-        assert take_over(folder, wanted) == set()
+        assert reuse_results(folder, wanted) == set()
     assert "search-0000 equals written/search-0000" in caplog.text
     assert "the disk is gone" in caplog.text
 
@@ -192,4 +192,4 @@ def test_a_trial_without_a_hash_is_never_taken_over(tmp_path: Path) -> None:
     config = study.trial(0)
     study.report(config, 1)
     study.end(config)
-    assert take_over(Written(tmp_path, "again").folder, [config]) == set()
+    assert reuse_results(Written(tmp_path, "again").folder, [config]) == set()
