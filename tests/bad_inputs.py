@@ -12,11 +12,11 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from miniature import draw
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from study.embedded import EMBEDDED, backbone_path
+from tests.miniature import draw
 
 CLASSES = ("cotton", "linen", "silk")
 EACH = 12  # images of a class

@@ -5,8 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fake_ledger import CLASSES, SEEDS
-
 from study.config.loading import dump_config, load_config
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
@@ -14,6 +12,7 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from tests.fake_ledger import CLASSES, SEEDS
 
 HASH = "0123456789abcdef"
 """The hash of a split."""

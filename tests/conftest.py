@@ -103,7 +103,7 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Make a `tiny_study.TinyStudy` by name; values go over its configuration's sections."""
-    from tiny_study import TinyStudy
+    from tests.tiny_study import TinyStudy
 
     storage = tmp_path_factory.mktemp("runs")
 
@@ -116,7 +116,7 @@ def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def finish(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Make a `finished_study.Finished` of a name in a folder; see there for what can differ."""
-    from finished_study import Finished, train
+    from tests.finished_study import Finished, train
 
     trained = tmp_path_factory.mktemp("trained")
     train(trained)
@@ -166,7 +166,7 @@ def mlflow_store(new_store: Callable[[Path], str], tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server on a free loopback port."""
-    from tracking_server import TrackingServer
+    from tests.tracking_server import TrackingServer
 
     server = TrackingServer(tmp_path_factory.mktemp("mlflow-server"))
     server.start()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from settings import with_settings
 
 from study.storage.trial_folder import PREDICTIONS
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from tests.settings import with_settings
 
 EPOCHS = 12
 RUNGS = (3, 6)

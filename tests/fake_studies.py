@@ -5,7 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fake_ledger import (
+from study.config.loading import build_config, dump_config
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import PREDICTIONS
+from study.trial.predictions import predictions_to_parquet, read_predictions
+from tests.fake_ledger import (
     BASELINES,
     CLASSES,
     CLIPFIT,
@@ -16,12 +20,7 @@ from fake_ledger import (
     FakeLedger,
     predictions_of,
 )
-from settings import with_settings
-
-from study.config.loading import build_config, dump_config
-from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import PREDICTIONS
-from study.trial.predictions import predictions_to_parquet, read_predictions
+from tests.settings import with_settings
 
 
 def write_study(

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import outside
+
+from tests.environments import outside
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from settings import with_settings
 from torch import Tensor
 
 from study.config.loading import build_config
@@ -15,6 +14,7 @@ from study.config.schema import StudyConfig
 from study.protocols import FewShot
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer
+from tests.settings import with_settings
 
 EPOCHS = 4
 

@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 import yaml
-from listening import listening
-from messages import (
+
+from study.config.loading import build_config, dump_config
+from study.run import main
+from study.storage.study_folder import StudyFolder
+from tests.listening import listening
+from tests.messages import (
     Ran,
     assert_accepted,
     assert_refused,
     carry_out,
     load_checkpoints_once,
 )
-
-from study.config.loading import build_config, dump_config
-from study.run import main
-from study.storage.study_folder import StudyFolder
 
 pytest.importorskip("datasets")
 
@@ -41,7 +41,7 @@ FOREIGN = re.compile(
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder to work in, with all bad inputs in ``bad``, and a study in ``runs``."""
-    from bad_inputs import make_bad_inputs
+    from tests.bad_inputs import make_bad_inputs
 
     place = tmp_path_factory.mktemp("place")
     (place / "bad").mkdir()

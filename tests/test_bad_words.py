@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from messages import Ran, assert_accepted, assert_refused, carry_out, load_checkpoints_once
 
 from study.commands import main
+from tests.messages import Ran, assert_accepted, assert_refused, carry_out, load_checkpoints_once
 
 Told = Callable[[str], Ran]
 FILES: dict[str, bytes] = {

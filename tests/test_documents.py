@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from table_of_keys import reference
 
 from study.commands import COMMANDS
 from study.workflow.lookup import find_config
+from tests.table_of_keys import reference
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("study", "tests", "configs", "clusters")
@@ -94,7 +94,7 @@ def test_no_other_module_is_a_command(page: Path) -> None:
     modules = re.findall(r"python -m ([\w.]+)", page.read_text(encoding="utf-8"))
     assert set(modules) <= {
         *("venv", "study"),
-        "embedded",
+        "tests.embedded",
     }
 
 

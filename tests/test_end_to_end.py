@@ -16,6 +16,7 @@ from study import run as run_module
 from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.run_content import METRIC_DIGITS, round_significant
 from study.trial import TrialConfig
+from tests.not_none import not_none
 
 SCRIPT = Path(run_module.__file__ or "")
 TRIALS, EPOCHS, SEEDS = 8, 3, (1, 2)
@@ -126,7 +127,7 @@ def test_no_trial_was_lost_or_trained_twice(whole: Whole) -> None:
     for trial in whole.folder.trials():
         assert trial.read_end() is not None
         epochs = [report["epoch"] for report in trial.read_reports()]
-        assert epochs in ([0], list(range(1, trial.read_end().epochs + 1)))
+        assert epochs in ([0], list(range(1, not_none(trial.read_end()).epochs + 1)))
 
 
 def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole) -> None:

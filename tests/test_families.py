@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from openclips import write_open_clip
-from siglips import save_siglip_2
 
 from study.config.loading import load_config
 from study.config.search_section import SITES_OF
 from study.method.delta import load_delta
 from study.storage.study_folder import StudyFolder
+from tests.openclips import write_open_clip
+from tests.siglips import save_siglip_2
 
 SMALL = (
     *("name=mine", "data.shots=2", "data.augment=false", "training.epochs=2"),

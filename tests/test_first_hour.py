@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
-from environments import outside, with_libraries, with_wheel
 from PIL import Image
-from serving_over_http import ask, served
 
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
+from tests.environments import outside, with_libraries, with_wheel
+from tests.serving_over_http import ask, served
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_ledger import FakeLedger
-from fake_studies import add_answer, write_ablation_study, write_study
 from rich.cells import cell_len
-from screens import columns, run_in_terminal, sentences, squeezed, table_lines
 
+from tests.fake_ledger import FakeLedger
+from tests.fake_studies import add_answer, write_ablation_study, write_study
 from tests.results.test_sweep_scores import placed
+from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
 from tests.written_study import Written, sync
 
 WIDTHS = (60, 80, 100, 200)

@@ -23,6 +23,7 @@ from study.storage.trial_folder import End, TrialFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
+from tests.not_none import not_none
 
 TIMED = ("seconds", "ended_at", "images_per_second")
 
@@ -107,7 +108,7 @@ def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:
 
 def statuses(folder: StudyFolder) -> Counter[str | None]:
     return Counter(
-        trial.read_end().status if trial.read_end() else None for trial in folder.trials()
+        not_none(trial.read_end()).status if trial.read_end() else None for trial in folder.trials()
     )
 
 

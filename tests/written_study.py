@@ -7,7 +7,6 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from settings import with_settings
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
@@ -19,6 +18,7 @@ from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial import SPLIT_HASH, TrialConfig
 from study.trial.study import Study
+from tests.settings import with_settings
 
 EPOCHS = 3
 

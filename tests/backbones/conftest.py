@@ -1,6 +1,6 @@
 """The small random CLIPs that the tests of this room share."""
 
-from small_clips import (  # noqa: F401  (fixtures)
+from tests.small_clips import (  # noqa: F401  (fixtures)
     backbone,
     checkpoint,
     input_ids,

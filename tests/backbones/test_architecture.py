@@ -1,11 +1,11 @@
 """The numbers of a model are counted from its sizes."""
 
-import published_counts
 import pytest
 
 from study.backbones.architecture import Architecture, Depths, EncoderShape
 from study.method.parameters import count_numbers
 from study.method.subsets import parse
+from tests import published_counts
 
 VIT_B16 = Architecture(
     EncoderShape(12, 512, 2048), EncoderShape(12, 768, 3072), image_size=224, dim=512

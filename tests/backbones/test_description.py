@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from openclips import write_open_clip
-from siglips import save_siglip
 from transformers import CLIPConfig
 
 from study.backbones.backbone import Backbone
@@ -15,6 +13,8 @@ from study.errors import BackboneError
 from study.method.model import model_depths, unfreeze
 from study.method.parameters import count_numbers
 from study.method.subsets import parse
+from tests.openclips import write_open_clip
+from tests.siglips import save_siglip
 
 
 @pytest.mark.parametrize("subset", ["clipfit", "bitfit", "ln", "text.mlp.fc1.bias[1]", "none"])

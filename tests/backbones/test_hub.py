@@ -4,15 +4,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from listening import listening
-from openclips import write_open_clip
-from siglips import save_siglip
 
 from study.backbones import hub
 from study.backbones.description import read_architecture
 from study.backbones.hub import lacks_preprocessing, must_read_locally
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError
+from tests.listening import listening
+from tests.openclips import write_open_clip
+from tests.siglips import save_siglip
 
 NAME = "owner/clip"
 

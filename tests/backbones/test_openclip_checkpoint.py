@@ -10,7 +10,6 @@ import open_clip
 import pytest
 import torch
 import yaml
-from openclips import MODEL, make_open_clip, write_open_clip
 from safetensors.torch import load_file, save_file
 
 from study.backbones.description import read_architecture
@@ -26,6 +25,7 @@ from study.errors import BackboneError
 from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from tests.openclips import MODEL, make_open_clip, write_open_clip
 
 PROMPTS = ["a photo of a cat.", "A photo of a  dog", "café au lait & bird"]
 KINDS: dict[str, dict[str, Any]] = {

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 from campaign_study import Place
-from damage import cut, flip
+
+from tests.damage import cut, flip
 
 LIE = "200 {}"
 WORKER = "ray::ResourceTrainable"

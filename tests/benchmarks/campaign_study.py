@@ -18,10 +18,10 @@ import psutil
 from drivers_client import Drivers
 from mlflow import MlflowClient
 from proxy import Proxy
-from tracking_server import TrackingServer
 
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
+from tests.tracking_server import TrackingServer
 
 ALIKE = ["name=mine", "resources.max_concurrent=1", "search.asha=null", "search.sampler=random"]
 ALIKE += ["search.space.neighbours=false", "confirm.runners_up=0", "confirm.seeds=[1,2]"]

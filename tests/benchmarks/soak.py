@@ -25,10 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.append(str(Path(__file__).parents[1]))  # what tests share
-from tracking_server import TrackingServer
-
 from study import run
 from study.storage.study_folder import StudyFolder
+from tests.tracking_server import TrackingServer
 
 GROWTH = 1.10
 """Most memory of the driver at the last mark, over that at the first."""

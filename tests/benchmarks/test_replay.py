@@ -10,10 +10,10 @@ from typing import Any
 
 import optuna
 import pytest
-from tiny_study import TinyStudy
 
 from study.config.trial_settings import TrialSettings
 from study.search.space import OpenSpace
+from tests.tiny_study import TinyStudy
 
 EPOCHS = 4
 FOLDS = 3

@@ -20,6 +20,7 @@ import yaml
 from study.run import main
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
+from tests.not_none import not_none
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -123,7 +124,9 @@ def assert_complete(site: Any, study: str) -> None:
     )
     wanted = sum(c["same_as"] is None for c in folder.read_json("candidates.json"))
     assert stages == {"search": SEARCHED + PEERS, "confirm": 2 * wanted}
-    assert {trial.read_end().status for trial in trials if trial.read_end()} == {"finished"}
+    assert {not_none(trial.read_end()).status for trial in trials if trial.read_end()} == {
+        "finished"
+    }
     for trial in trials:
         epochs = [report["epoch"] for report in trial.read_reports()]
         assert epochs == sorted(set(epochs)), "an epoch is there twice"

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from config_faults import FAULTS, baselines, check_fault, clipfit
 
 from study.config.baselines import published_baselines
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
+from tests.config_faults import FAULTS, baselines, check_fault, clipfit
 
 
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS["baselines"])

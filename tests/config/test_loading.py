@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from config_faults import baselines, clipfit, faults
 
 from study.config.loading import (
     ConfigFaults,
@@ -14,6 +13,7 @@ from study.config.loading import (
 from study.config.peer_settings import Peer
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
+from tests.config_faults import baselines, clipfit, faults
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from table_of_keys import UNITS, reference
+from tests.table_of_keys import UNITS, reference
 
 PAGE = Path(__file__).parents[2] / "configs" / "README.md"
 MARK = "<!-- The list below is written by UPDATE=1 pytest tests/config/test_reference.py -->\n\n"

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from config_faults import FAULTS, baselines, check_fault, clipfit, faults
 
 from study.config.labels import RANKS, TUNED
 from study.config.loading import build_config
 from study.config.rules import broken_rules, broken_search_rules
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
+from tests.config_faults import FAULTS, baselines, check_fault, clipfit, faults
 
 
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS["rules"])

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config_faults import FAULTS, check_fault
 from pydantic import BaseModel
 
 import study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.section import Section
+from tests.config_faults import FAULTS, check_fault
 
 STUDY = Path(study.__file__ or "").parent
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from config_faults import FAULTS, baselines, check_fault, clipfit
 
 from study.config.loading import build_config
 from study.config.search_section import SITES_OF
 from study.method.subsets import parse
+from tests.config_faults import FAULTS, baselines, check_fault, clipfit
 
 
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS["search_section"])

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from settings import settings
 
 from study.backbones.architecture import Depths
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings, settings_columns, weight_has_effect
 from study.method.subsets import parse
+from tests.settings import settings
 
 DEPTHS = Depths(2, 3)
 FLAT = {"subset": "clipfit", "bias_lr": 0.1, "ln_lr": None, "distill_weight": 2.0}

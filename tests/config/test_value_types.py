@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from config_faults import FAULTS, check_fault
+
+from tests.config_faults import FAULTS, check_fault
 
 
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS["value_types"])

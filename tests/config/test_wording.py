@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from config_faults import faults
 from pydantic import BaseModel
 
 from study.config.baselines import BASELINES
 from study.config.loading import ConfigFaults, build_config
 from study.config.schema import StudyConfig
 from study.config.wording import WORDS, describe_fault, faults_with_overrides, override_texts
+from tests.config_faults import faults
 
 PYDANTIC = re.compile(
     r"\bInput\b|\bshould\b|[Ff]ield required|valid (tuple|dict|integer|string|number|boolean|list)"

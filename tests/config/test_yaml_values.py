@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from settings import settings
 
 from study.config.loading import load_config
 from study.errors import ConfigError
+from tests.not_none import not_none
+from tests.settings import settings
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_keys_with_dots_may_stand_at_the_top_of_a_file(file: Path) -> None:
     file.write_text("search.trials: 30\nsearch: {minutes: 5}\nsearch.asha.grace_period: 4\n")
     search = load_config(file).search
     assert (search.trials, search.minutes) == (30, 5)
-    assert search.asha.grace_period == 4
+    assert not_none(search.asha).grace_period == 4
     assert load_config(file, ["search.trials=40"]).search.trials == 40
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from paper_dataset import ColorSource, make_paper_dataset
 
 from study.data.datasets import Dataset
+from tests.paper_dataset import ColorSource, make_paper_dataset
 
 # A machine under load must not fail a property by its clock.
 settings.register_profile("patient", deadline=None)

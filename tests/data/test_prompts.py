@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 import yaml
-from siglips import make_gemma, make_sentencepiece, make_tokenizer
 
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.load_backbone import load_backbone
@@ -19,6 +18,7 @@ from study.data.prompts import (
     templates_of,
 )
 from study.errors import DataError
+from tests.siglips import make_gemma, make_sentencepiece, make_tokenizer
 
 CASES = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text())
 

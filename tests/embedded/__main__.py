@@ -1,6 +1,6 @@
 """Train the embedded checkpoint again, or measure it.
 
-The command is `PYTHONPATH=tests python -m embedded --out DIR`.
+The command is `python -m tests.embedded --out DIR`.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 def main() -> None:
     """Train and save a checkpoint in Hugging Face format; --evaluate measures one instead."""
-    parser = argparse.ArgumentParser(prog="python -m embedded", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.embedded", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="seed of all draws (default: the recipe's)")
@@ -24,8 +24,9 @@ def main() -> None:
 
     # Torch and transformers take seconds to import, which --help can do without.
     import torch
-    from embedded.evaluate import evaluate
-    from embedded.training import Trainer, build_image_processor
+
+    from tests.embedded.evaluate import evaluate
+    from tests.embedded.training import Trainer, build_image_processor
 
     # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)

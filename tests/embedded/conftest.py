@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded.evaluate import Bench
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
+from tests.embedded.evaluate import Bench
 
 FOLDER = Path(backbone_path("embedded"))
 

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from embedded.faces import FACES, Face, draw, drawable
 from torch import Tensor
 
 from study.data.readers.glyphs import DIGIT_WORDS, FONTS, character_name
+from tests.embedded.faces import FACES, Face, draw, drawable
 
 IMAGE_SIZE = 32
 # Statistics of rendered pictures; the checkpoint's image processor has the same two numbers.

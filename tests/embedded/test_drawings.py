@@ -1,15 +1,15 @@
 import pytest
 import torch
-from embedded.drawings import (
+
+from study.data.prompts import prompts, templates_of
+from study.data.readers.glyphs import FONTS, GLYPH_CLASS_NAMES
+from tests.embedded.drawings import (
     Bank,
     all_captions,
     build_bank,
     draw_pictures,
 )
-from embedded.faces import FACES, Face, draw, drawable
-
-from study.data.prompts import prompts, templates_of
-from study.data.readers.glyphs import FONTS, GLYPH_CLASS_NAMES
+from tests.embedded.faces import FACES, Face, draw, drawable
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded import evaluate
-from embedded.__main__ import main
-from embedded.evaluate import Bench, Setting
 from transformers import CLIPImageProcessor
 
 from study.backbones.backbone import Backbone
 from study.data.datasets import load_dataset
 from study.embedded import backbone_path
 from study.protocols import Protocol
+from tests.embedded import evaluate
+from tests.embedded.__main__ import main
+from tests.embedded.evaluate import Bench, Setting
 
 FOLDER = Path(backbone_path("embedded"))
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from embedded.drawings import all_captions
-from embedded.training import (
+
+from tests.embedded.drawings import all_captions
+from tests.embedded.training import (
     Trainer,
     contrastive_loss,
     text_residual_scale,

@@ -11,7 +11,12 @@ from itertools import chain
 import numpy as np
 import torch
 import torch.nn.functional as F
-from embedded.drawings import (
+from tokenizers import models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from tests.embedded.drawings import (
     CHARACTERS,
     IMAGE_SIZE,
     PIXEL_MEAN,
@@ -23,10 +28,6 @@ from embedded.drawings import (
     draw_pictures,
     match,
 )
-from tokenizers import models, trainers
-from tokenizers.pre_tokenizers import ByteLevel
-from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 logger = logging.getLogger(__name__)
 

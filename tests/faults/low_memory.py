@@ -8,9 +8,8 @@ Ray then kills each worker as soon as it runs.
 import sys
 from pathlib import Path
 
-from tiny_study import TinyStudy
-
 from study.search.driver import ray_session
+from tests.tiny_study import TinyStudy
 
 study = TinyStudy(
     Path(sys.argv[1]),

@@ -8,7 +8,6 @@ from typing import Any
 import optuna
 import pyarrow.parquet as pq
 import pytest
-from damage import cut, flip, overwrite
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -16,6 +15,7 @@ from study.config.loading import load_config
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.study_folder import StudyFolder
+from tests.damage import cut, flip, overwrite
 
 from .conftest import Drivers
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from tiny_study import TinyStudy, untimed
 
 from study.search.queues import run_queue
 from study.trial import TrialConfig
+from tests.tiny_study import TinyStudy, untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.long]
 

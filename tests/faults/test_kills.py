@@ -11,6 +11,7 @@ import pytest
 
 from study.storage.atomic import Checksums
 from study.storage.study_folder import StudyFolder
+from tests.not_none import not_none
 
 from .conftest import Drivers
 
@@ -86,7 +87,7 @@ def test_it_tried_what_an_uninterrupted_study_tries_with_the_same_results(
             trial.trial_id: (
                 {k: v for k, v in trial.read_config().items() if k != "optuna_number"},
                 [{k: v for k, v in r.items() if k not in TIMED} for r in trial.read_reports()],
-                trial.read_end() and trial.read_end().status,
+                trial.read_end() and not_none(trial.read_end()).status,
             )
             for trial in folder.trials()
         }

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, Written, assert_whole, runs, started
 
 from study.errors import TrackingError
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.mirror import sync_to_mlflow
+from tests.written_study import EPOCHS, Written, assert_whole, runs, started
 
 from .proxy import Proxy
 

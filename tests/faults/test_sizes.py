@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from small_trials import trial
 
 from study.backbones.load_backbone import load_backbone
 from study.config.loading import build_config
@@ -21,6 +20,7 @@ from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study
+from tests.small_trials import trial
 
 Prepare = Callable[..., Preparer]
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clock import Clock
 
 from study.storage import atomic
 from study.storage.atomic import StorageError, write_atomically
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
+from tests.clock import Clock
 
 from .conftest import Disk
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, Written, assert_whole, runs, started
 
 from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
@@ -24,6 +23,7 @@ from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
 from study.trial import TrialConfig
 from study.workflow.run_sweep import check_sweep
+from tests.written_study import EPOCHS, Written, assert_whole, runs, started
 
 from .proxy import Proxy, wait_until
 

@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 import ray.cloudpickle
-import small_trials
 import torch
-from tiny_study import TinyStudy, statuses, untimed
 
 from study.method.delta import load_delta
 from study.search import driver, hung_workers
@@ -22,6 +20,9 @@ from study.search.trainable import ClipFitTrainable, WorkerSettings
 from study.storage import atomic
 from study.storage.study_folder import StudyFolder
 from study.trial import task_training
+from tests import small_trials
+from tests.not_none import not_none
+from tests.tiny_study import TinyStudy, statuses, untimed
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -340,7 +341,7 @@ def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
         assert trial.read_config() == other.read_config()
         assert not (trial.path / "hang.txt").exists()
-        if trial.read_end().status == "finished" and trial.read_config()["number"] != 3:
+        if not_none(trial.read_end()).status == "finished" and trial.read_config()["number"] != 3:
             assert untimed(trial) == untimed(other)
     parts = [
         report.get("micro_batch") for report in faulty.folder.trial("search-0003").read_reports()

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import RGB, known_pictures, turned
 from PIL import Image
 
 from study.data.images.decode import ImageCache, decode_images, preprocess
 from study.data.images.image_reading import ImageReading, PixelRange
 from study.data.images.sources import FolderSource, read_any_image
 from study.errors import DataError
+from tests.pictures import RGB, known_pictures, turned
 
 pytestmark = [
     pytest.mark.timeout(1800),

@@ -1,6 +1,6 @@
 """The small random CLIPs that the tests of this room share."""
 
-from small_clips import (  # noqa: F401  (fixtures)
+from tests.small_clips import (  # noqa: F401  (fixtures)
     backbone,
     checkpoint,
     input_ids,
@@ -8,4 +8,4 @@ from small_clips import (  # noqa: F401  (fixtures)
     make_backbone,
     pixel_values,
 )
-from small_deltas import head, headed, path, tensors, tuned  # noqa: F401  (fixtures)
+from tests.small_deltas import head, headed, path, tensors, tuned  # noqa: F401  (fixtures)

@@ -13,7 +13,6 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save, save_file
-from small_deltas import INFO
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
@@ -36,6 +35,7 @@ from study.method.delta import (
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.storage.file_format import FORMAT
+from tests.small_deltas import INFO
 
 TENSORS = {
     "a": torch.tensor([[0.5, -0.0], [1e-45, 3e38]]),

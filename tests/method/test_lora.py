@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 import torch
 from torch import Tensor
-from trained_peers import features, generator, lora, step
 
 from study.backbones.backbone import Backbone
 from study.errors import ConfigError
 from study.method.lora import apply_dropout
 from study.method.model import apply_strength
+from tests.trained_peers import features, generator, lora, step
 
 
 def test_lora_has_a_pair_on_the_queries_and_values_of_each_block_of_both_encoders(

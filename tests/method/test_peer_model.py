@@ -5,13 +5,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from trained_peers import features, lora, step
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.method.full_tuning import FullClassifier
 from study.method.model import FewShotClassifier, apply_strength
 from study.method.projection import ProjectionClassifier
 from study.method.subsets import parse
+from tests.not_none import not_none
+from tests.trained_peers import features, lora, step
 
 Make = Callable[[Backbone], FewShotClassifier]
 
@@ -31,7 +32,7 @@ def test_the_gradient_reaches_all_that_is_tuned_and_nothing_else(
     step(classifier, pixel_values, labels, input_ids)
     moved = {n for n, p in classifier.clip.named_parameters() if not torch.equal(p, before[n])}
     assert moved == {tuned.name for tuned in classifier.tuned}
-    assert all(tuned.parameter.grad.any() for tuned in classifier.tuned)
+    assert all(not_none(tuned.parameter.grad).any() for tuned in classifier.tuned)
 
 
 def test_a_peer_begins_as_the_backbone_to_the_bit(

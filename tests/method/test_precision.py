@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from siglips import save_siglip
-from staged_case import Case, distance
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
@@ -16,6 +14,8 @@ from study.method import precision
 from study.method.full_tuning import FullClassifier
 from study.method.lora import LoraClassifier
 from study.method.precision import cast_matrices, choose_precision
+from tests.siglips import save_siglip
+from tests.staged_case import Case, distance
 
 
 def test_the_frozen_weights_of_vit_b16_need_half_the_bytes() -> None:

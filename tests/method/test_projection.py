@@ -151,9 +151,8 @@ def test_the_weight_is_one_in_the_training_images_of_a_class(backbone: Backbone)
 
 
 def test_a_siglip_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from siglips import save_siglip
-
     from study.backbones.load_backbone import load_backbone
+    from tests.siglips import save_siglip
 
     folder = tmp_path_factory.mktemp("siglip") / "small"
     save_siglip(folder)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from staged_case import Case, distance
 from torch import nn
 
 from study.backbones.backbone import Backbone
@@ -12,6 +11,7 @@ from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import BIAS, Site
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from tests.staged_case import Case, distance
 
 SUBSETS = [
     *("clipfit", "bitfit", "ln", "text-bias", "vision.ln", "none"),

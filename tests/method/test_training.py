@@ -7,7 +7,6 @@ from typing import get_args
 
 import pytest
 import torch
-from staged_case import Case, distance
 from torch import Tensor, nn
 
 from study.backbones.backbone import Backbone
@@ -28,6 +27,7 @@ from study.method.training import (
     train_epoch,
     training_step,
 )
+from tests.staged_case import Case, distance
 
 RATES = {"bias": 0.02, "ln": 0.02}
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from screens import columns, run_in_terminal, squeezed
 
 import study
 from study.process.terminal_table import TerminalTable, amount, print_sentences
+from tests.screens import columns, run_in_terminal, squeezed
 
 
 def shown(table: TerminalTable, width: int) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from paper_dataset import make_paper_dataset
 
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.data.tasks import Task
+from tests.paper_dataset import make_paper_dataset
 
 
 @pytest.fixture

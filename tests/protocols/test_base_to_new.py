@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paper_dataset import make_paper_dataset
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import BaseToNew, Competition, FewShot, hmean
+from tests.paper_dataset import make_paper_dataset
 
 
 @pytest.mark.parametrize(

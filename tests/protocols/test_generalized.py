@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paper_dataset import make_paper_dataset
 
 from study.config.loading import build_config
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.errors import DataError
 from study.protocols import BaseToNew, Competition, Generalized, hmean
+from tests.paper_dataset import make_paper_dataset
 
 ALL = tuple(range(24))
 

@@ -1,10 +1,10 @@
 """A protocol is found by its name, and says what it has no use for."""
 
 import pytest
-from config_faults import protocol_faults
 
 from study.errors import ConfigError
 from study.protocols import PROTOCOLS, find_protocol
+from tests.config_faults import protocol_faults
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

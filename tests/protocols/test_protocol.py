@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from config_faults import clipfit, protocol_faults
 
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
@@ -16,6 +15,7 @@ from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.errors import DataError
 from study.protocols import PROTOCOLS, find_protocol
+from tests.config_faults import clipfit, protocol_faults
 
 FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
 

@@ -17,6 +17,7 @@ from study.run import main
 from study.search.driver import ray_session
 from study.selection.candidates import Candidate
 from study.storage.study_folder import StudyFolder
+from tests.not_none import not_none
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
@@ -54,7 +55,8 @@ def run(place: Path, root: Path, tiny_backbone: Path) -> Run:
 
 def ends(folder: Path) -> set[str]:
     return {
-        str(trial.read_end() and trial.read_end().status) for trial in StudyFolder(folder).trials()
+        str(trial.read_end() and not_none(trial.read_end()).status)
+        for trial in StudyFolder(folder).trials()
     }
 
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from config_faults import protocol_faults
-from paper_dataset import make_paper_dataset
 
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import Transfer
+from tests.config_faults import protocol_faults
+from tests.paper_dataset import make_paper_dataset
 
 
 def test_transfer_scores_every_target_among_its_own_names(

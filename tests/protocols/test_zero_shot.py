@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from config_faults import protocol_faults
 
 from study.config.loading import build_config
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import ZeroShot
+from tests.config_faults import protocol_faults
 
 
 def test_a_zero_shot_task_trains_on_nothing(dataset: Dataset, shots: Shots, parts: Any) -> None:

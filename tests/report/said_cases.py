@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from changed_studies import choose, configure, forget_images
-from fake_studies import add_answer, add_candidate, edit_candidates
 
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
+from tests.changed_studies import choose, configure, forget_images
+from tests.fake_studies import add_answer, add_candidate, edit_candidates
 
 SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text(encoding="utf-8"))
 """Studies, and what is said of them."""

@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-from changed_studies import change_settings, configure
 from PIL import Image
 
 from study.commands import main
@@ -13,10 +12,12 @@ from study.config.loading import load_config
 from study.config.shipped import shipped_file
 from study.report.ablation_command import ablation_command
 from study.results.study_results import read_results
+from tests.changed_studies import change_settings, configure
+from tests.not_none import not_none
 
 
 def words_of(folder: Path) -> list[str]:
-    command = ablation_command(read_results(folder))
+    command = not_none(ablation_command(read_results(folder)))
     assert max(map(len, command.splitlines())) <= 100
     program, *words = shlex.split(command.replace("\\\n", ""))
     assert program == "clipfit-study"

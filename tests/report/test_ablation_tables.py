@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from changed_studies import forget_images, leave_one_seed, share_images
 from rich.console import Console
 
 from study.report.ablation_charts import ablation_plots
@@ -22,6 +21,8 @@ from study.report.ablation_tables import (
 from study.report.formatting import percent
 from study.results.ablation import ablation_table
 from study.results.study_results import read_results
+from tests.changed_studies import forget_images, leave_one_seed, share_images
+from tests.not_none import not_none
 from tests.results.test_ablation import (
     MORE,
     PAIRS,
@@ -38,7 +39,7 @@ from tests.results.test_ablation import (
 def test_no_cell_differs_where_other_images_could_undo_it(ablation_study: Path) -> None:
     table = ablation_table(read_results(ablation_study))
     cell = cell_of(table, "only vision.ln[0:2]")
-    assert cell.comparison.paired.difference.seeds.high < 0
+    assert not_none(not_none(cell.comparison).paired.difference.seeds).high < 0
     known = ablation_verdict(table)
     unknown = ablation_verdict(ablation_table(read_results(forget_images(ablation_study))))
     for sentences, number, differs in ((known, 3, False), (unknown, 4, True)):
@@ -74,7 +75,7 @@ def test_cells_that_other_labelled_images_could_level_are_within_noise(
 
 def test_beside_what_is_within_noise_stands_what_would_be_missed(ablation_study: Path) -> None:
     table = ablation_table(read_results(ablation_study))
-    found = cell_of(table, "only vision.ln[2:4]").comparison.paired.difference
+    found = not_none(cell_of(table, "only vision.ln[2:4]").comparison).paired.difference
     noise = " ".join(ablation_verdict(table)).split("Within noise, ")[1]
     assert f"“only vision.ln[2:4]” {percent(found.reach)}" in noise
     assert "without vision.ln" not in noise
@@ -153,7 +154,7 @@ def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
     assert "8.3 % (chance)" in ablation_markdown(table)
     row = next(csv.DictReader(io.StringIO(ablation_csv(table))))
     assert float(row["chance"]) == table.chance
-    assert float(row["balanced_mean"]) == table.cells[0].balanced.mean
+    assert float(row["balanced_mean"]) == not_none(table.cells[0].balanced).mean
     assert cell_table(table).header[2] == "balanced %", "beside the score"
 
 
@@ -189,7 +190,7 @@ def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path) -> None
     for row, pair in zip(rows, table.interactions, strict=True):
         assert (row["site"], row["other_site"]) == pair.sites
         assert float(row["both_mean"]) == pair.gains[2].mean
-        found = pair.interaction
+        found = not_none(pair.interaction)
         assert float(row["interaction_mean"]) == found.paired.difference.mean
         assert float(row["interaction_holm_p"]) == found.holm_p
     text = files["ablation.md"].read_text()

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from changed_studies import board_of
 
 from study.config.labels import ARMS
 from study.report.arms import arm_colors, arm_name
@@ -12,6 +11,7 @@ from study.report.plots import agreement_chart, make_plots
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.results.trial_results import BASELINE, SEARCH_ARM
+from tests.changed_studies import board_of
 
 
 def test_the_arms_of_every_search_are_told_apart() -> None:

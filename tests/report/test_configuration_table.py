@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from changed_studies import configure
-
 from study.report.configuration_table import configuration_rows, occupancy_in_words
 from study.results.occupancy import Occupancy
 from study.results.study_results import read_results
+from tests.changed_studies import configure
 
 
 def rows(folder: Path) -> dict[str, str]:

@@ -7,8 +7,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from changed_studies import HASH, board_of
-from fake_ledger import CLASSES
 
 from study.report.charts import Chart, draw
 from study.report.confusion_tables import class_accuracy_table, confusion_charts, confusion_table
@@ -17,6 +15,8 @@ from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from tests.changed_studies import HASH, board_of
+from tests.fake_ledger import CLASSES
 from tests.report.test_charts import words
 
 TEXT = "{http://www.w3.org/2000/svg}text"

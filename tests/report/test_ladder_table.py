@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from changed_studies import board_of
-from fake_studies import add_answer, add_candidate
-
 from study.report.formatting import format_difference
 from study.report.ladder_table import NOTE, ladder_table
 from study.results.ladder import ladder
+from tests.changed_studies import board_of
+from tests.fake_studies import add_answer, add_candidate
+from tests.not_none import not_none
 from tests.results.test_ladder import add_tuned_with_head, let_a_peer_win
 
 
@@ -41,7 +41,7 @@ def test_the_other_order_and_the_means_follow_where_all_corners_are_tested(
         "subset, mean of both orders",
         "head, mean of both orders",
     ]
-    crossing = ladder(board).crossing
+    crossing = not_none(ladder(board).crossing)
     steps = [step.paired for step in crossing.other_order]
     shown = [format_difference(paired) for paired in (*steps, *crossing.means.values())]
     assert [row[4] for row in rows] == shown

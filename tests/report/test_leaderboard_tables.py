@@ -8,8 +8,6 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
-from changed_studies import board_of, forget_images
-from fake_studies import add_answer
 from rich.console import Console
 
 from study.report.formatting import format_difference, score_cell
@@ -24,6 +22,9 @@ from study.report.leaderboard_tables import (
 )
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import read_results
+from tests.changed_studies import board_of, forget_images
+from tests.fake_studies import add_answer
+from tests.not_none import not_none
 
 
 def printed(folder: Path) -> str:
@@ -42,10 +43,14 @@ def test_it_fits_a_hundred_columns_without_breaking_a_number(
     for folder in (add_answer(few_shot_study), add_answer(base_to_new_study)):
         text = printed(folder)
         board = board_of(folder)
-        entry = board.find_entry("clipfit-tuned")
+        entry = not_none(board.find_entry("clipfit-tuned"))
         assert max(map(len, text.splitlines())) <= 100
         versus = format_difference(board.difference(entry, board.find_entry("clipfit")))
-        for cell in (score_cell(entry.test), score_cell(entry.parts.get("base")), versus):
+        for cell in (
+            score_cell(entry.test),
+            score_cell(entry.parts.get("base")),
+            versus,
+        ):
             assert cell in text
 
 
@@ -133,8 +138,8 @@ def test_scores_have_an_interval_over_test_images_where_predictions_were_kept(
     row = csv_rows(board)[0]
     test = board.entries[0].test
     for part, own in (("", test), ("seeds_", test.seeds), ("images_", test.images)):
-        assert float(row[f"test_{part}low"]) == own.low
-        assert float(row[f"test_{part}high"]) == own.high
+        assert float(row[f"test_{part}low"]) == not_none(own).low
+        assert float(row[f"test_{part}high"]) == not_none(own).high
     unknown = board_of(forget_images(few_shot_study))
     assert "leave out other test images" in main_table(unknown).note
 

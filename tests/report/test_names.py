@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from changed_studies import board_of
-from fake_studies import add_candidate
 
 from study.report.names import candidate_name, entry_name, joint_name, starred_name
+from tests.changed_studies import board_of
+from tests.fake_studies import add_candidate
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,6 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from changed_studies import board_of, change_json, configure, forget_images
-from fake_ledger import predictions_of
-from fake_studies import edit_candidates
 from PIL import Image
 
 from study.data.datasets import load_dataset
@@ -29,6 +26,9 @@ from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from tests.changed_studies import board_of, change_json, configure, forget_images
+from tests.fake_ledger import predictions_of
+from tests.fake_studies import edit_candidates
 from tests.report.said_cases import SAID, assert_said, prepare
 
 EVIL = "<script>alert('x')</script>"

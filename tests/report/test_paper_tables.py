@@ -4,11 +4,11 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from changed_studies import board_of
-
 from study.protocols import hmean
 from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.sweep_scores import read_sweep
+from tests.changed_studies import board_of
+from tests.not_none import not_none
 from tests.results.test_sweep_scores import placed
 
 
@@ -19,7 +19,7 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_p
     rows = {row[0]: row[1:] for row in averages.texts}
     assert rows["CLIPFit (published)"] == ["–", "–", "78.97", "–", "11"]
     assert rows["CLIP (published)"][:3] == ["69.34", "74.22", "71.70"]
-    entry = board_of(folder).find_entry("clipfit")
+    entry = not_none(board_of(folder).find_entry("clipfit"))
     mean = hmean(entry.parts["base"].mean, entry.parts["new"].mean)
     ours = rows[f"{entry.label}, shots 16"]
     assert ours[2:] == [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]

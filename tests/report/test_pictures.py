@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from changed_studies import board_of, configure, forget_images
 from PIL import Image, PngImagePlugin
 
 from study.data.datasets import load_dataset
@@ -17,6 +16,8 @@ from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Study
+from tests.changed_studies import board_of, configure, forget_images
+from tests.not_none import not_none
 
 SECRET = "taken at 52.5200 N by J. Doe"
 
@@ -66,7 +67,7 @@ def gallery_of(folder: Path, **known: Dataset) -> Gallery:
 
 
 def opened(address: str | None) -> Image.Image:
-    head, _, text = address.partition(",")
+    head, _, text = not_none(address).partition(",")
     image = Image.open(io.BytesIO(base64.b64decode(text)))
     assert head == f"data:image/{(image.format or '').lower()};base64"
     image.load()

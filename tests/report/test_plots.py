@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from changed_studies import board_of, forget_images, leave_one_seed
-
 from study.config.labels import TUNED
 from study.config.loading import build_config, dump_config
 from study.report.arms import arm_name
@@ -20,6 +18,7 @@ from study.report.plots import (
 )
 from study.results.study_results import read_results
 from study.storage.study_folder import StudyFolder
+from tests.changed_studies import board_of, forget_images, leave_one_seed
 
 PNG = b"\x89PNG"
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from study.report.scope import interval_scope, other_readers_sentence
 from study.results.intervals import mean_interval
 from study.results.resampling import Resampled
+from tests.not_none import not_none
 
 SCORES = {
     "best": mean_interval([0.7, 0.72, 0.71], overlap=0.8),
@@ -33,7 +34,7 @@ def test_one_more_line_has_the_wider_intervals_where_seeds_share_much() -> None:
     assert "other labelled images" not in told(0.6)
     text = told(0.81)
     assert "For other labelled images" in text
-    wider = SCORES["other"].wider
+    wider = not_none(SCORES["other"].wider)
     assert f"other 63.0 [{100 * wider.low:.1f}, {100 * wider.high:.1f}]" in text
 
 

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-from changed_studies import WITH, WITHOUT, change_json, set_search
-
 from study.report.site_share_tables import share_sentences, share_table
 from study.results.site_shares import BEST_TRIALS, site_shares
 from study.results.study_results import read_results
+from tests.changed_studies import WITH, WITHOUT, change_json, set_search
 
 
 def test_what_is_more_frequent_is_named_and_the_rest_is_called_unknown(told_apart: Path) -> None:

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changed_studies import board_of, forget_images, leave_one_seed, share_images
-from fake_ledger import SEEDS
-from fake_studies import add_answer, add_candidate, edit_candidates
 
 from study.report.formatting import format_mean, percent
 from study.report.names import entry_name
@@ -23,6 +20,10 @@ from study.report.verdict import (
 from study.results.leaderboard import Leaderboard
 from study.selection.optimism import Optimism
 from study.storage.study_folder import Registration
+from tests.changed_studies import board_of, forget_images, leave_one_seed, share_images
+from tests.fake_ledger import SEEDS
+from tests.fake_studies import add_answer, add_candidate, edit_candidates
+from tests.not_none import not_none
 from tests.report.said_cases import SAID, assert_said, prepare
 
 
@@ -89,8 +90,8 @@ def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Pat
     board = board_of(add_answer(few_shot_study))
     found = board.planned_comparisons["clipfit-tuned"]
     difference = found.paired.difference
-    assert difference.seeds.low > 0, "over seeds alone it would be more than noise"
-    assert difference.low < difference.images.low < 0
+    assert not_none(difference.seeds).low > 0, "over seeds alone it would be more than noise"
+    assert difference.low < not_none(difference.images).low < 0
     assert judge_comparison(found).startswith("within noise; ")
 
 
@@ -168,7 +169,7 @@ def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
 ) -> None:
     board = board_of(few_shot_study)
     number, rest = headline(board)
-    test = board.winner.test
+    test = not_none(board.winner).test
     assert number == f"{percent(test.mean)} %"
     ends = f"{percent(test.low)} to {percent(test.high)}"
     assert rest.startswith(f"accuracy on test for the winner (95 % interval {ends}, 5 seeds); ")
@@ -216,7 +217,7 @@ def test_what_does_not_beat_chance_is_not_called_doubtful_as_well(guessing_study
 
 def with_optimism(board: Leaderboard, best: float | None = None) -> Leaderboard:
     """The leaderboard of a study that knows what to expect of the best of 41 trials."""
-    score = board.chosen.val_score if best is None else best
+    score = not_none(board.chosen).val_score if best is None else best
     return replace(board, optimism=Optimism(41, score, expected=score - 0.021, errors={}))
 
 
@@ -225,7 +226,7 @@ def test_the_validation_score_of_the_choice_is_called_the_best_of_many(
 ) -> None:
     board = board_of(few_shot_study)
     assert "expect" not in " ".join(verdict(board)), "it is not known"
-    score = 100 * board.chosen.val_score
+    score = 100 * not_none(board.chosen).val_score
     text = " ".join(verdict(with_optimism(board)))
     assert f"{score:.1f} %, the best of 41; expect about {score - 2.1:.0f} %" in text
 
@@ -266,10 +267,10 @@ def test_the_rank_correlation_of_those_near_the_best_is_told_only_where_some_dif
     few_shot_study: Path,
 ) -> None:
     check = board_of(few_shot_study).validation_check
-    assert 3 <= check.close.n == check.ranked_close < check.ranked
-    rho = f"{check.close.rho:+.2f}".replace("-", "−")
+    assert 3 <= not_none(check.close).n == check.ranked_close < check.ranked
+    rho = f"{not_none(check.close).rho:+.2f}".replace("-", "−")
     text = doubts(few_shot_study)
-    assert f"among the {check.close.n} within 2 points" in text
+    assert f"among the {not_none(check.close).n} within 2 points" in text
     assert f"it is {rho}" in text
 
     def spread(candidates: list[dict[str, Any]]) -> None:

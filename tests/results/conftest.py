@@ -5,7 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from changed_studies import (
+
+from study.report.charts import Chart
+from study.report.plots import make_plots
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
+from tests.changed_studies import (
     HASH,
     WITH,
     WITHOUT,
@@ -16,12 +21,7 @@ from changed_studies import (
     shots_of,
     write_split,
 )
-from fake_studies import set_images, write_ablation_study, write_study
-
-from study.report.charts import Chart
-from study.report.plots import make_plots
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
+from tests.fake_studies import set_images, write_ablation_study, write_study
 
 
 @pytest.fixture

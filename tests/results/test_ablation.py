@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from changed_studies import change_json, forget_images
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -18,6 +17,8 @@ from study.method.subsets import parse
 from study.results.ablation import AblationTable, Cell, ablation_table, left_out_term, only_term
 from study.results.study_results import Results, read_results
 from study.trial.study import Study
+from tests.changed_studies import change_json, forget_images
+from tests.not_none import not_none
 
 
 def test_cells_are_paired_with_the_base_and_corrected_together(ablation_study: Path) -> None:
@@ -28,7 +29,7 @@ def test_cells_are_paired_with_the_base_and_corrected_together(ablation_study: P
     tests = [stats.ttest_rel(list(cell.scores.values()), base) for cell in compared]
     corrected = multipletests([test.pvalue for test in tests], method="holm")[1]
     for cell, test, holm_p in zip(compared, tests, corrected, strict=True):
-        found = cell.comparison
+        found = not_none(cell.comparison)
         assert found.paired.difference.mean == pytest.approx(cell.score.mean - np.mean(base))
         assert found.paired.p_value == pytest.approx(test.pvalue)
         assert found.holm_p == pytest.approx(holm_p)
@@ -53,8 +54,8 @@ def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_stud
         shutil.rmtree(ablation_study / f"trials/ablation-4-seed{seed}")
     table = ablation_table(read_results(forget_images(ablation_study)))
     cell = cell_of(table, "only vision.ln[0:2]")
-    assert not cell.comparison.paired.within_noise
-    assert cell.comparison.holm_p > 0.05
+    assert not not_none(cell.comparison).paired.within_noise
+    assert not_none(cell.comparison).holm_p > 0.05
     assert not cell.differs_from_base
 
 
@@ -72,7 +73,7 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     table = ablation_table(replace(results, trials=results.trials + more))
     assert len(table.cells) == 7
     assert sorted(table.base.scores) == [2, 3, 4, 5]
-    assert table.cells[0].comparison.paired.seeds == (2, 3, 4, 5)
+    assert not_none(table.cells[0].comparison).paired.seeds == (2, 3, 4, 5)
 
 
 def edges_of(table: AblationTable) -> dict[str, dict[str, str]]:
@@ -186,20 +187,20 @@ def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
     results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
     (pair,) = ablation_table(results).interactions
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
-    assert pair.interaction.paired.difference.mean == pytest.approx(0.5191731)
+    assert not_none(pair.interaction).paired.difference.mean == pytest.approx(0.5191731)
     assert (pair.better, pair.lead) == (None, None)
     scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, "text.ln1 + vision.ln2": 0.8}
     table = ablation_table(validated(results, scores))
     (pair,) = table.interactions
     assert pair.better == "text.ln1"
-    assert pair.lead.paired.difference.mean == pytest.approx(0.3566667 - 0.1)
+    assert not_none(pair.lead).paired.difference.mean == pytest.approx(0.3566667 - 0.1)
 
 
 def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
     scores = PAIRS | {"vision.ln2": FOUR["vision.ln2"][:2]}
     results = read_results(ablation_study)
     (pair,) = ablation_table(of_pairs(results, scores, sites=SITES)).interactions
-    assert pair.interaction.paired.seeds == (1, 2)
+    assert not_none(pair.interaction).paired.seeds == (1, 2)
     assert pair.gains[0].mean == pytest.approx((0.1 + 0.09) / 2)
     missing = {subset: values for subset, values in PAIRS.items() if subset != "none"}
     assert ablation_table(of_pairs(results, missing, sites=SITES)).interactions == ()

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from changed_studies import forget_images
-from fake_studies import add_candidate, edit_candidates
 
 from study.results.against_chance import against_chance, fix_chance
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.selection.chance import read_against_chance
 from study.storage.study_folder import CHANCE, StudyFolder
+from tests.changed_studies import forget_images
+from tests.fake_studies import add_candidate, edit_candidates
+from tests.not_none import not_none
 
 MakeStudy = Callable[..., Path]
 
@@ -22,8 +23,8 @@ def test_what_is_written_is_what_the_leaderboard_says(
 ) -> None:
     path = make_study("mine", images=images)
     fix_chance(StudyFolder(path))
-    known = read_against_chance(StudyFolder(path), "best")
-    winner = leaderboard(read_results(path)).winner
+    known = not_none(read_against_chance(StudyFolder(path), "best"))
+    winner = not_none(leaderboard(read_results(path)).winner)
     assert known == winner.against_chance
     assert known.is_proven == shown
 

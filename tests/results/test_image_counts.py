@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from changed_studies import HASH, board_of, set_split
-from fake_ledger import CLASSES
-
 from study.results.image_counts import image_counts
 from study.results.study_results import read_results
+from tests.changed_studies import HASH, board_of, set_split
+from tests.fake_ledger import CLASSES
 
 
 def test_no_record_outside_of_the_folder_is_read(trained_study: Path) -> None:

@@ -22,6 +22,7 @@ from study.results.resampling import Resampled, resample
 from study.results.statistics import is_significant
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes
+from tests.not_none import not_none
 
 ONE, OTHER, THIRD = "text.ln1", "vision.ln2", "text.bias"
 IMAGES = 1000
@@ -76,14 +77,14 @@ def test_sites_whose_log_odds_add_up_do_not_interact_whatever_their_accuracies()
     noise = np.array([-0.02, 0.01, 0.01])
     both = one + other - zero_shot
     pair = pair_of(*four(*(value + noise for value in (zero_shot, one, other, both))))
-    assert pair.interaction.paired.difference.mean == pytest.approx(0.0, abs=1e-9)
+    assert not_none(pair.interaction).paired.difference.mean == pytest.approx(0.0, abs=1e-9)
     assert not is_significant(pair.interaction)
 
 
 def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds() -> None:
     cells = four([0.0, 0.1, 0.0], [0.5, 0.5, 0.6], [1.0, 1.0, 1.1], [2.0, 2.1, 2.3, 9.9])
     values = [2.0 - 1.0 - 0.5 + 0.0, 2.1 - 1.0 - 0.5 + 0.1, 2.3 - 1.1 - 0.6 + 0.0]
-    interaction = pair_of(*cells).interaction
+    interaction = not_none(pair_of(*cells).interaction)
     assert interaction.paired.seeds == (1, 2, 3)
     found = interaction.paired.difference
     assert found.mean == pytest.approx(np.mean(values))
@@ -115,7 +116,7 @@ def test_the_log_odds_of_a_score_with_parts_are_the_mean_of_those_of_its_parts()
         cell(subset, [0.5, 0.6], parts={"base": [odds(b), odds(b)], "new": [odds(n), odds(n)]})
         for subset, b, n in zip(subsets, base, new, strict=True)
     ]
-    interaction = pair_of(*cells).interaction
+    interaction = not_none(pair_of(*cells).interaction)
     of_base, of_new = (2.5 - 1.5 - 1.0 + 0.0), (3.5 - 1.0 - 1.5 + 1.0)
     assert interaction.paired.difference.mean == pytest.approx((of_base + of_new) / 2)
 
@@ -136,7 +137,7 @@ def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
     scores = ([0.5, 0.5, 0.5], [0.60, 0.61, 0.62], [0.70, 0.69, 0.71], [0.75, 0.74, 0.76])
     pair = pair_of(*(cell(*given) for given in zip(subsets, scores, val, strict=True)))
     assert pair.better == better
-    assert pair.lead.paired.difference.mean == pytest.approx(0.75 - mean)
+    assert not_none(pair.lead).paired.difference.mean == pytest.approx(0.75 - mean)
 
 
 def test_without_validation_no_site_is_called_better_and_nothing_leads() -> None:
@@ -158,7 +159,7 @@ def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
     if is_tested:
         assert pair.obstacle is None
     else:
-        assert pair.obstacle.needed == pytest.approx(val[1] + val[2] - val[0])
+        assert not_none(pair.obstacle).needed == pytest.approx(val[1] + val[2] - val[0])
     assert pair.lead is not None, "what both give over the better one is told all the same"
 
 
@@ -220,6 +221,6 @@ def test_the_interval_of_an_interaction_counts_test_images_too(parts: Sequence[s
         variance += sum(1 / (200 * share * (1 - share)) for share, _ in means.values())
     protocol = FewShot() if parts == ("accuracy",) else BaseToNew()
     (pair,) = interactions(cells, (ONE, OTHER), resample(trials, protocol))
-    found = pair.interaction.paired.difference
-    half = (found.images.high - found.images.low) / 2 / stats.t.ppf(0.975, 198)
+    found = not_none(pair.interaction).paired.difference
+    half = (not_none(found.images).high - not_none(found.images).low) / 2 / stats.t.ppf(0.975, 198)
     assert half == pytest.approx(math.sqrt(variance) / len(parts), rel=0.15)

@@ -8,6 +8,7 @@ from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
+from tests.not_none import not_none
 
 # Sleep gained under two drugs by ten patients (Student, 1908).
 FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
@@ -81,7 +82,7 @@ def test_it_is_never_narrower_than_the_interval_over_seeds() -> None:
     few = RIGHT[:, :3] + np.array([-0.05, 0.0, 0.06])
     found = of(few)
     assert found.low is not None
-    assert found.low <= found.seeds.low
+    assert found.low <= not_none(found.seeds).low
     assert found.p_value is not None
     assert found.p_value >= stats.ttest_1samp(few.mean(axis=0), 0).pvalue
 
@@ -110,7 +111,7 @@ def test_one_seed_claims_nothing_beyond_test_images() -> None:
 
 def test_one_seed_is_enough_where_nothing_is_trained() -> None:
     found = of(RIGHT[:, :1].astype(float), trained=False)
-    assert (found.low, found.high) == (found.images.low, found.images.high)
+    assert (found.low, found.high) == (not_none(found.images).low, not_none(found.images).high)
 
 
 def test_seeds_without_spread_or_predictions_have_no_interval() -> None:
@@ -146,7 +147,9 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
     expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
     seeds = stats.t.ppf(0.975, 4) * math.sqrt(wide)
     assert found.reach == pytest.approx(max(expected, seeds), rel=0.01)
-    assert (found.wider.high - found.wider.low) / 2 == pytest.approx(found.reach)
+    assert (not_none(found.wider).high - not_none(found.wider).low) / 2 == pytest.approx(
+        found.reach
+    )
     between = of(values - found.mean + (plain.reach or 0) * 1.5, overlap=0.8)
     assert between.low is not None
     assert between.low > 0
@@ -155,7 +158,7 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
 
 def test_seeds_that_share_all_images_are_tested_for_nothing() -> None:
     found = of(RIGHT.astype(float), overlap=1.0)
-    assert (found.low, found.high) == (found.images.low, found.images.high)
+    assert (found.low, found.high) == (not_none(found.images).low, not_none(found.images).high)
     assert (found.p_value, found.reach, found.wider) == (None, None, None)
     assert found.within_noise
 

@@ -6,19 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from changed_studies import board_of, change_json
-from fake_ledger import SEEDS
-from fake_studies import add_answer, add_candidate, edit_candidates
 
 from study.config.labels import TUNED_LINEAR
 from study.results.ladder import STEPS, Ladder, ladder, rate_source
 from study.results.leaderboard import Leaderboard
+from tests.changed_studies import board_of, change_json
+from tests.fake_ledger import SEEDS
+from tests.fake_studies import add_answer, add_candidate, edit_candidates
+from tests.not_none import not_none
 
 HEAD = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
 
 
 def mean_of(board: Leaderboard, label: str) -> float:
-    return fmean(board.find_entry(label).scores.values())
+    return fmean(not_none(board.find_entry(label)).scores.values())
 
 
 def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> Path:
@@ -68,8 +69,8 @@ def test_the_step_to_a_peer_is_another_method_and_no_subset(few_shot_study: Path
     steps = ladder(board_of(add_tuned_with_head(few_shot_study)))
     adds = [step.adds for step in steps.steps]
     assert adds == [("rates",), ("another method",), ("strength",), ("head",)]
-    assert steps.crossing.other_order[1].adds == ("another method",)
-    assert list(steps.crossing.means) == [("another method",), ("head",)]
+    assert not_none(steps.crossing).other_order[1].adds == ("another method",)
+    assert list(not_none(steps.crossing).means) == [("another method",), ("head",)]
 
 
 def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> None:
@@ -82,13 +83,14 @@ def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> N
 
 def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_study: Path) -> None:
     board, steps = crossed(few_shot_study)
-    crossing = steps.crossing
+    crossing = not_none(steps.crossing)
     labels = ["clipfit-tuned", "best-plain", TUNED_LINEAR, "best"]
     assert [corner.label for corner in crossing.corners] == labels
     first, second = crossing.other_order
     assert (first.adds, second.adds) == (("head",), ("subset",))
     neither, subset, head, both = (
-        np.array([board.find_entry(label).scores[seed] for seed in SEEDS]) for label in labels
+        np.array([not_none(board.find_entry(label)).scores[seed] for seed in SEEDS])
+        for label in labels
     )
     for paired, by_seed in (
         (first.paired, head - neither),
@@ -96,15 +98,15 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
         (crossing.means["subset",], (subset - neither + both - head) / 2),
         (crossing.means["head",], (head - neither + both - subset) / 2),
     ):
-        assert paired.difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
-        assert paired.difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
+        assert not_none(paired).difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
+        assert not_none(paired).difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
     assert not steps.head_in_one_order
 
 
 def test_strength_and_head_are_one_change_where_both_differ(few_shot_study: Path) -> None:
     _, steps = crossed(few_shot_study, strength=0.75)
-    assert list(steps.crossing.means) == [("subset",), ("strength", "head")]
-    assert steps.crossing.other_order[0].adds == ("strength", "head")
+    assert list(not_none(steps.crossing).means) == [("subset",), ("strength", "head")]
+    assert not_none(steps.crossing).other_order[0].adds == ("strength", "head")
 
 
 def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from changed_studies import board_of, forget_images
-from fake_ledger import SEEDS
-from fake_studies import add_answer, add_candidate, edit_candidates
 from scipy import stats
 
 from study.results.leaderboard import Leaderboard, rivals_above_winner
 from study.results.statistics import PairedDifference, adjust_by_holm
+from tests.changed_studies import board_of, forget_images
+from tests.fake_ledger import SEEDS
+from tests.fake_studies import add_answer, add_candidate, edit_candidates
+from tests.not_none import not_none
 
 FULL = {"method": "full", "lr": 1e-4}
 
@@ -33,7 +34,7 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     make_study: Callable[..., Path],
 ) -> None:
     board = board_of(make_study(edge=-0.015))
-    assert board.winner.label == "best"
+    assert not_none(board.winner).label == "best"
     assert board.entries[0].label != "best"
     assert {entry.label for entry, _ in rivals_above_winner(board)} == {"bitfit", "clipfit-tuned"}
 
@@ -41,7 +42,7 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
 def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> None:
     board = board_of(forget_images(few_shot_study))
     found = against(board, "best", "clipfit-tuned")
-    scores = (board.find_entry(label).scores for label in ("best", "clipfit-tuned"))
+    scores = (not_none(board.find_entry(label)).scores for label in ("best", "clipfit-tuned"))
     best, tuned = ([own[seed] for seed in SEEDS] for own in scores)
     assert found.difference.mean == pytest.approx(np.mean(best) - np.mean(tuned))
     assert found.p_value == pytest.approx(stats.ttest_rel(best, tuned).pvalue)
@@ -92,7 +93,7 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
             path.write_text(json.dumps(report) + "\n")
     board = board_of(few_shot_study)
     best, third = board.find_entry("best"), board.find_entry("third")
-    assert best.test.mean == third.test.mean == pytest.approx(833 / 901)
+    assert not_none(best).test.mean == not_none(third).test.mean == pytest.approx(833 / 901)
     assert board.entries.index(best) < board.entries.index(third)
     assert all(entry is not third for entry, _ in rivals_above_winner(board))
 
@@ -100,7 +101,7 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
 def test_peers_above_the_winner_are_found_as_baselines_are(few_shot_study: Path) -> None:
     ((entry, paired),) = rivals_above_winner(board_of(add_answer(few_shot_study, peer=0.02)))
     assert (entry.label, entry.is_peer, entry.is_baseline) == ("linear", True, False)
-    assert paired.difference.mean == pytest.approx(-0.02, abs=0.003)
+    assert not_none(paired).difference.mean == pytest.approx(-0.02, abs=0.003)
 
 
 def share(folder: Path, label: str, other: str) -> None:
@@ -119,7 +120,7 @@ def test_a_winner_that_is_a_baseline_appears_once_under_its_own_name(
     board = board_of(few_shot_study)
     assert board.winner is board.find_entry("clipfit-tuned") is board.find_entry("best")
     assert len(board.entries) == 6
-    assert board.winner.is_baseline
+    assert not_none(board.winner).is_baseline
     assert "best" not in board.untested
 
 
@@ -128,7 +129,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
 ) -> None:
     share(few_shot_study, "clipfit-tuned", "clipfit")
     board = board_of(few_shot_study)
-    clipfit = board.find_entry("clipfit-tuned")
+    clipfit = not_none(board.find_entry("clipfit-tuned"))
     assert clipfit.labels == ("clipfit", "clipfit-tuned")
     assert board.difference(clipfit, board.find_entry("clipfit")) is None
     assert against(board, "best", "clipfit-tuned") == against(board, "best", "clipfit")
@@ -137,7 +138,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
 def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path) -> None:
     (few_shot_study / "trials/confirm-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
     board = board_of(few_shot_study)
-    entry = board.find_entry("best")
+    entry = not_none(board.find_entry("best"))
     assert (sorted(entry.scores), entry.seeds_planned) == ([1, 2, 4, 5], 5)
     assert against(board, "best", "clipfit-tuned").seeds == (1, 2, 4, 5)
 
@@ -146,8 +147,8 @@ def test_what_validation_chose_is_no_winner_at_or_below_chance(guessing_study: P
     board = board_of(guessing_study)
     assert board.winner is None
     assert board.chosen is board.find_entry("best")
-    assert board.chosen.test.mean > 0.6
-    assert board.chosen.balanced.mean == pytest.approx(1 / 3)
+    assert not_none(board.chosen).test.mean > 0.6
+    assert not_none(not_none(board.chosen).balanced).mean == pytest.approx(1 / 3)
     assert not [entry for entry in board.entries if entry.is_winner or entry.above_chance]
 
 

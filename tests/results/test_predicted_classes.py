@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from changed_studies import predict
 
 from study.errors import DataError
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.predicted_classes import class_accuracies, confusions, image_shares
 from study.results.study_results import Results, read_results
+from tests.changed_studies import predict
 
 
 def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from changed_studies import board_of
-from fake_studies import add_answer
 
 from study.protocols import BaseToNew, FewShot, Protocol, Transfer
 from study.protocols.competition import Competition, accuracies, ausuc, hmean, resample_scores
@@ -17,6 +15,9 @@ from study.results.resampling import Resampled, resample
 from study.results.trial_results import TrialResult
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of
+from tests.changed_studies import board_of
+from tests.fake_studies import add_answer
+from tests.not_none import not_none
 
 Right = dict[str, Sequence[bool]]
 
@@ -111,7 +112,7 @@ def test_h_and_its_area_have_an_interval_over_images() -> None:
     found = resample([own], BaseToNew())
     spread = math.sqrt(0.9 * 0.1 / 400 / 2)
     assert width(found, "best", [1], "generalized") == pytest.approx(1.96 * spread, rel=0.08)
-    area = image_interval(found, "best", [1], "ausuc")
+    area = not_none(image_interval(found, "best", [1], "ausuc"))
     assert area.low < 0.81 < area.high
 
 
@@ -146,7 +147,7 @@ def test_a_weighted_sum_is_of_the_same_images() -> None:
     )
     terms = [("both", 1), ("first", -1), ("second", -1), ("none", 1)]
     values = sum(weight * np.array(right[label], float) for label, weight in terms)
-    drawn = found.weighted_draws(terms, [1])
+    drawn = not_none(found.weighted_draws(terms, [1]))
     assert (drawn.scores.shape, drawn.df) == ((2000, 1), 899)
     assert drawn.scores.mean() == pytest.approx(values.mean())
     assert drawn.scores.std() == pytest.approx(np.std(values) / math.sqrt(len(values)), rel=0.06)

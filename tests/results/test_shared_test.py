@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from changed_studies import forget_images
 
 from study.results.shared_test import count_other_readers
 from study.results.study_results import read_results
+from tests.changed_studies import forget_images
 
 
 def readers(folder: Path) -> int:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from changed_studies import WITH, set_search
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from study.results.site_shares import BEST_TRIALS, added_sites, site_shares
 from study.results.study_results import read_results
+from tests.changed_studies import WITH, set_search
 
 
 def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:

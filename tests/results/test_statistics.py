@@ -12,6 +12,7 @@ from study.results.statistics import (
     rank_agreement,
     regret,
 )
+from tests.not_none import not_none
 
 # Sleep gained under two drugs by ten patients (Student, 1908).
 FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
@@ -32,7 +33,7 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
 
 def test_rank_agreement_is_that_of_scipy() -> None:
     found, known = rank_agreement(FIRST, SECOND), stats.spearmanr(FIRST, SECOND)
-    assert (found.n, found.rho) == (10, pytest.approx(known.statistic))
+    assert (not_none(found).n, not_none(found).rho) == (10, pytest.approx(known.statistic))
 
 
 @pytest.mark.parametrize(("first", "second"), [([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3])])
@@ -41,13 +42,13 @@ def test_too_little_to_rank_gives_no_agreement(first: list[float], second: list[
 
 
 def test_regret_is_what_the_validated_pick_loses_on_test() -> None:
-    found = regret({"a": 0.9, "b": 0.8, "c": 1.0}, {"a": 0.7, "b": 0.75})
+    found = not_none(regret({"a": 0.9, "b": 0.8, "c": 1.0}, {"a": 0.7, "b": 0.75}))
     assert (found.picked, found.best) == ("a", "b")
     assert found.loss == pytest.approx(0.05)
 
 
 def test_a_tie_on_test_is_no_regret() -> None:
-    found = regret({"a": 0.8, "b": 0.9}, {"a": 0.7, "b": 0.7})
+    found = not_none(regret({"a": 0.8, "b": 0.9}, {"a": 0.7, "b": 0.7}))
     assert (found.picked, found.best, found.loss) == ("b", "b", 0.0)
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from changed_studies import board_of
 
 from study.errors import DataError
 from study.results.sweep_scores import PUBLISHED_AVERAGES, read_sweep
+from tests.changed_studies import board_of
 
 
 def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:

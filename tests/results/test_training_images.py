@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from changed_studies import shots_of, write_split
 
 from study.results.training_images import mean_overlap, read_training_images, training_overlap
 from study.storage.study_folder import StudyFolder
+from tests.changed_studies import shots_of, write_split
+from tests.not_none import not_none
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: flo
 
 def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path) -> None:
     write_split(tmp_path, "a1", *shots_of(*"xyz"))
-    found = read_training_images(StudyFolder(tmp_path), "a1")
+    found = not_none(read_training_images(StudyFolder(tmp_path), "a1"))
     assert [record.path for record in found.records] == ["x", "y", "z"]
     names = [found.class_names[record.label] for record in found.records]
     assert names == ["glyph l", "glyph k", "glyph j"]

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from changed_studies import board_of
-from fake_studies import add_candidate
-
 from study.results.study_results import read_results
 from study.results.validation_check import find_highest
+from tests.changed_studies import board_of
+from tests.fake_studies import add_candidate
 
 
 def test_what_validation_did_not_score_takes_no_part_in_judging_it(few_shot_study: Path) -> None:

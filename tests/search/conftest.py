@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tiny_study import TinyStudy, kill_worker
 
 from study.trial import TrialData
+from tests.tiny_study import TinyStudy, kill_worker
 
 HALVED: dict[str, Any] = {
     "trials": 14,

@@ -5,7 +5,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from settings import study_of
 
 from study.backbones.architecture import Architecture, Depths, EncoderShape
 from study.config.loading import build_config
@@ -13,6 +12,7 @@ from study.errors import StudyError
 from study.method.subsets import Subset
 from study.search.ablation_cells import BASE, ablation_cells, base_of
 from study.storage.study_folder import StudyFolder
+from tests.settings import study_of
 
 DEPTHS = Depths(2, 3)
 ARCHITECTURE = Architecture(EncoderShape(2, 8, 16), EncoderShape(3, 8, 16), image_size=16, dim=8)

@@ -7,8 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import small_trials
-from settings import ARCHITECTURE, settings, study_of
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
@@ -20,6 +18,8 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
+from tests import small_trials
+from tests.settings import ARCHITECTURE, settings, study_of
 
 GRID: dict[str, Any] = {
     "design": "grid",

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from tiny_study import TinyStudy
 
 from study.config.trial_settings import TrialSettings
 from study.search import confirmation as confirm_module
@@ -11,6 +10,7 @@ from study.search import stages
 from study.search.confirmation import run_confirm
 from study.trial import TrialConfig
 from study.trial.study import Candidate
+from tests.tiny_study import TinyStudy
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from tiny_study import TinyStudy
 
 from study.search import deadline as module
 from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
+from tests.not_none import not_none
+from tests.tiny_study import TinyStudy
 
 MakeStudy = Callable[..., TinyStudy]
 
@@ -107,9 +108,11 @@ def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(
     assert all(end is not None for end in ends.values())
     assert Counter(arms.values())["baseline"] == 5
     assert len(ends) < 1000
-    assert {ends[name].status for name in arms if arms[name] == "baseline"} == {"finished"}
-    cut = [end for end in ends.values() if end.status == "stopped"]
-    assert {end.reason.partition(" at epoch")[0] for end in cut} <= {
+    assert {not_none(ends[name]).status for name in arms if arms[name] == "baseline"} == {
+        "finished"
+    }
+    cut = [end for end in ends.values() if not_none(end).status == "stopped"]
+    assert {not_none(not_none(end).reason).partition(" at epoch")[0] for end in cut} <= {
         "the time of the search was over"
     }
     over = study.config.search.model_copy(update={"minutes": 1e-6})

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiny_study import kill_worker, statuses
 
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
@@ -15,6 +14,7 @@ from study.search.driver import RepeatingScheduler, make_scheduler
 from study.selection.candidates import rank_finished_trials
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
+from tests.tiny_study import kill_worker, statuses
 
 from .conftest import UNHEARD
 

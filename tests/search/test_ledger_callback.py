@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from ray.tune.experiment import Trial
-from tiny_study import Listener
-from written_study import Written
 
 from study.search.ledger_callback import LedgerCallback, notify
 from study.search.searcher import StudySearcher
+from tests.tiny_study import Listener
+from tests.written_study import Written
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # Tune starts one of its own otherwise
 

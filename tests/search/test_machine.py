@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import ray
-from listening import listening
 from ray._common.utils import get_ray_address_file
 
 from study.config.loading import build_config
@@ -25,6 +24,7 @@ from study.search.machine import (
     source_of_address,
     unjoined_cluster,
 )
+from tests.listening import listening
 
 DEAD = "127.0.0.1:9"
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from settings import settings
 
 from study.backbones.architecture import Depths
 from study.config.search_section import SpaceConfig
@@ -14,6 +13,7 @@ from study.search import optuna_arm
 from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.samplers import sampler_named
 from study.search.space import OpenSpace, RateSpace
+from tests.settings import settings
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tiny_study import TinyStudy
 
 from study.config.baselines import PeerConfig
 from study.config.trial_settings import TrialSettings
@@ -17,6 +16,8 @@ from study.search.stages import budget
 from study.selection.extension import extend, extended_config
 from study.trial import TrialConfig
 from study.trial.study import Study
+from tests.not_none import not_none
+from tests.tiny_study import TinyStudy
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -99,7 +100,7 @@ def test_the_best_of_each_peer_is_a_candidate_and_tested(confirmed: TinyStudy) -
         best = max(
             (trial.read_reports()[-1]["val_score"], -trial.read_config()["number"])
             for trial in own
-            if trial.read_end().status == "finished"
+            if not_none(trial.read_end()).status == "finished"
         )
         assert candidates[label]["val_score"] == best[0]
         origin = confirmed.folder.trial(candidates[label]["source_trial"]).read_config()

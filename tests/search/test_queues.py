@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_study import Listener, TinyStudy, untimed
-from written_study import Written
 
 from study.config.trial_settings import TrialSettings
 from study.method.delta import DeltaInfo, to_checked_bytes
@@ -18,6 +16,8 @@ from study.search.recording import STATE
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
 from study.trial.study import Candidate
+from tests.tiny_study import Listener, TinyStudy, untimed
+from tests.written_study import Written
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 

@@ -15,7 +15,6 @@ import grpc
 import optuna
 import pytest
 import ray
-from listening import listening
 from optuna.trial import TrialState
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
@@ -25,6 +24,7 @@ from ray.tune.experiment import Trial
 
 from study.search import ray_internals
 from study.search.ray_errors import RAISED
+from tests.listening import listening
 
 
 def test_tune_copies_environment_variables_by_a_set_of_names() -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 import ray
-from clock import Clock
 
 from study.errors import INTERRUPTED
 from study.search import ray_watch
 from study.search.ray_internals import own_processes
+from tests.clock import Clock
 
 Told = queue.Queue[tuple[str, str]]
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_trials import trial_data
 
 from study.data.images.image_reading import ImageReading
 from study.data.records import Record
@@ -32,6 +31,7 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import confusion_of, read_predictions
+from tests.small_trials import trial_data
 
 LAST = 4
 """Epochs of a trial."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written_study import EPOCHS, Written
 
 from study.config.schema import StudyConfig
 from study.run import main
@@ -15,6 +14,7 @@ from study.search.reuse import finished_trials, reuse_results
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import RESULT_FILES, TrialFolder
 from study.trial import TrialConfig
+from tests.written_study import EPOCHS, Written
 
 GRID = "{vision: vision.ln, text: text.mlp.fc2.bias}"
 Run = Callable[..., StudyFolder]

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from settings import settings
-from small_trials import EPOCHS, trial
 
 from study.backbones.architecture import Depths
 from study.config.search_section import SpaceConfig
@@ -21,6 +19,8 @@ from study.search.space import OpenSpace, RateSpace
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
+from tests.settings import settings
+from tests.small_trials import EPOCHS, trial
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial
-from settings import settings
 
 from study.backbones.architecture import Depths
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.method.subsets import parse
 from study.search.space import OpenSpace, RateSpace
+from tests.settings import settings
 
 DEPTHS = Depths(text=2, vision=3)
 SITES = ("text.mlp.fc2.bias", "text.ln_final", "vision.attn.bias", "vision.ln1", "vision.ln_post")

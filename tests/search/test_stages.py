@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_trials
-from damage import flip
 from optuna.trial import TrialState
-from settings import settings, study_of
-from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.config.loading import build_config
 from study.config.search_section import AshaConfig
@@ -37,6 +33,10 @@ from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
+from tests import small_trials
+from tests.damage import flip
+from tests.settings import settings, study_of
+from tests.tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from .conftest import HALVED
 

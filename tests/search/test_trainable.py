@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 import ray
-import small_trials
 import torch
-from tiny_study import TinyStudy, statuses, untimed
 
 from study.backbones.description import read_architecture
 from study.config.loading import load_config
@@ -21,6 +19,8 @@ from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
 from study.search.trainable import ClipFitTrainable, WorkerSettings, one_line, trial_device
 from study.serving.classifier import load_classifier
+from tests import small_trials
+from tests.tiny_study import TinyStudy, statuses, untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 

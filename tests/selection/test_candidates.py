@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from settings import with_settings
 
 from study.config.labels import CANDIDATE_LABELS, RANKS
 from study.config.loading import build_config
@@ -25,6 +24,8 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
 from study.trial.study import Candidate, Study, best_candidate, candidate_to_register
+from tests.not_none import not_none
+from tests.settings import with_settings
 
 BASELINES = ("zero-shot", "clipfit")
 
@@ -180,11 +181,14 @@ def test_tuned_clipfit_is_tested_with_the_linear_head_that_validation_chose(
     add(folder, 0.98, **own | {"ln_lr": 0.4})
     assert crossed(folder) is None, "those are other trainings"
     variant = add(folder, 0.6, arm="variant", strength=0.75, report=head, **own)
-    candidate = crossed(folder)
+    candidate = not_none(crossed(folder))
     assert candidate.source_trial == variant
     assert candidate.val_score == 0.6
     assert candidate.same_as is None
-    assert (candidate.settings.head_lr, candidate.settings.head_steps) == (0.01, 30)
+    assert (candidate.settings.head_lr, candidate.settings.head_steps) == (
+        0.01,
+        30,
+    )
     assert candidate.settings.strength == 0.75
 
 
@@ -193,7 +197,7 @@ def test_the_winner_is_not_tested_twice_where_it_is_tuned_clipfit_with_a_head(
 ) -> None:
     add(folder, 0.7, arm="clipfit-tuned", ln_lr=0.5)
     add(folder, 0.9, arm="variant", ln_lr=0.5, head="linear")
-    candidate = crossed(folder)
+    candidate = not_none(crossed(folder))
     assert candidate.same_as == "best"
 
 
@@ -235,7 +239,7 @@ def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best
     add(folder, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})
     # -0.1, 0.0, 0.13: a mean of 0.01, and a standard error of 0.066.
     add(folder, 0.79, trainable=20, report={"folds": [0.8, 0.8, 0.77]})
-    found = smallest(rank_finished_trials(folder))
+    found = not_none(smallest(rank_finished_trials(folder)))
     assert found.config.trainable == 20
     assert further(folder)["smallest"].source_trial == found.config.trial_id
     add(folder, 0.795, trainable=5)  # without folds
@@ -304,7 +308,7 @@ def test_the_smallest_is_within_one_standard_error_of_a_peer_that_is_best(
 ) -> None:
     add_peer(folder, 0.80, trainable=900, report={"folds": [0.7, 0.8, 0.9]})
     add(folder, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})  # see above
-    found = smallest(rank_finished_trials(folder))
+    found = not_none(smallest(rank_finished_trials(folder)))
     assert found.config.trainable == 900, "the other is further below the best than its error"
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from settings import settings
 
 from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
@@ -12,6 +11,7 @@ from study.selection.extension import beside_earlier, extend, extended_config, e
 from study.storage.study_folder import DESCRIPTION, REGISTERED, Registration, StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Candidate, Study, best_candidate, candidate_to_register
+from tests.settings import settings
 
 ANOTHER = settings("vision.ln + text.ln - text.ln", None, 0.05)
 """The settings of trial 5 with the subset in other words."""

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_trials import study, trial
 
 from study.backbones.load_backbone import load_backbone
 from study.config.schema import StudyConfig
@@ -23,6 +22,8 @@ from study.storage.trial_folder import VALIDATION, End
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study
+from tests.not_none import not_none
+from tests.small_trials import study, trial
 
 INFO = DeltaInfo("tiny", None, "0" * 16, "vision.ln", ("a", "b"), ("a {}",))
 Rows = list[tuple[int, str, str, str]]
@@ -83,7 +84,9 @@ def test_the_best_of_many_coin_flips_is_expected_to_be_a_coin_flip(tmp_path: Pat
     rng, best, expected = np.random.default_rng(0), [], []
     for number in range(12):
         right = rng.random((20, 100)) < 0.5
-        found = optimism_of(folder_of(tmp_path / f"{number}", images(100, 4), right), FewShot())
+        found = not_none(
+            optimism_of(folder_of(tmp_path / f"{number}", images(100, 4), right), FewShot())
+        )
         assert found.trials == 20
         assert found.best == pytest.approx(right.mean(axis=1).max())
         best.append(found.best)
@@ -95,13 +98,13 @@ def test_the_best_of_many_coin_flips_is_expected_to_be_a_coin_flip(tmp_path: Pat
 def test_a_trial_that_is_far_better_than_all_others_keeps_its_score(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     right = rng.random((10, 300)) < np.array([[0.9], *[[0.5]] * 9])
-    found = optimism_of(folder_of(tmp_path / "s", images(300), right), FewShot())
+    found = not_none(optimism_of(folder_of(tmp_path / "s", images(300), right), FewShot()))
     assert found.expected == pytest.approx(found.best, abs=0.005)
 
 
 def test_trials_that_are_right_on_other_images_leave_the_best_nothing(tmp_path: Path) -> None:
     """Of two images each trial gets one; whichever is drawn twice, its trial fails on the other."""
-    found = optimism_of(folder_of(tmp_path / "s", images(2), [(1, 0), (0, 1)]), FewShot())
+    found = not_none(optimism_of(folder_of(tmp_path / "s", images(2), [(1, 0), (0, 1)]), FewShot()))
     assert (found.best, found.expected) == (0.5, 0.0)
 
 
@@ -114,14 +117,14 @@ def test_the_expected_score_is_that_of_all_sets_that_can_be_drawn(tmp_path: Path
         best = int(np.argmax(inside))
         if (counts == 0).any():
             scores.append(right[best, counts == 0].mean())
-    found = optimism_of(folder_of(tmp_path / "s", images(5), right), FewShot())
+    found = not_none(optimism_of(folder_of(tmp_path / "s", images(5), right), FewShot()))
     near = 4 * np.std(scores) / np.sqrt(DRAWS)
     assert found.expected == pytest.approx(np.mean(scores), abs=near)
 
 
 def test_the_standard_error_of_a_score_is_that_of_a_share(tmp_path: Path) -> None:
     right = [[n % 10 < 8 for n in range(400)], [n % 2 for n in range(400)]]
-    errors = optimism_of(folder_of(tmp_path / "s", images(400), right), FewShot()).errors
+    errors = not_none(optimism_of(folder_of(tmp_path / "s", images(400), right), FewShot())).errors
     assert errors["search-0"] == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.1)
     assert errors["search-1"] == pytest.approx(np.sqrt(0.5 * 0.5 / 400), rel=0.1)
 
@@ -130,7 +133,7 @@ def test_an_image_of_several_folds_is_drawn_for_all_of_them(tmp_path: Path) -> N
     """Else the same image would be left out of one fold and not of another, and tell of both."""
     rows = [(fold, "accuracy", f"{n}.png", "a") for fold in (0, 1) for n in range(2)]
     right = [(1, 0, 1, 0), (0, 1, 0, 1)]
-    found = optimism_of(folder_of(tmp_path / "s", rows, right), FewShot())
+    found = not_none(optimism_of(folder_of(tmp_path / "s", rows, right), FewShot()))
     assert found.expected == 0.0
 
 
@@ -143,7 +146,7 @@ def test_classes_and_parts_count_as_they_do_in_the_protocols_score(tmp_path: Pat
         for n in range(40)
     ]
     right = rng.random((6, len(rows))) < 0.6
-    found = optimism_of(folder_of(tmp_path / "s", rows, right, protocol), protocol)
+    found = not_none(optimism_of(folder_of(tmp_path / "s", rows, right, protocol), protocol))
     assert found.best == pytest.approx(max(_score(rows, own, protocol) for own in right))
     assert 0.5 < found.expected < found.best
 
@@ -184,7 +187,7 @@ def test_what_is_written_once_stays_until_the_search_goes_on(tmp_path: Path) -> 
     assert read_optimism(folder) == before
     folder.delete_conclusions()
     fix_optimism(Study(StudyConfig(), folder))
-    again = read_optimism(folder)
+    again = not_none(read_optimism(folder))
     assert (again.trials, again.best) == (3, 1.0)
 
 
@@ -205,6 +208,6 @@ def test_the_scores_of_real_trials_follow_from_what_they_keep(
         for report in run_trial(given, data, backbone):
             record_epoch(written, report, data, INFO)
         written.write_end(End("finished", 1, 1.0))
-    found = optimism_of(folder, own.protocol())
+    found = not_none(optimism_of(folder, own.protocol()))
     assert found.trials == 3
     assert 0 <= found.expected <= 1

@@ -12,6 +12,7 @@ from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End, TrialFolder
 from study.trial import Prediction, TrialData
+from tests.not_none import not_none
 
 
 def data(*sizes: int) -> TrialData:
@@ -48,7 +49,7 @@ def trial(tmp_path: Path) -> TrialFolder:
 
 def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder) -> None:
     trial.write(VALIDATION, validation_to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
-    table = read_validation(trial)
+    table = not_none(read_validation(trial))
     assert table.to_pylist() == [
         {"fold": fold, "part": "accuracy", "path": path, "label": "a", "predicted": "b"}
         for fold, path in ((0, "0.png"), (0, "1.png"), (1, "0.png"))

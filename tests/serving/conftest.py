@@ -1,9 +1,9 @@
 """The small random CLIPs and their deltas, which the tests of this room share."""
 
-from small_clips import (  # noqa: F401  (fixtures)
+from tests.small_clips import (  # noqa: F401  (fixtures)
     backbone,
     checkpoint,
     make_backbone,
     pixel_values,
 )
-from small_deltas import head, headed, path, tensors, tuned  # noqa: F401  (fixtures)
+from tests.small_deltas import head, headed, path, tensors, tuned  # noqa: F401  (fixtures)

@@ -9,7 +9,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from small_trials import study, trial
 from torch import Tensor
 
 from study.backbones.load_backbone import load_backbone
@@ -33,6 +32,7 @@ from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study
+from tests.small_trials import study, trial
 
 NAMES = ("a cat", "a dog", "a bird")
 OPTIONS = yaml.safe_load(Path(__file__).with_name("options.yaml").read_text())

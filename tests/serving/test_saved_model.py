@@ -16,6 +16,7 @@ from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
 from study.serving.saved_model import Origin, SavedModel, read_saved_model, read_winner
 from study.storage.trial_folder import End
+from tests.not_none import not_none
 
 MakeFinished = Callable[..., Any]
 FULL = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
@@ -168,7 +169,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(
     saved = winner(study, scratch)
     assert saved.delta == delta_in(study, "confirm-best-with-delta-seed1")
     assert saved.name.startswith("the best configuration with a file of tuned parameters of study")
-    assert saved.instead_of.peer is not None
+    assert not_none(saved.instead_of).peer is not None
     assert saved.settings.subset == "text.mlp.fc2.bias + vision.ln"
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_deltas import INFO, NAMES
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
@@ -14,6 +13,7 @@ from study.method.delta import save_delta
 from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.serving.tuned_backbone import load_tuned_backbone
+from tests.small_deltas import INFO, NAMES
 
 
 def test_a_head_comes_back_with_the_names_of_its_classes(

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from clock import Clock
 
 from study.storage import atomic
 from study.storage.atomic import StorageError, append_lines, write_atomically
+from tests.clock import Clock
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:

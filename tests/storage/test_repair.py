@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from damage import cut, flip, overwrite
 
 from study.storage.ledger_files import LedgerError
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
+from tests.damage import cut, flip, overwrite
 
 REPORTS = [{"epoch": epoch, "val_score": epoch / 8, "seconds": 1.0} for epoch in (1, 2)]
 CHOICE = [{"label": "best", "val_score": 0.25}]

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from clock import Clock
 
 from study.storage import study_folder
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import BRIEFLY_SECONDS, LOCK, Registration, StudyFolder
 from study.storage.trial_folder import TrialFolder
+from tests.clock import Clock
 
 
 def test_a_study_is_created_with_an_identity_of_its_own(folder: StudyFolder) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from damage import cut, flip, overwrite
 
 from study.storage.trial_folder import End, TrialFolder
+from tests.damage import cut, flip, overwrite
 
 
 def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from written_study import EPOCHS, Written
 
 from study.config.loading import build_config
 from study.errors import ConfigError, TrackingError
 from study.tracking import tensorboard
 from study.tracking.tensorboard import TensorBoardTracker
 from study.trial import TrialConfig
+from tests.written_study import EPOCHS, Written
 
 
 @pytest.fixture

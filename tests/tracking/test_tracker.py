@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from written_study import Written
 
 from study.errors import TrackingError
 from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker, describe_unsent, summarize_error
 from study.trial import TrialConfig
 from study.trial.study import Study
+from tests.written_study import Written
 
 SECRET = "s3cr3t-passw0rd"
 

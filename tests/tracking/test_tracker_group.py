@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written_study import Written
 
 from study.config.schema import StudyConfig
 from study.errors import ConfigError, StudyError, TrackingError
@@ -17,6 +16,7 @@ from study.tracking.tracker import SyncResult, Tracker
 from study.tracking.tracker_group import TrackerGroup
 from study.trial import TrialConfig
 from study.trial.study import Study
+from tests.written_study import Written
 
 
 class Heard(Tracker):

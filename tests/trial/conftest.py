@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from small_trials import Prepare, study
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
@@ -11,6 +10,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
+from tests.small_trials import Prepare, study
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from small_trials import trial
 
 import study
 from study.config.loading import build_config
@@ -24,6 +23,7 @@ from study.trial import TrialData, config_hash
 from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_config_hash
 from study.trial.prepare import Preparer
 from study.trial.study import Study
+from tests.small_trials import trial
 
 
 @pytest.fixture(scope="module")

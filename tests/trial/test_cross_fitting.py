@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import Prepare, digest, trial
 
 from study.backbones.backbone import Backbone
 from study.data.records import Record
@@ -18,6 +17,7 @@ from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
 from study.trial.evaluation import Evaluation, fold_scores, trial_scores
 from study.trial.run_trial import run_trial
 from study.trial.task_evaluation import evaluate_task
+from tests.small_trials import Prepare, digest, trial
 
 CLASSES = (0, 1)
 LINEAR: dict[str, Any] = {"head": "linear", "bias_lr": 0.05, "ln_lr": 0.02}

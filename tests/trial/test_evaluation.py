@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_trials import Prepare, trial
 
 from study.backbones.backbone import Backbone
 from study.data.records import Record
@@ -16,6 +15,7 @@ from study.protocols import Generalized, hmean
 from study.trial import EpochReport, TrialData
 from study.trial.evaluation import Evaluation, fold_scores, trial_scores
 from study.trial.run_trial import run_trial
+from tests.small_trials import Prepare, trial
 
 
 @pytest.fixture(scope="module")

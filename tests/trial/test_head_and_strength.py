@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import Prepare, digest, trial
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
@@ -15,6 +14,7 @@ from study.protocols import Transfer
 from study.trial import EpochReport, TrialData
 from study.trial.run_trial import run_trial
 from study.trial.study import Prediction, Target
+from tests.small_trials import Prepare, digest, trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 BOTH = {"subset": "clipfit + text.ln + vision.bias"}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 from torch import Tensor
 
 from study.backbones.backbone import Backbone, fingerprint
@@ -29,6 +28,7 @@ from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
 from study.trial.task_features import cached_views, paths_of
 from study.trial.task_model import make_task_model
+from tests.small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
 FULL = Peer(method="full", lr=0.02, optimizer="sgd")
 LORA = Peer(method="lora", lr=0.05)

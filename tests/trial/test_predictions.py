@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from small_trials import Prepare, trial
 
 from study.backbones.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
@@ -14,6 +13,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, predictions_to_parquet, read_predictions
 from study.trial.run_trial import run_trial
+from tests.small_trials import Prepare, trial
 
 SOME = [
     Prediction("base", "a/0.png", "ökapi", "zebra", 0.5),

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_trials import trial
 
 import study.data.datasets
 import study.trial.prepare
@@ -28,6 +27,7 @@ from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study
 from study.workflow.check import find_faults
+from tests.small_trials import trial
 
 Prepare = Callable[..., Preparer]
 

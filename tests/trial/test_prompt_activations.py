@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_trials import outcomes, trial
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
@@ -15,6 +14,7 @@ from study.trial import TrialData
 from study.trial.machine_faults import free_memory
 from study.trial.prompt_activations import zero_shot_text
 from study.trial.run_trial import run_trial
+from tests.small_trials import outcomes, trial
 
 
 def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(

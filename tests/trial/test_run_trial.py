@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
 from study.backbones.backbone import Backbone
 from study.method.training import NonFiniteLossError
@@ -15,6 +14,7 @@ from study.protocols import hmean
 from study.trial import TrialData
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
+from tests.small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
 
 @pytest.mark.parametrize(

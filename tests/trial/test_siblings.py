@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from small_trials import Prepare, outcome, trial
 
 from study.backbones.backbone import Backbone
 from study.config.peer_settings import Peer
@@ -11,6 +10,7 @@ from study.config.trial_settings import TrialSettings
 from study.trial import TrialConfig
 from study.trial.run_trial import run_trial
 from study.trial.task_features import image_features
+from tests.small_trials import Prepare, outcome, trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
 USES: tuple[dict[str, Any], ...] = (

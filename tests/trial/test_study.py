@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from settings import settings
-from small_trials import trial, trial_data
 
 import study.trial.study as module
 from study.config.loading import build_config, dump_config
@@ -19,6 +17,8 @@ from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.trial import Target, TrialConfig
 from study.trial.study import BEST, Candidate, Study, best_candidate
+from tests.settings import settings
+from tests.small_trials import trial, trial_data
 
 
 @pytest.fixture

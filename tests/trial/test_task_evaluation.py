@@ -1,12 +1,12 @@
 """What the models of a trial are judged on, image by image."""
 
 import pytest
-from small_trials import SETTINGS, Prepare, trial
 
 from study.backbones.backbone import Backbone
 from study.protocols import hmean
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
+from tests.small_trials import SETTINGS, Prepare, trial
 
 
 def test_every_validation_image_is_predicted_once(

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from small_trials import Prepare, trial
 
 from study.backbones.backbone import Backbone
 from study.trial import TrialData
 from study.trial.task_evaluation import rival_classes
 from study.trial.task_features import encode_part, image_features, labels_of
 from study.trial.task_model import make_task_model
+from tests.small_trials import Prepare, trial
 
 
 @pytest.mark.parametrize(("micro_batch", "at_once"), [(None, 30), (4, 15), (2, 7), (1, 3)])

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from small_trials import Prepare, trial
 
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
@@ -12,6 +11,7 @@ from study.trial import EpochReport, TrialData
 from study.trial.run_trial import run_trial
 from study.trial.task_heads import head_trainings, train_task_heads
 from study.trial.task_model import make_task_model
+from tests.small_trials import Prepare, trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 BOTH = {"subset": "clipfit + text.ln + vision.bias"}

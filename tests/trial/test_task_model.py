@@ -1,13 +1,13 @@
 """The model of a task: what passes its encoders at once, and what is kept of it."""
 
 import torch
-from small_trials import Prepare, trial
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
 from study.trial.task_model import make_task_model
+from tests.small_trials import Prepare, trial
 
 
 def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone) -> None:

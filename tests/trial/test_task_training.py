@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import Prepare, outcome, trial
 
 from study.backbones.backbone import Backbone
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
+from tests.small_trials import Prepare, outcome, trial
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from written_study import Written
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.storage.study_folder import StudyFolder
 from tests.results.conftest import ablation_study, few_shot_study, tuned_study
+from tests.written_study import Written
 
 __all__ = ["ablation_study", "few_shot_study", "tuned_study"]
 

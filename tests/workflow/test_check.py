@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
-from siglips import save_siglip
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
@@ -22,6 +21,7 @@ from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, check_study
+from tests.siglips import save_siglip
 
 FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text(encoding="utf-8"))
 

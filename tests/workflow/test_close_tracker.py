@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from reacting import reacting
 from rich.console import Console
 
 from study.storage.study_folder import StudyFolder
@@ -16,6 +15,7 @@ from study.trial import TrialConfig
 from study.trial.study import Study
 from study.workflow.close_tracker import close_tracker
 from study.workflow.progress import Steps
+from tests.reacting import reacting
 
 MINE = StudyFolder(Path("runs/mine"))
 

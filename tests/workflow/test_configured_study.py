@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from siglips import save_siglip
 
 from study.config.loading import ConfigFaults, build_config
 from study.config.search_section import SITES_OF
@@ -21,6 +20,7 @@ from study.workflow.configured_study import (
     naming_overrides,
     with_sites_of_backbone,
 )
+from tests.siglips import save_siglip
 
 
 def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: Path) -> None:

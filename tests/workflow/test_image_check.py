@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from miniature import draw
 from PIL import Image
 from rich.console import Console
 
@@ -15,6 +14,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import image_check
 from study.workflow.image_check import check_images
+from tests.miniature import draw
 
 
 @pytest.fixture

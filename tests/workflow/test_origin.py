@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written_study import Written
 
 from study.errors import BackboneError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import origin as module
 from study.workflow.origin import compare_with_origin, study_origin
+from tests.written_study import Written
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from written_study import Written
 
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.workflow.outputs import write_outputs
+from tests.written_study import Written
 
 
 @pytest.fixture

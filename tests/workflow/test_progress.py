@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from screens import run_in_terminal
-from settings import settings
 
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
 from study.workflow import progress as module
 from study.workflow.progress import StageProgress, Steps
+from tests.screens import run_in_terminal
+from tests.settings import settings
 
 SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
 

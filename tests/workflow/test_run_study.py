@@ -11,7 +11,6 @@ from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
-from reacting import reacting
 from rich.console import Console
 
 import study.data.datasets
@@ -35,6 +34,7 @@ from study.trial.study import Study
 from study.workflow import run_study as module
 from study.workflow.announcement import describe_plan
 from study.workflow.run_study import run_study
+from tests.reacting import reacting
 
 Configure = Callable[..., StudyConfig]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reacting import reacting
 
 from study.workflow.signals import LastingConsole, handle_hang_up, hold_back_signals, interrupt
+from tests.reacting import reacting
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changed_studies import forget_images
 
 from study.config.loading import build_config, dump_config
 from study.results.study_results import read_results
@@ -20,6 +19,7 @@ from study.storage.trial_folder import End
 from study.trial import Prediction, TrialConfig
 from study.trial.predictions import predictions_to_parquet
 from study.workflow.status import Status, study_status
+from tests.changed_studies import forget_images
 
 CONFIG = build_config({"name": "mine", "search": {"trials": 12}}, "test")
 

@@ -9,13 +9,13 @@ from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
-from written_study import Written
 
 from study.config.schema import StudyConfig
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import training_stages as module
 from study.workflow.run_study import run_study
+from tests.written_study import Written
 
 Configure = Callable[..., StudyConfig]
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
-from pictures import GREY, ORIENTATIONS, RGB, SIXTEEN, Picture, known_pictures, saved, tiff, turned
 from PIL import Image
 
 from study.data.datasets import ReaderOptions, load_dataset
@@ -21,6 +20,17 @@ from study.data.images.rgb import dark_images, to_rgb
 from study.data.images.sources import FolderSource, read_any_image
 from study.data.images.table import ImageTable
 from study.errors import DataError
+from tests.pictures import (
+    GREY,
+    ORIENTATIONS,
+    RGB,
+    SIXTEEN,
+    Picture,
+    known_pictures,
+    saved,
+    tiff,
+    turned,
+)
 
 PICTURES = known_pictures()
 Read = Callable[[Path], Image.Image]

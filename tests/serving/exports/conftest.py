@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from environments import outside, with_libraries
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
@@ -25,6 +24,7 @@ from study.serving.exports import FORMATS, write_export
 from study.serving.exports.classes import OPEN_IMAGES, PRINT_ANSWERS
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model
+from tests.environments import outside, with_libraries
 
 COUNT = 300
 ALONE = """\

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from siglips import LENGTH, save_siglip
-
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.serving.exports.classes import (
@@ -17,6 +15,7 @@ from study.serving.exports.classes import (
     transformers_encoding,
     write_classes,
 )
+from tests.siglips import LENGTH, save_siglip
 
 
 def test_the_file_has_names_and_the_prompts_of_each(

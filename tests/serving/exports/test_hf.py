@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from siglips import save_siglip
 from transformers import AutoImageProcessor
 
 from study.data.datasets import load_dataset
 from study.data.images.table import normalize
 from study.serving.classifier import load_classifier
+from tests.siglips import save_siglip
 
 Make = Callable[..., Any]
 MANY = ("a {}.", "the {}!", "this is {}")

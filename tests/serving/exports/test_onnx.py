@@ -9,10 +9,10 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from siglips import save_siglip
 
 from study.errors import ConfigError, DeltaError
 from study.serving.exports import onnx as exporting
+from tests.siglips import save_siglip
 
 Make = Callable[..., Any]
 

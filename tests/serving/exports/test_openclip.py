@@ -7,13 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from openclips import write_open_clip
-from siglips import save_siglip
 
 from study.backbones.backbone import fingerprint
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError, DeltaError
 from study.serving.exports.openclip import refuse_other_pooling
+from tests.openclips import write_open_clip
+from tests.siglips import save_siglip
 
 Make = Callable[..., Any]
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import peft
 import pytest
-from openclips import write_open_clip
 from safetensors import safe_open
-from siglips import save_siglip
 from torch import nn
 
 from study.backbones.backbone import Backbone
@@ -20,6 +18,8 @@ from study.backbones.description import EMBEDDED, backbone_path
 from study.errors import ConfigError, DeltaError
 from study.method.lora import import_peft
 from study.serving.exports.peft import _loading_code, find_tuned_modules, import_peft_with_beft
+from tests.openclips import write_open_clip
+from tests.siglips import save_siglip
 
 Make = Callable[..., Any]
 

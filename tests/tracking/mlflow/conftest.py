@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser
-from written_study import MakeStudy, Written
+
+from tests.browser import CHROMIUM, Browser
+from tests.written_study import MakeStudy, Written
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from listening import listening
 
 from study.config.loading import build_config
 from study.errors import TrackingError
@@ -20,6 +19,7 @@ from study.tracking.mlflow.address import (
     tracking_uri,
 )
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from tests.listening import listening
 
 
 @pytest.fixture(autouse=True)

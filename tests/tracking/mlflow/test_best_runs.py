@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_study import WINNER
 
 from study.commands import main
 from study.config.loading import load_config
@@ -16,6 +15,7 @@ from study.report.best_configurations import baselines_study_yaml
 from study.storage.trial_folder import End
 from study.tracking.mlflow.best_runs import best_configurations, read_study_configuration
 from study.tracking.mlflow.mirror import sync_to_mlflow
+from tests.finished_study import WINNER
 
 HERE = Path("runs")
 FOUND = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from written_study import MakeStudy, record_tasks, runs, sync, tasks_file
 
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.tracking.mlflow.inputs import dataset_inputs
+from tests.written_study import MakeStudy, record_tasks, runs, sync, tasks_file
 
 SEEN = (Record("a/1", 0), Record("a/2", 0), Record("b/1", 1))
 HELD, ELSEWHERE = (Record("a/9", 0), Record("b/9", 1)), (Record("other/1", 0),)

@@ -12,17 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from written_study import (
-    EPOCHS,
-    MakeStudy,
-    Written,
-    artifacts,
-    assert_whole,
-    history,
-    runs,
-    started,
-    sync,
-)
 
 from study.errors import TrackingError
 from study.run import main
@@ -33,6 +22,17 @@ from study.tracking.mlflow.mirror import find_missing, list_runs, sync_to_mlflow
 from study.tracking.mlflow.sender import Sender
 from study.tracking.mlflow.server import viewing_hints
 from study.trial import TrialConfig
+from tests.written_study import (
+    EPOCHS,
+    MakeStudy,
+    Written,
+    artifacts,
+    assert_whole,
+    history,
+    runs,
+    started,
+    sync,
+)
 
 SECRET = "s3cr3t-passw0rd"
 TRIALS = ["search-0000", "search-0001"]

@@ -11,7 +11,6 @@ from typing import Any
 
 import mlflow
 import pytest
-from browser import Browser
 from mlflow import MlflowClient
 from mlflow.pyfunc import scoring_server
 
@@ -22,6 +21,7 @@ from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags,
 from study.tracking.mlflow.run_content import ENDED, TOTALS
 from study.tracking.mlflow.trial_run import TRIAL_TAGS
 from study.workflow.outputs import write_outputs
+from tests.browser import Browser
 
 PAGES = Path(mlflow.__file__).parent / "server" / "js" / "build"
 COLUMN = re.compile(r"(metrics|params|tags|attributes)\.`(.+)`")

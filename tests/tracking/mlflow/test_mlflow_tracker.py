@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from written_study import MakeStudy, Written, runs, started
 
 from study.config.loading import build_config
 from study.errors import TrackingError
 from study.tracking import make_tracker
 from study.tracking.mlflow import models
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from tests.written_study import MakeStudy, Written, runs, started
 
 
 def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:

@@ -8,10 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from browser import Browser
-from finished_study import WINNER
 from mlflow import MlflowClient
-from written_study import record_tasks
 
 from study.data.records import Record
 from study.data.tasks import Part, Task
@@ -21,6 +18,9 @@ from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from study.workflow.outputs import write_outputs
+from tests.browser import Browser
+from tests.finished_study import WINNER
+from tests.written_study import record_tasks
 
 pytestmark = pytest.mark.long
 

@@ -14,7 +14,6 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 from mlflow.models import Model
 from PIL import Image
-from written_study import started
 
 from study.data.images.image_reading import ImageReading
 from study.errors import TrackingError
@@ -27,6 +26,7 @@ from study.tracking.mlflow import registry
 from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.registry import model_name, register_winner
 from study.tracking.mlflow.study_run import StudyRun
+from tests.written_study import started
 
 Finished = Any
 MakeFinished = Callable[..., Finished]

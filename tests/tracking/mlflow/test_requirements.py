@@ -13,10 +13,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from environments import outside, with_libraries
 from mlflow import MlflowClient
-from openclips import write_open_clip
-from siglips import save_siglip
 
 from study.backbones.description import read_architecture
 from study.data.datasets import load_dataset
@@ -25,6 +22,9 @@ from study.embedded import EMBEDDED, backbone_path
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
 from study.tracking.mlflow.study_run import StudyRun
+from tests.environments import outside, with_libraries
+from tests.openclips import write_open_clip
+from tests.siglips import save_siglip
 
 SERVE = """\
 import json, sys

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written_study import EPOCHS, MakeStudy, artifacts, history, runs, sync
 
 from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow.sender import Sender
+from tests.written_study import EPOCHS, MakeStudy, artifacts, history, runs, sync
 
 
 def test_each_trial_is_a_child_that_ends_as_the_trial_did(

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from serving_over_http import ask, served
 
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
@@ -20,6 +19,7 @@ from study.errors import DataError, DeltaError
 from study.method.device import gpu_kind
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
+from tests.serving_over_http import ask, served
 
 CHAMPION = "models:/clipfit-digits@champion"
 ENOUGH = 0.7

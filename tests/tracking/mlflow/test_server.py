@@ -10,11 +10,11 @@ from mlflow.protos.databricks_pb2 import (
     REQUEST_LIMIT_EXCEEDED,
     RESOURCE_DOES_NOT_EXIST,
 )
-from written_study import MakeStudy, sync
 
 from study.errors import DeltaError, TrackingError
 from study.storage.atomic import StorageError
 from study.tracking.mlflow.server import connect, is_refusal, redact_uri, viewing_hints
+from tests.written_study import MakeStudy, sync
 
 SECRET = "s3cr3t-passw0rd"
 

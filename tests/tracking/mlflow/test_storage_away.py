@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, Written, history, runs, started
 
 from study.run import main
 from study.storage import atomic
@@ -17,6 +16,7 @@ from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.sender import Sender
 from study.trial import TrialConfig
+from tests.written_study import EPOCHS, Written, history, runs, started
 
 
 @pytest.fixture

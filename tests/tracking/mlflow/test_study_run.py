@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from written_study import MakeStudy, Written, artifacts, runs, sync
 
 from study.storage.study_folder import DESCRIPTION
 from study.tracking.mlflow.study_run import LONGEST_NOTE
+from tests.written_study import MakeStudy, Written, artifacts, runs, sync
 
 
 def test_the_parent_has_configuration_tables_and_description(

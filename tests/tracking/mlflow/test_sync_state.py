@@ -1,10 +1,10 @@
 """A mark tells what has been sent of a trial, and whether that is still true of the trial."""
 
 import pytest
-from written_study import MakeStudy
 
 from study.storage.trial_folder import End
 from study.tracking.mlflow.sync_state import Mark
+from tests.written_study import MakeStudy
 
 REPORTS = [{"epoch": epoch, "val_score": 0.1 * epoch} for epoch in (1, 2, 3)]
 END = End("finished", 3, 1.5)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from written_study import MakeStudy, history, runs, sync
 
 from study.storage.trial_folder import End
 from study.tracking.mlflow.sender import Sender
+from tests.written_study import MakeStudy, history, runs, sync
 
 
 def test_the_runs_that_validation_chose_say_so_in_their_names(

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from written_study import Written
 
 from study.commands import main
 from study.storage.study_folder import CANDIDATES, REGISTERED, Registration
+from tests.written_study import Written
 
 
 def test_a_study_that_cannot_go_on_is_not_extended(

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from written_study import Written
 
 from study.commands import main
 from study.config.yaml_values import parse_overrides
@@ -16,6 +15,7 @@ from study.selection.optimism import Optimism
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from tests.written_study import Written
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, object]]:

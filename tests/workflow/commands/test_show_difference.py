@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from fake_studies import add_answer
 
 from study.commands import main
+from tests.fake_studies import add_answer
 
 
 @pytest.mark.parametrize(
