@@ -80,7 +80,7 @@ class Arm:
     started: int = 0
     """The number of trials that were proposed and recorded."""
     progress_before: float = 0.0
-    """The share of its budget that another arm spends before this one proposes its first trial."""
+    """The `progress` that the arm begins with. It waits until other arms have come as far."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
     _openings: Sequence[Mapping[str, Any]] = ()
     _other: "Arm | None" = None
@@ -88,7 +88,7 @@ class Arm:
 
     @property
     def progress(self) -> float:
-        """How far the arm is, between 0 and 1; the one furthest behind proposes next."""
+        """How far the arm is, between `progress_before` and 1; the smallest proposes next."""
         return self.progress_before + (1 - self.progress_before) * self.started / self.budget
 
     def start_with(
@@ -96,7 +96,8 @@ class Arm:
     ) -> None:
         """Begin with given subsets, at the rates of another arm's best trial so far.
 
-        They fill at most half of the budget. The other arm spends half of its budget before.
+        They fill at most half of the budget. The other arm spends half of its budget before: this
+        arm's progress begins at 0.5.
 
         Args:
             subsets: the choices of each subset, without rates.

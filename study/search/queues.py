@@ -58,26 +58,26 @@ def run_queue(
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
-    ledger_trials = read_and_close_trials(study, stage, data, observers)
+    ledger = read_and_close_trials(study, stage, data, observers)
     if reuse_results is not None:
-        new = [config for config in queue if config.trial_id not in ledger_trials]
-        ledger_trials = read_and_close_trials(study, stage, data, observers, reuse_results(new))
-    _train(study, unfinished(ledger_trials, queue), _earlier_ends(ledger_trials), data, observers)
+        new = [config for config in queue if config.trial_id not in ledger]
+        ledger = read_and_close_trials(study, stage, data, observers, reuse_results(new))
+    _train(study, unfinished(ledger, queue), _earlier_ends(ledger), data, observers)
 
 
 def run_reopened(
     study: Study, stage: Stage, data: Mapping[int, TrialData], observers: Sequence[Observer]
 ) -> None:
     """Train the trials of a stage that had ended before they were reopened; see `run_queue`."""
-    ledger_trials = read_and_close_trials(study, stage, data, observers)
-    before = _earlier_ends(ledger_trials)
-    reopened = [trial for trial in unfinished(ledger_trials, ()) if trial.trial_id in before]
+    ledger = read_and_close_trials(study, stage, data, observers)
+    before = _earlier_ends(ledger)
+    reopened = [trial for trial in unfinished(ledger, ()) if trial.trial_id in before]
     _train(study, reopened, before, data, observers)
 
 
-def _earlier_ends(ledger_trials: Mapping[str, LedgerTrial]) -> dict[str, End]:
+def _earlier_ends(ledger: Mapping[str, LedgerTrial]) -> dict[str, End]:
     """Return how reopened trials had ended before, by id."""
-    return {name: trial.before for name, trial in ledger_trials.items() if trial.before is not None}
+    return {name: trial.before for name, trial in ledger.items() if trial.before is not None}
 
 
 def _train(
@@ -166,17 +166,17 @@ def read_and_close_trials(
     Raises:
         DataError: a trial trained or was evaluated on other images or classes than there are now.
     """
-    ledger_trials: dict[str, LedgerTrial] = {}
+    ledger: dict[str, LedgerTrial] = {}
     for folder in study.folder.trials():
         contents = folder.read_config()
         if contents["stage"] == stage:
             trial = _read_and_close_trial(
                 folder, TrialConfig.model_validate(contents), observers, reused_ids
             )
-            ledger_trials[trial.config.trial_id] = trial
-    for trial in ledger_trials.values():
+            ledger[trial.config.trial_id] = trial
+    for trial in ledger.values():
         _refuse_other_data(trial.config, data)
-    return ledger_trials
+    return ledger
 
 
 def _read_and_close_trial(
@@ -222,9 +222,9 @@ def _refuse_other_data(config: TrialConfig, data: Mapping[int, TrialData]) -> No
 
 
 def unfinished(
-    ledger_trials: Mapping[str, LedgerTrial], queue: Iterable[TrialConfig]
+    ledger: Mapping[str, LedgerTrial], queue: Iterable[TrialConfig]
 ) -> list[TrialConfig]:
     """Return the trials that have not ended: those that have started first."""
-    trials = [trial.config for trial in ledger_trials.values() if trial.end is None]
-    trials += [config for config in queue if config.trial_id not in ledger_trials]
+    trials = [trial.config for trial in ledger.values() if trial.end is None]
+    trials += [config for config in queue if config.trial_id not in ledger]
     return trials

@@ -44,8 +44,9 @@ class Proposers:
     """The arms that propose trials once the queue is empty, and what they need for it."""
 
     arms: Sequence[Arm]
-    """The searches with their budgets; the one furthest behind its budget proposes next. One that
-    is not here learns of its trials when it is opened again."""
+    """The searches with their budgets; the one with the smallest `Arm.progress` proposes next.
+
+    An arm that is not listed gets the outcomes of its trials when a later run opens it."""
     make_trial: Callable[[Proposal], TrialConfig]
     ended: Iterable[tuple[TrialConfig, Outcome]] = ()
     """The trials of this stage that have ended, with their outcomes."""
@@ -63,7 +64,8 @@ class StudySearcher(Searcher):
         queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
         proposers: what proposes trials once the queue is empty; None means nothing.
-        siblings: by the id of a trial, those that its worker tests beside it.
+        siblings: by the id of a trial, the trials that use the result of its training otherwise;
+            its worker tests them, too.
         before: how trials of the queue had ended before they were reopened, by id.
     """
 
@@ -146,16 +148,19 @@ class StudySearcher(Searcher):
         return {}
 
     def _ask_arms(self) -> TrialConfig | None:
-        """Return a trial that the arm furthest behind its budget proposes, or None."""
+        """Return a trial that the arm with the smallest `Arm.progress` proposes, or None.
+
+        An arm that has nothing left to propose gives up the rest of its budget.
+        """
         if self._proposers is None:
             return None
         if self.deadline is not None and not self.deadline.allows_another:
             return None
         while True:
-            behind = [arm for arm in self._arms.values() if arm.started < arm.budget]
-            if not behind:
+            unfinished_arms = [arm for arm in self._arms.values() if arm.started < arm.budget]
+            if not unfinished_arms:
                 return None
-            arm = min(behind, key=lambda arm: (arm.progress, arm.name))
+            arm = min(unfinished_arms, key=lambda arm: (arm.progress, arm.name))
             trial = self._ask(arm, self._proposers.make_trial)
             if trial is not None:
                 return trial

@@ -101,8 +101,7 @@ def run_search(
     Then train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
 
     Trials that had ended and were reopened come first, and end as they had. If the study has made
-    its choice, only trials that the ledger holds are trained to their ends: a further trial could
-    not be chosen any more.
+    its choice, no further trials are begun, since they could not be chosen any more.
 
     Args:
         study: the study.
@@ -115,9 +114,7 @@ def run_search(
     Raises:
         DataError: earlier trials used other images or classes, or are more than are planned.
         InterruptedStudyError: the study was interrupted before all trials ended.
-        StudyError: the journal of `search.warm_start` is damaged, or this machine is too small for
-            one trial.
-        StorageError: the study's folder cannot be read or written.
+        StudyError: the journal of `search.warm_start` is damaged, or no trial fits this machine.
     """
     config = study.config
     data_by_seed = {config.seed: data}
@@ -127,19 +124,19 @@ def run_search(
         return
     # Only those with an earlier end: successive halving decides where the others end, below.
     run_reopened(study, "search", data_by_seed, observers)
-    ledger_trials = read_and_close_trials(study, "search", data_by_seed, observers)
-    _refuse_too_many(study, ledger_trials.values())
+    ledger = read_and_close_trials(study, "search", data_by_seed, observers)
+    _refuse_too_many(study, ledger.values())
     baselines = [
         make_trial(study, data, "search", Proposal(settings, "baseline", number), label=label)
         for number, (label, settings) in enumerate(config.search.fixed_baselines.items())
     ]
-    queue = [trial for trial in unfinished(ledger_trials, baselines) if trial.arm != VARIANT]
-    numbers = [trial.config.number for trial in ledger_trials.values()]
-    deadline, scheduler = _deadline_and_scheduler(config, ledger_trials.values())
+    queue = [trial for trial in unfinished(ledger, baselines) if trial.arm != VARIANT]
+    numbers = [trial.config.number for trial in ledger.values()]
+    deadline, scheduler = _deadline_and_scheduler(config, ledger.values())
     proposers = Proposers(
-        open_arms(study, ledger_trials.values(), sampler),
+        open_arms(study, ledger.values(), sampler),
         make_trial=partial(make_trial, study, data, "search"),
-        ended=[(t.config, t.outcome) for t in ledger_trials.values() if t.outcome is not None],
+        ended=[(t.config, t.outcome) for t in ledger.values() if t.outcome is not None],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
     )
@@ -148,20 +145,16 @@ def run_search(
         StudySearcher(study.folder, queue, proposers=proposers),
         data={f"search/{config.seed}": data},
         scheduler=scheduler,
-        count=_count_left(config, ledger_trials.values(), queue),
+        count=_count_left(config, ledger.values(), queue),
         observers=observers,
     )
     _run_variants(study, data, observers, announce)
 
 
-def _refuse_too_many(study: Study, ledger_trials: Iterable[LedgerTrial]) -> None:
+def _refuse_too_many(study: Study, ledger: Iterable[LedgerTrial]) -> None:
     """Raise DataError if there are more trials of the search than the configuration plans."""
     search = study.config.search
-    planned = [
-        trial
-        for trial in ledger_trials
-        if search.counts_trial(trial.config.arm, trial.config.label)
-    ]
+    planned = [t for t in ledger if search.counts_trial(t.config.arm, t.config.label)]
     if len(planned) > search.trials:
         raise DataError(
             f"{study.folder.config_path} plans {search.trials} trials of search, and "
@@ -171,10 +164,10 @@ def _refuse_too_many(study: Study, ledger_trials: Iterable[LedgerTrial]) -> None
 
 
 def _deadline_and_scheduler(
-    config: StudyConfig, ledger_trials: Iterable[LedgerTrial]
+    config: StudyConfig, ledger: Iterable[LedgerTrial]
 ) -> tuple[Deadline | None, TrialScheduler]:
     """Return the end of the search's time, if it has one, and what stops trials early."""
-    proposed = [trial for trial in ledger_trials if trial.config.arm != VARIANT]
+    proposed = [trial for trial in ledger if trial.config.arm != VARIANT]
     history = []
     for trial in proposed:
         if trial.end is not None and trial.end.status != "failed":
@@ -189,12 +182,12 @@ def _deadline_and_scheduler(
 
 
 def _count_left(
-    config: StudyConfig, ledger_trials: Iterable[LedgerTrial], queue: Iterable[TrialConfig]
+    config: StudyConfig, ledger: Iterable[LedgerTrial], queue: Iterable[TrialConfig]
 ) -> int:
     """Return how many trials the search still comes to, with its peers."""
     search = config.search
     count = search.trials + search.peer_trials * len(search.peer_arms)
-    for trial in ledger_trials:
+    for trial in ledger:
         if trial.config.arm in search.peer_arms:
             count -= 1
         if trial.outcome is not None and search.counts_trial(trial.config.arm, trial.config.label):
@@ -206,10 +199,7 @@ def _count_left(
 
 
 def _run_variants(
-    study: Study,
-    data: TrialData,
-    observers: Sequence[Observer],
-    announce: Announce,
+    study: Study, data: TrialData, observers: Sequence[Observer], announce: Announce
 ) -> None:
     """Train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
 
@@ -318,15 +308,11 @@ def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: 
     return PEERS[peer.method].count(architecture, peer.numbers)
 
 
-def open_arms(
-    study: Study, ledger_trials: Collection[LedgerTrial], sampler: Sampler | None
-) -> list[Arm]:
+def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | None) -> list[Arm]:
     """Open all arms and add to their Optuna studies what only the ledger holds."""
     search = study.config.search
     journal = study.folder.path / JOURNAL
-    recorded = {
-        name: _records_of(name, ledger_trials) for name in (TUNED, "search", *search.peer_arms)
-    }
+    recorded = {name: _records_of(name, ledger) for name in (TUNED, "search", *search.peer_arms)}
     try:
         arms = _open_journal(study, journal, sampler)
         for arm in arms:
@@ -342,10 +328,10 @@ def open_arms(
             source = study.folder.path.with_name(search.warm_start) / JOURNAL
             # A search that has begun read the source then. If its journal was lost and the source
             # study deleted, it goes on without the source's untried configurations.
-            if source.exists() or not ledger_trials:
+            if source.exists() or not ledger:
                 arm.enqueue_best_of(source)
-        arm.started = sum(trial.config.arm == arm.name for trial in ledger_trials)
-        for trial in ledger_trials:
+        arm.started = sum(trial.config.arm == arm.name for trial in ledger)
+        for trial in ledger:
             if trial.config.arm == "baseline" and trial.outcome is not None:
                 config = trial.config
                 arm.add_baseline(config.settings, trial.outcome, config.label, config.trial_id)
@@ -396,10 +382,10 @@ def _open_space(study: Study) -> OpenSpace:
     )
 
 
-def _records_of(arm: str, ledger_trials: Iterable[LedgerTrial]) -> list[Recorded]:
+def _records_of(arm: str, ledger: Iterable[LedgerTrial]) -> list[Recorded]:
     """Return what the ledger holds of the trials that an arm proposed."""
     records = []
-    for trial in ledger_trials:
+    for trial in ledger:
         config = trial.config
         if config.arm != arm or config.optuna_number is None:
             continue

@@ -79,7 +79,8 @@ class ClipFitTrainable(tune.Trainable):
             config: the first trial's `TrialConfig` as a mapping.
             worker: what this process reads and writes, and its limits.
             data: the data of the trials, by ``STAGE/SEED``.
-            siblings: by the id of a trial, those that its worker tests beside it.
+            siblings: by the id of a trial, the trials that use the result of its training
+                otherwise; its worker tests them, too.
         """
         resume_collection()
         torch.set_num_threads(worker.threads)

@@ -23,7 +23,7 @@ from study.storage.ledger_files import LedgerError
 from study.storage.time_limit import call_within
 from study.storage.trial_folder import End
 from study.tracking.mlflow import registry, run_content, server
-from study.tracking.mlflow.sender import TRIAL_ARTIFACTS, Sender
+from study.tracking.mlflow.sender import TRIAL_ARTIFACTS, Sender, add_balanced_score
 from study.tracking.mlflow.sync_state import TrialRecord
 from study.tracking.tracker import SyncResult, describe_unsent, summarize_error
 from study.trial.study import Study
@@ -275,7 +275,7 @@ def _describe_missing(sender: Sender, listed: Mapping[str, Run], trial_id: str) 
 
 
 def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | None) -> list[str]:
-    """Return the names of what was sent of a trial and its run lacks.
+    """Return the names of the parts that were sent for a trial but are missing in its run.
 
     Args:
         sender: the sender of the study's trials.
@@ -284,7 +284,11 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
         end: the end of the trial, if it was sent.
     """
     config, mark, trial_runs = record.config, record.mark, sender.trial_runs
-    sent_points = run_content.epoch_metrics(record.reports[: mark.reports], 0)
+    try:
+        scored = add_balanced_score(sender.study, record)
+    except LedgerError:  # of damaged predictions no score can be sent again
+        scored = record.reports
+    sent_points = run_content.epoch_metrics(scored[: mark.reports], start_time=0)
     point_counts = Counter(point.key for point in sent_points)
     metrics = set(point_counts)
     tags = trial_runs.tags(config)
@@ -301,7 +305,7 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
         "datasets": sent_datasets - _dataset_keys(run.inputs.dataset_inputs),
     }
     parts = [name for name, values in missing.items() if values]
-    for key, count in point_counts.most_common(1):
+    for key, count in point_counts.most_common(1):  # one metric suffices: one call a trial
         history = sender.client.get_metric_history(mark.run_id, key)
         if len({point.step for point in history}) < count:
             parts.append("epochs")

@@ -1,5 +1,6 @@
 """MLflow mirrors the ledger: against a real server, which may die, come back, and lose runs."""
 
+import json
 import select
 import socket
 import threading
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +18,7 @@ from mlflow.entities import Run
 from study.errors import TrackingError
 from study.run import main
 from study.tracking.mlflow import mirror as mirror_module
+from study.tracking.mlflow import sender as sender_module
 from study.tracking.mlflow import server
 from study.tracking.mlflow.address import tracking_uri
 from study.tracking.mlflow.mirror import find_missing, list_runs, sync_to_mlflow
@@ -309,6 +312,30 @@ def test_what_a_run_lacks_is_named_and_the_others_are_whole(
     lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
     found = find_missing(sender, list_runs(sender), TRIALS)
     assert found == {"search-0000": lack, "search-0001": ""}
+
+
+def test_a_score_of_predictions_that_a_run_lacks_is_named_and_sent(
+    finish: Callable[..., Any], tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = finish(tmp_path, tmp_path.name)
+    sender = Sender(study.study, mlflow_store)
+    trial = "confirm-best-seed1"
+    with monkeypatch.context() as without_score:
+        without_score.setattr(
+            sender_module, "add_balanced_score", lambda study, record: record.reports
+        )
+        sender.send_trial(trial)
+    found = find_missing(sender, list_runs(sender), [trial])
+    assert found == {trial: "its run lacks metrics"}
+    sync_to_mlflow(study.study, mlflow_store)
+    assert find_missing(sender, list_runs(sender), [trial]) == {trial: ""}
+    run_id = json.loads((study.folder.trial(trial).path / "mlflow.json").read_text())["run_id"]
+    scores = MlflowClient(mlflow_store).get_run(run_id).data.metrics
+    assert scores["test_balanced"] == pytest.approx(0.75556)
+
+    predictions = study.folder.trial(trial).path / "predictions.parquet"
+    predictions.write_bytes(b"damaged")
+    assert find_missing(sender, list_runs(sender), [trial]) == {trial: ""}
 
 
 def test_what_was_not_sent_or_has_changed_since_is_left_out(
