@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from study.report.charts import Chart
 from study.report.plots import make_plots
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
+from study.results.trial_results import TrialResult
 from tests.changed_studies import (
     HASH,
     WITH,
@@ -124,3 +126,8 @@ def told_apart(few_shot_study: Path) -> Path:
     """A study of which nine of the best ten trials tune `vision.ln1`, and one of the others."""
     best = [WITH] * 9 + [WITHOUT]
     return set_search(few_shot_study, [*best, WITH, *[WITHOUT] * 9])
+
+
+def partial_result(**values: Any) -> TrialResult:
+    """Return the result of a trial of which a test needs some values alone."""
+    return TrialResult.model_construct(**values)

@@ -1,9 +1,11 @@
 """An ablation's cells are paired with the base by seed, and pairs of sites are found among them."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +57,7 @@ def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_stud
     table = ablation_table(read_results(forget_images(ablation_study)))
     cell = cell_of(table, "only vision.ln[0:2]")
     assert not not_none(cell.comparison).paired.within_noise
-    assert not_none(cell.comparison).holm_p > 0.05
+    assert not_none(not_none(cell.comparison).holm_p) > 0.05
     assert not cell.differs_from_base
 
 
@@ -76,7 +78,7 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     assert not_none(table.cells[0].comparison).paired.seeds == (2, 3, 4, 5)
 
 
-def edges_of(table: AblationTable) -> dict[str, dict[str, str]]:
+def edges_of(table: AblationTable) -> dict[str, Mapping[str, str]]:
     """The cells whose rates are at an end of what was tried."""
     return {cell.label: cell.rate_edges for cell in table.cells if cell.rate_edges}
 
@@ -92,7 +94,7 @@ def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
     trials = []
     for trial in results.trials:
         own = TrialSettings(subset="text.bias + text.ln", rates=rates[0])
-        changes = {"settings": own} if trial.label == label else {}
+        changes: dict[str, Any] = {"settings": own} if trial.label == label else {}
         trials.append(trial.model_copy(update=changes))
     cell = next(trial for trial in trials if trial.label == label)
     for number, tried in enumerate(rates):
@@ -142,7 +144,7 @@ FOUR = {
 
 
 def of_pairs(
-    results: Results, scores: dict[str, tuple[float, ...]], base: str = "bitfit", **more: object
+    results: Results, scores: Mapping[str, tuple[float, ...]], base: str = "bitfit", **more: object
 ) -> Results:
     """An ablation of pairs with the scores of each subset's seeds, one of which is the base."""
     trials = []

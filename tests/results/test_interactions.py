@@ -1,7 +1,7 @@
 """Two sites add up on log-odds and are compared with the better one; no test near the ceiling."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from study.results.statistics import is_significant
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes
 from tests.not_none import not_none
+from tests.results.conftest import partial_result
 
 ONE, OTHER, THIRD = "text.ln1", "vision.ln2", "text.bias"
 IMAGES = 1000
@@ -62,7 +63,7 @@ def pair_of(*cells: SiteCell, sites: Sequence[str] = (ONE, OTHER)) -> Interactio
     return pair
 
 
-def four(*log_odds: Sequence[float], val: Sequence[float | None] = (None,) * 4) -> list[SiteCell]:
+def four(*log_odds: Iterable[float], val: Sequence[float | None] = (None,) * 4) -> list[SiteCell]:
     """Zero-shot, each site, and both, by the log-odds of each seed."""
     subsets = ("none", ONE, OTHER, f"{ONE} + {OTHER}")
     return [
@@ -202,7 +203,7 @@ def predicted(label: str, seed: int, right: Mapping[str, np.ndarray]) -> TrialRe
     """A tested trial that is right on some images of each part."""
     classes = {(part, "a"): tuple(own.tolist()) for part, own in right.items()}
     outcomes = Outcomes("the same images", classes)
-    return TrialResult.model_construct(label=label, seed=seed, outcomes=outcomes)
+    return partial_result(label=label, seed=seed, outcomes=outcomes)
 
 
 @pytest.mark.parametrize("parts", [("accuracy",), ("base", "new")])

@@ -58,7 +58,8 @@ def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
         (subset, "best-plain", "clipfit-tuned"),
         (head, "best", "best-plain"),
     ):
-        assert step.paired == board.difference(board.find_entry(upper), board.find_entry(lower))
+        pair = not_none(board.find_entry(upper)), not_none(board.find_entry(lower))
+        assert step.paired == board.difference(*pair)
     assert strength.lower is strength.upper
     assert strength.paired is None
 
@@ -150,12 +151,12 @@ def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Pat
     board = board_of(add_tuned_with_head(few_shot_study, source_trial=trial))
     sources = {"clipfit": "given", "best": "searched", "clipfit-tuned": "searched"}
     for label, expected in {**sources, "best-plain": "borrowed"}.items():
-        assert rate_source(board, board.find_entry(label)) == expected
+        assert rate_source(board, not_none(board.find_entry(label))) == expected
     path = few_shot_study / "trials" / trial / "config.json"
     for arm, expected in (("variant", "borrowed"), ("search", "searched")):
         change_json(path, arm=arm)
         board = board_of(few_shot_study)
-        assert rate_source(board, board.find_entry(TUNED_LINEAR)) == expected
+        assert rate_source(board, not_none(board.find_entry(TUNED_LINEAR))) == expected
 
 
 def test_the_ladder_leads_from_the_published_rates_to_the_winner() -> None:

@@ -21,7 +21,8 @@ FULL = {"method": "full", "lr": 1e-4}
 
 def against(board: Leaderboard, one: str, other: str) -> PairedDifference:
     """The difference between two candidates."""
-    return board.difference(board.find_entry(one), board.find_entry(other))
+    pair = not_none(board.find_entry(one)), not_none(board.find_entry(other))
+    return not_none(board.difference(*pair))
 
 
 def test_entries_are_sorted_by_their_mean_on_test(few_shot_study: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_st
 
 def test_a_candidate_does_not_differ_from_itself(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
-    tuned = board.find_entry("clipfit-tuned")
+    tuned = not_none(board.find_entry("clipfit-tuned"))
     assert board.difference(tuned, tuned) is None
     assert board.difference(tuned, None) is None
 
@@ -72,7 +73,11 @@ def test_the_peer_is_the_one_that_validation_ranks_best(few_shot_study: Path) ->
     add_candidate(few_shot_study, "full", -0.03, val_score=0.61, peer=FULL)
     assert board_of(few_shot_study).top_peer == "full"
     for index, expected in ((-1, "linear"), (-2, None)):
-        edit_candidates(few_shot_study, lambda found, at=index: found[at].update(val_score=None))
+
+        def forget_score(candidates: list[dict[str, Any]], at: int = index) -> None:
+            candidates[at].update(val_score=None)
+
+        edit_candidates(few_shot_study, forget_score)
         assert board_of(few_shot_study).top_peer == expected
 
 

@@ -1,7 +1,7 @@
 """Test images are drawn again, the same for all trials, and scored as the protocol does."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from study.trial.predictions import outcomes_of
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
 from tests.not_none import not_none
+from tests.results.conftest import partial_result
 
-Right = dict[str, Sequence[bool]]
+Right = Mapping[str, Sequence[bool]]
 
 
 def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
@@ -30,9 +31,7 @@ def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
         for n, hit in enumerate(hits)
         for true in [f"class {n % classes}"]
     ]
-    return TrialResult.model_construct(
-        label=label, seed=seed, outcomes=outcomes_of(reversed(predictions))
-    )
+    return partial_result(label=label, seed=seed, outcomes=outcomes_of(reversed(predictions)))
 
 
 def share(p: float, images: int, shift: int = 0) -> list[bool]:
@@ -89,7 +88,8 @@ def test_competing_names_are_scored_on_images_of_each_class_drawn_again() -> Non
     unseen = (rng.choice(gaps, 8), rng.random(8) < 0.6, np.arange(8) % 2)
     for draw in range(20):
         rng = np.random.default_rng(draw)
-        columns, counts = [], []
+        columns: list[Any] = []
+        counts: list[Any] = []
         for gap, right, labels in (seen, unseen):
             of_class = [np.flatnonzero(labels == c) for c in np.unique(labels)]
             rows = np.concatenate([rng.choice(own, len(own)) for own in of_class])
@@ -108,7 +108,7 @@ def test_h_and_its_area_have_an_interval_over_images() -> None:
         for n in range(400)
         for name in [f"{part} {n % 4}"]
     ]
-    own = TrialResult.model_construct(label="best", seed=1, outcomes=outcomes_of(predictions))
+    own = partial_result(label="best", seed=1, outcomes=outcomes_of(predictions))
     found = resample([own], BaseToNew())
     spread = math.sqrt(0.9 * 0.1 / 400 / 2)
     assert width(found, "best", [1], "generalized") == pytest.approx(1.96 * spread, rel=0.08)
@@ -146,7 +146,7 @@ def test_a_weighted_sum_is_of_the_same_images() -> None:
         [trial(label, 1, {"accuracy": hits}) for label, hits in right.items()], FewShot()
     )
     terms = [("both", 1), ("first", -1), ("second", -1), ("none", 1)]
-    values = sum(weight * np.array(right[label], float) for label, weight in terms)
+    values = np.sum([weight * np.array(right[label], float) for label, weight in terms], axis=0)
     drawn = not_none(found.weighted_draws(terms, [1]))
     assert (drawn.scores.shape, drawn.df) == ((2000, 1), 899)
     assert drawn.scores.mean() == pytest.approx(values.mean())
@@ -167,7 +167,7 @@ def test_targets_are_drawn_apart_and_the_score_is_their_mean() -> None:
     "others",
     [
         pytest.param([], id="no such trial"),
-        pytest.param([TrialResult.model_construct(label="b", seed=1, outcomes=None)], id="no file"),
+        pytest.param([partial_result(label="b", seed=1, outcomes=None)], id="no file"),
         pytest.param([trial("b", 1, {"accuracy": share(0.5, 99)})], id="fewer images"),
         pytest.param([trial("b", 1, {"accuracy": share(0.5, 100)}, 5)], id="other classes"),
     ],
@@ -197,7 +197,7 @@ def test_a_leaderboard_has_an_interval_over_images_of_every_score_and_difference
     for entry in board.entries:
         assert entry.test.images is not None
         assert all(entry.parts[part].images is not None for part in board.parts)
-        versus = board.difference(board.winner, entry)
+        versus = board.difference(not_none(board.winner), entry)
         assert versus is None or versus.difference.images is not None
 
 
