@@ -29,7 +29,7 @@ def run_confirm(
         stage: ``confirm``, or ``ablation`` if the candidates are its cells.
         reuse_results: see `run_queue`.
     """
-    # An ablation's trials have their names by their numbers, so these must differ.
+    # The id of an ablation's trial is made of its number, which must be unique over all seeds.
     numbers_a_seed = max(1000, len(candidates))
     queue = []
     for turn, seed in enumerate(data):

@@ -25,7 +25,7 @@ class Deadline:
     seconds: float
     epoch_seconds: float = 0.0
     """How long the last epoch of any trial took."""
-    cut: set[str] = field(default_factory=set)
+    stopped_ids: set[str] = field(default_factory=set)
     """Tune's ids of the trials that were stopped because the time was over."""
     _began: float = field(default_factory=time.monotonic)
 
@@ -39,8 +39,8 @@ class Deadline:
         """Whether there is time for the first epoch of another trial."""
         return self.seconds_left > self.epoch_seconds
 
-    def ends(self, trial_id: str, epochs_left: int, epoch_seconds: float) -> bool:
-        """Return whether a trial is to end now, and note it if so.
+    def must_stop(self, trial_id: str, epochs_left: int, epoch_seconds: float) -> bool:
+        """Return whether a trial must stop now, and record its id if so.
 
         While there is time, a trial goes on unless its next epoch would end after the grace.
         Afterwards it goes on if all its epochs would end within the grace.
@@ -56,7 +56,7 @@ class Deadline:
             epochs_left = 1
         if seconds_left + GRACE >= epochs_left * epoch_seconds:
             return False
-        self.cut.add(trial_id)
+        self.stopped_ids.add(trial_id)
         return True
 
 
@@ -105,7 +105,7 @@ class DeadlineScheduler(FIFOScheduler):
         if decision != TrialScheduler.CONTINUE or trial.config["arm"] == "baseline":
             return decision
         epochs_left = result["epochs"] - result["epoch"]
-        if self._deadline.ends(trial.trial_id, epochs_left, result["time_this_iter_s"]):
+        if self._deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
             return TrialScheduler.STOP
         return decision
 

@@ -29,13 +29,13 @@ from study.search.machine import (
     unjoined_cluster,
 )
 from study.search.ray_internals import (
+    ignore_second_failure,
     in_own_sessions,
     keep_token_private,
     on_loopback,
-    retrying_double_failures,
     started_here,
 )
-from study.search.ray_watch import watching_ray
+from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable, WorkerSettings
 from study.storage.command_lines import resume_command
@@ -65,7 +65,7 @@ def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]
 
     Args:
         config: the configuration of a study.
-        go_on: the command that is printed if Ray is lost, see `watching_ray`; None: no watch.
+        go_on: see `exit_if_ray_is_lost`; None means that the loss of Ray is not watched for.
 
     Raises:
         StudyError: the cluster to join does not answer, or Ray does not start in time.
@@ -77,7 +77,7 @@ def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]
             _start_ray()
             stack.callback(_shut_down)
         if go_on is not None:
-            stack.enter_context(watching_ray(go_on))  # left before Ray is asked to end
+            stack.enter_context(exit_if_ray_is_lost(go_on))  # left before Ray is asked to end
         yield
 
 
@@ -91,7 +91,7 @@ def _start_ray() -> None:
     keep_token_private()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as starting:
-        starting.enter_context(_keeping_sigterm())
+        starting.enter_context(_restore_sigterm_handler())
         starting.enter_context(in_own_sessions())
         if address == "local":
             starting.enter_context(on_loopback())
@@ -100,14 +100,14 @@ def _start_ray() -> None:
             options["runtime_env"] = {"worker_process_setup_hook": "gc.disable"}
             if gpu_kind() == "mps":  # Ray knows nothing of Apple's GPU
                 options["num_gpus"] = 1
-        starting.enter_context(_explaining_slow_start())
+        starting.enter_context(_explain_slow_start())
         ray.init(address=address, **options)
     keep_token_private()  # which Ray may have made
 
 
 @contextmanager
-def _explaining_slow_start() -> Iterator[None]:
-    """Raise StudyError, which says what to do, if Ray's processes do not answer within 30 s."""
+def _explain_slow_start() -> Iterator[None]:
+    """Raise StudyError, which says what to do, if Ray does not start within its limit of 30 s."""
     try:
         yield
     except Exception as error:  # Ray's has no type of its own
@@ -186,6 +186,7 @@ def run_trials(
 
     Raises:
         InterruptedStudyError: Ctrl-C or another signal ended the run early.
+        StudyError: this machine is too small for one trial; see `concurrency`.
         StorageError: the ledger cannot be read or written.
     """
     if count == 0:
@@ -218,7 +219,7 @@ def run_trials(
         verbose=0,
     )
     tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
-    with retrying_double_failures():
+    with ignore_second_failure():
         interrupted = _was_interrupted(tuner.fit)
     if interrupted or searcher.running:
         raise InterruptedStudyError(
@@ -299,22 +300,23 @@ class _FairASHA(FIFOScheduler):
 
     A linear head lifts early scores far above those of the text, which would stop the text's trials
     before their encoders have learned anything; so would another strength. Results are compared
-    with baselines, whose scores count, so trials used as these are must keep up with them.
+    with baselines, so their scores count, and trials of the same use must keep up with them.
 
     Args:
-        make: a function that returns the scheduler of one kind of use.
+        make: a function that returns the scheduler of one use.
     """
 
     def __init__(self, make: Callable[[], ASHAScheduler]) -> None:
         super().__init__()
         self._make = make
-        self._rivals: dict[object, ASHAScheduler] = {}
+        self._schedulers_by_use: dict[object, ASHAScheduler] = {}
+        """One ASHA for each combination of head, strength and peer method."""
 
     def _scheduler_of(self, trial: Any) -> ASHAScheduler:
         settings = trial.config["settings"]
         peer = settings["peer"] or {}
         use = settings["head"], settings["strength"], peer.get("method")
-        return self._rivals.setdefault(use, self._make())
+        return self._schedulers_by_use.setdefault(use, self._make())
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the trial compete with those like it."""
@@ -358,11 +360,11 @@ def _was_interrupted(fit: Callable[[], object]) -> bool:
 
 
 @contextmanager
-def _keeping_sigterm() -> Iterator[None]:
-    """Keep what reacts to SIGTERM, which Ray replaces as it starts.
+def _restore_sigterm_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM after the block, since Ray replaces it as it starts.
 
     Raises:
-        KeyboardInterrupt: it came meanwhile.
+        KeyboardInterrupt: SIGTERM came during the block.
     """
     before = signal.getsignal(signal.SIGTERM)
     try:

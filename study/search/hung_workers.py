@@ -1,7 +1,8 @@
-"""End workers that neither report nor end, since a frozen process cannot enforce its own limit.
+"""End hung workers, which neither report nor exit.
 
-The driver ends a stopped process, or one whose machine does not answer, some time after it should
-have ended itself. Ray then starts another one, which continues the trial.
+A worker exits by itself when an epoch takes too long. It cannot if its process was stopped or its
+machine does not answer. So the driver ends it some time later, and Ray starts another one, which
+continues the trial.
 """
 
 import time
@@ -18,7 +19,7 @@ GRACE = 30.0
 
 
 @dataclass
-class FrozenWorkers:
+class HungWorkers:
     """The workers that are silent for longer than an epoch may take.
 
     Args:
@@ -28,26 +29,26 @@ class FrozenWorkers:
     limit: float | None
     ended: set[str] = field(default_factory=set)
     """Tune's ids of the trials whose workers were ended and that have not reported since."""
-    _heard: dict[str, tuple[Trial, float]] = field(default_factory=dict)
+    _signs_of_life: dict[str, tuple[Trial, float]] = field(default_factory=dict)
     """The running trials by Tune's id, each with the time of its last sign of life."""
 
-    def hear(self, trial: Trial) -> None:
-        """Note that a trial has begun, or that an epoch of it has ended."""
-        self._heard[trial.trial_id] = trial, time.monotonic()
+    def record_sign_of_life(self, trial: Trial) -> None:
+        """Record that a trial has begun, or that an epoch of it has ended."""
+        self._signs_of_life[trial.trial_id] = trial, time.monotonic()
         self.ended.discard(trial.trial_id)
 
-    def forget(self, trial: Trial) -> None:
-        """Note that a trial has ended."""
-        self._heard.pop(trial.trial_id, None)
+    def remove(self, trial: Trial) -> None:
+        """Remove a trial that has ended."""
+        self._signs_of_life.pop(trial.trial_id, None)
 
     def end(self) -> None:
         """End the workers that have been silent for too long."""
         if self.limit is None:
             return
         allowed = self.limit + atomic.WAIT_SECONDS + GRACE
-        for trial, heard in [*self._heard.values()]:
+        for trial, last_sign in [*self._signs_of_life.values()]:
             actor = worker_of(trial)
-            if actor is not None and time.monotonic() - heard > allowed:
-                self.forget(trial)
+            if actor is not None and time.monotonic() - last_sign > allowed:
+                self.remove(trial)
                 self.ended.add(trial.trial_id)
                 ray.kill(actor)

@@ -1,4 +1,4 @@
-"""What closes a trial on disk when Tune says that it ended, and then tells who listens."""
+"""Close a trial on disk when Tune says that it ended, then notify the search and the observers."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from study.search.hung_workers import FrozenWorkers
+from study.search.hung_workers import HungWorkers
 from study.search.ray_errors import RAISED, cause_of
 from study.search.ray_internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
 from study.search.recording import close_trial, read_hang
@@ -55,8 +55,8 @@ class LedgerCallback(Callback):
     Args:
         searcher: the searcher of the trials.
         observers: the listeners that are notified after it.
-        max_epoch_seconds: the time limit of an epoch, in seconds, at which a hanging worker ends
-            itself; None means no limit.
+        max_epoch_seconds: the time limit of an epoch, in seconds, at which a hung worker exits
+            by itself; None means no limit.
     """
 
     searcher: StudySearcher
@@ -65,7 +65,7 @@ class LedgerCallback(Callback):
     _fault: StorageError | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._frozen = FrozenWorkers(self.max_epoch_seconds)
+        self._hung_workers = HungWorkers(self.max_epoch_seconds)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
@@ -73,14 +73,14 @@ class LedgerCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        self._frozen.hear(trial)
+        self._hung_workers.record_sign_of_life(trial)
         notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """Notify the observers of an epoch's result."""
-        self._frozen.hear(trial)
+        self._hung_workers.record_sign_of_life(trial)
         if not result.get("failed"):
             config = self.searcher.running[trial.trial_id]
             notify(
@@ -92,7 +92,7 @@ class LedgerCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
         """Close a trial; Tune also calls this for one that raised or was stopped."""
-        self._frozen.forget(trial)
+        self._hung_workers.remove(trial)
         result = trial.last_result or {}
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
@@ -105,7 +105,7 @@ class LedgerCallback(Callback):
             self._close(trial, "finished", result.get("score"))
         else:
             deadline = self.searcher.deadline
-            over = deadline is not None and trial.trial_id in deadline.cut
+            over = deadline is not None and trial.trial_id in deadline.stopped_ids
             cause = "the time of the search was over" if over else "successive halving"
             before = self.searcher.before.get(self.searcher.running[trial.trial_id].trial_id)
             reason = f"{cause} at epoch {result.get('epoch')}" if before is None else before.reason
@@ -113,7 +113,7 @@ class LedgerCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""
-        self._frozen.forget(trial)
+        self._hung_workers.remove(trial)
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
@@ -123,10 +123,10 @@ class LedgerCallback(Callback):
             self._fault = self._fault or fault
             return
         reason = "its worker died"
-        frozen = trial.trial_id in self._frozen.ended
-        if hang is not None or frozen:
+        was_ended = trial.trial_id in self._hung_workers.ended
+        if hang is not None or was_ended:
             reason = f"no epoch within {self.max_epoch_seconds:g} seconds"
-            reason += ", and its process stood still" if frozen else ""
+            reason += ", and its process stood still" if was_ended else ""
         elif RAISED in last_failure:
             reason = cause_of(last_failure)
         elif LOW_ON_MEMORY in last_failure:
@@ -135,7 +135,7 @@ class LedgerCallback(Callback):
         self._close(trial, "failed", None, reason=reason, error=hang or last_failure, unfit=unfit)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """End workers that stand still, or the study if the ledger cannot be read or written.
+        """End hung workers, or the study if the ledger cannot be read or written.
 
         Tune would end only a trial for such an error in another event.
 
@@ -144,7 +144,7 @@ class LedgerCallback(Callback):
         """
         if self._fault is not None:
             raise self._fault
-        self._frozen.end()
+        self._hung_workers.end()
 
     def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
         config = self.searcher.running[trial.trial_id]
@@ -165,10 +165,10 @@ class LedgerCallback(Callback):
             forget_results(trial)
             notify_of_end(self.observers, config, end, score)
             del self.searcher.running[trial.trial_id]
-            self._tell_of_siblings(config)
+            self._notify_of_siblings(config)
 
-    def _tell_of_siblings(self, config: TrialConfig) -> None:
-        """Notify the observers of the trials that the worker added beside one that has ended."""
+    def _notify_of_siblings(self, config: TrialConfig) -> None:
+        """Notify the observers of the siblings that the worker of an ended trial has added."""
         for sibling in self.searcher.siblings.get(config.trial_id, ()):
             folder = self.searcher.folder.trial(sibling.trial_id)
             try:

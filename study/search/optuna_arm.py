@@ -21,7 +21,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.search.ray_internals import enqueued_choices, reopen_trial
-from study.search.samplers import Sampler, seed_of
+from study.search.samplers import Sampler, seed_from_text
 from study.search.space import Choices, Space
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
@@ -126,7 +126,7 @@ class Arm:
         """
         for attempt in range(ASKS_BEFORE_GIVING_UP):
             # The turn counts recorded trials: a driver may die between asking and recording.
-            seed = seed_of(f"{self.seed}/{self.name}/{self.started}/{attempt}")
+            seed = seed_from_text(f"{self.seed}/{self.name}/{self.started}/{attempt}")
             self.study.sampler = self.sampler(seed)
             if attempt == 0 and self.started < len(self._openings):
                 self.study.enqueue_trial(self._opening(self._openings[self.started]))
@@ -289,7 +289,7 @@ class Arm:
         self.study.add_trial(trial)
 
     def _matches(self, trial: FrozenTrial, record: Recorded) -> bool:
-        if self.space.repeat(FixedTrial(trial.params)) != record.settings:
+        if self.space.decode(FixedTrial(trial.params)) != record.settings:
             return False
         scores: dict[int, float | None] = dict(trial.intermediate_values)
         if trial.state is TrialState.COMPLETE:

@@ -8,7 +8,7 @@ from study.errors import DataError
 from study.search.driver import RepeatingScheduler, run_trials
 from study.search.ledger_callback import Observer, notify_of_end
 from study.search.optuna_arm import Outcome
-from study.search.recording import close_trial, drop_unproven_reports
+from study.search.recording import close_trial, drop_reports_beyond_state
 from study.search.searcher import StudySearcher, outcome_of
 from study.storage.trial_folder import End, TrialFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
@@ -190,7 +190,7 @@ def _read_and_close_trial(
     was_open = end is None
     before = None
     if was_open:
-        drop_unproven_reports(folder)
+        drop_reports_beyond_state(folder)
         before = folder.read_earlier_end()
     reports = folder.read_reports()
     score = None

@@ -25,8 +25,8 @@ def cause_of(error: BaseException | str) -> str:
         error: the error, or its text.
 
     Returns:
-        Of a worker's traceback its last exception; of a call that failed, the first sentence that
-        says why.
+        The last exception if the error has a worker's traceback; else the first sentence that says
+        why a call failed.
     """
     text = COLOURS.sub("", str(error)).strip()
     lines: list[str] = EXCEPTION.findall(text)

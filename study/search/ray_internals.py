@@ -185,12 +185,11 @@ def cpus_here() -> float:
 
 
 @contextmanager
-def retrying_double_failures() -> Iterator[None]:
-    """Let Tune start a trial again that fails twice at once, as one in which two calls were open.
+def ignore_second_failure() -> Iterator[None]:
+    """Ignore the second failure of a trial that is already back in Tune's queue.
 
-    Tune has put it back into its queue after the first failure. It takes the second one for that of
-    a trial that cannot be started again, however often it may be, and so a machine that goes away
-    while a trial begins would end the trial.
+    Tune would count it as a failed restart and end the trial, whatever max_failures allows. A trial
+    fails twice if its machine goes away while two calls to its worker are open, as when it begins.
     """
     before = TuneController._trial_task_failure
 

@@ -31,8 +31,8 @@ PART_OF_PATIENCE = 0.7
 
 
 @contextmanager
-def watching_ray(go_on: str) -> Iterator[None]:
-    """End the process, and say how to go on, if Ray is lost during the block.
+def exit_if_ray_is_lost(go_on: str) -> Iterator[None]:
+    """Exit this process, after a message that says how to go on, if Ray is lost during the block.
 
     Args:
         go_on: the command that goes on with the study.

@@ -37,7 +37,7 @@ HANG = "hang.txt"
 
 
 @contextmanager
-def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
+def exit_after_time_limit(folder: TrialFolder, limit: float | None) -> Iterator[None]:
     """End this process if the block takes more than ``limit`` seconds; None means no limit.
 
     The limit acts outside the interpreter, which a hanging call may block. The process first writes
@@ -58,7 +58,7 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
 
 
 def read_hang(folder: TrialFolder) -> str | None:
-    """Return where a trial hung; None if its last worker did not end by `watched`."""
+    """Return where a trial hung; None if `exit_after_time_limit` did not end its last worker."""
     return (folder.read(HANG) or b"").decode(errors="replace") or None
 
 
@@ -69,10 +69,10 @@ def record_siblings(
     info: DeltaInfo,
     siblings: Sequence[TrialConfig],
 ) -> None:
-    """Add trials that use the result of a trial's training otherwise, with their ends.
+    """Add finished siblings: the same trained weights with another head, strength or calibration.
 
-    This comes before the last epoch of the trial itself is recorded. So a trial that has ended has
-    its siblings. Those that a worker before this one added stay.
+    They are added before the last epoch of the trial itself is recorded, so a trial that has ended
+    has its siblings. A sibling that an earlier worker added stays as it is.
 
     Args:
         folder: the trial's folder, which has the reports of the epochs before.
@@ -149,11 +149,12 @@ def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
     return None
 
 
-def drop_unproven_reports(folder: TrialFolder) -> None:
+def drop_reports_beyond_state(folder: TrialFolder) -> None:
     """Drop the reports of an unfinished trial that lie beyond its state.
 
     A trial that has all its reports, as its last epoch wrote them, keeps them. A crash leaves at
-    most one report beyond the state, since an epoch writes its report first; more mean damage.
+    most one report beyond the state, since an epoch writes its report first; if there are more, the
+    files are damaged.
     """
     reports = folder.read_reports()
     complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]

@@ -48,6 +48,6 @@ def sampler_named(name: str, given: Sampler | None = None) -> Sampler:
     return find_object("samplers", name, {"tpe": lambda: tpe, "random": lambda: random}, given)
 
 
-def seed_of(turn: str) -> int:
-    """Return the seed of a turn, a text that no other proposal of a study has."""
-    return int.from_bytes(hashlib.sha256(turn.encode()).digest()[:4], "big")
+def seed_from_text(text: str) -> int:
+    """Return a seed computed from a text, which differs for each proposal of a study."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -49,8 +49,10 @@ class Space(ABC):
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
 
-    def repeat(self, trial: FixedTrial) -> TrialSettings | None:
-        """Return the settings of given choices, in or out of their ranges; None if one is missing.
+    def decode(self, trial: FixedTrial) -> TrialSettings | None:
+        """Return the settings that choices lead to, in or out of their ranges.
+
+        None means that a choice is missing.
 
         Raises:
             ValidationError: a value is none that settings may have.
@@ -117,10 +119,10 @@ class OpenSpace(Space):
             return None
         values = self._values_of(settings, leaves)
         trial = FixedTrial(values)
-        repeated = self.repeat(trial)
-        if repeated is None or repeated.head != settings.head:
+        decoded = self.decode(trial)
+        if decoded is None or decoded.head != settings.head:
             return None
-        if parse(repeated.subset).resolve(self.depths) != leaves:
+        if parse(decoded.subset).resolve(self.depths) != leaves:
             return None
         choices: Choices = {}
         for name, distribution in trial.distributions.items():

@@ -24,7 +24,7 @@ from study.method.peers import PEERS
 from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.process.garbage import pause_collection, resume_collection
-from study.search.recording import load_state, record_epoch, record_siblings, watched
+from study.search.recording import exit_after_time_limit, load_state, record_epoch, record_siblings
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.trial import EpochReport, TrialConfig, TrialData
@@ -108,7 +108,7 @@ class ClipFitTrainable(tune.Trainable):
             DeviceError: the device failed; Tune then replaces this process.
         """
         try:
-            with watched(self._folder, self._max_epoch_seconds):
+            with exit_after_time_limit(self._folder, self._max_epoch_seconds):
                 report = self._next_report()
             # Waiting for unavailable storage is no hang, so the limit does not apply to it.
             if report.siblings:

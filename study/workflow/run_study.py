@@ -16,7 +16,7 @@ from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
 from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session
-from study.search.recording import drop_unproven_reports
+from study.search.recording import drop_reports_beyond_state
 from study.search.samplers import Sampler
 from study.storage.atomic import StorageError
 from study.storage.command_lines import resume_command
@@ -90,7 +90,7 @@ def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[No
             repair(folder)
         for trial in folder.trials():  # before a tracker or the search read their reports
             if trial.read_end() is None:
-                drop_unproven_reports(trial)
+                drop_reports_beyond_state(trial)
         compare_with_origin(study)
         yield
 

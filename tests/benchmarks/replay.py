@@ -44,7 +44,7 @@ from study.backbones.load_backbone import load_backbone
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
-from study.search.samplers import Sampler, random, seed_of, tpe
+from study.search.samplers import Sampler, random, seed_from_text, tpe
 from study.search.searcher import Proposal
 from study.search.space import OpenSpace, RateSpace
 from study.search.stages import make_trial
@@ -282,7 +282,7 @@ def train(chain: Chain) -> str:
     baselines = [*study.config.search.fixed_baselines.values()] if chain.source == BASELINES else []
     with chain.file.open("a", encoding="utf-8") as file:
         for turn in range(len(rows), len(baselines) or chain.length):
-            seed = seed_of(f"{chain.source}/{chain.number}/{turn}")
+            seed = seed_from_text(f"{chain.source}/{chain.number}/{turn}")
             asked.sampler = tpe(seed) if chain.source == "tpe" else random(seed)
             trial = asked.ask()
             settings = baselines[turn] if baselines else space.suggest(trial)

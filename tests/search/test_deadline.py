@@ -29,26 +29,26 @@ def test_as_long_as_there_is_time_a_trial_goes_on_unless_its_next_epoch_is_too_l
     clock: SimpleNamespace,
 ) -> None:
     deadline = Deadline(600.0, _began=clock.seconds)
-    assert not deadline.ends("a", epochs_left=1000, epoch_seconds=30.0)
-    assert not deadline.ends("a", epochs_left=1, epoch_seconds=660.0)
-    assert deadline.ends("a", epochs_left=1, epoch_seconds=661.0)
-    assert deadline.cut == {"a"}
+    assert not deadline.must_stop("a", epochs_left=1000, epoch_seconds=30.0)
+    assert not deadline.must_stop("a", epochs_left=1, epoch_seconds=660.0)
+    assert deadline.must_stop("a", epochs_left=1, epoch_seconds=661.0)
+    assert deadline.stopped_ids == {"a"}
 
 
 def test_when_the_time_is_over_only_what_soon_ends_goes_on(clock: SimpleNamespace) -> None:
     deadline = Deadline(600.0, _began=clock.seconds)
     clock.seconds += 620
-    assert not deadline.ends("a", epochs_left=4, epoch_seconds=10.0)
-    assert deadline.ends("b", epochs_left=5, epoch_seconds=10.0)
+    assert not deadline.must_stop("a", epochs_left=4, epoch_seconds=10.0)
+    assert deadline.must_stop("b", epochs_left=5, epoch_seconds=10.0)
     clock.seconds += 50
-    assert deadline.ends("a", epochs_left=1, epoch_seconds=10.0)
-    assert deadline.cut == {"a", "b"}
+    assert deadline.must_stop("a", epochs_left=1, epoch_seconds=10.0)
+    assert deadline.stopped_ids == {"a", "b"}
 
 
 def test_another_trial_begins_if_there_is_time_for_an_epoch(clock: SimpleNamespace) -> None:
     deadline = Deadline(600.0, _began=clock.seconds)
     assert deadline.allows_another
-    deadline.ends("a", epochs_left=9, epoch_seconds=100.0)
+    deadline.must_stop("a", epochs_left=9, epoch_seconds=100.0)
     clock.seconds += 499
     assert deadline.allows_another
     clock.seconds += 1
@@ -75,7 +75,9 @@ def test_a_baseline_is_never_stopped(
     result = {"epoch": 1, "epochs": 99, "time_this_iter_s": 1.0}
     assert DeadlineScheduler(deadline, Decided()).on_trial_result(None, trial, result) == expected
     by_time = decided == TrialScheduler.CONTINUE and expected == TrialScheduler.STOP
-    assert deadline.cut == ({"a"} if by_time else set()), "others were not stopped by the time"
+    assert deadline.stopped_ids == ({"a"} if by_time else set()), (
+        "others were not stopped by the time"
+    )
 
 
 def test_what_was_spent_is_the_time_in_which_anything_worked() -> None:

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from study.search import hung_workers
-from study.search.hung_workers import FrozenWorkers
+from study.search.hung_workers import HungWorkers
 from study.storage import atomic
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -34,8 +34,8 @@ def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
 ) -> None:
     worker = ray.remote(_Worker).remote()
     process = psutil.Process(ray.get(worker.pid.remote()))
-    workers, mine = FrozenWorkers(limit=0.2), trial("mine", worker)
-    workers.hear(mine)
+    workers, mine = HungWorkers(limit=0.2), trial("mine", worker)
+    workers.record_sign_of_life(mine)
     process.suspend()
     clock.now += 0.4
     workers.end()
@@ -44,7 +44,7 @@ def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
     workers.end()
     assert workers.ended == {"mine"}
     process.wait(timeout=60)
-    workers.hear(mine)  # which another process continues
+    workers.record_sign_of_life(mine)  # which another process continues
     assert not workers.ended
 
 
@@ -53,14 +53,14 @@ def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
 )
 def test_others_are_left_alone(why: str, clock: SimpleNamespace) -> None:
     worker = None if why == "it waits for a machine" else ray.remote(_Worker).remote()
-    workers = FrozenWorkers(limit=None if why == "no limit" else 0.0)
+    workers = HungWorkers(limit=None if why == "no limit" else 0.0)
     mine = trial("mine", worker)
-    workers.hear(mine)
+    workers.record_sign_of_life(mine)
     clock.now += 0.4
     if why == "it has ended":
-        workers.forget(mine)
+        workers.remove(mine)
     if why == "it reports":
-        workers.hear(mine)
+        workers.record_sign_of_life(mine)
     workers.end()
     assert not workers.ended
     if worker is not None:

@@ -42,7 +42,7 @@ def raylet(
 def test_a_process_of_ray_that_ends_is_named_once(
     raylet: subprocess.Popen[bytes], told: Told
 ) -> None:
-    with ray_watch.watching_ray("go on"):
+    with ray_watch.exit_if_ray_is_lost("go on"):
         threading.Event().wait(0.2)
         assert told.empty()
         raylet.kill()
@@ -54,7 +54,7 @@ def test_a_process_of_ray_that_ends_is_named_once(
 def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
     raylet: subprocess.Popen[bytes], told: Told
 ) -> None:
-    with ray_watch.watching_ray("go on"):
+    with ray_watch.exit_if_ray_is_lost("go on"):
         pass
     raylet.kill()
     raylet.wait()

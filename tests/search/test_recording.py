@@ -20,11 +20,11 @@ from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo, load_delta
 from study.search.recording import (
     close_trial,
-    drop_unproven_reports,
+    drop_reports_beyond_state,
+    exit_after_time_limit,
     load_state,
     read_hang,
     record_epoch,
-    watched,
 )
 from study.selection.validation import read_validation
 from study.storage.study_folder import StudyFolder
@@ -202,7 +202,7 @@ def test_a_trial_whose_reports_are_other_than_its_state_knows_begins_again_and_s
     change_lines(trial, change)
     assert load_state(trial) is None
     assert f"{trial.path}/reports.jsonl does not hold the reports of its 2 epochs" in caplog.text
-    drop_unproven_reports(trial)
+    drop_reports_beyond_state(trial)
     assert trial.read_reports() == []
     caplog.clear()
     assert load_state(trial) is None, "nothing is left of what was damaged"
@@ -229,7 +229,7 @@ def test_reports_planted_after_the_last_state_are_not_believed(
     record(trial, *range(1, recorded + 1))
     with (trial.path / "reports.jsonl").open("ab") as reports:
         reports.writelines(map(planted, added))
-    drop_unproven_reports(trial)
+    drop_reports_beyond_state(trial)
     assert epochs_of(trial) == list(range(1, recorded + 1))
     start = load_state(trial)
     assert (start[0] if start else 0) == recorded
@@ -242,10 +242,10 @@ def test_a_last_report_that_was_changed_is_not_believed(
 ) -> None:
     record(trial, *range(1, LAST + 1))
     change_lines(trial, lambda lines: [*lines[:-1], change(lines[-1])])
-    drop_unproven_reports(trial)
+    drop_reports_beyond_state(trial)
     assert epochs_of(trial) == [1, 2, 3]
     record(trial, LAST)
-    drop_unproven_reports(trial)
+    drop_reports_beyond_state(trial)
     assert epochs_of(trial) == [1, 2, 3, LAST]
     assert trial.reports_are_final()
 
@@ -292,7 +292,7 @@ def test_a_crash_at_whatever_write_is_no_damage(
         written.append(str(len(crashed.read_reports())) if killed else "all")
         if crashed.read_end() is None:
             before = epochs_of(crashed)
-            drop_unproven_reports(crashed)
+            drop_reports_beyond_state(crashed)
             kept = epochs_of(crashed)
             assert kept == before[: len(kept)]
             assert len(kept) >= len(before) - 1
@@ -381,7 +381,7 @@ def hang_while_holding_the_interpreter() -> None:
 def exit_code(trial: TrialFolder, limit: float | None, do: Callable[[], object]) -> int:
     """Do something in a process of its own, watched."""
     if (child := os.fork()) == 0:
-        with watched(trial, limit):
+        with exit_after_time_limit(trial, limit):
             do()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -40,21 +40,25 @@ def best_configurations(
 ) -> list[RankedConfiguration]:
     """Return the configurations with the best validation scores, the best first.
 
+    Only trials of the search that ran all their epochs count. If a configuration was confirmed, its
+    test score is the mean over the seeds.
+
     Args:
         uri: the address of the tracking server or store.
         study: the name of the one study to search; None means all studies.
         where: a further condition in MLflow's filter syntax, such as
             ``params.dataset = 'digits'``.
         top: the largest number of configurations to return.
-        storage: a folder that may hold the studies, besides the folder each was run in.
+        storage: where to look for each study's folder, besides the folder that it was run in; fills
+            `RankedConfiguration.folder`.
 
     Raises:
         TrackingError: the server does not answer, or does not understand ``where``.
     """
     conditions = [
         "tags.stage = 'search'",
-        "tags.study_id LIKE '%'",
-        "attributes.status = 'FINISHED'",
+        "tags.study_id LIKE '%'",  # has the tag
+        "attributes.status = 'FINISHED'",  # also of stopped trials; `_search` drops them
     ]
     if study:
         conditions.append(f"tags.study = '{study}'")

@@ -144,7 +144,7 @@ class _Registrar:
             f"tags.source_trial = '{tags['source_trial']}'"
         )
         version = versions[0] if versions else self._create_version(tags)
-        is_champion, reason = self._decide(version, tags)
+        is_champion, reason = self._decide_champion_and_move(version, tags)
         registration = Registration(self._name, str(version.version), is_champion, reason)
         code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line(lasting=True)}\n```"
         description = version.description or ""
@@ -291,8 +291,14 @@ class _Registrar:
             f"over {len(winner.trials)} seeds.{doubt}"
         )
 
-    def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
-        """Move the alias if the version wins; return whether the version has it, and why."""
+    def _decide_champion_and_move(
+        self, version: ModelVersion, tags: Mapping[str, str]
+    ) -> tuple[bool, str]:
+        """Move the champion's alias to a version if it wins.
+
+        Returns:
+            Whether the version has the alias now, and why.
+        """
         aliases = self._client.get_registered_model(self._name).aliases
         champion_tags = None
         if CHAMPION in aliases:

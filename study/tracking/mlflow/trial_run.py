@@ -40,13 +40,15 @@ class TrialRuns:
             "backbone": config.backbone.name,
             "shots": str(config.data.shots),
         }
-        self._possible_runs = dict[str, Run | None].fromkeys(trial_ids)
-        """The trials that may have a run without a mark in their folder, with the run if it is
-        known: the driver that created it died, or the server's answer was lost. Only these are
+        self._unmarked_runs = dict[str, Run | None].fromkeys(trial_ids)
+        """The trials that may have a run without a mark in their folder, each with that run or, if
+        it has to be searched for, None. Such a run is left if, after its creation, the driver died
+        or the server's answer was lost. If the study's own run is new, only these trials are
         searched for, since a search takes longer the more runs there are."""
-        self._possibly_ahead = set(trial_ids)
-        """The trials whose run may have more than its mark says: what an earlier driver sent last.
-        If such a trial was trained again, one run would hold both trainings."""
+        self._maybe_newer_than_mark = set(trial_ids)
+        """The trials whose run may have more metrics than their mark says: those that an earlier
+        driver sent last. If such a trial was trained again, one run would hold the metrics of both
+        trainings, so `open_run` compares them first."""
         self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
         """The datasets of trials, by split hash and stage."""
 
@@ -74,12 +76,12 @@ class TrialRuns:
             mark.paused = False
         if not mark.run_id:
             present = self._find_or_create(record)
-        elif record.trial_id in self._possibly_ahead and not mark.closed:
+        elif record.trial_id in self._maybe_newer_than_mark and not mark.closed:
             present = self._metrics(self._client.get_run(mark.run_id))
         if record.is_renamed:
             self._rename(mark.run_id, record.config)
             mark.winner = False
-        self._possibly_ahead.discard(record.trial_id)
+        self._maybe_newer_than_mark.discard(record.trial_id)
         if present - metrics:
             self._discard_run(record)
             present = self._find_or_create(record)
@@ -94,13 +96,13 @@ class TrialRuns:
             listed: the runs that MLflow has, by their ids, perhaps with the trial's run.
         """
         mark = Mark.from_folder(folder, self._parent.run_id)
-        self._possible_runs[folder.trial_id] = listed.get(mark.run_id)
+        self._unmarked_runs[folder.trial_id] = listed.get(mark.run_id)
         Mark(parent_id=self._parent.run_id).write_to(folder)
 
     def _discard_run(self, record: TrialRecord) -> None:
         """Delete the run of a trial that was trained again, and mark the trial as unsent."""
         self._delete(record.mark.run_id)
-        self._possible_runs[record.trial_id] = None
+        self._unmarked_runs[record.trial_id] = None
         record.reset_mark()
 
     def _delete(self, run_id: str) -> None:
@@ -135,7 +137,7 @@ class TrialRuns:
         inputs = self.inputs(config)  # before a run is created, since storage may be missing
         tags, name = self.tags(config), _run_name(config)
         params, description = self.params(config), run_content.describe_trial(config)
-        run = self._take_possible_run(record.trial_id)
+        run = self._take_unmarked_run(record.trial_id)
         if run is None:
             run = self._client.create_run(
                 self._parent.experiment_id,
@@ -157,20 +159,20 @@ class TrialRuns:
         record.mark.began = int(run.info.start_time)
         return present
 
-    def _take_possible_run(self, trial_id: str) -> Run | None:
+    def _take_unmarked_run(self, trial_id: str) -> Run | None:
         """Return the run that a trial may have without a mark.
 
         If the trial's folder was deleted meanwhile, as a damaged one has to be, the run is of an
         earlier training, and is deleted.
         """
-        existed_at_start = trial_id in self._possible_runs
-        run = self._possible_runs.get(trial_id)
+        existed_at_start = trial_id in self._unmarked_runs
+        run = self._unmarked_runs.get(trial_id)
         if run is None and (existed_at_start or self._parent.existed_before):
             run = self._find_unmarked_run(trial_id)
         if run is not None and not existed_at_start:
             self._delete(run.info.run_id)
             run = None
-        self._possible_runs[trial_id] = None
+        self._unmarked_runs[trial_id] = None
         return run
 
     def _find_unmarked_run(self, trial_id: str) -> Run | None:
