@@ -12,6 +12,8 @@ from study.results.predicted_classes import image_shares
 from study.results.statistics import PairedDifference
 from study.results.study_results import Results
 
+SOURCE = "source"
+"""The name of the test score on the dataset that is trained on, where several are tested."""
 ALL_CLASSES = "all classes"
 """The name of the row for all images of a part."""
 
@@ -104,14 +106,30 @@ def _score_differences(
     """Return how the scores of two candidates differ, by part and in all, with intervals."""
     differences = []
     for part, of_part in shares.groupby(level="part"):
-        paired = board.difference(first, second, str(part))
+        score_name = title = str(part)
+        if score_name == "accuracy" and SOURCE in board.scored_datasets:
+            score_name = SOURCE
+            title = f"{SOURCE} (part “{part}”)"
+        paired = board.difference(first, second, score_name)
         if paired is not None:
             images = format_count(len(of_part))
-            differences.append(f"{part} {_difference_over_seeds(paired)}, {images} images")
+            differences.append(f"{title} {_difference_over_seeds(paired)}, {images} images")
     paired = board.difference(first, second)
-    if board.parts and paired is not None:
-        differences.append(f"{board.metric} {_difference_over_seeds(paired)}")
+    deciding_score = _deciding_score(board)
+    if deciding_score is not None and paired is not None:
+        differences.append(f"{deciding_score} {_difference_over_seeds(paired)}")
     return differences
+
+
+def _deciding_score(board: Leaderboard) -> str | None:
+    """Return the name of the score that is made of several parts or datasets; None if it is not."""
+    if board.parts:
+        return board.metric
+    if not board.scored_datasets:
+        return None
+    if board.protocol.trains:
+        return f"mean {board.metric} over the target datasets"
+    return f"mean {board.metric} over the datasets"
 
 
 def _difference_over_seeds(paired: PairedDifference) -> str:

@@ -124,7 +124,9 @@ def _describe_obstacle(obstacle: Obstacle | None) -> str:
     """Return why the interaction of a pair is not tested; an empty text if it is."""
     if obstacle is None:
         return ""
-    if obstacle.needed is None:
+    if obstacle.reason == "untested":
+        return "nothing was scored on test images, and validation images are not counted"
+    if obstacle.reason == "uncounted":
         return "the numbers of its test images are not known"
     return f"to add up, both would need {percent(obstacle.needed)} % on validation"
 

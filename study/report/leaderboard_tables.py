@@ -69,8 +69,8 @@ def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
     row += score_cells(board.parts, entry.parts, entry.test)
     row += [score_cell(entry.further_scores.get(name)) for name in board.further_names]
     seeds = len(entry.scores)
-    if seeds < entry.seeds_planned:
-        row.append(f"{seeds}/{entry.seeds_planned}")
+    if seeds < entry.confirm_trial_count:
+        row.append(f"{seeds}/{entry.confirm_trial_count}")
     else:
         row.append(seeds)
     for label in REFERENCES:
@@ -170,9 +170,9 @@ def footnote(board: Leaderboard) -> str:
 
 def _describe_choosing(board: Leaderboard) -> str:
     """Return how and when the choice was made, as the end of a sentence."""
-    if not board.chosen_before:
+    if not board.earlier_trial_counts:
         return "by validation, before test was read."
-    trials = " and ".join(map(str, board.chosen_before))
+    trials = " and ".join(map(str, board.earlier_trial_counts))
     return (
         f"by validation, in a search that was extended after its choice from {trials} trials "
         "had been tested; what was chosen then and is not now has its number of trials in its name."

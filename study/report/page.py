@@ -107,7 +107,7 @@ def _encoded_svg(chart: Chart) -> str:
 def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
     """Return what the template shows from the title to the recommendation."""
     opening = headline(board)
-    choice = _describe_choice(board.chosen) if board.chosen else None
+    choice = _describe_choice(board, board.chosen) if board.chosen else None
     sentences = judge_choice(board) if opening else verdict(board)
     return {
         "name": results.folder.name,
@@ -124,7 +124,7 @@ def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
         "scope": leaderboard_scope(board),
         "validation": validation_findings(board),
         "has_search": board.protocol.searches(board.study.config),
-        "chosen_before": board.chosen_before,
+        "earlier_trial_counts": board.earlier_trial_counts,
         "winner": board.winner,
         "chosen": board.chosen,
         "recommendation": _recommendation(results, board),
@@ -175,14 +175,16 @@ def _study_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
     }
 
 
-def _describe_choice(choice: Entry) -> dict[str, Any]:
-    """Return which sites the choice tunes, and what they are."""
+def _describe_choice(board: Leaderboard, choice: Entry) -> dict[str, Any]:
+    """Return which sites the choice tunes and what they are, and how it was chosen."""
     settings = choice.settings
     sentence = f"It tunes {tuned_in_words(settings)}"
     if settings.head == "linear":
         sentence += ", and a linear head"
     sentence += f": {format_count(choice.trainable)} numbers. Validation chose it"
-    if choice.is_winner:
+    if board.earlier_trial_counts:
+        sentence += ", in a search that was extended after an earlier choice had been tested"
+    elif choice.is_winner:
         sentence += ", before any test image was read"
     sites: tuple[tuple[str, str], ...] = ()
     if settings.subset != "none" or settings.peer is not None:

@@ -16,7 +16,7 @@ from study.report.formatting import (
 from study.report.names import candidate_name, entry_name
 from study.report.scope import other_readers_sentence
 from study.report.setting_descriptions import settings_in_words
-from study.results.entries import Entry
+from study.results.entries import PUBLISHED, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, rivals_above_winner
 from study.results.statistics import SIGNIFICANCE, Comparison, PairedDifference
@@ -226,6 +226,8 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
             "It adapts CLIP in another way than by tuning its biases and LayerNorms: no choice of "
             "those validated better."
         )
+    elif TUNED in winner.labels and PUBLISHED not in winner.labels:
+        yield ("It is CLIPFit with rates from its own search: no searched subset validated better.")
     elif winner.is_baseline:
         yield "It was given beforehand: the search found nothing that validated better."
     yield from _compare_with_rival(board, winner, TUNED)

@@ -230,27 +230,28 @@ def _interactions(
 
 def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
     """Collect the scores of a cell that the interactions of sites need."""
-    tested = []
+    scored = []
     for trial in results.stage("ablation"):
         if trial.label == cell.label and trial.seed in cell.scores:
-            tested.append(trial)
+            scored.append(trial)
     # Without parts, the score is the accuracy on all images.
     names = results.parts or ("score",)
     parts: dict[str, dict[int, float]] = {name: {} for name in names}
-    for trial in tested:
+    for trial in scored:
         for name in names:
             parts[name][trial.seed] = trial.scores(split).get(name) or 0.0
     images: Counter[str] = Counter()
-    for (part, _), number in images_of(tested[0].confusion).items():
+    for (part, _), number in images_of(scored[0].confusion).items():
         name = part if results.parts else "score"
         images[name] += number
     return SiteCell(
         label=cell.label,
         subset=cell.settings.subset,
+        split=split,
         scores=cell.scores,
         parts=parts,
         images=images,
-        val_score=_validation_score(tested[0], results.stage("search")),
+        val_score=_validation_score(scored[0], results.stage("search")),
     )
 
 

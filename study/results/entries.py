@@ -48,13 +48,22 @@ class Entry(Configuration):
     labels: tuple[str, ...]
     """Its label, then those of candidates with the same configuration, not trained again."""
     is_baseline: bool
-    """Whether the candidate is a baseline, and not a result of the search."""
+    """Whether the search of subsets and rates was to beat the candidate.
+
+    Such are the configurations that a search trains as they are given, CLIPFit as published, and
+    tuned CLIPFit, although its rates come from a search of their own. In a study without a search
+    only the two CLIPFits are baselines, and no other configuration that is tested as given.
+    """
     is_peer: bool
     """Whether it adapts CLIP in another way than by tuning its biases and LayerNorms."""
     is_chosen: bool
-    """Whether validation chose the candidate, before any test image was read."""
-    seeds_planned: int
-    """The number of the candidate's confirm trials, with or without a test score."""
+    """Whether validation chose the candidate; no test score takes part in the choice.
+
+    Test images were not read before it, unless the study was extended after an earlier choice had
+    been tested; see `Results.earlier_trial_counts`.
+    """
+    confirm_trial_count: int
+    """The number of the candidate's confirm trials that were started, scored or not."""
     test: MeanInterval
     """The protocol's score on test."""
     further_scores: Mapping[str, MeanInterval]
@@ -135,7 +144,7 @@ def make_entry(
         is_peer=candidate.settings.is_peer,
         is_chosen=BEST in labels,
         scores=seed_scores(tested),
-        seeds_planned=len(trials),
+        confirm_trial_count=len(trials),
         test=main_scores["score"],
         parts=resampled.mean_intervals(tested, results.parts),
         further_scores=resampled.mean_intervals(tested, results.further_names),

@@ -16,6 +16,7 @@ Source of the smoothing: Anscombe 1956, “On Estimating Binomial Response Relat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from study.method.subsets import parse
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
 from study.results.resampling import Resampled
 from study.results.statistics import Comparison, PairedDifference, common_seeds, make_comparisons
+from study.trial import Split
 
 CEILING = 0.95
 """The highest validation score that two sites may need to add up for their pair to be tested."""
@@ -38,12 +40,14 @@ class SiteCell:
     """Its name in the ledger."""
     subset: str
     """The sites that it tunes."""
+    split: Split
+    """The images that the scores were measured on."""
     scores: Mapping[int, float]
     """The protocol's score of each seed."""
     parts: Mapping[str, Mapping[int, float]]
     """The accuracy of each seed, by the part of the images that makes up the score."""
     images: Mapping[str, int]
-    """The number of images of each part; a part whose trials kept no counts is left out."""
+    """The number of test images of each part; a part whose trials kept no counts is left out."""
     val_score: float | None
     """The validation score of the cell at its rates; None where nothing was validated."""
 
@@ -52,11 +56,15 @@ class SiteCell:
 class Obstacle:
     """Why the interaction of a pair of sites is not tested."""
 
-    needed: float | None
-    """The validation score that both sites would need to add up, a fraction above `CEILING`.
+    reason: Literal["ceiling", "untested", "uncounted"]
+    """What stands in the way.
 
-    None means that the numbers of test images are not known.
+    "ceiling": to add up, both sites would need a validation score above `CEILING`. "untested": the
+    cells have validation scores alone, and only test images are counted. "uncounted": the trials
+    kept no counts of their test images.
     """
+    needed: float | None = None
+    """The validation score that both sites would need, a fraction; None for other reasons."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +186,10 @@ def find_obstacle(four: Sequence[SiteCell]) -> Obstacle | None:
     Args:
         four: zero-shot, each site alone, and both together.
     """
+    if any(cell.split != "test" for cell in four):
+        return Obstacle("untested")
     if any(cell.images.keys() != cell.parts.keys() for cell in four):
-        return Obstacle(None)
+        return Obstacle("uncounted")
     scores = [cell.val_score for cell in four[:3] if cell.val_score is not None]
     if len(scores) < 3:
         return None
@@ -187,7 +197,7 @@ def find_obstacle(four: Sequence[SiteCell]) -> Obstacle | None:
     needed = first + second - zero_shot
     if needed <= CEILING:
         return None
-    return Obstacle(needed)
+    return Obstacle("ceiling", needed)
 
 
 def log_odds_interaction(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:

@@ -1,8 +1,8 @@
 """The results of the confirm stage: candidates on test, and the differences between them.
 
-Nothing is selected here: the winner is the candidate that validation chose before test images were
-read, unless its test score is no better than guessing. Two comparisons of it are fixed beforehand,
-and tested; all other differences are described only.
+Nothing is selected here: the winner is the candidate that validation chose, unless its test score
+is no better than guessing. Two comparisons of it are fixed beforehand, and tested; all other
+differences are described only.
 """
 
 from collections.abc import Mapping

@@ -34,7 +34,7 @@ class Results:
     """The trials that have a configuration, in the order of their ids."""
     candidates: tuple[Candidate, ...]
     """The configurations to test, as fixed by validation; empty before that."""
-    chosen_before: tuple[int, ...]
+    earlier_trial_counts: tuple[int, ...]
     """The number of search trials behind each choice tested before an extension, oldest first."""
     ablates: bool
     """Whether the study is an ablation whose cells are fixed."""
@@ -120,10 +120,10 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
     trials = read_trials(opened, study.protocol())
     split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage != "search"}
-    chosen_before = []
+    earlier_trial_counts = []
     for extension in opened.read_json("extensions.json") or ():
         if extension["candidates"]:
-            chosen_before.append(extension["from"])
+            earlier_trial_counts.append(extension["from"])
     identity: Mapping[str, Any] = {}
     if opened.read(IDENTITY) is not None:
         identity = opened.read_identity()
@@ -132,7 +132,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         study=study,
         trials=trials,
         candidates=read_candidates(opened) or (),
-        chosen_before=tuple(chosen_before),
+        earlier_trial_counts=tuple(earlier_trial_counts),
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         optimism=read_optimism(opened),

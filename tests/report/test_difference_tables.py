@@ -1,5 +1,6 @@
 """Two candidates are compared image by image, and over other images like these."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,11 @@ from study.commands import main
 from study.report.difference_tables import ALL_CLASSES, difference_tables
 from study.report.formatting import points
 from study.results.study_results import read_results
+from study.storage.study_folder import StudyFolder
+from study.trial import Prediction
+from study.trial.predictions import predictions_to_parquet
+from tests.changed_studies import configure
+from tests.fake_ledger import SEEDS
 
 
 def test_two_candidates_differ_class_by_class_and_image_by_image(
@@ -62,3 +68,36 @@ def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -
             assert sum(row[column] for row in rows) == total[column]
         for _, answers, only_one, only_other, shown in (*rows, total):
             assert shown == points((only_one - only_other) / answers)
+
+
+def test_of_several_datasets_the_note_has_the_source_each_target_and_their_mean(
+    few_shot_study: Path,
+) -> None:
+    configure(few_shot_study, "protocol=transfer", "data.targets=[dtd, pets]")
+    for label, right in (("best", 3), ("clipfit-tuned", 2)):
+        for seed in SEEDS:
+            score_on_datasets(few_shot_study, f"confirm-{label}-seed{seed}", right)
+    results = read_results(few_shot_study)
+    classes, _ = difference_tables(results, "best", "clipfit-tuned")
+    for score in (
+        "source (part “accuracy”) +25.0 points",
+        "dtd +25.0 points",
+        "pets +25.0 points",
+        "mean accuracy over the target datasets +25.0 points",
+    ):
+        assert score in classes.note
+
+
+def score_on_datasets(folder: Path, trial_id: str, right: int) -> None:
+    """Let a trial be right on so many of four images of its source and of each of two targets."""
+    trial = StudyFolder(folder).trial(trial_id)
+    predictions = []
+    for part in ("accuracy", "dtd", "pets"):
+        for number in range(4):
+            predicted = "a" if number < right else "b"
+            predictions.append(Prediction(part, f"{number}.png", "a", predicted, 0.9))
+    trial.write("predictions.parquet", predictions_to_parquet(predictions))
+    names = ("test_source", "test_dtd", "test_pets", "test_score")
+    report = {"epoch": 12} | dict.fromkeys(names, right / 4)
+    path = folder / "trials" / trial_id / "reports.jsonl"
+    path.write_text(json.dumps(report) + "\n")

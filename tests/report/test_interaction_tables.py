@@ -50,11 +50,19 @@ def test_a_pair_is_named_only_where_it_is_beyond_noise_and_after_correction() ->
 def test_numbers_of_tests_are_those_of_each_family() -> None:
     clear = comparison(BEYOND, 0.01)
     text = said(
-        pair(clear, clear), pair(clear, None, Obstacle(None)), pair(clear, None, Obstacle(0.991))
+        pair(clear, clear),
+        pair(clear, None, Obstacle("uncounted")),
+        pair(clear, None, Obstacle("ceiling", 0.991)),
     )
     reasons = ("(the numbers of its", "(to add up, both would need 99.1 % on validation)")
     for part in ("3 of 3 pairs of", "1 of 1 pairs of", *reasons):
         assert part in text
+
+
+def test_where_nothing_was_tested_that_is_the_reason() -> None:
+    text = said(pair(None, None, Obstacle("untested")))
+    assert "(nothing was scored on test images, and validation images are not counted)" in text
+    assert "the numbers of its test images" not in text
 
 
 @pytest.mark.parametrize("pairs", [(), (pair(comparison(BEYOND, 0.01), comparison(BEYOND, 0.01)),)])
@@ -71,7 +79,7 @@ def test_without_validation_only_interactions_are_told() -> None:
 
 
 def test_the_table_has_a_dash_for_what_is_not_known() -> None:
-    table = interaction_table([pair(None, None, Obstacle(None))])
+    table = interaction_table([pair(None, None, Obstacle("uncounted"))])
     (row,) = table.texts
     assert row[:5] == ["text.ln1", "vision.ln2", "+10.5", "+20.5", "+30.5"]
     assert row[5:] == ["–", "–", "not tested", "–"]
@@ -89,7 +97,7 @@ def test_a_record_has_both_families_apart() -> None:
     assert (record["lead_holm_p"], record["interaction_holm_p"]) == (0.01, 0.9)
     assert record["lead_mean"] == pytest.approx(0.11)
     assert (record["better_site"], record["not_tested"]) == ("vision.ln2", None)
-    untested = interaction_record(pair(None, None, Obstacle(1.0)))
+    untested = interaction_record(pair(None, None, Obstacle("ceiling", 1.0)))
     assert untested.keys() == record.keys()
     assert untested["not_tested"] == "to add up, both would need 100.0 % on validation"
     assert untested["interaction_mean"] is None

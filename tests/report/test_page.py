@@ -210,6 +210,16 @@ def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
     assert_escaped(page)
 
 
+def test_a_choice_after_an_extension_is_not_said_to_precede_the_test(few_shot_study: Path) -> None:
+    claim = "Validation chose it, before any test image was read."
+    assert claim in rendered(few_shot_study, plots=())
+    extended = [{"from": 20, "to": 35, "candidates": ["best"]}]
+    (few_shot_study / "extensions.json").write_text(json.dumps(extended))
+    page = rendered(few_shot_study, plots=())
+    assert "before any test image was read" not in page
+    assert "Validation chose it, in a search that was extended after an earlier choice had" in page
+
+
 def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> None:
     page = rendered(few_shot_study, plots=())
     searched = page.split("search trials, by validation score")[1].split("</table>")[0]

@@ -198,6 +198,18 @@ def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
     assert not_none(pair.lead).paired.difference.mean == pytest.approx(0.3566667 - 0.1)
 
 
+def test_where_nothing_was_tested_that_is_why_no_pair_is(ablation_study: Path) -> None:
+    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
+    trials = []
+    for trial in results.trials:
+        changes = {"val": trial.test, "test": {}, "confusion": {}, "outcomes": None}
+        trials.append(trial.model_copy(update=changes))
+    table = ablation_table(replace(results, trials=tuple(trials)))
+    (pair,) = table.interactions
+    assert table.split == "val"
+    assert not_none(pair.obstacle).reason == "untested"
+
+
 def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
     scores = PAIRS | {"vision.ln2": FOUR["vision.ln2"][:2]}
     results = read_results(ablation_study)

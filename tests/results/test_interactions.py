@@ -44,6 +44,7 @@ def cell(
     return SiteCell(
         label=f"only {subset}",
         subset=subset,
+        split="test",
         scores=dict(enumerate(scores, 1)),
         parts={name: dict(enumerate(values, 1)) for name, values in by_part.items()},
         images=dict.fromkeys(by_part, images) if images is not None else {},
@@ -168,7 +169,7 @@ def test_without_the_number_of_images_a_pair_is_not_tested() -> None:
     unknown, *cells = four(*LEVELS)
     pair = pair_of(cell(unknown.subset, [0.5, 0.5], images=None), *cells)
     assert pair.interaction is None
-    assert pair.obstacle == Obstacle(None)
+    assert pair.obstacle == Obstacle("uncounted")
 
 
 def many(val: Mapping[str, float]) -> list[SiteCell]:

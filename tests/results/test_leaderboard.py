@@ -144,7 +144,7 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
     (few_shot_study / "trials/confirm-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
     board = board_of(few_shot_study)
     entry = not_none(board.find_entry("best"))
-    assert (sorted(entry.scores), entry.seeds_planned) == ([1, 2, 4, 5], 5)
+    assert (sorted(entry.scores), entry.confirm_trial_count) == ([1, 2, 4, 5], 5)
     assert against(board, "best", "clipfit-tuned").seeds == (1, 2, 4, 5)
 
 
