@@ -43,7 +43,7 @@ def _no_earlier_outage(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def miniature() -> ModuleType:
     """The makers of miniature datasets."""
-    return importlib.import_module("miniature")
+    return importlib.import_module("tests.miniature")
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
 from study.data.readers.huggingface import PREFIX, HubSource, is_saved, load_hub
+from study.data.readers.nested_images import advise_on_images
 from study.data.readers.own import NoImagesError, is_folder, load_folder, visible
 from study.data.readers.published import load_published
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
-from study.data.readers.whereabouts import whereabouts
 from study.data.records import Contents, DataFaults, Dataset, ImageSource, Record, listed
 from study.errors import DataError, did_you_mean
 
@@ -167,7 +167,7 @@ def _load_folder(name: str, root: Path) -> Contents:
     try:
         return load_folder(name, root)
     except NoImagesError as error:
-        elsewhere = whereabouts(root, partial(load_folder, name))
+        elsewhere = advise_on_images(root, partial(load_folder, name))
         raise DataError(f"{error}{elsewhere}{_hint(name)}") from error
     except DataFaults:
         raise

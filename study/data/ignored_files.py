@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from study.data.images.sources import FolderSource
+from study.data.readers.nested_images import hidden_folders
 from study.data.readers.own import holds_images, is_folder, is_image_name, subfolders, visible
-from study.data.readers.whereabouts import hidden_folders
 from study.errors import DataError
 
 

@@ -1,4 +1,4 @@
-"""Prompt templates of every dataset, the prompts made of class names, and names that make none."""
+"""Prompt templates of every dataset, prompts from class names, and checks of class names."""
 
 import re
 import unicodedata
@@ -30,9 +30,9 @@ ENSEMBLE: tuple[str, ...] = (
 
 
 UNSEEN = frozenset("\u200b\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that are not seen, or that turn the order of others: no class name needs them.
+"""Invisible characters, and those that reverse the order of others. No class name needs them.
 
-Characters that join others are not among them; emoji and some scripts need these."""
+Joining characters are not among them, since emoji and some scripts need these."""
 CONTROL = ("Cc", "Zl", "Zp")
 """The categories of Unicode for control characters, and the ends of lines and paragraphs."""
 

@@ -1,6 +1,6 @@
-"""Find images of a dataset that are absent or there twice, without decoding any.
+"""Find missing and duplicate images of a dataset without decoding any.
 
-Public benchmarks have such images, so most of what is found is only warned about.
+Public benchmarks have such images, so most findings are only warnings.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ WITHIN = 20.0
 
 
 class _Image(NamedTuple):
-    """An image whose file is there."""
+    """An image whose file exists."""
 
     is_test: bool
     label: int
@@ -56,7 +56,7 @@ class Survey:
 def survey(
     dataset: Dataset, seconds: float = WITHIN, pixels: Mapping[str, bytes] | None = None
 ) -> Survey:
-    """Look at the images of a dataset; pass over images that are in memory.
+    """Survey the image files of a dataset; images in memory are skipped.
 
     Two images are the same if their encoded files are, or their pixels where these are known.
 
@@ -106,7 +106,7 @@ def survey(
 
 
 def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
-    """Raise if a study will fail since listed images are not there.
+    """Raise DataError if a study would fail because listed images are missing.
 
     A study reads all test images, but only some training images. A training image that is absent
     is therefore only warned about, unless all are.

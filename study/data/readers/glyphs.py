@@ -220,10 +220,10 @@ def glyph_images(split: Split) -> Labelled:
     return np.concatenate(images), labels
 
 
-def numbered(
+def add_ids(
     folder: str, pixels: Pixels, labels: NDArray[np.int64]
 ) -> tuple[dict[str, Pixels], Records]:
-    """Return images by virtual ids such as `digits/0017`, and their records."""
+    """Give images virtual ids such as `digits/0017`; return them by id, and their records."""
     images: dict[str, Pixels] = {}
     records = []
     for index, label in enumerate(labels.tolist()):
@@ -236,7 +236,7 @@ def numbered(
 def load_digits() -> Contents:
     """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
     strokes, labels = read_digits()
-    images, records = numbered("digits", _as_pixels(strokes), labels)
+    images, records = add_ids("digits", _as_pixels(strokes), labels)
     train, val, test = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
     return DIGIT_NAMES, train, val, test, ArraySource("digits", images)
 
@@ -244,8 +244,8 @@ def load_digits() -> Contents:
 def load_glyphs() -> Contents:
     """Load 36 classes (8×8): handwritten digits, and letters in fonts not used in pretraining."""
     train_pixels, train_labels = glyph_images("train")
-    images, train = numbered("glyphs/train", train_pixels, train_labels)
+    images, train = add_ids("glyphs/train", train_pixels, train_labels)
     test_pixels, test_labels = glyph_images("test")
-    test_images, test = numbered("glyphs/test", test_pixels, test_labels)
+    test_images, test = add_ids("glyphs/test", test_pixels, test_labels)
     images.update(test_images)
     return GLYPH_CLASS_NAMES, train, (), test, ArraySource("glyphs", images)

@@ -42,7 +42,7 @@ Cells = Sequence[object]
 
 @dataclass(frozen=True)
 class _Table:
-    """The cells of a table that are not blank throughout."""
+    """The cells of a table, without the rows that are blank."""
 
     columns: Mapping[str, Cells]
     """The cells of each column, by the column's name."""
@@ -68,7 +68,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _RowFaults:
-    """The faults of a table's rows: the first of each kind in words, and the rows of the others.
+    """The faults of a table's rows, by kind: the first in words, and the numbers of other rows.
 
     A whole column may be wrong in the same way, so a message describes each kind once.
     """
@@ -128,7 +128,7 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
             f"got {listed(table.columns)}"
         )
     parts = {part: table.columns[column] for part, column in names.items()}
-    rows = _checked_rows(file, table, parts)
+    rows = _check_rows(file, table, parts)
     pairs = {(row.label, row.class_name) for row in rows}
     class_names = class_table(sorted(pairs), where=str(file))
     records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
@@ -142,7 +142,7 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
     return class_names, train, val, test, FolderSource(file.parent)
 
 
-def _checked_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_Row]:
+def _check_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_Row]:
     """Return the rows of a table.
 
     Args:
@@ -192,7 +192,7 @@ def is_path_table(file: Path) -> bool:
 
 
 def _read_table(file: Path) -> _Table:
-    """Read the cells of each column; those of CSV and TSV stay text: a class may be named "1"."""
+    """Read the cells of each column. CSV and TSV cells stay text: a class may be named "1"."""
     suffix = file.suffix.lower()
     try:
         if suffix == ".parquet":
@@ -208,7 +208,7 @@ def _read_table(file: Path) -> _Table:
         raise DataError(f"{file}: cannot be read ({error})") from error
     if len(set(names)) < len(names):
         raise DataError(f"{file}: two columns have one name; got {listed(names)}")
-    return _arranged(file, names, rows)
+    return _to_table(file, names, rows)
 
 
 def _read_csv(file: Path, *, tabs: bool) -> tuple[list[str], list[Any]]:
@@ -234,8 +234,8 @@ def _separator(head: str) -> str:
     return max(SEPARATORS, key=unquoted.count)
 
 
-def _arranged(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table:
-    """Return the rows of a table as columns, without blank ones.
+def _to_table(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table:
+    """Return a table of columns from its rows, without the blank ones.
 
     Raises:
         DataError: a row has more or fewer cells than there are columns.
@@ -311,7 +311,7 @@ def _paths(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str
 
 
 def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> list[str]:
-    """Return the split of every row, by our name for it if it has one; "" if the row has none."""
+    """Return the split of every row: our name for it if there is one; "" if the row has none."""
     if cells is None:
         return [""] * len(numbers)
     splits = []

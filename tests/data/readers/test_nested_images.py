@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from study.data.datasets import load_dataset
-from study.data.readers import whereabouts
+from study.data.readers import nested_images
 from study.errors import DataError
 
 CLASSES = ("cat", "dog")
@@ -124,7 +124,7 @@ def test_no_more_than_some_folders_are_looked_at(
     for number in range(5):
         (tmp_path / "imgs" / f"a{number}").mkdir()
     assert "would work" in refused(tmp_path / "imgs")
-    monkeypatch.setattr(whereabouts, "MOST", 5)
+    monkeypatch.setattr(nested_images, "MAX_FOLDERS", 5)
     assert "would work" not in refused(tmp_path / "imgs")
 
 

@@ -1,4 +1,4 @@
-"""Find the images of a dataset if the class folders of the folder that the user named have none.
+"""Find images near the folder that the user named, if its class folders have none.
 
 Archives contain a folder around their files, and photographs often lie in folders by date.
 """
@@ -13,24 +13,24 @@ from study.data.records import Contents, listed
 from study.errors import DataError
 
 DEPTH = 3
-"""How many levels below the named folder are looked at."""
+"""The number of levels below the named folder that are searched."""
 ABOVE = 2
-"""How many levels above it are looked at."""
-MOST = 100
-"""The most folders that are looked at."""
-WITHIN = 5.0
-"""The seconds after which no further folder is looked at."""
+"""The number of folders above it that are tried."""
+MAX_FOLDERS = 100
+"""The number of folders after which the search ends."""
+MAX_SECONDS = 5.0
+"""The seconds after which the search ends."""
 
 
-def whereabouts(root: Path, read: Callable[[Path], Contents]) -> str:
-    """Return the rest of a message that there are no images, which says what to do.
+def advise_on_images(root: Path, read: Callable[[Path], Contents]) -> str:
+    """Return advice that ends the message about a folder without images.
 
     Args:
         root: the folder that the user named.
         read: the function that reads a folder of class folders, and raises if it cannot.
 
     Returns:
-        The folder that can be read instead, or the images that are too deep, or an empty text.
+        Which folder can be read instead, or which images lie too deep; empty if neither is known.
     """
     classes = subfolders(root)
     empty = [name for name in classes if not _holds_images(root / name)]
@@ -44,7 +44,7 @@ def whereabouts(root: Path, read: Callable[[Path], Contents]) -> str:
             advice += f", and so would images that stand in the folders of {root} themselves"
     else:
         for name in empty:
-            advice += _too_deep(root, name)
+            advice += _advise_on_deep_images(root, name)
     hidden = hidden_folders(root)
     if hidden:
         advice += f"; hidden folders are not read, such as {listed(hidden)}"
@@ -52,30 +52,30 @@ def whereabouts(root: Path, read: Callable[[Path], Contents]) -> str:
 
 
 def _readable_folders(root: Path, read: Callable[[Path], Contents]) -> list[str]:
-    """Return the settings of folders near the root that can be read, with their classes."""
-    places: list[Path] = []
+    """Return the settings that would read folders near the root, with the classes of each."""
+    candidates: list[Path] = []
     if _holds_images(root):
         parents = root.parents or root.absolute().parents
-        places += reversed(parents[:ABOVE])
+        candidates += reversed(parents[:ABOVE])
     readable: list[Path] = []
     settings = []
-    places += _below(root)
-    for place in places:
-        if any(place.is_relative_to(outer) for outer in readable):
+    candidates += _folders_below(root)
+    for folder in candidates:
+        if any(folder.is_relative_to(outer) for outer in readable):
             continue
         try:
-            contents = read(place)
+            contents = read(folder)
         except (DataError, OSError):
             continue
         class_names = contents[0]
         if len(class_names) > 1:
-            readable.append(place)
-            settings.append(f"data.root={place} (classes {listed(class_names)})")
+            readable.append(folder)
+            settings.append(f"data.root={folder} (classes {listed(class_names)})")
     return settings
 
 
 def hidden_folders(root: Path) -> list[str]:
-    """Return the names of folders that have images, and that are hidden by a dot.
+    """Return the names of the folders with images whose names begin with a dot.
 
     Raises:
         DataError: the folder may not be listed.
@@ -87,19 +87,19 @@ def hidden_folders(root: Path) -> list[str]:
 def _holds_images(folder: Path) -> bool:
     try:
         return holds_images(folder)
-    except DataError:  # it may not be listed
+    except DataError:  # the folder may not be listed
         return False
 
 
-def _below(root: Path) -> Iterator[Path]:
-    """Yield the folders below a folder, those of a level before the next; links are not followed.
+def _folders_below(root: Path) -> Iterator[Path]:
+    """Yield the folders below a folder level by level.
 
-    A link may lead up, and so into a circle.
+    Links are not followed, since a link to a folder above would never end.
     """
     waiting = deque([(root, 0)])
-    ends = time.monotonic() + WITHIN
+    deadline = time.monotonic() + MAX_SECONDS
     seen = 0
-    while waiting and seen < MOST and time.monotonic() < ends:
+    while waiting and seen < MAX_FOLDERS and time.monotonic() < deadline:
         folder, level = waiting.popleft()
         if level:
             seen += 1
@@ -108,16 +108,16 @@ def _below(root: Path) -> Iterator[Path]:
             continue
         try:
             inner = [folder / name for name in subfolders(folder)]
-        except DataError:  # it may not be listed
+        except DataError:  # the folder may not be listed
             continue
-        waiting.extend((place, level + 1) for place in inner if not place.is_symlink())
+        waiting.extend((path, level + 1) for path in inner if not path.is_symlink())
 
 
-def _too_deep(root: Path, name: str) -> str:
-    """Return what to do about the images in folders of a class folder; "" if there are none."""
-    for place in _below(root / name):
-        if _holds_images(place):
-            inner = place.relative_to(root).as_posix()
+def _advise_on_deep_images(root: Path, name: str) -> str:
+    """Return advice on images in folders inside a class folder; "" if there are none."""
+    for folder in _folders_below(root / name):
+        if _holds_images(folder):
+            inner = folder.relative_to(root).as_posix()
             return (
                 f"; the images in {inner!r} are too deep: move them up into {name!r}, or move "
                 f"{name!r} out of {root}"
