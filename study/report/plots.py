@@ -261,7 +261,11 @@ def _score_series(name: str, trials: TrialsByX, **style: Any) -> Series:
 def _series_by_entry(
     board: Leaderboard, entries: Sequence[Entry], xs: Sequence[float]
 ) -> list[Series]:
-    """Return a series for each candidate: the legend names it, as names at points would overlap."""
+    """Return a series for each candidate: the legend names it, as names at points would overlap.
+
+    Its colour is that of the arm that it comes from. A candidate without a search trial, as all are
+    in a study without a search, has that of the baselines if it is one, else that of the search.
+    """
     arms = {trial.trial_id: trial.arm for trial in board.stage("search")}
     palette = arm_colors([*arms.values(), BASELINE, SEARCH_ARM])
     uses: Counter[str] = Counter()

@@ -66,10 +66,10 @@ def _describe_tests_without_search(board: Leaderboard) -> str:
 def headline(board: Leaderboard) -> tuple[str, str] | None:
     """Return the test score of the choice, and the rest of the sentence that begins with it.
 
-    The rest has the intervals of the score, chance and zero-shot's score.
+    The rest has the interval of the score, chance, and zero-shot's score.
 
     Returns:
-        None if nothing was chosen, or the choice has no test score.
+        None if nothing was searched or chosen, or the choice has no test score.
     """
     choice = board.chosen
     if choice is None or not board.searched:

@@ -40,18 +40,18 @@ class Rescored:
 
     alone: np.ndarray
     """With the pseudo-images of a score that stands alone."""
-    added: np.ndarray
-    """With the pseudo-images of a difference, for the side that is added."""
-    subtracted: np.ndarray
-    """With the pseudo-images of a difference, for the side that is subtracted."""
+    minuend: np.ndarray
+    """With the pseudo-images of a difference, for the scores that others are subtracted from."""
+    subtrahend: np.ndarray
+    """With the pseudo-images of a difference, for the scores that are subtracted."""
     df: int
     """The images of the smallest part less the number of strata that they are drawn in."""
 
     def side(self, weight: float) -> np.ndarray:
-        """Return the scores to add with a weight: `added` if positive, else `subtracted`."""
+        """Return the scores to add with a weight: `minuend` if positive, else `subtrahend`."""
         if weight > 0:
-            return self.added
-        return self.subtracted
+            return self.minuend
+        return self.subtrahend
 
 
 RescoredTrials = dict[Trial, dict[str, Rescored]]
@@ -71,31 +71,34 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Pseudo:
-    """The number of pseudo-images among the images of each set, and of the right ones.
+class _PseudoCounts:
+    """How many pseudo-images each set has, and how many of them are right.
 
-    They are drawn with the images: of a set with `added` pseudo-images among `total`, each image of
-    the set is one of them with the probability `added / total`.
+    A set is drawn from the images and the pseudo-images together, so that each of its images is a
+    pseudo-image with the probability of their share.
     """
 
     total: int
+    """The number of images and pseudo-images together, which is the size of each set."""
     drawn: np.ndarray
+    """The number of pseudo-images in each set, ``(draws, ...)``."""
     right: np.ndarray
+    """The number of those that are right, of the same shape."""
 
     @classmethod
     def draw(
-        cls, images: int, added: int, shape: tuple[int, ...], rng: np.random.Generator
+        cls, images: int, pseudo_images: int, shape: tuple[int, ...], rng: np.random.Generator
     ) -> Self:
         """Draw pseudo-images for each set, half of them right on average.
 
         Args:
             images: the number of images.
-            added: the number of pseudo-images that are added to them.
+            pseudo_images: the number of pseudo-images beside them.
             shape: ``(draws,)``, or ``(draws, n)`` to draw n times for each set.
             rng: the generator that draws.
         """
-        total = images + added
-        drawn = rng.binomial(total, added / total, size=shape)
+        total = images + pseudo_images
+        drawn = rng.binomial(total, pseudo_images / total, size=shape)
         return cls(total, drawn, rng.binomial(drawn, 0.5))
 
     def with_right(self, accuracy: np.ndarray) -> np.ndarray:
@@ -114,29 +117,26 @@ class _Pseudo:
 
 
 @dataclass(frozen=True)
-class _PseudoImages:
+class _PartPseudoImages:
     """The pseudo-images of a part of the images."""
 
-    of_score: _Pseudo
+    of_score: _PseudoCounts
     """Those of a score that stands alone, which all trials share."""
-    of_difference: _Pseudo
+    of_difference: _PseudoCounts
     """Those of a difference, a column a trial."""
 
-    def add_to(self, accuracy: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return accuracies, ``(draws, trials)``, with the pseudo-images of each `Rescored` field.
-
-        The fields are `alone`, `added` and `subtracted`.
-        """
-        return (
-            self.of_score.with_right(accuracy),
-            self.of_difference.with_right(accuracy),
-            self.of_difference.with_wrong(accuracy),
-        )
+    def add_to(self, accuracy: np.ndarray) -> dict[str, np.ndarray]:
+        """Return accuracies, ``(draws, trials)``, with pseudo-images, by `Rescored` field."""
+        return {
+            "alone": self.of_score.with_right(accuracy),
+            "minuend": self.of_difference.with_right(accuracy),
+            "subtrahend": self.of_difference.with_wrong(accuracy),
+        }
 
 
 def _draw_pseudo_images(
     images: int, draws: int, seeds: Sequence[int], rng: np.random.Generator
-) -> _PseudoImages:
+) -> _PartPseudoImages:
     """Draw the pseudo-images of a part.
 
     Args:
@@ -145,15 +145,15 @@ def _draw_pseudo_images(
         seeds: the seed of each trial; trials of one seed share the pseudo-images of a difference.
         rng: the generator that draws.
     """
-    of_score = _Pseudo.draw(images, PSEUDO_OF_SCORE, (draws,), rng)
+    of_score = _PseudoCounts.draw(images, PSEUDO_OF_SCORE, (draws,), rng)
     distinct_seeds, columns = np.unique(seeds, return_inverse=True)
-    of_seed = _Pseudo.draw(images, PSEUDO_OF_DIFFERENCE, (draws, len(distinct_seeds)), rng)
+    of_seed = _PseudoCounts.draw(images, PSEUDO_OF_DIFFERENCE, (draws, len(distinct_seeds)), rng)
     of_trial = replace(of_seed, drawn=of_seed.drawn[:, columns], right=of_seed.right[:, columns])
-    return _PseudoImages(of_score, of_trial)
+    return _PartPseudoImages(of_score, of_trial)
 
 
 def rescore(
-    alike: Mapping[Trial, Outcomes],
+    outcomes: Mapping[Trial, Outcomes],
     protocol: Protocol,
     draws: int,
     seed: int,
@@ -163,39 +163,39 @@ def rescore(
     """Return the protocol's score and its parts on resampled images.
 
     Args:
-        alike: the outcomes of trials that were tested on the same images.
+        outcomes: the outcomes of trials that were tested on the same images.
         protocol: the protocol, which makes a score of accuracies.
         draws: how many sets of images are drawn.
         seed: the seed of the draws.
         balanced: whether accuracies are averaged over classes, even if the protocol's are not.
 
     Returns:
-        The scores by trial and name; none where a class that counts by itself has a single image.
+        The scores by trial and name. Empty if a stratum has a single image, where a stratum is a
+        class or, if accuracies are not averaged over classes, a whole part.
     """
     rng = np.random.default_rng(seed)
-    right = [outcome.right for outcome in alike.values()]
+    right = [outcome.right for outcome in outcomes.values()]
     parts = _resample_parts(right, balanced or protocol.class_averaged, draws, rng)
     if not parts:
         return {}
-    trial_seeds = [trial_seed for _, trial_seed in alike]
+    trial_seeds = [trial_seed for _, trial_seed in outcomes]
     accuracies = {}
     for name, part in parts.items():
         pseudo = _draw_pseudo_images(part.images, draws, trial_seeds, rng)
         accuracies[name] = pseudo.add_to(part.drawn)
-    sides = []
-    for number in range(3):
-        of_side = {name: drawn[number] for name, drawn in accuracies.items()}
-        sides.append(_score_accuracies(protocol, of_side))
+    scores = {}
+    for field in ("alone", "minuend", "subtrahend"):
+        of_field = {name: drawn[field] for name, drawn in accuracies.items()}
+        scores[field] = _score_accuracies(protocol, of_field)
     exact_scores = _score_accuracies(protocol, {name: p.exact[None] for name, p in parts.items()})
     least_df = min(part.df for part in parts.values())
-    rescored: RescoredTrials = {trial: {} for trial in alike}
+    rescored: RescoredTrials = {trial: {} for trial in outcomes}
     for name, exact in exact_scores.items():
         df = parts[name].df if name in parts else least_df
-        alone, added, subtracted = [_center(side[name], exact) for side in sides]
-        for column, trial in enumerate(alike):
-            rescored[trial][name] = Rescored(
-                alone[:, column], added[:, column], subtracted[:, column], df
-            )
+        centered = {field: _center(drawn[name], exact) for field, drawn in scores.items()}
+        for column, trial in enumerate(outcomes):
+            fields = {field: values[:, column] for field, values in centered.items()}
+            rescored[trial][name] = Rescored(**fields, df=df)
     return rescored
 
 
@@ -232,8 +232,8 @@ def _resample_parts(
 ) -> dict[str, _Part]:
     """Return the accuracy of each trial on each part of the images.
 
-    The accuracy is the mean over a part's classes if `class_averaged`, else over its images. There
-    is none where one of these has a single image.
+    The accuracy is the mean over a part's classes if `class_averaged`, else over its images. Each
+    class, or else each part, is a stratum that is drawn by itself. Empty if one has a single image.
     """
     strata: dict[str, list[np.ndarray]] = defaultdict(list)
     for part, label in right[0]:
@@ -310,7 +310,7 @@ def make_competition(outcomes: Outcomes, trained: str) -> Competition:
 
 
 def rescore_competitions(
-    alike: Mapping[Trial, Outcomes], protocol: Protocol, draws: int, seed: int
+    outcomes: Mapping[Trial, Outcomes], protocol: Protocol, draws: int, seed: int
 ) -> RescoredTrials:
     """Return H and AUSUC where all names compete; arguments are those of `rescore`.
 
@@ -318,7 +318,7 @@ def rescore_competitions(
     as the smaller kind has. That varies no less than with pseudo-images of both kinds.
     """
     competitions = {}
-    for trial, outcome in alike.items():
+    for trial, outcome in outcomes.items():
         if protocol.parts and outcome.competing:
             competitions[trial] = make_competition(outcome, protocol.parts[0])
     if not competitions:
@@ -337,11 +337,13 @@ def rescore_competitions(
     rescored: RescoredTrials = {trial: {} for trial in competitions}
     for position, name in enumerate(("generalized", "ausuc")):
         scores = np.stack([pair[position] for pair in drawn.values()], axis=1)
-        sides = pseudo.add_to(scores)
+        with_pseudo = pseudo.add_to(scores)
         for column, (trial, competition) in enumerate(competitions.items()):
             (exact,) = resample_scores(competition, *every_image)[position]
-            alone, added, subtracted = [_center(side[:, column], exact) for side in sides]
-            rescored[trial][name] = Rescored(alone, added, subtracted, df)
+            fields = {}
+            for field, values in with_pseudo.items():
+                fields[field] = _center(values[:, column], exact)
+            rescored[trial][name] = Rescored(**fields, df=df)
     return rescored
 
 

@@ -1,9 +1,10 @@
 """Where a gain over CLIPFit as published comes from: rates, subset, strength and head.
 
-A ladder leads from the one to the winner, a change at a time. What a change seems to add depends on
-those before it. So the subset and the head are also looked at in the other order: CLIPFit's and
-the winner's subset, each without and with the head, are all tested with the same seeds. The mean of
-a change over both orders (its Shapley value) does not depend on an order.
+A ladder leads from CLIPFit as published to the winner, and each of its steps makes one change. What
+a change seems to add depends on those before it. So the subset and the head are also looked at in
+the other order: CLIPFit's and the winner's subset, each without and with the head, are all tested
+with the same seeds. The mean of a change over both orders (its Shapley value) does not depend on an
+order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,9 +61,9 @@ class Crossing:
     other_order: tuple[Step, Step]
     """The head first, and then the subset."""
     means: Mapping[tuple[Change, ...], PairedDifference | None]
-    """What the subset and the head, with which the strength may change, add in both orders' mean.
+    """What the subset adds, and what the head adds, each as the mean of both orders.
 
-    None where both sides are one configuration, or have no seed in common."""
+    The strength may change with the head. None where the corners have no seed in common."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,8 @@ def _mean_difference(
 ) -> PairedDifference | None:
     """Return the mean of two differences between corners.
 
-    It is None for two corners of one configuration, whose difference of 0 is no estimate.
+    The head alone may be the same entry as the winner, which then drops out of the mean for the
+    subset. The mean is None if the corners that remain have no seed in common.
 
     Args:
         board: the leaderboard.
@@ -182,6 +184,4 @@ def _mean_difference(
         weights[corner.label] = weights.get(corner.label, 0) + sign
         scores[corner.label] = corner.scores
     terms = [(label, scores[label], weight / 2) for label, weight in weights.items() if weight]
-    if not terms:
-        return None
     return board.resampled.weighted_sum(terms)

@@ -202,14 +202,14 @@ def resample(
     scores: RescoredTrials = {}
     single_image_class = False
     for images in dict.fromkeys(outcome.images for outcome in outcomes.values()):
-        alike = {trial: outcome for trial, outcome in outcomes.items() if outcome.images == images}
-        plain = rescore(alike, protocol, draws, seed)
-        balanced = rescore(alike, protocol, draws, seed, balanced=True)
-        competitions = rescore_competitions(alike, protocol, draws, seed)
-        compete = any(outcome.competing for outcome in alike.values())
+        on_images = {t: outcome for t, outcome in outcomes.items() if outcome.images == images}
+        plain = rescore(on_images, protocol, draws, seed)
+        balanced = rescore(on_images, protocol, draws, seed, balanced=True)
+        competitions = rescore_competitions(on_images, protocol, draws, seed)
+        compete = any(outcome.competing for outcome in on_images.values())
         if not plain or (compete and not competitions):
             single_image_class = True
-        for trial in alike:
+        for trial in on_images:
             scores[trial] = plain.get(trial, {}) | competitions.get(trial, {})
             if trial in balanced:
                 scores[trial][BALANCED] = balanced[trial]["score"]

@@ -49,7 +49,7 @@ def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not() ->
 
 def test_a_difference_of_equal_predictions_is_not_sure_to_be_0() -> None:
     found = drawn({("accuracy", "a"): hits(50, 60)})["score"]
-    difference = found.added - found.subtracted
+    difference = found.minuend - found.subtrahend
     assert difference.mean() == pytest.approx(0)
     assert difference.std() == pytest.approx(math.sqrt(2) / 62, rel=0.05)
 
@@ -90,7 +90,7 @@ def test_where_names_compete_few_images_are_not_sure_either(name: str) -> None:
     found = scores["best", 1][name]
     assert found.alone.mean() == pytest.approx(1)
     assert found.alone.std() == pytest.approx(math.sqrt(2) / 24, rel=0.1)
-    assert (found.added - found.subtracted).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
+    assert (found.minuend - found.subtrahend).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
     assert found.df == 18
 
 
