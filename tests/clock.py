@@ -1,6 +1,6 @@
 """A clock that only a test moves, so that no machine is too slow or too fast for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 class Clock:
@@ -10,7 +10,7 @@ class Clock:
         at: what happens as the clock passes a second, by that second.
     """
 
-    def __init__(self, at: dict[float, Callable[[], object]] | None = None) -> None:
+    def __init__(self, at: Mapping[float, Callable[[], object]] | None = None) -> None:
         self.now = 100.0
         self._at = {self.now + second: event for second, event in (at or {}).items()}
 

@@ -3,6 +3,8 @@
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +169,7 @@ def predictions_of(
     for true, row in enumerate(counts):
         name = names[true]
         # What is right comes first, so that most images are right with every seed.
-        taken = sorted(np.repeat(names, row).tolist(), key=lambda one, name=name: one != name)
+        taken = sorted(np.repeat(names, row).tolist(), key=partial(ne, name))
         for number, predicted in enumerate(taken):
             predictions.append(Prediction(part, f"{true}-{number}.png", name, predicted, 0.9))
     return predictions

@@ -216,7 +216,7 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
         peer: how much better the peer is on test than the winner, a fraction.
         strength: the protocol's strength.
     """
-    head = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
+    head: dict[str, Any] = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
 
     def use(candidates: list[dict[str, Any]]) -> None:
         best = next(c for c in candidates if c["label"] == "best")
@@ -225,7 +225,7 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
     edit_candidates(folder, use)
     candidates = json.loads((folder / "candidates.json").read_text())
     best = next(c["settings"] for c in candidates if c["label"] == "best")
-    plain = {name: best[name] for name in ("subset", "distill_weight")}
+    plain: dict[str, Any] = {name: best[name] for name in ("subset", "distill_weight")}
     plain |= {f"{kind}_lr": best["rates"].get(kind) for kind in ("bias", "ln")}
     add_candidate(folder, "linear", peer, val_score=0.6, **head)
     add_candidate(folder, "smallest", -0.002, val_score=0.7, subset="vision.ln", ln_lr=0.01)

@@ -32,7 +32,8 @@ def served(model: str, uri: str, log: Path, fresh: Path | None = None) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     address = f"http://127.0.0.1:{port}"
-    command = [programs / "python", "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    python = str(programs / "python")
+    command = [python, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     environment = {
         **(outside() if fresh else os.environ),
         "MLFLOW_TRACKING_URI": uri,

@@ -127,7 +127,7 @@ def test_every_site_has_the_gradient_of_transformers_own_model(
     parts = f"{name.replace('in_proj_bias', 'parametrizations.in_proj_bias')}.original"
     expected |= {f"{parts}0": query, f"{parts}2": value}
     for one in classifier.tuned:
-        assert torch.allclose(one.parameter.grad, expected[one.name], atol=1e-5), one.name
+        assert torch.allclose(not_none(one.parameter.grad), expected[one.name], atol=1e-5), one.name
     assert len(classifier.tuned) == len(parse(EVERY).resolve(DEPTHS))
 
 

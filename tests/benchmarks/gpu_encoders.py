@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from gpu_sections import Numbers
@@ -119,7 +120,8 @@ def _captured(ready: Ready, eager: Encoders) -> Encoders:
     parts = (Part(eager.encode_text, own["text"]), Part(eager.encode_image, own["vision"]))
     samples = ((ready.prompts.hidden,), (ready.begin_images(),))
     # They pass forwards in this order and backwards in the other one, as the step does.
-    text, image = torch.cuda.make_graphed_callables(parts, samples)
+    graphed: Any = torch.cuda.make_graphed_callables(parts, samples)
+    text, image = graphed
     return Encoders(eager.tuned, eager.logits, text, image)
 
 

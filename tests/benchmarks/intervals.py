@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from paired import machine, table
@@ -160,11 +161,11 @@ class SimulatedStudy:
 
     def first(self, seeds: int, rng_seed: int) -> tuple[Resampled, dict[str, dict[int, float]]]:
         """Return the study with its first seeds."""
-        trials = [
-            TrialResult.model_construct(label=label, seed=seed, outcomes=own[seed])
-            for label, own in self.outcomes.items()
-            for seed in range(seeds)
-        ]
+        trials = []
+        for label, own in self.outcomes.items():
+            for seed in range(seeds):
+                fields: dict[str, Any] = {"label": label, "seed": seed, "outcomes": own[seed]}
+                trials.append(TrialResult.model_construct(**fields))
         shared = mean_overlap([{str(path) for path in own} for own in self.paths[:seeds]])
         scores = {
             label: {seed: score(self.protocol, own[seed]) for seed in range(seeds)}

@@ -11,8 +11,9 @@ import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-SWAPPED = {
+SWAPPED: dict[type, type[Any]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
     ast.Gt: ast.GtE,
@@ -159,14 +160,14 @@ def _variations(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     """Yield the name of a fault and what stands in place of a node, for each that it can have."""
     operator = getattr(node, "op", None)
     if type(operator) in SWAPPED:
-        changed = copy.copy(node)
-        changed.op = SWAPPED[type(operator)]()  # type: ignore[attr-defined]
+        changed: Any = copy.copy(node)
+        changed.op = SWAPPED[type(operator)]()
         yield "operator swapped", changed
     match node:
         case ast.Compare(left, operators, comparators):
             for index, compared in enumerate(operators):
                 others = [*operators]
-                others[index] = SWAPPED[type(compared)]()  # type: ignore[assignment]
+                others[index] = SWAPPED[type(compared)]()
                 yield "comparison swapped", ast.Compare(left, others, comparators)
         case ast.UnaryOp(ast.Not(), operand):
             yield "not removed", operand

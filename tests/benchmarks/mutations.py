@@ -131,7 +131,8 @@ def locate(
     checkout: Path, mutation: Mutation, renames: dict[str, str]
 ) -> tuple[Path, Place] | None:
     """Return where the code of a mutation stands now: its file, or else the only other one."""
-    file = checkout / renames.get(mutation["file"], mutation["file"])
+    former: str = mutation["file"]
+    file = checkout / renames.get(former, former)
     function = renames.get(mutation["function"], mutation["function"])
     located = []
     for path in sorted((checkout / "study").rglob("*.py")):

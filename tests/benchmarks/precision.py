@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from paired import medians, peak_memory, table
+from paired import Variant, medians, peak_memory, table
 from step import MOVED
 from torch import Tensor
 from torch.nn import functional as F
@@ -55,10 +55,11 @@ def memory(batch: int, *, small: bool = False) -> str:
     for name in WAYS:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found[name] = pool.apply(_bytes_of, (name, batch, small))
+    whole, whole_peak = found["float32"]
     for name, (weights, peak) in found.items():
-        shares = [weights / found["float32"][0]]
-        if peak is not None and found["float32"][1] is not None:
-            shares.append((weights + peak) / sum(found["float32"]))
+        shares = [weights / whole]
+        if peak is not None and whole_peak is not None:
+            shares.append((weights + peak) / (whole + whole_peak))
         cells = [f"{weights:.3f}", "–" if peak is None else f"{weights + peak:.2f}"]
         cells += [f"{share:.2f}" for share in shares]
         rows.append([name, *cells, *["–"] * (2 - len(shares))])
@@ -93,14 +94,16 @@ def attention(rounds: int, *, small: bool = False) -> str:
         gradient = torch.randn(shape)
 
         def pytorch(given: list[Tensor], gradient: Tensor = gradient) -> None:
-            F.scaled_dot_product_attention(*given).backward(gradient.to(given[0].dtype))
+            query, key, value = given
+            attended = F.scaled_dot_product_attention(query, key, value)
+            attended.backward(gradient.to(query.dtype))
 
         def products(given: list[Tensor] = halves, gradient: Tensor = gradient) -> None:
             query, key, value = given
             scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
             (scores.softmax(dim=-1) @ value).backward(gradient.bfloat16())
 
-        ways = {
+        ways: dict[str, Variant] = {
             "float32": partial(pytorch, inputs),
             "bfloat16": partial(pytorch, halves),
             "products": products,

@@ -252,8 +252,8 @@ def record(chains: Sequence[Chain], processes: int) -> None:
     for chain in chains:
         chain.file.parent.mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for done, chain in enumerate(pool.imap_unordered(train, chains), start=1):
-            print(f"{chain}: {done} of {len(chains)}", file=sys.stderr, flush=True)
+        for done, name in enumerate(pool.imap_unordered(train, chains), start=1):
+            print(f"{name}: {done} of {len(chains)}", file=sys.stderr, flush=True)
 
 
 def train(chain: Chain) -> str:

@@ -22,6 +22,8 @@ from paired import machine
 
 sys.path.append(str(Path(__file__).parents[2]))  # where this project is not installed
 
+Section = Callable[[int, bool], Iterator[str]]
+"""Yields tables; is called with the rounds, and whether settings are tiny."""
 OUT = Path("runs/gpu")
 SUBSETS = ("clipfit", "vision.ln", "text.mlp.fc2.bias")
 
@@ -40,7 +42,7 @@ def main() -> None:
     print(machine(), end="\n\n", flush=True)
     if options.quick:
         print("Tiny settings, to see that it works: nothing below is a measurement.\n")
-    sections = {**SECTIONS, "gpu": partial(_gpu, out=options.out)}
+    sections: dict[str, Section] = {**SECTIONS, "gpu": partial(_gpu, out=options.out)}
     for name in options.sections or SECTIONS:
         for table in sections[name](options.rounds, options.quick):
             print(table, flush=True)
@@ -90,7 +92,7 @@ def _gpu(rounds: int, quick: bool, out: Path = OUT) -> Iterator[str]:
     yield from gpu.report(out, quick=quick)
 
 
-SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
+SECTIONS: dict[str, Section] = {
     "step": _step,
     "precision": _precision,
     "study": _study,

@@ -155,7 +155,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     (storage / "slots").mkdir()
     folder = StudyFolder(storage / "scale")
     folder.create(dump_config(config), {"git_commit": "unknown"})
-    driver.ClipFitTrainable = NoTraining  # type: ignore[misc,assignment]
+    driver.ClipFitTrainable = NoTraining  # type: ignore[misc]
     os.environ.update(driver.TUNE_ENVIRONMENT)
     ray.init(
         address="local",

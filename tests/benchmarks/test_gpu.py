@@ -92,11 +92,11 @@ def test_its_digits_are_those_of_the_package(
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_it_needs_few_libraries(tmp_path: Path) -> None:
-    python = with_only(tmp_path, NEEDED) / "python"
+    python = str(with_only(tmp_path, NEEDED) / "python")
     for name in ("ray", "mlflow", "optuna", "torchvision", "PIL"):
         code = f"import sys\ntry:\n import {name}\nexcept ImportError:\n sys.exit(7)"
-        done = subprocess.run([python, "-c", code], env=outside(), check=False)
-        assert done.returncode == 7, f"{name} is there"
+        tried = subprocess.run([python, "-c", code], env=outside(), check=False)
+        assert tried.returncode == 7, f"{name} is there"
     command = [python, str(HERE / "run.py"), "gpu", "--quick", "--out", str(tmp_path / "gpu")]
     done = subprocess.run(
         command, cwd=tmp_path, env=outside(), capture_output=True, text=True, check=False

@@ -27,5 +27,5 @@ def test_a_subset_is_kept_in_its_canonical_form() -> None:
     values = {
         "search": {"baselines": baselines(mine=clipfit(subset="vision.ln+text.mlp.fc2.bias"))}
     }
-    mine = build_config(values, "here").search.baselines["mine"]
+    mine = build_config(values, "here").search.fixed_baselines["mine"]
     assert mine.subset == TrialSettings(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"

@@ -110,9 +110,9 @@ def test_one_override_asks_for_a_peer_beside_the_published_baselines(
     assert {label: config.search.baselines[label] for label in published} == published
     lora, full = config.search.peer_arms.values()
     assert (lora.optimizer, lora.lr, lora.weight_decay) == ("sgd", (1e-3, 1e-1), 5e-4)
-    assert lora.with_rate(0.01) == Peer(
-        method="lora", lr=0.01, optimizer="sgd", rank=2, alpha=4, dropout=0
-    )
+    numbers = {"rank": 2, "alpha": 4, "dropout": 0}
+    values = {"method": "lora", "lr": 0.01, "optimizer": "sgd", **numbers}
+    assert lora.with_rate(0.01) == Peer.model_validate(values)
     assert full.with_rate(0.01) == Peer(method="full", lr=0.01)
     again = tmp_path / "again.yaml"
     again.write_text(dump_config(config))

@@ -1,6 +1,8 @@
 """Objects of other packages: found by name alone, and never by a path in a configuration."""
 
+from collections.abc import Callable
 from importlib import metadata
+from typing import Any
 
 import pytest
 
@@ -8,7 +10,7 @@ from study.config import plugins
 from study.config.plugins import find_object
 from study.errors import ConfigError
 
-OWN = {"tpe": lambda: "ours"}
+OWN: dict[str, Callable[[], Any]] = {"tpe": lambda: "ours"}
 
 
 def mine() -> str:

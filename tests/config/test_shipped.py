@@ -16,6 +16,7 @@ from study.config.shipped import (
 )
 from study.config.sweep import is_sweep, load_sweep
 from study.workflow.lookup import find_config
+from tests.not_none import not_none
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted({p for p in CONFIGS.rglob("*") if p.is_file()} - {CONFIGS / "README.md"})
@@ -81,7 +82,7 @@ def test_the_repeating_command_tells_no_place_of_this_machine(tmp_path: Path) ->
         "backbone": {"name": "/mnt/me/my-clip"},
         "tracking": {"uri": "http://host"},
     }
-    told = repeating_command(build_config(values, "test"))
+    told = not_none(repeating_command(build_config(values, "test")))
     assert "data.root=pets" in told
     assert "backbone.name=my-clip" in told
     for hidden in ("/runs", "/mnt", "//host", "name=mine", "storage"):

@@ -39,7 +39,7 @@ def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Pa
     members = load_sweep(grid)
     told = []
     for config in (member.config for member in members):
-        weight = config.search.baselines["clipfit"].distill_weight
+        weight = config.search.fixed_baselines["clipfit"].distill_weight
         told.append((config.name, config.training.epochs, weight))
     assert told == [
         ("mine-grid-digits-1", 5, 1.0),
@@ -123,7 +123,7 @@ def test_the_papers_hyperparameters_are_as_published() -> None:
     base_to_new = [m.config for m in members if m.experiment == "base_to_new"]
     assert len(base_to_new) == 11
     for config in base_to_new:
-        clipfit = config.search.baselines["clipfit"]
+        clipfit = config.search.fixed_baselines["clipfit"]
         quick = config.data.dataset in ("food101", "imagenet")
         assert config.training.epochs == (10 if quick else 100)
         assert (clipfit.rates, clipfit.distill_weight) == ({"bias": 0.002, "ln": 0.002}, 8.0)
@@ -133,7 +133,7 @@ def test_the_papers_hyperparameters_are_as_published() -> None:
     assert {config.data.shots for config in few_shot} == {1, 2, 4, 8, 16}
     for config in few_shot:
         weight = 8.0 if config.data.dataset in ("dtd", "sun397") else 2.0
-        assert config.search.baselines["clipfit"].distill_weight == weight
+        assert config.search.fixed_baselines["clipfit"].distill_weight == weight
     targets = [m.config.data.targets for m in members if m.config.protocol == "transfer"]
     assert sorted(map(len, targets)) == [4, 10]
     regularized = [m for m in members if m.experiment == "ablation_regularizer"]

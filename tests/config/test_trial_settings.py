@@ -56,7 +56,13 @@ def test_no_delta_holds_what_a_peer_or_a_calibrated_model_is_used_with() -> None
     assert not TrialSettings(subset="none", peer=Peer(method="full", lr=0.1)).writes_delta
 
 
-@pytest.mark.parametrize("peer", [Peer(method="full", lr=0.1), Peer(method="lora", lr=0.1, rank=2)])
+@pytest.mark.parametrize(
+    "peer",
+    [
+        Peer(method="full", lr=0.1),
+        Peer.model_validate({"method": "lora", "lr": 0.1, "rank": 2}),
+    ],
+)
 def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer) -> None:
     own = TrialSettings(
         subset="none", peer=peer, strength=0.75, rates={"ln": 0.1}, distill_weight=8

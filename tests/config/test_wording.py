@@ -20,7 +20,7 @@ PYDANTIC = re.compile(
     r"|unable to parse|instance of|pattern|Value error|is not allowed here"
 )
 """What pydantic's own sentences have."""
-STRANGE = (
+STRANGE: tuple[object, ...] = (
     *(None, True, -1, 2.5, 10**9, 10**30, 1e300, float("nan"), "", "no such", "x" * 300),
     *([], {}, [1], [0, -1], ["", 2.5], {"a": 1}, {"bias": [1]}, {"": None}, [[1]], [{}]),
 )  # fmt: skip

@@ -51,17 +51,17 @@ def die_while_writing(name: str, *, when: str, turn: int) -> None:
         left[0] -= 1
         return left[0] == 0
 
-    def dying_fsync(descriptor: int) -> None:
-        if when != "renamed" and is_it(str(Path(f"/proc/self/fd/{descriptor}").readlink())):
+    def dying_fsync(fd: Any) -> None:
+        if when != "renamed" and is_it(str(Path(f"/proc/self/fd/{fd}").readlink())):
             if when == "half":
-                os.ftruncate(descriptor, max(0, os.fstat(descriptor).st_size - CUT))
-            fsync(descriptor)
+                os.ftruncate(fd, max(0, os.fstat(fd).st_size - CUT))
+            fsync(fd)
             die()
-        fsync(descriptor)
+        fsync(fd)
 
-    def dying_replace(source: Any, target: Any) -> None:
-        replace(source, target)
-        if when == "renamed" and is_it(os.fspath(target)):
+    def dying_replace(src: Any, dst: Any, **options: Any) -> None:
+        replace(src, dst, **options)
+        if when == "renamed" and is_it(os.fspath(dst)):
             die()
 
     os.fsync, os.replace = dying_fsync, dying_replace

@@ -46,14 +46,12 @@ class Faulty(ClipFitTrainable):
 
         train = task_training.train_epoch
 
-        def train_or_fail(
-            *arguments: Any, epoch: int, micro_batch: int | None, **options: Any
-        ) -> Any:
+        def train_or_fail(*arguments: Any, **options: Any) -> Any:
             if (self._folder.path.parents[1] / f"broken {os.getpid()}").exists():
                 raise RuntimeError("CUDA error: as before")
             fault = self.faults.get(self._trial.number, lambda *_: None)
-            fault(epoch, micro_batch or BATCH, self._folder.path)
-            return train(*arguments, epoch=epoch, micro_batch=micro_batch, **options)
+            fault(options["epoch"], options["micro_batch"] or BATCH, self._folder.path)
+            return train(*arguments, **options)
 
         task_training.train_epoch = train_or_fail
         super().setup(config, **given)

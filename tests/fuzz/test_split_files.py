@@ -127,7 +127,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SPLIT = {
+SPLIT: dict[str, list[list[Any]]] = {
     split: [
         [f"{name}/{split}{n}.jpg", label, name] for label, name in enumerate("ab") for n in "01"
     ]
@@ -153,11 +153,10 @@ def test_shots_of_any_split_file_are_drawn_or_told(place: Path, content: bytes) 
 
 def paper(place: Path) -> Dataset:
     """A dataset of two classes without files."""
-    names, train, val, test = (), [], [], []
-    for split, records in (("train", train), ("val", val), ("test", test)):
-        records += [Record(f"images/{path}", label) for path, label, _ in SPLIT[split]]
-    names = ("a", "b")
-    return Dataset("dtd", names, ("{}",), (*train,), (*val,), (*test,), FolderSource(place))
+    records: dict[str, tuple[Record, ...]] = {}
+    for split, rows in SPLIT.items():
+        records[split] = tuple(Record(f"images/{path}", label) for path, label, _ in rows)
+    return Dataset("dtd", ("a", "b"), ("{}",), **records, source=FolderSource(place))
 
 
 ROWS = {

@@ -34,7 +34,12 @@ def test_auto_is_cuda_then_mps_then_the_cpu(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     tried: list[torch.device] = []
     one = torch.ones(1)
-    monkeypatch.setattr(torch, "ones", lambda *_, device: tried.append(device) or one)
+
+    def ones(*_: int, device: torch.device) -> torch.Tensor:
+        tried.append(device)
+        return one
+
+    monkeypatch.setattr(torch, "ones", ones)
     assert choose_device() == choose_device("auto") == torch.device(chosen)
     assert tried == [torch.device(chosen)] * 2, "no device is taken untried"
 

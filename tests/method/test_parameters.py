@@ -78,9 +78,8 @@ MATRIX = Site(
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
 TEXT = {**SIZES, "num_attention_heads": 2, "vocab_size": 9, "eos_token_id": 8}
 VISION = {**SIZES, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
-ARCHITECTURE = Architecture(
-    *[EncoderShape(depth=3, width=32, mlp_width=64)] * 2, image_size=16, dim=8
-)
+SHAPE = EncoderShape(depth=3, width=32, mlp_width=64)
+ARCHITECTURE = Architecture(SHAPE, SHAPE, image_size=16, dim=8)
 
 
 def test_one_row_adds_a_site(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Objective, Recipe, Schedule, make_optimizer, training_step
+from tests.not_none import not_none
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
 FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if p]
@@ -94,7 +95,7 @@ def test_the_first_gradient_is_the_references(fixture: Fixture) -> None:
         for tuned in classifier.tuned:
             theirs = fixture.tensors[f"{run}/grad_step0/{tuned.name}"]
             scale = theirs.abs().max().clamp(min=1e-3)
-            assert (tuned.parameter.grad - theirs).abs().max() / scale < 1e-4, tuned.name
+            assert (not_none(tuned.parameter.grad) - theirs).abs().max() / scale < 1e-4, tuned.name
 
 
 StepOf = Callable[..., Losses]

@@ -1,6 +1,7 @@
 """ProLIP trains the projection of the image encoder alone, by the loss that its paper has."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,8 @@ def train(
     staged = model.staged
     recipe = Recipe(optimizer, momentum=0.0, weight_decay=0.0, regularizer="l2_init")
     update = make_optimizer(staged.tuned, {PEER: lr}, recipe)
-    begun, prompts = staged.begin_images(images), staged.begin_prompts(ids)
+    begun = staged.begin_images(images)
+    prompts: Any = staged.begin_prompts(ids)
     text = staged.encode_text(prompts).detach()
     objective = Objective(prompts, text, model.distill_weight, recipe)
     return [training_step(staged, update, begun, labels, objective) for _ in range(steps)]

@@ -136,7 +136,7 @@ def terms(draw: st.DrawFn, families: Sequence[Family] = FAMILIES) -> str:
     has = [n for n in rows if any(set(row.families) & {*families} for row, _ in rows[n])]
     site = draw(st.sampled_from(has))
     layers = draw(slices(12)) if is_in_blocks(f"{encoder}.{site}") else None
-    return str(Term(encoder, site, layers))  # type: ignore[arg-type]
+    return str(Term(encoder, site, layers))
 
 
 @st.composite

@@ -13,6 +13,7 @@ from study.backbones.backbone import Backbone
 from study.errors import StudyError, SubsetError
 from study.method import parameters
 from study.method.model import FewShotClassifier, TunedParameter
+from study.method.recipe import Regularizer
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import (
@@ -21,7 +22,6 @@ from study.method.training import (
     NonFiniteLossError,
     Objective,
     Recipe,
-    Regularizer,
     Schedule,
     make_optimizer,
     train_epoch,

@@ -139,7 +139,7 @@ def test_fifty_thousand_images_are_not_compared_in_pairs() -> None:
     """Which would take gigabytes, and minutes."""
     generator = np.random.default_rng(0)
     size = 25_000
-    columns = []
+    columns: list[Any] = []
     for centre in (1.0, -1.0):
         columns.append(generator.normal(centre, size=size).astype(np.float32))
         columns.append(generator.random(size) < 0.7)

@@ -154,7 +154,7 @@ def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record
         path.write_bytes(b"whoever opens this before confirm finds no image")
     fix = study.workflow.training_stages.fix_candidates
 
-    def fix_and_unlock(*arguments: Any) -> list[Candidate]:
+    def fix_and_unlock(*arguments: Any) -> tuple[Candidate, ...]:
         candidates = fix(*arguments)
         for path, contents in tests.items():
             path.write_bytes(contents)

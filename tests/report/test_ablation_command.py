@@ -35,7 +35,7 @@ def assert_sound(
     words = words_of(folder)
     assert main([*words, "--check"]) == 0, capsys.readouterr().err
     assert "all is well" in capsys.readouterr().out
-    planned = load_config(shipped_file("ablation"), words[2:])
+    planned = load_config(not_none(shipped_file("ablation")), words[2:])
     config = read_results(folder).study.config
     assert planned.ablation is not None
     same = ("protocol", "seed", "data", "backbone", "training", "resources", "tracking", "storage")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,8 @@ def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -
     for name in (": base ", "; new ", "; hmean +"):
         assert name in classes.note
     for part in ("base", "new"):
-        *rows, total = (row[1:] for row in classes.rows if row[0] == part)
+        of_part: list[Any] = [row[1:] for row in classes.rows if row[0] == part]
+        *rows, total = of_part
         assert total[0] == ALL_CLASSES
         for column in (1, 2, 3):
             assert sum(row[column] for row in rows) == total[column]

@@ -105,7 +105,7 @@ def test_values_are_shown_short_and_written_in_full() -> None:
 
 
 def test_records_are_rows_under_the_names_of_their_fields() -> None:
-    records = [{"a": 1, "b": None}, {"a": 2, "b": True}]
+    records: list[dict[str, object]] = [{"a": 1, "b": None}, {"a": 2, "b": True}]
     assert Table.from_records(records).csv() == "a,b\n1,\n2,True\n"
     assert Table.from_records([]).rows == []
 

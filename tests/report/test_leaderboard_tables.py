@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -73,7 +74,7 @@ def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
     for text in (printed(few_shot_study), leaderboard_markdown(board)):
         for failure in board.failures:
             (line,) = [line for line in text.splitlines() if failure.trial_id in line]
-            assert failure.reason in unescape(line.replace("\\", ""))
+            assert not_none(failure.reason) in unescape(line.replace("\\", ""))
 
 
 def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:
@@ -137,9 +138,10 @@ def test_scores_have_an_interval_over_test_images_where_predictions_were_kept(
     assert all("over test images alone" in row[1] for row in table.hovers)
     row = csv_rows(board)[0]
     test = board.entries[0].test
-    for part, own in (("", test), ("seeds_", test.seeds), ("images_", test.images)):
-        assert float(row[f"test_{part}low"]) == not_none(own).low
-        assert float(row[f"test_{part}high"]) == not_none(own).high
+    intervals: dict[str, Any] = {"": test, "seeds_": test.seeds, "images_": test.images}
+    for part, own in intervals.items():
+        assert float(row[f"test_{part}low"]) == own.low
+        assert float(row[f"test_{part}high"]) == own.high
     unknown = board_of(forget_images(few_shot_study))
     assert "leave out other test images" in main_table(unknown).note
 

@@ -7,6 +7,7 @@ import pytest
 from study.report.names import candidate_name, entry_name, joint_name, starred_name
 from tests.changed_studies import board_of
 from tests.fake_studies import add_candidate
+from tests.not_none import not_none
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_names_speak_of_a_choice_where_there_is_no_winner(
     for folder, name in ((guessing_study, "choice"), (few_shot_study, "winner")):
         add_candidate(folder, "best-plain", -0.01)
         board = board_of(folder)
-        plain = board.find_entry("best-plain")
+        plain = not_none(board.find_entry("best-plain"))
         assert entry_name(board, plain) == f"{name} without its head, at full strength"
 
 

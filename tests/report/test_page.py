@@ -29,6 +29,7 @@ from study.trial.predictions import predictions_to_parquet
 from tests.changed_studies import board_of, change_json, configure, forget_images
 from tests.fake_ledger import predictions_of
 from tests.fake_studies import edit_candidates
+from tests.not_none import not_none
 from tests.report.said_cases import SAID, assert_said, prepare
 
 EVIL = "<script>alert('x')</script>"
@@ -111,7 +112,7 @@ def test_nothing_is_fetched_from_outside(report: str) -> None:
 def test_it_reads_on_a_phone_and_in_the_dark(report: str) -> None:
     metas = [attributes for tag, attributes in outline(report).tags if tag == "meta"]
     (viewport,) = [a["content"] for a in metas if a.get("name") == "viewport"]
-    assert "device-width" in viewport
+    assert "device-width" in not_none(viewport)
     assert "prefers-color-scheme: dark" in report
     tables = report.count("<table>")
     assert tables == report.count('<div class="scroll"><table>') > 5
@@ -142,7 +143,7 @@ def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
     folder = make_study(edge=0.05)
     page = rendered(folder, plots=())
     box = text_of(page.split('<section class="verdict">')[1].split("</section>")[0]).strip()
-    sentence = " ".join(headline(board_of(folder)))
+    sentence = " ".join(not_none(headline(board_of(folder))))
     assert box.startswith(f"{sentence} It tunes text.")
     assert ", text encoder" in box.partition("Against tuned CLIPFit")[0]
     assert box.lower().count("always naming") == 1

@@ -91,7 +91,7 @@ def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Pat
     found = board.planned_comparisons["clipfit-tuned"]
     difference = found.paired.difference
     assert not_none(difference.seeds).low > 0, "over seeds alone it would be more than noise"
-    assert difference.low < not_none(difference.images).low < 0
+    assert not_none(difference.low) < not_none(difference.images).low < 0
     assert judge_comparison(found).startswith("within noise; ")
 
 
@@ -168,7 +168,7 @@ def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
     few_shot_study: Path,
 ) -> None:
     board = board_of(few_shot_study)
-    number, rest = headline(board)
+    number, rest = not_none(headline(board))
     test = not_none(board.winner).test
     assert number == f"{percent(test.mean)} %"
     ends = f"{percent(test.low)} to {percent(test.high)}"
@@ -178,7 +178,7 @@ def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
 
 
 def test_what_has_parts_is_called_by_their_mean(base_to_new_study: Path) -> None:
-    _, rest = headline(board_of(base_to_new_study))
+    _, rest = not_none(headline(board_of(base_to_new_study)))
     assert rest.startswith("harmonic mean of base and new accuracy")
 
 
@@ -190,7 +190,7 @@ def test_over_several_datasets_it_is_called_a_mean(few_shot_study: Path) -> None
 
 
 def test_without_a_winner_the_headline_calls_it_a_choice(guessing_study: Path) -> None:
-    _, rest = headline(board_of(guessing_study))
+    _, rest = not_none(headline(board_of(guessing_study)))
     assert "for the choice" in rest
     assert "winner" not in rest
 
@@ -217,7 +217,7 @@ def test_what_does_not_beat_chance_is_not_called_doubtful_as_well(guessing_study
 
 def with_optimism(board: Leaderboard, best: float | None = None) -> Leaderboard:
     """The leaderboard of a study that knows what to expect of the best of 41 trials."""
-    score = not_none(board.chosen).val_score if best is None else best
+    score = not_none(not_none(board.chosen).val_score) if best is None else best
     return replace(board, optimism=Optimism(41, score, expected=score - 0.021, errors={}))
 
 
@@ -226,7 +226,7 @@ def test_the_validation_score_of_the_choice_is_called_the_best_of_many(
 ) -> None:
     board = board_of(few_shot_study)
     assert "expect" not in " ".join(verdict(board)), "it is not known"
-    score = 100 * not_none(board.chosen).val_score
+    score = 100 * not_none(not_none(board.chosen).val_score)
     text = " ".join(verdict(with_optimism(board)))
     assert f"{score:.1f} %, the best of 41; expect about {score - 2.1:.0f} %" in text
 

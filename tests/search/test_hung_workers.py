@@ -19,9 +19,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock by which workers are silent, which the tests move."""
     monkeypatch.setattr(hung_workers, "GRACE", 0.1)
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.2)
-    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(hung_workers, "time", clock)
-    return clock
+    moved = SimpleNamespace(now=100.0)
+    moved.monotonic = lambda: moved.now
+    monkeypatch.setattr(hung_workers, "time", moved)
+    return moved
 
 
 def trial(name: str, actor: Any) -> Any:

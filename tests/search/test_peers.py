@@ -117,7 +117,7 @@ def test_every_peer_is_in_the_leaderboard_and_one_of_them_has_a_delta(
     board = leaderboard(read_results(confirmed.folder.path))
     names = {entry.labels[0]: entry for entry in board.entries}
     assert names.keys() >= PEERS.keys()
-    assert all(names[label].peer for label in PEERS)
+    assert all(names[label].is_peer for label in PEERS)
     for label in PEERS:
         folder = confirmed.folder.trial(f"confirm-{label}-seed1").path
         assert (folder / "delta.safetensors").is_file() == (label == "projection")

@@ -261,13 +261,13 @@ def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
     if (child := os.fork()) == 0:
         left, fsync = [turn], os.fsync
 
-        def dying(descriptor: int) -> None:
+        def dying(fd: Any) -> None:
             left[0] -= 1
-            if left[0] == 0 and when == "half" and stat.S_ISREG(os.fstat(descriptor).st_mode):
-                os.ftruncate(descriptor, max(0, os.fstat(descriptor).st_size - 7))
+            if left[0] == 0 and when == "half" and stat.S_ISREG(os.fstat(fd).st_mode):
+                os.ftruncate(fd, max(0, os.fstat(fd).st_size - 7))
             if left[0] == 0 and when != "after":
                 os.kill(os.getpid(), signal.SIGKILL)
-            fsync(descriptor)
+            fsync(fd)
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -283,7 +283,8 @@ def test_a_crash_at_whatever_write_is_no_damage(
     trial: TrialFolder, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = StudyFolder(trial.path.parents[1])
-    turn, written = 0, []
+    turn = 0
+    written: list[str] = []
     while not written or written[-1] != "all":
         turn += 1
         crashed = study.trial(f"search-{turn:04d}")

@@ -101,7 +101,9 @@ def finish(study: Written, number: int, **changes: Any) -> TrialConfig:
 def origin(study: Written) -> str | None:
     """Return the study and id of the trial that has the configuration hash."""
     trial = finished_trials(study.folder.path.parent, {HASH}).get(HASH)
-    return trial and f"{trial.path.parents[1].name}/{trial.trial_id}"
+    if trial is None:
+        return None
+    return f"{trial.path.parents[1].name}/{trial.trial_id}"
 
 
 def test_every_study_of_the_storage_is_looked_at(written: Written, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 from tests import small_trials
 from tests.damage import flip
+from tests.not_none import not_none
 from tests.settings import settings, study_of
 from tests.tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
@@ -262,7 +263,7 @@ def _told(folder: StudyFolder) -> dict[str, Any]:
         trial.trial_id: (
             trial.read_config(),
             untimed(trial),
-            replace(trial.read_end(), seconds=0.0),
+            replace(not_none(trial.read_end()), seconds=0.0),
             trial.read("delta.safetensors"),
             sorted(path.name for path in trial.path.iterdir()),
         )

@@ -168,7 +168,12 @@ def test_code_that_comes_with_a_checkpoint_is_never_run_and_never_asked_about(
                 values["tokenizer_class"] = "Planted"
             path.write_text(json.dumps(values))
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text="": asked.append(text) or answer)
+
+    def ask(text: str = "") -> str:
+        asked.append(text)
+        return answer
+
+    monkeypatch.setattr("builtins.input", ask)
     with suppress(BackboneError):
         load_backbone(folder)
     assert not trace.exists()

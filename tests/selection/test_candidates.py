@@ -172,11 +172,11 @@ def crossed(folder: StudyFolder) -> Candidate | None:
 def test_tuned_clipfit_is_tested_with_the_linear_head_that_validation_chose(
     folder: StudyFolder,
 ) -> None:
-    head = {"head_lr": 0.01, "head_steps": 30}
+    head: dict[str, Any] = {"head_lr": 0.01, "head_steps": 30}
     add(folder, 0.9)
     add(folder, 0.7, arm="clipfit-tuned", ln_lr=0.5, subset_key="clipfit")
     assert crossed(folder) is None, "no trial has a head"
-    own = {"ln_lr": 0.5, "subset_key": "clipfit", "head": "linear"}
+    own: dict[str, Any] = {"ln_lr": 0.5, "subset_key": "clipfit", "head": "linear"}
     add(folder, 0.99, **own | {"subset_key": "another"})
     add(folder, 0.98, **own | {"ln_lr": 0.4})
     assert crossed(folder) is None, "those are other trainings"

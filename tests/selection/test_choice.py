@@ -8,12 +8,13 @@ import pytest
 
 from study.selection.chance import AgainstChance, write_against_chance
 from study.selection.choice import Choice
+from tests.not_none import not_none
 
 MakeFinished = Callable[..., Any]
 
 
 def choice_of(study: Any) -> Choice:
-    return Choice.read(study.study)
+    return not_none(Choice.read(study.study))
 
 
 def test_a_study_that_has_chosen_nothing_has_no_choice(

@@ -4,6 +4,7 @@ Where names compete, what base_to_new says beside its score is what generalized 
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,11 @@ def last(data: TrialData, backbone: Backbone, **changes: object) -> EpochReport:
     return [*run_trial(trial(**changes), data, backbone)][-1]
 
 
-FINISHES = ({}, {"strength": 0.5}, {"head": "linear", "head_lr": 0.01, "head_steps": 5})
+FINISHES: tuple[dict[str, Any], ...] = (
+    {},
+    {"strength": 0.5},
+    {"head": "linear", "head_lr": 0.01, "head_steps": 5},
+)
 
 
 @pytest.mark.parametrize("finish", FINISHES, ids=("text", "strength", "linear"))

@@ -41,7 +41,7 @@ PEERS = pytest.mark.parametrize(
 
 def peers_trial(peer: Peer, strength: float = 1.0, head: str = "text", **more: Any) -> TrialConfig:
     settings = TrialSettings(subset="none", peer=peer, strength=strength, head=head)
-    training = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
+    training: dict[str, Any] = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
     training["regularizer"] = method_peers.PEERS[peer.method].regularizer or "cosine"
     training["weight_decay"] = peer.weight_decay
     return trial(training=training, **more).model_copy(update={"settings": settings})

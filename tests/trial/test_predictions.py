@@ -1,6 +1,7 @@
 """A trial keeps the prediction of every test image, the same bytes however often it was resumed."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -91,7 +92,7 @@ def test_competing_predictions_make_up_the_scores_of_their_trial(
 
 
 @pytest.mark.parametrize("change", [{"part": "new"}, {"path": "b.png"}, {"label": "zebra"}])
-def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, str]) -> None:
+def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, Any]) -> None:
     one, other = outcomes_of(SOME), outcomes_of([SOME[0]._replace(predicted="ökapi"), SOME[1]])
     changed = outcomes_of([SOME[0]._replace(**change), SOME[1]])
     assert one is not None

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -36,11 +38,16 @@ def best(score: float = 0.9) -> Candidate:
 
 def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def read_once_more(*arguments: Any, **options: Any) -> Any:
+            read.append(real)
+            return real(*arguments, **options)
+
+        return read_once_more
+
     for home, name in ((datasets, "load_dataset"), (module, "read_architecture")):
-        real = getattr(home, name)
-        monkeypatch.setattr(
-            home, name, lambda *a, real=real, **k: (read.append(real), real(*a, **k))[1]
-        )
+        monkeypatch.setattr(home, name, counted(getattr(home, name)))
     for _ in range(3):
         assert mine.dataset().name == "digits"
         assert mine.architecture().image_size

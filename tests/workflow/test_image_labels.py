@@ -264,7 +264,12 @@ def test_the_device_that_is_asked_for_is_taken(
     asked: list[str] = []
     here = torch.device("cpu")
     choose = "study.serving.classifier.choose_device"
-    monkeypatch.setattr(choose, lambda name: asked.append(name) or here)
+
+    def choose_here(name: str) -> torch.device:
+        asked.append(name)
+        return here
+
+    monkeypatch.setattr(choose, choose_here)
     assert main(["predict", str(delta), "photos/1.png"]) == 0
     assert main(["predict", str(delta), "photos/1.png", "--device", "mps"]) == 0
     assert asked == ["auto", "mps"]

@@ -180,7 +180,11 @@ def confirmed(folder: StudyFolder, val_score: float = 0.2) -> None:
     add(folder, 2, 4, "finished")
     choice = {"label": "best", "val_score": val_score, "settings": {"subset": "vision.ln"}}
     folder.write_json("candidates.json", [choice])
-    changes = {"trial_id": "confirm-best-seed1", "stage": "confirm", "label": "best"}
+    changes: dict[str, Any] = {
+        "trial_id": "confirm-best-seed1",
+        "stage": "confirm",
+        "label": "best",
+    }
     add(folder, 1, 0, None, **changes)
     trial = folder.trial("confirm-best-seed1")
     shown = [Prediction("accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]

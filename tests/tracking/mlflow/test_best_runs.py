@@ -105,7 +105,8 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(
     config = load_config(tmp_path / "found.yaml", ["seed=2"])
     baselines = config.search.baselines
     assert {"zero-shot", "clipfit", "found-late-1", "found-late-2"} <= set(baselines)
-    assert baselines["found-late-1"].column_values() == {**FOUND, "ln_lr": 0.1}
+    late = config.search.fixed_baselines["found-late-1"]
+    assert late.column_values() == {**FOUND, "ln_lr": 0.1}
     assert config.name is None
     assert config.data.dataset == "digits"
 
@@ -157,7 +158,7 @@ def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(
     assert (row["test_score"], row["test_seeds"]) == (0.9, 1), "its confirmation is found"
     assert main(["leaderboard", "--top", "1", "--format", "yaml"]) == 0
     found = load_config(_written(tmp_path, capsys.readouterr().out))
-    assert found.search.baselines["found-exact-3"].column_values()["ln_lr"] == rate
+    assert found.search.fixed_baselines["found-exact-3"].column_values()["ln_lr"] == rate
 
 
 def test_a_trial_that_was_stopped_is_none_of_the_best(
@@ -196,7 +197,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(
     )
     assert (second.test_score, second.test_seeds) == (0.75, 2), "the confirmations have its head"
     found = load_config(_written(tmp_path, baselines_study_yaml([first, second], study.config)))
-    baselines = found.search.baselines
+    baselines = found.search.fixed_baselines
     assert baselines["found-linear-3"] == lora
     assert baselines["found-linear-1"].column_values() == second.settings.column_values()
 

@@ -152,7 +152,7 @@ def test_mlflow_serves_it_in_an_environment_of_its_own(place: Path, tmp_path: Pa
         **outside(),
         "PATH": f"{programs}:{os.environ['PATH']}:{Path(sys.executable).parent}",
     }
-    command = [
+    command: list[str | Path] = [
         *(programs / "python", "-m", "mlflow", "models", "predict", "--env-manager", "uv"),
         *("-m", place / "model", "-i", place / "images.json", "-o", tmp_path / "answer.json"),
     ]

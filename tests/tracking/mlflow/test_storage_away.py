@@ -166,7 +166,7 @@ def test_sync_names_storage_that_goes_away_rather_than_mlflow(
         study.whole(number)
     create, gone = MlflowClient.create_run, []
 
-    def create_and_go_away(*arguments: object, **options: object) -> object:
+    def create_and_go_away(*arguments: object, **options: Any) -> object:
         run = create(*arguments, **options)
         if options["tags"].get("trial_id") == "search-0001":
             gone.append(taken_away(study))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from transformers import CLIPModel
@@ -114,7 +114,7 @@ def test_a_fault_is_one_line_and_leaves_nothing(
 def test_a_format_that_fails_leaves_nothing(
     delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(saved: Any, model: Any, folder: Path) -> None:
+    def full(saved: Any, model: Any, folder: Path) -> NoReturn:
         (folder / "half").write_text("half")
         raise OSError(28, "No space left on device")
 
