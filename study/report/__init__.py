@@ -1,1 +1,1 @@
-"""The telling of results: names, sentences, tables, charts, pictures and the report."""
+"""What readers see of results: names, sentences, tables, charts, pictures and the report."""

@@ -32,7 +32,7 @@ from study.report.interaction_tables import (
     interaction_table,
     interaction_verdict,
 )
-from study.report.scope import interval_scope, other_readers_sentence
+from study.report.scope import interval_scope, same_test_sentence
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
 from study.results.ablation import BASE, AblationTable, Cell
 from study.results.trial_results import PARTS
@@ -49,7 +49,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     sentences += _verdict_on_rates(table)
     sentences += interaction_verdict(table.interactions)
     sentences += chance_sentences(table.chance, guess=table.protocol.guess)
-    readers = other_readers_sentence(table.other_readers)
+    readers = same_test_sentence(table.studies_on_same_test)
     if readers:
         sentences.append(readers)
     if table.split == "val":

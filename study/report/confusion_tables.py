@@ -37,7 +37,15 @@ def class_accuracy_table(results: Results, board: Leaderboard) -> Table:
         rows.append([accuracy.true, accuracy.part, trained, tested, before, after, gain])
     table = Table(
         "",
-        ["class", "part", "trained on", "tested on", "zero-shot %", f"{_choice(board)} %", "gain"],
+        [
+            "class",
+            "part",
+            "trained on",
+            "tested on",
+            "zero-shot %",
+            f"{_choice_word(board)} %",
+            "gain",
+        ],
         rows,
         left=2,
         note=f"{_count_images(counts)} Accuracy on test images, mean over seeds, the worst classes "
@@ -62,7 +70,7 @@ def confusion_table(results: Results, board: Leaderboard) -> Table:
     ]
     table = Table(
         "Most frequent confusions",
-        ["images of", "taken for", "part", "zero-shot %", f"{_choice(board)} %"],
+        ["images of", "taken for", "part", "zero-shot %", f"{_choice_word(board)} %"],
         rows,
         left=3,
         note="Share of the images of a class that were taken for another, over all seeds.",
@@ -81,7 +89,7 @@ def confusion_charts(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     charts = []
     drawn_parts = list(shares_by_part)[:MOST_MAPS]
     for number, part in enumerate(drawn_parts, start=1):
-        chart = _heat_map(shares_by_part[part], class_order, _choice(board))
+        chart = _heat_map(shares_by_part[part], class_order, _choice_word(board))
         if len(shares_by_part) > 1:
             title = f"{chart.title}, part “{part}”"
             chart = replace(chart, name=f"{CONFUSION}-{number}", title=title)
@@ -153,7 +161,7 @@ def _axis_names(names: Sequence[str], most: int) -> list[str]:
     return [f"{name[:cut]}…" if len(name) > _NAME_LENGTH else name for name in names]
 
 
-def _choice(board: Leaderboard) -> str:
+def _choice_word(board: Leaderboard) -> str:
     """Return the word for the candidate that validation chose."""
     # A choice no better than chance is no winner, but its classes are shown to explain why.
     if board.winner:

@@ -51,7 +51,7 @@ class Table:
     marked: int | None = None
     """The index of the row that HTML highlights, if any."""
     note: str = ""
-    """A sentence below the table in Markdown; may be empty."""
+    """What a reader must know of the numbers, in sentences below the table; may be empty."""
     break_at: int | None = None
     """See `TerminalTable.break_at`."""
     keys: int = 1

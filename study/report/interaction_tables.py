@@ -32,7 +32,7 @@ def interaction_table(pairs: Sequence[Interaction]) -> Table:
     for pair in pairs:
         row: list[object] = list(pair.sites)
         row += [points(gain.mean) for gain in pair.gains]
-        row += comparison_cells(pair.lead)
+        row += comparison_cells(pair.gain_over_better)
         row += _interaction_cells(pair)
         rows.append(row)
     return Table("Pairs of sites", header, rows, left=2, keys=2, break_at=7, note=NOTE)
@@ -62,21 +62,21 @@ def _signed_decimals(value: float) -> str:
 
 def interaction_verdict(pairs: Sequence[Interaction]) -> tuple[str, ...]:
     """Return sentences on what pairs give over the better site, and whether they add up."""
-    sentences = list(_describe_leads(pairs))
+    sentences = list(_describe_gains_over_better(pairs))
     sentences += _describe_interactions(pairs)
     sentences += _describe_untested(pairs)
     return tuple(sentences)
 
 
-def _describe_leads(pairs: Sequence[Interaction]) -> Iterator[str]:
+def _describe_gains_over_better(pairs: Sequence[Interaction]) -> Iterator[str]:
     """Yield which pairs score more, or less, than the better of their sites alone."""
     tests, differing = 0, []
     for pair in pairs:
-        if pair.lead is not None and pair.lead.holm_p is not None:
+        if pair.gain_over_better is not None and pair.gain_over_better.holm_p is not None:
             tests += 1
-            if is_significant(pair.lead):
-                lead = points(pair.lead.paired.difference.mean)
-                differing.append(f"{_quote_sites(pair)} by {lead} points")
+            if is_significant(pair.gain_over_better):
+                gain = points(pair.gain_over_better.paired.difference.mean)
+                differing.append(f"{_quote_sites(pair)} by {gain} points")
     if tests:
         verb = "differ" if len(differing) > 1 else "differs"
         yield (
@@ -153,7 +153,7 @@ def interaction_record(pair: Interaction) -> dict[str, object]:
         **interval_columns({"first": first, "second": second, "both": both}),
         "better_site": pair.better,
     }
-    for name, comparison in (("lead", pair.lead), ("interaction", pair.interaction)):
+    for name, comparison in (("lead", pair.gain_over_better), ("interaction", pair.interaction)):
         difference = comparison.paired.difference if comparison else None
         record |= interval_columns({name: difference})
         for column, p in p_columns(comparison).items():

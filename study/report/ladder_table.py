@@ -1,4 +1,4 @@
-"""The ladder as a table: a change at a time, and the subset and the head in both orders."""
+"""The ladder as a table: what each change adds, and the subset and the head in both orders."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -29,28 +29,28 @@ def ladder_table(board: Leaderboard) -> Table:
     If all four corners of subset × head are tested, the two are added in both orders, and rows with
     the mean of both orders follow.
     """
-    steps = ladder(board)
+    winner_ladder = ladder(board)
     sentences = [NOTE]
-    if steps.steps:
-        sentences += _qualifications(board, steps)
+    if winner_ladder.steps:
+        sentences += _qualifications(board, winner_ladder)
     return Table(
         TITLE,
         ["step", "candidate", "rates", "test %", "Δ points"],
-        list(_rows(board, steps)),
+        list(_rows(board, winner_ladder)),
         left=3,
         keys=1,
         note=" ".join(sentences),
     )
 
 
-def _rows(board: Leaderboard, steps: Ladder) -> Iterator[Row]:
+def _rows(board: Leaderboard, winner_ladder: Ladder) -> Iterator[Row]:
     published = board.find_entry(PUBLISHED)
-    if steps.steps and published is not None:
+    if winner_ladder.steps and published is not None:
         yield _row(board, "published", published, score_cell(published.test), None)
-    for step in steps.steps:
+    for step in winner_ladder.steps:
         yield _step_row(board, step, f"+ {_join_changes(step.adds)}")
-    if steps.crossing is not None:
-        yield from _crossing_rows(board, steps.crossing)
+    if winner_ladder.crossing is not None:
+        yield from _crossing_rows(board, winner_ladder.crossing)
 
 
 def _crossing_rows(board: Leaderboard, crossing: Crossing) -> Iterator[Row]:
@@ -76,17 +76,17 @@ def _join_changes(changes: Sequence[Change]) -> str:
     return " and ".join(changes)
 
 
-def _qualifications(board: Leaderboard, steps: Ladder) -> Iterator[str]:
+def _qualifications(board: Leaderboard, winner_ladder: Ladder) -> Iterator[str]:
     """Yield what qualifies the steps of a ladder."""
-    rungs = [step.upper for step in steps.steps]
-    if steps.crossing is not None:
-        rungs += steps.crossing.corners
+    rungs = [step.upper for step in winner_ladder.steps]
+    if winner_ladder.crossing is not None:
+        rungs += winner_ladder.crossing.corners
     if any(rate_source(board, rung) == "borrowed" for rung in rungs):
         yield (
             f"Rates that are “{_RATES['borrowed']}” were chosen for another row. At its own best "
             "rates such a row might score higher, so its step may tell of rates as well."
         )
-    if steps.head_in_one_order:
+    if winner_ladder.head_in_one_order:
         yield (
             "The head is added last, and what it adds may depend on that: tuned CLIPFit was not "
             "tested with a linear head at this strength."

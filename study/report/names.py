@@ -38,7 +38,7 @@ _NAMES = {
 _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _EARLIER = "-of-"
-"""What stands before the number of trials in the label of an earlier choice."""
+"""The text between label and number of trials where an extension renamed an earlier choice."""
 _UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
@@ -94,7 +94,11 @@ def joint_name(labels: tuple[str, ...], choice_name: str = "winner") -> str:
 
 
 def _single_change(labels: tuple[str, ...]) -> str:
-    """Return the first label, or that of the only change if the other one has no effect."""
+    """Return the label that names candidates which share a training.
+
+    It is the first, unless that is the winner without head and strength, and taking away one of
+    the two has no effect: then it is the label of the winner without the other one.
+    """
     start, ending = _split_label(labels[0])
     if start == PLAIN:
         for single in (PLAIN_STRENGTH, FULL_STRENGTH):

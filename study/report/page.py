@@ -123,7 +123,7 @@ def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
         "budgets": budget_table(board),
         "scope": leaderboard_scope(board),
         "validation": validation_findings(board),
-        "has_search": board.protocol.searches(board.study.config),
+        "searches": board.protocol.searches(board.study.config),
         "earlier_trial_counts": board.earlier_trial_counts,
         "winner": board.winner,
         "chosen": board.chosen,
@@ -204,7 +204,7 @@ def _site_shares(results: Results) -> dict[str, Any]:
 def _loading_code(results: Results, recommended: Entry) -> str | None:
     """Return code that loads the delta of the first seed that has one; None without any."""
     # The first seed, not the best on test: that would be selecting on test.
-    trials = sorted(results.confirmed(recommended.label), key=lambda trial: trial.seed)
+    trials = sorted(results.confirm_trials(recommended.label), key=lambda trial: trial.seed)
     deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
     present = [delta for delta in deltas if (results.folder.path / delta).is_file()]
     if not present:

@@ -135,7 +135,7 @@ def make_gallery(results: Results, board: Leaderboard, datasets: Datasets) -> Ga
 
 def _predictions_by_seed(results: Results, board: Leaderboard) -> dict[int, Sequence[Prediction]]:
     """Return the predictions of the choice by seed, for the seeds that kept any."""
-    trials = results.confirmed(board.chosen.label) if board.chosen else ()
+    trials = results.confirm_trials(board.chosen.label) if board.chosen else ()
     predictions_by_seed: dict[int, Sequence[Prediction]] = {}
     for trial in trials:
         if trial.test_score is not None:

@@ -1,4 +1,4 @@
-"""Charts of the results table, whose scores are fractions there and percent here."""
+"""The charts of a search and of its tested candidates; scores are drawn in percent."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -49,15 +49,15 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     """
     if results.ablates:
         return ()
-    searched = results.stage("search")
+    search_trials = results.stage("search")
     charts = [
         agreement_chart(board),
-        pareto_chart(searched, board),
-        rates_chart(searched),
-        rungs_chart(searched),
-        history_chart(searched),
+        pareto_chart(search_trials, board),
+        rates_chart(search_trials),
+        rungs_chart(search_trials),
+        history_chart(search_trials),
     ]
-    stopped = Counter(trial.arm for trial in searched if trial.status == "stopped")
+    stopped = Counter(trial.arm for trial in search_trials if trial.status == "stopped")
     for arm, study in load_optuna_studies(results).items():
         color = arm_colors([arm])[arm]
         charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
@@ -65,13 +65,13 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def rates_chart(searched: Sequence[TrialResult]) -> Chart:
+def rates_chart(search_trials: Sequence[TrialResult]) -> Chart:
     """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
     panels = []
     for kind in list_kinds():
-        by_rate = [(trial.settings.rates.get(kind.name), trial) for trial in searched]
+        by_rate = [(trial.settings.rates.get(kind.name), trial) for trial in search_trials]
         panels.append(_rate_panel(f"learning rate of {kind.plural}", by_rate))
-    by_weight = [(trial.settings.distill_weight or None, trial) for trial in searched]
+    by_weight = [(trial.settings.distill_weight or None, trial) for trial in search_trials]
     panels.append(_rate_panel("λ (distillation weight)", by_weight))
     return Chart(
         "learning-rates",
@@ -89,10 +89,10 @@ def _rate_panel(title: str, trials: TrialsByX) -> Panel:
     return Panel(Axis(title, scale="log"), VALIDATION_AXIS, _series_by_arm_and_status(trials))
 
 
-def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
+def rungs_chart(search_trials: Sequence[TrialResult]) -> Chart:
     """Draw the learning curves of the search, and how many trials reached each epoch."""
-    scored = [trial for trial in searched if trial.curve and trial.proposed]
-    colors = arm_colors(trial.arm for trial in searched)
+    scored = [trial for trial in search_trials if trial.curve and trial.proposed]
+    colors = arm_colors(trial.arm for trial in search_trials)
     curves = []
     for trial in scored:
         curve = Series(
@@ -127,11 +127,11 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
     )
 
 
-def history_chart(searched: Sequence[TrialResult]) -> Chart:
+def history_chart(search_trials: Sequence[TrialResult]) -> Chart:
     """Draw the scores of each arm's finished trials in their order, and the best so far."""
-    proposed = [trial for trial in searched if trial.proposed and trial.status == "finished"]
+    proposed = [trial for trial in search_trials if trial.proposed and trial.status == "finished"]
     series = []
-    for arm, color in arm_colors(trial.arm for trial in searched).items():
+    for arm, color in arm_colors(trial.arm for trial in search_trials).items():
         by_number = [(trial.number, trial) for trial in proposed if trial.arm == arm]
         name = arm_name(arm)
         scores = _score_series(name, by_number, color=color, opacity=0.7)
@@ -149,7 +149,7 @@ def history_chart(searched: Sequence[TrialResult]) -> Chart:
     )
 
 
-def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
+def pareto_chart(search_trials: Sequence[TrialResult], board: Leaderboard) -> Chart:
     """Draw scores against trainable parameters: trials on validation, candidates on test."""
     size_axis = Axis("trainable parameters", scale="log")
     return Chart(
@@ -158,15 +158,15 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
         "Left, finished search trials on validation, and the line joins the best scores "
         "for their size. Right, tested candidates, with 95 % intervals, in the colours of the "
         "parts of the search that they come from; ★ is the winner.",
-        (_searched_sizes(searched, size_axis), _tested_sizes(board, size_axis)),
+        (_searched_sizes(search_trials, size_axis), _tested_sizes(board, size_axis)),
         reason_if_empty="no trial has finished yet",
     )
 
 
-def _searched_sizes(searched: Sequence[TrialResult], size_axis: Axis) -> Panel:
+def _searched_sizes(search_trials: Sequence[TrialResult], size_axis: Axis) -> Panel:
     """Return the panel of finished trials against their size, and of their Pareto front."""
     by_size = []
-    for trial in searched:
+    for trial in search_trials:
         size = trial.trainable if trial.status == "finished" else None
         by_size.append((size or None, trial))
     series = _series_by_arm_and_status(by_size)

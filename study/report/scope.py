@@ -45,7 +45,7 @@ def leaderboard_scope(board: Leaderboard) -> tuple[str, ...]:
     return interval_scope(board.resampled, scores, differences)
 
 
-def other_readers_sentence(studies: int) -> str:
+def same_test_sentence(studies: int) -> str:
     """Return the sentence on how many other studies read the test images; empty for none."""
     if studies == 0:
         return ""

@@ -14,7 +14,7 @@ from study.report.formatting import (
     probability,
 )
 from study.report.names import candidate_name, entry_name
-from study.report.scope import other_readers_sentence
+from study.report.scope import same_test_sentence
 from study.report.setting_descriptions import settings_in_words
 from study.results.entries import PUBLISHED, Entry
 from study.results.intervals import MeanInterval
@@ -38,7 +38,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     balanced = zero_shot.balanced if zero_shot else None
     chance = chance_sentences(board.chance, balanced, board.protocol.guess)
     choice = board.chosen
-    if board.entries and not board.searched:
+    if board.entries and not board.has_search:
         return (_describe_tests_without_search(board), *chance)
     if choice is None:
         state = "Nothing is confirmed on test"
@@ -72,7 +72,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
         None if nothing was searched or chosen, or the choice has no test score.
     """
     choice = board.chosen
-    if choice is None or not board.searched:
+    if choice is None or not board.has_search:
         return None
     comparisons = []
     if board.chance is not None:
@@ -111,8 +111,8 @@ def judge_choice(board: Leaderboard) -> tuple[str, ...]:
     if not any(entry.above_chance for entry in board.entries):
         sentences.append("Nothing that was tested beats chance.")
     sentences += _describe_highest_mean(board, choice)
-    if board.other_readers:
-        sentences.append(other_readers_sentence(board.other_readers))
+    if board.studies_on_same_test:
+        sentences.append(same_test_sentence(board.studies_on_same_test))
     return tuple(sentences)
 
 
@@ -309,7 +309,7 @@ def _score_beside(board: Leaderboard, entry: Entry, winner: Entry) -> str:
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on how well validation ranked, and what base classes alone would pick."""
-    if board.entries and not board.searched:
+    if board.entries and not board.has_search:
         return ("There was no choice to make, so validation images were not looked at.",)
     sentences = [_describe_ranking(board.validation_check)]
     sentences += _describe_regret(board)
@@ -383,10 +383,10 @@ def _describe_base_validation(board: Leaderboard) -> Iterator[str]:
 
 def _describe_shared_seeds(board: Leaderboard) -> Iterator[str]:
     """Yield which seeds of the test are the search's too, whose images took part in the choice."""
-    searched = {trial.seed for trial in board.stage("search")}
-    tested = {trial.seed for trial in board.stage("confirm") if trial.test_score is not None}
-    common = sorted(searched & tested)
-    if common and len(tested) > 1:
+    search_seeds = {trial.seed for trial in board.stage("search")}
+    tested_seeds = {trial.seed for trial in board.stage("confirm") if trial.test_score is not None}
+    common = sorted(search_seeds & tested_seeds)
+    if common and len(tested_seeds) > 1:
         seeds = ", ".join(map(str, common))
         yield (
             f"Seed {seeds} of the test is the search’s too: its training images took part in the "

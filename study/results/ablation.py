@@ -12,7 +12,7 @@ from study.results.entries import Configuration
 from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
-from study.results.shared_test import count_other_readers
+from study.results.shared_test import count_studies_on_same_test
 from study.results.statistics import Comparison, is_significant
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
@@ -77,7 +77,7 @@ class AblationTable:
     """The labels of the cells in the order of their trials."""
     interactions: tuple[Interaction, ...] = ()
     """The interactions of pairs of sites, largest first; empty in other designs."""
-    other_readers: int = 0
+    studies_on_same_test: int = 0
     """How many other studies of the storage were tested on images of this one's test."""
 
     @property
@@ -131,7 +131,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         resampled=resampled,
         order=tuple(scored),
         interactions=_interactions(cells, results, split, resampled),
-        other_readers=count_other_readers(results),
+        studies_on_same_test=count_studies_on_same_test(results),
     )
 
 
@@ -177,10 +177,10 @@ def _make_cell(
     )
 
 
-def _tried_rates(cell: TrialResult, searched: Sequence[TrialResult]) -> dict[str, list[float]]:
+def _tried_rates(cell: TrialResult, search_trials: Sequence[TrialResult]) -> dict[str, list[float]]:
     """Return the rates that were tried of each kind that a cell tunes, each once, lowest first."""
     tried: dict[str, set[float]] = {kind: set() for kind in cell.settings.rates}
-    for trial in searched:
+    for trial in search_trials:
         if trial.subset_key == cell.subset_key:
             for kind in tried.keys() & trial.settings.rates.keys():
                 tried[kind].add(trial.settings.rates[kind])
@@ -255,10 +255,10 @@ def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
     )
 
 
-def _validation_score(cell: TrialResult, searched: Sequence[TrialResult]) -> float | None:
+def _validation_score(cell: TrialResult, search_trials: Sequence[TrialResult]) -> float | None:
     """Return the validation score of a cell at its rates; None where nothing was validated."""
     scores = []
-    for trial in searched:
+    for trial in search_trials:
         alike = trial.subset_key == cell.subset_key and trial.settings.rates == cell.settings.rates
         if alike and trial.status == "finished" and trial.val_score is not None:
             scores.append(trial.val_score)

@@ -295,5 +295,5 @@ def _winner_trials(results: Results) -> list[str]:
     winner = leaderboard(results).best_with_delta
     if winner is None:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    confirmed = results.confirmed(winner.label)
+    confirmed = results.confirm_trials(winner.label)
     return [trial.trial_id for trial in confirmed if trial.test_score is not None]

@@ -9,8 +9,8 @@ from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled
 from study.results.study_results import Results
 from study.results.trial_results import (
+    BASE_PART,
     BASELINE,
-    PARTS,
     TrialResult,
     first_chance,
     seed_scores,
@@ -126,7 +126,7 @@ def make_entry(
         resampled: the scores of the confirmations on resampled test images.
     """
     label = labels[0]
-    trials = results.confirmed(label)
+    trials = results.confirm_trials(label)
     tested = [trial for trial in trials if trial.test_score is not None]
     if candidate is None:
         candidate = Candidate(label=label, settings=tested[0].settings)
@@ -135,7 +135,7 @@ def make_entry(
     val_base = None
     for trial in results.trials:
         if trial.trial_id == candidate.source_trial:
-            val_base = trial.val.get(PARTS[0])
+            val_base = trial.val.get(BASE_PART)
     main_scores = resampled.mean_intervals(tested, ("score", BALANCED))
     return Entry(
         label=label,

@@ -26,7 +26,7 @@ def image_counts(results: Results, board: Leaderboard) -> ImageCounts:
     """Return how many images of each class the choice of validation was trained and tested on."""
     tested = []
     if board.chosen is not None:
-        trials = results.confirmed(board.chosen.label)
+        trials = results.confirm_trials(board.chosen.label)
         tested = [trial for trial in trials if trial.test_score is not None]
     if not tested:
         return ImageCounts(None, {}, ())

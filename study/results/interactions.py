@@ -77,7 +77,7 @@ class Interaction:
     """The differences to zero-shot of the first site, of the second, and of both together."""
     better: str | None
     """The site that validation scores higher; None where nothing was validated."""
-    lead: Comparison | None
+    gain_over_better: Comparison | None
     """Both − the better one; its p is corrected for the number of pairs. None without `better`."""
     interaction: Comparison | None
     """The interaction of their log-odds; its p is corrected for the number of pairs that are
@@ -89,7 +89,9 @@ class Interaction:
 def interactions(
     cells: Iterable[SiteCell], sites: Sequence[str], resampled: Resampled
 ) -> tuple[Interaction, ...]:
-    """Return each pair of sites whose four cells have a seed in common, largest lead first.
+    """Return each pair of sites whose four cells have a seed in common.
+
+    The pair that gains most over its better site is first.
 
     Args:
         cells: the cells of an ablation, one of which is zero-shot, ``none``.
@@ -101,25 +103,25 @@ def interactions(
     for first, second in combinations(sites, 2):
         both = str(parse(f"{first} + {second}"))
         subsets = ("none", first, second, both)
-        four = tuple(by_subset[subset] for subset in subsets if subset in by_subset)
-        if len(four) == 4 and common_seeds([cell.scores for cell in four]):
-            pairs[both] = four
-    leads = make_comparisons(_leads(pairs, resampled))
-    obstacles = {pair: find_obstacle(four) for pair, four in pairs.items()}
-    tested = {pair: four for pair, four in pairs.items() if obstacles[pair] is None}
-    additive = make_comparisons(
-        {pair: log_odds_interaction(four, resampled) for pair, four in tested.items()}
+        pair_cells = tuple(by_subset[subset] for subset in subsets if subset in by_subset)
+        if len(pair_cells) == 4 and common_seeds([cell.scores for cell in pair_cells]):
+            pairs[both] = pair_cells
+    gain_tests = make_comparisons(_gains_over_better(pairs, resampled))
+    obstacles = {pair: find_obstacle(pair_cells) for pair, pair_cells in pairs.items()}
+    tested = {pair: pair_cells for pair, pair_cells in pairs.items() if obstacles[pair] is None}
+    interaction_tests = make_comparisons(
+        {pair: log_odds_interaction(pair_cells, resampled) for pair, pair_cells in tested.items()}
     )
     rows = []
-    for pair, four in pairs.items():
-        better = _better(four)
+    for pair, pair_cells in pairs.items():
+        better = _better(pair_cells)
         better_subset = better.subset if better else None
         row = Interaction(
-            sites=(four[1].subset, four[2].subset),
-            gains=_gains(four, resampled),
+            sites=(pair_cells[1].subset, pair_cells[2].subset),
+            gains=_gains(pair_cells, resampled),
             better=better_subset,
-            lead=leads.get(pair),
-            interaction=additive.get(pair),
+            gain_over_better=gain_tests.get(pair),
+            interaction=interaction_tests.get(pair),
             obstacle=obstacles[pair],
         )
         rows.append(row)
@@ -127,15 +129,18 @@ def interactions(
 
 
 def _size(pair: Interaction) -> float:
-    """Return what pairs are sorted by: the lead or, without one, the gain of both together."""
-    if pair.lead is None:
+    """Return what pairs are sorted by: the gain over the better site.
+
+    Without one, it is the gain of both together.
+    """
+    if pair.gain_over_better is None:
         return pair.gains[2].mean
-    return pair.lead.paired.difference.mean
+    return pair.gain_over_better.paired.difference.mean
 
 
-def _better(four: Sequence[SiteCell]) -> SiteCell | None:
+def _better(cells: Sequence[SiteCell]) -> SiteCell | None:
     """Return the cell of the site that validation scores higher; the first if they are equal."""
-    first, second = four[1:3]
+    first, second = cells[1:3]
     if first.val_score is None or second.val_score is None:
         return None
     if second.val_score > first.val_score:
@@ -143,54 +148,54 @@ def _better(four: Sequence[SiteCell]) -> SiteCell | None:
     return first
 
 
-def _leads(
+def _gains_over_better(
     pairs: Mapping[str, Sequence[SiteCell]], resampled: Resampled
 ) -> dict[str, PairedDifference]:
-    """Return the lead of both sites over the better one, of the pairs that have a better one."""
-    leads = {}
-    for pair, four in pairs.items():
-        better = _better(four)
+    """Return the gain of both sites over the better one, of the pairs that have a better one."""
+    differences = {}
+    for pair, cells in pairs.items():
+        better = _better(cells)
         if better is not None:
-            leads[pair] = _weighted_sum(four, [(four[3], 1), (better, -1)], resampled)
-    return leads
+            differences[pair] = _weighted_sum(cells, [(cells[3], 1), (better, -1)], resampled)
+    return differences
 
 
-def _gains(four: Sequence[SiteCell], resampled: Resampled) -> tuple[MeanInterval, ...]:
+def _gains(cells: Sequence[SiteCell], resampled: Resampled) -> tuple[MeanInterval, ...]:
     """Return the differences to zero-shot of the first site, of the second, and of both."""
-    zero_shot = four[0]
+    zero_shot = cells[0]
     gains = []
-    for cell in four[1:]:
-        paired = _weighted_sum(four, [(cell, 1), (zero_shot, -1)], resampled)
+    for cell in cells[1:]:
+        paired = _weighted_sum(cells, [(cell, 1), (zero_shot, -1)], resampled)
         gains.append(paired.difference)
     return tuple(gains)
 
 
 def _weighted_sum(
-    four: Sequence[SiteCell], weights: Sequence[tuple[SiteCell, int]], resampled: Resampled
+    cells: Sequence[SiteCell], weights: Sequence[tuple[SiteCell, int]], resampled: Resampled
 ) -> PairedDifference:
     """Return a weighted sum of the scores of some of four cells, over the seeds of all of them."""
-    seeds = common_seeds([cell.scores for cell in four])
+    seeds = common_seeds([cell.scores for cell in cells])
     terms = []
     for cell, weight in weights:
         scores = {seed: cell.scores[seed] for seed in seeds}
         terms.append((cell.label, scores, weight))
     total = resampled.weighted_sum(terms)
     if total is None:
-        raise ValueError(f"{[cell.label for cell in four]}: expected a seed in common")
+        raise ValueError(f"{[cell.label for cell in cells]}: expected a seed in common")
     return total
 
 
-def find_obstacle(four: Sequence[SiteCell]) -> Obstacle | None:
+def find_obstacle(cells: Sequence[SiteCell]) -> Obstacle | None:
     """Return why the interaction of two sites is not tested; None where it is.
 
     Args:
-        four: zero-shot, each site alone, and both together.
+        cells: zero-shot, each site alone, and both together.
     """
-    if any(cell.split != "test" for cell in four):
+    if any(cell.split != "test" for cell in cells):
         return Obstacle("untested")
-    if any(cell.images.keys() != cell.parts.keys() for cell in four):
+    if any(cell.images.keys() != cell.parts.keys() for cell in cells):
         return Obstacle("uncounted")
-    scores = [cell.val_score for cell in four[:3] if cell.val_score is not None]
+    scores = [cell.val_score for cell in cells[:3] if cell.val_score is not None]
     if len(scores) < 3:
         return None
     zero_shot, first, second = scores
@@ -200,26 +205,26 @@ def find_obstacle(four: Sequence[SiteCell]) -> Obstacle | None:
     return Obstacle("ceiling", needed)
 
 
-def log_odds_interaction(four: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
+def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
     """Return the interaction of the log-odds of four cells over the seeds of all of them.
 
     Args:
-        four: zero-shot, each site alone, and both together.
+        cells: zero-shot, each site alone, and both together.
         resampled: the scores of the cells on resampled test images.
     """
-    seeds = common_seeds([cell.scores for cell in four])
+    seeds = common_seeds([cell.scores for cell in cells])
     values = np.zeros(len(seeds))
-    trials = [(cell.label, seed) for cell in four for seed in seeds]
+    trials = [(cell.label, seed) for cell in cells for seed in seeds]
     on_same_images = len({resampled.images.get(trial) for trial in trials}) == 1
     drawn: DrawnScores | None = None
     columns, df = [], []
-    for cell, weight in zip(four, INTERACTION, strict=True):
+    for cell, weight in zip(cells, INTERACTION, strict=True):
         values += weight * _mean_log_odds(cell, seeds)
         rescored = _drawn_log_odds(cell, seeds, weight, resampled)
         if rescored is not None:
             columns.append(weight * rescored.scores)
             df.append(rescored.df)
-    if on_same_images and len(columns) == len(four):
+    if on_same_images and len(columns) == len(cells):
         drawn = DrawnScores(np.sum(columns, axis=0), min(df))
     return PairedDifference(mean_interval(values.tolist(), drawn, overlap=resampled.overlap), seeds)
 

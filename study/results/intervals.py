@@ -152,7 +152,7 @@ def mean_interval(
     """
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"values: expected at least one finite number, got {list(values)}")
-    # As many right images give one mean, whichever seed has them; the rest is rounding.
+    # Seeds with equally many right images in all have equal means; rounding makes them equal here.
     mean = round(float(np.mean(values)), 9)
     n = len(values)
     sd = None
@@ -202,14 +202,18 @@ def _reach(errors: Sequence[_Error]) -> float | None:
 
 
 def _seed_errors(sd: float | None, n: int, overlap: float = 0.0) -> list[_Error]:
-    """Return A, for other labelled images if seeds share some; empty without a spread of seeds."""
+    """Return the error whose variance is A; empty if a spread of seeds is not known, or is 0.
+
+    With an overlap, the share of training images that seeds have in common, A is that for other
+    labelled images.
+    """
     if sd is None or sd < _ROUNDING:
         return []
     return [_Error(sd**2 * (1 / n + overlap / (1 - overlap)), n - 1)]
 
 
 def _image_errors(drawn: DrawnScores | None) -> list[_Error]:
-    """Return B; empty where no predictions were kept."""
+    """Return the error whose variance is B; empty where no predictions were kept."""
     if drawn is None:
         return []
     return [_Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)]
@@ -218,7 +222,10 @@ def _image_errors(drawn: DrawnScores | None) -> list[_Error]:
 def _joint_errors(
     over_seeds: list[_Error], drawn: DrawnScores | None, n: int, trained: bool
 ) -> list[_Error]:
-    """Return the errors whose widest interval is that of the mean; empty if it has none."""
+    """Return the errors of a mean over seeds and images, whose widest interval is its interval.
+
+    Empty if the mean has no interval.
+    """
     if n == 1 and trained:
         return []
     over_images = _image_errors(drawn)

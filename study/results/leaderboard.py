@@ -15,7 +15,7 @@ import pandas as pd
 from study.config.labels import SMALLEST, TUNED, WITH_DELTA
 from study.results.entries import Entry, make_entry
 from study.results.resampling import Resampled, resample
-from study.results.shared_test import count_other_readers
+from study.results.shared_test import count_studies_on_same_test
 from study.results.statistics import Comparison, PairedDifference, make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, seed_scores
@@ -123,8 +123,8 @@ class Leaderboard(Results):
         return self.find_entry(WITH_DELTA) or self.winner
 
     @property
-    def searched(self) -> bool:
-        """Whether there was a search to choose from."""
+    def has_search(self) -> bool:
+        """Whether the study has search trials, from which validation could choose."""
         return bool(self.stage("search"))
 
     @property
@@ -136,9 +136,9 @@ class Leaderboard(Results):
         return tuple(names)
 
     @cached_property
-    def other_readers(self) -> int:
+    def studies_on_same_test(self) -> int:
         """The number of other studies of the storage that were tested on images of this test."""
-        return count_other_readers(self)
+        return count_studies_on_same_test(self)
 
     def find_entry(self, label: str) -> Entry | None:
         """Return the candidate that has this label; None if there is none."""
@@ -156,8 +156,8 @@ class Leaderboard(Results):
         """
         if base is None or entry.label == base.label:
             return None
-        scores = seed_scores(self.confirmed(entry.label), name)
-        base_scores = seed_scores(self.confirmed(base.label), name)
+        scores = seed_scores(self.confirm_trials(entry.label), name)
+        base_scores = seed_scores(self.confirm_trials(base.label), name)
         return self.resampled.difference(entry.label, scores, base.label, base_scores, name)
 
 
@@ -174,7 +174,7 @@ def leaderboard(results: Results) -> Leaderboard:
     untested = []
     for labels in _labels_by_configuration(results):
         label = labels[0]
-        if any(trial.test_score is not None for trial in results.confirmed(label)):
+        if any(trial.test_score is not None for trial in results.confirm_trials(label)):
             tested.append(make_entry(labels, candidates.get(label), results, resampled))
         else:
             untested.append(label)

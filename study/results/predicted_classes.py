@@ -18,9 +18,12 @@ def class_accuracies(results: Results, board: Leaderboard) -> tuple[Any, ...]:
     """Return each class's accuracy before and after tuning, the worst of each part first.
 
     Returns:
-        One row of `_shares` per class; none while validation has chosen no candidate.
+        A row per class, with the columns `part`, `true` and `predicted`, which are the same class,
+        `before`, `after` and `gain`: the accuracy of zero-shot, that of the choice, and their
+        difference, as fractions. `before` and `gain` are None if zero-shot's predictions were not
+        recorded. No rows while validation has chosen no candidate.
     """
-    shares = _shares(results, board)
+    shares = _confusion_shares(results, board)
     accuracies = shares[shares["true"] == shares["predicted"]]
     accuracies = accuracies.sort_values(["part", "after", "true"])
     return tuple(accuracies.itertuples(index=False))
@@ -32,9 +35,14 @@ def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> t
     Args:
         results: the results of the study.
         board: its leaderboard.
-        most: the largest number of confusions to return, as rows of `_shares`; None means all.
+        most: the largest number of confusions to return; None means all.
+
+    Returns:
+        A row per pair of classes, with the columns `part`, `true` and `predicted`, and `before`,
+        `after` and `gain`: the share of the images of the true class that zero-shot takes for the
+        predicted one, the share that the choice does, and their difference, as fractions.
     """
-    shares = _shares(results, board)
+    shares = _confusion_shares(results, board)
     wrong = shares[shares["true"] != shares["predicted"]]
     wrong = wrong.sort_values(
         ["after", "part", "true", "predicted"], ascending=[False, True, True, True]
@@ -42,7 +50,7 @@ def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> t
     return tuple(wrong[:most].itertuples(index=False))
 
 
-def _shares(results: Results, board: Leaderboard) -> pd.DataFrame:
+def _confusion_shares(results: Results, board: Leaderboard) -> pd.DataFrame:
     """Return the share of each true class's images that is predicted as each class, over seeds.
 
     Returns:
@@ -54,8 +62,8 @@ def _shares(results: Results, board: Leaderboard) -> pd.DataFrame:
     """
     zero_shot, chosen = {}, {}
     if board.chosen is not None:
-        zero_shot = _shares_by_classes(results.confirmed(ZERO_SHOT))
-        chosen = _shares_by_classes(results.confirmed(board.chosen.label))
+        zero_shot = _shares_by_classes(results.confirm_trials(ZERO_SHOT))
+        chosen = _shares_by_classes(results.confirm_trials(board.chosen.label))
     rows = []
     for (part, true, predicted), after in chosen.items():
         before = gain = None
@@ -118,7 +126,7 @@ def _right_by_seed(results: Results, label: str) -> pd.DataFrame:
     Rows are by part, class and path. Seeds without predictions are left out.
     """
     columns = {}
-    for trial in results.confirmed(label):
+    for trial in results.confirm_trials(label):
         right = {}
         for prediction in read_predictions(results.folder, trial.trial_id):
             image = (prediction.part, prediction.label, prediction.path)

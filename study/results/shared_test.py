@@ -7,7 +7,7 @@ from study.storage.study_folder import StudyFolder, studies
 from study.trial.predictions import read_predictions
 
 
-def count_other_readers(results: Results) -> int:
+def count_studies_on_same_test(results: Results) -> int:
     """Count the other studies of the same storage that were tested on images of this test.
 
     Images are known by the paths in the predictions that a study kept, and by their dataset. A

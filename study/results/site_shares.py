@@ -35,8 +35,9 @@ class SiteShare:
     def interval(self) -> Interval:
         """The 95 % interval of the difference.
 
-        The best are among all, so they are compared with the other trials, of which they are none.
-        The difference to all is that difference times the share of the others.
+        All trials include the best, so their shares are not independent. The best are therefore
+        compared with the other trials. Their difference to all trials is their difference to the
+        others, times the share of the others among all.
         """
         others = self.all_trials - self.best_trials
         tuned_in_others = self.tuned_in_all - self.tuned_in_best

@@ -49,7 +49,8 @@ class Comparison:
 class RankAgreement:
     """Spearman's rank correlation.
 
-    It has no p, which supposes independent candidates: some of these differ by a head alone.
+    It has no p, since a p supposes independent candidates, and some of these differ by their head
+    alone.
     """
 
     n: int

@@ -35,7 +35,10 @@ class Results:
     candidates: tuple[Candidate, ...]
     """The configurations to test, as fixed by validation; empty before that."""
     earlier_trial_counts: tuple[int, ...]
-    """The number of search trials behind each choice tested before an extension, oldest first."""
+    """The number of search trials that each earlier choice was made from, oldest first.
+
+    Such a choice had been tested before the search was extended. Empty if none was.
+    """
     ablates: bool
     """Whether the study is an ablation whose cells are fixed."""
     registration: Registration | None
@@ -96,8 +99,8 @@ class Results:
         """Return the trials of one stage."""
         return tuple(trial for trial in self.trials if trial.stage == stage)
 
-    def confirmed(self, label: str) -> tuple[TrialResult, ...]:
-        """Return the confirmations of one candidate."""
+    def confirm_trials(self, label: str) -> tuple[TrialResult, ...]:
+        """Return the confirm trials of one candidate, one a seed, scored or not."""
         return tuple(trial for trial in self.stage("confirm") if trial.label == label)
 
 

@@ -27,6 +27,8 @@ BASELINE = "baseline"
 """The arm of the configurations that are trained as they are."""
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
+BASE_PART = PARTS[0]
+"""The part of the images of trained classes, where others are tested as well."""
 
 STATUS_FIELDS = (
     "trial_id",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from study.results.entries import Entry
 from study.results.statistics import RankAgreement, Regret, rank_agreement, regret
-from study.results.trial_results import PARTS, TrialResult
+from study.results.trial_results import BASE_PART, TrialResult
 
 CLOSE_TO_BEST = 0.02
 """How far below the best by validation candidates count as close to it, a fraction.
@@ -39,12 +39,14 @@ class ValidationCheck:
     """
 
 
-def check_validation(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
+def check_validation(
+    entries: Sequence[Entry], search_trials: Sequence[TrialResult]
+) -> ValidationCheck:
     """Compare the validation scores of tested candidates with their test scores.
 
     Args:
         entries: the tested candidates.
-        searched: the trials of the search.
+        search_trials: the trials of the search.
     """
     validation: dict[str, float] = {}
     test: dict[str, float] = {}
@@ -57,7 +59,7 @@ def check_validation(entries: Sequence[Entry], searched: Sequence[TrialResult]) 
     close = [label for label, score in validation.items() if score >= threshold]
     close_validation = [validation[label] for label in close]
     close_test = [test[label] for label in close]
-    base_pick, base_pick_trial = _picks_by_base_classes(entries, searched)
+    base_pick, base_pick_trial = _picks_by_base_classes(entries, search_trials)
     return ValidationCheck(
         agreement=rank_agreement(list(validation.values()), list(test.values())),
         close=rank_agreement(close_validation, close_test),
@@ -70,14 +72,14 @@ def check_validation(entries: Sequence[Entry], searched: Sequence[TrialResult]) 
 
 
 def _picks_by_base_classes(
-    entries: Sequence[Entry], searched: Sequence[TrialResult]
+    entries: Sequence[Entry], search_trials: Sequence[TrialResult]
 ) -> tuple[str | None, str | None]:
     """Return the label and the trial id that `ValidationCheck` has for base classes."""
     of_entries = {entry.label: entry.val_base for entry in entries}
     of_trials = {}
-    for trial in searched:
+    for trial in search_trials:
         if trial.status == "finished":
-            of_trials[trial.trial_id] = trial.val.get(PARTS[0])
+            of_trials[trial.trial_id] = trial.val.get(BASE_PART)
     label, accuracy = find_highest(of_entries)
     trial_id, trial_accuracy = find_highest(of_trials)
     if label is not None and trial_id is not None and accuracy >= trial_accuracy:

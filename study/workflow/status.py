@@ -126,7 +126,7 @@ def _test_scores(
     recalls: list[float] = []
     if choice is None:
         return scores, recalls
-    for trial in results.confirmed(choice.same_as or choice.label):
+    for trial in results.confirm_trials(choice.same_as or choice.label):
         if trial.test_score is not None:
             scores.append(trial.test_score)
         recall = trial.test.get(BALANCED)

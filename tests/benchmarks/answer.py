@@ -177,7 +177,7 @@ def _parts(board: Leaderboard, label: str) -> dict[str, float]:
     protocol = board.protocol
     headings = {part: part for part in board.parts}
     headings |= protocol.further_headings if protocol else {}
-    trials = board.confirmed(label)
+    trials = board.confirm_trials(label)
     return {
         heading: statistics.fmean(known)
         for name, heading in headings.items()

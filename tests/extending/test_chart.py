@@ -26,7 +26,7 @@ MODULE = "report/plots.py"
 @pytest.mark.long
 def test_the_report_has_it(edited: Any, tmp_path: Path) -> None:
     drawing = (MODULE, "def pareto_chart(", DRAWING)
-    edited(MODULE, "        history_chart(searched),", PLACE, more=[drawing])
+    edited(MODULE, "        history_chart(search_trials),", PLACE, more=[drawing])
     folder = tmp_path / "runs" / "mine"
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert "<h2>Plots</h2>" in report

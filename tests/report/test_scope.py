@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from study.report.scope import interval_scope, other_readers_sentence
+from study.report.scope import interval_scope, same_test_sentence
 from study.results.intervals import mean_interval
 from study.results.resampling import Resampled
 from tests.not_none import not_none
@@ -79,6 +79,6 @@ def test_without_scores_there_is_nothing_to_tell() -> None:
 
 
 def test_the_sentence_counts_and_is_not_there_for_none() -> None:
-    assert other_readers_sentence(0) == ""
-    assert other_readers_sentence(1).startswith("1 other study in this storage read the same")
-    assert other_readers_sentence(3).startswith("3 other studies in this storage read the same")
+    assert same_test_sentence(0) == ""
+    assert same_test_sentence(1).startswith("1 other study in this storage read the same")
+    assert same_test_sentence(3).startswith("3 other studies in this storage read the same")

@@ -190,12 +190,12 @@ def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
     (pair,) = ablation_table(results).interactions
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
     assert not_none(pair.interaction).paired.difference.mean == pytest.approx(0.5191731)
-    assert (pair.better, pair.lead) == (None, None)
+    assert (pair.better, pair.gain_over_better) == (None, None)
     scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, "text.ln1 + vision.ln2": 0.8}
     table = ablation_table(validated(results, scores))
     (pair,) = table.interactions
     assert pair.better == "text.ln1"
-    assert not_none(pair.lead).paired.difference.mean == pytest.approx(0.3566667 - 0.1)
+    assert not_none(pair.gain_over_better).paired.difference.mean == pytest.approx(0.3566667 - 0.1)
 
 
 def test_where_nothing_was_tested_that_is_why_no_pair_is(ablation_study: Path) -> None:

@@ -139,12 +139,12 @@ def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
     scores = ([0.5, 0.5, 0.5], [0.60, 0.61, 0.62], [0.70, 0.69, 0.71], [0.75, 0.74, 0.76])
     pair = pair_of(*(cell(*given) for given in zip(subsets, scores, val, strict=True)))
     assert pair.better == better
-    assert not_none(pair.lead).paired.difference.mean == pytest.approx(0.75 - mean)
+    assert not_none(pair.gain_over_better).paired.difference.mean == pytest.approx(0.75 - mean)
 
 
 def test_without_validation_no_site_is_called_better_and_nothing_leads() -> None:
     pair = pair_of(*four(*LEVELS))
-    assert (pair.better, pair.lead) == (None, None)
+    assert (pair.better, pair.gain_over_better) == (None, None)
     assert pair.interaction is not None
 
 
@@ -162,7 +162,9 @@ def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
         assert pair.obstacle is None
     else:
         assert not_none(pair.obstacle).needed == pytest.approx(val[1] + val[2] - val[0])
-    assert pair.lead is not None, "what both give over the better one is told all the same"
+    assert pair.gain_over_better is not None, (
+        "what both give over the better one is told all the same"
+    )
 
 
 def test_without_the_number_of_images_a_pair_is_not_tested() -> None:
@@ -189,7 +191,7 @@ def test_each_family_is_corrected_for_the_number_of_its_tests() -> None:
     sites = (THIRD, ONE, OTHER)
     # One of the three is near the ceiling, so that two are tested.
     pairs = interactions(many({ONE: 0.79, OTHER: 0.79}), sites, Resampled({}, {}))
-    leads = [pair.lead for pair in pairs if pair.lead]
+    leads = [pair.gain_over_better for pair in pairs if pair.gain_over_better]
     tested = [pair.interaction for pair in pairs if pair.interaction]
     assert (len(leads), len(tested)) == (3, 2)
     for family in (leads, tested):

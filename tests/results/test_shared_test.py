@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from study.results.shared_test import count_other_readers
+from study.results.shared_test import count_studies_on_same_test
 from study.results.study_results import read_results
 from tests.changed_studies import forget_images
 
 
 def readers(folder: Path) -> int:
-    return count_other_readers(read_results(folder))
+    return count_studies_on_same_test(read_results(folder))
 
 
 def test_a_study_that_was_not_tested_has_read_nothing(make_study: Callable[..., Path]) -> None:
