@@ -9,6 +9,7 @@ But a version that is not shown to beat chance on test does not take the alias f
 
 import logging
 import re
+import shutil
 import tempfile
 import time
 import warnings
@@ -51,8 +52,10 @@ from study.trial.study import BEST, candidate_to_register
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[2]
-"""This package, which is copied whole into each model: a process that loads a model before it
-imports the package takes all of the package from the model."""
+"""This package, which is copied into each model with all its code: a process that loads a model
+before it imports the package takes all of the package from the model."""
+NO_CODE = shutil.ignore_patterns("*.md", "*.png", "__pycache__")
+"""The files of the package that a model can do without."""
 
 
 def register_winner(
@@ -341,6 +344,8 @@ class _Registrar:
             "device": "auto",
             **info.reading.model_facts(),
         }
+        code = scratch / "code" / PACKAGE.name
+        shutil.copytree(PACKAGE, code, ignore=NO_CODE)
         with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
             mlflow.pyfunc.save_model(
                 folder,
@@ -349,7 +354,7 @@ class _Registrar:
                 mlflow_model=description,
                 input_example=[example],
                 pip_requirements=requirements(self._study.architecture()),
-                code_paths=[str(PACKAGE)],
+                code_paths=[str(code)],
                 model_config=served,
             )
         _add_output_schema(folder)
