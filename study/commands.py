@@ -62,7 +62,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+    words = list(arguments)
     from study.process.closed_pipe import survive_closed_pipe
 
     return survive_closed_pipe(lambda: _main(words))
@@ -129,7 +131,10 @@ def _run_command(carry_out: Callable[[Namespace], None], options: Namespace) -> 
         from study.process.terminal_table import PIPED
         from study.workflow.lookup import find_studies
         from study.workflow.signals import LastingConsole
-    options.console = LastingConsole(width=None if sys.stdout.isatty() else PIPED)
+    width = None
+    if not sys.stdout.isatty():
+        width = PIPED
+    options.console = LastingConsole(width=width)
     find_studies(options)
     carry_out(options)
 

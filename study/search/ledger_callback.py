@@ -151,9 +151,12 @@ class LedgerCallback(Callback):
         folder = self.searcher.folder.trial(config.trial_id)
         try:
             reports = folder.read_reports()
+            epochs = 0
+            if reports:
+                epochs = reports[-1]["epoch"]
             end = End(
                 status=status,
-                epochs=reports[-1]["epoch"] if reports else 0,
+                epochs=epochs,
                 seconds=sum(report["seconds"] for report in reports),
                 **cause,
             )

@@ -74,8 +74,10 @@ class RateGrid:
         for kinds in self.rates:
             kind = kinds[0]
             if kind in rates:
-                rate = f"{rates[kind]:.3g}"
-                texts.append(rate if len(kinds) > 1 else f"{kind} {rate}")
+                text = f"{rates[kind]:.3g}"
+                if len(kinds) == 1:
+                    text = f"{kind} {text}"
+                texts.append(text)
         return ", ".join(texts)
 
     def next_rates(self, best: Mapping[str, float]) -> dict[str, float]:

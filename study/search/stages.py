@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 from ray.tune.schedulers import TrialScheduler
 
-from study.backbones.architecture import Architecture
 from study.config.labels import TUNED, VARIANT
-from study.config.peer_settings import Peer
 from study.config.schema import StudyConfig
 from study.errors import DataError
-from study.method.parameters import Leaf, count_numbers
+from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
@@ -261,13 +259,20 @@ def make_trial(
     architecture = study.architecture()
     settings = proposal.settings
     peer = settings.peer
-    if peer is not None:
-        optimization = peer.model_dump(include={"optimizer", "weight_decay"})
-        optimization["regularizer"] = PEERS[peer.method].regularizer or training.regularizer
-        training = training.model_copy(update=optimization)
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
-    trainable = _count_encoders(architecture, leaves, peer)
+    trainable = count_numbers(architecture, leaves)
+    proposer = "trial"
+    if peer is not None:
+        row = PEERS[peer.method]
+        optimization = peer.model_dump(include={"optimizer", "weight_decay"})
+        optimization["regularizer"] = row.regularizer or training.regularizer
+        training = training.model_copy(update=optimization)
+        trainable = row.count(architecture, peer.numbers)
+        proposer = proposal.arm
+    epochs = 0
+    if leaves or peer:
+        epochs = training.epochs
     scored_at = None
     if settings.head == "linear":
         trainable += architecture.dim * len(data.tasks[0].train.classes)
@@ -277,7 +282,6 @@ def make_trial(
     if stage == "confirm":
         name = f"{label}-seed{seed}"
     if label is None:
-        proposer = "trial" if peer is None else proposal.arm
         label = f"{proposer} {proposal.number}"
     if seed is None:
         seed = study.config.seed
@@ -291,7 +295,7 @@ def make_trial(
         settings=settings.effective(leaves, training.regularizer),
         subset_key=subset.key(architecture.depths),
         trainable=trainable,
-        epochs=training.epochs if leaves or peer else 0,
+        epochs=epochs,
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
         optuna_number=proposal.optuna_number,
@@ -299,13 +303,6 @@ def make_trial(
     )
     config_hash = compute_config_hash(trial, data, architecture.checkpoint)
     return trial.model_copy(update={"config_hash": config_hash})
-
-
-def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: Peer | None) -> int:
-    """Return how many values of the encoders are trained."""
-    if peer is None:
-        return count_numbers(architecture, leaves)
-    return PEERS[peer.method].count(architecture, peer.numbers)
 
 
 def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | None) -> list[Arm]:
