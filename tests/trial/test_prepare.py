@@ -16,6 +16,7 @@ import study.data.datasets
 import study.trial.prepare
 from study.backbones.backbone import Backbone
 from study.config.loading import build_config
+from study.data.datasets import ReaderOptions
 from study.data.images.image_reading import DEFAULT_READING
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
@@ -286,7 +287,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
         asked.update(name=name, **options)
 
     monkeypatch.setattr(study.data.datasets, "load_dataset", load)
-    options = {
+    options: dict[str, Any] = {
         "columns": {"image": "img", "label": "fine"},
         "splits": {"test": "holdout"},
         "subset": "small",
@@ -297,7 +298,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
         "name": "hf:owner/name",
         "templates": None,
         "reading": DEFAULT_READING,
-        **options,
+        "options": ReaderOptions(**options),
     }
 
 
