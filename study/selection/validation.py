@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from study.storage.ledger_files import LedgerError
 from study.storage.trial_folder import VALIDATION, TrialFolder
 from study.trial import Prediction, TrialData
+from study.trial.predictions import read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -54,6 +55,6 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
     if contents is None:
         return None
     try:
-        return pq.read_table(io.BytesIO(contents)).select(SCHEMA.names)
+        return read_parquet(contents).select(SCHEMA.names)
     except (pa.ArrowException, KeyError) as error:
         raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error

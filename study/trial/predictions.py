@@ -47,6 +47,19 @@ def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
     return contents.getvalue()
 
 
+def read_parquet(contents: bytes) -> pa.Table:
+    """Return the table of a Parquet file that is in memory.
+
+    It is read by this thread alone. `pq.read_table` leaves buffers to threads of Arrow's, which
+    abort a process that ends meanwhile (apache/arrow#33975).
+
+    Raises:
+        pa.ArrowException: it is no Parquet file, or damaged.
+    """
+    with pq.ParquetFile(pa.BufferReader(contents)) as file:
+        return file.read(use_threads=False)
+
+
 def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
     """Return the predictions of one trial; empty if it kept none.
 
@@ -58,7 +71,7 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
     if contents is None:
         return []
     try:
-        columns = pq.read_table(io.BytesIO(contents)).to_pydict()
+        columns = read_parquet(contents).to_pydict()
         return [Prediction(*row) for row in zip(*columns.values(), strict=True)]
     except (pa.ArrowException, TypeError) as error:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error

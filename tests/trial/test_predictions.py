@@ -1,5 +1,7 @@
 """A trial keeps the prediction of every test image, the same bytes however often it was resumed."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,26 @@ def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, A
     assert other is not None
     assert changed is not None
     assert one.images == other.images != changed.images
+
+
+READ = """
+import os, sys
+from pathlib import Path
+from study.trial.predictions import read_parquet
+
+contents = Path(sys.argv[1]).read_bytes()
+before = os.listdir("/proc/self/task")
+rows = read_parquet(contents).num_rows
+print(rows, os.listdir("/proc/self/task") == before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads")
+def test_no_thread_of_arrow_is_left_that_could_abort_the_end_of_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    prediction = Prediction("accuracy", "0.png", "cat", "dog", 0.5)
+    path.write_bytes(predictions_to_parquet([prediction]))
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1 True\n"
