@@ -1,6 +1,6 @@
 """Send to a trial's run what the ledger has and the run lacks."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from mlflow.entities import RunTag
 
@@ -50,11 +50,17 @@ class Sender:
         scored = add_balanced_score(self.study, record)
         config, end = record.config, record.end
         metrics = run_content.trial_metrics(config, scored, end, start_time=0)
+        has_metrics = end is not None or run_content.has_first_metric(config, record.reports)
+        tags: dict[str, str] = {}
+        if end is not None:
+            tags = run_content.end_tags(config, record.reports, end)
         present = self.trial_runs.open_run(record, {run_content.point_key(m) for m in metrics})
-        if end is not None or run_content.has_first_metric(config, record.reports):
+        if has_metrics:
             self._send_metrics(record, scored, present)
         if end is not None:
-            self._send_end(record, end)
+            self._send_end(record, end, tags)
+        if has_metrics:
+            record.mark.record_sent(record.reports, end)
         record.mark.write_to(record.folder)
 
     def _send_metrics(
@@ -74,13 +80,11 @@ class Sender:
         missing = [point for point in points if run_content.point_key(point) not in present]
         for start in range(0, len(missing), METRICS_PER_CALL):
             self.client.log_batch(mark.run_id, metrics=missing[start : start + METRICS_PER_CALL])
-        mark.record_sent(record.reports, record.end)
 
-    def _send_end(self, record: TrialRecord, end: End) -> None:
+    def _send_end(self, record: TrialRecord, end: End, tags: Mapping[str, str]) -> None:
         """Send the artifacts and tags of a trial that has ended, and end its run."""
         run_id, folder = record.mark.run_id, record.folder.path
         server.send_files(self.client, run_id, folder, TRIAL_ARTIFACTS, existing=folder.parent)
-        tags = run_content.end_tags(record.config, record.reports, end)
         run_tags = [RunTag(key, value) for key, value in tags.items()]
         self.client.log_batch(run_id, tags=run_tags)
         end_time = modified_at(folder / "end.json", existing=folder.parent)
