@@ -111,7 +111,7 @@ class Evaluation:
         rows: list[Prediction] = []
         competing = iter(self.competing)
         for part, predicted, probabilities in self.parts:
-            names = data.target(part.name).class_names
+            names = data.targets.get(part.name, data.own_target).class_names
             of_part = []
             columns = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
             for record, class_id, probability in columns:

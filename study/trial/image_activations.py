@@ -101,5 +101,6 @@ def begin_uncached(
     paths: Sequence[str],
 ) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, without a cache."""
-    images = to_device(table.pixels(paths), model.classifier.device)
-    return model.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
+    pixels = to_device(table.pixels(paths), model.classifier.device)
+    images = normalize(pixels, backbone.image_mean, backbone.image_std)
+    return model.begin_images(images)

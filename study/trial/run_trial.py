@@ -10,15 +10,15 @@ from dataclasses import replace
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
-from study.config.trial_settings import TrialSettings, rate_column
+from study.config.trial_settings import TrialSettings
 from study.method.head import Head
-from study.method.training import Schedule, mean_losses
+from study.method.training import Schedule
 from study.trial.cross_fitting import choose_head
 from study.trial.evaluation import Evaluation, fold_scores
 from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import make_task_model
-from study.trial.task_training import TaskTraining, learning_rates
+from study.trial.task_training import TaskTraining, train_tasks
 
 
 def run_trial(
@@ -49,15 +49,19 @@ def run_trial(
         NonFiniteLossError: the trial diverged.
     """
     trial = _RunningTrial(config, data, backbone, micro_batch)
+    schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
     epoch, state = start or (0, {})
     if state:
         trial.load_state(state)
     done = False
     while not done:
         began = time.perf_counter()
-        metrics = trial.train_epoch(epoch)
+        metrics: dict[str, float] = {}
         if config.epochs:
+            metrics = train_tasks(trial.trainings, schedule, epoch)
             epoch += 1
+        if micro_batch is not None:
+            metrics["micro_batch"] = micro_batch
         done = epoch >= config.epochs
         trained = EpochReport(
             epoch=epoch, done=done, metrics=metrics, state={}, deltas=(), predictions=[]
@@ -89,57 +93,28 @@ class _RunningTrial:
     ) -> None:
         self._config = config
         self._data = data
-        self._micro_batch = micro_batch
-        self._schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
         self._models = [
             make_task_model(config, backbone, task, index, micro_batch=micro_batch)
             for index, task in enumerate(data.tasks)
         ]
-        self._trainings: list[TaskTraining] = []
+        self.trainings: list[TaskTraining] = []
         if config.epochs:
             for index, (model, task) in enumerate(zip(self._models, data.tasks, strict=True)):
-                self._trainings.append(TaskTraining(model, config, data, task.train, index))
+                self.trainings.append(TaskTraining(model, config, data, task.train, index))
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
-        for training in self._trainings:
+        for training in self.trainings:
             training.load_state(state)
 
     def state(self, deltas: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Return the state of all trainings, with the deltas of their models if there are any."""
         state: dict[str, Tensor] = {}
         if not deltas:
-            deltas = [{}] * len(self._trainings)
-        for training, delta in zip(self._trainings, deltas, strict=True):
+            deltas = [{}] * len(self.trainings)
+        for training, delta in zip(self.trainings, deltas, strict=True):
             state |= training.state(delta)
         return state
-
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Train the model of each task for one epoch, unless the trial trains nothing.
-
-        Args:
-            epoch: the number of completed epochs.
-
-        Returns:
-            The losses, averaged over the tasks, the learning rates, and the speed.
-        """
-        began = time.perf_counter()
-        metrics: dict[str, float] = {}
-        if self._trainings:
-            losses = mean_losses(
-                [training.train_epoch(self._schedule, epoch) for training in self._trainings]
-            )
-            metrics["train_loss"] = losses.loss.item()
-            metrics["cross_entropy"] = losses.cross_entropy.item()
-            metrics["distillation"] = losses.distillation.item()
-            for kind, rate in learning_rates(self._config.settings).items():
-                metrics[rate_column(kind)] = self._schedule.learning_rate(rate, epoch)
-        if self._micro_batch is not None:
-            metrics["micro_batch"] = self._micro_batch
-        if self._trainings:
-            images = sum(training.images_per_epoch for training in self._trainings)
-            metrics["images_per_second"] = images / (time.perf_counter() - began)
-        return metrics
 
     def reports(self, trained: EpochReport, uses: Sequence[TrialSettings]) -> list[EpochReport]:
         """Return the report of each use of the models, without a state.

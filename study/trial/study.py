@@ -318,10 +318,9 @@ class TrialData:
         """The folder of the feature cache, see `study.trial.feature_cache.cached_features`."""
         return self.train_images.parent
 
-    def target(self, part: str) -> Target:
-        """Return the class names, templates and images by which a part is scored."""
-        if part in self.targets:
-            return self.targets[part]
+    @property
+    def own_target(self) -> Target:
+        """The class names, templates and images of all parts that are not in `targets`."""
         return Target(self.class_names, self.templates, self.eval_images)
 
 

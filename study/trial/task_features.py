@@ -16,7 +16,7 @@ from study.trial.evaluation import PartFeatures
 from study.trial.feature_cache import Tensors, cached_features
 from study.trial.image_activations import CHUNK, begin_images, open_table
 from study.trial.prompt_activations import class_features
-from study.trial.study import TrialData
+from study.trial.study import Target, TrialData
 from study.trial.task_model import TaskModel
 
 
@@ -32,7 +32,7 @@ def labels_of(train: Part) -> Tensor:
 
 
 def tokenize(
-    model: TaskModel, data: TrialData, part: Part, classes: Sequence[int], templates: int = 1
+    model: TaskModel, target: Target, classes: Sequence[int], templates: int = 1
 ) -> Tensor:
     """Return the token ids of classes' prompts, (classes · templates, length) int64.
 
@@ -40,12 +40,10 @@ def tokenize(
 
     Args:
         model: the model.
-        data: the trial's data.
-        part: the part whose prompts they are.
+        target: the names and templates of the prompts.
         classes: the ids of the classes.
         templates: the number of prompts of each class.
     """
-    target = data.target(part.name)
     names = [target.class_names[class_id] for class_id in classes]
     texts: list[str] = []
     for prompts_of_class in prompts(names, target.templates[:templates]):
@@ -53,12 +51,14 @@ def tokenize(
     return model.backbone.tokenize(texts).to(model.classifier.device)
 
 
-def text_features(model: TaskModel, data: TrialData, part: Part, classes: Sequence[int]) -> Tensor:
-    """Return the text features of classes, by the prompts of a part, (classes, dim) float32."""
+def text_features(
+    model: TaskModel, data: TrialData, target: Target, classes: Sequence[int]
+) -> Tensor:
+    """Return the text features of a target's classes by its prompts, (classes, dim) float32."""
     templates = 1
     if data.ensemble:
-        templates = len(data.target(part.name).templates)
-    ids = tokenize(model, data, part, classes, templates)
+        templates = len(target.templates)
+    ids = tokenize(model, target, classes, templates)
     return class_features(model.staged, model.backbone, ids, templates, data.caches)
 
 
@@ -106,16 +106,18 @@ def encode_part(
         part: the part to evaluate.
         rivals: the classes that compete for the images, unless they are of a target.
     """
-    target = data.target(part.name)
     is_target = part.name in data.targets
+    target = data.own_target
+    if is_target:
+        target = data.targets[part.name]
     rivals_text: Tensor | None = None
     if rivals and not is_target:
-        rivals_text = text_features(model, data, part, rivals)
+        rivals_text = text_features(model, data, target, rivals)
     return PartFeatures(
         part,
         is_target=is_target,
         names=names_in_training(part, train, data),
-        text=text_features(model, data, part, part.classes),
+        text=text_features(model, data, target, part.classes),
         rivals=rivals,
         rivals_text=rivals_text,
         images=list(image_features(model, target.images, paths_of(part))),
@@ -130,7 +132,7 @@ def names_in_training(part: Part, train: Part, data: TrialData) -> Sequence[int]
     if part.name not in data.targets:
         return part.classes
     ids = {data.class_names[label]: label for label in train.classes}
-    names = data.target(part.name).class_names
+    names = data.targets[part.name].class_names
     return [ids.get(names[label], -1) for label in part.classes]
 
 

@@ -46,7 +46,7 @@ def train_task_heads(
     distinct = [trainings for trainings in dict.fromkeys(trainings_of_uses) if trainings]
     if not distinct:
         return heads
-    text = text_features(model, data, train, train.classes)
+    text = text_features(model, data, data.own_target, train.classes)
     features = training_features(model, data, train)
     labels = labels_of(train).to(features.device)
     labels = labels.repeat(len(features) // len(labels))

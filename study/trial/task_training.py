@@ -1,12 +1,13 @@
 """The training of one task's model, epoch by epoch, with the state to continue from."""
 
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from study.config.trial_settings import TrialSettings
+from study.config.trial_settings import TrialSettings, rate_column
 from study.data.tasks import Part
 from study.method.lora import apply_dropout
 from study.method.parameters import PEER
@@ -15,6 +16,7 @@ from study.method.training import (
     Objective,
     Schedule,
     make_optimizer,
+    mean_losses,
     read_recipe,
     train_epoch,
 )
@@ -44,16 +46,15 @@ class TaskTraining:
         self._training = config.training
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(model.seed)
+        self._rates = learning_rates(config.settings)
+        recipe = read_recipe(vars(config.training))
+        self._optimizer = make_optimizer(model.classifier.tuned, self._rates, recipe)
         self._paths = paths_of(train)
         self._labels = labels_of(train).to(model.classifier.device)
-        recipe = read_recipe(vars(config.training))
-        self._optimizer = make_optimizer(
-            model.classifier.tuned, learning_rates(config.settings), recipe
-        )
         self._views: Tensor | None = None
         if data.augment and model.views is not None:
             self._views = cached_views(model, data, self._paths, model.views)
-        input_ids = tokenize(model, data, train, train.classes)
+        input_ids = tokenize(model, data.own_target, train.classes)
         backbone, precision = model.backbone, config.training.trial_precision
         self._objective = Objective(
             begin_prompts(model.staged, backbone, input_ids, data.caches),
@@ -87,6 +88,13 @@ class TaskTraining:
                 epoch=epoch,
                 micro_batch=model.micro_batch,
             )
+
+    def scheduled_rates(self, schedule: Schedule, epoch: int) -> dict[str, float]:
+        """Return the learning rates of an epoch, counted from 0, by their names in reports."""
+        rates = {}
+        for kind, rate in self._rates.items():
+            rates[rate_column(kind)] = schedule.learning_rate(rate, epoch)
+        return rates
 
     def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
@@ -138,6 +146,33 @@ class TaskTraining:
         optimizer_state["state"] = dict(optimizer)
         self._optimizer.load_state_dict(optimizer_state)
         self._generator.set_state(state[f"{self._prefix}.generator"])
+
+
+def train_tasks(
+    trainings: Sequence[TaskTraining], schedule: Schedule, epoch: int
+) -> dict[str, float]:
+    """Train the model of each task for one epoch.
+
+    Args:
+        trainings: the trainings of the tasks.
+        schedule: the schedule of the learning rates.
+        epoch: the number of completed epochs.
+
+    Returns:
+        The losses, averaged over the tasks, the learning rates, which are the same for all, and
+        the speed.
+    """
+    began = time.perf_counter()
+    losses = mean_losses([training.train_epoch(schedule, epoch) for training in trainings])
+    metrics = {
+        "train_loss": losses.loss.item(),
+        "cross_entropy": losses.cross_entropy.item(),
+        "distillation": losses.distillation.item(),
+    }
+    metrics |= trainings[0].scheduled_rates(schedule, epoch)
+    images = sum(training.images_per_epoch for training in trainings)
+    metrics["images_per_second"] = images / (time.perf_counter() - began)
+    return metrics
 
 
 def learning_rates(settings: TrialSettings) -> Mapping[str, float]:

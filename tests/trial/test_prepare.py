@@ -92,14 +92,14 @@ def test_transfer_is_chosen_on_the_source_and_tested_with_each_targets_own_promp
     assert data.templates == ("this is {}.",)
     assert data.targets["eurosat"].templates == TEMPLATES["eurosat"]
     assert data.targets["eurosat"].class_names[0] == "Annual Crop Land"
-    assert len(data.target("imagenet_a").class_names) == 2
+    assert len(data.targets["imagenet_a"].class_names) == 2
     report = last(data, backbone, **TUNED)
     metrics = report.metrics
     mean = (metrics["test_eurosat"] + metrics["test_imagenet_a"]) / 2
     assert metrics["test_score"] == pytest.approx(mean)
     assert "test_source" in metrics
     found = [p for p in report.predictions if p.part == "imagenet_a"]
-    assert {p.label for p in found} == set(data.target("imagenet_a").class_names)
+    assert {p.label for p in found} == set(data.targets["imagenet_a"].class_names)
     alone = last(prepare("zero_shot", dataset="eurosat").confirm(1), backbone)
     assert last(data, backbone).metrics["test_eurosat"] == alone.metrics["test_accuracy"]
 

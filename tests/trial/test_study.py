@@ -99,13 +99,11 @@ def test_a_file_of_something_else_is_no_trials_configuration(
         trial(**changes)
 
 
-def test_the_classes_of_a_target_are_its_own_and_of_any_other_part_the_trials() -> None:
+def test_the_classes_of_all_parts_that_are_no_targets_are_the_trials() -> None:
     data = trial_data(protocol=Transfer(), class_names=("zero", "one"))
-    assert data.target("accuracy").class_names == ("zero", "one")
+    assert data.own_target.class_names == ("zero", "one")
     target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())
-    wider = replace(data, targets={"dtd": target})
-    assert wider.target("dtd").class_names == ("banded", "dotted")
-    assert wider.target("base").class_names == ("zero", "one")
+    assert replace(data, targets={"dtd": target}).own_target == data.own_target
 
 
 def test_the_types_of_a_trial_do_not_import_torch() -> None:
