@@ -87,7 +87,7 @@ def _describe_gains_over_better(pairs: Sequence[Interaction]) -> Iterator[str]:
     elif pairs and not any(pair.better for pair in pairs):
         yield (
             "Nothing was validated, so no site of a pair is named the better one, and what "
-            "both give over it is not told."
+            "both give over it is not known."
         )
 
 

@@ -23,13 +23,7 @@ TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 class Sender:
     """Sends a study and its trials; a mark in each trial's folder records what was sent.
 
-    Args:
-        study: the study.
-        uri: the address of the tracking server or store.
-
-    Raises:
-        TrackingError: the server does not answer.
-        StorageError: the study's folder cannot be read.
+    Args and errors are those of `StudyRun`.
     """
 
     def __init__(self, study: Study, uri: str) -> None:
