@@ -11,8 +11,9 @@ import pytest
 from study.commands import main
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["--help"], ["list", "--json"], ["list"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("words", "unbuffered"), [(["--help"], ""), (["list", "--json"], "1"), (["list"], "")]
+)
 def test_output_that_nobody_reads_any_more_ends_a_command_in_silence(
     words: list[str], unbuffered: str, tmp_path: Path
 ) -> None:

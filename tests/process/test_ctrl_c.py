@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,21 +54,14 @@ def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path
     assert not any(tmp_path.iterdir())
 
 
-def test_ctrl_c_is_heard_as_before_after_the_modules_are_loaded() -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_ctrl_c_is_heard_or_ignored_afterwards_as_before(handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
     try:
         with exit_at_ctrl_c():
-            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_ctrl_c_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with exit_at_ctrl_c():
-            os.kill(os.getpid(), signal.SIGINT)
+            during = signal.getsignal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert (during is handler) == (handler is signal.SIG_IGN)
     finally:
         signal.signal(signal.SIGINT, before)
 

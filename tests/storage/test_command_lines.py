@@ -25,30 +25,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_study_of_the_default_storage_is_named_alone(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert resume_command(Path("runs/mine")) == "clipfit-study resume mine"
-    assert resume_command(here / "runs" / "mine") == "clipfit-study resume mine"
+    for folder in (Path("runs/mine"), here / "runs" / "mine"):
+        assert resume_command(folder) == "clipfit-study resume mine"
     monkeypatch.setenv("STUDY_STORAGE", str(here / "others"))
     assert sync_command(Path("others/mine")) == "clipfit-study sync mine"
     assert sync_command(Path("runs/mine")) == "clipfit-study sync mine storage=./runs"
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("name", [*FOLDERS, "."])
+@pytest.mark.parametrize("below", [".", "work"])
 def test_the_storage_of_another_is_read_back_from_what_is_pasted(
-    here: Path, name: str, inside: bool, monkeypatch: pytest.MonkeyPatch
+    here: Path, name: str, below: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = here / name
-    storage.mkdir()
-    if not inside:
-        (here / "work").mkdir()
-        monkeypatch.chdir(here / "work")
+    storage.mkdir(exist_ok=True)
+    (here / below).mkdir(exist_ok=True)
+    monkeypatch.chdir(here / below)
     command = extend_command(storage / "mine", "search.trials=+50")
     *words, override, trials = shlex.split(command)
     assert words == ["clipfit-study", "extend", "mine"]
     assert trials == "search.trials=+50"
     assert Path(parse_overrides([override])["storage"]).resolve() == storage
-
-
-def test_a_study_is_found_when_its_storage_is_the_working_folder(here: Path) -> None:
-    *_, override = shlex.split(resume_command(here / "mine"))
-    assert Path(parse_overrides([override])["storage"]) == here

@@ -20,8 +20,8 @@ def test_a_folder_appears_once_it_is_whole(tmp_path: Path) -> None:
         write(place)
         assert not out.exists()
         assert place.parent.parent == out.parent
-    assert [path.name for path in out.iterdir()] == ["a.txt"]
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert list(tmp_path.rglob("*.txt")) == [out / "a.txt"]
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_an_empty_folder_is_filled_and_no_other_is_touched(tmp_path: Path) -> None:
@@ -35,14 +35,13 @@ def test_an_empty_folder_is_filled_and_no_other_is_touched(tmp_path: Path) -> No
     assert (out / "a.txt").read_text() == "a"
 
 
-def fail_with(fault: Exception, out: Path) -> None:
-    with new_folder(out) as place:
-        write(place)
-        raise fault
-
-
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), StudyError("no model")])
 def test_a_fault_leaves_nothing(tmp_path: Path, fault: Exception) -> None:
+    def fail() -> None:
+        with new_folder(tmp_path / "out") as place:
+            write(place)
+            raise fault
+
     with pytest.raises(StudyError, match=r"No space left|no model"):
-        fail_with(fault, tmp_path / "out")
+        fail()
     assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from tests.damage import cut, flip, overwrite
 
 REPORTS = [{"epoch": epoch, "val_score": epoch / 8, "seconds": 1.0} for epoch in (1, 2)]
 CHOICE = [{"label": "best", "val_score": 0.25}]
+Damage = Callable[[Path], object]
 
 
 @pytest.fixture
@@ -37,26 +38,22 @@ def whole(folder: StudyFolder) -> TrialFolder:
     return folder.trial("search-0000")
 
 
-@pytest.fixture
-def unfinished(folder: StudyFolder) -> TrialFolder:
-    return folder.trial("search-0001")
+def contents(folder: StudyFolder) -> dict[str, bytes]:
+    """All files of a study."""
+    files = (path for path in folder.path.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in files}
 
 
-def test_what_a_process_left_that_died_as_it_wrote_is_swept(folder: StudyFolder) -> None:
-    before = {path for path in folder.path.rglob("*") if path.is_file()}
-    left = [".end.json.4711.0a1b2c3d", "trials/search-0000/.delta.safetensors.1.ffffffff"]
-    others = [".hidden", ".end.json.bak", ".lock.4711"]
-    for name in (*left, *others):
+def test_what_a_process_left_that_died_as_it_wrote_is_swept_and_all_else_stays(
+    folder: StudyFolder,
+) -> None:
+    for name in (".hidden", ".end.json.bak", ".lock.4711"):
+        (folder.path / name).touch()
+    before = contents(folder)
+    for name in (".end.json.4711.0a1b2c3d", "trials/search-0000/.delta.safetensors.1.ffffffff"):
         (folder.path / name).touch()
     repair(folder)
-    kept = {folder.path / name for name in others}
-    assert {path for path in folder.path.rglob("*") if path.is_file()} == before | kept
-
-
-def test_what_is_whole_stays_as_it_is(folder: StudyFolder) -> None:
-    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
-    repair(folder)
-    assert {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()} == before
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -70,7 +67,7 @@ def test_a_damaged_trial_is_named_and_trained_again(
     folder: StudyFolder,
     whole: TrialFolder,
     name: str,
-    damage: Callable[[Path], object],
+    damage: Damage,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     damage(whole.path / name)
@@ -87,28 +84,33 @@ def test_a_damaged_trial_is_named_and_trained_again(
 @pytest.mark.parametrize("damage", [flip, cut, overwrite, Path.unlink])
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_damaged_configuration_is_named_and_nothing_is_touched(
-    folder: StudyFolder, number: int, damage: Callable[[Path], object]
+    folder: StudyFolder, number: int, damage: Damage
 ) -> None:
     trial = folder.trial(f"search-000{number}")
     damage(trial.path / "config.json")
     with pytest.raises(LedgerError, match=rf"{trial.path}/config\.json; put the file back"):
         repair(folder)
-    assert len(trial.read_reports()) == 2
+    assert trial.read_reports() == REPORTS
+
+
+def test_a_damaged_identity_is_named(folder: StudyFolder) -> None:
+    flip(folder.path / "identity.json")
+    with pytest.raises(LedgerError, match=r"identity\.json is damaged: "):
+        repair(folder)
 
 
 def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
-    folder: StudyFolder, unfinished: TrialFolder
+    folder: StudyFolder,
 ) -> None:
-    overwrite(unfinished.path / "reports.jsonl")
-    with (unfinished.path / "reports.jsonl").open("ab") as file:
-        file.write(b"\n")
+    trial = folder.trial("search-0001")
+    (trial.path / "reports.jsonl").write_bytes(b"\0\0\0\n")
     repair(folder)
-    assert unfinished.read_reports() == []
+    assert trial.read_reports() == []
 
 
 @pytest.mark.parametrize("damage", [flip, cut, overwrite])
 def test_a_damaged_choice_is_taken_back_and_never_believed(
-    folder: StudyFolder, damage: Callable[[Path], object]
+    folder: StudyFolder, damage: Damage
 ) -> None:
     damage(folder.path / "candidates.json")
     with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
@@ -117,22 +119,11 @@ def test_a_damaged_choice_is_taken_back_and_never_believed(
     assert folder.read_json("candidates.json") is None
 
 
-def test_a_damaged_identity_is_named(folder: StudyFolder) -> None:
-    flip(folder.path / "identity.json")
-    with pytest.raises(LedgerError, match=r"damaged: .*identity\.json"):
-        repair(folder)
-
-
-def test_a_trial_whose_driver_died_before_it_was_described_is_none(folder: StudyFolder) -> None:
-    path = folder.path / "trials" / "search-0007"
-    path.mkdir()
-    (path / "sha256.txt").write_text(f"{'0' * 64}  config.json\n")
-    repair(folder)
-
-
 def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFolder) -> None:
     """The sum is noted, and then the file is not written."""
-    for path in (folder.path / "candidates.json", whole.path / "config.json"):
+    lost = folder.path / "trials" / "search-0007" / "config.json"
+    lost.parent.mkdir()
+    for path in (folder.path / "candidates.json", whole.path / "config.json", lost):
         with path.with_name("sha256.txt").open("a") as sums:
             sums.write(f"{'0' * 64}  {path.name}\n{'0' * 30}")
     repair(folder)

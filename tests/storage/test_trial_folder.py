@@ -1,5 +1,6 @@
 """A trial's folder loses no report, and knows how the trial ended."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from study.storage.trial_folder import End, TrialFolder
 from tests.damage import cut, flip, overwrite
 
+STOPPED = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
+REPORTS = [{"epoch": epoch, "val_score": epoch / 3} for epoch in (1, 2, 3)]
+
 
 def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder) -> None:
     trial.create({"number": 2})
@@ -15,43 +19,34 @@ def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder) -> No
     assert trial.trial_id == "search-0001"
 
 
-def test_reports_come_back_in_order(trial: TrialFolder) -> None:
+def test_reports_come_back_in_order_until_those_after_the_last_state_are_dropped(
+    trial: TrialFolder,
+) -> None:
     assert trial.read_reports() == []
-    written = [{"epoch": epoch, "val_score": epoch / 3} for epoch in range(1, 5)]
-    for report in written:
+    for report in REPORTS:
         trial.append_report(report)
-    assert trial.read_reports() == written
+    assert trial.read_reports() == REPORTS
+    for count in (2, 0):
+        trial.keep_reports(count)
+        assert trial.read_reports() == REPORTS[:count]
 
 
 def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder) -> None:
-    trial.append_report({"epoch": 1})
+    trial.append_report(REPORTS[0])
     with (trial.path / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2, "val_sc')
-    assert trial.read_reports() == [{"epoch": 1}]
+    assert trial.read_reports() == REPORTS[:1]
     trial.keep_reports(1)
-    trial.append_report({"epoch": 2})
-    assert trial.read_reports() == [{"epoch": 1}, {"epoch": 2}]
-
-
-def test_reports_after_the_last_state_are_dropped(trial: TrialFolder) -> None:
-    for epoch in (1, 2, 3):
-        trial.append_report({"epoch": epoch})
-    trial.keep_reports(2)
-    assert trial.read_reports() == [{"epoch": 1}, {"epoch": 2}]
-    trial.keep_reports(0)
-    assert trial.read_reports() == []
+    trial.append_report(REPORTS[1])
+    assert trial.read_reports() == REPORTS[:2]
 
 
 def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder) -> None:
     (trial.path / "state.safetensors").write_bytes(b"state")
     assert trial.read_end() is None
-    end = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
-    trial.write_end(end)
-    assert trial.read_end() == end
+    trial.write_end(STOPPED)
+    assert trial.read_end() == STOPPED
     assert not (trial.path / "state.safetensors").exists()
-
-
-STOPPED = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
 
 
 def test_how_a_trial_had_ended_that_is_reopened_is_known_until_it_ends_again(
@@ -73,8 +68,13 @@ def test_a_reason_that_a_trial_had_for_not_training_is_none_where_it_trains(
     assert trial.read_earlier_end() == End("finished", 4, 0.0)
 
 
-@pytest.mark.parametrize("damaged", ["end.json", "earlier_end.json"])
-@pytest.mark.parametrize("damage", [cut, overwrite])
+@pytest.mark.parametrize(
+    ("damaged", "damage"),
+    [
+        *itertools.product(["end.json", "earlier_end.json"], [cut, overwrite]),
+        ("end.json", lambda path: flip(path, b"3")),
+    ],
+)
 def test_a_damaged_end_tells_nothing(
     trial: TrialFolder, damaged: str, damage: Callable[[Path], None]
 ) -> None:
@@ -86,13 +86,7 @@ def test_a_damaged_end_tells_nothing(
     assert trial.read_earlier_end() is None
 
 
-def test_an_end_that_was_changed_or_a_failure_is_no_end_to_come_to_again(
-    trial: TrialFolder,
-) -> None:
-    trial.write_end(STOPPED)
-    flip(trial.path / "end.json", b"3")
-    trial.reopen()
-    assert trial.read_earlier_end() is None
+def test_a_failure_is_no_end_to_come_to_again(trial: TrialFolder) -> None:
     trial.write_end(End("failed", 1, 1.0))
     trial.reopen()
     assert trial.read_earlier_end() is None
