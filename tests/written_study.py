@@ -76,12 +76,13 @@ class Written:
 
     def whole(
         self, number: int, status: Any = "finished", epochs: int = EPOCHS, **told: Any
-    ) -> None:
+    ) -> TrialConfig:
         """Write a trial from its beginning to its end."""
         config = self.trial(number)
         for epoch in range(1, epochs + 1):
             self.report(config, epoch)
         self.end(config, status, **told)
+        return config
 
     def conclude(self) -> None:
         """Write what a study writes last of all."""

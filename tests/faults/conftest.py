@@ -1,25 +1,30 @@
-"""What tests of faults share: drivers that die, and a disk that can be filled or taken away."""
+"""What tests of faults share: drivers of studies, and a disk that can be filled or taken away."""
 
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from study.storage.study_folder import StudyFolder
+from tests.tiny_study import untimed
+from tests.written_study import MakeStudy, Written
 
 from .drivers_client import Drivers
 from .proxy import Proxy
 
 
 class Disk:
-    """A few megabytes of memory, mounted a second time where they are used from."""
+    """Four megabytes of memory, mounted a second time where they are used from."""
 
-    def __init__(self, place: Path, megabytes: int) -> None:
+    def __init__(self, place: Path) -> None:
         self.path = place / "shared"
         self._kept = place / "kept"
         for folder in (self.path, self._kept):
             folder.mkdir()
-        _mount("-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(self._kept))
+        _mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(self._kept))
         self.bring_back()
 
     def fill(self) -> None:
@@ -44,15 +49,26 @@ class Disk:
         """Mount it again, as it was."""
         _mount("--bind", str(self._kept), str(self.path))
 
-    def allow_writing(self, allowed: bool) -> None:
-        """Mount it read-only, or not."""
-        _mount("-o", f"remount,bind,{'rw' if allowed else 'ro'}", str(self.path))
-
     def close(self) -> None:
         """Take both mounts away for good."""
         for folder in (self.path, self._kept):
             if os.path.ismount(folder):
                 subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def told(folder: StudyFolder) -> dict[str, Any]:
+    """Return what a study knows, less times."""
+    trials = {}
+    for trial in folder.trials():
+        end = trial.read_end()
+        trials[trial.trial_id] = (
+            trial.read_config(),
+            untimed(trial),
+            {path.name: path.read_bytes() for path in trial.path.glob("*.safetensors")},
+            trial.read("predictions.parquet"),
+            end and (end.status, end.epochs),
+        )
+    return {"trials": trials, "choice": folder.read_json("candidates.json")}
 
 
 def _mount(*arguments: str) -> None:
@@ -63,10 +79,15 @@ def _mount(*arguments: str) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Four megabytes."""
-    disk = Disk(tmp_path, 4)
+    disk = Disk(tmp_path)
     yield disk
     disk.close()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeStudy:
+    """Makes a study of a name, without trials."""
+    return lambda name: Written(tmp_path, name)
 
 
 @pytest.fixture(scope="module")

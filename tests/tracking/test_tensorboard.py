@@ -6,17 +6,14 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from study.config.loading import build_config
 from study.errors import ConfigError, TrackingError
 from study.tracking import tensorboard
 from study.tracking.tensorboard import TensorBoardTracker
 from study.trial import TrialConfig
-from tests.written_study import EPOCHS, Written
+from tests.written_study import Written
 
-
-@pytest.fixture
-def study(tmp_path: Path) -> Written:
-    return Written(tmp_path, "mine")
+POINTS = [(1, 0.01), (2, 0.02), (3, 0.03)]
+"""Epochs and validation scores of a whole trial."""
 
 
 def started(study: Written) -> TensorBoardTracker:
@@ -32,32 +29,29 @@ def train(study: Written, tracker: TensorBoardTracker, config: TrialConfig, *epo
         tracker.trial_reported(config, epoch, study.report(config, epoch))
 
 
+def place(study: Written) -> Path:
+    return study.folder.path / "tensorboard"
+
+
 def events(study: Written, trial_id: str = "search-0000") -> EventAccumulator:
-    read = EventAccumulator(str(study.folder.path / "tensorboard" / trial_id))
-    return read.Reload()
+    return EventAccumulator(str(place(study) / trial_id)).Reload()
 
 
-def points(study: Written, name: str, trial_id: str = "search-0000") -> list[tuple[int, float]]:
-    found = events(study, trial_id).Scalars(name)
-    return [(point.step, round(point.value, 4)) for point in found]
+def scores(study: Written, trial_id: str = "search-0000") -> list[tuple[int, float]]:
+    points = events(study, trial_id).Scalars("val_score")
+    return [(point.step, round(point.value, 4)) for point in points]
 
 
-def end_of(study: Written, trial_id: str = "search-0000") -> str:
-    (text,) = events(study, trial_id).Tensors("end/text_summary")
+def end_of(study: Written) -> str:
+    (text,) = events(study).Tensors("end/text_summary")
     return text.tensor_proto.string_val[0].decode()
 
 
-def test_every_metric_of_an_epoch_is_there_before_the_trial_ends(study: Written) -> None:
+def test_an_epoch_is_there_before_its_trial_ends_and_then_settings_and_end(study: Written) -> None:
     tracker, config = started(study), study.trial(0)
     train(study, tracker, config, 1, 2)
     assert events(study).Tags()["scalars"] == ["train_loss", "val_score", "seconds"]
-    assert points(study, "val_score") == [(1, 0.01), (2, 0.02)]
-    assert points(study, "train_loss") == [(1, 1.99), (2, 1.98)]
-
-
-def test_settings_and_the_end_of_a_trial_are_there(study: Written) -> None:
-    tracker, config = started(study), study.trial(0)
-    train(study, tracker, config, 1)
+    assert scores(study) == POINTS[:2]
     tracker.trial_ended(config, study.end(config, "stopped", reason="it is weak"), 0.01)
     assert tracker.close(finished=True) == {}
     assert end_of(study) == "stopped: it is weak"
@@ -74,7 +68,7 @@ def test_a_resumed_trial_goes_on_and_no_point_is_there_twice(study: Written) -> 
     train(study, second, config, 4)
     second.trial_ended(config, study.end(config), 0.04)
     assert second.close(finished=True) == {}
-    assert points(study, "val_score") == [(1, 0.01), (2, 0.02), (3, 0.03), (4, 0.04)]
+    assert scores(study) == [*POINTS, (4, 0.04)]
     assert end_of(study) == "finished"
 
 
@@ -83,31 +77,20 @@ def test_a_trial_that_is_trained_again_has_the_points_of_its_last_training(
 ) -> None:
     study.whole(0)
     tracker, config = started(study), study.trial(0)
-    assert points(study, "val_score")[-1] == (EPOCHS, 0.03)
+    assert scores(study) == POINTS
     study.folder.trial(config.trial_id).reopen()
     train(study, tracker, config, 1)
-    assert points(study, "val_score") == [(1, 0.01)]
+    assert scores(study) == POINTS[:1]
 
 
 def test_what_ended_unheard_is_written_when_a_study_begins_again(study: Written) -> None:
     study.whole(0)
-    first = started(study)
-    assert first.close(finished=False) == {}
+    assert started(study).close(finished=False) == {}
     study.whole(1)
-    before = sorted((study.folder.path / "tensorboard" / "search-0000").iterdir())
+    before = sorted((place(study) / "search-0000").iterdir())
     assert started(study).close(finished=True) == {}
-    assert [step for step, _ in points(study, "val_score", "search-0001")] == [1, 2, 3]
-    assert sorted((study.folder.path / "tensorboard" / "search-0000").iterdir()) == before
-
-
-def test_a_trial_that_ends_without_a_report_before_is_written_whole(study: Written) -> None:
-    tracker = started(study)
-    study.whole(0)
-    config = TrialConfig.model_validate(study.folder.trial("search-0000").read_config())
-    end = study.folder.trial("search-0000").read_end()
-    assert end is not None
-    tracker.trial_ended(config, end, 0.03)
-    assert len(points(study, "val_score")) == EPOCHS
+    assert [step for step, _ in scores(study, "search-0001")] == [1, 2, 3]
+    assert sorted((place(study) / "search-0000").iterdir()) == before
 
 
 def test_an_epoch_from_the_ledger_has_its_time_and_what_is_no_metric_is_left_out(
@@ -126,13 +109,13 @@ def test_a_renamed_trial_is_there_by_its_new_name_alone(study: Written) -> None:
     tracker = started(study)
     study.folder.trial("search-0000").rename("confirm-best")
     tracker.rescan_trials()
-    assert [path.name for path in (study.folder.path / "tensorboard").iterdir()] == ["confirm-best"]
-    assert len(points(study, "val_score", "confirm-best")) == EPOCHS
+    assert [path.name for path in place(study).iterdir()] == ["confirm-best"]
+    assert scores(study, "confirm-best") == POINTS
 
 
 def test_what_cannot_be_written_is_told_at_the_end_and_ends_nothing(study: Written) -> None:
     tracker, config = started(study), study.trial(0)
-    (study.folder.path / "tensorboard").write_text("in the way")
+    place(study).write_text("in the way")
     train(study, tracker, config, 1, 2)
     tracker.trial_ended(config, study.end(config), 0.02)
     unsent = tracker.close(finished=True)
@@ -140,20 +123,9 @@ def test_what_cannot_be_written_is_told_at_the_end_and_ends_nothing(study: Writt
     assert "Error" in unsent[config.trial_id]
     with pytest.raises(TrackingError, match=r"TensorBoard lacks 1 run:\n  search-0000: "):
         TensorBoardTracker().sync(study.study, lambda: None)
-    (study.folder.path / "tensorboard").unlink()
+    place(study).unlink()
     assert TensorBoardTracker().sync(study.study, lambda: None).trials == 1
-    assert points(study, "val_score") == [(1, 0.01), (2, 0.02)]
-
-
-def test_an_epoch_that_could_not_be_written_is_with_the_next_one(study: Written) -> None:
-    tracker, config = started(study), study.trial(0)
-    place = study.folder.path / "tensorboard"
-    place.write_text("in the way")
-    train(study, tracker, config, 1)
-    place.unlink()
-    train(study, tracker, config, 2)
-    assert tracker.close(finished=False) == {}
-    assert points(study, "val_score") == [(1, 0.01), (2, 0.02)]
+    assert scores(study) == POINTS[:2]
 
 
 def test_after_a_failure_all_epochs_of_the_trial_are_written_again(
@@ -171,16 +143,12 @@ def test_after_a_failure_all_epochs_of_the_trial_are_written_again(
     assert tracker.close(finished=False)[config.trial_id].endswith("No space left on device")
     train(study, tracker, config, 3)
     assert tracker.close(finished=False) == {}
-    assert points(study, "val_score") == [(1, 0.01), (2, 0.02), (3, 0.03)]
+    assert scores(study) == POINTS
 
 
-def test_the_end_of_a_study_tells_how_to_look_and_deletion_takes_the_files(study: Written) -> None:
-    tracker = started(study)
-    assert dict(tracker.viewing_hints()) == {
-        "charts": f"tensorboard --logdir {study.folder.path / 'tensorboard'}"
-    }
-    assert tracker.describe_contents(study.study) == "TensorBoard's files are in the study's folder"
-    assert list(tracker.delete(study.study)) == []
+def test_the_end_of_a_study_tells_how_to_look(study: Written) -> None:
+    hints = started(study).viewing_hints()
+    assert list(hints) == [("charts", f"tensorboard --logdir {place(study)}")]
 
 
 def test_without_the_extra_a_plain_error_names_it(
@@ -188,6 +156,5 @@ def test_without_the_extra_a_plain_error_names_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
-    config = build_config({"tracking": {"trackers": ["tensorboard"]}}, "test")
     with pytest.raises(ConfigError, match=r"pip install 'clipfit-study\[tensorboard\]'"):
-        TensorBoardTracker().check(config)
+        TensorBoardTracker().check(study.config)

@@ -1,7 +1,5 @@
 """What a tracker does of itself where only its three necessary methods are written."""
 
-import socket
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,36 +30,20 @@ class Least(Tracker):
         return {}
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Written:
-    return Written(tmp_path, "mine")
-
-
-def test_a_tracker_that_lacks_a_necessary_method_is_not_made() -> None:
-    class Less(Least):
-        close = Tracker.close
-
-    with pytest.raises(TypeError, match="close"):
-        Less()
-
-
-def test_a_tracker_has_no_pages_registry_or_models_of_its_own(
-    study: Written, tmp_path: Path
-) -> None:
+def test_a_tracker_has_no_pages_registry_or_models_of_its_own(study: Written) -> None:
     study.whole(0)
     tracker = Least()
-    assert list(tracker.viewing_hints()) == []
     tracker.check(study.config)
     tracker.start(study.study)
     tracker.register()
     assert study.folder.read_registration() is None
     with pytest.raises(TrackingError, match=r"'least'.*models:/letters/1"):
-        tracker.download_model("models:/letters/1", tmp_path)
+        tracker.download_model("models:/letters/1", Path())
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
         tracker.sync(study.study, lambda: None)
     with pytest.raises(TrackingError, match="'least' does not compare studies"):
-        tracker.best_configurations(study=None, where=None, top=1, storage=tmp_path)
-    assert (tracker.advice(), list(tracker.packages)) == ("", [])
+        tracker.best_configurations(study=None, where=None, top=1, storage=Path())
+    assert (tracker.viewing_hints(), tracker.advice(), tracker.packages) == ((), "", ())
 
 
 def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:
@@ -73,24 +55,13 @@ def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:
 
 def test_an_error_is_one_line_without_its_password() -> None:
     told = summarize_error(ValueError(f"cannot open db://me:{SECRET}@host\n[SQL: SELECT 1]"))
-    assert told.startswith("ValueError: cannot open db://")
-    assert SECRET not in told
-    assert "SQL" not in told
+    assert told == "ValueError: cannot open db://***@host"
     assert summarize_error(ValueError()) == "ValueError: ValueError()"
     assert summarize_error(ValueError("word " * 99)).endswith("word word …")
 
 
-def test_a_server_that_is_away_is_told_alike_whatever_was_asked_of_it() -> None:
-    def ask(call: str) -> str:
-        try:
-            with socket.socket() as closed:
-                closed.bind(("127.0.0.1", 0))
-                urllib.request.urlopen(f"http://127.0.0.1:{closed.getsockname()[1]}/{call}")
-        except OSError as error:
-            try:
-                raise ValueError(f"call {call} failed: {error}") from error
-            except ValueError as failure:
-                return summarize_error(failure)
-        raise AssertionError
-
-    assert ask("one") == ask("other") == "ValueError: [Errno 111] Connection refused"
+@pytest.mark.parametrize("call", ["one", "other"])
+def test_a_server_that_is_away_is_told_alike_whatever_was_asked_of_it(call: str) -> None:
+    failure = ValueError(f"call {call} failed")
+    failure.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    assert summarize_error(failure) == "ValueError: [Errno 111] Connection refused"

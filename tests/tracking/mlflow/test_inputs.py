@@ -1,9 +1,9 @@
 """A trial's images are datasets with a split and a digest, by which a store's runs are filtered."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -21,48 +21,48 @@ TASK = Task(
 )
 
 
-def told(*tasks: Task, evaluated: str = "test") -> dict[tuple[str, str], tuple[str, int]]:
-    """Return the digest and the number of images of each dataset and split."""
-    found = dataset_inputs(*tasks_file(*tasks), evaluated=evaluated, root=None)
+def told(*tasks: Task, evaluated: str = "test") -> dict[tuple[str, str], tuple[int, str]]:
+    """Return the number of images and the digest of each dataset and split."""
+    inputs = dataset_inputs(*tasks_file(*tasks), evaluated=evaluated, root=None)
+    datasets = {(item.dataset.name, item.tags[0].value): item.dataset for item in inputs}
     return {
-        (one.dataset.name, one.tags[0].value): (
-            one.dataset.digest,
-            json.loads(one.dataset.profile)["num_rows"],
-        )
-        for one in found
+        place: (json.loads(dataset.profile)["num_rows"], dataset.digest)
+        for place, dataset in datasets.items()
     }
 
 
+def with_training(*records: Record) -> Task:
+    return replace(TASK, train=replace(TASK.train, records=records))
+
+
 def test_each_split_of_each_dataset_is_one_with_a_digest_of_its_own() -> None:
-    found = told(TASK)
-    sizes = {place: count for place, (_, count) in found.items()}
+    inputs = told(TASK)
+    sizes = {place: count for place, (count, _) in inputs.items()}
     assert sizes == {("digits", "train"): 3, ("digits", "test"): 2, ("letters", "test"): 1}
-    assert len({digest for digest, _ in found.values()}) == 3
+    assert len({digest for _, digest in inputs.values()}) == 3
     (source, *_) = dataset_inputs(*tasks_file(TASK), evaluated="test", root=Path("/my/digits"))
     assert json.loads(source.dataset.source) == {"uri": "/my/digits"}
 
 
 def test_folds_are_one_dataset_and_the_same_images_have_a_digest_for_each_split() -> None:
+    parts = (SEEN[:2], SEEN[2:])
     folds = [
-        Task(Part("train", SEEN[:2], (0,)), (Part("accuracy", SEEN[2:], (0,)),)),
-        Task(Part("train", SEEN[2:], (0,)), (Part("accuracy", SEEN[:2], (0,)),)),
+        Task(Part("train", train, (0,)), (Part("accuracy", held, (0,)),))
+        for train, held in (parts, parts[::-1])
     ]
-    found = told(*folds, evaluated="validation")
-    assert {place: count for place, (_, count) in found.items()} == {
-        ("digits", "train"): 3,
-        ("digits", "validation"): 3,
+    inputs = told(*folds, evaluated="validation")
+    assert {(*place, count) for place, (count, _) in inputs.items()} == {
+        *(("digits", "train", 3), ("digits", "validation", 3)),
     }
-    assert len({digest for digest, _ in found.values()}) == 2
-    assert found == told(*reversed(folds), evaluated="validation"), "order is none of the images"
+    assert len({digest for _, digest in inputs.values()}) == 2
+    assert inputs == told(*reversed(folds), evaluated="validation"), "order is none of the images"
 
 
-def test_equal_images_have_equal_digests_and_others_another() -> None:
-    other = replace(TASK, train=replace(TASK.train, records=(*SEEN[:2], Record("b/2", 1))))
-    relabelled = replace(TASK, train=replace(TASK.train, records=(*SEEN[:2], Record("b/1", 0))))
-    first, *others = (told(task) for task in (TASK, other, relabelled))
-    for found in others:
-        assert found["digits", "test"] == first["digits", "test"]
-        assert found["digits", "train"] != first["digits", "train"]
+@pytest.mark.parametrize("changed", [Record("b/2", 1), Record("b/1", 0)], ids=["other", "label"])
+def test_equal_images_have_equal_digests_and_others_another(changed: Record) -> None:
+    first, second = told(TASK), told(with_training(*SEEN[:2], changed))
+    assert second["digits", "test"] == first["digits", "test"]
+    assert second["digits", "train"] != first["digits", "train"]
 
 
 @pytest.mark.parametrize(
@@ -76,37 +76,31 @@ def test_equal_images_have_equal_digests_and_others_another() -> None:
     ],
     ids=["empty", "a line less", "changed", "noise", "no beginning"],
 )
-def test_of_a_damaged_file_nothing_is_told(damage: Any) -> None:
+def test_of_a_damaged_file_nothing_is_told(damage: Callable[[bytes], bytes]) -> None:
     whole, split_hash = tasks_file(TASK)
     assert dataset_inputs(damage(whole), split_hash, evaluated="test", root=None) == []
 
 
-def test_runs_are_found_by_the_dataset_of_a_split(mlflow_server: str, make: MakeStudy) -> None:
+def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeStudy) -> None:
     study = make("filtered")
     searched = record_tasks(study.folder, replace(TASK, evaluations=TASK.evaluations[:1]))
-    other = replace(TASK.train, records=SEEN[1:])
-    confirmed = record_tasks(study.folder, replace(TASK, train=other))
+    confirmed = record_tasks(study.folder, with_training(*SEEN[1:]))
     study.end(study.trial(0, split_hash=searched))
     study.end(study.trial(1, split_hash=confirmed, stage="confirm", trial_id="confirm-best-seed1"))
     study.end(study.trial(2))  # its images are not recorded
-    assert sync(study, mlflow_server) == 3
-    found = runs(mlflow_server, study)
-    client = MlflowClient(mlflow_server)
-
-    def with_dataset(condition: str) -> set[str]:
-        there = client.search_runs([found[""].info.experiment_id], condition)
-        return {run.data.tags.get("trial_id", "") for run in there}
-
-    train = told(TASK)["digits", "train"][0]
-    assert with_dataset(f"dataset.digest = '{train}'") == {"search-0000", ""}
-    assert with_dataset("dataset.name = 'digits' and dataset.context = 'validation'") == {
-        *("search-0000", ""),
-    }
-    assert with_dataset("dataset.name = 'letters'") == {"confirm-best-seed1", ""}
-    assert found["search-0002"].inputs.dataset_inputs == []
-    assert len(found[""].inputs.dataset_inputs) == 5, "the study's own run has all"
-    sync(study, mlflow_server)
-    assert len(runs(mlflow_server, study)[""].inputs.dataset_inputs) == 5
+    for _ in range(2):
+        sync(study, mlflow_store)
+    sent = runs(mlflow_store, study)
+    assert sent["search-0002"].inputs.dataset_inputs == []
+    assert len(sent[""].inputs.dataset_inputs) == 5, "the study's own run has all, once"
+    client = MlflowClient(mlflow_store)
+    for condition, trial in (
+        (f"digest = '{told(TASK)['digits', 'train'][1]}'", "search-0000"),
+        ("name = 'digits' and dataset.context = 'validation'", "search-0000"),
+        ("name = 'letters'", "confirm-best-seed1"),
+    ):
+        found = client.search_runs([sent[""].info.experiment_id], f"dataset.{condition}")
+        assert {run.data.tags.get("trial_id", "") for run in found} == {"", trial}
 
 
 def test_datasets_that_a_run_has_lost_are_sent_again(mlflow_store: str, make: MakeStudy) -> None:

@@ -4,33 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from study.config.loading import build_config
 from study.errors import TrackingError
-from study.tracking import make_tracker
 from study.tracking.mlflow import models
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from tests.written_study import MakeStudy, Written, runs, started
-
-
-def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:
-    tracker = make_tracker(build_config({}, "test").tracking.trackers)
-    assert isinstance(tracker, MlflowTracker)
-    assert (tracker.name, tracker.title) == ("mlflow", "MLflow")
-
-
-def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: MakeStudy) -> None:
-    study = make("pages")
-    tracker = started(study, mlflow_store)
-    experiment = MlflowClient(mlflow_store).get_experiment_by_name("pages")
-    assert experiment is not None
-    found = dict(tracker.viewing_hints())
-    assert found.keys() == {"browse", "page", "trials"}
-    assert found["browse"] == f"mlflow ui --backend-store-uri {mlflow_store}"
-    own = runs(mlflow_store, study)[""].info.run_id
-    assert f"/#/experiments/{experiment.experiment_id}/runs/{own}?" in found["page"]
-    assert tracker.close(finished=False) == {}
+from tests.written_study import Written, runs, started
 
 
 @pytest.mark.parametrize(
@@ -41,15 +20,18 @@ def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: 
         ({"protocol": "zero_shot"}, "tested"),
     ],
 )
-def test_the_end_of_a_study_prints_the_view_that_has_its_trials(
-    mlflow_store: str, tmp_path: Path, values: dict[str, Any], view: str
+def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its_trials(
+    mlflow_store: str, study: Written, values: dict[str, Any], view: str
 ) -> None:
-    study = Written(tmp_path, "viewed")
-    study.config = build_config(
-        {**values, "name": study.folder.name, "tracking": {"experiment": "views"}}, "test"
-    )
+    tracking = {"experiment": view + values.get("protocol", "")}
+    study.config = build_config({**values, "name": "mine", "tracking": tracking}, "test")
     tracker = started(study, mlflow_store)
-    assert dict(tracker.viewing_hints())["trials"].endswith(f"viewStateShareKey={view}")
+    hints = dict(tracker.viewing_hints())
+    assert hints.keys() == {"browse", "page", "trials"}
+    assert hints["browse"] == f"mlflow ui --backend-store-uri {mlflow_store}"
+    run = runs(mlflow_store, study)[""].info
+    assert f"/#/experiments/{run.experiment_id}/runs/{run.run_id}?" in hints["page"]
+    assert hints["trials"].endswith(f"viewStateShareKey={view}")
     assert tracker.close(finished=True) == {}
 
 

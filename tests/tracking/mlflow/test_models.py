@@ -7,43 +7,31 @@ from typing import Any
 import mlflow
 import pytest
 import yaml
-from mlflow import MlflowClient
 from PIL import Image
 
 from study.errors import DeltaError, TrackingError
-from study.serving.saved_model import SavedModel, read_winner
+from study.serving.saved_model import read_winner
 from study.tracking.mlflow.models import download_registered_model
-from study.tracking.mlflow.registry import register_winner
-from study.tracking.mlflow.study_run import StudyRun
+from tests.tracking.mlflow.conftest import Registered
 
-MakeFinished = Callable[..., Any]
 CHAMPION, FIRST = "models:/clipfit-digits@champion", "models:/clipfit-digits/1"
 IMAGES = [Image.linear_gradient("L"), Image.radial_gradient("L")]
 
 
 @pytest.fixture(scope="module")
-def study(finish: MakeFinished, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return finish(tmp_path_factory.mktemp("registered"), "mine", linear=True)
-
-
-@pytest.fixture(scope="module")
-def store(
-    study: Any, new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The store in which the study is registered."""
-    place = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        uri = new_store(place)
-        register_winner(StudyRun(study.study, uri))
-        yield uri
+def registered(register_in_own_store: Callable[..., Registered]) -> Registered:
+    return register_in_own_store("mine", linear=True)
 
 
 @pytest.fixture
-def place(store: str) -> Iterator[Path]:
+def store(registered: Registered) -> str:
+    return registered.uri
+
+
+@pytest.fixture
+def place(registered: Registered) -> Iterator[Path]:
     """The folder of the model in the store, which has its files back afterwards."""
-    (location,) = MlflowClient(store).search_model_versions("name = 'clipfit-digits'")
-    folder = Path(location.source)
+    folder = Path(registered.version.source)
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     yield folder
     for path, contents in files.items():
@@ -53,19 +41,19 @@ def place(store: str) -> Iterator[Path]:
 def rewrite(place: Path, *without: str, **changes: Any) -> None:
     """Change the configuration of a model, and take values out of it."""
     described = yaml.safe_load((place / "MLmodel").read_text())
-    config = described["flavors"]["python_function"]["config"] | changes
-    described["flavors"]["python_function"]["config"] = {
-        name: value for name, value in config.items() if name not in without
-    }
+    config = described["flavors"]["python_function"]["config"]
+    config.update(changes)
+    for name in without:
+        del config[name]
     (place / "MLmodel").write_text(yaml.safe_dump(described))
 
 
 @pytest.mark.parametrize("address", [CHAMPION, FIRST])
 def test_it_is_the_winner_that_the_study_itself_has(
-    study: Any, store: str, tmp_path: Path, address: str
+    registered: Registered, store: str, tmp_path: Path, address: str
 ) -> None:
     (tmp_path / "scratch").mkdir()
-    own = read_winner(study.study, tmp_path / "scratch")
+    own = read_winner(registered.study.study, tmp_path / "scratch")
     saved = download_registered_model(store, address, tmp_path / "model")
     assert saved.delta.read_bytes() == own.delta.read_bytes()
     assert saved.info == own.info
@@ -101,10 +89,8 @@ def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
     turn_to(f"sqlite:///{tmp_path / 'other.db'}")
     assert download_registered_model(store, FIRST, tmp_path / "model").load_classifier()
     assert not (tmp_path / "other.db").exists()
-    assert sorted(path.name for path in (tmp_path / "model").rglob("*") if path.is_file()) == [
-        "MLmodel",
-        "delta.safetensors",
-    ]
+    files = {path.name for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    assert files == {"MLmodel", "delta.safetensors"}
 
 
 def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
@@ -121,7 +107,6 @@ def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
     ("address", "told"),
     [
         ("models:/clipfit-digits", "is no address of a registered model; allowed are models:/NAME"),
-        ("models:/clipfit-digits/latest", "is no address"),
         ("models:/clipfit-digits/1/artifacts", "is no address"),
         ("models:clipfit-digits/1", "is no address"),
         ("models:/clipfit-pets/1", "has no model 'clipfit-pets'; there are 'clipfit-digits'"),
@@ -161,11 +146,13 @@ def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: P
         download_registered_model(store, FIRST, tmp_path)
 
 
-def test_a_server_gives_its_model_too(study: Any, mlflow_server: str, tmp_path: Path) -> None:
-    registration = register_winner(StudyRun(study.study, mlflow_server))
-    assert registration is not None
-    saved: SavedModel = download_registered_model(mlflow_server, registration.uri, tmp_path)
-    own = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
+    registered: Registered, mlflow_server: str, tmp_path: Path
+) -> None:
+    sent = Registered(registered.study, mlflow_server)
+    assert sent.version.source.startswith("mlflow-artifacts:")
+    saved = download_registered_model(mlflow_server, sent.registration.uri, tmp_path)
+    own = registered.study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
     assert saved.delta.read_bytes() == own.read_bytes()
 
 

@@ -1,5 +1,7 @@
 """A mark tells what has been sent of a trial, and whether that is still true of the trial."""
 
+from typing import Any
+
 import pytest
 
 from study.storage.trial_folder import End
@@ -29,23 +31,20 @@ def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str) -> None:
     assert Mark.from_folder(folder, "") == Mark()
 
 
-def test_a_mark_fits_what_was_only_added_to() -> None:
+@pytest.mark.parametrize(
+    ("sent", "present", "fits"),
+    [
+        ((REPORTS[:2], None), (REPORTS[:2], None), True),
+        ((REPORTS[:2], None), (REPORTS, END), True),
+        ((REPORTS[:2], None), (REPORTS[:1], None), False),
+        ((REPORTS[:2], None), ([REPORTS[0] | {"val_score": 0.9}, *REPORTS[1:]], END), False),
+        ((REPORTS, END), (REPORTS, END), True),
+        ((REPORTS, END), (REPORTS, None), False),  # it is trained again
+        ((REPORTS, END), (REPORTS, End("stopped", 3, 1.5)), False),
+    ],
+)
+def test_a_mark_fits_what_was_only_added_to(sent: Any, present: Any, fits: bool) -> None:
     mark = Mark()
-    mark.record_sent(REPORTS[:2], None)
-    assert mark.matches(REPORTS[:2], None)
-    assert mark.matches(REPORTS, END)
-    assert not mark.matches(REPORTS[:1], None)
-    assert not mark.matches([REPORTS[0] | {"val_score": 0.9}, *REPORTS[1:]], END)
-
-
-def test_a_mark_of_an_end_fits_that_end_alone() -> None:
-    mark = Mark()
-    mark.record_sent(REPORTS, END)
-    assert mark.matches(REPORTS, END)
-    assert not mark.matches(REPORTS, None), "it is trained again"
-    assert not mark.matches(REPORTS, End("stopped", 3, 1.5))
-
-
-def test_a_mark_of_which_nothing_was_sent_fits_whatever_there_is() -> None:
-    assert Mark().matches([], None)
-    assert Mark().matches(REPORTS, END)
+    assert mark.matches(*present), "nothing was sent"
+    mark.record_sent(*sent)
+    assert mark.matches(*present) == fits

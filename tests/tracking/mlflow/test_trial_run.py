@@ -12,6 +12,9 @@ from study.storage.trial_folder import End
 from study.tracking.mlflow.sender import Sender
 from tests.written_study import MakeStudy, history, runs, sync
 
+CONFIRMED, ASIDE = "confirm-best-seed1", "confirm-best-of-8-seed1"
+"""A confirmation, and its name once an extended study has set its winner aside."""
+
 
 def test_the_runs_that_validation_chose_say_so_in_their_names(
     mlflow_store: str, make: MakeStudy
@@ -19,8 +22,7 @@ def test_the_runs_that_validation_chose_say_so_in_their_names(
     study = make("starred")
     for number in range(2):
         study.whole(number)
-    confirmation = {"stage": "confirm", "label": "best", "arm": "best"}
-    study.end(study.trial(2, trial_id="confirm-best-seed1", **confirmation))
+    study.end(study.trial(2, trial_id=CONFIRMED, stage="confirm", label="best", arm="best"))
 
     def choose(trial_id: str, same_as: str | None = None) -> dict[str, str]:
         best = {"label": "best", "source_trial": trial_id, "same_as": same_as}
@@ -28,25 +30,20 @@ def test_the_runs_that_validation_chose_say_so_in_their_names(
         sync(study, mlflow_store)
         return {trial: run.info.run_name for trial, run in runs(mlflow_store, study).items()}
 
-    confirmed = {"confirm-best-seed1": "best ★ · seed 1", "": "starred"}
-    first = choose("search-0000")
-    assert first == {"search-0000": "trial 0 ★", "search-0001": "trial 1", **confirmed}
+    assert choose("search-0000") == {
+        **{"": "starred", "search-0000": "trial 0 ★", "search-0001": "trial 1"},
+        CONFIRMED: "best ★ · seed 1",
+    }
     # The search went on and found a better one, which a baseline is equal to.
-    confirmed["confirm-best-seed1"] = "best · seed 1"
-    second = choose("search-0001", same_as="clipfit")
-    assert second == {"search-0000": "trial 0", "search-0001": "trial 1 ★", **confirmed}
+    assert choose("search-0001", same_as="clipfit") == {
+        **{"": "starred", "search-0000": "trial 0", "search-0001": "trial 1 ★"},
+        CONFIRMED: "best · seed 1",
+    }
 
 
-def test_a_new_trial_is_sent_without_looking_through_the_others(
-    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = make("unsought")
-    sender = Sender(study.study, mlflow_store)
-    study.whole(0)
-    monkeypatch.setattr(MlflowClient, "search_runs", unheard)
-    sender.send_trial("search-0000")
-    monkeypatch.undo()
-    assert runs(mlflow_store, study)["search-0000"].info.status == "FINISHED"
+def unheard(*_: Any, **__: Any) -> None:
+    """What a connection that is cut does."""
+    raise ConnectionError("the connection was cut")
 
 
 def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
@@ -61,31 +58,25 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
         create(*arguments, **options)
         unheard()
 
-    monkeypatch.setattr(MlflowClient, "create_run", create_and_be_cut_off)
-    with pytest.raises(ConnectionError):
-        sender.send_trial("search-0000")
-    monkeypatch.undo()
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "create_run", create_and_be_cut_off)
+        with pytest.raises(ConnectionError):
+            sender.send_trial("search-0000")
     sender.send_trial("search-0000")
     assert runs(mlflow_store, study).keys() == {"", "search-0000"}
 
 
-def unheard(*_: Any, **__: Any) -> None:
-    """What a connection that is cut does."""
-    raise ConnectionError("the connection was cut")
-
-
 @pytest.fixture
 def renamed(make: MakeStudy, tmp_path: Path, new_store: Callable[[Path], str]) -> Sender:
-    """Has sent a confirmation that is another's now: an extended study set its winner aside."""
+    """Has sent a confirmation that has been renamed since."""
     study = make("mine")
-    folder = study.folder
-    confirmation = {"trial_id": "confirm-best-seed1", "stage": "confirm", "label": "best"}
-    config = study.trial(0, arm="best", **confirmation)
-    folder.trial(config.trial_id).append_report({"epoch": 1, "test_score": 0.5, "seconds": 1.0})
+    config = study.trial(0, trial_id=CONFIRMED, stage="confirm", label="best", arm="best")
+    trial = study.folder.trial(CONFIRMED)
+    trial.append_report({"epoch": 1, "test_score": 0.5, "seconds": 1.0})
     study.end(config)
     sender = Sender(study.study, new_store(tmp_path))
-    sender.send_trial("confirm-best-seed1")
-    folder.trial("confirm-best-seed1").rename("confirm-best-of-8-seed1", label="best-of-8")
+    sender.send_trial(CONFIRMED)
+    trial.rename(ASIDE, label="best-of-8")
     return sender
 
 
@@ -95,37 +86,29 @@ def confirmations(sender: Sender) -> list[Run]:
 
 
 def test_the_run_of_a_renamed_trial_follows_and_no_second_one_is_made(renamed: Sender) -> None:
-    renamed.send_trial("confirm-best-of-8-seed1")
-    (run,) = confirmations(renamed)
-    assert run.data.tags["trial_id"] == "confirm-best-of-8-seed1"
-    assert run.data.tags["label"] == "best-of-8"
-    assert run.info.run_name == "best-of-8 · seed 1"
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["test_score"] == 0.5
-
-
-def test_what_is_sent_under_an_old_name_is_no_fault(renamed: Sender) -> None:
-    renamed.send_trial("confirm-best-seed1")
+    renamed.send_trial(CONFIRMED)  # under its old name, which is no fault
     (run,) = confirmations(renamed)
     assert run.info.run_name == "best · seed 1"
+    renamed.send_trial(ASIDE)
+    (run,) = confirmations(renamed)
+    assert run.data.tags.items() >= {"trial_id": ASIDE, "label": "best-of-8"}.items()
+    assert (run.info.run_name, run.info.status) == ("best-of-8 · seed 1", "FINISHED")
+    assert run.data.metrics["test_score"] == 0.5
 
 
 def test_the_next_of_its_name_leaves_the_run_of_a_renamed_trial_alone(renamed: Sender) -> None:
     (earlier,), folder = confirmations(renamed), renamed.study.folder
-    config = folder.trial("confirm-best-of-8-seed1").read_config()
-    trial = folder.trial("confirm-best-seed1")
-    changes = {"trial_id": "confirm-best-seed1", "label": "best", "settings": {"subset": "ln"}}
-    trial.create(config | changes)
+    trial = folder.trial(CONFIRMED)
+    changes = {"trial_id": CONFIRMED, "label": "best", "settings": {"subset": "ln"}}
+    trial.create(folder.trial(ASIDE).read_config() | changes)
     trial.append_report({"epoch": 1, "test_score": 0.75, "seconds": 1.0})
     trial.write_end(End("finished", 1, 1.0))
-    renamed.send_trial("confirm-best-seed1")  # where the renamed one could not be sent yet
-    renamed.send_trial("confirm-best-of-8-seed1")
-    found = {run.data.tags["trial_id"]: run for run in confirmations(renamed)}
-    assert {trial_id: run.data.metrics["test_score"] for trial_id, run in found.items()} == {
-        "confirm-best-seed1": 0.75,
-        "confirm-best-of-8-seed1": 0.5,
-    }
-    assert found["confirm-best-of-8-seed1"].info.run_id == earlier.info.run_id
+    renamed.send_trial(CONFIRMED)  # where the renamed one could not be sent yet
+    renamed.send_trial(ASIDE)
+    sent = {run.data.tags["trial_id"]: run for run in confirmations(renamed)}
+    scores = {trial_id: run.data.metrics["test_score"] for trial_id, run in sent.items()}
+    assert scores == {CONFIRMED: 0.75, ASIDE: 0.5}
+    assert sent[ASIDE].info.run_id == earlier.info.run_id
 
 
 def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
@@ -135,7 +118,6 @@ def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
     study.whole(0)
     sync(study, mlflow_store)
     before = runs(mlflow_store, study)["search-0000"]
-    assert before.info.status == "FINISHED"
     study.folder.trial("search-0000").reopen()
     sender = Sender(study.study, mlflow_store)
     sender.send_trial("search-0000")
@@ -159,8 +141,8 @@ def test_what_was_sent_without_a_mark_is_not_mixed_with_a_later_training(
     trial = study.folder.trial("search-0000")
     sync(study, mlflow_store)
     mark = (trial.path / "mlflow.json").read_bytes()
-    study.report(config, 1, seconds=0.7)
-    study.report(config, 2, seconds=0.7)
+    for epoch in (1, 2):
+        study.report(config, epoch, seconds=0.7)
     if ended:
         study.end(config, "finished")
     Sender(study.study, mlflow_store).send_trial("search-0000")
@@ -169,35 +151,12 @@ def test_what_was_sent_without_a_mark_is_not_mixed_with_a_later_training(
     else:
         (trial.path / "mlflow.json").unlink()
     trial.reopen()
-    study.report(config, 1, seconds=0.3)
     sender = Sender(study.study, mlflow_store)
-    sender.send_trial("search-0000")
-    study.report(config, 2, seconds=0.3)
-    sender.send_trial("search-0000")
+    for epoch in (1, 2):
+        study.report(config, epoch, seconds=0.3)
+        sender.send_trial("search-0000")
     run = runs(mlflow_store, study)["search-0000"]
     points = MlflowClient(mlflow_store).get_metric_history(run.info.run_id, "val_score")
-    assert [point.step for point in points] == [1, 2]
-    assert len({point.timestamp - run.info.start_time for point in points} & {300, 600}) == 2
+    times = [(point.step, point.timestamp - run.info.start_time) for point in points]
+    assert times == [(1, 300), (2, 600)]
     assert run.info.status == "RUNNING"
-
-
-def test_an_unfinished_trial_that_begins_again_has_one_value_of_each_metric(
-    mlflow_store: str, make: MakeStudy
-) -> None:
-    study = make("begun-again")
-    config = study.trial(0)
-    for epoch in (1, 2):
-        study.report(config, epoch)
-    sync(study, mlflow_store)
-    study.folder.trial(config.trial_id).keep_reports(0)
-    for epoch in (1, 2):
-        study.folder.trial(config.trial_id).append_report(
-            {"epoch": epoch, "train_loss": 1.0, "val_score": 0.5, "seconds": 0.9}
-        )
-    sync(study, mlflow_store)
-    study.report(config, 3)
-    study.end(config)
-    sync(study, mlflow_store)
-    run = runs(mlflow_store, study)["search-0000"]
-    assert history(mlflow_store, run) == [(1, 0.5), (2, 0.5), (3, 0.03)]
-    assert len(history(mlflow_store, run, "seconds")) == 1
