@@ -57,7 +57,7 @@ class Machine:
         enter = ["nsenter", "--target", str(self.leader), "-m", "-u", "-n", "-p", f"--wd={cwd}"]
         environment = {
             "HOME": str(HOME),
-            "PATH": os.pathsep.join([*_own_binaries(), "/usr/sbin:/usr/bin:/sbin:/bin"]),
+            "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "TERM": "xterm",
             "RAY_AUTH_MODE": "token",
@@ -122,7 +122,7 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three machines, with the cluster of two of them not yet started."""
-    _skip_without_namespaces()
+    skip_without_namespaces()
     folder = tmp_path_factory.mktemp("machines")
     keys, shared = folder / "keys", folder / "shared"
     for path in (keys, shared):
@@ -176,18 +176,7 @@ def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> 
     pytest.fail(f"{what}: not within {seconds:.0f} s")
 
 
-@pytest.fixture(scope="session", name="wait_for")
-def _wait_for() -> Callable[..., Any]:
-    return wait_for
-
-
-@pytest.fixture(scope="session")
-def machines_can_be_made() -> None:
-    """Skip where they cannot."""
-    _skip_without_namespaces()
-
-
-def _skip_without_namespaces() -> None:
+def skip_without_namespaces() -> None:
     programs = ("ip", "nsenter", "pgrep", "rsync", "setpriv", "ssh", "ssh-keygen", "sshd")
     if missing := [
         p for p in programs if not shutil.which(p, path=f"{os.environ['PATH']}:/usr/sbin")
@@ -294,7 +283,3 @@ def _make_environment(folder: Path) -> None:
     for name, text in programs.items():
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
-
-
-def _own_binaries() -> list[str]:
-    return [str(Path(sys.executable).parent)]

@@ -18,6 +18,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config
 
 from study.storage.study_folder import StudyFolder
+from tests.clusters.conftest import skip_without_namespaces
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -58,8 +59,9 @@ def cluster_config() -> dict[str, Any]:
 
 
 def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
-    machines_can_be_made: None, tiny_backbone: Path, tmp_path: Path, short_folder: Path
+    tiny_backbone: Path, tmp_path: Path, short_folder: Path
 ) -> None:
+    skip_without_namespaces()
     # Where `ray up` leaves it, which is why a study joins the cluster unasked.
     bootstrap = short_folder / "ray_bootstrap_config.yaml"
     bootstrap.write_text(yaml.safe_dump(cluster_config()))

@@ -5,7 +5,6 @@ Never `ray up` itself: it would reach for the public addresses of the machines.
 
 import os
 from collections.abc import Iterator
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,8 @@ MINE = "203.0.113.7/32"
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """An empty account, and a home folder for the keys that Ray makes."""
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """EC2 of an empty account, and a home folder for the keys that Ray makes."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -46,18 +45,16 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     (tmp_path / ".ssh").mkdir()
     monkeypatch.setattr(ray_aws.time, "sleep", lambda _: None)  # a role takes time at AWS
     with mock_aws():
-        yield
+        yield boto3.resource("ec2", region_name="us-west-2")
 
 
 def written() -> dict[str, Any]:
     return dict(yaml.safe_load(FILE.read_text(encoding="utf-8")))
 
 
-def bootstrapped(config: dict[str, Any] | None = None) -> dict[str, Any]:
+def bootstrapped(config: dict[str, Any]) -> dict[str, Any]:
     """What Ray makes of the file before it starts a machine."""
-    made = AWSNodeProvider.fillout_available_node_types_resources(
-        prepare_config(config or written())
-    )
+    made = AWSNodeProvider.fillout_available_node_types_resources(prepare_config(config))
     return dict(AWSNodeProvider.bootstrap_config(made))
 
 
@@ -80,55 +77,56 @@ def launch(config: dict[str, Any], provider: AWSNodeProvider, name: str, kind: s
     return str(node)
 
 
-def machine(node: str) -> Any:
-    return boto3.resource("ec2", region_name="us-west-2").Instance(node)
-
-
 def rules(group: Any) -> set[tuple[str, int | None, str]]:
     """Who may send what to a group's machines: protocol, port, and from where."""
-    return {
-        (rule["IpProtocol"], rule.get("FromPort"), source)
-        for rule in group.ip_permissions
-        for source in [
-            *(allowed["CidrIp"] for allowed in rule["IpRanges"]),
-            *(allowed["CidrIpv6"] for allowed in rule["Ipv6Ranges"]),
-            *(allowed["GroupId"] for allowed in rule["UserIdGroupPairs"]),
-        ]
-    }
+    found = set()
+    for rule in group.ip_permissions:
+        sources = [allowed["CidrIp"] for allowed in rule["IpRanges"]]
+        sources += [allowed["CidrIpv6"] for allowed in rule["Ipv6Ranges"]]
+        sources += [allowed["GroupId"] for allowed in rule["UserIdGroupPairs"]]
+        found |= {(rule["IpProtocol"], rule.get("FromPort"), source) for source in sources}
+    return found
 
 
-def test_what_ray_makes_is_what_the_file_says(aws: None) -> None:
-    config, file = bootstrapped(), written()
-    ec2 = boto3.resource("ec2", region_name="us-west-2")
-    for name, kind in config["available_node_types"].items():
-        own = kind["node_config"]
-        for key, value in file["available_node_types"][name]["node_config"].items():
-            assert own[key] == value
-        zones = {ec2.Subnet(subnet).availability_zone for subnet in own["SubnetIds"]}
+def test_what_ray_makes_is_what_the_file_says_and_nothing_but_ssh_comes_in(aws: Any) -> None:
+    config, file = bootstrapped(written()), written()
+    types = {name: kind["node_config"] for name, kind in config["available_node_types"].items()}
+    for name, made in types.items():
+        own = file["available_node_types"][name]["node_config"]
+        assert {key: made[key] for key in own} == own
+        zones = {aws.Subnet(subnet).availability_zone for subnet in made["SubnetIds"]}
         assert zones == set(file["provider"]["availability_zone"].split(","))
-        assert len(own["SecurityGroupIds"]) == 1
     assert config["head_node"].keys() == {"IamInstanceProfile"}  # it starts the others
-    assert "IamInstanceProfile" not in config["available_node_types"]["gpu"]["node_config"]
-    head = config["available_node_types"]["head"]["node_config"]
+    assert "IamInstanceProfile" not in types["gpu"]
     key = Path(config["auth"]["ssh_private_key"]).expanduser()
     assert key.stat().st_mode & 0o077 == 0
-    assert [pair.name for pair in ec2.key_pairs.all()] == [head["KeyName"]]
+    assert [pair.name for pair in aws.key_pairs.all()] == [types["head"]["KeyName"]]
+    ((group,),) = {tuple(made["SecurityGroupIds"]) for made in types.values()}
+    assert rules(aws.SecurityGroup(group)) == {("-1", None, group), ("tcp", 22, "0.0.0.0/0")}
+
+    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+    head = launch(config, provider, "head", NODE_KIND_HEAD)
+    worker = launch(config, provider, "gpu", NODE_KIND_WORKER)
+    for node, name in ((head, "head"), (worker, "gpu")):
+        own = file["available_node_types"][name]["node_config"]
+        machine = aws.Instance(node)
+        assert (machine.instance_type, machine.image_id) == (own["InstanceType"], own["ImageId"])
+    assert aws.Instance(head).instance_lifecycle != "spot"
+    assert aws.Instance(worker).instance_lifecycle == "spot"
+    assert aws.Instance(head).iam_instance_profile["Arn"].endswith("/ray-autoscaler-v1")
+    assert aws.Instance(worker).iam_instance_profile is None
+    provider.terminate_node(head)
+    assert aws.Instance(head).state["Name"] == "stopped"
+    assert launch(config, provider, "head", NODE_KIND_HEAD) == head, "it starts again"
+    assert aws.Instance(head).state["Name"] == "running"
 
 
-def test_nothing_but_ssh_comes_in_from_outside(aws: None) -> None:
-    config = bootstrapped()
-    (group_id,) = config["available_node_types"]["head"]["node_config"]["SecurityGroupIds"]
-    group = boto3.resource("ec2", region_name="us-west-2").SecurityGroup(group_id)
-    assert rules(group) == {("-1", None, group_id), ("tcp", 22, "0.0.0.0/0")}
-
-
-def test_ssh_can_be_narrowed_by_the_marked_line(aws: None) -> None:
+def test_ssh_can_be_narrowed_by_the_marked_line(aws: Any) -> None:
     (line,) = (line for line in FILE.read_text().splitlines() if "# NARROW" in line)
     config = written()
     config["provider"] |= yaml.safe_load(line.strip().removeprefix("#"))
     name = config["provider"]["security_group"]["GroupName"]
-    ec2 = boto3.resource("ec2", region_name="us-west-2")
-    (vpc,) = ec2.vpcs.all()
+    (vpc,) = aws.vpcs.all()
     group = vpc.create_security_group(GroupName=name, Description="SSH from one place")
     group.authorize_ingress(IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp=MINE)
     group.authorize_ingress(
@@ -139,23 +137,3 @@ def test_ssh_can_be_narrowed_by_the_marked_line(aws: None) -> None:
         assert kind["node_config"]["SecurityGroupIds"] == [group.id]
     group.reload()
     assert rules(group) == {("-1", None, group.id), ("tcp", 22, MINE)}
-    assert ip_network(MINE).num_addresses == 1
-
-
-def test_the_head_is_on_demand_a_worker_on_spot_and_a_stopped_one_starts_again(aws: None) -> None:
-    config = bootstrapped()
-    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
-    head = launch(config, provider, "head", NODE_KIND_HEAD)
-    worker = launch(config, provider, "gpu", NODE_KIND_WORKER)
-    for node, name in ((head, "head"), (worker, "gpu")):
-        asked = written()["available_node_types"][name]["node_config"]
-        assert machine(node).instance_type == asked["InstanceType"]
-        assert machine(node).image_id == asked["ImageId"]
-    assert machine(head).instance_lifecycle != "spot"
-    assert machine(worker).instance_lifecycle == "spot"
-    assert machine(head).iam_instance_profile["Arn"].endswith("/ray-autoscaler-v1")
-    assert machine(worker).iam_instance_profile is None
-    provider.terminate_node(head)
-    assert machine(head).state["Name"] == "stopped"
-    assert launch(config, provider, "head", NODE_KIND_HEAD) == head
-    assert machine(head).state["Name"] == "running"

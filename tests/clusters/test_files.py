@@ -36,16 +36,10 @@ def load(path: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def documents() -> dict[str, list[dict[str, Any]]]:
-    """The objects of kubernetes.yaml by kind."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for document in yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8")):
-        found.setdefault(document["kind"], []).append(document)
-    return found
-
-
-def commands(config: dict[str, Any]) -> list[str]:
-    return [c for key, value in config.items() if key.endswith("_commands") for c in value]
+def commands(config: dict[str, Any], text: str = "") -> list[str]:
+    """The commands of a file that have a text in them."""
+    lists = [value for key, value in config.items() if key.endswith("_commands")]
+    return [command for commands in lists for command in commands if text in command]
 
 
 def without_comments(path: Path) -> str:
@@ -53,32 +47,22 @@ def without_comments(path: Path) -> str:
 
 
 @launcher_files
-def test_ray_takes_the_file(path: Path) -> None:
-    validate_config(prepare_config(load(path)))
-
-
-@launcher_files
-def test_no_key_is_one_that_ray_ignores_in_silence(path: Path) -> None:
-    assert not {"min_workers", "head_node", "worker_nodes"} & load(path).keys()
-
-
-@launcher_files
-def test_every_list_of_commands_is_given_since_rays_own_would_open_the_dashboard(
-    path: Path,
-) -> None:
+def test_ray_takes_the_file_and_ignores_no_key_of_it(path: Path) -> None:
     config = load(path)
-    names = ["initialization_commands", "setup_commands"]
+    validate_config(prepare_config(load(path)))
+    assert not {"min_workers", "head_node", "worker_nodes"} & config.keys()
+    lists = {"initialization_commands", "setup_commands"}
     for kind in ("head", "worker"):
-        names += [f"{kind}_setup_commands", f"{kind}_start_ray_commands"]
-    assert not [name for name in names if name not in config]
+        lists |= {f"{kind}_setup_commands", f"{kind}_start_ray_commands"}
+    assert lists <= config.keys(), "Ray's own would open the dashboard"
 
 
 @launcher_files
 def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(path: Path) -> None:
     config = load(path)
-    installs = [c for c in commands(config) if "node.sh install" in c]
-    assert installs == [f"bash ~/clipfit/clusters/node.sh install {PYTHON} {RAY}"]
-    assert installs[0] in config["setup_commands"], "head and workers alike"
+    install = f"bash ~/clipfit/clusters/node.sh install {PYTHON} {RAY}"
+    assert commands(config, "node.sh install") == [install]
+    assert install in config["setup_commands"], "head and workers alike"
     assert PYTHON in SpecifierSet(PROJECT["requires-python"])
     ranges = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
     assert RAY in ranges["ray"]
@@ -93,96 +77,67 @@ def test_no_other_release_of_ray_is_named(path: Path) -> None:
 
 
 @launcher_files
-def test_nothing_listens_to_the_world(path: Path) -> None:
+def test_nothing_listens_to_the_world_and_every_machine_has_the_token(path: Path) -> None:
     config = load(path)
     assert "0.0.0.0" not in without_comments(path)
     assert "security_group" not in config["provider"], "its rules would add to Ray's"
     assert "docker" not in config
-    starts = [c for c in commands(config) if "ray start --head" in c]
-    assert len(starts) == 1
-    assert "--dashboard-host=127.0.0.1" in starts[0]
-    assert not [c for c in commands(config) if "ray-client-server-port" in c]
-
-
-@launcher_files
-def test_authentication_is_on_and_every_machine_has_the_token(path: Path) -> None:
-    config = load(path)
-    environments = [c for c in config["setup_commands"] if "node.sh environment" in c]
-    assert len(environments) == 1
-    assert "RAY_AUTH_MODE=token" in environments[0].split()
+    (start,) = commands(config, "ray start --head")
+    assert "--dashboard-host=127.0.0.1" in start
+    assert commands(config, "ray-client-server-port") == []
+    (environment,) = commands(config, "node.sh environment")
+    assert "RAY_AUTH_MODE=token" in environment.split()
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
 
 
 @launcher_files
-def test_what_is_sent_to_machines_exists(path: Path) -> None:
-    for target, source in load(path)["file_mounts"].items():
-        if not source.startswith("~"):
-            assert (ROOT / source).exists(), f"{target}: {source} is missing"
-
-
-@launcher_files
-def test_the_package_is_sent_whole(path: Path) -> None:
+def test_the_package_is_sent_whole_and_all_that_is_sent_exists(path: Path) -> None:
     """What hatchling needs to install it, and what a study reads beside it."""
-    sent = set(load(path)["file_mounts"].values())
+    sent = {source for source in load(path)["file_mounts"].values() if not source.startswith("~")}
     assert {"study", "configs", "pyproject.toml", PROJECT["readme"]} <= sent
     assert set(PROJECT["license-files"]) <= sent
+    assert [source for source in sent if not (ROOT / source).exists()] == []
 
 
 @launcher_files
-def test_a_study_without_arguments_has_a_configuration_and_a_storage(path: Path) -> None:
-    (line,) = (c for c in load(path)["setup_commands"] if "node.sh environment" in c)
+def test_a_study_without_arguments_has_a_configuration_a_storage_and_mlflow(path: Path) -> None:
+    config = load(path)
+    (line,) = commands(config, "node.sh environment")
     values = dict(word.split("=", 1) for word in line.split() if "=" in word)
-    config = ROOT / values["STUDY_CONFIG"].removeprefix("$HOME/clipfit/")
-    assert load_config(config)
+    assert load_config(ROOT / values["STUDY_CONFIG"].removeprefix("$HOME/clipfit/"))
     shared = values["STUDY_STORAGE"].removesuffix("/runs").replace("$HOME", "~")
-    assert f"node.sh share {shared}" in " ".join(load(path)["head_setup_commands"])
-    assert f"node.sh see {shared}" in " ".join(load(path)["worker_start_ray_commands"])
+    assert f"node.sh share {shared}" in " ".join(config["head_setup_commands"])
+    assert f"node.sh see {shared}" in " ".join(config["worker_start_ray_commands"])
     assert values["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:5000"
+    head = " ".join(config["head_start_ray_commands"])
+    assert head.index("node.sh mlflow") < head.index("ray start"), "whenever Ray is started"
 
 
-@launcher_files
-def test_mlflow_is_started_before_ray_and_whenever_ray_is(path: Path) -> None:
-    head = load(path)["head_start_ray_commands"]
-    mlflow = [n for n, c in enumerate(head) if "node.sh mlflow" in c]
-    start = [n for n, c in enumerate(head) if "ray start" in c]
-    assert mlflow < start
-
-
-def test_the_gpu_cluster_scales_on_spot_machines_beside_a_head_on_demand() -> None:
+def test_the_gpu_cluster_scales_from_none_beside_a_head_that_trains_nothing() -> None:
     config = load(CLUSTERS / "gpu.yaml")
     head, gpu = (config["available_node_types"][name] for name in ("head", "gpu"))
     assert config["head_node_type"] == "head"
-    assert "InstanceMarketOptions" not in head["node_config"]
-    assert gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
-    assert gpu["min_workers"] == 0
-    assert head["resources"] == {"CPU": 0}
-    images = {machine["node_config"]["ImageId"] for machine in (head, gpu)}
+    assert (head["resources"], gpu["min_workers"]) == ({"CPU": 0}, 0)
+    image, other = (machine["node_config"]["ImageId"] for machine in (head, gpu))
     rays_own = find_spec("ray.autoscaler._private.aws.config")
+    assert image == other
     assert rays_own is not None
-    assert rays_own.origin is not None
-    assert len(images) == 1
-    assert images.pop() not in Path(rays_own.origin).read_text(), "PyTorch does not run on these"
-
-
-def test_the_gpu_study_fills_the_gpu_cluster() -> None:
-    config = load(CLUSTERS / "gpu.yaml")
-    gpu = config["available_node_types"]["gpu"]
+    assert image not in Path(str(rays_own.origin)).read_text(), "PyTorch does not run on these"
     resources = load_config(ROOT / "configs" / "gpu.yaml").resources
     a_machine = min(
         gpu["resources"]["CPU"] // resources.cpus_per_trial,
         gpu["resources"]["GPU"] // resources.gpus_per_trial,
     )
-    assert resources.max_concurrent == a_machine * gpu["max_workers"]
-
-
-def test_a_user_of_machines_at_hand_edits_two_lines() -> None:
-    lines = (CLUSTERS / "local.yaml").read_text().splitlines()
-    marked = [lines[n + 1] for n, line in enumerate(lines) if line.startswith("# EDIT:")]
-    assert [line.partition(":")[0] for line in marked] == ["provider", "auth"]
+    assert resources.max_concurrent == a_machine * gpu["max_workers"], "its study fills it"
 
 
 @pytest.mark.parametrize("worker_ips", [[], ["10.0.0.2"], ["10.0.0.2", "10.0.0.3"]])
-def test_machines_at_hand_may_be_one_or_many(worker_ips: list[str]) -> None:
+def test_machines_at_hand_may_be_one_or_many_and_their_user_edits_two_lines(
+    worker_ips: list[str],
+) -> None:
+    lines = (CLUSTERS / "local.yaml").read_text().splitlines()
+    marked = [lines[n + 1] for n, line in enumerate(lines) if line.startswith("# EDIT:")]
+    assert [line.partition(":")[0] for line in marked] == ["provider", "auth"]
     config = load(CLUSTERS / "local.yaml")
     config["provider"]["worker_ips"] = worker_ips
     prepared = prepare_config(config)
@@ -190,72 +145,79 @@ def test_machines_at_hand_may_be_one_or_many(worker_ips: list[str]) -> None:
     assert prepared["max_workers"] == len(worker_ips)
 
 
-def test_kubernetes_has_one_image_of_the_same_ray_and_python() -> None:
-    (job,) = documents()["RayJob"]
-    cluster = job["spec"]["rayClusterSpec"]
-    (mlflow,) = documents()["Deployment"]
-    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"], mlflow["spec"]]
-    images = {c["image"] for g in groups for c in g["template"]["spec"]["containers"]}
+class Kubernetes:
+    """The objects of kubernetes.yaml."""
+
+    def __init__(self) -> None:
+        self.all = list(yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8")))
+        (self.job,) = self.of("RayJob")
+        self.cluster: Any = self.job["spec"]["rayClusterSpec"]
+        (self.mlflow,) = (deployment["spec"] for deployment in self.of("Deployment"))
+        self.groups = [self.cluster["headGroupSpec"], *self.cluster["workerGroupSpecs"]]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [document for document in self.all if document["kind"] == kind]
+
+
+@pytest.fixture
+def kubernetes() -> Kubernetes:
+    return Kubernetes()
+
+
+def test_kubernetes_has_one_image_of_the_same_ray_and_python(kubernetes: Kubernetes) -> None:
+    pods = [group["template"]["spec"] for group in (*kubernetes.groups, kubernetes.mlflow)]
+    images = {container["image"] for pod in pods for container in pod["containers"]}
     assert images == {f"clipfit:{PROJECT['version']}"}
-    assert cluster["rayVersion"] == RAY
-    base = re.search(r"(?m)^FROM (\S+)$", (CLUSTERS / "Dockerfile").read_text())
-    assert base is not None
-    assert base[1] == f"rayproject/ray:{RAY}-py{PYTHON.replace('.', '')}-gpu"
+    assert kubernetes.cluster["rayVersion"] == RAY
+    base = f"FROM rayproject/ray:{RAY}-py{PYTHON.replace('.', '')}-gpu"
+    assert base in (CLUSTERS / "Dockerfile").read_text().splitlines()
 
 
-def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills() -> None:
-    (job,) = documents()["RayJob"]
-    names = {"name": job["metadata"]["name"], "namespace": "default"}
-    cluster = read_by_ray({"metadata": names, "spec": job["spec"]["rayClusterSpec"]})
+def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(
+    kubernetes: Kubernetes,
+) -> None:
+    names = {"name": kubernetes.job["metadata"]["name"], "namespace": "default"}
+    cluster = read_by_ray({"metadata": names, "spec": kubernetes.cluster})
     assert cluster["idle_timeout_minutes"] == 10
     head, gpu = (cluster["available_node_types"][name] for name in ("headgroup", "gpu"))
-    assert head["resources"]["CPU"] == 0
-    assert gpu["min_workers"] == 0
+    assert (head["resources"]["CPU"], gpu["min_workers"]) == (0, 0)
     resources = load_config(ROOT / "configs" / "gpu.yaml").resources
     assert gpu["resources"]["CPU"] >= resources.cpus_per_trial / resources.gpus_per_trial
     on_a_gpu = gpu["resources"]["GPU"] / resources.gpus_per_trial
     assert resources.max_concurrent == on_a_gpu * gpu["max_workers"]
 
 
-def test_kubernetes_authenticates_and_opens_nothing() -> None:
-    kinds = documents()
-    (job,) = kinds["RayJob"]
-    assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
-    assert {service["spec"]["type"] for service in kinds["Service"]} == {"ClusterIP"}
-    assert not {"Ingress", "Gateway", "HTTPRoute"} & kinds.keys()
-    text = without_comments(KUBERNETES)
-    assert not re.search(r"hostPort|hostNetwork|NodePort|LoadBalancer|privileged", text)
-    (policy,) = kinds["NetworkPolicy"]
-    (mlflow,) = kinds["Deployment"]
-    labels = mlflow["spec"]["template"]["metadata"]["labels"]
-    assert policy["spec"]["podSelector"]["matchLabels"] == labels
-    cluster = job["spec"]["rayClusterSpec"]
-    allowed = policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
-    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+def test_kubernetes_authenticates_and_opens_nothing(kubernetes: Kubernetes) -> None:
+    assert kubernetes.cluster["authOptions"] == {"mode": "token"}
+    assert {service["spec"]["type"] for service in kubernetes.of("Service")} == {"ClusterIP"}
+    assert not {"Ingress", "Gateway", "HTTPRoute"} & {
+        document["kind"] for document in kubernetes.all
+    }
+    opening = "hostPort|hostNetwork|NodePort|LoadBalancer|privileged"
+    assert not re.search(opening, without_comments(KUBERNETES))
+    (policy,) = (document["spec"] for document in kubernetes.of("NetworkPolicy"))
+    mlflow = kubernetes.mlflow["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"] == mlflow
+    allowed = policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    for group in kubernetes.groups:
         assert group["template"]["metadata"]["labels"] == allowed
 
 
-def test_kubernetes_shares_studies_and_keeps_sqlite_to_one_pod() -> None:
-    kinds = documents()
-    modes = {
-        claim["metadata"]["name"]: claim["spec"]["accessModes"]
-        for claim in kinds["PersistentVolumeClaim"]
-    }
+def test_kubernetes_shares_studies_and_keeps_sqlite_to_one_pod(kubernetes: Kubernetes) -> None:
+    claims = kubernetes.of("PersistentVolumeClaim")
+    modes = {claim["metadata"]["name"]: claim["spec"]["accessModes"] for claim in claims}
     assert modes == {"clipfit-shared": ["ReadWriteMany"], "mlflow-database": ["ReadWriteOnce"]}
-    (mlflow,) = kinds["Deployment"]
-    pod = mlflow["spec"]["template"]["spec"]
-    mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
-    (store,) = (a for a in pod["containers"][0]["args"] if a.startswith("--backend-store-uri"))
-    assert store == f"--backend-store-uri=sqlite:///{mounts['database']}/mlflow.db"
-    assert mlflow["spec"]["strategy"] == {"type": "Recreate"}
-    assert mlflow["spec"]["replicas"] == 1
+    (container,) = kubernetes.mlflow["template"]["spec"]["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert f"--backend-store-uri=sqlite:///{mounts['database']}/mlflow.db" in container["args"]
+    assert kubernetes.mlflow["strategy"] == {"type": "Recreate"}
+    assert kubernetes.mlflow["replicas"] == 1
 
 
-def test_kubernetes_names_a_configuration_that_there_is() -> None:
-    (job,) = documents()["RayJob"]
-    words = job["spec"]["entrypoint"].split()
-    assert (ROOT / words[1].removeprefix("/home/ray/clipfit/")).is_file()
-    assert load_config(ROOT / "configs" / f"{words[2]}.yaml", words[3:])
+def test_kubernetes_names_a_configuration_that_there_is(kubernetes: Kubernetes) -> None:
+    _, program, name, *overrides = kubernetes.job["spec"]["entrypoint"].split()
+    assert (ROOT / program.removeprefix("/home/ray/clipfit/")).is_file()
+    assert load_config(ROOT / "configs" / f"{name}.yaml", overrides)
 
 
 @launcher_files
@@ -263,21 +225,20 @@ def test_commands_are_bash_and_what_they_call_exists(path: Path) -> None:
     script = (CLUSTERS / "node.sh").read_text()
     for command in commands(load(path)):
         subprocess.run(["bash", "-n", "-c", command], check=True)
-        if called := re.search(r"node\.sh (\w+)", command):
-            assert f"\n{called[1]}() {{" in script
+        for name in re.findall(r"node\.sh (\w+)", command):
+            assert f"\n{name}() {{" in script
+
+
+def run(home: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command; programs in ``bin`` of its home come before others."""
+    path = f"{home / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"HOME": str(home), "PATH": path}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def node(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script of the machines; programs in ``bin`` of its home come before others."""
-    path = f"{home / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
-    command = ["bash", str(CLUSTERS / "node.sh"), *arguments]
-    return subprocess.run(
-        command,
-        env={"HOME": str(home), "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run the script of the machines."""
+    return run(home, "bash", CLUSTERS / "node.sh", *arguments)
 
 
 def write_programs(folder: Path, **scripts: str) -> None:
@@ -295,23 +256,17 @@ def test_the_environment_is_read_by_shells_once_however_often_it_is_written(
     for value in ("first", "a second $one"):
         assert node(tmp_path, "environment", f"STUDY_CONFIG={value}").returncode == 0
     assert len((tmp_path / ".bashrc").read_text().splitlines()) == 2
-    shown = subprocess.run(
-        ["bash", "-c", '. ~/.bashrc; echo "$STUDY_CONFIG|$PATH"'],
-        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    assert shown == f"a second $one|{tmp_path}/.clipfit/bin:/usr/bin:/bin"
+    shown = run(tmp_path, "bash", "-c", '. ~/.bashrc; echo "$STUDY_CONFIG|$PATH"').stdout
+    assert shown.startswith(f"a second $one|{tmp_path}/.clipfit/bin:{tmp_path}/bin:")
 
 
 def test_a_worker_that_does_not_see_the_heads_folder_says_so(tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
-    blind = node(tmp_path, "see", str(shared))
+    shared = str(tmp_path / "shared")
+    blind = node(tmp_path, "see", shared)
     assert blind.returncode == 1
-    assert str(shared) in blind.stderr
-    assert node(tmp_path, "share", str(shared)).returncode == 0
-    assert node(tmp_path, "see", str(shared)).returncode == 0
+    assert shared in blind.stderr
+    assert node(tmp_path, "share", shared).returncode == 0
+    assert node(tmp_path, "see", shared).returncode == 0
 
 
 def test_the_heads_folder_is_for_machines_of_any_subnet_of_the_cluster_and_no_others(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +64,13 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     checkout = tmp_path_factory.mktemp("checkout")
@@ -95,37 +101,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        found = Cluster(f"http://127.0.0.1:{dashboard}", checkout, Path(folder), environment)
-        deadline = time.monotonic() + 120
-        while found.ray("list").returncode:
-            assert head.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(1)
-        yield found
+        cluster = Cluster(f"http://127.0.0.1:{dashboard}", checkout, Path(folder), environment)
+        until(lambda: cluster.ray("list").returncode == 0)
+        yield cluster
         head.terminate()
         head.wait(60)
 
 
-@pytest.fixture
-def places(mlflow_server: str, tmp_path: Path) -> list[str]:
-    """Where a job keeps what it finds."""
-    return [f"storage={tmp_path / 'shared'}", f"tracking.uri={mlflow_server}"]
-
-
-def until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 300
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-
-
-def statuses(uri: str, name: str) -> Counter[str]:
-    mlflow.set_tracking_uri(uri)
-    runs = mlflow.search_runs(search_all_experiments=True, filter_string=f"tags.study = '{name}'")
-    return Counter(runs.status)
-
-
-def test_places_that_would_go_with_the_job_are_refused(cluster: Cluster) -> None:
+def test_a_study_that_fails_fails_its_submission_as_where_its_places_would_go_with_the_job(
+    cluster: Cluster,
+) -> None:
     code, said = cluster.submit("quickstart", "name=lost")
     assert code != 0
     assert "the study cannot start, 2 faults" in said
@@ -134,44 +119,28 @@ def test_places_that_would_go_with_the_job_are_refused(cluster: Cluster) -> None
     assert "Traceback (most recent call last)" not in said.split("cannot start")[0]
 
 
-def test_a_study_runs_as_a_job_and_what_is_not_the_package_stays_at_home(
-    cluster: Cluster, places: list[str], mlflow_server: str, tmp_path: Path
+def test_a_job_that_is_stopped_goes_on_as_another_with_nothing_but_the_package(
+    cluster: Cluster, mlflow_server: str, tmp_path: Path
 ) -> None:
-    code, said = cluster.submit(*SMALL, "name=jobbed", *places)
+    places = [f"storage={tmp_path / 'shared'}", f"tracking.uri={mlflow_server}"]
+    folder = StudyFolder(tmp_path / "shared" / "jobbed")
+    _, said = cluster.submit(*SMALL, "name=jobbed", *places, options=("--no-wait",))
+    (job,) = set(re.findall(r"raysubmit_\w+", said))
+    until(lambda: len(list(folder.path.glob("trials/*/end.json"))) >= 3)
+    assert cluster.ray("stop", job).returncode == 0
+    ended = {t.trial_id: t.read_end() for t in folder.trials() if t.read_end() is not None}
+    code, said = cluster.submit("sync", "jobbed", *places)
     assert code == 0, said
-    assert (tmp_path / "shared" / "jobbed" / "report.html").exists()
-    assert statuses(mlflow_server, "jobbed").keys() == {"FINISHED"}
+    code, said = cluster.submit("resume", "jobbed", *places)
+    assert code == 0, said
+    assert "★" in said
+    assert (folder.path / "report.html").exists()
+    assert ended.items() <= {t.trial_id: t.read_end() for t in folder.trials()}.items()
+    mlflow.set_tracking_uri(mlflow_server)
+    runs = mlflow.search_runs(search_all_experiments=True, filter_string="tags.study = 'jobbed'")
+    assert set(runs.status) == {"FINISHED"}
+
     copies = cluster.temporary.glob("session_latest/runtime_resources/working_dir_files/_ray_pkg_*")
     (copy,) = (path for path in copies if path.is_dir())
     assert (copy / "study" / "run.py").exists()
     assert not [p for p in copy.rglob("*") if p.is_file() and p.read_bytes() == STORE.encode()]
-
-
-def test_a_job_that_is_stopped_goes_on_as_another_and_its_runs_are_repaired(
-    cluster: Cluster, places: list[str], mlflow_server: str, tmp_path: Path
-) -> None:
-    folder = StudyFolder(tmp_path / "shared" / "stopped")
-    _, said = cluster.submit(*SMALL, "name=stopped", *places, options=("--no-wait",))
-    (job,) = set(re.findall(r"raysubmit_\w+", said))
-    until(lambda: len(list(folder.path.glob("trials/*/end.json"))) >= 3)
-    assert cluster.ray("stop", job).returncode == 0
-    assert "was stopped" in cluster.ray("status", job).stdout
-    assert "search" in cluster.ray("logs", job).stdout
-    ended = {t.trial_id: t.read_end() for t in folder.trials() if t.read_end() is not None}
-    code, said = cluster.submit("sync", "stopped", *places)
-    assert code == 0, said
-    _, said = cluster.submit("resume", "stopped", *places, options=("--no-wait",))
-    (job,) = set(re.findall(r"raysubmit_\w+", said))
-    followed = cluster.ray("logs", "--follow", job)  # which ends with the job
-    assert "★" in followed.stdout
-    assert "succeeded" in cluster.ray("status", job).stdout
-    assert ended.items() <= {t.trial_id: t.read_end() for t in folder.trials()}.items()
-    assert statuses(mlflow_server, "stopped").keys() == {"FINISHED"}
-
-
-def test_the_exit_code_of_a_study_that_fails_is_that_of_the_submission(
-    cluster: Cluster, places: list[str]
-) -> None:
-    code, said = cluster.submit("quickstart", "search.trials=none", *places)
-    assert code != 0
-    assert "search.trials" in said

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 NODE = Path(__file__).parents[2] / "clusters" / "node.sh"
@@ -47,16 +48,10 @@ class Head:
 
     def servers(self) -> list[int]:
         """Return the process ids of the servers, without their workers and the loop."""
-        database = f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}".encode()
-        ids = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if database in words and b"mlflow" in words:
-                ids.append(int(folder.name))
-        return ids
+        database = f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        running = psutil.process_iter(["cmdline"])
+        words = {process.pid: process.info["cmdline"] or () for process in running}
+        return [pid for pid, own in words.items() if database in own and "mlflow" in own]
 
 
 @pytest.fixture

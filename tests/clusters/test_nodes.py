@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 PROGRAM = Path(__file__).with_name("watched_study.py")
 SLOTS = 2
 """Trials that fit on a node."""
+WAITS = "waiting for a machine that has room for a trial"
 
 
 @dataclass
@@ -30,18 +31,37 @@ class Running:
     """A study that runs on a cluster in this computer, and what it has noted."""
 
     process: "subprocess.Popen[bytes]"
-    folder: StudyFolder
-    said: Path
-    _notes: Path
+    place: Path
+
+    @property
+    def folder(self) -> StudyFolder:
+        return StudyFolder(self.place / "runs" / "watched")
+
+    @property
+    def said(self) -> str:
+        return (self.place / "said.txt").read_text(errors="replace")
 
     def notes(self, what: str) -> list[dict[str, Any]]:
         """What has been noted of one kind, the oldest first."""
-        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
+        path = self.place / "notes.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
         return [note for note in map(json.loads, lines) if note["what"] == what]
+
+    def processes(self) -> dict[int, dict[str, Any]]:
+        """The first epoch of each process."""
+        return {note["process"]: note for note in reversed(self.notes("epoch"))}
+
+    def until(self, what: str, happened: Callable[[], Any]) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + 120
+        while not happened():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                pytest.fail(f"{what}: not so\n{self.said[-6000:]}")
+            time.sleep(0.2)
 
     def end_well(self) -> None:
         """Wait for its end, which must be a good one."""
-        assert self.process.wait() == 0, self.said.read_text(errors="replace")[-6000:]
+        assert self.process.wait() == 0, self.said[-6000:]
 
 
 Start = Callable[..., Running]
@@ -63,50 +83,39 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
-    """Start a study on the nodes."""
+    """Start a study on the nodes, in which so many processes wait for each other."""
     started: list[Running] = []
 
-    def run(epochs: int, trials: int, *others: str, wait_for: int = 1) -> Running:
-        folder = StudyFolder(tmp_path / "runs" / "watched")
-        notes, said = tmp_path / "notes.jsonl", tmp_path / "said.txt"
+    def run(epochs: int, trials: int, wait_for: int, precision: str = "float32") -> Running:
+        (tmp_path / "wait_for").write_text(str(wait_for))
         small = ["data.shots=4", "data.augment=false", f"search.trials={trials}"]
         small += [f"training.epochs={epochs}", "search.selection=holdout", "search.asha=null"]
-        (tmp_path / "wait_for").write_text(str(wait_for))
-        small += ["confirm.seeds=[1,2]", "confirm.runners_up=0", *others]
-        command = [sys.executable, str(PROGRAM), str(notes), "quickstart", "name=watched"]
-        with said.open("wb") as file:
+        small += ["confirm.seeds=[1,2]", "confirm.runners_up=0", f"backbone.name={tiny_backbone}"]
+        command = [sys.executable, str(PROGRAM), str(tmp_path / "notes.jsonl"), "quickstart"]
+        with (tmp_path / "said.txt").open("wb") as file:
             process = subprocess.Popen(
-                [*command, f"backbone.name={tiny_backbone}", *small],
+                [*command, "name=watched", f"training.precision={precision}", *small],
                 cwd=tmp_path,
                 env={**os.environ, "RAY_ADDRESS": nodes.address},
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
-        started.append(Running(process, folder, said, notes))
+        started.append(Running(process, tmp_path))
         return started[-1]
 
     yield run
     for running in started:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
-
-
-def until(what: str, happened: Callable[[], Any], running: Running, seconds: float = 120) -> None:
-    """Wait until something is so while a study runs."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        if time.monotonic() > deadline or running.process.poll() is not None:
-            pytest.fail(f"{what}: not so\n{running.said.read_text(errors='replace')[-6000:]}")
-        time.sleep(0.2)
+        running.process.kill()
+        running.process.wait()
 
 
 def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_trial(
     nodes: Any, start: Start
 ) -> None:
+    running = start(2, 24, wait_for=2 * SLOTS)
+    running.until("it says what it waits for", lambda: WAITS in running.said)
     for _ in range(2):
         nodes.add_node(num_cpus=SLOTS)
-    running = start(3, 24, wait_for=2 * SLOTS)
     running.end_well()
     configs = {t.trial_id: t.read_config() for t in running.folder.trials()}
     trials = {name: c["stage"] for name, c in configs.items() if c["arm"] != "variant"}
@@ -116,74 +125,50 @@ def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_tr
     searching = {(n["node"], n["process"]) for n in epochs if trials.get(n["trial"]) == "search"}
     assert len({node for node, _ in searching}) == 2
     assert len(searching) == 2 * SLOTS
-    loaded = Counter((n["node"], n["process"]) for n in running.notes("load_backbone"))
-    assert loaded == dict.fromkeys({(n["node"], n["process"]) for n in epochs}, 1)
+    loaded = Counter(n["process"] for n in running.notes("load_backbone"))
+    assert loaded == dict.fromkeys(running.processes(), 1)
     opened = Counter((n["process"], n["file"]) for n in running.notes("__init__"))  # of ImageTable
     assert set(opened.values()) == {1}
-
     for epoch in epochs:
         kinds = {Path(name).suffix for name in epoch["mapped"]}
         assert kinds == {".arrow", ".safetensors"}, "both are pages that a node's processes share"
 
-
-def test_the_object_store_gets_the_same_few_objects_however_many_trials_there_are(
-    nodes: Any, start: Start
-) -> None:
-    nodes.add_node(num_cpus=SLOTS)
-    running = start(1, 16)
-    running.end_well()
     sizes = [note["size"] for note in running.notes("put")]
     told = inspect.getfullargspec(ClipFitTrainable.setup).kwonlyargs
     stages = 3  # search, its variants and confirm
-    assert len(sizes) == len(told) * stages
+    assert len(sizes) == len(told) * stages, "however many trials there are"
     assert max(sizes) < 1e6, "images and weights travel as the names of files"
 
 
 def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(
     nodes: Any, start: Start
 ) -> None:
+    running = start(5, 12, wait_for=2 * SLOTS, precision="auto")  # of which a worker is asked
+    running.until("it says what it waits for", lambda: WAITS in running.said)
     first = nodes.add_node(num_cpus=SLOTS)
-    running = start(5, 12, wait_for=2 * SLOTS)
-
-    def processes() -> dict[int, dict[str, Any]]:
-        """The first epoch of each process."""
-        return {note["process"]: note for note in reversed(running.notes("epoch"))}
-
-    until("the first node is full", lambda: len(processes()) == SLOTS, running)
+    running.until("the first node is full", lambda: len(running.processes()) == SLOTS)
     second = nodes.add_node(num_cpus=SLOTS)
-    until("the second one is", lambda: len(processes()) >= 2 * SLOTS, running)
-    at_once = sorted(processes().values(), key=lambda note: note["time"])[: 2 * SLOTS]
+    running.until("the second one is", lambda: len(running.processes()) >= 2 * SLOTS)
+    begun = sorted(running.processes().values(), key=lambda note: note["time"])
     running.end_well()
 
     # All of these waited for each other in the middle of their trials.
+    at_once = begun[: 2 * SLOTS]
     assert [n["node"] for n in at_once] == [first.node_id] * SLOTS + [second.node_id] * SLOTS
     assert len({n["trial"] for n in at_once}) == 2 * SLOTS
     ends = [trial.read_end() for trial in running.folder.trials()]
-    assert {end.status for end in ends if end} == {"finished"}
-    assert None not in ends
-
-
-@pytest.mark.parametrize("precision", ["float32", "auto"])  # a worker is asked for the latter
-def test_a_study_waits_for_its_first_node(nodes: Any, start: Start, precision: str) -> None:
-    running = start(1, 8, f"training.precision={precision}")
-    until(
-        "it says what it waits for",
-        lambda: "waiting for a machine that has room for a trial" in running.said.read_text(),
-        running,
-    )
-    nodes.add_node(num_cpus=SLOTS)
-    running.end_well()
+    assert {end and end.status for end in ends} == {"finished"}
 
 
 def test_a_study_whose_head_is_lost_for_good_ends_in_words(nodes: Any, start: Start) -> None:
     nodes.add_node(num_cpus=SLOTS)
-    running = start(30, 12)
-    until("it trains", lambda: running.notes("epoch"), running)
+    running = start(30, 12, wait_for=1)
+    running.until("it trains", lambda: running.notes("epoch"))
     nodes.head_node.kill_gcs_server(check_alive=False)
     killed = time.monotonic()
     status = running.process.wait(timeout=120)
     assert time.monotonic() - killed < 60, "Ray itself ends it then, without a word"
-    said = " ".join(running.said.read_text().split())
+    said = " ".join(running.said.split())
     assert status == 130, said[-6000:]
     assert "does not answer any more; " in said
     assert "clipfit-study resume watched" in said

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pyarrow.parquet as pq
@@ -17,12 +16,13 @@ from study.embedded import EMBEDDED, backbone_path
 from study.storage.study_folder import StudyFolder
 from tests.damage import cut, flip, overwrite
 
-from .conftest import Drivers
+from .conftest import Drivers, told
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SMALL = ["quickstart", "name=mine", "search.trials=12", "training.epochs=4", "data.shots=4"]
 SMALL += ["confirm.seeds=[1,2]", "confirm.runners_up=0", "search.selection=holdout"]
 SMALL += ["search.sampler=random", "search.asha.reduction_factor=20"]
-TIMED = ("seconds", "ended_at", "images_per_second")
 SPOILED: dict[str, Callable[[Path], None]] = {
     "trials/search-0001/reports.jsonl": lambda path: flip(path, b'"val_score": 0.'),
     "trials/search-0002/end.json": cut,
@@ -47,21 +47,29 @@ class Spoiled:
 
     def __init__(self, place: Path, drivers: Drivers) -> None:
         self.place, self._drivers = place, drivers
-        self.backbone = place / "backbone"
-        shutil.copytree(backbone_path(EMBEDDED), self.backbone)
+        backbone = place / "backbone"
+        shutil.copytree(backbone_path(EMBEDDED), backbone)
         self.folder = StudyFolder(place / "runs" / "mine")
-        self.run(*SMALL, f"backbone.name={self.backbone}")
-        self.before = self.told()
+        self.run(*SMALL, f"backbone.name={backbone}")
+        self.before = told(self.folder)
         self.shots = self._shots()
         self.images = {path: path.read_bytes() for path in place.glob("runs/images/*.arrow")}
         for name, spoil in SPOILED.items():
             spoil(self.folder.path / name)
         for path in self.images:
             flip(path)
-        self.tasks = sorted(self.folder.path.glob("shots/tasks-*"))
-        for path in self.tasks:
+        for path in self.folder.path.glob("shots/tasks-*"):
             cut(path)
-        self.output = self.run("resume", "mine")
+        weights = backbone / "model.safetensors"
+        whole = weights.read_bytes()
+        flip(weights)
+        self.without_weights = self.run("resume", "mine", status=2)
+        weights.write_bytes(whole)
+        trial = self.folder.trial("confirm-clipfit-seed1")
+        flip(trial.path / "config.json")
+        self.output = self.run("resume", "mine", status=2)
+        shutil.rmtree(trial.path)
+        self.output += self.run("resume", "mine")
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """Run the command line; give what it said."""
@@ -70,30 +78,8 @@ class Spoiled:
         assert "Traceback" not in output
         return output
 
-    def told(self) -> dict[str, Any]:
-        """What the study knows, less times."""
-        trials = {
-            trial.trial_id: (
-                trial.read_config(),
-                [{k: v for k, v in r.items() if k not in TIMED} for r in trial.read_reports()],
-                {p.name: p.read_bytes() for p in trial.path.glob("*.safetensors")},
-                trial.read("predictions.parquet"),
-                (end.status, end.epochs),
-            )
-            for trial in self.folder.trials()
-            if (end := trial.read_end())
-        }
-        return {"trials": trials, "choice": self.folder.read_json("candidates.json")}
-
     def _shots(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.folder.path.glob("shots/*")}
-
-    def assert_as_before(self) -> None:
-        assert self.told() == self.before
-        assert self._shots() == self.shots
-        for path, contents in self.images.items():
-            assert path.read_bytes() == contents
-            ImageTable(path)
 
 
 @pytest.fixture(scope="module")
@@ -101,59 +87,39 @@ def spoiled(drivers: Drivers, tmp_path_factory: pytest.TempPathFactory) -> Spoil
     return Spoiled(tmp_path_factory.mktemp("spoiled"), drivers)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(900)
-class TestStudyWhoseFilesWereDamaged:
-    def test_it_is_whole_again_with_the_same_results(self, spoiled: Spoiled) -> None:
-        spoiled.assert_as_before()
-        table = pq.read_table(spoiled.folder.path / "results.parquet").to_pandas()
-        assert sorted(table["trial_id"]) == sorted(spoiled.before["trials"])
+def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled) -> None:
+    assert told(spoiled.folder) == spoiled.before
+    assert spoiled._shots() == spoiled.shots
+    for path, contents in spoiled.images.items():
+        assert path.read_bytes() == contents
+        ImageTable(path)
+    table = pq.read_table(spoiled.folder.path / "results.parquet").to_pandas()
+    assert sorted(table["trial_id"]) == sorted(spoiled.before["trials"])
 
-    def test_it_names_what_was_damaged(self, spoiled: Spoiled) -> None:
-        output = " ".join(spoiled.output.split())
-        for name in SPOILED:
-            if name != "results.parquet":  # a view, made anew in any case
-                place, _, file = name.rpartition("/")
-                assert file in output, name
-                assert place.rpartition("/")[2] in output, name
-        for path in spoiled.images:
-            assert path.name in output
 
-    def test_a_damaged_checkpoint_is_named_and_nothing_is_trained_with_it(
-        self, spoiled: Spoiled
-    ) -> None:
-        weights = spoiled.backbone / "model.safetensors"
-        kept = weights.read_bytes()
-        flip(weights)
-        output = spoiled.run("resume", "mine", status=2)
-        assert "the backbone's files have changed since 'mine' began, or are damaged" in output
-        cut(weights)
-        output = spoiled.run("resume", "mine", status=2)
-        assert f"backbone: backbone '{spoiled.backbone}' has weights that cannot be read" in output
-        weights.write_bytes(kept)
+def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled) -> None:
+    output = "".join(spoiled.output.split())
+    for name in {*SPOILED} - {"results.parquet"}:  # a view, made anew in any case
+        assert all(part in output for part in name.split("/")[-2:]), name
+    for path in spoiled.images:
+        assert path.name in output
+    assert "confirm-clipfit-seed1/config.json;putthefileback" in output
+    refused = "the backbone's files have changed since 'mine' began, or are damaged"
+    assert refused in spoiled.without_weights
 
-    def test_a_lost_configuration_is_named_and_its_trial_can_be_made_up_for(
-        self, spoiled: Spoiled
-    ) -> None:
-        trial = spoiled.folder.trial("confirm-clipfit-seed1")
-        flip(trial.path / "config.json")
-        output = "".join(spoiled.run("resume", "mine", status=2).split())
-        assert f"{trial.path.name}/config.json;putthefileback" in output
-        shutil.rmtree(trial.path)
-        spoiled.run("resume", "mine")
-        spoiled.assert_as_before()
 
-    def test_its_search_goes_on_from_a_journal_made_again(self, spoiled: Spoiled) -> None:
-        assert (spoiled.folder.path / "optuna.journal.damaged").exists()
-        spoiled.run("extend", "mine", "search.trials=+2")
-        journal = JournalStorage(JournalFileBackend(str(spoiled.folder.path / "optuna.journal")))
-        studies = {
-            arm: optuna.load_study(study_name=arm, storage=journal).trials
-            for arm in ("search", "clipfit-tuned")
-        }
-        proposed = [t for t in spoiled.folder.trials() if t.read_config()["arm"] in studies]
-        search = load_config(spoiled.folder.config_path, frozen=True).search
-        assert len(proposed) == search.planned_trials - len(search.fixed_baselines)
-        for trial in proposed:
-            told = studies[trial.read_config()["arm"]][trial.read_config()["optuna_number"]]
-            assert told.value == trial.read_reports()[-1]["val_score"]
+def test_its_search_goes_on_from_a_journal_made_again(spoiled: Spoiled) -> None:
+    assert (spoiled.folder.path / "optuna.journal.damaged").exists()
+    spoiled.run("extend", "mine", "search.trials=+2")
+    journal = JournalStorage(JournalFileBackend(str(spoiled.folder.path / "optuna.journal")))
+    studies = {
+        arm: optuna.load_study(study_name=arm, storage=journal).trials
+        for arm in ("search", "clipfit-tuned")
+    }
+    proposed = [t for t in spoiled.folder.trials() if t.read_config()["arm"] in studies]
+    search = load_config(spoiled.folder.config_path, frozen=True).search
+    assert len(proposed) == search.planned_trials - len(search.fixed_baselines)
+    for trial in proposed:
+        config = trial.read_config()
+        proposal = studies[config["arm"]][config["optuna_number"]]
+        assert proposal.value == trial.read_reports()[-1]["val_score"]

@@ -3,55 +3,26 @@
 A proxy that answers ``{}`` to what it does not pass on is believed until the runs are looked at.
 """
 
-import time
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from mlflow import MlflowClient
 
 from study.errors import TrackingError
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.mirror import sync_to_mlflow
-from tests.written_study import EPOCHS, Written, assert_whole, runs, started
+from tests.written_study import EPOCHS, MakeStudy, assert_whole, runs, started
 
 from .proxy import Proxy
 
 LIE = "200 {}"
 
 
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Written]:
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.1)
-    return lambda name: Written(tmp_path, name)
-
-
-@pytest.mark.parametrize("swallowed", ["log-batch", "artifacts/", "runs/update", ""])
-def test_what_a_proxy_answered_for_a_server_that_never_heard_of_it_is_sent_again(
-    proxy: Proxy, make: Callable[[str], Written], swallowed: str
-) -> None:
-    study = make(f"swallowed-{swallowed.strip('/').replace('/', '-')}")
-    tracker = started(study, proxy.uri)
-    config = study.trial(0)
-    tracker.trial_started(config)
-    while not list(study.folder.path.glob("trials/*/mlflow.json")):
-        time.sleep(0.05)
-    proxy.judge = lambda path, body: (
-        LIE if body and swallowed in path and "search" not in path else ""
-    )
-    for epoch in range(1, EPOCHS + 1):
-        tracker.trial_reported(config, epoch, study.report(config, epoch))
-    tracker.trial_ended(config, study.end(config), 0.03)
-    tracker.close(finished=True)
-    study.conclude()
-    proxy.mend()
-    assert sync_to_mlflow(study.study, proxy.uri) == (1, 1)
-    assert_whole(proxy.uri, study, 1)
-    assert sync_to_mlflow(study.study, proxy.uri) == (1, 0)
 
 
 def test_epochs_that_were_swallowed_between_others_are_sent_again(
-    proxy: Proxy, make: Callable[[str], Written]
+    proxy: Proxy, make: MakeStudy
 ) -> None:
     study = make("between")
     config = study.trial(0)
@@ -68,9 +39,7 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(
     assert_whole(proxy.uri, study, 1)
 
 
-def test_what_is_swallowed_while_it_is_sent_again_is_named(
-    proxy: Proxy, make: Callable[[str], Written]
-) -> None:
+def test_what_is_swallowed_while_it_is_sent_again_is_named(proxy: Proxy, make: MakeStudy) -> None:
     study = make("liar")
     study.whole(0)
     study.whole(1)

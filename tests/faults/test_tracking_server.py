@@ -5,8 +5,6 @@ Servers that are told to hang would do so for ever, so the tests end only if wai
 
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,25 +12,18 @@ from mlflow import MlflowClient
 
 from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
-from study.run import main
 from study.tracking.mlflow import best_runs, server
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.best_runs import best_configurations
-from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_to_mlflow
+from study.tracking.mlflow.mirror import NOT_SENT, sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
-from study.trial import TrialConfig
 from study.workflow.run_sweep import check_sweep
-from tests.written_study import EPOCHS, Written, assert_whole, runs, started
+from tests.written_study import MakeStudy, Written, assert_whole, runs, started
 
 from .proxy import Proxy, wait_until
 
 SECRET = "s3cr3t-passw0rd"
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[[str], Written]:
-    return lambda name: Written(tmp_path, name)
 
 
 @pytest.fixture(autouse=True)
@@ -54,17 +45,20 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def train(study: Written, tracker: MlflowTracker, *numbers: int) -> None:
     """Write trials, and tell the tracker of each as a study does."""
     for number in numbers:
-        study.whole(number)
-        tracker.trial_started(config_of(study, number))
+        tracker.trial_started(study.whole(number))
 
 
-def config_of(study: Written, number: int) -> TrialConfig:
-    return TrialConfig.model_validate(study.folder.trial(f"search-{number:04d}").read_config())
+def send_all_later(study: Written, proxy: Proxy, trials: int) -> None:
+    """Let the server be whole again, and send it what it lacks."""
+    proxy.mend()
+    study.conclude()
+    assert sync_to_mlflow(study.study, proxy.uri).trials == trials
+    assert_whole(proxy.uri, study, trials)
 
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
-    "fault", ["500", "503", "404", "hang", pytest.param("drip", marks=pytest.mark.long)]
+    "fault", ["500", "404", "hang", pytest.param("drip", marks=pytest.mark.long)]
 )
 def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
     proxy: Proxy, fault: str, tmp_path: Path
@@ -78,12 +72,6 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
     with pytest.raises(TrackingError, match="does not give runs") as caught:
         best_configurations(address, study=None, where=None, top=1, storage=tmp_path)
     assert SECRET not in str(caught.value)
-
-
-@pytest.mark.timeout(60)
-def test_a_database_that_cannot_be_opened_is_told_at_once_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match="unable to open database file"):
-        connect(f"sqlite:///{tmp_path}", "any")
 
 
 @pytest.mark.usefixtures("hasty")
@@ -100,7 +88,7 @@ def test_a_server_that_hangs_is_asked_once_for_all_studies_of_a_sweep(
 
 
 def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
-    proxy: Proxy, make: Callable[[str], Written]
+    proxy: Proxy, make: MakeStudy
 ) -> None:
     study = make("begun")
     proxy.fail("500", where="log-batch")
@@ -112,37 +100,9 @@ def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
     assert_whole(proxy.uri, study, 1)
 
 
-@pytest.mark.long
-def test_a_call_whose_answer_is_lost_doubles_nothing(
-    proxy: Proxy, make: Callable[[str], Written]
-) -> None:
-    study = make("lost")
-    sent: set[tuple[str, bytes]] = set()
-
-    def lose_the_first(path: str, body: bytes) -> str:
-        if not body or "search" in path or (path, body) in sent:
-            return ""
-        sent.add((path, body))
-        return "lost"
-
-    proxy.judge = lose_the_first
-    for _ in range(2):  # the creation of the parent, and its parameters
-        with pytest.raises(TrackingError, match="does not take a run"):
-            started(study, proxy.uri)
-    tracker = started(study, proxy.uri)
-    train(study, tracker, 0, 1)
-    assert tracker.close(finished=False).keys() <= {STUDY_RUN}
-    closed = False
-    while not closed:
-        with suppress(TrackingError):
-            closed = not started(study, proxy.uri).close(finished=True)
-    assert len(sent) > 15
-    assert_whole(proxy.uri, study, 2)
-
-
 def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     proxy: Proxy,
-    make: Callable[[str], Written],
+    make: MakeStudy,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -159,36 +119,43 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     waited.set()
     assert tracker.close(finished=True) == {}
     assert_whole(proxy.uri, study, 6)
-    assert [record.message for record in caplog.records if "MLflow" in record.message] == [
-        caplog.records[0].message,
-        "MLflow takes results again",
-    ]
+    first, *others = (record.message for record in caplog.records if "MLflow" in record.message)
+    assert first.startswith("MLflow does not take results: ")
+    assert others == ["MLflow takes results again"]
     assert SECRET not in caplog.text
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("fault", ["500", "hang", "drip"])
-def test_a_server_that_stays_away_leaves_all_to_be_sent_later(
-    proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch, fault: str
+@pytest.mark.parametrize(
+    "fault", ["500", *(pytest.param(fault, marks=pytest.mark.long) for fault in ("hang", "drip"))]
+)
+def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_later(
+    proxy: Proxy, make: MakeStudy, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 0.5)
     study = make(f"away-{fault}")
     tracker = started(study, proxy.uri)
+    senders: set[threading.Thread] = set()
+    send = tracker._sender.send_trial
+
+    def send_trial(trial_id: str) -> None:
+        senders.add(threading.current_thread())
+        send(trial_id)
+
+    monkeypatch.setattr(tracker._sender, "send_trial", send_trial)
     proxy.fail(fault)
     train(study, tracker, 0, 1, 2)
     assert tracker.close(finished=True).keys() == {"search-0000", "search-0001", "search-0002"}
+    assert senders, "nothing was tried"
+    assert threading.current_thread() not in senders
     with pytest.raises(TrackingError, match="does not answer"):
         sync_to_mlflow(study.study, proxy.uri)
-    proxy.mend()
-    study.conclude()
-    assert sync_to_mlflow(study.study, proxy.uri).trials == 3
-    assert_whole(proxy.uri, study, 3)
+    send_all_later(study, proxy, 3)
 
 
 @pytest.mark.long
 def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
-    proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_module, "LONGEST_SECONDS", 1.0)
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 60.0)
@@ -200,88 +167,58 @@ def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
     unsent = tracker.close(finished=True)
     assert len(unsent) > 6
     assert set(unsent.values()) == {NOT_SENT}
-    proxy.mend()
-    study.conclude()
-    assert sync_to_mlflow(study.study, proxy.uri).trials == 12
-    assert_whole(proxy.uri, study, 12)
-
-
-@pytest.mark.long
-def test_a_report_that_is_not_taken_in_time_is_sent_later(
-    proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "SEVERAL_WITHIN", 2.0)
-    study = make("report")
-    tracker = started(study, proxy.uri)
-    train(study, tracker, 0)
-    (study.folder.path / "report.html").write_text("the report")
-    study.conclude()
-    proxy.fail("drip", where="report.html")
-    unsent = tracker.close(finished=True)
-    assert unsent.keys() == {STUDY_RUN}
-    assert runs(proxy.uri, study)[""].info.status == "RUNNING"
-    proxy.mend()
-    monkeypatch.setattr(server, "SEVERAL_WITHIN", 20.0)
-    sync_to_mlflow(study.study, proxy.uri)
-    assert_whole(proxy.uri, study, 1)
+    send_all_later(study, proxy, 12)
 
 
 def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
-    mlflow_server: str,
-    make: Callable[[str], Written],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    mlflow_server: str, make: MakeStudy, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = make("refused")
     begun = [study.trial(number) for number in range(3)]
     assert started(study, mlflow_server).close(finished=False) == {}
-    client = MlflowClient(mlflow_server)
     deleted = runs(mlflow_server, study)["search-0000"].info.run_id
-    client.delete_run(deleted)
-    trials = [study.folder.trial(f"search-{number:04d}") for number in range(3)]
+    MlflowClient(mlflow_server).delete_run(deleted)
+    _, conflicting, damaged = (study.folder.trial(config.trial_id).path for config in begun)
+    (conflicting / "mlflow.json").unlink()
     other = begun[1].settings.model_copy(update={"rates": {"ln": 0.5}})
-    conflicting = begun[1].model_copy(update={"settings": other})
-    (trials[1].path / "mlflow.json").unlink()
-    (trials[1].path / "config.json").write_text(conflicting.model_dump_json())
-    (trials[2].path / "reports.jsonl").write_text("{no json}\n")
+    config = begun[1].model_copy(update={"settings": other})
+    (conflicting / "config.json").write_text(config.model_dump_json())
+    (damaged / "reports.jsonl").write_text("{no json}\n")
 
     caplog.clear()
     tracker = started(study, mlflow_server)
     for config in begun[:2]:
-        for epoch in range(1, EPOCHS + 1):
-            tracker.trial_reported(config, epoch, study.report(config, epoch))
+        tracker.trial_reported(config, 1, study.report(config, 1))
         study.end(config)
     train(study, tracker, 3, 4)
     lacking = tracker.close(finished=True)
-    assert {trial: reason.partition(":")[0] for trial, reason in lacking.items()} == {
-        "search-0000": "RestException",
-        "search-0001": "RestException",
-        "search-0002": "LedgerError",
+    reasons = {
+        "search-0000": ("RestException", deleted),
+        "search-0001": ("RestException", "ln_lr"),
+        "search-0002": ("LedgerError", "reports.jsonl is damaged"),
     }
-    assert deleted in lacking["search-0000"]
-    assert "ln_lr" in lacking["search-0001"]
-    assert "reports.jsonl is damaged" in lacking["search-0002"]
+    assert lacking.keys() == reasons.keys()
+    for trial, (kind, detail) in reasons.items():
+        assert lacking[trial].startswith(f"{kind}: ")
+        assert detail in lacking[trial]
     assert [r.message for r in caplog.records if r.levelno >= logging.WARNING] == [
         f"MLflow refuses search-0000, the others go on: {lacking['search-0000']}"
     ]
-    found = runs(mlflow_server, study)
+    sent = runs(mlflow_server, study)
     for trial in ("", "search-0003", "search-0004"):
-        assert found[trial].info.status == "FINISHED"
+        assert sent[trial].info.status == "FINISHED"
 
     study.conclude()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    monkeypatch.setattr("study.workflow.outputs.write_outputs", lambda folder: None)
-    assert main(["sync", "refused", f"storage={study.folder.path.parent}"]) == 2
-    told = capsys.readouterr().err
-    assert f"  search-0001: {lacking['search-0001']}" in told
-    assert f"  search-0002: {lacking['search-0002']}" in told
+    with pytest.raises(TrackingError) as told:
+        sync_to_mlflow(study.study, mlflow_server)
+    assert f"  search-0001: {lacking['search-0001']}" in str(told.value)
+    assert f"  search-0002: {lacking['search-0002']}" in str(told.value)
 
 
 @pytest.mark.long
 def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
     proxy: Proxy,
-    make: Callable[[str], Written],
+    make: MakeStudy,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -299,9 +236,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
     found = runs(proxy.uri, study)
     assert found.keys() == {"", *(f"search-{n:04d}" for n in (0, 2, 3))}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
-    proxy.mend()
-    assert sync_to_mlflow(study.study, proxy.uri).trials == 4
-    assert_whole(proxy.uri, study, 4)
+    send_all_later(study, proxy, 4)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -61,51 +61,43 @@ def with_faults(faults: Mapping[int, Fault]) -> type[Faulty]:
     return type("Faulty", (Faulty,), {"faults": faults})
 
 
-def host_is_full() -> None:
+def fill_host() -> None:
     bytearray(2**62)
 
 
-def host_is_full_for_torch() -> None:
+def fill_host_by_torch() -> None:
     torch.empty(2**45)
 
 
-def device_is_full() -> None:
+def fill_device() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
 
 
-def two_images_fit(fail: Callable[[], None]) -> Fault:
-    """From the second epoch on, so that there is something to go on from."""
+def hang() -> None:
+    """Hold the interpreter, so that no thread of Python's could end it."""
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def stand_still() -> None:
+    """As a stopped process does: no thread of it runs, and none of C's either."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def later(happen: Callable[[], None], fitting: int = 0) -> Fault:
+    """From the second epoch on, so that there is something to go on from, if more does not fit."""
 
     def fault(epoch: int, at_once: int, folder: Path) -> None:
-        if epoch >= 1 and at_once > 2:
-            fail()
+        if epoch >= 1 and at_once > fitting:
+            happen()
 
     return fault
-
-
-def nothing_fits(epoch: int, at_once: int, folder: Path) -> None:
-    if epoch >= 1:
-        torch.empty(2**45)
 
 
 def raises(error: Exception) -> Fault:
-    def fault(epoch: int, at_once: int, folder: Path) -> None:
-        if epoch >= 1:
-            raise error
+    def fail() -> None:
+        raise error
 
-    return fault
-
-
-def hangs(epoch: int, at_once: int, folder: Path) -> None:
-    """Holds the interpreter, so that no thread of Python's could end it."""
-    if epoch >= 1:
-        ctypes.PyDLL(None).sleep(3600)
-
-
-def stands_still(epoch: int, at_once: int, folder: Path) -> None:
-    """As a stopped process does: no thread of it runs, and none of C's either."""
-    if epoch >= 1:
-        os.kill(os.getpid(), signal.SIGSTOP)
+    return later(fail)
 
 
 def once(fault: Fault) -> Fault:
@@ -120,7 +112,7 @@ def once(fault: Fault) -> Fault:
     return first
 
 
-def device_fails(epoch: int, at_once: int, folder: Path) -> None:
+def lose_device(epoch: int, at_once: int, folder: Path) -> None:
     """As a real one does: whatever comes later in the process fails as well."""
     if epoch >= 1:
         (folder.parents[1] / f"broken {os.getpid()}").touch()
@@ -170,28 +162,27 @@ def here(
     return lambda name, fault=None: Here(study, name, fault)
 
 
-@pytest.mark.parametrize("full", [host_is_full, host_is_full_for_torch, device_is_full])
+@pytest.mark.parametrize("fill", [fill_host, fill_host_by_torch, fill_device])
 def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
-    here: Callable[..., Here], full: Callable[[], None], caplog: pytest.LogCaptureFixture
+    here: Callable[..., Here], fill: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = here("whole")
     whole.run()
-    short = here("short", two_images_fit(full))
+    short = here("short", later(fill, fitting=2))
     assert not short.run()["failed"]
     numbers = untimed(short.folder)
     assert [report["epoch"] for report in numbers] == [1, 2, 3, 4]
     assert [report.pop("micro_batch", None) for report in numbers] == [None, 2, 2, 2]
     for report, expected in zip(numbers, untimed(whole.folder), strict=True):
         assert report == pytest.approx(expected, rel=1e-3, abs=1e-5)
-    deltas = [load_delta(trial.folder.path / "delta.safetensors")[0] for trial in (short, whole)]
-    for name, tensor in deltas[0].items():
-        torch.testing.assert_close(tensor, deltas[1][name], atol=1e-5, rtol=1e-3)
-    assert "its epoch begins again with 4" in caplog.text
-    assert "its epoch begins again with 2" in caplog.text
+    own, other = (load_delta(t.folder.path / "delta.safetensors")[0] for t in (short, whole))
+    torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-3)
+    for images in (4, 2):
+        assert f"its epoch begins again with {images}" in caplog.text
 
 
 def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[..., Here]) -> None:
-    trial = here("short", two_images_fit(device_is_full))
+    trial = here("short", later(fill_device, fitting=2))
     trial.run()
     following = trial.config.model_copy(update={"trial_id": "next", "number": 1})
     folder = trial.study.folder.trial("next")
@@ -221,14 +212,13 @@ def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
     assert all(report["seconds"] > 0 for report in reports)
 
 
+NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
+
+
 @pytest.mark.parametrize(
     ("fault", "reason", "unfit"),
     [
-        (
-            nothing_fits,
-            "out of memory with one image at a time (RuntimeError: [enforce fail at",
-            True,
-        ),
+        (later(fill_host_by_torch), f"{NO_MEMORY}[enforce fail at", True),
         (raises(ValueError("no\nsuch thing")), "ValueError: no such thing", True),
         (raises(AssertionError()), "AssertionError", True),
         (raises(RuntimeError("x" * 999)), f"RuntimeError: {'x' * 150}", True),
@@ -240,11 +230,10 @@ def test_a_trial_that_fails_names_its_cause_in_one_line(
 ) -> None:
     trial = here("failing", fault)
     result = trial.run()
-    assert result["failed"]
+    assert (result["failed"], result["unfit"]) == (True, unfit)
     assert result["reason"].startswith(reason)
     assert len(result["reason"]) < 250
     assert "\n" not in result["reason"]
-    assert result["unfit"] == unfit
     assert "Traceback" in result["error"]
     assert [report["epoch"] for report in trial.folder.read_reports()] == [1]
 
@@ -253,14 +242,14 @@ LIMIT = 15
 """Seconds that an epoch may take here, the first of a process with its backbone included."""
 FAULTS: dict[int, Fault] = {
     2: raises(ValueError("no such thing")),
-    3: two_images_fit(device_is_full),
-    4: nothing_fits,
-    5: hangs,
-    6: once(hangs),
+    3: later(fill_device, fitting=2),
+    4: later(fill_host_by_torch),
+    5: later(hang),
+    6: once(later(hang)),
     7: raises(OSError(5, "Input/output error")),
-    8: once(device_fails),
-    9: device_fails,
-    10: stands_still,
+    8: once(lose_device),
+    9: lose_device,
+    10: later(stand_still),
 }
 SETTINGS: dict[str, Any] = {
     "search": {
@@ -290,61 +279,54 @@ def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy
     return study
 
 
-@pytest.fixture(scope="module")
-def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
-    """The same study where nothing happens."""
-    study = make_study("sound", **SETTINGS)
-    study.search()
-    return study
+CAUSES = {
+    2: ("ValueError: no such thing", "Traceback"),
+    4: (NO_MEMORY, "Traceback"),
+    5: (f"no epoch within {LIMIT} seconds", "in hang"),
+    7: ("OSError: [Errno 5] Input/output error", "Traceback"),
+    9: (
+        "study.trial.machine_faults.DeviceError: RuntimeError: CUDA error: an illegal",
+        "in lose_device",
+    ),
+    10: (f"no epoch within {LIMIT} seconds, and its process stood still", "ray.kill"),
+}
+"""How the reason of each trial that fails begins, and what is in its error."""
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("number", "reason", "error"),
-    [
-        (2, "ValueError: no such thing", "Traceback"),
-        (4, "out of memory with one image at a time (RuntimeError: ", "Traceback"),
-        (5, f"no epoch within {LIMIT} seconds", "in hangs"),
-        (10, f"no epoch within {LIMIT} seconds, and its process stood still", "ray.kill"),
-        (7, "OSError: [Errno 5] Input/output error", "Traceback"),
-        (
-            9,
-            "study.trial.machine_faults.DeviceError: RuntimeError: CUDA error: an illegal",
-            "in device_fails",
-        ),
-    ],
-)
-def test_what_failed_in_a_study_is_recorded_with_its_cause(
-    faulty: TinyStudy, number: int, reason: str, error: str
-) -> None:
-    end = faulty.folder.trial(f"search-{number:04d}").read_end()
-    assert end is not None
-    assert (end.status, end.epochs) == ("failed", 1)
-    assert (end.reason or "").startswith(reason)
-    assert error in (end.error or "")
-
-
-@pytest.mark.long
-def test_a_trial_that_hangs_or_loses_its_device_goes_on_in_another_process(
+def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_well(
     faulty: TinyStudy,
 ) -> None:
+    ends = {n: not_none(faulty.folder.trial(f"search-{n:04d}").read_end()) for n in range(12)}
+    assert {n: end.status for n, end in ends.items()} == {
+        n: "failed" if n in CAUSES else "finished" for n in ends
+    }
+    for number, (reason, error) in CAUSES.items():
+        assert ends[number].epochs == 1
+        assert str(ends[number].reason).startswith(reason)
+        assert error in str(ends[number].error)
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
-    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9, 10) else 1 for n in range(12)}
+    assert set(starts.values()) == {1, 2}
+    in_another_process = {trial for trial, count in starts.items() if count == 2}
+    assert in_another_process == {f"search-{n:04d}" for n in (5, 6, 8, 9, 10)}
 
 
 @pytest.mark.long
-def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy) -> None:
-    assert statuses(faulty.folder) == {"finished": 6, "failed": 6}
+def test_the_study_goes_on_beside_its_faults_as_another_with_two_workers(
+    faulty: TinyStudy, make_study: Callable[..., TinyStudy], ray_cluster: None
+) -> None:
+    sound = make_study("sound", **SETTINGS)
+    sound.search()
     assert statuses(sound.folder) == {"finished": 12}
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
         assert trial.read_config() == other.read_config()
         assert not (trial.path / "hang.txt").exists()
         if not_none(trial.read_end()).status == "finished" and trial.read_config()["number"] != 3:
             assert untimed(trial) == untimed(other)
-    parts = [
-        report.get("micro_batch") for report in faulty.folder.trial("search-0003").read_reports()
-    ]
-    assert parts == [None, 2, 2, 2]
+            for delta in trial.path.glob("delta*.safetensors"):
+                assert delta.read_bytes() == (other.path / delta.name).read_bytes()
+    reports = faulty.folder.trial("search-0003").read_reports()
+    assert [report.get("micro_batch") for report in reports] == [None, 2, 2, 2]
 
 
 @pytest.mark.long
@@ -363,11 +345,10 @@ def test_a_worker_that_ray_kills_for_memory_is_recorded_with_that_cause(
         timeout=200,
     )
     assert ran.returncode == 0, ran.stderr
-    ends = [trial.read_end() for trial in StudyFolder(tmp_path / "low").trials()]
+    ends = [not_none(trial.read_end()) for trial in StudyFolder(tmp_path / "low").trials()]
     assert len(ends) == 4
     for end in ends:
-        assert end is not None
         assert (end.status, end.unfit) == ("failed", True)
         assert end.reason == "out of memory: Ray killed its worker to keep the machine alive"
-        assert "Memory usage" in (end.error or "")
-        assert "low_memory.py" not in (end.error or ""), "commands of processes are told"
+        assert "Memory usage" in str(end.error)
+        assert "low_memory.py" not in str(end.error), "commands of processes are told"
