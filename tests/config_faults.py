@@ -1,12 +1,13 @@
 """Sound baselines to begin from, and the faults that a configuration is refused with."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from study.config.loading import build_config
+from study.config.loading import build_config, load_config
 from study.errors import ConfigError
 from study.protocols import find_protocol, find_protocol_faults
 
@@ -23,12 +24,24 @@ def faults(values: dict[str, Any]) -> list[str]:
     return [line.strip() for line in lines]
 
 
-def check_fault(values: dict[str, Any], path: str, told: list[str]) -> None:
-    """Check that a configuration has one fault, at this path and with these words."""
-    (fault,) = faults(values)
-    assert fault.startswith(f"{path}: ")
-    for part in told:
-        assert part in fault
+def told_of(file: Path, *overrides: str) -> str:
+    """Return what is told of a faulty file with overrides."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, overrides)
+    return str(caught.value)
+
+
+def check_faults(module: str) -> Callable[..., None]:
+    """Return the test that each fault of a module is told with its path and what is allowed."""
+
+    @pytest.mark.parametrize(("values", "path", "told"), FAULTS[module])
+    def check(values: dict[str, Any], path: str, told: list[str]) -> None:
+        (fault,) = faults(values)
+        assert fault.startswith(f"{path}: ")
+        for part in told:
+            assert part in fault
+
+    return check
 
 
 def baselines(**more: Any) -> dict[str, Any]:

@@ -1,6 +1,11 @@
-"""What happens to files: one bit flips, the end is lost, or nothing but zeros is left."""
+"""What happens to files: one bit flips, the end is lost, nothing but zeros or other weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def flip(path: Path, what: bytes | None = None) -> None:
@@ -17,3 +22,12 @@ def cut(path: Path) -> None:
 
 def overwrite(path: Path) -> None:
     path.write_bytes(b"\0" * path.stat().st_size)
+
+
+def change_weights(path: Path, changes: Mapping[str, "Tensor | None"]) -> None:
+    """Put tensors into a file of weights, or remove them from it."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = {**load_file(path), **changes}
+    kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    save_file(kept, path, {"format": "pt"})

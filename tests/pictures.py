@@ -47,6 +47,11 @@ def saved(image: Image.Image, form: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Give a chunk of a PNG with a valid checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def png(pixels: NDArray[Any], kind: int, transparent: bytes = b"") -> bytes:
     """Encode 16-bit PNG, some of which Pillow reads and does not write.
 
@@ -55,12 +60,6 @@ def png(pixels: NDArray[Any], kind: int, transparent: bytes = b"") -> bytes:
         kind: PNG's number of the colour type: 0 grey, 2 colour, 4 and 6 with alpha.
         transparent: contents of the transparency chunk.
     """
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)

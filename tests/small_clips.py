@@ -1,5 +1,6 @@
 """Small random CLIPs with encoders of different depth, so that mixing them up shows."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def checkpoint(backbone: Backbone, tmp_path: Path) -> Path:
         image_std=list(backbone.image_std),
     ).save_pretrained(folder)
     return folder
+
+
+def set_value(folder: Path, encoder: str | None, key: str, value: object) -> None:
+    """Change a value in the configuration of a checkpoint."""
+    config = json.loads((folder / "config.json").read_text())
+    part = config[encoder] if encoder else config
+    part[key] = value
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture

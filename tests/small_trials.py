@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from study.backbones.backbone import Backbone
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.protocols import FewShot
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer
+from study.trial.run_trial import run_trial
 from tests.settings import with_settings
 
 EPOCHS = 4
@@ -87,6 +89,12 @@ def trial_data(**changes: Any) -> TrialData:
         split="test",
     )
     return replace(data, **changes)
+
+
+def last_report(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:
+    """Run a trial to its end."""
+    *_, report = run_trial(trial(**changes), data, backbone)
+    return report
 
 
 def outcome(report: EpochReport) -> dict[str, Any]:

@@ -39,6 +39,11 @@ def reference() -> str:
     return "".join(f"- {line}\n" for line in _lines("", whole, whole["$defs"], defaults))
 
 
+def list_keys() -> list[str]:
+    """Return every dotted key; the baseline of a peer has the peer's name for a label."""
+    return [key.lower() for key in re.findall(r"^- `([\w.]+)`", reference(), re.MULTILINE)]
+
+
 def _lines(
     prefix: str, section: Mapping[str, Any], named: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> Iterator[str]:

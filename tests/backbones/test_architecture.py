@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.backbones.architecture import Architecture, Depths, EncoderShape
+from study.backbones.architecture import Architecture, EncoderShape
 from study.method.parameters import count_numbers
 from study.method.subsets import parse
 from tests import published_counts
@@ -15,11 +15,11 @@ VIT_L14 = Architecture(
 )
 
 
-@pytest.mark.parametrize(("subset", "count"), published_counts.VIT_B16)
-def test_the_counts_of_vit_b16_are_known_without_its_weights(subset: str, count: int) -> None:
-    assert count_numbers(VIT_B16, parse(subset).resolve(VIT_B16.depths)) == count
-
-
-def test_clipfit_on_vit_l14_tunes_111616_numbers() -> None:
-    assert VIT_L14.depths == Depths(text=12, vision=24)
-    assert count_numbers(VIT_L14, parse("clipfit").resolve(VIT_L14.depths)) == 111_616
+@pytest.mark.parametrize(
+    ("architecture", "subset", "count"),
+    [*((VIT_B16, *known) for known in published_counts.VIT_B16), (VIT_L14, "clipfit", 111_616)],
+)
+def test_the_counts_of_published_models_are_known_without_their_weights(
+    architecture: Architecture, subset: str, count: int
+) -> None:
+    assert count_numbers(architecture, parse(subset).resolve(architecture.depths)) == count

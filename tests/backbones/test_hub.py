@@ -1,6 +1,7 @@
 """A checkpoint of the hub without a network is told at once, with the way to bring it over."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.openclips import write_open_clip
 from tests.siglips import save_siglip
 
 NAME = "owner/clip"
+COMMIT = "0123456789" * 4
 
 
 @pytest.fixture(autouse=True)
@@ -29,32 +31,35 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("read", [read_architecture, load_backbone])
-def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(read: object) -> None:
-    with pytest.raises(
-        BackboneError, match=f"^backbone '{NAME}' is no folder here and not in"
-    ) as e:
-        read(NAME, revision="abc")  # type: ignore[operator]
-    told = str(e.value)
-    assert f"`hf download {NAME} --revision abc --local-dir DIR`" in told
-    assert "huggingface-cli download" in told
-    assert "backbone.name=DIR" in told
-    assert "http://127.0.0.1:9 does not answer (Connection refused)" in told
+def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(
+    read: Callable[..., object],
+) -> None:
+    with pytest.raises(BackboneError, match=f"^backbone '{NAME}' is no folder here and") as refused:
+        read(NAME, revision="abc")
+    told = str(refused.value)
+    for part in (
+        f"`hf download {NAME} --revision abc --local-dir DIR`",
+        "huggingface-cli download",
+        "backbone.name=DIR",
+        "http://127.0.0.1:9 does not answer (Connection refused)",
+    ):
+        assert part in told
     assert "\n" not in told
 
 
-def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer() -> None:
+def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Such as the page of a network that one has to log into."""
-    error = OSError("We couldn't connect to 'http://hub' to load the files")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub, "call_within", lambda *_: None)
-        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # which is not waited for
 
-        def fail(*_: object, **__: object) -> None:
-            raise error
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("We couldn't connect to 'http://hub' to load the files")
 
-        patch.setattr("transformers.CLIPConfig.get_config_dict", fail)
-        with pytest.raises(BackboneError, match="Bring it over: on a machine with network"):
-            read_architecture(NAME)
+    monkeypatch.setattr(hub, "call_within", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # not waited for
+    monkeypatch.setattr("transformers.CLIPConfig.get_config_dict", fail)
+    with pytest.raises(BackboneError, match="Bring it over: on a machine with network"):
+        read_architecture(NAME)
 
 
 def test_a_hub_that_answers_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,12 +85,18 @@ def test_a_variable_may_forbid_the_network(monkeypatch: pytest.MonkeyPatch) -> N
         must_read_locally(NAME, ["config.json"], None)
 
 
-def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
+@pytest.fixture
+def snapshot(cache: Path) -> Path:
+    """The folder of a checkpoint in the cache."""
     repository = cache / "models--owner--clip"
     (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("abc")
-    snapshot = repository / "snapshots" / "abc"
-    snapshot.mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    folder = repository / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path) -> None:
     (snapshot / "config.json").write_text('{"model_type": "bert"}')
     assert must_read_locally(NAME, ["other.json", "config.json"], None)
     with pytest.raises(BackboneError, match="is a 'bert' model; allowed are 'clip'"):
@@ -95,26 +106,16 @@ def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
     assert not lacks_preprocessing(NAME)
 
 
-@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
-def test_a_folder_may_say_how_images_are_prepared_in_either_file(file: str, tmp_path: Path) -> None:
-    assert lacks_preprocessing(tmp_path)
-    (tmp_path / file).write_text("{}")
-    assert not lacks_preprocessing(tmp_path)
-
-
-@pytest.mark.parametrize("family", ["siglip", "open_clip"])
-def test_the_other_families_load_from_the_cache_of_the_hub(family: str, cache: Path) -> None:
-    commit = "0123456789" * 4
-    repository = cache / "models--owner--clip"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text(commit)
-    snapshot = repository / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    if family == "siglip":
-        save_siglip(snapshot)
-    else:
-        write_open_clip(snapshot, {})
-    assert read_architecture(NAME).checkpoint == f"{NAME}@{commit}"
+@pytest.mark.parametrize(
+    ("write", "family"),
+    [(save_siglip, "siglip"), (lambda folder: write_open_clip(folder, {}), "clip")],
+    ids=["siglip", "open_clip"],
+)
+def test_the_other_families_load_from_the_cache_of_the_hub(
+    write: Callable[[Path], object], family: str, snapshot: Path
+) -> None:
+    write(snapshot)
+    assert read_architecture(NAME).checkpoint == f"{NAME}@{COMMIT}"
     backbone = load_backbone(NAME)
-    assert backbone.family == ("siglip" if family == "siglip" else "clip")
+    assert backbone.family == family
     assert backbone.fingerprint == load_backbone(snapshot).fingerprint

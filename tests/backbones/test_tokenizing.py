@@ -44,12 +44,13 @@ def test_a_prompt_longer_than_the_context_is_named_once(
 
 
 def test_ids_are_cut_right_after_the_end_of_the_longest_prompt(backbone: Backbone) -> None:
-    rows = backbone.tokenize(["a red cat", "dog"]).tolist()
+    words = ["a", "red", "cat", "dog"]
+    a, red, cat, dog = backbone.tokenizer.convert_tokens_to_ids(words)
     start, end = backbone.tokenizer.bos_token_id, backbone.tokenizer.eos_token_id
-    assert [row[0] for row in rows] == [start, start]
-    assert [len(row) for row in rows] == [5, 5]
-    assert (rows[0][4], rows[1][2]) == (end, end)
-    assert backbone.tokenize(["dog"]).tolist() == [rows[1][:3]]
+    pad = backbone.tokenizer.pad_token_id
+    rows = [[start, a, red, cat, end], [start, dog, end, pad, pad]]
+    assert backbone.tokenize(["a red cat", "dog"]).tolist() == rows
+    assert backbone.tokenize(["dog"]).tolist() == [[start, dog, end]]
 
 
 def test_a_tokenizer_of_special_tokens_alone_has_no_words(backbone: Backbone) -> None:

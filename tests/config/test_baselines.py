@@ -1,20 +1,11 @@
 """Baselines: the published ones, settings of one's own, and peers."""
 
-from typing import Any
-
-import pytest
-
 from study.config.baselines import published_baselines
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
-from tests.config_faults import FAULTS, baselines, check_fault, clipfit
+from tests.config_faults import baselines, check_faults, clipfit
 
-
-@pytest.mark.parametrize(("values", "path", "told"), FAULTS["baselines"])
-def test_a_fault_of_a_baseline_is_told_with_its_path(
-    values: dict[str, Any], path: str, told: list[str]
-) -> None:
-    check_fault(values, path, told)
+test_a_fault_of_a_baseline_is_told_with_its_path = check_faults("baselines")
 
 
 def test_the_published_baselines_are_clip_its_linear_head_and_three_subsets() -> None:

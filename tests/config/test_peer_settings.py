@@ -8,25 +8,15 @@ from pydantic import ValidationError
 from study.config.baselines import BASELINES
 from study.config.loading import build_config
 from study.config.peer_settings import Peer
+from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 
 
-def test_settings_are_written_as_before_there_was_a_table() -> None:
-    numbers = {"rank": 4, "alpha": 8.0, "dropout": 0.0}
-    for method in ("full", "lora"):
-        assert list(Peer(method=method, lr=0.1).model_dump().items()) == [
-            ("method", method),
-            ("lr", 0.1),
-            ("optimizer", "adamw"),
-            ("weight_decay", 0.0005),
-            *numbers.items(),
-        ]
-
-
-@pytest.mark.parametrize("method", PEERS)
-def test_settings_come_back_from_what_is_written(method: str) -> None:
-    peer = Peer(method=method, lr=0.1, optimizer="sgd", weight_decay=0.25)
-    assert Peer.model_validate(peer.model_dump(mode="json")) == peer
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_settings_are_written_as_before_there_was_a_table(method: str) -> None:
+    written = {"method": method, "lr": 0.1, "optimizer": "adamw", "weight_decay": 0.0005}
+    written |= {"rank": 4, "alpha": 8.0, "dropout": 0.0}
+    assert [*Peer(method=method, lr=0.1).model_dump().items()] == [*written.items()]
 
 
 @pytest.mark.parametrize("method", PEERS)
@@ -34,15 +24,16 @@ def test_what_is_not_given_is_that_of_the_row(method: str) -> None:
     row, peer = PEERS[method], Peer(method=method, lr=0.1)
     assert (peer.optimizer, peer.weight_decay) == (row.optimizer, row.weight_decay)
     assert peer.numbers == {name: number.default for name, number in row.numbers.items()}
-    assert set(peer.model_dump()) - {"method", "lr", "optimizer", "weight_decay"} == {
-        *row.numbers,
-        *row.unread,
-    }
+    common = {"method", "lr", "optimizer", "weight_decay"}
+    assert {*peer.model_dump()} - common == {*row.numbers, *row.unread}
+    other = Peer(method=method, lr=0.1, optimizer="sgd", weight_decay=0.25)
+    assert Peer.model_validate(other.model_dump(mode="json")) == other
 
 
 @pytest.mark.parametrize(
     ("given", "why"),
     [
+        ({"method": "full", "dropout": 0.5}, "dropout 0.5 has no effect with method 'full'"),
         ({"method": "projection", "rank": 8}, "rank 8 has no effect with method 'projection'"),
         ({"method": "lora", "distance_weight": 1}, "has no effect with .* only 'projection'"),
         ({"method": "projection", "distance_weight": -1}, "greater than or equal to 0"),
@@ -54,7 +45,7 @@ def test_a_number_without_an_effect_or_out_of_its_limits_is_refused(
     given: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(ValidationError, match=why):
-        Peer.model_validate({"lr": 0.1, **given})
+        TrialSettings.model_validate({"subset": "none", "peer": {"lr": 0.1, **given}})
 
 
 @pytest.mark.parametrize("method", PEERS)
@@ -62,10 +53,10 @@ def test_an_entry_that_asks_for_a_peer_has_the_range_and_the_numbers_of_its_row(
     method: str,
 ) -> None:
     values = {"search": {"baselines": {"mine": {"peer": method}}}}
-    row, search = PEERS[method], build_config(values, "here").search
+    search = build_config(values, "here").search
     own = search.peer_arms["mine"]
     assert isinstance(own, BASELINES[f"[{method}]"])
-    assert own.lr == row.rates
+    assert own.lr == PEERS[method].rates
     assert own.with_rate(0.25) == Peer(method=method, lr=0.25)
     assert "zero-shot" in search.baselines
 

@@ -17,36 +17,30 @@ def mine() -> str:
     return "mine"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two entry points, one of which cannot be imported."""
-    points = [
-        metadata.EntryPoint("sphere", "os.path:join", "clipfit_study.samplers"),
-        metadata.EntryPoint("broken", "no_such_module:x", "clipfit_study.samplers"),
-    ]
-
-    def entry_points(*, group: str) -> list[metadata.EntryPoint]:
-        return [point for point in points if point.group == group]
-
-    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    group = "clipfit_study.samplers"
+    targets = {"sphere": "os.path:join", "broken": "no_such_module:x"}
+    points = [metadata.EntryPoint(name, target, group) for name, target in targets.items()]
+    found = {group: points}
+    monkeypatch.setattr(plugins, "entry_points", lambda *, group: found[group])
 
 
-def test_a_name_is_ours_an_installed_packages_or_that_of_what_was_handed_over(
-    installed: None,
-) -> None:
+def test_a_name_is_ours_an_installed_packages_or_that_of_what_was_handed_over() -> None:
     assert find_object("samplers", "tpe", OWN) == "ours"
     assert find_object("samplers", "sphere", OWN) is __import__("os").path.join
     assert find_object("samplers", "mine", OWN, mine) is mine
 
 
-def test_an_unknown_name_is_told_with_what_is_allowed(installed: None) -> None:
+def test_an_unknown_name_is_told_with_what_is_allowed() -> None:
     with pytest.raises(ConfigError, match=r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"):
         find_object("samplers", "tpa", OWN)
     with pytest.raises(ConfigError, match="allowed are tpe, sphere, broken"):
         find_object("samplers", "study.search.samplers:tpe", OWN)
 
 
-def test_what_does_not_load_is_told(installed: None) -> None:
+def test_what_does_not_load_is_told() -> None:
     with pytest.raises(ConfigError, match="'broken' of an installed package does not load"):
         find_object("samplers", "broken", OWN)
 

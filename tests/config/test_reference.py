@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from tests.table_of_keys import UNITS, reference
+from tests.table_of_keys import UNITS, list_keys, reference
 
 PAGE = Path(__file__).parents[2] / "configs" / "README.md"
 MARK = "<!-- The list below is written by UPDATE=1 pytest tests/config/test_reference.py -->\n\n"
@@ -22,12 +22,7 @@ def test_the_list_of_keys_is_that_of_the_schema() -> None:
         assert keys == reference()
 
 
-def test_every_line_says_what_its_key_means() -> None:
-    assert all(
-        re.fullmatch(r"- `[\w.]+` \(.+; .+\): .+", line) for line in reference().splitlines()
-    )
-
-
-def test_every_unit_is_of_a_key() -> None:
-    keys = {line.split("`")[1] for line in reference().splitlines()}
-    assert UNITS.keys() <= keys
+def test_every_line_says_what_its_key_means_and_every_unit_is_of_a_key() -> None:
+    lines = reference().splitlines()
+    assert all(re.fullmatch(r"- `[\w.]+` \(.+; .+\): .+", line) for line in lines)
+    assert UNITS.keys() <= {*list_keys()}

@@ -1,7 +1,5 @@
 """The rules between values: each is told with its path, in one order, and all together."""
 
-from typing import Any
-
 import pytest
 
 from study.config.labels import RANKS, TUNED
@@ -9,14 +7,9 @@ from study.config.loading import build_config
 from study.config.rules import broken_rules, broken_search_rules
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
-from tests.config_faults import FAULTS, baselines, check_fault, clipfit, faults
+from tests.config_faults import baselines, check_faults, clipfit, faults
 
-
-@pytest.mark.parametrize(("values", "path", "told"), FAULTS["rules"])
-def test_a_broken_rule_is_told_with_its_path_and_what_is_allowed(
-    values: dict[str, Any], path: str, told: list[str]
-) -> None:
-    check_fault(values, path, told)
+test_a_broken_rule_is_told_with_its_path_and_what_is_allowed = check_faults("rules")
 
 
 @pytest.mark.parametrize("label", [TUNED, *RANKS])
@@ -44,19 +37,6 @@ def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:
 def test_a_sound_configuration_breaks_no_rule() -> None:
     assert not broken_rules(StudyConfig())
     assert not list(broken_search_rules(StudyConfig()))
-
-
-@pytest.mark.parametrize(
-    ("ablation", "told"),
-    [
-        ({"design": "grid"}, "ablation: subsets belong to the design grid"),
-        ({"design": "pairs", "subsets": {"mine": "ln"}}, "ablation: subsets belong to the design"),
-        ({"design": "grid", "subsets": {"base": "ln"}}, "ablation: subsets: 'base' is the name"),
-    ],
-)
-def test_subsets_of_an_ablation_are_the_grids(ablation: dict[str, Any], told: str) -> None:
-    (fault,) = faults({"ablation": ablation})
-    assert fault.startswith(told)
 
 
 def test_broken_rules_are_told_in_the_order_of_the_file() -> None:

@@ -1,20 +1,13 @@
 """The section ``search``: what is allowed, and what follows from its baselines."""
 
-from typing import Any
-
 import pytest
 
 from study.config.loading import build_config
 from study.config.search_section import SITES_OF
 from study.method.subsets import parse
-from tests.config_faults import FAULTS, baselines, check_fault, clipfit
+from tests.config_faults import baselines, check_faults, clipfit
 
-
-@pytest.mark.parametrize(("values", "path", "told"), FAULTS["search_section"])
-def test_a_fault_of_the_search_is_told_with_its_path(
-    values: dict[str, Any], path: str, told: list[str]
-) -> None:
-    check_fault(values, path, told)
+test_a_fault_of_the_search_is_told_with_its_path = check_faults("search_section")
 
 
 def test_peers_stand_outside_the_trials_and_have_trials_of_their_own() -> None:

@@ -1,13 +1,11 @@
 """What the tests of the data room share: miniature datasets and a dataset made of nothing."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from study.data.datasets import Dataset
-from tests.paper_dataset import ColorSource, make_paper_dataset
+from tests.paper_dataset import ColorSource
 
 # A machine under load must not fail a property by its clock.
 settings.register_profile("patient", deadline=None)
@@ -28,9 +26,3 @@ def coop_splits() -> Path:
 def colors() -> ColorSource:
     """A source of images without files."""
     return ColorSource()
-
-
-@pytest.fixture
-def paper_dataset() -> Callable[..., Dataset]:
-    """Make a dataset on paper: so many classes, and images a class in each split."""
-    return make_paper_dataset

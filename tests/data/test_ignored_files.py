@@ -14,18 +14,15 @@ from study.data.images.sources import FolderSource
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """An image folder of two classes, with folders of splits."""
-    for split in ("train", "test"):
-        for label in ("cat", "dog"):
-            (tmp_path / "images" / split / label).mkdir(parents=True)
-            for number in range(3):
-                (tmp_path / "images" / split / label / f"{number}.png").write_text(split + label)
-    return tmp_path / "images"
+    for folder in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        add(tmp_path, f"{folder}/0.png", f"{folder}/1.png")
+    return tmp_path
 
 
-def unread_in(root: Path) -> Unread:
+def unread_in(root: Path, ends: float = math.inf) -> Unread:
     source = load_dataset("mine", root).source
     assert isinstance(source, FolderSource)
-    return find_unread(source, math.inf)
+    return find_unread(source, ends)
 
 
 def add(root: Path, *names: str) -> None:
@@ -73,6 +70,4 @@ def test_nothing_is_looked_for_where_a_table_lists_the_images(root: Path) -> Non
 
 def test_a_look_ends_in_time(root: Path) -> None:
     add(root, "cover.png", ".cat/0.png", "folds/cat/0.png", "train/cat/x.heic")
-    source = load_dataset("mine", root).source
-    assert isinstance(source, FolderSource)
-    assert find_unread(source, time.monotonic() - 1) == Unread()
+    assert unread_in(root, time.monotonic() - 1) == Unread()

@@ -1,3 +1,5 @@
+import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +36,10 @@ def test_every_template_of_the_table_is_sound() -> None:
     assert templates_of("x", ENSEMBLE) == ENSEMBLE
 
 
-@pytest.mark.parametrize("bad", ["a photo.", "{} and {}", ""])
-def test_a_template_without_exactly_one_place_for_the_name_is_refused(bad: str) -> None:
-    with pytest.raises(DataError, match="exactly once"):
-        templates_of("digits", [bad])
-
-
-def test_no_template_at_all_is_refused() -> None:
-    with pytest.raises(DataError, match="at least one"):
-        templates_of("digits", [])
+@pytest.mark.parametrize("bad", [["a photo."], ["{} and {}"], [""], []])
+def test_templates_without_exactly_one_place_for_the_name_are_refused(bad: list[str]) -> None:
+    with pytest.raises(DataError, match=r"at least one is needed, and each has .* exactly once"):
+        templates_of("digits", bad)
 
 
 @pytest.mark.parametrize("name", ['o\'neil "the" cat', "{} {0} %s", "🦊", "x" * 500, "Straße"])
@@ -52,17 +49,15 @@ def test_any_class_name_survives_its_prompt(name: str) -> None:
 
 @pytest.mark.parametrize(("one", "other"), CASES["equal"])
 def test_classes_that_clip_reads_as_the_same_text_are_refused(one: str, other: str) -> None:
-    with pytest.raises(DataError, match="same text") as caught:
+    told = re.escape(f"same text: {one!r} and {other!r}; allowed")
+    with pytest.raises(DataError, match=told):
         refuse_equal_prompts("mine", ["dog", one, "cow", other])
-    assert f"{one!r} and {other!r}" in str(caught.value)
-    assert "cow" not in str(caught.value)
 
 
 def test_no_more_than_a_few_groups_of_equal_classes_are_named() -> None:
     names = [name for n in range(9) for name in (f"class {n}", f"Class {n}")]
-    with pytest.raises(DataError, match="and 4 more such groups") as caught:
+    with pytest.raises(DataError, match="'Class 4' and 4 more such groups"):
         refuse_equal_prompts("mine", names)
-    assert "class 5" not in str(caught.value)
 
 
 def test_classes_with_prompts_of_their_own_pass() -> None:
@@ -73,10 +68,9 @@ def test_classes_with_prompts_of_their_own_pass() -> None:
 
 @pytest.mark.parametrize(("name", "code"), CASES["control"])
 def test_a_class_name_with_a_control_character_is_refused(name: str, code: str) -> None:
-    with pytest.raises(DataError, match="control characters") as caught:
+    told = re.escape(f"not seen: {name!r} ({code}); rename")
+    with pytest.raises(DataError, match=told) as caught:
         refuse_control_characters("mine", ["dog", name, "cow"])
-    assert f"{name!r} ({code})" in str(caught.value)
-    assert "dog" not in str(caught.value)
     assert str(caught.value).isprintable()
 
 
@@ -102,10 +96,9 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_class_name_that_a_tokenizer_reads_as_a_mark_is_refused(
     family: str, name: str, token: str, tokenizers: dict[str, Any]
 ) -> None:
-    with pytest.raises(DataError, match="special tokens") as caught:
+    told = re.escape(f"that it reads: {name!r} ({token}); rename")
+    with pytest.raises(DataError, match=told):
         refuse_special_tokens("mine", ["cat", name], tokenizers[family])
-    assert f"{name!r} ({token})" in str(caught.value)
-    assert "'cat' " not in str(caught.value)
 
 
 @pytest.mark.parametrize("family", ["clip", "words", "siglip", "siglip 2"])
@@ -116,8 +109,8 @@ def test_text_that_only_looks_like_a_mark_passes(family: str, tokenizers: dict[s
     refuse_special_tokens("mine", names, tokenizers[family])
 
 
-def test_a_mark_without_letters_is_text() -> None:
-    tokenizer = load_backbone(backbone_path(EMBEDDED)).tokenizer
+def test_a_mark_without_letters_is_text(tokenizers: dict[str, Any]) -> None:
+    tokenizer = copy.deepcopy(tokenizers["clip"])
     tokenizer.pad_token = "!"
     refuse_special_tokens("mine", ["yahoo!", "cat"], tokenizer)
 
@@ -125,10 +118,8 @@ def test_a_mark_without_letters_is_text() -> None:
 def test_classes_whose_characters_a_tokenizer_does_not_know_are_refused(
     tokenizers: dict[str, Any],
 ) -> None:
-    with pytest.raises(DataError, match="does not know their characters") as caught:
+    with pytest.raises(DataError, match="not know their characters: '🧵' and '🧶'; rename"):
         refuse_equal_tokens("mine", ["cat", "🧵", "dog", "🧶"], tokenizers["words"])
-    assert "'🧵' and '🧶'" in str(caught.value)
-    assert "'cat'" not in str(caught.value)
 
 
 def test_classes_that_a_tokenizer_tells_apart_pass(tokenizers: dict[str, Any]) -> None:

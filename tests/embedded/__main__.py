@@ -8,7 +8,6 @@ import logging
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.logging import RichHandler
 
 
@@ -34,15 +33,12 @@ def main() -> None:
         evaluate(arguments.out, range(1, arguments.evaluate + 1))
         return
     options = {"steps": arguments.steps, "seed": arguments.seed}
-    started, cpu = time.monotonic(), time.process_time()
-    trainer = Trainer(**{name: v for name, v in options.items() if v is not None})
+    trainer = Trainer(**{name: value for name, value in options.items() if value is not None})
     trainer.run()
     for part in (trainer.model, trainer.tokenizer, build_image_processor()):
         part.save_pretrained(arguments.out)
-    Console().print(
-        f"{arguments.out}: {trainer.model.num_parameters():,} parameters, "
-        f"{time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} s of one core"
-    )
+    count = trainer.model.num_parameters()
+    logging.info("%s: %d parameters, %.0f s", arguments.out, count, time.process_time())
 
 
 if __name__ == "__main__":

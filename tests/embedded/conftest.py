@@ -1,7 +1,6 @@
 """What the tests of the embedded checkpoint share: itself, its record, and its digits."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ FOLDER = Path(backbone_path("embedded"))
 
 
 @pytest.fixture(scope="session")
-def backbone() -> Iterator[Backbone]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield load_backbone(FOLDER)
+def backbone() -> Backbone:
+    return load_backbone(FOLDER)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
@@ -26,7 +25,6 @@ from study.data.tasks import Part, Task, confirm_task
 from study.method.model import FewShotClassifier, accuracy, classify, encode_prompts
 from study.method.subsets import parse
 from study.method.training import Objective, Schedule, make_optimizer, train_epoch
-from study.process.terminal_table import TerminalTable
 from study.protocols import BaseToNew, FewShot, Protocol, hmean
 
 logger = logging.getLogger(__name__)
@@ -130,7 +128,7 @@ def _labels(part: Part) -> Tensor:
 
 
 def evaluate(folder: Path, seeds: Sequence[int]) -> None:
-    """Print zero-shot and tuned accuracies, and write them to zero_shot.json.
+    """Write zero-shot and tuned accuracies to zero_shot.json, and log each as it is found.
 
     Args:
         folder: the folder of the checkpoint.
@@ -143,7 +141,7 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
         "parameters": backbone.clip.num_parameters(),
         "zero_shot": {name: bench.zero_shot() for name, bench in benches.items()},
     }
-
+    logger.info("zero-shot: %s", found["zero_shot"])
     clipfit = [Setting(CLIPFIT, {"bias": rate, "ln": rate}, 2) for rate in RATES]
     subsets = [
         Setting(subset, {"bias": rate, "ln": rate}, 2)
@@ -163,35 +161,15 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
         "clipfit_glyphs": ("glyphs", BaseToNew(), clipfit[1::2]),
         "text_bias_glyphs": ("glyphs", BaseToNew(), weights),
     }
-    tables = {f"zero-shot, {name}": [scores] for name, scores in found["zero_shot"].items()}
     for title, (dataset, protocol, settings) in comparisons.items():
+        comparison = {"dataset": dataset, "protocol": protocol.name, "seeds": len(seeds)}
         rows: list[dict[str, Any]] = []
         for setting in settings:
             scores = benches[dataset].mean(setting, protocol=protocol, seeds=seeds)
             rows.append({"setting": str(setting), **scores})
             logger.info("%s: %s", title, rows[-1])
-        found[title] = {
-            "dataset": dataset,
-            "protocol": protocol.name,
-            "seeds": len(seeds),
-            "rows": rows,
-        }
-        tables[f"{title}, {dataset}"] = rows
-
-    console = Console()
-    console.print(*(_table(title, rows) for title, rows in tables.items()))
+        found[title] = {**comparison, "rows": rows}
     target = folder / "zero_shot.json"
     rounded = json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 4))
     target.write_text(json.dumps(rounded, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    console.print(f"written: {target}")
-
-
-def _table(title: str, rows: list[Mapping[str, Any]]) -> TerminalTable:
-    cells = [[_cell(name, value) for name, value in row.items()] for row in rows]
-    return TerminalTable([*rows[0]], cells, title=title)
-
-
-def _cell(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:.1f}" if name == "seconds" else f"{100 * value:.1f} %"
+    logger.info("written: %s", target)

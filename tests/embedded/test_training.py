@@ -1,10 +1,18 @@
+import copy
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
+from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
+from tests.embedded.__main__ import main
 from tests.embedded.drawings import all_captions
 from tests.embedded.training import (
     Trainer,
     contrastive_loss,
+    shrink_text_residual,
     text_residual_scale,
 )
 
@@ -17,27 +25,31 @@ def test_a_picture_without_a_caption_does_not_count() -> None:
     torch.testing.assert_close(contrastive_loss(logits, matches), (rows + columns) / 2)
 
 
-def test_steps_lower_the_loss_and_equal_seeds_give_equal_weights() -> None:
-    first, second = (Trainer(steps=1000, warmup=5, batch=64) for _ in "ab")
-    losses = [first.step(number) for number in range(12)]
-    assert losses[-1] < losses[0]
-    assert [second.step(number) for number in range(12)] == losses
-    weights = first.model.text_projection.weight
-    assert torch.equal(weights, second.model.text_projection.weight)
+def test_the_command_trains_and_writes_a_checkpoint_of_the_recipe(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["embedded", "--out", str(tmp_path), "--steps", "2"])
+    main()
+    trained = load_backbone(tmp_path)
+    assert trained.tokenizer.get_vocab() == backbone.tokenizer.get_vocab()
+    assert trained.clip.num_parameters() == backbone.clip.num_parameters()
+    assert (trained.image_mean, trained.image_std) == (backbone.image_mean, backbone.image_std)
+    for clip in (trained.clip, backbone.clip):
+        texts = sorted(set(all_captions()))[::20]
+        ids = backbone.tokenize(texts)
+        assert text_residual_scale(clip, ids) == pytest.approx(0.2, rel=0.1)
 
 
-def test_finishing_leaves_features_alone_and_the_stream_at_the_recipes_scale() -> None:
-    trainer = Trainer(text_residual=0.5)
-    trainer.model.eval()
-    ids = trainer.tokenizer("a photo of the digit seven.", return_tensors="pt")["input_ids"]
+def test_shrinking_the_stream_leaves_features_alone(backbone: Backbone) -> None:
+    clip, ids = copy.deepcopy(backbone.clip), backbone.tokenize(["a photo of the digit seven."])
+    before = text_residual_scale(clip, ids)
+    shrink_text_residual(clip, 2)
+    assert text_residual_scale(clip, ids) == pytest.approx(before / 2, rel=1e-3)
     with torch.no_grad():
-        before = trainer.model.get_text_features(input_ids=ids).pooler_output
-        trainer.finish()
-        after = trainer.model.get_text_features(input_ids=ids).pooler_output
-    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
-    texts = sorted(set(all_captions()))
-    ids = trainer.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
-    assert text_residual_scale(trainer.model, ids) == pytest.approx(0.5, rel=1e-3)
+        found, expected = (
+            one.get_text_features(input_ids=ids).pooler_output for one in (clip, backbone.clip)
+        )
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.long

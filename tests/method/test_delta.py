@@ -1,8 +1,5 @@
 import hashlib
 import json
-import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,11 +60,7 @@ def test_tensors_and_metadata_come_back_to_the_bit(info: DeltaInfo, tmp_path: Pa
 
 
 def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
-    path: Path,
-    tuned: FewShotClassifier,
-    backbone: Backbone,
-    pixel_values: Tensor,
-    input_ids: Tensor,
+    path: Path, tuned: FewShotClassifier, backbone: Backbone
 ) -> None:
     fresh = FewShotClassifier(backbone, parse("clipfit"))
     apply_delta(fresh.clip, load_delta(path)[0])
@@ -76,52 +69,33 @@ def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     assert all(t.parameter.requires_grad for t in fresh.tuned)
 
 
-class Planted:
-    """Unpickling it leaves a trace."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
-        return Path.touch, (self.trace,)
-
-
 def rewrite(path: Path, info: Any, file_format: str = f"{KIND}{FORMAT}") -> None:
-    text = info if isinstance(info, str) else json.dumps(info)
-    metadata = {"format": file_format, "info": text}
+    metadata = {"format": file_format, "info": json.dumps(info)}
     path.write_bytes(to_checked_bytes({"x": torch.zeros(1)}, metadata))
-
-
-def become_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
 
 
 FIELDS = INFO.to_json_values()
 METADATA_FAULTS = yaml.safe_load(Path(__file__).with_name("delta_metadata.yaml").read_text())
 
 
-def flip(path: Path, what: bytes) -> None:
-    """Change one bit of a byte, so that the file can still be read."""
+def flip(path: Path) -> None:
+    """Change one bit of a number, so that the file can still be read."""
     contents = bytearray(path.read_bytes())
-    contents[contents.index(what)] ^= 1
+    contents[-300] ^= 1
     path.write_bytes(contents)
 
 
-FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
-    ("missing", lambda path: path.unlink(), "cannot be read"),
-    ("a folder", become_folder, "cannot be read"),
-    ("empty", lambda path: path.write_bytes(b""), "cannot be read"),
-    ("cut", lambda path: path.write_bytes(path.read_bytes()[:-7]), "cannot be read"),
-    ("a flipped number", lambda path: flip(path, path.read_bytes()[-300:]), "not those that were"),
-    ("no metadata", lambda path: save_file({"x": torch.zeros(1)}, path), "is no delta.*''"),
-    ("foreign", lambda path: rewrite(path, FIELDS, "pt"), f"is no delta.*'pt'.*'{KIND}{FORMAT}'"),
-    ("a list", lambda path: rewrite(path, []), "damaged metadata.*fingerprint"),
-    ("no fields", lambda path: rewrite(path, {}), "damaged metadata.*fingerprint"),
-]
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (Path.unlink, "cannot be read"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "cannot be read"),
+    "a flipped number": (flip, "not those that were written"),
+    "no metadata": (lambda path: save_file({"x": torch.zeros(1)}, path), "is no delta.*''"),
+    "foreign": (lambda path: rewrite(path, FIELDS, "pt"), f"no delta.*'pt'.*'{KIND}{FORMAT}'"),
+    "a list": (lambda path: rewrite(path, []), "damaged metadata.*fingerprint"),
+}
 
 
-@pytest.mark.parametrize(("damage", "message"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+@pytest.mark.parametrize(("damage", "message"), FAULTS.values(), ids=FAULTS)
 def test_a_file_that_is_no_sound_delta_is_refused_by_name(
     path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
@@ -138,21 +112,10 @@ def test_metadata_that_are_not_sound_are_refused(path: Path, case: dict[str, Any
     assert case["told"] in str(refused.value)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
-def test_a_planted_pickle_is_refused_and_never_run(
-    path: Path, tmp_path: Path, write: Callable[[Any, Path], object]
-) -> None:
-    write({"x": Planted(tmp_path / "trace")}, path)
-    with pytest.raises(DeltaError, match="cannot be read"):
-        load_delta(path)
-    assert not (tmp_path / "trace").exists()
-
-
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
         ("vision_model.no_such.bias", torch.zeros(32), r"vision_model\.no_such\.bias.*not have"),
-        ("vision_model.post_layernorm.bias", torch.zeros(31), r"\(31,\).*\(32,\)"),
         ("vision_model.post_layernorm.bias", torch.zeros(1), r"\(1,\).*\(32,\)"),
         ("vision_model.post_layernorm.bias", torch.full((32,), torch.nan), "not finite"),
     ],
@@ -195,11 +158,6 @@ def test_a_head_that_is_no_sound_one_is_refused(
     changed = {name: t for name, t in {**tensors, **changes}.items() if t is not None}
     with pytest.raises(DeltaError, match="the delta's head"):
         read_head(changed, info)
-
-
-def test_reading_deltas_does_not_import_transformers() -> None:
-    code = "import sys, study.method.delta; sys.exit('transformers' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_tensors_the_metadata_come_back() -> None:

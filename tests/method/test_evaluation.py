@@ -1,4 +1,5 @@
 import math
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,18 +20,13 @@ def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
     classifier: FewShotClassifier, pixel_values: Tensor
 ) -> None:
     # Each image's own feature is a class, in reverse: the nearest class is then known.
-    with torch.no_grad():
-        features = classifier.encode_image(pixel_values).flip(0)
-    predictions, probabilities = classify(
-        classifier, map(classifier.encode_image, pixel_values.split([4, 2])), features
-    )
+    features = classifier.encode_image(pixel_values).flip(0).detach()
+    batches = map(classifier.encode_image, pixel_values.split([4, 2]))
+    predictions, probabilities = classify(classifier, batches, features)
     assert predictions.tolist() == [5, 4, 3, 2, 1, 0]
     assert predictions.dtype == torch.int64
-    with torch.no_grad():
-        logits = classifier.logits(features, features)
-    assert (logits.exp() / logits.exp().sum(dim=1, keepdim=True)).diag().flip(0).tolist() == (
-        pytest.approx(probabilities.tolist())
-    )
+    expected = classifier.logits(features, features).softmax(dim=1).diag().flip(0)
+    torch.testing.assert_close(probabilities, expected)
 
 
 def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
@@ -39,34 +35,21 @@ def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
     assert rows.dtype == torch.int64
 
 
-def test_the_templates_of_a_class_are_averaged_at_unit_length(
-    classifier: FewShotClassifier, backbone: Backbone
-) -> None:
-    ids = backbone.tokenize(["a cat", "photo of a cat", "a dog", "photo of a dog"])
-    rows = classifier.encode_text(ids).detach()
-    together = encode_prompts(classifier, ids, templates=2)
-    assert not together.requires_grad
-    for index in range(2):
-        mean = rows[2 * index : 2 * index + 2].sum(dim=0)
-        torch.testing.assert_close(together[index], mean / mean.norm())
-
-
-def test_prompts_are_encoded_in_pieces_without_a_difference(
+def test_templates_of_a_class_are_averaged_at_unit_length_however_many_prompts_pass_at_once(
     classifier: FewShotClassifier, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = backbone.tokenize(["a cat", "photo of a cat", "a dog", "photo of a dog"])
-    whole = encode_prompts(classifier, ids, templates=2)
-    sizes: list[int] = []
-    encode_text = classifier.encode_text
-
-    def spy(ids: Tensor) -> Tensor:
-        sizes.append(len(ids))
-        return encode_text(ids)
-
-    monkeypatch.setattr(model, "PROMPTS_AT_ONCE", 3)
-    monkeypatch.setattr(classifier, "encode_text", spy)
-    torch.testing.assert_close(encode_prompts(classifier, ids, templates=2), whole)
-    assert sizes == [3, 1]
+    sums = classifier.encode_text(ids).detach().unflatten(0, (2, 2)).sum(dim=1)
+    expected = sums / sums.norm(dim=-1, keepdim=True)
+    encode_text = Mock(wraps=classifier.encode_text)
+    monkeypatch.setattr(classifier, "encode_text", encode_text)
+    for at_once, sizes in ((4, [4]), (3, [3, 1])):
+        encode_text.reset_mock()
+        monkeypatch.setattr(model, "PROMPTS_AT_ONCE", at_once)
+        features = encode_prompts(classifier, ids, templates=2)
+        assert not features.requires_grad
+        torch.testing.assert_close(features, expected)
+        assert [len(call.args[0]) for call in encode_text.call_args_list] == sizes
 
 
 def test_accuracy_is_a_fraction() -> None:

@@ -6,7 +6,6 @@ says what it holds.
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,31 +97,26 @@ def test_the_first_gradient_is_the_references(fixture: Fixture) -> None:
             assert (not_none(tuned.parameter.grad) - theirs).abs().max() / scale < 1e-4, tuned.name
 
 
-StepOf = Callable[..., Losses]
-
-
-def reading_step(*arguments: Any) -> Losses:
-    """The step as the paper has it."""
-    return training_step(*arguments)
-
-
-def trials_step(
+def step(
+    is_staged: bool,
     classifier: FewShotClassifier,
     optimizer: torch.optim.Optimizer,
     pixels: Tensor,
     labels: Tensor,
     objective: Objective[Tensor],
 ) -> Losses:
-    """The step that trials take."""
+    """Take a step as the paper has it, or as trials take it."""
+    if not is_staged:
+        return training_step(classifier, optimizer, pixels, labels, objective)
     staged = StagedClassifier(classifier)
     prompts, images = staged.begin_prompts(objective.prompts), staged.begin_images(pixels)
     of_prefixes = Objective(prompts, objective.zero_shot_text, objective.distill_weight)
     return training_step(staged, optimizer, images, labels, of_prefixes)
 
 
-@pytest.mark.parametrize("step_of", [reading_step, trials_step])
+@pytest.mark.parametrize("is_staged", [False, True], ids=["reading", "trials"])
 def test_every_step_and_every_final_parameter_is_the_references(
-    fixture: Fixture, step_of: StepOf
+    fixture: Fixture, is_staged: bool
 ) -> None:
     hyper = fixture.expected["hyper"]
     for run, distill_weight in runs(fixture):
@@ -135,20 +129,21 @@ def test_every_step_and_every_final_parameter_is_the_references(
         schedule = Schedule(hyper["max_epoch"])
         zero_shot_text = encode_prompts(classifier, fixture.input_ids)
         objective = Objective(fixture.input_ids, zero_shot_text, distill_weight)
-        for step in fixture.expected["runs"][run]["steps"]:
-            schedule.set_rates(optimizer, step["epoch"])
+        for known in fixture.expected["runs"][run]["steps"]:
+            schedule.set_rates(optimizer, known["epoch"])
             for group in optimizer.param_groups:
-                assert group["lr"] == pytest.approx(step["lr"], abs=1e-12)
-            losses = step_of(
+                assert group["lr"] == pytest.approx(known["lr"], abs=1e-12)
+            losses = step(
+                is_staged,
                 classifier,
                 optimizer,
-                fixture.inputs["train_pixel_values"][step["batch"]],
-                fixture.inputs["train_labels"][step["batch"]],
+                fixture.inputs["train_pixel_values"][known["batch"]],
+                fixture.inputs["train_labels"][known["batch"]],
                 objective,
             )
-            assert losses.loss.item() == pytest.approx(step["loss"], abs=5e-5)
-            assert losses.cross_entropy.item() == pytest.approx(step["ce"], abs=5e-5)
-            assert losses.distillation.item() == pytest.approx(step["one_minus_cos"], abs=1e-6)
+            assert losses.loss.item() == pytest.approx(known["loss"], abs=5e-5)
+            assert losses.cross_entropy.item() == pytest.approx(known["ce"], abs=5e-5)
+            assert losses.distillation.item() == pytest.approx(known["one_minus_cos"], abs=1e-6)
         for tuned in classifier.tuned:
             theirs = fixture.tensors[f"{run}/param/{tuned.name}"]
             torch.testing.assert_close(

@@ -67,7 +67,9 @@ def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, 
     assert staged.vision.first == stage
     size = backbone.image_size
     shapes = [(2, 5, 32)] * 6 + [(2, 1, 32)] * 3 + [(2, 24)]
-    assert staged.begin_images(torch.zeros(2, 3, size, size)).shape == shapes[stage]
+    begun = staged.begin_images(torch.zeros(2, 3, size, size))
+    assert begun.shape == shapes[stage]
+    assert not begun.requires_grad
 
 
 def test_each_distinct_prefix_is_encoded_once(backbone: Backbone) -> None:
@@ -76,14 +78,8 @@ def test_each_distinct_prefix_is_encoded_once(backbone: Backbone) -> None:
     prompts = staged.begin_prompts(ids)
     # The start and "a" are shared; the third prompt is the first.
     assert len(prompts.hidden) == 2 + 2 + 2
+    assert not prompts.hidden.requires_grad
     assert prompts.prefix_at.shape == ids.shape
-
-
-def test_nothing_is_kept_for_gradients_below_what_is_tuned(backbone: Backbone) -> None:
-    case = Case(backbone, "clipfit", 1, torch.float32)
-    staged = StagedClassifier(case.classifier)
-    assert not staged.begin_prompts(case.ids).hidden.requires_grad
-    assert not staged.begin_images(case.pixels).requires_grad
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,21 @@ from study.trial.predictions import Confusion, beats_chance, chance_level, confu
 
 
 def counts(**parts: list[int]) -> Confusion:
-    """Counts of so many images a class in each part, half of them right."""
-    predictions = []
+    """Counts of so many images a class in each part, each taken for the first class."""
+    confusion = Confusion()
     for part, images in parts.items():
         for true, number in enumerate(images):
-            for image in range(number):
-                taken = true if image < number // 2 else 0
-                predictions.append(
-                    Prediction(part, f"{true}/{image}.png", f"class {true}", f"class {taken}", 0.9)
-                )
-    return confusion_of(predictions)
+            confusion[part, f"class {true}", "class 0"] = number
+    return confusion
 
 
 def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for() -> None:
-    assert counts(base=[3, 4], new=[1]) == {
-        ("base", "class 0", "class 0"): 3,
-        ("base", "class 1", "class 1"): 2,
-        ("base", "class 1", "class 0"): 2,
-        ("new", "class 0", "class 0"): 1,
-    }
+    answers = [("base", "cat", "cat"), ("base", "cat", "dog"), ("new", "cat", "dog")]
+    predictions = [
+        Prediction(part, f"{number}.png", label, predicted, 0.9)
+        for number, (part, label, predicted) in enumerate([*answers, answers[0]])
+    ]
+    assert confusion_of(predictions) == dict(zip(answers, (2, 1, 1), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,11 +34,18 @@ def ended(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("measured", [too_large, ended])
+def in_a_thread(*_: object, **__: object) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1)
+
+
+@pytest.mark.parametrize(
+    ("measured", "executor"), [(too_large, in_a_thread), (ended, ProcessPoolExecutor)]
+)
 def test_what_does_not_fit_into_memory_is_told(
-    monkeypatch: pytest.MonkeyPatch, measured: Callable[..., None]
+    monkeypatch: pytest.MonkeyPatch, measured: object, executor: object
 ) -> None:
     monkeypatch.setattr("study.trial.cost.measure", measured)
+    monkeypatch.setattr("study.trial.cost.ProcessPoolExecutor", executor)
     with pytest.raises(
         OutOfMemoryError, match=r"memory seems too short for training\.batch_size images at once"
     ):

@@ -4,19 +4,14 @@ Where names compete, what base_to_new says beside its score is what generalized 
 """
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-import torch
 
 from study.backbones.backbone import Backbone
-from study.data.records import Record
-from study.data.tasks import Part
-from study.protocols import Generalized, hmean
-from study.trial import EpochReport, TrialData
-from study.trial.evaluation import Evaluation, fold_scores, trial_scores
-from study.trial.run_trial import run_trial
-from tests.small_trials import Prepare, trial
+from study.protocols import BaseToNew, Generalized, hmean
+from study.trial import TrialData
+from study.trial.evaluation import joint_scores
+from tests.small_trials import Prepare, last_report, trial_data
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +31,17 @@ def as_generalized(data: TrialData) -> TrialData:
     return replace(data, protocol=Generalized(), tasks=tasks)
 
 
-def last(data: TrialData, backbone: Backbone, **changes: object) -> EpochReport:
-    return [*run_trial(trial(**changes), data, backbone)][-1]
-
-
-FINISHES: tuple[dict[str, Any], ...] = (
-    {},
-    {"strength": 0.5},
-    {"head": "linear", "head_lr": 0.01, "head_steps": 5},
+@pytest.mark.parametrize(
+    "finish",
+    [{"strength": 0.5}, {"head": "linear", "head_lr": 0.01, "head_steps": 5}],
+    ids=["text", "linear"],
 )
-
-
-@pytest.mark.parametrize("finish", FINISHES, ids=("text", "strength", "linear"))
 def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
     data: tuple[TrialData, TrialData], backbone: Backbone, finish: dict[str, object]
 ) -> None:
-    beside = last(data[1], backbone, stage="confirm", epochs=2, **finish).metrics
-    own = last(as_generalized(data[1]), backbone, stage="confirm", epochs=2, **finish).metrics
+    changes = {"stage": "confirm", "epochs": 2, **finish}
+    beside = last_report(data[1], backbone, **changes).metrics
+    own = last_report(as_generalized(data[1]), backbone, **changes).metrics
     assert beside["test_generalized"] == pytest.approx(own["test_score"], abs=1e-11)
     assert beside["test_ausuc"] == own["test_ausuc"]
     assert 0 < own["test_score"] < beside["test_score"]
@@ -62,7 +51,7 @@ def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
 def test_a_report_of_test_scores_is_that_of_its_predictions(
     data: tuple[TrialData, TrialData], backbone: Backbone
 ) -> None:
-    report = last(as_generalized(data[1]), backbone, stage="confirm", epochs=2)
+    report = last_report(as_generalized(data[1]), backbone, stage="confirm", epochs=2)
     accuracies = []
     for part, names in (("base", data[1].class_names[:18]), ("new", data[1].class_names[18:])):
         found = [p for p in report.predictions if p.part == part]
@@ -77,25 +66,19 @@ def test_a_report_of_test_scores_is_that_of_its_predictions(
 def test_on_folds_of_classes_the_best_calibration_is_found(
     data: tuple[TrialData, TrialData], backbone: Backbone
 ) -> None:
-    beside = last(data[0], backbone, epochs=1).metrics
-    own = last(as_generalized(data[0]), backbone, epochs=1).metrics
+    beside = last_report(data[0], backbone, epochs=1).metrics
+    own = last_report(as_generalized(data[0]), backbone, epochs=1).metrics
     assert beside["val_generalized"] == pytest.approx(own["val_score"], abs=1e-11)
     assert own["val_calibrated"] > own["val_score"]
     calibration = own["val_calibration"]
-    stacked = last(as_generalized(data[0]), backbone, epochs=1, calibration=calibration).metrics
+    stacked = last_report(
+        as_generalized(data[0]), backbone, epochs=1, calibration=calibration
+    ).metrics
     assert stacked["val_score"] == pytest.approx(own["val_calibrated"], abs=1e-11)
     assert stacked["val_ausuc"] == own["val_ausuc"]
 
 
-def test_the_score_of_each_fold_is_that_of_its_model_and_one_task_is_no_fold(
-    prepare: Prepare,
-) -> None:
-    data = prepare("folds").search()
-    part = Part("accuracy", tuple(Record(f"{n}.png", 0) for n in range(2)), (0, 1))
-    folds = []
-    for predicted in ([0, 1], [0, 0]):
-        parts = [(part, torch.tensor(predicted), torch.ones(2))]
-        folds.append(Evaluation(None, None, frozenset({0, 1}), parts))
-    assert trial_scores(folds, data) == {"accuracy": 0.75, "score": 0.75}
-    assert fold_scores(folds, data) == (0.5, 1.0)
-    assert fold_scores(folds[:1], data) == ()
+def test_parts_are_averaged_over_tasks_before_the_harmonic_mean() -> None:
+    data = trial_data(protocol=BaseToNew())
+    scores = joint_scores([{"base": 1.0, "new": 0.1}, {"base": 0.2, "new": 0.7}], data)
+    assert scores["score"] == scores["hmean"] == pytest.approx(hmean(0.6, 0.4))

@@ -16,6 +16,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, predictions_to_parquet, read_predictions
 from study.trial.run_trial import run_trial
+from tests.not_none import not_none
 from tests.small_trials import Prepare, trial
 
 SOME = [
@@ -35,21 +36,18 @@ def study(tmp_path: Path) -> StudyFolder:
     return StudyFolder(tmp_path)
 
 
-def test_what_is_written_is_read(study: StudyFolder) -> None:
+def test_what_is_written_is_read_and_other_programs_find_a_column_for_each_field(
+    study: StudyFolder,
+) -> None:
     assert read_predictions(study, "t") == []
-    for predictions in (SOME, COMPETING, []):
+    for predictions, columns in ((SOME, 5), (COMPETING, 7), ([], 5)):
         study.trial("t").write("predictions.parquet", predictions_to_parquet(predictions))
         assert read_predictions(study, "t") == predictions
-
-
-def test_other_programs_find_a_column_for_each_field(study: StudyFolder) -> None:
-    study.trial("t").write("predictions.parquet", predictions_to_parquet(SOME))
-    table = pq.read_table(study.trial("t").path / "predictions.parquet")
-    assert table.column_names == ["part", "path", "label", "predicted", "probability"]
-    assert [tuple(row.values()) for row in table.to_pylist()] == [p[:5] for p in SOME]
-    study.trial("t").write("predictions.parquet", predictions_to_parquet(COMPETING))
-    table = pq.read_table(study.trial("t").path / "predictions.parquet")
-    assert table.to_pylist() == [p._asdict() for p in COMPETING]
+        table = pq.read_table(study.trial("t").path / "predictions.parquet")
+        assert table.column_names == [*Prediction._fields[:columns]]
+        assert [tuple(row.values()) for row in table.to_pylist()] == [
+            prediction[:columns] for prediction in predictions
+        ]
 
 
 @pytest.mark.parametrize("contents", [b"", b"PAR1", predictions_to_parquet(SOME)[:-9]])
@@ -59,26 +57,17 @@ def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes) -> None:
         read_predictions(study, "t")
 
 
-def test_what_is_right_is_known_by_part_and_class_in_the_order_of_paths() -> None:
-    predictions = [*SOME, Prediction("base", "a/1.png", "ökapi", "ökapi", 0.5)]
-    found = outcomes_of(predictions)
-    assert found is not None
+def test_what_is_right_and_competes_is_known_by_part_and_class_in_the_order_of_paths() -> None:
+    right = COMPETING[0]._replace(path="a/1.png", predicted="ökapi", right_of_kind=False, gap=1.5)
+    found = not_none(outcomes_of([right, *COMPETING]))
     assert found.right == {("base", "ökapi"): (False, True), ("new", "zebra"): (True,)}
-    assert outcomes_of(reversed(predictions)) == found
-    assert outcomes_of([]) is None
-
-
-def test_what_competes_is_known_in_the_same_order() -> None:
-    other = COMPETING[0]._replace(path="a/1.png", right_of_kind=False, gap=1.5)
-    found = outcomes_of([COMPETING[1], other, COMPETING[0]])
-    assert found is not None
     assert found.competing == {
         ("base", "ökapi"): ((True, -0.5), (False, 1.5)),
         ("new", "zebra"): ((False, 2.0),),
     }
-    plain = outcomes_of(SOME)
-    assert plain is not None
-    assert not plain.competing
+    assert outcomes_of([*COMPETING, right]) == found
+    assert not not_none(outcomes_of(SOME)).competing
+    assert outcomes_of([]) is None
 
 
 def test_competing_predictions_make_up_the_scores_of_their_trial(
@@ -86,21 +75,19 @@ def test_competing_predictions_make_up_the_scores_of_their_trial(
 ) -> None:
     data = prepare("class_folds").confirm(1)
     *_, report = run_trial(trial(stage="confirm", epochs=2), data, backbone)
-    found = outcomes_of(report.predictions)
-    assert found is not None
-    one = make_competition(found, "base")
+    one = make_competition(not_none(outcomes_of(report.predictions)), "base")
     assert hmean(*accuracies([one])) == pytest.approx(report.metrics["test_generalized"])
     assert ausuc([one]) == pytest.approx(report.metrics["test_ausuc"])
 
 
 @pytest.mark.parametrize("change", [{"part": "new"}, {"path": "b.png"}, {"label": "zebra"}])
 def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, Any]) -> None:
-    one, other = outcomes_of(SOME), outcomes_of([SOME[0]._replace(predicted="ökapi"), SOME[1]])
-    changed = outcomes_of([SOME[0]._replace(**change), SOME[1]])
-    assert one is not None
-    assert other is not None
-    assert changed is not None
-    assert one.images == other.images != changed.images
+    first, second = SOME
+    images = {
+        not_none(outcomes_of([prediction, second])).images
+        for prediction in (first, first._replace(predicted="ökapi"), first._replace(**change))
+    }
+    assert len(images) == 2
 
 
 READ = """

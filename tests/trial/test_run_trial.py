@@ -1,8 +1,7 @@
 """A trial as an iterator: the seam between training and whoever schedules it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import pytest
@@ -10,11 +9,10 @@ import torch
 
 from study.backbones.backbone import Backbone
 from study.method.training import NonFiniteLossError
-from study.protocols import hmean
 from study.trial import TrialData
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
-from tests.small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
+from tests.small_trials import Prepare, digest, outcome, outcomes, trial
 
 
 @pytest.mark.parametrize(
@@ -31,7 +29,9 @@ def test_every_epoch_is_reported_with_its_score(
     prepare: Prepare, backbone: Backbone, setting: str, parts: set[str]
 ) -> None:
     data = prepare(setting).search()
+    before = {name: digest(tensor) for name, tensor in backbone.clip.state_dict().items()}
     reports = list(run_trial(trial(), data, backbone))
+    assert {name: digest(tensor) for name, tensor in backbone.clip.state_dict().items()} == before
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     assert [report.done for report in reports] == [False, False, False, True]
     for report in reports:
@@ -49,35 +49,29 @@ def test_every_epoch_is_reported_with_its_score(
     assert reports[-1].metrics["distillation"] > 0
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"bias_lr": 0.1}, {"distill_weight": 2.0}])
 def test_what_distinguishes_trials_changes_the_result(
-    holdout: TrialData, backbone: Backbone, change: dict[str, Any]
+    holdout: TrialData, backbone: Backbone
 ) -> None:
-    first = outcomes(run_trial(trial(), holdout, backbone))
-    assert outcomes(run_trial(trial(**change), holdout, backbone)) != first
+    changes: list[dict[str, Any]] = [{}, {"seed": 2}, {"bias_lr": 0.1}, {"distill_weight": 2.0}]
+    found = [outcomes(run_trial(trial(epochs=2, **c), holdout, backbone)) for c in changes]
+    for one, other in combinations(found, 2):
+        assert one != other
 
 
-def test_the_result_does_not_depend_on_what_ran_before(
+def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_left_alone(
     holdout: TrialData, backbone: Backbone
 ) -> None:
     alone = outcomes(run_trial(trial(), holdout, backbone))
     torch.manual_seed(99)
     other = trial(subset="bitfit", seed=7, training={"optimizer": "adamw", "batch_size": 4})
     first, second = run_trial(trial(), holdout, backbone), run_trial(other, holdout, backbone)
+    state = torch.get_rng_state()
     interleaved = []
     for report in first:
         interleaved.append(outcome(report))
         next(second, None)
-        torch.rand(7)
     assert interleaved == alone
-
-
-def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone) -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    list(run_trial(trial(epochs=1), holdout, backbone))
-    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +106,6 @@ def test_a_reported_state_does_not_change_afterwards(
     assert outcome(first) == before
 
 
-@pytest.mark.parametrize("subset", ["clipfit", "bitfit", "none"])
-def test_the_backbone_stays_as_it_was(holdout: TrialData, backbone: Backbone, subset: str) -> None:
-    before = {name: digest(p.detach()) for name, p in backbone.clip.state_dict().items()}
-    list(run_trial(trial(subset=subset, epochs=EPOCHS * (subset != "none")), holdout, backbone))
-    assert {name: digest(p) for name, p in backbone.clip.state_dict().items()} == before
-    assert not any(p.requires_grad for p in backbone.clip.parameters())
-
-
 def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
     holdout: TrialData, backbone: Backbone
 ) -> None:
@@ -141,19 +127,3 @@ def test_equal_means_over_folds_are_equal_numbers() -> None:
     # Of 181 images right in 4 folds of 50 each.
     folds = [rest for rest in combinations_with_replacement(range(40, 51), 4) if sum(rest) == 181]
     assert {mean([right / 50 for right in fold]) for fold in folds} == {0.905}
-
-
-def test_the_mean_over_folds_is_taken_before_the_harmonic_mean(
-    prepare: Prepare, backbone: Backbone
-) -> None:
-    data = prepare("class_folds").search()
-    nothing = trial(subset="none", epochs=0)
-    (whole,) = run_trial(nothing, data, backbone)
-    singles = [
-        next(run_trial(nothing, replace(data, tasks=(task,)), backbone)).metrics
-        for task in data.tasks
-    ]
-    base, new = (sum(s[f"val_{part}"] for s in singles) / 3 for part in ("base", "new"))
-    assert len({single["val_new"] for single in singles}) > 1
-    assert whole.metrics["val_base"] == pytest.approx(base)
-    assert whole.metrics["val_score"] == pytest.approx(hmean(base, new))

@@ -1,15 +1,10 @@
 """A study as its parts share it, and the types of a trial, which need no PyTorch."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from pydantic import ValidationError
 
 import study.trial.study as module
 from study.config.loading import build_config, dump_config
@@ -17,10 +12,10 @@ from study.data import datasets
 from study.protocols import Transfer
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
-from study.trial import Target, TrialConfig
+from study.trial import Target
 from study.trial.study import BEST, Candidate, Study, best_candidate
 from tests.settings import settings
-from tests.small_trials import trial, trial_data
+from tests.small_trials import trial_data
 
 
 @pytest.fixture
@@ -31,37 +26,29 @@ def mine(tmp_path: Path) -> Study:
     return Study(config, folder)
 
 
-def best(score: float = 0.9) -> Candidate:
-    own = settings("vision.ln", None, 0.1)
-    return Candidate(label=BEST, settings=own, val_score=score, source_trial="search-0003")
+BEST_ONE = Candidate(
+    label=BEST, settings=settings("vision.ln", None, 0.1), val_score=0.9, source_trial="search-0003"
+)
 
 
 def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = []
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def read_once_more(*arguments: Any, **options: Any) -> Any:
-            read.append(real)
-            return real(*arguments, **options)
-
-        return read_once_more
-
-    for home, name in ((datasets, "load_dataset"), (module, "read_architecture")):
-        monkeypatch.setattr(home, name, counted(getattr(home, name)))
+    readers = Mock(wraps=datasets.load_dataset), Mock(wraps=module.read_architecture)
+    monkeypatch.setattr(datasets, "load_dataset", readers[0])
+    monkeypatch.setattr(module, "read_architecture", readers[1])
     for _ in range(3):
         assert mine.dataset().name == "digits"
         assert mine.architecture().image_size
-    assert len(read) == 2
+    assert [read.call_count for read in readers] == [1, 1]
 
 
 def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study) -> None:
     other = Study(mine.config, mine.folder)
     assert mine.candidates() is other.candidates() is best_candidate(mine.candidates()) is None
-    assert mine.write_candidates([best()]) == (best(),)
-    assert other.candidates() == (best(),)
-    assert best_candidate(other.candidates()) == best()
+    assert mine.write_candidates([BEST_ONE]) == (BEST_ONE,)
+    assert other.candidates() == (BEST_ONE,)
+    assert best_candidate(other.candidates()) == BEST_ONE
     mine.folder.write_json("candidates.json", [])
-    assert other.candidates() == (best(),)
+    assert other.candidates() == (BEST_ONE,)
 
 
 def test_cells_are_kept_too(mine: Study) -> None:
@@ -71,32 +58,10 @@ def test_cells_are_kept_too(mine: Study) -> None:
 
 
 def test_a_damaged_choice_is_an_error(mine: Study) -> None:
-    mine.write_candidates([best()])
+    mine.write_candidates([BEST_ONE])
     (mine.folder.path / "candidates.json").write_text("[]")
     with pytest.raises(LedgerError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()
-
-
-def test_a_trials_configuration_comes_back_from_its_file() -> None:
-    config = trial(bias_lr=None, optuna_number=3, taken_from="a" * 32)
-    text = json.dumps(config.model_dump(mode="json"))
-    assert TrialConfig.model_validate(json.loads(text)) == config
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"subsets": "clipfit"}, "subsets"),
-        ({"stage": "test"}, "'search', 'confirm' or 'ablation'"),
-        ({"seed": "first"}, "seed"),
-        ({"training": {"momentun": 0.5}}, "training.momentun"),
-    ],
-)
-def test_a_file_of_something_else_is_no_trials_configuration(
-    changes: dict[str, object], told: str
-) -> None:
-    with pytest.raises(ValidationError, match=told):
-        trial(**changes)
 
 
 def test_the_classes_of_all_parts_that_are_no_targets_are_the_trials() -> None:
@@ -104,13 +69,3 @@ def test_the_classes_of_all_parts_that_are_no_targets_are_the_trials() -> None:
     assert data.own_target.class_names == ("zero", "one")
     target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())
     assert replace(data, targets={"dtd": target}).own_target == data.own_target
-
-
-def test_the_types_of_a_trial_do_not_import_torch() -> None:
-    code = "import sys, study.trial; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_trial_imports_nothing_that_decodes() -> None:
-    code = "import sys, study.trial.run_trial; sys.exit('PIL' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

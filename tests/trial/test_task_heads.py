@@ -7,20 +7,15 @@ import torch
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
 from study.method.head import DEFAULT, GRID, HeadTraining
-from study.trial import EpochReport, TrialData
-from study.trial.run_trial import run_trial
+from study.trial import TrialData
 from study.trial.task_heads import head_trainings, train_task_heads
 from study.trial.task_model import make_task_model
-from tests.small_trials import Prepare, trial
+from tests.not_none import not_none
+from tests.small_trials import Prepare, last_report, trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 BOTH = {"subset": "clipfit + text.ln + vision.bias"}
 NOTHING: dict[str, Any] = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
-
-
-def last(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:
-    *_, report = run_trial(trial(**changes), data, backbone)
-    return report
 
 
 def test_validation_chooses_among_trainings_unless_one_is_given(prepare: Prepare) -> None:
@@ -42,10 +37,8 @@ def test_uses_that_ask_for_the_same_trainings_share_their_heads(
     heads = train_task_heads(model, holdout, task.train, [(), ways, (), ways])
     assert heads.keys() == {(), ways}
     assert [*heads[()]] == [(None, None)]
-    (one, first), (other, second) = heads[ways]
-    assert (first, second) == ways
-    assert one is not None
-    assert other is not None
+    assert tuple(training for _, training in heads[ways]) == ways
+    one, other = (not_none(head) for head, _ in heads[ways])
     assert one.classes == other.classes == task.train.classes
     assert not torch.equal(one.rows, other.rows)
 
@@ -54,9 +47,9 @@ def test_a_head_is_trained_on_features_at_the_strength(
     holdout: TrialData, backbone: Backbone
 ) -> None:
     rows = {
-        alpha: last(holdout, backbone, **LINEAR, **BOTH, strength=alpha).deltas[0][HEAD_ROWS]
+        alpha: last_report(holdout, backbone, **LINEAR, **BOTH, strength=alpha).deltas[0][HEAD_ROWS]
         for alpha in (0.0, 0.5, 1.0)
     }
-    untouched = last(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
+    untouched = last_report(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
     torch.testing.assert_close(rows[0.0], untouched, atol=1e-3, rtol=0)
     assert all((rows[alpha] - untouched).abs().max() > 0.01 for alpha in (0.5, 1.0))

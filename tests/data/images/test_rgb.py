@@ -2,18 +2,16 @@
 
 import base64
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.data.datasets import ReaderOptions, load_dataset
 from study.data.images.decode import ImageCache, decode_images
 from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images, to_rgb
@@ -59,22 +57,6 @@ def test_a_known_picture_is_read_as_it_is(picture: Picture, read: Read, tmp_path
     assert np.abs(found - picture.rgb).max() <= picture.within
 
 
-def test_known_pictures_in_a_table_of_the_hub_are_read_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    cells = [{"bytes": picture.contents, "path": None} for picture in PICTURES]
-    labels = [str(number % 2) + " label" for number in range(len(cells))]
-    pq.write_table(pa.table({"image": cells, "label": labels}), tmp_path / "all.parquet")
-    source = load_dataset(
-        "mine", tmp_path / "all.parquet", options=ReaderOptions(columns={"image": "image"})
-    ).source
-    for number, picture in enumerate(PICTURES):
-        found = pixels(source.open_image(f"train/{number:06d}"))
-        assert np.abs(found - picture.rgb).max() <= picture.within, picture.name
-
-
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF"])
 def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: str) -> None:
@@ -112,9 +94,8 @@ def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int) -> N
     photograph = read_any_image(turned(large, orientation, "JPEG", quality=100, subsampling=0))
     assert np.abs(pixels(photograph) - large).max() <= 4
     for form in ("PNG", "TIFF"):
-        assert np.array_equal(
-            pixels(read_any_image(turned(SIXTEEN, orientation, form)))[..., 0], GREY
-        )
+        deep = read_any_image(turned(SIXTEEN, orientation, form))
+        assert np.array_equal(pixels(deep)[..., 0], GREY)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +107,7 @@ def test_metadata_at_fault_do_not_make_a_photograph_unreadable(exif: bytes, form
     assert read_any_image(saved(Image.fromarray(RGB), form, exif=exif)).size == (4, 2)
 
 
-def test_sixteen_bits_are_rounded_and_not_cut(tmp_path: Path) -> None:
+def test_sixteen_bits_are_rounded_and_not_cut() -> None:
     deep = np.array([[0, 128, 129, 385, 386, 65535]], np.uint16)
     assert pixels(to_rgb(Image.fromarray(deep)))[0, :, 0].tolist() == [0, 0, 1, 1, 2, 255]
 
@@ -156,38 +137,29 @@ def test_the_file_is_named_where_its_pixels_have_no_known_range(tmp_path: Path) 
         FolderSource(tmp_path).open_image("a.tif")
 
 
-@pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
-def test_pixels_that_are_not_a_number_are_refused(bounds: tuple[float, float] | None) -> None:
+def test_pixels_that_are_not_a_number_are_refused() -> None:
     gaps = Image.fromarray(np.array([[0, np.nan]], np.float32))
     with pytest.raises(DataError, match="not a number"):
-        read_any_image(gaps, reading=ImageReading(bounds))
+        read_any_image(gaps, reading=ImageReading((0.0, 1.0)))
 
 
 @pytest.mark.parametrize(
     ("contents", "bounds", "expected"),
     [
         (UNCLEAR["float.tif"], (0, 255), GREY),
-        (UNCLEAR["32 bits.tif"], (0, 255), GREY),
         (UNCLEAR["unsigned 32 bits.tif"], (0, 255 << 24), GREY),
         (UNCLEAR["negative float.tif"], (-1, 0), GREY),
         (UNCLEAR["infinite.tif"], (0, 1), np.full((2, 4), 255)),
         (saved(Image.fromarray(GREY.astype(np.uint16) * 16), "PNG"), (0, 4080), GREY),
         (UNCLEAR["signed 16 bits.tif"], (-1000, 1000), [[0, 128, 255, 255], [255, 131, 131, 124]]),
-        (saved(Image.fromarray(GREY), "PNG"), (0, 4095), GREY),
         (saved(Image.fromarray(RGB), "PNG"), (0, 4095), RGB),
     ],
 )
 def test_a_range_maps_deep_pixels_linearly_and_leaves_eight_bits_alone(
-    contents: bytes, bounds: tuple[float, float], expected: Any, tmp_path: Path
+    contents: bytes, bounds: tuple[float, float], expected: Any
 ) -> None:
-    (tmp_path / "a.png").write_bytes(contents)
-    wanted = Picture("", b"", np.asarray(expected)).rgb
-    for image in (
-        FolderSource(tmp_path, reading=ImageReading(bounds)).open_image("a.png"),
-        read_any_image(contents, reading=ImageReading(bounds)),
-        read_any_image(Image.open(io.BytesIO(contents)), reading=ImageReading(bounds)),
-    ):
-        assert np.array_equal(pixels(image), wanted)
+    image = read_any_image(contents, reading=ImageReading(bounds))
+    assert (pixels(image) == np.reshape(expected, (2, 4, -1))).all()
 
 
 def test_pillow_images_of_other_colour_spaces_are_read_or_refused() -> None:
@@ -198,44 +170,25 @@ def test_pillow_images_of_other_colour_spaces_are_read_or_refused() -> None:
         read_any_image(Image.new("La", (2, 2)))
 
 
-def test_an_array_of_sixteen_bits_is_refused_since_it_might_be_a_dark_image_of_eight() -> None:
-    with pytest.raises(DataError, match="uint16"):
-        read_any_image(GREY.astype(np.uint16))
-    assert np.array_equal(pixels(read_any_image(Image.fromarray(SIXTEEN)))[..., 0], GREY)
-
-
-def deep_folder(folder: Path, highest: int) -> FolderSource:
-    """Write a 16-bit, an 8-bit and a corrupt image."""
-    folder.mkdir()
-    Image.fromarray(np.full((4, 4), highest, np.uint16)).save(folder / "deep.png")
-    Image.fromarray(GREY).save(folder / "flat.png")
-    (folder / "bad.png").write_bytes(b"")
-    return FolderSource(folder)
-
-
 def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Path) -> None:
-    source = deep_folder(tmp_path / "set", 4000)
+    Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(GREY).save(tmp_path / "flat.png")
+    cache = ImageCache(tmp_path / "cache", "k", size=4)
 
-    def highest(source: FolderSource, *names: str) -> int | None:
-        cache = ImageCache(tmp_path, "k", size=4)
-        reading = ImageReading(on_corrupt="skip")
-        file = decode_images(source, [*names, "bad.png"], cache, reading=reading)
-        return ImageTable(file).highest
+    def highest(bounds: tuple[float, float] | None, *names: str) -> int | None:
+        source = FolderSource(tmp_path, reading=ImageReading(bounds))
+        return ImageTable(decode_images(source, names, cache)).highest
 
     for _ in range(2):  # decoded, and found
-        assert highest(source, "deep.png", "flat.png") == 4000
-    assert highest(source, "flat.png") is None
-    ranged = FolderSource(source.root, reading=ImageReading((0, 4095)))
-    assert highest(ranged, "deep.png", "flat.png") is None, "it is another file"
+        assert highest(None, "deep.png", "flat.png") == 4000
+    assert highest(None, "flat.png") is None
+    assert highest((0, 4095), "deep.png", "flat.png") is None, "it is another file"
 
 
-@pytest.mark.parametrize(
-    ("highest", "meant"), [(4095, 4095), (4000, 4095), (255, 255), (8191, 8191), (1, 1)]
-)
+@pytest.mark.parametrize(("highest", "meant"), [(4095, 4095), (4000, 4095), (8191, 8191), (1, 1)])
 def test_dark_images_are_asked_about(highest: int, meant: int) -> None:
-    question = str(dark_images(highest))
-    assert f"highest value is {highest}," in question
-    assert f"data.pixel_range=[0, {meant}] is meant" in question
+    question = f"highest value is {highest}, .* data.pixel_range=.0, {meant}. is meant"
+    assert re.search(question, dark_images(highest) or "")
 
 
 @pytest.mark.parametrize("highest", [None, 0, 8192, 65535])
@@ -254,18 +207,12 @@ def test_a_range_means_the_values_in_the_file_whatever_maximum_it_names(head: by
 
 
 def test_a_tiff_of_32_bits_is_unsigned_unless_it_says_otherwise() -> None:
-    values = np.array([[0, 4_000_000_000]], dtype=np.uint32)
-    buffer = io.BytesIO()
-    Image.fromarray(values.view(np.int32)).save(buffer, "TIFF")
-    with Image.open(buffer) as image:
-        image.load()
-        tags: Any = image.tag_v2  # type: ignore[attr-defined]
-        tags.pop(339, None)
-        assert pixels(to_rgb(image, ImageReading((0, 2**32 - 1))))[0, :, 0].tolist() == [0, 237]
+    values = np.array([[0, 4_000_000_000] * 2] * 2, np.uint32)
+    unsaid = tiff(values.tobytes(), 32).replace(b"\x53\x01\x04\0", b"\xff\xff\x04\0")
+    image = read_any_image(unsaid, reading=ImageReading((0, 2**32 - 1)))
+    assert pixels(image)[0, :, 0].tolist() == [0, 237, 0, 237]
 
 
 def test_numbers_of_8_bits_with_a_sign_are_refused() -> None:
-    buffer = io.BytesIO()
-    Image.new("L", (2, 2)).save(buffer, "TIFF", tiffinfo={339: 2})
     with pytest.raises(DataError, match="8 bits with a sign"):
-        read_any_image(buffer.getvalue())
+        read_any_image(tiff(bytes(8), 8, form=2))

@@ -1,14 +1,18 @@
-"""Each format has what a command and a card say of it."""
+"""Each format has what a command and a card say of it, and gives the tuned answers elsewhere."""
 
 import argparse
-import subprocess
-import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from study.commands import COMMANDS
 from study.errors import ConfigError
 from study.serving.exports import FORMATS, find_format
+from tests.siglips import save_siglip
+
+Make = Callable[..., Any]
 
 
 def test_the_help_names_every_format() -> None:
@@ -16,8 +20,7 @@ def test_the_help_names_every_format() -> None:
     COMMANDS["export"].load().add_arguments(parser)
     (option,) = (action for action in parser._actions if "--format" in action.option_strings)
     assert str(option.metavar).split(" | ") == list(FORMATS)
-    for name in FORMATS:
-        assert f"{name}: " in str(option.help)
+    assert all(f"{name}: " in str(option.help) for name in FORMATS)
 
 
 def test_an_unknown_format_is_refused_by_name() -> None:
@@ -25,11 +28,45 @@ def test_an_unknown_format_is_refused_by_name() -> None:
         find_format("pkl")
 
 
-def test_no_format_imports_its_library_before_it_is_asked_for() -> None:
-    libraries = ("transformers", "peft", "onnx", "onnxscript", "onnxruntime")
-    code = (
-        "import sys, study.serving.exports\n"
-        f"print([name for name in {libraries!r} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+MANY = ("a {}.", "the {}!", "this is {}")
+MORE = {
+    "hf": """\
+from transformers import AutoModel, AutoProcessor
+model = AutoModel.from_pretrained('.')
+processor = AutoProcessor.from_pretrained('.', backend='pil')
+assert (type(model).__name__, type(processor).__name__) == ('CLIPModel', 'CLIPProcessor')
+""",
+    "onnx": "import sys\nassert not {'torch', 'transformers'} & sys.modules.keys()\n",
+    "openclip": "",
+}
+"""What holds in the library of a format beside its answers."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize(
+    ("head", "templates"), [((), MANY), ((2, 0, 7), ("a {}.",)), (range(10), MANY)]
+)
+def test_the_library_alone_gives_the_tuned_answers(
+    make_delta: Make,
+    assert_tuned_answers: Make,
+    name: str,
+    head: Sequence[int],
+    templates: Sequence[str],
+) -> None:
+    saved = make_delta(head=head, templates=templates)
+    folder, _ = assert_tuned_answers(saved, name, more=MORE[name])
+    has_file = bool(head) and name != "onnx"  # whose head is in the graph
+    assert (folder / "head.safetensors").exists() == has_file
+    suffixes = {path.suffix for path in folder.iterdir()}
+    assert suffixes <= {".json", ".safetensors", ".onnx", ".txt"}, "a pickle can run any code"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["hf", "onnx"])
+def test_a_siglip_gives_the_tuned_answers(
+    make_telling: Make, assert_tuned_answers: Make, tmp_path: Path, name: str
+) -> None:
+    saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
+    _, written = assert_tuned_answers(saved, name)
+    assert written.limits == (), "nothing is cropped"

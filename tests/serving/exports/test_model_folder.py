@@ -8,6 +8,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
+from study.backbones.backbone import fingerprint
 from study.backbones.load_backbone import load_backbone
 from study.method.delta import load_delta, read_head
 from study.method.head import Head
@@ -28,23 +29,17 @@ def test_a_merged_folder_has_the_head_beside_the_model(
 
 
 def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
-    checkpoint: Path,
-    path: Path,
-    tuned: FewShotClassifier,
-    pixel_values: Tensor,
-    tmp_path: Path,
+    checkpoint: Path, path: Path, tuned: FewShotClassifier, pixel_values: Tensor, tmp_path: Path
 ) -> None:
     out = tmp_path / "merged"
     save_merged(out, load_tuned_backbone(path, str(checkpoint))[0])
     clip = CLIPModel.from_pretrained(out).eval()
-    words = AutoTokenizer.from_pretrained(out)(
-        ["a red cat", "dog"], padding=True, return_tensors="pt"
-    )
+    texts = ["a red cat", "dog"]
+    ids = AutoTokenizer.from_pretrained(out)(texts, padding=True, return_tensors="pt")["input_ids"]
     with torch.no_grad():
-        merged = clip(input_ids=words["input_ids"], pixel_values=pixel_values).logits_per_image
-        text = tuned.encode_text(words["input_ids"])
-        expected = tuned.logits(tuned.encode_image(pixel_values), text)
+        merged = clip(input_ids=ids, pixel_values=pixel_values).logits_per_image
+        expected = tuned.logits(tuned.encode_image(pixel_values), tuned.encode_text(ids))
     torch.testing.assert_close(merged, expected, atol=1e-5, rtol=0)
     assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
-    assert load_backbone(out).fingerprint != load_backbone(checkpoint).fingerprint
+    assert load_backbone(out).fingerprint == fingerprint(tuned.clip)
     assert {p.name for p in out.iterdir()} == {p.name for p in checkpoint.iterdir()}

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from study.backbones.backbone import Backbone
+from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.load_backbone import load_backbone
 from study.commands import main
 from study.embedded import EMBEDDED
@@ -31,40 +30,15 @@ def projection(embedded: Backbone, tmp_path: Path) -> SavedModel:
     return read_saved_model(path)
 
 
-@pytest.fixture
-def pixels(embedded: Backbone) -> Tensor:
-    size = embedded.image_size
-    return torch.randn(5, 3, size, size, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.parametrize("name", ["hf", "openclip"])
 def test_a_folder_has_the_tuned_projection(
-    projection: SavedModel, exported: Make, embedded: Backbone, pixels: Tensor, name: str
+    projection: SavedModel, exported: Make, embedded: Backbone, name: str
 ) -> None:
     folder, _ = exported(projection, name)
-    tuned, again = projection.load_classifier().backbone.clip, load_backbone(folder).clip
-    weight = tuned.visual_projection.weight
-    assert torch.equal(again.visual_projection.weight, weight)
-    assert not torch.allclose(weight, embedded.clip.visual_projection.weight)
-    with torch.no_grad():
-        features = [
-            clip.get_image_features(pixel_values=pixels).pooler_output for clip in (tuned, again)
-        ]
-    torch.testing.assert_close(*features)
-
-
-def test_a_graph_gives_the_probabilities_of_the_tuned_projection(
-    projection: SavedModel, exported: Make, pixels: Tensor
-) -> None:
-    import onnxruntime
-
-    folder, _ = exported(projection, "onnx")
-    session = onnxruntime.InferenceSession(folder / "model.onnx")
-    (found,) = session.run(None, {"pixel_values": pixels.numpy()})
-    model = projection.load_classifier()
-    with torch.no_grad():
-        logits = model.model.logits(model.model.encode_image(pixels), model.class_features)
-    torch.testing.assert_close(torch.from_numpy(found), logits.softmax(dim=-1), atol=1e-4, rtol=0)
+    tuned = projection.load_classifier().backbone.clip
+    assert fingerprint(load_backbone(folder).clip) == fingerprint(tuned)
+    untuned = embedded.clip.visual_projection.weight
+    assert not torch.allclose(tuned.visual_projection.weight, untuned)
 
 
 def test_peft_has_no_adapter_for_it(projection: SavedModel, exported: Make) -> None:
