@@ -161,10 +161,28 @@ def _make_checkpoints(root: Path) -> None:
 
 def _make_configurations(root: Path) -> None:
     for name, contents in {
-        "list": b"- 1\n- 2\n",
-        "tab": b"data:\n\tshots: 4\n",
-        "twice": b"seed: 1\nseed: 2\n",
-        "two faults": b"serch: {trials: 9}\ndata: {shots: many}\n",
-        "axis": b"sweep: {seed: 5}\n",
+        "list.yaml": b"- 1\n- 2\n",
+        "tab.yaml": b"data:\n\tshots: 4\n",
+        "twice.yaml": b"seed: 1\nseed: 2\n",
+        "two faults.yaml": b"serch: {trials: 9}\ndata: {shots: many}\n",
+        "axis.yaml": b"sweep: {seed: 5}\n",
+        "empty.yaml": b"",
+        "comment.yaml": b"# nothing yet\n",
+        "unk.yaml": b"lr: 0.1\n",
+        "bom.yaml": "\ufeffseed: 1\n".encode(),
+        "utf16.yaml": "seed: 1\n".encode("utf-16"),
+        "anchor.yaml": b"a: &x {shots: 4}\nb: *x\n",
+        "bool.yaml": b"data: {shots: yes}\n",
+        "env.yaml": b"data: {root: '${HOME}/images'}\n",
+        "octal.yaml": b"data: {shots: 016}\n",
+        "dot.yaml": b"search.trials: 9\n",
+        "dots.yaml": b"search.trials: 9\nsearch: {trials: 10}\n",
+        "inner.yaml": b"search: {asha.grace_period: 4}\n",
+        "date.yaml": b"name: 2024-01-01\n",
+        "null.yaml": b"search: null\n",
+        "conf.json": b'{"seed": 1, "data": {"shots": 4}}',
+        "conf.toml": b"[data]\nshots = 4\n",
+        "folder/unknown.yaml": b"b: 1\n",
     }.items():
-        (root / f"{name}.yaml").write_bytes(contents)
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(contents)

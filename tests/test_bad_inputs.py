@@ -56,8 +56,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -159,6 +160,23 @@ LINES = {
     "extend mine search.trials=+0": "which extend must raise, as by\n  "
     "clipfit-study extend mine search.trials=+50\n",
     "photos --check": "data: dataset 'photos' needs a folder",
+    "init": "no configuration 'init'",
+    "continue mine": "did you mean `clipfit-study resume NAME`?",
+    "run --resume mine": "did you mean `clipfit-study resume NAME`?",
+    "run --extend mine search.trials=9": "did you mean `clipfit-study extend NAME`?",
+    "list x": "'x' is not of the form storage=FOLDER",
+    "list storage=/nosuch": "storage=/nosuch is no folder",
+    "delete nosuch --yes": "no study 'nosuch' in runs",
+    "delete . --yes": "no study '.' in runs",
+    "delete bad --yes": "no study 'bad' in runs",
+    "predict nosuch bad/good": "no study 'nosuch' in runs",
+    "predict models:/nosuch/1 bad/good": "models:/nosuch/1 is not found",
+    "export nosuch --format hf --out x": "no study 'nosuch' in runs",
+    "export bad/notes.txt --format tf --out x": "--format is 'tf'; allowed are hf, peft,",
+    "sync nosuch": "no study 'nosuch' in runs",
+    "report nosuch": "no study 'nosuch' in runs",
+    **{f"bad/{file} --check": told for file, told in CASES["configurations"].items()},
+    **{f"quickstart {words} --check": told for words, told in CASES["overrides"].items()},
 }
 """A command line that is wrong, and a part of its message."""
 
@@ -230,7 +248,12 @@ def test_a_study_that_cannot_read_an_image_leaves_nothing(
 ACCEPTED = [
     *("quickstart", "quickstart search.space.rates.bias=[1e-3,0.4]", "quickstart name="),
     *("'quickstart' 'tracking.experiment=🧵 x/y'", "quickstart backbone.name=bad/ck_extra"),
-    *("resume mine", "quickstart resources.cpus_per_trial=0.5"),
+    *("resume mine", "quickstart resources.cpus_per_trial=0.5", "quickstart search.trials=0"),
+    *("quickstart data.shots=16.0", "quickstart 'data.shots=\"16\"'", "quickstart storage=~/nope"),
+    *(
+        f"bad/{file}"
+        for file in ("empty.yaml", "comment.yaml", "bom.yaml", "dot.yaml", "conf.json")
+    ),
     *(data(f"{name}.csv") for name in ("backslash", "below")),
     *(data(name) for name in ("good", "emoji", "dsstore", "saved")),
     data("good").replace("data.dataset=x", "data.dataset=🧵"),
