@@ -121,28 +121,6 @@ def test_a_study_without_a_name_gets_one_that_can_be_resumed(
     assert type(first).model_validate(first.model_dump()) == first
 
 
-@pytest.mark.parametrize(
-    ("overrides", "told"),
-    [
-        (["search.space.sites=[vision.ln_final]"], ["search.space.sites.0", "ln_post"]),
-        (["data.dataset=eurosta"], ["data: ", "did you mean 'eurosat'?"]),
-        (["storage=/dev/null/runs"], ["storage: ", "/dev/null"]),
-    ],
-)
-def test_bad_input_is_one_message_and_exit_code_2_before_ray_starts(
-    here: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    overrides: list[str],
-    told: list[str],
-) -> None:
-    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
-    message = fault(capsys, "quickstart", "name=mine", *overrides)
-    for part in told:
-        assert part in message
-    assert not (here / "runs").exists(), "something was left behind"
-
-
 def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
     message = fault(
         capsys,
@@ -251,14 +229,6 @@ def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         main(few(images()))
     assert CAUTION in capsys.readouterr().out
-
-
-def test_what_is_resumed_must_exist(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    StudyFolder(here / "runs" / "mine").create("seed: 1\n", {})
-    for option in ("resume", "sync"):
-        message = fault(capsys, option, "yours")
-        assert "no study 'yours'" in message
-        assert "mine" in message
 
 
 def test_a_resumed_study_has_the_configuration_it_was_frozen_with(
