@@ -9,10 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data.datasets import Dataset, Record, load_dataset
+from study.data.datasets import Record, load_dataset
 from study.data.images.sources import FolderSource
 from study.data.shots import (
-    Shots,
     draw_shots,
     make_shots,
     read_published_shots,
@@ -26,15 +25,13 @@ from tests.paper_dataset import make_paper_dataset
 CASES = yaml.safe_load(Path(__file__).with_name("shots.yaml").read_text())
 
 
-@pytest.fixture
-def shots() -> Shots:
-    """Two shots of three classes."""
-    return draw_shots(make_paper_dataset(classes=3), shots=2, seed=1)
+SHOTS = draw_shots(make_paper_dataset(classes=3), shots=2, seed=1)
+"""Two shots of three classes."""
 
 
-def test_shots_survive_their_file(shots: Shots, tmp_path: Path) -> None:
-    write_shots(shots, tmp_path / "shots" / "x.jsonl")
-    assert read_shots(tmp_path / "shots" / "x.jsonl") == shots
+def test_shots_survive_their_file(tmp_path: Path) -> None:
+    write_shots(SHOTS, tmp_path / "shots" / "x.jsonl")
+    assert read_shots(tmp_path / "shots" / "x.jsonl") == SHOTS
     assert [path.name for path in (tmp_path / "shots").iterdir()] == ["x.jsonl"]
 
 
@@ -42,11 +39,9 @@ def test_shots_survive_their_file(shots: Shots, tmp_path: Path) -> None:
     ("pattern", "replacement"),
     [(r".*\Z", ""), ("train/0/", "train/9/"), (r'"digest": "\w+"', r'"digest": "\\ud800"')],
 )
-def test_a_changed_file_is_refused(
-    pattern: str, replacement: str, shots: Shots, tmp_path: Path
-) -> None:
+def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
-    write_shots(shots, file)
+    write_shots(SHOTS, file)
     file.write_text(re.sub(pattern, replacement, file.read_text().strip()))
     with pytest.raises(DataError, match=r"have digest .* the header says") as told:
         read_shots(file)
@@ -146,17 +141,15 @@ def records(*numbers: int) -> tuple[Record, ...]:
     )
 
 
-@pytest.fixture
-def eurosat() -> Dataset:
-    """Two classes of EuroSAT on paper."""
-    return replace(
-        make_paper_dataset(),
-        name="eurosat",
-        class_names=tuple(KINDS.values()),
-        train=records(1, 2, 3),
-        val=records(4, 5),
-        test=records(6),
-    )
+EUROSAT = replace(
+    make_paper_dataset(),
+    name="eurosat",
+    class_names=tuple(KINDS.values()),
+    train=records(1, 2, 3),
+    val=records(4, 5),
+    test=records(6),
+)
+"""Two classes of EuroSAT on paper."""
 
 
 def published(prefix: str, *numbers: int) -> list[dict[str, object]]:
@@ -178,7 +171,7 @@ def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
 @pytest.mark.parametrize("prefix", CASES["prefixes"])
 @pytest.mark.parametrize("place", ["split_fewshot", "indices/eurosat"])
 def test_published_shots_are_found_whatever_their_root(
-    prefix: str, place: str, eurosat: Dataset, tmp_path: Path
+    prefix: str, place: str, tmp_path: Path
 ) -> None:
     train, val = published(prefix, 1, 3), published(prefix, 5)
     stem = tmp_path / place / "shot_2-seed_1"
@@ -190,58 +183,58 @@ def test_published_shots_are_found_whatever_their_root(
         write_lines(Path(f"{stem}.json"), [whole])
     expected = make_shots("eurosat", 2, 1, records(1, 3), records(5))
     for above in (tmp_path, stem.parent):
-        assert read_published_shots(above, eurosat, shots=2, seed=1) == expected
+        assert read_published_shots(above, EUROSAT, shots=2, seed=1) == expected
 
 
-def test_a_published_file_may_be_given_itself(eurosat: Dataset, tmp_path: Path) -> None:
+def test_a_published_file_may_be_given_itself(tmp_path: Path) -> None:
     file = tmp_path / "shot_1-seed_2_train.jsonl"
     write_lines(file, published("2750/", 1))
-    assert read_published_shots(file, eurosat, shots=1, seed=2).train == records(1)
+    assert read_published_shots(file, EUROSAT, shots=1, seed=2).train == records(1)
     with pytest.raises(DataError, match="not the split of 1 shots and seed 3"):
-        read_published_shots(file, eurosat, shots=1, seed=3)
+        read_published_shots(file, EUROSAT, shots=1, seed=3)
 
 
 @pytest.mark.parametrize(("rows", "told"), CASES["unsound"])
 def test_unsound_published_shots_are_refused(
-    rows: list[dict[str, object]], told: str, eurosat: Dataset, tmp_path: Path
+    rows: list[dict[str, object]], told: str, tmp_path: Path
 ) -> None:
     write_lines(tmp_path / "shot_1-seed_1_train.jsonl", rows)
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
     with pytest.raises(DataError, match=told):
-        read_published_shots(tmp_path, eurosat, shots=1, seed=1)
+        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
 
 
 @pytest.mark.parametrize("name", ["shot_1-seed_1_train.jsonl", "shot_1-seed_1.json"])
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
-def test_a_damaged_file_is_named(name: str, text: str, eurosat: Dataset, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=name):
-        read_published_shots(tmp_path, eurosat, shots=1, seed=1)
+        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
 
 
 def test_a_file_that_was_cut_is_told_and_cannot_train(
-    eurosat: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_lines(tmp_path / "shot_2-seed_1_train.jsonl", published("2750/", 1, 2)[:1])
-    shots = read_published_shots(tmp_path, eurosat, shots=2, seed=1)
+    shots = read_published_shots(tmp_path, EUROSAT, shots=2, seed=1)
     assert "fewer than 2 images of 'Forest (1)'" in caplog.text
     with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
-        confirm_task(eurosat, shots, all_classes(eurosat))
-    assert confirm_task(eurosat, shots, {"base": (0,), "new": (1,)}).train.classes == (0,)
+        confirm_task(EUROSAT, shots, all_classes(EUROSAT))
+    assert confirm_task(EUROSAT, shots, {"base": (0,), "new": (1,)}).train.classes == (0,)
 
 
 def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(
-    eurosat: Dataset, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    elsewhere = replace(eurosat, source=FolderSource(tmp_path / "data" / "euro-sat"))
+    elsewhere = replace(EUROSAT, source=FolderSource(tmp_path / "data" / "euro-sat"))
     file = tmp_path / "euro-sat/split_fewshot/shot_1-seed_1_train.jsonl"
     write_lines(file, published("2750/", 1))
     assert read_published_shots(tmp_path, elsewhere, shots=1, seed=1).train == records(1)
 
 
-def test_a_pickle_is_never_read(eurosat: Dataset, tmp_path: Path) -> None:
+def test_a_pickle_is_never_read(tmp_path: Path) -> None:
     (tmp_path / "shot_1-seed_1.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(DataError, match="a pickle can run any code"):
-        read_published_shots(tmp_path, eurosat, shots=1, seed=1)
+        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
     with pytest.raises(DataError, match=r"shot_1-seed_2\.json is missing; looked in"):
-        read_published_shots(tmp_path, eurosat, shots=1, seed=2)
+        read_published_shots(tmp_path, EUROSAT, shots=1, seed=2)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from study.data.datasets import Dataset, Record
-from study.data.shots import Shots, draw_shots
+from study.data.datasets import Record
+from study.data.shots import draw_shots
 from study.data.tasks import (
     Task,
     all_classes,
@@ -43,29 +43,26 @@ def parts(task: Task) -> list[tuple[str, int, int]]:
     return [(p.name, len(p.records), len(p.classes)) for p in (task.train, *task.evaluations)]
 
 
-@pytest.fixture
-def dataset() -> Dataset:
-    """24 classes: 12 base, 12 new."""
-    return make_paper_dataset(classes=24)
+DATASET = make_paper_dataset(classes=24)
+"""12 base and 12 new classes."""
 
 
-@pytest.fixture
-def shots(dataset: Dataset) -> Shots:
-    """Four shots of each class, and three to validate on."""
-    return draw_shots(dataset, shots=4, val_shots=3, seed=1)
+SHOTS = draw_shots(DATASET, shots=4, val_shots=3, seed=1)
+"""Four shots of each class, and three to validate on."""
 
 
-def test_holdout_scores_on_the_validation_shots(shots: Shots) -> None:
-    (task,) = holdout_tasks(shots, "accuracy", EVERY)
+def test_holdout_scores_on_the_validation_shots() -> None:
+    (task,) = holdout_tasks(SHOTS, "accuracy", EVERY)
     assert parts(task) == [("train", 96, 24), ("accuracy", 72, 24)]
-    assert (task.train.records, task.evaluations[0].records) == (shots.train, shots.val)
+    assert (task.train.records, task.evaluations[0].records) == (SHOTS.train, SHOTS.val)
 
 
-def test_folds_score_every_shot_once_and_train_on_the_rest(shots: Shots) -> None:
-    tasks = image_fold_tasks(shots, "accuracy", EVERY, 3)
-    pooled = Counter((*shots.train, *shots.val))
+def test_folds_score_every_shot_once_and_train_on_the_rest() -> None:
+    tasks = image_fold_tasks(SHOTS, "accuracy", EVERY, 3)
+    pooled = Counter((*SHOTS.train, *SHOTS.val))
     scored = [task.evaluations[0] for task in tasks]
     assert sum((Counter(part.records) for part in scored), Counter()) == pooled
+    assert [len(part.records) for part in scored] == [56, 56, 56]
     for task, part in zip(tasks, scored, strict=True):
         assert Counter(task.train.records) == pooled - Counter(part.records)
         assert {*labels(task.train.records)} == {*EVERY}
@@ -73,24 +70,22 @@ def test_folds_score_every_shot_once_and_train_on_the_rest(shots: Shots) -> None
         assert task.train.classes == part.classes == EVERY
 
 
-def test_class_folds_rotate_thirds_of_the_base_classes(shots: Shots) -> None:
+def test_class_folds_rotate_thirds_of_the_base_classes() -> None:
     left: list[int] = []
-    for task in class_fold_tasks(shots, "base", BASE, 3):
+    for task in class_fold_tasks(SHOTS, "base", BASE, 3):
         assert parts(task) == [("train", 32, 8), ("base", 24, 12), ("new", 28, 12)]
         seen, unseen = task.evaluations
         assert seen.classes == unseen.classes == BASE
         kept = {*task.train.classes}
         assert {*labels(task.train.records)} == {*labels(seen.records)} == kept
         assert {*labels(unseen.records)} == {*BASE} - kept
-        assert {*seen.records} <= {*shots.val}
+        assert {*seen.records} <= {*SHOTS.val}
         left += labels(unseen.records)
     assert sorted(left) == [*BASE]
 
 
-def test_a_selection_without_images_to_score_or_too_few_classes_is_refused(
-    dataset: Dataset,
-) -> None:
-    bare = draw_shots(dataset, shots=1, val_shots=0, seed=1)
+def test_a_selection_without_images_to_score_or_too_few_classes_is_refused() -> None:
+    bare = draw_shots(DATASET, shots=1, val_shots=0, seed=1)
     with pytest.raises(DataError, match="no validation images"):
         holdout_tasks(bare, "accuracy", EVERY)
     with pytest.raises(DataError, match="need validation shots"):
@@ -102,28 +97,24 @@ def test_a_selection_without_images_to_score_or_too_few_classes_is_refused(
 
 
 def test_a_split_without_test_images_is_named() -> None:
-    dataset = make_paper_dataset(test=0)
+    dataset = replace(DATASET, test=())
     with pytest.raises(DataError, match="no test images for 'accuracy'"):
         confirm_task(dataset, None, all_classes(dataset))
 
 
-def test_shots_of_another_dataset_or_of_the_test_split_are_refused(
-    dataset: Dataset, shots: Shots
-) -> None:
-    relabelled = Record(dataset.train[0].path, 5)
+def test_shots_of_another_dataset_or_of_the_test_split_are_refused() -> None:
+    relabelled = Record(DATASET.train[0].path, 5)
     for wrong, told in (
-        (replace(shots, dataset="other"), "shots are of 'other'"),
-        (replace(shots, train=dataset.test[:2]), "test/0/0"),
-        (replace(shots, val=(relabelled,)), "label"),
+        (replace(SHOTS, dataset="other"), "shots are of 'other'"),
+        (replace(SHOTS, train=DATASET.test[:2]), "test/0/0"),
+        (replace(SHOTS, val=(relabelled,)), "label"),
     ):
         with pytest.raises(DataError, match=told):
-            confirm_task(dataset, wrong, all_classes(dataset))
+            confirm_task(DATASET, wrong, all_classes(DATASET))
 
 
-def test_a_tasks_lines_and_digest_say_which_images_and_classes_it_used(
-    dataset: Dataset, shots: Shots
-) -> None:
-    task = confirm_task(dataset, shots, {"base": BASE, "new": NEW})
+def test_a_tasks_lines_and_digest_say_which_images_and_classes_it_used() -> None:
+    task = confirm_task(DATASET, SHOTS, {"base": BASE, "new": NEW})
     lines = [json.loads(line) for line in task.lines()]
     assert lines[0] == {"part": "train", "classes": [*BASE]}
     assert {line["part"] for line in lines} == {"train", "base", "new"}

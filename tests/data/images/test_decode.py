@@ -14,9 +14,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from torchvision.transforms import v2
-from transformers import SiglipImageProcessorPil
 
-from study.backbones.framing import Framing, Interpolation
+from study.backbones.framing import Framing
 from study.data.images import table as table_module
 from study.data.images.decode import ImageCache, decode_images, preprocess
 from study.data.images.image_reading import ImageReading
@@ -53,19 +52,6 @@ def test_preprocessing_is_clips(size: tuple[int, int], target: int) -> None:
     assert np.array_equal(ours, np.asarray(v2.CenterCrop(target)(resized)))
 
 
-@pytest.mark.parametrize("size", [(40, 30), (17, 33), (8, 50)])
-@pytest.mark.parametrize(("interpolation", "resample"), [("bicubic", 3), ("bilinear", 2)])
-def test_a_squashed_image_is_that_of_siglips_own_processor(
-    size: tuple[int, int], interpolation: Interpolation, resample: int
-) -> None:
-    image = noise(size)
-    ours = preprocess(image, size=16, keep_aspect=False, framing=Framing(True, interpolation))
-    side = {"height": 16, "width": 16}
-    theirs = SiglipImageProcessorPil(size=side, resample=resample, do_normalize=False)
-    pixels = theirs(images=image, return_tensors="np")["pixel_values"][0]
-    assert np.array_equal(ours, (255 * pixels).round().astype(np.uint8).transpose(1, 2, 0))
-
-
 @pytest.mark.parametrize(
     ("size", "shape"),
     [((15, 12), (12, 15, 3)), ((60, 40), (20, 30, 3)), ((19, 400), (400, 19, 3))],
@@ -96,7 +82,9 @@ def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, col
         files.add(decode(PATHS, progress=lambda *n: told.append(n)))
         assert told[-1] == (150, 150)
     assert told[:3] == [(1, 150), (2, 150), (3, 150)]
-    assert (len(files), len(colors.opened)) == (1, 150)
+    (file,) = files
+    assert len(colors.opened) == 150
+    assert cache_fault(file, PATHS[1:]) == "it holds other images"
 
 
 def test_other_images_sizes_and_forms_get_files_of_their_own(colors: Any, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,16 +94,8 @@ def test_an_image_that_is_not_there_or_outside_is_named(path: str, told: str, ro
         FolderSource(root).open_image(path)
 
 
-def bind(path: Path) -> None:
-    """Make a socket in a place whose name may be longer than a socket's may."""
-    with socket.socket(socket.AF_UNIX) as server, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path.parent)
-        server.bind(path.name)
-
-
 SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (os.mkfifo, "a named pipe"),
-    "socket": (bind, "a socket"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "a device"),
     "folder": (lambda path: path.mkdir(), "a folder"),
 }

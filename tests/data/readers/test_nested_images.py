@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from study.data.datasets import load_dataset
 from study.data.readers import nested_images
 from tests import miniature
 from tests.data.reading import refusal
@@ -27,32 +26,30 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-@pytest.mark.parametrize("below", ["images", "pets/pets", "a/b/c"])
-def test_a_folder_too_high_is_named_with_the_one_below(
-    below: str, write: Write, tmp_path: Path
+ONE = "; data.root={root}/%s (classes 'cat', 'dog') would work"
+SPLITS = ["imgs/pets/train", "imgs/pets/test"]
+TWO = "; data.root={root}/imgs/one (classes 'cat', 'dog') or data.root={root}/imgs/two (classes"
+
+
+@pytest.mark.parametrize(
+    ("places", "named", "told"),
+    [
+        (["imgs/images"], "imgs", ONE % "imgs/images"),
+        (["imgs/pets/pets"], "imgs", ONE % "imgs/pets/pets"),
+        (["imgs/a/b/c"], "imgs", ONE % "imgs/a/b/c"),
+        (["imgs/one", "imgs/two"], "imgs", TWO),
+        # A folder of splits is preferred to those in it.
+        (SPLITS, "imgs", ONE % "imgs/pets"),
+        (SPLITS, "imgs/pets/train/cat", ONE % "imgs/pets"),
+        (["imgs"], "imgs/cat", ONE % "imgs"),
+    ],
+)
+def test_a_folder_too_high_or_too_deep_is_named_with_those_that_work(
+    places: list[str], named: str, told: str, write: Write, tmp_path: Path
 ) -> None:
-    place = write(f"imgs/{below}")
-    (tmp_path / "imgs" / "labels").mkdir()
-    told = refusal("mine", tmp_path / "imgs")
-    assert f"data.root={place} (classes 'cat', 'dog') would work" in told
-    assert load_dataset("mine", place).class_names == CLASSES
-
-
-def test_a_folder_of_splits_is_preferred_to_those_in_it_and_named_from_a_class_folder(
-    write: Write, tmp_path: Path
-) -> None:
-    for split in ("train", "test"):
-        write(f"imgs/pets/{split}")
-    told = refusal("mine", tmp_path / "imgs")
-    assert f"; data.root={tmp_path}/imgs/pets (classes 'cat', 'dog') would work" in told
-    assert "imgs/pets/train" not in told
-    told = refusal("mine", tmp_path / "imgs/pets/train/cat")
-    assert f"; data.root={tmp_path}/imgs/pets (classes 'cat', 'dog') would work" in told
-
-
-def test_a_folder_too_deep_is_named_with_the_one_above(write: Write) -> None:
-    root = write("images")
-    assert f"; data.root={root} (classes 'cat', 'dog') would work" in refusal("mine", root / "cat")
+    for place in places:
+        write(place)
+    assert told.format(root=tmp_path) in refusal("mine", tmp_path / named)
 
 
 def test_a_relative_folder_is_named_as_it_was_given(
@@ -64,12 +61,6 @@ def test_a_relative_folder_is_named_as_it_was_given(
         assert "data.root=imgs/images (" in refusal("mine", given)
     monkeypatch.chdir(place / "dog")
     assert f"data.root={place} (" in refusal("mine", Path())
-
-
-def test_several_folders_that_work_are_all_named(write: Write, tmp_path: Path) -> None:
-    one, two = write("sets/one"), write("sets/two", ("ship", "car"))
-    told = refusal("mine", tmp_path / "sets")
-    assert f"data.root={one} (classes 'cat', 'dog') or data.root={two} (classes" in told
 
 
 def test_images_by_date_are_to_be_moved_up_and_no_folder_of_one_class_is_offered(

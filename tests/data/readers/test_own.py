@@ -121,4 +121,5 @@ def test_one_split_without_the_other_is_named(split: str, lacking: str, draw: Dr
 
 def test_a_class_may_have_the_name_of_a_split(draw: Draw) -> None:
     root = draw("bus", "train", numbers=range(2))
+    (root / "train" / "old").mkdir()
     assert load_dataset("mine", root).class_names == ("bus", "train")

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from study.data.datasets import ReaderOptions, load_dataset
-from study.errors import DataError
 from tests import miniature
 from tests.data.reading import refusal, sizes
 
@@ -85,8 +84,7 @@ def test_a_malformed_row_is_named(
     suffix: str, row: list[object], told: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path / f"x{suffix}", [*rows(), row])
-    with pytest.raises(DataError, match=told):
-        load_dataset("mine", file)
+    assert re.search(told, refusal("mine", file))
 
 
 @pytest.mark.parametrize(
@@ -100,15 +98,13 @@ def test_a_malformed_row_is_named(
 def test_a_head_and_rows_that_do_not_belong_together_are_refused(
     header: Sequence[str], row: list[object], told: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=told):
-        load_dataset("mine", write(tmp_path / "x.csv", [row], header))
+    assert told in refusal("mine", write(tmp_path / "x.csv", [row], header))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.zip"])
 def test_a_file_that_is_no_table_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"\xff\xfe\x00 nothing")
-    with pytest.raises(DataError, match=name):
-        load_dataset("mine", tmp_path / name)
+    assert name in refusal("mine", tmp_path / name)
 
 
 @pytest.mark.parametrize(
