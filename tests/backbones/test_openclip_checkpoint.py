@@ -60,10 +60,10 @@ def test_features_are_those_of_open_clips_own_code(
         text = theirs.encode_text(tokens, normalize=True)
         image = theirs.encode_image(pixels, normalize=True)
         for found, expected in (
-            (classifier.encode_text(own), text),
             (staged.encode_text(staged.begin_prompts(own)), text),
-            (classifier.encode_image(pixels), image),
             (staged.encode_image(staged.begin_images(pixels)), image),
+            (classifier.encode_text(own), text),
+            (classifier.encode_image(pixels), image),
             (classifier.logits(image, text), theirs.logit_scale.exp() * image @ text.T),
         ):
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
