@@ -5,11 +5,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from study.backbones.backbone import fingerprint
-from study.backbones.load_backbone import load_backbone
 from study.method.delta import load_delta, read_head
 from study.method.head import Head
 from study.method.model import FewShotClassifier
@@ -28,18 +26,14 @@ def test_a_merged_folder_has_the_head_beside_the_model(
         assert json.loads(opened.metadata()["class_names"]) == ["bird", "cat"]
 
 
-def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
-    checkpoint: Path, path: Path, tuned: FewShotClassifier, pixel_values: Tensor, tmp_path: Path
+def test_a_merged_folder_is_an_ordinary_checkpoint_of_the_tuned_model(
+    checkpoint: Path, path: Path, tuned: FewShotClassifier, tmp_path: Path
 ) -> None:
     out = tmp_path / "merged"
     save_merged(out, load_tuned_backbone(path, str(checkpoint))[0])
-    clip = CLIPModel.from_pretrained(out).eval()
+    assert fingerprint(CLIPModel.from_pretrained(out)) == fingerprint(tuned.clip)
     texts = ["a red cat", "dog"]
-    ids = AutoTokenizer.from_pretrained(out)(texts, padding=True, return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        merged = clip(input_ids=ids, pixel_values=pixel_values).logits_per_image
-        expected = tuned.logits(tuned.encode_image(pixel_values), tuned.encode_text(ids))
-    torch.testing.assert_close(merged, expected, atol=1e-5, rtol=0)
+    before, after = (AutoTokenizer.from_pretrained(folder)(texts) for folder in (checkpoint, out))
+    assert before["input_ids"] == after["input_ids"]
     assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
-    assert load_backbone(out).fingerprint == fingerprint(tuned.clip)
     assert {p.name for p in out.iterdir()} == {p.name for p in checkpoint.iterdir()}

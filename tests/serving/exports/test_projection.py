@@ -1,4 +1,4 @@
-"""A tuned projection is exported by every format that holds it; the other refuses it by name."""
+"""A tuned projection is exported by every format that holds it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,6 @@ from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.load_backbone import load_backbone
 from study.commands import main
 from study.embedded import EMBEDDED
-from study.errors import DeltaError
 from study.method.delta import DeltaInfo, save_delta
 from study.method.parameters import PROJECTION
 from study.method.projection import ProjectionClassifier
@@ -39,11 +38,6 @@ def test_a_folder_has_the_tuned_projection(
     assert fingerprint(load_backbone(folder).clip) == fingerprint(tuned)
     untuned = embedded.clip.visual_projection.weight
     assert not torch.allclose(tuned.visual_projection.weight, untuned)
-
-
-def test_peft_has_no_adapter_for_it(projection: SavedModel, exported: Make) -> None:
-    with pytest.raises(DeltaError, match=rf"{PROJECTION} \(of Linear\) is tuned, .* --format hf"):
-        exported(projection, "peft")
 
 
 def test_its_card_says_what_is_tuned(
