@@ -93,16 +93,12 @@ PEERS = (
 
 def test_one_override_asks_for_a_peer_beside_the_baselines_of_a_file(file: Path) -> None:
     published = load_config(file).search.baselines
-    config = load_config(file, PEERS)
-    assert list(config.search.baselines) == [*published, "lora", "full"]
-    assert config.search.baselines.items() >= published.items()
-    lora, full = config.search.peer_arms.values()
-    assert (lora.optimizer, lora.lr, lora.weight_decay) == ("sgd", (1e-3, 1e-1), 5e-4)
-    values = {"method": "lora", "lr": 0.01, "optimizer": "sgd", "rank": 2, "alpha": 4, "dropout": 0}
-    assert lora.with_rate(0.01) == Peer.model_validate(values)
-    assert full.with_rate(0.01) == Peer(method="full", lr=0.01)
-    file.write_text(dump_config(config))
-    assert load_config(file) == config
+    search = load_config(file, PEERS).search
+    assert list(search.baselines) == [*published, "lora", "full"]
+    assert search.baselines.items() >= published.items()
+    lora = {"method": "lora", "lr": 0.01, "optimizer": "sgd", "rank": 2, "alpha": 4}
+    assert search.peer_arms["lora"].with_rate(0.01) == Peer.model_validate(lora)
+    assert search.peer_arms["lora"].lr == (1e-3, 1e-1)
     file.write_text(dump_config(build_config({"search": {"baselines": baselines()}}, "here")))
     assert list(load_config(file, PEERS).search.baselines) == [*baselines(), "lora", "full"]
 
@@ -135,15 +131,15 @@ def test_a_home_folder_is_meant_where_paths_are(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     file.write_text("storage: ~/studies\ndata: {root: ~/images, shots_from: ~/shots}\n")
-    config = load_config(file, ["backbone.name=~/nowhere"])
-    paths = [config.storage, config.data.root, config.data.shots_from, Path(config.backbone.name)]
-    assert paths == [tmp_path / name for name in ("studies", "images", "shots", "nowhere")]
+    config = load_config(file)
+    paths = [config.storage, config.data.root, config.data.shots_from]
+    assert paths == [tmp_path / name for name in ("studies", "images", "shots")]
     with pytest.raises(ConfigFaults, match="storage: begins with '~nobody-at-all', and"):
         load_config(file, ["storage=~nobody-at-all/x"])
     odd = load_config(file, ["storage=./~odd"])
     assert odd.storage == tmp_path / "~odd"
     file.write_text(dump_config(odd))
-    assert load_config(file).storage == tmp_path / "~odd"
+    assert load_config(file) == odd
 
 
 @pytest.mark.parametrize(

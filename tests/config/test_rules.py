@@ -1,5 +1,7 @@
 """The rules between values: each is told with its path, in one order, and all together."""
 
+from typing import Any
+
 import pytest
 
 from study.config.labels import RANKS, TUNED
@@ -58,24 +60,43 @@ def test_broken_rules_are_told_in_the_order_of_the_file() -> None:
     ]
 
 
-def test_a_search_is_refused_without_its_references_and_enough_trials() -> None:
-    search = {
-        "trials": 5,
-        "asha": {"grace_period": 9},
-        "baselines": {
-            "clipfit": clipfit(strength=0.5, calibration=0.25),
-            "mine": clipfit(),
-            "yours": clipfit(),
-        },
-    }
-    config = build_config({"search": search, "training": {"epochs": 4}}, "the file")
-    assert [fault.partition(", ")[0] for fault in broken_search_rules(config)] == [
-        "search.asha.grace_period: 9 is longer than training.epochs",
-        "search.baselines: must keep 'zero-shot'",
-        "search.baselines.clipfit: is a reference",
-        "search.baselines.clipfit.calibration: 0.25 cannot be given in a search",
-        "search.trials: 5 leaves too few beside the 3 baselines; allowed is 6 or more",
-    ]
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [
+        (
+            {
+                "trials": 5,
+                "asha": {"grace_period": 9},
+                "baselines": {
+                    "clipfit": clipfit(strength=0.5, calibration=0.25),
+                    "mine": clipfit(),
+                    "yours": clipfit(),
+                },
+            },
+            [
+                "search.asha.grace_period: 9 is longer than training.epochs",
+                "search.baselines: must keep 'zero-shot'",
+                "search.baselines.clipfit: is a reference",
+                "search.baselines.clipfit.calibration: 0.25 cannot be given in a search",
+                "search.trials: 5 leaves too few beside the 3 baselines; allowed is 6 or more",
+            ],
+        ),
+        (
+            {"trials": 6, "tuned_share": 0.5, "baselines": baselines(mine=clipfit())},
+            ["search.tuned_share: 0.5 of search.trials"],
+        ),
+        # Only peers are left.
+        (
+            {"baselines": {"mine": {"subset": "none", "head": "linear"}}},
+            ["search.baselines: must keep 'zero-shot'", "search.baselines: must keep 'clipfit'"],
+        ),
+    ],
+)
+def test_a_search_is_refused_without_its_references_and_enough_trials(
+    search: dict[str, Any], told: list[str]
+) -> None:
+    config = build_config({"search": {"asha": None, **search}, "training": {"epochs": 4}}, "here")
+    assert [fault.partition(", ")[0] for fault in broken_search_rules(config)] == told
 
 
 @pytest.mark.parametrize(("epochs", "fewer"), [(2, False), (3, True)])
@@ -84,18 +105,3 @@ def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer
     fault = next(broken_search_rules(build_config(values, "the file")))
     assert fault.endswith("search.asha: null for no stopping")
     assert (f"{epochs} or fewer" in fault) == fewer
-
-
-def test_a_search_is_refused_whose_baselines_and_tuning_leave_no_trial() -> None:
-    search = {"trials": 6, "tuned_share": 0.5, "baselines": baselines(mine=clipfit())}
-    (fault,) = broken_search_rules(build_config({"search": search}, "the file"))
-    assert fault.startswith("search.tuned_share: 0.5 of search.trials, which is 6, beside 3 base")
-
-
-def test_a_needed_baseline_that_is_absent_is_told_though_only_peers_are_left() -> None:
-    linear = {"subset": "none", "head": "linear"}
-    config = build_config({"search": {"baselines": {"mine": linear}}}, "the file")
-    assert [line.partition(",")[0] for line in broken_search_rules(config)] == [
-        "search.baselines: must keep 'zero-shot'",
-        "search.baselines: must keep 'clipfit'",
-    ]

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,15 @@ from statistics import mean
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
-from study.data.images.decode import ImageCache, decode_images
-from study.data.images.table import ImageTable, normalize
+from study.data.images.decode import preprocess
+from study.data.images.table import normalize
 from study.data.prompts import prompts
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots
@@ -55,12 +55,12 @@ class Bench:
         self.backbone = backbone
         self.dataset: Dataset = load_dataset(dataset)
         paths = [record.path for record in (*self.dataset.train, *self.dataset.test)]
-        with tempfile.TemporaryDirectory() as folder:
-            cache = ImageCache(Path(folder), dataset, size=backbone.image_size)
-            decoded = decode_images(self.dataset.source, paths, cache)
-            images = normalize(
-                ImageTable(decoded).pixels(paths), backbone.image_mean, backbone.image_std
-            )
+        squares = []
+        for path in paths:
+            image = self.dataset.source.open_image(path)
+            squares.append(preprocess(image, size=backbone.image_size, keep_aspect=False))
+        pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
+        images = normalize(pixels, backbone.image_mean, backbone.image_std)
         self._pixels = dict(zip(paths, images, strict=True))
 
     def pixels(self, records: Sequence[Record]) -> Tensor:
