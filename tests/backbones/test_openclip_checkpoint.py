@@ -25,7 +25,7 @@ from study.errors import BackboneError
 from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from tests.damage import change_weights
+from tests.damage import change_weights, cut
 from tests.openclips import MODEL, make_open_clip, write_open_clip
 
 PROMPTS = ["a photo of a cat.", "A photo of a  dog", "café au lait & bird"]
@@ -155,6 +155,10 @@ def test_one_file_of_weights_of_another_name_is_read_and_two_are_refused(tmp_pat
     assert load_backbone(tmp_path)
     shutil.copy(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     with pytest.raises(BackboneError, match="has 2 files of weights"):
+        load_backbone(tmp_path)
+    (tmp_path / "b.safetensors").unlink()
+    cut(tmp_path / "a.safetensors")
+    with pytest.raises(BackboneError, match=r"cannot be read .* written whole"):
         load_backbone(tmp_path)
 
 

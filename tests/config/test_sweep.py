@@ -87,6 +87,7 @@ def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str) ->
         ("[digits, glyphs]", "digits", "lists of values"),
         ("data.shots", "data.shotz", "'shots'?"),
         ("[1, 4]", "[1, 4, many]", "'many'"),
+        ("[1, 4]", "[1, [4]]", "sweep.data.shots: [4] is no plain value"),
         ("for: {data.dataset: [glyphs]}", "for: {data.dataset: [dtd]}", "['dtd'] are no values"),
         ("for: {data.dataset: [glyphs]}", "for: {data.seed: [1]}", "axes are data.dataset"),
         ("    set: {training.epochs: 7}\n", "", "allowed is {for:"),

@@ -154,6 +154,8 @@ def test_a_blank_row_has_its_number_and_empty_lines_count(tmp_path: Path) -> Non
     assert faults_of(tmp_path / "x.csv") == [
         ", row 2: is blank; remove it; row 5 has this fault too"
     ]
+    (tmp_path / "x.csv").write_text(lines[0])
+    assert faults_of(tmp_path / "x.csv") == [": has no rows"]
 
 
 def test_two_numbers_of_one_name_are_conflicting(tmp_path: Path) -> None:
