@@ -39,20 +39,15 @@ def draw(checkout: Path, coverage: Path, log: str, *, seed: int, number: int) ->
         for file, place, contexts in generator.sample(able, share):
             fault, text = _one_of(mutants(place), generator)
             tests = nearest(file, _tests(contexts, tests_of), seconds)
-            listed = tests[:NEAREST]
-            duration = sum(seconds.get(test, 1.0) for test in listed)
             mutations.append(
                 {
                     "file": file,
                     "function": place.function,
-                    "line": place.lines[0],
                     "fault": fault,
                     "original": place.original,
                     "mutated": text,
                     "occurrence": place.occurrence,
-                    "executed_by": len(tests),
-                    "seconds": round(duration, 1),
-                    "tests": listed,
+                    "tests": tests[:NEAREST],
                     "files": files_of(tests)[:NEAREST_FILES],
                     "caught": None,
                 }

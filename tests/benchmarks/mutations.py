@@ -30,6 +30,9 @@ from failing import Suite
 from mutants import Place, places, replace
 from mutation_draw import draw, files_of, mirror_of
 
+GONE, MISSED = "gone", "caught before, and not now"
+LISTED_SECONDS = 600
+"""Tests that are listed have caught an endless loop if they take so long together."""
 FILES_SECONDS = 300
 """Whole files of tests are given up after so long; the mutation has survived."""
 PRELOADED = "hypothesis,torch,transformers.models.clip,ray.tune,mlflow,optuna,pandas,sklearn"
@@ -49,7 +52,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=35)
     parser.add_argument("--number", type=int, default=120)
     parser.add_argument("--to", type=Path, help="where compare writes what it sees")
-    parser.add_argument("--renames", type=Path, help="JSON: former to present files and functions")
     parser.add_argument("--preload", default=PRELOADED, help="modules imported once for all tests")
     options = parser.parse_args()
     options.checkout = options.checkout.resolve()
@@ -70,50 +72,39 @@ def main() -> int:
         return 0
     if options.to is None:
         parser.error("compare needs --to FILE")
-    renames = json.loads(options.renames.read_text()) if options.renames else {}
-    return compare(record, options.to, suite, renames)
+    return compare(record, options.to, suite)
 
 
-def judge(
-    record: dict[str, Any],
-    to: Path,
-    suite: Suite,
-    *,
-    renames: dict[str, str] | None = None,
-    always_whole_files: bool = False,
-) -> None:
+def judge(record: dict[str, Any], to: Path, suite: Suite) -> None:
     """Put each mutation that has no verdict into the code, and write which test catches it.
 
     ``caught`` becomes the test that fails, False, or "gone" where the code is not there any more.
     """
+    present = []
+    for path in sorted((suite.checkout / "study").rglob("*.py")):
+        present += [(path, place) for place in places(path.read_text())]
     for number, mutation in enumerate(record["mutations"], start=1):
         if mutation["caught"] is not None:
             continue
-        located = locate(suite.checkout, mutation, renames or {})
-        if located is None:
-            mutation["caught"] = "gone"
-        else:
-            many = mutation["executed_by"] > len(mutation["tests"])
-            mutation["caught"] = _caught(suite, mutation, located, many or always_whole_files)
+        located = locate(present, suite.checkout, mutation)
+        mutation["caught"] = GONE
+        if located is not None:
+            mutation["caught"] = _caught(suite, mutation, *located)
         _write(to, record)
         print(number, mutation["file"], mutation["function"], mutation["caught"], flush=True)
 
 
-def _caught(
-    suite: Suite, mutation: Mutation, located: tuple[Path, Place], whole_files: bool
-) -> str | bool:
-    path, place = located
-    tests = mutation["tests"]
-    listed = files_of(tests)
+def _caught(suite: Suite, mutation: Mutation, path: Path, place: Place) -> str | bool:
+    listed = mutation["tests"]
+    mirror = mirror_of(str(path.relative_to(suite.checkout)))
+    files = [*dict.fromkeys([mirror, *mutation["files"]])]
     with mutated(path, place, mutation["mutated"]):
-        failure = suite.first_failure(listed, tests, 120 + 5 * mutation["seconds"])
-        if failure is None and whole_files:
-            mirror = mirror_of(str(path.relative_to(suite.checkout)))
-            files = dict.fromkeys([mirror, *mutation["files"]])
-            failure = suite.first_failure([*files], [], FILES_SECONDS)
+        failure = suite.first_failure(files_of(listed), listed, LISTED_SECONDS)
+        if failure is None:
+            failure = suite.first_failure(files, [], FILES_SECONDS)
     if failure is None or suite.passes(failure):
         return failure or False
-    return _caught(suite, mutation, located, whole_files)  # without the test that fails anyway
+    return _caught(suite, mutation, path, place)  # without the test that fails anyway
 
 
 @contextlib.contextmanager
@@ -128,47 +119,42 @@ def mutated(path: Path, place: Place, text: str) -> Iterator[None]:
 
 
 def locate(
-    checkout: Path, mutation: Mutation, renames: dict[str, str]
+    present: list[tuple[Path, Place]], checkout: Path, mutation: Mutation
 ) -> tuple[Path, Place] | None:
-    """Return where the code of a mutation stands now: its file, or else the only other one."""
-    former: str = mutation["file"]
-    file = checkout / renames.get(former, former)
-    function = renames.get(mutation["function"], mutation["function"])
-    located = []
-    for path in sorted((checkout / "study").rglob("*.py")):
-        for place in places(path.read_text()):
-            if (place.function, place.original) == (function, mutation["original"]):
-                located.append((path, place))
-    there = [(path, place) for path, place in located if path == file]
-    if not there and len({path for path, _ in located}) == 1:
-        there = located
-    if not there:
-        return None
-    return there[min(mutation["occurrence"], len(there) - 1)]
+    """Return where the code of a mutation stands now.
+
+    It is in its function: in its file, or else in the only file that has both. If it is in no such
+    function, it is in the only one that has the code.
+    """
+    anywhere = [found for found in present if found[1].original == mutation["original"]]
+    in_function = [found for found in anywhere if found[1].function == mutation["function"]]
+    in_file = [found for found in in_function if found[0] == checkout / mutation["file"]]
+    for matches in (in_file, in_function, anywhere):
+        if len({(path, place.function) for path, place in matches}) == 1:
+            return matches[min(mutation["occurrence"], len(matches) - 1)]
+    return None
 
 
-def compare(record: dict[str, Any], to: Path, suite: Suite, renames: dict[str, str]) -> int:
+def compare(record: dict[str, Any], to: Path, suite: Suite) -> int:
     """Judge again what was caught, say what no longer is, and return 1 if there is any."""
-    before = [mutation for mutation in record["mutations"] if mutation["caught"]]
+    now = {**record, "mutations": []}
+    for mutation in record["mutations"]:
+        if mutation["caught"] not in (None, False, GONE):
+            tests = dict.fromkeys([mutation["caught"], *mutation["tests"]])
+            now["mutations"].append({**mutation, "tests": [*tests], "caught": None})
     if to.exists():
         now = json.loads(to.read_text())
-    else:
-        now = {**record, "mutations": []}
-        for mutation in before:
-            first = [mutation["caught"], *mutation["tests"]]
-            again = {**mutation, "tests": list(dict.fromkeys(first)), "caught": None}
-            now["mutations"].append(again)
-    judge(now, to, suite, renames=renames, always_whole_files=True)
+    judge(now, to, suite)
     counted = Counter[str]()
     for mutation in now["mutations"]:
         state = "caught"
-        if mutation["caught"] in (False, "gone"):
-            state = mutation["caught"] or "caught before, and not now"
+        if mutation["caught"] in (False, GONE):
+            state = mutation["caught"] or MISSED
             print(f"{state}: {mutation['file']}, {mutation['function']}")
             print(f"    {mutation['original']}\n    {mutation['mutated']}")
         counted[state] += 1
     print(", ".join(f"{number} {state}" for state, number in counted.items()))
-    return 1 if counted["caught before, and not now"] else 0
+    return 1 if counted[MISSED] else 0
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ TESTS = "tests/room/test_toy.py"
 def draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(PROGRAM.parent))
     yield importlib.import_module("mutation_draw")
-    for name in ("mutants", "mutation_draw"):
+    for name in ("mutants", "mutation_draw", "failing", "mutations"):
         sys.modules.pop(name, None)
 
 
@@ -63,7 +63,7 @@ def mutation(original: str, mutated: str, **values: Any) -> dict[str, Any]:
     test = f"{TESTS}::test_a_number_grows"
     return {
         **{"file": "study/room/toy.py", "function": "grow", "occurrence": 0},
-        **{"original": original, "mutated": mutated, "executed_by": 1, "seconds": 0.1},
+        **{"original": original, "mutated": mutated},
         **{"tests": [test], "files": [TESTS], "caught": None, **values},
     }
 
@@ -92,7 +92,7 @@ def test_a_test_that_fails_anyway_catches_nothing(toy: Path) -> None:
     commit(toy)
     tests = [f"{TESTS}::test_that_fails", f"{TESTS}::test_a_number_grows"]
     record = toy.parent / "record.json"
-    entry = mutation("number > 3", "number >= 3", tests=tests, executed_by=99)
+    entry = mutation("number > 3", "number >= 3", tests=tests)
     record.write_text(json.dumps({"mutations": [entry]}))
     assert run("run", record, toy).returncode == 0
     assert json.loads(record.read_text())["mutations"][0]["caught"] is False
@@ -113,6 +113,7 @@ def test_what_is_caught_no_longer_is_told_and_what_is_gone_with_its_code(toy: Pa
         mutation("return number + by", "return None", **earlier),
         mutation("number < 3", "number <= 3", **earlier),
         mutation("number > 3", "number >= 3", caught=False),
+        mutation("number > 9", "number >= 9", caught="gone"),
     ]
     record, now = toy.parent / "record.json", toy.parent / "now.json"
     record.write_text(json.dumps({"mutations": entries}))
@@ -120,6 +121,30 @@ def test_what_is_caught_no_longer_is_told_and_what_is_gone_with_its_code(toy: Pa
     assert done.returncode == 1, done.stderr
     verdicts = [entry["caught"] for entry in json.loads(now.read_text())["mutations"]]
     assert verdicts == [False, "tests/room/test_game.py::test_a_number_comes", "gone"]
+
+
+@pytest.mark.parametrize(
+    ("functions", "found"),
+    [
+        ({"a": "old", "b": "old"}, ("a", "old")),
+        ({"b": "old", "c": "new"}, ("b", "old")),
+        ({"b": "old", "c": "old"}, None),
+        ({"a": "new"}, ("a", "new")),
+        ({"a": "new", "b": "new"}, None),
+    ],
+    ids=["its file", "another file", "two files", "another function", "two functions"],
+)
+def test_code_is_found_in_its_function_or_in_the_only_one_that_has_it(
+    draws: ModuleType, functions: dict[str, str], found: tuple[str, str] | None
+) -> None:
+    locate = importlib.import_module("mutations").locate
+    present = []
+    for file, function in functions.items():
+        for place in draws.places(f"def {function}(x):\n    return x + 1\n"):
+            present.append((Path(file), place))
+    former = {"file": "a", "function": "old", "original": "return x + 1", "occurrence": 0}
+    located = locate(present, Path(), former)
+    assert found == (located and (str(located[0]), located[1].function))
 
 
 def test_a_checkout_with_changes_is_refused(toy: Path) -> None:
