@@ -39,8 +39,9 @@ def be_away_once(
 
     def go_away() -> None:
         if not timers:
-            timers.append(threading.Timer(0.5, take_away(study)))
-            timers[0].start()
+            timer = threading.Timer(0.5, take_away(study))
+            timer.start()
+            timers.append(timer)
 
     def calling(*arguments: object, **options: object) -> object:
         if before:
