@@ -1,0 +1,188 @@
+"""What happens to the studies of a campaign: each fault is one that machines and people make.
+
+A fault is a generator. Up to its first `yield` it meets the study while that runs; the rest follows
+once the driver has ended, and brings back what was away. It yields what it did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.reliability.campaign_study import Place
+from tests.damage import cut, flip
+
+Fault = Callable[[Place, random.Random], Iterator[str]]
+WORKER = "ray::ResourceTrainable"
+"""How the title of a process begins that runs trials."""
+DIE_WITHIN = 3.0
+"""Seconds in which the workers of a driver end that was killed."""
+
+
+def killing(name: str) -> Fault:
+    """Return the fault that kills a process: the driver, or one below it."""
+
+    def fault(place: Place, chance: random.Random) -> Iterator[str]:
+        process = place.process(name)
+        if process is not None:
+            process.kill()
+        yield f"killed {process}"
+
+    return fault
+
+
+def stopping(name: str) -> Fault:
+    """Return the fault that lets a process stand still for some seconds."""
+
+    def fault(place: Place, chance: random.Random) -> Iterator[str]:
+        process, seconds = place.process(name), chance.uniform(1, 15)
+        with contextlib.suppress(psutil.Error):
+            if process is not None:
+                process.suspend()
+                time.sleep(seconds)
+                process.resume()
+        yield f"stopped {process} for {seconds:.0f} s"
+
+    return fault
+
+
+def damaging(damage: Callable[[Path], object]) -> Fault:
+    """Return the fault that kills the driver and damages one of the study's files."""
+
+    def fault(place: Place, chance: random.Random) -> Iterator[str]:
+        driver = place.driver()
+        if driver is not None:
+            driver.kill()
+        yield "killed the driver"
+        time.sleep(DIE_WITHIN)
+        files = []
+        for path in sorted(place.folder.path.rglob("*")):
+            if path.is_file() and path.stat().st_size and "tune" not in path.parts:
+                files.append(path)
+        if files:
+            path = chance.choice(files)
+            place.copies[str(path)] = path.read_bytes()
+            damage(path)
+            yield f"damaged {path.relative_to(place.folder.path)}"
+
+    return fault
+
+
+def breaking_disk(
+    break_it: Callable[[Place], object], repair: Callable[[Place], object], *, for_good: bool
+) -> Fault:
+    """Return the fault of the disk that a study is on, for a while or until the study gives up."""
+
+    def fault(place: Place, chance: random.Random) -> Iterator[str]:
+        break_it(place)
+        began = time.monotonic()
+        if for_good:
+            yield "broke the disk for good"
+        else:
+            time.sleep(chance.uniform(1, 8))
+        repair(place)
+        yield f"broke the disk for {time.monotonic() - began:.0f} s"
+
+    return fault
+
+
+def take_away(place: Place) -> None:
+    """Let the shared folder be an empty one."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place.storage], check=True)
+
+
+def forbid_writing(place: Place) -> None:
+    """Let the folder be read-only, which no waiting repairs."""
+    subprocess.run(["mount", "--bind", place.storage, place.storage], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", place.storage], check=True)
+
+
+def unmount_top(place: Place) -> None:
+    """Take away what was mounted last."""
+    subprocess.run(["umount", "--lazy", place.storage], check=True)
+
+
+def fill(place: Place) -> None:
+    """Fill the small disk that the study is on: a file may not grow, whoever writes it."""
+    with (place.storage / "ballast").open("wb", buffering=0) as file:
+        for size in (2**20, 2**12):  # the last page as well
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+
+
+def free(place: Place) -> None:
+    """Give the space back."""
+    (place.storage / "ballast").unlink(missing_ok=True)
+
+
+def answering(answer: str, *, only_writes: bool = False) -> Fault:
+    """Return the fault that MLflow answers all calls, or those that write, so for some seconds."""
+
+    def judge(path: str, body: bytes) -> str:
+        writes = body and "search" not in path and "create" not in path
+        return answer if writes or not only_writes else ""
+
+    def fault(place: Place, chance: random.Random) -> Iterator[str]:
+        place.proxy.slow_seconds = 3.0
+        place.proxy.judge = judge
+        time.sleep(chance.uniform(2, 20))
+        place.proxy.mend()
+        yield f"MLflow answered {answer}"
+
+    return fault
+
+
+def dying(place: Place, chance: random.Random) -> Iterator[str]:
+    """Let MLflow die, and start it again."""
+    place.server.kill()
+    time.sleep(chance.uniform(1, 20))
+    place.server.start()
+    yield "MLflow was dead"
+
+
+def restoring(place: Place, chance: random.Random) -> Iterator[str]:
+    """Put MLflow's database back as it was some seconds before."""
+    database, backup = place.server.database, place.path / "backup.db"
+    place.server.kill()
+    shutil.copy(database, backup)
+    place.server.start()
+    seconds = chance.uniform(2, 15)
+    time.sleep(seconds)
+    place.server.kill()
+    for name in (f"{database}-wal", f"{database}-shm"):
+        Path(name).unlink(missing_ok=True)
+    shutil.copy(backup, database)
+    place.server.start()
+    yield f"MLflow was restored from a backup of {seconds:.0f} s ago"
+
+
+FAULTS: Mapping[str, Fault] = {
+    "driver killed": killing("driver"),
+    "worker killed": killing(WORKER),
+    "agent killed": killing("ray::RuntimeEnvAgent"),
+    "raylet killed": killing("raylet"),
+    "GCS killed": killing("gcs_server"),
+    "driver stands still": stopping("driver"),
+    "worker stands still": stopping(WORKER),
+    "file cut": damaging(cut),
+    "bit flipped": damaging(flip),
+    "file deleted": damaging(Path.unlink),
+    "storage away": breaking_disk(take_away, unmount_top, for_good=False),
+    "storage away for good": breaking_disk(take_away, unmount_top, for_good=True),
+    "storage read-only": breaking_disk(forbid_writing, unmount_top, for_good=True),
+    "disk full": breaking_disk(fill, free, for_good=False),
+    "disk full for good": breaking_disk(fill, free, for_good=True),
+    "MLflow dead": dying,
+    "MLflow slow": answering("slow"),
+    "MLflow fails": answering("500"),
+    "MLflow lies": answering("200 {}", only_writes=True),
+    "MLflow restored": restoring,
+}

@@ -1,0 +1,77 @@
+"""A campaign of faults draws alike, and no difference of two studies is passed over."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.reliability.campaign import draw_fault, summary, wrong_end
+from tests.benchmarks.reliability.campaign_faults import FAULTS
+from tests.benchmarks.reliability.campaign_study import KINDS
+from tests.benchmarks.reliability.study_contents import differences
+
+TWIN: dict[str, Any] = {
+    "trials": {"a": [1], "b": [2]},
+    "choice": ["a"],
+    "runs": {"": [["FINISHED"]], "a": [["FINISHED"]]},
+}
+
+
+def test_every_fault_and_kind_is_drawn_alike_whenever_it_is_asked_for() -> None:
+    draws = [draw_fault(number, 1)[0] for number in range(200)]
+    assert {draw.fault for draw in draws} == FAULTS.keys()
+    assert {draw.kind for draw in draws} == KINDS.keys()
+    (first, chance), (again, its) = draw_fault(17, 1), draw_fault(17, 1)
+    assert first == again != draw_fault(17, 2)[0]
+    assert chance.random() == its.random()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"trials": {"a": [1]}}, "/trials/b/0 is missing, in the other 2"),
+        ({"trials": {**TWIN["trials"], "c": []}}, "/trials/c/length is 0, in the other missing"),
+        ({"choice": ["b"]}, "/choice/0 is b, in the other a"),
+        ({"runs": {"a": [["FINISHED"]]}}, "/runs//length is missing, in the other 1"),
+        (
+            {"runs": {**TWIN["runs"], "a": [["KILLED"]]}},
+            "/runs/a/0/0 is KILLED, in the other FINISHED",
+        ),
+    ],
+)
+def test_no_difference_of_two_studies_is_passed_over(changes: dict[str, Any], line: str) -> None:
+    assert not [*differences(TWIN, TWIN)]
+    assert line in [*differences({**TWIN, **changes}, TWIN)]
+
+
+def test_numbers_may_differ_and_hashes_with_them_but_not_what_there_is() -> None:
+    one = {"loss": 0.25, "epochs": 3, "delta.safetensors": "a" * 64}
+    other = {"loss": 0.5, "epochs": 3, "delta.safetensors": "b" * 64}
+    assert len([*differences(one, other)]) == 2
+    assert len([*differences(one, other, 0.1)]) == 1
+    assert not [*differences(one, other, 0.3)]
+    assert len([*differences(one, {**other, "epochs": 4}, 0.3)]) == 1
+    del other["delta.safetensors"]
+    assert len([*differences(one, other, 0.3)]) == 2
+
+
+def test_a_study_says_how_to_go_on_unless_it_was_killed() -> None:
+    wrong = partial(wrong_end, begun=True)
+    assert wrong(0, "") == wrong(-9, "") == wrong(130, "go on by resume mine") == []
+    assert wrong(2, "resume mine") == wrong_end(2, "it cannot start", begun=False) == []
+    for status in (2, 130):
+        assert wrong(status, "a traceback")[0].startswith("no word of how to go on")
+    assert wrong(1, "resume mine")[0].startswith("it ended with 1")
+
+
+def test_the_table_counts_what_was_drawn_resumed_and_wrong() -> None:
+    lines: list[dict[str, Any]] = [
+        {"fault": "driver killed", "resumes": 1, "wrong": []},
+        {"fault": "driver killed", "resumes": 0, "wrong": []},
+        {"fault": "disk full", "resumes": 0, "wrong": []},
+    ]
+    assert "3 draws, 0 failed; at most 63.2 % (95 %)" in summary(lines)
+    assert "| driver killed | 2 | 1 | 0 |" in summary(lines)
+    lines[2]["wrong"] = ["/trials/b/0 is missing"]
+    assert "3 draws, 1 failed**" in summary(lines)
+    assert "| disk full | 1 | 0 | 1 |" in summary(lines)

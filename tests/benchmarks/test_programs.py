@@ -1,0 +1,65 @@
+"""Each program of this folder still runs, with tiny settings, and prints its tables."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+HERE = Path(__file__).parent
+WORDS = {
+    "step/steps.py --quick --rounds 1": ["naive / staged", "| held |"],
+    "gpu/gpu.py --quick": ["nothing here is a measurement", "| held | ", "| 2 | ", "| held on cpu"],
+    "scale/scale.py --trials 20 --epochs 3 --slots 2": [
+        "CPU s, ",
+        "behind at the end, and lacks 0",
+    ],
+    "reliability/soak.py --trials 10": ["| 10 |", "MLflow has {'FINISHED': "],
+    "answer/intervals.py --studies 5": ["| fresh | "],
+}
+
+
+def output_of(command: str, place: Path) -> str:
+    """Run a program in a folder of its own, which must end well, and return what it prints."""
+    name, *arguments = command.split()
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(HERE / name), *arguments],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", WORDS)
+def test_a_program_prints_its_tables(command: str, tmp_path: Path) -> None:
+    printed = output_of(command, tmp_path)
+    for words in ("torch", *WORDS[command]):
+        assert words in printed
+
+
+def test_a_world_is_recorded_once_and_searches_are_compared_in_it(tmp_path: Path) -> None:
+    tiny = "--tiny --studies quickstart --storage rows"
+    written = []
+    for _ in range(2):
+        output_of(f"search/record.py {tiny}", tmp_path)
+        paths = sorted((tmp_path / "rows/tiny").rglob("*-0.parquet"))
+        written.append([path.stat().st_mtime_ns for path in paths])
+    assert written[0] == written[1] != [], "what was trained is not trained again"
+    printed = output_of(f"search/compare.py {tiny} --repetitions 2 --only random", tmp_path)
+    for words in ("**quickstart: 17 configurations", "not to be trusted", "| random | 2 |"):
+        assert words in printed
+
+
+def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path) -> None:
+    for studies in (2, 0):
+        printed = output_of("answer/answer.py --quick --only digits --storage answers", tmp_path)
+        for words in (f": {studies} studies to run", "| best | ", "Ladder"):
+            assert words in printed
