@@ -23,28 +23,22 @@ from tests.changed_studies import change_json, forget_images
 from tests.not_none import not_none
 
 
-def test_cells_are_paired_with_the_base_and_corrected_together(ablation_study: Path) -> None:
+def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
+    ablation_study: Path,
+) -> None:
     table = ablation_table(read_results(forget_images(ablation_study)))
+    means = [cell.score.mean for cell in table.cells]
+    assert means == sorted(means, reverse=True)
+    assert (table.base.comparison, table.base.trainable) == (None, 5_120)
+    assert table.base.seconds == pytest.approx(18)
     base = list(table.base.scores.values())
     compared = [cell for cell in table.cells if cell is not table.base]
-    assert len(compared) == 6
     tests = [stats.ttest_rel(list(cell.scores.values()), base) for cell in compared]
     corrected = multipletests([test.pvalue for test in tests], method="holm")[1]
     for cell, test, holm_p in zip(compared, tests, corrected, strict=True):
         found = not_none(cell.comparison)
         assert found.paired.difference.mean == pytest.approx(cell.score.mean - np.mean(base))
-        assert found.paired.p_value == pytest.approx(test.pvalue)
-        assert found.holm_p == pytest.approx(holm_p)
-
-
-def test_cells_are_sorted_by_their_mean_and_the_base_stands_among_them(
-    ablation_study: Path,
-) -> None:
-    table = ablation_table(read_results(ablation_study))
-    means = [cell.score.mean for cell in table.cells]
-    assert means == sorted(means, reverse=True)
-    base = table.base
-    assert (base.comparison, base.trainable, base.seconds) == (None, 5_120, pytest.approx(18))
+        assert (found.paired.p_value, found.holm_p) == pytest.approx((test.pvalue, holm_p))
 
 
 def cell_of(table: AblationTable, label: str) -> Cell:
@@ -74,13 +68,7 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     more = read_results(few_shot_study).trials
     table = ablation_table(replace(results, trials=results.trials + more))
     assert len(table.cells) == 7
-    assert sorted(table.base.scores) == [2, 3, 4, 5]
     assert not_none(table.cells[0].comparison).paired.seeds == (2, 3, 4, 5)
-
-
-def edges_of(table: AblationTable) -> dict[str, Mapping[str, str]]:
-    """The cells whose rates are at an end of what was tried."""
-    return {cell.label: cell.rate_edges for cell in table.cells if cell.rate_edges}
 
 
 def with_rates(results: Results, rates: object, **more: object) -> Results:
@@ -134,11 +122,12 @@ def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None) -
     assert (None if found is None else str(found)) == term
 
 
+BOTH = "text.ln1 + vision.ln2"
 FOUR = {
     "none": (0.50, 0.52, 0.51),
     "text.ln1": (0.60, 0.61, 0.62),
     "vision.ln2": (0.70, 0.74, 0.72),
-    "text.ln1 + vision.ln2": (0.85, 0.88, 0.87),
+    BOTH: (0.85, 0.88, 0.87),
 }
 """Test scores of three seeds; in log-odds on 480 images they interact by 0.519."""
 
@@ -191,23 +180,10 @@ def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
     assert not_none(pair.interaction).paired.difference.mean == pytest.approx(0.5191731)
     assert (pair.better, pair.gain_over_better) == (None, None)
-    scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, "text.ln1 + vision.ln2": 0.8}
-    table = ablation_table(validated(results, scores))
-    (pair,) = table.interactions
+    scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, BOTH: 0.8}
+    (pair,) = ablation_table(validated(results, scores)).interactions
     assert pair.better == "text.ln1"
     assert not_none(pair.gain_over_better).paired.difference.mean == pytest.approx(0.3566667 - 0.1)
-
-
-def test_where_nothing_was_tested_that_is_why_no_pair_is(ablation_study: Path) -> None:
-    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
-    trials = []
-    for trial in results.trials:
-        changes = {"val": trial.test, "test": {}, "confusion": {}, "outcomes": None}
-        trials.append(trial.model_copy(update=changes))
-    table = ablation_table(replace(results, trials=tuple(trials)))
-    (pair,) = table.interactions
-    assert table.split == "val"
-    assert not_none(pair.obstacle).reason == "untested"
 
 
 def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
@@ -227,28 +203,14 @@ MORE = PAIRS | {
 }
 
 
-def test_without_a_list_the_sites_are_the_single_ones(ablation_study: Path) -> None:
-    results = of_pairs(read_results(ablation_study), MORE)
-    found = {frozenset(pair.sites) for pair in ablation_table(results).interactions}
-    sites = ("text.bias", *SITES)
-    assert found == {frozenset(pair) for pair in combinations(sites, 2)}
-
-
-@pytest.mark.parametrize("sites", [{"sites": SITES}, {}])
-def test_a_pair_may_be_the_base_itself(ablation_study: Path, sites: dict[str, object]) -> None:
-    results = of_pairs(read_results(ablation_study), FOUR, "text.ln1 + vision.ln2", **sites)
-    (pair,) = ablation_table(results).interactions
-    assert pair.interaction is not None
-    assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
-
-
 @pytest.mark.parametrize(
-    ("site", "base"), [("text.ln1", "text.ln1"), ("text.ln - text.ln2", "bitfit")]
+    ("site", "base"),
+    [("text.ln1", "text.ln1"), ("text.ln - text.ln2", "bitfit"), ("text.ln1", BOTH)],
 )
-def test_a_site_may_be_the_base_itself_or_have_several_terms(
+def test_a_site_and_a_pair_may_be_the_base_itself_or_have_several_terms(
     ablation_study: Path, site: str, base: str
 ) -> None:
-    scores = PAIRS | {site: FOUR["text.ln1"], f"{site} + vision.ln2": FOUR["text.ln1 + vision.ln2"]}
+    scores = PAIRS | {site: FOUR["text.ln1"], f"{site} + vision.ln2": FOUR[BOTH]}
     sites = [site, "vision.ln2"]
     results = of_pairs(read_results(ablation_study), scores, base=base, sites=sites)
     (pair,) = ablation_table(results).interactions
@@ -256,7 +218,7 @@ def test_a_site_may_be_the_base_itself_or_have_several_terms(
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
 
 
-def test_other_designs_have_no_interactions(ablation_study: Path) -> None:
-    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
-    table = ablation_table(with_rates(results, [0.1], sites=SITES))
-    assert table.interactions == ()
+def test_without_a_list_the_sites_are_the_single_ones(ablation_study: Path) -> None:
+    results = of_pairs(read_results(ablation_study), MORE)
+    found = {frozenset(pair.sites) for pair in ablation_table(results).interactions}
+    assert found == {frozenset(pair) for pair in combinations(("text.bias", *SITES), 2)}

@@ -1,7 +1,6 @@
 """Drift is measured as defined, on tensors whose change is known."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError
-from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
+from study.method.delta import DeltaInfo, head_tensors, save_delta
 from study.method.head import Head
 from study.results.drift import (
     feature_drift,
@@ -36,13 +35,10 @@ def test_relative_change_is_of_the_l2_norms() -> None:
     assert (drift.site, drift.kind) == ("mlp.fc2.bias", "bias")
 
 
-def test_norms_outside_the_blocks_have_no_layer() -> None:
+def test_norms_outside_the_blocks_have_no_layer_and_zero_moves_infinitely_far() -> None:
     (drift,) = parameter_drift({PRE: torch.ones(2)}, {PRE: torch.ones(2)})
     assert (drift.layer, drift.site, drift.kind) == (None, "ln_pre.weight", "ln")
     assert drift.relative == 0.0
-
-
-def test_a_tensor_that_was_zero_moved_infinitely_far() -> None:
     (drift,) = parameter_drift({FC2: torch.zeros(2)}, {FC2: torch.ones(2)})
     assert drift.relative == math.inf
 
@@ -79,26 +75,25 @@ def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows(
     assert drift.cosine == pytest.approx(cosine.item())
 
 
-def test_the_winners_seeds_are_measured_against_the_embedded_backbone(tuned_study: Path) -> None:
+def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
+    tuned_study: Path,
+) -> None:
     drift = study_drift(read_results(tuned_study))
     assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
     assert 0 < drift.text.cosine < 1
     # The image encoder was not tuned.
     assert (not_none(drift.images).cosine, not_none(drift.images).cka) == pytest.approx((1.0, 1.0))
-    path = tuned_study / "trials/confirm-best-seed5/delta.safetensors"
-    tensors, info = load_delta(path)
-    save_delta(path, tensors, replace(info, fingerprint="other"))
-    with pytest.raises(DeltaError, match="another backbone"):
-        study_drift(read_results(tuned_study))
-
-
-def test_of_a_winner_without_a_delta_the_best_that_has_one_is_measured(tuned_study: Path) -> None:
-    expected = study_drift(read_results(tuned_study)).tensors
     add_candidate(tuned_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
     for seed in range(1, 6):
         place = tuned_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
         place.rename(tuned_study / f"trials/confirm-best-with-delta-seed{seed}/{place.name}")
-    assert study_drift(read_results(tuned_study)).tensors == expected
+    assert study_drift(read_results(tuned_study)).tensors == drift.tensors
+
+
+def test_a_delta_of_another_backbone_is_refused(few_shot_study: Path) -> None:
+    keep_delta(few_shot_study, "best-seed1", {FC2: torch.ones(2)}, "other")
+    with pytest.raises(DeltaError, match="another backbone"):
+        study_drift(read_results(few_shot_study), ["confirm-best-seed1"])
 
 
 def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path) -> None:

@@ -4,14 +4,8 @@ from pathlib import Path
 
 from study.results.image_counts import image_counts
 from study.results.study_results import read_results
-from tests.changed_studies import HASH, board_of, set_split
+from tests.changed_studies import board_of
 from tests.fake_ledger import CLASSES
-
-
-def test_no_record_outside_of_the_folder_is_read(trained_study: Path) -> None:
-    set_split(trained_study, f"/../../shots/tasks-{HASH}")
-    (trained_study / "shots/tasks-").mkdir()
-    assert image_counts(read_results(trained_study), board_of(trained_study)).trained is None
 
 
 def test_images_are_counted_by_class_in_the_order_of_the_dataset(trained_study: Path) -> None:

@@ -1,6 +1,5 @@
 """Importances are computed of enough trials of the journal with enough in common."""
 
-import json
 from pathlib import Path
 
 import optuna
@@ -8,6 +7,7 @@ import pytest
 
 from study.results.importance import common_parameters, importances, load_optuna_studies
 from study.results.study_results import read_results
+from tests.changed_studies import change_json
 
 
 def write_journal(folder: Path, arm: str, trials: int) -> None:
@@ -22,28 +22,19 @@ def write_journal(folder: Path, arm: str, trials: int) -> None:
         study.tell(trial, rate * 10 + number / 1000)
 
 
-def test_the_studies_are_those_of_the_journal(few_shot_study: Path) -> None:
-    write_journal(few_shot_study, "search", 30)
-    studies = load_optuna_studies(read_results(few_shot_study))
-    assert set(studies) == {"search"}
-    assert len(studies["search"].trials) == 30
-    found = importances(studies["search"])
-    assert "text.ln1" in found.shares["fANOVA"]
-
-
-def test_looking_for_a_journal_does_not_make_one(few_shot_study: Path) -> None:
+def test_the_studies_are_those_of_the_journal_but_of_a_peer_that_searches_its_rate_alone(
+    few_shot_study: Path,
+) -> None:
     assert load_optuna_studies(read_results(few_shot_study)) == {}
-    assert not (few_shot_study / "optuna.journal").exists()
-
-
-def test_a_peer_that_searches_its_rate_alone_has_no_importances(few_shot_study: Path) -> None:
+    assert not (few_shot_study / "optuna.journal").exists(), "looking for one makes none"
     for arm in ("search", "lora"):
-        write_journal(few_shot_study, arm, 12)
-    path = min((few_shot_study / "trials").glob("search-*/config.json"))
-    own = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
-    peer = {"arm": "lora", "settings": own}
-    path.write_text(json.dumps(json.loads(path.read_text()) | peer))
-    assert set(load_optuna_studies(read_results(few_shot_study))) == {"search"}
+        write_journal(few_shot_study, arm, 30)
+    path = min(few_shot_study.glob("trials/search-*/config.json"))
+    peer = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
+    change_json(path, arm="lora", settings=peer)
+    ((arm, study),) = load_optuna_studies(read_results(few_shot_study)).items()
+    assert (arm, len(study.trials)) == ("search", 30)
+    assert "text.ln1" in importances(study).shares["fANOVA"]
 
 
 def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -52,16 +43,6 @@ def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptu
     journal.write_text("no journal\n" + journal.read_text())
     assert load_optuna_studies(read_results(few_shot_study)) == {}
     assert "optuna.journal is damaged" in caplog.text
-
-
-def test_importances_of_constant_scores_do_not_fail() -> None:
-    study = optuna.create_study(direction="maximize")
-    for _ in range(30):
-        trial = study.ask()
-        trial.suggest_float("bias_lr", 0, 1)
-        study.tell(trial, 0.5)
-    found = importances(study)
-    assert found.shares or found.error
 
 
 def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> None:

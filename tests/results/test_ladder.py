@@ -1,25 +1,19 @@
 """What a change adds to CLIPFit as published is told in both orders, and with whose rates."""
 
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
 
 from study.config.labels import TUNED_LINEAR
-from study.results.ladder import STEPS, Ladder, ladder, rate_source
-from study.results.leaderboard import Leaderboard
+from study.results.ladder import ladder, rate_source
 from tests.changed_studies import board_of, change_json
 from tests.fake_ledger import SEEDS
 from tests.fake_studies import add_answer, add_candidate, edit_candidates
 from tests.not_none import not_none
 
 HEAD = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
-
-
-def mean_of(board: Leaderboard, label: str) -> float:
-    return fmean(not_none(board.find_entry(label)).scores.values())
 
 
 def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> Path:
@@ -42,48 +36,10 @@ def let_a_peer_win(folder: Path, *labels: str) -> None:
     edit_candidates(folder, use_lora)
 
 
-def crossed(folder: Path, strength: float = 1.0) -> tuple[Leaderboard, Ladder]:
-    add_answer(folder, strength=strength)
-    board = board_of(add_tuned_with_head(folder, strength=strength))
-    return board, ladder(board)
-
-
-def test_each_step_of_the_ladder_is_paired(few_shot_study: Path) -> None:
-    board = board_of(add_answer(few_shot_study))
-    rates, subset, strength, head = ladder(board).steps
-    adds = [step.adds for step in ladder(board).steps]
-    assert adds == [("rates",), ("subset",), ("strength",), ("head",)]
-    for step, upper, lower in (
-        (rates, "clipfit-tuned", "clipfit"),
-        (subset, "best-plain", "clipfit-tuned"),
-        (head, "best", "best-plain"),
-    ):
-        pair = not_none(board.find_entry(upper)), not_none(board.find_entry(lower))
-        assert step.paired == board.difference(*pair)
-    assert strength.lower is strength.upper
-    assert strength.paired is None
-
-
-def test_the_step_to_a_peer_is_another_method_and_no_subset(few_shot_study: Path) -> None:
-    add_answer(few_shot_study)
-    let_a_peer_win(few_shot_study, "best", "best-plain")
-    steps = ladder(board_of(add_tuned_with_head(few_shot_study)))
-    adds = [step.adds for step in steps.steps]
-    assert adds == [("rates",), ("another method",), ("strength",), ("head",)]
-    assert not_none(steps.crossing).other_order[1].adds == ("another method",)
-    assert list(not_none(steps.crossing).means) == [("another method",), ("head",)]
-
-
-def test_there_is_no_ladder_without_each_of_its_rungs(few_shot_study: Path) -> None:
-    assert ladder(board_of(few_shot_study)).steps == ()
-    add_candidate(few_shot_study, "best-text", -0.01)
-    assert ladder(board_of(few_shot_study)).steps == ()
-    add_candidate(few_shot_study, "best-plain", -0.01)
-    assert len(ladder(board_of(few_shot_study)).steps) == 4
-
-
 def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_study: Path) -> None:
-    board, steps = crossed(few_shot_study)
+    add_answer(few_shot_study)
+    board = board_of(add_tuned_with_head(few_shot_study))
+    steps = ladder(board)
     crossing = not_none(steps.crossing)
     labels = ["clipfit-tuned", "best-plain", TUNED_LINEAR, "best"]
     assert [corner.label for corner in crossing.corners] == labels
@@ -102,12 +58,6 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
         assert not_none(paired).difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
         assert not_none(paired).difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
     assert not steps.head_in_one_order
-
-
-def test_strength_and_head_are_one_change_where_both_differ(few_shot_study: Path) -> None:
-    _, steps = crossed(few_shot_study, strength=0.75)
-    assert list(not_none(steps.crossing).means) == [("subset",), ("strength", "head")]
-    assert not_none(steps.crossing).other_order[0].adds == ("strength", "head")
 
 
 def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path) -> None:
@@ -157,8 +107,3 @@ def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Pat
         change_json(path, arm=arm)
         board = board_of(few_shot_study)
         assert rate_source(board, not_none(board.find_entry(TUNED_LINEAR))) == expected
-
-
-def test_the_ladder_leads_from_the_published_rates_to_the_winner() -> None:
-    assert [below for below, _ in STEPS] == ["clipfit", "clipfit-tuned", "best-plain", "best-text"]
-    assert STEPS[-1][1] == "best"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.results.occupancy import occupancy
+from study.results.occupancy import Occupancy, occupancy
 from study.results.trial_results import read_trials
 from study.storage.study_folder import StudyFolder
 from tests.not_none import not_none
@@ -26,12 +26,7 @@ def test_it_is_work_over_slots_and_wall_time(tmp_path: Path) -> None:
     write(tmp_path, "c", [500.0], seconds=1, stage="confirm")
     write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
     found = not_none(occupancy(read_trials(StudyFolder(tmp_path))))
-    assert (
-        found.trials,
-        found.slots,
-        found.wall,
-        found.busy,
-    ) == (2, 2, 18.0, 26.0)
+    assert found == Occupancy(trials=2, slots=2, wall=18.0, busy=26.0)
     assert found.share == pytest.approx(26 / 36)
 
 
@@ -40,27 +35,18 @@ def test_slots_work_at_once(tmp_path: Path) -> None:
     write(tmp_path, "b", [19.0], seconds=14)  # 5 to 19
     write(tmp_path, "c", [30.0], seconds=9)  # 21 to 30
     write(tmp_path, "d", [26.0], seconds=4)  # 22 to 26
-    found = not_none(occupancy(read_trials(StudyFolder(tmp_path))))
-    assert (
-        found.trials,
-        found.slots,
-        found.wall,
-        found.busy,
-    ) == (4, 2, 28.0, 43.0)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
+    assert found == Occupancy(trials=4, slots=2, wall=28.0, busy=43.0)
 
 
-def test_one_trial_after_another_needs_one_slot(tmp_path: Path) -> None:
+def test_one_trial_after_another_needs_one_slot_and_the_night_between_does_not_count(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, "a", [10.0], seconds=10)
     write(tmp_path, "b", [20.0], seconds=10)
-    found = not_none(occupancy(read_trials(StudyFolder(tmp_path))))
-    assert (found.slots, found.share) == (1, 1.0)
-
-
-def test_the_night_between_two_sessions_does_not_count(tmp_path: Path) -> None:
-    write(tmp_path, "a", [10.0], seconds=10)
-    write(tmp_path, "b", [40_000.0], seconds=10)
-    found = not_none(occupancy(read_trials(StudyFolder(tmp_path))))
-    assert found.wall == 20.0
+    write(tmp_path, "c", [40_000.0], seconds=10)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
+    assert found == Occupancy(trials=3, slots=1, wall=30.0, busy=30.0)
 
 
 def test_a_study_without_times_has_none(few_shot_study: Path) -> None:

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from study.errors import DataError
-from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.predicted_classes import class_accuracies, confusions, image_shares
-from study.results.study_results import Results, read_results
-from tests.changed_studies import predict
+from study.results.study_results import read_results
+from tests.changed_studies import board_of, predict
 
 
 def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path) -> None:
@@ -25,7 +24,7 @@ def test_predictions_of_other_images_are_not_compared(predicted: Path) -> None:
 
 
 def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path) -> None:
-    results, board = read(predicted)
+    results, board = read_results(predicted), board_of(predicted)
     worst, other = class_accuracies(results, board)
     assert (worst.true, worst.before, worst.after) == ("a", 0.5, 8 / 12)
     assert worst.gain == pytest.approx(8 / 12 - 0.5)
@@ -37,21 +36,15 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
     assert board.chance == 0.5
 
 
-def read(folder: Path) -> tuple[Results, Leaderboard]:
-    results = read_results(folder)
-    return results, leaderboard(results)
-
-
 def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path) -> None:
     (predicted / "trials/confirm-zero-shot-seed1/predictions.parquet").unlink()
-    results, board = read(predicted)
-    assert all(entry.before is None for entry in class_accuracies(results, board))
-    assert all(entry.before is None for entry in confusions(results, board))
+    results, board = read_results(predicted), board_of(predicted)
+    entries = [*class_accuracies(results, board), *confusions(results, board)]
+    assert {entry.before for entry in entries} == {None}
 
 
 def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None:
-    for path in (few_shot_study / "trials").glob("confirm-best-*/reports.jsonl"):
+    for path in few_shot_study.glob("trials/confirm-best-*/reports.jsonl"):
         path.unlink()
-    results, board = read(few_shot_study)
-    assert class_accuracies(results, board) == ()
-    assert confusions(results, board) == ()
+    results, board = read_results(few_shot_study), board_of(few_shot_study)
+    assert class_accuracies(results, board) == confusions(results, board) == ()

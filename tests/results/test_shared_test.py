@@ -7,36 +7,27 @@ import pytest
 
 from study.results.shared_test import count_studies_on_same_test
 from study.results.study_results import read_results
-from tests.changed_studies import forget_images
+from tests.changed_studies import configure, forget_images
 
 
-def readers(folder: Path) -> int:
-    return count_studies_on_same_test(read_results(folder))
-
-
-def test_a_study_that_was_not_tested_has_read_nothing(make_study: Callable[..., Path]) -> None:
-    folder, other = make_study("one"), make_study("two")
-    assert (readers(folder), readers(other)) == (1, 1)
-    forget_images(other)
-    assert (readers(folder), readers(other)) == (0, 0)
+def damage(folder: Path) -> None:
+    for path in folder.glob("trials/confirm-*/predictions.parquet"):
+        path.write_bytes(b"no table")
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("dataset: glyphs", "dataset: digits"), ("root: null", "root: /else")]
+    ("change", "others"),
+    [
+        (lambda _: None, 1),
+        (forget_images, 0),  # it was not tested, and has read nothing
+        (lambda folder: configure(folder, "data.dataset=digits"), 0),
+        (lambda folder: configure(folder, "data.root=/else"), 0),
+        (damage, 0),
+    ],
 )
-def test_equal_paths_of_another_dataset_or_folder_are_other_images(
-    make_study: Callable[..., Path], before: str, after: str
+def test_studies_that_read_the_same_images_are_counted_and_no_others(
+    make_study: Callable[..., Path], change: Callable[[Path], object], others: int
 ) -> None:
     folder, other = make_study("one"), make_study("two")
-    path = other / "study.yaml"
-    text = path.read_text()
-    assert before in text
-    path.write_text(text.replace(before, after))
-    assert readers(folder) == 0
-
-
-def test_a_damaged_study_is_not_counted(make_study: Callable[..., Path]) -> None:
-    folder, other = make_study("one"), make_study("two")
-    for path in other.glob("trials/confirm-*/predictions.parquet"):
-        path.write_bytes(b"no table")
-    assert readers(folder) == 0
+    change(other)
+    assert count_studies_on_same_test(read_results(folder)) == others

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from study.results.site_shares import BEST_TRIALS, added_sites, site_shares
+from study.results.site_shares import added_sites, site_shares
 from study.results.study_results import read_results
-from tests.changed_studies import WITH, set_search
 
 
 def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:
@@ -23,11 +22,6 @@ def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:
     assert rows["vision.ln_pre"].tuned_in_best == rows["vision.ln_pre"].tuned_in_all == 0
     assert len(rows) == len(results.study.config.search.space.sites)
     assert next(iter(rows)) == "vision.ln1"
-
-
-def test_too_few_finished_trials_are_not_compared(few_shot_study: Path) -> None:
-    results = read_results(set_search(few_shot_study, [WITH] * BEST_TRIALS))
-    assert site_shares(results) == ()
 
 
 def test_the_sites_of_a_subset_are_those_that_it_adds_in_any_layers() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import DataError
-from study.results.sweep_scores import PUBLISHED_AVERAGES, read_sweep
-from tests.changed_studies import board_of
+from study.results.sweep_scores import read_sweep
 
 
 def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
@@ -24,14 +23,3 @@ def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
 def test_studies_outside_a_sweep_are_told(few_shot_study: Path) -> None:
     with pytest.raises(DataError, match="no finished study of a sweep"):
         read_sweep([few_shot_study])
-
-
-def test_each_candidate_is_a_row_with_its_place_and_what_was_published(
-    base_to_new_study: Path,
-) -> None:
-    folder = placed(base_to_new_study, "eurosat")
-    sweep = read_sweep([folder])
-    board = board_of(folder)
-    assert sweep["series"].tolist() == [f"{entry.label}, shots 16" for entry in board.entries]
-    assert set(sweep["dataset"]) == {"eurosat"}
-    assert sweep["published"].iloc[0] == PUBLISHED_AVERAGES["base_to_new", 16]

@@ -1,13 +1,8 @@
 """Trials are read as their files stand, repeated epochs included."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from study.results.study_results import read_results
-
-
-def curve_of(folder: Path, trial_id: str) -> Mapping[int, float]:
-    return next(t.curve for t in read_results(folder).trials if t.trial_id == trial_id)
 
 
 def test_a_trial_without_a_configuration_is_left_out(few_shot_study: Path) -> None:
@@ -15,17 +10,9 @@ def test_a_trial_without_a_configuration_is_left_out(few_shot_study: Path) -> No
     assert "begun" not in {trial.trial_id for trial in read_results(few_shot_study).trials}
 
 
-def test_an_epoch_repeated_after_a_resume_counts_once_and_the_later_report_holds(
+def test_of_an_epoch_done_again_after_a_crash_the_later_report_holds_and_work_counts_twice(
     few_shot_study: Path,
 ) -> None:
-    path = few_shot_study / "trials/search-0005/reports.jsonl"
-    path.write_text(path.read_text() + '{"epoch": 12, "val_score": 0.25}\n')
-    curve = curve_of(few_shot_study, "search-0005")
-    assert list(curve) == list(range(1, 13))
-    assert curve[12] == 0.25
-
-
-def test_an_epoch_done_again_after_a_crash_counts_as_work_twice(few_shot_study: Path) -> None:
     path = few_shot_study / "trials/search-0005/reports.jsonl"
     path.write_text(
         '{"epoch": 1, "val_score": 0.1, "seconds": 2.0, "ended_at": 12.0}\n'

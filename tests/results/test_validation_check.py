@@ -5,20 +5,6 @@ from pathlib import Path
 from study.results.study_results import read_results
 from study.results.validation_check import find_highest
 from tests.changed_studies import board_of
-from tests.fake_studies import add_candidate
-
-
-def test_what_validation_did_not_score_takes_no_part_in_judging_it(few_shot_study: Path) -> None:
-    before = board_of(few_shot_study).validation_check
-    add_candidate(few_shot_study, "best-plain", 0.2)
-    board = board_of(few_shot_study)
-    assert board.entries[0].label == "best-plain"
-    assert board.validation_check == before
-
-
-def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_study: Path) -> None:
-    check = board_of(base_to_new_study).validation_check
-    assert (check.base_pick, check.base_pick_trial) == ("best", None)
 
 
 def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
