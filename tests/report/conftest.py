@@ -1,5 +1,14 @@
-"""The studies that tests of results use, for the tests of what is told of them."""
+"""The studies that tests of results use, and texts that were read and found to be right."""
 
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from study.trial import Prediction
+from study.trial.predictions import predictions_to_parquet
 from tests.results.conftest import (
     ablation_study,
     base_to_new_study,
@@ -27,3 +36,28 @@ __all__ = [
     "tuned_study",
     "unconfirmed_study",
 ]
+
+AsReviewed = Callable[[str, str], None]
+"""Fails unless a text is that of the file of a name in ``told/``, which UPDATE=1 writes anew."""
+
+
+@pytest.fixture
+def as_reviewed() -> AsReviewed:
+    def as_reviewed(name: str, text: str) -> None:
+        path = Path(__file__).parent / "told" / f"{name}.txt"
+        if os.environ.get("UPDATE"):
+            path.write_text(text, encoding="utf-8")
+        assert text.splitlines() == path.read_text(encoding="utf-8").splitlines()
+
+    return as_reviewed
+
+
+def keep(folder: Path, seed: int, predictions: Sequence[Prediction]) -> None:
+    """Let a seed of the winner have these predictions."""
+    trial = folder / f"trials/confirm-best-seed{seed}"
+    (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
+
+
+def rounded(text: str) -> str:
+    """Return a text whose numbers have six digits, as they have them on every machine."""
+    return re.sub(r"\d+\.\d+(e-\d+)?", lambda number: f"{float(number[0]):.6g}", text)

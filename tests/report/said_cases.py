@@ -1,40 +1,94 @@
-"""Studies, and what the report says of them."""
+"""Studies, and all sentences that are told of them."""
 
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from study.report.formatting import markdown_text
+from study.report.leaderboard_tables import footnote
+from study.report.study_description import describe_study
+from study.report.verdict import headline, validation_findings, verdict
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
+from study.selection.optimism import Optimism
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
-from tests.changed_studies import choose, configure, forget_images
-from tests.fake_studies import add_answer, add_candidate, edit_candidates
+from tests.changed_studies import choose, configure, forget_images, leave_one_seed, share_images
+from tests.fake_studies import add_answer, add_candidate, edit_candidates, set_images
 
 SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text(encoding="utf-8"))
-"""Studies, and what is said of them."""
+"""How studies are changed, by what they show then."""
 
 
 def prepare(folder: Path, case: dict[str, Any]) -> Path:
-    """Change a finished study as a case of `SAID` has it."""
+    """Change a finished study as a case has it."""
     configure(folder, *case.get("overrides", ()))
     for candidate in case.get("candidates", ()):
         add_candidate(folder, **candidate)
     if "answer" in case:
         add_answer(folder, **case["answer"])
-    for trial in case.get("deltas", ()):
-        (folder / "trials" / trial / "delta.safetensors").write_bytes(b"")
+    for label in case.get("untested", ()):
+        for trial in folder.glob(f"trials/confirm-{label}-seed*"):
+            shutil.rmtree(trial)
+    if not case.get("searched", True):
+        for trial in folder.glob("trials/search-*"):
+            shutil.rmtree(trial)
     if "chosen" in case:
         edit_candidates(folder, lambda candidates: choose(candidates, case["chosen"]))
-    if "version" in case:
-        registration = Registration("clipfit-glyphs", case["version"], True, "it is the first")
-        StudyFolder(folder).write_json(REGISTERED, registration)
+    if case.get("apart"):
+        edit_candidates(folder, set_apart)
+    if "search_seed" in case:
+        for path in folder.glob("trials/search-*/config.json"):
+            path.write_text(path.read_text().replace('"seed": 1', f'"seed": {case["search_seed"]}'))
+    if "shared" in case:
+        share_images(folder, case["shared"])
+    if "guessing" in case:
+        set_images(folder, *case["guessing"], naming_the_largest=True)
     if case.get("forgotten"):
         forget_images(folder)
+    if "seeds" in case:
+        leave_one_seed(folder)
+    write_notes(StudyFolder(folder), case)
     return folder
 
 
-def assert_said(text: str, case: dict[str, Any]) -> None:
-    """What is said has the parts that a case of `SAID` wants, and none that it lacks."""
-    for part in case.get("has", ()):
-        assert part in text
-    for part in case.get("lacks", ()):
-        assert part not in text
+def set_apart(candidates: list[dict[str, Any]]) -> None:
+    """Let no two candidates be near each other by validation."""
+    for number, candidate in enumerate(candidates):
+        candidate["val_score"] = 0.1 + 0.1 * number
+
+
+def write_notes(folder: StudyFolder, case: dict[str, Any]) -> None:
+    """Write what a study keeps beside the records of its trials."""
+    for trial in case.get("deltas", ()):
+        folder.trial(trial).write("delta.safetensors", b"")
+    if "version" in case:
+        registration = Registration("clipfit-glyphs", case["version"], True, "it is the first")
+        folder.write_json(REGISTERED, registration)
+    if "extended" in case:
+        folder.write_json("extensions.json", case["extended"])
+    if "optimism" in case:
+        candidates = json.loads((folder.path / "candidates.json").read_text())
+        chosen = next(c["val_score"] for c in candidates if c["label"] == "best")
+        best = chosen + case["optimism"]
+        folder.write_json("optimism.json", Optimism(41, best, best - 0.021, {}))
+
+
+def sentences_on(folder: Path) -> Iterator[str]:
+    """Yield all that is told of a study in sentences, under headings."""
+    results = read_results(folder)
+    board = leaderboard(results)
+    yield "# Headline"
+    yield from headline(board) or ()
+    sentences = verdict(board)
+    yield "# Verdict"
+    yield from sentences
+    yield "# Validation"
+    yield from validation_findings(board)
+    yield "# Note"
+    yield footnote(board)
+    yield "# Description before the verdict and the tables"
+    yield describe_study(results, board).partition(markdown_text(sentences[0]))[0]

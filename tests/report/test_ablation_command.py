@@ -2,10 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from study.commands import main
 from study.config.loading import load_config
@@ -13,6 +13,7 @@ from study.config.shipped import shipped_file
 from study.report.ablation_command import ablation_command
 from study.results.study_results import read_results
 from tests.changed_studies import change_settings, configure
+from tests.image_folders import image_folder
 from tests.not_none import not_none
 
 
@@ -24,14 +25,29 @@ def words_of(folder: Path) -> list[str]:
     return words
 
 
-def assert_sound(
-    folder: Path,
+OWN_IMAGES = (
+    *("data.dataset='it''s: #1'", "data.root='my pets: $HOME'", "data.val_shots=2"),
+    *('data.templates=["a {} isnt \\"it\\"", "{}"]', "seed=7", "confirm.seeds=[3, 4]"),
+    *("training.weight_decay=1.0e-7", "search.selection=holdout", "storage=my runs"),
+    *("search.space.sites=[vision.ln1, text.bias]", "resources.max_concurrent=1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("base_to_new", "changes"), [(True, ()), (False, OWN_IMAGES)], ids=["glyphs", "own images"]
+)
+def test_the_command_passes_the_check_of_everything_and_is_of_what_the_study_was_of(
+    make_study: Callable[..., Path],
+    base_to_new: bool,
+    changes: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The command passes the check of everything, and is of what the study was of."""
     monkeypatch.chdir(tmp_path)
+    image_folder(Path("my pets: $HOME"), ("cat", "dog's"), ("cat", "dog's"), number=9)
+    folder = make_study("glyphs", base_to_new=base_to_new)
+    configure(folder, *changes)
     words = words_of(folder)
     assert main([*words, "--check"]) == 0, capsys.readouterr().err
     assert "all is well" in capsys.readouterr().out
@@ -42,39 +58,6 @@ def assert_sound(
     for part in same:
         assert getattr(planned, part) == getattr(config, part), part
     assert planned.confirm.seeds == config.confirm.seeds
-
-
-@pytest.mark.parametrize("study", ["few_shot_study", "base_to_new_study"])
-def test_the_command_of_an_ablation_passes_its_check(
-    request: pytest.FixtureRequest,
-    study: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert_sound(request.getfixturevalue(study), tmp_path, monkeypatch, capsys)
-
-
-def test_so_does_that_of_own_images_in_a_folder_with_a_strange_name(
-    few_shot_study: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for split in ("train", "test"):
-        for name in ("cat", "dog's"):
-            folder = tmp_path / "my pets: $HOME" / split / name
-            folder.mkdir(parents=True)
-            for number in range(9):
-                Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
-    changes = [
-        *("data.dataset='it''s: #1'", "data.root='my pets: $HOME'", "data.val_shots=2"),
-        *('data.templates=["a {} isnt \\"it\\"", "{}"]', "seed=7", "confirm.seeds=[3, 4]"),
-        *("training.weight_decay=1.0e-7", "search.selection=holdout", "storage=my runs"),
-        *("search.space.sites=[vision.ln1, text.bias]", "resources.max_concurrent=1"),
-    ]
-    configure(few_shot_study, *changes)
-    assert_sound(few_shot_study, tmp_path, monkeypatch, capsys)
 
 
 def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> None:

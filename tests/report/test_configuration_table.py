@@ -12,21 +12,6 @@ def rows(folder: Path) -> dict[str, str]:
     return dict(configuration_rows(read_results(folder)))
 
 
-def test_a_search_is_told_with_its_protocol_its_images_and_its_ranges(
-    base_to_new_study: Path,
-) -> None:
-    told = rows(base_to_new_study)
-    assert told["Question"].startswith("Which of CLIP’s own biases and LayerNorms")
-    assert told["Images"] == "4 a class to train, 4 a class to validate"
-    assert told["Learning rates"] == "biases 0.0005 to 0.2, LayerNorms 0.0005 to 0.2, λ 0.25 to 16"
-    assert "leaving out base classes in turn" in told["Choice"]
-    assert told["Strength"].startswith("0.75: 75 % of the tuned change is kept")
-    assert (
-        "vision.ln_pre (the LayerNorm before the first block)"
-        in (told["Parameters to choose from"])
-    )
-
-
 def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     few_shot_study: Path,
 ) -> None:

@@ -2,24 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from study.commands import main
-from study.report.difference_tables import ALL_CLASSES, difference_tables
-from study.report.formatting import points
+from study.errors import StudyError
+from study.report.difference_tables import difference_tables
 from study.results.study_results import read_results
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.changed_studies import configure
 from tests.fake_ledger import SEEDS
+from tests.report.conftest import AsReviewed
 
 
-def test_two_candidates_differ_class_by_class_and_image_by_image(
-    predicted: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_candidates_differ_class_by_class_and_image_by_image(predicted: Path) -> None:
     classes, images = difference_tables(read_results(predicted), "best", "clipfit-tuned")
     assert classes.rows == [
         ["a", 8, 3, 0, "+37.5"],
@@ -34,42 +31,25 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(
         "accuracy,a,3.png,1.0,0.0,1.0",
         "accuracy,b,7.png,0.5,1.0,-0.5",
     ]
-    assert main(["diff", str(predicted), "best", "clipfit-tuned"]) == 0
-    assert classes.note in " ".join(capsys.readouterr().out.split())
-    assert main(["diff", str(predicted), "best", "clipfit-tuned", "--format", "csv"]) == 0
-    assert capsys.readouterr().out == images.csv()
-
-
-def test_a_candidate_differs_nowhere_from_itself(
-    predicted: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["diff", str(predicted), "best", "best", "--format", "csv"]) == 0
-    assert capsys.readouterr().out == "part,class,path,one,other,gain\n"
+    _, none = difference_tables(read_results(predicted), "best", "best")
+    assert none.csv() == "part,class,path,one,other,gain\n"
 
 
 @pytest.mark.parametrize(
     ("other", "fault"), [("bestt", "no candidate 'bestt'"), ("bitfit", "'best' and 'bitfit' have")]
 )
 def test_candidates_that_cannot_be_compared_are_named(
-    predicted: Path, capsys: pytest.CaptureFixture[str], other: str, fault: str
+    predicted: Path, other: str, fault: str
 ) -> None:
-    assert main(["diff", str(predicted), "best", other]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {fault}")
+    with pytest.raises(StudyError, match=f"^{fault}"):
+        difference_tables(read_results(predicted), "best", other)
 
 
-def test_a_reader_can_add_up_what_a_difference_counts(base_to_new_study: Path) -> None:
-    results = read_results(base_to_new_study)
-    classes, _ = difference_tables(results, "best", "clipfit-tuned")
-    for name in (": base ", "; new ", "; hmean +"):
-        assert name in classes.note
-    for part in ("base", "new"):
-        of_part: list[Any] = [row[1:] for row in classes.rows if row[0] == part]
-        *rows, total = of_part
-        assert total[0] == ALL_CLASSES
-        for column in (1, 2, 3):
-            assert sum(row[column] for row in rows) == total[column]
-        for _, answers, only_one, only_other, shown in (*rows, total):
-            assert shown == points((only_one - only_other) / answers)
+def test_a_difference_of_two_parts_is_what_was_reviewed(
+    base_to_new_study: Path, as_reviewed: AsReviewed
+) -> None:
+    classes, _ = difference_tables(read_results(base_to_new_study), "best", "clipfit-tuned")
+    as_reviewed("difference", classes.markdown())
 
 
 def test_of_several_datasets_the_note_has_the_source_each_target_and_their_mean(

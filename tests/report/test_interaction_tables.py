@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from study.report.formatting import Table
 from study.report.interaction_tables import (
-    format_log_odds,
     interaction_record,
     interaction_table,
     interaction_verdict,
@@ -13,12 +13,16 @@ from study.report.interaction_tables import (
 from study.results.interactions import Interaction, Obstacle
 from study.results.intervals import mean_interval
 from study.results.statistics import Comparison, PairedDifference
+from tests.report.conftest import AsReviewed, rounded
 
-BEYOND, WITHIN = (0.10, 0.11, 0.12), (-0.10, 0.02, 0.11)
 
-
-def comparison(values: Sequence[float], holm_p: float) -> Comparison:
+def comparison(holm_p: float, *values: float) -> Comparison:
     return Comparison(PairedDifference(mean_interval(values), (1, 2, 3)), holm_p)
+
+
+CLEAR, LESS = comparison(0.01, 0.10, 0.11, 0.12), comparison(0.01, -0.10, -0.11, -0.12)
+NOISY, CORRECTED_AWAY = comparison(0.9, -0.10, 0.02, 0.11), comparison(0.2, 0.10, 0.11, 0.12)
+ONE_SEED = comparison(0.01, -0.5)
 
 
 def pair(
@@ -31,73 +35,35 @@ def pair(
     return Interaction(("text.ln1", "vision.ln2"), gains, better, lead, interaction, obstacle)
 
 
-def said(*pairs: Interaction) -> str:
-    return " ".join(interaction_verdict(pairs))
+@pytest.mark.parametrize(
+    ("name", "pairs"),
+    [
+        ("none", []),
+        ("clear", [pair(CLEAR, CLEAR)]),
+        ("that-leads-alone", [pair(CLEAR, NOISY)]),
+        ("that-gives-less", [pair(NOISY, LESS)]),
+        ("noisy", [pair(NOISY, NOISY), pair(CORRECTED_AWAY, CORRECTED_AWAY)]),
+        ("without-validation", [pair(None, NOISY)]),
+        ("of-one-seed", [pair(None, ONE_SEED)]),
+        ("not-tested", [pair(None, None, Obstacle("untested"))]),
+        (
+            "tested-in-part",
+            [
+                pair(CLEAR, CLEAR),
+                pair(CLEAR, None, Obstacle("uncounted")),
+                pair(CLEAR, None, Obstacle("ceiling", 0.991)),
+            ],
+        ),
+    ],
+)
+def test_what_is_told_of_pairs_is_what_was_reviewed(
+    as_reviewed: AsReviewed, name: str, pairs: Sequence[Interaction]
+) -> None:
+    told = [*interaction_verdict(pairs), interaction_table(pairs).markdown()]
+    as_reviewed(f"pairs-{name}", "\n".join(told))
 
 
-def test_a_pair_is_named_only_where_it_is_beyond_noise_and_after_correction() -> None:
-    name = "“text.ln1” with “vision.ln2”"
-    clear, noisy = comparison(BEYOND, 0.01), comparison(WITHIN, 0.9)
-    corrected_away = comparison(BEYOND, 0.2)
-    assert said(pair(clear, noisy)).count(f"{name} by +11.0 points") == 1
-    assert f"{name} give more" in said(pair(noisy, clear))
-    less = comparison([-value for value in BEYOND], 0.01)
-    assert f"{name} give less" in said(pair(noisy, less))
-    for silent in (noisy, corrected_away):
-        assert name not in said(pair(silent, silent))
-
-
-def test_numbers_of_tests_are_those_of_each_family() -> None:
-    clear = comparison(BEYOND, 0.01)
-    text = said(
-        pair(clear, clear),
-        pair(clear, None, Obstacle("uncounted")),
-        pair(clear, None, Obstacle("ceiling", 0.991)),
-    )
-    reasons = ("(the numbers of its", "(to add up, both would need 99.1 % on validation)")
-    for part in ("3 of 3 pairs of", "1 of 1 pairs of", *reasons):
-        assert part in text
-
-
-def test_where_nothing_was_tested_that_is_the_reason() -> None:
-    text = said(pair(None, None, Obstacle("untested")))
-    assert "(nothing was scored on test images, and validation images are not counted)" in text
-    assert "the numbers of its test images" not in text
-
-
-@pytest.mark.parametrize("pairs", [(), (pair(comparison(BEYOND, 0.01), comparison(BEYOND, 0.01)),)])
-def test_what_is_missing_is_not_told_where_nothing_is(pairs: Sequence[Interaction]) -> None:
-    assert "Not tested" not in said(*pairs)
-    assert "Nothing was validated" not in said(*pairs)
-    assert bool(said(*pairs)) is bool(pairs)
-
-
-def test_without_validation_only_interactions_are_told() -> None:
-    text = said(pair(None, comparison(WITHIN, 0.9)))
-    assert "Nothing was validated" in text
-    assert "better of both" not in text
-
-
-def test_the_table_has_a_dash_for_what_is_not_known() -> None:
-    table = interaction_table([pair(None, None, Obstacle("uncounted"))])
-    (row,) = table.texts
-    assert row[:5] == ["text.ln1", "vision.ln2", "+10.5", "+20.5", "+30.5"]
-    assert row[5:] == ["–", "–", "not tested", "–"]
-
-
-def test_an_interaction_is_in_log_odds_with_two_decimals() -> None:
-    found = comparison(BEYOND, 0.01)
-    low, high = found.paired.difference.low, found.paired.difference.high
-    assert format_log_odds(found) == f"+0.11 [{low:+.2f}, {high:+.2f}]"
-    assert format_log_odds(comparison([-0.5], 0.01)) == "−0.50 (no interval)"
-
-
-def test_a_record_has_both_families_apart() -> None:
-    record = interaction_record(pair(comparison(BEYOND, 0.01), comparison(WITHIN, 0.9)))
-    assert (record["lead_holm_p"], record["interaction_holm_p"]) == (0.01, 0.9)
-    assert record["lead_mean"] == pytest.approx(0.11)
-    assert (record["better_site"], record["not_tested"]) == ("vision.ln2", None)
-    untested = interaction_record(pair(None, None, Obstacle("ceiling", 1.0)))
-    assert untested.keys() == record.keys()
-    assert untested["not_tested"] == "to add up, both would need 100.0 % on validation"
-    assert untested["interaction_mean"] is None
+def test_a_record_has_both_families_apart(as_reviewed: AsReviewed) -> None:
+    pairs = (pair(CLEAR, NOISY), pair(None, None, Obstacle("ceiling", 1.0)))
+    records = Table.from_records([interaction_record(one) for one in pairs])
+    as_reviewed("records-of-pairs", rounded(records.csv()))

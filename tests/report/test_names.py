@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.report.names import candidate_name, entry_name, joint_name, starred_name
+from study.report.names import candidate_name, entry_name, joint_name
 from tests.changed_studies import board_of
 from tests.fake_studies import add_candidate
 from tests.not_none import not_none
@@ -29,8 +29,11 @@ def test_a_label_has_a_name_that_a_reader_understands(label: str, name: str) -> 
     assert candidate_name(label) == name
 
 
-def test_without_a_winner_names_speak_of_the_choice() -> None:
-    assert candidate_name("best-full-strength", "choice") == "choice at full strength"
+def test_names_speak_of_a_choice_where_there_is_no_winner(guessing_study: Path) -> None:
+    add_candidate(guessing_study, "best-plain", -0.01)
+    board = board_of(guessing_study)
+    plain = not_none(board.find_entry("best-plain"))
+    assert entry_name(board, plain) == "choice without its head, at full strength"
 
 
 def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named() -> None:
@@ -55,19 +58,3 @@ def test_what_differs_from_the_winner_by_one_change_is_named_by_that_change(
 ) -> None:
     of = ", of 40 trials" if ending else ""
     assert joint_name((f"best-plain{ending}", f"{shared}{ending}")) == f"{name}{of}"
-
-
-def test_names_speak_of_a_choice_where_there_is_no_winner(
-    guessing_study: Path, few_shot_study: Path
-) -> None:
-    for folder, name in ((guessing_study, "choice"), (few_shot_study, "winner")):
-        add_candidate(folder, "best-plain", -0.01)
-        board = board_of(folder)
-        plain = not_none(board.find_entry("best-plain"))
-        assert entry_name(board, plain) == f"{name} without its head, at full strength"
-
-
-def test_a_star_marks_the_winner_alone(few_shot_study: Path) -> None:
-    board = board_of(few_shot_study)
-    starred = [starred_name(board, entry) for entry in board.entries]
-    assert [name for name in starred if "★" in name] == ["best by validation ★"]
