@@ -8,15 +8,42 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from study.commands import main
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.storage.study_folder import StudyFolder
-from tests.results.conftest import ablation_study, few_shot_study, tuned_study
+from tests.messages import Ran
+from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
 from tests.written_study import Written
 
-__all__ = ["ablation_study", "few_shot_study", "tuned_study"]
+__all__ = ["ablation_study", "few_shot_study", "predicted", "tuned_study"]
 
 Configure = Callable[..., StudyConfig]
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Carry out a command line; return what it came to, and what it printed."""
+
+    def run(*words: object) -> Ran:
+        code = main([str(word) for word in words])
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """Carry out a command line that must be refused; return its message, on one line."""
+
+    def refused(*words: object) -> str:
+        ran = run(*words)
+        assert ran.code == 2
+        assert ran.err.startswith("error: ")
+        return " ".join(ran.err.split())
+
+    return refused
 
 
 @pytest.fixture

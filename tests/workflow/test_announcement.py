@@ -1,6 +1,5 @@
 """What a study prints before it runs."""
 
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +14,6 @@ from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import announcement as module
 from study.workflow.announcement import (
-    count_slots,
     describe_concurrency,
     describe_plan,
     print_study_rows,
@@ -134,22 +132,10 @@ def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.Mo
     )
 
 
-def test_cores_are_those_of_this_process() -> None:
-    assert 1 <= count_slots(ResourcesConfig()) <= (os.cpu_count() or 1)
-
-
 def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
     print_study_rows(study(tmp_path, data=data), Console(width=120))
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
-
-
-def test_a_plan_counts_the_trials_of_each_part_and_the_seeds(tmp_path: Path) -> None:
-    search = {"trials": 8, "minutes": 5}
-    text = describe_plan(study(tmp_path, search=search, confirm={"seeds": [1, 2]}))
-    assert text.startswith("8 trials in at most 5 minutes: 4 baselines, 2 with ")
-    for part in (", 2 that choose", "1 trial of a linear classifier", "2 seeds"):
-        assert part in text
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text(encoding="utf-8"))

@@ -12,14 +12,13 @@ from rich.console import Console
 from study.config.loading import ConfigFaults, build_config
 from study.config.search_section import SITES_OF
 from study.config.shipped import shipped_file
-from study.storage.study_folder import StudyFolder
 from study.workflow.check import StudyFaults
 from study.workflow.configured_study import (
-    load_study,
     make_study,
     naming_overrides,
     with_sites_of_backbone,
 )
+from tests.not_none import not_none
 from tests.siglips import save_siglip
 
 
@@ -49,62 +48,42 @@ def siglip(tmp_path: Path) -> str:
     return f"backbone.name={save_siglip(tmp_path / 'siglip')}"
 
 
-def photos() -> Path:
-    """The shipped configuration that has ProLIP."""
-    file = shipped_file("photos")
-    assert file is not None
-    return file
+PHOTOS = not_none(shipped_file("photos"))
+"""The shipped configuration that has ProLIP."""
 
 
-def test_a_shipped_peer_that_the_backbone_has_not_is_left_out_with_a_line(siglip: str) -> None:
-    printed = Console(file=io.StringIO(), width=300)
-    study = make_study(photos(), [siglip], printed)
+def test_a_shipped_peer_that_the_backbone_has_not_is_left_out_with_a_line(
+    siglip: str, tiny_backbone: Path, console: Console, output: io.StringIO
+) -> None:
+    study = make_study(PHOTOS, [f"backbone.name={tiny_backbone}"], console)
+    assert "projection" in study.config.search.baselines
+    assert output.getvalue() == ""
+    study = make_study(PHOTOS, [siglip], console)
     assert "projection" not in study.config.search.baselines
     assert "clipfit" in study.config.search.baselines
-    (line,) = printed.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    (line,) = output.getvalue().splitlines()
     assert line.startswith("search.baselines.projection of photos.yaml is left out, since ")
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "search.baselines.projection={peer: projection}",
-        "search.baselines.projection.peer=projection",
-    ],
-)
-def test_a_peer_that_an_override_asks_for_stays_and_is_refused_later(
-    siglip: str, override: str
+def test_a_peer_that_ones_own_configuration_or_override_asks_for_stays_and_is_refused_later(
+    siglip: str, tmp_path: Path
 ) -> None:
-    study = make_study(photos(), [siglip, override])
-    assert "projection" in study.config.search.baselines
-
-
-def test_a_peer_of_a_configuration_of_ones_own_stays(siglip: str, tmp_path: Path) -> None:
     own = tmp_path / "photos.yaml"
-    shutil.copy(photos(), own)
-    assert "projection" in make_study(own, [siglip]).config.search.baselines
-
-
-def test_a_shipped_peer_stays_where_the_backbone_has_it(tiny_backbone: Path) -> None:
-    printed = Console(file=io.StringIO())
-    study = make_study(photos(), [f"backbone.name={tiny_backbone}"], printed)
-    assert "projection" in study.config.search.baselines
-    assert printed.file.getvalue() == ""  # type: ignore[attr-defined]
+    shutil.copy(PHOTOS, own)
+    for source, overrides in (
+        (own, []),
+        (PHOTOS, ["search.baselines.projection={peer: projection}"]),
+        (PHOTOS, ["search.baselines.projection.peer=projection"]),
+    ):
+        study = make_study(source, [siglip, *overrides])
+        assert "projection" in study.config.search.baselines
 
 
 def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str) -> None:
     with pytest.raises(ConfigFaults) as caught:
-        make_study(photos(), [siglip, "seed=many"])
+        make_study(PHOTOS, [siglip, "seed=many"])
     assert "seed" in str(caught.value)
     assert "projection" not in str(caught.value)
-
-
-def test_the_study_of_a_folder_has_what_it_began_with_and_what_may_change(
-    mine: StudyFolder,
-) -> None:
-    study = load_study(mine, ["resources.max_concurrent=3"])
-    assert study.folder is mine
-    assert (study.config.name, study.config.resources.max_concurrent) == ("mine", 3)
 
 
 def test_faults_name_the_override_that_they_come_from() -> None:

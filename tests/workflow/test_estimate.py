@@ -12,21 +12,19 @@ from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import estimate as module
 from study.workflow.estimate import Cost, Estimate, estimate, estimate_from_cost
+from tests.not_none import not_none
 
 
 def study(tmp_path: Path, backbone: Path, **values: Any) -> Study:
-    defaults = {"data": {"shots": 4}, "training": {"epochs": 10, "batch_size": 10}}
-    config = build_config(
-        {
-            "name": "mine",
-            "storage": str(tmp_path),
-            "backbone": {"name": str(backbone)},
-            "resources": {"max_concurrent": 1},
-            **defaults,
-            **values,
-        },
-        "here",
-    )
+    defaults = {
+        "name": "mine",
+        "storage": str(tmp_path),
+        "backbone": {"name": str(backbone)},
+        "resources": {"max_concurrent": 1},
+        "data": {"shots": 4},
+        "training": {"epochs": 10, "batch_size": 10},
+    }
+    config = build_config(defaults | values, "here")
     return Study(config, StudyFolder(tmp_path / "mine"))
 
 
@@ -46,29 +44,26 @@ def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known
     assert found.test == pytest.approx(5 * 5 * (10 * 4 * 1.0 + 901 * 0.001))
 
 
-def test_halving_shortens_the_search(tmp_path: Path, tiny_backbone: Path, known: Cost) -> None:
-    space = {"heads": ["text"]}
-    whole = estimate(study(tmp_path, tiny_backbone, search={"asha": None, "space": space}))
-    halved = estimate(study(tmp_path, tiny_backbone, search={"space": space}))
-    # 44 trials beside 4 baselines: 3 epochs, 6 more of a third, 1 more of a ninth.
-    # Of 4 + 4 shots a class, each of 4 folds leaves 60 images: 6 steps.
-    epoch = 4 * 6 * 1.0 + 80 * 0.001
-    assert whole.search - halved.search == pytest.approx(44 * (10 - 3 - 6 / 3 - 1 / 9) * epoch)
-    assert whole.test == halved.test
-
-
 @pytest.mark.parametrize(
-    ("minutes", "within"),
+    ("limits", "within"),
     # What is limited is 3 baselines of 10 epochs and 44 trials of 5 + 1/9; the baselines are not.
-    [(1e6, 3 * 10 + 44 * (5 + 1 / 9)), (30.0, 2 * 1800 / (4 * 6 + 0.08)), (1.0, 3 * 10)],
+    # An epoch is 4 folds of 60 images each, and 80 images that are scored.
+    [
+        ({"minutes": 1e6, "asha": None}, 3 * 10 + 44 * 10),
+        ({"minutes": 1e6}, 3 * 10 + 44 * (5 + 1 / 9)),
+        ({"minutes": 30.0}, 2 * 1800 / (4 * 6 + 0.08)),
+        ({"minutes": 1.0}, 3 * 10),
+    ],
 )
-def test_a_search_ends_with_its_time(tmp_path: Path, minutes: float, within: float) -> None:
-    space = {"heads": ["text"]}
-    mine = study(tmp_path, Path("none"), search={"minutes": minutes, "space": space})
+def test_a_search_is_shortened_by_halving_and_ends_with_its_time(
+    tmp_path: Path, limits: dict[str, Any], within: float
+) -> None:
+    search = {"space": {"heads": ["text"]}, **limits}
+    mine = study(tmp_path, Path("none"), search=search)
     found = estimate_from_cost(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
     epoch = 4 * 6 * 1.0 + 80 * 0.001
     assert found.search == pytest.approx(within * epoch / 2)
-    assert found.minutes == minutes
+    assert found.minutes == limits["minutes"]
 
 
 @pytest.mark.parametrize(
@@ -96,36 +91,16 @@ def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(
     tmp_path: Path,
 ) -> None:
     """The promise of the configuration, the estimate and the README agree."""
-    for number in range(10):
-        place = tmp_path / "photos" / f"class {number}"
-        place.mkdir(parents=True)
-        for image in range(30):
-            (place / f"{image}.jpg").touch()
-    file = shipped_file("photos")
-    assert file is not None
-    config = load_config(file, [f"data.root={tmp_path / 'photos'}", f"storage={tmp_path}"])
-    mine = Study(config, StudyFolder(tmp_path / "mine"))
-    found = estimate_from_cost(mine, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
-    limit = config.search.minutes
-    assert limit is not None
+    for number in range(300):
+        image = tmp_path / "photos" / f"class {number % 10}" / f"{number}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.touch()
+    overrides = [f"data.root={tmp_path / 'photos'}", f"storage={tmp_path}"]
+    config = load_config(not_none(shipped_file("photos")), overrides)
+    photos = Study(config, StudyFolder(tmp_path / "mine"))
+    found = estimate_from_cost(photos, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
+    limit = not_none(config.search.minutes)
     assert found.search <= 60 * limit
-    without = load_config(
-        file,
-        [
-            f"data.root={tmp_path / 'photos'}",
-            f"storage={tmp_path}",
-            "search.baselines.projection=null",
-        ],
-    )
-    assert set(config.search.peer_arms) == {"projection"}
-    assert not without.search.peer_arms
-    other = Study(without, StudyFolder(tmp_path / "other"))
-    alone = estimate_from_cost(other, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
-    assert (alone.search, alone.variants, alone.test) == (
-        found.search,
-        found.variants,
-        found.test,
-    ), "its steps pass no encoder"
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     assert f"a search of at most {limit:g} minutes" in readme
 
@@ -134,23 +109,9 @@ def test_nothing_is_measured_where_no_trial_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "measure_apart", lambda *_: pytest.fail("it was measured"))
-    with pytest.raises(
-        StudyError, match=r"no room for a trial: see resources\.cpus_per_trial=999 "
-    ):
+    told = r"no room for a trial: see resources\.cpus_per_trial=999 "
+    with pytest.raises(StudyError, match=told):
         estimate(study(tmp_path, Path("none"), resources={"cpus_per_trial": 999}))
-
-
-def test_what_is_known_already_is_not_measured_again(
-    tmp_path: Path, tiny_backbone: Path, known: Cost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = study(tmp_path, tiny_backbone)
-    measured = estimate(mine)
-    monkeypatch.setattr(module, "measure_apart", None)
-    found = estimate_from_cost(mine, Cost(step=2.0, image=0.002, memory=10**9), slots=4)
-    assert (found.slots, found.cost.memory) == (4, known.memory)
-    one_slot = measured.search * measured.slots
-    assert found.search == pytest.approx(2 * one_slot / 4)
-    assert found.test == pytest.approx(2 * measured.test * measured.slots / 4)
 
 
 COST = Cost(0.5, 0.01, 1_500_000_000)

@@ -9,7 +9,6 @@ import pytest
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
-from study.run import main
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.workflow.frozen_configuration import frozen_config, load_resumed_config
@@ -21,7 +20,6 @@ COMMANDS = (
     ["extend", "mine", "search.trials=+8"],
     ["resume", "mine", "--check"],
 )
-every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c))
 
 
 @pytest.fixture
@@ -31,27 +29,16 @@ def config() -> StudyConfig:
 
 @pytest.fixture
 def folder(
-    tmp_path: Path, config: StudyConfig, monkeypatch: pytest.MonkeyPatch, mlflow_store: str
+    here: Path, config: StudyConfig, monkeypatch: pytest.MonkeyPatch, mlflow_store: str
 ) -> StudyFolder:
     """A study in the working folder's ``runs``."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
-    folder = StudyFolder(tmp_path / "runs" / "mine")
+    folder = StudyFolder(here / "runs" / "mine")
     folder.create(dump_config(config), {"git_commit": "abc"})
     own = {"number": 0, "stage": "search", "settings": {"subset": "none"}}
     folder.trial("search-0000").create(own)
     return folder
-
-
-def refused(capsys: pytest.CaptureFixture[str], command: list[str], *overrides: str) -> str:
-    """Run what must be refused; return its one message, on one line."""
-    assert main([*command, *overrides]) == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert output.err.startswith("error: ")
-    assert "Traceback" not in output.err
-    return " ".join(output.err.split())
 
 
 def empty(path: Path) -> None:
@@ -76,7 +63,6 @@ def become_file(path: Path) -> None:
     path.touch()
 
 
-@every_command
 @pytest.mark.parametrize(
     ("name", "damage", "told"),
     [
@@ -90,42 +76,46 @@ def become_file(path: Path) -> None:
         ("trials", become_file, "is a file"),
     ],
 )
-def test_what_is_lost_or_changed_is_asked_for(
+def test_what_is_lost_or_changed_is_asked_for_by_every_command(
     folder: StudyFolder,
-    capsys: pytest.CaptureFixture[str],
-    command: list[str],
+    refused: Callable[..., str],
     name: str,
     damage: Callable[[Path], object],
     told: str,
 ) -> None:
     damage(folder.path / name)
-    message = refused(capsys, command)
-    assert f"mine/{name} {told}" in message
-    assert "MLflow may have copies: study.yaml and identity.json" in message
-    assert "delete" not in message
+    for command in COMMANDS:
+        message = refused(*command)
+        assert f"mine/{name} {told}" in message
+        assert "MLflow may have copies: study.yaml and identity.json" in message
+        assert "delete" not in message
 
 
-def test_a_configuration_put_back_goes_on(folder: StudyFolder, config: StudyConfig) -> None:
-    frozen = folder.config_path.read_bytes()
+def test_all_that_is_lost_is_named_at_once(
+    folder: StudyFolder, refused: Callable[..., str]
+) -> None:
     empty(folder.config_path)
-    with pytest.raises(LedgerError, match="damaged"):
-        frozen_config(folder)
-    folder.config_path.write_bytes(frozen)
-    assert frozen_config(folder) == config
+    (folder.path / "identity.json").unlink()
+    message = refused("resume", "mine")
+    assert "study.yaml is damaged" in message
+    assert "identity.json is missing" in message
+    assert "study 'mine' exists" in refused("quickstart", "name=mine")
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "extend" not in c], ids=" ".join)
 def test_overrides_that_change_results_are_refused_by_key_with_both_values(
-    folder: StudyFolder, capsys: pytest.CaptureFixture[str], command: list[str]
+    folder: StudyFolder, refused: Callable[..., str]
 ) -> None:
     overrides = ["seed=3", "resources.max_concurrent=2", "search.asha=null", "data={shots: 4}"]
-    message = refused(capsys, command, *overrides)
-    assert "seed: is frozen as 1, got 3" in message
-    assert "data.shots: is frozen as 16, got 4" in message
-    assert "search.asha: is frozen as {" in message
-    assert "allowed to change are storage, resources and tracking" in message
-    assert "max_concurrent" not in message
-    assert "data.augment" not in message
+    for command in COMMANDS:
+        if "extend" in command:
+            continue
+        message = refused(*command, *overrides)
+        assert "seed: is frozen as 1, got 3" in message
+        assert "data.shots: is frozen as 16, got 4" in message
+        assert "search.asha: is frozen as {" in message
+        assert "allowed to change are storage, resources and tracking" in message
+        assert "max_concurrent" not in message
+        assert "data.augment" not in message
 
 
 @pytest.mark.parametrize(
@@ -161,14 +151,3 @@ def test_an_identity_can_be_written_again_as_the_message_says(folder: StudyFolde
 def test_a_stray_file_beside_the_trials_is_none_of_them(folder: StudyFolder) -> None:
     (folder.path / "trials" / ".nfs0001").write_text("")
     assert [trial.trial_id for trial in folder.trials()] == ["search-0000"]
-
-
-def test_all_that_is_lost_is_named_at_once(
-    folder: StudyFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    empty(folder.config_path)
-    (folder.path / "identity.json").unlink()
-    message = refused(capsys, ["resume", "mine"])
-    assert "study.yaml is damaged" in message
-    assert "identity.json is missing" in message
-    assert "study 'mine' exists" in refused(capsys, ["quickstart", "name=mine"])

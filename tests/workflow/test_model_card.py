@@ -1,6 +1,5 @@
 """A model card says what is known of a model, and nothing that leads to this machine."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,12 +88,8 @@ def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Pat
     assert str(tmp_path) not in card
 
 
-@pytest.mark.parametrize(
-    ("name", "base"),
-    [("openai/clip-vit-base-patch32", True), ("embedded", False), ("/mnt/my-clip", False)],
-)
-def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str, base: bool) -> None:
+@pytest.mark.parametrize("name", ["openai/clip-vit-base-patch32", "embedded", "/mnt/my-clip"])
+def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str) -> None:
     of = replace(saved, info=replace(saved.info, backbone=name))
     front = read_front(front_matter(of, FORMATS["hf"], False))
-    assert front.get("base_model") == (name if base else None)
-    assert json.dumps(front)
+    assert (front.get("base_model") == name) == name.startswith("openai/")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from study.config.loading import build_config, dump_config
+from study.config.loading import dump_config
 from study.config.schema import StudyConfig
 from study.config.sweep import Member, load_sweep
 from study.errors import ConfigError, DataError, InterruptedStudyError, StudyError
@@ -50,11 +50,6 @@ def begin(member: Member, *, finished: bool = False) -> StudyFolder:
     return folder
 
 
-def test_sound_studies_pass_and_nothing_is_written(sweep: Sweep, tmp_path: Path) -> None:
-    check_sweep(sweep("{seed: [1, 2]}"))
-    assert [path.name for path in tmp_path.iterdir()] == ["grid.yaml"]
-
-
 def test_each_fault_is_told_once_with_the_studies_that_have_it(sweep: Sweep) -> None:
     with pytest.raises(ConfigError) as caught:
         check_sweep(sweep("{data.shots: [2, 5000], seed: [1, 2], search.warm_start: [null, mine]}"))
@@ -81,22 +76,16 @@ def test_a_study_that_has_ended_with_other_settings_is_not_averaged_with_the_res
         check_sweep(changed(members, training=training))
 
 
-def test_a_sweep_goes_on_with_other_machines_and_another_tracker(sweep: Sweep) -> None:
+def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(sweep: Sweep) -> None:
     members = sweep("{seed: [1, 2]}")
-    for member in members:
-        begin(member)
     config = members[0].config
+    search = config.search.model_copy(update={"trials": 90})
+    extended, _ = changed(members, search=search)
+    begin(members[0], finished=True).write_config(dump_config(extended.config))
+    begin(members[1])
     resources = config.resources.model_copy(update={"max_concurrent": 1})
     tracking = config.tracking.model_copy(update={"experiment": "another"})
     check_sweep(changed(members, resources=resources, tracking=tracking))
-
-
-def test_a_finished_study_that_was_extended_is_accepted(sweep: Sweep) -> None:
-    members = sweep("{seed: [1, 2]}")
-    search = members[0].config.search
-    extended, _ = changed(members, search=search.model_copy(update={"trials": 90}))
-    begin(members[0], finished=True).write_config(dump_config(extended.config))
-    check_sweep(members)
 
 
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep) -> None:
@@ -115,22 +104,18 @@ def test_a_study_that_has_ended_is_not_looked_at_again(sweep: Sweep) -> None:
 
 def test_a_study_of_the_same_name_and_another_configuration_is_told(sweep: Sweep) -> None:
     (member,) = sweep("{seed: [1]}")
-    folder = folder_of(member.config)
-    folder.path.parent.mkdir()
-    folder.create(dump_config(build_config({"name": "other"}, "test")), {})
-    with pytest.raises(
-        ConfigError, match=r"my-grid-1: name: .* is a study with another configuration"
-    ):
-        check_sweep([member])
-    with pytest.raises(ConfigError, match="cannot start"):
-        run_sweep([member], Console(file=io.StringIO()))
+    begin(replace(member, config=member.config.model_copy(update={"seed": 2})))
+    told = r"my-grid-1: name: .* is a study with another configuration"
+    for refuse in (check_sweep, run):
+        with pytest.raises(ConfigError, match=told):
+            refuse([member])
 
 
 class Runs:
     """Stands in for the running of studies, which takes minutes; some have faults."""
 
-    def __init__(self, faults: dict[str, StudyError]) -> None:
-        self.faults = faults
+    def __init__(self) -> None:
+        self.faults: dict[str, StudyError] = {}
         self.ran: list[tuple[str, bool]] = []
         """Each study's name, and whether it was resumed."""
         self.tabled: list[str] = []
@@ -149,18 +134,15 @@ class Runs:
 
 
 @pytest.fixture
-def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Runs]:
-    def running(**faults: StudyError) -> Runs:
-        runs = Runs({name.replace("_", "-"): fault for name, fault in faults.items()})
-        monkeypatch.setattr(module, "run_study", runs.run_study)
-        monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
-        monkeypatch.setattr(module, "write_sweep_tables", runs.write_sweep_tables)
-        monkeypatch.setattr(module, "sweep_tables", lambda folders: [f"{len(folders)} studies"])
-        monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
-        (tmp_path / "runs").mkdir(exist_ok=True)
-        return runs
-
-    return running
+def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
+    runs = Runs()
+    monkeypatch.setattr(module, "run_study", runs.run_study)
+    monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
+    monkeypatch.setattr(module, "write_sweep_tables", runs.write_sweep_tables)
+    monkeypatch.setattr(module, "sweep_tables", lambda folders: [f"{len(folders)} studies"])
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    (tmp_path / "runs").mkdir()
+    return runs
 
 
 def run(members: Sequence[Member]) -> str:
@@ -169,10 +151,8 @@ def run(members: Sequence[Member]) -> str:
     return output.getvalue()
 
 
-def test_every_study_runs_and_notes_its_place_in_the_sweep(
-    sweep: Sweep, running: Callable[..., Runs]
-) -> None:
-    members, runs = sweep("{seed: [1, 2]}"), running()
+def test_every_study_runs_and_notes_its_place_in_the_sweep(sweep: Sweep, runs: Runs) -> None:
+    members = sweep("{seed: [1, 2]}")
     said = run(members)
     assert runs.ran == [("my-grid-1", False), ("my-grid-2", False)]
     assert runs.tabled == ["my-grid-1", "my-grid-2"]
@@ -182,20 +162,8 @@ def test_every_study_runs_and_notes_its_place_in_the_sweep(
     assert place == {"experiment": "grid", "axes": {"seed": 2}}
 
 
-def test_a_study_that_fails_leaves_the_others_to_run_and_is_told_at_the_end(
-    sweep: Sweep, running: Callable[..., Runs]
-) -> None:
-    members, runs = sweep("{seed: [1, 2, 3]}"), running(my_grid_2=DataError("an image is corrupt"))
-    with pytest.raises(StudyError, match="1 of 3 studies failed:\nmy-grid-2: an image is corrupt"):
-        run(members)
-    assert [name for name, _ in runs.ran] == ["my-grid-1", "my-grid-2", "my-grid-3"]
-    assert runs.tabled == ["my-grid-1", "my-grid-3"]
-
-
-def test_what_is_left_of_a_sweep_goes_on_where_it_was(
-    sweep: Sweep, running: Callable[..., Runs]
-) -> None:
-    members, runs = sweep("{seed: [1, 2, 3]}"), running()
+def test_what_is_left_of_a_sweep_goes_on_where_it_was(sweep: Sweep, runs: Runs) -> None:
+    members = sweep("{seed: [1, 2, 3]}")
     begin(members[0], finished=True)
     begin(members[1])
     run(members)
@@ -203,21 +171,29 @@ def test_what_is_left_of_a_sweep_goes_on_where_it_was(
     assert runs.tabled == ["my-grid-1", "my-grid-2", "my-grid-3"]
 
 
-def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(
-    sweep: Sweep, running: Callable[..., Runs]
+@pytest.mark.parametrize(
+    ("axes", "fault", "told", "tabled"),
+    [
+        (
+            "{seed: [1, 2]}",
+            DataError("an image is corrupt"),
+            "1 of 2 studies failed:\nmy-grid-1: an image is corrupt",
+            ["my-grid-2"],
+        ),
+        ("{seed: [1]}", DataError("no images"), "1 of 1 studies failed", []),
+    ],
+)
+def test_a_study_that_fails_leaves_the_others_to_run_and_is_told_at_the_end(
+    sweep: Sweep, runs: Runs, axes: str, fault: StudyError, told: str, tabled: list[str]
 ) -> None:
-    members = sweep("{seed: [1, 2]}")
-    runs = running(my_grid_1=InterruptedStudyError("the study was interrupted"))
+    runs.faults["my-grid-1"] = fault
+    with pytest.raises(StudyError, match=told):
+        run(sweep(axes))
+    assert runs.tabled == tabled
+
+
+def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(sweep: Sweep, runs: Runs) -> None:
+    runs.faults["my-grid-1"] = InterruptedStudyError("the study was interrupted")
     with pytest.raises(InterruptedStudyError):
-        run(members)
-    assert runs.ran == [("my-grid-1", False)]
-    assert runs.tabled == []
-
-
-def test_where_every_study_fails_there_are_no_tables(
-    sweep: Sweep, running: Callable[..., Runs]
-) -> None:
-    members, runs = sweep("{seed: [1]}"), running(my_grid_1=DataError("no images"))
-    with pytest.raises(StudyError, match="1 of 1 studies failed"):
-        run(members)
-    assert runs.tabled == []
+        run(sweep("{seed: [1, 2]}"))
+    assert (runs.ran, runs.tabled) == ([("my-grid-1", False)], [])

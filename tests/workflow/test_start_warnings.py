@@ -6,38 +6,29 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
-from study.run import main
+from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.start_warnings import dataset_warnings, print_warnings
+from tests.image_folders import image_folder
+from tests.workflow.conftest import Run
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """An image folder of two classes with split folders."""
-    for number, split in enumerate(("train", "test")):
-        for label in ("cat", "dog"):
-            folder = tmp_path / "images" / split / label
-            folder.mkdir(parents=True)
-            for n in range(6):
-                Image.new("RGB", (8, 8), (n, number, label == "cat")).save(folder / f"{n}.png")
-    return tmp_path / "images"
+    return image_folder(tmp_path / "images")
 
 
 def copy(root: Path, source: str, *targets: str) -> None:
     for target in targets:
         (root / target).write_bytes((root / source).read_bytes())
-
-
-def test_a_sound_dataset_warns_of_nothing(root: Path) -> None:
-    assert dataset_warnings(load_dataset("mine", root)) == []
 
 
 def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_path: Path) -> None:
@@ -60,6 +51,7 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
 
 
 def test_images_that_are_left_out_are_told_so(root: Path) -> None:
+    assert dataset_warnings(load_dataset("mine", root), "skip") == []
     (root / "test/dog/0.png").unlink()
     (root / "test/dog/0.png").symlink_to("nowhere")
     (line,) = dataset_warnings(load_dataset("mine", root), "skip")
@@ -167,52 +159,35 @@ def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:
     assert "mine: 1 file is among the test images" in told
 
 
-@pytest.mark.parametrize("command", ["check", "run", "sweep"])
+@pytest.mark.parametrize(
+    "words", [["quickstart"], ["quickstart", "--check"], ["two.yaml", "--check"]], ids=" ".join
+)
 def test_a_check_and_a_run_print_warnings(
     root: Path,
-    tmp_path: Path,
+    here: Path,
     mlflow_store: str,
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
-    command: str,
+    words: list[str],
 ) -> None:
     copy(root, "train/cat/0.png", "train/dog/0.png")
-    monkeypatch.chdir(tmp_path)
-    arguments = [
-        *("quickstart", "name=mine", "data.dataset=mine", f"data.root={root}", "data.shots=2"),
-        *("data.val_shots=2", f"tracking.uri={mlflow_store}"),
-    ]
-    if command == "run":
-        monkeypatch.setattr(
-            "study.workflow.run_study.ray_session", lambda *_: pytest.fail("enough")
-        )
-        with pytest.raises(pytest.fail.Exception, match="enough"):
-            main(arguments)
-    else:
-        if command == "sweep":
-            (tmp_path / "two.yaml").write_text("sweep: {seed: [1, 2]}\n")
-            arguments[0] = "two.yaml"
-        assert main([*arguments, "--check"]) == 0
-        assert not (tmp_path / "runs").exists()
-    what = "image" if command == "check" else "file"  # a check has decoded so few images
-    assert f"1 {what} is in two classes (train/cat/0.png" in capsys.readouterr().out
+    (here / "two.yaml").write_text("sweep: {seed: [1, 2]}\n")
+    fail = Mock(side_effect=StudyError("enough"))
+    monkeypatch.setattr("study.workflow.run_study.ray_session", fail)
+    data = ["data.dataset=mine", f"data.root={root}", "data.shots=2", "data.val_shots=2"]
+    out = run(*words, "name=mine", *data, f"tracking.uri={mlflow_store}").out
+    what = "image" if words[0] == "quickstart" and "--check" in words else "file"  # of so few
+    assert f"1 {what} is in two classes (train/cat/0.png" in out
 
 
-@pytest.mark.parametrize(("dogs", "warned"), [(6, False), (3, False), (2, True)])
 def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_counts(
-    root: Path, tmp_path: Path, dogs: int, warned: bool
-) -> None:
-    for n in range(dogs, 6):
-        (root / f"test/dog/{n}.png").unlink()
-    text = said(tmp_path, of(root))
-    assert ("test classes differ in size" in text) == warned
-    if warned:
-        assert "from 2 images (dog) to 6 (cat)" in text
-
-
-def test_where_classes_count_alike_their_sizes_are_not_warned_of(
     root: Path, tmp_path: Path
 ) -> None:
-    for n in range(2, 6):
+    for n in range(3, 6):
         (root / f"test/dog/{n}.png").unlink()
+    assert "differ in size" not in said(tmp_path, of(root))
+    (root / "test/dog/2.png").unlink()
+    text = said(tmp_path, of(root))
+    assert "test classes differ in size" in text
+    assert "from 2 images (dog) to 6 (cat)" in text
     assert "differ in size" not in said(tmp_path, {"protocol": "generalized", **of(root)})

@@ -1,6 +1,5 @@
 """The stages of a study that run trials: whether they are needed, and what they say."""
 
-import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -85,9 +84,6 @@ def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_toget
     assert "the grid of “only vision.ln2” is extended to ln 5e-10\n" in said
     assert "extended: of “base” to ln 5e-10" in said
     assert "ablation 10/10 done" in said
-    (row,) = csv.DictReader((folder.path / "interactions.csv").read_text().splitlines())
-    assert row["better_site"] in sites
-    assert row["not_tested"] == ""
     assert "Pairs of sites" in (folder.path / "report.html").read_text(encoding="utf-8")
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
     run_study(Study(config, folder), console, resume=True)

@@ -2,23 +2,19 @@
 
 from pathlib import Path
 
-import pytest
-
-from study.commands import main
 from study.storage.study_folder import CANDIDATES, REGISTERED, Registration
+from tests.workflow.conftest import Run
 from tests.written_study import Written
 
 
-def test_a_study_that_cannot_go_on_is_not_extended(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_that_cannot_go_on_is_not_extended(here: Path, run: Run) -> None:
     written = Written(here / "runs", "done")
     written.folder.write_json(CANDIDATES, [])
     written.folder.write_json(REGISTERED, Registration("letters", "3", True, "first"))
     written.conclude()
-    before = {path: path.read_bytes() for path in written.folder.path.iterdir() if path.is_file()}
-    away = "tracking.uri=sqlite:///away/mlflow.db"
-    assert main(["extend", "done", "search.trials=+2", away]) == 2
-    assert "away" in capsys.readouterr().err
-    (written.folder.path / ".lock").unlink()
-    assert {p: p.read_bytes() for p in written.folder.path.iterdir() if p.is_file()} == before
+    folder = written.folder.path
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    ran = run("extend", "done", "search.trials=+2", "tracking.uri=sqlite:///away/mlflow.db")
+    assert (ran.code, "away" in ran.err) == (2, True)
+    (folder / ".lock").unlink()
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before

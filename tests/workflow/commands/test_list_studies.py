@@ -5,27 +5,22 @@ import os
 import re
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from study.commands import main
 from study.config.yaml_values import parse_overrides
 from study.selection.optimism import Optimism
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from tests.workflow.conftest import Run
 from tests.written_study import Written
 
 
-def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, object]]:
-    """What ``list --json`` says of each study."""
-    assert main(["list", "--json", *arguments]) == 0
-    return {row["study"]: row for row in json.loads(capsys.readouterr().out)}
-
-
 def test_the_list_has_state_scores_trials_size_and_age(
-    mine: StudyFolder, here: Path, capsys: pytest.CaptureFixture[str]
+    mine: StudyFolder, here: Path, run: Run
 ) -> None:
     (here / "runs" / "images").mkdir()
     Written(here / "runs", "lost").folder.config_path.unlink()
@@ -34,26 +29,16 @@ def test_the_list_has_state_scores_trials_size_and_age(
     (broken.path / "trials/search-0001/config.json").write_text("{")
     long_ago = time.time() - 9 * 86400
     os.utime(mine.path / "identity.json", (long_ago, long_ago))
-    rows = listed(capsys)
-    assert set(rows) == {"mine", "broken"}
-    assert (rows["broken"]["state"], rows["broken"]["trials"]) == ("damaged", 1)
-    found = rows["mine"]
-    assert (found["state"], found["trials"], found["test_score"]) == ("interrupted", 2, None)
-    assert found["val_score"] == pytest.approx(0.13)
+    damaged, found = json.loads(run("list", "--json").out)
+    assert (damaged["study"], damaged["state"], damaged["trials"]) == ("broken", "damaged", 1)
     files = [path for path in mine.path.rglob("*") if path.is_file()]
     assert found["bytes"] == sum(path.stat().st_size for path in files)
-    assert main(["list", "storage=runs"]) == 0
-    said = capsys.readouterr().out
+    said = run("list", "storage=runs").out
     assert "2 studies in runs" in said
     assert re.search(r"mine +interrupted +2 +13.0 +– +– +– +[\d.]+ kB +9\.0", said)
-    assert listed(capsys, f"storage={here}") == {}
-    assert main(["list", f"storage={here}"]) == 0
-    assert capsys.readouterr().out.split() == ["no", "studies", "in", str(here)]
 
 
-def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(here: Path, run: Run) -> None:
     written = Written(here / "runs", "done")
     chosen = {"settings": {"subset": "none"}, "label": "best", "same_as": "clipfit"}
     written.folder.write_json("candidates.json", [chosen])
@@ -66,13 +51,11 @@ def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
         trial.write("predictions.parquet", predictions_to_parquet(shown))
         trial.append_report({"epoch": 1, "test_score": score})
         written.end(config)
-    (written.folder.path / "description.md").write_text("")
-    found = listed(capsys)["done"]
+    written.conclude()
+    (found,) = json.loads(run("list", "--json").out)
     assert (found["state"], found["val_score"]) == ("finished", None)
     assert found["test_score"] == pytest.approx(0.6)
-    assert (found["test_balanced"], found["val_expected"]) == (0.5, 0.87)
-    assert main(["list"]) == 0
-    assert re.search(r"done .* 87\.0 +60\.0 +50\.0 ", capsys.readouterr().out)
+    assert re.search(r"done .* 87\.0 +60\.0 +50\.0 ", run("list").out)
 
 
 @pytest.mark.parametrize("command", [["list"], ["status", "mine"]], ids=" ".join)
@@ -80,7 +63,7 @@ def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
 def test_the_command_that_goes_on_is_printed_for_what_is_interrupted_alone(
     mine: StudyFolder,
     here: Path,
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
     command: list[str],
     width: str,
@@ -88,21 +71,18 @@ def test_the_command_that_goes_on_is_printed_for_what_is_interrupted_alone(
     storage = (here / "runs").rename(here / "a folder with [red]spaces and $HOME in its name")
     Written(storage, "done").conclude()
     monkeypatch.setenv("COLUMNS", width)
-    assert main([*command, f"storage={storage}"]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if "clipfit-study" in line]
-    (line,) = lines
-    assert shlex.split(line)[:3] == ["clipfit-study", "resume", "mine"]
-    (override,) = shlex.split(line)[3:]
+    words = [*command, f"storage={storage}"]
+    (line,) = re.findall(".*clipfit-study.*", run(*words).out)
+    *program, override = shlex.split(line)
+    assert program == ["clipfit-study", "resume", "mine"]
     assert Path(parse_overrides([override])["storage"]).samefile(storage)
     with StudyFolder(storage / "mine").locked():
-        assert main([*command, f"storage={storage}"]) == 0
-    assert "clipfit-study" not in capsys.readouterr().out
+        assert "clipfit-study" not in run(*words).out
 
 
-def test_a_storage_that_is_named_and_not_there_is_told(
-    here: Path, capsys: pytest.CaptureFixture[str]
+def test_a_storage_without_studies_is_told_and_one_that_is_named_must_be_there(
+    here: Path, run: Run, refused: Callable[..., str]
 ) -> None:
-    assert main(["list"]) == 0
-    assert main(["list", "storage=nowhere"]) == 2
-    assert "storage=nowhere is no folder" in capsys.readouterr().err
+    assert run("list").out == "no studies in runs\n"
+    assert "storage=nowhere is no folder" in refused("list", "storage=nowhere")
     assert not any(here.iterdir())

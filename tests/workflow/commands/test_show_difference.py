@@ -2,19 +2,13 @@
 
 from pathlib import Path
 
-import pytest
+from study.report.difference_tables import difference_tables
+from study.results.study_results import read_results
+from tests.workflow.conftest import Run
 
-from study.commands import main
-from tests.fake_studies import add_answer
 
-
-@pytest.mark.parametrize(
-    ("format", "first"), [("table", "best and clipfit-tuned on each class"), ("csv", "part,class,")]
-)
-def test_rows_are_compared_by_class_or_by_image(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str], format: str, first: str
-) -> None:
-    folder = add_answer(few_shot_study)
-    words = [str(folder), "best", "clipfit-tuned", "--format", format]
-    assert main(["diff", *words]) == 0
-    assert capsys.readouterr().out.strip().startswith(first)
+def test_rows_are_compared_by_class_or_by_image(predicted: Path, run: Run) -> None:
+    classes, images = difference_tables(read_results(predicted), "best", "clipfit-tuned")
+    words = ("diff", predicted, "best", "clipfit-tuned")
+    assert classes.note in " ".join(run(*words).out.split())
+    assert run(*words, "--format", "csv").out == images.csv()

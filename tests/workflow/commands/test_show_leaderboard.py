@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.commands import main
+from tests.workflow.conftest import Run
 
 
 @pytest.mark.parametrize(
@@ -17,10 +17,9 @@ from study.commands import main
     ],
 )
 def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+    few_shot_study: Path, run: Run, arguments: tuple[str, ...]
 ) -> None:
-    words = [str(few_shot_study) if word == "study" else word for word in arguments]
-    assert main(["leaderboard", *words]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert re.match("error: --(format|top|study|to|base) .*(allowed|leave|ablations)", said.err)
+    words = [few_shot_study if word == "study" else word for word in arguments]
+    ran = run("leaderboard", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert re.match("error: --(format|top|study|to|base) .*(allowed|leave|ablations)", ran.err)

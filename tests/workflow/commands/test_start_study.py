@@ -1,12 +1,13 @@
 """The command ``run``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.commands import main
 from study.config.sweep import Member
+from tests.workflow.conftest import Run
 
 
 @pytest.fixture
@@ -24,19 +25,17 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_configuration_begins_a_study_and_one_with_axes_a_sweep(
-    here: Path, begun: list[Any]
+    here: Path, begun: list[Any], run: Run
 ) -> None:
-    assert main(["run", "quickstart", "name=mine"]) == 0
+    assert run("run", "quickstart", "name=mine").code == 0
     assert begun == [(Path("runs/mine"), False)]
     (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\n")
-    assert main(["grid.yaml", "name=my"]) == 0
+    assert run("grid.yaml", "name=my").code == 0
     members = [one for one in begun if isinstance(one, Member)]
     assert [member.config.seed for member in members] == [1, 2]
 
 
-def test_two_configurations_are_refused(
-    begun: list[Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["run", "quickstart", "photos"]) == 2
-    assert "one configuration at most, got quickstart, photos" in capsys.readouterr().err
+def test_two_configurations_are_refused(begun: list[Any], refused: Callable[..., str]) -> None:
+    told = refused("run", "quickstart", "photos")
+    assert "one configuration at most, got quickstart, photos" in told
     assert not begun

@@ -4,20 +4,16 @@ import shutil
 from pathlib import Path
 
 import optuna
-import pytest
 
-from study.commands import main
+from tests.workflow.conftest import Run
 
 
-def test_report_lists_its_files_and_what_is_missing(
-    few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_report_lists_its_files_and_what_is_missing(few_shot_study: Path, run: Run) -> None:
     backend = optuna.storages.journal.JournalFileBackend(str(few_shot_study / "optuna.journal"))
     storage = optuna.storages.JournalStorage(backend)
     arm = optuna.create_study(storage=storage, study_name="clipfit-tuned", direction="maximize")
     arm.add_trial(optuna.trial.create_trial(value=0.5))
-    assert main(["report", few_shot_study.name, f"storage={tmp_path}"]) == 0
-    printed = capsys.readouterr()
+    printed = run("report", few_shot_study.name, f"storage={few_shot_study.parent}")
     lines = printed.out.splitlines()
     assert lines[0] == str(few_shot_study / "report.html")
     assert str(few_shot_study / "plots" / "pareto.png") in lines
@@ -26,8 +22,8 @@ def test_report_lists_its_files_and_what_is_missing(
 
 
 def test_the_report_of_an_ablation_comes_with_its_charts(
-    few_shot_study: Path, ablation_study: Path
+    few_shot_study: Path, ablation_study: Path, run: Run
 ) -> None:
     shutil.copy(few_shot_study / "study.yaml", ablation_study)
-    assert main(["report", str(ablation_study)]) == 0
+    assert run("report", ablation_study).code == 0
     assert (ablation_study / "plots" / "ablation-forest.png").is_file()
