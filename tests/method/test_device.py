@@ -10,15 +10,20 @@ from study.method.device import choose_device, gpu_kind, list_gpus
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "chosen", "allowed"),
+    ("cuda", "mps", "chosen", "gpus", "allowed"),
     [
-        (2, True, "cuda", "auto, cpu, cuda, cuda:0, cuda:1"),
-        (0, True, "mps", "auto, cpu, mps"),
-        (0, False, "cpu", "auto, cpu"),
+        (2, True, "cuda", ["0", "1"], "auto, cpu, cuda, cuda:0, cuda:1"),
+        (0, True, "mps", ["Apple's, by MPS, which is untested"], "auto, cpu, mps"),
+        (0, False, "cpu", [], "auto, cpu"),
     ],
 )
 def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there(
-    monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, chosen: str, allowed: str
+    monkeypatch: pytest.MonkeyPatch,
+    cuda: int,
+    mps: bool,
+    chosen: str,
+    gpus: list[str],
+    allowed: str,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
@@ -26,8 +31,7 @@ def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     with pytest.raises(DataError, match=f"; allowed here are {allowed}$"):
         choose_device("meta")
-    if chosen == "mps":
-        assert "untested" in list_gpus()[0]
+    assert list_gpus() == gpus
     ones = Mock()
     monkeypatch.setattr(torch, "ones", ones)
     device = torch.device(chosen)

@@ -21,11 +21,6 @@ from tests.settings import ARCHITECTURE
 from tests.staged_case import Case, distance
 
 
-def test_layer_1_is_not_layer_10() -> None:
-    (leaf,) = parse("text.mlp.fc2.bias[1]").resolve(Depths(text=12, vision=12))
-    assert parameter_name(leaf) == "text_model.encoder.layers.1.mlp.fc2.bias"
-
-
 def test_the_leaf_of_a_name_is_the_one_that_is_named_so() -> None:
     for leaf in parse("bitfit + ln").resolve(Depths(text=2, vision=11)):
         assert find_leaf(parameter_name(leaf)) == leaf

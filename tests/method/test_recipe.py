@@ -2,7 +2,7 @@
 
 from study.config.schema import StudyConfig, TrainingConfig
 from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, MOMENTUM, WARMUP_LR, WEIGHT_DECAY
-from study.method.training import REFERENCE, Recipe, Schedule, read_recipe
+from study.method.training import REFERENCE, Schedule, read_recipe
 
 
 def test_the_values_are_as_published() -> None:
@@ -16,10 +16,3 @@ def test_a_configuration_and_the_functions_have_the_same_defaults() -> None:
     assert training.warmup_lr == Schedule(1).warmup_lr
     clipfit = StudyConfig().search.fixed_baselines["clipfit"]
     assert (set(clipfit.rates.values()), clipfit.distill_weight) == ({0.002}, 8)
-
-
-def test_a_study_trains_by_the_recipe_that_it_names() -> None:
-    training = TrainingConfig(
-        optimizer="adamw", momentum=0.5, weight_decay=0.1, regularizer="l2_init"
-    )
-    assert read_recipe(vars(training)) == Recipe("adamw", 0.5, 0.1, "l2_init")
