@@ -2,12 +2,13 @@
 
 import json
 import pickle
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from unittest.mock import Mock
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -16,9 +17,10 @@ from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
 from study.data.images.table import ImageTable
 from study.data.readers.benchmarks import LAYOUTS
-from study.data.shots import read_shots
+from study.data.shots import read_published_shots, read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
 from study.method.delta import load_delta
+from study.search.recording import load_state
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
@@ -50,10 +52,17 @@ def poison(trace: Path) -> bytes:
     return data
 
 
-@pytest.fixture
-def checkpoint(tiny_backbone: Path, tmp_path: Path) -> Path:
-    """The files of a checkpoint, to change."""
-    return Path(shutil.copytree(tiny_backbone, tmp_path / "clip"))
+def torch_file(trace: Path, path: Path) -> None:
+    """Write a pickle as PyTorch does, in an archive."""
+    torch.save({"x": Planted(trace)}, path)
+
+
+def copied(source: Path, target: Path) -> Path:
+    """Copy the files of a checkpoint."""
+    target.mkdir()
+    for file in source.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    return target
 
 
 PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
@@ -64,6 +73,16 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
         DataError,
     ),
     "shots of a study": ("shots.jsonl", read_shots, DataError),
+    "published shots, pickled": (
+        "shot_1-seed_1.pkl",
+        lambda path: read_published_shots(path.parent, load_dataset("digits"), shots=1, seed=1),
+        DataError,
+    ),
+    "published shots": (
+        "shot_1-seed_1.json",
+        lambda path: read_published_shots(path, load_dataset("digits"), shots=1, seed=1),
+        DataError,
+    ),
     "decoded images": ("digits.arrow", ImageTable, DataError),
     "CSV": ("table.csv", lambda path: load_dataset("mine", path), DataError),
     "Parquet": ("table.parquet", lambda path: load_dataset("mine", path), DataError),
@@ -87,53 +106,119 @@ def test_a_planted_pickle_is_refused_and_never_run(
     path = tmp_path / "there" / name
     path.write_bytes(poison)
     if form == "torch":
-        torch.save({"x": Planted(trace)}, path)
+        torch_file(trace, path)
     with pytest.raises(error) as told:
         read(path)
     assert name in str(told.value)
     assert not trace.exists()
 
 
-def test_a_checkpoint_of_pickled_weights_alone_is_refused(checkpoint: Path, trace: Path) -> None:
-    (checkpoint / "model.safetensors").unlink()
-    torch.save({"x": Planted(trace)}, checkpoint / "pytorch_model.bin")
+def test_the_state_of_a_trial_that_is_a_pickle_costs_its_epochs_alone(
+    trace: Path, tmp_path: Path
+) -> None:
+    torch_file(trace, tmp_path / "state.safetensors")
+    assert load_state(TrialFolder(tmp_path)) is None
+    assert not trace.exists()
+
+
+def test_a_checkpoint_of_pickled_weights_alone_is_refused(
+    tiny_backbone: Path, trace: Path, tmp_path: Path
+) -> None:
+    folder = copied(tiny_backbone, tmp_path / "clip")
+    (folder / "model.safetensors").unlink()
+    torch_file(trace, folder / "pytorch_model.bin")
     with pytest.raises(BackboneError, match="safetensors"):
-        load_backbone(checkpoint)
+        load_backbone(folder)
     assert not trace.exists()
 
 
 def test_pickles_beside_sound_weights_are_left_alone(
-    checkpoint: Path, tiny_backbone: Path, poison: bytes, trace: Path
+    tiny_backbone: Path, poison: bytes, trace: Path, tmp_path: Path
 ) -> None:
+    folder = copied(tiny_backbone, tmp_path / "clip")
     for name in ("pytorch_model.bin", "training_args.bin", "tokenizer.pkl", "vocab.pkl"):
-        (checkpoint / name).write_bytes(poison)
-    assert load_backbone(checkpoint).fingerprint == load_backbone(tiny_backbone).fingerprint
+        (folder / name).write_bytes(poison)
+    assert load_backbone(folder).fingerprint == load_backbone(tiny_backbone).fingerprint
     assert not trace.exists()
 
 
-CLASSES = {
-    "AutoTokenizer": ["planted.Planted", "planted.Planted"],
-    "AutoModel": "planted.CLIPModel",
-    "AutoImageProcessor": "planted.CLIPImageProcessor",
-}
-
-
+@pytest.mark.parametrize("answer", ["y\n", ""])
 def test_code_that_comes_with_a_checkpoint_is_never_run_and_never_asked_about(
-    checkpoint: Path, trace: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Path,
+    trace: Path,
+    tmp_path: Path,
+    answer: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (checkpoint / "planted.py").write_text(
+    folder = copied(tiny_backbone, tmp_path / "clip")
+    (folder / "planted.py").write_text(
         f"from pathlib import Path\nPath({str(trace)!r}).touch()\n"
         "from transformers import CLIPTokenizer as Planted, CLIPModel, CLIPImageProcessor\n"
     )
     for name in ("tokenizer_config.json", "config.json", "preprocessor_config.json"):
-        path = checkpoint / name
-        values = json.loads(path.read_text()) | {"auto_map": CLASSES}
-        if name == "tokenizer_config.json":
-            values["tokenizer_class"] = "Planted"
-        path.write_text(json.dumps(values))
-    ask = Mock(return_value="y\n")
+        path = folder / name
+        if path.exists():
+            values = json.loads(path.read_text())
+            values["auto_map"] = {
+                "AutoTokenizer": ["planted.Planted", "planted.Planted"],
+                "AutoModel": "planted.CLIPModel",
+                "AutoImageProcessor": "planted.CLIPImageProcessor",
+            }
+            if name == "tokenizer_config.json":
+                values["tokenizer_class"] = "Planted"
+            path.write_text(json.dumps(values))
+    asked: list[str] = []
+
+    def ask(text: str = "") -> str:
+        asked.append(text)
+        return answer
+
     monkeypatch.setattr("builtins.input", ask)
     with suppress(BackboneError):
-        load_backbone(checkpoint)
+        load_backbone(folder)
     assert not trace.exists()
-    ask.assert_not_called()
+    assert asked == []
+
+
+EXTENSION = {
+    b"ARROW:extension:name": b"arrow.py_extension_type",
+    b"PANDAS": b"",
+}
+
+
+def test_arrow_types_that_were_unpickled_once_are_not(
+    poison: bytes, trace: Path, tmp_path: Path
+) -> None:
+    """PyArrow before 14.0.1 loaded a pickle that stood in the metadata of a column."""
+    hidden = {**EXTENSION, b"ARROW:extension:metadata": poison}
+    fields = [
+        pa.field("path", pa.string(), metadata=hidden),
+        pa.field("class_name", pa.string()),
+    ]
+    schema = pa.schema(fields, metadata={b"pandas": poison.hex().encode()})
+    table = pa.table([["a/1.png", "a/2.png", "b/1.png", "b/2.png"], [*"aabb"]], schema=schema)
+    pq.write_table(table, tmp_path / "table.parquet")
+    assert load_dataset("mine", tmp_path / "table.parquet").class_names == ("a", "b")
+    with pa.OSFile(str(tmp_path / "cache.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as w:
+        w.write_table(table)
+    with pytest.raises(DataError):
+        ImageTable(tmp_path / "cache.arrow")
+    assert not trace.exists()
+
+
+def test_arrays_of_objects_are_no_images(trace: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([Planted(trace)], dtype=object), allow_pickle=True)
+    (tmp_path / "a.npy").rename(tmp_path / "a.png")
+    with pytest.raises(DataError, match="not a readable image"):
+        FolderSource(tmp_path).open_image("a.png")
+    assert not trace.exists()
+
+
+def test_a_search_to_learn_from_is_read_as_text(poison: bytes, trace: Path, tmp_path: Path) -> None:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    (tmp_path / "optuna.journal").write_bytes(poison + b"\n" + poison.hex().encode() + b"\n")
+    with pytest.raises(ValueError, match=r"."):
+        JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
+    assert not trace.exists()

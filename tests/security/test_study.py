@@ -6,9 +6,12 @@ One study on real Ray and a real MLflow server; the tests look at what it opened
 import os
 import pickle
 import re
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -20,6 +23,7 @@ from PIL import Image
 
 from study import run as run_module
 from study.storage.study_folder import StudyFolder
+from study.trial.predictions import read_predictions
 from tests.security.test_planted_code import Planted
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -67,9 +71,9 @@ class Watched:
         """Of the study."""
         return StudyFolder(self.place / "runs" / "hostile")
 
-    def run(self, *arguments: str) -> None:
+    def run(self, *arguments: str) -> str:
         """Run the command to its end, and look at its processes as it goes."""
-        with (self.place / "output.txt").open("w") as output:
+        with (self.place / "output.txt").open("w+") as output:
             driver = subprocess.Popen(
                 [sys.executable, str(SCRIPT), *arguments],
                 cwd=self.place,
@@ -84,39 +88,40 @@ class Watched:
             finally:
                 driver.kill()
                 driver.wait()
-        self.output = (self.place / "output.txt").read_text(encoding="utf-8")
-        assert driver.returncode == 0, self.output
+            output.seek(0)
+            said = output.read()
+        assert driver.returncode == 0, said
+        return said
 
     def _look(self, driver: int) -> None:
-        lines = ""
+        lines = []
         with suppress(psutil.NoSuchProcess):
             root = psutil.Process(driver)
             for process in (root, *root.children(recursive=True)):
                 with suppress(psutil.Error):
-                    lines += " ".join(process.cmdline()) + "\n"
+                    lines.append(" ".join(process.cmdline()))
                     for connection in process.net_connections("tcp"):
                         if connection.status == psutil.CONN_LISTEN:
                             address = connection.laddr.ip.removeprefix("::ffff:")
                             self.sockets.add((address, process.name()))
-        self.sessions |= {Path(name) for name in re.findall(r"--session[-_]dir=(\S+)", lines)}
-        address = re.search(r"--gcs-address=(\S+)", lines)
-        if address and not self.stranger and [*self.folder.path.glob("trials/*/end.json")]:
-            self.stranger = self._ask_without_token(address[1])
-
-    def _ask_without_token(self, address: str) -> str:
-        code = (
-            "from ray._raylet import GcsClient\n"
-            f"print(GcsClient(address={address!r}).get_all_node_info(timeout=20))"
-        )
-        asked = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**self.environment, "RAY_AUTH_MODE": "disabled"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return f"{asked.returncode} {asked.stdout} {asked.stderr}"
+        for line in lines:
+            if found := re.search(r"--session[-_]dir=(\S+)", line):
+                self.sessions.add(Path(found[1]))
+        address = next((f[1] for x in lines if (f := re.search(r"--gcs-address=(\S+)", x))), None)
+        if address and not self.stranger and len(list(self.folder.path.glob("trials/*/end.json"))):
+            code = (
+                "from ray._raylet import GcsClient\n"
+                f"print(GcsClient(address={address!r}).get_all_node_info(timeout=20))"
+            )
+            asked = subprocess.run(
+                [sys.executable, "-c", code],
+                env={**self.environment, "RAY_AUTH_MODE": "disabled"},
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            self.stranger = f"{asked.returncode} {asked.stdout} {asked.stderr}"
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +149,7 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
         "MLFLOW_TRACKING_URI": f"{scheme}://user:{SECRET}0@{host}",
     }
     study = Watched(place, environment)
-    study.run(
+    study.output = study.run(
         "quickstart",
         *("name=hostile", "data.dataset=mine", "data.root=table.tsv", "data.shots=2"),
         *("data.val_shots=2", "training.epochs=12", "training.batch_size=4"),
@@ -156,55 +161,113 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
     return study
 
 
+def test_every_class_has_its_name_in_the_results(watched: Watched) -> None:
+    predictions = read_predictions(watched.folder, "confirm-clipfit-seed1")
+    assert {(p.part, p.label) for p in predictions} == {("accuracy", name) for name in NAMES}
+    assert "clipfit-tuned" in watched.output
+    assert "Traceback" not in watched.output
+    assert not (watched.place / "owned").exists()
+
+
 class Page(HTMLParser):
     """Collects what a browser would run, and the text that it would show."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self.handlers: list[str] = []
         self.scripts: list[str] = []
-        self.shown = ""
-        self._in = ""
-        self.feed(path.read_text(encoding="utf-8"))
+        self.shown: list[str] = []
+        self._in: str | None = None
+        self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._in = tag
+        self._in = tag if tag in ("script", "style") else None
         self.handlers += [f"{name}={value}" for name, value in attrs if name.startswith("on")]
 
     def handle_endtag(self, tag: str) -> None:
-        self._in = ""
+        self._in = None
 
     def handle_data(self, data: str) -> None:
-        if self._in == "script":
-            self.scripts.append(data)
-        else:
-            self.shown += data
+        (self.scripts if self._in == "script" else self.shown).append(data)
 
 
 def test_no_class_name_is_run_by_the_report(watched: Watched) -> None:
-    folder = watched.folder.path
-    assert not (watched.place / "owned").exists()
-    page = Page(folder / "report.html")
+    page = Page((watched.folder.path / "report.html").read_text(encoding="utf-8"))
+    assert not any("owned" in handler for handler in page.handlers)
+    assert not any(script.strip().startswith("owned") for script in page.scripts)
+    shown = "".join(page.shown)
     for name in ("</script><script>owned()</script>", "<img src=x onerror=owned()>", "{{ 7*7 }}"):
-        assert name in page.shown
-    assert not [handler for handler in page.handlers if "owned" in handler]
-    assert page.scripts == []
-    for plot in folder.glob("plots/*.svg"):
-        drawn = Page(plot)
-        assert drawn.handlers + drawn.scripts == []
+        assert name in shown
+    assert not page.scripts
+    for plot in watched.folder.path.glob("plots/*.svg"):
+        drawn = Page(plot.read_text(encoding="utf-8"))
+        assert not drawn.handlers
+        assert not drawn.scripts
 
 
-def leaks(*folders: Path) -> list[Path]:
-    """Return the files that have a secret."""
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return [path for path in files if SECRET.encode() in path.read_bytes()]
+def everything(watched: Watched) -> Iterator[Path]:
+    """Go through all files that the study made, Ray's logs among them."""
+    for place in (watched.place, *watched.sessions):
+        yield from (path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def test_no_secret_is_in_a_file_that_the_study_made(watched: Watched) -> None:
-    """Ray's logs are among them."""
     assert SECRET not in watched.output
     assert watched.sessions
-    assert leaks(watched.place, *watched.sessions) == []
+    leaks = [path for path in everything(watched) if SECRET.encode() in path.read_bytes()]
+    assert leaks == []
+
+
+@pytest.fixture(scope="module")
+def server_folder(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server of `mlflow_server` keeps its database and artifacts."""
+    return next(tmp_path_factory.getbasetemp().glob("mlflow-server*"))
+
+
+def test_no_secret_is_in_mlflow(server_folder: Path) -> None:
+    with sqlite3.connect(server_folder / "mlflow.db") as database:
+        dump = "\n".join(database.iterdump())
+    assert "hostile" in dump
+    assert SECRET not in dump
+    artifacts = [path for path in server_folder.rglob("*") if path.is_file()]
+    assert any(path.name == "delta.safetensors" for path in artifacts)
+    assert [path for path in artifacts if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_the_registered_model_holds_no_pickle(server_folder: Path) -> None:
+    models = [path for path in server_folder.rglob("*") if "/models/" in str(path)]
+    assert any(path.name == "MLmodel" for path in models)
+    for path in models:
+        assert path.suffix not in (".pkl", ".pickle", ".bin", ".pt", ".pth", ".joblib")
+        if path.is_file():
+            assert not path.read_bytes().startswith(b"\x80")
+
+
+def test_what_goes_wrong_is_told_without_the_secret(watched: Watched) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    gone = f"http://user:{SECRET}0@127.0.0.1:{port}"
+    for arguments, environment in (
+        (["sync", "hostile"], {"MLFLOW_TRACKING_URI": gone}),
+        (["quickstart", "--check"], {"MLFLOW_TRACKING_URI": gone}),
+        (["quickstart", "--check", f"tracking.uri={gone}"], {}),
+        (["quickstart", "--check", f"tracking={gone}"], {}),
+        (["quickstart", "--check", f"tracking.url=[{gone}"], {}),
+        (["quickstart", "--check", f"tracking.uri=mysql://h/d?password={SECRET}0"], {}),
+    ):
+        told = subprocess.run(
+            [sys.executable, str(SCRIPT), *arguments],
+            cwd=watched.place,
+            env={**watched.environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", **environment},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert told.returncode == 2
+        assert told.stderr.startswith("error: ")
+        assert SECRET not in told.stderr + told.stdout
 
 
 def test_all_that_a_study_listens_on_is_the_machine_itself(watched: Watched) -> None:
@@ -225,8 +288,8 @@ def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched) -> No
     tune = folder / "tune"
     tune.mkdir(exist_ok=True)
     names = ["tuner.pkl", "trainable.pkl", "searcher.pkl", "search_gen_state-2026.json"]
-    names += ["experiment_state-9.json"]
-    for path in (*folder.rglob("*.pkl"), *(tune / name for name in names)):
+    pickles = list(folder.rglob("*.pkl"))
+    for path in (*pickles, *(tune / name for name in names), tune / "experiment_state-9.json"):
         path.write_bytes(poison)
     (folder / "trials/confirm-clipfit-seed2/end.json").unlink()
     (folder / "trials/confirm-clipfit-seed2/state.safetensors").write_bytes(poison)
@@ -235,3 +298,22 @@ def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched) -> No
     assert not trace.exists()
     pickle.loads(poison)
     assert trace.exists(), "the trap itself works"
+
+
+def test_a_prompt_that_is_too_long_is_one_clear_error(watched: Watched) -> None:
+    table = (watched.place / "table.tsv").read_text().replace("x" * 60, "x" * 500)
+    (watched.place / "long.tsv").write_text(table)
+    told = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPT), "quickstart", "data.dataset=mine"),
+            *("data.root=long.tsv", "data.shots=2", "search.selection=holdout", "--check"),
+        ],
+        cwd=watched.place,
+        env=watched.environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert re.search(r"prompt 'a photo of a xxx.*tokens.*reads at most 77", told.stderr)
