@@ -3,14 +3,14 @@
 pip install pytest-cov
 COVERAGE_FILE=all.coverage pytest -n 0 --dist=no --cov=study --cov-context=test \\
     --cov-report= --durations=0 --durations-min=0 > all.log
-python tests/benchmarks/mutations.py draw mutations.json --coverage all.coverage --log all.log
-python tests/benchmarks/mutations.py run mutations.json --checkout ../mutated
-python tests/benchmarks/mutations.py compare mutations.json --checkout ../mutated --to now.json
+python tests/benchmarks/mutations/mutations.py draw drawn.json --coverage all.coverage --log all.log
+python tests/benchmarks/mutations/mutations.py run drawn.json --checkout CLONE
+python tests/benchmarks/mutations/mutations.py compare drawn.json --checkout CLONE --to now.json
 
 Each mutation is in a line that a default test executes; rooms have their share by such lines. The
 tests that execute it run until one fails: first those of the file of the same name, then those of
-the same room. The checkout is a clone for this alone: its files are changed and restored. ``run``
-and ``compare`` go on where they stopped; ``compare`` returns 1 if what was caught no longer is.
+the same room. CLONE is a clone for this alone: its files are changed and restored. ``run`` and
+``compare`` go on where they stopped; ``compare`` returns 1 if what was caught no longer is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("verb", choices=["draw", "run", "compare"])
     parser.add_argument("record", type=Path)
-    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[2])
+    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[3])
     parser.add_argument("--coverage", type=Path, help="database of coverage.py, with contexts")
     parser.add_argument("--log", type=Path, help="what pytest printed, with --durations=0")
     parser.add_argument("--seed", type=int, default=35)
