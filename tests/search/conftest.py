@@ -1,16 +1,36 @@
-"""Studies that real Ray has run, once for all tests: whatever a test changes it puts back."""
+"""Arms of a journal, and studies that real Ray has run, once for all tests.
+
+Whatever a test changes of those studies it puts back.
+"""
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from study.backbones.architecture import Depths
+from study.config.search_section import SpaceConfig
+from study.config.trial_settings import TrialSettings
+from study.search.optuna_arm import Arm, open_arm
+from study.search.samplers import Sampler, random
+from study.search.space import OpenSpace, Space
 from study.trial import TrialData
+from tests.not_none import not_none
 from tests.tiny_study import TinyStudy, kill_worker
 
+DEPTHS = Depths(text=2, vision=3)
+CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+PEERS: dict[str, Any] = {
+    "full": {"peer": "full", "lr": [1e-4, 0.05]},
+    "projection": {"peer": "projection", "lr": [1e-3, 0.1]},
+}
 HALVED: dict[str, Any] = {
     "trials": 14,
+    "peer_trials": 2,
+    "baselines": PEERS,
     "asha": {"reduction_factor": 4},
     # Some do worse than chance.
     "space": {"rates": {"bias": [0.002, 200], "ln": [0.002, 200]}, "heads": ["text"]},
@@ -29,9 +49,28 @@ UNHEARD: tuple[tuple[str, str, Any], ...] = (
 """Events of the troubled study at which its observer fails."""
 
 
-def fail() -> None:
-    """What an observer without its server does."""
-    raise ConnectionError("no server")
+def search_arm(
+    journal: Path,
+    name: str = "search",
+    *,
+    space: Space | None = None,
+    sampler: Sampler = random,
+    seed: int = 1,
+    budget: int = 9,
+) -> Arm:
+    """Open an arm of a journal, as each driver of a study does."""
+    space = space or OpenSpace(SpaceConfig(), DEPTHS)
+    return open_arm(journal, name, budget=budget, space=space, sampler=sampler, seed=seed)
+
+
+def ask(arm: Arm) -> tuple[int, TrialSettings]:
+    """Ask an arm for a proposal where nothing was tried before."""
+    return not_none(arm.ask(lambda proposal: None))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "optuna.journal"
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +107,6 @@ def troubled(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStu
     blocked.mkdir(parents=True)
     study.heard.at["reported", "search-0001", 2] = kill_worker
     for event in UNHEARD:
-        study.heard.at[event] = fail
+        study.heard.at[event] = Mock(side_effect=ConnectionError("no server"))
     study.search()
     return study

@@ -1,116 +1,99 @@
 """The cells of an ablation, by design."""
 
-import shutil
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from study.backbones.architecture import Architecture, Depths, EncoderShape
 from study.config.loading import build_config
 from study.errors import StudyError
 from study.method.subsets import Subset
-from study.search.ablation_cells import BASE, ablation_cells, base_of
+from study.search.ablation_cells import ablation_cells
 from study.storage.study_folder import StudyFolder
 from tests.settings import study_of
 
-DEPTHS = Depths(2, 3)
-ARCHITECTURE = Architecture(EncoderShape(2, 8, 16), EncoderShape(3, 8, 16), image_size=16, dim=8)
+MakeCells = Callable[..., dict[str, Subset]]
 
 
-def cells(tmp_path: Path, **ablation: object) -> dict[str, Subset]:
-    config = build_config({"ablation": ablation}, "test")
-    return ablation_cells(study_of(config, StudyFolder(tmp_path / "runs" / "own"), ARCHITECTURE))
+@pytest.fixture
+def cells(tmp_path: Path) -> MakeCells:
+    """Make the cells of a design."""
+
+    def make(design: str, **ablation: object) -> dict[str, Subset]:
+        config = build_config({"ablation": {"design": design, **ablation}}, "test")
+        return ablation_cells(study_of(config, StudyFolder(tmp_path / "own")))
+
+    return make
 
 
-def texts(found: dict[str, Subset]) -> dict[str, str]:
-    return {label: str(subset) for label, subset in found.items()}
+def texts(cells: dict[str, Subset]) -> dict[str, str]:
+    return {label: str(subset) for label, subset in cells.items()}
 
 
-def test_only_one_trains_each_site_alone_beside_the_base(tmp_path: Path) -> None:
-    found = cells(tmp_path, design="only_one", sites=["vision.ln1", "text.bias"])
-    assert texts(found) == {
+def test_only_one_trains_each_site_alone_beside_the_base_and_none_that_tunes_nothing(
+    cells: MakeCells,
+) -> None:
+    assert texts(cells("only_one", sites=["vision.ln1", "none", "text.bias"])) == {
         "base": "text.mlp.fc2.bias + vision.ln",
         "only vision.ln1": "vision.ln1",
         "only text.bias": "text.bias",
     }
 
 
-def test_leave_one_out_takes_each_site_of_the_base_away(tmp_path: Path) -> None:
-    found = cells(tmp_path, design="leave_one_out")
-    base = found.pop("base").resolve(DEPTHS)
-    assert list(found) == [
-        "without text.mlp.fc2.bias",
-        "without vision.ln1",
-        "without vision.ln2",
-        "without vision.ln_pre",
-        "without vision.ln_post",
-    ]
-    removed = [base - subset.resolve(DEPTHS) for subset in found.values()]
-    assert frozenset().union(*removed) == base
-    assert sum(map(len, removed)) == len(base)
+def test_leave_one_out_takes_each_site_of_the_base_away(cells: MakeCells) -> None:
+    found = texts(cells("leave_one_out"))
+    base = found.pop("base")
+    sites = ("text.mlp.fc2.bias", "vision.ln1", "vision.ln2", "vision.ln_pre", "vision.ln_post")
+    assert found == {f"without {site}": f"{base} - {site}" for site in sites}
 
 
-def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(tmp_path: Path) -> None:
+def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells) -> None:
     with pytest.raises(StudyError, match=r"text\.ln1.*vision\.ln_post"):
-        cells(tmp_path, design="leave_one_out", sites=["text.ln1"])
+        cells("leave_one_out", sites=["text.ln1"])
 
 
-def test_sliding_windows_partition_what_lies_in_the_blocks(tmp_path: Path) -> None:
-    found = cells(tmp_path, design="layers", width=1)
-    base = found.pop("base").resolve(DEPTHS)
-    inside = {leaf for leaf in base if leaf.layer is not None}
-    parts = [subset.resolve(DEPTHS) for subset in found.values()]
-    assert frozenset().union(*parts) == inside
-    assert sum(map(len, parts)) == len(inside)
+@pytest.mark.parametrize(
+    ("site", "windows", "ranges"),
+    [
+        ("vision.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2", "2–2": "2:3"}),
+        ("vision.ln1", {"width": 2}, {"0–1": "0:2", "1–2": "1:3"}),
+        ("vision.ln1", {"windows": "from_bottom"}, {"0–0": "0:1", "0–1": "0:2", "0–2": "0:3"}),
+        ("vision.ln1", {"windows": "from_top"}, {"2–2": "2:3", "1–2": "1:3", "0–2": "0:3"}),
+        ("text.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2"}),
+    ],
+)
+def test_windows_slide_over_the_blocks_or_grow_from_an_end(
+    cells: MakeCells, site: str, windows: dict[str, Any], ranges: dict[str, str]
+) -> None:
+    base = f"{site} + vision.ln_post"
+    expected = {f"layers {name}": f"{site}[{window}]" for name, window in ranges.items()}
+    assert texts(cells("layers", base=base, **windows)) == {"base": base, **expected}
 
 
-def test_windows_from_an_end_grow_from_it(tmp_path: Path) -> None:
-    for windows in ("from_bottom", "from_top"):
-        found = cells(tmp_path, design="layers", windows=windows)
-        parts = [s.resolve(DEPTHS) for label, s in found.items() if label != "base"]
-        assert all(small < large for small, large in pairwise(parts))
-
-
-def test_a_grid_is_what_is_given_and_an_equal_subset_counts_once(tmp_path: Path) -> None:
+def test_a_grid_is_what_is_given_and_an_equal_subset_counts_once(cells: MakeCells) -> None:
     subsets = {"twin": "clipfit", "norms": "ln", "again": "text.ln + vision.ln"}
-    assert list(cells(tmp_path, design="grid", subsets=subsets)) == ["base", "norms"]
+    assert list(cells("grid", subsets=subsets)) == ["base", "norms"]
 
 
-def test_a_design_without_a_cell_beside_the_base_says_so(tmp_path: Path) -> None:
+def test_a_design_without_a_cell_beside_the_base_says_so(cells: MakeCells) -> None:
     with pytest.raises(StudyError, match="no cell beside the base"):
-        cells(tmp_path, design="grid", subsets={"twin": "clipfit"})
+        cells("grid", subsets={"twin": "clipfit"})
 
 
-def test_the_winner_of_a_study_can_be_the_base(tmp_path: Path) -> None:
-    other = StudyFolder(tmp_path / "runs" / "other")
-    other.path.mkdir(parents=True)
+def test_the_winner_of_a_study_can_be_the_base(cells: MakeCells, tmp_path: Path) -> None:
+    wanted = {"sites": ["text.ln1"], "base_from": "other"}
+    with pytest.raises(StudyError, match="no finished study 'other'"):
+        cells("only_one", **wanted)
+    other = StudyFolder(tmp_path / "other")
+    other.path.mkdir()
     other.write_json("candidates.json", [{"label": "best", "settings": {"subset": "vision.ln2"}}])
-    found = cells(tmp_path, design="only_one", sites=["text.ln1"], base_from="other")
-    assert str(found["base"]) == "vision.ln2"
-    with pytest.raises(StudyError, match="no finished study 'missing'"):
-        cells(tmp_path, design="only_one", sites=["text.ln1"], base_from="missing")
+    assert str(cells("only_one", **wanted)["base"]) == "vision.ln2"
 
 
-def test_the_base_stays_what_it_was_when_the_study_was_created(tmp_path: Path) -> None:
-    other, own = (StudyFolder(tmp_path / "runs" / name) for name in ("other", "own"))
-    other.path.mkdir(parents=True)
-    other.write_json("candidates.json", [{"label": "best", "settings": {"subset": "vision.ln2"}}])
-    wanted = {"design": "only_one", "sites": ["text.ln1"], "base_from": "other"}
-    config = build_config({"ablation": wanted}, "test")
-    study = study_of(config, own, ARCHITECTURE)
-    assert config.ablation is not None
-    own.create("", {BASE: base_of(study, config.ablation)})
-    before = cells(tmp_path, **wanted)
-    other.write_json("candidates.json", [{"label": "best", "settings": {"subset": "vision.ln1"}}])
-    assert cells(tmp_path, **wanted) == before
-    shutil.rmtree(other.path)
-    assert cells(tmp_path, **wanted) == before
-
-
-def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(tmp_path: Path) -> None:
+def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(cells: MakeCells) -> None:
     sites = ["vision.ln2", "text.ln1", "text.bias"]
-    assert texts(cells(tmp_path, design="pairs", sites=sites)) == {
+    assert texts(cells("pairs", sites=sites)) == {
         "base": "text.mlp.fc2.bias + vision.ln",
         "zero-shot": "none",
         "only vision.ln2": "vision.ln2",
@@ -122,13 +105,13 @@ def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(tmp_path
     }
 
 
-def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(tmp_path: Path) -> None:
+def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(cells: MakeCells) -> None:
     sites = ["text.ln", "vision.ln2"]
     base = "text.ln1 + text.ln2 + text.ln_final + vision.ln2"
-    found = texts(cells(tmp_path, design="pairs", sites=sites, base=base))
+    found = texts(cells("pairs", sites=sites, base=base))
     assert found["base"] == "text.ln + vision.ln2"
     assert len(found) == 4
-    assert "zero-shot" not in cells(tmp_path, design="pairs", sites=sites, base="none")
+    assert "zero-shot" not in cells("pairs", sites=sites, base="none")
 
 
 @pytest.mark.parametrize(
@@ -142,23 +125,15 @@ def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(tmp_path: Pat
     ],
 )
 def test_sites_whose_sum_means_nothing_are_not_paired(
-    tmp_path: Path, sites: list[str], told: str
+    cells: MakeCells, sites: list[str], told: str
 ) -> None:
     with pytest.raises(StudyError, match=told):
-        cells(tmp_path, design="pairs", sites=sites)
+        cells("pairs", sites=sites)
 
 
-def test_other_designs_have_no_cell_that_tunes_nothing(tmp_path: Path) -> None:
-    assert list(cells(tmp_path, design="only_one", sites=["none", "text.ln"])) == [
-        "base",
-        "only text.ln",
-    ]
-
-
-def test_a_kind_that_a_cell_tunes_needs_rates(tmp_path: Path) -> None:
-    sites, rates = ["vision.ln2", "text.bias"], {"ln": [0.1, 0.2]}
-    with pytest.raises(StudyError, match=r"'base' tunes 'text.mlp.fc2.bias .* needs rates\.bias"):
-        cells(tmp_path, design="only_one", sites=sites, rates=rates)
-    with pytest.raises(StudyError, match=r"'only text.bias' tunes .* needs rates\.bias"):
-        cells(tmp_path, design="only_one", sites=sites, rates=rates, base="ln")
-    assert cells(tmp_path, design="only_one", sites=sites[:1], rates=rates, base="ln")
+@pytest.mark.parametrize(("base", "cell"), [("clipfit", "base"), ("ln", "only text.bias")])
+def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str) -> None:
+    own = {"base": base, "rates": {"ln": [0.1, 0.2]}}
+    with pytest.raises(StudyError, match=rf"'{cell}' tunes 'text\..* needs rates\.bias"):
+        cells("only_one", sites=["vision.ln2", "text.bias"], **own)
+    assert cells("only_one", sites=["vision.ln2"], rates={"ln": [0.1, 0.2]}, base="ln")

@@ -1,60 +1,36 @@
 """The test of candidates on several seeds."""
 
-from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
-from study.config.trial_settings import TrialSettings
-from study.search import confirmation as confirm_module
-from study.search import stages
+from study.config.schema import StudyConfig
+from study.search import confirmation, stages
 from study.search.confirmation import run_confirm
-from study.trial import TrialConfig
+from study.storage.study_folder import StudyFolder
+from study.trial import TrialData
 from study.trial.study import Candidate
-from tests.tiny_study import TinyStudy
-
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
-
-MakeStudy = Callable[..., TinyStudy]
-SEEDS = [3, 1, 4, 2, 5]
-CANDIDATES = [
-    Candidate(label=label, settings=TrialSettings.model_validate(own), same_as=same)
-    for label, own, same in (
-        ("zero-shot", {"subset": "none"}, None),
-        ("best", {"subset": "vision.ln_post", "rates": {"ln": 0.1}}, None),
-        ("best-2", {"subset": "vision.ln_post", "rates": {"ln": 0.1}, "strength": 0.5}, None),
-        ("clipfit-tuned", {"subset": "vision.ln_pre", "rates": {"ln": 0.1}}, None),
-        ("smallest", {"subset": "vision.ln_post", "rates": {"ln": 0.1}}, "best"),
-    )
-]
+from tests.settings import settings, study_of
 
 
-@pytest.mark.parametrize(("cells", "second"), [(1000, 1000), (1001, 1001)])
-def test_no_two_cells_of_an_ablation_have_one_name_whatever_their_number(
-    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, cells: int, second: int
+@pytest.mark.parametrize("cells", [2, 1000, 1001])
+def test_each_cell_of_an_ablation_is_tested_once_with_each_seed_under_a_name_of_its_own(
+    few_digits: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: int
 ) -> None:
-    study = make_study(f"cells-{cells}")
-    asked: list[TrialConfig] = []
-    monkeypatch.setattr(confirm_module, "run_queue", lambda *given: asked.extend(given[2]))
+    run_queue = create_autospec(confirmation.run_queue)
+    monkeypatch.setattr(confirmation, "run_queue", run_queue)
     monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "")  # takes a while
-    chosen = [CANDIDATES[1].model_copy(update={"label": f"cell {n}"}) for n in range(cells)]
-    data = dict.fromkeys((3, 1), study.data)
-    run_confirm(study.study, chosen, data, [], stage="ablation")
-    assert [(t.label, t.seed) for t in asked] == [(c.label, s) for s in (3, 1) for c in chosen]
-    assert len({t.trial_id for t in asked}) == 2 * cells
-    assert asked[cells].trial_id == f"ablation-{second}"
-
-
-@pytest.mark.long
-def test_every_candidate_has_every_seed_and_is_not_trained_again(make_study: MakeStudy) -> None:
-    study = make_study("all-seeds", confirm={"seeds": SEEDS})
-    data = {seed: study.preparer.confirm(seed) for seed in SEEDS}
-    run_confirm(study.study, CANDIDATES, data, [study.heard])
-    seeds: dict[str, list[int]] = {}
-    for trial in study.folder.trials():
-        config = trial.read_config()
-        seeds.setdefault(config["label"], []).append(config["seed"])
-    own = [candidate.label for candidate in CANDIDATES if candidate.same_as is None]
-    assert seeds == {label: sorted(SEEDS) for label in own}
-    study.heard.events.clear()
-    run_confirm(study.study, CANDIDATES, data, [study.heard])
-    assert not study.heard.events
+    study = study_of(StudyConfig(), StudyFolder(tmp_path))
+    chosen = []
+    for number in range(cells):
+        own = settings("vision.ln", None, 0.01 + number / 10_000)
+        chosen.append(Candidate(label=f"cell {number}", settings=own))
+    data = {3: few_digits, 1: few_digits}
+    run_confirm(study, chosen, data, [], stage="ablation")
+    trials = run_queue.call_args.args[2]
+    run_queue.assert_called_once_with(study, "ablation", trials, data, [], None)
+    expected = [(cell.label, cell.settings, seed) for seed in data for cell in chosen]
+    assert [(trial.label, trial.settings, trial.seed) for trial in trials] == expected
+    assert len({trial.trial_id for trial in trials}) == 2 * cells
+    assert trials[cells].trial_id == f"ablation-{max(1000, cells)}"

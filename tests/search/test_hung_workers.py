@@ -10,19 +10,19 @@ import ray
 from study.search import hung_workers
 from study.search.hung_workers import HungWorkers
 from study.storage import atomic
+from tests.clock import Clock
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clock by which workers are silent, which the tests move."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which workers are silent."""
+    clock = Clock()
     monkeypatch.setattr(hung_workers, "GRACE", 0.1)
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.2)
-    moved = SimpleNamespace(now=100.0)
-    moved.monotonic = lambda: moved.now
-    monkeypatch.setattr(hung_workers, "time", moved)
-    return moved
+    monkeypatch.setattr(hung_workers, "time", clock)
+    return clock
 
 
 def trial(name: str, actor: Any) -> Any:
@@ -31,7 +31,7 @@ def trial(name: str, actor: Any) -> Any:
 
 
 def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
-    clock: SimpleNamespace,
+    clock: Clock,
 ) -> None:
     worker = ray.remote(_Worker).remote()
     process = psutil.Process(ray.get(worker.pid.remote()))
@@ -49,23 +49,23 @@ def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
     assert not workers.ended
 
 
-@pytest.mark.parametrize(
-    "why", ["no limit", "it has ended", "it waits for a machine", "it reports"]
-)
-def test_others_are_left_alone(why: str, clock: SimpleNamespace) -> None:
-    worker = None if why == "it waits for a machine" else ray.remote(_Worker).remote()
-    workers = HungWorkers(limit=None if why == "no limit" else 0.0)
-    mine = trial("mine", worker)
-    workers.record_sign_of_life(mine)
+def test_others_are_left_alone(clock: Clock) -> None:
+    worker = ray.remote(_Worker).remote()
+    workers = HungWorkers(limit=0.0)
+    trials = ended, _, reporting = trial("a", worker), trial("waits", None), trial("b", worker)
+    for each in trials:
+        workers.record_sign_of_life(each)
     clock.now += 0.4
-    if why == "it has ended":
-        workers.remove(mine)
-    if why == "it reports":
-        workers.record_sign_of_life(mine)
+    workers.remove(ended)
+    workers.record_sign_of_life(reporting)
     workers.end()
     assert not workers.ended
-    if worker is not None:
-        assert ray.get(worker.pid.remote())
+    unlimited = HungWorkers(limit=None)
+    unlimited.record_sign_of_life(ended)
+    clock.now += 1000
+    unlimited.end()
+    assert not unlimited.ended
+    assert ray.get(worker.pid.remote())
 
 
 class _Worker:

@@ -1,12 +1,14 @@
 """What the driver keeps of a trial that has ended."""
 
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 from ray.tune.experiment import Trial
 
 from study.search.ledger_callback import LedgerCallback, notify
 from study.search.searcher import StudySearcher
+from tests.not_none import not_none
 from tests.tiny_study import Listener
 from tests.written_study import Written
 
@@ -22,28 +24,17 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
     assert trial.metric_n_steps.keys() == trial.metric_analysis.keys() >= {"epoch", "score"}
     searcher = StudySearcher(study.folder, [config])
     searcher.suggest(trial.trial_id)
-    callback = LedgerCallback(searcher, [], None)
-    callback.on_trial_complete(1, [trial], trial)
+    LedgerCallback(searcher, [], None).on_trial_complete(1, [trial], trial)
     assert trial.metric_n_steps == trial.metric_analysis == {}
     assert trial.last_result["score"] == 0.5
-    ended = study.folder.trial(config.trial_id).read_end()
-    assert ended is not None
-    assert ended.status == "finished"
+    assert not_none(study.folder.trial(config.trial_id).read_end()).status == "finished"
 
 
 def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    heard: list[str] = []
-
-    class Faulty(Listener):
-        def trial_ended(self, *_: object) -> None:
-            raise ValueError("a mistake of another package")
-
-    class Hears(Listener):
-        def trial_ended(self, *_: object) -> None:
-            heard.append("ended")
-
-    notify([Faulty(), Hears()], lambda o: o.trial_ended(None, None, None))  # type: ignore[arg-type]
-    assert heard == ["ended"]
-    assert "Faulty failed; the study goes on" in caplog.text
+    faulty, hears = (create_autospec(Listener, instance=True) for _ in range(2))
+    faulty.trial_ended.side_effect = ValueError("a mistake of another package")
+    notify([faulty, hears], lambda observer: observer.trial_ended(1, 2, 3))  # type: ignore[arg-type]
+    hears.trial_ended.assert_called_once_with(1, 2, 3)
+    assert "failed; the study goes on" in caplog.text

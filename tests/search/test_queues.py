@@ -1,7 +1,6 @@
 """Candidates of one training: it is done once, and each has what it would have alone."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,29 +22,19 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 MakeStudy = Callable[..., TinyStudy]
 TUNED = {"subset": "clipfit", "rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
+TRAINING = {"epochs": 2, "batch_size": 8}
 LINEAR = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
-INFO = DeltaInfo(
-    backbone="tiny",
-    revision=None,
-    fingerprint="",
-    subset="ln",
-    class_names=("a",),
-    templates=("{}",),
-)
-
-
-def candidates(**rates: float) -> list[Candidate]:
-    found = {
-        "plain": TUNED,
-        "other": {**TUNED, "rates": {"bias": 0.05, "ln": 0.01}},
-        "kept": {**TUNED, "strength": 0.5},
+INFO = DeltaInfo("tiny", None, "", "ln", class_names=("a",), templates=("{}",))
+CANDIDATES = [
+    Candidate(label=label, settings=TrialSettings.model_validate(own))
+    for label, own in (
+        ("plain", TUNED),
+        ("other", {**TUNED, "rates": {"bias": 0.05, "ln": 0.01}}),
+        ("kept", {**TUNED, "strength": 0.5}),
         # The same tensors, written otherwise.
-        "linear": {**TUNED, "subset": "text.mlp.fc2.bias + vision.ln", **LINEAR},
-    }
-    return [
-        Candidate(label=k, settings=TrialSettings.model_validate({**v, **rates}))
-        for k, v in found.items()
-    ]
+        ("linear", {**TUNED, "subset": "text.mlp.fc2.bias + vision.ln", **LINEAR}),
+    )
+]
 
 
 def confirm(study: TinyStudy, wanted: list[Candidate]) -> dict[str, TrialFolder]:
@@ -67,55 +56,28 @@ def whole(trial: TrialFolder) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def together(make_study: MakeStudy) -> tuple[TinyStudy, dict[str, TrialFolder]]:
-    study = make_study("together")
-    return study, confirm(study, candidates())
+    study = make_study("together", training=TRAINING)
+    return study, confirm(study, CANDIDATES)
 
 
-@pytest.fixture(scope="module")
-def alone(make_study: MakeStudy) -> tuple[Any, ...]:
-    """The last candidate, which is trained here and takes over from the first otherwise."""
-    trials = confirm(make_study("alone"), candidates()[-1:])
-    return whole(trials["linear"])
-
-
-def test_one_has_what_it_would_have_alone(together: Any, alone: tuple[Any, ...]) -> None:
-    _, trials = together
-    assert whole(trials["linear"]) == alone
+def test_one_has_what_it_would_have_alone(together: Any, make_study: MakeStudy) -> None:
+    alone = confirm(make_study("alone", training=TRAINING), CANDIDATES[-1:])
+    assert whole(together[1]["linear"]) == whole(alone["linear"])
 
 
 def test_one_of_them_trains_and_all_are_heard_of(together: Any) -> None:
     study, trials = together
     assert heard(study, "started") == ["plain", "other"]
     assert sorted(heard(study, "ended")) == sorted(trials)
-    sources = {label: trial.read_config()["taken_from"] for label, trial in trials.items()}
-    assert sources == {
-        **dict.fromkeys(("plain", "other")),
-        **dict.fromkeys(("kept", "linear"), "together/confirm-plain-seed1"),
-    }
-    ends = {label: trial.read_end() for label, trial in trials.items()}
-    assert {end.status for end in ends.values()} == {"finished"}
-    assert ends["kept"].reason == "the training is that of confirm-plain-seed1"
-    assert ends["plain"].seconds > ends["kept"].seconds == 0.0
-
-
-@pytest.mark.long
-def test_what_is_missing_of_them_is_made_and_the_rest_stays(
-    make_study: MakeStudy, together: Any
-) -> None:
-    study = make_study("lost")
-    trials = confirm(study, candidates())
-    kept = {label: trial.path.stat().st_mtime_ns for label, trial in trials.items()}
-    # A worker added one of its siblings and died before its own last epoch was recorded.
-    for label in ("plain", "linear"):
-        shutil.rmtree(trials[label].path)
-    study.heard.events.clear()
-    again = confirm(study, candidates())
-    assert {label: whole(trial) for label, trial in again.items()} == {
-        label: whole(trial) for label, trial in together[1].items()
-    }
-    assert heard(study, "started") == ["plain"]
-    for label in ("kept", "other"):
-        assert again[label].path.stat().st_mtime_ns == kept[label]
+    origin = "confirm-plain-seed1"
+    for label, trial in trials.items():
+        end = trial.read_end()
+        told = (trial.read_config()["taken_from"], end.reason, end.seconds > 0)
+        if label in ("kept", "linear"):
+            assert told == (f"together/{origin}", f"the training is that of {origin}", False)
+        else:
+            assert told == (None, None, True)
+        assert end.status == "finished"
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -134,8 +96,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     facts["reports"] = trial.reports_digest(epochs)
     trial.write(STATE, to_checked_bytes({}, facts))
     heard = Listener()
-    trial_read = read_and_close_trials(study.study, "search", {}, [heard])[config.trial_id]
-    assert trial_read.before == before
-    assert trial_read.end == trial.read_end() == (before if epochs == 2 else None)
-    ended = [("ended", config.trial_id, "stopped")]
-    assert heard.events == (ended if epochs == 2 else [])
+    (found,) = read_and_close_trials(study.study, "search", {}, [heard]).values()
+    end = before if epochs == 2 else None
+    assert (found.before, found.end, trial.read_end()) == (before, end, end)
+    assert heard.events == ([("ended", config.trial_id, "stopped")] if end else [])

@@ -49,6 +49,9 @@ TEXTS = {
     ACTOR_DIED: "The actor died unexpectedly before finishing this task",
     CREATION: "RuntimeError: CUDA error: device-side assert",
     TASK: "ValueError: a cause",
+    "Ray 2.60.0 differs from 2.9 at 192.0.2.2:6379. Use one.": "Ray 2.60.0 differs from 2.9 at "
+    "192.0.2.2:6379",
+    "ray:: nothing was raised. At all.": "ray:: nothing was raised",
 }
 
 
@@ -66,16 +69,9 @@ def test_addresses_and_codes_of_a_call_are_left_out() -> None:
     assert "rpc" not in cause_of(text).lower()
 
 
-def test_dots_within_words_do_not_end_a_cause() -> None:
-    assert cause_of("Ray 2.60.0 differs from 2.9 at 192.0.2.2:6379. Use one.") == (
-        "Ray 2.60.0 differs from 2.9 at 192.0.2.2:6379"
-    )
-
-
 def test_an_error_without_words_has_its_kind() -> None:
     assert cause_of(TimeoutError()) == "TimeoutError"
 
 
 def test_only_a_traceback_counts_as_one() -> None:
     assert RAISED not in ACTOR_DIED
-    assert cause_of("ray:: nothing was raised. At all.") == "ray:: nothing was raised"

@@ -1,9 +1,8 @@
 """An ablation that was run before is not run again: equal trials are found and taken over."""
 
-import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,70 +11,33 @@ from study.run import main
 from study.search.driver import ray_session
 from study.search.reuse import finished_trials, reuse_results
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import RESULT_FILES, TrialFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
+from tests.not_none import not_none
 from tests.written_study import EPOCHS, Written
 
-GRID = "{vision: vision.ln, text: text.mlp.fc2.bias}"
-Run = Callable[..., StudyFolder]
 
-pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("reuse")
-
-
-@pytest.fixture(scope="module")
-def run(place: Path, tiny_backbone: Path) -> Run:
-    def run(name: str, *overrides: str) -> StudyFolder:
-        small = [
-            *(f"name={name}", f"storage={place / 'runs'}", f"backbone.name={tiny_backbone}"),
-            *(f"tracking.uri=sqlite:///{place / 'mlflow.db'}", "tracking.experiment=reuse"),
-            *("training.epochs=2", "data.shots=2", "search.selection=holdout", "search.folds=null"),
-            *("confirm.seeds=[1, 2]", "ablation.design=grid", f"ablation.subsets={GRID}"),
-            *("ablation.rates=[0.01, 0.1]",),
-        ]
-        keys = {override.partition("=")[0] for override in overrides}
-        small = [value for value in small if value.partition("=")[0] not in keys]
-        assert main(["ablation", *small, *overrides]) == 0
-        return StudyFolder(place / "runs" / name)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def first(run: Run) -> StudyFolder:
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_same_ablation_again_trains_nothing_unless_that_is_wished(
+    tmp_path: Path, tiny_backbone: Path
+) -> None:
+    small = (
+        *(f"storage={tmp_path / 'runs'}", f"backbone.name={tiny_backbone}"),
+        *(f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", "training.epochs=2"),
+        *("data.shots=2", "search.selection=holdout", "search.folds=null", "confirm.seeds=[1, 2]"),
+        *("ablation.design=grid", "ablation.rates=[0.01, 0.1]"),
+        "ablation.subsets={vision: vision.ln, text: text.mlp.fc2.bias}",
+    )
+    taken = {}
     with ray_session(StudyConfig()):
-        return run("first")
-
-
-def trials(folder: StudyFolder) -> dict[str, TrialFolder]:
-    return {trial.trial_id: trial for trial in folder.trials()}
-
-
-def taken(folder: StudyFolder) -> set[str]:
-    return {name for name, trial in trials(folder).items() if trial.read_config()["taken_from"]}
-
-
-@pytest.mark.long
-def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run) -> None:
-    again = run("again")
-    before, after = trials(first), trials(again)
-    assert not taken(first)
-    assert taken(again) == before.keys() == after.keys()
-    for name, trial in after.items():
-        assert trial.read_config()["taken_from"] == f"first/{name}"
-        assert trial.damaged() == []
-        for pattern in RESULT_FILES:
-            written = {path.name: path.read_bytes() for path in trial.path.glob(pattern)}
-            assert written == {p.name: p.read_bytes() for p in before[name].path.glob(pattern)}
-
-
-@pytest.mark.long
-def test_nothing_is_taken_over_where_that_is_not_wished(first: StudyFolder, run: Run) -> None:
-    assert not taken(run("afresh", "ablation.reuse=false", "ablation.rates=[0.1]"))
+        for name in ("first", "again", "afresh"):
+            reuse = str(name != "afresh").lower()
+            assert main(["ablation", f"name={name}", f"ablation.reuse={reuse}", *small]) == 0
+            for trial in StudyFolder(tmp_path / "runs" / name).trials():
+                taken[name, trial.trial_id] = trial.read_config()["taken_from"]
+    for (name, trial_id), origin in taken.items():
+        assert origin == (f"first/{trial_id}" if name == "again" else None)
 
 
 HASH = "a" * 16
@@ -91,7 +53,7 @@ def written(tmp_path: Path) -> Written:
 
 def finish(study: Written, number: int, **changes: Any) -> TrialConfig:
     """Write a finished trial with the configuration hash."""
-    config = study.trial(number, config_hash=HASH, **changes)
+    config = study.trial(number, **{"config_hash": HASH, **changes})
     for epoch in range(1, EPOCHS + 1):
         study.report(config, epoch)
     study.end(config)
@@ -104,12 +66,6 @@ def origin(study: Written) -> str | None:
     if trial is None:
         return None
     return f"{trial.path.parents[1].name}/{trial.trial_id}"
-
-
-def test_every_study_of_the_storage_is_looked_at(written: Written, tmp_path: Path) -> None:
-    assert origin(written) == "written/search-0000"
-    finish(Written(tmp_path, "earlier"), 7)
-    assert origin(written) == "earlier/search-0007"
 
 
 @pytest.mark.parametrize(
@@ -127,71 +83,57 @@ def test_a_trial_that_is_damaged_or_unfinished_is_passed_over_for_the_next(
     written: Written, tmp_path: Path, name: str, contents: str | None
 ) -> None:
     earlier = Written(tmp_path, "earlier")
-    path = earlier.folder.trial(finish(earlier, 0).trial_id).path / name
+    path = earlier.folder.trial(finish(earlier, 7).trial_id).path / name
+    assert origin(written) == "earlier/search-0007"
     if contents is None:
         path.unlink()
     else:
         path.write_text(contents)
-    (tmp_path / "no-study").mkdir()
-    (tmp_path / "no-study" / "trials").write_text("a file")
     assert origin(written) == "written/search-0000"
 
 
-@pytest.mark.parametrize("status", ["failed", "stopped"])
-def test_a_trial_that_did_not_run_to_its_end_is_no_origin(tmp_path: Path, status: str) -> None:
-    study = Written(tmp_path, "stopped")
-    study.end(study.trial(0, config_hash=HASH), status)
-    assert origin(study) is None
-
-
-def test_a_trial_that_was_itself_taken_over_is_no_origin(tmp_path: Path) -> None:
-    study = Written(tmp_path, "again")
-    finish(study, 0, taken_from="first/search-0000")
-    assert origin(study) is None
-
-
-def test_a_trial_is_taken_over_whole_or_not_at_all(
-    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("status", "taken_from"), [("failed", None), ("stopped", None), ("finished", "first/search-0")]
+)
+def test_a_trial_that_did_not_run_to_its_end_or_was_taken_over_itself_is_no_origin(
+    tmp_path: Path, status: str, taken_from: str | None
 ) -> None:
-    def die(*_: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    wanted = [TrialConfig.model_validate(written.folder.trial("search-0000").read_config())]
-    folder = Written(tmp_path, "again").folder
-    for step in ("create", "write", "write_end"):
-        with monkeypatch.context() as broken:
-            broken.setattr(TrialFolder, step, die)
-            with pytest.raises(KeyboardInterrupt):
-                reuse_results(folder, wanted)
-        assert list((folder.path / "trials").iterdir()) == []
-        assert not list(folder.path.glob(".adding-*"))
-    assert reuse_results(folder, wanted) == {"search-0000"}
-    (end,) = (trial.read_end() for trial in folder.trials())
-    assert end is not None
-    assert end.reason == "done before by written/search-0000"
-
-
-def test_a_trial_that_cannot_be_copied_is_told_and_left_to_be_trained(
-    written: Written,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def fail(*_: object, **options: object) -> None:
-        raise OSError("the disk is gone")
-
-    wanted = [TrialConfig.model_validate(written.folder.trial("search-0000").read_config())]
-    folder = Written(tmp_path, "again").folder
-    monkeypatch.setattr(TrialFolder, "write", fail)
-    with caplog.at_level(logging.WARNING):
-        assert reuse_results(folder, wanted) == set()
-    assert "search-0000 equals written/search-0000" in caplog.text
-    assert "the disk is gone" in caplog.text
+    study = Written(tmp_path, "mine")
+    config = finish(study, 0, taken_from=taken_from)
+    study.end(config, status)
+    assert origin(study) is None
 
 
 def test_a_trial_without_a_hash_is_never_taken_over(tmp_path: Path) -> None:
     study = Written(tmp_path, "first")
-    config = study.trial(0)
-    study.report(config, 1)
-    study.end(config)
+    config = finish(study, 0, config_hash="")
     assert reuse_results(Written(tmp_path, "again").folder, [config]) == set()
+
+
+@pytest.mark.parametrize("step", ["create", "write", "write_end"])
+def test_a_trial_is_taken_over_whole_or_told_and_left_to_be_trained(
+    written: Written,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: str,
+) -> None:
+    wanted = [TrialConfig.model_validate(written.folder.trial("search-0000").read_config())]
+    folder = Written(tmp_path, "again").folder
+    with monkeypatch.context() as broken:
+        broken.setattr(TrialFolder, step, Mock(side_effect=OSError("the disk is gone")))
+        assert reuse_results(folder, wanted) == set()
+        told = "search-0000 equals written/search-0000, but is trained again: the disk is gone"
+        assert told in caplog.text
+        broken.setattr(TrialFolder, step, Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            reuse_results(folder, wanted)
+    assert list((folder.path / "trials").iterdir()) == []
+    assert not list(folder.path.glob(".adding-*"))
+    assert reuse_results(folder, wanted) == {"search-0000"}
+    (trial,) = folder.trials()
+    assert not_none(trial.read_end()).reason == "done before by written/search-0000"
+    assert trial.damaged() == []
+    own = written.folder.trial("search-0000").path
+    for name in ("reports.jsonl", "delta.safetensors"):
+        assert trial.read(name) == (own / name).read_bytes()

@@ -1,19 +1,19 @@
 """What Tune asks for the next trial, and what the arms are told."""
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from study.backbones.architecture import Depths
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.search import optuna_arm as arms_module
-from study.search.optuna_arm import Arm, Outcome, open_arm
-from study.search.samplers import random
+from study.search.optuna_arm import Arm, Outcome
 from study.search.searcher import Proposal, Proposers, StudySearcher, outcome_of
 from study.search.space import OpenSpace, RateSpace
 from study.storage.study_folder import StudyFolder
@@ -22,8 +22,7 @@ from study.trial import TrialConfig
 from tests.settings import settings
 from tests.small_trials import EPOCHS, trial
 
-DEPTHS = Depths(text=2, vision=3)
-CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+from .conftest import CLIPFIT, DEPTHS, search_arm
 
 
 @pytest.fixture
@@ -48,20 +47,17 @@ BASELINE = config(Proposal(settings(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0))
 
 
 def open_arms(folder: StudyFolder, tuned: int = 3, searched: int = 6) -> list[Arm]:
-    spaces: dict[str, tuple[int, Any]] = {
-        "clipfit-tuned": (tuned, RateSpace(SpaceConfig(), DEPTHS, CLIPFIT)),
-        "search": (searched, OpenSpace(SpaceConfig(), DEPTHS)),
-    }
+    path, rates = folder.path / "journal", RateSpace(SpaceConfig(), DEPTHS, CLIPFIT)
     return [
-        open_arm(folder.path / "journal", name, budget=budget, space=space, sampler=random, seed=1)
-        for name, (budget, space) in spaces.items()
+        search_arm(path, "clipfit-tuned", budget=tuned, space=rates),
+        search_arm(path, budget=searched),
     ]
 
 
 def searcher(folder: StudyFolder, arms: list[Arm], **given: Any) -> StudySearcher:
-    values: dict[str, Any] = {"next_number": 1, "make_trial": config}
     queue = given.pop("queue", [BASELINE])
-    return StudySearcher(folder, queue, proposers=Proposers(arms, **(values | given)))
+    proposers = Proposers(arms, next_number=1, make_trial=config, **given)
+    return StudySearcher(folder, queue, proposers=proposers)
 
 
 def suggested(search: StudySearcher) -> TrialConfig:
@@ -69,14 +65,9 @@ def suggested(search: StudySearcher) -> TrialConfig:
     return TrialConfig.model_validate(search.suggest("a"))
 
 
-def all_suggestions(of: StudySearcher) -> list[TrialConfig]:
-    configs: list[TrialConfig] = []
-    for number in range(99):
-        suggestion = of.suggest(f"tune{number}")
-        if suggestion == Searcher.FINISHED:
-            return configs
-        configs.append(TrialConfig.model_validate(suggestion))
-    raise AssertionError("it never ends")
+def all_suggestions(search: StudySearcher) -> list[TrialConfig]:
+    suggestions = iter(lambda: search.suggest("b"), Searcher.FINISHED)
+    return [TrialConfig.model_validate(suggestion) for suggestion in islice(suggestions, 99)]
 
 
 def test_the_queue_goes_first_then_each_arm_its_share_until_all_is_spent(
@@ -84,10 +75,7 @@ def test_the_queue_goes_first_then_each_arm_its_share_until_all_is_spent(
 ) -> None:
     configs = all_suggestions(searcher(folder, open_arms(folder)))
     assert configs[0] == BASELINE
-    assert Counter(c.arm for c in configs) == {"baseline": 1, "clipfit-tuned": 3, "search": 6}
-    for end in range(1, len(configs)):
-        tuned = sum(c.arm == "clipfit-tuned" for c in configs[1 : end + 1])
-        assert abs(tuned - end / 3) <= 1, "an arm was left behind"
+    assert [c.arm for c in configs[1:]] == ["clipfit-tuned", "search", "search"] * 3
     assert [c.number for c in configs] == list(range(10))
 
 
@@ -105,20 +93,9 @@ def test_a_trial_that_was_stopped_is_pruned_at_the_score_it_was_stopped_with(
     for epoch in (1, 2):
         search.on_trial_result("a", {"epoch": epoch, "score": epoch / 10})
     search.conclude(config, End("stopped", 3, 1.0), 0.15)
-    (trial,) = arms[1].study.trials
-    assert trial.state is TrialState.PRUNED
+    (trial,) = arms[1].trials
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.15)
     assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.15}
-
-
-def test_a_trial_that_is_unfit_is_pruned_with_the_worst_score(folder: StudyFolder) -> None:
-    arms = open_arms(folder, tuned=0)
-    search = searcher(folder, arms, queue=[])
-    config = suggested(search)
-    search.on_trial_result("a", {"epoch": 1, "score": 0.9})
-    search.conclude(config, End("failed", 1, 1.0, unfit=True), None)
-    (trial,) = arms[1].study.trials
-    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.0)
-    assert trial.intermediate_values == {1: 0.9, 2: 0.0}
 
 
 def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyFolder) -> None:
@@ -126,48 +103,37 @@ def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyF
     search = searcher(folder, arms)
     search.conclude(suggested(search), End("finished", EPOCHS, 1.0), 0.6)
     for arm in arms:
-        assert [(t.value, t.state) for t in arm.study.trials] == [(0.6, TrialState.COMPLETE)]
+        assert [(t.value, t.state) for t in arm.trials] == [(0.6, TrialState.COMPLETE)]
 
 
-def repeating(arm: Arm, proposals: list[TrialSettings]) -> None:
+def repeating(arm: Arm, *proposals: TrialSettings) -> None:
     """Make an arm's space propose these."""
-    given = iter(proposals)
-
-    class Space:
-        def suggest(self, trial: Any) -> TrialSettings:
-            return next(given)
-
-        def encode(self, proposal: TrialSettings) -> None:
-            """Express nothing."""
-
-    arm.space = Space()  # type: ignore[assignment]
+    space = create_autospec(OpenSpace, instance=True)
+    space.suggest.side_effect = proposals
+    space.encode.return_value = None
+    arm.space = space
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("when", ["before", "earlier", "running"])
 def test_an_equal_training_is_proposed_once_whoever_proposed_it(
-    folder: StudyFolder, running: bool
+    folder: StudyFolder, when: str
 ) -> None:
     arms = open_arms(folder, tuned=0, searched=2)
-    same = BASELINE.settings
     first, second = settings("vision.ln1", None, 0.1), settings("vision.ln2", None, 0.1)
-    repeating(arms[1], [same, first, first, same, second])
-    search = searcher(folder, arms)
-    config = suggested(search)
-    if not running:
-        search.conclude(config, End("finished", EPOCHS, 1.0), 0.6)
-    configs = all_suggestions(search)
-    assert [c.settings.subset for c in configs] == ["vision.ln1", "vision.ln2"]
-    told = [t.value for t in arms[1].study.trials if t.state is TrialState.COMPLETE]
-    assert told == ([] if running else [0.6, 0.6])
-
-
-def test_what_ended_before_a_study_was_resumed_is_not_trained_again(folder: StudyFolder) -> None:
-    arms = open_arms(folder, tuned=0, searched=1)
-    same = BASELINE.settings
-    repeating(arms[1], [same, settings("none")])
-    ended = [(BASELINE, Outcome(0.6, TrialState.COMPLETE))]
-    configs = all_suggestions(searcher(folder, arms, queue=[], ended=ended))
-    assert [c.settings.subset for c in configs] == ["none"]
+    repeating(arms[1], BASELINE.settings, first, first, BASELINE.settings, second)
+    if when == "before":  # the study was resumed
+        ended = [(BASELINE, Outcome(0.6, TrialState.COMPLETE))]
+        search = searcher(folder, arms, queue=[], ended=ended)
+    else:
+        search = searcher(folder, arms)
+        config = suggested(search)
+        if when == "earlier":
+            search.conclude(config, End("finished", EPOCHS, 1.0), 0.6)
+    assert [config.settings for config in all_suggestions(search)] == [first, second]
+    known = (TrialState.FAIL, None) if when == "running" else (TrialState.COMPLETE, 0.6)
+    new = (TrialState.RUNNING, None)
+    told = [(trial.state, trial.value) for trial in arms[1].trials]
+    assert told == [known, new, (TrialState.FAIL, None), known, new]
 
 
 def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
@@ -175,24 +141,21 @@ def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
 ) -> None:
     monkeypatch.setattr(arms_module, "ASKS_BEFORE_GIVING_UP", 3)
     arms = open_arms(folder, tuned=3, searched=4)
-    repeating(arms[1], [settings("none")] * 9)
+    repeating(arms[1], *[settings("none")] * 9)
     configs = all_suggestions(searcher(folder, arms, queue=[]))
     assert Counter(c.arm for c in configs) == {"clipfit-tuned": 3, "search": 1}
 
 
-def test_results_of_other_trials_are_passed_over(folder: StudyFolder) -> None:
-    search = searcher(folder, open_arms(folder))
-    search.suggest("a")
-    search.on_trial_result("a", {"epoch": 1, "score": 0.5})  # a baseline has no proposal
-    search.on_trial_result("b", {"epoch": 1, "score": 0.5})
-    search.on_trial_complete("b", {"epoch": 1, "score": 0.5})
-
-
-def test_a_trial_whose_arm_is_not_open_is_run_without_it(folder: StudyFolder) -> None:
+def test_results_of_other_trials_and_of_arms_that_are_not_open_are_passed_over(
+    folder: StudyFolder,
+) -> None:
     own = config(Proposal(settings("none"), "search", 3, 0))
-    search = StudySearcher(folder, [own])
+    search = StudySearcher(folder, [own, BASELINE])
     assert suggested(search) == own
-    search.on_trial_result("a", {"epoch": 1, "score": 0.5})
+    search.suggest("b")
+    for trial_id in ("a", "b", "c"):
+        search.on_trial_result(trial_id, {"epoch": 1, "score": 0.5})
+        search.on_trial_complete(trial_id, {"epoch": 1, "score": 0.5})
     search.conclude(own, End("finished", EPOCHS, 1.0), 0.5)
 
 

@@ -1,5 +1,6 @@
 """Optuna's choices: each asked for only where it acts, and a known configuration encoded back."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,19 @@ import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial
 
-from study.backbones.architecture import Depths
+from study.config.loading import build_config
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.method.subsets import parse
-from study.search.space import OpenSpace, RateSpace
+from study.search.space import OpenSpace, PeerSpace, RateSpace
+from tests.not_none import not_none
 from tests.settings import settings
 
-DEPTHS = Depths(text=2, vision=3)
+from .conftest import CLIPFIT, DEPTHS, PEERS
+
 SITES = ("text.mlp.fc2.bias", "text.ln_final", "vision.attn.bias", "vision.ln1", "vision.ln_post")
 RATES = {"bias_lr": 0.01, "ln_lr": 0.02, "distill_weight": 3.0}
-CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+ALL_LAYERS = {"text.from": 0, "text.to": 1, "vision.from": 0, "vision.to": 2}
 
 
 def space(**given: Any) -> OpenSpace:
@@ -29,82 +32,68 @@ def space(**given: Any) -> OpenSpace:
 class Recorder(FixedTrial):
     """Answers with given values, and remembers what it was asked for."""
 
-    asked: set[str]
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.asked: set[str] = set()
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        self.__dict__.setdefault("asked", set()).add(name)
+        self.asked.add(name)
         return super()._suggest(name, distribution)
 
 
-def suggest(chosen: set[str], **windows: int) -> tuple[TrialSettings, set[str]]:
-    """What is proposed when these sites are taken; and what else was asked for."""
-    choices = {**{site: site in chosen for site in SITES}, **RATES, "head": "text"}
-    trial = Recorder(choices | _dotted(windows))
-    proposal = space().suggest(trial)
-    return proposal, trial.asked - {*SITES, "head"}
-
-
-def _dotted(windows: dict[str, int]) -> dict[str, int]:
-    return {name.replace("_", ".", 1): value for name, value in windows.items()}
+def suggest(
+    chosen: Collection[str], layers: Mapping[str, int] = ALL_LAYERS, **of_space: Any
+) -> tuple[TrialSettings, set[str]]:
+    """What is proposed when these sites are taken; and what was asked for."""
+    sites = {site: site in chosen for site in SITES}
+    trial = Recorder({**sites, **RATES, **layers, "head": "text"})
+    return space(**of_space).suggest(trial), trial.asked
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("choices.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("chosen", "asked"), CASES)
-def test_a_choice_is_asked_for_only_where_it_acts(chosen: list[str], asked: list[str]) -> None:
-    everywhere = {"text_from": 0, "text_to": 1, "vision_from": 0, "vision_to": 2}
-    proposal, got = suggest(set(chosen), **everywhere)
-    assert got == set(asked)
-    assert (proposal.rates.get("bias"), proposal.rates.get("ln")) == (
-        RATES["bias_lr"] if "bias_lr" in asked else None,
-        RATES["ln_lr"] if "ln_lr" in asked else None,
-    )
-    assert proposal.distill_weight == (3.0 if "distill_weight" in asked else 0.0)
+def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
+    chosen: list[str], asked: list[str]
+) -> None:
+    proposal, got = suggest(chosen)
+    assert got == {*SITES, *asked, "head"}
+    bias, ln, weight = (RATES[name] if name in asked else None for name in RATES)
+    assert proposal == settings(proposal.subset, bias, ln, weight or 0.0)
+    whole, got = suggest(chosen, whole=True)
+    assert got == {*SITES, *RATES, *ALL_LAYERS, "head"}
+    assert whole == proposal
 
 
 @pytest.mark.parametrize(
-    ("windows", "subset"),
+    ("first", "last", "subset"),
     [
-        ((0, 2), "vision.ln1 + vision.ln_post"),
-        ((2, 0), "vision.ln1 + vision.ln_post"),
-        ((1, 2), "vision.ln1[1:3] + vision.ln_post"),
-        ((2, 1), "vision.ln1[1:3] + vision.ln_post"),
-        ((1, 1), "vision.ln1[1:2] + vision.ln_post"),
+        (0, 2, "vision.ln1 + vision.ln_post"),
+        (2, 0, "vision.ln1 + vision.ln_post"),
+        (1, 2, "vision.ln1[1:3] + vision.ln_post"),
+        (2, 1, "vision.ln1[1:3] + vision.ln_post"),
+        (1, 1, "vision.ln1[1:2] + vision.ln_post"),
     ],
 )
-def test_a_window_limits_the_sites_inside_the_blocks(windows: tuple[int, int], subset: str) -> None:
-    proposal, _ = suggest(
-        {"vision.ln1", "vision.ln_post"}, vision_from=windows[0], vision_to=windows[1]
-    )
+def test_a_window_limits_the_sites_inside_the_blocks(first: int, last: int, subset: str) -> None:
+    windows = {"vision.from": first, "vision.to": last}
+    proposal, _ = suggest({"vision.ln1", "vision.ln_post"}, windows)
     assert proposal.subset == subset
-    assert parse(subset).resolve(DEPTHS)
 
 
 def test_without_windows_all_layers_are_tuned() -> None:
-    trial = Recorder({**dict.fromkeys(SITES, True), **RATES, "head": "text"})
-    proposal = space(windows=False).suggest(trial)
+    proposal, asked = suggest(SITES, {}, windows=False)
     assert parse(proposal.subset) == parse(" + ".join(SITES))
-    assert not {name for name in trial.asked if name.endswith((".from", ".to"))}
+    assert asked == {*SITES, *RATES, "head"}
 
 
-@pytest.mark.parametrize("chosen", [set(), {"vision.ln_post"}, {"text.mlp.fc2.bias"}])
-def test_a_whole_space_asks_for_everything_and_keeps_what_acts(chosen: set[str]) -> None:
-    windows = {"text.from": 0, "text.to": 1, "vision.from": 0, "vision.to": 2}
-    trial = Recorder({**{s: s in chosen for s in SITES}, **RATES, **windows, "head": "text"})
-    proposal = space(whole=True).suggest(trial)
-    assert trial.asked == {*SITES, *RATES, *windows, "head"}
-    assert proposal == suggest(chosen, text_from=0, text_to=1, vision_from=0, vision_to=2)[0]
-
-
-def test_a_whole_space_knows_what_a_conditional_one_left_out() -> None:
-    whole = space(whole=True)
-    for proposal in (settings("none"), settings("vision.ln_post", None, 0.01)):
-        choices = whole.encode(proposal)
-        assert choices is not None
-        assert choices["bias_lr"][0] == pytest.approx(0.01), "between 0.0005 and 0.2"
-        assert whole.suggest(FixedTrial({n: v for n, (v, _) in choices.items()})) == proposal
-    assert whole.encode(settings("text.ln_final", None, 0.01, 0.0)) is None, "λ acts, and is out"
+def test_a_whole_space_has_the_middle_of_a_range_for_what_has_no_effect() -> None:
+    choices = not_none(space(whole=True).encode(settings("vision.ln_post", None, 0.01)))
+    assert choices["bias_lr"][0] == pytest.approx(0.01), "between 0.0005 and 0.2"
+    assert choices["ln_lr"][0] == 0.01
+    without_weight = settings("text.ln_final", None, 0.01, 0.0)
+    assert space(whole=True).encode(without_weight) is None, "λ acts, and is out"
 
 
 @pytest.mark.parametrize(
@@ -150,8 +139,11 @@ def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> No
     rates = RateSpace(config, DEPTHS, CLIPFIT)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
     assert rates.suggest(trial).subset == CLIPFIT
-    assert trial.distributions.keys() == {"bias_lr", "ln_lr", "distill_weight"}
-    assert trial.distributions["bias_lr"] == FloatDistribution(0.001, 0.1, log=True)
+    assert trial.distributions == {
+        "bias_lr": FloatDistribution(0.001, 0.1, log=True),
+        "ln_lr": FloatDistribution(0.002, 0.2, log=True),
+        "distill_weight": FloatDistribution(0.5, 4, log=True),
+    }
     assert rates.encode(settings("clipfit", 0.05, 0.05, 1.0)) is not None
     assert rates.encode(settings("ln", None, 0.05, 1.0)) is None
     assert rates.encode(settings("clipfit", 0.5, 0.05, 1.0)) is None
@@ -176,5 +168,17 @@ def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing()
     assert open_space.suggest(FixedTrial(values)).strength == 1.0
     tuned = open_space.suggest(FixedTrial({**values, "vision.ln_post": True}))
     assert (tuned.strength, tuned.head) == (0.75, "linear")
-    assert open_space.encode(tuned) is not None
-    assert open_space.encode(tuned.model_copy(update={"strength": 1.0})) is None
+    whole = tuned.model_copy(update={"strength": 1.0})
+    assert [open_space.encode(own) is None for own in (tuned, whole)] == [False, True]
+
+
+def test_a_peers_space_holds_its_own_settings_alone() -> None:
+    arms = build_config({"search": {"baselines": PEERS}}, "test").search.peer_arms
+    full, projection = arms.values()
+    space = PeerSpace(full)
+    choices = {"peer_lr": (0.01, FloatDistribution(1e-4, 0.05, log=True))}
+    assert space.encode(TrialSettings(subset="none", peer=full.with_rate(0.01))) == choices
+    for peer in (projection.with_rate(0.01), full.with_rate(0.5), None):
+        assert space.encode(TrialSettings(subset="none", peer=peer)) is None
+    fitting = [space.fits(c) for c in ({"peer_lr": 0.01}, {"peer_lr": 0.5}, {"bias_lr": 0.01})]
+    assert fitting == [True, False, False]

@@ -1,8 +1,6 @@
 """The stages of a study: each trains what is left of it, and goes on from what the ledger holds."""
 
-import json
 import shutil
-import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,9 +11,11 @@ import pytest
 from optuna.trial import TrialState
 
 from study.config.loading import build_config
+from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
-from study.errors import DataError, InterruptedStudyError, StudyError
+from study.errors import DataError, StudyError
+from study.method import peers
 from study.search import deadline, stages
 from study.search.queues import run_queue
 from study.search.searcher import Proposal
@@ -28,18 +28,20 @@ from study.search.stages import (
     run_search,
     seconds_left,
 )
-from study.selection.candidates import fix_candidates
+from study.selection.candidates import fix_candidates, rank_finished_trials
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 from tests import small_trials
 from tests.damage import flip
 from tests.not_none import not_none
-from tests.settings import settings, study_of
-from tests.tiny_study import TinyStudy, optuna_trials, statuses, untimed
+from tests.settings import ARCHITECTURE, settings, study_of
+from tests.tiny_study import optuna_trials, untimed
+from tests.written_study import Written
 
-from .conftest import HALVED
+from .conftest import HALVED, PEERS
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -47,14 +49,17 @@ NOTHING = {"subset": "none"}
 CLIPFIT = {"subset": "clipfit", "rates": {"bias": 0.01, "ln": 0.01}}
 
 
-def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
-    configs = [trial.read_config() for trial in searched.folder.trials()]
-    arms = Counter(config["arm"] for config in configs)
-    assert arms == {"baseline": 5, "clipfit-tuned": 4, "search": 6}
-    assert [c["label"] for c in configs[:5]] == ["zero-shot", "clipfit", "bitfit", "ln", "linear"]
-    assert [c["number"] for c in configs] == list(range(15))
-    in_turn = [c["arm"] for c in configs[5:9]]
-    assert set(in_turn) == {"clipfit-tuned", "search"}, "the arms must not wait for each other"
+def test_a_search_trains_nothing_twice_and_each_arm_has_its_share(searched: Any) -> None:
+    configs = [TrialConfig.model_validate(t.read_config()) for t in searched.folder.trials()]
+    arms = Counter(config.arm for config in configs)
+    shares = {"baseline": 5, "clipfit-tuned": 4, "search": 6, "full": 2, "projection": 2}
+    assert arms == shares
+    assert [c.label for c in configs[:5]] == ["zero-shot", "clipfit", "bitfit", "ln", "linear"]
+    assert [c.number for c in configs] == list(range(19))
+    in_turn = {config.arm for config in configs[5:13]}
+    assert in_turn == shares.keys() - {"baseline"}, "the arms must not wait for each other"
+    trainings = {(c.subset_key, c.settings.model_copy(update={"subset": "none"})) for c in configs}
+    assert len(trainings) == len(configs) <= most_trials(Study(searched.config, searched.folder))
 
 
 @pytest.fixture
@@ -80,6 +85,7 @@ def test_the_most_trials_are_those_with_all_peers_and_variants(with_peers: Study
     # CLIPFit, of all biases, of all LayerNorms and of tuned CLIPFit.
     most = 12 + 1 + 5 + 2 * 5
     assert most_trials(with_peers) == most
+    add_trial(with_peers, 29, "search", "trial 29")
     add_trial(with_peers, 30, "variant", "clipfit-linear")
     add_trial(with_peers, 31, "variant", "clipfit-tuned-linear")
     assert most_trials(with_peers) == most, "they are some of those"
@@ -97,71 +103,50 @@ def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peer
     assert seconds_left(with_peers) == 0
 
 
-@pytest.mark.parametrize("limited", [True, False])
 def test_before_the_variants_it_is_told_how_many_there_are(
-    with_peers: Study, few_digits: TrialData, monkeypatch: pytest.MonkeyPatch, limited: bool
+    with_peers: Study, few_digits: TrialData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_trial(with_peers, 0, "search", "trial 0")
     further = {"clipfit-linear": settings("clipfit", 0.1, 0.1)}
     monkeypatch.setattr(stages, "variants", lambda *_: further)
-    monkeypatch.setattr(stages, "rank_finished_trials", lambda _: [])
-    monkeypatch.setattr(stages, "run_queue", lambda *_, **__: None)
-    monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "0" * 16)
-    search = with_peers.config.search.model_copy(update={} if limited else {"minutes": None})
-    config = with_peers.config.model_copy(update={"search": search})
-    study = study_of(config, with_peers.folder)
+    monkeypatch.setattr(stages, "run_queue", lambda *_: None)
     heard: list[tuple[Sequence[str], int]] = []
-    stages._run_variants(study, few_digits, [], lambda *told: heard.append(told))
-    ((sentence,), total) = heard[0]
-    assert total == 2
-    assert "clipfit-linear" in sentence
-    assert ("search.minutes=2" in sentence) == limited
-
-
-def test_a_whole_search_comes_to_no_more_trials_than_was_said(searched: Any) -> None:
-    study = Study(searched.config, searched.folder)
-    assert len(list(searched.folder.trials())) <= most_trials(study)
+    stages._run_variants(with_peers, few_digits, [], lambda *told: heard.append(told))
+    unlimited = study_of(changed(with_peers.config, minutes=None), with_peers.folder)
+    stages._run_variants(unlimited, few_digits, [], lambda *told: heard.append(told))
+    sentence = "plus 1 trial of a baseline with another head or strength: clipfit-linear"
+    limit = "; not limited by search.minutes=2"
+    assert heard == [([sentence + limit], 2), ([sentence], 2)]
 
 
 def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched: Any) -> None:
-    for arm in ("search", "clipfit-tuned"):
-        trials = optuna_trials(searched.folder, arm)
-        for folder in searched.folder.trials():
-            config, end, reports = folder.read_config(), folder.read_end(), folder.read_reports()
-            if config["arm"] != arm:
-                continue
-            told = trials[config["optuna_number"]]
-            finished = end.status == "finished"
-            assert told.state is (TrialState.COMPLETE if finished else TrialState.PRUNED)
-            assert told.value == reports[-1]["val_score"]
-            assert told.user_attrs == {"trial": folder.trial_id}
-            expected = {r["epoch"]: r["val_score"] for r in reports}
-            assert {**told.intermediate_values, end.epochs: told.value} == expected
-            assert finished or told.intermediate_values == expected
-    assert "clipfit" in [
-        t.user_attrs.get("label") for t in optuna_trials(searched.folder, "search")
-    ]
+    arms = ("search", "clipfit-tuned", *PEERS)
+    known = {arm: optuna_trials(searched.folder, arm) for arm in arms}
+    assert "clipfit" in [trial.user_attrs.get("label") for trial in known["search"]]
+    for trial in searched.folder.trials():
+        config, end = trial.read_config(), trial.read_end()
+        if config["arm"] == "baseline":
+            continue
+        told = known[config["arm"]][config["optuna_number"]]
+        scores = {report["epoch"]: report["val_score"] for report in trial.read_reports()}
+        state = TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED
+        assert (told.state, told.user_attrs) == (state, {"trial": trial.trial_id})
+        assert {**told.intermediate_values, end.epochs: told.value} == scores
 
 
-def test_no_training_is_done_twice(searched: Any) -> None:
-    trainings = [
-        (c.subset_key, c.settings.model_copy(update={"subset": "none"}))
-        for c in (TrialConfig.model_validate(t.read_config()) for t in searched.folder.trials())
-    ]
-    assert len(set(trainings)) == len(trainings)
-
-
-def test_a_finished_search_is_not_run_again(searched: Any) -> None:
-    before = _contents(searched.folder)
-    searched.search()
-    assert _contents(searched.folder) == before
+def test_neither_a_finished_search_nor_its_confirmations_are_run_again(
+    searched: Any, confirmed: Any
+) -> None:
+    for study, run in ((searched, searched.search), (confirmed, confirmed.confirm)):
+        before = _contents(study.folder)
+        run()
+        assert _contents(study.folder) == before
 
 
 def test_a_search_that_began_needs_neither_its_journal_nor_what_it_started_from(
     searched: Any, tmp_path: Path
 ) -> None:
-    search = searched.config.search.model_copy(update={"warm_start": "deleted"})
-    config = searched.config.model_copy(update={"search": search})
+    config = changed(searched.config, warm_start="deleted")
     with pytest.raises(StudyError, match="deleted"):
         open_arms(Study(config, StudyFolder(tmp_path)), [], None)
     folder = StudyFolder(shutil.copytree(searched.folder.path, tmp_path / "heir"))
@@ -183,78 +168,63 @@ def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it
     assert trial.read_end() == end
 
 
-def test_confirmations_alone_know_test_and_after_their_last_epoch(confirmed: Any) -> None:
+def test_all_candidates_are_tested_the_best_of_each_peer_too_and_nothing_else_is(
+    confirmed: Any,
+) -> None:
     candidates = confirmed.folder.read_json("candidates.json")
     trained = [c["label"] for c in candidates if c["same_as"] is None]
     confirmations = [t for t in confirmed.folder.trials() if t.read_config()["stage"] == "confirm"]
     assert sorted(t.trial_id for t in confirmations) == sorted(
         f"confirm-{label}-seed{seed}" for label in trained for seed in (1, 2)
     )
-    for trial in confirmed.folder.trials():
-        *earlier, last = trial.read_reports()
-        assert not any("test" in key for report in earlier for key in report)
-        assert ("test_score" in last) == (trial.read_config()["stage"] == "confirm")
-        assert (trial.path / "predictions.parquet").exists() == (
-            trial.read_config()["stage"] == "confirm"
-        )
+    ranked = rank_finished_trials(confirmed.folder)
+    origins = {candidate["label"]: candidate["source_trial"] for candidate in candidates}
+    for label in PEERS:
+        best = next(judged.config for judged in ranked if judged.config.arm == label)
+        assert origins[label] == best.trial_id
     hashes = {(t.read_config()["seed"], t.read_config()["split_hash"]) for t in confirmations}
     assert len(hashes) == 2
 
 
-def test_confirming_again_changes_nothing(confirmed: Any) -> None:
-    before = _contents(confirmed.folder)
-    confirmed.confirm()
-    assert _contents(confirmed.folder) == before
-
-
 def _contents(folder: StudyFolder) -> dict[str, bytes]:
-    paths = [*folder.path.glob("trials/*/*"), folder.path / "candidates.json"]
-    return {str(path): path.read_bytes() for path in paths if path.exists()}
+    paths = [*folder.path.glob("trials/*/*"), *folder.path.glob("candidates.json")]
+    return {str(path): path.read_bytes() for path in paths}
+
+
+def changed(config: StudyConfig, **search: Any) -> StudyConfig:
+    """Change settings of the search, whatever the rules between them are."""
+    return config.model_copy(update={"search": config.search.model_copy(update=search)})
 
 
 # The best alone passes the first epoch.
 STRICT = AshaConfig.model_construct(grace_period=1, reduction_factor=1000)
 
 
-@pytest.mark.parametrize(
-    ("name", "chosen", "changes"),
-    [
-        ("strict", False, {"asha": STRICT}),
-        ("chosen", True, {"asha": STRICT, "minutes": 1e-6}),
-    ],
-)
+@pytest.mark.parametrize("chosen", [False, True])
 def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
-    searched: Any,
-    make_study: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    chosen: bool,
-    changes: dict[str, Any],
+    searched: Any, make_study: Any, monkeypatch: pytest.MonkeyPatch, chosen: bool
 ) -> None:
     monkeypatch.setattr(deadline, "GRACE", 0.0)
+    name = f"damaged-{chosen}"
     shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))
     study = make_study(name, search=HALVED)
     if chosen:
         fix_candidates(study.study)
     before = _told(study.folder)
-    proposed = [t for t in study.folder.trials() if t.read_config()["arm"] != "baseline"]
-    ended = {
-        status: [t for t in proposed if t.read_end().status == status]
-        for status in ("finished", "stopped")
-    }
+    ended: dict[str, list[TrialFolder]] = {"finished": [], "stopped": []}
+    for trial in study.folder.trials():
+        if trial.read_config()["arm"] in ("search", "clipfit-tuned"):
+            ended[trial.read_end().status].append(trial)
     weakest = min(ended["finished"], key=lambda t: t.read_reports()[0]["val_score"])
+    stopped = ended["stopped"][0]
     flip(weakest.path / "reports.jsonl", b'"val_score": 0.')
-    flip(ended["stopped"][0].path / "delta.safetensors")
+    flip(stopped.path / "delta.safetensors")
     repair(study.folder)
-    search = study.config.search.model_copy(update=changes)
-    study.config = study.config.model_copy(update={"search": search})
+    study.config = changed(study.config, asha=STRICT, minutes=1e-6)
     study.search()
     assert _told(study.folder) == before
     assert not (study.folder.path / "optuna.journal.damaged").exists()
-    assert {trial_id for _, trial_id, _ in study.heard.events} == {
-        weakest.trial_id,
-        ended["stopped"][0].trial_id,
-    }
+    assert {event[1] for event in study.heard.events} == {weakest.trial_id, stopped.trial_id}
 
 
 def _told(folder: StudyFolder) -> dict[str, Any]:
@@ -271,37 +241,13 @@ def _told(folder: StudyFolder) -> dict[str, Any]:
     }
 
 
-@pytest.mark.long
-def test_a_trial_whose_reports_were_changed_while_nothing_ran_gets_those_it_would_have_had(
-    make_study: Any, searched: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    study = make_study("tampered", search={"asha": None, "sampler": "random"})
-    study.heard.at["reported", "search-0001", 2] = lambda: signal.raise_signal(signal.SIGINT)
-    with pytest.raises(InterruptedStudyError):
-        study.search()
-    trial = study.folder.trial("search-0001")
-    path = trial.path / "reports.jsonl"
-    assert trial.read_end() is None
-    last = {**trial.read_reports()[-1], "epoch": 4, "val_score": 0.99}
-    path.write_bytes(path.read_bytes() + json.dumps(last).encode() + b"\n")
-    study.search()
-    assert untimed(trial) == untimed(searched.folder.trial("search-0001"))
-    assert "search-0001/reports.jsonl" in caplog.text
-    assert statuses(study.folder) == {"finished": 9}
-
-
 def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path) -> None:
     """As by a split file that lost a line."""
-    folder = StudyFolder(tmp_path / "runs" / "mine")
-    folder.create("", {})
-    begun = small_trials.trial(
-        trial_id="confirm-clipfit-seed1", stage="confirm", split_hash="a" * 16
-    )
-    folder.trial(begun.trial_id).create(begun.model_dump(mode="json"))
-    config = build_config({"name": "mine"}, "test")
+    written = Written(tmp_path, "mine")
+    written.trial(1, trial_id="confirm-clipfit-seed1", stage="confirm")
     data = small_trials.trial_data(digest="b" * 64)
     with pytest.raises(DataError, match=r"confirm-clipfit-seed1 .*tasks-bbb"):
-        run_queue(Study(config, folder), "confirm", [], {1: data}, [])
+        run_queue(written.study, "confirm", [], {1: data}, [])
 
 
 @pytest.mark.parametrize(
@@ -318,7 +264,6 @@ def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up
 ) -> None:
     config = build_config({"search": search}, "test")
     assert budget(config) == parts
-    assert sum(parts) == config.search.trials
 
 
 Make = Callable[..., TrialConfig]
@@ -328,10 +273,10 @@ Make = Callable[..., TrialConfig]
 def make(few_digits: TrialData) -> Make:
     """Make the trial of a proposal, its number being 7."""
 
-    def make(proposal: TrialSettings, seed: int = 1, **training: Any) -> TrialConfig:
+    def make(proposal: TrialSettings, **training: Any) -> TrialConfig:
         config = build_config({"training": training}, "test")
         study = study_of(config, StudyFolder(Path("unread")))
-        return make_trial(study, few_digits, "search", Proposal(proposal, "search", 7), seed=seed)
+        return make_trial(study, few_digits, "search", Proposal(proposal, "search", 7))
 
     return make
 
@@ -359,45 +304,24 @@ def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_
     assert (nothing.trainable, nothing.epochs) == (0, 0)
 
 
-def test_a_configuration_older_than_the_last_extension_is_refused(make_study: Any) -> None:
-    study = make_study("older")
-    shown = study.config.model_copy(
-        update={"search": study.config.search.model_copy(update={"trials": 8})}
-    )
+def test_a_configuration_older_than_the_last_extension_is_refused(tmp_path: Path) -> None:
+    written = Written(tmp_path, "older")
     for number in range(9):
-        config = small_trials.trial(
-            trial_id=f"search-{number:04d}",
-            arm="search",
-            number=number,
-            seed=shown.seed,
-            subset_key=str(number),
-            split_hash=study.data.digest[:16],
-        )
-        study.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+        written.trial(number)
+    study = Study(changed(written.config, trials=8), written.folder)
     with pytest.raises(DataError, match=r"plans 8 trials of search, and 9 are there"):
-        run_search(Study(shown, study.folder), study.data, [])
+        run_search(study, small_trials.trial_data(digest="f" * 64), [])
 
 
-@pytest.mark.long
-def test_a_variant_in_flight_goes_on_to_its_end_and_is_trained_once(
-    tmp_path: Path,
-) -> None:
-    poor = {"subset": "ln", "rates": {"ln": 3.0}}
-    baselines = {"zero-shot": NOTHING, "clipfit": CLIPFIT, "poor": poor}
-    asha = {"grace_period": 3, "reduction_factor": 8}
-    study = TinyStudy(
-        *(tmp_path, "variants", Path("embedded")),
-        search={"asha": asha, "baselines": baselines},
-        confirm={"seeds": [1, 2], "strength": 0.5},
-    )
-    study.search()
-    before = {trial.trial_id: trial.read_config() for trial in study.folder.trials()}
-    variants = [name for name, config in before.items() if config["arm"] == "variant"]
-    assert {before[name]["label"] for name in variants} >= {"poor-strength"}
-    for name in variants:
-        shutil.rmtree(study.folder.trial(name).path)
-        study.folder.trial(name).create(before[name])
-    study.search()
-    assert {trial.trial_id: trial.read_config() for trial in study.folder.trials()} == before
-    ends = [study.folder.trial(name).read_end() for name in variants]
-    assert [(end.status, end.epochs) for end in ends if end] == [("finished", 4)] * len(variants)
+def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make) -> None:
+    lora = {"peer": "lora", "rank": 2, "weight_decay": 0.0}
+    search = {"search": {"baselines": {**PEERS, "lora": lora}}}
+    for label, peer in build_config(search, "test").search.peer_arms.items():
+        own = peer.with_rate(0.01)
+        config = make(TrialSettings(subset="none", peer=own), epochs=5)
+        assert config.settings == TrialSettings(subset="none", peer=own)
+        training = (config.training.optimizer, config.training.weight_decay)
+        assert training == (peer.optimizer, peer.weight_decay)
+        assert config.training.regularizer == ("l2_init" if label == "projection" else "cosine")
+        assert config.epochs == 5
+        assert config.trainable == peers.PEERS[label].count(ARCHITECTURE, own.numbers)

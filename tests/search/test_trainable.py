@@ -1,7 +1,6 @@
 """What a worker makes of a trial: epochs on disk, a delta, or a failure with its cause."""
 
 import gc
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 import ray
-import torch
 
 from study.backbones.description import read_architecture
 from study.config.loading import load_config
@@ -17,10 +15,14 @@ from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
+from study.search.confirmation import run_confirm
 from study.search.trainable import ClipFitTrainable, WorkerSettings, one_line, trial_device
 from study.serving.classifier import load_classifier
+from study.trial import TrialConfig
+from study.trial.study import Candidate
 from tests import small_trials
-from tests.tiny_study import TinyStudy, statuses, untimed
+from tests.settings import settings
+from tests.tiny_study import TinyStudy, untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -49,44 +51,25 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
 
 def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any) -> None:
     for trial in searched.folder.trials():
+        config = TrialConfig.model_validate(trial.read_config())
         path = trial.path / "delta.safetensors"
-        assert path.exists() == bool(trial.read_config()["trainable"])
+        assert path.exists() == bool(config.trainable and config.settings.writes_delta)
         if path.exists():
             tensors, info = load_delta(path)
-            numbers = sum(t.numel() for name, t in tensors.items() if name != HEAD_CLASSES)
-            assert numbers == trial.read_config()["trainable"]
-            assert info.subset == trial.read_config()["settings"]["subset"]
-
-
-def test_observers_hear_every_metric_that_the_ledger_has_of_an_epoch(searched: Any) -> None:
-    reports = {
-        (trial.trial_id, report.pop("epoch")): report
-        for trial in searched.folder.trials()
-        for report in trial.read_reports()
-    }
-    for report in reports.values():
-        del report["ended_at"]
-        report.pop("folds", None)
-    heard = {place: searched.heard.metrics[place] for place in searched.heard.metrics}
-    assert heard == {place: reports[place] for place in heard}
-    assert {trial_id for trial_id, _ in heard} == {trial_id for trial_id, _ in reports}
+            numbers = [t.numel() for name, t in tensors.items() if name != HEAD_CLASSES]
+            assert sum(numbers) == config.trainable
+            assert info.subset == config.settings.subset
 
 
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
     troubled: Any, searched: Any
 ) -> None:
     trial = troubled.folder.trial("search-0001")
-    events = [event for event in troubled.heard.events if event[1] == "search-0001"]
+    events = [event for event in troubled.heard.events if event[1] == trial.trial_id]
     assert [event[0] for event in events].count("started") == 2, "its worker was not killed"
-    assert Counter(event[2] for event in events if event[0] == "reported") == {
-        1: 1,
-        2: 1,
-        3: 1,
-        4: 1,
-    }
-    assert [r["epoch"] for r in trial.read_reports()] == [1, 2, 3, 4]
+    assert [event[2] for event in events if event[0] == "reported"] == [1, 2, 3, 4]
     assert trial.read_end().status == "finished"
-    assert untimed(trial) == untimed(searched.folder.trial("search-0001"))
+    assert untimed(trial) == untimed(searched.folder.trial(trial.trial_id))
 
 
 @pytest.mark.parametrize(
@@ -106,26 +89,23 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
     tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny_backbone.parent)
-    relative = Path(tiny_backbone.name)
-    baselines = {
-        "zero-shot": {"subset": "none"},
-        "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
-    }
-    search = {"trials": 4, "asha": None, "sampler": "random", "baselines": baselines}
-    study = TinyStudy(tmp_path, "relative", relative, search=search)
-    study.search()
-    assert statuses(study.folder) == {"finished": 4}
+    study = TinyStudy(tmp_path, "relative", Path(tiny_backbone.name))
+    clipfit = Candidate(label="clipfit", settings=settings("clipfit", 0.002, 0.002))
+    run_confirm(study.study, [clipfit], {1: study.preparer.confirm(1)}, [])
     monkeypatch.chdir(tmp_path)
     resumed = load_config(study.folder.config_path)
     assert read_architecture(resumed.backbone.name) == study.architecture
-    clipfit = study.folder.trial("search-0001").path / "delta.safetensors"
-    assert load_classifier(clipfit).backbone.image_size == 16
+    (trial,) = study.folder.trials()
+    assert load_classifier(trial.path / "delta.safetensors").backbone.image_size == 16
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU can be used")
-def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place() -> None:
+def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trainable, "gpu_kind", lambda: None)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: [0])
     with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
-        ray.get(ray.remote(num_gpus=1)(trial_device).remote())
+        trial_device()
 
 
 @pytest.mark.parametrize(
