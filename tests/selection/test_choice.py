@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.selection.chance import AgainstChance, write_against_chance
+from study.selection.chance import AgainstChance, read_against_chance, write_against_chance
 from study.selection.choice import Choice
 from tests.not_none import not_none
 
@@ -21,11 +21,10 @@ def test_a_study_that_has_chosen_nothing_has_no_choice(
     finish: MakeFinished, tmp_path: Path
 ) -> None:
     study = finish(tmp_path, "unchosen")
-    baseline = study.folder.read_json("candidates.json")[0]
-    study.folder.write_json("candidates.json", [baseline])
-    assert Choice.read(study.study) is None
-    (study.folder.path / "candidates.json").unlink()
-    assert Choice.read(study.study) is None
+    baseline, _ = study.folder.read_json("candidates.json")
+    for candidates in ([baseline], None):
+        study.folder.write_json("candidates.json", candidates)
+        assert Choice.read(study.study) is None
 
 
 def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds(
@@ -43,20 +42,20 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     assert (choice.at_chance, choice.is_winner) == (False, True)
 
 
-def test_a_choice_that_guesses_as_well_is_no_winner(finish: MakeFinished, tmp_path: Path) -> None:
-    study = finish(tmp_path, "guessing", images=[900, 100], right=[900, 0], test_score=0.9)
-    choice = choice_of(study)
-    assert choice.test_scores["test_balanced"] == choice.chance == 0.5
-    assert (choice.at_chance, choice.is_winner) == (True, False)
-
-
-def test_a_choice_below_the_share_of_the_largest_class_wins_if_it_knows_both_classes(
-    finish: MakeFinished, tmp_path: Path
+@pytest.mark.parametrize(
+    ("right", "balanced", "wins"),
+    [
+        ([90, 0], 0.5, False),  # a model that always answers with the larger class
+        ([79, 9], 0.8889, True),
+    ],
+)
+def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
+    finish: MakeFinished, tmp_path: Path, right: list[int], balanced: float, wins: bool
 ) -> None:
-    study = finish(tmp_path, "unequal", images=[90, 10], right=[79, 9], test_score=0.88)
-    choice = choice_of(study)
-    assert choice.test_scores["test_balanced"] == pytest.approx((79 / 90 + 9 / 10) / 2)
-    assert choice.is_winner
+    choice = choice_of(finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9))
+    assert choice.test_scores["test_balanced"] == pytest.approx(balanced, abs=1e-4)
+    assert choice.chance == 0.5
+    assert (choice.at_chance, choice.is_winner) == (not wins, wins)
 
 
 def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
@@ -65,8 +64,12 @@ def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
     study = finish(tmp_path, "doubtful")
     assert choice_of(study).against_chance is None
     doubtful = AgainstChance(balanced=0.75, chance=0.1, images=4, low=0.05)
+    write_against_chance(study.folder, {"clipfit": doubtful})
+    assert choice_of(study).against_chance is None
     write_against_chance(study.folder, {"best": doubtful})
     assert choice_of(study).against_chance == doubtful
+    study.folder.delete_conclusions()
+    assert read_against_chance(study.folder, "best") is None
 
 
 def test_seeds_that_have_not_finished_confirm_nothing(finish: MakeFinished, tmp_path: Path) -> None:

@@ -6,32 +6,22 @@ import pytest
 
 from study.data.records import Record
 from study.data.tasks import Part, Task
-from study.protocols import FewShot
 from study.selection.validation import read_validation, validation_to_parquet
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End, TrialFolder
 from study.trial import Prediction, TrialData
 from tests.not_none import not_none
+from tests.small_trials import trial_data
 
 
 def data(*sizes: int) -> TrialData:
     """Data whose tasks have so many images."""
     tasks = []
     for size in sizes:
-        records = tuple(Record(f"{n}.png", 0) for n in range(size))
-        tasks.append(Task(Part("train", (), (0,)), (Part("accuracy", records, (0,)),)))
-    return TrialData(
-        protocol=FewShot(),
-        class_names=("a", "b"),
-        templates=("{}",),
-        tasks=tuple(tasks),
-        digest="",
-        train_images=Path(),
-        eval_images=Path(),
-        augment=False,
-        split="val",
-    )
+        images = Part("accuracy", (Record("1.png", 0),) * size, (0,))
+        tasks.append(Task(Part("train", (), (0,)), (images,)))
+    return trial_data(class_names=("a", "b"), tasks=tuple(tasks), split="val")
 
 
 def predicted(*paths: str) -> list[Prediction]:
@@ -48,6 +38,7 @@ def trial(tmp_path: Path) -> TrialFolder:
 
 
 def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder) -> None:
+    assert read_validation(trial) is None
     trial.write(VALIDATION, validation_to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
     table = not_none(read_validation(trial))
     assert table.to_pylist() == [
@@ -59,10 +50,6 @@ def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder
 def test_predictions_of_other_images_than_the_tasks_have_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         validation_to_parquet(predicted("0.png"), data(2))
-
-
-def test_a_trial_of_an_earlier_version_has_kept_nothing(trial: TrialFolder) -> None:
-    assert read_validation(trial) is None
 
 
 def test_a_damaged_file_is_named(trial: TrialFolder) -> None:
