@@ -1,13 +1,31 @@
 """What the tests of protocols share: a dataset on paper, its shots, and a task's parts."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.data.tasks import Task
+from study.protocols import Competition
 from tests.paper_dataset import make_paper_dataset
+
+Images = Sequence[tuple[float, bool, int]]
+"""Gap, whether the best name of its own kind is right, and class, of each image."""
+
+
+def competition(seen: Images, unseen: Images) -> Competition:
+    """Make a competition of images."""
+    of_seen = zip(*seen, strict=True)
+    of_unseen = zip(*unseen, strict=True)
+    return Competition(*map(np.array, of_seen), *map(np.array, of_unseen))
+
+
+def parts(task: Task) -> list[tuple[str, int, int]]:
+    """Return name, images and competing classes of every part of a task."""
+    every = (task.train, *task.evaluations)
+    return [(part.name, len(part.records), len(part.classes)) for part in every]
 
 
 @pytest.fixture
@@ -20,14 +38,3 @@ def dataset() -> Dataset:
 def shots(dataset: Dataset) -> Shots:
     """Four shots of each class, and three to validate on."""
     return draw_shots(dataset, shots=4, val_shots=3, seed=1)
-
-
-@pytest.fixture
-def parts() -> Callable[[Task], list[tuple[str, int, int]]]:
-    """Give name, images and competing classes of every part of a task."""
-
-    def parts(task: Task) -> list[tuple[str, int, int]]:
-        every = (task.train, *task.evaluations)
-        return [(p.name, len(p.records), len(p.classes)) for p in every]
-
-    return parts

@@ -1,5 +1,6 @@
 """Where all names compete: accuracies, the area under their curve, and the best calibration."""
 
+import functools
 import tracemalloc
 from collections.abc import Sequence
 from typing import Any
@@ -17,17 +18,7 @@ from study.protocols.competition import (
     hmean,
 )
 
-Images = Sequence[tuple[float, bool, int]]
-"""Gap, whether the best name of its own kind is right, and class, of each image."""
-
-
-def competition(seen: Images, unseen: Images) -> Competition:
-    """Make a competition of images."""
-    columns = [
-        np.array(column) for images in (seen, unseen) for column in zip(*images, strict=True)
-    ]
-    return Competition(*columns)
-
+from .conftest import competition
 
 KNOWN = competition(
     # Class 0 has three images and class 1 has one; the second of class 0 is right among no names.
@@ -36,47 +27,44 @@ KNOWN = competition(
 )
 
 
-def test_the_best_calibration_has_a_known_value() -> None:
-    # Of the pairs of KNOWN, (5/6, 1/4) has the highest mean: any number from -2 to -1 gives it.
-    assert best_calibration([KNOWN]) == (-1.5, pytest.approx(5 / 13, abs=1e-11))
-    moved = competition(seen=[(5.0, True, 0)], unseen=[(3.0, True, 1)])
-    assert best_calibration([moved]) == (4.0, 1.0)
+ABOVE = float(np.nextafter(1.0, 2.0))
 
 
-def test_without_a_better_one_there_is_no_calibration() -> None:
-    hopeless = competition(seen=[(5.0, False, 0), (4.0, True, 0)], unseen=[(9.0, False, 1)])
-    assert best_calibration([hopeless]) == (0.0, 0.0)
-    assert ausuc([hopeless]) == 0.0
-
-
-def test_of_equally_good_calibrations_the_least_is_taken() -> None:
-    # Images of wrong names part the same accuracies; between 1 and 5 any number serves.
-    one = competition(
-        seen=[(5.0, True, 0), (4.0, False, 0)], unseen=[(1.0, True, 1), (2.0, False, 1)]
-    )
-    assert best_calibration([one]) == (3.0, 0.5)
-    # 1.5 and 3.5 give (3/4, 1/2) and (1/2, 3/4).
-    two = competition(
-        seen=[(9.0, True, 0), (8.0, True, 0), (3.0, True, 0), (0.5, True, 0)],
-        unseen=[(1.0, True, 1), (0.6, True, 1), (4.0, True, 1), (8.5, True, 1)],
-    )
-    assert accuracies([two], 2.0) == (0.75, 0.5)
-    assert accuracies([two], 6.0) == (0.5, 0.75)
-    assert best_calibration([two]) == (2.0, pytest.approx(0.6))
-
-
-def test_neighbouring_numbers_are_parted() -> None:
-    first = np.nextafter(1.0, 2.0)
-    # Of the number half-way, the first pair's lower one is the nearest, and the second's upper one.
-    for low, high in ((1.0, first), (first, np.nextafter(first, 2.0))):
-        one = competition(seen=[(high, True, 0)], unseen=[(low, True, 1)])
-        assert best_calibration([one]) == (low, 1.0)
+@pytest.mark.parametrize(
+    ("known", "calibration", "best"),
+    [
+        # Of the pairs of KNOWN, (5/6, 1/4) has the highest mean: any number from -2 to -1 gives it.
+        (KNOWN, -1.5, 5 / 13),
+        # Images of wrong names part the same accuracies; between 1 and 5 any number serves.
+        (
+            competition([(5.0, True, 0), (4.0, False, 0)], [(1.0, True, 1), (2.0, False, 1)]),
+            3.0,
+            0.5,
+        ),
+        # 1.5 and 3.5 give (3/4, 1/2) and (1/2, 3/4), and the least is taken.
+        (
+            competition(
+                seen=[(9.0, True, 0), (8.0, True, 0), (3.0, True, 0), (0.5, True, 0)],
+                unseen=[(1.0, True, 1), (0.6, True, 1), (4.0, True, 1), (8.5, True, 1)],
+            ),
+            2.0,
+            0.6,
+        ),
+        # Of the number half-way between neighbours, the lower of these is the nearest,
+        (competition([(ABOVE, True, 0)], [(1.0, True, 1)]), 1.0, 1.0),
+        # and the upper of those.
+        (competition([(float(np.nextafter(ABOVE, 2.0)), True, 0)], [(ABOVE, True, 1)]), ABOVE, 1.0),
+    ],
+)
+def test_the_best_calibration_has_a_known_value(
+    known: Competition, calibration: float, best: float
+) -> None:
+    assert best_calibration([known]) == (calibration, pytest.approx(best, abs=1e-11))
 
 
 def test_an_image_without_a_gap_is_right_nowhere() -> None:
     broken = competition(seen=[(np.nan, True, 0), (1.0, True, 0)], unseen=[(np.nan, True, 1)])
     assert accuracies([broken]) == (0.5, 0.0)
-    assert accuracies([broken], -9.0) == (0.5, 0.0)
     assert best_calibration([broken]) == (0.0, 0.0)
 
 
@@ -91,14 +79,17 @@ folds = st.lists(st.builds(competition, images, images), min_size=1, max_size=3)
 
 def by_hand(competitions: Sequence[Competition], calibration: float) -> tuple[float, float]:
     """Count, image by image and class by class, what a calibration gets right."""
-    kinds: Any = ([], [])
+    seen, unseen = [], []
     for one in competitions:
-        seen = one.seen_right & (one.seen_gap - calibration > 0)
-        unseen = one.unseen_right & ~(one.unseen_gap - calibration > 0)
-        pairs = ((seen, one.seen_labels), (unseen, one.unseen_labels))
-        for kind, (right, labels) in zip(kinds, pairs, strict=True):
-            kind.append(np.mean([right[labels == c].mean() for c in set(labels.tolist())]))
-    return float(np.mean(kinds[0])), float(np.mean(kinds[1]))
+        among_seen = one.seen_gap - calibration > 0
+        among_unseen = ~(one.unseen_gap - calibration > 0)
+        seen.append(class_average(one.seen_right & among_seen, one.seen_labels))
+        unseen.append(class_average(one.unseen_right & among_unseen, one.unseen_labels))
+    return float(np.mean(seen)), float(np.mean(unseen))
+
+
+def class_average(right: Any, labels: Any) -> float:
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
 EVERY = np.arange(-7, 7.5, 0.5)
@@ -108,43 +99,32 @@ EVERY = np.arange(-7, 7.5, 0.5)
 @settings(deadline=None)
 @given(folds)
 @example([KNOWN])
-def test_every_calibration_gives_what_counting_gives(competitions: list[Competition]) -> None:
-    for calibration in EVERY:
-        expected = by_hand(competitions, calibration)
-        assert accuracies(competitions, calibration) == pytest.approx(expected, abs=1e-11)
-
-
-@settings(deadline=None)
-@given(folds)
-def test_no_calibration_is_better_than_the_best(competitions: list[Competition]) -> None:
-    calibration, best = best_calibration(competitions)
-    means = [hmean(*by_hand(competitions, tried)) for tried in EVERY]
-    assert best == pytest.approx(max(means), abs=1e-11)
-    assert hmean(*accuracies(competitions, calibration)) == pytest.approx(best, abs=1e-11)
-    assert calibration == 0.0 or best > hmean(*accuracies(competitions))
-
-
-@settings(deadline=None)
-@given(folds)
-@example([KNOWN])
-def test_the_area_is_that_of_the_curve_of_all_calibrations(
+def test_accuracies_their_best_and_their_area_are_what_counting_gives(
     competitions: list[Competition],
 ) -> None:
-    seen, unseen = np.array([by_hand(competitions, tried) for tried in EVERY]).T
-    area = np.sum((seen[:-1] - seen[1:]) * (unseen[:-1] + unseen[1:]) / 2)
-    assert ausuc(competitions) == pytest.approx(area, abs=1e-11)
+    counted = [by_hand(competitions, calibration) for calibration in EVERY]
+    near = functools.partial(pytest.approx, abs=1e-11)
+    found = [accuracies(competitions, calibration) for calibration in EVERY]
+    assert found == [*map(near, counted)]
+    seen, unseen = np.array(counted).T
+    widths = seen[:-1] - seen[1:]
+    heights = unseen[:-1] + unseen[1:]
+    assert ausuc(competitions) == near(np.sum(widths * heights / 2))
+    calibration, best = best_calibration(competitions)
+    assert best == near(max(hmean(*pair) for pair in counted))
+    assert best == near(hmean(*by_hand(competitions, calibration)))
+    assert calibration == 0.0 or best > hmean(*accuracies(competitions))
 
 
 def test_fifty_thousand_images_are_not_compared_in_pairs() -> None:
     """Which would take gigabytes, and minutes."""
     generator = np.random.default_rng(0)
     size = 25_000
-    columns: list[Any] = []
-    for centre in (1.0, -1.0):
-        columns.append(generator.normal(centre, size=size).astype(np.float32))
-        columns.append(generator.random(size) < 0.7)
-        columns.append(generator.integers(500, size=size))
-    large = Competition(*columns)
+    gaps = generator.normal([[1.0], [-1.0]], size=(2, size)).astype(np.float32)
+    right = generator.random((2, size)) < 0.7
+    labels = generator.integers(500, size=(2, size))
+    seen, unseen = zip(gaps, right, labels, strict=True)
+    large = Competition(*seen, *unseen)
     tracemalloc.start()
     assert 0 < ausuc([large]) < 0.7**2
     assert best_calibration([large])[1] < 0.7

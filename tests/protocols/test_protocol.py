@@ -1,23 +1,20 @@
 """What every protocol does: it makes tasks by its rules, and says what is wrong with a study."""
 
-import pickle
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from study.config.loading import build_config
-from study.data.datasets import load_dataset
-from study.data.images.decode import ImageCache, decode_images
 from study.data.records import Dataset
-from study.data.shots import Shots, draw_shots
+from study.data.shots import Shots
 from study.errors import DataError
 from study.protocols import PROTOCOLS, find_protocol
 from tests.config_faults import clipfit, protocol_faults
 
 FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
+SCORES = yaml.safe_load(Path(__file__).with_name("scores.yaml").read_text())
 
 
 @pytest.mark.parametrize(
@@ -56,31 +53,17 @@ def test_a_selection_that_a_protocol_does_not_have_is_refused(
         find_protocol(protocol).find_rule(selection)
 
 
-@pytest.mark.parametrize(
-    ("protocol", "selection"), [("few_shot", "holdout"), ("base_to_new", "class_folds")]
-)
-def test_everything_before_confirm_works_with_the_test_images_gone(
-    protocol: str, selection: str, miniature: ModuleType, tmp_path: Path
+@pytest.mark.parametrize(("protocol", "parts", "scores"), SCORES)
+def test_one_number_judges_a_trial_and_its_parts_stand_beside_it(
+    protocol: str, parts: dict[str, float], scores: dict[str, float]
 ) -> None:
-    miniature.make("dtd", tmp_path / "data", classes=24, counts=(2, 1, 1))
-    for record in load_dataset("dtd", tmp_path / "data").test:
-        (tmp_path / "data" / "dtd" / record.path).unlink()
-    dataset = load_dataset("dtd", tmp_path / "data")
-    shots = draw_shots(dataset, shots=2, seed=1)
-    judge = find_protocol(protocol)
-    tasks = judge.search_tasks(dataset, shots, judge.find_rule(selection), 3)
-    parts = [part for task in tasks for part in (task.train, *task.evaluations)]
-    paths = [record.path for part in parts for record in part.records]
-    decode_images(dataset.source, paths, ImageCache(tmp_path / "cache", "dtd", size=8))
-    task = judge.confirm_task(dataset, shots)
-    paths = [record.path for record in task.evaluations[0].records]
-    with pytest.raises(DataError, match="no such image"):
-        decode_images(dataset.source, paths, ImageCache(tmp_path / "cache", "dtd", size=8))
+    assert find_protocol(protocol).score(parts) == pytest.approx(scores)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
-    assert type(pickle.loads(pickle.dumps(find_protocol(protocol)))) is PROTOCOLS[protocol]
+def test_all_names_compete_where_there_are_new_classes_and_generalized_averages_classes() -> None:
+    competing = [name for name in PROTOCOLS if find_protocol(name).competes]
+    averaged = [name for name in PROTOCOLS if find_protocol(name).class_averaged]
+    assert (competing, averaged) == (["base_to_new", "generalized"], ["generalized"])
 
 
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS)
@@ -93,28 +76,17 @@ def test_a_fault_is_told_with_its_path_and_what_is_allowed(
         assert part in fault
 
 
-@pytest.mark.parametrize(
-    "values", [{"search": {"trials": 0}}, {"protocol": "zero_shot"}], ids=["given", "zero-shot"]
-)
-def test_without_a_search_nothing_is_asked_of_one(values: dict[str, Any]) -> None:
-    search = {**values.get("search", {}), "baselines": {"mine": clipfit()}, "selection": "base"}
-    values = {**values, "search": search, "training": {"epochs": 2}}
+@pytest.mark.parametrize("targets", [[], ["dtd"]])
+def test_zero_shot_needs_no_targets_and_may_have_some(targets: list[str]) -> None:
+    assert protocol_faults({"protocol": "zero_shot", "data": {"targets": targets}}) == []
+
+
+@pytest.mark.parametrize(("protocol", "search"), [("few_shot", {"trials": 0}), ("zero_shot", {})])
+def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[str, Any]) -> None:
+    search = {**search, "baselines": {"mine": clipfit()}, "selection": "base"}
+    values = {"protocol": protocol, "search": search, "training": {"epochs": 2}}
     assert protocol_faults(values) == []
-    config = build_config(values, "here")
-    assert not find_protocol(config.protocol).searches(config)
-
-
-TUNED_RATES = {"design": "only_one", "rates": [0.01, 0.1]}
-
-
-def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol() -> None:
-    search = {"selection": "class_folds"}
-    (fault,) = protocol_faults({"ablation": TUNED_RATES, "search": search})
-    assert fault.startswith(
-        "search.selection: 'class_folds' cannot score trials of the protocol few_shot"
-    )
-    one_rate = TUNED_RATES | {"rates": [0.1]}
-    assert protocol_faults({"ablation": one_rate, "search": search}) == []
+    assert not find_protocol(protocol).searches(build_config(values, "here"))
 
 
 @pytest.mark.parametrize(
@@ -127,5 +99,8 @@ def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol()
     ],
 )
 def test_an_ablation_validates_where_a_kind_has_several_rates(rates: Any, chooses: bool) -> None:
-    config = build_config({"ablation": {"design": "only_one", "rates": rates}}, "here")
+    search = {"selection": "class_folds"}  # no rule of this protocol, for which it does not matter
+    values = {"ablation": {"design": "only_one", "rates": rates}, "search": search}
+    config = build_config(values, "here")
     assert find_protocol(config.protocol).validates(config) == chooses
+    assert bool(protocol_faults(values)) == chooses
