@@ -4,44 +4,71 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import study
 from study.config.loading import build_config
-from study.config.schema import StudyConfig
+from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
+from study.workflow.run_study import run_study
 
 PACKAGE = Path(study.__file__ or "").parent
-Small = Callable[..., StudyConfig]
+Small = Callable[..., StudyFolder]
 Edited = Callable[..., str]
+RunPython = Callable[..., str]
 
 
 @pytest.fixture
 def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
-    """Make the configuration of a study that takes seconds; values go over its sections."""
+    """Run a study that takes seconds; values go over sections of its configuration."""
     monkeypatch.chdir(tmp_path)
 
-    def make(**values: Any) -> StudyConfig:
-        search = {"trials": 8, "selection": "holdout", "asha": None, **values.pop("search", {})}
-        data = {"shots": 2, "augment": False, **values.pop("data", {})}
-        fixed = {
+    def run(search: Mapping[str, Any], resume: bool = False, **given: Any) -> StudyFolder:
+        values = {
             "name": "mine",
             "storage": str(tmp_path / "runs"),
             "backbone": {"name": str(tiny_backbone)},
+            "data": {"shots": 2, "augment": False},
             "training": {"epochs": 1, "batch_size": 8},
+            "search": {"trials": 8, "selection": "holdout", "asha": None, **search},
             "confirm": {"seeds": [1, 2], "runners_up": 0},
             "resources": {"max_concurrent": 1},
+            **given.pop("values", {}),
         }
-        return build_config({**fixed, "data": data, "search": search, **values}, "mine")
+        folder = StudyFolder(tmp_path / "runs" / "mine")
+        own = Study(build_config(values, "mine"), folder)
+        run_study(own, Console(quiet=True), resume=resume, **given)
+        return folder
 
-    return make
+    return run
 
 
 @pytest.fixture
-def edited(tmp_path: Path, tiny_backbone: Path) -> Edited:
+def python(tmp_path: Path) -> RunPython:
+    """Run Python with the copy of the package, and return what it prints."""
+
+    def run(*arguments: object) -> str:
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def edited(tmp_path: Path, tiny_backbone: Path, python: RunPython) -> Edited:
     """Run a study with a copy of the package in which one row stands before a line of a table.
 
     Further rows may stand in other modules: each is a module, a line of it, and the row. A module
@@ -69,15 +96,6 @@ def edited(tmp_path: Path, tiny_backbone: Path) -> Edited:
             *("name=mine", f"backbone.name={tiny_backbone}", "data.shots=2", "training.epochs=1"),
             *("training.batch_size=8", "confirm.seeds=[1,2]", "search.trials=0"),
         ]
-        done = subprocess.run(
-            [sys.executable, "-m", "study", "quickstart", *small, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return python("-m", "study", "quickstart", *small, *arguments)
 
     return run

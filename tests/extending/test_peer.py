@@ -62,13 +62,7 @@ def test_a_study_trains_it_and_ranks_it(edited: Any, tmp_path: Path) -> None:
     trials = sorted((tmp_path / "runs" / "mine" / "trials").glob("confirm-norms-*"))
     assert len(trials) == 2
     config = json.loads((trials[0] / "config.json").read_text())
-    assert config["settings"]["peer"] == {
-        "method": "norms",
-        "lr": 0.05,
-        "optimizer": "adamw",
-        "weight_decay": 0.0005,
-        "warmth": 0.5,
-    }
+    assert config["settings"]["peer"].items() > {"method": "norms", "warmth": 0.5}.items()
     assert config["trainable"] == 64
     delta = load_file(trials[0] / "delta.safetensors")
     assert {name.rpartition(".")[0] for name in delta} == {"vision_model.post_layernorm"}

@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 import ray.cloudpickle
-from rich.console import Console
 
 from study.errors import ConfigError
 from study.protocols import BaseToNew
-from study.storage.study_folder import StudyFolder
 from study.trial.config_hash import code_of_others
-from study.trial.study import Study
-from study.workflow.run_study import run_study
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no worker has this file
 
@@ -43,20 +39,15 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster", "installed")
-def test_a_study_is_judged_by_it(small: Any, tmp_path: Path) -> None:
-    config = small(protocol="only_new", search={"selection": "base"})
-    folder = StudyFolder(tmp_path / "runs" / "mine")
-    run_study(Study(config, folder), Console(quiet=True), resume=False)
-    tested = [
-        t.read_reports()[-1] for t in folder.trials() if t.read_config()["stage"] == "confirm"
-    ]
-    assert {report["test_score"] == report["test_new"] for report in tested} == {True}
-    assert any(report["test_new"] != report["test_base"] for report in tested)
+def test_a_study_is_judged_by_it(small: Any) -> None:
+    folder = small({"selection": "base"}, values={"protocol": "only_new"})
+    tested = [folder.trial(f"confirm-clipfit-seed{seed}").read_reports()[-1] for seed in (1, 2)]
+    for report in tested:
+        assert report["test_score"] == report["test_new"] != report["test_base"]
     assert OnlyNew.sentence in (folder.path / "report.html").read_text()
     assert len(code_of_others(OnlyNew)) == 1
 
 
-def test_without_it_the_study_does_not_start(small: Any, tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path / "runs" / "mine")
+def test_without_it_the_study_does_not_start(small: Any) -> None:
     with pytest.raises(ConfigError, match="protocol: 'only_new' is unknown; allowed are few_shot"):
-        run_study(Study(small(protocol="only_new"), folder), Console(quiet=True), resume=False)
+        small({}, values={"protocol": "only_new"})

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from rich.console import Console
 
-from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
-from study.workflow.run_study import run_study
 
 
 class JsonLines(Tracker):
@@ -26,23 +23,19 @@ class JsonLines(Tracker):
         self.file = (study.folder.path / "tracked.jsonl").open("a", encoding="utf-8", buffering=1)
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        self.write(trial=config.trial_id, status=end.status, score=score)
+        line = {"trial": config.trial_id, "status": end.status, "score": score}
+        print(json.dumps(line), file=self.file)
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
-        self.write(finished=finished)
+        print(json.dumps({"finished": finished}), file=self.file)
         self.file.close()
         return {}
-
-    def write(self, **line: Any) -> None:
-        self.file.write(json.dumps(line) + "\n")
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path) -> None:
-    config = small(tracking={"trackers": ["lines"]})
-    folder = StudyFolder(tmp_path / "runs" / "mine")
-    run_study(Study(config, folder), Console(quiet=True), resume=False, tracker=JsonLines())
+    folder = small({}, values={"tracking": {"trackers": ["lines"]}}, tracker=JsonLines())
     lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
     *trials, last = map(json.loads, lines)
     assert {line["trial"] for line in trials} == {trial.trial_id for trial in folder.trials()}
