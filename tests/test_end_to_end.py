@@ -23,19 +23,9 @@ TRIALS, EPOCHS, SEEDS = 8, 3, (1, 2)
 TRAINED = TRIALS + 1
 """The trials of the search, with the linear classifier on frozen CLIP that stands outside them."""
 OVERRIDES = [
-    *(
-        "name=whole",
-        f"search.trials={TRIALS}",
-        "search.space.heads=[text]",
-        f"training.epochs={EPOCHS}",
-        "data.shots=4",
-    ),
-    *(
-        "confirm.seeds=[1, 2]",
-        "confirm.runners_up=1",
-        "search.selection=holdout",
-        "tracking.experiment=whole",
-    ),
+    *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
+    *(f"search.trials={TRIALS}", "search.space.heads=[text]", "search.selection=holdout"),
+    *("confirm.seeds=[1, 2]", "confirm.runners_up=0"),
 ]
 LARGE = 8_000_000
 """Bytes that a study may not take."""
@@ -155,17 +145,15 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial(whole: Whole) -> None:
 
 def test_every_epoch_is_in_mlflow_once(whole: Whole) -> None:
     client = MlflowClient(whole.server)
-    runs = whole.runs
-    for trial in whole.folder.trials():
-        if trial.read_config()["stage"] != "search":
-            continue
-        points = client.get_metric_history(runs.loc[trial.trial_id].run_id, "val_score")
-        got = sorted((point.step, point.value) for point in points)
-        reports = trial.read_reports()
-        assert got == [
-            (report["epoch"], round_significant(report["val_score"], METRIC_DIGITS))
-            for report in reports
-        ]
+    search = whole.runs[whole.runs["tags.stage"] == "search"]
+    for trial_id, run in search.iterrows():
+        points = client.get_metric_history(run["run_id"], "val_score")
+        expected = {
+            report["epoch"]: round_significant(report["val_score"], METRIC_DIGITS)
+            for report in whole.folder.trial(str(trial_id)).read_reports()
+        }
+        assert len(points) == len(expected)
+        assert {point.step: point.value for point in points} == expected
 
 
 def test_only_confirmations_have_seen_test(whole: Whole) -> None:
@@ -195,21 +183,7 @@ def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:
     assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "predictions.parquet"}
 
 
-def test_neither_the_folder_nor_what_mlflow_holds_of_it_is_large(whole: Whole) -> None:
-    client = MlflowClient(whole.server)
-
-    def held(run: str, path: str | None = None) -> int:
-        """Return the bytes of a run's artifacts below a path."""
-        found = client.list_artifacts(run, path)
-        return sum(held(run, item.path) if item.is_dir else item.file_size for item in found)
-
+def test_the_folder_is_small_and_has_every_plot_in_both_forms(whole: Whole) -> None:
     files = [path for path in whole.folder.path.rglob("*") if path.is_file()]
-    sizes = {
-        "folder": sum(path.stat().st_size for path in files),
-        "MLflow": sum(map(held, whole.runs.run_id)),
-        "report": (whole.folder.path / "report.html").stat().st_size,
-    }
-    assert sizes["folder"] < LARGE, sizes
-    assert sizes["MLflow"] < LARGE, sizes
-    assert sizes["report"] < 1_500_000, sizes
+    assert sum(path.stat().st_size for path in files) < LARGE
     assert {path.suffix for path in whole.folder.path.glob("plots/*")} == {".png", ".svg"}
