@@ -14,7 +14,7 @@ from tests.results.test_sweep_scores import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
 from tests.written_study import Written, sync
 
-WIDTHS = (60, 80, 100, 200)
+WIDTHS = (60, 80, 200)
 WIDE = 1000
 """The width of a terminal on which nothing needs to be wrapped."""
 MARK = "\x1e"
@@ -47,6 +47,7 @@ CHILD = """
 import fcntl, json, struct, sys, termios, time
 from types import SimpleNamespace
 from study.commands import main
+from study.results import resampling
 from study.trial.cost import Cost
 from study.workflow import estimate, overview, status
 
@@ -56,6 +57,7 @@ status.time = overview.time = SimpleNamespace(
     time=lambda: now, monotonic=time.monotonic, strftime=time.strftime
 )
 estimate.measure_apart = lambda *_: Cost(step=0.1, image=0.01, memory=10**9)
+resampling.resample.__kwdefaults__["draws"] = 100  # intervals are as wide on the screen
 widths, named = json.loads(sys.argv[1])
 for name, words in named.items():
     for width in widths:
