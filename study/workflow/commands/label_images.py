@@ -13,8 +13,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "images",
         nargs="+",
-        metavar="FOLDER | FILE | storage=FOLDER",
-        help="image files, and folders with images in them or in their folders",
+        metavar="PATH",
+        help="image files, and folders with images in them or in their folders; "
+        "storage=FOLDER says where the study is",
     )
     parser.add_argument(
         "--classes",
