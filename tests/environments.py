@@ -4,11 +4,8 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
-
-from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ("mlflow", "uvicorn")
@@ -42,50 +39,6 @@ def with_wheel(place: Path) -> Path:
     subprocess.run(install, check=True)
     _add_libraries(place)
     return programs
-
-
-def with_only(place: Path, names: Iterable[str]) -> Path:
-    """Make an environment with some distributions alone, and return the folder of its programs.
-
-    It has their files, as links, and those of what they require, so that nothing else of the
-    environment that runs the tests can be imported. What is required and not installed is left out.
-
-    Raises:
-        PackageNotFoundError: a named distribution is not installed.
-    """
-    programs = _empty(place)
-    (own,) = place.glob("venv/lib/python*/site-packages")
-    for name in required(names):
-        found = distribution(name)
-        for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-            link = own / top
-            if not link.exists():  # several distributions may share a folder
-                link.symlink_to(Path(str(found.locate_file(top))))
-    return programs
-
-
-def required(names: Iterable[str]) -> set[str]:
-    """Return the names of distributions and, of what they require, of all that are installed.
-
-    Raises:
-        PackageNotFoundError: a named distribution is not installed.
-    """
-    found: set[str] = set()
-    for name in names:
-        distribution(name)
-    left = list(names)
-    while left:
-        name = left.pop().lower().replace("_", "-")
-        if name in found:
-            continue
-        try:
-            lines = distribution(name).requires or ()
-        except PackageNotFoundError:
-            continue
-        found.add(name)
-        wanted = map(Requirement, lines)
-        left += [one.name for one in wanted if not one.marker or one.marker.evaluate({"extra": ""})]
-    return found
 
 
 def _empty(place: Path) -> Path:

@@ -305,8 +305,8 @@ class StagedEncoder:
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         """Apply attention; on a CPU, bfloat16 avoids PyTorch's kernel, whose gradient is slow.
 
-        `git show ad753f9e:tests/benchmarks/precision.py` measures it. Prompts are computed in
-        float32, and images by products in bfloat16. A softmax of bfloat16 computes in float32.
+        It was measured by `tests/benchmarks/precision.py` of commit ad753f9e. Prompts are computed
+        in float32, and images by products in bfloat16. A softmax of bfloat16 computes in float32.
         """
         if query.device.type != "cpu" or query.dtype != torch.bfloat16:
             return F.scaled_dot_product_attention(query, key, value, **options)

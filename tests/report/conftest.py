@@ -1,4 +1,4 @@
-"""The studies that tests of results use, and texts that were read and found to be right."""
+"""The studies that tests of results use, and what the report says of them, as it is kept."""
 
 import os
 import re
@@ -37,19 +37,19 @@ __all__ = [
     "unconfirmed_study",
 ]
 
-AsReviewed = Callable[[str, str], None]
+AsKept = Callable[[str, str], None]
 """Fails unless a text is that of the file of a name in ``told/``, which UPDATE=1 writes anew."""
 
 
 @pytest.fixture
-def as_reviewed() -> AsReviewed:
-    def as_reviewed(name: str, text: str) -> None:
+def as_kept() -> AsKept:
+    def as_kept(name: str, text: str) -> None:
         path = Path(__file__).parent / "told" / f"{name}.txt"
         if os.environ.get("UPDATE"):
             path.write_text(text, encoding="utf-8")
         assert text.splitlines() == path.read_text(encoding="utf-8").splitlines()
 
-    return as_reviewed
+    return as_kept
 
 
 def keep(folder: Path, seed: int, predictions: Sequence[Prediction]) -> None:

@@ -23,7 +23,7 @@ from study.report.ablation_tables import (
 from study.results.ablation import ablation_table
 from study.results.study_results import read_results
 from tests.changed_studies import forget_images, leave_one_seed, share_images
-from tests.report.conftest import AsReviewed, rounded
+from tests.report.conftest import AsKept, rounded
 from tests.results.test_ablation import (
     BOTH,
     MORE,
@@ -54,16 +54,16 @@ def forget_tests(folder: Path) -> None:
         ("with-another-base", lambda _: None, "without vision.ln"),
     ],
 )
-def test_an_ablation_is_told_as_it_was_reviewed(
+def test_an_ablation_is_told_as_it_was_kept(
     ablation_study: Path,
-    as_reviewed: AsReviewed,
+    as_kept: AsKept,
     name: str,
     change: Callable[[Path], object],
     base: str,
 ) -> None:
     change(ablation_study)
     table = ablation_table(read_results(ablation_study), base)
-    as_reviewed(f"ablation-{name}", ablation_markdown(table) + rounded(ablation_csv(table)))
+    as_kept(f"ablation-{name}", ablation_markdown(table) + rounded(ablation_csv(table)))
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text(encoding="utf-8"))
@@ -105,16 +105,14 @@ def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
     assert "differ" not in " ".join(ablation_verdict(table))
 
 
-def test_pairs_have_files_and_a_table_of_their_own(
-    ablation_study: Path, as_reviewed: AsReviewed
-) -> None:
+def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path, as_kept: AsKept) -> None:
     results = of_pairs(read_results(ablation_study), MORE, sites=["text.bias", *SITES])
     table = ablation_table(results)
     files = {path.name: path for path in write_ablation(ablation_study, table)}
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render_ablation(table))
     pairs = rounded(files["interactions.csv"].read_text())
-    as_reviewed("ablation-of-pairs", console.export_text() + ablation_markdown(table) + pairs)
+    as_kept("ablation-of-pairs", console.export_text() + ablation_markdown(table) + pairs)
 
 
 def test_pairs_are_told_only_where_there_are_any(ablation_study: Path) -> None:

@@ -17,7 +17,7 @@ from study.report.best_configurations import (
     render_best_configurations,
 )
 from study.tracking.tracker import RankedConfiguration
-from tests.report.conftest import AsReviewed
+from tests.report.conftest import AsKept
 
 SETTINGS = {"subset": "vision.ln[0:2]", "bias_lr": None, "ln_lr": 0.1, "distill_weight": 0.0}
 
@@ -51,12 +51,12 @@ def baselines(text: str) -> dict[str, Any]:
 
 
 def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made(
-    as_reviewed: AsReviewed,
+    as_kept: AsKept,
 ) -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     untested = found(study="early", test_score=None, test_seeds=0)
     console.print(render_best_configurations([found(), untested]))
-    as_reviewed("best-configurations", console.export_text())
+    as_kept("best-configurations", console.export_text())
 
 
 def test_json_has_all_that_was_found() -> None:

@@ -15,7 +15,7 @@ from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.changed_studies import HASH, board_of
 from tests.fake_ledger import CLASSES
-from tests.report.conftest import AsReviewed
+from tests.report.conftest import AsKept
 from tests.report.test_plots import text_of
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -68,10 +68,10 @@ def test_the_part_of_the_test_images_is_told_where_there_are_several(
         assert {row[table.header.index("part")] for row in table.rows} == {"base", "new"}
 
 
-def test_the_map_is_what_was_reviewed(trained_study: Path, as_reviewed: AsReviewed) -> None:
+def test_the_map_is_what_was_kept(trained_study: Path, as_kept: AsKept) -> None:
     (chart,) = charts_of(trained_study)
     assert chart.panels[0].y.names == list(CLASSES), "the dataset's first is at the top"
-    as_reviewed("confusions", text_of(chart))
+    as_kept("confusions", text_of(chart))
 
 
 def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study: Path) -> None:

@@ -13,7 +13,7 @@ from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.changed_studies import configure
 from tests.fake_ledger import SEEDS
-from tests.report.conftest import AsReviewed
+from tests.report.conftest import AsKept
 
 
 def test_two_candidates_differ_class_by_class_and_image_by_image(predicted: Path) -> None:
@@ -45,11 +45,11 @@ def test_candidates_that_cannot_be_compared_are_named(
         difference_tables(read_results(predicted), "best", other)
 
 
-def test_a_difference_of_two_parts_is_what_was_reviewed(
-    base_to_new_study: Path, as_reviewed: AsReviewed
+def test_a_difference_of_two_parts_is_what_was_kept(
+    base_to_new_study: Path, as_kept: AsKept
 ) -> None:
     classes, _ = difference_tables(read_results(base_to_new_study), "best", "clipfit-tuned")
-    as_reviewed("difference", classes.markdown())
+    as_kept("difference", classes.markdown())
 
 
 def test_of_several_datasets_the_note_has_the_source_each_target_and_their_mean(

@@ -8,16 +8,16 @@ from rich.console import Console
 
 from study.report.drift_tables import drift_chart, drift_csv, render_drift, write_drift
 from study.results.drift import FeatureDrift, StudyDrift, parameter_drift
-from tests.report.conftest import AsReviewed, rounded
+from tests.report.conftest import AsKept, rounded
 from tests.report.test_plots import text_of
 from tests.results.test_drift import FC2, PRE
 
 
-def test_the_chart_and_the_file_of_tensors_are_what_was_reviewed(as_reviewed: AsReviewed) -> None:
+def test_the_chart_and_the_file_of_tensors_are_what_was_kept(as_kept: AsKept) -> None:
     infinite = FC2.replace("3", "4")
     before = {FC2: torch.ones(2), PRE: torch.ones(2), infinite: torch.zeros(2)}
     drifts = parameter_drift(before, dict.fromkeys(before, torch.full((2,), 2.0)))
-    as_reviewed("drift", f"{text_of(drift_chart(drifts))}\n{rounded(drift_csv(drifts))}")
+    as_kept("drift", f"{text_of(drift_chart(drifts))}\n{rounded(drift_csv(drifts))}")
     assert drift_chart(()).missing_reason == "no tuned tensor"
 
 

@@ -13,7 +13,7 @@ from study.report.interaction_tables import (
 from study.results.interactions import Interaction, Obstacle
 from study.results.intervals import mean_interval
 from study.results.statistics import Comparison, PairedDifference
-from tests.report.conftest import AsReviewed, rounded
+from tests.report.conftest import AsKept, rounded
 
 
 def comparison(holm_p: float, *values: float) -> Comparison:
@@ -56,14 +56,14 @@ def pair(
         ),
     ],
 )
-def test_what_is_told_of_pairs_is_what_was_reviewed(
-    as_reviewed: AsReviewed, name: str, pairs: Sequence[Interaction]
+def test_what_is_told_of_pairs_is_what_was_kept(
+    as_kept: AsKept, name: str, pairs: Sequence[Interaction]
 ) -> None:
     told = [*interaction_verdict(pairs), interaction_table(pairs).markdown()]
-    as_reviewed(f"pairs-{name}", "\n".join(told))
+    as_kept(f"pairs-{name}", "\n".join(told))
 
 
-def test_a_record_has_both_families_apart(as_reviewed: AsReviewed) -> None:
+def test_a_record_has_both_families_apart(as_kept: AsKept) -> None:
     pairs = (pair(CLEAR, NOISY), pair(None, None, Obstacle("ceiling", 1.0)))
     records = Table.from_records([interaction_record(one) for one in pairs])
-    as_reviewed("records-of-pairs", rounded(records.csv()))
+    as_kept("records-of-pairs", rounded(records.csv()))

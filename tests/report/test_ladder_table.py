@@ -9,7 +9,7 @@ import pytest
 from study.report.ladder_table import ladder_table
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer, add_candidate
-from tests.report.conftest import AsReviewed
+from tests.report.conftest import AsKept
 from tests.results.test_ladder import add_tuned_with_head, let_a_peer_win
 
 
@@ -45,8 +45,8 @@ def lack_a_rung(folder: Path) -> None:
         ("without-a-rung", lack_a_rung),
     ],
 )
-def test_a_ladder_is_what_was_reviewed(
-    few_shot_study: Path, as_reviewed: AsReviewed, name: str, change: Callable[[Path], object]
+def test_a_ladder_is_what_was_kept(
+    few_shot_study: Path, as_kept: AsKept, name: str, change: Callable[[Path], object]
 ) -> None:
     change(few_shot_study)
-    as_reviewed(f"ladder-{name}", ladder_table(board_of(few_shot_study)).markdown())
+    as_kept(f"ladder-{name}", ladder_table(board_of(few_shot_study)).markdown())

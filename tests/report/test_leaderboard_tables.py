@@ -18,7 +18,7 @@ from study.report.leaderboard_tables import (
 )
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
-from tests.report.conftest import AsReviewed, rounded
+from tests.report.conftest import AsKept, rounded
 
 
 def compete(folder: Path) -> None:
@@ -47,9 +47,9 @@ def report_also(folder: Path, **scores: float) -> None:
         ("of-several-datasets", False, several_datasets),
     ],
 )
-def test_a_leaderboard_is_what_was_reviewed(
+def test_a_leaderboard_is_what_was_kept(
     make_study: Callable[..., Path],
-    as_reviewed: AsReviewed,
+    as_kept: AsKept,
     name: str,
     base_to_new: bool,
     change: Callable[[Path], object],
@@ -61,12 +61,12 @@ def test_a_leaderboard_is_what_was_reviewed(
     console.print(render_leaderboard(board))
     printed = console.export_text()
     assert max(map(len, printed.splitlines())) <= 100
-    as_reviewed(f"leaderboard-{name}", printed + rounded(leaderboard_csv(board)))
+    as_kept(f"leaderboard-{name}", printed + rounded(leaderboard_csv(board)))
 
 
-def test_markdown_is_what_was_reviewed(base_to_new_study: Path, as_reviewed: AsReviewed) -> None:
+def test_markdown_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept) -> None:
     board = board_of(add_answer(base_to_new_study))
-    as_reviewed("leaderboard-in-markdown", leaderboard_markdown(board))
+    as_kept("leaderboard-in-markdown", leaderboard_markdown(board))
 
 
 def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:

@@ -31,7 +31,7 @@ from tests.changed_studies import change_json, configure, forget_images
 from tests.fake_ledger import predictions_of
 from tests.fake_studies import add_answer, edit_candidates
 from tests.not_none import not_none
-from tests.report.conftest import AsReviewed, keep
+from tests.report.conftest import AsKept, keep
 from tests.report.said_cases import prepare
 
 EVIL = "<script>alert('x')</script>"
@@ -126,24 +126,24 @@ def test_it_is_small_and_every_figure_has_its_picture(report: str) -> None:
         ElementTree.fromstring(base64.b64decode(content))
 
 
-def test_a_report_is_what_was_reviewed(base_to_new_study: Path, as_reviewed: AsReviewed) -> None:
+def test_a_report_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept) -> None:
     add_answer(base_to_new_study, strength=0.75)
     configure(base_to_new_study, "confirm.strength=0.75")
     for path in base_to_new_study.glob("trials/search-*/reports.jsonl"):
         reports = [json.loads(line) for line in path.read_text().splitlines()]
         timed = [{**report, "ended_at": 2.0 * n} for n, report in enumerate(reports, 1)]
         path.write_text("".join(json.dumps(report) + "\n" for report in timed))
-    as_reviewed("report", text_of(base_to_new_study))
+    as_kept("report", text_of(base_to_new_study))
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_what_a_report_opens_with_and_advises_is_what_was_reviewed(
-    few_shot_study: Path, as_reviewed: AsReviewed, name: str
+def test_what_a_report_opens_with_and_advises_is_what_was_kept(
+    few_shot_study: Path, as_kept: AsKept, name: str
 ) -> None:
     text = text_of(prepare(few_shot_study, PAGES[name]))
     opening, _, rest = text.partition("\nWhat was asked\n")
     advice = rest.partition("\nHow sure\n")[2].partition("\nWhat mattered\n")[0]
-    as_reviewed(f"report-{name.replace(' ', '-')}", f"{opening}\n…\n{advice}")
+    as_kept(f"report-{name.replace(' ', '-')}", f"{opening}\n…\n{advice}")
 
 
 def test_an_ablation_has_its_table_and_plots_in_the_report(

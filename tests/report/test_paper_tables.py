@@ -8,12 +8,12 @@ from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.sweep_scores import read_sweep
 from tests.changed_studies import board_of
 from tests.not_none import not_none
-from tests.report.conftest import AsReviewed, rounded
+from tests.report.conftest import AsKept, rounded
 from tests.results.test_sweep_scores import placed
 
 
 def test_ours_stand_beside_the_published_averages(
-    base_to_new_study: Path, tmp_path: Path, as_reviewed: AsReviewed
+    base_to_new_study: Path, tmp_path: Path, as_kept: AsKept
 ) -> None:
     folder = placed(base_to_new_study, "eurosat")
     results = read_sweep([folder])
@@ -24,7 +24,7 @@ def test_ours_stand_beside_the_published_averages(
     assert rows["clipfit, shots 16"][2:] == ours
     path = write_sweep_tables(results, tmp_path)
     written = path.with_suffix(".csv").read_text()
-    as_reviewed("tables-of-a-sweep", path.read_text() + rounded(written))
+    as_kept("tables-of-a-sweep", path.read_text() + rounded(written))
 
 
 def test_published_averages_stand_beside_no_other_experiment(few_shot_study: Path) -> None:

@@ -16,7 +16,7 @@ from study.report.plots import (
 from study.results.study_results import read_results
 from study.storage.study_folder import StudyFolder
 from tests.changed_studies import board_of, forget_images, leave_one_seed
-from tests.report.conftest import AsReviewed, rounded
+from tests.report.conftest import AsKept, rounded
 
 
 def text_of(chart: Chart) -> str:
@@ -25,10 +25,10 @@ def text_of(chart: Chart) -> str:
     return rounded(re.sub(r"(?=Panel\(|Series\()", "\n", text))
 
 
-def test_the_charts_of_a_study_are_what_was_reviewed(
-    drawn_study: tuple[Path, tuple[Chart, ...]], as_reviewed: AsReviewed
+def test_the_charts_of_a_study_are_what_was_kept(
+    drawn_study: tuple[Path, tuple[Chart, ...]], as_kept: AsKept
 ) -> None:
-    as_reviewed("charts", "\n".join(map(text_of, drawn_study[1])))
+    as_kept("charts", "\n".join(map(text_of, drawn_study[1])))
 
 
 def test_a_finished_study_has_every_plot_as_png_and_svg(
@@ -46,12 +46,10 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
     assert sum(path.stat().st_size for path in files) < 1_500_000
 
 
-def test_a_study_without_results_says_why_there_is_no_plot(
-    tmp_path: Path, as_reviewed: AsReviewed
-) -> None:
+def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path, as_kept: AsKept) -> None:
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
     plots = make_plots(read_results(tmp_path / "new"), board_of(tmp_path / "new"))
-    as_reviewed("charts-of-nothing", "\n".join(map(text_of, plots)))
+    as_kept("charts-of-nothing", "\n".join(map(text_of, plots)))
     assert write_plots(tmp_path, plots) == ()
 
 

@@ -9,7 +9,7 @@ from study.report.site_share_tables import share_sentences, share_table
 from study.results.site_shares import BEST_TRIALS, site_shares
 from study.results.study_results import read_results
 from tests.changed_studies import WITH, WITHOUT, change_json, set_search
-from tests.report.conftest import AsReviewed
+from tests.report.conftest import AsKept
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ from tests.report.conftest import AsReviewed
         ("of-too-few", [WITH] * BEST_TRIALS, 0),
     ],
 )
-def test_what_is_told_of_the_sites_of_the_best_is_what_was_reviewed(
-    few_shot_study: Path, as_reviewed: AsReviewed, name: str, subsets: list[str], stopped: int
+def test_what_is_told_of_the_sites_of_the_best_is_what_was_kept(
+    few_shot_study: Path, as_kept: AsKept, name: str, subsets: list[str], stopped: int
 ) -> None:
     set_search(few_shot_study, subsets)
     ends = []
@@ -35,4 +35,4 @@ def test_what_is_told_of_the_sites_of_the_best_is_what_was_reviewed(
     results = read_results(few_shot_study)
     shares = site_shares(results)
     sentences = share_sentences(results, shares)
-    as_reviewed(f"sites-{name}", "\n".join([*sentences, share_table(shares).markdown()]))
+    as_kept(f"sites-{name}", "\n".join([*sentences, share_table(shares).markdown()]))

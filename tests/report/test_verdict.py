@@ -8,16 +8,16 @@ import pytest
 
 from study.report.verdict import headline, verdict
 from tests.changed_studies import board_of
-from tests.report.conftest import AsReviewed
+from tests.report.conftest import AsKept
 from tests.report.said_cases import SAID, prepare, sentences_on
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_all_that_is_told_of_a_study_is_what_was_reviewed(
-    make_study: Callable[..., Path], as_reviewed: AsReviewed, name: str
+def test_all_that_is_told_of_a_study_is_what_was_kept(
+    make_study: Callable[..., Path], as_kept: AsKept, name: str
 ) -> None:
     folder = prepare(make_study("glyphs", **SAID[name].get("study", {})), SAID[name])
-    as_reviewed(name.replace(" ", "-"), "\n".join(sentences_on(folder)) + "\n")
+    as_kept(name.replace(" ", "-"), "\n".join(sentences_on(folder)) + "\n")
 
 
 def test_over_several_datasets_a_score_is_called_a_mean(few_shot_study: Path) -> None:

@@ -176,7 +176,7 @@ def _update_registered_model(
         return ""
     heir = _best_comparable(versions, deleted_tags)
     if heir is None:
-        # Before 3.16, MLflow keeps the alias of a version that is deleted.
+        # MLflow 3.14.0 and 3.15.0 keep the alias of a version that is deleted.
         _delete_if_present(client.delete_registered_model_alias, name, CHAMPION)
         return (
             f"{name} has no champion now: none of its other versions compares with the deleted one"
