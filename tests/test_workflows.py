@@ -69,5 +69,6 @@ def test_what_is_linted_here_is_linted_by_the_hosted_checks() -> None:
     here = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(".venv/bin/", "")
     (lint,) = (file for file in FILES if file.stem == "lint")
     commands = {step["run"] for step in steps(lint) if "run" in step}
-    checks = {line for line in here.splitlines() if re.match(r"ruff|mypy|check-", line)}
+    lines = {line.strip() for line in here.splitlines()}
+    checks = {line for line in lines if re.match(r"ruff|mypy|check-", line)}
     assert checks == {line for line in commands if not line.startswith("pip")}
