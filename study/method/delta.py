@@ -5,6 +5,7 @@ Safetensors files of this project carry a hash of their contents, so that damage
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,6 +31,10 @@ KIND = "clipfit-delta-"
 """The prefix of the format's number in the header of a delta."""
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
 """The tensors of a linear head: its rows, and the index of each row's class name."""
+LOGIT_SCALE = "logit_scale"
+"""The logarithm of what cosines are multiplied by, in a model that ships with a temperature."""
+KNOWN = "known.logits"
+"""The best logits of images of known classes that the training left out, (images,) rising."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +166,39 @@ def read_head(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
     return Head(rows, tuple(info.class_names[i] for i in ids))
 
 
+def unknown_below(known: Tensor, percent: float) -> float:
+    """Return the logit below which the best of an image's logits means an unknown class.
+
+    Of n images of known classes, the ⌊p(n + 1)⌋-th smallest is exceeded by a further one with a
+    probability of at least 1 − p, whatever the distribution (conformal prediction).
+
+    Args:
+        known: the tensor `KNOWN` of a delta.
+        percent: 100 p, the share of images of known classes that may be called unknown.
+
+    Raises:
+        DataError: there are too few images for so small a percentage.
+    """
+    images = len(known)
+    rank = percent * (images + 1) / 100
+    if not 1 <= rank < images + 1:
+        least = math.ceil(1000 / (images + 1)) / 10
+        raise DataError(
+            f"{percent:g} % of the {images} images of known classes is none, or all; allowed is "
+            f"{least:g} or more, and below 100"
+        )
+    return known[math.floor(rank) - 1].item()
+
+
 def without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a delta that are parameters of its backbone: all but its head."""
+    """Return the tensors of a delta that are parameters of its backbone.
+
+    Its head is none, nor are the logits of known images.
+    """
     parameters = dict(tensors)
     parameters.pop(HEAD_ROWS, None)
     parameters.pop(HEAD_CLASSES, None)
+    parameters.pop(KNOWN, None)
     return parameters
 
 
