@@ -35,6 +35,10 @@ COMMANDS = {
     "extend": Command(
         "give a study more trials, as by search.trials=+50, and continue it", "extend_study"
     ),
+    "refit": Command(
+        "train what a finished study ships once more, as by refit.images=everything",
+        "refit_study",
+    ),
     "status": Command("show what is done, running and best in a study", "show_status"),
     "list": Command("list the studies in a folder: state, scores, size, age", "list_studies"),
     "delete": Command("show what a study has, ask, and delete it", "delete_study"),

@@ -15,6 +15,8 @@ PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-str
 without its strength alone."""
 CALIBRATED = "best-calibrated"
 """The label of the best configuration with calibrated stacking."""
+AVERAGE = "average"
+"""The label of the average of the best configurations."""
 BEST_PEER = "best-peer"
 """The label of the best peer, where it is neither a baseline nor among the best."""
 CANDIDATE_LABELS = (
@@ -26,6 +28,7 @@ CANDIDATE_LABELS = (
     FULL_STRENGTH,
     CALIBRATED,
     TUNED_LINEAR,
+    AVERAGE,
 )
 """The labels of candidates other than baselines and ranks."""
 ZERO_SHOT = "zero-shot"

@@ -33,6 +33,10 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
 
+RefitImages = Literal["shots", "labelled", "pool", "everything"]
+"""The images that the shipped model may be trained on."""
+
+
 def _check_rising(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] >= bounds[1]:
         raise ValueError("the first number must be below the second")
@@ -158,6 +162,21 @@ class ConfirmConfig(Section):
     """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀). None means the protocol's."""
 
 
+class RefitConfig(Section):
+    """What is registered, exported and predicted with."""
+
+    images: RefitImages = "shots"
+    """What the shipped model is trained on. ``shots`` ships what was tested; all others are one
+    more training, on the validation images too (``labelled``), on all images of both splits
+    (``pool``), or on those of test as well, which then cannot test it (``everything``)."""
+    calibrate: bool = False
+    """Whether a refitted average divides its logits by the temperature that suits the folds, so
+    that its probabilities are the shares of images that are right."""
+    average: int = Field(1, ge=1, le=9)
+    """The number of best configurations whose tuned parameters are averaged; 1 means the winner
+    alone. Their average is tested beside them."""
+
+
 class AblationConfig(Section):
     """A comparison of subsets (cells), each at the best of the same learning rates."""
 
@@ -259,6 +278,7 @@ class StudyConfig(Section):
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
     confirm: ConfirmConfig = ConfirmConfig()
+    refit: RefitConfig = RefitConfig()
     ablation: AblationConfig | None = None
     """An ablation that replaces search and confirm, with the seeds of confirm; None means none."""
     resources: ResourcesConfig = ResourcesConfig()

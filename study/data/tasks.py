@@ -94,7 +94,8 @@ def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
         )
 
 
-def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> Records:
+def in_classes(records: Iterable[Record], classes: Iterable[int]) -> Records:
+    """Return the images that are of some classes."""
     labels = frozenset(classes)
     return tuple(record for record in records if record.label in labels)
 
@@ -111,13 +112,13 @@ def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> 
     Raises:
         DataError: the shots have no validation images.
     """
-    val = _in_classes(shots.val, classes)
+    val = in_classes(shots.val, classes)
     if not val:
         raise DataError(
             f"{shots.dataset}: the shots have no validation images, so {name!r} cannot be scored; "
             "draw some, or select by folds"
         )
-    train = Part("train", _in_classes(shots.train, classes), classes)
+    train = Part("train", in_classes(shots.train, classes), classes)
     evaluation = Part(name, val, classes)
     return (Task(train, (evaluation,)),)
 
@@ -134,7 +135,7 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
     Raises:
         DataError: there are too few folds, or too few images of a class.
     """
-    records = _in_classes(shots.train + shots.val, classes)
+    records = in_classes(shots.train + shots.val, classes)
     ordered = ordered_paths(records, f"folds of {shots.digest}")
     least = min((len(paths) for paths in ordered.values()), default=0)
     if folds < 2 or least < 2:
@@ -187,11 +188,11 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
         left_out = classes[fold::folds]
         base = tuple(label for label in classes if label not in left_out)
-        seen = _in_classes(shots.val, base)
+        seen = in_classes(shots.val, base)
         if not seen:
             raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
-        unseen = _in_classes(shots.train + shots.val, left_out)
-        train = Part("train", _in_classes(shots.train, base), base)
+        unseen = in_classes(shots.train + shots.val, left_out)
+        train = Part("train", in_classes(shots.train, base), base)
         evaluations = (Part(name, seen, classes), Part("new", unseen, classes))
         tasks.append(Task(train, evaluations))
     return tuple(tasks)
@@ -215,7 +216,7 @@ def confirm_task(
     """
     evaluations = []
     for name, classes in scored.items():
-        evaluations.append(Part(name, _in_classes(dataset.test, classes), classes))
+        evaluations.append(Part(name, in_classes(dataset.test, classes), classes))
     for target in targets:
         classes = all_classes(target)["accuracy"]
         evaluations.append(Part(target.name, target.test, classes))
@@ -226,7 +227,7 @@ def confirm_task(
     records: Records = ()
     if shots is not None:
         check_shots(dataset, shots, trained)
-        records = _in_classes(shots.train, trained)
+        records = in_classes(shots.train, trained)
     return Task(Part("train", records, trained), tuple(evaluations))
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from study.config.labels import ZERO_SHOT
 from study.config.rules import broken_search_rules
-from study.config.schema import StudyConfig
+from study.config.schema import RefitConfig, StudyConfig
 from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
@@ -224,6 +224,8 @@ class Protocol(ABC):
         if not self.searches(config):
             if config.search.minutes is not None:
                 yield "search.minutes: has no effect without a search"
+            if config.refit != RefitConfig():
+                yield "refit: has no effect without a search, which chooses what ships"
             for label, peer in config.search.peer_arms.items():
                 yield (
                     f"search.baselines.{label}: is a peer whose learning rate is searched, and "

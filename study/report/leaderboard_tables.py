@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.console import Group
 from rich.text import Text
 
-from study.config.labels import TUNED, VARIANT
+from study.config.labels import AVERAGE, TUNED, VARIANT
 from study.config.trial_settings import settings_columns
 from study.report.arms import arm_name
 from study.report.formatting import (
@@ -181,12 +181,22 @@ def _describe_choosing(board: Leaderboard) -> str:
 
 def _tested_comparisons(board: Leaderboard) -> str:
     """Return which comparisons are tested."""
-    if len(board.planned_comparisons) > 1:
+    number = len(board.planned_comparisons)
+    if number > 1:
+        others = []
+        if TUNED in board.planned_comparisons:
+            others.append("with tuned CLIPFit")
+        if board.top_peer in board.planned_comparisons:
+            others.append(
+                "with the best other method by validation (a peer: it does not tune CLIP’s biases "
+                "and LayerNorms)"
+            )
+        if AVERAGE in board.planned_comparisons:
+            others.append("with the average of the best")
         return (
-            "Two comparisons are tested, as fixed beforehand: the winner with tuned CLIPFit, and "
-            "with the best other method by validation (a peer: it does not tune CLIP’s biases and "
-            "LayerNorms), corrected for the number of tests (Holm). All other differences are "
-            "descriptive."
+            f"{['Two', 'Three'][number - 2]} comparisons are tested, as fixed beforehand: the "
+            f"winner {', and '.join(others)}, corrected for the number of tests (Holm). All "
+            "other differences are descriptive."
         )
     if not board.planned_comparisons:
         return "All differences are descriptive."
@@ -299,7 +309,7 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
     record["seeds"] = len(fields.get("scores", ()))
     record["chance"] = board.chance
     record |= interval_columns(_means_of_record(board, entry))
-    for name, label in (("tuned", TUNED), ("peer", board.top_peer)):
+    for name, label in (("tuned", TUNED), ("peer", board.top_peer), ("average", AVERAGE)):
         comparison = (
             board.planned_comparisons.get(label or "") if entry and entry.is_winner else None
         )

@@ -1,6 +1,7 @@
 """The names of a study's candidates in tables and sentences, by their labels."""
 
 from study.config.labels import (
+    AVERAGE,
     BEST_PEER,
     CALIBRATED,
     FULL_STRENGTH,
@@ -34,6 +35,7 @@ _NAMES = {
     CALIBRATED: "calibrated stacking",
     BEST_PEER: "best peer",
     WITH_DELTA: "best that writes a delta",
+    AVERAGE: "average of the best",
 }
 _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}

@@ -30,6 +30,7 @@ from study.report.leaderboard_tables import (
 )
 from study.report.names import candidate_name, entry_name
 from study.report.pictures import Datasets, make_gallery
+from study.report.reliability_table import ONE_TEMPERATURE, reliability_table
 from study.report.scope import leaderboard_scope
 from study.report.setting_descriptions import (
     setting_cells,
@@ -118,6 +119,8 @@ def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
         "configuration": configuration_rows(results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
+        "reliability": reliability_table(board.calibrations),
+        "one_temperature": ONE_TEMPERATURE,
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
@@ -143,14 +146,14 @@ def _subtitle(results: Results) -> str:
 
 def _recommendation(results: Results, board: Leaderboard) -> dict[str, Any] | None:
     """Return what the template recommends under “What to use”; None without a winner."""
-    recommended, registration = board.best_with_delta, results.registration
+    recommended, registration = board.shipped, results.registration
     if recommended is None:
         return None
     section = {
         "entry": recommended,
         "name": entry_name(board, recommended),
         "settings": settings_in_words(recommended.settings),
-        "loading_code": _loading_code(results, recommended),
+        "loading_code": _loading_code(board, recommended),
         "serving_code": None,
     }
     if registration is not None:
@@ -201,10 +204,12 @@ def _site_shares(results: Results) -> dict[str, Any]:
     }
 
 
-def _loading_code(results: Results, recommended: Entry) -> str | None:
-    """Return code that loads the delta of the first seed that has one; None without any."""
+def _loading_code(results: Leaderboard, recommended: Entry) -> str | None:
+    """Return code that loads the delta of what ships; None without one."""
     # The first seed, not the best on test: that would be selecting on test.
     trials = sorted(results.confirm_trials(recommended.label), key=lambda trial: trial.seed)
+    if results.refit is not None:
+        trials = [results.refit.trial]
     deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
     present = [delta for delta in deltas if (results.folder.path / delta).is_file()]
     if not present:

@@ -21,6 +21,7 @@ from study.report.charts import (
 from study.report.confusion_tables import confusion_charts
 from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
+from study.report.reliability_table import reliability_chart
 from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Leaderboard
@@ -62,6 +63,8 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         color = arm_colors([arm])[arm]
         charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
     charts += confusion_charts(results, board)
+    if board.calibrations:
+        charts.append(reliability_chart(board.calibrations))
     return tuple(charts)
 
 

@@ -1,5 +1,6 @@
 """The description of a study on its parent run in MLflow: a few sentences and the tables."""
 
+from study.config.labels import AVERAGE
 from study.method.parameters import list_kinds
 from study.report.ablation_tables import (
     ablation_markdown,
@@ -82,8 +83,11 @@ def _describe_outcome(results: Results, board: Leaderboard, choice: Entry) -> st
         parts = [f"{part} {format_mean(choice.parts.get(part))}" for part in board.parts]
         outcome += f" ({', '.join(parts)})"
     for label, comparison in board.planned_comparisons.items():
+        name = candidate_name(label)
+        if label == AVERAGE:
+            name = f"the {name}"
         outcome += (
-            f"; {format_difference(comparison.paired)} points against {candidate_name(label)} "
+            f"; {format_difference(comparison.paired)} points against {name} "
             f"({judge_comparison(comparison)})"
         )
     return " ".join([f"{outcome}.", *describe_rivals_above(board)])

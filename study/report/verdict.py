@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from study.config.labels import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
+from study.config.labels import AVERAGE, BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.process.terminal_table import amount
 from study.report.formatting import (
     chance_sentences,
@@ -16,6 +16,7 @@ from study.report.formatting import (
 from study.report.names import candidate_name, entry_name
 from study.report.scope import same_test_sentence
 from study.report.setting_descriptions import settings_in_words
+from study.report.shipping import describe_shipped
 from study.results.entries import PUBLISHED, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, rivals_above_winner
@@ -119,7 +120,7 @@ def judge_choice(board: Leaderboard) -> tuple[str, ...]:
 def _describe_highest_mean(board: Leaderboard, choice: Entry) -> Iterator[str]:
     """Yield which candidate has the highest test mean, if that is not the choice."""
     top = board.entries[0]
-    if not top.above_chance or top.test.mean <= choice.test.mean:
+    if not top.above_chance or top.test.mean <= choice.test.mean or top is board.shipped:
         return
     reason = "but validation did not choose it"
     if top.val_score is None:
@@ -186,7 +187,7 @@ def judge_comparison(comparison: Comparison) -> str:
     if difference.within_noise:
         judgement = "within noise"
     elif (comparison.holm_p or 0.0) > SIGNIFICANCE:
-        judgement = f"{side} by its own interval, but not once corrected for two tests"
+        judgement = f"{side} by its own interval, but not once corrected for the number of tests"
     else:
         judgement = f"{side}, beyond noise"
     return f"{judgement}; {describe_missed(difference)}"
@@ -233,8 +234,11 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
     yield from _compare_with_rival(board, winner, TUNED)
     if board.top_peer:
         yield from _compare_with_rival(board, winner, board.top_peer)
+    if board.find_entry(AVERAGE) is not None:
+        yield from _compare_with_rival(board, winner, AVERAGE)
     if board.planned_comparisons:
         yield SELECTION
+    yield from describe_shipped(board)
     yield from describe_rivals_above(board)
     yield from _describe_smallest(board, winner)
     yield from _describe_best_with_delta(board, winner)
@@ -254,11 +258,12 @@ def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterat
         return
     if label == BEST_PEER:
         name = f"the best other method by validation ({settings_in_words(rival.settings)})"
+    elif label == AVERAGE:
+        name = f"the {name}"
     if rival.test.mean > winner.test.mean:
         name += ", whose mean is higher"
-    tests = (
-        "corrected for 2 tests by Holm" if len(board.planned_comparisons) > 1 else "the only test"
-    )
+    number = len(board.planned_comparisons)
+    tests = f"corrected for {number} tests by Holm" if number > 1 else "the only test"
     yield (
         f"Against {name}: {describe_difference(comparison.paired.difference)}, "
         f"over {amount(len(comparison.paired.seeds), 'seed')} in common, p "

@@ -6,9 +6,10 @@ from study.protocols import Protocol
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.selection.chance import AgainstChance, write_against_chance
+from study.selection.shipped import candidate_to_ship
 from study.storage.atomic import with_retries
 from study.storage.study_folder import StudyFolder
-from study.trial.study import best_candidate, candidate_to_register
+from study.trial.study import best_candidate
 
 
 def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
@@ -39,7 +40,10 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
         be made.
     """
     labels = set()
-    for choice in (best_candidate(results.candidates), candidate_to_register(results.candidates)):
+    for choice in (
+        best_candidate(results.candidates),
+        candidate_to_ship(results.candidates, results.study.config.refit),
+    ):
         if choice is not None:
             labels.add(choice.same_as or choice.label)
     if not labels:

@@ -56,6 +56,8 @@ class Entry(Configuration):
     """
     is_peer: bool
     """Whether it adapts CLIP in another way than by tuning its biases and LayerNorms."""
+    is_average: bool
+    """Whether it is the average of other candidates, which is never the winner."""
     is_chosen: bool
     """Whether validation chose the candidate; no test score takes part in the choice.
 
@@ -142,6 +144,7 @@ def make_entry(
         labels=tuple(labels),
         is_baseline=not baselines.isdisjoint(labels),
         is_peer=candidate.settings.is_peer,
+        is_average=bool(candidate.members),
         is_chosen=BEST in labels,
         scores=seed_scores(tested),
         confirm_trial_count=len(trials),

@@ -1,8 +1,8 @@
 """The results of the confirm stage: candidates on test, and the differences between them.
 
 Nothing is selected here: the winner is the candidate that validation chose, unless its test score
-is no better than guessing. Two comparisons of it are fixed beforehand, and tested; all other
-differences are described only.
+is no better than guessing. Up to three comparisons of it are fixed beforehand, and tested; all
+other differences are described only.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from study.config.labels import SMALLEST, TUNED, WITH_DELTA
+from study.config.labels import AVERAGE, SMALLEST, TUNED, WITH_DELTA
 from study.results.entries import Entry, make_entry
+from study.results.refit import Refit, refit_of
+from study.results.reliability import Calibration, calibrations
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import count_studies_on_same_test
 from study.results.statistics import Comparison, PairedDifference, make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
+from study.selection.shipped import candidate_to_ship
 
 TRIAL_STATES = ("finished", "stopped", "failed", "running")
 """How a trial may have ended, or not yet."""
@@ -89,9 +92,9 @@ class Leaderboard(Results):
     def planned_comparisons(self) -> Mapping[str, Comparison]:
         """The comparisons of the winner that are fixed beforehand, by the other's label.
 
-        The other is tuned CLIPFit, and the peer that validation ranks best. The winner is not
-        compared with itself or with a candidate without a score, and Holm corrects for the number
-        of comparisons that remain.
+        The other is tuned CLIPFit, the peer that validation ranks best, and the average of the
+        best. The winner is not compared with itself or with a candidate without a score, and Holm
+        corrects for the number of comparisons that remain.
         """
         winner = self.winner
         if winner is None:
@@ -99,6 +102,7 @@ class Leaderboard(Results):
         rivals = [TUNED]
         if self.top_peer is not None:
             rivals.append(self.top_peer)
+        rivals.append(AVERAGE)
         differences = {}
         for label in rivals:
             difference = self.difference(winner, self.find_entry(label))
@@ -134,6 +138,26 @@ class Leaderboard(Results):
         for entry in self.entries:
             names.update(dict.fromkeys(entry.dataset_scores))
         return tuple(names)
+
+    @cached_property
+    def refit(self) -> Refit | None:
+        """What ships, if it was trained once more on more images."""
+        return refit_of(self)
+
+    @cached_property
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """How well the probabilities of the refit fit, by part; empty without a temperature."""
+        if self.refit is None:
+            return ()
+        return tuple(calibrations(self, self.refit.trial.trial_id))
+
+    @property
+    def shipped(self) -> Entry | None:
+        """The entry of the candidate that ships; None without a winner."""
+        candidate = candidate_to_ship(self.candidates, self.study.config.refit)
+        if self.winner is None or candidate is None:
+            return None
+        return self.find_entry(candidate.label) or self.best_with_delta
 
     @cached_property
     def studies_on_same_test(self) -> int:

@@ -5,6 +5,7 @@ from study.errors import StudyError
 from study.results.study_results import Results
 from study.storage.study_folder import StudyFolder, studies
 from study.trial.predictions import read_predictions
+from study.trial.study import VALIDATED
 
 
 def count_studies_on_same_test(results: Results) -> int:
@@ -29,7 +30,7 @@ def _tested_images(folder: StudyFolder) -> frozenset[tuple[str, str, str]]:
     try:
         data = load_config(folder.config_path, frozen=True).data
         for trial in folder.trials():
-            if trial.read_config().get("stage") == "search":
+            if trial.read_config().get("stage") in VALIDATED:
                 continue
             predictions = read_predictions(folder, trial.trial_id)
             if predictions:

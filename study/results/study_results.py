@@ -20,7 +20,7 @@ from study.selection.chance import BALANCED
 from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
-from study.trial.study import Candidate, Study, read_candidates
+from study.trial.study import COMPARED, Candidate, Study, read_candidates
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     opened = StudyFolder(folder.resolve())
     study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
     trials = read_trials(opened, study.protocol())
-    split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage != "search"}
+    split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage in COMPARED}
     earlier_trial_counts = []
     for extension in opened.read_json("extensions.json") or ():
         if extension["candidates"]:

@@ -19,7 +19,7 @@ from study.trial.predictions import (
     outcomes_of,
     read_predictions,
 )
-from study.trial.study import TrialConfig
+from study.trial.study import VALIDATED, TrialConfig
 
 SEARCH_ARM = "search"
 """The arm that chooses what to tune; in every other arm that is fixed."""
@@ -165,7 +165,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
     reports = _last_reports(lines)
     last_report = reports[-1] if reports else {}
     test: dict[str, float | None] = {}
-    if config.get("stage") != "search":
+    if config.get("stage") not in VALIDATED:
         test = _read_scores(last_report, "test_")
     predictions: list[Prediction] = []
     # Without a test score there is nothing to compare with chance, so nothing is read.

@@ -45,9 +45,10 @@ def check_validation(
     """Compare the validation scores of tested candidates with their test scores.
 
     Args:
-        entries: the tested candidates.
+        entries: the tested candidates; averages are left out, as none is chosen.
         search_trials: the trials of the search.
     """
+    entries = [entry for entry in entries if not entry.is_average]
     validation: dict[str, float] = {}
     test: dict[str, float] = {}
     # Of equal validation scores the first counts as picked, so the chosen one comes first.

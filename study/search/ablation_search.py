@@ -7,11 +7,11 @@ from study.errors import StudyError
 from study.method.subsets import Subset, kinds
 from study.search.ablation_cells import ablation_cells
 from study.search.ledger_callback import Observer
+from study.search.make_trial import make_trial
 from study.search.queues import ReuseResults, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
 from study.search.searcher import Proposal
-from study.search.stages import make_trial
-from study.selection.candidates import rank_finished_trials
+from study.selection.ranking import rank_finished_trials
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from study.errors import DataError
@@ -88,7 +89,10 @@ def _train(
     observers: Sequence[Observer],
 ) -> None:
     """Train trials of one stage to their last epoch, or to where they had been stopped before."""
-    for batch, siblings in _batches(study, trials, data):
+    averages = [trial for trial in trials if trial.members]
+    others = [trial for trial in trials if not trial.members]
+    # An average reads what its members trained, so all others come first.
+    for batch, siblings in chain(_batches(study, others, data), _batches(study, averages, data)):
         if not batch:
             continue
         stage = batch[0].stage
@@ -175,7 +179,9 @@ def read_and_close_trials(
             )
             ledger[trial.config.trial_id] = trial
     for trial in ledger.values():
-        _refuse_other_data(trial.config, data)
+        # Ended refits may have been trained on other images than the one that is asked for now.
+        if trial.end is None or stage not in ("member", "refit"):
+            _refuse_other_data(trial.config, data)
     return ledger
 
 

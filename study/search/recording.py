@@ -14,12 +14,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.config.trial_settings import TrialSettings
+from study.method.averaging import Member
 from study.method.delta import (
     DeltaInfo,
     from_checked_bytes,
+    load_delta,
     read_info,
     to_checked_bytes,
     to_delta_bytes,
+    without_head,
 )
 from study.selection.validation import validation_to_parquet
 from study.storage.atomic import with_retries
@@ -205,12 +208,37 @@ def _save_deltas(
     folder: TrialFolder, deltas: Sequence[Mapping[str, Tensor]], info: DeltaInfo
 ) -> None:
     """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
-    for index, tensors in enumerate(deltas):
-        name = f"delta-fold{index}.safetensors"
-        if len(deltas) == 1:
-            name = "delta.safetensors"
+    for name, tensors in zip(_delta_names(len(deltas)), deltas, strict=True):
         if tensors:
             folder.write(name, to_delta_bytes(tensors, info))
+
+
+def _delta_names(tasks: int) -> list[str]:
+    """Return the name of the delta of each task of a trial."""
+    if tasks == 1:
+        return ["delta.safetensors"]
+    return [f"delta-fold{task}.safetensors" for task in range(tasks)]
+
+
+def read_members(study: StudyFolder, trial: TrialConfig, tasks: int) -> list[list[Member]]:
+    """Return what an average is made of, for each of its tasks.
+
+    Args:
+        study: the folder of the study.
+        trial: the trial, whose members have ended.
+        tasks: the number of tasks of the trial, and of each of its members.
+
+    Raises:
+        DeltaError: a member has kept no tuned parameters, as it failed, or they are damaged.
+    """
+    members_by_task = []
+    for name in _delta_names(tasks):
+        members = []
+        for member in trial.members:
+            tensors, _ = load_delta(study.trial(member.trial_id).path / name)
+            members.append(Member(without_head(tensors), member.settings.strength))
+        members_by_task.append(members)
+    return members_by_task
 
 
 @dataclass(frozen=True)

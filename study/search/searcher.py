@@ -20,6 +20,7 @@ from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
+from study.trial.study import AveragedTrial
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Proposal:
     """The number of the trial within its stage."""
     optuna_number: int | None = None
     """The number of the proposal in the Optuna study of its arm."""
+    members: Sequence[AveragedTrial] = ()
+    """The trials to average instead of training."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from ray.tune.schedulers import TrialScheduler
 from study.config.labels import TUNED, VARIANT
 from study.config.schema import StudyConfig
 from study.errors import DataError
-from study.method.parameters import count_numbers
-from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
-from study.search.driver import make_scheduler, run_trials, rung_epochs
+from study.search.driver import make_scheduler, run_trials
 from study.search.ledger_callback import Observer
+from study.search.make_trial import make_trial
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, rename_damaged
 from study.search.queues import (
     LedgerTrial,
@@ -28,10 +27,10 @@ from study.search.queues import (
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import Proposal, Proposers, StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.selection.candidates import possible_variants, rank_finished_trials, variants
+from study.selection.candidates import possible_variants, variants
 from study.selection.extension import extensions
-from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
-from study.trial.config_hash import compute_config_hash
+from study.selection.ranking import rank_finished_trials
+from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 
 JOURNAL = "optuna.journal"
@@ -234,75 +233,6 @@ def _on_variants(study: Study, untried: Sequence[TrialConfig]) -> list[str]:
     if limit is not None:
         sentence += f"; not limited by search.minutes={limit:g}"
     return [sentence]
-
-
-def make_trial(
-    study: Study,
-    data: TrialData,
-    stage: Stage,
-    proposal: Proposal,
-    *,
-    label: str | None = None,
-    seed: int | None = None,
-) -> TrialConfig:
-    """Return the trial of a proposal, less settings without an effect, with its config hash.
-
-    Args:
-        study: the study.
-        data: the data of the trial.
-        stage: the stage of the trial.
-        proposal: the settings, and who proposes them.
-        label: the label of the trial; None means one that is made from its number.
-        seed: the seed of the trial; None means that of the search.
-    """
-    training = study.config.training
-    architecture = study.architecture()
-    settings = proposal.settings
-    peer = settings.peer
-    subset = parse(settings.subset)
-    leaves = subset.resolve(architecture.depths)
-    trainable = count_numbers(architecture, leaves)
-    proposer = "trial"
-    if peer is not None:
-        row = PEERS[peer.method]
-        optimization = peer.model_dump(include={"optimizer", "weight_decay"})
-        optimization["regularizer"] = row.regularizer or training.regularizer
-        training = training.model_copy(update=optimization)
-        trainable = row.count(architecture, peer.numbers)
-        proposer = proposal.arm
-    epochs = 0
-    if leaves or peer:
-        epochs = training.epochs
-    scored_at = None
-    if settings.head == "linear":
-        trainable += architecture.dim * len(data.tasks[0].train.classes)
-        if stage == "search":
-            scored_at = rung_epochs(study.config.search.asha, training.epochs)
-    name = f"{proposal.number:04d}"
-    if stage == "confirm":
-        name = f"{label}-seed{seed}"
-    if label is None:
-        label = f"{proposer} {proposal.number}"
-    if seed is None:
-        seed = study.config.seed
-    trial = TrialConfig(
-        trial_id=f"{stage}-{name}",
-        stage=stage,
-        arm=proposal.arm,
-        label=label,
-        number=proposal.number,
-        seed=seed,
-        settings=settings.effective(leaves, training.regularizer),
-        subset_key=subset.key(architecture.depths),
-        trainable=trainable,
-        epochs=epochs,
-        split_hash=data.digest[:SPLIT_HASH],
-        training=training,
-        optuna_number=proposal.optuna_number,
-        scored_at=scored_at,
-    )
-    config_hash = compute_config_hash(trial, data, architecture.checkpoint)
-    return trial.model_copy(update={"config_hash": config_hash})
 
 
 def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | None) -> list[Arm]:

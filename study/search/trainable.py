@@ -24,7 +24,14 @@ from study.method.peers import PEERS
 from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.process.garbage import pause_collection, resume_collection
-from study.search.recording import exit_after_time_limit, load_state, record_epoch, record_siblings
+from study.search.recording import (
+    exit_after_time_limit,
+    load_state,
+    read_members,
+    record_epoch,
+    record_siblings,
+)
+from study.selection.validation import read_known_logits
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.trial import EpochReport, TrialConfig, TrialData
@@ -35,7 +42,7 @@ from study.trial.machine_faults import (
     is_device_failure,
     is_out_of_memory,
 )
-from study.trial.run_trial import run_trial
+from study.trial.run_trial import run_average, run_trial
 
 logger = logging.getLogger(__name__)
 
@@ -185,6 +192,12 @@ class ClipFitTrainable(tune.Trainable):
         start = load_state(self._folder)
         epochs = start[0] if start else 0
         self._folder.keep_reports(epochs)
+        if trial.members:
+            members = read_members(self._study, trial, len(self._trial_data.tasks))
+            known: Sequence[float] = ()
+            if trial.known_from is not None:
+                known = read_known_logits(self._study.trial(trial.known_from))
+            return run_average(trial, self._trial_data, backbone, members, known, self._micro_batch)
         return run_trial(
             trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
         )

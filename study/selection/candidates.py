@@ -4,8 +4,7 @@ A study that is extended gets a new choice beside the earlier one, see `study.se
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from statistics import stdev
 from typing import Any
 
@@ -24,54 +23,13 @@ from study.config.labels import (
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
+from study.selection.average import average_candidate, average_members
 from study.selection.extension import beside_earlier
-from study.storage.study_folder import StudyFolder
-from study.trial.study import Candidate, Study, TrialConfig
+from study.selection.ranking import Judged, rank_finished_trials, trained
+from study.trial.study import Candidate, Study
 
 TEXT: dict[str, Any] = {"head": "text", "head_lr": None, "head_steps": None}
 """The settings of a head that is the text."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A trial that completed all its epochs."""
-
-    config: TrialConfig
-    val_score: float
-    """The validation score after the last, a fraction, by which trials are ranked."""
-    report: Mapping[str, Any] = field(default_factory=dict)
-    """The last report."""
-
-    @property
-    def sort_key(self) -> tuple[float, int, int]:
-        """The key by which the best is first: of equal scores fewer values, then the earlier."""
-        return -self.val_score, self.config.trainable, self.config.number
-
-    @property
-    def settings(self) -> TrialSettings:
-        """The settings to test: those of the trial, with the head that validation chose for it."""
-        return self.config.settings.with_reported_head(self.report)
-
-    @property
-    def folds(self) -> Sequence[float]:
-        """The validation score of each fold; empty where there is one, or none was recorded."""
-        return self.report.get("folds", ())
-
-
-def rank_finished_trials(folder: StudyFolder) -> list[Judged]:
-    """Return the search's trials that completed all their epochs, best first."""
-    judged = []
-    for trial in folder.trials():
-        config = trial.read_config()
-        if config["stage"] != "search":
-            continue
-        end = trial.read_end()
-        if end is None or end.status != "finished":
-            continue
-        for report in trial.read_reports()[-1:]:
-            trial_config = TrialConfig.model_validate(config)
-            judged.append(Judged(trial_config, report["val_score"], report))
-    return sorted(judged, key=lambda trial: trial.sort_key)
 
 
 def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
@@ -99,9 +57,9 @@ def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
     tuned = tuned_clipfit(ranked)
     if tuned is None:
         return None
-    training = _training(tuned)
+    training = tuned.training
     for trial in ranked:
-        if trial.config.settings.head == "linear" and _training(trial) == training:
+        if trial.config.settings.head == "linear" and trial.training == training:
             return trial
     return None
 
@@ -147,16 +105,16 @@ def variants(
     """
     plain = {label: _baseline(judged, label) for label in config.search.baselines}
     plain[TUNED] = tuned_clipfit(judged)
-    trained = {_trained(trial.config.subset_key, trial.config.settings) for trial in judged}
+    known = {trained(trial.config.subset_key, trial.config.settings) for trial in judged}
     further: dict[str, TrialSettings] = {}
     for label, trial in plain.items():
         if trial is None or not trial.config.epochs:
             continue
         for suffix, change in _variant_changes(config, strength).items():
             settings = trial.config.settings.model_copy(update=change)
-            training = _trained(trial.config.subset_key, settings)
-            if training not in trained:
-                trained.add(training)
+            training = trained(trial.config.subset_key, settings)
+            if training not in known:
+                known.add(training)
                 further[f"{label}-{suffix}"] = settings
     return further
 
@@ -194,7 +152,10 @@ def _variant_changes(config: StudyConfig, strength: float) -> dict[str, dict[str
 
 
 def choose_candidates(
-    judged: Sequence[Judged], baselines: Iterable[str], runners_up: int
+    judged: Sequence[Judged],
+    baselines: Iterable[str],
+    runners_up: int,
+    members: Sequence[Judged] = (),
 ) -> list[Candidate]:
     """Return the configurations to test; equal ones are trained once.
 
@@ -207,10 +168,13 @@ def choose_candidates(
         judged: the finished trials, best first.
         baselines: the labels of the baselines.
         runners_up: the number of configurations to test after the winner.
+        members: finished trials to test in any case, of an average.
     """
     trials = [(label, _baseline(judged, label)) for label in baselines]
     trials.append((TUNED, tuned_clipfit(judged)))
-    trials += zip(RANKS, judged[: runners_up + 1], strict=False)
+    for rank, (label, ranked) in enumerate(zip(RANKS, judged, strict=False)):
+        if rank <= runners_up or ranked in members:
+            trials.append((label, ranked))
     trials.append((TUNED_LINEAR, tuned_with_head(judged)))
     trials.append((SMALLEST, smallest(judged)))
     best_peer = next((trial for trial in judged if trial.settings.is_peer), None)
@@ -257,12 +221,22 @@ def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate
     first_labels: dict[tuple[str, TrialSettings], str] = {}
     labelled = []
     for subset_key, candidate in candidates:
-        training = _trained(subset_key, candidate.settings)
+        training = trained(subset_key, candidate.settings)
         label = first_labels.setdefault(training, candidate.label)
         if label != candidate.label:
             candidate = candidate.model_copy(update={"same_as": label})
         labelled.append(candidate)
     return labelled
+
+
+def _with_trained_members(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates whose members have the labels under which they are trained."""
+    trained_as = {candidate.label: candidate.same_as or candidate.label for candidate in candidates}
+    resolved = []
+    for candidate in candidates:
+        members = tuple(trained_as[member] for member in candidate.members)
+        resolved.append(candidate.model_copy(update={"members": members}))
+    return resolved
 
 
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
@@ -276,16 +250,6 @@ def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
 
 def _is_baseline(trial: Judged, label: str) -> bool:
     return (trial.config.arm, trial.config.label) == ("baseline", label)
-
-
-def _training(trial: Judged) -> tuple[str, TrialSettings]:
-    """Return a key that is equal for trials that differ only in head, strength or calibration."""
-    return _trained(trial.config.subset_key, trial.config.settings.training_settings)
-
-
-def _trained(subset_key: str, settings: TrialSettings) -> tuple[str, TrialSettings]:
-    """Return a key that is equal for configurations with equal results, in any form of subset."""
-    return subset_key, settings.model_copy(update={"subset": "none"})
 
 
 def fix_candidates(study: Study) -> tuple[Candidate, ...]:
@@ -317,5 +281,9 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {last_error}"
         )
-    chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
-    return study.write_candidates(beside_earlier(study, chosen))
+    members = average_members(judged, config.refit.average)
+    chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up, members)
+    average = average_candidate(study, members, chosen)
+    if average is not None:
+        chosen.append(average)
+    return study.write_candidates(_with_trained_members(beside_earlier(study, chosen)))

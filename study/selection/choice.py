@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Self
 
+from study.config.schema import RefitConfig
 from study.selection.chance import (
     BALANCED,
     AgainstChance,
@@ -13,6 +15,7 @@ from study.selection.chance import (
     balanced_score,
     read_against_chance,
 )
+from study.selection.shipped import candidate_to_ship, refit_trial_id
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import beats_chance, confusion_of, read_predictions
 from study.trial.study import Candidate, Study, best_candidate
@@ -34,6 +37,21 @@ class Choice:
     """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
     against_chance: AgainstChance | None = None
     """How it compares with chance; None while that is unknown."""
+    refit: TrialFolder | None = None
+    """The finished trial that trained it on more images; None if there is none."""
+
+    @classmethod
+    def read_shipped(cls, study: Study) -> Self | None:
+        """Return the choice that ships; None if there is none.
+
+        It is that of `candidate_to_ship`, unless that is an average whose tests have all failed.
+        """
+        choice = None
+        for refit in (study.config.refit, RefitConfig()):
+            choice = cls.read(study, partial(candidate_to_ship, refit=refit))
+            if choice is None or choice.trials:
+                break
+        return choice
 
     @classmethod
     def read(
@@ -66,7 +84,21 @@ class Choice:
             chance=chance,
             test_scores={name: fmean(values) for name, values in scores.items()},
             against_chance=read_against_chance(study.folder, label),
+            refit=_finished_refit(study, candidate),
         )
+
+    @property
+    def shipped(self) -> TrialFolder:
+        """The trial whose model ships, once `trials` has one."""
+        return self.refit or self.trials[0]
+
+    @property
+    def shipped_scores(self) -> Mapping[str, float]:
+        """The test scores of what ships: of the refit alone, or `test_scores`."""
+        if self.refit is None:
+            return self.test_scores
+        report = self.refit.read_reports()[-1]
+        return {name: score for name, score in report.items() if name.startswith("test_")}
 
     @property
     def at_chance(self) -> bool:
@@ -89,6 +121,16 @@ def _finished_confirmations(study: Study, label: str) -> list[TrialFolder]:
         if end is not None and end.status == "finished":
             finished.append(trial)
     return finished
+
+
+def _finished_refit(study: Study, candidate: Candidate) -> TrialFolder | None:
+    """Return the trial that trained a candidate on the images of ``refit.images``, if it ended."""
+    trial_id = refit_trial_id("refit", study.config.refit, candidate)
+    trial = study.folder.trial(trial_id)
+    end = trial.read_end()
+    if end is None or end.status != "finished":
+        return None
+    return trial
 
 
 def winners(study: Study) -> set[str]:

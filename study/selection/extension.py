@@ -102,24 +102,30 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         return list(chosen)
     # Labels that no candidate has now are included: else an earlier candidate of such a label would
     # continue as one of the new choice.
-    settings_now: dict[str, TrialSettings | None] = dict.fromkeys(CANDIDATE_LABELS)
-    settings_now |= {candidate.label: candidate.settings for candidate in chosen}
+    made_of_now: dict[str, list[TrialSettings] | None] = dict.fromkeys(CANDIDATE_LABELS)
+    made_of_now |= _made_of(chosen)
     earlier_candidates: list[Candidate] = []
-    labels_of_tested: dict[TrialSettings, str] = {}
-    for values in earlier[-1]["candidates"]:
-        tested = Candidate.model_validate(values)
+    labels_of_tested: dict[tuple[TrialSettings, ...], str] = {}
+    renamed: dict[str, str] = {}
+    all_tested = [Candidate.model_validate(values) for values in earlier[-1]["candidates"]]
+    made_of = _made_of(all_tested)
+    for tested in all_tested:
         if tested.same_as is not None:
             continue
-        if settings_now.get(tested.label, tested.settings) != tested.settings:
+        made = made_of[tested.label]
+        if made_of_now.get(tested.label, made) != made:
             label = f"{tested.label}-of-{earlier[-1]['from']}"
-            _move_trials(study, tested, label)
-            tested = tested.model_copy(update={"label": label})
-        if tested.label not in settings_now:
+            _move_trials(study, tested.label, made, label)
+            renamed[tested.label] = label
+            members = tuple(renamed.get(member, member) for member in tested.members)
+            tested = tested.model_copy(update={"label": label, "members": members})
+        if tested.label not in made_of_now:
             earlier_candidates.append(tested)
-        labels_of_tested[tested.settings] = tested.label
+        labels_of_tested[tuple(made)] = tested.label
     same_as: dict[str, str | None] = {}
     for candidate in chosen:
-        tested_as = labels_of_tested.get(candidate.settings, candidate.same_as)
+        made = _made_of(chosen)[candidate.label]
+        tested_as = labels_of_tested.get(tuple(made), candidate.same_as)
         if tested_as == candidate.label:
             tested_as = None
         same_as[candidate.label] = tested_as
@@ -132,15 +138,33 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     return direct + earlier_candidates
 
 
-def _move_trials(study: Study, tested: Candidate, label: str) -> None:
-    """Give another label to the trials that tested a candidate."""
+def _made_of(candidates: Sequence[Candidate]) -> dict[str, list[TrialSettings]]:
+    """Return by label the settings of each candidate, for an average with those of its members."""
+    settings = {candidate.label: candidate.settings for candidate in candidates}
+    made = {}
+    for candidate in candidates:
+        members = [settings[label] for label in candidate.members]
+        made[candidate.label] = [candidate.settings, *members]
+    return made
+
+
+def _move_trials(study: Study, tested: str, made: Sequence[TrialSettings], label: str) -> None:
+    """Give another label to the trials that tested a candidate.
+
+    Args:
+        study: the study.
+        tested: the label of the candidate.
+        made: what `_made_of` returns of it.
+        label: its new label.
+    """
     depths, regularizer = study.architecture().depths, study.config.training.regularizer
-    resolved = tested.settings.result_key(depths, regularizer)
+    resolved = [settings.result_key(depths, regularizer) for settings in made]
     for trial in list(study.folder.trials()):  # fewer, if an earlier call was interrupted
         config = trial.read_config()
-        if trial.trial_id != f"confirm-{tested.label}-seed{config['seed']}":
+        if trial.trial_id != f"confirm-{tested}-seed{config['seed']}":
             continue
         # A trial of other settings belongs to a new choice that was lost and is made again.
-        settings = TrialSettings.model_validate(config["settings"])
-        if settings.result_key(depths, regularizer) == resolved:
+        trained = [config["settings"], *(m["settings"] for m in config.get("members", ()))]
+        settings = [TrialSettings.model_validate(values) for values in trained]
+        if [one.result_key(depths, regularizer) for one in settings] == resolved:
             trial.rename(f"confirm-{label}-seed{config['seed']}", label=label, arm=label)

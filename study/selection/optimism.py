@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from study.protocols import Protocol
-from study.selection.candidates import Judged, rank_finished_trials
+from study.selection.ranking import Judged, rank_finished_trials
 from study.selection.validation import read_validation
 from study.storage.study_folder import OPTIMISM, StudyFolder
 from study.trial.study import Study

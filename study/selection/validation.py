@@ -18,6 +18,8 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns of the file. The same image may be in several folds, each with another model."""
+BEST_LOGIT = "best_logit"
+"""The column that the average of the best has beside these; see `Prediction.best_logit`."""
 
 
 def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) -> bytes:
@@ -31,15 +33,31 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
     for number, task in enumerate(data.tasks):
         images = sum(len(part.records) for part in task.evaluations)
         folds += [number] * images
+    schema = SCHEMA
+    if any(prediction.best_logit is not None for prediction in predictions):
+        schema = SCHEMA.append(pa.field(BEST_LOGIT, pa.float32()))
     rows = []
     for fold, prediction in zip(folds, predictions, strict=True):
         row = prediction._asdict() | {"fold": fold}
-        rows.append({name: row[name] for name in SCHEMA.names})
+        rows.append({name: row[name] for name in schema.names})
     contents = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=schema)
     text_twice = ["part", "label", "predicted"]
     pq.write_table(table, contents, compression="zstd", use_dictionary=text_twice)
     return contents.getvalue()
+
+
+def read_known_logits(trial: TrialFolder) -> list[float]:
+    """Return the best logits of the images of known classes that the folds left out, rising.
+
+    Raises:
+        LedgerError: the file is missing or damaged, or has none.
+    """
+    try:
+        logits = read_parquet(trial.read(VALIDATION) or b"")[BEST_LOGIT].drop_null()
+    except (pa.ArrowException, KeyError) as error:
+        raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
+    return sorted(logits.to_pylist())
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:

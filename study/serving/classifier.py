@@ -73,9 +73,17 @@ class TunedClassifier:
         batches.append(self.batch_probabilities(pixels))
         return torch.cat(batches)
 
-    @torch.no_grad()
     def batch_probabilities(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return class probabilities of one batch, (images, classes) float32 on the CPU.
+
+        Args:
+            pixels: the results of `read_pixels` for each image; all are encoded at once.
+        """
+        return self.batch_logits(pixels).softmax(dim=-1)
+
+    @torch.no_grad()
+    def batch_logits(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Return scaled cosines of one batch, (images, classes) float32 on the CPU.
 
         Args:
             pixels: the results of `read_pixels` for each image; all are encoded at once.
@@ -85,8 +93,7 @@ class TunedClassifier:
         batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device)
         normalized = normalize(batch, self.backbone.image_mean, self.backbone.image_std)
         image_features = self.model.encode_image(normalized)
-        logits = self.model.logits(image_features, self.class_features)
-        return logits.softmax(dim=-1).cpu()
+        return self.model.logits(image_features, self.class_features).cpu()
 
     def read_pixels(self, image: object, *, files: bool = True) -> NDArray[np.uint8]:
         """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.

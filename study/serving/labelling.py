@@ -1,5 +1,6 @@
 """Label many image files with a tuned classifier, one batch at a time."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,9 @@ from study.errors import DataError, StudyError
 from study.serving.classifier import TunedClassifier
 from study.trial.machine_faults import is_out_of_memory
 
+UNKNOWN = "unknown"
+"""The answer for an image that is like none of the classes."""
+
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -26,9 +30,10 @@ class LabelledImage:
 
     path: Path
     """The file."""
-    classes: tuple[tuple[str, float], ...] = ()
+    classes: tuple[tuple[str, float | None], ...] = ()
     """The most probable classes with their probabilities, the most probable first; empty if the
-    image could not be read."""
+    image could not be read. An image of no known class has `UNKNOWN` before them, without a
+    probability."""
     error: str | None = None
     """The reason why the image could not be read, without its path."""
 
@@ -85,7 +90,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def label_image_files(
-    classifier: TunedClassifier, paths: Iterable[Path], *, top: int, batch_size: int
+    classifier: TunedClassifier,
+    paths: Iterable[Path],
+    *,
+    top: int,
+    batch_size: int,
+    unknown_below: float = -math.inf,
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.
 
@@ -97,6 +107,8 @@ def label_image_files(
         paths: the files, whatever their suffixes.
         top: the number of classes to name.
         batch_size: the number of images that are encoded at once.
+        unknown_below: the logit below which the best of an image's logits means an unknown class;
+            see `study.method.delta.unknown_below`.
 
     Raises:
         DataError: a batch does not fit into memory.
@@ -113,7 +125,7 @@ def label_image_files(
             while batch:
                 decoded = [(path, future.result()) for path, future in batch]
                 batch = submit_batch()
-                yield from _label_batch(classifier, decoded, top)
+                yield from _label_batch(classifier, decoded, top, unknown_below)
         finally:
             pool.shutdown(cancel_futures=True)  # if the caller stops early
 
@@ -129,11 +141,14 @@ def _read_pixels(classifier: TunedClassifier, path: Path) -> NDArray[np.uint8] |
 
 
 def _label_batch(
-    classifier: TunedClassifier, batch: list[tuple[Path, NDArray[np.uint8] | str]], top: int
+    classifier: TunedClassifier,
+    batch: list[tuple[Path, NDArray[np.uint8] | str]],
+    top: int,
+    unknown_below: float,
 ) -> Iterator[LabelledImage]:
     readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
     try:
-        rows = classifier.batch_probabilities(readable)
+        logits = classifier.batch_logits(readable)
     except Exception as error:  # PyTorch has several types for it
         if not is_out_of_memory(error):
             raise
@@ -142,7 +157,8 @@ def _label_batch(
             f"{classifier.model.device}; allowed is a smaller --batch-size"
         ) from error
     # Of equal probabilities, the first class comes first, whatever the device.
-    probabilities, class_ids = rows.sort(descending=True, stable=True)
+    probabilities, class_ids = logits.softmax(dim=-1).sort(descending=True, stable=True)
+    is_unknown = (logits.amax(dim=-1) < unknown_below).tolist()
     row = 0
     for path, pixels in batch:
         if isinstance(pixels, str):
@@ -150,5 +166,8 @@ def _label_batch(
             continue
         names = [classifier.class_names[index] for index in class_ids[row, :top].tolist()]
         values = probabilities[row, :top].tolist()
-        yield LabelledImage(path, tuple(zip(names, values, strict=True)))
+        classes: list[tuple[str, float | None]] = list(zip(names, values, strict=True))
+        if is_unknown[row]:
+            classes = [(UNKNOWN, None), *classes[: top - 1]]
+        yield LabelledImage(path, tuple(classes))
         row += 1

@@ -1,7 +1,7 @@
 """Tuned models on disk: a delta with everything that is needed to use it.
 
-The model of a study's winner is the first of ``confirm.seeds`` that was trained to its end. The
-model registry gets the same one.
+The model that a study ships is its refit or, without one, that of the first of ``confirm.seeds``
+that was trained to its end. The model registry gets the same one.
 """
 
 import logging
@@ -19,7 +19,7 @@ from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial.study import Study, candidate_to_register
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     """
     name = study.folder.name
     best = Choice.read(study)
-    registered = Choice.read(study, candidate_to_register)
+    registered = Choice.read_shipped(study)
     if best is None or registered is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
@@ -172,10 +172,12 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
             )
     delta, info = read_delta(registered, study, scratch)
     title, instead_of = "the winner", None
-    if registered.candidate.label != best.candidate.label:
+    if registered.candidate.members:
+        title = "the average of the best"
+    elif registered.candidate.label != best.candidate.label:
         title = "the best configuration with a file of tuned parameters"
         instead_of = best.candidate.settings
-    trial_id = registered.trials[0].trial_id
+    trial_id = registered.shipped.trial_id
     return SavedModel(
         f"{title} of study '{name}' (trial {trial_id})",
         delta,
@@ -190,14 +192,14 @@ def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, Delta
     """Return the delta of a choice, with the classes and templates to use it with.
 
     Args:
-        choice: a choice of the study with finished confirmations, of which the first is used.
+        choice: a choice of the study with finished confirmations.
         study: the study.
         scratch: a folder for the delta of a choice that tunes nothing, which the study lacks.
 
     Raises:
         DeltaError: there is no delta, or it is damaged.
     """
-    trial, settings = choice.trials[0], choice.candidate.settings
+    trial, settings = choice.shipped, choice.candidate.settings
     delta = trial.path / "delta.safetensors"
     if delta.exists():
         _, info = load_delta(delta)

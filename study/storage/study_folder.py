@@ -257,9 +257,16 @@ class StudyFolder(LedgerFolder):
             return False
         return all(trial.read_end() is not None for trial in self.trials())
 
-    def delete_conclusions(self) -> None:
-        """Delete the choice, the registration and the summary, because the study continues."""
-        for name in (DESCRIPTION, REGISTERED, CHANCE, OPTIMISM, CANDIDATES):
+    def delete_conclusions(self, *, choice: bool = True) -> None:
+        """Delete the registration and the summary, and the choice, because the study continues.
+
+        Args:
+            choice: whether the choice is made anew.
+        """
+        names = [DESCRIPTION, REGISTERED]
+        if choice:
+            names += [CHANCE, OPTIMISM, CANDIDATES]
+        for name in names:
             (self.path / name).unlink(missing_ok=True)
 
     def trial(self, trial_id: str) -> TrialFolder:

@@ -35,6 +35,7 @@ UNHASHED: dict[str, Any] = {
     "split_hash": True,
     "scored_at": True,
     "settings": {"subset"},
+    "members": {"__all__": {"trial_id"}},
     "training": True,
 }
 """The fields of `TrialConfig` that the hash leaves out.

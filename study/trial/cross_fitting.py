@@ -49,12 +49,13 @@ def choose_head(evaluated: Sequence[Sequence[Evaluation]], data: TrialData) -> H
         data: the data of the trial.
     """
     trainings = list(zip(*evaluated, strict=True))
+    if len(trainings) == 1:
+        (shipped,) = trainings
+        return HeadChoice(shipped, shipped, trial_scores(shipped, data))
     accuracies = []
     for tasks in trainings:
         accuracies.append([part_accuracies(evaluation, data) for evaluation in tasks])
     shipped = trainings[_best_training(accuracies, data)]
-    if len(trainings) == 1:
-        return HeadChoice(shipped, shipped, trial_scores(shipped, data))
     if len(evaluated) > 1:
         scored = _by_other_folds(trainings, accuracies, data)
     else:

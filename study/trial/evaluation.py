@@ -1,7 +1,7 @@
 """The evaluation of trained models: the classes given to images, predictions and scores."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from study.data.tasks import Part
 from study.method.head import Head, HeadTraining
 from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, compare_groups
+from study.method.temperature import Labelled, fit_temperature, negative_log_likelihood
 from study.protocols.competition import Competition
 from study.trial.predictions import mean
 from study.trial.study import Prediction, TrialData
@@ -50,6 +51,10 @@ class Evaluation:
     competing: list[tuple[Tensor, ...]] = field(default_factory=list)
     """For each part whose names compete: labels, best trained and best other class, and gap; each
     (images,)."""
+    temperature: float | None = None
+    """What logits are divided by where the model ships; None means that they are not kept."""
+    logits: list[Labelled] = field(default_factory=list)
+    """The logits of each part, if they are kept."""
     calibration: float = 0.0
     """γ, which is subtracted from the logits of trained classes where they compete with others."""
 
@@ -72,6 +77,10 @@ class Evaluation:
             subtracted = (self.calibration * trained).to(text.device)
         rows, probabilities = classify(classifier, features.images, text, subtracted)
         self.parts.append((part, classes[rows], probabilities))
+        if self.temperature is not None:
+            logits = [classifier.logits(images, text).cpu() for images in features.images]
+            columns = (_labels_of(part)[:, None] == classes).int().argmax(dim=1)
+            self.logits.append(Labelled(torch.cat(logits), columns))
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
             is_trained = self._were_trained(rivals)
@@ -110,6 +119,7 @@ class Evaluation:
         """Return the prediction of every evaluated image."""
         rows: list[Prediction] = []
         competing = iter(self.competing)
+        kept = iter(self.logits)
         for part, predicted, probabilities in self.parts:
             names = data.targets.get(part.name, data.own_target).class_names
             of_part = []
@@ -127,12 +137,59 @@ class Evaluation:
                     row._replace(right_of_kind=is_right, gap=gap)
                     for row, is_right, gap in zip(of_part, right, gaps.tolist(), strict=True)
                 ]
+            logits = next(kept, None)
+            if logits is not None and self.temperature is not None:
+                if data.split == "val":
+                    of_part = self._with_best_logit(of_part, part, logits)
+                else:
+                    of_part = list(_with_likelihood(of_part, logits, self.temperature))
             rows += of_part
         return rows
+
+    def _with_best_logit(
+        self, predictions: Iterable[Prediction], part: Part, labelled: Labelled
+    ) -> list[Prediction]:
+        """Return predictions with the best logit of a trained name, for images of such classes."""
+        columns = self._were_trained(torch.tensor(part.classes))
+        best = labelled.logits[:, columns].amax(dim=1).tolist()
+        known = self._were_trained(_labels_of(part)).tolist()
+        return [
+            prediction._replace(best_logit=logit if is_known else None)
+            for prediction, logit, is_known in zip(predictions, best, known, strict=True)
+        ]
 
     def _were_trained(self, labels: Tensor) -> Tensor:
         """Return whether the model was trained on each class, (classes,) bool."""
         return torch.tensor([label in self.trained for label in labels.tolist()])
+
+
+def _with_likelihood(
+    predictions: Iterable[Prediction], labelled: Labelled, temperature: float
+) -> Iterator[Prediction]:
+    """Yield predictions with the probabilities of their true classes and at a temperature."""
+    rows = labelled.labels[:, None]
+    true = labelled.logits.softmax(dim=-1).gather(1, rows).squeeze(1)
+    scaled = (labelled.logits / temperature).softmax(dim=-1)
+    columns = (true, scaled.amax(dim=-1), scaled.gather(1, rows).squeeze(1))
+    names = ("true_probability", "scaled_probability", "scaled_true_probability")
+    for prediction, *values in zip(predictions, *(c.tolist() for c in columns), strict=True):
+        yield prediction._replace(**dict(zip(names, values, strict=True)))
+
+
+def likelihood_scores(evaluations: Iterable[Evaluation]) -> dict[str, float]:
+    """Return the temperature that suits the kept logits of all tasks, and what it changes.
+
+    The likelihoods are mean negative log-likelihoods in nats. Empty if no logits were kept.
+    """
+    groups = [labelled for evaluation in evaluations for labelled in evaluation.logits]
+    if not groups:
+        return {}
+    temperature = fit_temperature(groups)
+    return {
+        "temperature": temperature,
+        "nll": negative_log_likelihood(groups),
+        "nll_scaled": negative_log_likelihood(groups, temperature),
+    }
 
 
 def _labels_of(part: Part) -> Tensor:
@@ -167,7 +224,12 @@ def joint_scores(tasks: Iterable[Mapping[str, float]], data: TrialData) -> dict[
 
 
 def trial_scores(evaluations: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
-    """Return the scores of the models of all tasks, and those beside them, as fractions."""
+    """Return the scores of the models of all tasks, and those beside them, as fractions.
+
+    There are none if no image is evaluated.
+    """
+    if not any(evaluation.parts for evaluation in evaluations):
+        return {}
     scores = joint_scores([part_accuracies(one, data) for one in evaluations], data)
     if not all(evaluation.competing for evaluation in evaluations):
         return scores

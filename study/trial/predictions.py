@@ -23,17 +23,25 @@ _COLUMNS = [
     ("probability", pa.float32()),
 ]
 _COMPETITION_COLUMNS = [("right_of_kind", pa.bool_()), ("gap", pa.float32())]
+_LIKELIHOOD_COLUMNS = [
+    ("true_probability", pa.float32()),
+    ("scaled_probability", pa.float32()),
+    ("scaled_true_probability", pa.float32()),
+]
 
 
 def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
     """Return predictions as a Parquet file, with a column for each of their fields.
 
-    Where no names compete, there are no columns of the competition.
+    Where no names compete, there are no columns of the competition, and only a refit has those of
+    likelihoods.
     """
     values = [prediction._asdict() for prediction in predictions]
     columns = _COLUMNS
     if any(value["gap"] is not None for value in values):
-        columns = _COLUMNS + _COMPETITION_COLUMNS
+        columns = columns + _COMPETITION_COLUMNS
+    if any(value["true_probability"] is not None for value in values):
+        columns = columns + _LIKELIHOOD_COLUMNS
     table = pa.Table.from_pylist(values, schema=pa.schema(columns))
     contents = io.BytesIO()
     pq.write_table(
@@ -71,8 +79,7 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
     if contents is None:
         return []
     try:
-        columns = read_parquet(contents).to_pydict()
-        return [Prediction(*row) for row in zip(*columns.values(), strict=True)]
+        return [Prediction(**row) for row in read_parquet(contents).to_pylist()]
     except (pa.ArrowException, TypeError) as error:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
 

@@ -13,8 +13,15 @@ from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
 from study.data.prompts import ENSEMBLE
 from study.data.records import Dataset, listed
-from study.data.shots import Shots, draw_shots, read_published_shots, read_shots, write_shots
-from study.data.tasks import Part, Task
+from study.data.shots import (
+    Shots,
+    draw_shots,
+    make_shots,
+    read_published_shots,
+    read_shots,
+    write_shots,
+)
+from study.data.tasks import Part, Task, in_classes
 from study.errors import DataError
 from study.storage.atomic import make_folder, sha256_of, write_atomically
 from study.trial.study import SPLIT_HASH, Split, Study, Target, TrialData
@@ -66,6 +73,24 @@ class Preparer:
         if protocol.trains:
             shots = self.shots(seed)
         task = protocol.confirm_task(self.study.dataset(), shots, targets)
+        return self.prepare_tasks((task,), "test", targets)
+
+    def refit(self, *, tested: bool) -> TrialData:
+        """Prepare the images of ``refit.images``, with the test split if the model is tested."""
+        study = self.study
+        dataset = study.dataset()
+        task = labelled_task(study, self.shots(study.config.seed))
+        images = study.config.refit.images
+        if images != "labelled":
+            records = dataset.train + dataset.val
+            if images == "everything":
+                records += dataset.test
+            task = replace(
+                task, train=replace(task.train, records=in_classes(records, task.train.classes))
+            )
+        if not tested or images == "everything":
+            return self.prepare_tasks((Task(task.train, ()),), "test")
+        targets = [study.target(name) for name in study.config.data.targets]
         return self.prepare_tasks((task,), "test", targets)
 
     def prepare_tasks(
@@ -145,6 +170,9 @@ class Preparer:
         for task in tasks:
             eval_parts += [part for part in task.evaluations if part.name not in targets]
         train_paths, eval_paths = _paths(train_parts), _paths(eval_parts)
+        if not eval_paths:
+            table = self._decode(dataset, train_paths, data.root, keep_aspect=data.augment)
+            return table, table
         if train_paths and (data.augment or split == "test"):
             train = self._decode(dataset, train_paths, data.root, keep_aspect=data.augment)
             return train, self._decode(dataset, eval_paths, data.root)
@@ -254,6 +282,14 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
     config, dataset, protocol = study.config, study.dataset(), study.protocol()
     rule = protocol.rule(config, dataset)
     return protocol.search_tasks(dataset, shots, rule, config.search.folds)
+
+
+def labelled_task(study: Study, shots: Shots) -> Task:
+    """Return the task of a model that is trained on the shots and the validation images."""
+    images = shots.train + shots.val
+    labelled = make_shots(shots.dataset, shots.shots, shots.seed, images, ())
+    targets = [study.target(name) for name in study.config.data.targets]
+    return study.protocol().confirm_task(study.dataset(), labelled, targets)
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:

@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
+from study.method.averaging import Member, write_average
+from study.method.delta import KNOWN
 from study.method.head import Head
 from study.method.training import Schedule
 from study.trial.cross_fitting import choose_head
-from study.trial.evaluation import Evaluation, fold_scores
+from study.trial.evaluation import Evaluation, fold_scores, likelihood_scores
 from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import make_task_model
@@ -78,6 +81,40 @@ def run_trial(
         yield replace(report, siblings=tuple(others))
 
 
+def run_average(
+    config: TrialConfig,
+    data: TrialData,
+    backbone: Backbone,
+    members: Sequence[Sequence[Member]],
+    known: Sequence[float] = (),
+    micro_batch: int | None = None,
+) -> Iterator[EpochReport]:
+    """Evaluate the average of what other trials trained; yield one report.
+
+    Args:
+        config: the configuration of the average, whose subset has the tensors of all members.
+        data: the data of the trial, on which the members were trained.
+        backbone: see `run_trial`.
+        members: the members for each task.
+        known: the best logits of images of known classes that training left out, rising; they
+            become a part of the delta.
+        micro_batch: see `run_trial`.
+    """
+    began = time.perf_counter()
+    trial = _RunningTrial(config, data, backbone, micro_batch)
+    trial.average(members)
+    trained = EpochReport(epoch=0, done=True, metrics={}, state={}, deltas=(), predictions=[])
+    temperature: float | None = None
+    if data.split == "val" or config.temperature != 1.0:
+        temperature = config.temperature
+    (report,) = trial.reports(trained, [config.settings], temperature)
+    report.metrics["seconds"] = time.perf_counter() - began
+    for delta in report.deltas:
+        if known:
+            delta[KNOWN] = torch.tensor(known) / config.temperature
+    yield report
+
+
 class _RunningTrial:
     """The models of a trial's tasks, and their trainings.
 
@@ -102,6 +139,11 @@ class _RunningTrial:
             for index, (model, task) in enumerate(zip(self._models, data.tasks, strict=True)):
                 self.trainings.append(TaskTraining(model, config, data, task.train, index))
 
+    def average(self, members: Sequence[Sequence[Member]]) -> None:
+        """Write the average of each task's members into its model."""
+        for model, members_of_task in zip(self._models, members, strict=True):
+            write_average(model.classifier.tuned, members_of_task)
+
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for training in self.trainings:
@@ -116,7 +158,12 @@ class _RunningTrial:
             state |= training.state(delta)
         return state
 
-    def reports(self, trained: EpochReport, uses: Sequence[TrialSettings]) -> list[EpochReport]:
+    def reports(
+        self,
+        trained: EpochReport,
+        uses: Sequence[TrialSettings],
+        temperature: float | None = None,
+    ) -> list[EpochReport]:
         """Return the report of each use of the models, without a state.
 
         Validation images are evaluated after the epochs that the configuration names, and all
@@ -125,6 +172,7 @@ class _RunningTrial:
         Args:
             trained: the epoch, with the metrics of the training alone.
             uses: the settings of the uses.
+            temperature: see `study.trial.evaluation.Evaluation.temperature`.
         """
         scored_at = self._config.scored_at
         is_validated = self._data.split == "val" and (
@@ -134,7 +182,7 @@ class _RunningTrial:
             return [self._report(trained, use, ()) for use in uses]
         by_task = []
         for model, task in zip(self._models, self._data.tasks, strict=True):
-            by_task.append(evaluate_task(model, self._data, task, uses))
+            by_task.append(evaluate_task(model, self._data, task, uses, temperature))
         by_use = zip(*by_task, strict=True)
         return [
             self._report(trained, use, evaluated)
@@ -163,6 +211,9 @@ class _RunningTrial:
             heads = [evaluation.head for evaluation in choice.shipped]
             for name, score in choice.scores.items():
                 metrics[f"{self._data.split}_{name}"] = score
+            if self._data.split == "val":
+                for name, value in likelihood_scores(choice.shipped).items():
+                    metrics[f"val_{name}"] = value
             training = choice.shipped[0].training
             if training is not None:
                 for name, value in training._asdict().items():
@@ -170,7 +221,8 @@ class _RunningTrial:
         deltas: tuple[dict[str, Tensor], ...] = ()
         if use.writes_delta:
             pairs = zip(self._models, heads, strict=True)
-            deltas = tuple(model.delta(use, head) for model, head in pairs)
+            temperature = self._config.temperature
+            deltas = tuple(model.delta(use, head, temperature) for model, head in pairs)
         predictions: list[Prediction] = []
         for evaluation in scored:
             predictions += evaluation.predictions(self._data)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from study.backbones.architecture import Architecture
 from study.backbones.description import backbone_path, read_architecture
-from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig, TrainingConfig
 from study.config.search_section import AUTO
 from study.config.section import Section
@@ -24,8 +23,12 @@ if TYPE_CHECKING:
     from torch import Tensor  # the import takes a second, and reading results does not need it
 
 T = TypeVar("T")
-Stage = Literal["search", "confirm", "ablation"]
+Stage = Literal["search", "average", "confirm", "ablation", "member", "refit"]
 Split = Literal["val", "test"]
+VALIDATED = frozenset[Stage]({"search", "average"})
+"""The stages whose trials are evaluated on validation images."""
+COMPARED = frozenset[Stage]({"confirm", "ablation"})
+"""The stages whose trials are tested, each on all seeds."""
 SPLIT_HASH = 16
 """The number of characters of the data's digest that form the split hash."""
 PRECISION = "precision.json"
@@ -45,6 +48,8 @@ class Candidate(Section):
     """The id of the search trial that it comes from; None if nothing was searched."""
     same_as: str | None = None
     """The label of an equal candidate that is trained instead of this one."""
+    members: tuple[str, ...] = ()
+    """The labels of the candidates that it is the average of; empty unless it is an average."""
 
 
 @dataclass(frozen=True)
@@ -207,19 +212,11 @@ def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:
 
 def best_candidate(candidates: Sequence[Candidate] | None) -> Candidate | None:
     """Return the candidate that validation chose; None if there is none."""
-    return _candidate_of_label(candidates, BEST)
+    return candidate_of_label(candidates, BEST)
 
 
-def candidate_to_register(candidates: Sequence[Candidate] | None) -> Candidate | None:
-    """Return the best candidate or, where it writes no delta, the best that writes one.
-
-    Return None if there is none.
-    """
-    with_delta = _candidate_of_label(candidates, WITH_DELTA)
-    return with_delta or best_candidate(candidates)
-
-
-def _candidate_of_label(candidates: Sequence[Candidate] | None, label: str) -> Candidate | None:
+def candidate_of_label(candidates: Sequence[Candidate] | None, label: str) -> Candidate | None:
+    """Return the candidate of a label; None if there is none."""
     for candidate in candidates or ():
         if candidate.label == label:
             return candidate
@@ -231,6 +228,13 @@ def _read_cells(folder: StudyFolder) -> dict[str, TrialSettings] | None:
     if values is None:
         return None
     return {label: TrialSettings.model_validate(cell) for label, cell in values.items()}
+
+
+class AveragedTrial(Section):
+    """A trial of the same study whose tuned parameters are averaged."""
+
+    trial_id: str
+    settings: TrialSettings
 
 
 class TrialConfig(Section):
@@ -256,7 +260,8 @@ class TrialConfig(Section):
     trainable: int
     """The number of tuned values, over all tensors of the subset or of a peer, and of a head."""
     epochs: int
-    """The number of epochs; 0 means that nothing is trained and the zero-shot score is reported."""
+    """The number of epochs; 0 means that the backbone, or the average of other trials, is evaluated
+    without training."""
     split_hash: str
     """A hash of the images and classes that the trial trains and is evaluated on."""
     training: TrainingConfig = TrainingConfig()
@@ -264,6 +269,14 @@ class TrialConfig(Section):
     """A hash that trials with equal results share, see `study.trial.config_hash`.
 
     An empty text means that it was not computed."""
+    members: tuple[AveragedTrial, ...] = ()
+    """The trials whose average is evaluated; empty for a trial that trains its own subset."""
+    known_from: str | None = None
+    """The trial whose images of known classes tell what an unknown one is; None means no trial."""
+    temperature: float = 1.0
+    """What the model that ships divides its logits by, see `study.method.temperature`."""
+    epoch_images: int | None = None
+    """The most training images of an epoch, which draws them anew; None means all."""
     taken_from: str | None = None
     """The trial that the result, or its training, was taken from; None means this trial itself.
 
@@ -343,6 +356,15 @@ class Prediction(NamedTuple):
     None where trained names do not compete with others."""
     gap: float | None = None
     """The highest logit among the trained names, minus the highest among the others."""
+    best_logit: float | None = None
+    """The highest logit among the trained names, of an image of a trained class that a fold left
+    out; None unless the trial is an average on the folds."""
+    true_probability: float | None = None
+    """The probability that the model gives to the true class; None unless it is a refit."""
+    scaled_probability: float | None = None
+    """`probability` at the temperature with which the model ships; None as above."""
+    scaled_true_probability: float | None = None
+    """`true_probability` at that temperature; None as above."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ from study.trial.task_model import TaskModel
 
 @torch.no_grad()
 def evaluate_task(
-    model: TaskModel, data: TrialData, task: Task, uses: Sequence[TrialSettings]
+    model: TaskModel,
+    data: TrialData,
+    task: Task,
+    uses: Sequence[TrialSettings],
+    temperature: float | None = None,
 ) -> list[list[Evaluation]]:
     """Classify the evaluation images of a task by each use of its model.
 
@@ -30,6 +34,7 @@ def evaluate_task(
         data: the trial's data.
         task: the task.
         uses: settings of the training, each with another strength, head or calibration.
+        temperature: see `Evaluation.temperature`.
 
     Returns:
         The evaluations of each use: one, or one for each way to train its linear head.
@@ -45,7 +50,13 @@ def evaluate_task(
             heads = train_task_heads(model, data, train, [trainings[use] for use in of_strength])
             for use in of_strength:
                 evaluations[use] = [
-                    Evaluation(head, training, trained, calibration=use.calibration)
+                    Evaluation(
+                        head,
+                        training,
+                        trained,
+                        calibration=use.calibration,
+                        temperature=temperature,
+                    )
                     for head, training in heads[trainings[use]]
                 ]
             for part in task.evaluations:

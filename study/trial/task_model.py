@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
 from study.data.tasks import Task
-from study.method.delta import head_tensors
+from study.method.delta import LOGIT_SCALE, head_tensors
 from study.method.head import Head
 from study.method.model import FewShotClassifier, apply_strength
 from study.method.peer_model import PeerModel, PlainPass
@@ -54,16 +55,22 @@ class TaskModel:
             copies[tuned.name] = copy.contiguous()
         return copies
 
-    def delta(self, use: TrialSettings, head: Head | None) -> dict[str, Tensor]:
+    def delta(
+        self, use: TrialSettings, head: Head | None, temperature: float = 1.0
+    ) -> dict[str, Tensor]:
         """Return the tuned parameters at a use's strength and the tensors of a head, on the CPU.
 
         Their names are those of `study.method.delta`. The dictionary is empty if the use writes no
-        delta.
+        delta. A temperature other than 1 is part of the logit scale, which stands beside them then.
         """
         if not use.writes_delta:
             return {}
         with apply_strength(self.classifier.tuned, use.strength):
-            return {**self.parameters(), **head_tensors(head)}
+            tensors = {**self.parameters(), **head_tensors(head)}
+        if temperature != 1.0:
+            scale = self.classifier.clip.logit_scale.detach().cpu()
+            tensors[LOGIT_SCALE] = scale - math.log(temperature)
+        return tensors
 
 
 def make_task_model(

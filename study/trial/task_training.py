@@ -44,6 +44,7 @@ class TaskTraining:
         self._data = data
         self._settings = config.settings
         self._training = config.training
+        self._most_images = config.epoch_images
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(model.seed)
         self._rates = learning_rates(config.settings)
@@ -70,6 +71,8 @@ class TaskTraining:
         An incomplete last batch is dropped, as in the reference, unless it is the only one.
         """
         images, size = len(self._paths), self._training.batch_size
+        if self._most_images is not None:
+            images = min(images, self._most_images)
         if images < size:
             return images
         return images // size * size

@@ -62,7 +62,15 @@ def describe_plan(study: Study) -> str:
         tested = amount(len(protocol.fixed_settings(config)), "configuration")
         return f"no search: {tested}, tested with {seeds}."
     trials = _plan_of_search(config, protocol)
-    return f"{trials}. What is chosen and the baselines are then tested with {seeds}."
+    tested = "What is chosen and the baselines"
+    if config.refit.average > 1:
+        tested = (
+            f"What is chosen, the average of the best {config.refit.average}, and the baselines"
+        )
+    plan = f"{trials}. {tested} are then tested with {seeds}."
+    if config.refit.images != "shots":
+        plan += f" What ships is trained once more (refit.images={config.refit.images})."
+    return plan
 
 
 def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:

@@ -5,6 +5,7 @@ They tune CLIPFit's own subset, which reaches through all layers of both encoder
 layers takes less.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,12 @@ from study.process.terminal_table import amount
 from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
-from study.trial.prepare import configured_templates, find_shots, tasks_of_search
+from study.trial.prepare import (
+    configured_templates,
+    find_shots,
+    labelled_task,
+    tasks_of_search,
+)
 from study.trial.study import Study
 from study.workflow.announcement import count_slots
 
@@ -43,16 +49,20 @@ class Estimate:
     cost: Cost
     minutes: float | None = None
     """The longest time of the search that the study has set; None means there is no limit."""
+    refit: float = 0.0
+    """The seconds of the training of what ships; 0 where what was tested ships."""
 
     @property
     def total(self) -> float:
         """The seconds of the whole study."""
-        return self.search + self.variants + self.test
+        return self.search + self.variants + self.test + self.refit
 
     def __str__(self) -> str:
         """Return the estimate in sentences: the total, and the times of its parts."""
-        search, variants, test, after_search, total = self._format_times()
+        search, variants, test, refit, after_search, total = self._format_times()
         parts = f"{test} for the test"
+        if self.refit:
+            parts += f", {refit} to train what ships once more"
         if self.variants:
             parts = (
                 f"{after_search}: {variants} for the baselines with other heads and strengths, "
@@ -69,7 +79,7 @@ class Estimate:
         )
 
     def _format_times(self) -> list[str]:
-        """Return the times of search, variants, test, all after the search, and the whole study.
+        """Return the times of search, variants, test, refit, all these but the search, and all.
 
         All have one unit. The sums are those of the rounded parts, so that they add up for a
         reader.
@@ -79,7 +89,8 @@ class Estimate:
             unit, digits, name = 60, 0, "min"
         if self.total < 120:
             unit, digits, name = 1, 0, "s"
-        times = [round(part / unit, digits) for part in (self.search, self.variants, self.test)]
+        parts = (self.search, self.variants, self.test, self.refit)
+        times = [round(part / unit, digits) for part in parts]
         after_search = sum(times[1:])
         times += [after_search, times[0] + after_search]
         return [f"{time:.{digits}f} {name}" for time in times]
@@ -128,12 +139,19 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         StudyError: the data cannot be read.
     """
     config = study.config
-    search = variants = 0.0
+    search = variants = refit = 0.0
     if study.protocol().searches(config):
         search, variants = _estimate_search(study, cost, slots)
+        refit = _estimate_refit(study, cost, slots)
     test = _estimate_test(study, cost)
     return Estimate(
-        search / slots, variants / slots, test / slots, slots, cost, config.search.minutes
+        search / slots,
+        variants / slots,
+        test / slots,
+        slots,
+        cost,
+        refit=refit,
+        minutes=config.search.minutes,
     )
 
 
@@ -170,6 +188,18 @@ def _estimate_test(study: Study, cost: Cost) -> float:
     task = protocol.confirm_task(study.dataset(), shots)
     seconds = _trial_seconds([task], epochs, config.training, cost, evaluations=1)
     return len(seeds) * _count_tested(study) * seconds
+
+
+def _estimate_refit(study: Study, cost: Cost, slots: int) -> float:
+    """Return the seconds of the training of what ships, whose members train at the same time."""
+    config = study.config
+    if config.refit.images == "shots":
+        return 0.0
+    task = labelled_task(study, find_shots(study, config.seed))
+    untested = Task(task.train, ())
+    training = _trial_seconds([untested], config.training.epochs, config.training, cost)
+    test = _trial_seconds([task], 0, config.training, cost, evaluations=1)
+    return math.ceil(config.refit.average / slots) * training + test
 
 
 def _trial_seconds(

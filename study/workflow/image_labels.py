@@ -1,5 +1,6 @@
 """The labels that a tuned model gives to images, as a table or as CSV."""
 
+import math
 import os
 import sys
 import tempfile
@@ -24,11 +25,17 @@ from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
+from study.method.delta import KNOWN, load_delta, unknown_below
 from study.process.terminal_table import amount
 from study.report.formatting import Table, csv_text, format_count, percent
 from study.report.setting_descriptions import settings_in_words
 from study.serving.classifier import TunedClassifier
-from study.serving.labelling import LabelledImage, label_image_files, list_image_files
+from study.serving.labelling import (
+    UNKNOWN,
+    LabelledImage,
+    label_image_files,
+    list_image_files,
+)
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner
 from study.storage.atomic import write_atomically
 from study.trial.study import Study
@@ -65,10 +72,15 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
     images = find_images(paths)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
         saved = find_model(options.model, Path(scratch), storage)
+        threshold = -math.inf
+        if options.unknown is not None:
+            threshold = find_threshold(saved, options.unknown, class_names)
         classifier = saved.load_classifier(class_names=class_names, device=options.device)
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
-    labelled = label_image_files(classifier, images, top=top, batch_size=options.batch_size)
+    labelled = label_image_files(
+        classifier, images, top=top, batch_size=options.batch_size, unknown_below=threshold
+    )
     labelled = _with_progress(labelled, len(images))
     unreadable = _write(labelled, options, top, few=len(images) <= FEW)
     seconds = time.monotonic() - began
@@ -80,6 +92,31 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
             f"none of {len(images)} images could be read; first {format_path(first.path)}: "
             f"{first.error}"
         )
+
+
+def find_threshold(saved: SavedModel, share: float, class_names: Sequence[str] | None) -> float:
+    """Return the logit below which an image is of an unknown class.
+
+    Args:
+        saved: the model.
+        share: the share of images of known classes that may be called unknown, in percent.
+        class_names: the names of ``--classes``; None means the model's own.
+
+    Raises:
+        DataError: the model or other class names do not allow it, or the percentage is too small.
+    """
+    known = load_delta(saved.delta)[0].get(KNOWN)
+    if known is None:
+        raise DataError(
+            f"--unknown: {saved.name} does not know how like their classes images are; allowed is "
+            "a refitted average (refit.average=3 and refit.images=labelled)"
+        )
+    if class_names is not None or UNKNOWN in saved.info.class_names:
+        raise DataError(
+            f"--unknown: it holds for the model's own classes, none of them called {UNKNOWN!r}; "
+            "allowed is a model and a command line without other names"
+        )
+    return unknown_below(known, share)
 
 
 def _check(options: Namespace) -> None:
@@ -281,7 +318,8 @@ def labels_table(labelled: Sequence[LabelledImage], top: int) -> Table:
     rows: list[list[object]] = []
     for image in labelled:
         row: list[object] = [format_path(image.path)]
-        row += [f"{name} {percent(probability)} %" for name, probability in image.classes]
+        for name, probability in image.classes:
+            row.append(name if probability is None else f"{name} {percent(probability)} %")
         row += [None] * (top - len(image.classes))
         if has_errors:
             row.append(image.error or "")

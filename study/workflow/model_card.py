@@ -14,7 +14,7 @@ from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
 from study.errors import StudyError
-from study.method.delta import load_delta, without_head
+from study.method.delta import LOGIT_SCALE, load_delta, without_head
 from study.method.peers import PEERS, find_peer
 from study.report.configuration_table import configuration_rows
 from study.report.formatting import (
@@ -65,7 +65,7 @@ class Provenance:
     @property
     def entry(self) -> Entry | None:
         """The entry of the trial's configuration on the leaderboard; None if it was not tested."""
-        if self.trial.stage != "confirm":
+        if self.trial.stage not in ("confirm", "refit"):
             return None
         return self.board.find_entry(self.trial.label)
 
@@ -105,7 +105,8 @@ def model_card(
         blocks += _describe_study(provenance)
     else:
         blocks.append(OF_UNKNOWN)
-    limits = [f"- {line}" for line in _limits(provenance)]
+    calibrated = LOGIT_SCALE in load_delta(saved.delta)[0]
+    limits = [f"- {line}" for line in _limits(provenance, calibrated=calibrated)]
     limits += [f"- {line}" for line in guide.limits]
     blocks += ["## Limits", "\n".join(limits)]
     return "\n\n".join(blocks) + "\n"
@@ -135,6 +136,7 @@ def _model_name(saved: SavedModel) -> str:
 def _describe_tuning(saved: SavedModel) -> str:
     info, settings = saved.info, saved.settings
     tensors = without_head(load_delta(saved.delta)[0])
+    tensors.pop(LOGIT_SCALE, None)
     numbers = sum(tensor.numel() for tensor in tensors.values())
     peer = find_peer(tensors)
     tuned = f"`{settings.subset}`, {format_count(numbers)} numbers of it"
@@ -290,17 +292,28 @@ def _chance_row(board: Leaderboard, chance: float) -> list[object]:
     return row
 
 
-def _limits(provenance: Provenance | None) -> Iterator[str]:
+def _limits(provenance: Provenance | None, *, calibrated: bool) -> Iterator[str]:
+    probabilities = "its probabilities are not calibrated"
+    if calibrated:
+        probabilities = (
+            "its probabilities were calibrated on labelled images of its own dataset, for its own "
+            "classes alone"
+        )
     yield (
-        "It answers every image with one of its classes, also an image of none of them, and its "
-        "probabilities are not calibrated."
+        "It answers every image with one of its classes, also an image of none of them, and "
+        f"{probabilities}."
     )
     if provenance is not None and provenance.entry is not None:
         yield (
             "Its figures are of test images of the dataset that it was trained on. Images of "
             "another origin may be labelled much worse."
         )
-        if len(provenance.entry.scores) > 1:
+        if provenance.trial.stage == "refit":
+            yield (
+                "The means are over models of several seeds that were trained on the shots alone; "
+                "this one was trained once more, on more images."
+            )
+        elif len(provenance.entry.scores) > 1:
             yield (
                 "The means are over models of several seeds; this is the one of seed "
                 f"{provenance.trial.seed}."

@@ -32,7 +32,10 @@ STATES = {
 OUTSIDE = "peers and variants"
 """The name of the group of search trials that do not count towards ``search.trials``."""
 GROUP_TITLES = {
+    "average": "average (the average of the best, on the folds)",
     "confirm": "confirm (the test)",
+    "member": "members (what the average is made of, trained once more)",
+    "refit": "refit (what ships)",
     OUTSIDE: "beside the search (other methods, other heads and strengths)",
 }
 """The printed titles of groups of trials whose names say too little."""

@@ -11,7 +11,8 @@ from study.process.terminal_table import print_sentences
 from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
-from study.search.confirmation import run_confirm
+from study.search.confirmation import run_confirm, validate_average
+from study.search.refit import candidate_to_refit, run_refit
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
 from study.search.stages import Announce, most_trials, run_search, seconds_left
@@ -22,7 +23,7 @@ from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial import TrialData
 from study.trial.prepare import Preparer
-from study.trial.study import Candidate, Study
+from study.trial.study import VALIDATED, Candidate, Study
 from study.workflow.progress import StageProgress
 
 
@@ -65,6 +66,10 @@ def run_search_stage(
         progress.limit(seconds_left(study), after=total - study.config.search.planned_trials)
         run_search(study, data, [progress, tracker], sampler, _announcer(progress, console))
     _print_if_time_was_short(study, console)
+    heads = study.config.search.space.heads
+    if study.config.refit.average > 1:
+        with _stage(console, study.folder, "average", len(heads)) as progress:
+            validate_average(study, data, [progress, tracker])
 
 
 def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
@@ -80,6 +85,15 @@ def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, consol
     with _stage(console, study.folder, "confirm", len(data) * len(trained)) as progress:
         run_confirm(study, candidates, data, [progress, tracker])
     drawing.result()
+
+
+def run_refit_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
+    """Train what ships on more images, if the configuration says so."""
+    candidate = candidate_to_refit(study)
+    if candidate is not None:
+        trials = len(candidate.members) + 1
+        with _stage(console, study.folder, "refit", trials) as progress:
+            run_refit(study, candidate, preparer, [progress, tracker])
 
 
 def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
@@ -116,11 +130,11 @@ def start_thread(function: Callable[[], None]) -> Future[None]:
 
 
 def _has_chosen(study: Study, choice: object) -> bool:
-    """Return whether a choice is made and no search trial is open, such as a damaged one."""
+    """Return whether a choice is made and no trial before it is open, such as a damaged one."""
     if choice is None:
         return False
     for trial in study.folder.trials():
-        if trial.read_config()["stage"] == "search" and not trial.read_end():
+        if trial.read_config()["stage"] in VALIDATED and not trial.read_end():
             return False
     return True
 

@@ -13,8 +13,8 @@ import study.workflow.training_stages
 from study.config.schema import StudyConfig
 from study.run import main
 from study.search.driver import ray_session
-from study.selection.candidates import Candidate
 from study.storage.study_folder import StudyFolder
+from study.trial.study import Candidate
 from tests.not_none import not_none
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]

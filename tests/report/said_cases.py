@@ -16,7 +16,16 @@ from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.selection.optimism import Optimism
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
-from tests.changed_studies import choose, configure, forget_images, leave_one_seed, share_images
+from tests.changed_studies import (
+    change_json,
+    choose,
+    configure,
+    forget_images,
+    leave_one_seed,
+    share_images,
+    shots_of,
+    write_split,
+)
 from tests.fake_studies import add_answer, add_candidate, edit_candidates, set_images
 
 SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text(encoding="utf-8"))
@@ -28,6 +37,8 @@ def prepare(folder: Path, case: dict[str, Any]) -> Path:
     configure(folder, *case.get("overrides", ()))
     for candidate in case.get("candidates", ()):
         add_candidate(folder, **candidate)
+    if "average" in case:
+        add_average(folder, **case["average"])
     if "answer" in case:
         add_answer(folder, **case["answer"])
     for label in case.get("untested", ()):
@@ -53,6 +64,24 @@ def prepare(folder: Path, case: dict[str, Any]) -> Path:
         leave_one_seed(folder)
     write_notes(StudyFolder(folder), case)
     return folder
+
+
+def add_average(folder: Path, *, effect: float, refit: str | None = None) -> None:
+    """Add the average of the three best, which ships, and its refit on other images."""
+    average: dict[str, Any] = {"val_score": 0.74, "source_trial": "average-text-1"}
+    add_candidate(folder, "average", effect, subset="vision.ln", **average)
+    configure(folder, "refit.average=3")
+
+    def name_members(candidates: list[dict[str, Any]]) -> None:
+        candidates[-1]["members"] = ["best", "second", "third"]
+
+    edit_candidates(folder, name_members)
+    if refit is not None:
+        configure(folder, f"refit.images={refit}")
+        trial = folder / f"trials/refit-{refit}-text-1"
+        shutil.copytree(folder / "trials/confirm-average-seed1", trial)
+        change_json(trial / "config.json", stage="refit", split_hash="00ff")
+        write_split(folder, "00ff", *shots_of(*map(str, range(60))))
 
 
 def set_apart(candidates: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from study.config.schema import StudyConfig
-from study.search import confirmation, stages
+from study.search import confirmation
 from study.search.confirmation import run_confirm
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialData
@@ -20,7 +20,8 @@ def test_each_cell_of_an_ablation_is_tested_once_with_each_seed_under_a_name_of_
 ) -> None:
     run_queue = create_autospec(confirmation.run_queue)
     monkeypatch.setattr(confirmation, "run_queue", run_queue)
-    monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "")  # takes a while
+    # takes a while
+    monkeypatch.setattr("study.search.make_trial.compute_config_hash", lambda *_: "")
     study = study_of(StudyConfig(), StudyFolder(tmp_path))
     chosen = []
     for number in range(cells):

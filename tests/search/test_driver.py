@@ -13,7 +13,7 @@ from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
 from study.search.driver import make_scheduler, ray_session
-from study.selection.candidates import rank_finished_trials
+from study.selection.ranking import rank_finished_trials
 from study.trial import TrialConfig
 from tests.tiny_study import statuses
 

@@ -13,22 +13,12 @@ from optuna.trial import TrialState
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
-from study.config.trial_settings import TrialSettings
 from study.errors import DataError, StudyError
-from study.method import peers
 from study.search import deadline, stages
 from study.search.queues import run_queue
-from study.search.searcher import Proposal
-from study.search.stages import (
-    JOURNAL,
-    budget,
-    make_trial,
-    most_trials,
-    open_arms,
-    run_search,
-    seconds_left,
-)
-from study.selection.candidates import fix_candidates, rank_finished_trials
+from study.search.stages import JOURNAL, budget, most_trials, open_arms, run_search, seconds_left
+from study.selection.candidates import fix_candidates
+from study.selection.ranking import rank_finished_trials
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
@@ -37,7 +27,7 @@ from study.trial.study import Study
 from tests import small_trials
 from tests.damage import flip
 from tests.not_none import not_none
-from tests.settings import ARCHITECTURE, settings, study_of
+from tests.settings import settings, study_of
 from tests.tiny_study import optuna_trials, untimed
 from tests.written_study import Written
 
@@ -269,41 +259,6 @@ def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up
 Make = Callable[..., TrialConfig]
 
 
-@pytest.fixture
-def make(few_digits: TrialData) -> Make:
-    """Make the trial of a proposal, its number being 7."""
-
-    def make(proposal: TrialSettings, **training: Any) -> TrialConfig:
-        config = build_config({"training": training}, "test")
-        study = study_of(config, StudyFolder(Path("unread")))
-        return make_trial(study, few_digits, "search", Proposal(proposal, "search", 7))
-
-    return make
-
-
-def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make: Make) -> None:
-    text = make(settings("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
-    assert text.settings == settings("text.mlp.fc2.bias", 0.01, None, 8.0)
-    vision = make(settings("vision.ln", 0.01, 0.02, 8.0))
-    assert vision.settings == settings("vision.ln", None, 0.02, 0.0)
-    assert vision.config_hash == make(settings("vision.ln", None, 0.02, 2.0)).config_hash
-    assert vision.config_hash != make(settings("vision.ln", None, 0.01, 8.0)).config_hash
-    held = make(settings("vision.ln", None, 0.02, 8.0), regularizer="l2_init")
-    assert held.settings.distill_weight == 8.0, "it reaches every parameter"
-
-
-def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_some(
-    make: Make, few_digits: TrialData
-) -> None:
-    clipfit = make(settings("clipfit", 0.01, 0.02, 8.0), epochs=5)
-    assert clipfit.settings.subset == "text.mlp.fc2.bias + vision.ln"
-    assert clipfit.trainable == 2 * 32 + (2 * 3 + 2) * 2 * 32
-    assert (clipfit.trial_id, clipfit.epochs) == ("search-0007", 5)
-    assert clipfit.split_hash == few_digits.digest[:16]
-    nothing = make(settings("none"), epochs=5)
-    assert (nothing.trainable, nothing.epochs) == (0, 0)
-
-
 def test_a_configuration_older_than_the_last_extension_is_refused(tmp_path: Path) -> None:
     written = Written(tmp_path, "older")
     for number in range(9):
@@ -311,17 +266,3 @@ def test_a_configuration_older_than_the_last_extension_is_refused(tmp_path: Path
     study = Study(changed(written.config, trials=8), written.folder)
     with pytest.raises(DataError, match=r"plans 8 trials of search, and 9 are there"):
         run_search(study, small_trials.trial_data(digest="f" * 64), [])
-
-
-def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make) -> None:
-    lora = {"peer": "lora", "rank": 2, "weight_decay": 0.0}
-    search = {"search": {"baselines": {**PEERS, "lora": lora}}}
-    for label, peer in build_config(search, "test").search.peer_arms.items():
-        own = peer.with_rate(0.01)
-        config = make(TrialSettings(subset="none", peer=own), epochs=5)
-        assert config.settings == TrialSettings(subset="none", peer=own)
-        training = (config.training.optimizer, config.training.weight_decay)
-        assert training == (peer.optimizer, peer.weight_decay)
-        assert config.training.regularizer == ("l2_init" if label == "projection" else "cosine")
-        assert config.epochs == 5
-        assert config.trainable == peers.PEERS[label].count(ARCHITECTURE, own.numbers)

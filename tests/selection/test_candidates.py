@@ -9,17 +9,19 @@ import pytest
 
 from study.config.labels import CANDIDATE_LABELS, RANKS
 from study.config.loading import build_config
+from study.config.schema import RefitConfig
 from study.errors import StudyError
 from study.selection.candidates import (
     choose_candidates,
     fix_candidates,
     possible_variants,
-    rank_finished_trials,
     smallest,
     variants,
 )
+from study.selection.ranking import rank_finished_trials
+from study.selection.shipped import candidate_to_ship
 from study.storage.trial_folder import End, Status
-from study.trial.study import Candidate, best_candidate, candidate_to_register
+from study.trial.study import Candidate, best_candidate
 from tests.not_none import not_none
 from tests.written_study import EPOCHS, Written
 
@@ -69,23 +71,6 @@ def told(candidates: list[Candidate]) -> dict[str, int | str]:
     """What each label stands for: another label, or its trial; without what the winner adds."""
     own = [c for c in candidates if c.label not in CANDIDATE_LABELS]
     return {c.label: c.same_as or int(str(c.source_trial)[-4:]) for c in own}
-
-
-def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Written) -> None:
-    add(written, 0.5)
-    for status in ("stopped", "failed", None):
-        add(written, 0.9, status=status)
-    add(written, 0.9, stage="confirm")
-    add(written, 0.6)
-    ranked = rank_finished_trials(written.folder)
-    assert [(judged.config.number, judged.val_score) for judged in ranked] == [(5, 0.6), (0, 0.5)]
-
-
-def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: Written) -> None:
-    add(written, 0.5)
-    add(written, 0.5, trainable=90)
-    add(written, 0.5, trainable=90)
-    assert [j.config.number for j in rank_finished_trials(written.folder)] == [1, 2, 0]
 
 
 def test_baselines_tuned_clipfit_and_the_best_are_candidates(written: Written) -> None:
@@ -228,7 +213,7 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
     assert candidates["best-with-delta"].source_trial == "search-0005"
     assert candidates["best-plain"].same_as == "full"
     assert best_candidate(chosen) == candidates["best"]
-    assert candidate_to_register(chosen) == candidates["best-with-delta"]
+    assert candidate_to_ship(chosen, RefitConfig()) == candidates["best-with-delta"]
 
 
 def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(
@@ -258,8 +243,8 @@ def test_a_winner_with_a_delta_is_registered_itself(written: Written) -> None:
     add_peer(written, 0.7)
     add(written, 0.8)
     chosen = choose(written, ("full",))
-    assert candidate_to_register(chosen) == best_candidate(chosen) is not None
-    assert candidate_to_register(None) is None
+    assert candidate_to_ship(chosen, RefitConfig()) == best_candidate(chosen) is not None
+    assert candidate_to_ship(None, RefitConfig()) is None
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,23 @@ def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batc
 def test_equal_probabilities_leave_the_classes_in_their_order(
     classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    even = torch.full((1, 10), 0.1)
-    monkeypatch.setattr(TunedClassifier, "batch_probabilities", lambda *_: even)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", lambda *_: torch.zeros(1, 10))
     (one,) = label_image_files(classifier, digits[:1], top=3, batch_size=1)
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
+
+
+def test_an_image_that_is_less_like_its_class_than_the_threshold_is_unknown(
+    classifier: TunedClassifier, digits: list[Path]
+) -> None:
+    pixels = [classifier.read_pixels(path) for path in digits]
+    best = classifier.batch_logits(pixels).amax(dim=1)
+    threshold = best.sort().values[3].item() + 1e-3
+    plain = list(label_image_files(classifier, digits, top=3, batch_size=4))
+    found = label_image_files(classifier, digits, top=3, batch_size=4, unknown_below=threshold)
+    for one, without, logit in zip(found, plain, best, strict=True):
+        is_unknown = bool(logit < threshold)
+        wanted = [("unknown", None), *without.classes[:2]] if is_unknown else without.classes
+        assert list(one.classes) == list(wanted)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
@@ -119,7 +132,7 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(TunedClassifier, "batch_probabilities", fail)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", fail)
     with pytest.raises((DataError, RuntimeError), match=told):
         list(label_image_files(classifier, digits, top=1, batch_size=64))
 

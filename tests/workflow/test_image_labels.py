@@ -15,6 +15,7 @@ from PIL import Image
 
 from study.data.datasets import load_dataset
 from study.errors import DataError
+from study.method.delta import load_delta, save_delta
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import LabelledImage
 from study.tracking.mlflow.registry import register_winner
@@ -246,13 +247,13 @@ def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
     delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     sizes: list[int] = []
-    encode = TunedClassifier.batch_probabilities
+    encode = TunedClassifier.batch_logits
 
     def counted(self: TunedClassifier, pixels: Any) -> torch.Tensor:
         sizes.append(len(pixels))
         return encode(self, pixels)
 
-    monkeypatch.setattr(TunedClassifier, "batch_probabilities", counted)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", counted)
     for size in (["--batch-size", "2"], []):
         run("predict", delta, "photos", *size)
     assert sizes == [2, 2, 1, 5]
@@ -264,7 +265,7 @@ def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
     out = tmp_path / "rows.csv"
     out.write_text("before")
     fail = Mock(side_effect=torch.OutOfMemoryError)
-    monkeypatch.setattr(TunedClassifier, "batch_probabilities", fail)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", fail)
     assert run("predict", delta, "photos", "--out", out).code == 2
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
@@ -307,3 +308,23 @@ def test_a_table_has_a_column_of_faults_only_where_there_are_some() -> None:
         ["a.png", "cat 91.1 %", "dog 5.0 %", ""],
         ["b.png", "–", "–", "no such image"],
     ]
+
+
+def test_images_of_no_class_are_called_unknown_by_a_model_that_can_tell(
+    delta: Path, tmp_path: Path, run: Run
+) -> None:
+    tensors, info = load_delta(delta)
+    other = tmp_path / "known.safetensors"
+    save_delta(other, {**tensors, "known.logits": torch.full((19,), 1e6)}, info)
+    found = rows(run("predict", other, "photos", "--unknown", "5").out)
+    assert {(row["class_1"], row["probability_1"]) for row in found} == {("unknown", "")}
+    plain = rows(run("predict", other, "photos").out)
+    assert [row["class_2"] for row in found] == [row["class_1"] for row in plain]
+    for model, further, told in (
+        (other, ["--unknown", "1"], "allowed is 5 or more"),
+        (other, ["--unknown", "5", "--classes", "a,b"], "holds for the model's own classes"),
+        (delta, ["--unknown", "5"], "allowed is a refitted average"),
+    ):
+        refused = run("predict", model, "photos", *further)
+        assert refused.code == 2
+        assert told in " ".join(refused.err.split())

@@ -19,7 +19,7 @@ from study.backbones.description import EMBEDDED, NAME_ON_HUB, backbone_path, re
 from study.backbones.load_backbone import load_backbone
 from study.backbones.siglip import with_published_names
 from study.errors import ConfigError, DeltaError
-from study.method.delta import load_delta, without_head
+from study.method.delta import LOGIT_SCALE, load_delta, without_head
 from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
@@ -64,6 +64,7 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
     untouched = load_backbone(checkpoint, revision=info.revision)
     tensors, _ = load_delta(saved.delta)
     tuned = without_head(tensors)
+    scale = tuned.pop(LOGIT_SCALE, None)
     biases, norms = find_tuned_modules(untouched.clip, tuned)
     if not (biases or norms):
         raise DeltaError(
@@ -95,6 +96,9 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
     if not (is_copied or has_hub_name(saved)):
         notes.append(_folder_note(saved))
     loading = _loading_code(saved, model, adapters, copied=is_copied)
+    if scale is not None:  # it is no layer, so that no adapter holds it
+        merged = "merge_and_unload()\n"
+        loading = loading.replace(merged, f"{merged}model.logit_scale.fill_({scale.item()!r})\n", 1)
     return ExportGuide(loading, tuple(notes), limits=crop_notes(model.backbone))
 
 

@@ -28,6 +28,7 @@ from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.selection.choice import TEST_BALANCED, Choice
+from study.selection.later_refit import was_asked_after_test
 from study.selection.optimism import read_optimism
 from study.serving.saved_model import read_delta
 from study.storage.command_lines import sync_command
@@ -47,7 +48,7 @@ from study.tracking.mlflow.run_content import (
 from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.tracker import describe_unsent
 from study.trial.prepare import shots_path
-from study.trial.study import BEST, candidate_to_register
+from study.trial.study import BEST
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def register_winner(
     """
     study, folder = run.study, run.study.folder
     best = Choice.read(study)
-    registered = Choice.read(study, candidate_to_register)
+    registered = Choice.read_shipped(study)
     if best is None or registered is None or not (best.trials and registered.trials):
         return None
     for choice in (best, registered):
@@ -141,10 +142,10 @@ class _Registrar:
     def register(self) -> Registration:
         tags = self._version_tags()
         self._ensure_registered_model(tags["dataset"])
-        # An extended study may have several versions.
+        # A study that was extended, or trained what ships again, may have several versions.
         versions = self._client.search_model_versions(
             f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
-            f"tags.source_trial = '{tags['source_trial']}'"
+            f"tags.source_trial = '{tags['source_trial']}' and tags.trial_id = '{tags['trial_id']}'"
         )
         version = versions[0] if versions else self._create_version(tags)
         is_champion, reason = self._decide_champion_and_move(version, tags)
@@ -174,7 +175,7 @@ class _Registrar:
         config = study.config
         candidate = self._winner.candidate
         settings = candidate.settings
-        trained = self._winner.trials[0]
+        trained = self._winner.shipped
         source = study.folder.trial(str(candidate.source_trial))
         rule = study.protocol().rule_from_report(config, source.read_reports()[-1])
         shots = read_shots(shots_path(study, trained.read_config()["seed"]))
@@ -195,6 +196,10 @@ class _Registrar:
             "source_trial": source.trial_id,
             "training_data_hash": shots.digest,
         }
+        if self._winner.refit is not None:
+            tags["refit"] = config.refit.images
+            if was_asked_after_test(study):
+                tags["refit_after_test"] = "true"
         return tags | self._certainty_tags(source.trial_id)
 
     def _certainty_tags(self, source: str) -> dict[str, str]:
@@ -259,7 +264,7 @@ class _Registrar:
         if model_id in [output.model_id for output in outputs]:
             return
         if not self._client.get_logged_model(model_id).metrics:
-            scores = {SCORE: self._val_score, **self._winner.test_scores}
+            scores = {SCORE: self._val_score, **self._winner.shipped_scores}
             now = int(time.time() * 1000)
             metrics = [
                 Metric(key, value, now, 0, model_id=model_id)
@@ -277,6 +282,8 @@ class _Registrar:
         winner = self._winner
         if winner.candidate.label == BEST:
             title = "Winner"
+        elif winner.candidate.members:
+            title = "Average of the best configurations"
         else:
             title = "Best configuration with a file of tuned parameters, which the winner has not,"
         # A validation score that is a maximum over trials is called one.
@@ -287,12 +294,21 @@ class _Registrar:
         if winner.against_chance is not None and not winner.against_chance.is_proven:
             doubt = f" It is {winner.against_chance.doubt}."
         settings = settings_markdown(winner.candidate.settings)
-        test_score = winner.test_scores[TEST_SCORE]
         return (
             f"{title} of the study `{tags['study']}`: {settings} (trial `{tags['trial_id']}`). "
-            f"{self._val_score:.1%} on validation{optimism}; on test {test_score:.1%}, the mean "
-            f"over {len(winner.trials)} seeds.{doubt}"
+            f"{self._val_score:.1%} on validation{optimism}; {self._describe_test()}.{doubt}"
         )
+
+    def _describe_test(self) -> str:
+        """Return the test score of the version, or that it has none, and of what it is."""
+        winner = self._winner
+        score = winner.shipped_scores.get(TEST_SCORE)
+        if winner.refit is None:
+            return f"on test {score:.1%}, the mean over {len(winner.trials)} seeds"
+        images = f"trained once more (refit.images={self._study.config.refit.images})"
+        if score is None:
+            return f"{images}, on the test images too, so it is not tested"
+        return f"{images}, and on test {score:.1%}, which is one training"
 
     def _decide_champion_and_move(
         self, version: ModelVersion, tags: Mapping[str, str]

@@ -14,6 +14,7 @@ from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
 from study.storage.trial_folder import End, Status
+from study.trial.study import VALIDATED
 
 PARAMETER_DIGITS, METRIC_DIGITS = 4, 5
 """The numbers of significant digits of parameters, and of scores and all other metrics."""
@@ -127,10 +128,10 @@ def point_key(point: Metric) -> PointKey:
 def has_first_metric(config: Mapping[str, Any], reports: Reports) -> bool:
     """Return whether a trial has reported the metric that has to be sent first.
 
-    MLflow colours its page that compares runs by the first metric of a run. So nothing of a search
-    trial is sent before its first score. With a linear head, not every epoch has a score.
+    MLflow colours its page that compares runs by the first metric of a run. So nothing of a trial
+    that is validated is sent before its first score. With a linear head, not every epoch has one.
     """
-    return any(config["stage"] != "search" or SCORE in report for report in reports)
+    return any(config["stage"] not in VALIDATED or SCORE in report for report in reports)
 
 
 def total_metrics(end: End, start_time: int) -> list[Metric]:

@@ -13,9 +13,13 @@ from study.tracking.mlflow import run_content
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.mlflow.sync_state import Mark, TrialRecord
+from study.trial.study import VALIDATED
 
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The fields of a trial's configuration that its run has as tags, if they are set."""
+
+_RUN_ENDINGS = {"average": "on the folds", "member": "to average", "refit": "refit"}
+"""What the name of a run ends with, by the stage of its trial."""
 
 
 class TrialRuns:
@@ -202,7 +206,7 @@ class TrialRuns:
             folder = self._study.folder.path
             path = folder / "shots" / f"tasks-{split_hash}.jsonl"
             tasks = read_if_exists(path, path.read_bytes, existing=folder)
-            evaluated = "validation" if stage == "search" else "test"
+            evaluated = "validation" if stage in VALIDATED else "test"
             root = self._study.config.data.root
             self._inputs[key] = dataset_inputs(
                 tasks or b"", split_hash, evaluated=evaluated, root=root
@@ -215,6 +219,8 @@ class TrialRuns:
         for key in TRIAL_TAGS:
             if config.get(key) is not None:
                 tags[key] = str(config[key])
+        if config.get("members"):
+            tags["members"] = " ".join(member["trial_id"] for member in config["members"])
         return tags
 
     def params(self, config: Mapping[str, Any]) -> dict[str, str]:
@@ -230,4 +236,7 @@ class TrialRuns:
 
 def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:
     name = f"{config['label']} ★" if winner else str(config["label"])
-    return f"{name} · seed {config['seed']}" if config["stage"] == "confirm" else name
+    stage = config["stage"]
+    if stage == "confirm":
+        return f"{name} · seed {config['seed']}"
+    return f"{name} · {_RUN_ENDINGS[stage]}" if stage in _RUN_ENDINGS else name

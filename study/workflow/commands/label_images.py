@@ -29,6 +29,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="how many classes to name for each image (default: 3)",
     )
     parser.add_argument(
+        "--unknown",
+        type=float,
+        metavar="PERCENT",
+        help="call an image unknown that is less like its class than all but this share of the "
+        "images of known classes; needs a refitted average",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE.csv",

@@ -26,10 +26,10 @@ from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.config.trial_settings import TrialSettings
 from study.embedded import backbone_path
+from study.search.make_trial import make_trial
 from study.search.samplers import random, seed_from_text, tpe
 from study.search.searcher import Proposal
 from study.search.space import OpenSpace, RateSpace
-from study.search.stages import make_trial
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial

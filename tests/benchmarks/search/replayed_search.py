@@ -21,10 +21,12 @@ from study.config.labels import VARIANT
 from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
 from study.search.driver import make_scheduler
+from study.search.make_trial import make_trial
 from study.search.samplers import Sampler
 from study.search.searcher import Proposal, Proposers, StudySearcher
-from study.search.stages import make_trial, open_arms
-from study.selection.candidates import Judged, variants
+from study.search.stages import open_arms
+from study.selection.candidates import variants
+from study.selection.ranking import Judged
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status
 from study.trial import TrialConfig, TrialData

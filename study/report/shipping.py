@@ -1,0 +1,48 @@
+"""What a study ships, where that is not the winner as it was tested."""
+
+from collections.abc import Iterator
+
+from study.report.formatting import format_count, percent
+from study.results.intervals import Interval
+from study.results.leaderboard import Leaderboard
+
+_WHICH = {
+    "labelled": "shots and validation images",
+    "pool": "all training and validation images",
+    "everything": "all training, validation and test images",
+}
+"""What the images of ``refit.images`` are."""
+
+
+def describe_shipped(board: Leaderboard) -> Iterator[str]:
+    """Yield what is registered, exported and predicted with, if it is not the winner as tested."""
+    refit, shipped = board.refit, board.shipped
+    name, images = "the winner", board.study.config.refit.images
+    is_average = shipped is not None and shipped.is_average
+    if is_average:
+        name = "the average of the best"
+    if refit is not None:
+        sentence = f"What ships is {name}, trained once more"
+        if refit.images is not None:
+            sentence += f" on {format_count(refit.images)} labelled images ({_WHICH[images]})"
+        if refit.test is None:
+            yield f"{sentence}. It is not tested."
+        else:
+            interval = _over_images(refit.test.images)
+            yield (
+                f"{sentence}: {percent(refit.test.mean)} % on test{interval}. It was trained once, "
+                "so its score has no spread over seeds."
+            )
+        if refit.after_test:
+            yield "It was asked for after the test had been read."
+    elif is_average:
+        yield f"What ships is {name}, as it was tested."
+
+
+def _over_images(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return (
+        f" (95 % interval over test images alone {percent(interval.low)} to "
+        f"{percent(interval.high)})"
+    )

@@ -1,0 +1,83 @@
+"""The trial of a proposal, complete with all that its result depends on."""
+
+from study.method.parameters import count_numbers
+from study.method.peers import PEERS
+from study.method.subsets import parse
+from study.search.driver import rung_epochs
+from study.search.searcher import Proposal
+from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
+from study.trial.config_hash import compute_config_hash
+from study.trial.study import Study
+
+
+def make_trial(
+    study: Study,
+    data: TrialData,
+    stage: Stage,
+    proposal: Proposal,
+    *,
+    label: str | None = None,
+    seed: int | None = None,
+) -> TrialConfig:
+    """Return the trial of a proposal, less settings without an effect, with its config hash.
+
+    Args:
+        study: the study.
+        data: the data of the trial.
+        stage: the stage of the trial.
+        proposal: the settings, and who proposes them.
+        label: the label of the trial; None means one that is made from its number.
+        seed: the seed of the trial; None means that of the search.
+    """
+    training = study.config.training
+    architecture = study.architecture()
+    settings = proposal.settings
+    peer = settings.peer
+    subset = parse(settings.subset)
+    leaves = subset.resolve(architecture.depths)
+    trainable = count_numbers(architecture, leaves)
+    proposer = "trial"
+    if peer is not None:
+        row = PEERS[peer.method]
+        optimization = peer.model_dump(include={"optimizer", "weight_decay"})
+        optimization["regularizer"] = row.regularizer or training.regularizer
+        training = training.model_copy(update=optimization)
+        trainable = row.count(architecture, peer.numbers)
+        proposer = proposal.arm
+    epochs = 0
+    if (leaves or peer) and not proposal.members:
+        epochs = training.epochs
+    scored_at = None
+    if settings.head == "linear":
+        trainable += architecture.dim * len(data.tasks[0].train.classes)
+        if stage == "search":
+            scored_at = rung_epochs(study.config.search.asha, training.epochs)
+    name = f"{proposal.number:04d}"
+    if stage == "confirm":
+        name = f"{label}-seed{seed}"
+    elif proposal.members:
+        numbers = [member.trial_id.rpartition("-")[2] for member in proposal.members]
+        name = "-".join([settings.head, *numbers])
+    if label is None:
+        label = f"{proposer} {proposal.number}"
+    if seed is None:
+        seed = study.config.seed
+    trial = TrialConfig(
+        trial_id=f"{stage}-{name}",
+        stage=stage,
+        arm=proposal.arm,
+        label=label,
+        number=proposal.number,
+        seed=seed,
+        settings=settings.effective(leaves, training.regularizer),
+        subset_key=subset.key(architecture.depths),
+        trainable=trainable,
+        epochs=epochs,
+        members=tuple(proposal.members),
+        split_hash=data.digest[:SPLIT_HASH],
+        training=training,
+        optuna_number=proposal.optuna_number,
+        scored_at=scored_at,
+    )
+    config_hash = compute_config_hash(trial, data, architecture.checkpoint)
+    return trial.model_copy(update={"config_hash": config_hash})

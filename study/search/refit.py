@@ -1,0 +1,97 @@
+"""The stage that trains what ships on more images than the shots, and tests it once.
+
+An average is trained as its members are, each alone and untested; then it is tested.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from study.config.trial_settings import TrialSettings
+from study.search.ledger_callback import Observer
+from study.search.make_trial import make_trial
+from study.search.queues import run_queue
+from study.search.searcher import Proposal
+from study.selection.shipped import candidate_to_ship, refit_trial_id
+from study.trial import Stage, TrialConfig, TrialData
+from study.trial.config_hash import compute_config_hash
+from study.trial.prepare import Preparer, labelled_task
+from study.trial.study import AveragedTrial, Candidate, Study
+
+logger = logging.getLogger(__name__)
+
+
+def candidate_to_refit(study: Study) -> Candidate | None:
+    """Return the candidate that is trained once more; None if none is, or nothing is chosen yet."""
+    candidate = candidate_to_ship(study.candidates(), study.config.refit)
+    if candidate is None or study.config.refit.images == "shots":
+        return None
+    trains = candidate.settings.subset != "none" or candidate.settings.is_peer
+    return candidate if trains and candidate.source_trial is not None else None
+
+
+def run_refit(
+    study: Study, candidate: Candidate, preparer: Preparer, observers: Sequence[Observer]
+) -> None:
+    """Train a candidate on the images of ``refit.images``, and test it unless they are of the test.
+
+    Args:
+        study: the study.
+        candidate: the candidate that ships.
+        preparer: lays out its data.
+        observers: see `run_queue`.
+    """
+    # However many images there are, a refit takes the steps that those with labels would take.
+    shots = preparer.shots(study.config.seed)
+    labelled = len(labelled_task(study, shots).train.records)
+    maker = _Maker(study, preparer.refit(tested=False), labelled)
+    candidates = {candidate.label: candidate for candidate in study.candidates() or ()}
+    members = []
+    for label in candidate.members:
+        member = candidates[label]
+        members.append(maker.make("member", member, member.settings.training_settings))
+    data = {study.config.seed: maker.data}
+    run_queue(study, "member", members, data, observers)
+    maker = _Maker(study, preparer.refit(tested=True), labelled)
+    trial = maker.make("refit", candidate, candidate.settings, members)
+    run_queue(study, "refit", [trial], {study.config.seed: maker.data}, observers)
+    end = study.folder.trial(trial.trial_id).read_end()
+    if end is not None and end.status == "failed":
+        logger.warning("the refit failed, so what was tested ships as it is: %s", end.reason)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the trials of a refit."""
+
+    study: Study
+    data: TrialData
+    epoch_images: int
+    """See `TrialConfig.epoch_images`."""
+
+    def make(
+        self,
+        stage: Stage,
+        candidate: Candidate,
+        settings: TrialSettings,
+        members: Sequence[TrialConfig] = (),
+    ) -> TrialConfig:
+        """Return the trial that trains a candidate, or that averages its trained members."""
+        averaged = [AveragedTrial(trial_id=m.trial_id, settings=m.settings) for m in members]
+        proposal = Proposal(settings, candidate.label, number=0, members=averaged)
+        trial = make_trial(self.study, self.data, stage, proposal, label=candidate.label)
+        refit = self.study.config.refit
+        changes: dict[str, Any] = {
+            "trial_id": refit_trial_id(stage, refit, candidate),
+            "epoch_images": self.epoch_images,
+        }
+        if members and refit.calibrate:
+            (*_, report) = self.study.folder.trial(str(candidate.source_trial)).read_reports()
+            changes["temperature"] = report["val_temperature"]
+        if members and stage == "refit":
+            changes["known_from"] = candidate.source_trial
+        trial = trial.model_copy(update=changes)
+        checkpoint = self.study.architecture().checkpoint
+        config_hash = compute_config_hash(trial, self.data, checkpoint)
+        return trial.model_copy(update={"config_hash": config_hash})

@@ -1,0 +1,78 @@
+"""A refit that is asked for after a study has been tested, which what ships then says of itself."""
+
+from collections.abc import Sequence
+
+from study.config.labels import AVERAGE
+from study.config.loading import build_config, dump_config
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.yaml_values import parse_overrides, put_value
+from study.errors import ConfigError
+from study.trial.study import Study
+
+FILE = "refits.json"
+"""A list of the sections ``refit`` that a study got after its test, oldest first."""
+MAY_CHANGE = ("refit.", *WITHOUT_EFFECT)
+"""The beginnings of the keys that a refit may change."""
+
+
+def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
+    """Return the configuration of a finished study with another refit, without writing anything.
+
+    Args:
+        study: the study, with its frozen configuration.
+        overrides: settings that begin as in `MAY_CHANGE`.
+
+    Raises:
+        ConfigError: the study is not finished or has chosen nothing, the refit does not change, it
+            averages what the study has not tested, or other settings would change.
+    """
+    config, folder = study.config, study.folder
+    candidates = study.candidates()
+    if candidates is None or not study.protocol().searches(config) or not folder.is_complete():
+        raise ConfigError(
+            f"study '{folder.name}' has no finished choice to train once more; allowed is a "
+            "finished study with a search, see clipfit-study status"
+        )
+    values = config.model_dump(mode="json")
+    for key, value in parse_overrides(overrides).items():
+        if key == "storage":
+            continue
+        if not key.startswith(MAY_CHANGE):
+            raise ConfigError(
+                f"{key} cannot change in a study that exists; refit takes refit.images, "
+                "refit.average, resources and tracking"
+            )
+        put_value(values, key, value)
+    refitted = build_config(values, str(folder.config_path))
+    if refitted.refit == config.refit:
+        raise ConfigError(
+            f"study '{folder.name}' has refit.images={config.refit.images} and "
+            f"refit.average={config.refit.average} already; allowed is another value, as "
+            "refit.images=everything"
+        )
+    (tested,) = [len(c.members) for c in candidates if c.label == AVERAGE] or [1]
+    if refitted.refit.average not in (1, tested, config.refit.average):
+        allowed = "1" if tested == 1 else f"1 or {tested}"
+        raise ConfigError(
+            f"refit.average: {refitted.refit.average} is an average that study '{folder.name}' has "
+            f"not tested; allowed is {allowed}"
+        )
+    return refitted
+
+
+def ask_for_refit(study: Study, refitted: StudyConfig) -> None:
+    """Give a study the configuration of `refitted_config`, and delete its registration.
+
+    Running the study then continues it as after an interruption.
+    """
+    folder = study.folder
+    asked = folder.read_json(FILE) or []
+    folder.write_json(FILE, [*asked, refitted.refit.model_dump(mode="json")])
+    folder.delete_conclusions(choice=False)
+    folder.write_config(dump_config(refitted))
+
+
+def was_asked_after_test(study: Study) -> bool:
+    """Return whether the refit of a study was asked for after its test had been read."""
+    asked = study.folder.read_json(FILE) or []
+    return study.config.refit.model_dump(mode="json") in asked

@@ -1,0 +1,61 @@
+"""The finished trials of a search, ranked by validation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from study.config.trial_settings import TrialSettings
+from study.storage.study_folder import StudyFolder
+from study.trial.study import Stage, TrialConfig
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trial that completed all its epochs."""
+
+    config: TrialConfig
+    val_score: float
+    """The validation score after the last, a fraction, by which trials are ranked."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """The last report."""
+
+    @property
+    def sort_key(self) -> tuple[float, int, int]:
+        """The key by which the best is first: of equal scores fewer values, then the earlier."""
+        return -self.val_score, self.config.trainable, self.config.number
+
+    @property
+    def settings(self) -> TrialSettings:
+        """The settings to test: those of the trial, with the head that validation chose for it."""
+        return self.config.settings.with_reported_head(self.report)
+
+    @property
+    def training(self) -> tuple[str, TrialSettings]:
+        """A key that is equal for trials that differ only in head, strength or calibration."""
+        return trained(self.config.subset_key, self.config.settings.training_settings)
+
+    @property
+    def folds(self) -> Sequence[float]:
+        """The validation score of each fold; empty where there is one, or none was recorded."""
+        return self.report.get("folds", ())
+
+
+def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[Judged]:
+    """Return the trials of a stage that completed all their epochs, best first."""
+    judged = []
+    for trial in folder.trials():
+        config = trial.read_config()
+        if config["stage"] != stage:
+            continue
+        end = trial.read_end()
+        if end is None or end.status != "finished":
+            continue
+        for report in trial.read_reports()[-1:]:
+            trial_config = TrialConfig.model_validate(config)
+            judged.append(Judged(trial_config, report["val_score"], report))
+    return sorted(judged, key=lambda trial: trial.sort_key)
+
+
+def trained(subset_key: str, settings: TrialSettings) -> tuple[str, TrialSettings]:
+    """Return a key that is equal for configurations with equal results, in any form of subset."""
+    return subset_key, settings.model_copy(update={"subset": "none"})

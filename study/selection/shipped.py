@@ -1,0 +1,32 @@
+"""What a study ships: the candidate that is registered, exported and predicted with."""
+
+from collections.abc import Sequence
+
+from study.config.labels import AVERAGE, WITH_DELTA
+from study.config.schema import RefitConfig
+from study.trial.study import Candidate, Stage, best_candidate, candidate_of_label
+
+
+def candidate_to_ship(
+    candidates: Sequence[Candidate] | None, refit: RefitConfig
+) -> Candidate | None:
+    """Return the candidate that is registered, exported and predicted with; None if there is none.
+
+    It is the average of the best if that is asked for and the best candidate tunes a part of CLIP.
+    Else it is the best candidate or, where that writes no delta, the best that writes one.
+    """
+    best = best_candidate(candidates)
+    average = candidate_of_label(candidates, AVERAGE)
+    averages = refit.average > 1 and average is not None
+    if averages and best is not None and best.settings.subset != "none":
+        return average
+    with_delta = candidate_of_label(candidates, WITH_DELTA)
+    return with_delta or best
+
+
+def refit_trial_id(stage: Stage, refit: RefitConfig, candidate: Candidate) -> str:
+    """Return the id of the trial that trains a candidate as the section ``refit`` asks."""
+    _, _, source = str(candidate.source_trial).partition("-")
+    if stage == "refit" and refit.calibrate and candidate.members:
+        return f"{stage}-{refit.images}-calibrated-{source}"
+    return f"{stage}-{refit.images}-{source}"

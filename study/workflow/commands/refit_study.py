@@ -1,0 +1,38 @@
+"""The command ``refit``: another training of what a finished study ships."""
+
+from argparse import ArgumentParser, Namespace
+
+from study.process.ctrl_c import exit_at_ctrl_c
+from study.process.garbage import pause_collection
+from study.workflow.arguments import add_study_and_settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_study_and_settings(parser)
+
+
+@pause_collection()
+def refit_study(options: Namespace) -> None:
+    """Train what a study ships on other images, and register it.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    with exit_at_ctrl_c():
+        from study.workflow.lookup import find_study_and_overrides
+    folder, overrides = find_study_and_overrides(options.study, options.arguments)
+    with exit_at_ctrl_c():
+        from study.selection.later_refit import ask_for_refit, refitted_config
+        from study.trial.study import Study
+        from study.workflow.check import check_study
+        from study.workflow.configured_study import load_study, naming_overrides
+        from study.workflow.run_study import run_study
+    study = load_study(folder, [])
+    with naming_overrides(overrides):
+        with folder.locked():
+            config = refitted_config(study, overrides)
+            # A study that cannot be continued now stays as finished as it is.
+            check_study(Study(config, folder), resuming=True)
+            ask_for_refit(study, config)
+        run_study(Study(config, folder), options.console, resume=True)

@@ -1,0 +1,48 @@
+"""What ships is told where it is not the winner as it was tested."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study.report.shipping import describe_shipped
+from tests.changed_studies import board_of, configure
+from tests.report.said_cases import add_average
+
+
+@pytest.fixture
+def study(make_study: Callable[..., Path]) -> Path:
+    return make_study("mine")
+
+
+def test_nothing_is_told_where_the_winner_ships_as_it_was_tested(study: Path) -> None:
+    assert not [*describe_shipped(board_of(study))]
+    add_average(study, effect=0.01)
+    configure(study, "refit.average=1")
+    assert not [*describe_shipped(board_of(study))]
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        ("labelled", "(shots and validation images)"),
+        ("pool", "(all training and validation images)"),
+        ("everything", "(all training, validation and test images)"),
+    ],
+)
+def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str) -> None:
+    add_average(study, effect=0.01, refit=images)
+    (sentence,) = describe_shipped(board_of(study))
+    assert f"trained once more on 60 labelled images {told}: 7" in sentence
+    (study / "refits.json").write_text('[{"images": "x"}]')
+    refit = board_of(study).study.config.refit
+    (study / "refits.json").write_text(f"[{refit.model_dump_json()}]")
+    *_, last = describe_shipped(board_of(study))
+    assert last == "It was asked for after the test had been read."
+
+
+def test_a_refit_on_test_images_is_not_tested(study: Path) -> None:
+    add_average(study, effect=0.01, refit="everything")
+    (trial,) = (study / "trials").glob("refit-*")
+    (trial / "reports.jsonl").write_text('{"epoch": 0, "seconds": 1.0}\n')
+    assert "It is not tested." in " ".join(describe_shipped(board_of(study)))

@@ -1,0 +1,79 @@
+"""The trial of a proposal has what its subset has a use for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config.loading import build_config
+from study.config.trial_settings import TrialSettings
+from study.method import peers
+from study.search.make_trial import make_trial
+from study.search.searcher import Proposal
+from study.storage.study_folder import StudyFolder
+from study.trial import TrialConfig, TrialData
+from study.trial.study import AveragedTrial
+from tests.search.conftest import PEERS
+from tests.settings import ARCHITECTURE, settings, study_of
+
+Make = Callable[..., TrialConfig]
+
+
+@pytest.fixture
+def make(few_digits: TrialData) -> Make:
+    """Make the trial of a proposal, its number being 7."""
+
+    def make(proposal: TrialSettings, **training: Any) -> TrialConfig:
+        config = build_config({"training": training}, "test")
+        study = study_of(config, StudyFolder(Path("unread")))
+        return make_trial(study, few_digits, "search", Proposal(proposal, "search", 7))
+
+    return make
+
+
+def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make: Make) -> None:
+    text = make(settings("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
+    assert text.settings == settings("text.mlp.fc2.bias", 0.01, None, 8.0)
+    vision = make(settings("vision.ln", 0.01, 0.02, 8.0))
+    assert vision.settings == settings("vision.ln", None, 0.02, 0.0)
+    assert vision.config_hash == make(settings("vision.ln", None, 0.02, 2.0)).config_hash
+    assert vision.config_hash != make(settings("vision.ln", None, 0.01, 8.0)).config_hash
+    held = make(settings("vision.ln", None, 0.02, 8.0), regularizer="l2_init")
+    assert held.settings.distill_weight == 8.0, "it reaches every parameter"
+
+
+def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_some(
+    make: Make, few_digits: TrialData
+) -> None:
+    clipfit = make(settings("clipfit", 0.01, 0.02, 8.0), epochs=5)
+    assert clipfit.settings.subset == "text.mlp.fc2.bias + vision.ln"
+    assert clipfit.trainable == 2 * 32 + (2 * 3 + 2) * 2 * 32
+    assert (clipfit.trial_id, clipfit.epochs) == ("search-0007", 5)
+    assert clipfit.split_hash == few_digits.digest[:16]
+    nothing = make(settings("none"), epochs=5)
+    assert (nothing.trainable, nothing.epochs) == (0, 0)
+
+
+def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make) -> None:
+    lora = {"peer": "lora", "rank": 2, "weight_decay": 0.0}
+    search = {"search": {"baselines": {**PEERS, "lora": lora}}}
+    for label, peer in build_config(search, "test").search.peer_arms.items():
+        own = peer.with_rate(0.01)
+        config = make(TrialSettings(subset="none", peer=own), epochs=5)
+        assert config.settings == TrialSettings(subset="none", peer=own)
+        training = (config.training.optimizer, config.training.weight_decay)
+        assert training == (peer.optimizer, peer.weight_decay)
+        assert config.training.regularizer == ("l2_init" if label == "projection" else "cosine")
+        assert config.epochs == 5
+        assert config.trainable == peers.PEERS[label].count(ARCHITECTURE, own.numbers)
+
+
+def test_an_average_trains_nothing_and_is_named_by_its_members(few_digits: TrialData) -> None:
+    study = study_of(build_config({}, "test"), StudyFolder(Path("unread")))
+    own = settings("vision.ln", None, 0.1)
+    members = [AveragedTrial(trial_id=f"search-{n:04d}", settings=own) for n in (12, 3)]
+    proposal = Proposal(settings("vision.ln"), "average", 0, members=members)
+    trial = make_trial(study, few_digits, "average", proposal, label="average")
+    assert (trial.trial_id, trial.epochs) == ("average-text-0012-0003", 0)
+    assert trial.members == tuple(members)

@@ -1,0 +1,157 @@
+"""What ships: the average of the best, trained once more on the validation images too."""
+
+import math
+import shutil
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from torch import Tensor
+
+from study.backbones.load_backbone import load_backbone
+from study.method.delta import load_delta, without_head
+from study.results.reliability import calibrations
+from study.results.study_results import read_results
+from study.search.confirmation import validate_average
+from study.search.refit import candidate_to_refit, run_refit
+from study.selection.validation import read_known_logits
+from study.storage.trial_folder import TrialFolder
+from study.trial.predictions import read_predictions
+from study.trial.study import Study
+from tests.not_none import not_none
+from tests.tiny_study import TinyStudy, untimed
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def refitted(
+    ray_cluster: None, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TinyStudy:
+    """A study that has come to its end, but for what is written then."""
+    tiny = TinyStudy(
+        tmp_path_factory.mktemp("runs"),
+        "refitted",
+        tiny_backbone,
+        search={
+            "trials": 8,
+            "selection": "folds",
+            "folds": 2,
+            "asha": None,
+            "space": {"heads": ["text", "linear"]},
+            "baselines": {
+                "zero-shot": {"subset": "none"},
+                "clipfit": {"subset": "clipfit", "rates": {"bias": 0.02, "ln": 0.02}},
+            },
+        },
+        confirm={"seeds": [1, 2], "runners_up": 0, "strength": 0.5},
+        refit={"images": "labelled", "average": 3, "calibrate": True},
+    )
+    tiny.search()
+    validate_average(tiny.study, tiny.data, [tiny.heard])
+    tiny.confirm()
+    refit(tiny)
+    return tiny
+
+
+def refit(tiny: TinyStudy) -> None:
+    study = Study(tiny.config, tiny.folder)
+    run_refit(study, not_none(candidate_to_refit(study)), tiny.preparer, [tiny.heard])
+
+
+def trials(tiny: TinyStudy, beginning: str) -> list[TrialFolder]:
+    return [t for t in tiny.folder.trials() if t.trial_id.startswith(beginning)]
+
+
+def parameters(trial: TrialFolder) -> dict[str, Tensor]:
+    return without_head(load_delta(trial.path / "delta.safetensors")[0])
+
+
+@pytest.mark.parametrize("beginning", ["confirm-average-seed1", "confirm-average-seed2", "refit-"])
+def test_an_average_has_the_mean_change_of_its_members_at_the_protocols_strength(
+    refitted: TinyStudy, tiny_backbone: Path, beginning: str
+) -> None:
+    (trial,) = trials(refitted, beginning)
+    initial = dict(load_backbone(tiny_backbone).clip.named_parameters())
+    config = trial.read_config()
+    members = [(m["settings"], refitted.folder.trial(m["trial_id"])) for m in config["members"]]
+    assert len(members) == 3
+    changes = [
+        {name: (v - initial[name]) / s["strength"] for name, v in parameters(member).items()}
+        for s, member in members
+    ]
+    averaged = parameters(trial)
+    averaged.pop("logit_scale", None)
+    assert averaged.keys() == set().union(*changes)
+    for name, value in averaged.items():
+        nothing = torch.zeros_like(value)
+        total = sum((change.get(name, nothing) for change in changes), nothing)
+        torch.testing.assert_close(value, (initial[name] + 0.5 * total / 3).detach())
+
+
+def test_members_learn_from_validation_images_too_and_read_no_test_image(
+    refitted: TinyStudy,
+) -> None:
+    members = trials(refitted, "member-")
+    assert len(members) == 3
+    shots = refitted.preparer.shots(1)
+    data = refitted.preparer.refit(tested=False)
+    assert {*data.tasks[0].train.records} == {*shots.train, *shots.val}
+    for member in members:
+        assert not_none(member.read_end()).status == "finished"
+        assert read_predictions(refitted.folder, member.trial_id) == []
+        assert not any(name.startswith("test_") for name in member.read_reports()[-1])
+
+
+def test_the_refit_is_tested_once_and_ships(refitted: TinyStudy, tmp_path: Path) -> None:
+    (trial,) = trials(refitted, "refit-")
+    (report,) = trial.read_reports()
+    assert report["test_score"] > 0
+    average = not_none(refitted.study.candidates())[-1]
+    assert average.label == "average"
+    assert trial.trial_id.endswith(str(average.source_trial).removeprefix("average-"))
+
+
+def test_the_refit_has_the_temperature_and_the_known_images_of_the_folds(
+    refitted: TinyStudy, tiny_backbone: Path
+) -> None:
+    (trial,) = trials(refitted, "refit-")
+    average = not_none(refitted.study.candidates())[-1]
+    validated = refitted.folder.trial(str(average.source_trial))
+    temperature = validated.read_reports()[-1]["val_temperature"]
+    assert trial.read_config()["temperature"] == temperature != 1
+    tensors, _ = load_delta(trial.path / "delta.safetensors")
+    scale = load_backbone(tiny_backbone).clip.logit_scale.item()
+    assert tensors["logit_scale"].item() == pytest.approx(scale - math.log(temperature))
+    logits = [temperature * value for value in tensors["known.logits"].tolist()]
+    assert logits == pytest.approx(read_known_logits(validated), rel=1e-5)
+    assert len(logits) == len(refitted.preparer.refit(tested=False).tasks[0].train.records)
+
+
+def test_probabilities_are_kept_without_and_with_the_temperature(refitted: TinyStudy) -> None:
+    (trial,) = trials(refitted, "refit-")
+    rows = read_predictions(refitted.folder, trial.trial_id)
+    for row in rows:
+        true, scaled = not_none(row.true_probability), not_none(row.scaled_true_probability)
+        right = row.label == row.predicted
+        assert (true == pytest.approx(row.probability)) == right
+        assert (scaled == pytest.approx(not_none(row.scaled_probability))) == right
+    (found,) = calibrations(read_results(refitted.folder.path), trial.trial_id)
+    losses = [-math.log(not_none(row.true_probability)) for row in rows]
+    assert found.before.likelihood == pytest.approx(fmean(losses), rel=1e-4)
+    assert sum(one.images for one in found.after.bins) == len(rows)
+    assert 0 <= found.after.error <= 1
+
+
+@pytest.mark.parametrize("lost", [["refit-"], ["refit-", "member-"]])
+def test_a_refit_goes_on_where_it_was(refitted: TinyStudy, lost: list[str]) -> None:
+    gone = [trials(refitted, beginning)[-1] for beginning in lost]
+    before = [(untimed(t), (t.path / "delta.safetensors").read_bytes()) for t in gone]
+    kept = len(refitted.heard.events)
+    for trial in gone:
+        shutil.rmtree(trial.path)
+    refit(refitted)
+    assert before == [(untimed(t), (t.path / "delta.safetensors").read_bytes()) for t in gone]
+    started = [name for what, name, _ in refitted.heard.events[kept:] if what == "started"]
+    assert sorted(started) == sorted(trial.trial_id for trial in gone)

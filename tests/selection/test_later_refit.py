@@ -1,0 +1,65 @@
+"""A refit that is asked for later changes what ships and nothing that was tested."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config.loading import load_config
+from study.errors import ConfigError
+from study.selection.later_refit import ask_for_refit, refitted_config, was_asked_after_test
+from study.storage.study_folder import REGISTERED, Registration
+from study.trial.study import Study
+from tests.written_study import Written
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Study:
+    """A study that has tested its winner and an average of two."""
+    written = Written(tmp_path, "mine")
+    config = written.whole(1)
+    values: dict[str, Any] = {"settings": config.settings.model_dump(mode="json")}
+    average = {**values, "label": "average", "members": ["best", "second"]}
+    names = [{**values, "label": label} for label in ("best", "second")]
+    written.folder.write_json("candidates.json", [*names, average])
+    registered = Registration("clipfit-digits", "1", True, "it is the first")
+    written.folder.write_json(REGISTERED, registered)
+    written.conclude()
+    return written.study
+
+
+def test_it_ships_something_else_and_says_that_the_test_had_been_read(finished: Study) -> None:
+    assert not was_asked_after_test(finished)
+    config = refitted_config(finished, ["refit.images=pool", "refit.average=2"])
+    ask_for_refit(finished, config)
+    now = Study(load_config(finished.folder.config_path, frozen=True), finished.folder)
+    assert (now.config.refit.images, now.config.refit.average) == ("pool", 2)
+    assert was_asked_after_test(now)
+    assert now.candidates() is not None, "the choice stays"
+    assert now.folder.read_registration() is None
+    assert not now.folder.is_complete()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([], "has refit.images=shots and refit.average=1 already"),
+        (["refit.images=shots"], "already; allowed is another value"),
+        (["search.trials=90"], "refit takes refit.images"),
+        (["seed=2", "refit.images=pool"], "seed cannot change"),
+        (["refit.average=3"], "has not tested; allowed is 1 or 2"),
+        (["refit.images=none"], "'shots', 'labelled', 'pool' or 'everything'"),
+    ],
+)
+def test_what_changes_nothing_or_what_was_tested_is_refused(
+    finished: Study, overrides: list[str], told: str
+) -> None:
+    before = finished.folder.config_path.read_bytes()
+    with pytest.raises(ConfigError, match=told):
+        refitted_config(finished, overrides)
+    assert finished.folder.config_path.read_bytes() == before
+
+
+def test_a_study_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no finished choice"):
+        refitted_config(Written(tmp_path, "mine").study, ["refit.images=pool"])
