@@ -18,7 +18,6 @@ WORDS = {
         "behind at the end, and lacks 0",
     ],
     "reliability/soak.py --trials 10": ["| 10 |", "MLflow has {'FINISHED': "],
-    "answer/intervals.py --studies 5": ["| fresh | "],
 }
 
 

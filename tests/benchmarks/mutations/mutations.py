@@ -1,16 +1,13 @@
 """What the tests catch: small faults drawn at random, put into the code one after the other.
 
-pip install pytest-cov
-COVERAGE_FILE=all.coverage pytest -n 0 --dist=no --cov=study --cov-context=test \\
-    --cov-report= --durations=0 --durations-min=0 > all.log
-python tests/benchmarks/mutations/mutations.py draw drawn.json --coverage all.coverage --log all.log
-python tests/benchmarks/mutations/mutations.py run drawn.json --checkout CLONE
-python tests/benchmarks/mutations/mutations.py compare drawn.json --checkout CLONE --to now.json
+python tests/benchmarks/mutations/mutations.py run mutations.json --checkout CLONE
+python tests/benchmarks/mutations/mutations.py compare mutations.json --checkout CLONE --to now.json
 
-Each mutation is in a line that a default test executes; rooms have their share by such lines. The
-tests that execute it run until one fails: first those of the file of the same name, then those of
-the same room. CLONE is a clone for this alone: its files are changed and restored. ``run`` and
-``compare`` go on where they stopped; ``compare`` returns 1 if what was caught no longer is.
+`mutations.json` beside this file has 120 of them, in lines that default tests execute; rooms have
+their share by such lines. The tests that execute a line run until one fails: first those of the
+file of the same name, then those of the same room. CLONE is a clone for this alone: its files are
+changed and restored. ``run`` and ``compare`` go on where they stopped; ``compare`` returns 1 if
+what was caught no longer is.
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -27,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from failing import Suite
-from mutants import Place, places, replace
-from mutation_draw import draw, files_of, mirror_of
+from places import Place, places, replace
 
 GONE, MISSED = "gone", "caught before, and not now"
 LISTED_SECONDS = 600
@@ -42,25 +39,16 @@ Mutation = dict[str, Any]
 
 
 def main() -> int:
-    """Draw, run or compare; return 1 where a mutation is no longer caught."""
+    """Run or compare; return 1 where a mutation is no longer caught."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("verb", choices=["draw", "run", "compare"])
+    parser.add_argument("verb", choices=["run", "compare"])
     parser.add_argument("record", type=Path)
     parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[3])
-    parser.add_argument("--coverage", type=Path, help="database of coverage.py, with contexts")
-    parser.add_argument("--log", type=Path, help="what pytest printed, with --durations=0")
-    parser.add_argument("--seed", type=int, default=35)
-    parser.add_argument("--number", type=int, default=120)
     parser.add_argument("--to", type=Path, help="where compare writes what it sees")
     parser.add_argument("--preload", default=PRELOADED, help="modules imported once for all tests")
     options = parser.parse_args()
     options.checkout = options.checkout.resolve()
     sys.path[0] = str(options.checkout)  # its study/ is tested
-    if options.verb == "draw":
-        log = options.log.read_text()
-        numbers = {"seed": options.seed, "number": options.number}
-        _write(options.record, draw(options.checkout, options.coverage, log, **numbers))
-        return 0
     changed = ["git", "-C", str(options.checkout), "status", "--porcelain", "--", "study", "tests"]
     if subprocess.run(changed, capture_output=True, text=True, check=True).stdout:
         parser.error(f"{options.checkout} has changes in study/ or tests/; commit or restore them")
@@ -155,6 +143,16 @@ def compare(record: dict[str, Any], to: Path, suite: Suite) -> int:
         counted[state] += 1
     print(", ".join(f"{number} {state}" for state, number in counted.items()))
     return 1 if counted[MISSED] else 0
+
+
+def files_of(tests: list[str]) -> list[str]:
+    """Return the files of tests in order, each once."""
+    return list(dict.fromkeys(test.split("::")[0] for test in tests))
+
+
+def mirror_of(file: str) -> str:
+    """Return where the tests of a file of the package stand."""
+    return re.sub(r"(\w+\.py)$", r"test_\1", file.replace("study/", "tests/", 1))
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.reliability.campaign import draw_fault, summary, wrong_end
+from tests.benchmarks.reliability.campaign import draw_fault, wrong_end
 from tests.benchmarks.reliability.campaign_faults import FAULTS
 from tests.benchmarks.reliability.campaign_study import KINDS
 from tests.benchmarks.reliability.study_contents import differences
@@ -62,16 +62,3 @@ def test_a_study_says_how_to_go_on_unless_it_was_killed() -> None:
     for status in (2, 130):
         assert wrong(status, "a traceback")[0].startswith("no word of how to go on")
     assert wrong(1, "resume mine")[0].startswith("it ended with 1")
-
-
-def test_the_table_counts_what_was_drawn_resumed_and_wrong() -> None:
-    lines: list[dict[str, Any]] = [
-        {"fault": "driver killed", "resumes": 1, "wrong": []},
-        {"fault": "driver killed", "resumes": 0, "wrong": []},
-        {"fault": "disk full", "resumes": 0, "wrong": []},
-    ]
-    assert "3 draws, 0 failed; at most 63.2 % (95 %)" in summary(lines)
-    assert "| driver killed | 2 | 1 | 0 |" in summary(lines)
-    lines[2]["wrong"] = ["/trials/b/0 is missing"]
-    assert "3 draws, 1 failed**" in summary(lines)
-    assert "| disk full | 1 | 0 | 1 |" in summary(lines)

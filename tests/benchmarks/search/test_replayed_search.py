@@ -9,8 +9,7 @@ import pytest
 
 from study.config.trial_settings import TrialSettings
 from study.search.space import OpenSpace
-from tests.benchmarks.search.compare import cells_of
-from tests.benchmarks.search.replayed_search import Step, replay
+from tests.benchmarks.search.replayed_search import replay
 from tests.benchmarks.search.world import Row, World
 from tests.tiny_study import TinyStudy
 
@@ -81,12 +80,3 @@ def test_variants_are_chosen_from_in_the_end(world: World, study: TinyStudy) -> 
     steps = replay(world, study.config.model_copy(update={"confirm": confirm}), study.data)
     assert len(steps) > 21
     assert steps[-1].epochs - steps[20].epochs == EPOCHS * (len(steps) - 21)
-
-
-def test_a_row_has_medians_and_quartiles_of_epochs_and_of_regret() -> None:
-    searches = []
-    for last in (0.5, 0.698, 0.699, 0.7, 0.7):
-        steps = [Step(number, 2.0, 0.6) for number in range(40)]
-        searches.append([*steps, Step(41, 9.0, last)])
-    early, late = "10.00 [10.00, 10.00]", "0.10 [0.00, 0.20]"
-    assert cells_of(searches, 0.7) == ["5", "9 [9, 9]", early, late]
