@@ -58,7 +58,7 @@ def proposals(sampler: type[TPESampler], study: optuna.Study) -> list[dict[str, 
 def test_as_long_as_it_sees_all_trials_it_proposes_what_tpe_does(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parzen, "LATEST", 40)
+    monkeypatch.setattr(parzen, "LATEST", 48)  # with the eight that the samplers have asked for
     assert proposals(BoundedTpe, past(count)) == proposals(TPESampler, past(count))
 
 
