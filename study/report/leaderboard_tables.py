@@ -181,26 +181,27 @@ def _describe_choosing(board: Leaderboard) -> str:
 
 def _tested_comparisons(board: Leaderboard) -> str:
     """Return which comparisons are tested."""
-    number = len(board.planned_comparisons)
+    tested = [label for label, one in board.planned_comparisons.items() if one.holm_p is not None]
+    number = len(tested)
     if number > 1:
         others = []
-        if TUNED in board.planned_comparisons:
+        if TUNED in tested:
             others.append("with tuned CLIPFit")
-        if board.top_peer in board.planned_comparisons:
+        if board.top_peer in tested:
             others.append(
                 "with the best other method by validation (a peer: it does not tune CLIP’s biases "
                 "and LayerNorms)"
             )
-        if AVERAGE in board.planned_comparisons:
+        if AVERAGE in tested:
             others.append("with the average of the best")
         return (
             f"{['Two', 'Three'][number - 2]} comparisons are tested, as fixed beforehand: the "
             f"winner {', and '.join(others)}, corrected for the number of tests (Holm). All "
             "other differences are descriptive."
         )
-    if not board.planned_comparisons:
+    if not tested:
         return "All differences are descriptive."
-    (label,) = board.planned_comparisons
+    (label,) = tested
     return (
         f"One comparison is tested, as fixed beforehand: the winner with {candidate_name(label)}. "
         "All other differences are descriptive."

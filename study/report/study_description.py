@@ -6,8 +6,8 @@ from study.report.ablation_tables import (
     ablation_markdown,
 )
 from study.report.formatting import (
+    describe_difference,
     format_count,
-    format_difference,
     format_mean,
     format_rate,
     markdown_text,
@@ -87,7 +87,7 @@ def _describe_outcome(results: Results, board: Leaderboard, choice: Entry) -> st
         if label == AVERAGE:
             name = f"the {name}"
         outcome += (
-            f"; {format_difference(comparison.paired)} points against {name} "
+            f"; {describe_difference(comparison.paired.difference)} against {name} "
             f"({judge_comparison(comparison)})"
         )
     return " ".join([f"{outcome}.", *describe_rivals_above(board)])

@@ -262,13 +262,13 @@ def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterat
         name = f"the {name}"
     if rival.test.mean > winner.test.mean:
         name += ", whose mean is higher"
-    number = len(board.planned_comparisons)
-    tests = f"corrected for {number} tests by Holm" if number > 1 else "the only test"
-    yield (
-        f"Against {name}: {describe_difference(comparison.paired.difference)}, "
-        f"over {amount(len(comparison.paired.seeds), 'seed')} in common, p "
-        f"{probability(comparison.holm_p)} ({tests}): {judge_comparison(comparison)}."
-    )
+    sentence = f"Against {name}: {describe_difference(comparison.paired.difference)}, "
+    sentence += f"over {amount(len(comparison.paired.seeds), 'seed')} in common"
+    if comparison.holm_p is not None:
+        number = len(board.planned_comparisons)
+        tests = f"corrected for {number} tests by Holm" if number > 1 else "the only test"
+        sentence += f", p {probability(comparison.holm_p)} ({tests})"
+    yield f"{sentence}: {judge_comparison(comparison)}."
 
 
 def _describe_smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:

@@ -207,7 +207,7 @@ def resample(
         balanced = rescore(on_images, protocol, draws, seed, balanced=True)
         competitions = rescore_competitions(on_images, protocol, draws, seed)
         compete = any(outcome.competing for outcome in on_images.values())
-        if not plain or (compete and not competitions):
+        if not plain or not balanced or (compete and not competitions):
             single_image_class = True
         for trial in on_images:
             scores[trial] = plain.get(trial, {}) | competitions.get(trial, {})

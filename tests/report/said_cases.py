@@ -95,7 +95,9 @@ def write_notes(folder: StudyFolder, case: dict[str, Any]) -> None:
     for trial in case.get("deltas", ()):
         folder.trial(trial).write("delta.safetensors", b"")
     if "version" in case:
-        registration = Registration("clipfit-glyphs", case["version"], True, "it is the first")
+        registration = Registration(
+            "clipfit-glyphs", case["version"], True, "there was no champion before"
+        )
         folder.write_json(REGISTERED, registration)
     if "extended" in case:
         folder.write_json("extensions.json", case["extended"])

@@ -21,7 +21,7 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
         champion: the tags of the present champion; None if there is none.
     """
     if champion is None:
-        return True, "it is the first"
+        return True, "there was no champion before"
     origin = [(tags.get("study_id"), tags.get("source_trial")) for tags in (challenger, champion)]
     if origin[0] == origin[1] != (None, None):
         return True, "it is another training of what the champion was chosen for"
