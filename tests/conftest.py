@@ -20,7 +20,7 @@ os.environ.update(
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "OMP_NUM_THREADS": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # By default its workers get a thirtieth of a core beside other work of the machine.
+        # By default its workers give way to all other work, and hardly run beside it.
         "RAY_worker_niceness": "0",
         "TOKENIZERS_PARALLELISM": "false",
     }

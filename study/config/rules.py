@@ -14,6 +14,7 @@ from study.config.schema import (
     AblationConfig,
     ConfirmConfig,
     DataConfig,
+    RefitConfig,
     StudyConfig,
     TrackingConfig,
 )
@@ -36,6 +37,7 @@ def broken_rules(config: StudyConfig) -> list[str]:
         _broken_by_space(config.search.space),
         _broken_by_baselines(config.search),
         _broken_by_confirm(config.confirm),
+        _broken_by_refit(config.refit),
         _broken_by_ablation(config.ablation),
         _broken_by_tracking(config.tracking),
     )
@@ -103,6 +105,14 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
 def _broken_by_confirm(confirm: ConfirmConfig) -> Iterator[str]:
     if len(set(confirm.seeds)) < len(confirm.seeds):
         yield f"confirm: seeds {list(confirm.seeds)} name one seed twice"
+
+
+def _broken_by_refit(refit: RefitConfig) -> Iterator[str]:
+    if refit.calibrate and (refit.average == 1 or refit.images == "shots"):
+        yield (
+            "refit.calibrate: has no effect without a refitted average; allowed beside it is "
+            "refit.average=2 or more, and refit.images other than shots"
+        )
 
 
 def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[str]:

@@ -21,7 +21,7 @@ class Member:
     tensors: Mapping[str, Tensor]
     """The tuned parameters θ₀ + α(θ − θ₀), by transformers name."""
     strength: float
-    """α, above 0."""
+    """α; at 0 the member has changed nothing."""
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def write_average(tuned: Iterable[TunedParameter], members: Sequence[Member]) ->
         initial = parameter.initial
         average = torch.zeros_like(initial)
         for member in members:
-            if parameter.name in member.tensors:
+            if member.strength and parameter.name in member.tensors:
                 change = member.tensors[parameter.name].to(initial) - initial
                 average += change / (member.strength * len(members))
         parameter.parameter.copy_(initial + average)

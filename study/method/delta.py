@@ -170,7 +170,8 @@ def unknown_below(known: Tensor, percent: float) -> float:
     """Return the logit below which the best of an image's logits means an unknown class.
 
     Of n images of known classes, the ⌊p(n + 1)⌋-th smallest is exceeded by a further one with a
-    probability of at least 1 − p, whatever the distribution (conformal prediction).
+    probability of at least 1 − p, whatever the distribution (conformal prediction). That holds
+    for logits of one model; here models of the folds stand for it, so it holds approximately.
 
     Args:
         known: the tensor `KNOWN` of a delta.

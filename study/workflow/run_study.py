@@ -1,6 +1,6 @@
 """The run of a study: check, search, choose, confirm, report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from study import tracking
 from study.config.loading import dump_config
+from study.config.schema import StudyConfig
 from study.config.search_section import AUTO
 from study.errors import InterruptedStudyError, StudyError, TrackingError
 from study.process.garbage import resume_collection
@@ -29,6 +30,7 @@ from study.trial.study import Study
 from study.workflow.announcement import announce
 from study.workflow.check import check_study
 from study.workflow.close_tracker import close_tracker
+from study.workflow.configured_study import load_study, naming_overrides
 from study.workflow.frozen_configuration import tracker_advice
 from study.workflow.origin import compare_with_origin, study_origin
 from study.workflow.outputs import print_outcome, tested_datasets, write_outputs
@@ -70,6 +72,35 @@ def run_study(
     with _open_folder(study, tracker, resume=resume), _resume_command_in_errors(study.folder):
         results, board = _run_to_the_end(study, tracker, console, sampler)
     print_outcome(results, board, tracker, console)
+
+
+def change_and_run(
+    folder: StudyFolder,
+    overrides: Sequence[str],
+    console: Console,
+    changed: Callable[[Study, Sequence[str]], StudyConfig],
+    write: Callable[[Study, StudyConfig], None],
+) -> None:
+    """Change the configuration of a study, and continue it.
+
+    Args:
+        folder: the folder of the study.
+        overrides: the settings that the user gave.
+        console: where progress and results are printed.
+        changed: returns the changed configuration, or refuses the overrides; it writes nothing.
+        write: gives the study its changed configuration.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    study = load_study(folder, [])
+    with naming_overrides(overrides):
+        with folder.locked():
+            config = changed(study, overrides)
+            # A study that cannot be continued now stays as finished as it is.
+            check_study(Study(config, folder), resuming=True)
+            write(study, config)
+        run_study(Study(config, folder), console, resume=True)
 
 
 @contextmanager

@@ -32,8 +32,8 @@ def test_changes_are_averaged_and_what_a_member_does_not_tune_is_unchanged() -> 
 
 
 def test_members_of_any_strength_are_averaged_at_full_strength() -> None:
-    members = [member(0.5, both=2.0), member(0.25, both=2.0)]
-    assert averaged(1.0, *members)["both"] == 1 + (2 + 4) / 2
+    members = [member(0.5, both=2.0), member(0.25, both=2.0), member(0.0, both=1.0)]
+    assert averaged(1.0, *members)["both"] == 1 + (2 + 4 + 0) / 3
 
 
 def test_a_single_member_is_itself() -> None:

@@ -34,7 +34,6 @@ def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str) ->
     add_average(study, effect=0.01, refit=images)
     (sentence,) = describe_shipped(board_of(study))
     assert f"trained once more on 60 labelled images {told}: 7" in sentence
-    (study / "refits.json").write_text('[{"images": "x"}]')
     refit = board_of(study).study.config.refit
     (study / "refits.json").write_text(f"[{refit.model_dump_json()}]")
     *_, last = describe_shipped(board_of(study))

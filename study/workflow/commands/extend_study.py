@@ -24,15 +24,5 @@ def extend_study(options: Namespace) -> None:
     folder, overrides = find_study_and_overrides(options.study, options.arguments)
     with exit_at_ctrl_c():
         from study.selection.extension import extend, extended_config
-        from study.trial.study import Study
-        from study.workflow.check import check_study
-        from study.workflow.configured_study import load_study, naming_overrides
-        from study.workflow.run_study import run_study
-    study = load_study(folder, [])
-    with naming_overrides(overrides):
-        with folder.locked():
-            config = extended_config(study, overrides)
-            # A study that cannot be continued now stays as finished as it is.
-            check_study(Study(config, folder), resuming=True)
-            extend(study, config)
-        run_study(Study(config, folder), options.console, resume=True)
+        from study.workflow.run_study import change_and_run
+    change_and_run(folder, overrides, options.console, extended_config, extend)

@@ -111,14 +111,18 @@ def second_checkpoint(storage: Path) -> Path:
 def run_and_refit(config: StudyConfig) -> None:
     """Run a study, then refit its winner alone; either only if it is missing."""
     study = config.storage / str(config.name)
-    alone = config.model_copy(update={"refit": config.refit.model_copy(update={"average": 1})})
+    alone = with_average(config, 1)
     if (study / "refits.json").exists() and finished(alone):
         return
     if not (study / "refits.json").exists():
         if not finished(config):
             run(config)
         command = [sys.executable, str(RUN), "refit", study.name, f"storage={config.storage}"]
-        subprocess.run([*command, "refit.average=1"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*command, "refit.average=1", "refit.calibrate=false"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     else:
         run(alone)
     print(f"{study.name} is refitted", file=sys.stderr, flush=True)
@@ -141,9 +145,14 @@ def read_tested(config: StudyConfig) -> dict[str, TrialResult]:
 
 def with_refit(results: ResultsT, *, average: int) -> ResultsT:
     """Return the results of a study as if it had asked for this average last."""
-    refit = results.study.config.refit.model_copy(update={"average": average})
-    config = results.study.config.model_copy(update={"refit": refit})
+    config = with_average(results.study.config, average)
     return replace(results, study=replace(results.study, config=config))
+
+
+def with_average(config: StudyConfig, average: int) -> StudyConfig:
+    """Return a configuration with another average; a single model has no temperature."""
+    changes = {"average": average, "calibrate": average > 1}
+    return config.model_copy(update={"refit": config.refit.model_copy(update=changes)})
 
 
 def _confirmed(board: Leaderboard, label: str, seed: int) -> TrialResult | None:
