@@ -108,11 +108,14 @@ def _broken_by_confirm(confirm: ConfirmConfig) -> Iterator[str]:
 
 
 def _broken_by_refit(refit: RefitConfig) -> Iterator[str]:
-    if refit.calibrate and (refit.average == 1 or refit.images == "shots"):
-        yield (
-            "refit.calibrate: has no effect without a refitted average; allowed beside it is "
-            "refit.average=2 or more, and refit.images other than shots"
-        )
+    if refit.average > 1 and refit.images != "shots":
+        return
+    for name in ("calibrate", "unknown_check"):
+        if getattr(refit, name):
+            yield (
+                f"refit.{name}: has no effect without a refitted average; allowed beside it is "
+                "refit.average=2 or more, and refit.images other than shots"
+            )
 
 
 def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[str]:

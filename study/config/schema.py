@@ -172,6 +172,10 @@ class RefitConfig(Section):
     calibrate: bool = False
     """Whether a refitted average divides its logits by the temperature that suits the folds, so
     that its probabilities are the shares of images that are right."""
+    unknown_check: bool = False
+    """Whether a refitted average learns how many images of unknown classes ``predict --unknown``
+    finds: its members are trained three times more, each time without a third of the classes.
+    Where validation leaves classes out, that is known without it."""
     average: int = Field(1, ge=1, le=9)
     """The number of best configurations whose tuned parameters are averaged; 1 means the winner
     alone. Their average is tested beside them."""

@@ -183,6 +183,26 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
             f"{shots.dataset}: {folds} class folds over {len(classes)} base classes; allowed: at "
             f"least {FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
         )
+    return left_out_class_tasks(shots, name, classes, folds)
+
+
+def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> tuple[Task, ...]:
+    """Return one task per fold of the classes, which trains and knows the classes of the others.
+
+    Args:
+        shots: see `class_fold_tasks`, as for all arguments.
+        name: the name of the part of kept classes; that of the left-out ones is "new".
+        classes: the classes that are divided; at least two more than `folds`.
+        folds: the number of folds.
+
+    Raises:
+        DataError: there are too few classes, or no validation images.
+    """
+    if len(classes) < folds + 2:
+        raise DataError(
+            f"{shots.dataset}: {len(classes)} classes are too few to leave each out in one of "
+            f"{folds} folds; allowed: at least {folds + 2}"
+        )
     tasks = []
     for fold in range(folds):
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.

@@ -5,7 +5,6 @@ Safetensors files of this project carry a hash of their contents, so that damage
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -35,6 +34,8 @@ LOGIT_SCALE = "logit_scale"
 """The logarithm of what cosines are multiplied by, in a model that ships with a temperature."""
 KNOWN = "known.logits"
 """The best logits of images of known classes that the training left out, (images,) rising."""
+FOREIGN = "foreign.p_values"
+"""The p-values of images of classes that trainings left out; see `study.method.unknown`."""
 
 
 @dataclass(frozen=True)
@@ -166,40 +167,14 @@ def read_head(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
     return Head(rows, tuple(info.class_names[i] for i in ids))
 
 
-def unknown_below(known: Tensor, percent: float) -> float:
-    """Return the logit below which the best of an image's logits means an unknown class.
-
-    Of n images of known classes, the ⌊p(n + 1)⌋-th smallest is exceeded by a further one with a
-    probability of at least 1 − p, whatever the distribution (conformal prediction). That holds
-    for logits of one model; here models of the folds stand for it, so it holds approximately.
-
-    Args:
-        known: the tensor `KNOWN` of a delta.
-        percent: 100 p, the share of images of known classes that may be called unknown.
-
-    Raises:
-        DataError: there are too few images for so small a percentage.
-    """
-    images = len(known)
-    rank = percent * (images + 1) / 100
-    if not 1 <= rank < images + 1:
-        least = math.ceil(1000 / (images + 1)) / 10
-        raise DataError(
-            f"{percent:g} % of the {images} images of known classes is none, or all; allowed is "
-            f"{least:g} or more, and below 100"
-        )
-    return known[math.floor(rank) - 1].item()
-
-
 def without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of a delta that are parameters of its backbone.
 
-    Its head is none, nor are the logits of known images.
+    Its head is none, nor is what it knows of unknown classes.
     """
     parameters = dict(tensors)
-    parameters.pop(HEAD_ROWS, None)
-    parameters.pop(HEAD_CLASSES, None)
-    parameters.pop(KNOWN, None)
+    for name in (HEAD_ROWS, HEAD_CLASSES, KNOWN, FOREIGN):
+        parameters.pop(name, None)
     return parameters
 
 

@@ -2,10 +2,16 @@
 
 from collections.abc import Iterator
 
+from study.method.unknown import PERCENT
 from study.report.formatting import format_count, percent
 from study.results.intervals import Interval
 from study.results.leaderboard import Leaderboard
 
+FOUND = (
+    "calls {found} of the images of unknown classes unknown, by models that were trained without "
+    "a part of the classes: with fewer names, and on classes of the same dataset"
+)
+"""What was found of images of unknown classes, less the score."""
 _WHICH = {
     "labelled": "shots and validation images",
     "pool": "all training and validation images",
@@ -35,6 +41,12 @@ def describe_shipped(board: Leaderboard) -> Iterator[str]:
             )
         if refit.after_test:
             yield "It was asked for after the test had been read."
+        if refit.unknown is not None:
+            found = f"{percent(refit.unknown.found, 0)} %"
+            yield (
+                f"`predict --unknown {PERCENT:g}` {FOUND.format(found=found)} "
+                f"(AUROC {refit.unknown.auroc:.2f})."
+            )
     elif is_average:
         yield f"What ships is {name}, as it was tested."
 

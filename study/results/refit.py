@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from study.method.unknown import UnknownCheck, check_unknown
 from study.results.intervals import MeanInterval
 from study.results.resampling import resample
 from study.results.study_results import Results
@@ -9,6 +10,7 @@ from study.results.training_images import read_training_images
 from study.results.trial_results import TrialResult
 from study.selection.later_refit import was_asked_after_test
 from study.selection.shipped import candidate_to_ship, refit_trial_id
+from study.selection.validation import read_best_logits
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Refit:
     """Whether it was asked for after the test had been read."""
     test: MeanInterval | None
     """Its test score, with the interval over test images alone; None if it was not tested."""
+    unknown: UnknownCheck | None = None
+    """What it makes of images of unknown classes; None if that was not measured."""
 
 
 def refit_of(results: Results) -> Refit | None:
@@ -39,5 +43,9 @@ def refit_of(results: Results) -> Refit | None:
             images = None if trained is None else len(trained.records)
             after_test = was_asked_after_test(results.study)
             members = len(candidate.members)
-            return Refit(trial, images, members, after_test, tested.get("score"))
+            unknown: UnknownCheck | None = None
+            source = results.folder.trial(trial_id).read_config().get("foreign_from")
+            if source is not None:
+                unknown = check_unknown(*read_best_logits(results.folder.trial(source)))
+            return Refit(trial, images, members, after_test, tested.get("score"), unknown)
     return None

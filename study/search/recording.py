@@ -10,12 +10,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from study.config.trial_settings import TrialSettings
 from study.method.averaging import Member
 from study.method.delta import (
+    FOREIGN,
+    KNOWN,
     DeltaInfo,
     from_checked_bytes,
     load_delta,
@@ -24,7 +27,8 @@ from study.method.delta import (
     to_delta_bytes,
     without_head,
 )
-from study.selection.validation import validation_to_parquet
+from study.method.unknown import p_values
+from study.selection.validation import read_best_logits, validation_to_parquet
 from study.storage.atomic import with_retries
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
@@ -239,6 +243,22 @@ def read_members(study: StudyFolder, trial: TrialConfig, tasks: int) -> list[lis
             members.append(Member(without_head(tensors), member.settings.strength))
         members_by_task.append(members)
     return members_by_task
+
+
+def read_unknown(study: StudyFolder, trial: TrialConfig) -> dict[str, Tensor]:
+    """Return the tensors by which the delta of a refit tells images of unknown classes.
+
+    Raises:
+        LedgerError: the validation of the trials that they are of is damaged.
+    """
+    tensors: dict[str, Tensor] = {}
+    if trial.known_from is not None:
+        known = read_best_logits(study.trial(trial.known_from)).known
+        tensors[KNOWN] = torch.tensor(sorted(known)) / trial.temperature
+    if trial.foreign_from is not None:
+        logits = read_best_logits(study.trial(trial.foreign_from))
+        tensors[FOREIGN] = torch.from_numpy(p_values(logits.known, logits.foreign))
+    return tensors
 
 
 @dataclass(frozen=True)

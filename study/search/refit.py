@@ -14,6 +14,7 @@ from study.search.make_trial import make_trial
 from study.search.queues import run_queue
 from study.search.searcher import Proposal
 from study.selection.shipped import candidate_to_ship, refit_trial_id
+from study.selection.validation import read_best_logits
 from study.trial import Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.prepare import Preparer, labelled_task
@@ -46,29 +47,69 @@ def run_refit(
     shots = preparer.shots(study.config.seed)
     labelled = len(labelled_task(study, shots).train.records)
     maker = _Maker(study, preparer.refit(tested=False), labelled)
-    candidates = {candidate.label: candidate for candidate in study.candidates() or ()}
-    members = []
-    for label in candidate.members:
-        member = candidates[label]
-        members.append(maker.make("member", member, member.settings.training_settings))
-    data = {study.config.seed: maker.data}
-    run_queue(study, "member", members, data, observers)
-    maker = _Maker(study, preparer.refit(tested=True), labelled)
+    members = maker.make_members("member", candidate)
+    maker.run("member", members, observers)
+    foreign_from: str | None = None
+    if candidate.members:
+        foreign_from = _trial_without_classes(study, candidate, preparer, observers)
+    maker = _Maker(study, preparer.refit(tested=True), labelled, foreign_from)
     trial = maker.make("refit", candidate, candidate.settings, members)
-    run_queue(study, "refit", [trial], {study.config.seed: maker.data}, observers)
+    maker.run("refit", [trial], observers)
     end = study.folder.trial(trial.trial_id).read_end()
     if end is not None and end.status == "failed":
         logger.warning("the refit failed, so what was tested ships as it is: %s", end.reason)
 
 
+def _trial_without_classes(
+    study: Study, average: Candidate, preparer: Preparer, observers: Sequence[Observer]
+) -> str | None:
+    """Return the trial that tells how many images of unknown classes are found; None if none does.
+
+    That is the validation of the average if it left classes out. Else it is trained for that if
+    ``refit.unknown_check`` asks for it: as its members were, each time without a third of the
+    classes.
+    """
+    if read_best_logits(study.folder.trial(str(average.source_trial))).foreign:
+        return average.source_trial
+    if not study.config.refit.unknown_check:
+        return None
+    maker = _Maker(study, preparer.left_out_classes())
+    members = maker.make_members("unknown", average)
+    maker.run("unknown", members, observers)
+    trial = maker.make("unknown", average, average.settings, members)
+    maker.run("unknown", [trial], observers)
+    end = study.folder.trial(trial.trial_id).read_end()
+    if end is None or end.status == "failed":
+        logger.warning("refit.unknown_check failed, so what ships does not tell what it finds")
+        return None
+    return trial.trial_id
+
+
 @dataclass(frozen=True)
 class _Maker:
-    """Makes the trials of a refit."""
+    """Makes the trials of a refit, and runs them."""
 
     study: Study
     data: TrialData
-    epoch_images: int
+    epoch_images: int | None = None
     """See `TrialConfig.epoch_images`."""
+    foreign_from: str | None = None
+    """See `TrialConfig.foreign_from`."""
+
+    def run(
+        self, stage: Stage, trials: Sequence[TrialConfig], observers: Sequence[Observer]
+    ) -> None:
+        """Run the trials of a stage."""
+        run_queue(self.study, stage, trials, {self.study.config.seed: self.data}, observers)
+
+    def make_members(self, stage: Stage, average: Candidate) -> list[TrialConfig]:
+        """Return the trials that train the members of an average; none if it is none."""
+        candidates = {candidate.label: candidate for candidate in self.study.candidates() or ()}
+        trials = []
+        for label in average.members:
+            member = candidates[label]
+            trials.append(self.make(stage, member, member.settings.training_settings))
+        return trials
 
     def make(
         self,
@@ -86,11 +127,12 @@ class _Maker:
             "trial_id": refit_trial_id(stage, refit, candidate),
             "epoch_images": self.epoch_images,
         }
-        if members and refit.calibrate:
-            (*_, report) = self.study.folder.trial(str(candidate.source_trial)).read_reports()
-            changes["temperature"] = report["val_temperature"]
         if members and stage == "refit":
             changes["known_from"] = candidate.source_trial
+            changes["foreign_from"] = self.foreign_from
+            if refit.calibrate:
+                (*_, report) = self.study.folder.trial(str(candidate.source_trial)).read_reports()
+                changes["temperature"] = report["val_temperature"]
         trial = trial.model_copy(update=changes)
         checkpoint = self.study.architecture().checkpoint
         config_hash = compute_config_hash(trial, self.data, checkpoint)

@@ -28,10 +28,10 @@ from study.search.recording import (
     exit_after_time_limit,
     load_state,
     read_members,
+    read_unknown,
     record_epoch,
     record_siblings,
 )
-from study.selection.validation import read_known_logits
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.trial import EpochReport, TrialConfig, TrialData
@@ -194,10 +194,10 @@ class ClipFitTrainable(tune.Trainable):
         self._folder.keep_reports(epochs)
         if trial.members:
             members = read_members(self._study, trial, len(self._trial_data.tasks))
-            known: Sequence[float] = ()
-            if trial.known_from is not None:
-                known = read_known_logits(self._study.trial(trial.known_from))
-            return run_average(trial, self._trial_data, backbone, members, known, self._micro_batch)
+            unknown = read_unknown(self._study, trial)
+            return run_average(
+                trial, self._trial_data, backbone, members, unknown, self._micro_batch
+            )
         return run_trial(
             trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
         )

@@ -40,15 +40,15 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         if not key.startswith(MAY_CHANGE):
             raise ConfigError(
                 f"{key} cannot change in a study that exists; refit takes refit.images, "
-                "refit.average, refit.calibrate, resources and tracking"
+                "refit.average, refit.calibrate, refit.unknown_check, resources and tracking"
             )
         put_value(values, key, value)
     refitted = build_config(values, str(folder.config_path))
     if refitted.refit == config.refit:
+        values_now = [f"refit.{name}={value}" for name, value in config.refit]
         raise ConfigError(
-            f"study '{folder.name}' has refit.images={config.refit.images}, "
-            f"refit.average={config.refit.average} and refit.calibrate={config.refit.calibrate} "
-            "already; allowed is another value, as refit.images=everything"
+            f"study '{folder.name}' has {', '.join(values_now)} already; allowed is another value, "
+            "as refit.images=everything"
         )
     (tested,) = [len(c.members) for c in candidates if c.label == AVERAGE] or [1]
     if refitted.refit.average not in (1, tested, config.refit.average):

@@ -27,6 +27,12 @@ def candidate_to_ship(
 def refit_trial_id(stage: Stage, refit: RefitConfig, candidate: Candidate) -> str:
     """Return the id of the trial that trains a candidate as the section ``refit`` asks."""
     _, _, source = str(candidate.source_trial).partition("-")
-    if stage == "refit" and refit.calibrate and candidate.members:
-        return f"{stage}-{refit.images}-calibrated-{source}"
-    return f"{stage}-{refit.images}-{source}"
+    if stage == "unknown":
+        return f"{stage}-{source}"
+    words: list[str] = [stage, refit.images]
+    if stage == "refit" and candidate.members:
+        if refit.calibrate:
+            words.append("calibrated")
+        if refit.unknown_check:
+            words.append("checked")
+    return "-".join([*words, source])

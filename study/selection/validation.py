@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.storage.ledger_files import LedgerError
@@ -18,8 +20,17 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns of the file. The same image may be in several folds, each with another model."""
-BEST_LOGIT = "best_logit"
-"""The column that the average of the best has beside these; see `Prediction.best_logit`."""
+BEST_LOGIT, WAS_TRAINED = "best_logit", "was_trained"
+"""The columns that an average has beside these; see `Prediction`."""
+
+
+class BestLogits(NamedTuple):
+    """The best logits of images that trainings left out."""
+
+    known: list[float]
+    """Those of images of classes that were trained."""
+    foreign: list[float]
+    """Those of images of classes that were not, and whose names were no answers."""
 
 
 def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) -> bytes:
@@ -36,6 +47,7 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
     schema = SCHEMA
     if any(prediction.best_logit is not None for prediction in predictions):
         schema = SCHEMA.append(pa.field(BEST_LOGIT, pa.float32()))
+        schema = schema.append(pa.field(WAS_TRAINED, pa.bool_()))
     rows = []
     for fold, prediction in zip(folds, predictions, strict=True):
         row = prediction._asdict() | {"fold": fold}
@@ -47,17 +59,19 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
     return contents.getvalue()
 
 
-def read_known_logits(trial: TrialFolder) -> list[float]:
-    """Return the best logits of the images of known classes that the folds left out, rising.
+def read_best_logits(trial: TrialFolder) -> BestLogits:
+    """Return the best logits of the images that an average was validated on.
 
     Raises:
         LedgerError: the file is missing or damaged, or has none.
     """
     try:
-        logits = read_parquet(trial.read(VALIDATION) or b"")[BEST_LOGIT].drop_null()
+        table = read_parquet(trial.read(VALIDATION) or b"")
+        logits, trained = table[BEST_LOGIT], table[WAS_TRAINED]
     except (pa.ArrowException, KeyError) as error:
         raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
-    return sorted(logits.to_pylist())
+    known, foreign = logits.filter(trained), logits.filter(pc.invert(trained))
+    return BestLogits(known.to_pylist(), foreign.to_pylist())
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:

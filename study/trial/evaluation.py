@@ -149,13 +149,13 @@ class Evaluation:
     def _with_best_logit(
         self, predictions: Iterable[Prediction], part: Part, labelled: Labelled
     ) -> list[Prediction]:
-        """Return predictions with the best logit of a trained name, for images of such classes."""
+        """Return predictions with the best logit of a trained name."""
         columns = self._were_trained(torch.tensor(part.classes))
         best = labelled.logits[:, columns].amax(dim=1).tolist()
-        known = self._were_trained(_labels_of(part)).tolist()
+        trained = self._were_trained(_labels_of(part)).tolist()
         return [
-            prediction._replace(best_logit=logit if is_known else None)
-            for prediction, logit, is_known in zip(predictions, best, known, strict=True)
+            prediction._replace(best_logit=logit, was_trained=was_trained)
+            for prediction, logit, was_trained in zip(predictions, best, trained, strict=True)
         ]
 
     def _were_trained(self, labels: Tensor) -> Tensor:

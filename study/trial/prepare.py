@@ -21,12 +21,14 @@ from study.data.shots import (
     read_shots,
     write_shots,
 )
-from study.data.tasks import Part, Task, in_classes
+from study.data.tasks import Part, Task, class_fold_tasks, in_classes, left_out_class_tasks
 from study.errors import DataError
 from study.storage.atomic import make_folder, sha256_of, write_atomically
 from study.trial.study import SPLIT_HASH, Split, Study, Target, TrialData
 
 logger = logging.getLogger(__name__)
+UNKNOWN_FOLDS = 3
+"""The number of trainings that each leave out a part of the classes, to see how unknown ones do."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Preparer:
             shots = self.shots(seed)
         task = protocol.confirm_task(self.study.dataset(), shots, targets)
         return self.prepare_tasks((task,), "test", targets)
+
+    def left_out_classes(self) -> TrialData:
+        """Prepare the tasks of `tasks_without_classes`."""
+        shots = self.shots(self.study.config.seed)
+        return self.prepare_tasks(tasks_without_classes(self.study, shots), "val")
 
     def refit(self, *, tested: bool) -> TrialData:
         """Prepare the images of ``refit.images``, with the test split if the model is tested."""
@@ -282,6 +289,20 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
     config, dataset, protocol = study.config, study.dataset(), study.protocol()
     rule = protocol.rule(config, dataset)
     return protocol.search_tasks(dataset, shots, rule, config.search.folds)
+
+
+def tasks_without_classes(study: Study, shots: Shots) -> tuple[Task, ...]:
+    """Return three tasks, each of which trains the shots of two thirds of the classes.
+
+    Raises:
+        DataError: the search leaves classes out already, they are too few, or there are no
+            validation images.
+    """
+    dataset, protocol = study.dataset(), study.protocol()
+    if protocol.rule(study.config, dataset).tasks is class_fold_tasks:
+        raise DataError("has no effect, since the search leaves classes out; allowed is false")
+    name, classes = next(iter(protocol.scored(dataset).items()))
+    return left_out_class_tasks(shots, name, classes, folds=UNKNOWN_FOLDS)
 
 
 def labelled_task(study: Study, shots: Shots) -> Task:

@@ -7,13 +7,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
 from study.method.averaging import Member, write_average
-from study.method.delta import KNOWN
 from study.method.head import Head
 from study.method.training import Schedule
 from study.trial.cross_fitting import choose_head
@@ -86,7 +84,7 @@ def run_average(
     data: TrialData,
     backbone: Backbone,
     members: Sequence[Sequence[Member]],
-    known: Sequence[float] = (),
+    unknown: Mapping[str, Tensor] | None = None,
     micro_batch: int | None = None,
 ) -> Iterator[EpochReport]:
     """Evaluate the average of what other trials trained; yield one report.
@@ -96,8 +94,7 @@ def run_average(
         data: the data of the trial, on which the members were trained.
         backbone: see `run_trial`.
         members: the members for each task.
-        known: the best logits of images of known classes that training left out, rising; they
-            become a part of the delta.
+        unknown: what tells images of unknown classes; it becomes a part of the delta.
         micro_batch: see `run_trial`.
     """
     began = time.perf_counter()
@@ -110,8 +107,7 @@ def run_average(
     (report,) = trial.reports(trained, [config.settings], temperature)
     report.metrics["seconds"] = time.perf_counter() - began
     for delta in report.deltas:
-        if known:
-            delta[KNOWN] = torch.tensor(known) / config.temperature
+        delta |= unknown or {}
     yield report
 
 

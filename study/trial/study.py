@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor  # the import takes a second, and reading results does not need it
 
 T = TypeVar("T")
-Stage = Literal["search", "average", "confirm", "ablation", "member", "refit"]
+Stage = Literal["search", "average", "confirm", "ablation", "member", "unknown", "refit"]
 Split = Literal["val", "test"]
-VALIDATED = frozenset[Stage]({"search", "average"})
+VALIDATED = frozenset[Stage]({"search", "average", "unknown"})
 """The stages whose trials are evaluated on validation images."""
 COMPARED = frozenset[Stage]({"confirm", "ablation"})
 """The stages whose trials are tested, each on all seeds."""
@@ -273,6 +273,8 @@ class TrialConfig(Section):
     """The trials whose average is evaluated; empty for a trial that trains its own subset."""
     known_from: str | None = None
     """The trial whose images of known classes tell what an unknown one is; None means no trial."""
+    foreign_from: str | None = None
+    """The trial that tells how many images of unknown classes are found so; None means no trial."""
     temperature: float = 1.0
     """What the model that ships divides its logits by, see `study.method.temperature`."""
     epoch_images: int | None = None
@@ -357,8 +359,10 @@ class Prediction(NamedTuple):
     gap: float | None = None
     """The highest logit among the trained names, minus the highest among the others."""
     best_logit: float | None = None
-    """The highest logit among the trained names, of an image of a trained class that a fold left
-    out; None unless the trial is an average on the folds."""
+    """The highest logit among the trained names, of an image that a fold left out; None unless the
+    trial is an average on the folds."""
+    was_trained: bool | None = None
+    """Whether the model was trained on the class of the image; None as above."""
     true_probability: float | None = None
     """The probability that the model gives to the true class; None unless it is a refit."""
     scaled_probability: float | None = None

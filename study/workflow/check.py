@@ -38,7 +38,12 @@ from study.storage.atomic import StorageError
 from study.storage.probe import refuse_unwritable, runs_in_copy
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
-from study.trial.prepare import find_shots, image_cache, tasks_of_search
+from study.trial.prepare import (
+    find_shots,
+    image_cache,
+    tasks_of_search,
+    tasks_without_classes,
+)
 from study.trial.study import Study
 
 T = TypeVar("T")
@@ -202,6 +207,8 @@ def _find_task_faults(
         seeds.add(config.seed)
     for seed in sorted(seeds):
         checks.attempt(path, _check_tasks, study, seed, searched and seed == config.seed)
+    if searched and config.refit.unknown_check:
+        checks.attempt("refit.unknown_check", _check_unknown, study)
 
 
 def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Dataset]) -> None:
@@ -237,6 +244,11 @@ def _find_machine_faults(checks: _Checks, study: Study, *, resuming: bool) -> No
     else:
         checks.attempt("storage", _check_storage, config.storage)
         checks.attempt("name", _check_name, study)
+
+
+def _check_unknown(study: Study) -> None:
+    """Make the tasks that estimate how many images of unknown classes are found."""
+    tasks_without_classes(study, find_shots(study, study.config.seed))
 
 
 def _check_backbone(study: Study) -> Backbone:

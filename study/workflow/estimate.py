@@ -27,6 +27,7 @@ from study.trial.prepare import (
     find_shots,
     labelled_task,
     tasks_of_search,
+    tasks_without_classes,
 )
 from study.trial.study import Study
 from study.workflow.announcement import count_slots
@@ -195,10 +196,14 @@ def _estimate_refit(study: Study, cost: Cost, slots: int) -> float:
     config = study.config
     if config.refit.images == "shots":
         return 0.0
-    task = labelled_task(study, find_shots(study, config.seed))
+    shots = find_shots(study, config.seed)
+    task = labelled_task(study, shots)
     untested = Task(task.train, ())
     training = _trial_seconds([untested], config.training.epochs, config.training, cost)
     test = _trial_seconds([task], 0, config.training, cost, evaluations=1)
+    if config.refit.unknown_check:
+        tasks = tasks_without_classes(study, shots)
+        training += _trial_seconds(tasks, config.training.epochs, config.training, cost)
     return math.ceil(config.refit.average / slots) * training + test
 
 

@@ -25,10 +25,12 @@ from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
-from study.method.delta import KNOWN, load_delta, unknown_below
+from study.method.delta import FOREIGN, KNOWN, load_delta
+from study.method.unknown import found_share, unknown_below
 from study.process.terminal_table import amount
 from study.report.formatting import Table, csv_text, format_count, percent
 from study.report.setting_descriptions import settings_in_words
+from study.report.shipping import FOUND
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import (
     UNKNOWN,
@@ -75,6 +77,7 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
         threshold = -math.inf
         if options.unknown is not None:
             threshold = find_threshold(saved, options.unknown, class_names)
+            print(describe_finding(saved, options.unknown), file=sys.stderr)
         classifier = saved.load_classifier(class_names=class_names, device=options.device)
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
@@ -117,6 +120,17 @@ def find_threshold(saved: SavedModel, share: float, class_names: Sequence[str] |
             "allowed is a model and a command line without other names"
         )
     return unknown_below(known, share)
+
+
+def describe_finding(saved: SavedModel, share: float) -> str:
+    """Return how many images of unknown classes ``--unknown`` finds, as far as that is known."""
+    foreign = load_delta(saved.delta)[0].get(FOREIGN)
+    if foreign is None:
+        return (
+            f"--unknown {share:g}: how many images of unknown classes that finds was not measured"
+        )
+    found = found_share(foreign, share)
+    return f"--unknown {share:g} {FOUND.format(found=f'{percent(found, 0)} %')}"
 
 
 def _check(options: Namespace) -> None:

@@ -35,6 +35,7 @@ GROUP_TITLES = {
     "average": "average (the average of the best, on the folds)",
     "confirm": "confirm (the test)",
     "member": "members (what the average is made of, trained once more)",
+    "unknown": "unknown (trainings without a part of the classes)",
     "refit": "refit (what ships)",
     OUTSIDE: "beside the search (other methods, other heads and strengths)",
 }

@@ -23,7 +23,7 @@ from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial import TrialData
 from study.trial.prepare import Preparer
-from study.trial.study import VALIDATED, Candidate, Study
+from study.trial.study import Candidate, Study
 from study.workflow.progress import StageProgress
 
 
@@ -92,6 +92,8 @@ def run_refit_stage(study: Study, preparer: Preparer, tracker: Tracker, console:
     candidate = candidate_to_refit(study)
     if candidate is not None:
         trials = len(candidate.members) + 1
+        if study.config.refit.unknown_check:
+            trials *= 2
         with _stage(console, study.folder, "refit", trials) as progress:
             run_refit(study, candidate, preparer, [progress, tracker])
 
@@ -134,7 +136,7 @@ def _has_chosen(study: Study, choice: object) -> bool:
     if choice is None:
         return False
     for trial in study.folder.trials():
-        if trial.read_config()["stage"] in VALIDATED and not trial.read_end():
+        if trial.read_config()["stage"] in ("search", "average") and not trial.read_end():
             return False
     return True
 

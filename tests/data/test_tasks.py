@@ -15,6 +15,7 @@ from study.data.tasks import (
     confirm_task,
     holdout_tasks,
     image_fold_tasks,
+    left_out_class_tasks,
 )
 from study.errors import DataError
 from tests.paper_dataset import make_paper_dataset
@@ -90,6 +91,8 @@ def test_a_selection_without_images_to_score_or_too_few_classes_is_refused() -> 
         holdout_tasks(bare, "accuracy", EVERY)
     with pytest.raises(DataError, match="need validation shots"):
         class_fold_tasks(bare, "base", BASE, 3)
+    with pytest.raises(DataError, match="4 classes are too few to leave each out in one of 3"):
+        left_out_class_tasks(SHOTS, "base", BASE[:4], 3)
     with pytest.raises(DataError, match="3 class folds over 11 base classes"):
         class_fold_tasks(bare, "base", BASE[1:], 3)
     with pytest.raises(DataError, match="2 folds over 1 images"):

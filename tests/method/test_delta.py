@@ -14,7 +14,7 @@ from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.data.images.image_reading import ImageReading
-from study.errors import DataError, DeltaError
+from study.errors import DeltaError
 from study.method.delta import (
     HEAD_CLASSES,
     HEAD_ROWS,
@@ -28,7 +28,6 @@ from study.method.delta import (
     save_delta,
     to_checked_bytes,
     to_delta_bytes,
-    unknown_below,
 )
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
@@ -191,16 +190,3 @@ def test_no_byte_of_it_can_change_unseen() -> None:
 def test_a_file_without_its_hash_is_refused(metadata: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="not those that were written"):
         from_checked_bytes(save({"b": TENSORS["b"]}, metadata))
-
-
-@pytest.mark.parametrize(("percent", "expected"), [(5, 0), (9.9, 0), (10, 1), (50, 9), (99, 18)])
-def test_an_unknown_image_is_less_like_its_class_than_all_but_a_share_of_the_known(
-    percent: float, expected: int
-) -> None:
-    assert unknown_below(torch.arange(19.0), percent) == expected
-
-
-@pytest.mark.parametrize("percent", [4.9, 0, -1, 100, float("nan")])
-def test_a_share_that_is_no_image_or_all_is_refused(percent: float) -> None:
-    with pytest.raises(DataError, match="allowed is 5 or more, and below 100"):
-        unknown_below(torch.arange(19.0), percent)

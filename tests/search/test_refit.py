@@ -15,7 +15,7 @@ from study.results.reliability import calibrations
 from study.results.study_results import read_results
 from study.search.confirmation import validate_average
 from study.search.refit import candidate_to_refit, run_refit
-from study.selection.validation import read_known_logits
+from study.selection.validation import read_best_logits, read_validation
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
@@ -46,7 +46,7 @@ def refitted(
             },
         },
         confirm={"seeds": [1, 2], "runners_up": 0, "strength": 0.5},
-        refit={"images": "labelled", "average": 3, "calibrate": True},
+        refit={"images": "labelled", "average": 3, "calibrate": True, "unknown_check": True},
     )
     tiny.search()
     validate_average(tiny.study, tiny.data, [tiny.heard])
@@ -125,8 +125,28 @@ def test_the_refit_has_the_temperature_and_the_known_images_of_the_folds(
     scale = load_backbone(tiny_backbone).clip.logit_scale.item()
     assert tensors["logit_scale"].item() == pytest.approx(scale - math.log(temperature))
     logits = [temperature * value for value in tensors["known.logits"].tolist()]
-    assert logits == pytest.approx(read_known_logits(validated), rel=1e-5)
+    assert logits == pytest.approx(sorted(read_best_logits(validated).known), rel=1e-5)
     assert len(logits) == len(refitted.preparer.refit(tested=False).tasks[0].train.records)
+
+
+def test_foreign_images_are_of_classes_that_the_training_left_out(refitted: TinyStudy) -> None:
+    (trial,) = trials(refitted, "refit-labelled-calibrated-checked-")
+    source = refitted.folder.trial(trial.read_config()["foreign_from"])
+    assert source.trial_id in {each.trial_id for each in trials(refitted, "unknown-")}
+    table = not_none(read_validation(source)).to_pandas()
+    left_out = table[table["part"] == "new"]
+    shots = refitted.preparer.shots(1)
+    assert sorted(left_out["path"]) == sorted(r.path for r in shots.train + shots.val)
+    assert set(table[table["part"] != "new"]["path"]) == {r.path for r in shots.val}
+    for fold, images in table.groupby("fold"):
+        answers = set(images[images["part"] != "new"]["label"])
+        assert answers.isdisjoint(left_out[left_out["fold"] == fold]["label"])
+    logits = read_best_logits(source)
+    assert len(logits.foreign) == len(left_out)
+    tensors, _ = load_delta(trial.path / "delta.safetensors")
+    found = (tensors["foreign.p_values"] <= 0.5).double().mean().item()
+    median = sorted(logits.known)[(len(logits.known) + 1) // 2 - 1]
+    assert found == pytest.approx(fmean(value < median for value in logits.foreign))
 
 
 def test_probabilities_are_kept_without_and_with_the_temperature(refitted: TinyStudy) -> None:

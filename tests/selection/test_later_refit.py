@@ -43,7 +43,7 @@ def test_it_ships_something_else_and_says_that_the_test_had_been_read(finished: 
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        ([], "refit.average=1 and refit.calibrate=False already"),
+        ([], "refit.calibrate=False, refit.unknown_check=False, refit.average=1 already"),
         (["refit.images=shots"], "already; allowed is another value"),
         (["search.trials=90"], "refit takes refit.images"),
         (["seed=2", "refit.images=pool"], "seed cannot change"),

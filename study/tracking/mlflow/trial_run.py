@@ -18,7 +18,12 @@ from study.trial.study import VALIDATED
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The fields of a trial's configuration that its run has as tags, if they are set."""
 
-_RUN_ENDINGS = {"average": "on the folds", "member": "to average", "refit": "refit"}
+_RUN_ENDINGS = {
+    "average": "on the folds",
+    "member": "to average",
+    "unknown": "without a part of the classes",
+    "refit": "refit",
+}
 """What the name of a run ends with, by the stage of its trial."""
 
 

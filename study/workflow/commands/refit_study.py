@@ -10,6 +10,12 @@ from study.workflow.arguments import add_study_and_settings
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_study_and_settings(parser)
+    parser.add_argument(
+        "--unknown-check",
+        action="store_true",
+        help="also estimate how many images of unknown classes predict --unknown finds, by three "
+        "more trainings of each member (refit.unknown_check=true)",
+    )
 
 
 @pause_collection()
@@ -22,6 +28,8 @@ def refit_study(options: Namespace) -> None:
     with exit_at_ctrl_c():
         from study.workflow.lookup import find_study_and_overrides
     folder, overrides = find_study_and_overrides(options.study, options.arguments)
+    if options.unknown_check:
+        overrides = [*overrides, "refit.unknown_check=true"]
     with exit_at_ctrl_c():
         from study.selection.later_refit import ask_for_refit, refitted_config
         from study.workflow.run_study import change_and_run
