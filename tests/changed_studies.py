@@ -27,7 +27,9 @@ def configure(folder: Path, *overrides: str) -> None:
 
 def choose(candidates: list[dict[str, Any]], label: str) -> None:
     """Let validation choose another candidate."""
-    next(c for c in candidates if c["label"] == "best")["same_as"] = label
+    by_label = {candidate["label"]: candidate for candidate in candidates}
+    by_label["best"]["same_as"] = label
+    by_label[label]["val_score"] = 0.95
 
 
 def change_json(path: Path, **values: object) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from rich.console import Group
 from rich.text import Text
 
+from study.process.terminal_table import amount
 from study.report.ablation_charts import ablation_plots
-from study.report.charts import (
-    write_plots,
-)
+from study.report.charts import write_plots
 from study.report.formatting import (
     Table,
     chance_sentences,
@@ -53,7 +52,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     if readers:
         sentences.append(readers)
     if table.split == "val":
-        sentences.append("These are validation scores; nothing was tested.")
+        sentences.append("These are validation scores: no test image was read.")
     return tuple(sentences)
 
 
@@ -74,7 +73,7 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         if cell.comparison is None:
             continue
         name = f"“{cell.label}”"
-        difference = cell.comparison.paired.difference
+        difference = cell.comparison.difference
         if cell.comparison.holm_p is None or difference.reach is None:
             untested.append(name)
         elif cell.differs_from_base:
@@ -85,8 +84,9 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
     tests = len(beyond) + len(within)
     if tests:
         yield (
-            f"{len(beyond)} of {tests} cells differ from “{table.base.label}” "
-            f"({format_mean(table.base.score)} %) beyond noise, corrected for {tests} tests (Holm)."
+            f"Beyond noise from “{table.base.label}” ({format_mean(table.base.score, ' %')}), "
+            f"corrected for {amount(tests, 'test')} (Holm): {len(beyond)} of "
+            f"{amount(tests, 'cell')}."
         )
     yield from beyond
     if within:
@@ -146,9 +146,9 @@ def cell_table(table: AblationTable) -> Table:
         f"Ablation: {table.split} {table.metric}, %",
         header,
         [_cell_row(table, cell) for cell in table.cells],
-        note="± and [ ] are 95 % intervals over seeds and test images together. Δ are paired "
-        "differences in percentage points over common seeds; p is corrected for the number of "
-        "tests (Holm); s is seconds. " + " ".join(ablation_scope(table)),
+        note="± and [ ] are 95 % intervals. Δ are paired differences in percentage points over "
+        "common seeds; any p is corrected for the number of tests (Holm); s is seconds. "
+        + " ".join(_scope(table)),
     )
 
 
@@ -165,16 +165,9 @@ def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
     return row
 
 
-def ablation_scope(table: AblationTable) -> tuple[str, ...]:
+def _scope(table: AblationTable) -> tuple[str, ...]:
     """Return sentences on what the intervals of an ablation hold for."""
-    by_label = {cell.label: cell for cell in table.cells}
-    scores, differences = {}, {}
-    for label in table.order:
-        cell = by_label[label]
-        scores[label] = cell.score
-        if cell.comparison is not None:
-            differences[f"Δ {label}"] = cell.comparison.paired.difference
-    return interval_scope(table.resampled, scores, differences)
+    return interval_scope(table.resampled, {cell.label: cell.score for cell in table.cells})
 
 
 def setting_table(table: AblationTable) -> Table:
@@ -224,7 +217,7 @@ def _cell_record(table: AblationTable, cell: Cell) -> dict[str, object]:
     for part in PARTS + table.parts:
         means[part] = cell.parts.get(part)
     comparison = cell.comparison
-    means["difference"] = comparison.paired.difference if comparison else None
+    means["difference"] = comparison.difference if comparison else None
     added = {kind: ", ".join(map(repr, rates)) for kind, rates in cell.added_rates.items()}
     return {
         "label": cell.label,

@@ -39,17 +39,18 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
         rows |= _search_rows(results)
     if protocol.trains:
         precision = results.study.resolve_precision().config.training.precision
-        rows["Training"] = f"{config.training.epochs} epochs, {config.training.optimizer}"
+        rows["Training"] = f"{amount(config.training.epochs, 'epoch')}, {config.training.optimizer}"
         if precision != "float32":
             rows["Training"] += f", in {precision}"
     if searches:
-        rows["Search"] = f"{config.search.trials} trials planned ({config.search.sampler})"
+        planned = amount(config.search.trials, "trial")
+        rows["Search"] = f"{planned} planned ({config.search.sampler})"
         work = occupancy(results.trials)
         if work is not None:
             rows["Time"] = occupancy_in_words(work)
     if protocol.trains:
-        seeds = len(config.confirm.seeds)
-        rows["Test"] = f"{seeds} seeds, each with its own training images"
+        seeds = amount(len(config.confirm.seeds), "seed")
+        rows["Test"] = f"{seeds}, each with its own training images"
     return list(rows.items())
 
 
@@ -110,10 +111,11 @@ def _search_rows(results: Results) -> dict[str, str]:
         "Learning rates": ", ".join(rates),
     }
     peers = []
+    trials = amount(config.search.peer_trials, "trial")
     for label, peer in config.search.peer_arms.items():
         peers.append(
             f"{label}: {peer_in_words(peer.with_rate(peer.lr[0]))}, by {peer.optimizer}, "
-            f"learning rate {_range_in_words(peer.lr)}, {config.search.peer_trials} trials"
+            f"learning rate {_range_in_words(peer.lr)}, {trials}"
         )
     if peers:
         rows["Other methods"] = "; ".join(peers)
@@ -135,8 +137,8 @@ def occupancy_in_words(work: Occupancy) -> str:
     """Return a sentence on the share of time in which the slots of a stage worked."""
     slots = "one at a time" if work.slots == 1 else f"{work.slots} at a time"
     return (
-        f"{amount(work.trials, 'trial')} in {work.wall:.0f} s, {slots}: {work.share:.0%} of "
-        "the time was training and evaluation. Before the first epoch, Ray and its workers "
+        f"{amount(work.trials, 'trial')} in {work.wall:.0f} s, {slots}: {percent(work.share, 0)} % "
+        "of the time was training and evaluation. Before the first epoch, Ray and its workers "
         "started."
     )
 

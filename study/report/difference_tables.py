@@ -7,13 +7,12 @@ from study.process.terminal_table import amount
 from study.report.formatting import Table, describe_difference, format_count, points
 from study.report.scope import leaderboard_scope
 from study.results.entries import Entry
+from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.predicted_classes import image_shares
-from study.results.statistics import PairedDifference
 from study.results.study_results import Results
+from study.results.trial_results import SOURCE
 
-SOURCE = "source"
-"""The name of the test score on the dataset that is trained on, where several are tested."""
 ALL_CLASSES = "all classes"
 """The name of the row for all images of a part."""
 
@@ -110,14 +109,14 @@ def _score_differences(
         if score_name == "accuracy" and SOURCE in board.scored_datasets:
             score_name = SOURCE
             title = f"{SOURCE} (part “{part}”)"
-        paired = board.difference(first, second, score_name)
-        if paired is not None:
+        difference = board.difference(first, second, score_name)
+        if difference is not None:
             images = format_count(len(of_part))
-            differences.append(f"{title} {_difference_over_seeds(paired)}, {images} images")
-    paired = board.difference(first, second)
+            differences.append(f"{title} {_difference_over_seeds(difference)}, {images} images")
+    difference = board.difference(first, second)
     deciding_score = _deciding_score(board)
-    if deciding_score is not None and paired is not None:
-        differences.append(f"{deciding_score} {_difference_over_seeds(paired)}")
+    if deciding_score is not None and difference is not None:
+        differences.append(f"{deciding_score} {_difference_over_seeds(difference)}")
     return differences
 
 
@@ -132,8 +131,8 @@ def _deciding_score(board: Leaderboard) -> str | None:
     return f"mean {board.metric} over the datasets"
 
 
-def _difference_over_seeds(paired: PairedDifference) -> str:
-    return f"{describe_difference(paired.difference)} over {amount(len(paired.seeds), 'seed')}"
+def _difference_over_seeds(difference: MeanInterval) -> str:
+    return f"{describe_difference(difference)} over {amount(difference.n, 'seed')}"
 
 
 def _tested_entry(board: Leaderboard, label: str) -> Entry:

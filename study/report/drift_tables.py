@@ -19,6 +19,7 @@ from study.report.charts import (
     write_plots,
 )
 from study.report.formatting import Table
+from study.report.site_descriptions import ENCODER_NAMES
 from study.results.drift import FeatureDrift, StudyDrift, TensorDrift, pooled_drift
 from study.storage.atomic import write_atomically
 
@@ -35,9 +36,9 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     return Chart(
         "drift",
         "Drift",
-        "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
-        "almost zero move by many times that. LayerNorms before "
-        "the first and after the last layer stand at “pre” and “post”.",
+        "Norm of the change of tuned tensors as a share of their norm before; biases that were "
+        "almost zero move by many times that. Tensors that were zero or did not move are left out. "
+        "LayerNorms before the first and after the last layer stand at “pre” and “post”.",
         [_encoder_panel(encoder, drifts, sites) for encoder in ENCODERS],
         reason_if_empty="no tuned tensor",
         height=4.4,
@@ -61,7 +62,7 @@ def _encoder_panel(encoder: str, drifts: Sequence[TensorDrift], sites: Sequence[
         marker, color = looks[number % len(looks)]
         series.append(Series(site, xs, changes, marker=marker, color=color))
     change_axis = Axis("relative change (L2)", scale="log")
-    return Panel(Axis("layer", names=layers), change_axis, series, f"{encoder} encoder")
+    return Panel(Axis("layer", names=layers), change_axis, series, ENCODER_NAMES[encoder])
 
 
 def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
 from study.results.intervals import Interval, MeanInterval
-from study.results.statistics import Comparison, PairedDifference
+from study.results.statistics import Comparison
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
@@ -149,20 +149,24 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}"
 
 
-def format_mean(score: MeanInterval | None) -> str:
+def format_mean(score: MeanInterval | None, unit: str = "") -> str:
     """Return a mean with its 95 % interval in percent.
 
     The interval is ± half its width, or both ends if they differ by unequal amounts from the mean.
     A single seed has no interval, and is marked.
+
+    Args:
+        score: the mean, a fraction.
+        unit: what follows the number: " %" in a sentence.
     """
     if score is None:
         return "–"
     mean = percent(score.mean)
     if score.half_width is None:
-        return f"{mean} {_no_interval(score)}"
+        return f"{mean}{unit} {_no_interval(score)}"
     if score.symmetric:
-        return f"{mean} ± {_half_width(score.half_width)}"
-    return f"{mean} [{percent(score.low)}, {percent(score.high)}]"
+        return f"{mean} ± {_half_width(score.half_width)}{unit}"
+    return f"{mean}{unit} [{percent(score.low)}, {percent(score.high)}]"
 
 
 def _no_interval(mean: MeanInterval) -> str:
@@ -183,12 +187,17 @@ def score_cell(score: MeanInterval | None) -> HoverText:
     """Return a mean with its interval, and the intervals of seeds and of images under the mouse."""
     if score is None:
         return HoverText(format_mean(None), "")
+    return HoverText(format_mean(score), _intervals_alone(score, percent))
+
+
+def _intervals_alone(mean: MeanInterval, form: Callable[[float], str]) -> str:
+    """Return the interval over seeds and that over test images, as far as there are any."""
     intervals = []
-    for source, interval in (("seeds", score.seeds), ("test images", score.images)):
+    for source, interval in (("seeds", mean.seeds), ("test images", mean.images)):
         if interval is not None:
-            low, high = percent(interval.low), percent(interval.high)
+            low, high = form(interval.low), form(interval.high)
             intervals.append(f"over {source} alone {low} to {high}")
-    return HoverText(format_mean(score), "; ".join(intervals))
+    return "; ".join(intervals)
 
 
 def points(value: float) -> str:
@@ -199,23 +208,21 @@ def points(value: float) -> str:
     return f"{rounded:+.1f}".replace("-", "−")
 
 
-def format_difference(paired: PairedDifference | None) -> str:
-    """Return the mean difference with its interval, in percentage points."""
-    if paired is None:
+def format_difference(difference: MeanInterval | None) -> str:
+    """Return the mean difference with the interval that decides verdicts, in percentage points."""
+    if difference is None:
         return "–"
-    difference = paired.difference
-    ends = format_ends(difference, "[{}, {}]") or _no_interval(difference)
+    deciding = difference.wider or difference
+    ends = format_ends(deciding, "[{}, {}]") or _no_interval(difference)
     return f"{points(difference.mean)} {ends}"
 
 
-def difference_cell(paired: PairedDifference | None) -> HoverText:
+def difference_cell(difference: MeanInterval | None) -> HoverText:
     """Return a difference with its interval, and those of seeds and of images under the mouse."""
-    intervals = []
-    if paired is not None:
-        over_seeds = format_ends(paired.difference.seeds, "over seeds alone {} to {}")
-        over_images = format_ends(paired.difference.images, "over test images alone {} to {}")
-        intervals = [text for text in (over_seeds, over_images) if text]
-    return HoverText(format_difference(paired), "; ".join(intervals))
+    text = format_difference(difference)
+    if difference is None:
+        return HoverText(text, "")
+    return HoverText(text, _intervals_alone(difference, points))
 
 
 def describe_difference(difference: MeanInterval) -> str:
@@ -291,7 +298,7 @@ def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     """Return a difference with its interval in percentage points, and its corrected p."""
     if comparison is None:
         return ("–", "–")
-    return (difference_cell(comparison.paired), probability(comparison.holm_p))
+    return (difference_cell(comparison.difference), probability(comparison.holm_p))
 
 
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:
@@ -315,7 +322,7 @@ def p_columns(comparison: Comparison | None) -> dict[str, float | None]:
     """Return the p value of a comparison, and that after Holm's correction, by column."""
     if comparison is None:
         return {"p": None, "holm_p": None}
-    return {"p": comparison.paired.p_value, "holm_p": comparison.holm_p}
+    return {"p": comparison.difference.p_value, "holm_p": comparison.holm_p}
 
 
 def format_count(value: int | None) -> str:
@@ -348,5 +355,5 @@ def chance_sentences(
         return ()
     sentence = f"{guess} would have a balanced score of {percent(chance)} % (chance)"
     if zero_shot:
-        sentence += f"; that of zero-shot is {format_mean(zero_shot)} %"
+        sentence += f"; that of zero-shot is {format_mean(zero_shot, ' %')}"
     return (f"{sentence}.",)

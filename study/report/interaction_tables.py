@@ -1,7 +1,8 @@
 """Interactions of sites as a table, as sentences and as rows of a file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from study.process.terminal_table import amount
 from study.report.formatting import (
     Table,
     comparison_cells,
@@ -46,7 +47,7 @@ def _interaction_cells(pair: Interaction) -> tuple[str, str]:
 
 def format_log_odds(comparison: Comparison) -> str:
     """Return an interaction with its interval, in log-odds."""
-    difference = comparison.paired.difference
+    difference = comparison.difference
     mean = _signed_decimals(difference.mean)
     if difference.low is None or difference.high is None:
         return f"{mean} (no interval)"
@@ -62,52 +63,38 @@ def _signed_decimals(value: float) -> str:
 
 def interaction_verdict(pairs: Sequence[Interaction]) -> tuple[str, ...]:
     """Return sentences on what pairs give over the better site, and whether they add up."""
-    sentences = list(_describe_gains_over_better(pairs))
-    sentences += _describe_interactions(pairs)
+    gains = [(pair, pair.gain_over_better) for pair in pairs]
+    interactions = [(pair, pair.interaction) for pair in pairs]
+    subject = "The gain in points over the better site, which validation named,"
+    sentences = list(_describe_family(subject, gains, points))
+    if pairs and not any(pair.better for pair in pairs):
+        sentences.append(
+            "Validation names no better site of a pair, so what both give over it is not known."
+        )
+    sentences += _describe_family("The interaction of log-odds", interactions, _signed_decimals)
     sentences += _describe_untested(pairs)
     return tuple(sentences)
 
 
-def _describe_gains_over_better(pairs: Sequence[Interaction]) -> Iterator[str]:
-    """Yield which pairs score more, or less, than the better of their sites alone."""
-    tests, differing = 0, []
-    for pair in pairs:
-        if pair.gain_over_better is not None and pair.gain_over_better.holm_p is not None:
+def _describe_family(
+    subject: str,
+    family: Sequence[tuple[Interaction, Comparison | None]],
+    form: Callable[[float], str],
+) -> Iterator[str]:
+    """Yield for which pairs a difference that is tested for all of them is beyond noise."""
+    tests, beyond = 0, []
+    for pair, comparison in family:
+        if comparison is not None and comparison.holm_p is not None:
             tests += 1
-            if is_significant(pair.gain_over_better):
-                gain = points(pair.gain_over_better.paired.difference.mean)
-                differing.append(f"{_quote_sites(pair)} by {gain} points")
-    if tests:
-        verb = "differ" if len(differing) > 1 else "differs"
-        yield (
-            f"{len(differing) or 'None'} of {tests} pairs of sites {verb} from the better of both "
-            f"alone, which validation named, beyond noise, corrected for {tests} tests (Holm)"
-            f"{_after_colon(differing)}."
-        )
-    elif pairs and not any(pair.better for pair in pairs):
-        yield (
-            "Nothing was validated, so no site of a pair is named the better one, and what "
-            "both give over it is not known."
-        )
-
-
-def _describe_interactions(pairs: Sequence[Interaction]) -> Iterator[str]:
-    """Yield which pairs give more, or less, than what their sites add up to."""
-    tests, interacting = 0, []
-    for pair in pairs:
-        if pair.interaction is not None and pair.interaction.holm_p is not None:
-            tests += 1
-            if is_significant(pair.interaction):
-                side = "less"
-                if pair.interaction.paired.difference.mean > 0:
-                    side = "more"
-                interacting.append(f"{_quote_sites(pair)} give {side}")
-    if tests:
-        verb = "interact" if len(interacting) > 1 else "interacts"
-        yield (
-            f"{len(interacting) or 'None'} of {tests} pairs of sites {verb} beyond noise on "
-            f"log-odds, corrected for {tests} tests (Holm){_after_colon(interacting)}."
-        )
+            if is_significant(comparison):
+                beyond.append(f"{_quote_sites(pair)} {form(comparison.difference.mean)}")
+    if not tests:
+        return
+    sentence = f"{subject} is beyond noise for {len(beyond) or 'none'} of "
+    sentence += f"{amount(tests, 'pair')} of sites, corrected for {amount(tests, 'test')} (Holm)"
+    if beyond:
+        sentence += f": {', '.join(beyond)}"
+    yield f"{sentence}."
 
 
 def _describe_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
@@ -136,13 +123,6 @@ def _quote_sites(pair: Interaction) -> str:
     return f"“{first}” with “{second}”"
 
 
-def _after_colon(names: Sequence[str]) -> str:
-    """Return a colon and the names; an empty text if there are none."""
-    if names:
-        return f": {', '.join(names)}"
-    return ""
-
-
 def interaction_record(pair: Interaction) -> dict[str, object]:
     """Return a pair as a row for other programs: fractions, and log-odds for the interaction."""
     first, second, both = pair.gains
@@ -154,7 +134,7 @@ def interaction_record(pair: Interaction) -> dict[str, object]:
         "better_site": pair.better,
     }
     for name, comparison in (("lead", pair.gain_over_better), ("interaction", pair.interaction)):
-        difference = comparison.paired.difference if comparison else None
+        difference = comparison.difference if comparison else None
         record |= interval_columns({name: difference})
         for column, p in p_columns(comparison).items():
             record[f"{name}_{column}"] = p

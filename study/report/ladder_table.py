@@ -17,10 +17,7 @@ _RATES: Mapping[RateSource | None, str] = {
 }
 """The words for where the learning rates of a candidate come from."""
 TITLE = "From CLIPFit as published to the winner"
-NOTE = (
-    "Each step is the paired difference to the row above, over common seeds; the first in the "
-    "other order is to tuned CLIPFit."
-)
+NOTE = "Each step is the paired difference to the row above, over common seeds."
 
 
 def ladder_table(board: Leaderboard) -> Table:
@@ -65,7 +62,7 @@ def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
     if step.upper is step.lower:
         return _row(board, title, step.upper, "same configuration", None)
     score = score_cell(step.upper.test)
-    return _row(board, title, step.upper, score, difference_cell(step.paired))
+    return _row(board, title, step.upper, score, difference_cell(step.difference))
 
 
 def _row(board: Leaderboard, title: str, entry: Entry, score: str, difference: object) -> Row:
@@ -80,6 +77,7 @@ def _qualifications(board: Leaderboard, winner_ladder: Ladder) -> Iterator[str]:
     """Yield what qualifies the steps of a ladder."""
     rungs = [step.upper for step in winner_ladder.steps]
     if winner_ladder.crossing is not None:
+        yield "The first step in the other order is the difference to tuned CLIPFit."
         rungs += winner_ladder.crossing.corners
     if any(rate_source(board, rung) == "borrowed" for rung in rungs):
         yield (

@@ -24,7 +24,7 @@ from study.report.formatting import (
 )
 from study.report.further_scores import further_header, further_note
 from study.report.ladder_table import ladder_table
-from study.report.names import candidate_name, starred_name
+from study.report.names import candidate_name, rival_name, starred_name
 from study.report.scope import leaderboard_scope
 from study.report.setting_descriptions import (
     SETTING_NOTE,
@@ -36,11 +36,18 @@ from study.report.verdict import validation_findings, validation_score_sentence,
 from study.results.entries import PUBLISHED, REFERENCES, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import TRIAL_STATES, Leaderboard
-from study.results.trial_results import BASELINE, PARTS, SEARCH_ARM
+from study.results.trial_results import BASELINE, PARTS, SEARCH_ARM, SOURCE
 from study.storage.atomic import write_atomically
 
 CONFIGURATIONS = "Configurations"
 """The title of the table of what each candidate is."""
+_ARM_NOTES = {
+    BASELINE: "baselines, tried first",
+    SEARCH_ARM: "which parameters to tune, and how fast",
+    TUNED: "learning rates and λ for CLIPFit’s own parameters",
+    VARIANT: "baselines once more",
+}
+"""What the parts of a search do; all others are those of peers."""
 
 
 def main_table(board: Leaderboard) -> Table:
@@ -107,7 +114,10 @@ def target_table(board: Leaderboard) -> Table:
     header += [starred_name(board, entry) for entry in board.entries]
     rows = []
     for target in board.scored_datasets:
-        row = [target]
+        name = target
+        if target == SOURCE:
+            name = f"{board.study.config.data.dataset} (source)"
+        row = [name]
         row += [score_cell(entry.dataset_scores.get(target)) for entry in board.entries]
         rows.append(row)
     return Table("Accuracy by dataset, %", header, rows)
@@ -116,8 +126,11 @@ def target_table(board: Leaderboard) -> Table:
 def budget_table(board: Leaderboard) -> Table:
     """Return what each part of the search spent; the time is the sum over its trials."""
     rows = []
+    notes = []
     for arm in board.arm_budgets:
-        row = [arm_name(arm.arm), arm.trials]
+        name = arm_name(arm.arm)
+        notes.append(f"“{name}”: {_ARM_NOTES.get(arm.arm, 'another method, with its own search')}.")
+        row = [name, arm.trials]
         row += [getattr(arm, state) for state in TRIAL_STATES]
         row += [format_count(arm.epochs), duration(arm.seconds)]
         rows.append(row)
@@ -126,12 +139,8 @@ def budget_table(board: Leaderboard) -> Table:
         ["part of the search", "trials", *TRIAL_STATES, "epochs", "time"],
         rows,
         note=(
-            f"“{arm_name(BASELINE)}”: baselines, tried first. "
-            f"“{arm_name(SEARCH_ARM)}”: which parameters to tune, and how fast. "
-            f"“{arm_name(TUNED)}”: learning rates and λ for CLIPFit’s own parameters. "
-            f"“{arm_name(VARIANT)}”: baselines once more. Another method (a peer) that "
-            "was asked for has its own search. Stopped trials were ended early because others "
-            "were ahead; the time adds up all trials."
+            f"{' '.join(notes)} Stopped trials were ended early because others were ahead; the "
+            "time adds up all trials."
         ),
     )
 
@@ -149,12 +158,14 @@ def failure_table(board: Leaderboard) -> Table:
 
 def footnote(board: Leaderboard) -> str:
     """Return the note on what the numbers mean and what their intervals leave out."""
-    choice = "★ chosen" if board.winner else "The choice was made"
-    sentences = [
-        f"{choice} {_describe_choosing(board)} ± and [ ] are 95 % intervals over seeds and test "
-        "images together. Δ are paired differences in percentage points over common seeds and test "
-        "images."
-    ]
+    sentences = []
+    if board.has_search:
+        choice = "★ chosen" if board.winner else "The choice was made"
+        sentences.append(f"{choice} {_describe_choosing(board)}")
+    sentences.append(
+        "± and [ ] are 95 % intervals. Δ are paired differences in percentage points over common "
+        "seeds and test images."
+    )
     sentences += leaderboard_scope(board)
     sentences.append(_tested_comparisons(board))
     sentences.append(
@@ -164,7 +175,8 @@ def footnote(board: Leaderboard) -> str:
     if board.further_names:
         sentences.append(further_note(board))
     if board.untested:
-        sentences.append(f"Without a test score yet: {', '.join(board.untested)}.")
+        untested = ", ".join(map(candidate_name, board.untested))
+        sentences.append(f"Without a test score yet: {untested}.")
     return " ".join(sentences)
 
 
@@ -175,36 +187,24 @@ def _describe_choosing(board: Leaderboard) -> str:
     trials = " and ".join(map(str, board.earlier_trial_counts))
     return (
         f"by validation, in a search that was extended after its choice from {trials} trials "
-        "had been tested; what was chosen then and is not now has its number of trials in its name."
+        "had been tested. Whatever was chosen then and is not now has that number in its name."
     )
 
 
 def _tested_comparisons(board: Leaderboard) -> str:
     """Return which comparisons are tested."""
-    tested = [label for label, one in board.planned_comparisons.items() if one.holm_p is not None]
-    number = len(tested)
-    if number > 1:
-        others = []
-        if TUNED in tested:
-            others.append("with tuned CLIPFit")
-        if board.top_peer in tested:
-            others.append(
-                "with the best other method by validation (a peer: it does not tune CLIP’s biases "
-                "and LayerNorms)"
-            )
-        if AVERAGE in tested:
-            others.append("with the average of the best")
-        return (
-            f"{['Two', 'Three'][number - 2]} comparisons are tested, as fixed beforehand: the "
-            f"winner {', and '.join(others)}, corrected for the number of tests (Holm). All "
-            "other differences are descriptive."
-        )
-    if not tested:
+    rivals = []
+    for label, comparison in board.planned_comparisons.items():
+        name = rival_name(label)
+        if label == board.top_peer:
+            name += " (of the other methods the best by validation)"
+        if comparison.holm_p is not None:
+            rivals.append(name)
+    if not rivals:
         return "All differences are descriptive."
-    (label,) = tested
     return (
-        f"One comparison is tested, as fixed beforehand: the winner with {candidate_name(label)}. "
-        "All other differences are descriptive."
+        f"The winner is tested, as fixed beforehand, against {', and against '.join(rivals)}. All "
+        "other differences are descriptive."
     )
 
 
@@ -334,6 +334,6 @@ def _means_of_record(board: Leaderboard, entry: Entry | None) -> dict[str, MeanI
         for name in names:
             means[name] = scores.get(name)
     for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("peer", board.top_peer)):
-        paired = board.difference(entry, board.find_entry(label or "")) if entry else None
-        means[f"versus_{name}"] = paired.difference if paired else None
+        rival = board.find_entry(label or "")
+        means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
     return means

@@ -59,6 +59,14 @@ def candidate_name(label: str, choice_name: str = "winner") -> str:
     return _NAMES.get(label, label).replace("{chosen}", choice_name)
 
 
+def rival_name(label: str) -> str:
+    """Return the name that a sentence has for what the winner is compared with."""
+    name = candidate_name(label)
+    if label in (AVERAGE, BEST_PEER):
+        return f"the {name}"
+    return name
+
+
 def entry_name(board: Leaderboard, entry: Entry) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
     lost = board.chosen is not None and board.winner is None

@@ -28,7 +28,7 @@ from study.report.leaderboard_tables import (
     main_table,
     target_table,
 )
-from study.report.names import candidate_name, entry_name
+from study.report.names import candidate_name
 from study.report.pictures import Datasets, make_gallery
 from study.report.reliability_table import ONE_TEMPERATURE, reliability_table
 from study.report.scope import leaderboard_scope
@@ -151,7 +151,6 @@ def _recommendation(results: Results, board: Leaderboard) -> dict[str, Any] | No
         return None
     section = {
         "entry": recommended,
-        "name": entry_name(board, recommended),
         "settings": settings_in_words(recommended.settings),
         "loading_code": _loading_code(board, recommended),
         "serving_code": None,

@@ -9,7 +9,7 @@ import pandas as pd
 from study.report.formatting import HoverText, Table, percent, score_cell, score_header
 from study.results.entries import Entry
 from study.results.sweep_scores import PUBLISHED_DATASETS
-from study.results.trial_results import PARTS
+from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import write_atomically
 
 
@@ -67,7 +67,7 @@ def _dataset_table(experiment: str, studies: pd.DataFrame) -> Table:
         for scores in target_scores:
             targets |= dict.fromkeys(scores)
         for target in targets:
-            name = f"{dataset} (source)" if target == "source" else target
+            name = f"{dataset} (source)" if target == SOURCE else target
             cells[name] = [score_cell(scores.get(target)) for scores in target_scores]
         name = f"{dataset}: mean" if targets else dataset
         tests = [entry.test if entry else None for entry in entries]

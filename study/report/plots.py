@@ -79,9 +79,9 @@ def rates_chart(search_trials: Sequence[TrialResult]) -> Chart:
     return Chart(
         "learning-rates",
         "Validation score against learning rates and λ",
-        "Every search trial at the learning rate of its biases, at that of its LayerNorms and at "
-        "its distillation weight, where it has them. Stopped trials show the score at which they "
-        "were stopped.",
+        "Finished and stopped search trials at the learning rate of their biases, at that of their "
+        "LayerNorms and at their distillation weight, where they have them. Stopped trials show "
+        "the score at which they were stopped.",
         panels,
         reason_if_empty="no search trial has a learning rate and a score yet",
         width=3.9,
@@ -121,7 +121,8 @@ def rungs_chart(search_trials: Sequence[TrialResult]) -> Chart:
         "rungs",
         "Early stopping",
         "Left, the validation score of each trial over its epochs. Right, how many trials "
-        "reached an epoch: after some epochs the weaker ones are stopped (successive halving).",
+        "reached an epoch: after some epochs the weaker ones are stopped (successive halving). "
+        "Trials that were given beforehand are left out.",
         (
             Panel(epoch_axis, VALIDATION_AXIS, curves, "Learning curves"),
             Panel(epoch_axis, trial_axis, survivors, "Trials that reached it"),
@@ -145,7 +146,7 @@ def history_chart(search_trials: Sequence[TrialResult]) -> Chart:
         "history",
         "Optimisation history",
         "Validation score of each finished trial by its number, and the best of its part of the "
-        "search up to then. Stopped trials are left out.",
+        "search up to then. Stopped trials and those given beforehand are left out.",
         (Panel(Axis("number of the trial", scale="count"), VALIDATION_AXIS, series),),
         reason_if_empty="no search trial is complete yet",
         width=7.0,

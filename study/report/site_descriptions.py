@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from study.method.subsets import Term, parse
 
-_ENCODERS = {"text": "text encoder", "vision": "image encoder"}
+ENCODER_NAMES = {"text": "text encoder", "vision": "image encoder"}
 _PARTS = {
     "attn.q.bias": "the biases of the attention’s queries",
     "attn.v.bias": "the biases of the attention’s values",
@@ -29,7 +29,7 @@ _PARTS = {
     "pool.ln": "the LayerNorm of the pool",
     "ln": "all LayerNorms",
 }
-_HALVES = {".weight": ", without their biases", ".bias": ", only their biases"}
+_HALVES = {".weight": ", the weights alone", ".bias": ", the biases alone"}
 _CHOICES = {
     "from": "{0}.from and {0}.to are the ends of the window of blocks of the {1} in which a trial "
     "tunes its sites, counted from 0",
@@ -76,9 +76,9 @@ def choices_in_words(names: Iterable[str]) -> str:
         encoder, _, end = name.partition(".")
         if name in _CHOICES:
             sentences.append(_CHOICES[name])
-        elif encoder in _ENCODERS and end in ("from", "to"):
-            sentences.append(_CHOICES["from"].format(encoder, _ENCODERS[encoder]))
-        elif encoder in _ENCODERS:
+        elif encoder in ENCODER_NAMES and end in ("from", "to"):
+            sentences.append(_CHOICES["from"].format(encoder, ENCODER_NAMES[encoder]))
+        elif encoder in ENCODER_NAMES:
             sites.append(name)
     if sites:
         example = sites[0]
@@ -89,7 +89,7 @@ def choices_in_words(names: Iterable[str]) -> str:
 
 
 def _describe_term(term: Term) -> str:
-    encoder, layers = _ENCODERS[term.encoder], _describe_layers(term.layers)
+    encoder, layers = ENCODER_NAMES[term.encoder], _describe_layers(term.layers)
     return f"{_describe_part(term.site)}, {encoder}{layers}"
 
 
@@ -111,7 +111,7 @@ def _describe_layers(layers: tuple[int, int | None] | None) -> str:
     if stop is None:
         return f", the last {-start} blocks" if start < 0 else f", from block {start} on"
     if start < 0 or stop < 0:
-        return f", blocks {start} to {stop} as Python counts them"
+        return f", blocks [{start}:{stop}] as Python slices them"
     if stop == start + 1:
         return f", block {start}, counted from 0"
     return f", blocks {start} to {stop - 1}, counted from 0"

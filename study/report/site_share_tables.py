@@ -6,6 +6,7 @@ shows the command for it below the table.
 
 from collections.abc import Sequence
 
+from study.process.terminal_table import amount
 from study.report.formatting import Table, format_ends, points
 from study.report.site_descriptions import site_in_words
 from study.results.site_shares import BEST_TRIALS, SiteShare, rank_trials
@@ -36,11 +37,7 @@ def share_sentences(results: Results, shares: Sequence[SiteShare]) -> tuple[str,
     if less:
         sentences.append(f"Less often in {best} than in all: {'; '.join(less)}.")
     if undecided:
-        sites = "For the other" if more or less else "For all"
-        sentence = (
-            f"{sites} {undecided} sites the interval contains 0: these trials do not tell whether "
-            "they matter."
-        )
+        sentence = f"Undecided, with 0 in the interval: {amount(undecided, 'site')}."
         if finished < TRUSTED_TRIALS:
             sentence += " With so few trials the intervals are wide."
         sentences.append(sentence)
@@ -52,15 +49,15 @@ def share_sentences(results: Results, shares: Sequence[SiteShare]) -> tuple[str,
 def _describe_limits(sites: int, finished: int, stopped: int) -> str:
     """Return what the comparison cannot show."""
     sentences = [
-        f"What this shows is what the best {BEST_TRIALS} of the {finished} trials have in common "
-        "that chose their sites and ran all their epochs. It cannot show that a site is the cause: "
-        "the sampler proposes more of what did well, and a site may be there with a good learning "
-        "rate or another site."
+        f"This shows what the best {BEST_TRIALS} of the {finished} trials that chose their sites "
+        "and ran all their epochs have in common. It cannot show that a site is the cause: the "
+        "sampler proposes more of what did well, and a site may be there with a good learning rate "
+        "or another site."
     ]
     if stopped:
         sentences.append(
-            f"Left out are {stopped} trials that were stopped early, so sites that learn slowly "
-            "are seen less."
+            f"Not in it: {amount(stopped, 'trial')} stopped early, so sites that learn slowly are "
+            "seen less."
         )
     sentences.append(
         "The intervals (Newcombe’s, of two shares) suppose trials that do not depend on each "
@@ -72,10 +69,10 @@ def _describe_limits(sites: int, finished: int, stopped: int) -> str:
 
 def _describe_share(share: SiteShare) -> str:
     """Return the site with both shares, in percent, and the interval of their difference."""
-    best = _whole_percent(share.tuned_in_best, share.best_trials)
+    best = _whole_percent(share.tuned_in_best, BEST_TRIALS)
     every = _whole_percent(share.tuned_in_all, share.all_trials)
     return (
-        f"{share.site} ({best} % of the best {share.best_trials}, {every} % of all: "
+        f"{share.site} ({best} % of the best {BEST_TRIALS}, {every} % of all: "
         f"{points(share.difference)} points, 95 % interval {format_ends(share.interval)})"
     )
 
@@ -86,21 +83,18 @@ def _whole_percent(trials: int, of_trials: int) -> str:
 
 def share_table(shares: Sequence[SiteShare]) -> Table:
     """Return the comparison as a table, in percent and in points."""
-    best_trials, all_trials = 0, 0
-    if shares:
-        best_trials, all_trials = shares[0].best_trials, shares[0].all_trials
     rows = []
     for share in shares:
         rows.append(
             [
                 share.site,
                 site_in_words(share.site),
-                _whole_percent(share.tuned_in_best, share.best_trials),
+                _whole_percent(share.tuned_in_best, BEST_TRIALS),
                 _whole_percent(share.tuned_in_all, share.all_trials),
                 points(share.difference),
                 format_ends(share.interval, "[{}, {}]"),
             ]
         )
-    header = ["site", "what it is", f"of the best {best_trials} %", f"of all {all_trials} %"]
-    header += ["Δ points", "95 % interval"]
+    header = ["site", "what it is", f"% of the best {BEST_TRIALS}", "% of all", "Δ points"]
+    header.append("95 % interval")
     return Table("", header, rows, left=2)

@@ -1,10 +1,7 @@
 """The description of a study on its parent run in MLflow: a few sentences and the tables."""
 
-from study.config.labels import AVERAGE
 from study.method.parameters import list_kinds
-from study.report.ablation_tables import (
-    ablation_markdown,
-)
+from study.report.ablation_tables import ablation_markdown
 from study.report.formatting import (
     describe_difference,
     format_count,
@@ -13,15 +10,10 @@ from study.report.formatting import (
     markdown_text,
     percent,
 )
-from study.report.leaderboard_tables import (
-    leaderboard_markdown,
-)
-from study.report.names import candidate_name
+from study.report.leaderboard_tables import leaderboard_markdown
+from study.report.names import candidate_name, rival_name
 from study.report.setting_descriptions import settings_in_words
-from study.report.verdict import (
-    describe_rivals_above,
-    judge_comparison,
-)
+from study.report.verdict import describe_rivals_above, describe_score, judge_comparison
 from study.results.ablation import ablation_table
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
@@ -72,22 +64,20 @@ def _widen_columns(markdown: str) -> str:
 def _describe_outcome(results: Results, board: Leaderboard, choice: Entry) -> str:
     """Return, in Markdown, which trial won and by how much, or that none did."""
     names = {trial.trial_id: trial.label for trial in results.trials}
-    name = markdown_text(names.get(choice.source_trial or "", choice.label))
+    label = names.get(choice.source_trial or "", choice.label)
+    name = markdown_text(candidate_name(label))
     if not choice.is_winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
-            f"(balanced {format_mean(choice.balanced)} % against {percent(choice.chance)} %)."
+            f"(balanced {format_mean(choice.balanced, ' %')} against {percent(choice.chance)} %)."
         )
-    outcome = f"**{name} ★ won: {format_mean(choice.test)} % on test**"
+    outcome = f"**{name} ★ won: {describe_score(choice.test)} on test**"
     if board.parts:
         parts = [f"{part} {format_mean(choice.parts.get(part))}" for part in board.parts]
         outcome += f" ({', '.join(parts)})"
     for label, comparison in board.planned_comparisons.items():
-        name = candidate_name(label)
-        if label == AVERAGE:
-            name = f"the {name}"
         outcome += (
-            f"; {describe_difference(comparison.paired.difference)} against {name} "
+            f"; {describe_difference(comparison.difference)} against {rival_name(label)} "
             f"({judge_comparison(comparison)})"
         )
     return " ".join([f"{outcome}.", *describe_rivals_above(board)])

@@ -13,14 +13,14 @@ from study.report.formatting import (
     percent,
     probability,
 )
-from study.report.names import candidate_name, entry_name
+from study.report.names import entry_name, rival_name
 from study.report.scope import same_test_sentence
 from study.report.setting_descriptions import settings_in_words
 from study.report.shipping import describe_shipped
 from study.results.entries import PUBLISHED, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, rivals_above_winner
-from study.results.statistics import SIGNIFICANCE, Comparison, PairedDifference
+from study.results.statistics import SIGNIFICANCE, Comparison
 from study.results.validation_check import CLOSE_TO_BEST, ValidationCheck
 from study.trial.study import BEST
 
@@ -47,7 +47,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
             state = "The choice has no test score"
         return (f"{state} yet, so there is no winner to judge.", *chance)
     words = settings_in_words(choice.settings)
-    if choice.label != BEST:
+    if choice.label != BEST and not choice.is_peer:  # the words of a peer begin with its name
         words = f"“{entry_name(board, choice)}”, {words}"
     score = f"{describe_score(choice.test)} {_metric_name(board)}"
     return (f"Validation chose {words}: {score} on test.", *chance, *judge_choice(board))
@@ -60,7 +60,7 @@ def _describe_tests_without_search(board: Leaderboard) -> str:
         metric = f"mean {metric} over the datasets"
     scores = []
     for entry in board.entries:
-        scores.append(f"“{entry_name(board, entry)}” {format_mean(entry.test)} %")
+        scores.append(f"“{entry_name(board, entry)}” {format_mean(entry.test, ' %')}")
     return f"Nothing was searched; configurations tested as given, {metric}: {', '.join(scores)}."
 
 
@@ -126,7 +126,7 @@ def _describe_highest_mean(board: Leaderboard, choice: Entry) -> Iterator[str]:
     if top.val_score is None:
         reason = "but it was not to be chosen: it shows what a part of the choice adds"
     yield (
-        f"“{entry_name(board, top)}” has the highest test mean ({format_mean(top.test)} %), "
+        f"“{entry_name(board, top)}” has the highest test mean ({format_mean(top.test, ' %')}), "
         f"{reason}; choosing it now would be choosing by the test images."
     )
 
@@ -152,8 +152,9 @@ def _describe_doubt(winner: Entry) -> Iterator[str]:
     if against_chance is None or against_chance.is_proven:
         return
     yield (
-        f"The winner is {against_chance.doubt}: its balanced score is "
-        f"{format_mean(winner.balanced)} %, and chance is {percent(against_chance.chance)} %."
+        f"The winner is not shown to beat chance: on {format_count(winner.images)} test images its "
+        f"balanced score is {format_mean(winner.balanced, ' %')}, and chance is "
+        f"{percent(winner.chance)} %."
     )
 
 
@@ -171,8 +172,9 @@ def describe_score(score: MeanInterval) -> str:
 def _interval_and_seeds(score: MeanInterval) -> str:
     if score.low is None:
         return amount(score.n, "seed")
-    low, high = percent(score.low), percent(score.high)
-    return f"95 % interval {low} to {high}, {amount(score.n, 'seed')}"
+    alone = " over seeds alone" if score.images is None else ""
+    ends = f"{percent(score.low)} to {percent(score.high)}"
+    return f"95 % interval{alone} {ends}, {amount(score.n, 'seed')}"
 
 
 def judge_comparison(comparison: Comparison) -> str:
@@ -180,7 +182,7 @@ def judge_comparison(comparison: Comparison) -> str:
 
     The true difference that would be missed half the time stands beside it.
     """
-    difference = comparison.paired.difference
+    difference = comparison.difference
     if difference.p_value is None:
         return "not tested"
     side = "better" if difference.mean > 0 else "worse"
@@ -198,25 +200,25 @@ def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
 
     Those of the fixed comparisons have a sentence of their own.
     """
-    for entry, paired in rivals_above_winner(board):
+    for entry, difference in rivals_above_winner(board):
         if not board.planned_comparisons.keys().isdisjoint(entry.labels):
             continue
-        size = "no common seed"
-        if paired is not None:
-            size = describe_difference(paired.difference)
+        findings = "no common seed: not tested"
+        if difference is not None:
+            findings = f"{describe_difference(difference)}: {_judge_descriptive(difference)}"
         kind = "other method" if entry.is_peer else "baseline"
         yield (
-            f"The winner’s mean is below the {kind} “{entry_name(board, entry)}”: {size}: "
-            f"{_judge_descriptive(paired)}."
+            f"The winner’s mean is not above that of the {kind} “{entry_name(board, entry)}”: "
+            f"{findings}."
         )
 
 
-def _judge_descriptive(paired: PairedDifference | None) -> str:
+def _judge_descriptive(difference: MeanInterval) -> str:
     """Return whether a difference that is not among the fixed ones is more than noise."""
-    if paired is None or paired.p_value is None:
+    if difference.p_value is None:
         return "not tested"
-    noise = "within noise" if paired.within_noise else "beyond noise"
-    return f"{noise}; {describe_missed(paired.difference)}"
+    noise = "within noise" if difference.within_noise else "beyond noise"
+    return f"{noise}; {describe_missed(difference)}"
 
 
 def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
@@ -247,7 +249,7 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
 def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterator[str]:
     """Yield the fixed comparison of the winner with a rival, or that the rival has no score."""
     rival, comparison = board.find_entry(label), board.planned_comparisons.get(label)
-    name = candidate_name(label)
+    name = rival_name(label)
     if rival is None:
         yield (
             f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "
@@ -258,12 +260,10 @@ def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterat
         return
     if label == BEST_PEER:
         name = f"the best other method by validation ({settings_in_words(rival.settings)})"
-    elif label == AVERAGE:
-        name = f"the {name}"
     if rival.test.mean > winner.test.mean:
         name += ", whose mean is higher"
-    sentence = f"Against {name}: {describe_difference(comparison.paired.difference)}, "
-    sentence += f"over {amount(len(comparison.paired.seeds), 'seed')} in common"
+    sentence = f"Against {name}: {describe_difference(comparison.difference)}, "
+    sentence += f"over {amount(comparison.difference.n, 'seed')} in common"
     if comparison.holm_p is not None:
         number = len(board.planned_comparisons)
         tests = f"corrected for {number} tests by Holm" if number > 1 else "the only test"
@@ -306,10 +306,10 @@ def _describe_best_with_delta(board: Leaderboard, winner: Entry) -> Iterator[str
 def _score_beside(board: Leaderboard, entry: Entry, winner: Entry) -> str:
     """Return the test score of a candidate, and its difference to the winner."""
     score = describe_score(entry.test)
-    paired = board.difference(entry, winner)
-    if paired is None:
+    difference = board.difference(entry, winner)
+    if difference is None:
         return score
-    return f"{score}, {describe_difference(paired.difference)} against the winner"
+    return f"{score}, {describe_difference(difference)} against the winner"
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
@@ -332,7 +332,7 @@ def _describe_ranking(check: ValidationCheck) -> str:
     if check.close is not None:
         among = f"among the {check.close.n} {within} it is {_format_correlation(check.close.rho)}"
     else:
-        among = f"too few of the {check.ranked_close} {within} differ to say it of them alone"
+        among = f"too few {within} differ to say it of them alone"
     return (
         f"Rank correlation of validation and test (Spearman’s rho; 1 is the same order, 0 is no "
         f"relation) over {agreement.n} candidates: {_format_correlation(agreement.rho)}; {among}."
@@ -345,26 +345,24 @@ def _format_correlation(rho: float) -> str:
 
 def _describe_regret(board: Leaderboard) -> Iterator[str]:
     """Yield which of the candidates that validation ranked has the highest test mean."""
-    regret = board.validation_check.regret
-    if regret is None:
+    choice = board.chosen
+    if choice is None or not choice.is_ranked:
         return
-    by_label = {entry.label: entry for entry in board.entries}
-    picked, best = by_label[regret.picked], by_label[regret.best]
     top = board.entries[0]
-    ranked = f"Of the {board.validation_check.ranked} candidates with a validation score, "
+    ranked = [entry for entry in board.entries if entry.is_ranked]
+    best = ranked[0]
+    among = f"Of the {amount(len(ranked), 'candidate')} with a validation score, "
     unranked = ""
     if top.val_score is None and top.test.mean > best.test.mean:
         name = entry_name(board, top)
-        unranked = f" “{name}”, whose mean is higher, was not to be chosen and has none."
-    if not regret.loss:
-        yield f"{ranked}the best by validation has the highest test mean too.{unranked}"
+        unranked = f" “{name}”, whose mean is higher, was not to be chosen and has no such score."
+    if best is choice:
+        yield f"{among}the best by validation has the highest test mean too.{unranked}"
         return
-    size = f"{percent(regret.loss)} points"
-    paired = board.difference(picked, best)
-    if paired is not None:
-        size = describe_difference(paired.difference)
+    difference = board.difference(choice, best)
+    size = describe_difference(difference) if difference else "no common seed"
     yield (
-        f"{ranked}“{entry_name(board, best)}” has the highest test mean. Against it, the best by "
+        f"{among}“{entry_name(board, best)}” has the highest test mean. Against it, the best by "
         f"validation has {size}; the highest of several means is in part the luckiest.{unranked}"
     )
 
@@ -377,7 +375,7 @@ def _describe_base_validation(board: Leaderboard) -> Iterator[str]:
         same = " – the same candidate" if pick.is_chosen else ""
         yield (
             "Among the candidates, base validation alone would have picked "
-            f"“{entry_name(board, pick)}” ({format_mean(pick.test)} % on test){same}."
+            f"“{entry_name(board, pick)}” ({format_mean(pick.test, ' %')} on test){same}."
         )
     if check.base_pick_trial:
         yield (
@@ -394,6 +392,6 @@ def _describe_shared_seeds(board: Leaderboard) -> Iterator[str]:
     if common and len(tested_seeds) > 1:
         seeds = ", ".join(map(str, common))
         yield (
-            f"Seed {seeds} of the test is the search’s too: its training images took part in the "
-            f"choice. In simulated studies this raised scores by {SEED_BIAS} points at most."
+            f"Seeds of the test that the search had too: {seeds}. Their training images took part "
+            f"in the choice. In simulated studies this raised scores by {SEED_BIAS} points at most."
         )

@@ -73,8 +73,6 @@ class AblationTable:
     """The study's protocol."""
     resampled: Resampled
     """The scores of the cells on resampled test images."""
-    order: tuple[str, ...]
-    """The labels of the cells in the order of their trials."""
     interactions: tuple[Interaction, ...] = ()
     """The interactions of pairs of sites, largest first; empty in other designs."""
     studies_on_same_test: int = 0
@@ -129,7 +127,6 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         chance=first_chance(ablated),
         protocol=results.protocol,
         resampled=resampled,
-        order=tuple(scored),
         interactions=_interactions(cells, results, split, resampled),
         studies_on_same_test=count_studies_on_same_test(results),
     )

@@ -92,6 +92,11 @@ class Entry(Configuration):
     """The source trial's accuracy on validation images of base classes."""
 
     @property
+    def is_ranked(self) -> bool:
+        """Whether validation ranked the candidate among those to choose from."""
+        return self.val_score is not None and not self.is_average
+
+    @property
     def above_chance(self) -> bool:
         """Whether the mean balanced score is above chance; True if it is not known."""
         return self.balanced is None or beats_chance(self.balanced.mean, self.chance)

@@ -23,7 +23,7 @@ import numpy as np
 from study.method.subsets import parse
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
 from study.results.resampling import Resampled
-from study.results.statistics import Comparison, PairedDifference, common_seeds, make_comparisons
+from study.results.statistics import Comparison, common_seeds, make_comparisons
 from study.trial import Split
 
 CEILING = 0.95
@@ -135,7 +135,7 @@ def _size(pair: Interaction) -> float:
     """
     if pair.gain_over_better is None:
         return pair.gains[2].mean
-    return pair.gain_over_better.paired.difference.mean
+    return pair.gain_over_better.difference.mean
 
 
 def _better(cells: Sequence[SiteCell]) -> SiteCell | None:
@@ -150,7 +150,7 @@ def _better(cells: Sequence[SiteCell]) -> SiteCell | None:
 
 def _gains_over_better(
     pairs: Mapping[str, Sequence[SiteCell]], resampled: Resampled
-) -> dict[str, PairedDifference]:
+) -> dict[str, MeanInterval]:
     """Return the gain of both sites over the better one, of the pairs that have a better one."""
     differences = {}
     for pair, cells in pairs.items():
@@ -165,14 +165,13 @@ def _gains(cells: Sequence[SiteCell], resampled: Resampled) -> tuple[MeanInterva
     zero_shot = cells[0]
     gains = []
     for cell in cells[1:]:
-        paired = _weighted_sum(cells, [(cell, 1), (zero_shot, -1)], resampled)
-        gains.append(paired.difference)
+        gains.append(_weighted_sum(cells, [(cell, 1), (zero_shot, -1)], resampled))
     return tuple(gains)
 
 
 def _weighted_sum(
     cells: Sequence[SiteCell], weights: Sequence[tuple[SiteCell, int]], resampled: Resampled
-) -> PairedDifference:
+) -> MeanInterval:
     """Return a weighted sum of the scores of some of four cells, over the seeds of all of them."""
     seeds = common_seeds([cell.scores for cell in cells])
     terms = []
@@ -205,7 +204,7 @@ def find_obstacle(cells: Sequence[SiteCell]) -> Obstacle | None:
     return Obstacle("ceiling", needed)
 
 
-def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> PairedDifference:
+def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> MeanInterval:
     """Return the interaction of the log-odds of four cells over the seeds of all of them.
 
     Args:
@@ -226,7 +225,7 @@ def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> Pai
             df.append(rescored.df)
     if on_same_images and len(columns) == len(cells):
         drawn = DrawnScores(np.sum(columns, axis=0), min(df))
-    return PairedDifference(mean_interval(values.tolist(), drawn, overlap=resampled.overlap), seeds)
+    return mean_interval(values.tolist(), drawn, overlap=resampled.overlap)
 
 
 def logit(accuracy: np.ndarray, images: int) -> np.ndarray:

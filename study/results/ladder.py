@@ -14,8 +14,8 @@ from typing import Literal
 
 from study.config.labels import PLAIN, PLAIN_STRENGTH, TUNED, TUNED_LINEAR, VARIANT
 from study.results.entries import PUBLISHED, Entry
+from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard
-from study.results.statistics import PairedDifference
 from study.results.trial_results import BASELINE
 from study.trial.study import BEST
 
@@ -48,7 +48,7 @@ class Step:
     """The lower rung."""
     upper: Entry
     """The upper rung; the same entry where both are one configuration."""
-    paired: PairedDifference | None
+    difference: MeanInterval | None
     """The difference `upper - lower` over common seeds; None without any, or for one entry."""
 
 
@@ -60,7 +60,7 @@ class Crossing:
     """Neither, the subset alone, the head alone, and both, which is the winner."""
     other_order: tuple[Step, Step]
     """The head first, and then the subset."""
-    means: Mapping[tuple[Change, ...], PairedDifference | None]
+    means: Mapping[tuple[Change, ...], MeanInterval | None]
     """What the subset adds, and what the head adds, each as the mean of both orders.
 
     The strength may change with the head. None where the corners have no seed in common."""
@@ -167,7 +167,7 @@ def _same_head(entry: Entry, winner: Entry) -> bool:
 
 def _mean_difference(
     board: Leaderboard, corners: Sequence[Entry], signs: Sequence[int]
-) -> PairedDifference | None:
+) -> MeanInterval | None:
     """Return the mean of two differences between corners.
 
     The head alone may be the same entry as the winner, which then drops out of the mean for the

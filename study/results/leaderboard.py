@@ -14,11 +14,12 @@ import pandas as pd
 
 from study.config.labels import AVERAGE, SMALLEST, TUNED, WITH_DELTA
 from study.results.entries import Entry, make_entry
+from study.results.intervals import MeanInterval
 from study.results.refit import Refit, refit_of
 from study.results.reliability import Calibration, calibrations
 from study.results.resampling import Resampled, resample
 from study.results.shared_test import count_studies_on_same_test
-from study.results.statistics import Comparison, PairedDifference, make_comparisons
+from study.results.statistics import Comparison, make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
@@ -170,7 +171,7 @@ class Leaderboard(Results):
 
     def difference(
         self, entry: Entry, base: Entry | None, name: str = "score"
-    ) -> PairedDifference | None:
+    ) -> MeanInterval | None:
         """Return `entry - base` over common seeds; None without any, or for the same entry.
 
         Args:
@@ -233,7 +234,7 @@ def _labels_by_configuration(results: Results) -> list[list[str]]:
     return list(groups.values())
 
 
-def rivals_above_winner(board: Leaderboard) -> list[tuple[Entry, PairedDifference | None]]:
+def rivals_above_winner(board: Leaderboard) -> list[tuple[Entry, MeanInterval | None]]:
     """Return the baselines and peers with a higher mean test score than the winner.
 
     Returns:

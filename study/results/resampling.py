@@ -14,12 +14,7 @@ from study.results.bootstrap import (
     rescore_competitions,
 )
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
-from study.results.statistics import (
-    Comparison,
-    PairedDifference,
-    common_seeds,
-    make_comparisons,
-)
+from study.results.statistics import Comparison, common_seeds, make_comparisons
 from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
@@ -88,7 +83,7 @@ class Resampled:
         base_label: str,
         base_scores: Mapping[int, float],
         name: str = "score",
-    ) -> PairedDifference | None:
+    ) -> MeanInterval | None:
         """Return the mean of `scores - base_scores` over common seeds, with its interval.
 
         Args:
@@ -121,7 +116,7 @@ class Resampled:
 
     def weighted_sum(
         self, terms: Sequence[tuple[str, Mapping[int, float], float]], name: str = "score"
-    ) -> PairedDifference | None:
+    ) -> MeanInterval | None:
         """Return a weighted sum of labels' mean scores over common seeds, with its interval.
 
         Args:
@@ -139,7 +134,7 @@ class Resampled:
             sums.append(sum(weight * scores[seed] for _, scores, weight in terms))
         weights = [(label, weight) for label, _, weight in terms]
         drawn = self.weighted_draws(weights, seeds, name)
-        return PairedDifference(mean_interval(sums, drawn, overlap=self.overlap), seeds)
+        return mean_interval(sums, drawn, overlap=self.overlap)
 
     def weighted_draws(
         self, terms: Sequence[tuple[str, float]], seeds: Sequence[int], name: str = "score"

@@ -18,9 +18,7 @@ class SiteShare:
 
     site: str
     tuned_in_best: int
-    """The number of the best trials that tune the site."""
-    best_trials: int
-    """The number of the best trials."""
+    """The number of the `BEST_TRIALS` that tune the site."""
     tuned_in_all: int
     """The number of all finished trials that tune the site, the best among them."""
     all_trials: int
@@ -29,7 +27,7 @@ class SiteShare:
     @property
     def difference(self) -> float:
         """The share among the best trials less that among all."""
-        return self.tuned_in_best / self.best_trials - self.tuned_in_all / self.all_trials
+        return self.tuned_in_best / BEST_TRIALS - self.tuned_in_all / self.all_trials
 
     @property
     def interval(self) -> Interval:
@@ -39,11 +37,9 @@ class SiteShare:
         compared with the other trials. Their difference to all trials is their difference to the
         others, times the share of the others among all.
         """
-        others = self.all_trials - self.best_trials
+        others = self.all_trials - BEST_TRIALS
         tuned_in_others = self.tuned_in_all - self.tuned_in_best
-        to_others = proportion_difference(
-            self.tuned_in_best, self.best_trials, tuned_in_others, others
-        )
+        to_others = proportion_difference(self.tuned_in_best, BEST_TRIALS, tuned_in_others, others)
         share = others / self.all_trials
         return Interval(share * to_others.low, share * to_others.high)
 
@@ -76,7 +72,6 @@ def site_shares(results: Results) -> tuple[SiteShare, ...]:
         row = SiteShare(
             site,
             tuned_in_best=sum(has_site[:BEST_TRIALS]),
-            best_trials=BEST_TRIALS,
             tuned_in_all=sum(has_site),
             all_trials=len(tuned),
         )

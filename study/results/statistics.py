@@ -16,31 +16,11 @@ SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """The mean of `value - base` over the seeds that both have."""
-
-    difference: MeanInterval
-    """The mean, standard deviation and interval of the differences."""
-    seeds: tuple[int, ...]
-    """The common seeds."""
-
-    @property
-    def p_value(self) -> float | None:
-        """The two-sided p of no difference; None where nothing can be tested."""
-        return self.difference.p_value
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether the widest interval contains 0, or nothing could be tested."""
-        return self.difference.within_noise
-
-
-@dataclass(frozen=True)
 class Comparison:
     """The difference of two candidates, as one of several that are tested together."""
 
-    paired: PairedDifference
-    """The difference over common seeds, with its interval and p."""
+    difference: MeanInterval
+    """The mean of `value - base` over the seeds that both have, with its interval and p."""
     holm_p: float | None
     """The p after Holm's correction for all that are tested."""
 
@@ -57,18 +37,6 @@ class RankAgreement:
     """The number of pairs."""
     rho: float
     """1 for the same order, −1 for the reverse."""
-
-
-@dataclass(frozen=True)
-class Regret:
-    """The test score that selecting by validation lost."""
-
-    picked: str
-    """The name with the highest validation score."""
-    best: str
-    """The name with the highest test score."""
-    loss: float
-    """The test score of `best` minus that of `picked`; never negative."""
 
 
 def proportion_difference(count: int, total: int, base_count: int, base_total: int) -> Interval:
@@ -98,7 +66,7 @@ def is_significant(comparison: Comparison | None) -> bool:
     """Return whether a difference is not 0, by its interval and after Holm's correction."""
     if comparison is None or comparison.holm_p is None:
         return False
-    return not comparison.paired.within_noise and comparison.holm_p <= SIGNIFICANCE
+    return not comparison.difference.within_noise and comparison.holm_p <= SIGNIFICANCE
 
 
 def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
@@ -109,7 +77,7 @@ def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
     return tuple(sorted(seeds))
 
 
-def make_comparisons(differences: Mapping[str, PairedDifference]) -> dict[str, Comparison]:
+def make_comparisons(differences: Mapping[str, MeanInterval]) -> dict[str, Comparison]:
     """Return differences with their p values, corrected for their number by Holm's method."""
     p_values = adjust_by_holm([difference.p_value for difference in differences.values()])
     comparisons = {}
@@ -129,19 +97,9 @@ def adjust_by_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]
     return tuple(adjusted)
 
 
-def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgreement | None:
+def rank_agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None:
     """Return Spearman's rho; None below three pairs or when one side is constant."""
-    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
+    if len(pairs) < 3 or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
         return None
-    result = stats.spearmanr(first, second)
-    return RankAgreement(len(first), float(result.statistic))
-
-
-def regret(validation: Mapping[str, float], test: Mapping[str, float]) -> Regret | None:
-    """Return the test score lost by picking the best on validation; None if no name is in both."""
-    names = [name for name in validation if name in test]
-    if not names:
-        return None
-    picked = max(names, key=lambda name: validation[name])
-    best = max(names, key=lambda name: (test[name], name == picked))
-    return Regret(picked, best, test[best] - test[picked])
+    result = stats.spearmanr(pairs)
+    return RankAgreement(len(pairs), float(result.statistic))

@@ -29,6 +29,8 @@ PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
 BASE_PART = PARTS[0]
 """The part of the images of trained classes, where others are tested as well."""
+SOURCE = "source"
+"""The name of the test score on the dataset that is trained on, where several are tested."""
 
 STATUS_FIELDS = (
     "trial_id",

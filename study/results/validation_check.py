@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from study.results.entries import Entry
-from study.results.statistics import RankAgreement, Regret, rank_agreement, regret
+from study.results.statistics import RankAgreement, rank_agreement
 from study.results.trial_results import BASE_PART, TrialResult
 
 CLOSE_TO_BEST = 0.02
@@ -24,12 +24,6 @@ class ValidationCheck:
     """The rank correlation of the candidates' validation scores and mean test scores."""
     close: RankAgreement | None
     """The same for the candidates that are at most `CLOSE_TO_BEST` below the best on validation."""
-    ranked: int
-    """The number of candidates with a validation score."""
-    ranked_close: int
-    """The number of those at most `CLOSE_TO_BEST` below the best."""
-    regret: Regret | None
-    """The test score that picking a candidate by validation lost."""
     base_pick: str | None
     """The label of the candidate with the highest validation accuracy on base classes."""
     base_pick_trial: str | None
@@ -45,28 +39,17 @@ def check_validation(
     """Compare the validation scores of tested candidates with their test scores.
 
     Args:
-        entries: the tested candidates; averages are left out, as none is chosen.
+        entries: the tested candidates; those that validation did not rank are left out.
         search_trials: the trials of the search.
     """
-    entries = [entry for entry in entries if not entry.is_average]
-    validation: dict[str, float] = {}
-    test: dict[str, float] = {}
-    # Of equal validation scores the first counts as picked, so the chosen one comes first.
-    for entry in sorted(entries, key=lambda entry: not entry.is_chosen):
-        if entry.val_score is not None:
-            validation[entry.label] = entry.val_score
-            test[entry.label] = entry.test.mean
-    threshold = max(validation.values(), default=0.0) - CLOSE_TO_BEST - _ROUNDING
-    close = [label for label, score in validation.items() if score >= threshold]
-    close_validation = [validation[label] for label in close]
-    close_test = [test[label] for label in close]
-    base_pick, base_pick_trial = _picks_by_base_classes(entries, search_trials)
+    ranked = [entry for entry in entries if entry.is_ranked]
+    scores = [(entry.val_score or 0.0, entry.test.mean) for entry in ranked]
+    threshold = max(scores, default=(0.0,))[0] - CLOSE_TO_BEST - _ROUNDING
+    close = [pair for pair in scores if pair[0] >= threshold]
+    base_pick, base_pick_trial = _picks_by_base_classes(ranked, search_trials)
     return ValidationCheck(
-        agreement=rank_agreement(list(validation.values()), list(test.values())),
-        close=rank_agreement(close_validation, close_test),
-        ranked=len(validation),
-        ranked_close=len(close),
-        regret=regret(validation, test),
+        agreement=rank_agreement(scores),
+        close=rank_agreement(close),
         base_pick=base_pick,
         base_pick_trial=base_pick_trial,
     )

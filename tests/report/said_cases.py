@@ -47,6 +47,7 @@ def prepare(folder: Path, case: dict[str, Any]) -> Path:
     if not case.get("searched", True):
         for trial in folder.glob("trials/search-*"):
             shutil.rmtree(trial)
+        edit_candidates(folder, lambda candidates: candidates.clear())
     if "chosen" in case:
         edit_candidates(folder, lambda candidates: choose(candidates, case["chosen"]))
     if case.get("apart"):
@@ -87,7 +88,8 @@ def add_average(folder: Path, *, effect: float, refit: str | None = None) -> Non
 def set_apart(candidates: list[dict[str, Any]]) -> None:
     """Let no two candidates be near each other by validation."""
     for number, candidate in enumerate(candidates):
-        candidate["val_score"] = 0.1 + 0.1 * number
+        is_chosen = candidate["label"] == "best"
+        candidate["val_score"] = 0.9 if is_chosen else 0.1 * number
 
 
 def write_notes(folder: StudyFolder, case: dict[str, Any]) -> None:

@@ -122,4 +122,4 @@ def test_pairs_are_told_only_where_there_are_any(ablation_study: Path) -> None:
     assert "pairs" not in ablation_markdown(table)
     scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, BOTH: 0.8}
     table = ablation_table(validated(results, scores))
-    assert "“text.ln1” with “vision.ln2” by +25.7 points" in " ".join(ablation_verdict(table))
+    assert "“text.ln1” with “vision.ln2” +25.7" in " ".join(ablation_verdict(table))

@@ -27,6 +27,6 @@ def test_an_ablation_and_a_test_without_a_search_have_other_questions(
 
 def test_the_share_of_work_is_told_in_a_sentence() -> None:
     told = occupancy_in_words(Occupancy(trials=4, slots=2, wall=28.0, busy=43.0))
-    assert "4 trials in 28 s, 2 at a time: 77% of the time was training and evaluation" in told
+    assert "4 trials in 28 s, 2 at a time: 77 % of the time was training and evaluation" in told
     told = occupancy_in_words(Occupancy(trials=1, slots=1, wall=28.0, busy=14.0))
-    assert "1 trial in 28 s, one at a time: 50% of" in told
+    assert "1 trial in 28 s, one at a time: 50 % of" in told

@@ -12,17 +12,17 @@ from study.report.interaction_tables import (
 )
 from study.results.interactions import Interaction, Obstacle
 from study.results.intervals import mean_interval
-from study.results.statistics import Comparison, PairedDifference
+from study.results.statistics import Comparison
 from tests.report.conftest import AsKept, rounded
 
 
 def comparison(holm_p: float, *values: float) -> Comparison:
-    return Comparison(PairedDifference(mean_interval(values), (1, 2, 3)), holm_p)
+    return Comparison(mean_interval(values), holm_p)
 
 
 CLEAR, LESS = comparison(0.01, 0.10, 0.11, 0.12), comparison(0.01, -0.10, -0.11, -0.12)
 NOISY, CORRECTED_AWAY = comparison(0.9, -0.10, 0.02, 0.11), comparison(0.2, 0.10, 0.11, 0.12)
-ONE_SEED = comparison(0.01, -0.5)
+ONE_SEED = Comparison(mean_interval([-0.5]), None)
 
 
 def pair(

@@ -8,4 +8,4 @@ from tests.changed_studies import board_of
 
 def test_an_ablation_begins_with_its_verdict(ablation_study: Path) -> None:
     board = board_of(ablation_study)
-    assert "cells differ from “base”" in describe_study(board, board).split("\n\n")[0]
+    assert "Beyond noise from “base”" in describe_study(board, board).split("\n\n")[0]

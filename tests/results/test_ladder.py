@@ -50,13 +50,13 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
         for label in labels
     )
     for paired, by_seed in (
-        (first.paired, head - neither),
-        (second.paired, both - head),
+        (first.difference, head - neither),
+        (second.difference, both - head),
         (crossing.means["subset",], (subset - neither + both - head) / 2),
         (crossing.means["head",], (head - neither + both - subset) / 2),
     ):
-        assert not_none(paired).difference.mean == pytest.approx(by_seed.mean(), abs=1e-8)
-        assert not_none(paired).difference.sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
+        assert not_none(paired).mean == pytest.approx(by_seed.mean(), abs=1e-8)
+        assert not_none(paired).sd == pytest.approx(by_seed.std(ddof=1), abs=1e-8)
     assert not steps.head_in_one_order
 
 

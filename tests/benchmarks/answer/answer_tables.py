@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from study.report.formatting import format_difference, format_mean, probability
-from study.results.intervals import mean_interval
+from study.results.intervals import MeanInterval, mean_interval
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
-from study.results.statistics import PairedDifference, make_comparisons
+from study.results.statistics import make_comparisons
 from tests.benchmarks.measuring import table
 
 PEER = "peer"
@@ -57,7 +57,7 @@ def read_choice(seed: int, board: Leaderboard) -> Choice:
 
 def paired_differences(
     choices: Sequence[Choice], pairs: Mapping[str, tuple[str, str]]
-) -> dict[str, PairedDifference]:
+) -> dict[str, MeanInterval]:
     """Return paired differences over choices, without pairs that are one configuration in all.
 
     A choice in which both labels are one configuration counts with a difference of 0: that is what
@@ -93,7 +93,7 @@ def answer_tables(title: str, choices: Sequence[Choice]) -> str:
     comparisons = make_comparisons(paired_differences(choices, PLANNED))
     rows = []
     for name, comparison in comparisons.items():
-        cells = [format_difference(comparison.paired), probability(comparison.holm_p)]
+        cells = [format_difference(comparison.difference), probability(comparison.holm_p)]
         rows.append([f"winner − {name}", *cells])
     texts.append(table("Planned comparisons, points", ("", "Δ", "Holm p"), rows))
     rows = []

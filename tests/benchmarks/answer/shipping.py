@@ -32,12 +32,12 @@ from scipy import special
 from study.config.schema import StudyConfig
 from study.protocols import Protocol
 from study.report.formatting import format_difference, probability
-from study.results.intervals import CONFIDENCE, mean_interval
+from study.results.intervals import CONFIDENCE, MeanInterval, mean_interval
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.refit import refit_of
 from study.results.reliability import calibrations
 from study.results.resampling import resample
-from study.results.statistics import PairedDifference, adjust_by_holm
+from study.results.statistics import adjust_by_holm
 from study.results.study_results import Results, read_results
 from study.results.trial_results import TrialResult
 from study.trial.study import BEST
@@ -81,7 +81,7 @@ def main() -> None:
     print(f"{shlex.join(sys.argv)}: {machine()}\n", flush=True)
     with ThreadPool(options.processes) as pool:
         pool.map(run_and_refit, missing, chunksize=1)
-    differences: dict[str, list[PairedDifference]] = {name: [] for name in PAIRS}
+    differences: dict[str, list[MeanInterval]] = {name: [] for name in PAIRS}
     for name, configs in studies.items():
         found = case_differences([read_tested(config) for config in configs], configs)
         print(case_table(SHIPPED[name].title, len(configs), found))
@@ -166,7 +166,7 @@ def _confirmed(board: Leaderboard, label: str, seed: int) -> TrialResult | None:
 
 def case_differences(
     studies: Sequence[Mapping[str, TrialResult]], configs: Sequence[StudyConfig]
-) -> dict[str, PairedDifference]:
+) -> dict[str, MeanInterval]:
     """Return the differences of a case, over studies and its test images together."""
     relabelled = []
     for config, tested in zip(configs, studies, strict=True):
@@ -188,7 +188,7 @@ def _protocol(config: StudyConfig) -> Protocol:
     return read_results(config.storage / str(config.name)).protocol
 
 
-def case_table(title: str, studies: int, found: Mapping[str, PairedDifference]) -> str:
+def case_table(title: str, studies: int, found: Mapping[str, MeanInterval]) -> str:
     """Return the differences of a case in points."""
     rows = []
     for pair, difference in found.items():
@@ -216,13 +216,13 @@ def probability_table(configs: Sequence[StudyConfig]) -> str:
     return table("Probabilities on test", header, rows)
 
 
-def pooled_table(differences: Mapping[str, Sequence[PairedDifference]]) -> str:
+def pooled_table(differences: Mapping[str, Sequence[MeanInterval]]) -> str:
     """Return the means over cases with equal weights, with Holm's correction."""
     normal = float(special.ndtri((1 + CONFIDENCE) / 2))
     rows, p_values = [], []
     for pair, of_cases in differences.items():
-        mean = fmean(one.difference.mean for one in of_cases)
-        reach = math.hypot(*(one.difference.reach or 0.0 for one in of_cases)) / len(of_cases)
+        mean = fmean(one.mean for one in of_cases)
+        reach = math.hypot(*(one.reach or 0.0 for one in of_cases)) / len(of_cases)
         p_values.append(float(2 * special.ndtr(-abs(mean) * normal / reach)))
         rows.append([pair, f"{100 * mean:+.2f} ± {100 * reach:.2f}"])
     for row, p in zip(rows, adjust_by_holm(p_values), strict=True):
