@@ -31,7 +31,7 @@ from study.report.interaction_tables import (
     interaction_table,
     interaction_verdict,
 )
-from study.report.scope import interval_scope, same_test_sentence
+from study.report.scope import interval_scope, same_test_sentences
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
 from study.results.ablation import BASE, AblationTable, Cell
 from study.results.trial_results import PARTS
@@ -48,9 +48,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     sentences += _verdict_on_rates(table)
     sentences += interaction_verdict(table.interactions)
     sentences += chance_sentences(table.chance, guess=table.protocol.guess)
-    readers = same_test_sentence(table.studies_on_same_test)
-    if readers:
-        sentences.append(readers)
+    sentences += same_test_sentences(table)
     if table.split == "val":
         sentences.append("These are validation scores: no test image was read.")
     return tuple(sentences)

@@ -168,27 +168,19 @@ def prepare_drawing() -> None:
         figure.savefig(io.BytesIO(), format=suffix)
 
 
-def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
-    """Draw a chart that has a mark, on a white background; each format is drawn only once.
+def draw(chart: Chart, suffix: str) -> bytes:
+    """Return the file of a chart that has a mark, on a white background; draw it only once.
 
     Args:
         chart: the chart.
-        suffixes: the formats, "png" or "svg".
-
-    Returns:
-        The contents of a file by its suffix.
+        suffix: the format, "png" or "svg".
     """
-    for suffix in suffixes:
-        if suffix not in chart._files:
-            chart._files[suffix] = _draw_file(chart, suffix)
-    return {suffix: chart._files[suffix] for suffix in suffixes}
-
-
-def _draw_file(chart: Chart, suffix: str) -> bytes:
-    contents = io.BytesIO()
-    with _style_of(chart):
-        chart._figure.savefig(contents, format=suffix, metadata={"Date": None})
-    return contents.getvalue()
+    if suffix not in chart._files:
+        contents = io.BytesIO()
+        with _style_of(chart):
+            chart._figure.savefig(contents, format=suffix, metadata={"Date": None})
+        chart._files[suffix] = contents.getvalue()
+    return chart._files[suffix]
 
 
 def _style_of(chart: Chart) -> AbstractContextManager[None]:
@@ -248,8 +240,8 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
     files: dict[Path, bytes] = {}
     for chart in charts:
         if chart.missing_reason is None:
-            for suffix, contents in draw(chart, "png", "svg").items():
-                files[target / f"{chart.name}.{suffix}"] = contents
+            for suffix in ("png", "svg"):
+                files[target / f"{chart.name}.{suffix}"] = draw(chart, suffix)
     for path, contents in files.items():
         write_atomically(path, contents)
     # A file from an earlier state of the study would look like a current one.

@@ -10,7 +10,6 @@ from study.report.formatting import Table, format_count, percent, points
 from study.results.image_counts import ImageCounts, image_counts
 from study.results.leaderboard import Leaderboard
 from study.results.predicted_classes import class_accuracies, confusions
-from study.results.study_results import Results
 
 CONFUSION = "confusion"
 """The prefix of the names of heat maps."""
@@ -22,11 +21,11 @@ _NAME_LENGTH = 24
 """The most characters of a name beside a heat map."""
 
 
-def class_accuracy_table(results: Results, board: Leaderboard) -> Table:
+def class_accuracy_table(board: Leaderboard) -> Table:
     """Return the images of each class, and the accuracy on it before and after tuning."""
-    counts = image_counts(results, board)
+    counts = image_counts(board)
     rows = []
-    for accuracy in class_accuracies(results, board):
+    for accuracy in class_accuracies(board):
         trained = None
         # Classes of another dataset are not trained, even where they have the same name.
         if counts.trained is not None and accuracy.part not in board.scored_datasets:
@@ -43,7 +42,7 @@ def class_accuracy_table(results: Results, board: Leaderboard) -> Table:
             "trained on",
             "tested on",
             "zero-shot %",
-            f"{_choice_word(board)} %",
+            f"{board.chosen_word} %",
             "gain",
         ],
         rows,
@@ -62,15 +61,15 @@ def _count_images(counts: ImageCounts) -> str:
     return f"Each seed: {format_count(sum(counts.trained.values()))} training images, {tested}."
 
 
-def confusion_table(results: Results, board: Leaderboard) -> Table:
+def confusion_table(board: Leaderboard) -> Table:
     """Return the most frequent confusions."""
     rows = [
         [pair.true, pair.predicted, pair.part, percent(pair.before), percent(pair.after)]
-        for pair in confusions(results, board)
+        for pair in confusions(board)
     ]
     table = Table(
         "Most frequent confusions",
-        ["images of", "taken for", "part", "zero-shot %", f"{_choice_word(board)} %"],
+        ["images of", "taken for", "part", "zero-shot %", f"{board.chosen_word} %"],
         rows,
         left=3,
         note="Share of the images of a class that were taken for another, over all seeds.",
@@ -78,18 +77,18 @@ def confusion_table(results: Results, board: Leaderboard) -> Table:
     return table.without_constant("part")
 
 
-def confusion_charts(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
+def confusion_charts(board: Leaderboard) -> tuple[Chart, ...]:
     """Draw what the choice takes the test images of each class for, a heat map for each part."""
     shares_by_part: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
-    for row in class_accuracies(results, board) + confusions(results, board, most=None):
+    for row in class_accuracies(board) + confusions(board, most=None):
         shares_by_part[row.part][row.true, row.predicted] = row.after
     if not shares_by_part:
         return ()
-    class_order = image_counts(results, board).order
+    class_order = image_counts(board).order
     charts = []
     drawn_parts = list(shares_by_part)[:MOST_MAPS]
     for number, part in enumerate(drawn_parts, start=1):
-        chart = _heat_map(shares_by_part[part], class_order, _choice_word(board))
+        chart = _heat_map(shares_by_part[part], class_order, board.chosen_word)
         if len(shares_by_part) > 1:
             title = f"{chart.title}, part “{part}”"
             chart = replace(chart, name=f"{CONFUSION}-{number}", title=title)
@@ -159,11 +158,3 @@ def _axis_names(names: Sequence[str], most: int) -> list[str]:
         return [""] * len(names)
     cut = _NAME_LENGTH - 1
     return [f"{name[:cut]}…" if len(name) > _NAME_LENGTH else name for name in names]
-
-
-def _choice_word(board: Leaderboard) -> str:
-    """Return the word for the candidate that validation chose."""
-    # A choice no better than chance is no winner, but its classes are shown to explain why.
-    if board.winner:
-        return "winner"
-    return "choice"

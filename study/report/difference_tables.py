@@ -6,6 +6,7 @@ from study.errors import DataError
 from study.process.terminal_table import amount
 from study.report.formatting import Table, describe_difference, format_count, points
 from study.report.scope import leaderboard_scope
+from study.report.verdict import metric_name
 from study.results.entries import Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, leaderboard
@@ -114,21 +115,9 @@ def _score_differences(
             images = format_count(len(of_part))
             differences.append(f"{title} {_difference_over_seeds(difference)}, {images} images")
     difference = board.difference(first, second)
-    deciding_score = _deciding_score(board)
-    if deciding_score is not None and difference is not None:
-        differences.append(f"{deciding_score} {_difference_over_seeds(difference)}")
+    if difference is not None and (board.parts or board.scored_datasets):
+        differences.append(f"{metric_name(board)} {_difference_over_seeds(difference)}")
     return differences
-
-
-def _deciding_score(board: Leaderboard) -> str | None:
-    """Return the name of the score that is made of several parts or datasets; None if it is not."""
-    if board.parts:
-        return board.metric
-    if not board.scored_datasets:
-        return None
-    if board.protocol.trains:
-        return f"mean {board.metric} over the target datasets"
-    return f"mean {board.metric} over the datasets"
 
 
 def _difference_over_seeds(difference: MeanInterval) -> str:

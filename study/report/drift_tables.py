@@ -93,7 +93,7 @@ def drift_csv(drifts: Sequence[TensorDrift]) -> str:
 
 def render_drift(drift: StudyDrift) -> Group:
     """Return the drift of each site, and of the features, for the terminal."""
-    change_by_site = pooled_drift(drift.tensors, lambda tensor: f"{tensor.encoder} {tensor.site}")
+    change_by_site = pooled_drift(drift.tensors)
     largest_first = sorted(change_by_site.items(), key=lambda item: -item[1])
     rows = [[site, f"{change:.4f}"] for site, change in largest_first]
     blocks: list[Table | Text] = []

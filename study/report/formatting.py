@@ -80,22 +80,19 @@ class Table:
         return hovers
 
     def without_constant(self, name: str) -> Table:
-        """Return the table without a column, if that has the same value in every row."""
+        """Return the table without a column of words, if that is the same in every row."""
         column = list(self.header).index(name)
         values = {row[column] for row in self.rows}
         if len(values) > 1:
             return self
-        left, keys = self.left, self.keys
-        if column < left:
-            left = max(1, left - 1)
+        keys = self.keys
         if column < keys:
-            keys = max(1, keys - 1)
-        others = [index for index in range(len(self.header)) if index != column]
-        header = [self.header[index] for index in others]
+            keys -= 1
+        header = [*self.header[:column], *self.header[column + 1 :]]
         rows = []
         for row in self.rows:
-            rows.append([row[index] for index in others])
-        return replace(self, header=header, rows=rows, left=left, keys=keys)
+            rows.append([*row[:column], *row[column + 1 :]])
+        return replace(self, header=header, rows=rows, left=self.left - 1, keys=keys)
 
     def __rich__(self) -> TerminalTable:
         """Return the table for the terminal."""
@@ -318,11 +315,10 @@ def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, floa
     return columns
 
 
-def p_columns(comparison: Comparison | None) -> dict[str, float | None]:
+def p_columns(comparison: Comparison | None, prefix: str = "") -> dict[str, float | None]:
     """Return the p value of a comparison, and that after Holm's correction, by column."""
-    if comparison is None:
-        return {"p": None, "holm_p": None}
-    return {"p": comparison.difference.p_value, "holm_p": comparison.holm_p}
+    p = comparison.difference.p_value if comparison else None
+    return {f"{prefix}p": p, f"{prefix}holm_p": getattr(comparison, "holm_p", None)}
 
 
 def format_count(value: int | None) -> str:

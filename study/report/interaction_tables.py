@@ -136,7 +136,6 @@ def interaction_record(pair: Interaction) -> dict[str, object]:
     for name, comparison in (("lead", pair.gain_over_better), ("interaction", pair.interaction)):
         difference = comparison.difference if comparison else None
         record |= interval_columns({name: difference})
-        for column, p in p_columns(comparison).items():
-            record[f"{name}_{column}"] = p
+        record |= p_columns(comparison, f"{name}_")
     record["not_tested"] = _describe_obstacle(pair.obstacle) or None
     return record

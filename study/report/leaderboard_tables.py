@@ -278,12 +278,10 @@ def write_leaderboard(board: Leaderboard) -> None:
 
 def _finished_trials(board: Leaderboard, entry: Entry) -> str:
     """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
-    if TUNED not in entry.labels:
-        return ""
-    ends = board.trial_states(TUNED)
-    if not ends:
-        return ""
-    return f" ({ends.count('finished')} of its {len(ends)} trials finished)"
+    for budget in board.arm_budgets:
+        if budget.arm == TUNED and TUNED in entry.labels:
+            return f" ({budget.finished} of its {budget.trials} trials finished)"
+    return ""
 
 
 def _winner_row(board: Leaderboard) -> int | None:
@@ -314,8 +312,7 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
         comparison = (
             board.planned_comparisons.get(label or "") if entry and entry.is_winner else None
         )
-        for column, p in p_columns(comparison).items():
-            record[f"versus_{name}_{column}"] = p
+        record |= p_columns(comparison, f"versus_{name}_")
     record["peer"] = board.top_peer
     return record
 

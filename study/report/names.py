@@ -69,9 +69,7 @@ def rival_name(label: str) -> str:
 
 def entry_name(board: Leaderboard, entry: Entry) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
-    lost = board.chosen is not None and board.winner is None
-    choice_name = "choice" if lost else "winner"
-    return joint_name(entry.labels, choice_name)
+    return joint_name(entry.labels, board.chosen_word)
 
 
 def starred_name(board: Leaderboard, entry: Entry) -> str:

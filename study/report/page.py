@@ -95,14 +95,14 @@ def render_report(
     template = environment.get_template("report.html.jinja")
     sections = _outcome_sections(results, board)
     sections |= _study_sections(results, board)
-    sections["gallery"] = make_gallery(results, board, datasets or {})
+    sections["gallery"] = make_gallery(board, datasets or {})
     sections["plots"] = [plot for plot in plots if not plot.name.startswith(CONFUSION)]
     sections["confusion_plots"] = [plot for plot in plots if plot.name.startswith(CONFUSION)]
     return template.render(sections)
 
 
 def _encoded_svg(chart: Chart) -> str:
-    return base64.b64encode(draw(chart, "svg")["svg"]).decode("ascii")
+    return base64.b64encode(draw(chart, "svg")).decode("ascii")
 
 
 def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
     choice = _describe_choice(board, board.chosen) if board.chosen else None
     sentences = judge_choice(board) if opening else verdict(board)
     return {
-        "name": results.folder.name,
+        "board": board,
         "subtitle": _subtitle(results),
         "headline": opening,
         "choice": choice,
@@ -127,9 +127,6 @@ def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
         "scope": leaderboard_scope(board),
         "validation": validation_findings(board),
         "searches": board.protocol.searches(board.study.config),
-        "earlier_trial_counts": board.earlier_trial_counts,
-        "winner": board.winner,
-        "chosen": board.chosen,
         "recommendation": _recommendation(results, board),
     }
 
@@ -166,8 +163,8 @@ def _study_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
     searches = results.protocol.searches(results.study.config)
     shares = _site_shares(results) if searches else None
     return {
-        "classes": class_accuracy_table(results, board),
-        "confusions": confusion_table(results, board),
+        "classes": class_accuracy_table(board),
+        "confusions": confusion_table(board),
         "site_shares": shares,
         "ablation": _ablation(results),
         "search_trials": _search_table(results),

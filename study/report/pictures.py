@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,6 @@ from study.data.records import Dataset
 from study.errors import StudyError
 from study.report.formatting import percent
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
 from study.trial import Prediction
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
@@ -82,22 +82,21 @@ class Gallery:
         return any(picture.address for picture in self.mistakes + self.uncertain)
 
 
-def make_gallery(results: Results, board: Leaderboard, datasets: Datasets) -> Gallery:
+def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
     """Return the pictures of what validation chose, with the first seed that kept predictions.
 
     The first seed is the one whose model the report tells how to load; the best on test would be
     selected on test.
 
     Args:
-        results: the results of the study.
-        board: its leaderboard.
+        board: the leaderboard of the study.
         datasets: the datasets that were read already. Another one is read, unless it would have to
             be downloaded.
 
     Raises:
         LedgerError: a file of predictions is damaged.
     """
-    predictions_by_seed = _predictions_by_seed(results, board)
+    predictions_by_seed = _predictions_by_seed(board)
     if not predictions_by_seed:
         return Gallery((), (), None)
     wrong_seeds = Counter(
@@ -111,7 +110,7 @@ def make_gallery(results: Results, board: Leaderboard, datasets: Datasets) -> Ga
     mistakes = [p for p in uncertain if p.predicted != p.label]
     mistakes.sort(key=lambda p: (-p.probability, p.part, p.path))
     uncertain, mistakes = uncertain[:PICTURES], mistakes[:PICTURES]
-    images = _encode_images(results.study, mistakes + uncertain, datasets)
+    images = _encode_images(board.study, mistakes + uncertain, datasets)
 
     def make_picture(prediction: Prediction) -> Picture:
         key = _image_key(prediction)
@@ -133,13 +132,13 @@ def make_gallery(results: Results, board: Leaderboard, datasets: Datasets) -> Ga
     )
 
 
-def _predictions_by_seed(results: Results, board: Leaderboard) -> dict[int, Sequence[Prediction]]:
+def _predictions_by_seed(board: Leaderboard) -> dict[int, Sequence[Prediction]]:
     """Return the predictions of the choice by seed, for the seeds that kept any."""
-    trials = results.confirm_trials(board.chosen.label) if board.chosen else ()
+    trials = board.confirm_trials(board.chosen.label) if board.chosen else ()
     predictions_by_seed: dict[int, Sequence[Prediction]] = {}
     for trial in trials:
         if trial.test_score is not None:
-            predictions = read_predictions(results.folder, trial.trial_id)
+            predictions = read_predictions(board.folder, trial.trial_id)
             if predictions:
                 predictions_by_seed[trial.seed] = predictions
     return predictions_by_seed
@@ -162,15 +161,13 @@ def _encode_images(
     study: Study, predictions: Iterable[Prediction], datasets: Datasets
 ) -> dict[ImageKey, tuple[str, bool]]:
     """Encode the images that are still there, each as `encode_picture` does."""
+    find_test_set = cache(partial(_find_test_set, study, datasets))
     sources: dict[ImageKey, Dataset] = {}
-    test_sets: dict[str, tuple[Dataset, set[tuple[str, str]]] | None] = {}
     for prediction in predictions:
         name = study.config.data.dataset
         if prediction.part in study.config.data.targets:
             name = prediction.part
-        if name not in test_sets:
-            test_sets[name] = _find_test_set(study, name, datasets)
-        test_set = test_sets[name]
+        test_set = find_test_set(name)
         # A path that now belongs to another class is another image.
         if test_set is not None and (prediction.path, prediction.label) in test_set[1]:
             sources[_image_key(prediction)] = test_set[0]
@@ -181,7 +178,7 @@ def _encode_images(
 
 
 def _find_test_set(
-    study: Study, name: str, datasets: Datasets
+    study: Study, datasets: Datasets, name: str
 ) -> tuple[Dataset, set[tuple[str, str]]] | None:
     """Return a dataset and the path and class of each of its test images; None if it is gone."""
     dataset = datasets.get(name)

@@ -62,7 +62,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     for arm, study in load_optuna_studies(results).items():
         color = arm_colors([arm])[arm]
         charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
-    charts += confusion_charts(results, board)
+    charts += confusion_charts(board)
     if board.calibrations:
         charts.append(reliability_chart(board.calibrations))
     return tuple(charts)

@@ -7,6 +7,8 @@ from study.report.names import entry_name
 from study.results.intervals import MOST_OVERLAP, MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
+from study.results.shared_test import count_studies_on_same_test
+from study.results.study_results import Results
 
 
 def interval_scope(resampled: Resampled, scores: Mapping[str, MeanInterval]) -> tuple[str, ...]:
@@ -37,17 +39,15 @@ def leaderboard_scope(board: Leaderboard) -> tuple[str, ...]:
     return interval_scope(board.resampled, scores)
 
 
-def same_test_sentence(studies: int) -> str:
-    """Return the sentence on how many other studies read the test images; empty for none."""
-    if studies == 0:
-        return ""
-    if studies == 1:
-        readers = "1 other study in this storage read"
-    else:
-        readers = f"{studies} other studies in this storage read"
-    return (
-        f"{readers} the same test images. Whoever chooses between studies by their test "
-        "scores chooses by these images, and no interval covers that."
+def same_test_sentences(results: Results) -> Iterator[str]:
+    """Yield how many other studies read the test images, if any did."""
+    studies = count_studies_on_same_test(results)
+    if not studies:
+        return
+    readers = "1 other study" if studies == 1 else f"{studies} other studies"
+    yield (
+        f"{readers} in this storage read the same test images. Whoever chooses between studies by "
+        "their test scores chooses by these images, and no interval covers that."
     )
 
 

@@ -13,7 +13,7 @@ from study.report.formatting import (
 from study.report.leaderboard_tables import leaderboard_markdown
 from study.report.names import candidate_name, rival_name
 from study.report.setting_descriptions import settings_in_words
-from study.report.verdict import describe_rivals_above, describe_score, judge_comparison
+from study.report.verdict import describe_rivals_above, describe_score, judge
 from study.results.ablation import ablation_table
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
@@ -78,7 +78,7 @@ def _describe_outcome(results: Results, board: Leaderboard, choice: Entry) -> st
     for label, comparison in board.planned_comparisons.items():
         outcome += (
             f"; {describe_difference(comparison.difference)} against {rival_name(label)} "
-            f"({judge_comparison(comparison)})"
+            f"({judge(comparison.difference, comparison.holm_p)})"
         )
     return " ".join([f"{outcome}.", *describe_rivals_above(board)])
 

@@ -14,13 +14,13 @@ from study.report.formatting import (
     probability,
 )
 from study.report.names import entry_name, rival_name
-from study.report.scope import same_test_sentence
+from study.report.scope import same_test_sentences
 from study.report.setting_descriptions import settings_in_words
 from study.report.shipping import describe_shipped
 from study.results.entries import PUBLISHED, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, rivals_above_winner
-from study.results.statistics import SIGNIFICANCE, Comparison
+from study.results.statistics import SIGNIFICANCE
 from study.results.validation_check import CLOSE_TO_BEST, ValidationCheck
 from study.trial.study import BEST
 
@@ -49,19 +49,17 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     words = settings_in_words(choice.settings)
     if choice.label != BEST and not choice.is_peer:  # the words of a peer begin with its name
         words = f"“{entry_name(board, choice)}”, {words}"
-    score = f"{describe_score(choice.test)} {_metric_name(board)}"
+    score = f"{describe_score(choice.test)} {metric_name(board)}"
     return (f"Validation chose {words}: {score} on test.", *chance, *judge_choice(board))
 
 
 def _describe_tests_without_search(board: Leaderboard) -> str:
     """Return the scores of a study that tested the configurations it was given."""
-    metric = _metric_name(board)
-    if board.scored_datasets:
-        metric = f"mean {metric} over the datasets"
     scores = []
     for entry in board.entries:
         scores.append(f"“{entry_name(board, entry)}” {format_mean(entry.test, ' %')}")
-    return f"Nothing was searched; configurations tested as given, {metric}: {', '.join(scores)}."
+    listed = ", ".join(scores)
+    return f"Nothing was searched; configurations tested as given, {metric_name(board)}: {listed}."
 
 
 def headline(board: Leaderboard) -> tuple[str, str] | None:
@@ -84,11 +82,8 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     zero_shot = board.find_entry(ZERO_SHOT)
     if zero_shot is not None:
         comparisons.append(f"zero-shot CLIP scores {describe_score(zero_shot.test)}")
-    metric = _metric_name(board)
-    if board.scored_datasets:
-        metric = f"mean {board.metric} over the target datasets"
-    name = "winner" if choice.is_winner else "choice"
-    sentence = f"{metric} on test for the {name} ({_interval_and_seeds(choice.test)})"
+    sentence = f"{metric_name(board)} on test for the {board.chosen_word} "
+    sentence += f"({_interval_and_seeds(choice.test)})"
     if comparisons:
         sentence += f"; {', and '.join(comparisons)}"
     return (f"{percent(choice.test.mean)} %", f"{sentence}.")
@@ -112,8 +107,7 @@ def judge_choice(board: Leaderboard) -> tuple[str, ...]:
     if not any(entry.above_chance for entry in board.entries):
         sentences.append("Nothing that was tested beats chance.")
     sentences += _describe_highest_mean(board, choice)
-    if board.studies_on_same_test:
-        sentences.append(same_test_sentence(board.studies_on_same_test))
+    sentences += same_test_sentences(board)
     return tuple(sentences)
 
 
@@ -158,9 +152,13 @@ def _describe_doubt(winner: Entry) -> Iterator[str]:
     )
 
 
-def _metric_name(board: Leaderboard) -> str:
+def metric_name(board: Leaderboard) -> str:
+    """Return what the protocol's score is, and over what it is a mean."""
     if board.parts:
         return f"harmonic mean of {' and '.join(board.parts)} accuracy"
+    if board.scored_datasets:
+        kind = "target datasets" if board.protocol.trains else "datasets"
+        return f"mean {board.metric} over the {kind}"
     return board.metric
 
 
@@ -177,18 +175,17 @@ def _interval_and_seeds(score: MeanInterval) -> str:
     return f"95 % interval{alone} {ends}, {amount(score.n, 'seed')}"
 
 
-def judge_comparison(comparison: Comparison) -> str:
-    """Return whether a fixed difference is more than noise: by its interval and Holm's p.
+def judge(difference: MeanInterval, holm_p: float | None = None) -> str:
+    """Return whether a difference is more than noise: by its interval and, if fixed, Holm's p.
 
     The true difference that would be missed half the time stands beside it.
     """
-    difference = comparison.difference
     if difference.p_value is None:
         return "not tested"
     side = "better" if difference.mean > 0 else "worse"
     if difference.within_noise:
         judgement = "within noise"
-    elif (comparison.holm_p or 0.0) > SIGNIFICANCE:
+    elif (holm_p or 0.0) > SIGNIFICANCE:
         judgement = f"{side} by its own interval, but not once corrected for the number of tests"
     else:
         judgement = f"{side}, beyond noise"
@@ -205,20 +202,12 @@ def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
             continue
         findings = "no common seed: not tested"
         if difference is not None:
-            findings = f"{describe_difference(difference)}: {_judge_descriptive(difference)}"
+            findings = f"{describe_difference(difference)}: {judge(difference)}"
         kind = "other method" if entry.is_peer else "baseline"
         yield (
             f"The winner’s mean is not above that of the {kind} “{entry_name(board, entry)}”: "
             f"{findings}."
         )
-
-
-def _judge_descriptive(difference: MeanInterval) -> str:
-    """Return whether a difference that is not among the fixed ones is more than noise."""
-    if difference.p_value is None:
-        return "not tested"
-    noise = "within noise" if difference.within_noise else "beyond noise"
-    return f"{noise}; {describe_missed(difference)}"
 
 
 def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
@@ -233,11 +222,8 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
         yield ("It is CLIPFit with rates from its own search: no searched subset validated better.")
     elif winner.is_baseline:
         yield "It was given beforehand: the search found nothing that validated better."
-    yield from _compare_with_rival(board, winner, TUNED)
-    if board.top_peer:
-        yield from _compare_with_rival(board, winner, board.top_peer)
-    if board.find_entry(AVERAGE) is not None:
-        yield from _compare_with_rival(board, winner, AVERAGE)
+    for label in board.rivals:
+        yield from _compare_with_rival(board, winner, label)
     if board.planned_comparisons:
         yield SELECTION
     yield from describe_shipped(board)
@@ -250,6 +236,8 @@ def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterat
     """Yield the fixed comparison of the winner with a rival, or that the rival has no score."""
     rival, comparison = board.find_entry(label), board.planned_comparisons.get(label)
     name = rival_name(label)
+    if rival is None and label == AVERAGE:
+        return
     if rival is None:
         yield (
             f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "
@@ -268,12 +256,12 @@ def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterat
         number = len(board.planned_comparisons)
         tests = f"corrected for {number} tests by Holm" if number > 1 else "the only test"
         sentence += f", p {probability(comparison.holm_p)} ({tests})"
-    yield f"{sentence}: {judge_comparison(comparison)}."
+    yield f"{sentence}: {judge(comparison.difference, comparison.holm_p)}."
 
 
 def _describe_smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield what the smallest candidate within one standard error saves, if one was tested."""
-    smallest = board.smallest_near_best
+    smallest = board.find_entry(SMALLEST)
     if smallest is winner:
         yield "No smaller configuration did about as well on validation as the winner."
         return

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from study.config.schema import AblationConfig
 from study.errors import DataError
 from study.method.subsets import Term, parse
-from study.protocols import Protocol
 from study.results.entries import Configuration
 from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
-from study.results.shared_test import count_studies_on_same_test
 from study.results.statistics import Comparison, is_significant
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
@@ -51,32 +49,27 @@ class Cell(Configuration):
 
 
 @dataclass(frozen=True)
-class AblationTable:
-    """The cells of an ablation, best mean first."""
+class AblationTable(Results):
+    """The results of an ablation, with the comparison of its cells."""
 
     base: Cell
     """The cell that all others are compared with."""
     split: Split
     """The images that the scores were measured on."""
-    parts: tuple[str, ...]
-    """The parts that are shown next to a score; empty if it has none."""
-    metric: str
-    """The name of the score: "accuracy", or "hmean" of its parts."""
     cells: tuple[Cell, ...]
-    """The cells that have a score, with the base."""
-    chance: float | None
-    """The balanced test score of guessing, a fraction.
-
-    None where nothing was tested, or no trial kept its counts of classes.
-    """
-    protocol: Protocol
-    """The study's protocol."""
+    """The cells that have a score, with the base, best mean first."""
     resampled: Resampled
     """The scores of the cells on resampled test images."""
-    interactions: tuple[Interaction, ...] = ()
+    interactions: tuple[Interaction, ...]
     """The interactions of pairs of sites, largest first; empty in other designs."""
-    studies_on_same_test: int = 0
-    """How many other studies of the storage were tested on images of this one's test."""
+
+    @property
+    def chance(self) -> float | None:
+        """The balanced test score of guessing, a fraction.
+
+        None where nothing was tested, or no trial kept its counts of classes.
+        """
+        return first_chance(self.stage("ablation"))
 
     @property
     def shows_balanced(self) -> bool:
@@ -119,16 +112,12 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         cells.append(_make_cell(trials, comparison, results, resampled, split))
     by_score = sorted(cells, key=lambda cell: -cell.score.mean)
     return AblationTable(
+        **vars(results),
         base=next(cell for cell in cells if cell.label == base_label),
         split=split,
-        parts=results.parts,
-        metric=results.metric,
         cells=tuple(by_score),
-        chance=first_chance(ablated),
-        protocol=results.protocol,
         resampled=resampled,
         interactions=_interactions(cells, results, split, resampled),
-        studies_on_same_test=count_studies_on_same_test(results),
     )
 
 
@@ -233,10 +222,7 @@ def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
             scored.append(trial)
     # Without parts, the score is the accuracy on all images.
     names = results.parts or ("score",)
-    parts: dict[str, dict[int, float]] = {name: {} for name in names}
-    for trial in scored:
-        for name in names:
-            parts[name][trial.seed] = trial.scores(split).get(name) or 0.0
+    parts = {name: seed_scores(scored, name, split) for name in names}
     images: Counter[str] = Counter()
     for (part, _), number in images_of(scored[0].confusion).items():
         name = part if results.parts else "score"

@@ -13,9 +13,9 @@ Binomial Proportions Based on Paired Data”.
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,86 +70,49 @@ class _Part:
     df: int
 
 
-@dataclass(frozen=True)
-class _PseudoCounts:
-    """How many pseudo-images each set has, and how many of them are right.
+def _add_pseudo_images(
+    accuracy: np.ndarray, images: int, seeds: Sequence[int], rng: np.random.Generator
+) -> np.ndarray:
+    """Return accuracies on sets of images and pseudo-images.
 
     A set is drawn from the images and the pseudo-images together, so that each of its images is a
     pseudo-image with the probability of their share.
+
+    Args:
+        accuracy: the accuracies on sets of images, ``(draws, trials)``.
+        images: how many images there are.
+        seeds: the seed of each trial; trials of one seed share the pseudo-images of a difference.
+        rng: the generator that draws.
+
+    Returns:
+        An array for each kind of `Rescored`: ``(3, draws, trials)``.
     """
-
-    total: int
-    """The number of images and pseudo-images together, which is the size of each set."""
-    drawn: np.ndarray
-    """The number of pseudo-images in each set, ``(draws, ...)``."""
-    right: np.ndarray
-    """The number of those that are right, of the same shape."""
-
-    @classmethod
-    def draw(
-        cls, images: int, pseudo_images: int, shape: tuple[int, ...], rng: np.random.Generator
-    ) -> Self:
-        """Draw pseudo-images for each set, half of them right on average.
-
-        Args:
-            images: the number of images.
-            pseudo_images: the number of pseudo-images beside them.
-            shape: ``(draws,)``, or ``(draws, n)`` to draw n times for each set.
-            rng: the generator that draws.
-        """
-        total = images + pseudo_images
-        drawn = rng.binomial(total, pseudo_images / total, size=shape)
-        return cls(total, drawn, rng.binomial(drawn, 0.5))
-
-    def with_right(self, accuracy: np.ndarray) -> np.ndarray:
-        """Return accuracies on sets, ``(draws, ...)``, with the pseudo-images that are right."""
-        return self._mix(accuracy, self.right)
-
-    def with_wrong(self, accuracy: np.ndarray) -> np.ndarray:
-        """Return accuracies on sets with the other pseudo-images right, for the other side."""
-        return self._mix(accuracy, self.drawn - self.right)
-
-    def _mix(self, accuracy: np.ndarray, right: np.ndarray) -> np.ndarray:
-        # Transposed, so that what is drawn once for each set counts for all trials.
-        right_images = (self.total - self.drawn).T * accuracy.T + right.T
-        mixed: np.ndarray = right_images.T / self.total
-        return mixed
-
-
-@dataclass(frozen=True)
-class _PartPseudoImages:
-    """The pseudo-images of a part of the images."""
-
-    of_score: _PseudoCounts
-    """Those of a score that stands alone, which all trials share."""
-    of_difference: _PseudoCounts
-    """Those of a difference, a column a trial."""
-
-    def add_to(self, accuracy: np.ndarray) -> dict[str, np.ndarray]:
-        """Return accuracies, ``(draws, trials)``, with pseudo-images, by `Rescored` field."""
-        return {
-            "alone": self.of_score.with_right(accuracy),
-            "minuend": self.of_difference.with_right(accuracy),
-            "subtrahend": self.of_difference.with_wrong(accuracy),
-        }
+    draws = len(accuracy)
+    drawn, right = _draw_pseudo_images(images, PSEUDO_OF_SCORE, (draws, 1), rng)
+    alone = _mix(accuracy, images + PSEUDO_OF_SCORE, drawn, right)
+    distinct_seeds, columns = np.unique(seeds, return_inverse=True)
+    shape = draws, len(distinct_seeds)
+    of_seed, right_of_seed = _draw_pseudo_images(images, PSEUDO_OF_DIFFERENCE, shape, rng)
+    drawn, right = of_seed[:, columns], right_of_seed[:, columns]
+    minuend = _mix(accuracy, images + PSEUDO_OF_DIFFERENCE, drawn, right)
+    # What one side gets right, the other side gets wrong.
+    subtrahend = _mix(accuracy, images + PSEUDO_OF_DIFFERENCE, drawn, drawn - right)
+    return np.stack([alone, minuend, subtrahend])
 
 
 def _draw_pseudo_images(
-    images: int, draws: int, seeds: Sequence[int], rng: np.random.Generator
-) -> _PartPseudoImages:
-    """Draw the pseudo-images of a part.
+    images: int, pseudo_images: int, shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many images of each set are pseudo-images, and how many of these are right."""
+    total = images + pseudo_images
+    drawn = rng.binomial(total, pseudo_images / total, size=shape)
+    return drawn, rng.binomial(drawn, 0.5)
 
-    Args:
-        images: how many images the part has.
-        draws: how many sets are drawn.
-        seeds: the seed of each trial; trials of one seed share the pseudo-images of a difference.
-        rng: the generator that draws.
-    """
-    of_score = _PseudoCounts.draw(images, PSEUDO_OF_SCORE, (draws,), rng)
-    distinct_seeds, columns = np.unique(seeds, return_inverse=True)
-    of_seed = _PseudoCounts.draw(images, PSEUDO_OF_DIFFERENCE, (draws, len(distinct_seeds)), rng)
-    of_trial = replace(of_seed, drawn=of_seed.drawn[:, columns], right=of_seed.right[:, columns])
-    return _PartPseudoImages(of_score, of_trial)
+
+def _mix(accuracy: np.ndarray, total: int, drawn: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return accuracies on sets of so many images in total, some of which are pseudo-images."""
+    mixed: np.ndarray = ((total - drawn) * accuracy + right) / total
+    return mixed
 
 
 def rescore(
@@ -181,31 +144,34 @@ def rescore(
     trial_seeds = [trial_seed for _, trial_seed in outcomes]
     accuracies = {}
     for name, part in parts.items():
-        pseudo = _draw_pseudo_images(part.images, draws, trial_seeds, rng)
-        accuracies[name] = pseudo.add_to(part.drawn)
-    scores = {}
-    for field in ("alone", "minuend", "subtrahend"):
-        of_field = {name: drawn[field] for name, drawn in accuracies.items()}
-        scores[field] = _score_accuracies(protocol, of_field)
-    exact_scores = _score_accuracies(protocol, {name: p.exact[None] for name, p in parts.items()})
+        accuracies[name] = _add_pseudo_images(part.drawn, part.images, trial_seeds, rng)
+    drawn_scores = _score_accuracies(protocol, accuracies)
+    exact_scores = _score_accuracies(protocol, {name: part.exact for name, part in parts.items()})
     least_df = min(part.df for part in parts.values())
     rescored: RescoredTrials = {trial: {} for trial in outcomes}
-    for name, exact in exact_scores.items():
+    for name, drawn in drawn_scores.items():
         df = parts[name].df if name in parts else least_df
-        centered = {field: _center(drawn[name], exact) for field, drawn in scores.items()}
-        for column, trial in enumerate(outcomes):
-            fields = {field: values[:, column] for field, values in centered.items()}
-            rescored[trial][name] = Rescored(**fields, df=df)
+        _add_scores(rescored, name, drawn, exact_scores[name], df)
     return rescored
 
 
-def _center(drawn: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Return scores on sets, ``(draws, ...)``, whose mean is the score on the images themselves.
+def _add_scores(
+    rescored: RescoredTrials, name: str, drawn: np.ndarray, exact: np.ndarray, df: int
+) -> None:
+    """Add a score of each trial on sets of images.
 
-    Pseudo-images are there for the variance alone.
+    Args:
+        rescored: the scores of the trials so far.
+        name: the name of the score.
+        drawn: the score on sets with pseudo-images, ``(3, draws, trials)``.
+        exact: the score on the images themselves, ``(trials,)``. It becomes the mean of the sets,
+            since pseudo-images are there for the variance alone.
+        df: see `Rescored.df`.
     """
-    centered: np.ndarray = drawn - drawn.mean(axis=0) + exact
-    return centered
+    centered = drawn - drawn.mean(axis=1, keepdims=True) + exact
+    for column, scores in enumerate(rescored.values()):
+        alone, minuend, subtrahend = centered[:, :, column]
+        scores[name] = Rescored(alone, minuend, subtrahend, df)
 
 
 def _score_accuracies(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -328,44 +294,38 @@ def rescore_competitions(
     class_sizes = [np.unique(labels, return_counts=True)[1] for labels in kinds]
     if np.concatenate(class_sizes).min() < FEWEST_OF_CLASS:
         return {}
-    drawn = _draw_competitions(competitions, kinds, draws, np.random.default_rng(seed))
+    drawn = _draw_competitions(competitions.values(), kinds, draws, np.random.default_rng(seed))
+    every_image = [np.ones((1, len(labels))) for labels in kinds]
     trial_seeds = [trial_seed for _, trial_seed in competitions]
     images = min(len(labels) for labels in kinds)
-    pseudo = _draw_pseudo_images(images, draws, trial_seeds, np.random.default_rng(seed))
     df = min(int(sizes.sum()) - len(sizes) for sizes in class_sizes)
-    every_image = [np.ones((1, len(labels))) for labels in kinds]
     rescored: RescoredTrials = {trial: {} for trial in competitions}
     for position, name in enumerate(("generalized", "ausuc")):
-        scores = np.stack([pair[position] for pair in drawn.values()], axis=1)
-        with_pseudo = pseudo.add_to(scores)
-        for column, (trial, competition) in enumerate(competitions.items()):
-            (exact,) = resample_scores(competition, *every_image)[position]
-            fields = {}
-            for field, values in with_pseudo.items():
-                fields[field] = _center(values[:, column], exact)
-            rescored[trial][name] = Rescored(**fields, df=df)
+        exact = []
+        for competition in competitions.values():
+            exact.append(resample_scores(competition, *every_image)[position])
+        rng = np.random.default_rng(seed)
+        with_pseudo = _add_pseudo_images(drawn[position], images, trial_seeds, rng)
+        _add_scores(rescored, name, with_pseudo, np.concatenate(exact), df)
     return rescored
 
 
 def _draw_competitions(
-    competitions: Mapping[Trial, Competition],
+    competitions: Collection[Competition],
     kinds: tuple[np.ndarray, np.ndarray],
     draws: int,
     rng: np.random.Generator,
-) -> dict[Trial, tuple[np.ndarray, np.ndarray]]:
-    """Return H and AUSUC of each trial on each set, ``(draws,)`` each."""
-    batches: dict[Trial, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+) -> np.ndarray:
+    """Return H and AUSUC of each trial on each set, ``(2, draws, trials)``."""
+    scores = np.empty((2, draws, len(competitions)))
     batch = max(1, LARGEST_BATCH // sum(len(labels) for labels in kinds))
     for start in range(0, draws, batch):
         sets = min(batch, draws - start)
         seen, unseen = [_draw_counts_by_class(labels, sets, rng) for labels in kinds]
-        for trial, competition in competitions.items():
-            batches[trial].append(resample_scores(competition, seen, unseen))
-    joined = {}
-    for trial, pairs in batches.items():
-        means, areas = zip(*pairs, strict=True)
-        joined[trial] = np.concatenate(means), np.concatenate(areas)
-    return joined
+        for column, competition in enumerate(competitions):
+            drawn = resample_scores(competition, seen, unseen)
+            scores[:, start : start + sets, column] = drawn
+    return scores
 
 
 def _draw_counts_by_class(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:

@@ -147,24 +147,15 @@ def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]
 
 def _average(drifts: Sequence[Drift], *names: str) -> Drift:
     """Return the first of some drifts, with the mean of all for each of the named numbers."""
-    means = {}
-    for name in names:
-        means[name] = sum(getattr(drift, name) for drift in drifts) / len(drifts)
+    means = pd.DataFrame(drifts)[list(names)].mean()
     return replace(drifts[0], **means)
 
 
-def pooled_drift(
-    drifts: Iterable[TensorDrift], key: Callable[[TensorDrift], str]
-) -> dict[str, float]:
-    """Return the relative L2 change of each group of tensors, taken as one long vector.
-
-    Args:
-        drifts: the drifts of the tensors.
-        key: the function that returns the name of a tensor's group.
-    """
-    rows = [(key(drift), drift.moved**2, drift.size**2) for drift in drifts]
-    squares = pd.DataFrame(rows, columns=["group", "moved", "size"])
-    sums = squares.groupby("group", sort=False).sum()
+def pooled_drift(drifts: Iterable[TensorDrift]) -> dict[str, float]:
+    """Return the relative L2 change of each site of an encoder, taken as one long vector."""
+    rows = [(f"{d.encoder} {d.site}", d.moved**2, d.size**2) for d in drifts]
+    squares = pd.DataFrame(rows, columns=["site", "moved", "size"])
+    sums = squares.groupby("site", sort=False).sum()
     pooled = {}
     for name, moved, size in sums.itertuples():
         pooled[name] = math.sqrt(_relative(moved, size))
@@ -242,12 +233,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     head_drift = None
     if heads:
         head_drift = _average(heads, "cosine", "cka")
-    return StudyDrift(
-        tensors=mean_drift(runs),
-        text=_average(texts, "cosine", "cka"),
-        images=image_drift,
-        head=head_drift,
-    )
+    return StudyDrift(mean_drift(runs), _average(texts, "cosine", "cka"), image_drift, head_drift)
 
 
 def _tokenize(backbone: Backbone, info: DeltaInfo, classes: Sequence[str]) -> Tensor:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
 from study.results.training_images import read_training_images
 from study.trial.predictions import images_of
 
@@ -22,17 +21,17 @@ class ImageCounts:
     """The classes in the order of their dataset, where that was recorded."""
 
 
-def image_counts(results: Results, board: Leaderboard) -> ImageCounts:
+def image_counts(board: Leaderboard) -> ImageCounts:
     """Return how many images of each class the choice of validation was trained and tested on."""
     tested = []
     if board.chosen is not None:
-        trials = results.confirm_trials(board.chosen.label)
+        trials = board.confirm_trials(board.chosen.label)
         tested = [trial for trial in trials if trial.test_score is not None]
     if not tested:
         return ImageCounts(None, {}, ())
     first = min(tested, key=lambda trial: trial.seed)
     tested_images = images_of(first.confusion)
-    images = read_training_images(results.folder, first.split_hash)
+    images = read_training_images(board.folder, first.split_hash)
     if images is None:
         return ImageCounts(None, tested_images, ())
     names = images.class_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def importances(study: optuna.Study) -> Importances:
     none = Importances(finished, {}, finished)
     if none.too_few:
         return none
-    parameters = common_parameters(study)
+    parameters, trials = common_parameters(study)
     if not parameters:
         return none
     evaluators = (
@@ -68,11 +68,11 @@ def importances(study: optuna.Study) -> Importances:
             shares[method] = get_param_importances(study, evaluator=evaluator, params=parameters)
     except (RuntimeError, ValueError) as error:
         return replace(none, error=str(error))
-    return Importances(finished, shares, _count_with(study, parameters))
+    return Importances(finished, shares, trials)
 
 
-def common_parameters(study: optuna.Study) -> list[str]:
-    """Return the parameters that vary and that enough finished trials have together.
+def common_parameters(study: optuna.Study) -> tuple[list[str], int]:
+    """Return the parameters that vary, and the number of finished trials that have all of them.
 
     A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
     tune none of them. Including it excludes those trials, so at least `MIN_PRESENCE` of all
@@ -88,13 +88,7 @@ def common_parameters(study: optuna.Study) -> list[str]:
         if len(values) > 1 and len(with_parameter) >= fewest:
             parameters.append(name)
             trials = with_parameter
-    return parameters
-
-
-def _count_with(study: optuna.Study, parameters: Sequence[str]) -> int:
-    """Return the number of finished trials that have all of some parameters."""
-    needed = set(parameters)
-    return sum(needed.issubset(trial.params) for trial in _completed(study))
+    return parameters, len(trials)
 
 
 def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -14,7 +14,7 @@ Source of the smoothing: Anscombe 1956, “On Estimating Binomial Response Relat
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -103,15 +103,16 @@ def interactions(
     for first, second in combinations(sites, 2):
         both = str(parse(f"{first} + {second}"))
         subsets = ("none", first, second, both)
-        pair_cells = tuple(by_subset[subset] for subset in subsets if subset in by_subset)
-        if len(pair_cells) == 4 and common_seeds([cell.scores for cell in pair_cells]):
-            pairs[both] = pair_cells
+        if all(subset in by_subset for subset in subsets):
+            pair_cells = _with_common_seeds([by_subset[subset] for subset in subsets])
+            if pair_cells[0].scores:
+                pairs[both] = pair_cells
     gain_tests = make_comparisons(_gains_over_better(pairs, resampled))
-    obstacles = {pair: find_obstacle(pair_cells) for pair, pair_cells in pairs.items()}
-    tested = {pair: pair_cells for pair, pair_cells in pairs.items() if obstacles[pair] is None}
-    interaction_tests = make_comparisons(
-        {pair: log_odds_interaction(pair_cells, resampled) for pair, pair_cells in tested.items()}
-    )
+    log_odds = {}
+    for pair, pair_cells in pairs.items():
+        if find_obstacle(pair_cells) is None:
+            log_odds[pair] = log_odds_interaction(pair_cells, resampled)
+    interaction_tests = make_comparisons(log_odds)
     rows = []
     for pair, pair_cells in pairs.items():
         better = _better(pair_cells)
@@ -122,10 +123,20 @@ def interactions(
             better=better_subset,
             gain_over_better=gain_tests.get(pair),
             interaction=interaction_tests.get(pair),
-            obstacle=obstacles[pair],
+            obstacle=find_obstacle(pair_cells),
         )
         rows.append(row)
     return tuple(sorted(rows, key=_size, reverse=True))
+
+
+def _with_common_seeds(cells: Sequence[SiteCell]) -> tuple[SiteCell, ...]:
+    """Return cells with the scores of those seeds that all of them have."""
+    seeds = common_seeds([cell.scores for cell in cells])
+    restricted = []
+    for cell in cells:
+        scores = {seed: cell.scores[seed] for seed in seeds}
+        restricted.append(replace(cell, scores=scores))
+    return tuple(restricted)
 
 
 def _size(pair: Interaction) -> float:
@@ -156,32 +167,22 @@ def _gains_over_better(
     for pair, cells in pairs.items():
         better = _better(cells)
         if better is not None:
-            differences[pair] = _weighted_sum(cells, [(cells[3], 1), (better, -1)], resampled)
+            differences[pair] = _difference(cells[3], better, resampled)
     return differences
 
 
 def _gains(cells: Sequence[SiteCell], resampled: Resampled) -> tuple[MeanInterval, ...]:
     """Return the differences to zero-shot of the first site, of the second, and of both."""
-    zero_shot = cells[0]
-    gains = []
-    for cell in cells[1:]:
-        gains.append(_weighted_sum(cells, [(cell, 1), (zero_shot, -1)], resampled))
-    return tuple(gains)
+    zero_shot, *others = cells
+    return tuple(_difference(cell, zero_shot, resampled) for cell in others)
 
 
-def _weighted_sum(
-    cells: Sequence[SiteCell], weights: Sequence[tuple[SiteCell, int]], resampled: Resampled
-) -> MeanInterval:
-    """Return a weighted sum of the scores of some of four cells, over the seeds of all of them."""
-    seeds = common_seeds([cell.scores for cell in cells])
-    terms = []
-    for cell, weight in weights:
-        scores = {seed: cell.scores[seed] for seed in seeds}
-        terms.append((cell.label, scores, weight))
-    total = resampled.weighted_sum(terms)
-    if total is None:
-        raise ValueError(f"{[cell.label for cell in cells]}: expected a seed in common")
-    return total
+def _difference(cell: SiteCell, base: SiteCell, resampled: Resampled) -> MeanInterval:
+    """Return the difference of the scores of two cells, which have the same seeds."""
+    difference = resampled.difference(cell.label, cell.scores, base.label, base.scores)
+    if difference is None:
+        raise ValueError(f"{cell.label}: expected a seed in common with {base.label}")
+    return difference
 
 
 def find_obstacle(cells: Sequence[SiteCell]) -> Obstacle | None:
@@ -205,13 +206,13 @@ def find_obstacle(cells: Sequence[SiteCell]) -> Obstacle | None:
 
 
 def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> MeanInterval:
-    """Return the interaction of the log-odds of four cells over the seeds of all of them.
+    """Return the interaction of the log-odds of four cells over their seeds.
 
     Args:
-        cells: zero-shot, each site alone, and both together.
+        cells: zero-shot, each site alone, and both together, with the same seeds.
         resampled: the scores of the cells on resampled test images.
     """
-    seeds = common_seeds([cell.scores for cell in cells])
+    seeds = tuple(cells[0].scores)
     values = np.zeros(len(seeds))
     trials = [(cell.label, seed) for cell in cells for seed in seeds]
     on_same_images = len({resampled.images.get(trial) for trial in trials}) == 1

@@ -12,13 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from study.config.labels import AVERAGE, SMALLEST, TUNED, WITH_DELTA
+from study.config.labels import AVERAGE, TUNED, WITH_DELTA
 from study.results.entries import Entry, make_entry
 from study.results.intervals import MeanInterval
 from study.results.refit import Refit, refit_of
 from study.results.reliability import Calibration, calibrations
 from study.results.resampling import Resampled, resample
-from study.results.shared_test import count_studies_on_same_test
 from study.results.statistics import Comparison, make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, seed_scores
@@ -70,6 +69,11 @@ class Leaderboard(Results):
         return next((entry.chance for entry in self.entries if entry.chance is not None), None)
 
     @property
+    def chosen_word(self) -> str:
+        """The word for what validation chose: a choice no better than chance is no winner."""
+        return "choice" if self.chosen is not None and self.winner is None else "winner"
+
+    @property
     def chosen(self) -> Entry | None:
         """The candidate that validation chose, which need not be the first entry."""
         return next((entry for entry in self.entries if entry.is_chosen), None)
@@ -89,36 +93,31 @@ class Leaderboard(Results):
         label, _ = find_highest(scores)
         return label
 
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """The labels of the candidates that the winner is compared with, as fixed beforehand.
+
+        They are tuned CLIPFit, the peer that validation ranks best, and the average of the best.
+        """
+        peers = () if self.top_peer is None else (self.top_peer,)
+        return (TUNED, *peers, AVERAGE)
+
     @cached_property
     def planned_comparisons(self) -> Mapping[str, Comparison]:
         """The comparisons of the winner that are fixed beforehand, by the other's label.
 
-        The other is tuned CLIPFit, the peer that validation ranks best, and the average of the
-        best. The winner is not compared with itself or with a candidate without a score, and Holm
+        The winner is not compared with itself or with a candidate without a score, and Holm
         corrects for the number of comparisons that remain.
         """
         winner = self.winner
         if winner is None:
             return {}
-        rivals = [TUNED]
-        if self.top_peer is not None:
-            rivals.append(self.top_peer)
-        rivals.append(AVERAGE)
         differences = {}
-        for label in rivals:
+        for label in self.rivals:
             difference = self.difference(winner, self.find_entry(label))
             if difference is not None:
                 differences[label] = difference
         return make_comparisons(differences)
-
-    def trial_states(self, arm: str) -> list[str]:
-        """Return the state of each trial of an arm of the search, one of `TRIAL_STATES` each."""
-        return [trial.status for trial in self.stage("search") if trial.arm == arm]
-
-    @property
-    def smallest_near_best(self) -> Entry | None:
-        """The smallest candidate within one standard error of the best by validation, if tested."""
-        return self.find_entry(SMALLEST)
 
     @property
     def best_with_delta(self) -> Entry | None:
@@ -159,11 +158,6 @@ class Leaderboard(Results):
         if self.winner is None or candidate is None:
             return None
         return self.find_entry(candidate.label) or self.best_with_delta
-
-    @cached_property
-    def studies_on_same_test(self) -> int:
-        """The number of other studies of the storage that were tested on images of this test."""
-        return count_studies_on_same_test(self)
 
     def find_entry(self, label: str) -> Entry | None:
         """Return the candidate that has this label; None if there is none."""

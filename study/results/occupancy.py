@@ -33,19 +33,18 @@ class Occupancy:
         return self.busy / (self.slots * self.wall)
 
 
-def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy | None:
-    """Measure the occupancy of a stage of a study; return None if nothing has trained in it.
+def occupancy(trials: Iterable[TrialResult]) -> Occupancy | None:
+    """Measure the occupancy of a search; return None if nothing has trained in it.
 
     The moments at which epochs begin and end are passed in order, counting the trials that work.
 
     Args:
-        trials: the trials of the study.
-        stage: the stage: "search", "confirm" or "ablation".
+        trials: the trials of the study; those of other stages are left out.
     """
     number = 0
     moments = []
     for trial in trials:
-        if trial.stage == stage and trial.work and not trial.taken_from:
+        if trial.stage == "search" and trial.work and not trial.taken_from:
             number += 1
             for begin, end in trial.work:
                 moments += [(begin, 1), (end, -1)]

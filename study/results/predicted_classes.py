@@ -14,7 +14,7 @@ from study.results.trial_results import TrialResult
 from study.trial.predictions import images_of, read_predictions
 
 
-def class_accuracies(results: Results, board: Leaderboard) -> tuple[Any, ...]:
+def class_accuracies(board: Leaderboard) -> tuple[Any, ...]:
     """Return each class's accuracy before and after tuning, the worst of each part first.
 
     Returns:
@@ -23,18 +23,17 @@ def class_accuracies(results: Results, board: Leaderboard) -> tuple[Any, ...]:
         difference, as fractions. `before` and `gain` are None if zero-shot's predictions were not
         recorded. No rows while validation has chosen no candidate.
     """
-    shares = _confusion_shares(results, board)
+    shares = _confusion_shares(board)
     accuracies = shares[shares["true"] == shares["predicted"]]
     accuracies = accuracies.sort_values(["part", "after", "true"])
     return tuple(accuracies.itertuples(index=False))
 
 
-def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> tuple[Any, ...]:
+def confusions(board: Leaderboard, most: int | None = 12) -> tuple[Any, ...]:
     """Return the chosen candidate's most frequent confusions on test, with zero-shot's shares.
 
     Args:
-        results: the results of the study.
-        board: its leaderboard.
+        board: the leaderboard of the study.
         most: the largest number of confusions to return; None means all.
 
     Returns:
@@ -42,7 +41,7 @@ def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> t
         `after` and `gain`: the share of the images of the true class that zero-shot takes for the
         predicted one, the share that the choice does, and their difference, as fractions.
     """
-    shares = _confusion_shares(results, board)
+    shares = _confusion_shares(board)
     wrong = shares[shares["true"] != shares["predicted"]]
     wrong = wrong.sort_values(
         ["after", "part", "true", "predicted"], ascending=[False, True, True, True]
@@ -50,7 +49,7 @@ def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> t
     return tuple(wrong[:most].itertuples(index=False))
 
 
-def _confusion_shares(results: Results, board: Leaderboard) -> pd.DataFrame:
+def _confusion_shares(board: Leaderboard) -> pd.DataFrame:
     """Return the share of each true class's images that is predicted as each class, over seeds.
 
     Returns:
@@ -62,8 +61,8 @@ def _confusion_shares(results: Results, board: Leaderboard) -> pd.DataFrame:
     """
     zero_shot, chosen = {}, {}
     if board.chosen is not None:
-        zero_shot = _shares_by_classes(results.confirm_trials(ZERO_SHOT))
-        chosen = _shares_by_classes(results.confirm_trials(board.chosen.label))
+        zero_shot = _shares_by_classes(board.confirm_trials(ZERO_SHOT))
+        chosen = _shares_by_classes(board.confirm_trials(board.chosen.label))
     rows = []
     for (part, true, predicted), after in chosen.items():
         before = gain = None

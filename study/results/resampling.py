@@ -40,27 +40,12 @@ class Resampled:
     single_image_class: bool = False
     """Whether a class has a single image, so that averages over classes have no variance."""
 
-    def mean_interval(
-        self, label: str, scores: Mapping[int, float], name: str = "score", *, trained: bool = True
-    ) -> MeanInterval:
-        """Return the mean of a label's scores, with its interval within 0 and 1.
-
-        Args:
-            label: the label of the trials.
-            scores: the score of each seed.
-            name: the name of the score.
-            trained: whether anything is trained.
-        """
-        drawn = self.weighted_draws([(label, 1)], tuple(scores), name)
-        values = list(scores.values())
-        return mean_interval(
-            values, drawn, overlap=self.overlap, trained=trained, lowest=0.0, highest=1.0
-        )
-
     def mean_intervals(
         self, trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
     ) -> dict[str, MeanInterval]:
-        """Return the means of several scores of one candidate, without those that no trial has.
+        """Return the means of several scores of one candidate, with intervals within 0 and 1.
+
+        Scores that no trial has are left out.
 
         Args:
             trials: the trials of the candidate, one a seed.
@@ -72,8 +57,14 @@ class Resampled:
             scores = seed_scores(trials, name, split)
             if scores:
                 first = trials[0]
-                trained = first.trainable > 0
-                intervals[name] = self.mean_interval(first.label, scores, name, trained=trained)
+                intervals[name] = mean_interval(
+                    list(scores.values()),
+                    self.weighted_draws([(first.label, 1)], tuple(scores), name),
+                    overlap=self.overlap,
+                    trained=first.trainable > 0,
+                    lowest=0.0,
+                    highest=1.0,
+                )
         return intervals
 
     def difference(

@@ -71,9 +71,7 @@ def is_significant(comparison: Comparison | None) -> bool:
 
 def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
     """Return the seeds that all the scores have in common, sorted."""
-    seeds = set(scores[0])
-    for of_label in scores[1:]:
-        seeds.intersection_update(of_label)
+    seeds = set.intersection(*map(set, scores))
     return tuple(sorted(seeds))
 
 

@@ -9,8 +9,6 @@ import numpy as np
 from study.report.charts import Chart, draw
 from study.report.confusion_tables import class_accuracy_table, confusion_charts, confusion_table
 from study.report.formatting import Table
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.changed_studies import HASH, board_of
@@ -22,14 +20,12 @@ TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 def tables_of(folder: Path) -> tuple[Table, Table]:
-    results = read_results(folder)
-    board = leaderboard(results)
-    return class_accuracy_table(results, board), confusion_table(results, board)
+    board = board_of(folder)
+    return class_accuracy_table(board), confusion_table(board)
 
 
 def charts_of(folder: Path) -> tuple[Chart, ...]:
-    results = read_results(folder)
-    return confusion_charts(results, leaderboard(results))
+    return confusion_charts(board_of(folder))
 
 
 def test_each_class_has_its_numbers_of_images(trained_study: Path) -> None:
@@ -54,7 +50,7 @@ def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Pat
     board = board_of(trained_study)
     target = replace(board.entries[0], dataset_scores={"accuracy": board.entries[0].test})
     elsewhere = replace(board, entries=(target, *board.entries))
-    table = class_accuracy_table(read_results(trained_study), elsewhere)
+    table = class_accuracy_table(elsewhere)
     assert {row[table.header.index("trained on")] for row in table.rows} == {None}
 
 
@@ -85,7 +81,7 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
         ]
         (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
     (chart,) = charts_of(few_shot_study)
-    svg = draw(chart, "svg")["svg"]
+    svg = draw(chart, "svg")
     assert len(svg) < 100_000
     found = ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(TEXT)]
     assert sum(word.startswith("a class with a long nam") for word in found) == 100

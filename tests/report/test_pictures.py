@@ -11,7 +11,6 @@ from PIL import Image, PngImagePlugin
 from study.data.datasets import load_dataset
 from study.data.records import Dataset
 from study.report.pictures import PICTURE_SIDE, Gallery, encode_picture, make_gallery
-from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.study import Study
 from tests.changed_studies import board_of, configure, forget_images
@@ -43,7 +42,7 @@ def shown(few_shot_study: Path, pets: Path) -> Path:
 
 
 def gallery_of(folder: Path, **known: Dataset) -> Gallery:
-    return make_gallery(read_results(folder), board_of(folder), known)
+    return make_gallery(board_of(folder), known)
 
 
 def opened(address: str | None) -> Image.Image:

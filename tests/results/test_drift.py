@@ -47,8 +47,8 @@ def test_groups_are_pooled_as_one_long_vector() -> None:
     other = FC2.replace("3", "4")
     before = {FC2: torch.tensor([3.0, 4.0]), other: torch.tensor([0.0, 12.0])}
     after = {FC2: torch.tensor([3.0, 7.0]), other: torch.tensor([4.0, 12.0])}
-    pooled = pooled_drift(parameter_drift(before, after), lambda drift: drift.kind)
-    assert pooled == {"bias": pytest.approx(5 / 13)}
+    pooled = pooled_drift(parameter_drift(before, after))
+    assert pooled == {"text mlp.fc2.bias": pytest.approx(5 / 13)}
 
 
 def test_runs_are_averaged_tensor_by_tensor() -> None:

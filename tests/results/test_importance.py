@@ -56,7 +56,7 @@ def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> Non
             trial.suggest_float("ln_lr", 0, 1)
         trial.suggest_categorical("fixed", ["always"])
         study.tell(trial, float(number))
-    assert common_parameters(study) == ["distill_weight", "bias_lr"]
+    assert common_parameters(study) == (["distill_weight", "bias_lr"], 30)
 
 
 def finished_study(trials: int, *, conditional: int = 0) -> optuna.Study:

@@ -24,12 +24,12 @@ def test_predictions_of_other_images_are_not_compared(predicted: Path) -> None:
 
 
 def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path) -> None:
-    results, board = read_results(predicted), board_of(predicted)
-    worst, other = class_accuracies(results, board)
+    board = board_of(predicted)
+    worst, other = class_accuracies(board)
     assert (worst.true, worst.before, worst.after) == ("a", 0.5, 8 / 12)
     assert worst.gain == pytest.approx(8 / 12 - 0.5)
     assert (other.true, other.before, other.after) == ("b", 0.5, 11 / 12)
-    assert [(s.true, s.predicted, s.before, s.after) for s in confusions(results, board)] == [
+    assert [(s.true, s.predicted, s.before, s.after) for s in confusions(board)] == [
         ("a", "b", 0.5, 4 / 12),
         ("b", "a", 0.5, 1 / 12),
     ]
@@ -38,13 +38,13 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
 
 def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path) -> None:
     (predicted / "trials/confirm-zero-shot-seed1/predictions.parquet").unlink()
-    results, board = read_results(predicted), board_of(predicted)
-    entries = [*class_accuracies(results, board), *confusions(results, board)]
+    board = board_of(predicted)
+    entries = [*class_accuracies(board), *confusions(board)]
     assert {entry.before for entry in entries} == {None}
 
 
 def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None:
     for path in few_shot_study.glob("trials/confirm-best-*/reports.jsonl"):
         path.unlink()
-    results, board = read_results(few_shot_study), board_of(few_shot_study)
-    assert class_accuracies(results, board) == confusions(results, board) == ()
+    board = board_of(few_shot_study)
+    assert class_accuracies(board) == confusions(board) == ()

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -78,15 +78,10 @@ def read_study_configuration(uri: str, configuration: RankedConfiguration) -> St
     Raises:
         TrackingError: the server does not have it, because it is sent only when a study ends.
     """
-    run_id = configuration.parent_id
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        path: str = call_mlflow(
-            ANSWERS_WITHIN,
-            lambda: open_client(uri).download_artifacts(run_id, "study.yaml", scratch),
-            f"{redact_uri(uri)} does not have study.yaml of the study '{configuration.study}'",
-            "; it is sent when the study ends",
-        )
-        return load_config(Path(path), frozen=True)
+    owner = f"the study '{configuration.study}'"
+    advice = "; it is sent when the study ends"
+    with _artifact(uri, configuration.parent_id, "study.yaml", owner, advice) as path:
+        return load_config(path, frozen=True)
 
 
 def restore_exact_settings(uri: str, configuration: RankedConfiguration) -> RankedConfiguration:
@@ -95,17 +90,25 @@ def restore_exact_settings(uri: str, configuration: RankedConfiguration) -> Rank
     Raises:
         TrackingError: the server does not give the trial's ``config.json``.
     """
-    run_id, label, study = configuration.run_id, configuration.label, configuration.study
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        path: str = call_mlflow(
-            ANSWERS_WITHIN,
-            lambda: open_client(uri).download_artifacts(run_id, "config.json", scratch),
-            f"{redact_uri(uri)} does not have config.json of '{label}' of '{study}'",
-        )
-        config = json.loads(Path(path).read_bytes())
+    owner = f"'{configuration.label}' of '{configuration.study}'"
+    with _artifact(uri, configuration.run_id, "config.json", owner) as path:
+        config = json.loads(path.read_bytes())
     settings = TrialSettings.model_validate(config["settings"])
     head = configuration.settings.model_dump(include={"head_lr", "head_steps"})
     return replace(configuration, settings=settings.with_reported_head(head))
+
+
+@contextmanager
+def _artifact(uri: str, run_id: str, name: str, owner: str, advice: str = "") -> Iterator[Path]:
+    """Yield the path of a copy of a run's artifact, which is deleted afterwards."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        path: str = call_mlflow(
+            ANSWERS_WITHIN,
+            lambda: open_client(uri).download_artifacts(run_id, name, scratch),
+            f"{redact_uri(uri)} does not have {name} of {owner}",
+            advice,
+        )
+        yield Path(path)
 
 
 def _search(

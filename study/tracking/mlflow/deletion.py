@@ -4,12 +4,11 @@ Registered models are shared by all studies of a dataset, so versions of other s
 deleted study had the champion, the best of the comparable versions becomes champion.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from study.storage.study_folder import CHAMPION
 from study.tracking.mlflow.address import is_absent_store
@@ -17,12 +16,11 @@ from study.tracking.mlflow.registry import judge
 from study.tracking.mlflow.server import (
     SEVERAL_WITHIN,
     call_mlflow,
+    if_present,
     open_client,
     redact_uri,
     search_all_runs,
 )
-
-ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 @dataclass(frozen=True)
@@ -135,24 +133,15 @@ def _delete(client: MlflowClient, contents: StudyContents) -> list[str]:
             deleted_tags = dict(champion.tags)
         for model, version in contents.versions:
             if model == name:
-                _delete_if_present(client.delete_model_version, name, version)
+                if_present(client.delete_model_version, name, version)
         line = _update_registered_model(client, name, deleted_tags)
         if line:
             lines.append(line)
     for model_id in contents.models:
-        _delete_if_present(client.delete_logged_model, model_id)
+        if_present(client.delete_logged_model, model_id)
     for run_id in contents.runs:
-        _delete_if_present(client.delete_run, run_id)
+        if_present(client.delete_run, run_id)
     return lines
-
-
-def _delete_if_present(delete: Callable[..., None], *arguments: str) -> None:
-    """Delete something, unless it is already gone."""
-    try:
-        delete(*arguments)
-    except MlflowException as error:
-        if error.error_code != ABSENT:
-            raise
 
 
 def _update_registered_model(
@@ -170,14 +159,14 @@ def _update_registered_model(
     """
     versions = _search_versions(client, f"name = '{name}'")
     if not versions:
-        _delete_if_present(client.delete_registered_model, name)
+        if_present(client.delete_registered_model, name)
         return f"{name} had no other version, and is deleted too"
     if deleted_tags is None:
         return ""
     heir = _best_comparable(versions, deleted_tags)
     if heir is None:
         # MLflow 3.14.0 and 3.15.0 keep the alias of a version that is deleted.
-        _delete_if_present(client.delete_registered_model_alias, name, CHAMPION)
+        if_present(client.delete_registered_model_alias, name, CHAMPION)
         return (
             f"{name} has no champion now: none of its other versions compares with the deleted one"
         )

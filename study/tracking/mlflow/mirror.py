@@ -12,12 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 
 from mlflow.entities import DatasetInput, Run
 
 from study.errors import StudyError, TrackingError
-from study.selection.choice import winners
 from study.storage import atomic
 from study.storage.ledger_files import LedgerError
 from study.storage.time_limit import call_within
@@ -352,14 +350,13 @@ def close_study(
     sender: Sender, *, finished: bool, wait: float | None = server.SEVERAL_WITHIN
 ) -> dict[str, str]:
     """Close the study's own run within a time limit; return why that failed, or nothing."""
-    winner_ids = partial(winners, sender.study)
 
     def close() -> None:
         try:
-            sender.close_study(finished=finished, winners=winner_ids)
+            sender.close_study(finished=finished)
         except Exception:  # a server may fail once
             time.sleep(RETRY_SECONDS)
-            sender.close_study(finished=finished, winners=winner_ids)
+            sender.close_study(finished=finished)
 
     try:
         list(sender.study.folder.trials())  # wait for missing storage, not in the server's time

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.artifacts
-from mlflow import MlflowClient, pyfunc
-from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-from mlflow.exceptions import MlflowException
+from mlflow import pyfunc
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
 
 from study.data.images.image_reading import DEFAULT_READING, MODEL_FACTS
@@ -26,6 +25,7 @@ from study.tracking.mlflow.server import (
     ANSWERS_WITHIN,
     SEVERAL_WITHIN,
     call_mlflow,
+    if_present,
     open_client,
     redact_uri,
 )
@@ -34,7 +34,6 @@ ADDRESS_FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
 DELTA = "artifacts/delta.safetensors"
 """The path of the delta in a registered model."""
 _ADDRESS = re.compile(r"models:/(?P<name>[^/:@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/:@]+))")
-_ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 def download_registered_model(uri: str, address: str, folder: Path) -> SavedModel:
@@ -57,14 +56,18 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
     fault = f"{redact_uri(uri)} does not give {address}"
     advice = "; see MLFLOW_TRACKING_URI"
     client = call_mlflow(ANSWERS_WITHIN, lambda: open_client(uri), fault, advice)
-    model = call_mlflow(ANSWERS_WITHIN, lambda: _find_model(client, parsed["name"]), fault)
+    find_model = partial(if_present, client.get_registered_model, parsed["name"])
+    model = call_mlflow(ANSWERS_WITHIN, find_model, fault)
     if model is None:
         models = call_mlflow(ANSWERS_WITHIN, client.search_registered_models, fault)
         names = listed([model.name for model in models]) or "none"
         raise DeltaError(f"{fault}: it has no model '{parsed['name']}'; there are {names}")
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     number = parsed["version"] or aliases.get(parsed["alias"], "")
-    version = call_mlflow(ANSWERS_WITHIN, lambda: _find_version(client, model.name, number), fault)
+    version = None
+    if number:
+        find_version = partial(if_present, client.get_model_version, model.name, number)
+        version = call_mlflow(ANSWERS_WITHIN, find_version, fault)
     if version is None:
         numbers = [int(version.version) for version in model.latest_versions]
         raise DeltaError(
@@ -81,26 +84,6 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
     for path in (MLMODEL_FILE_NAME, DELTA):
         call_mlflow(SEVERAL_WITHIN, partial(_download, uri, source, path, folder), fault)
     return _read_model(address, version, folder)
-
-
-def _find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != _ABSENT:
-            raise
-        return None
-
-
-def _find_version(client: MlflowClient, name: str, number: str) -> ModelVersion | None:
-    if not number:
-        return None
-    try:
-        return client.get_model_version(name, number)
-    except MlflowException as error:
-        if error.error_code != _ABSENT:
-            raise
-        return None
 
 
 def _download(uri: str, source: str, path: str, folder: Path) -> None:

@@ -116,7 +116,9 @@ def trial_metrics(
     if not sent:
         points.append(Metric("trainable", config["trainable"], start_time, 0))
     if end is not None:
-        points += total_metrics(end, start_time)
+        for key in TOTALS:
+            value = round_significant(getattr(end, key), METRIC_DIGITS)
+            points.append(Metric(key, value, start_time, 0))
     return points
 
 
@@ -132,15 +134,6 @@ def has_first_metric(config: Mapping[str, Any], reports: Reports) -> bool:
     that is validated is sent before its first score. With a linear head, not every epoch has one.
     """
     return any(config["stage"] not in VALIDATED or SCORE in report for report in reports)
-
-
-def total_metrics(end: End, start_time: int) -> list[Metric]:
-    """Return the metrics of a whole trial; see `epoch_metrics`."""
-    points: list[Metric] = []
-    for key in TOTALS:
-        value = round_significant(getattr(end, key), METRIC_DIGITS)
-        points.append(Metric(key, value, start_time, 0))
-    return points
 
 
 def end_tags(config: Mapping[str, Any], reports: Reports, end: End) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """Send to a trial's run what the ledger has and the run lacks."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from mlflow.entities import RunTag
 
 from study.selection.chance import balanced_score
-from study.selection.choice import TEST_BALANCED
+from study.selection.choice import TEST_BALANCED, winners
 from study.storage.trial_folder import RESULT_FILES, End
 from study.tracking.mlflow import run_content, server
 from study.tracking.mlflow.run_content import Reports
@@ -85,19 +85,16 @@ class Sender:
         status = run_content.STATUS[end.status]
         self.client.set_terminated(run_id, status, end_time=end_time)
 
-    def close_study(
-        self, *, finished: bool, winners: Callable[[], Collection[str]] = tuple
-    ) -> None:
-        """Send the study's tables and report, and end its runs.
+    def close_study(self, *, finished: bool) -> None:
+        """Send the study's tables and report, mark the runs of what was chosen, and end all runs.
+
+        The marks are in names of runs, since other trials may have the same score.
 
         Args:
             finished: whether the study ran to its end.
-            winners: returns the ids of the chosen trials, whose runs get a mark in their names:
-                other trials may have the same score. It reads confirmations, and so is called
-                after everything is sent.
         """
         self.study_run.attach_results()
-        winner_ids = winners()
+        winner_ids = winners(self.study)
         for trial in self.study.folder.trials():
             try:
                 self.trial_runs.close_run(trial, winner=trial.trial_id in winner_ids)

@@ -18,6 +18,8 @@ SEVERAL_WITHIN = 120.0
 """The time limit of several requests in seconds, such as those that open or close a study's run."""
 PAGE = 1000
 """The number of runs that one call fetches."""
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
+"""MLflow's code of an error where a run, a model or a version is not there."""
 NOT_ABOUT_CONTENT = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
@@ -130,6 +132,16 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
+def if_present(call: Callable[..., T], *arguments: str) -> T | None:
+    """Return the result of a call; None if what it is about is not, or no longer, there."""
+    try:
+        return call(*arguments)
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+        return None
+
+
 def search_all_runs(
     client: MlflowClient, experiments: Sequence[str], condition: str, order_by: Sequence[str] = ()
 ) -> Iterator[Run]:
@@ -205,7 +217,7 @@ def is_refusal(error: Exception) -> bool:
     if not isinstance(error, MlflowException):
         # HTTP errors of artifact stores have a status, other errors have none.
         status = getattr(getattr(error, "response", None), "status_code", 500)
-    elif error.error_code == "RESOURCE_DOES_NOT_EXIST":  # MLflow's own 404, not that of a proxy
+    elif error.error_code == ABSENT:  # MLflow's own 404, not that of a proxy
         status = 400
     else:
         status = error.get_http_status_code()

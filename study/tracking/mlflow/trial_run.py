@@ -4,13 +4,13 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from study.storage.atomic import read_if_exists
 from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow import run_content
 from study.tracking.mlflow.inputs import dataset_inputs
+from study.tracking.mlflow.server import if_present
 from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.mlflow.sync_state import Mark, TrialRecord
 from study.trial.study import VALIDATED
@@ -110,17 +110,9 @@ class TrialRuns:
 
     def _discard_run(self, record: TrialRecord) -> None:
         """Delete the run of a trial that was trained again, and mark the trial as unsent."""
-        self._delete(record.mark.run_id)
+        if_present(self._client.delete_run, record.mark.run_id)
         self._unmarked_runs[record.trial_id] = None
         record.reset_mark()
-
-    def _delete(self, run_id: str) -> None:
-        """Delete a run, unless it is already gone."""
-        try:
-            self._client.delete_run(run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
 
     def close_run(self, trial: TrialFolder, *, winner: bool) -> None:
         """End the run of an interrupted trial, and mark the winner in the run's name."""
@@ -179,7 +171,7 @@ class TrialRuns:
         if run is None and (existed_at_start or self._parent.existed_before):
             run = self._find_unmarked_run(trial_id)
         if run is not None and not existed_at_start:
-            self._delete(run.info.run_id)
+            if_present(self._client.delete_run, run.info.run_id)
             run = None
         self._unmarked_runs[trial_id] = None
         return run
