@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from study.backbones.architecture import FAMILIES, Architecture, Encoder, EncoderShape, Family
 from study.backbones.framing import CLIP_FRAMING, SIGLIP_FRAMING, Framing, read_framing
 from study.backbones.hub import (
-    PREPROCESSING,
     find_file,
+    find_preprocessing,
     format_unreachable,
     must_read_locally,
     silence_transformers,
@@ -91,7 +91,7 @@ def read_family(name: str | Path, *, revision: str | None = None) -> Family | No
         BackboneError: the checkpoint is neither on this machine nor available from the hub.
     """
     refuse_absent_folder(name)
-    locally = Path(name).is_dir() or must_read_locally(str(name), CONFIGS, revision)
+    locally = Path(name).is_dir() or must_read_locally(name, CONFIGS, revision)
     try:
         values, open_clip, _ = _read_config(name, revision, locally)
     except (OSError, ValueError):
@@ -104,6 +104,7 @@ def read_family(name: str | Path, *, revision: str | None = None) -> Family | No
     return None
 
 
+@silence_transformers()  # it warns of default ids that nothing reads
 def read_description(name: str | Path, *, revision: str | None = None) -> Description:
     """Read the description of a checkpoint.
 
@@ -115,23 +116,16 @@ def read_description(name: str | Path, *, revision: str | None = None) -> Descri
         BackboneError: the configuration cannot be found or read, or describes no model of a known
             family; or a local folder has no safetensors weights.
     """
-    with silence_transformers():  # it warns of default ids that nothing reads
-        return _read_description(name, revision)
-
-
-def _read_description(name: str | Path, revision: str | None) -> Description:
     # They take a second to import, which --help can do without.
     from transformers import CLIPConfig, SiglipConfig
 
     refuse_absent_folder(name)
     folder = Path(name)
     is_folder = folder.is_dir()
-    locally = is_folder
     try:
         if is_folder:
             _refuse_incomplete(folder)
-        else:
-            locally = must_read_locally(str(name), CONFIGS, revision)
+        locally = is_folder or must_read_locally(name, CONFIGS, revision)
         values, open_clip, commit = _read_config(name, revision, locally)
     except (OSError, ValueError) as error:
         raise _unreadable(name, revision, error) from error
@@ -144,7 +138,7 @@ def _read_description(name: str | Path, revision: str | None) -> Description:
         return Description(config, "clip", framing, identity, locally, open_clip)
     family = values.get("model_type")
     if family not in FAMILIES:
-        allowed = ", ".join(repr(known_family) for known_family in FAMILIES)
+        allowed = ", ".join(map(repr, FAMILIES))
         raise BackboneError(
             f"backbone '{name}' is a '{family}' model; allowed are {allowed} (SigLIP and SigLIP 2 "
             "of a fixed resolution are both 'siglip'), and OpenCLIP checkpoints"
@@ -156,13 +150,10 @@ def _read_description(name: str | Path, revision: str | None) -> Description:
         config = config_class.from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file
         raise _wrong_config(name, family, error) from error
-    side = config.vision_config.image_size
+    file = find_preprocessing(name, revision, locally=locally)
     framing = default
-    for file in PREPROCESSING:
-        path = find_file(str(name), file, revision, locally=locally)
-        if path is not None:
-            framing = _read_framing_of_file(name, Path(path), side, default)
-            break
+    if file is not None:
+        framing = _read_framing_of_file(name, file, config.vision_config.image_size, default)
     return Description(config, family, framing, identity, locally, None)
 
 
@@ -170,7 +161,7 @@ def _unreadable(name: str | Path, revision: str | None, error: Exception) -> Bac
     """Return the error for a checkpoint whose configuration cannot be found or read."""
     if "couldn't connect" in str(error):
         fault = "something else answers in its place"
-        return BackboneError(format_unreachable(str(name), revision, fault))
+        return BackboneError(format_unreachable(name, revision, fault))
     allowed = "a folder with a Hugging Face CLIP checkpoint"
     if not Path(name).is_dir():
         allowed = "a Hugging Face CLIP checkpoint, by hub name or local folder, or 'embedded'"
@@ -196,21 +187,21 @@ def _read_config(
         failure = error
     if values.get("model_type") in FAMILIES:
         return values, None, _find_commit(name, "config.json", revision)
-    path = find_file(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)
+    path = find_file(name, OPEN_CLIP_CONFIG, revision, locally=locally)
     if path is None:
         if failure is not None:
             raise failure
         return values, None, None
-    contents = json.loads(Path(path).read_text(encoding="utf-8"))
+    contents = json.loads(path.read_text(encoding="utf-8"))
     return values, contents, _find_commit(name, OPEN_CLIP_CONFIG, revision)
 
 
 def _find_commit(name: str | Path, file: str, revision: str | None) -> str | None:
     """Return the commit of a file, by which the hub's cache names its folder; None if absent."""
-    path = find_file(str(name), file, revision)
+    path = find_file(name, file, revision)
     if path is None:
         return None
-    return Path(path).parent.name
+    return path.parent.name
 
 
 def _wrong_config(name: str | Path, family: Family, error: Exception) -> BackboneError:
@@ -300,14 +291,20 @@ def _sizes(encoder: Encoder, config: Any) -> tuple[int, int, int]:
     return sizes
 
 
+def _text_shape(config: Any, dim: int, *, projection_bias: int) -> EncoderShape:
+    """Return the sizes of a text encoder, given the count of numbers in its projection's bias."""
+    depth, width, mlp_width = _sizes("text", config)
+    # In units of the width: tokens, positions, and the last LayerNorm.
+    outside = config.vocab_size + config.max_position_embeddings + 2
+    numbers = width * (outside + dim) + projection_bias
+    return EncoderShape(depth, width, mlp_width, numbers, dim)
+
+
 def _clip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
     """Return the sizes of CLIP's text encoder and of its image encoder."""
-    text, vision = config.text_config, config.vision_config
+    vision = config.vision_config
     dim = int(config.projection_dim)
-    depth, width, mlp_width = _sizes("text", text)
-    # In units of the width: tokens, positions, and the last LayerNorm.
-    outside = text.vocab_size + text.max_position_embeddings + 2
-    text_shape = EncoderShape(depth, width, mlp_width, width * (outside + dim), dim)
+    text_shape = _text_shape(config.text_config, dim, projection_bias=0)
     depth, width, mlp_width = _sizes("vision", vision)
     patches = (vision.image_size // vision.patch_size) ** 2
     # Patches and their positions, the class token and its position, and two LayerNorms.
@@ -331,10 +328,7 @@ def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
         raise BackboneError(
             f"texts have {dim} features, and images {vision.hidden_size}: they cannot be compared"
         )
-    depth, width, mlp_width = _sizes("text", text)
-    # In units of the width: tokens, positions, and the last LayerNorm.
-    outside = text.vocab_size + text.max_position_embeddings + 2
-    text_shape = EncoderShape(depth, width, mlp_width, width * (outside + dim) + dim, dim)
+    text_shape = _text_shape(text, dim, projection_bias=dim)
     depth, width, mlp_width = _sizes("vision", vision)
     patches = (vision.image_size // vision.patch_size) ** 2
     # Patches with their bias and positions, the last LayerNorm, the pool's query and LayerNorm.

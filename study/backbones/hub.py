@@ -30,7 +30,7 @@ def silence_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def must_read_locally(name: str, files: Sequence[str], revision: str | None) -> bool:
+def must_read_locally(name: str | Path, files: Sequence[str], revision: str | None) -> bool:
     """Return whether the hub does not answer, so that a checkpoint is read from this machine alone.
 
     Args:
@@ -46,7 +46,7 @@ def must_read_locally(name: str, files: Sequence[str], revision: str | None) -> 
     from huggingface_hub.utils import HfHubHTTPError, HFValidationError
 
     try:
-        call_within(ANSWERS_WITHIN, lambda: HfApi().model_info(name, revision=revision))
+        call_within(ANSWERS_WITHIN, lambda: HfApi().model_info(str(name), revision=revision))
     except (HfHubHTTPError, HFValidationError):  # an answer; loading reports what is wrong
         return False
     except Exception as error:  # releases differ in their HTTP library and its errors
@@ -58,7 +58,7 @@ def must_read_locally(name: str, files: Sequence[str], revision: str | None) -> 
     return True
 
 
-def format_unreachable(name: str, revision: str | None, fault: str) -> str:
+def format_unreachable(name: str | Path, revision: str | None, fault: str) -> str:
     """Return the message that a checkpoint is not available, with a way to copy it here."""
     from huggingface_hub import HfApi
 
@@ -73,7 +73,9 @@ def format_unreachable(name: str, revision: str | None, fault: str) -> str:
     )
 
 
-def find_file(name: str, file: str, revision: str | None, *, locally: bool = True) -> str | None:
+def find_file(
+    name: str | Path, file: str, revision: str | None, *, locally: bool = True
+) -> Path | None:
     """Return the path of a checkpoint's file, in a folder or in the hub's cache; None if absent.
 
     Args:
@@ -84,7 +86,7 @@ def find_file(name: str, file: str, revision: str | None, *, locally: bool = Tru
     """
     from transformers.utils import cached_file  # takes a second to import
 
-    path: str | None = cached_file(
+    path = cached_file(
         name,
         file,
         revision=revision or "main",
@@ -93,13 +95,15 @@ def find_file(name: str, file: str, revision: str | None, *, locally: bool = Tru
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )
-    return path
+    if path is None:
+        return None
+    return Path(path)
 
 
-def lacks_preprocessing(
+def find_preprocessing(
     name: str | Path, revision: str | None = None, *, locally: bool = True
-) -> bool:
-    """Return whether a checkpoint has no file that says how images are prepared for it.
+) -> Path | None:
+    """Return the file that says how images are prepared for a checkpoint; None if it has none.
 
     Args:
         name: the checkpoint's name on the hub, or its folder.
@@ -107,13 +111,8 @@ def lacks_preprocessing(
         locally: whether to search this machine's cache of the hub alone, which has the files once
             the checkpoint was loaded.
     """
-    folder = Path(name)
-    is_folder = folder.is_dir()
     for file in PREPROCESSING:
-        if is_folder:
-            exists = (folder / file).exists()
-        else:
-            exists = find_file(str(name), file, revision, locally=locally) is not None
-        if exists:
-            return False
-    return True
+        path = find_file(name, file, revision, locally=locally)
+        if path is not None:
+            return path
+    return None

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.description import Description, format_cause, read_description
-from study.backbones.hub import find_file, lacks_preprocessing, silence_transformers
+from study.backbones.hub import find_file, find_preprocessing, silence_transformers
 from study.backbones.openclip_checkpoint import OPEN_CLIP_WEIGHTS, from_open_clip
 from study.backbones.siglip import split_biases
 from study.backbones.tokenizing import has_words, load_tokenizer
@@ -154,17 +154,10 @@ def _load_open_clip(
 def _find_open_clip_weights(
     name: str | Path, revision: str | None, description: Description
 ) -> Path:
-    folder = Path(name)
-    default = folder / OPEN_CLIP_WEIGHTS
-    files: list[Path] = []
-    if not folder.is_dir():
-        path = find_file(str(name), OPEN_CLIP_WEIGHTS, revision, locally=description.locally)
-        if path is not None:
-            files.append(Path(path))
-    elif default.exists():
-        files.append(default)
-    else:
-        files.extend(sorted(folder.glob("*.safetensors")))
+    path = find_file(name, OPEN_CLIP_WEIGHTS, revision, locally=description.locally)
+    if path is not None:
+        return path
+    files = list(Path(name).glob("*.safetensors"))
     if len(files) != 1:
         raise BackboneError(
             f"backbone '{name}' has {len(files)} files of weights; allowed is {OPEN_CLIP_WEIGHTS}, "
@@ -178,7 +171,7 @@ def _load_processor(name: str | Path, revision: str | None, description: Descrip
     from transformers import CLIPImageProcessor, SiglipImageProcessor
 
     locally = description.locally
-    if description.open_clip is None and not lacks_preprocessing(name, revision, locally=locally):
+    if description.open_clip is None and find_preprocessing(name, revision, locally=locally):
         processor_class = SiglipImageProcessor
         if description.family == "clip":
             processor_class = CLIPImageProcessor

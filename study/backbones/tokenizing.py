@@ -31,7 +31,7 @@ def load_tokenizer(name: str | Path, revision: str | None, description: Descript
             tokenizer = _open_clip_tokenizer(text)
             if tokenizer is not None:
                 return tokenizer
-        if not any(find_file(str(name), file, revision, locally=locally) for file in TOKENIZER):
+        if not any(find_file(name, file, revision, locally=locally) for file in TOKENIZER):
             repair = (
                 "its vocabulary is in the optional extra: pip install 'clipfit-study[openclip]'"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from study.backbones.description import EMBEDDED, backbone_path
-from study.backbones.hub import lacks_preprocessing
+from study.backbones.hub import find_preprocessing
 from study.data.datasets import PACKAGED
 from study.data.ignored_files import Unread
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
@@ -74,7 +74,7 @@ def _preprocessing_warnings(studies: Iterable[Study]) -> Iterator[str]:
         architecture = study.architecture()
         if architecture.open_clip:
             continue
-        if lacks_preprocessing(backbone_path(backbone.name), backbone.revision):
+        if find_preprocessing(backbone_path(backbone.name), backbone.revision) is None:
             original = "Google's SigLIP"
             if architecture.family == "clip":
                 original = "OpenAI's CLIP"

@@ -8,7 +8,7 @@ import pytest
 
 from study.backbones import hub
 from study.backbones.description import read_architecture
-from study.backbones.hub import lacks_preprocessing, must_read_locally
+from study.backbones.hub import find_preprocessing, must_read_locally
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError
 from tests.listening import listening
@@ -101,9 +101,9 @@ def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path) -> None:
     assert must_read_locally(NAME, ["other.json", "config.json"], None)
     with pytest.raises(BackboneError, match="is a 'bert' model; allowed are 'clip'"):
         read_architecture(NAME)
-    assert lacks_preprocessing(NAME)
+    assert not find_preprocessing(NAME)
     (snapshot / "preprocessor_config.json").write_text("{}")
-    assert not lacks_preprocessing(NAME)
+    assert find_preprocessing(NAME)
 
 
 @pytest.mark.parametrize(
