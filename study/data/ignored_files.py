@@ -1,5 +1,6 @@
 """Find what is in a folder of class folders and is not read, since the user may have meant it."""
 
+import posixpath
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -50,8 +51,8 @@ def find_unread(source: FolderSource, ends: float) -> Unread:
         with suppress(DataError):  # a folder that may not be listed
             entries = [entry for entry in visible(folder) if is_image_name(entry.name)]
             images = [entry.name for entry in entries if not is_folder(entry)]
-            loose += [_join(path, name) for name in sorted(images)]
-            hidden += [_join(path, name) for name in hidden_folders(folder)]
+            loose += [posixpath.join(path, name) for name in sorted(images)]
+            hidden += [posixpath.join(path, name) for name in hidden_folders(folder)]
     others = _beside_splits(source.root, source.class_folders, ends)
     return Unread(suffixes, tuple(deeper), tuple(loose), tuple(hidden), tuple(others))
 
@@ -102,9 +103,3 @@ def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> lis
 
 def _parent(path: str) -> str:
     return path.rpartition("/")[0]
-
-
-def _join(path: str, name: str) -> str:
-    if path:
-        return f"{path}/{name}"
-    return name

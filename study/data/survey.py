@@ -205,12 +205,10 @@ def _digest(source: HubSource, path: str) -> bytes:
     """Return a hash of an encoded image.
 
     Raises:
-        OSError: there is no such image.
+        DataError: see `HubSource.encoded`.
+        OSError: its file cannot be read.
     """
-    try:
-        encoded = source.encoded(path)
-    except DataError as error:  # it is empty
-        raise FileNotFoundError(path) from error
+    encoded = source.encoded(path)
     if isinstance(encoded, Path):
         with encoded.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()

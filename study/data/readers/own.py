@@ -4,6 +4,7 @@ The folders of classes of published datasets are listed in the same way.
 """
 
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
@@ -114,9 +115,7 @@ def class_records(
     records = []
     empty = []
     for label, name in enumerate(classes):
-        class_folder = name
-        if folder:
-            class_folder = f"{folder}/{name}"
+        class_folder = posixpath.join(folder, name)
         path = root / class_folder
         images = []
         if path.is_dir():

@@ -9,6 +9,7 @@ ImageNet's own validation images are the test split, as in the field's papers. V
 for selection are therefore drawn from the training images.
 """
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -128,9 +129,7 @@ def _entry(entry: object, images: str, *, where: str) -> _Entry:
         case [str(text), value, str(name)]:
             label = read_label(value)
             if label is not None:
-                path = relative_path(text, where=where)
-                if images:
-                    path = f"{images}/{path}"
+                path = posixpath.join(images, relative_path(text, where=where))
                 return Record(path, label), name.strip()
     raise DataError(f"{where}: got {entry!r:.200}; allowed is [path, label, class name]")
 

@@ -74,8 +74,7 @@ class _RowFaults:
     """
 
     file: Path
-    _first: dict[str, str] = field(default_factory=dict)
-    _rows: dict[str, list[int]] = field(default_factory=dict)
+    _rows_and_texts: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
     def add(self, kind: str, row: int, text: str) -> None:
         """Add a fault.
@@ -85,14 +84,14 @@ class _RowFaults:
             row: the number of the row.
             text: the fault in words.
         """
-        self._first.setdefault(kind, text)
-        self._rows.setdefault(kind, []).append(row)
+        self._rows_and_texts.setdefault(kind, []).append((row, text))
 
     def sentences(self) -> list[str]:
         """Return a sentence for each kind of fault."""
         sentences = []
-        for kind, text in self._first.items():
-            first, *others = self._rows[kind]
+        for rows_and_texts in self._rows_and_texts.values():
+            first, text = rows_and_texts[0]
+            others = [row for row, _ in rows_and_texts[1:]]
             sentence = f"{self.file}, row {first}: {text}"
             if len(others) == 1:
                 sentence += f"; row {others[0]} has this fault too"
