@@ -38,6 +38,10 @@ def backbone_path(name: str) -> str:
 class Description(NamedTuple):
     """The facts of a checkpoint that are known without its weights."""
 
+    name: str | Path
+    """The hub name or local folder."""
+    revision: str | None
+    """The branch, tag or commit on the hub; a folder has none."""
     config: Any
     """The configuration of the model in transformers, a ``CLIPConfig`` or a ``SiglipConfig``."""
     family: Family
@@ -135,7 +139,7 @@ def read_description(name: str | Path, *, revision: str | None = None) -> Descri
     if open_clip is not None:
         config = CLIPConfig.from_dict(clip_values(name, open_clip))
         framing = open_clip_framing(name, open_clip)
-        return Description(config, "clip", framing, identity, locally, open_clip)
+        return Description(name, revision, config, "clip", framing, identity, locally, open_clip)
     family = values.get("model_type")
     if family not in FAMILIES:
         allowed = ", ".join(map(repr, FAMILIES))
@@ -154,7 +158,7 @@ def read_description(name: str | Path, *, revision: str | None = None) -> Descri
     framing = default
     if file is not None:
         framing = _read_framing_of_file(name, file, config.vision_config.image_size, default)
-    return Description(config, family, framing, identity, locally, None)
+    return Description(name, revision, config, family, framing, identity, locally, None)
 
 
 def _unreadable(name: str | Path, revision: str | None, error: Exception) -> BackboneError:

@@ -41,11 +41,11 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         _import_models()
         with silence_transformers():  # `_refuse_incomplete` reports the same faults of tensors
             if description.open_clip is not None:
-                clip, report = _load_open_clip(name, revision, description)
+                clip, report = _load_open_clip(description)
             else:
-                clip, report = _load_transformers(name, revision, description)
-            tokenizer = load_tokenizer(name, revision, description)
-            processor = _load_processor(name, revision, description)
+                clip, report = _load_transformers(description)
+            tokenizer = load_tokenizer(description)
+            processor = _load_processor(description)
         image_mean = _three_numbers(processor.image_mean)
         image_std = _three_numbers(processor.image_std)
     except BackboneError:
@@ -97,9 +97,7 @@ def _import_models() -> None:
         thread.submit(classes, import_module("transformers")).result()
 
 
-def _load_transformers(
-    name: str | Path, revision: str | None, description: Description
-) -> tuple[Any, Mapping[str, Any]]:
+def _load_transformers(description: Description) -> tuple[Any, Mapping[str, Any]]:
     """Return the model, and which of its tensors were missing or of another shape."""
     from transformers import CLIPModel, SiglipModel
 
@@ -107,20 +105,18 @@ def _load_transformers(
     if description.family == "clip":
         model_class = CLIPModel
     model, report = model_class.from_pretrained(
-        name,
+        description.name,
         dtype=torch.float32,
         output_loading_info=True,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # `_refuse_incomplete` refuses and names them
-        revision=revision or "main",
+        revision=description.revision or "main",
         local_files_only=description.locally,
     )
     return model, report
 
 
-def _load_open_clip(
-    name: str | Path, revision: str | None, description: Description
-) -> tuple[Any, Mapping[str, Any]]:
+def _load_open_clip(description: Description) -> tuple[Any, Mapping[str, Any]]:
     """Return the model, and which of its tensors were missing or of another shape.
 
     Raises:
@@ -132,13 +128,13 @@ def _load_open_clip(
 
     clip = CLIPModel(description.config)
     expected = clip.state_dict()
-    weights = _find_open_clip_weights(name, revision, description)
+    weights = _find_open_clip_weights(description)
     tensors = from_open_clip(load_file(weights))
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
         raise BackboneError(
-            f"backbone '{name}' has {len(unknown)} tensors that a CLIP does not have, first "
-            f"{unknown[0]}: it is another network than its configuration says"
+            f"backbone '{description.name}' has {len(unknown)} tensors that a CLIP does not have, "
+            f"first {unknown[0]}: it is another network than its configuration says"
         )
     mismatched = []
     for key, tensor in tensors.items():
@@ -151,10 +147,9 @@ def _load_open_clip(
     return clip, {"missing_keys": missing, "mismatched_keys": mismatched}
 
 
-def _find_open_clip_weights(
-    name: str | Path, revision: str | None, description: Description
-) -> Path:
-    path = find_file(name, OPEN_CLIP_WEIGHTS, revision, locally=description.locally)
+def _find_open_clip_weights(description: Description) -> Path:
+    name, locally = description.name, description.locally
+    path = find_file(name, OPEN_CLIP_WEIGHTS, description.revision, locally=locally)
     if path is not None:
         return path
     files = list(Path(name).glob("*.safetensors"))
@@ -166,11 +161,11 @@ def _find_open_clip_weights(
     return files[0]
 
 
-def _load_processor(name: str | Path, revision: str | None, description: Description) -> Any:
+def _load_processor(description: Description) -> Any:
     """Return the image processor, with which a tuned model is saved."""
     from transformers import CLIPImageProcessor, SiglipImageProcessor
 
-    locally = description.locally
+    name, revision, locally = description.name, description.revision, description.locally
     if description.open_clip is None and find_preprocessing(name, revision, locally=locally):
         processor_class = SiglipImageProcessor
         if description.family == "clip":

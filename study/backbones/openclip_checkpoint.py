@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
+_Values = Mapping[str, Any]
+"""The keys and values of a section of a configuration."""
 _ANY = object()
 # The allowed value of each key. A value that may be `_ANY` is read below, or features do not depend
 # on it.
-_MODEL: Mapping[str, Any] = {
+_MODEL: _Values = {
     "embed_dim": _ANY,
     "vision_cfg": _ANY,
     "text_cfg": _ANY,
@@ -31,7 +33,7 @@ _MODEL: Mapping[str, Any] = {
     "init_logit_scale": _ANY,
     "init_logit_bias": _ANY,  # it cancels in the softmax over classes
 }
-_BLOCKS: Mapping[str, Any] = {
+_BLOCKS: _Values = {
     "layers": _ANY,
     "width": _ANY,
     "mlp_ratio": _ANY,
@@ -40,7 +42,7 @@ _BLOCKS: Mapping[str, Any] = {
     "final_ln_after_pool": _ANY,  # the same if one token is pooled
     "block_type": "default",
 }
-_VISION: Mapping[str, Any] = {
+_VISION: _Values = {
     **_BLOCKS,
     "image_size": _ANY,
     "patch_size": _ANY,
@@ -54,7 +56,7 @@ _VISION: Mapping[str, Any] = {
     "timm_proj": _ANY,
     "timm_drop": _ANY,
 }
-_TEXT: Mapping[str, Any] = {
+_TEXT: _Values = {
     **_BLOCKS,
     "context_length": _ANY,
     "vocab_size": _ANY,
@@ -102,7 +104,7 @@ _LARGEST_ID = 2
 """The ``eos_token_id`` by which transformers pools the largest id of a text, as OpenCLIP does."""
 
 
-def clip_values(name: str | Path, contents: Mapping[str, Any]) -> dict[str, Any]:
+def clip_values(name: str | Path, contents: _Values) -> dict[str, Any]:
     """Return the values of the ``CLIPConfig`` of the same network.
 
     Args:
@@ -133,9 +135,7 @@ def clip_values(name: str | Path, contents: Mapping[str, Any]) -> dict[str, Any]
         ) from error
 
 
-def _refuse_other_values(
-    name: str | Path, section: str, values: Mapping[str, Any], allowed: Mapping[str, Any]
-) -> None:
+def _refuse_other_values(name: str | Path, section: str, values: _Values, allowed: _Values) -> None:
     """Raise if a section has a key or a value that is not allowed; false and empty ones are."""
     for key, value in values.items():
         if not value or value == allowed.get(key) or allowed.get(key) is _ANY:
@@ -150,7 +150,7 @@ def _refuse_other_values(
         )
 
 
-def _vision_values(vision: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+def _vision_values(vision: _Values, model: _Values) -> dict[str, Any]:
     """Return the values of the ``CLIPVisionConfig``."""
     values = _encoder_values(vision, model, default_width=768)
     head_width = int(vision.get("head_width", 64))
@@ -160,7 +160,7 @@ def _vision_values(vision: Mapping[str, Any], model: Mapping[str, Any]) -> dict[
     return values
 
 
-def _text_values(text: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+def _text_values(text: _Values, model: _Values) -> dict[str, Any]:
     """Return the values of the ``CLIPTextConfig``."""
     values = _encoder_values(text, model, default_width=512)
     values["num_attention_heads"] = int(text.get("heads", 8))
@@ -170,9 +170,7 @@ def _text_values(text: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str,
     return values
 
 
-def _encoder_values(
-    encoder: Mapping[str, Any], model: Mapping[str, Any], *, default_width: int
-) -> dict[str, Any]:
+def _encoder_values(encoder: _Values, model: _Values, *, default_width: int) -> dict[str, Any]:
     """Return the values that both encoders have."""
     width = int(encoder.get("width", default_width))
     norm = encoder.get("norm_kwargs") or {}
@@ -202,7 +200,7 @@ def _read_side(value: Any) -> int:
     return sides.pop()
 
 
-def open_clip_framing(name: str | Path, contents: Mapping[str, Any]) -> Framing:
+def open_clip_framing(name: str | Path, contents: _Values) -> Framing:
     """Return how images are brought to their size.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from study.backbones.description import Description
@@ -14,7 +13,7 @@ TOKENIZER = ("tokenizer.json", "vocab.json")
 """The files of a tokenizer of CLIP, which has at least one of them."""
 
 
-def load_tokenizer(name: str | Path, revision: str | None, description: Description) -> Any:
+def load_tokenizer(description: Description) -> Any:
     """Return the tokenizer of a checkpoint.
 
     OpenCLIP has a tokenizer of its own, and uses it unless the configuration names another one. If
@@ -23,7 +22,7 @@ def load_tokenizer(name: str | Path, revision: str | None, description: Descript
     """
     from transformers import AutoTokenizer
 
-    locally = description.locally
+    name, revision, locally = description.name, description.revision, description.locally
     if description.open_clip is not None:
         text = description.open_clip["model_cfg"].get("text_cfg") or {}
         other_name = text.get("hf_tokenizer_name")

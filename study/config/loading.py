@@ -38,7 +38,17 @@ class ConfigFaults(ConfigError):
         valid_config: StudyConfig | None,
         replaced: Sequence[str] = (),
     ) -> None:
-        super().__init__(_format_faults(source, faults))
+        count = str(len(faults))
+        if len(faults) > MOST_FAULTS:
+            count = f"more than {MOST_FAULTS}"
+        verb = "has"
+        if source == OVERRIDES:
+            verb = "have"
+        noun = "fault"
+        if len(faults) > 1:
+            noun = "faults"
+        lines = [f"{source} {verb} {count} {noun}:", *faults[:MOST_FAULTS]]
+        super().__init__("\n  ".join(lines))
         self.source = source
         self.faults = list(faults)
         self.valid_config = valid_config
@@ -50,20 +60,6 @@ class ConfigFaults(ConfigError):
     def has_unknown_key(self) -> bool:
         """Whether one of the faults is a key that does not exist."""
         return any(f": {UNKNOWN_KEY}; " in fault for fault in self.faults)
-
-
-def _format_faults(source: str, faults: Sequence[str]) -> str:
-    count = str(len(faults))
-    if len(faults) > MOST_FAULTS:
-        count = f"more than {MOST_FAULTS}"
-    verb = "has"
-    if source == OVERRIDES:
-        verb = "have"
-    noun = "fault"
-    if len(faults) > 1:
-        noun = "faults"
-    lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
-    return f"{source} {verb} {count} {noun}:\n{lines}"
 
 
 def load_config(

@@ -25,6 +25,9 @@ from study.errors import SECRET_OF_A_QUERY
 from study.method.parameters import kind_names
 from study.method.subsets import parse
 
+_Lines = Iterator[str]
+"""Broken rules, a line each."""
+
 
 def broken_rules(config: StudyConfig) -> list[str]:
     """Return the rules that a configuration breaks, each with its path.
@@ -44,7 +47,7 @@ def broken_rules(config: StudyConfig) -> list[str]:
     return list(broken)
 
 
-def _broken_by_data(data: DataConfig) -> Iterator[str]:
+def _broken_by_data(data: DataConfig) -> _Lines:
     for template in data.templates or ():
         if "{}" not in template:
             yield f"data.templates: '{template}' has no {{}} for the class name"
@@ -61,7 +64,7 @@ def _broken_by_data(data: DataConfig) -> Iterator[str]:
         yield "data.val_shots: has no effect beside data.shots_from, which lists them"
 
 
-def _broken_by_space(space: SpaceConfig) -> Iterator[str]:
+def _broken_by_space(space: SpaceConfig) -> _Lines:
     if not space.sites:
         yield "search.space: sites is empty: there is nothing to search; name at least one"
     for site in space.sites:
@@ -72,7 +75,7 @@ def _broken_by_space(space: SpaceConfig) -> Iterator[str]:
         yield "search.space: sites names one site twice"
 
 
-def _broken_by_baselines(search: SearchConfig) -> Iterator[str]:
+def _broken_by_baselines(search: SearchConfig) -> _Lines:
     if not search.fixed_baselines:
         yield "search.baselines: is empty; allowed is one or more"
     reserved = ARMS + RANKS + CANDIDATE_LABELS
@@ -102,12 +105,12 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
     return [kind for kind in kind_names() if kind in without_rate]
 
 
-def _broken_by_confirm(confirm: ConfirmConfig) -> Iterator[str]:
+def _broken_by_confirm(confirm: ConfirmConfig) -> _Lines:
     if len(set(confirm.seeds)) < len(confirm.seeds):
         yield f"confirm: seeds {list(confirm.seeds)} name one seed twice"
 
 
-def _broken_by_refit(refit: RefitConfig) -> Iterator[str]:
+def _broken_by_refit(refit: RefitConfig) -> _Lines:
     if refit.average > 1 and refit.images != "shots":
         return
     for name in ("calibrate", "unknown_check"):
@@ -118,7 +121,7 @@ def _broken_by_refit(refit: RefitConfig) -> Iterator[str]:
             )
 
 
-def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[str]:
+def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:
     if ablation is None:
         return
     if (ablation.design == "grid") != bool(ablation.subsets):
@@ -127,7 +130,7 @@ def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[str]:
         yield "ablation: subsets: 'base' is the name of the base itself"
 
 
-def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[str]:
+def _broken_by_tracking(tracking: TrackingConfig) -> _Lines:
     uri = tracking.uri or ""
     trackers = tracking.trackers
     if len(set(trackers)) < len(trackers):
@@ -139,7 +142,7 @@ def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[str]:
         )
 
 
-def broken_search_rules(config: StudyConfig) -> Iterator[str]:
+def broken_search_rules(config: StudyConfig) -> _Lines:
     """Yield the rules that the configuration of a study with a search breaks, each with its path.
 
     Nothing is yielded for a study without baselines, which `broken_rules` reports.
@@ -160,7 +163,7 @@ def broken_search_rules(config: StudyConfig) -> Iterator[str]:
     yield from _broken_by_number_of_trials(config.search)
 
 
-def _broken_by_references(fixed: dict[str, TrialSettings]) -> Iterator[str]:
+def _broken_by_references(fixed: dict[str, TrialSettings]) -> _Lines:
     for label in (ZERO_SHOT, "clipfit"):
         if label not in fixed:
             yield f"search.baselines: must keep '{label}', which results are compared with"
@@ -180,7 +183,7 @@ def _broken_by_references(fixed: dict[str, TrialSettings]) -> Iterator[str]:
             )
 
 
-def _broken_by_number_of_trials(search: SearchConfig) -> Iterator[str]:
+def _broken_by_number_of_trials(search: SearchConfig) -> _Lines:
     baselines = len(search.baselines) - len(search.peers)
     tuned = math.ceil(search.tuned_share * search.trials)
     if search.trials < 2 * baselines:

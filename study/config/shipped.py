@@ -73,8 +73,11 @@ def repeating_command(config: StudyConfig) -> str | None:
     base = load_config(source)
     values: dict[str, Any] = {}
     for key, value in _values_by_key(config.model_dump(mode="json"), base).items():
-        if key.partition(".")[0] not in _OF_THIS_MACHINE:
-            values[key] = _without_folders(value)
+        if key.partition(".")[0] in _OF_THIS_MACHINE:
+            continue
+        values[key] = value
+        if isinstance(value, str) and Path(value).is_absolute():
+            values[key] = Path(value).name
     words = ["clipfit-study", "run", QUICKSTART]
     words += map(shlex.quote, overrides_between(base, values))
     return wrap_command(words)
@@ -91,12 +94,6 @@ def _values_by_key(values: Mapping[str, Any], section: Section) -> dict[str, Any
         else:
             by_key[key] = value
     return by_key
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, str) and Path(value).is_absolute():
-        return Path(value).name
-    return value
 
 
 def wrap_command(words: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
 
 
 def _members_of_file(
-    file: Path, overridden: Mapping[str, Any], texts: Mapping[str, str]
+    file: Path, overridden: Mapping[str, Any], written: Mapping[str, str]
 ) -> Iterator[Member]:
     values = read_values(file)
     axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
@@ -104,20 +104,17 @@ def _members_of_file(
     prefix = overridden.get("name") or file.resolve().parent.name
     for combination in itertools.product(*axes.values()):
         point = dict(zip(axes, combination, strict=True))
-        name = _member_name([prefix, file.stem, *combination])
+        parts = [prefix, file.stem, *combination]
+        texts = [part if isinstance(part, str) else short_repr(part) for part in parts]
+        name = "-".join(texts).replace(":", ".")
         changes = dict(point)
         for exception in exceptions:
             if all(point[axis] in choices for axis, choices in exception["for"].items()):
                 changes |= exception["set"]
         changes |= overridden
         changes["name"] = name.replace("/", ".")
-        config = build_config(values, f"{file} ({name})", changes, texts)
+        config = build_config(values, f"{file} ({name})", changes, written)
         yield Member(file.stem, point, config)
-
-
-def _member_name(parts: Sequence[Any]) -> str:
-    texts = [part if isinstance(part, str) else short_repr(part) for part in parts]
-    return "-".join(texts).replace(":", ".")
 
 
 def _check_axes(axes: Any) -> None:

@@ -144,13 +144,8 @@ def _requirement(fault: Any) -> str:
     if kind == "string_pattern_mismatch" and str(context["pattern"]) in PATTERNS:
         return PATTERNS[str(context["pattern"])]
     words = WORDS.get(kind, "is not allowed here").format_map(context)
-    return re.sub(r"\b1 (character|entr)(?:s|ies)\b", _to_singular, words)
-
-
-def _to_singular(match: re.Match[str]) -> str:
-    if match[1] == "entr":
-        return "1 entry"
-    return f"1 {match[1]}"
+    words = re.sub(r"\b1 characters\b", "1 character", words)
+    return re.sub(r"\b1 entries\b", "1 entry", words)
 
 
 def _hint_of_keys(location: tuple[int | str, ...]) -> str:

@@ -135,7 +135,12 @@ def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: A
     Raises:
         DataError: there are any; the message names them and their tokens.
     """
-    marks = _special_tokens(tokenizer)
+    tokens = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    for number, added in tokenizer.added_tokens_decoder.items():
+        if added.special:
+            tokens[number] = str(added.content)
+    # Some checkpoints pad texts with "!", which a class name may have in it.
+    marks = {number: token for number, token in tokens.items() if re.search(r"[^\W\d_]", token)}
     unknown = tokenizer.unk_token_id
     is_end = unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id)
     faulty = []
@@ -190,18 +195,6 @@ def _token_rows(class_names: Sequence[str], tokenizer: Any) -> list[list[int]]:
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)
     rows: list[list[int]] = encoded["input_ids"]
     return rows
-
-
-def _special_tokens(tokenizer: Any) -> dict[int, str]:
-    """Return the special tokens of a tokenizer by their ids.
-
-    Some checkpoints pad texts with "!", which a class name may have in it.
-    """
-    tokens = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    for number, added in tokenizer.added_tokens_decoder.items():
-        if added.special:
-            tokens[number] = str(added.content)
-    return {number: token for number, token in tokens.items() if re.search(r"[^\W\d_]", token)}
 
 
 def _as_read(name: str) -> str:

@@ -267,7 +267,10 @@ def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list
             return [(f"{train}, train", train_rows), (f"{val}, val", val_rows)]
         whole = folder / f"{stem}.json"
         if whole.is_file():
-            return _rows_of_both(whole)
+            match read_json(whole):
+                case {"train": {"data": [*train_rows]}, "val": {"data": [*val_rows]}}:
+                    return [(f"{whole}, train", train_rows), (f"{whole}, val", val_rows)]
+            raise DataError(f"{whole}: needs the lists train.data and val.data")
     for folder in folders:
         pickled = folder / f"{stem}.pkl"
         if pickled.exists():
@@ -295,18 +298,6 @@ def _shot_folders(path: Path, dataset: Dataset) -> list[Path]:
         folders.append(path / "split_fewshot" / name)
         folders.append(path / "indices" / name)
     return folders
-
-
-def _rows_of_both(file: Path) -> list[_Rows]:
-    """Return the rows of train and of val in a file that has both.
-
-    Raises:
-        DataError: it does not.
-    """
-    match read_json(file):
-        case {"train": {"data": [*train]}, "val": {"data": [*val]}}:
-            return [(f"{file}, train", train), (f"{file}, val", val)]
-    raise DataError(f"{file}: needs the lists train.data and val.data")
 
 
 def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Record]:

@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
 
 def survive_closed_pipe(command: Callable[[], int]) -> int:
@@ -23,16 +22,17 @@ def survive_closed_pipe(command: Callable[[], int]) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        if not _has_no_reader(sys.stdout):
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        if not poll.poll(0):  # it is no pipe, or its reader is there
             raise
         # At its end, Python would write the rest of the output, and fail again.
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        silence_streams(sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 
 
-def _has_no_reader(stream: TextIO) -> bool:
-    """Return whether a stream is a pipe whose reader is gone."""
-    poll = select.poll()
-    poll.register(stream.fileno(), 0)
-    return bool(poll.poll(0))
+def silence_streams(*streams: int) -> None:
+    """Discard everything that is written to file descriptors from now on."""
+    with Path(os.devnull).open("wb") as nothing:
+        for stream in streams:
+            os.dup2(nothing.fileno(), stream)

@@ -115,16 +115,11 @@ class TerminalTable:
             return width - 3 * columns - 1
         return width - 2 * columns
 
-    def _cells(self, index: int) -> list[str]:
-        """Return the cells of a column, without its header."""
-        return [row[index] for row in self.rows]
-
     def _natural_widths(self) -> list[int]:
         """Return the width of each column if nothing in it is wrapped."""
         widths = []
-        for index, name in enumerate(self.header):
-            cell_widths = [cell_len(cell) for cell in self._cells(index)]
-            widths.append(max(cell_len(name), max(cell_widths, default=0)))
+        for column in zip(self.header, *self.rows, strict=True):
+            widths.append(max(map(cell_len, column)))
         return widths
 
     def _least_widths(self) -> list[int]:
@@ -133,8 +128,7 @@ class TerminalTable:
         A column without letters holds numbers, which stay on one line.
         """
         widths = []
-        for index, name in enumerate(self.header):
-            cells = self._cells(index)
+        for name, *cells in zip(self.header, *self.rows, strict=True):
             width = max((cell_len(text) for text in name.split() + cells), default=0)
             has_words = any(letter.isalpha() for letter in "".join(cells))
             if has_words:

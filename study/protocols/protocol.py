@@ -216,12 +216,12 @@ class Protocol(ABC):
             yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
         if self.searches(config):
             yield from broken_search_rules(config)
-        elif config.confirm.strength not in (None, 1):
-            yield (
-                "confirm.strength: has no effect without a search; what is tested as given and the "
-                "cells of an ablation keep all of the tuned change"
-            )
-        if not self.searches(config):
+        else:
+            if config.confirm.strength not in (None, 1):
+                yield (
+                    "confirm.strength: has no effect without a search; what is tested as given and "
+                    "the cells of an ablation keep all of the tuned change"
+                )
             if config.search.minutes is not None:
                 yield "search.minutes: has no effect without a search"
             if config.refit != RefitConfig():

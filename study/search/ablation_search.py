@@ -15,6 +15,9 @@ from study.selection.ranking import rank_finished_trials
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 
+_Cells = Mapping[str, Subset]
+_Grids = Mapping[str, RateGrid]
+
 
 def rate_grids(study: Study) -> dict[str, RateGrid]:
     """Return the learning rates to try in each cell as they are configured, by label.
@@ -119,9 +122,7 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
     return study.write_cells(settings_of)
 
 
-def _trials(
-    study: Study, cells: Mapping[str, Subset], grids: Mapping[str, RateGrid]
-) -> list[tuple[str, str, TrialSettings]]:
+def _trials(study: Study, cells: _Cells, grids: _Grids) -> list[tuple[str, str, TrialSettings]]:
     """Return the label of each trial's cell, the trial's own label, and its settings."""
     ablation = study.config.ablation
     if ablation is None:
@@ -138,9 +139,7 @@ def _trials(
     return trials
 
 
-def _untried(
-    study: Study, data: TrialData, cells: Mapping[str, Subset], grids: Mapping[str, RateGrid]
-) -> list[TrialConfig]:
+def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> list[TrialConfig]:
     """Return the trials of the grids that the ledger lacks, under the lowest free numbers."""
     depths, regularizer = study.architecture().depths, study.config.training.regularizer
     # By what they train: a score that changed since may have led to an extension of another cell.
@@ -166,9 +165,7 @@ def _untried(
     return untried
 
 
-def _beyond_bounds(
-    study: Study, cells: Mapping[str, Subset], grids: Mapping[str, RateGrid]
-) -> dict[str, dict[str, float]]:
+def _beyond_bounds(study: Study, cells: _Cells, grids: _Grids) -> dict[str, dict[str, float]]:
     """Return the rates by which to extend the grids whose best rates are at bounds, by cell."""
     extensions = {}
     for label, ranked in _ranked(study, cells).items():
@@ -181,7 +178,7 @@ def _beyond_bounds(
     return extensions
 
 
-def _ranked(study: Study, cells: Mapping[str, Subset]) -> dict[str, list[TrialSettings]]:
+def _ranked(study: Study, cells: _Cells) -> dict[str, list[TrialSettings]]:
     """Return the settings of each cell's trials that ran all their epochs, best first."""
     depths = study.architecture().depths
     finished = [trial.config for trial in rank_finished_trials(study.folder)]

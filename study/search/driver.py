@@ -100,24 +100,17 @@ def _start_ray() -> None:
             options["runtime_env"] = {"worker_process_setup_hook": "gc.disable"}
             if gpu_kind() == "mps":  # Ray knows nothing of Apple's GPU
                 options["num_gpus"] = 1
-        starting.enter_context(_explain_slow_start())
-        ray.init(address=address, **options)
+        try:
+            ray.init(address=address, **options)
+        except Exception as error:  # Ray's has no type of its own
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            raise StudyError(
+                "Ray did not start within 30 s, as on a machine that is busy with other work; "
+                "run the command again when it is less busy"
+            ) from error
     keep_token_private()  # which Ray may have made
-
-
-@contextmanager
-def _explain_slow_start() -> Iterator[None]:
-    """Raise StudyError, which says what to do, if Ray does not start within its limit of 30 s."""
-    try:
-        yield
-    except Exception as error:  # Ray's has no type of its own
-        if "timed out during startup" not in str(error):
-            raise
-        ray.shutdown()
-        raise StudyError(
-            "Ray did not start within 30 s, as on a machine that is busy with other work; "
-            "run the command again when it is less busy"
-        ) from error
 
 
 def _address() -> str:

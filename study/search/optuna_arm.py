@@ -219,7 +219,7 @@ class Arm:
         """
         try:
             storage = JournalStorage(journal.JournalFileBackend(str(path)))
-        except Exception as error:  # see `open_arm`
+        except Exception as error:  # see `open_journal`
             raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
         candidates = []
         if self.name in optuna.get_all_study_names(storage):
@@ -307,24 +307,12 @@ class Arm:
         return self._open[number]
 
 
-def open_arm(
-    path: Path,
-    name: str,
-    *,
-    budget: int,
-    space: Space,
-    sampler: Sampler,
-    seed: int,
-) -> Arm:
+def open_journal(path: Path, name: str) -> optuna.Study:
     """Open or create an arm's Optuna study in a journal file, which suits shared file systems.
 
     Args:
         path: the journal file, which all arms of a study share.
         name: the name of the arm and of its Optuna study.
-        budget: the most trials that the arm may propose.
-        space: the search space.
-        sampler: a function that makes Optuna's sampler.
-        seed: the seed of the sampler.
 
     Raises:
         StorageError: the journal's folder cannot be read or written.
@@ -340,18 +328,11 @@ def open_arm(
         if study.metric_names is None:
             with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
                 study.set_metric_names([METRIC])
+        return study
     except StorageError:
         raise
     except Exception as error:  # Optuna does not check what it reads
         raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
-    return Arm(
-        name=name,
-        study=study,
-        budget=budget,
-        space=space,
-        sampler=sampler,
-        seed=seed,
-    )
 
 
 class DamagedJournalError(StudyError):

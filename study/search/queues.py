@@ -15,6 +15,7 @@ from study.storage.trial_folder import End, TrialFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.study import Study
 
+DataBySeed = Mapping[int, TrialData]
 ReuseResults = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of trials with known results, where there are any, and returns
 their ids."""
@@ -38,7 +39,7 @@ def run_queue(
     study: Study,
     stage: Stage,
     queue: Sequence[TrialConfig],
-    data: Mapping[int, TrialData],
+    data: DataBySeed,
     observers: Sequence[Observer],
     reuse_results: ReuseResults | None = None,
 ) -> None:
@@ -67,7 +68,7 @@ def run_queue(
 
 
 def run_reopened(
-    study: Study, stage: Stage, data: Mapping[int, TrialData], observers: Sequence[Observer]
+    study: Study, stage: Stage, data: DataBySeed, observers: Sequence[Observer]
 ) -> None:
     """Train the trials of a stage that had ended before they were reopened; see `run_queue`."""
     ledger = read_and_close_trials(study, stage, data, observers)
@@ -85,7 +86,7 @@ def _train(
     study: Study,
     trials: Sequence[TrialConfig],
     before: Mapping[str, End],
-    data: Mapping[int, TrialData],
+    data: DataBySeed,
     observers: Sequence[Observer],
 ) -> None:
     """Train trials of one stage to their last epoch, or to where they had been stopped before."""
@@ -107,7 +108,7 @@ def _train(
 
 
 def _batches(
-    study: Study, queue: Sequence[TrialConfig], data: Mapping[int, TrialData]
+    study: Study, queue: Sequence[TrialConfig], data: DataBySeed
 ) -> Iterator[tuple[list[TrialConfig], dict[str, list[TrialConfig]]]]:
     """Yield two batches: trials to train and, by the id of each, its siblings.
 
@@ -150,7 +151,7 @@ def _batches(
 def read_and_close_trials(
     study: Study,
     stage: Stage,
-    data: Mapping[int, TrialData],
+    data: DataBySeed,
     observers: Sequence[Observer],
     reused_ids: Collection[str] = (),
 ) -> dict[str, LedgerTrial]:
@@ -180,8 +181,17 @@ def read_and_close_trials(
             ledger[trial.config.trial_id] = trial
     for trial in ledger.values():
         # Ended refits may have been trained on other images than the one that is asked for now.
-        if trial.end is None or stage not in ("member", "refit"):
-            _refuse_other_data(trial.config, data)
+        is_compared = trial.end is None or stage not in ("member", "refit")
+        if not is_compared or trial.config.seed not in data:
+            continue
+        before = trial.config.split_hash
+        now = data[trial.config.seed].digest[:SPLIT_HASH]
+        if now != before:
+            raise DataError(
+                f"{trial.config.trial_id} was given other images or classes than its data has now: "
+                f"shots/tasks-{before}.jsonl and tasks-{now}.jsonl of the study "
+                "list both; put the dataset, or its split file, back as it was"
+            )
     return ledger
 
 
@@ -212,19 +222,6 @@ def _read_and_close_trial(
         if was_open or config.trial_id in reused_ids:
             notify_of_end(observers, config, end, score)
     return LedgerTrial(config, end, reports, outcome, before)
-
-
-def _refuse_other_data(config: TrialConfig, data: Mapping[int, TrialData]) -> None:
-    """Raise DataError if a trial used other images or classes than its seed has now."""
-    if config.seed not in data:
-        return
-    split_hash = data[config.seed].digest[:SPLIT_HASH]
-    if split_hash != config.split_hash:
-        raise DataError(
-            f"{config.trial_id} was given other images or classes than its data has now: "
-            f"shots/tasks-{config.split_hash}.jsonl and tasks-{split_hash}.jsonl of the study "
-            "list both; put the dataset, or its split file, back as it was"
-        )
 
 
 def unfinished(

@@ -144,15 +144,18 @@ def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
     If the state is damaged, or the reports of its epochs have changed, the trial starts again.
     """
     state = _read_state(folder)
-    if state is not None and state.follows(folder):
+    if state is None:
+        return None
+    epochs = [report["epoch"] for report in folder.read_reports()[: state.epoch]]
+    follows_on = state.reports == folder.reports_digest(state.epoch)
+    if follows_on and epochs == list(range(1, state.epoch + 1)):
         return state.epoch, state.tensors
-    if state is not None:
-        logger.warning(
-            "%s does not hold the reports of its %d epochs as they were written; the trial begins "
-            "again",
-            folder.path / REPORTS,
-            state.epoch,
-        )
+    logger.warning(
+        "%s does not hold the reports of its %d epochs as they were written; the trial begins "
+        "again",
+        folder.path / REPORTS,
+        state.epoch,
+    )
     return None
 
 
@@ -273,13 +276,6 @@ class _State:
     """The facts for the deltas that the trial saves at its end."""
     reports: str
     """The SHA-256 of the reports of these epochs."""
-
-    def follows(self, folder: TrialFolder) -> bool:
-        """Return whether the folder has the reports of its epochs, as they were written."""
-        epochs = [report["epoch"] for report in folder.read_reports()[: self.epoch]]
-        if epochs != list(range(1, self.epoch + 1)):
-            return False
-        return self.reports == folder.reports_digest(self.epoch)
 
 
 def _read_state(folder: TrialFolder) -> _State | None:

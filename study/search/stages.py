@@ -16,7 +16,7 @@ from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
 from study.search.driver import make_scheduler, run_trials
 from study.search.ledger_callback import Observer
 from study.search.make_trial import make_trial
-from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, rename_damaged
+from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_journal, rename_damaged
 from study.search.queues import (
     LedgerTrial,
     read_and_close_trials,
@@ -295,7 +295,7 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
     sampler = sampler_named(search.sampler, sampler)
     seed = study.config.seed
     return [
-        open_arm(journal, name, budget=trials, space=space, sampler=sampler, seed=seed)
+        Arm(name, open_journal(journal, name), trials, space, sampler, seed)
         for name, trials, space in plan
     ]
 

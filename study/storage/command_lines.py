@@ -33,19 +33,14 @@ def sync_command(folder: Path) -> str:
 
 
 def _command(name: str, folder: Path, overrides: Sequence[str] = ()) -> str:
-    words = [PROGRAM, name]
-    words += _study_words(folder)
-    words += overrides
-    return shlex.join(words)
-
-
-def _study_words(folder: Path) -> list[str]:
-    """Return the words that name a study: its name, and its storage unless that is the default."""
+    """Return a command about a study, with its storage unless that is the default."""
     whole = Path(os.path.abspath(folder))  # noqa: PTH100 -- as in `cd`: symbolic links stay
     storage = whole.parent
-    if os.path.realpath(storage) == os.path.realpath(default_storage()):
-        return [whole.name]
-    return [whole.name, f"storage={_yaml_value(storage)}"]
+    words = [PROGRAM, name, whole.name]
+    if os.path.realpath(storage) != os.path.realpath(default_storage()):
+        words.append(f"storage={_yaml_value(storage)}")
+    words += overrides
+    return shlex.join(words)
 
 
 def _yaml_value(storage: Path) -> str:

@@ -205,12 +205,13 @@ class StudyFolder(LedgerFolder):
         Raises:
             DamagedError: files are missing or damaged; the message says what to do about each.
         """
-        faults = collect_faults(self._check_config, self.read_identity, self._check_trials)
+        faults = collect_faults(
+            lambda: self.read_required(self.config_path.name, FROM_A_COPY),
+            self.read_identity,
+            self._check_trials,
+        )
         if faults:
             raise DamagedError("\n".join(faults))
-
-    def _check_config(self) -> None:
-        self.read_required(self.config_path.name, FROM_A_COPY)
 
     def _check_trials(self) -> None:
         path = self.path / "trials"

@@ -134,7 +134,9 @@ def study_rows(study: Study) -> list[tuple[str, str]]:
     rows = [("classes", _describe_classes(dataset))]
     rows += [("images", line) for line in _describe_images(config, protocol, dataset)]
     for name in config.data.targets:
-        rows.append(("target", _describe_target(study.target(name))))
+        target = study.target(name)
+        tested = f"{format_count(len(target.test))} in test{_describe_published(target)}"
+        rows.append(("target", f"{_describe_classes(target)}; {tested}"))
     rows.append(("prompts", _describe_prompts(config.data, dataset)))
     architecture = study.architecture()
     numbers = format_count(architecture.count_all())
@@ -178,12 +180,6 @@ def _describe_images(config: StudyConfig, protocol: Protocol, dataset: Dataset) 
         sentence = protocol.rule(config, dataset).sentence
         line += f", {val_shots} to validate; trials are compared {sentence}"
     yield line
-
-
-def _describe_target(dataset: Dataset) -> str:
-    """Return a line on a further dataset that is tested."""
-    tested = format_count(len(dataset.test))
-    return f"{_describe_classes(dataset)}; {tested} in test{_describe_published(dataset)}"
 
 
 def _describe_published(dataset: Dataset) -> str:

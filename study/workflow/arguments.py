@@ -40,7 +40,7 @@ def add_study(parser: ArgumentParser) -> None:
 
 def add_study_and_settings(parser: ArgumentParser) -> None:
     """Let a command take the name of a study, and settings that it may change."""
-    parser.add_argument("study", metavar="NAME", help=STUDY_HELP)
+    add_study(parser)
     add_settings(
         parser,
         "key=value",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from study.backbones.architecture import Family
 from study.backbones.description import EMBEDDED, backbone_path, read_family
 from study.config.loading import OVERRIDES, ConfigFaults, load_config
 from study.config.schema import StudyConfig
@@ -59,16 +60,13 @@ def make_study(source: Path, overrides: list[str], console: Console | None = Non
 def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
     """Replace the default list of sites by that of the backbone's family.
 
-    The configuration is returned unchanged if it has another list, or if the backbone cannot be
-    read, which the check of the study reports.
+    The configuration is returned unchanged if it has another list. A backbone that cannot be read,
+    which the check of the study reports, counts as a CLIP.
     """
-    space, backbone = config.search.space, config.backbone
-    if space.sites != SpaceConfig().sites or backbone.name == EMBEDDED:
+    space = config.search.space
+    if space.sites != SpaceConfig().sites or config.backbone.name == EMBEDDED:
         return config
-    try:
-        family = read_family(backbone_path(backbone.name), revision=backbone.revision)
-    except BackboneError:
-        return config
+    family = _read_family(config)
     space = space.model_copy(update={"sites": SITES_OF[family or "clip"]})
     search = config.search.model_copy(update={"space": space})
     return config.model_copy(update={"search": search})
@@ -96,28 +94,27 @@ def _unfit_peers(config: StudyConfig, source: Path | None, overrides: list[str])
     """
     if source is None or not is_shipped(source):
         return []
-    backbone = config.backbone
-    try:
-        family = read_family(backbone_path(backbone.name), revision=backbone.revision)
-    except BackboneError:
-        return []
+    family = _read_family(config)
     if family is None:
         return []
     keys = list(parse_overrides(overrides))
     labels: list[str] = []
     for label, method in config.search.peer_methods.items():
-        if family not in PEERS[method].families and not _asks_for(keys, label):
+        baseline = f"search.baselines.{label}"
+        above = ("search", "search.baselines", baseline)
+        asked_for = any(key in above or key.startswith(f"{baseline}.") for key in keys)
+        if family not in PEERS[method].families and not asked_for:
             labels.append(label)
     return labels
 
 
-def _asks_for(keys: Sequence[str], label: str) -> bool:
-    """Return whether one of the keys of overrides sets a baseline, or a part of it."""
-    baseline = f"search.baselines.{label}"
-    for key in keys:
-        if key in ("search", "search.baselines", baseline) or key.startswith(f"{baseline}."):
-            return True
-    return False
+def _read_family(config: StudyConfig) -> Family | None:
+    """Return the family of the backbone; None if it is unknown, or the backbone cannot be read."""
+    backbone = config.backbone
+    try:
+        return read_family(backbone_path(backbone.name), revision=backbone.revision)
+    except BackboneError:
+        return None
 
 
 def _without_baselines(config: StudyConfig, labels: Sequence[str]) -> StudyConfig:

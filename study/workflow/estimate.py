@@ -70,7 +70,10 @@ class Estimate:
                 f"{parts}"
             )
         if self.search:
-            parts = f"{search} for the search{self._describe_limit()}, and after it {parts}"
+            limit = ""
+            if self.minutes is not None:
+                limit = f" (at most search.minutes={self.minutes:g}, or what the baselines need)"
+            parts = f"{search} for the search{limit}, and after it {parts}"
         return (
             f"about {total} with {amount(self.slots, 'trial')} at once: {parts}. This is by the "
             f"measured time of training steps of CLIPFit ({1000 * self.cost.step:.0f} ms each) and "
@@ -95,12 +98,6 @@ class Estimate:
         after_search = sum(times[1:])
         times += [after_search, times[0] + after_search]
         return [f"{time:.{digits}f} {name}" for time in times]
-
-    def _describe_limit(self) -> str:
-        """Return the time limit of the search in brackets, if the study has one."""
-        if self.minutes is None:
-            return ""
-        return f" (at most search.minutes={self.minutes:g}, or what the baselines need)"
 
 
 def estimate(study: Study) -> Estimate:
@@ -188,7 +185,11 @@ def _estimate_test(study: Study, cost: Cost) -> float:
         epochs = config.training.epochs
     task = protocol.confirm_task(study.dataset(), shots)
     seconds = _trial_seconds([task], epochs, config.training, cost, evaluations=1)
-    return len(seeds) * _count_tested(study) * seconds
+    tested = len(protocol.fixed_settings(config))
+    if protocol.searches(config):
+        tuned_winner_smallest = 3
+        tested = _count_trained(config.search) + tuned_winner_smallest + config.confirm.runners_up
+    return len(seeds) * tested * seconds
 
 
 def _estimate_refit(study: Study, cost: Cost, slots: int) -> float:
@@ -262,12 +263,3 @@ def _nearly_free(search: SearchConfig) -> set[str]:
     """Return the labels of the peers whose steps pass no encoder."""
     methods = search.peer_methods.items()
     return {label for label, method in methods if not PEERS[method].passes_encoders}
-
-
-def _count_tested(study: Study) -> int:
-    """Return how many candidates are trained for each seed of the test, at most."""
-    config, protocol = study.config, study.protocol()
-    if not protocol.searches(config):
-        return len(protocol.fixed_settings(config))
-    tuned_winner_smallest = 3
-    return _count_trained(config.search) + tuned_winner_smallest + config.confirm.runners_up

@@ -284,20 +284,15 @@ def _csv_lines(
     labelled: Iterable[LabelledImage], top: int, unreadable: list[LabelledImage]
 ) -> Iterator[str]:
     """Yield the lines of the CSV, and collect the images that could not be read."""
-    yield csv_text([csv_header(top)])
+    header = ["path"]
+    for rank in range(1, top + 1):
+        header += [f"class_{rank}", f"probability_{rank}"]
+    header.append("error")
+    yield csv_text([header])
     for image in labelled:
         if image.error is not None:
             unreadable.append(image)
         yield csv_text([csv_row(image, top)])
-
-
-def csv_header(top: int) -> list[str]:
-    """Return the columns of the CSV with some number of classes a row."""
-    columns = ["path"]
-    for rank in range(1, top + 1):
-        columns += [f"class_{rank}", f"probability_{rank}"]
-    columns.append("error")
-    return columns
 
 
 def csv_row(image: LabelledImage, top: int) -> list[object]:

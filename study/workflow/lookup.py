@@ -15,6 +15,7 @@ from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
 from study.storage.command_lines import default_storage
 from study.storage.study_folder import StudyFolder, studies
+from study.workflow.arguments import refuse_without_check
 
 REGISTERED = "models:"
 """The beginning of the address of a registered model."""
@@ -134,17 +135,6 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     return find_config(name), overrides
 
 
-def find_study_and_overrides(name: str, words: Sequence[str]) -> tuple[StudyFolder, list[str]]:
-    """Return the folder of the study that words name, and the overrides among them.
-
-    Raises:
-        ConfigError: there is no such study, or a word is no override.
-    """
-    _, overrides = _split(words, most=0)
-    storage = parse_overrides(overrides).get("storage")
-    return find_study(name, storage), overrides
-
-
 def _split(words: Sequence[str], *, most: int) -> tuple[list[str], list[str]]:
     """Return the words that name configurations, and the overrides; refuse too many names."""
     names = [word for word in words if "=" not in word]
@@ -159,10 +149,18 @@ def _split(words: Sequence[str], *, most: int) -> tuple[list[str], list[str]]:
 def find_studies(options: Namespace) -> None:
     """Set ``options.folder`` or ``options.folders`` to those of the studies that a command names.
 
+    Of a command that may change settings of a study, set ``options.overrides`` as well.
+
     Raises:
-        ConfigError: there is no such study.
+        ConfigError: there is no such study, a word is no override, or an option that belongs to
+            ``--check`` is given without it.
     """
-    if getattr(options, "name", None):
+    if "check" in options:
+        refuse_without_check(options)
+    if "name" in options and "arguments" in options:
+        _, options.overrides = _split(options.arguments, most=0)
+        options.storage = parse_overrides(options.overrides).get("storage")
+    if "name" in options:
         options.folder = find_study(options.name, options.storage)
     if "names" in options:
         words, options.storage = split_off_storage(options.names)

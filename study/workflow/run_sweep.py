@@ -83,7 +83,10 @@ def check_sweep(members: Sequence[Member]) -> None:
     if studies_by_fault:
         lines = ["the studies cannot start:"]
         for fault, names in studies_by_fault.items():
-            lines.append(f"  {_name_several(names)}: {fault}")
+            studies = names[0]
+            if len(names) > 1:
+                studies += f" and {len(names) - 1} more"
+            lines.append(f"  {studies}: {fault}")
         raise ConfigError("\n".join(lines))
 
 
@@ -132,12 +135,6 @@ def _compare_configs(study: Study, besides: Collection[str] = ()) -> list[str]:
         f"name: {folder.path} is a study with another configuration; choose another beginning of "
         f"names by name=… ({'; '.join(changes)})"
     ]
-
-
-def _name_several(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _folder(member: Member) -> StudyFolder:

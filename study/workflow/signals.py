@@ -6,9 +6,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from rich.console import Console
+
+from study.process.closed_pipe import silence_streams
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +23,6 @@ class LastingConsole(Console):
     def on_broken_pipe(self) -> None:
         """Discard all further output; rich would end the process."""
         silence_streams(self.file.fileno())
-
-
-def silence_streams(*streams: int) -> None:
-    """Discard everything that is written to file descriptors from now on."""
-    with Path(os.devnull).open("wb") as nothing:
-        for stream in streams:
-            os.dup2(nothing.fileno(), stream)
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from study.selection.chance import BALANCED, read_against_chance
 from study.selection.extension import extensions
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import TrialFolder
 from study.trial.study import Candidate, best_candidate
 
 INTERRUPTED_STATE = "interrupted"
@@ -85,8 +84,13 @@ def study_status(results: Results) -> Status:
     silent: dict[str, float] = {}
     for trial in running:
         # The clock of the machine that wrote may be ahead of this one's.
-        seconds = time.time() - _last_written(folder.trial(trial.trial_id))
+        path = folder.trial(trial.trial_id).path
+        files = [path / name for name in ("reports.jsonl", "config.json")]
+        last_written = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+        seconds = time.time() - last_written
         silent[trial.trial_id] = max(0.0, seconds)
+    finished = [trial for trial in results.stage("search") if trial.status == "finished"]
+    finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = best_candidate(results.candidates)
     scores, recalls = _test_scores(results, choice)
     wanted = None
@@ -104,7 +108,7 @@ def study_status(results: Results) -> Status:
         running=running,
         silent=silent,
         failed=tuple(trial for trial in results.trials if trial.status == "failed"),
-        best=_best_trials(results),
+        best=tuple(finished[:MOST_TRIALS]),
         expected=expected,
         test_score=_mean(scores),
         balanced=_mean(recalls),
@@ -148,12 +152,6 @@ def _count_trials(results: Results) -> dict[str, dict[str, int]]:
             group = OUTSIDE
         counts[group][trial.status.replace("running", "unfinished")] += 1
     return {group: dict(ends) for group, ends in counts.items()}
-
-
-def _best_trials(results: Results) -> tuple[TrialResult, ...]:
-    finished = [trial for trial in results.stage("search") if trial.status == "finished"]
-    finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
-    return tuple(finished[:MOST_TRIALS])
 
 
 def _mean(scores: Sequence[float]) -> float | None:
@@ -249,8 +247,3 @@ def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) 
     lines = ["to continue, run"]
     lines += [f"  {resume_command(folder.path)}" for folder in interrupted]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-
-
-def _last_written(trial: TrialFolder) -> float:
-    paths = (trial.path / "reports.jsonl", trial.path / "config.json")
-    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)

@@ -14,7 +14,7 @@ import pytest
 from study.backbones.architecture import Depths
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
-from study.search.optuna_arm import Arm, open_arm
+from study.search.optuna_arm import Arm, open_journal
 from study.search.samplers import Sampler, random
 from study.search.space import OpenSpace, Space
 from study.trial import TrialData
@@ -60,7 +60,7 @@ def search_arm(
 ) -> Arm:
     """Open an arm of a journal, as each driver of a study does."""
     space = space or OpenSpace(SpaceConfig(), DEPTHS)
-    return open_arm(journal, name, budget=budget, space=space, sampler=sampler, seed=seed)
+    return Arm(name, open_journal(journal, name), budget, space, sampler, seed)
 
 
 def ask(arm: Arm) -> tuple[int, TrialSettings]:

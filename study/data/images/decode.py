@@ -268,26 +268,18 @@ class _Decoder:
             chunk = self.paths[start : start + ROWS]
             for path, row in zip(chunk, pool.map(self._decode, chunk), strict=True):
                 if isinstance(row, DataError):
-                    self._skip(path, row)
+                    if self.on_corrupt == "fail":
+                        raise DataError(
+                            f"{row}; --check --images finds all such images, and "
+                            "data.on_corrupt=skip leaves them out"
+                        ) from row
+                    logger.warning("skipped: %s", row)
+                    self.skipped.append(path)
                 else:
                     yield row
                 done += 1
                 if self.progress is not None:
                     self.progress(done, len(self.paths))
-
-    def _skip(self, path: str, error: DataError) -> None:
-        """Leave out an unreadable image.
-
-        Raises:
-            DataError: such images are not skipped.
-        """
-        if self.on_corrupt == "fail":
-            raise DataError(
-                f"{error}; --check --images finds all such images, and data.on_corrupt=skip "
-                "leaves them out"
-            ) from error
-        logger.warning("skipped: %s", error)
-        self.skipped.append(path)
 
     def _decode(self, path: str) -> _Row | DataError:
         """Return the row of an image, or the error if it is unreadable."""

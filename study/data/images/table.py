@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -116,7 +115,9 @@ class ImageTable:
                 f"{self.path}: {len(images)} images of {len(sizes)} sizes cannot be one batch; "
                 "allowed is one size (decode without keep_aspect)"
             )
-        if _adjoin(images):
+        # Images of two record batches never adjoin, since a record batch begins with a header.
+        ends = [image.data_ptr() + image.numel() for image in images]
+        if ends[:-1] == [image.data_ptr() for image in images[1:]]:
             first = images[0]
             shape = (len(images), *first.shape)
             batch = first.as_strided(shape, (first.numel(), *first.stride()))
@@ -150,17 +151,6 @@ def _read_file(path: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
     if metadata is None:
         raise ValueError("it has no metadata")
     return batches[:-1], metadata
-
-
-def _adjoin(images: Sequence[Tensor]) -> bool:
-    """Return whether each image begins in memory where the one before it ends.
-
-    Images of two record batches never do, since a record batch begins with a header.
-    """
-    for before, after in pairwise(images):
-        if after.data_ptr() != before.data_ptr() + before.numel():
-            return False
-    return True
 
 
 def cache_fault(file: Path, paths: Sequence[str], on_corrupt: OnCorrupt = "skip") -> str | None:

@@ -82,9 +82,13 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Re
         DataError: if the file is missing or not JSON, or an entry is malformed, is listed twice, or
             has a path outside the folder; the message names the entry.
     """
-    content = read_json(path)
+    match read_json(path):
+        case {"train": [*train_items], "val": [*val_items], "test": [*test_items]}:
+            lists = {"train": train_items, "val": val_items, "test": test_items}
+        case _:
+            raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'")
     entries: dict[str, list[_Entry]] = {}
-    for split, items in _split_lists(path, content).items():
+    for split, items in lists.items():
         entries[split] = []
         for number, item in enumerate(items):
             where = f"{path}, {split}[{number}]"
@@ -109,18 +113,6 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Re
     train, val, test = splits
     check_splits(train, val, test, where=str(path))
     return names, train, val, test
-
-
-def _split_lists(path: Path, content: object) -> dict[str, list[object]]:
-    """Return the lists of a split file by split.
-
-    Raises:
-        DataError: one is missing.
-    """
-    match content:
-        case {"train": [*train], "val": [*val], "test": [*test]}:
-            return {"train": train, "val": val, "test": test}
-    raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'")
 
 
 def _entry(entry: object, images: str, *, where: str) -> _Entry:

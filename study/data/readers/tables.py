@@ -157,7 +157,8 @@ def _check_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_
         faults.add("blank", number, "is blank; remove it")
     pairs = _classes(table.numbers, parts, faults)
     paths = _paths(table.numbers, parts["path"], faults)
-    splits = _splits(table.numbers, parts.get("split"), faults)
+    without = [""] * len(table.numbers)
+    splits = _splits(table.numbers, parts.get("split", without), faults)
     rows = []
     for number, path, pair, split in zip(table.numbers, paths, pairs, splits, strict=True):
         label, class_name = pair
@@ -215,22 +216,15 @@ def _read_csv(file: Path, *, tabs: bool) -> tuple[list[str], list[Any]]:
     with file.open(encoding="utf-8-sig", newline="") as lines:
         separator = "\t"
         if not tabs:
-            separator = _separator(lines.readline())
+            # A comma is preferred, since names of columns may contain the other separators.
+            unquoted = re.sub(r'"[^"]*"', "", lines.readline())
+            separator = ","
+            if "," not in unquoted:
+                separator = max(SEPARATORS, key=unquoted.count)
             lines.seek(0)
         reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
         names = [name.strip() for name in next(reader, [])]
         return names, list(reader)
-
-
-def _separator(head: str) -> str:
-    """Return the separator of the cells of a .csv file, judged by its first line.
-
-    A comma is preferred, since names of columns may contain the other separators.
-    """
-    unquoted = re.sub(r'"[^"]*"', "", head)
-    if "," in unquoted:
-        return ","
-    return max(SEPARATORS, key=unquoted.count)
 
 
 def _to_table(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table:
@@ -309,10 +303,8 @@ def _paths(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str
     return paths
 
 
-def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> list[str]:
+def _splits(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str]:
     """Return the split of every row: our name for it if there is one; "" if the row has none."""
-    if cells is None:
-        return [""] * len(numbers)
     splits = []
     for number, cell in zip(numbers, cells, strict=True):
         name = _text(cell).lower()

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
+from functools import partial
 
 from rich.filesize import decimal
 
@@ -14,10 +14,6 @@ from study.storage.atomic import StorageError, with_retries
 from study.storage.removal import deletion_path
 from study.storage.study_folder import StudyFolder
 from study.workflow.arguments import add_storage, add_study
-
-if TYPE_CHECKING:
-    from study.tracking.tracker import Tracker
-    from study.trial.study import Study
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,9 +46,15 @@ def delete_study(options: Namespace) -> None:
     with folder.locked():
         trials = amount(summary["trials"], "trial")
         print(f"{path}: {summary['state']}, {trials}, {decimal(summary['bytes'])}")
-        study, tracker = None, None
+        delete_elsewhere = None
         if options.everywhere:
-            study, tracker = _with_tracker(folder)
+            with slow_imports():
+                from study import tracking
+                from study.trial.study import Study
+                from study.workflow.frozen_configuration import frozen_config
+            study = Study(frozen_config(folder), folder)
+            tracker = tracking.make_tracker(study.config.tracking.trackers)
+            delete_elsewhere = partial(tracker.delete, study)
             print(tracker.describe_contents(study))
         else:
             model = "no registered model"
@@ -64,8 +66,8 @@ def delete_study(options: Namespace) -> None:
             )
         if not options.yes and not _is_confirmed(path.name):
             return
-        if study is not None and tracker is not None:
-            for line in tracker.delete(study):
+        if delete_elsewhere is not None:
+            for line in delete_elsewhere():
                 print(line)
         renamed = deletion_path(path)
         with_retries(path, lambda: path.rename(renamed))
@@ -73,21 +75,6 @@ def delete_study(options: Namespace) -> None:
     shutil.rmtree(renamed, ignore_errors=True)
     if renamed.exists():
         raise StorageError(f"some files could not be deleted; delete the folder {renamed}")
-
-
-def _with_tracker(folder: StudyFolder) -> tuple["Study", "Tracker"]:
-    """Return a study and its tracker.
-
-    Raises:
-        StudyError: the files of the study do not name its trackers.
-    """
-    with slow_imports():
-        from study import tracking
-        from study.trial.study import Study
-        from study.workflow.frozen_configuration import frozen_config
-
-    study = Study(frozen_config(folder), folder)
-    return study, tracking.make_tracker(study.config.tracking.trackers)
 
 
 def _is_confirmed(name: str) -> bool:

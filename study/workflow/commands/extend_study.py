@@ -20,9 +20,6 @@ def extend_study(options: Namespace) -> None:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
     with exit_at_ctrl_c():
-        from study.workflow.lookup import find_study_and_overrides
-    folder, overrides = find_study_and_overrides(options.study, options.arguments)
-    with exit_at_ctrl_c():
         from study.selection.extension import extend, extended_config
         from study.workflow.run_study import change_and_run
-    change_and_run(folder, overrides, options.console, extended_config, extend)
+    change_and_run(options.folder, options.overrides, options.console, extended_config, extend)

@@ -25,12 +25,10 @@ def refit_study(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    with exit_at_ctrl_c():
-        from study.workflow.lookup import find_study_and_overrides
-    folder, overrides = find_study_and_overrides(options.study, options.arguments)
+    overrides = list(options.overrides)
     if options.unknown_check:
-        overrides = [*overrides, "refit.unknown_check=true"]
+        overrides.append("refit.unknown_check=true")
     with exit_at_ctrl_c():
         from study.selection.later_refit import ask_for_refit, refitted_config
         from study.workflow.run_study import change_and_run
-    change_and_run(folder, overrides, options.console, refitted_config, ask_for_refit)
+    change_and_run(options.folder, overrides, options.console, refitted_config, ask_for_refit)

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
-from study.workflow.arguments import add_check, add_study_and_settings, refuse_without_check
+from study.workflow.arguments import add_check, add_study_and_settings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -20,11 +20,8 @@ def resume_study(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    refuse_without_check(options)
-    with exit_at_ctrl_c():
-        from study.workflow.lookup import find_study_and_overrides
-    folder, overrides = find_study_and_overrides(options.study, options.arguments)
     with exit_at_ctrl_c():
         from study.workflow.configured_study import load_study
         from study.workflow.dry_run import check_or_run
-    check_or_run(load_study(folder, overrides), overrides, options, resume=True)
+    study = load_study(options.folder, options.overrides)
+    check_or_run(study, options.overrides, options, resume=True)

@@ -24,17 +24,14 @@ def show_status(options: Namespace) -> None:
         StudyError: the study cannot be read, or an override may not be given.
     """
     with exit_at_ctrl_c():
-        from study.workflow.lookup import find_study_and_overrides
-    folder, overrides = find_study_and_overrides(options.study, options.arguments)
-    with exit_at_ctrl_c():
         from study.results.study_results import read_results
         from study.workflow import status
         from study.workflow.configured_study import load_study
-    results = read_results(load_study(folder, overrides).folder.path)
+    results = read_results(load_study(options.folder, options.overrides).folder.path)
     current = status.study_status(results)
     if options.json:
         print(json.dumps(asdict(current), indent=2, default=methodcaller("status_record")))
         return
     options.console.print(status.render_status(current), highlight=False)
     if current.state == status.INTERRUPTED_STATE:
-        status.print_resume_commands(options.console, [folder])
+        status.print_resume_commands(options.console, [options.folder])

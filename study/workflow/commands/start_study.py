@@ -1,11 +1,10 @@
 """The command ``run``: a new study, or a sweep."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from pathlib import Path
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
-from study.workflow.arguments import add_check, add_settings, refuse_without_check
+from study.workflow.arguments import add_check, add_settings
 
 EXAMPLES = """\
 A study runs many trials. Each trial trains one configuration: which parameters
@@ -50,20 +49,19 @@ def start_study(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    refuse_without_check(options)
     with exit_at_ctrl_c():
         from study.config.sweep import is_sweep
         from study.workflow.lookup import find_config_and_overrides
         from study.workflow.unknown_keys import refuse_unknown_keys
     source, overrides = find_config_and_overrides(options.arguments)
     refuse_unknown_keys(source, overrides)
-    if is_sweep(source):
-        _start_sweep(source, overrides, options)
-    else:
-        _start_one(source, overrides, options)
-
-
-def _start_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
+    if not is_sweep(source):
+        with exit_at_ctrl_c():
+            from study.workflow.configured_study import make_study
+            from study.workflow.dry_run import check_or_run
+        study = make_study(source, overrides, options.console)
+        check_or_run(study, overrides, options, resume=False)
+        return
     with exit_at_ctrl_c():
         from study.config.sweep import load_sweep
         from study.workflow.dry_run import dry_run_of_sweep
@@ -73,11 +71,3 @@ def _start_sweep(source: Path, overrides: list[str], options: Namespace) -> None
         dry_run_of_sweep(members, options.console)
     else:
         run_sweep(members, options.console)
-
-
-def _start_one(source: Path, overrides: list[str], options: Namespace) -> None:
-    with exit_at_ctrl_c():
-        from study.workflow.configured_study import make_study
-        from study.workflow.dry_run import check_or_run
-    study = make_study(source, overrides, options.console)
-    check_or_run(study, overrides, options, resume=False)

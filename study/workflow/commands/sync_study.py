@@ -20,13 +20,11 @@ def sync_study(options: Namespace) -> None:
         StudyError: there is a fault that the user can fix, or results could not be sent.
     """
     with exit_at_ctrl_c():
-        from study.workflow.lookup import find_study_and_overrides
-    folder, overrides = find_study_and_overrides(options.study, options.arguments)
-    with exit_at_ctrl_c():
         from study import tracking
         from study.workflow import outputs
         from study.workflow.configured_study import load_study
-    study = load_study(folder, overrides)
+    folder = options.folder
+    study = load_study(folder, options.overrides)
     resume_collection()
     with folder.locked(briefly=True):
         tracker = tracking.make_tracker(study.config.tracking.trackers)
