@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from study.backbones.architecture import FAMILIES, Architecture, Encoder, EncoderShape, Family
 from study.backbones.framing import CLIP_FRAMING, SIGLIP_FRAMING, Framing, read_framing
 from study.backbones.hub import (
+    CheckpointName,
     find_file,
     find_preprocessing,
     format_unreachable,
@@ -38,7 +39,7 @@ def backbone_path(name: str) -> str:
 class Description(NamedTuple):
     """The facts of a checkpoint that are known without its weights."""
 
-    name: str | Path
+    name: CheckpointName
     """The hub name or local folder."""
     revision: str | None
     """The branch, tag or commit on the hub; a folder has none."""
@@ -56,7 +57,7 @@ class Description(NamedTuple):
     """The contents of ``open_clip_config.json`` of an OpenCLIP checkpoint; None for others."""
 
 
-def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:
+def read_architecture(name: CheckpointName, *, revision: str | None = None) -> Architecture:
     """Read the architecture from a checkpoint's configuration.
 
     Args:
@@ -84,7 +85,7 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         raise _wrong_config(name, family, error) from error
 
 
-def read_family(name: str | Path, *, revision: str | None = None) -> Family | None:
+def read_family(name: CheckpointName, *, revision: str | None = None) -> Family | None:
     """Return the family of a checkpoint, without reading its weights; None if it is unknown.
 
     Args:
@@ -109,7 +110,7 @@ def read_family(name: str | Path, *, revision: str | None = None) -> Family | No
 
 
 @silence_transformers()  # it warns of default ids that nothing reads
-def read_description(name: str | Path, *, revision: str | None = None) -> Description:
+def read_description(name: CheckpointName, *, revision: str | None = None) -> Description:
     """Read the description of a checkpoint.
 
     Args:
@@ -161,7 +162,7 @@ def read_description(name: str | Path, *, revision: str | None = None) -> Descri
     return Description(name, revision, config, family, framing, identity, locally, None)
 
 
-def _unreadable(name: str | Path, revision: str | None, error: Exception) -> BackboneError:
+def _unreadable(name: CheckpointName, revision: str | None, error: Exception) -> BackboneError:
     """Return the error for a checkpoint whose configuration cannot be found or read."""
     if "couldn't connect" in str(error):
         fault = "something else answers in its place"
@@ -175,7 +176,7 @@ def _unreadable(name: str | Path, revision: str | None, error: Exception) -> Bac
 
 
 def _read_config(
-    name: str | Path, revision: str | None, locally: bool
+    name: CheckpointName, revision: str | None, locally: bool
 ) -> tuple[dict[str, Any], dict[str, Any] | None, str | None]:
     """Return the values of config.json, the contents of OpenCLIP's file, and the hub's commit.
 
@@ -183,8 +184,8 @@ def _read_config(
     """
     from transformers import CLIPConfig
 
-    values: dict[str, Any] = {}
-    failure: Exception | None = None
+    values = {}
+    failure = None
     try:
         values, _ = CLIPConfig.get_config_dict(name, revision=revision, local_files_only=locally)
     except (OSError, ValueError) as error:
@@ -200,7 +201,7 @@ def _read_config(
     return values, contents, _find_commit(name, OPEN_CLIP_CONFIG, revision)
 
 
-def _find_commit(name: str | Path, file: str, revision: str | None) -> str | None:
+def _find_commit(name: CheckpointName, file: str, revision: str | None) -> str | None:
     """Return the commit of a file, by which the hub's cache names its folder; None if absent."""
     path = find_file(name, file, revision)
     if path is None:
@@ -208,7 +209,7 @@ def _find_commit(name: str | Path, file: str, revision: str | None) -> str | Non
     return path.parent.name
 
 
-def _wrong_config(name: str | Path, family: Family, error: Exception) -> BackboneError:
+def _wrong_config(name: CheckpointName, family: Family, error: Exception) -> BackboneError:
     """Return the error for a config.json from which no model can be made."""
     model = "SigLIP"
     if family == "clip":
@@ -216,7 +217,7 @@ def _wrong_config(name: str | Path, family: Family, error: Exception) -> Backbon
     return BackboneError(f"backbone '{name}' has a config.json that describes no {model} ({error})")
 
 
-def _read_framing_of_file(name: str | Path, path: Path, side: int, default: Framing) -> Framing:
+def _read_framing_of_file(name: CheckpointName, path: Path, side: int, default: Framing) -> Framing:
     """Return the framing that a file of a checkpoint describes.
 
     Raises:
@@ -232,7 +233,7 @@ def _read_framing_of_file(name: str | Path, path: Path, side: int, default: Fram
         ) from error
 
 
-def refuse_absent_folder(name: str | Path) -> None:
+def refuse_absent_folder(name: CheckpointName) -> None:
     """Raise if a name can only mean a folder of this machine and the folder does not exist.
 
     Raises:

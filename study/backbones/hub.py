@@ -11,6 +11,8 @@ ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 """The files that may say how images are prepared."""
+CheckpointName = str | Path
+"""The name of a checkpoint on the hub, or its folder."""
 
 
 @contextmanager
@@ -30,7 +32,7 @@ def silence_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def must_read_locally(name: str | Path, files: Sequence[str], revision: str | None) -> bool:
+def must_read_locally(name: CheckpointName, files: Sequence[str], revision: str | None) -> bool:
     """Return whether the hub does not answer, so that a checkpoint is read from this machine alone.
 
     Args:
@@ -58,7 +60,7 @@ def must_read_locally(name: str | Path, files: Sequence[str], revision: str | No
     return True
 
 
-def format_unreachable(name: str | Path, revision: str | None, fault: str) -> str:
+def format_unreachable(name: CheckpointName, revision: str | None, fault: str) -> str:
     """Return the message that a checkpoint is not available, with a way to copy it here."""
     from huggingface_hub import HfApi
 
@@ -74,7 +76,7 @@ def format_unreachable(name: str | Path, revision: str | None, fault: str) -> st
 
 
 def find_file(
-    name: str | Path, file: str, revision: str | None, *, locally: bool = True
+    name: CheckpointName, file: str, revision: str | None, *, locally: bool = True
 ) -> Path | None:
     """Return the path of a checkpoint's file, in a folder or in the hub's cache; None if absent.
 
@@ -101,7 +103,7 @@ def find_file(
 
 
 def find_preprocessing(
-    name: str | Path, revision: str | None = None, *, locally: bool = True
+    name: CheckpointName, revision: str | None = None, *, locally: bool = True
 ) -> Path | None:
     """Return the file that says how images are prepared for a checkpoint; None if it has none.
 

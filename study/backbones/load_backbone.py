@@ -14,14 +14,14 @@ from safetensors import SafetensorError
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.description import Description, format_cause, read_description
-from study.backbones.hub import find_file, find_preprocessing, silence_transformers
+from study.backbones.hub import CheckpointName, find_file, find_preprocessing, silence_transformers
 from study.backbones.openclip_checkpoint import OPEN_CLIP_WEIGHTS, from_open_clip
 from study.backbones.siglip import split_biases
 from study.backbones.tokenizing import has_words, load_tokenizer
 from study.errors import BackboneError
 
 
-def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
+def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backbone:
     """Load a CLIP or a SigLIP by hub name or local folder, in float32.
 
     The checkpoint may be stored for transformers, or by OpenCLIP. If a CLIP has no
@@ -192,7 +192,7 @@ def _load_processor(description: Description) -> Any:
     return CLIPImageProcessor(**options)
 
 
-def _refuse_incomplete(name: str | Path, clip: Any, report: Mapping[str, Any]) -> None:
+def _refuse_incomplete(name: CheckpointName, clip: Any, report: Mapping[str, Any]) -> None:
     """Raise if tensors are missing, of another shape or useless."""
     missing = sorted(report["missing_keys"])
     if missing:

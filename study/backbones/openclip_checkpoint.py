@@ -8,10 +8,10 @@ is read wrongly gives wrong answers without an error.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from study.backbones.framing import Framing, Interpolation
+from study.backbones.hub import CheckpointName
 from study.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
+_Tensors: TypeAlias = "dict[str, Tensor]"
+"""Tensors by their names."""
 _Values = Mapping[str, Any]
 """The keys and values of a section of a configuration."""
 _ANY = object()
@@ -104,7 +106,7 @@ _LARGEST_ID = 2
 """The ``eos_token_id`` by which transformers pools the largest id of a text, as OpenCLIP does."""
 
 
-def clip_values(name: str | Path, contents: _Values) -> dict[str, Any]:
+def clip_values(name: CheckpointName, contents: _Values) -> dict[str, Any]:
     """Return the values of the ``CLIPConfig`` of the same network.
 
     Args:
@@ -135,7 +137,9 @@ def clip_values(name: str | Path, contents: _Values) -> dict[str, Any]:
         ) from error
 
 
-def _refuse_other_values(name: str | Path, section: str, values: _Values, allowed: _Values) -> None:
+def _refuse_other_values(
+    name: CheckpointName, section: str, values: _Values, allowed: _Values
+) -> None:
     """Raise if a section has a key or a value that is not allowed; false and empty ones are."""
     for key, value in values.items():
         if not value or value == allowed.get(key) or allowed.get(key) is _ANY:
@@ -200,7 +204,7 @@ def _read_side(value: Any) -> int:
     return sides.pop()
 
 
-def open_clip_framing(name: str | Path, contents: _Values) -> Framing:
+def open_clip_framing(name: CheckpointName, contents: _Values) -> Framing:
     """Return how images are brought to their size.
 
     Raises:
@@ -217,12 +221,12 @@ def open_clip_framing(name: str | Path, contents: _Values) -> Framing:
     return Framing(mode == "squash", interpolation)
 
 
-def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_open_clip(tensors: Mapping[str, Tensor]) -> _Tensors:
     """Return the tensors of an OpenCLIP checkpoint by their names in a ``CLIPModel``.
 
     Tensors that the network does not have keep their names.
     """
-    renamed: dict[str, Tensor] = {}
+    renamed = {}
     for full_name, tensor in tensors.items():
         name = full_name.removeprefix("text.")
         if name in ("logit_bias", "attn_mask"):
@@ -238,7 +242,7 @@ def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _rename_in_block(name: str, tensor: Tensor) -> dict[str, Tensor]:
+def _rename_in_block(name: str, tensor: Tensor) -> _Tensors:
     """Return the tensors of a ``CLIPModel`` that a tensor of an OpenCLIP block becomes."""
     tower, _, path = name.partition(".resblocks.")
     if tower not in _TOWERS:
@@ -255,7 +259,7 @@ def _rename_in_block(name: str, tensor: Tensor) -> dict[str, Tensor]:
     return renamed
 
 
-def to_open_clip(clip: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_open_clip(clip: Any) -> tuple[dict[str, Any], _Tensors]:
     """Return a ``CLIPModel`` as OpenCLIP's ``model_cfg``, and its tensors by OpenCLIP's names.
 
     Args:
@@ -289,7 +293,7 @@ def to_open_clip(clip: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return model_cfg, _rename_to_open_clip(clip.state_dict())
 
 
-def _rename_to_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_to_open_clip(tensors: Mapping[str, Tensor]) -> _Tensors:
     """Return the tensors of a ``CLIPModel`` by OpenCLIP's names."""
     import torch
 
@@ -297,7 +301,7 @@ def _rename_to_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     transposed = _invert(_TRANSPOSED)
     modules = _invert(_BLOCK)
     towers = _invert(_TOWERS)
-    renamed: dict[str, Tensor] = {}
+    renamed = {}
     for name, tensor in tensors.items():
         if name in transposed:
             renamed[transposed[name]] = tensor.T.contiguous()

@@ -151,7 +151,7 @@ class SearchConfig(Section):
     @property
     def fixed_baselines(self) -> dict[str, TrialSettings]:
         """The baselines that are trained as they stand, by label."""
-        fixed: dict[str, TrialSettings] = {}
+        fixed = {}
         for label, baseline in self.baselines.items():
             if isinstance(baseline, TrialSettings):
                 fixed[label] = baseline
@@ -160,7 +160,7 @@ class SearchConfig(Section):
     @property
     def peer_arms(self) -> dict[str, PeerConfig]:
         """The peers whose learning rate is searched, by label; each is an arm of the search."""
-        arms: dict[str, PeerConfig] = {}
+        arms = {}
         for label, baseline in self.baselines.items():
             if isinstance(baseline, PeerConfig):
                 arms[label] = baseline

@@ -50,7 +50,7 @@ def overrides_between(config: StudyConfig, values: Mapping[str, Any]) -> list[st
         ``key=value`` for each value that the configuration does not have, as
         `study.config.yaml_values.parse_overrides` reads it.
     """
-    overrides: list[str] = []
+    overrides = []
     for key, value in values.items():
         if value_at(config, key) != value:
             overrides.append(f"{key}={_yaml_on_one_line(value)}")
@@ -71,7 +71,7 @@ def repeating_command(config: StudyConfig) -> str | None:
     if source is None:
         return None
     base = load_config(source)
-    values: dict[str, Any] = {}
+    values = {}
     for key, value in _values_by_key(config.model_dump(mode="json"), base).items():
         if key.partition(".")[0] in _OF_THIS_MACHINE:
             continue
@@ -85,7 +85,7 @@ def repeating_command(config: StudyConfig) -> str | None:
 
 def _values_by_key(values: Mapping[str, Any], section: Section) -> dict[str, Any]:
     """Return values by dotted key, as deep as a configuration has sections."""
-    by_key: dict[str, Any] = {}
+    by_key = {}
     for key, value in values.items():
         inner = getattr(section, key)
         if isinstance(inner, Section) and isinstance(value, Mapping):
@@ -98,7 +98,7 @@ def _values_by_key(values: Mapping[str, Any], section: Section) -> dict[str, Any
 
 def wrap_command(words: Sequence[str]) -> str:
     """Join the words of a command, with line breaks that a shell ignores."""
-    lines: list[str] = []
+    lines = []
     line = ""
     for word in words:
         if line and len(line) + len(word) > _WIDTH:

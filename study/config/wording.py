@@ -136,7 +136,7 @@ def _requirement(fault: Any) -> str:
         return "is missing, and has no default"
     if kind in ("tuple_type", "list_type") and not isinstance(fault["input"], dict | None):
         return f"must be a list, also for one value, as in [{short_repr(fault['input'])}]"
-    context: dict[str, Any] = {}
+    context = {}
     for name, value in fault.get("ctx", {}).items():
         context[name] = value
         if isinstance(value, float) and value.is_integer():
@@ -198,7 +198,7 @@ def _causes(fault: str, overrides: Mapping[str, str]) -> list[str]:
     A fault of a whole section, such as ``data``, is due to the overrides in it that it mentions.
     """
     path, _, text = fault.partition(": ")
-    of_path: list[str] = []
+    of_path = []
     mentioned: list[str] = []
     for key, override in overrides.items():
         last, value = key.rpartition(".")[2], override.partition("=")[2]

@@ -156,8 +156,8 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         ConfigError: an override is not of the form ``section.field=value``, its value is not valid
             YAML, or two overrides set the same value, so that their order would decide.
     """
-    values: dict[str, Any] = {}
-    keys_and_texts: list[tuple[str, str]] = []
+    values = {}
+    keys_and_texts = []
     for override in overrides:
         key, equals, text = override.partition("=")
         quoted = f"'{override[:LONGEST]}'"

@@ -17,19 +17,8 @@ from study.data.readers.nested_images import advise_on_images
 from study.data.readers.own import NoImagesError, is_folder, load_folder, visible
 from study.data.readers.published import load_published
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
-from study.data.records import Contents, DataFaults, Dataset, ImageSource, Record, listed
+from study.data.records import Contents, DataFaults, Dataset, listed
 from study.errors import DataError, did_you_mean
-
-__all__ = [
-    "DATASET_NAMES",
-    "Dataset",
-    "ImageSource",
-    "ReaderOptions",
-    "Record",
-    "load_dataset",
-    "refuse_unread_folder",
-]
-
 
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *BENCHMARKS)
@@ -129,7 +118,7 @@ def _check_root(name: str, root: Path) -> Path:
     Raises:
         DataError: there is no folder and no plain file there.
     """
-    fault: str | None = None
+    fault = None
     try:
         root = Path(root).expanduser()
         if not root.is_dir():

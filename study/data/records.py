@@ -142,12 +142,12 @@ def find_parts(
             f"{where}: {kind} {listed(unknown)} are not there; ours are {', '.join(aliases)}, "
             f"the dataset has {listed(present) or 'none'}"
         )
-    name_of: dict[str, str] = {}
+    name_of = {}
     for name in reversed(present):
         name_of[name.lower()] = name
     for name in present:
         name_of[name] = name
-    parts: dict[str, str] = {}
+    parts = {}
     for part, names in aliases.items():
         for alias in names:
             if alias in name_of:

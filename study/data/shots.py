@@ -304,7 +304,7 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
     """Return the dataset's own record for each published one."""
     tested = {record.path for record in dataset.test}
     record_of = {record.path: record for record in dataset.test + dataset.train + dataset.val}
-    matched: dict[str, Record] = {}
+    matched = {}
     absent = []
     for number, row in enumerate(rows):
         text, label, name = _checked_row(row, f"{where}[{number}]")

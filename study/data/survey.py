@@ -80,7 +80,7 @@ def survey(
     else:
         key_of = partial(_digest, source)
     absent = []
-    images_of_key: defaultdict[Hashable, list[_Image]] = defaultdict(list)
+    images_of_key = defaultdict(list)
     looked = 0
     for image in _test_first(dataset):
         if time.monotonic() > ends:
@@ -227,7 +227,7 @@ def _same_files(
     """
     same: list[list[_Image]] = []
     for group in groups:
-        images_of_digest: defaultdict[bytes, list[_Image]] = defaultdict(list)
+        images_of_digest = defaultdict(list)
         for image in group:
             if time.monotonic() > ends:
                 return same, False

@@ -143,7 +143,7 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
             f"{shots.dataset}: {folds} folds over {least} images of the smallest class; "
             "allowed: at least 2 folds and 2 images a class"
         )
-    fold_of: dict[Record, int] = {}
+    fold_of = {}
     for turn, (label, paths) in enumerate(ordered.items()):
         for position, path in enumerate(paths):
             fold_of[Record(path, label)] = (position + turn) % folds

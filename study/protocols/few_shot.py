@@ -71,8 +71,8 @@ class Transfer(FewShot):
         """
         if parts.keys() == {"accuracy"}:
             return super().score(parts)
-        by_dataset: dict[str, float] = {}
-        averaged: list[float] = []
+        by_dataset = {}
+        averaged = []
         for part, accuracy in parts.items():
             is_source = part == "accuracy"
             dataset = part

@@ -75,9 +75,8 @@ def working_seconds(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
     until = None
     for begin, end in sorted(epochs):
         if until is None or begin - until > PAUSE:
-            total = total + end - begin
-            until = end
-        elif end > until:
+            until = begin
+        if end > until:
             total = total + end - until
             until = end
     return total

@@ -171,7 +171,7 @@ def read_and_close_trials(
     Raises:
         DataError: a trial trained or was evaluated on other images or classes than there are now.
     """
-    ledger: dict[str, LedgerTrial] = {}
+    ledger = {}
     for folder in study.folder.trials():
         contents = folder.read_config()
         if contents["stage"] == stage:

@@ -54,7 +54,7 @@ class RateGrid:
         """Return the rate of each kind, for every combination."""
         combinations = []
         for point in itertools.product(*self.rates.values()):
-            rates: dict[str, float] = {}
+            rates = {}
             for kinds, rate in zip(self.rates, point, strict=True):
                 rates.update(dict.fromkeys(kinds, rate))
             combinations.append(rates)
@@ -88,7 +88,7 @@ class RateGrid:
         Args:
             best: the best rate of each kind that the cell tunes.
         """
-        further: dict[str, float] = {}
+        further = {}
         for kinds, tried in self.rates.items():
             if len(tried) < 2:
                 continue

@@ -62,7 +62,7 @@ def _wait_for_an_end(over: threading.Event) -> str | None:
     ids = {name: process.pid for name, process in processes.items()}
     ids.update(agents())
     ends = select.poll()
-    names: dict[int, str] = {}
+    names = {}
     if sys.platform == "linux":
         for name, pid in ids.items():
             with suppress(ProcessLookupError):

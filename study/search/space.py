@@ -182,7 +182,7 @@ class OpenSpace(Space):
         They begin with one less and one more, in turn. Sites are tuned in all layers.
         """
         leaves = subset.resolve(self.depths)
-        tuned: dict[str, Any] = {}
+        tuned = {}
         for site in self.config.sites:
             tuned[site] = parse(site).resolve(self.depths) <= leaves
         less = [site for site, is_tuned in tuned.items() if is_tuned]

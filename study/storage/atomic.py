@@ -114,7 +114,10 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
             result = do()
         except OSError as error:
             cause = error.strerror or str(error)
-            if not _may_pass(error, existing):
+            may_pass = error.errno in PASSING
+            if error.errno == errno.ENOENT and existing is not None:
+                may_pass = not _folder_exists(existing)  # if the file share is not mounted
+            if not may_pass:
                 if error.errno not in LASTING:
                     raise
                 raise StorageError(f"{path} cannot be used: {cause}") from error
@@ -133,12 +136,6 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
                 _outage.end()
                 logger.warning("%s can be used again", path)
             return result
-
-
-def _may_pass(error: OSError, existing: Path | None) -> bool:
-    if error.errno == errno.ENOENT and existing is not None and not _folder_exists(existing):
-        return True  # the file share is not mounted
-    return error.errno in PASSING
 
 
 def write_atomically(path: Path, contents: bytes | str, *, existing: Path | None = None) -> None:
@@ -167,7 +164,7 @@ def append_lines(path: Path, lines: bytes, *, existing: Path | None = None) -> N
     Raises:
         StorageError: see `with_retries`.
     """
-    begins: int | None = None
+    begins = None
 
     def append() -> None:
         nonlocal begins

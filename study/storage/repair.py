@@ -51,7 +51,7 @@ def repair(folder: StudyFolder) -> None:
 
 def _repair_files(folder: StudyFolder) -> list[str]:
     """Delete damaged files of the study itself, and return a fault for each that stays."""
-    faults: list[str] = []
+    faults = []
     checksums = Checksums(folder.path)
     for name in checksums.names:
         path = folder.path / name
@@ -67,7 +67,7 @@ def _repair_files(folder: StudyFolder) -> list[str]:
 
 def _repair_trials(folder: StudyFolder) -> list[str]:
     """Reopen damaged trials, and return a fault for each whose configuration is damaged."""
-    faults: list[str] = []
+    faults = []
     for trial in folder.trials():
         damaged = trial.damaged()
         if "config.json" in damaged:
@@ -82,7 +82,7 @@ def _repair_trials(folder: StudyFolder) -> list[str]:
 
 def _find_lost_configs(folder: StudyFolder) -> list[str]:
     """Return a fault for each trial that has results and no configuration."""
-    faults: list[str] = []
+    faults = []
     for path in sorted((folder.path / "trials").iterdir()):
         config = path / "config.json"
         has_results = (path / "end.json").exists() or (path / REPORTS).exists()

@@ -152,7 +152,7 @@ class TrialFolder(LedgerFolder):
 
     def write_end(self, end: End) -> None:
         """Record how the trial ended, and delete its state and the end before it was reopened."""
-        contents: dict[str, bytes] = {}
+        contents = {}
         for pattern in RESULT_FILES:
             for path in sorted(self.path.glob(pattern)):
                 if path.is_file():
@@ -169,7 +169,7 @@ class TrialFolder(LedgerFolder):
         Returns:
             The end; None if the trial was not reopened, had failed, or the file is damaged.
         """
-        end: End | None = None
+        end = None
         with suppress(LedgerError):
             end = self.read_json(EARLIER_END, End)
         return end

@@ -196,7 +196,7 @@ def _describe_published(dataset: Dataset) -> str:
 
 def _describe_prompts(data: DataConfig, dataset: Dataset) -> str:
     templates = configured_templates(dataset, data)
-    examples: list[str] = []
+    examples = []
     for texts in prompts(dataset.class_names[:2], templates):
         examples.append(f"“{texts[0]}”")
     text = ", ".join(examples)

@@ -25,6 +25,7 @@ from study.data.tasks import all_classes, refuse_one_class
 from study.errors import ConfigError, DataError, StudyError
 from study.method.peers import PEERS
 from study.method.subsets import parse
+from study.process.terminal_table import amount
 from study.protocols import FewShot, find_protocol_faults
 from study.search.ablation_cells import ablation_cells
 from study.search.machine import (
@@ -53,11 +54,7 @@ class StudyFaults(ConfigError):
     """All faults for which a study cannot start, each with its path."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        noun = "fault"
-        if len(faults) > 1:
-            noun = "faults"
-        lines = [f"the study cannot start, {len(faults)} {noun}:"]
-        lines += faults
+        lines = [f"the study cannot start, {amount(len(faults), 'fault')}:", *faults]
         super().__init__("\n  ".join(lines))
         self.faults = faults
 
@@ -259,7 +256,7 @@ def _check_backbone(study: Study) -> Backbone:
 
 
 def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
-    texts: list[str] = []
+    texts = []
     for texts_of_class in prompts(dataset.class_names, dataset.templates):
         texts += texts_of_class
     backbone.tokenize(texts)

@@ -98,7 +98,7 @@ def _unfit_peers(config: StudyConfig, source: Path | None, overrides: list[str])
     if family is None:
         return []
     keys = list(parse_overrides(overrides))
-    labels: list[str] = []
+    labels = []
     for label, method in config.search.peer_methods.items():
         baseline = f"search.baselines.{label}"
         above = ("search", "search.baselines", baseline)

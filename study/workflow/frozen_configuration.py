@@ -79,7 +79,7 @@ def changes_of_results(
         besides: further keys that may differ.
     """
     before, after = frozen.model_dump(mode="json"), config.model_dump(mode="json")
-    lines: list[str] = []
+    lines = []
     for key, old, new in _differences(before, after):
         if not key.startswith(MAY_CHANGE) and key not in besides:
             lines.append(f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}")

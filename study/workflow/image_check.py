@@ -63,13 +63,13 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     datasets = [study.dataset(), *map(study.target, study.config.data.targets)]
     samples = [_paths(dataset, every=every) for dataset in datasets]
     tried = sum(map(len, samples))
-    faults: list[str] = []
-    pixels: dict[str, dict[str, bytes]] = {}
+    faults = []
+    pixels = {}
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding", total=tried)
         for dataset, paths in zip(datasets, samples, strict=True):
-            hashes: dict[str, bytes] = {}
-            large: dict[str, tuple[int, int]] = {}
+            hashes = {}
+            large = {}
             highest = 0
             for image in _decode_all(dataset.source, paths):
                 bar.advance(task)

@@ -58,22 +58,15 @@ def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
     """
     if word.startswith("-") or "=" in word or configuration_file(word) is not None:
         return
-    meant = _command_meant(word.lower(), commands)
-    if meant is not None:
+    small = word.lower()
+    meant = difflib.get_close_matches(small, commands, n=1, cutoff=0.66)
+    if small in OTHER_WORDS:
+        meant = [OTHER_WORDS[small]]
+    if meant:
         raise ConfigError(
-            f"no command '{word}', and no configuration; did you mean `clipfit-study {meant}`? "
+            f"no command '{word}', and no configuration; did you mean `clipfit-study {meant[0]}`? "
             "clipfit-study --help lists the commands"
         )
-
-
-def _command_meant(word: str, commands: Collection[str]) -> str | None:
-    """Return the command that a word may mean: by another name, or nearly by its own."""
-    if word in OTHER_WORDS:
-        return OTHER_WORDS[word]
-    close = difflib.get_close_matches(word, commands, n=1, cutoff=0.66)
-    if close:
-        return close[0]
-    return None
 
 
 def configuration_file(name: str) -> Path | None:
@@ -102,7 +95,7 @@ def find_config(name: str) -> Path:
     file = configuration_file(name)
     if file is not None:
         return file
-    shipped: list[str] = []
+    shipped = []
     for folder in FOLDERS:
         for path in folder.rglob("*.yaml"):
             shipped.append(path.relative_to(folder).with_suffix("").as_posix())
@@ -188,7 +181,7 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
         ConfigError: the study does not exist; the message lists those in the storage.
     """
     storage = Path(str(storage or default_storage()))
-    existing: list[StudyFolder] = []
+    existing = []
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
         storage = storage.expanduser()
         for path in (storage / name, Path(name).expanduser().resolve()):

@@ -61,7 +61,7 @@ def summarize_study(folder: StudyFolder) -> dict[str, Any]:
 def _size_and_age(folder: Path) -> tuple[int, float]:
     """Return the bytes of all files below a folder, and the seconds since the first was written."""
     size = 0
-    times: list[float] = []
+    times = []
     for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):  # a running study may remove files meanwhile

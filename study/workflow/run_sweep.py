@@ -34,7 +34,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
         InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
     """
     check_sweep(members)
-    failed: list[str] = []
+    failed = []
     with ray_session(members[0].config):
         for member in members:
             folder = _folder(member)
@@ -51,21 +51,16 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
                 folder.write_json(
                     SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)}
                 )
-    _write_tables_of_finished(members, console)
+    folders = [_folder(member) for member in members]
+    finished = [folder.path for folder in folders if _finished(folder)]
+    if finished:
+        results = read_sweep(finished)
+        path = write_sweep_tables(results, members[0].config.storage)
+        console.print(*sweep_tables(results))
+        console.print(f"tables   {path}", highlight=False, soft_wrap=True)
     if failed:
         lines = "\n".join(failed)
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n{lines}")
-
-
-def _write_tables_of_finished(members: Sequence[Member], console: Console) -> None:
-    folders = [_folder(member) for member in members]
-    finished = [folder.path for folder in folders if _finished(folder)]
-    if not finished:
-        return
-    results = read_sweep(finished)
-    path = write_sweep_tables(results, members[0].config.storage)
-    console.print(*sweep_tables(results))
-    console.print(f"tables   {path}", highlight=False, soft_wrap=True)
 
 
 def check_sweep(members: Sequence[Member]) -> None:
@@ -74,7 +69,7 @@ def check_sweep(members: Sequence[Member]) -> None:
     Raises:
         ConfigError: a study cannot start; the message lists every fault with its studies and path.
     """
-    studies_by_fault: dict[str, list[str]] = defaultdict(list)
+    studies_by_fault = defaultdict(list)
     # Each server is asked only once.
     faults_by_server: dict[TrackingConfig, list[str]] = {}
     for member in members:
@@ -97,7 +92,7 @@ def _faults_of_member(
     study = member_study(member)
     folder, server = study.folder, member.config.tracking
     resuming = folder.exists()
-    faults: list[str] = []
+    faults = []
     if _finished(folder):
         if resuming:
             # The number of trials may differ, since the study may have been extended.

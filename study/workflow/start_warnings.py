@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -107,7 +106,7 @@ def _imbalance_warnings(studies: Iterable[Study]) -> Iterator[str]:
 
 def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
     """Yield warnings about the images of the studies' datasets, each of which is checked once."""
-    checked: set[tuple[str, Path | None]] = set()
+    checked = set()
     for study in studies:
         data = study.config.data
         for name in (data.dataset, *data.targets):

@@ -81,7 +81,7 @@ def study_status(results: Results) -> Status:
     """Return the status of a study."""
     folder, config = results.folder, results.study.config
     running = tuple(trial for trial in results.trials if trial.status == "running")
-    silent: dict[str, float] = {}
+    silent = {}
     for trial in running:
         # The clock of the machine that wrote may be ahead of this one's.
         path = folder.trial(trial.trial_id).path
@@ -205,7 +205,7 @@ def render_status(status: Status) -> RenderableType:
 
 
 def _running_table(status: Status) -> TerminalTable:
-    rows: list[list[str]] = []
+    rows = []
     for trial in status.running:
         epochs = f"{trial.epochs}/{trial.epochs_planned}"
         silent = f"{status.silent[trial.trial_id]:.0f} s ago"
@@ -214,7 +214,7 @@ def _running_table(status: Status) -> TerminalTable:
 
 
 def _failed_table(status: Status) -> TerminalTable:
-    rows: list[list[str]] = []
+    rows = []
     for trial in status.failed[-MOST_TRIALS:]:
         rows.append([trial.trial_id, str(trial.epochs), trial.reason or ""])
     if len(status.failed) > MOST_TRIALS:
@@ -226,7 +226,7 @@ def _best_table(status: Status) -> TerminalTable:
     header = ["best trials", "validation %"]
     header += setting_header()
     header.append("subset")
-    rows: list[list[str]] = []
+    rows = []
     for trial in status.best:
         row = [trial.trial_id, percent(trial.val_score, 2)]
         row += setting_cells(trial.settings)

@@ -37,7 +37,7 @@ def prepare_data(study: Study, console: Console) -> tuple[Preparer, TrialData | 
             bar.update(task, completed=done, total=total)
 
         preparer = Preparer(study, study.architecture().image_size, show)
-        data: TrialData | None = None
+        data = None
         if study.protocol().searches(study.config):
             data = preparer.search()
         return preparer, data

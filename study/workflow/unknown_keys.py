@@ -39,7 +39,7 @@ def _add_faults_of_protocol(error: ConfigFaults, overrides: list[str]) -> Config
     except ConfigError as unknown:
         faults = [f"protocol: {unknown}"]
     # A default that replaces a faulty value is not blamed.
-    blamed: list[str] = []
+    blamed = []
     for fault in faults:
         if not any(path in fault for path in error.replaced):
             blamed.append(fault)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -52,12 +53,10 @@ def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
 ) -> None:
     """Such as the page of a network that one has to log into."""
 
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("We couldn't connect to 'http://hub' to load the files")
-
     monkeypatch.setattr(hub, "call_within", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # not waited for
-    monkeypatch.setattr("transformers.CLIPConfig.get_config_dict", fail)
+    silence = OSError("We couldn't connect to 'http://hub' to load the files")
+    monkeypatch.setattr("transformers.CLIPConfig.get_config_dict", Mock(side_effect=silence))
     with pytest.raises(BackboneError, match="Bring it over: on a machine with network"):
         read_architecture(NAME)
 

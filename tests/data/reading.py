@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from study.data.datasets import Dataset, ReaderOptions, load_dataset
+from study.data.datasets import ReaderOptions, load_dataset
+from study.data.records import Dataset
 from study.errors import DataError
 
 

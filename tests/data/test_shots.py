@@ -9,8 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data.datasets import Record, load_dataset
+from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
+from study.data.records import Record, Records
 from study.data.shots import (
     draw_shots,
     make_shots,
@@ -60,7 +61,7 @@ def test_a_file_that_is_missing_or_of_something_else_is_refused(
         read_shots(tmp_path / "x.jsonl")
 
 
-def labels(records: tuple[Record, ...]) -> Counter[int]:
+def labels(records: Records) -> Counter[int]:
     """Count images a class."""
     return Counter(record.label for record in records)
 
@@ -132,7 +133,7 @@ KINDS = {"Forest": "Forest", "SeaLake": "Sea or Lake"}
 """The folders of two classes of EuroSAT, and their names."""
 
 
-def records(*numbers: int) -> tuple[Record, ...]:
+def records(*numbers: int) -> Records:
     """Give the records of numbered images of each class."""
     return tuple(
         Record(f"2750/{kind}/{kind}_{i}.jpg", label)

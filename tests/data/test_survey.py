@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.data.datasets import Dataset, load_dataset
+from study.data.datasets import load_dataset
 from study.data.ignored_files import Unread
+from study.data.records import Dataset
 from study.data.survey import Survey, empty_files, refuse_absent, survey
 from study.errors import DataError
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from study.data.datasets import Record
+from study.data.records import Record, Records
 from study.data.shots import draw_shots
 from study.data.tasks import (
     Task,
@@ -24,7 +24,7 @@ EVERY = tuple(range(24))
 BASE, NEW = EVERY[:12], EVERY[12:]
 
 
-def labels(records: tuple[Record, ...]) -> Counter[int]:
+def labels(records: Records) -> Counter[int]:
     """Count images a class."""
     return Counter(record.label for record in records)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from study.data.datasets import Dataset, load_dataset
+from study.data.datasets import load_dataset
 from study.data.readers.benchmarks import LAYOUTS
+from study.data.records import Dataset
 from study.errors import DataError
 
 NAMES = ("a", "b")

@@ -40,7 +40,7 @@ def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image
         Exception: whatever Pillow's decoders raise for broken bytes.
     """
     opaque = image
-    highest: int | None = None
+    highest = None
     if image.mode.partition(";")[0] in ("I", "F"):
         opaque, highest = _scale_to_8_bits(image, reading.pixel_range)
     elif image.mode == "L" and _sample_format(_tiff_tags(image)) == _SIGNED:
@@ -113,7 +113,7 @@ def _scale_to_8_bits(
         pixel_range = _as_pillow_scales(pixel_range, image)
     image.load()  # this may rotate a TIFF, which changes its size
     tags = _tiff_tags(image)
-    bits: int | None = None
+    bits = None
     if image.mode.startswith("I;16"):
         (bits,) = tags.get(ExifTags.Base.BitsPerSample, (16,))
     elif image.mode == "I" and image.format in ("PNG", "PPM"):
@@ -132,7 +132,7 @@ def _scale_to_8_bits(
         levels = 255 - levels  # zero is white; Pillow inverts images of up to 8 bits only
     if "transparency" in image.info:
         levels[values == image.info["transparency"]] = 255
-    highest: int | None = None
+    highest = None
     if bits == 16 and pixel_range is None and values.size:
         highest = int(values.max())
     return Image.fromarray(levels), highest

@@ -70,7 +70,7 @@ class ImageTable:
     @cached_property
     def _images(self) -> list[Tensor]:
         """A view of each image: (height, width, 3) uint8."""
-        images: list[Tensor] = []
+        images = []
         for batch in self.batches:
             heights, widths = batch["height"].to_pylist(), batch["width"].to_pylist()
             data = batch["pixels"].buffers()[2]
@@ -142,8 +142,8 @@ def _read_file(path: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
             f"{path}: not a whole file of decoded images (it is missing, or has other "
             f"columns than {SCHEMA.names})"
         )
-    batches: list[pa.RecordBatch] = []
-    metadata: dict[bytes, bytes] | None = None
+    batches = []
+    metadata = None
     for number in range(reader.num_record_batches):
         batch, metadata = reader.get_batch_with_custom_metadata(number)
         batch.validate(full=True)

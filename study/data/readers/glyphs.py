@@ -224,7 +224,7 @@ def add_ids(
     folder: str, pixels: Pixels, labels: NDArray[np.int64]
 ) -> tuple[dict[str, Pixels], Records]:
     """Give images virtual ids such as `digits/0017`; return them by id, and their records."""
-    images: dict[str, Pixels] = {}
+    images = {}
     records = []
     for index, label in enumerate(labels.tolist()):
         path = f"{folder}/{index:04d}"

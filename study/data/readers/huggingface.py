@@ -162,7 +162,7 @@ def _download_note(name: str, revision: str | None) -> str:
 
 def _load_files(datasets: Any, name: str, builder: Any, splits: Mapping[str, str]) -> Any:
     """Return the tables of the files that a builder knows, by split."""
-    files_of: dict[str, list[str]] = {}
+    files_of = {}
     for split, files in (builder.config.data_files or {}).items():
         files_of[str(split)] = list(files)
     # Only the chosen splits: `load_dataset` by name would download all of them.
@@ -290,7 +290,7 @@ def _classes(
     datasets: Any, name: str, tables: Mapping[str, Any], column: str
 ) -> tuple[ClassNames, dict[str, Records]]:
     """Return the class names and the records of every split, without opening an image."""
-    values: dict[str, list[Any]] = {}
+    values = {}
     for split, table in tables.items():
         values[split] = list(table.select_columns([column])[column])
     features = tables["train"].features
@@ -309,7 +309,7 @@ def _classes(
             )
         class_names = class_table(enumerate(sorted(texts)), where=name)
         label_of = {text: label for label, text in enumerate(class_names)}
-    records: dict[str, Records] = {}
+    records = {}
     for split, cells in values.items():
         records[split] = _labelled(name, split, cells, label_of)
     return class_names, records

@@ -93,12 +93,12 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Re
         for number, item in enumerate(items):
             where = f"{path}, {split}[{number}]"
             entries[split].append(_entry(item, layout.images, where=where))
-    dropped: set[int] = set()
+    dropped = set()
     for record, raw_name in chain.from_iterable(entries.values()):
         if raw_name in layout.dropped:
             dropped.add(record.label)
     # Renumber the classes that are kept, so that their labels are 0..n-1 again.
-    pairs: set[tuple[int, str]] = set()
+    pairs = set()
     splits = []
     for split_entries in entries.values():
         records = []
@@ -172,7 +172,7 @@ def _aircraft_records(folder: Path, split: str, names: Sequence[str]) -> Records
 
 def _lines(path: Path) -> dict[int, str]:
     """Return the lines of a text file that are not blank: number of the line → stripped text."""
-    lines: dict[int, str] = {}
+    lines = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         text = line.strip()
         if text:
@@ -187,7 +187,7 @@ def read_class_names(path: Path) -> dict[str, str]:
         DataError: if the file cannot be read or is empty, or a line is malformed or repeats an id;
             the message names the line.
     """
-    names: dict[str, str] = {}
+    names = {}
     for number, line in _lines(path).items():
         wnid, _, name = line.partition(" ")
         fault = ""
@@ -231,7 +231,7 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
             ImageNet differ in classes.
     """
     names, split_folders, shift = _class_folders(name, folder)
-    folders_of: dict[str, list[str]] = {}
+    folders_of = {}
     for split, split_folder in split_folders.items():
         if (folder / split_folder).is_dir():
             folders_of[split] = _named_folders(folder / split_folder, names)

@@ -198,9 +198,20 @@ def _read_table(file: Path) -> _Table:
         if suffix == ".parquet":
             columns = pq.read_table(file).to_pydict()
             names = list(columns)
-            rows = list(zip(*columns.values(), strict=True))
+            rows: list[Any] = list(zip(*columns.values(), strict=True))
         else:
-            names, rows = _read_csv(file, tabs=suffix == ".tsv")
+            with file.open(encoding="utf-8-sig", newline="") as lines:
+                separator = "\t"
+                if suffix != ".tsv":
+                    # A comma is preferred, as names of columns may contain the other separators.
+                    unquoted = re.sub(r'"[^"]*"', "", lines.readline())
+                    separator = ","
+                    if "," not in unquoted:
+                        separator = max(SEPARATORS, key=unquoted.count)
+                    lines.seek(0)
+                reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+                names = [name.strip() for name in next(reader, [])]
+                rows = list(reader)
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: cannot be read ({encoding_fault(error)})") from error
     # Damaged files raise many kinds of errors, such as that of times out of range.
@@ -209,22 +220,6 @@ def _read_table(file: Path) -> _Table:
     if len(set(names)) < len(names):
         raise DataError(f"{file}: two columns have one name; got {listed(names)}")
     return _to_table(file, names, rows)
-
-
-def _read_csv(file: Path, *, tabs: bool) -> tuple[list[str], list[Any]]:
-    """Return the names of the columns and the rows of a CSV or TSV file."""
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        separator = "\t"
-        if not tabs:
-            # A comma is preferred, since names of columns may contain the other separators.
-            unquoted = re.sub(r'"[^"]*"', "", lines.readline())
-            separator = ","
-            if "," not in unquoted:
-                separator = max(SEPARATORS, key=unquoted.count)
-            lines.seek(0)
-        reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
-        names = [name.strip() for name in next(reader, [])]
-        return names, list(reader)
 
 
 def _to_table(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table:
@@ -264,7 +259,7 @@ def _classes(
     # A data frame writes 3 as 3.0 if its column once had missing values.
     labels = [re.sub(r"^(\d+)\.0+$", r"\1", label) for label in labels]
     names = [_text(cell) for cell in parts.get("class_name", ())]
-    label_of: dict[str, int] = {}
+    label_of = {}
     if "label" in parts and "class_name" in parts:
         for text in labels:
             number_in_text = read_label(text)

@@ -8,7 +8,7 @@ from rich.filesize import decimal
 from study.errors import ConfigError
 from study.process.slow_imports import slow_imports
 from study.storage.command_lines import default_storage
-from study.storage.study_folder import StudyFolder, studies
+from study.storage.study_folder import studies
 from study.workflow.arguments import add_json, add_storage
 
 SCORE_COLUMNS = {
@@ -53,7 +53,7 @@ def list_studies(options: Namespace) -> None:
     if not rows:
         options.console.print(f"no studies in {storage}", highlight=False)
         return
-    cells: list[list[str]] = []
+    cells = []
     for row in rows:
         line = [row["study"], row["state"], str(row["trials"])]
         line += [percent(row[name]) for name in SCORE_COLUMNS]
@@ -65,7 +65,7 @@ def list_studies(options: Namespace) -> None:
         count = "1 study"
     options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
     options.console.print(NOTE, highlight=False)
-    interrupted: list[StudyFolder] = []
+    interrupted = []
     for folder, row in zip(folders, rows, strict=True):
         if row["state"] == INTERRUPTED_STATE:
             interrupted.append(folder)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.data.datasets import Record, load_dataset
+from study.data.datasets import load_dataset
 from study.data.prompts import TEMPLATES
 from study.data.readers.benchmarks import LAYOUTS, SHIFTS
 from study.data.readers.published import absent_classes, read_split_file
+from study.data.records import Record
 from study.data.shots import draw_shots
 from study.errors import DataError
 from tests import miniature
