@@ -125,11 +125,22 @@ def clip_values(name: CheckpointName, contents: _Values) -> dict[str, Any]:
     _refuse_other_values(name, "text_cfg.", text, _TEXT)
     _refuse_other_values(name, "", model, _MODEL)
     try:
+        of_vision = _encoder_values(vision, model, default_width=768)
+        of_vision["num_attention_heads"] = of_vision["hidden_size"] // int(
+            vision.get("head_width", 64)
+        )
+        of_vision["image_size"] = _read_side(vision.get("image_size", 224))
+        of_vision["patch_size"] = _read_side(vision.get("patch_size", 16))
+        of_text = _encoder_values(text, model, default_width=512)
+        of_text["num_attention_heads"] = int(text.get("heads", 8))
+        of_text["max_position_embeddings"] = int(text.get("context_length", 77))
+        of_text["vocab_size"] = int(text.get("vocab_size", 49408))
+        of_text["eos_token_id"] = _LARGEST_ID
         return {
             "model_type": "clip",
             "projection_dim": int(model["embed_dim"]),
-            "vision_config": _vision_values(vision, model),
-            "text_config": _text_values(text, model),
+            "vision_config": of_vision,
+            "text_config": of_text,
         }
     except (KeyError, TypeError, ValueError) as error:
         raise BackboneError(
@@ -152,26 +163,6 @@ def _refuse_other_values(
             f"{allowed_value}: an image encoder and a text encoder as in OpenAI's CLIP (many "
             "others are also published for transformers, which is read if it is a CLIP or a SigLIP)"
         )
-
-
-def _vision_values(vision: _Values, model: _Values) -> dict[str, Any]:
-    """Return the values of the ``CLIPVisionConfig``."""
-    values = _encoder_values(vision, model, default_width=768)
-    head_width = int(vision.get("head_width", 64))
-    values["num_attention_heads"] = values["hidden_size"] // head_width
-    values["image_size"] = _read_side(vision.get("image_size", 224))
-    values["patch_size"] = _read_side(vision.get("patch_size", 16))
-    return values
-
-
-def _text_values(text: _Values, model: _Values) -> dict[str, Any]:
-    """Return the values of the ``CLIPTextConfig``."""
-    values = _encoder_values(text, model, default_width=512)
-    values["num_attention_heads"] = int(text.get("heads", 8))
-    values["max_position_embeddings"] = int(text.get("context_length", 77))
-    values["vocab_size"] = int(text.get("vocab_size", 49408))
-    values["eos_token_id"] = _LARGEST_ID
-    return values
 
 
 def _encoder_values(encoder: _Values, model: _Values, *, default_width: int) -> dict[str, Any]:

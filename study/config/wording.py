@@ -17,6 +17,8 @@ from study.config.schema import StudyConfig
 from study.config.value_types import LABEL, NAME
 from study.errors import redacted_text
 
+Texts = Mapping[str, str]
+"""Texts by key."""
 LONGEST = 200
 """The largest number of characters of a value in a message."""
 UNWRITTEN = {"[key]", "[list]", "[mapping]", *BASELINES}
@@ -28,7 +30,7 @@ TEXT = "must be text"
 LIST = "must be a list, as in [1, 2]"
 MAPPING = "must be a mapping, as in {{key: value}}"
 SECTION = "must be a section with keys of its own"
-WORDS: Mapping[str, str] = {
+WORDS: Texts = {
     "int_type": WHOLE_NUMBER,
     "int_parsing": WHOLE_NUMBER,
     "int_from_float": WHOLE_NUMBER,
@@ -58,7 +60,7 @@ WORDS: Mapping[str, str] = {
     "too_long": "must have at most {max_length} entries",
 }
 """What a value must be, by the type of pydantic's error; names in braces are of its context."""
-PATTERNS: Mapping[str, str] = {
+PATTERNS: Texts = {
     NAME: "must be 1 to 100 letters, digits, dots, hyphens and underscores, and begin with a "
     "letter or a digit",
     LABEL: "must be 1 to 40 small letters, digits, dots, hyphens and underscores, and begin with a "
@@ -154,7 +156,11 @@ def _hint_of_keys(location: tuple[int | str, ...]) -> str:
     for key in location[:-1]:
         section = BASELINES.get(str(key), section)
         if key in section.model_fields:  # unlike a label: the type of what it names has fields
-            section = _section_in(section.model_fields[str(key)].annotation) or section
+            annotation = section.model_fields[str(key)].annotation
+            for kind in (annotation, *get_args(annotation)):  # it may be one of several types
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    section = kind
+                    break
     keys = list(section.model_fields)
     close = difflib.get_close_matches(str(location[-1]), keys, n=1)
     if close:
@@ -162,20 +168,12 @@ def _hint_of_keys(location: tuple[int | str, ...]) -> str:
     return f"allowed are {', '.join(keys)}"
 
 
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the section that an annotation stands for, alone or as one of several types."""
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
-
-
 def override_texts(overrides: Iterable[str]) -> dict[str, str]:
     """Return what the user wrote, short and on one line, by the dotted key that it sets."""
     return {text.partition("=")[0]: " ".join(text.split())[:LONGEST] for text in overrides}
 
 
-def faults_with_overrides(overrides: Mapping[str, str], faults: Sequence[str]) -> list[str]:
+def faults_with_overrides(overrides: Texts, faults: Sequence[str]) -> list[str]:
     """Return faults, each with the overrides that cause it, if there are any.
 
     Args:
@@ -192,7 +190,7 @@ def faults_with_overrides(overrides: Mapping[str, str], faults: Sequence[str]) -
     return lines
 
 
-def _causes(fault: str, overrides: Mapping[str, str]) -> list[str]:
+def _causes(fault: str, overrides: Texts) -> list[str]:
     """Return the keys of the overrides that set the path of a fault, or else that it mentions.
 
     A fault of a whole section, such as ``data``, is due to the overrides in it that it mentions.

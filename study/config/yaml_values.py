@@ -14,11 +14,13 @@ from study.data.records import encoding_fault
 from study.errors import ConfigError
 from study.storage.file_format import KEY, refuse_other_format
 
+Values = dict[str, Any]
+"""Values by key."""
 DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 """A whole number as people write it; YAML also has octal, hexadecimal and other forms."""
 
 
-def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
+def read_values(source: Path, *, frozen: bool = False) -> Values:
     """Read a YAML file that holds a mapping, without validating its values.
 
     Args:
@@ -49,7 +51,7 @@ def read_values(source: Path, *, frozen: bool = False) -> dict[str, Any]:
     return _split_dotted_keys(values, f"configuration {source}")
 
 
-def _split_dotted_keys(values: dict[Any, Any], title: str) -> dict[str, Any]:
+def _split_dotted_keys(values: dict[Any, Any], title: str) -> Values:
     """Return values in which keys such as ``search.trials`` have become keys of sections.
 
     Args:
@@ -149,7 +151,7 @@ _SafeLoader.add_constructor("tag:yaml.org,2002:int", _SafeLoader.construct_yaml_
 _SafeLoader.add_constructor("tag:yaml.org,2002:float", _SafeLoader.construct_yaml_float)
 
 
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+def parse_overrides(overrides: Iterable[str]) -> Values:
     """Return the values of overrides by dotted key.
 
     Raises:
@@ -174,7 +176,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def put_value(values: dict[str, Any], key: str, value: Any) -> None:
+def put_value(values: Values, key: str, value: Any) -> None:
     """Set the value at a dotted key in place, and create missing sections.
 
     Raises:

@@ -13,6 +13,8 @@ from study.data.readers.nested_images import hidden_folders
 from study.data.readers.own import holds_images, is_folder, is_image_name, subfolders, visible
 from study.errors import DataError
 
+Paths = tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -21,13 +23,13 @@ class Unread:
     suffixes: Counter[str] = field(default_factory=Counter)
     """The number of files in class folders, and in folders of these, that are no images, by
     suffix."""
-    deeper: tuple[str, ...] = ()
+    deeper: Paths = ()
     """Images in folders of class folders."""
-    loose: tuple[str, ...] = ()
+    loose: Paths = ()
     """Images beside class folders."""
-    hidden: tuple[str, ...] = ()
+    hidden: Paths = ()
     """Hidden folders beside class folders that have images."""
-    beside: tuple[str, ...] = ()
+    beside: Paths = ()
     """Folders beside those of the splits that have images, or class folders with images."""
 
 

@@ -16,13 +16,12 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from study.data.ignored_files import Unread, find_unread
+from study.data.ignored_files import Paths, Unread, find_unread
 from study.data.images.sources import FolderSource
 from study.data.readers.huggingface import HubSource
 from study.data.records import Dataset, OnCorrupt, listed
 from study.errors import DataError
 
-Paths = tuple[str, ...]
 WITHIN = 20.0
 """How many seconds a look takes at most, whatever the size of the dataset."""
 

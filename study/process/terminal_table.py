@@ -79,7 +79,10 @@ class TerminalTable:
         Args:
             width: the number of columns of the terminal.
         """
-        count = self._count_fitting(width)
+        least = self._least_widths()
+        count = self.keys + 1
+        while count < len(least) and sum(least[: count + 1]) <= self._room(width, count + 1):
+            count += 1
         if count >= len(self.header):
             yield self
             return
@@ -94,14 +97,6 @@ class TerminalTable:
         remainder = replace(self._with_columns(columns), title=title, words=words, break_at=None)
         yield from remainder.pieces(width)
 
-    def _count_fitting(self, width: int) -> int:
-        """Return how many columns fit beside each other, at least one after the keys."""
-        least = self._least_widths()
-        count = self.keys + 1
-        while count < len(least) and sum(least[: count + 1]) <= self._room(width, count + 1):
-            count += 1
-        return count
-
     def _with_columns(self, columns: Sequence[int]) -> "TerminalTable":
         header = [self.header[index] for index in columns]
         rows = []
@@ -114,13 +109,6 @@ class TerminalTable:
         if self.lines:
             return width - 3 * columns - 1
         return width - 2 * columns
-
-    def _natural_widths(self) -> list[int]:
-        """Return the width of each column if nothing in it is wrapped."""
-        widths = []
-        for column in zip(self.header, *self.rows, strict=True):
-            widths.append(max(map(cell_len, column)))
-        return widths
 
     def _least_widths(self) -> list[int]:
         """Return the width of each column if its header and its words are wrapped.
@@ -138,7 +126,8 @@ class TerminalTable:
 
     def _widths(self, room: int) -> list[int]:
         """Return the width of each column, so that their sum is at most a number of characters."""
-        widths = self._natural_widths()
+        columns = zip(self.header, *self.rows, strict=True)
+        widths = [max(map(cell_len, column)) for column in columns]  # if nothing is wrapped
         least = self._least_widths()
         while sum(widths) > room:
             shrinkable = [index for index in range(len(widths)) if widths[index] > least[index]]

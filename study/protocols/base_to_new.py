@@ -24,7 +24,7 @@ from study.protocols.competition import (
     best_calibration,
     hmean,
 )
-from study.protocols.protocol import Protocol, Rule
+from study.protocols.protocol import Protocol, Report, Rule, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -70,16 +70,14 @@ class BaseToNew(Protocol):
         base, new = class_halves(record.label for record in dataset.train)
         return {"base": base, "new": new}
 
-    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+    def score(self, parts: Mapping[str, float]) -> Scores:
         """Return both accuracies and their harmonic mean; the base accuracy if there is no new."""
         if "new" not in parts:
             return {**parts, "score": parts["base"]}
         harmonic_mean = hmean(parts["base"], parts["new"])
         return {**parts, "hmean": harmonic_mean, "score": harmonic_mean}
 
-    def further_scores(
-        self, competitions: Sequence[Competition], *, validation: bool
-    ) -> dict[str, float]:
+    def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
         """Return the harmonic mean where all names compete, and the area under its curve."""
         if not competitions:
             return {}
@@ -100,9 +98,7 @@ class BaseToNew(Protocol):
         )
         return BASE
 
-    def automatic_rule_from_report(
-        self, config: StudyConfig, report: Mapping[str, float | None]
-    ) -> Rule:
+    def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
         """Return class folds if trials were scored on left-out classes."""
         if report.get("val_new") is None:
             return BASE
@@ -149,9 +145,7 @@ class Generalized(BaseToNew):
             classes.extend(labels)
         return dict.fromkeys(scored, tuple(classes))
 
-    def further_scores(
-        self, competitions: Sequence[Competition], *, validation: bool
-    ) -> dict[str, float]:
+    def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
         """Return the area under the curve; on validation also the best γ, and H at this γ.
 
         On the test split, the best γ would be chosen by test images.
@@ -163,7 +157,7 @@ class Generalized(BaseToNew):
             scores["calibration"], scores["calibrated"] = best_calibration(competitions)
         return scores
 
-    def chance(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    def chance(self, sizes: Mapping[str, Sequence[int]]) -> Scores:
         """Return one over the number of all names: the score of naming them equally often.
 
         A guess that always names one class is right in one part alone, so that its H is 0.

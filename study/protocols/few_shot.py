@@ -7,7 +7,7 @@ from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import val_shots_per_class
 from study.data.tasks import Scored, all_classes, holdout_tasks, image_fold_tasks
-from study.protocols.protocol import Protocol, Rule, Targets
+from study.protocols.protocol import Protocol, Report, Rule, Scores, Targets
 
 HOLDOUT = Rule(
     "holdout",
@@ -36,13 +36,11 @@ class FewShot(Protocol):
         """Return all classes as one part."""
         return all_classes(dataset)
 
-    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+    def score(self, parts: Mapping[str, float]) -> Scores:
         """Return the accuracy on all classes, which is the score."""
         return {**parts, "score": parts["accuracy"]}
 
-    def automatic_rule_from_report(
-        self, config: StudyConfig, report: Mapping[str, float | None]
-    ) -> Rule:
+    def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
         """Return folds if a class has at least as many images as there are folds, else holdout."""
         data = config.data
         images = data.shots + val_shots_per_class(data.shots, data.val_shots)
@@ -64,7 +62,7 @@ class Transfer(FewShot):
     ablates = False
     targets: ClassVar[Targets] = "needed"
 
-    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+    def score(self, parts: Mapping[str, float]) -> Scores:
         """Return the accuracy by dataset and their mean; without targets, that of the source.
 
         The mean is over the targets, and over the source as well if nothing is trained on it.

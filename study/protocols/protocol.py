@@ -16,6 +16,10 @@ from study.data.tasks import Scored, Task, check_shots, confirm_task
 from study.errors import DataError
 from study.protocols.competition import Competition
 
+Scores = dict[str, float]
+"""Scores by name, as fractions."""
+Report = Mapping[str, float | None]
+"""The metrics in a report of a trial, by name."""
 Targets = Literal["refused", "allowed", "needed"]
 
 
@@ -78,16 +82,14 @@ class Protocol(ABC):
         return self.scored(dataset)
 
     @abstractmethod
-    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+    def score(self, parts: Mapping[str, float]) -> Scores:
         """Return the accuracies of the parts and ``score``, the number that ranks trials.
 
         Args:
             parts: the accuracy of each part, as a fraction; on validation some may be absent.
         """
 
-    def further_scores(
-        self, competitions: Sequence[Competition], *, validation: bool
-    ) -> dict[str, float]:
+    def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
         """Return further scores of a trial by name, from trained and other names in one space.
 
         Args:
@@ -96,7 +98,7 @@ class Protocol(ABC):
         """
         return {}
 
-    def chance(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    def chance(self, sizes: Mapping[str, Sequence[int]]) -> Scores:
         """Return the accuracy of each part by a guess that always names its largest class.
 
         If classes have equally many images, that is one over their number; otherwise it is more.
@@ -113,9 +115,7 @@ class Protocol(ABC):
         return config.confirm.strength
 
     @abstractmethod
-    def automatic_rule_from_report(
-        self, config: StudyConfig, report: Mapping[str, float | None]
-    ) -> Rule:
+    def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
         """Return the rule that ``auto`` meant, from a report of one of the trials."""
 
     def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
@@ -131,7 +131,7 @@ class Protocol(ABC):
             return self.automatic_rule(config, dataset)
         return self.find_rule(config.search.selection)
 
-    def rule_from_report(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+    def rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
         """Return the rule by which a study's trials were scored.
 
         Args:

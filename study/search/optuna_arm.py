@@ -22,7 +22,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.search.ray_internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_from_text
-from study.search.space import Choices, Space
+from study.search.space import Choices, Params, Space
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
@@ -82,18 +82,16 @@ class Arm:
     progress_before: float = 0.0
     """The `progress` that the arm begins with. It waits until other arms have come as far."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
-    _openings: Sequence[Mapping[str, Any]] = ()
+    _openings: Sequence[Params] = ()
     _other: "Arm | None" = None
-    _default_rates: Mapping[str, Any] = field(default_factory=dict)
+    _default_rates: Params = field(default_factory=dict)
 
     @property
     def progress(self) -> float:
         """How far the arm is, between `progress_before` and 1; the smallest proposes next."""
         return self.progress_before + (1 - self.progress_before) * self.started / self.budget
 
-    def start_with(
-        self, subsets: Sequence[Mapping[str, Any]], other: "Arm", default: Mapping[str, Any]
-    ) -> None:
+    def start_with(self, subsets: Sequence[Params], other: "Arm", default: Params) -> None:
         """Begin with given subsets, at the rates of another arm's best trial so far.
 
         They fill at most half of the budget. The other arm spends half of its budget before: this
@@ -146,7 +144,7 @@ class Arm:
         )
         return None
 
-    def _opening(self, subset: Mapping[str, Any]) -> dict[str, Any]:
+    def _opening(self, subset: Params) -> dict[str, Any]:
         """Return the choices of a subset, with the best rates so far within their ranges."""
         best = self._default_rates
         if self._other is not None:

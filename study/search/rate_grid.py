@@ -9,6 +9,8 @@ from study.config.schema import AblationConfig
 from study.config.value_types import HIGHEST_RATE
 from study.method.parameters import kind_names
 
+Rates = Mapping[str, float]
+"""The learning rate of each kind of parameter."""
 MOST_EXTENSIONS = 3
 """How often the grid of a cell is extended at most, each time by one rate at each bound reached."""
 
@@ -60,7 +62,7 @@ class RateGrid:
             combinations.append(rates)
         return combinations
 
-    def contains(self, rates: Mapping[str, float]) -> bool:
+    def contains(self, rates: Rates) -> bool:
         """Return whether a combination, which may lack kinds that are not tuned, is in the grid."""
         for kinds, tried in self.rates.items():
             for kind in kinds:
@@ -68,7 +70,7 @@ class RateGrid:
                     return False
         return True
 
-    def describe(self, rates: Mapping[str, float]) -> str:
+    def describe(self, rates: Rates) -> str:
         """Return rates by kind as text: a shared one as a number, others beside their kind."""
         texts = []
         for kinds in self.rates:
@@ -80,7 +82,7 @@ class RateGrid:
                 texts.append(text)
         return ", ".join(texts)
 
-    def next_rates(self, best: Mapping[str, float]) -> dict[str, float]:
+    def next_rates(self, best: Rates) -> dict[str, float]:
         """Return the next rate of each kind whose best rate is the lowest or highest of several.
 
         The next rate is to the best one as that is to its neighbour in the grid.
@@ -101,7 +103,7 @@ class RateGrid:
                     further.update(dict.fromkeys(kinds, rate))
         return further
 
-    def extended(self, further: Mapping[str, float]) -> "RateGrid":
+    def extended(self, further: Rates) -> "RateGrid":
         """Return the grid with the rates from `next_rates`, in combination with all others."""
         extended = {}
         for kinds, tried in self.rates.items():

@@ -37,6 +37,8 @@ from study.trial.predictions import predictions_to_parquet
 
 logger = logging.getLogger(__name__)
 
+Tensors = dict[str, Tensor]
+"""Tensors by name."""
 STATE = "state.safetensors"
 """The file of the state after a trial's last epoch, removed when the trial ends."""
 HANG = "hang.txt"
@@ -138,7 +140,7 @@ def record_epoch(
         folder.write(STATE, to_checked_bytes(report.state, metadata))
 
 
-def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
+def load_state(folder: TrialFolder) -> tuple[int, Tensors] | None:
     """Return the number of completed epochs and the state after them; None means start afresh.
 
     If the state is damaged, or the reports of its epochs have changed, the trial starts again.
@@ -197,9 +199,9 @@ def close_trial(folder: TrialFolder, end: End) -> None:
     (folder.path / HANG).unlink(missing_ok=True)
 
 
-def _deltas_of(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+def _deltas_of(tensors: Mapping[str, Tensor]) -> list[Tensors]:
     """Return the delta of each task in the tensors of a state."""
-    tensors_of: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    tensors_of: dict[str, Tensors] = defaultdict(dict)
     for name, tensor in tensors.items():
         task, kind, *rest = name.split(".", 2)
         if kind in ("parameter", "delta"):
@@ -270,7 +272,7 @@ class _State:
 
     epoch: int
     """The number of completed epochs."""
-    tensors: dict[str, Tensor]
+    tensors: Tensors
     """The tensors that `study.trial.run_trial.run_trial` needs to continue."""
     info: DeltaInfo
     """The facts for the deltas that the trial saves at its end."""

@@ -21,6 +21,8 @@ from study.method.subsets import Subset, is_in_blocks, kinds, parse
 
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
+Params = Mapping[str, Any]
+"""The values of Optuna's parameters, by name."""
 Ranges = dict[str, tuple[float, float]]
 """The lower and the upper end, by the name of the Optuna parameter."""
 
@@ -46,7 +48,7 @@ class Space(ABC):
         """
 
     @abstractmethod
-    def fits(self, choices: Mapping[str, Any]) -> bool:
+    def fits(self, choices: Params) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
 
     def decode(self, trial: FixedTrial) -> TrialSettings | None:
@@ -152,7 +154,7 @@ class OpenSpace(Space):
                     values[site] = within.resolve(self.depths) <= leaves
         return {name: value for name, value in values.items() if value is not None}
 
-    def fits(self, choices: Mapping[str, Any]) -> bool:
+    def fits(self, choices: Params) -> bool:
         """See `Space.fits`."""
         # Of a study without a choice of heads, Optuna chooses one itself.
         head = choices.get("head", self.config.heads[0])
@@ -257,7 +259,7 @@ class RateSpace(OpenSpace):
     def _is_whole(self) -> bool:
         return False
 
-    def fits(self, choices: Mapping[str, Any]) -> bool:
+    def fits(self, choices: Params) -> bool:
         """See `Space.fits`."""
         leaves = parse(self.subset).resolve(self.depths)
         return _are_in_ranges(choices, self._ranges_with_effect(leaves))
@@ -295,12 +297,12 @@ class PeerSpace(Space):
             return None
         return {name: (settings.peer.lr, kind) for name, kind in trial.distributions.items()}
 
-    def fits(self, choices: Mapping[str, Any]) -> bool:
+    def fits(self, choices: Params) -> bool:
         """See `Space.fits`."""
         return _are_in_ranges(choices, self.rates)
 
 
-def _are_in_ranges(choices: Mapping[str, Any], ranges: Ranges) -> bool:
+def _are_in_ranges(choices: Params, ranges: Ranges) -> bool:
     """Return whether there is a choice for each range, within it, and no other choice."""
     if choices.keys() != ranges.keys():
         return False

@@ -42,15 +42,6 @@ def repair(folder: StudyFolder) -> None:
     for path in folder.path.glob(".adding-*"):  # of a process that died
         shutil.rmtree(path, ignore_errors=True)
     delete_temporary_files(folder.path)
-    faults = _repair_files(folder)
-    faults += _repair_trials(folder)
-    faults += _find_lost_configs(folder)
-    if faults:
-        raise DamagedError("\n".join(faults))
-
-
-def _repair_files(folder: StudyFolder) -> list[str]:
-    """Delete damaged files of the study itself, and return a fault for each that stays."""
     faults = []
     checksums = Checksums(folder.path)
     for name in checksums.names:
@@ -62,7 +53,14 @@ def _repair_files(folder: StudyFolder) -> list[str]:
             path.unlink(missing_ok=True)
         else:
             faults.append(f"damaged: {path}; put it back from a copy")
-    return faults
+    faults += _repair_trials(folder)
+    for path in sorted((folder.path / "trials").iterdir()):
+        config = path / "config.json"
+        has_results = (path / "end.json").exists() or (path / REPORTS).exists()
+        if has_results and not config.exists():
+            faults.append(f"lost: {config}; {TRIAL_ADVICE}")
+    if faults:
+        raise DamagedError("\n".join(faults))
 
 
 def _repair_trials(folder: StudyFolder) -> list[str]:
@@ -77,15 +75,4 @@ def _repair_trials(folder: StudyFolder) -> list[str]:
                 "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
             )
             trial.reopen()
-    return faults
-
-
-def _find_lost_configs(folder: StudyFolder) -> list[str]:
-    """Return a fault for each trial that has results and no configuration."""
-    faults = []
-    for path in sorted((folder.path / "trials").iterdir()):
-        config = path / "config.json"
-        has_results = (path / "end.json").exists() or (path / REPORTS).exists()
-        if has_results and not config.exists():
-            faults.append(f"lost: {config}; {TRIAL_ADVICE}")
     return faults

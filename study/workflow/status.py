@@ -19,6 +19,8 @@ from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Candidate, best_candidate
 
+Trials = tuple[TrialResult, ...]
+"""Trials, in an order."""
 INTERRUPTED_STATE = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
 STATES = {
@@ -60,11 +62,11 @@ class Status:
     """The number of trials by stage and by how they ended, or ``unfinished``.
 
     Those of the search that do not count towards ``wanted`` are in `OUTSIDE`."""
-    running: tuple[TrialResult, ...]
+    running: Trials
     silent: Mapping[str, float]
     """The seconds since each running trial last wrote a file, by its id."""
-    failed: tuple[TrialResult, ...]
-    best: tuple[TrialResult, ...]
+    failed: Trials
+    best: Trials
     """The best finished trials of the search, by validation."""
     expected: float | None
     """The best validation score without the optimism of a maximum, a fraction; None before the

@@ -65,10 +65,20 @@ def run_search_stage(
     with _stage(console, study.folder, "search", total) as progress:
         progress.limit(seconds_left(study), after=total - study.config.search.planned_trials)
         run_search(study, data, [progress, tracker], sampler, _announcer(progress, console))
-    _print_if_time_was_short(study, console)
-    heads = study.config.search.space.heads
+    search = study.config.search
+    trials = 0
+    for folder in study.folder.trials():
+        trial = folder.read_config()
+        if trial["stage"] == "search" and search.counts_trial(trial["arm"], trial["label"]):
+            trials += 1
+    if search.minutes is not None and trials < search.trials:
+        console.print(
+            f"the search ended after its {search.minutes:g} minutes, with {trials} of "
+            f"{search.trials} trials",
+            highlight=False,
+        )
     if study.config.refit.average > 1:
-        with _stage(console, study.folder, "average", len(heads)) as progress:
+        with _stage(console, study.folder, "average", len(search.space.heads)) as progress:
             validate_average(study, data, [progress, tracker])
 
 
@@ -139,22 +149,6 @@ def _has_chosen(study: Study, choice: object) -> bool:
         if trial.read_config()["stage"] in ("search", "average") and not trial.read_end():
             return False
     return True
-
-
-def _print_if_time_was_short(study: Study, console: Console) -> None:
-    """Print how many trials a search had if its time ended before all trials had begun."""
-    search = study.config.search
-    trials = 0
-    for folder in study.folder.trials():
-        trial = folder.read_config()
-        if trial["stage"] == "search" and search.counts_trial(trial["arm"], trial["label"]):
-            trials += 1
-    if search.minutes is not None and trials < search.trials:
-        console.print(
-            f"the search ended after its {search.minutes:g} minutes, with {trials} of "
-            f"{search.trials} trials",
-            highlight=False,
-        )
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:

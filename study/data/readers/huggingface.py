@@ -31,6 +31,8 @@ from study.data.records import (
 from study.errors import DataError
 from study.storage.time_limit import call_within, cause_of_silence
 
+Renamed = Mapping[str, str]
+"""Our name of a column or split → the dataset's name of it."""
 PREFIX = "hf:"
 ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
@@ -88,8 +90,8 @@ def load_hub(
     name: str,
     place: Path | None = None,
     *,
-    columns: Mapping[str, str] | None = None,
-    splits: Mapping[str, str] | None = None,
+    columns: Renamed | None = None,
+    splits: Renamed | None = None,
     subset: str | None = None,
     revision: str | None = None,
 ) -> Contents:
@@ -160,7 +162,7 @@ def _download_note(name: str, revision: str | None) -> str:
     )
 
 
-def _load_files(datasets: Any, name: str, builder: Any, splits: Mapping[str, str]) -> Any:
+def _load_files(datasets: Any, name: str, builder: Any, splits: Renamed) -> Any:
     """Return the tables of the files that a builder knows, by split."""
     files_of = {}
     for split, files in (builder.config.data_files or {}).items():
@@ -174,9 +176,7 @@ def _load_files(datasets: Any, name: str, builder: Any, splits: Mapping[str, str
     )
 
 
-def _chosen_splits(
-    name: str, present: Mapping[str, Any], splits: Mapping[str, str]
-) -> dict[str, Any]:
+def _chosen_splits(name: str, present: Mapping[str, Any], splits: Renamed) -> dict[str, Any]:
     """Return what a dataset has for each split that is read.
 
     Args:
@@ -227,7 +227,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
 
 
-def _load_saved(datasets: Any, name: str, folder: Path, splits: Mapping[str, str]) -> Any:
+def _load_saved(datasets: Any, name: str, folder: Path, splits: Renamed) -> Any:
     """Return the tables of a folder that `save_to_disk` wrote, by split; one alone is ``train``."""
     try:
         saved = datasets.load_from_disk(str(folder))
@@ -239,7 +239,7 @@ def _load_saved(datasets: Any, name: str, folder: Path, splits: Mapping[str, str
     return datasets.DatasetDict(_chosen_splits(name, saved, splits))
 
 
-def _contents(datasets: Any, name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
+def _contents(datasets: Any, name: str, tables: Any, columns: Renamed) -> Contents:
     """Return the classes and records of the tables of splits, without decoding an image."""
     from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
 
@@ -263,9 +263,7 @@ def _contents(datasets: Any, name: str, tables: Any, columns: Mapping[str, str])
     return class_names, train, val, test, HubSource(name, image, tables, folders)
 
 
-def _column_names(
-    datasets: Any, name: str, features: Any, requested: Mapping[str, str]
-) -> tuple[str, str]:
+def _column_names(datasets: Any, name: str, features: Any, requested: Renamed) -> tuple[str, str]:
     """Return the names of the image column and the label column."""
 
     def column_of(part: str, kind: type, aliases: Sequence[str]) -> str:

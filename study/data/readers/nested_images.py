@@ -44,7 +44,13 @@ def advise_on_images(root: Path, read: Callable[[Path], Contents]) -> str:
             advice += f", and so would images that stand in the folders of {root} themselves"
     else:
         for name in empty:
-            advice += _advise_on_deep_images(root, name)
+            deep = next(filter(_holds_images, _folders_below(root / name)), None)
+            if deep is not None:
+                inner = deep.relative_to(root).as_posix()
+                advice += (
+                    f"; the images in {inner!r} are too deep: move them up into {name!r}, or move "
+                    f"{name!r} out of {root}"
+                )
     hidden = hidden_folders(root)
     if hidden:
         advice += f"; hidden folders are not read, such as {listed(hidden)}"
@@ -111,15 +117,3 @@ def _folders_below(root: Path) -> Iterator[Path]:
         except DataError:  # the folder may not be listed
             continue
         waiting.extend((path, level + 1) for path in inner if not path.is_symlink())
-
-
-def _advise_on_deep_images(root: Path, name: str) -> str:
-    """Return advice on images in folders inside a class folder; "" if there are none."""
-    for folder in _folders_below(root / name):
-        if _holds_images(folder):
-            inner = folder.relative_to(root).as_posix()
-            return (
-                f"; the images in {inner!r} are too deep: move them up into {name!r}, or move "
-                f"{name!r} out of {root}"
-            )
-    return ""
