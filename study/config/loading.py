@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
 from study.config.wording import (
-    UNKNOWN_KEY,
     describe_fault,
     fault_path,
     faults_with_overrides,
@@ -55,11 +54,6 @@ class ConfigFaults(ConfigError):
         """The configuration with defaults for the faulty values; None if too little is valid."""
         self.replaced = list(replaced)
         """The paths of these defaults, section and field."""
-
-    @property
-    def has_unknown_key(self) -> bool:
-        """Whether one of the faults is a key that does not exist."""
-        return any(f": {UNKNOWN_KEY}; " in fault for fault in self.faults)
 
 
 def load_config(

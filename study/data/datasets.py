@@ -21,7 +21,7 @@ from study.data.records import Contents, DataFaults, Dataset, listed
 from study.errors import DataError, did_you_mean
 
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
-DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *BENCHMARKS)
+DATASET_NAMES = (*PACKAGED, *BENCHMARKS)
 HUB_OPTIONS = ("columns", "splits", "subset", "revision")
 
 

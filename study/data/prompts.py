@@ -18,7 +18,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 # Seven templates that the CLIP authors chose from their eighty: together they do nearly as well on
 # ImageNet as all eighty.
-ENSEMBLE: tuple[str, ...] = (
+ENSEMBLE = (
     "itap of a {}.",
     "a bad photo of the {}.",
     "a origami {}.",

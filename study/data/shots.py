@@ -307,16 +307,23 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
     matched = {}
     absent = []
     for number, row in enumerate(rows):
-        text, label, name = _checked_row(row, f"{where}[{number}]")
+        label = None
+        match row:
+            case {"impath": str(text), "label": value, "classname": name}:
+                label = read_label(value)
+        if label is None:
+            raise DataError(
+                f"{where}[{number}]: got {row!r:.200}; needs impath, label and classname"
+            )
         record = _find_record(text, record_of)
         if record is None:
             absent.append(text)
             continue
         class_name = dataset.class_names[record.label]
-        if label != record.label or _in_words(name) != _in_words(class_name):
+        if label != record.label or _in_words(str(name)) != _in_words(class_name):
             raise DataError(
-                f"{where}[{number}]: {record.path} is {label} {name!r} there, but {record.label} "
-                f"{class_name!r} in {dataset.name}"
+                f"{where}[{number}]: {record.path} is {label} {str(name)!r} there, but "
+                f"{record.label} {class_name!r} in {dataset.name}"
             )
         if record.path in matched:
             raise DataError(f"{where}: listed twice: {record.path!r}")
@@ -327,16 +334,6 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
     if absent:
         raise DataError(f"{where}: {dataset.name} has no such images: {listed(absent)}")
     return list(matched.values())
-
-
-def _checked_row(row: Any, where: str) -> tuple[str, int, str]:
-    """Return the path, label and class name of a published row, or raise DataError."""
-    match row:
-        case {"impath": str(text), "label": value, "classname": name}:
-            label = read_label(value)
-            if label is not None:
-                return text, label, str(name)
-    raise DataError(f"{where}: got {row!r:.200}; needs impath, label and classname")
 
 
 def _find_record(text: str, record_of: Mapping[str, Record]) -> Record | None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import ClassVar
 
 from study.config.schema import StudyConfig
@@ -140,10 +141,8 @@ class Generalized(BaseToNew):
     def answers(self, dataset: Dataset) -> Scored:
         """Return all classes for both parts."""
         scored = self.scored(dataset)
-        classes: list[int] = []
-        for labels in scored.values():
-            classes.extend(labels)
-        return dict.fromkeys(scored, tuple(classes))
+        classes = tuple(chain.from_iterable(scored.values()))
+        return dict.fromkeys(scored, classes)
 
     def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
         """Return the area under the curve; on validation also the best γ, and H at this γ.

@@ -6,7 +6,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.method.subsets import Subset, kinds
 from study.search.ablation_cells import ablation_cells
-from study.search.ledger_callback import Observer
+from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.queues import ReuseResults, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
@@ -37,7 +37,7 @@ def rate_grids(study: Study) -> dict[str, RateGrid]:
 def tune_cells(
     study: Study,
     data: TrialData,
-    observers: Sequence[Observer],
+    observers: Observers,
     reuse_results: ReuseResults | None,
     announce: Callable[[Sequence[str], int], object] = lambda sentences, trials: None,
 ) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+Result = dict[str, Any]
+"""What a trial reports to Tune after an epoch."""
 GRACE = 60.0
 """The seconds after the end of the time within which a trial may still finish."""
 PAUSE = 60.0
@@ -98,7 +100,7 @@ class DeadlineScheduler(FIFOScheduler):
         """See `TrialScheduler`."""
         self._scheduler.on_trial_add(tune_controller, trial)
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial goes on after a result."""
         decision = self._scheduler.on_trial_result(tune_controller, trial, result)
         if decision != TrialScheduler.CONTINUE or trial.config["arm"] == "baseline":
@@ -108,7 +110,7 @@ class DeadlineScheduler(FIFOScheduler):
             return TrialScheduler.STOP
         return decision
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:
         """See `TrialScheduler`."""
         self._scheduler.on_trial_complete(tune_controller, trial, result)
 

@@ -21,7 +21,8 @@ from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.ledger_callback import LedgerCallback, Observer
+from study.search.deadline import Result
+from study.search.ledger_callback import LedgerCallback, Observers
 from study.search.machine import (
     cluster_address,
     refuse_silent_cluster,
@@ -84,10 +85,19 @@ def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]
 def _start_ray() -> None:
     """Join the cluster that is named, or start a Ray for this process alone.
 
+    Name a live cluster of this machine that is not joined.
+
     Raises:
         StudyError: the cluster to join does not answer, or Ray does not start in time.
     """
-    address = _address()
+    try:
+        refuse_silent_cluster()
+    except StudyError as error:
+        raise StudyError(f"{source_of_address()}: {error}") from error
+    beside = unjoined_cluster()
+    if beside is not None:
+        logger.warning("%s", beside)
+    address = cluster_address()
     keep_token_private()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as starting:
@@ -111,22 +121,6 @@ def _start_ray() -> None:
                 "run the command again when it is less busy"
             ) from error
     keep_token_private()  # which Ray may have made
-
-
-def _address() -> str:
-    """Return the address for Ray, and name a live cluster of this machine that is not joined.
-
-    Raises:
-        StudyError: the cluster to join does not answer.
-    """
-    try:
-        refuse_silent_cluster()
-    except StudyError as error:
-        raise StudyError(f"{source_of_address()}: {error}") from error
-    beside = unjoined_cluster()
-    if beside is not None:
-        logger.warning("%s", beside)
-    return cluster_address()
 
 
 def concurrency(config: StudyConfig) -> int | None:
@@ -165,7 +159,7 @@ def run_trials(
     data: Mapping[str, TrialData],
     scheduler: TrialScheduler,
     count: int,
-    observers: Sequence[Observer],
+    observers: Observers,
 ) -> None:
     """Run up to ``count`` trials of one stage to their ends.
 
@@ -280,7 +274,7 @@ class RepeatingScheduler(FIFOScheduler):
         super().__init__()
         self._before = before
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial goes on after a result."""
         before = self._before.get(trial.config["trial_id"])
         if before is not None and result["epoch"] >= before.epochs:
@@ -315,7 +309,7 @@ class _FairASHA(FIFOScheduler):
         """Let the trial compete with those like it."""
         self._scheduler_of(trial).on_trial_add(tune_controller, trial)
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial continues or stops after a result; one without score goes on."""
         if result["score"] is None:
             return TrialScheduler.CONTINUE
@@ -324,7 +318,7 @@ class _FairASHA(FIFOScheduler):
             return TrialScheduler.CONTINUE
         return decision
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:
         """Count a trial's last score."""
         if result["score"] is not None:
             self._scheduler_of(trial).on_trial_complete(tune_controller, trial, result)

@@ -1,7 +1,7 @@
 """Close a trial on disk when Tune says that it ended, then notify the search and the observers."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +46,9 @@ class Observer(Protocol):
         """
 
 
+Observers = Sequence[Observer]
+
+
 @dataclass(eq=False, repr=False)
 class LedgerCallback(Callback):
     """A callback that closes trials in the ledger, then notifies the search and the observers.
@@ -60,7 +63,7 @@ class LedgerCallback(Callback):
     """
 
     searcher: StudySearcher
-    observers: Sequence[Observer]
+    observers: Observers
     max_epoch_seconds: float | None
     _fault: StorageError | None = field(default=None, init=False)
 
@@ -183,7 +186,7 @@ class LedgerCallback(Callback):
                     notify_of_end(self.observers, sibling, end, reports[-1].get("test_score"))
 
 
-def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:
+def notify(observers: Observers, call: Callable[[Observer], None]) -> None:
     """Call each observer; only log what one raises, which must not end the study."""
     for observer in observers:
         try:
@@ -192,8 +195,6 @@ def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> N
             logger.exception("%s failed; the study goes on", type(observer).__name__)
 
 
-def notify_of_end(
-    observers: Iterable[Observer], config: TrialConfig, end: End, score: float | None
-) -> None:
+def notify_of_end(observers: Observers, config: TrialConfig, end: End, score: float | None) -> None:
     """Notify each observer of a trial that is closed on disk; see `Observer.trial_ended`."""
     notify(observers, lambda o: o.trial_ended(config, end, score))

@@ -7,7 +7,7 @@ from typing import Any
 
 from study.errors import DataError
 from study.search.driver import RepeatingScheduler, run_trials
-from study.search.ledger_callback import Observer, notify_of_end
+from study.search.ledger_callback import Observers, notify_of_end
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_reports_beyond_state
 from study.search.searcher import StudySearcher, outcome_of
@@ -40,7 +40,7 @@ def run_queue(
     stage: Stage,
     queue: Sequence[TrialConfig],
     data: DataBySeed,
-    observers: Sequence[Observer],
+    observers: Observers,
     reuse_results: ReuseResults | None = None,
 ) -> None:
     """Train the given trials of a stage to their last epoch, without those that have ended.
@@ -67,11 +67,9 @@ def run_queue(
     _train(study, unfinished(ledger, queue), _earlier_ends(ledger), data, observers)
 
 
-def run_reopened(
-    study: Study, stage: Stage, data: DataBySeed, observers: Sequence[Observer]
-) -> None:
-    """Train the trials of a stage that had ended before they were reopened; see `run_queue`."""
-    ledger = read_and_close_trials(study, stage, data, observers)
+def run_reopened(study: Study, data: DataBySeed, observers: Observers) -> None:
+    """Train the trials of the search that had ended before they were reopened; see `run_queue`."""
+    ledger = read_and_close_trials(study, "search", data, observers)
     before = _earlier_ends(ledger)
     reopened = [trial for trial in unfinished(ledger, ()) if trial.trial_id in before]
     _train(study, reopened, before, data, observers)
@@ -87,7 +85,7 @@ def _train(
     trials: Sequence[TrialConfig],
     before: Mapping[str, End],
     data: DataBySeed,
-    observers: Sequence[Observer],
+    observers: Observers,
 ) -> None:
     """Train trials of one stage to their last epoch, or to where they had been stopped before."""
     averages = [trial for trial in trials if trial.members]
@@ -152,7 +150,7 @@ def read_and_close_trials(
     study: Study,
     stage: Stage,
     data: DataBySeed,
-    observers: Sequence[Observer],
+    observers: Observers,
     reused_ids: Collection[str] = (),
 ) -> dict[str, LedgerTrial]:
     """Return the trials of a stage that the ledger holds, by id, and repair unfinished ones.
@@ -198,7 +196,7 @@ def read_and_close_trials(
 def _read_and_close_trial(
     folder: TrialFolder,
     config: TrialConfig,
-    observers: Sequence[Observer],
+    observers: Observers,
     reused_ids: Collection[str],
 ) -> LedgerTrial:
     """Return a trial that the ledger holds, after its repair; see `read_and_close_trials`."""

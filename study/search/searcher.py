@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from study.config.trial_settings import TrialSettings
-from study.search.deadline import Deadline
+from study.search.deadline import Deadline, Result
 from study.search.optuna_arm import Arm, Outcome
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
@@ -113,7 +113,7 @@ class StudySearcher(Searcher):
         self._outcomes.setdefault(_identity(config), UNDER_WAY)
         return config.model_dump(mode="json")
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def on_trial_result(self, trial_id: str, result: Result) -> None:
         """Report an epoch's score to the arm that proposed the trial."""
         config = self.running.get(trial_id)
         score = None if result.get("failed") else result.get("score")
@@ -124,7 +124,7 @@ class StudySearcher(Searcher):
             arm.report(config.optuna_number, result["epoch"], score)
 
     def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        self, trial_id: str, result: Result | None = None, error: bool = False
     ) -> None:
         """Do nothing: `conclude` receives how a trial ended."""
 

@@ -14,7 +14,7 @@ from study.errors import DataError
 from study.method.subsets import parse
 from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
 from study.search.driver import make_scheduler, run_trials
-from study.search.ledger_callback import Observer
+from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_journal, rename_damaged
 from study.search.queues import (
@@ -89,7 +89,7 @@ def seconds_left(study: Study) -> float | None:
 def run_search(
     study: Study,
     data: TrialData,
-    observers: Sequence[Observer],
+    observers: Observers,
     sampler: Sampler | None = None,
     announce: Announce = lambda sentences, trials: None,
 ) -> None:
@@ -120,7 +120,7 @@ def run_search(
         run_queue(study, "search", [], data_by_seed, observers)
         return
     # Only those with an earlier end: successive halving decides where the others end, below.
-    run_reopened(study, "search", data_by_seed, observers)
+    run_reopened(study, data_by_seed, observers)
     ledger = read_and_close_trials(study, "search", data_by_seed, observers)
     _refuse_too_many(study, ledger.values())
     baselines = [
@@ -195,9 +195,7 @@ def _count_left(
     return count
 
 
-def _run_variants(
-    study: Study, data: TrialData, observers: Sequence[Observer], announce: Announce
-) -> None:
+def _run_variants(study: Study, data: TrialData, observers: Observers, announce: Announce) -> None:
     """Train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
 
     Each goes on to its last epoch. They stand outside the budget of the search, since they propose

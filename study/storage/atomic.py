@@ -74,10 +74,6 @@ class _Outage:
         self.last = now
         return now - self.began
 
-    def end(self) -> None:
-        """Record that storage can be used again."""
-        self.last = -math.inf
-
 
 _outage = _Outage()
 
@@ -133,7 +129,7 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
             time.sleep(RETRY_SECONDS)
         else:
             if waiting:
-                _outage.end()
+                _outage.last = -math.inf
                 logger.warning("%s can be used again", path)
             return result
 

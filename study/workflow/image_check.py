@@ -82,7 +82,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
                     large[image.path] = image.large
             for warning in (dark_images(highest), large_images(large)):
                 if warning:
-                    _warn(console, f"{dataset.name}: {warning}")
+                    print_sentences(console, f"{dataset.name}: {warning}", "yellow")
             if len(paths) == len(_paths(dataset, every=True)):
                 pixels[dataset.name] = hashes
     if faults:
@@ -106,11 +106,7 @@ def _report_unreadable(
         if not every:
             message += "; --check --images tries all"
         raise DataError(message)
-    _warn(console, f"{sentence}; the study leaves them out")
-
-
-def _warn(console: Console, line: str) -> None:
-    print_sentences(console, line, "yellow")
+    print_sentences(console, f"{sentence}; the study leaves them out", "yellow")
 
 
 def _paths(dataset: Dataset, *, every: bool) -> list[str]:

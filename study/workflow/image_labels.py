@@ -191,7 +191,10 @@ def find_images(words: Iterable[str]) -> list[Path]:
     """
     images: list[Path] = []
     for path in map(Path, words):
-        if not _is_folder(path):
+        is_folder = False
+        with suppress(OSError):  # a name that no folder can have, or one that may not be read
+            is_folder = path.is_dir()
+        if not is_folder:
             images.append(path)
             continue
         in_folder, other_suffixes = list_image_files(path)
@@ -207,12 +210,6 @@ def find_images(words: Iterable[str]) -> list[Path]:
             f"({' '.join(sorted(IMAGE_SUFFIXES))}) in them or in their folders"
         )
     return images
-
-
-def _is_folder(path: Path) -> bool:
-    with suppress(OSError):  # a name that no folder can have, or one that may not be read
-        return path.is_dir()
-    return False
 
 
 def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> SavedModel:

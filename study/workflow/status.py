@@ -197,31 +197,26 @@ def render_status(status: Status) -> RenderableType:
         ends = ", ".join(f"{n} {end}" for end, n in sorted(counts.items()))
         lines.append(f"{GROUP_TITLES.get(group, group)}: {trials}: {ends}")
     lines += status.told
-    tables = (_running_table(status), _failed_table(status), _best_table(status))
-    for table in tables:
-        if table.rows:
-            lines += ["", table]
-    if status.best:
-        lines.append(TERMS)
-    return Group(*lines)
-
-
-def _running_table(status: Status) -> TerminalTable:
-    rows = []
+    running = []
     for trial in status.running:
         epochs = f"{trial.epochs}/{trial.epochs_planned}"
         silent = f"{status.silent[trial.trial_id]:.0f} s ago"
-        rows.append([trial.trial_id, epochs, silent, tuned_in_words(trial.settings)])
-    return plain_table(("unfinished", "epoch", "last wrote", "subset"), rows)
-
-
-def _failed_table(status: Status) -> TerminalTable:
-    rows = []
+        running.append([trial.trial_id, epochs, silent, tuned_in_words(trial.settings)])
+    failed = []
     for trial in status.failed[-MOST_TRIALS:]:
-        rows.append([trial.trial_id, str(trial.epochs), trial.reason or ""])
+        failed.append([trial.trial_id, str(trial.epochs), trial.reason or ""])
     if len(status.failed) > MOST_TRIALS:
-        rows.append([f"and {len(status.failed) - MOST_TRIALS} before", "", ""])
-    return plain_table(("failed", "epochs", "cause"), rows)
+        failed.append([f"and {len(status.failed) - MOST_TRIALS} before", "", ""])
+    for header, rows in (
+        (("unfinished", "epoch", "last wrote", "subset"), running),
+        (("failed", "epochs", "cause"), failed),
+    ):
+        if rows:
+            lines += ["", plain_table(header, rows)]
+    if status.best:
+        lines += ["", _best_table(status)]
+        lines.append(TERMS)
+    return Group(*lines)
 
 
 def _best_table(status: Status) -> TerminalTable:

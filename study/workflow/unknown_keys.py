@@ -4,7 +4,7 @@ from pathlib import Path
 
 from study.config.loading import ConfigFaults, load_config
 from study.config.sweep import is_sweep, load_sweep
-from study.config.wording import faults_with_overrides, override_texts
+from study.config.wording import UNKNOWN_KEY, faults_with_overrides, override_texts
 from study.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ def refuse_unknown_keys(source: Path, overrides: list[str]) -> None:
         else:
             load_config(source, overrides)
     except ConfigFaults as error:
-        if error.has_unknown_key:
+        if any(f": {UNKNOWN_KEY}; " in fault for fault in error.faults):
             raise _add_faults_of_protocol(error, overrides) from None
 
 

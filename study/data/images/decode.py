@@ -104,7 +104,12 @@ class ImageCache:
             paths: the images.
             framing: how they are brought to the size, unless they are kept whole.
         """
-        form = self._form(framing)
+        shape = "squashed" if framing.squash else "square"
+        form = f"{shape} {framing.interpolation}"
+        if framing == CLIP_FRAMING:
+            form = "square"
+        if self.keep_aspect:
+            form = "whole"
         contents = [f"{PREPROCESSING} {form} {self.size}"]
         for path in paths:
             stamp = ""
@@ -114,15 +119,6 @@ class ImageCache:
         digest = sha256_of("\n".join(contents).encode())
         name = re.sub(r"[^\w.-]", "-", self.key)[:80]
         return self.folder / f"{name}-{self.size}-{form}-{digest[:16]}.arrow"
-
-    def _form(self, framing: Framing) -> str:
-        """Return the word for the shape of the images, which is part of the file's name."""
-        if self.keep_aspect:
-            return "whole"
-        if framing == CLIP_FRAMING:
-            return "square"
-        shape = "squashed" if framing.squash else "square"
-        return f"{shape} {framing.interpolation}"
 
 
 def decode_images(

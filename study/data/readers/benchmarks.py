@@ -85,7 +85,7 @@ class Benchmark:
 
 _NAMES = "classnames.txt is the one of imagenet"
 _IMAGENETV2 = "the README of ImageNetV2 (github.com/modestyachts/ImageNetV2)"
-BENCHMARKS: dict[str, Benchmark] = {
+BENCHMARKS = {
     "imagenet": Benchmark(
         None,
         Counts(1000, 1_281_167, 0, 50_000),

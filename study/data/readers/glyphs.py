@@ -35,7 +35,7 @@ The embedded checkpoint has never seen them."""
 # classes, which three folds divide evenly.
 _BASE_LETTERS = "ABCDEFGHJKLMe"
 _NEW_LETTERS = "NPQRSTUVWXYZh"
-LETTERS: tuple[str, ...] = tuple(_BASE_LETTERS + _NEW_LETTERS)
+LETTERS = tuple(_BASE_LETTERS + _NEW_LETTERS)
 
 
 def character_name(character: str) -> str:
@@ -48,8 +48,8 @@ def character_name(character: str) -> str:
 
 
 # The base classes are the first half of the labels, so both halves get digits and letters.
-GLYPH_CHARACTERS: tuple[str, ...] = (*"01234", *_BASE_LETTERS, *"56789", *_NEW_LETTERS)
-GLYPH_CLASS_NAMES: tuple[str, ...] = tuple(map(character_name, GLYPH_CHARACTERS))
+GLYPH_CHARACTERS = (*"01234", *_BASE_LETTERS, *"56789", *_NEW_LETTERS)
+GLYPH_CLASS_NAMES = tuple(map(character_name, GLYPH_CHARACTERS))
 
 IMAGES = 60  # per class and split
 _SEED = 2024  # of the packaged dataset, the same for every study

@@ -287,7 +287,11 @@ def _column_names(datasets: Any, name: str, features: Any, requested: Renamed) -
 def _classes(
     datasets: Any, name: str, tables: Mapping[str, Any], column: str
 ) -> tuple[ClassNames, dict[str, Records]]:
-    """Return the class names and the records of every split, without opening an image."""
+    """Return the class names and the records of every split, without opening an image.
+
+    Raises:
+        DataError: there are no class names, or labels that the training split has not.
+    """
     values = {}
     for split, table in tables.items():
         values[split] = list(table.select_columns([column])[column])
@@ -309,29 +313,19 @@ def _classes(
         label_of = {text: label for label, text in enumerate(class_names)}
     records = {}
     for split, cells in values.items():
-        records[split] = _labelled(name, split, cells, label_of)
+        labelled = []
+        unknown = []
+        for row, cell in enumerate(cells):
+            label = label_of.get(str(cell))
+            if label is None:
+                unknown.append(row)
+            else:
+                labelled.append(Record(f"{split}/{row:06d}", label))
+        if unknown:
+            raise DataError(
+                f"{name}: {len(unknown)} images of {split} have no label of the training split "
+                f"(rows {listed(unknown)}); a hidden test split cannot be scored: choose others in "
+                "splits"
+            )
+        records[split] = tuple(labelled)
     return class_names, records
-
-
-def _labelled(
-    name: str, split: str, cells: Sequence[object], label_of: Mapping[str, int]
-) -> Records:
-    """Return the records of a split by the cells of its label column.
-
-    Raises:
-        DataError: there are labels that the training split has not.
-    """
-    records = []
-    unknown = []
-    for row, cell in enumerate(cells):
-        label = label_of.get(str(cell))
-        if label is None:
-            unknown.append(row)
-        else:
-            records.append(Record(f"{split}/{row:06d}", label))
-    if unknown:
-        raise DataError(
-            f"{name}: {len(unknown)} images of {split} have no label of the training split (rows "
-            f"{listed(unknown)}); a hidden test split cannot be scored: choose others in splits"
-        )
-    return tuple(records)

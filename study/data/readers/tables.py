@@ -27,7 +27,7 @@ from study.data.records import (
 from study.errors import DataError
 
 # Part → column names that are recognized without the option `columns`; the first one is ours.
-COLUMNS: dict[str, tuple[str, ...]] = {
+COLUMNS = {
     "path": ("path", "image_path", "filepath", "file_name", "filename", "file", "impath", "image"),
     "label": ("label", "labels", "target"),
     "class_name": ("class_name", "class name", "classname", "class"),
@@ -157,12 +157,14 @@ def _check_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_
         faults.add("blank", number, "is blank; remove it")
     pairs = _classes(table.numbers, parts, faults)
     paths = _paths(table.numbers, parts["path"], faults)
-    without = [""] * len(table.numbers)
-    splits = _splits(table.numbers, parts.get("split", without), faults)
+    cells = parts.get("split", [""] * len(table.numbers))
     rows = []
-    for number, path, pair, split in zip(table.numbers, paths, pairs, splits, strict=True):
+    for number, path, pair, cell in zip(table.numbers, paths, pairs, cells, strict=True):
+        split = _text(cell).lower()
+        if split and split not in SPLIT_OF:
+            faults.add("split", number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}")
         label, class_name = pair
-        rows.append(_Row(number, path, label, class_name, split))
+        rows.append(_Row(number, path, label, class_name, SPLIT_OF.get(split, split)))
     _add_repeated(rows, faults)
     sentences = faults.sentences()
     if "class_name" not in parts and all(row.class_name.isdecimal() for row in rows):
@@ -296,17 +298,6 @@ def _paths(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str
             faults.add("path", number, str(error).removeprefix(": "))
         paths.append(path)
     return paths
-
-
-def _splits(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str]:
-    """Return the split of every row: our name for it if there is one; "" if the row has none."""
-    splits = []
-    for number, cell in zip(numbers, cells, strict=True):
-        name = _text(cell).lower()
-        if name and name not in SPLIT_OF:
-            faults.add("split", number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}")
-        splits.append(SPLIT_OF.get(name, name))
-    return splits
 
 
 def _add_repeated(rows: Sequence[_Row], faults: _RowFaults) -> None:
