@@ -1,6 +1,6 @@
 """The command ``refit``: another training of what a finished study ships."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
