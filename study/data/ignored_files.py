@@ -14,6 +14,7 @@ from study.data.readers.own import holds_images, is_folder, is_image_name, subfo
 from study.errors import DataError
 
 Paths = tuple[str, ...]
+"""Paths relative to the folder of a dataset."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 
 _Cells = Mapping[str, Subset]
+"""The subset of each cell, by label."""
 _Grids = Mapping[str, RateGrid]
+"""The grid of each cell, by label."""
 
 
 def rate_grids(study: Study) -> dict[str, RateGrid]:

@@ -47,6 +47,7 @@ class Observer(Protocol):
 
 
 Observers = Sequence[Observer]
+"""The listeners that are notified of trials, in turn."""
 
 
 @dataclass(eq=False, repr=False)

@@ -16,6 +16,7 @@ from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.study import Study
 
 DataBySeed = Mapping[int, TrialData]
+"""The data of trials, by seed."""
 ReuseResults = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of trials with known results, where there are any, and returns
 their ids."""
