@@ -30,7 +30,7 @@ def _forest_chart(table: AblationTable) -> Chart:
     for cell in reversed(table.cells):
         if cell.comparison is not None:
             cells.append(cell)
-            differences.append(cell.comparison.difference)
+            differences.append(cell.comparison)
     series = []
     for name, color in (("beyond noise", ORANGE), ("within noise", GREY)):
         is_beyond = name == "beyond noise"
@@ -85,7 +85,7 @@ def _points_by_term(table: AblationTable) -> tuple[str, dict[tuple[Window, str],
         for points, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
             if term is not None and cell.comparison is not None:
                 window, site = _window_of(term), f"{term.encoder}.{term.site}"
-                points[window, site] = 100 * cell.comparison.difference.mean
+                points[window, site] = 100 * cell.comparison.mean
     # All fields of a map must mean the same, so take the reading that fits more cells.
     if len(left_out) > len(only):
         return "leaves a site in these layers out", left_out

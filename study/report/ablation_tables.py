@@ -38,20 +38,19 @@ from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
 
-def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
-    """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
+def ablation_verdict(table: AblationTable) -> Iterator[str]:
+    """Yield sentences that name the cells beyond noise, within noise and at an edge of rates.
 
     They also name the cells with extended grids, and the pairs of sites that interact.
     """
-    sentences = list(_base_chosen_after_test(table))
-    sentences += _verdict_on_cells(table)
-    sentences += _verdict_on_rates(table)
-    sentences += interaction_verdict(table.interactions)
-    sentences += chance_sentences(table.chance, guess=table.protocol.guess)
-    sentences += same_test_sentences(table)
+    yield from _base_chosen_after_test(table)
+    yield from _verdict_on_cells(table)
+    yield from _verdict_on_rates(table)
+    yield from interaction_verdict(table.interactions)
+    yield from chance_sentences(table.chance, guess=table.protocol.guess)
+    yield from same_test_sentences(table)
     if table.split == "val":
-        sentences.append("These are validation scores: no test image was read.")
-    return tuple(sentences)
+        yield "These are validation scores: no test image was read."
 
 
 def _base_chosen_after_test(table: AblationTable) -> Iterator[str]:
@@ -71,8 +70,8 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         if cell.comparison is None:
             continue
         name = f"“{cell.label}”"
-        difference = cell.comparison.difference
-        if cell.comparison.holm_p is None or difference.reach is None:
+        difference = cell.comparison
+        if difference.holm_p is None or difference.reach is None:
             untested.append(name)
         elif cell.differs_from_base:
             missed = describe_missed(difference)
@@ -163,7 +162,7 @@ def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
     return row
 
 
-def _scope(table: AblationTable) -> tuple[str, ...]:
+def _scope(table: AblationTable) -> Iterator[str]:
     """Return sentences on what the intervals of an ablation hold for."""
     return interval_scope(table.resampled, {cell.label: cell.score for cell in table.cells})
 
@@ -215,7 +214,7 @@ def _cell_record(table: AblationTable, cell: Cell) -> dict[str, object]:
     for part in PARTS + table.parts:
         means[part] = cell.parts.get(part)
     comparison = cell.comparison
-    means["difference"] = comparison.difference if comparison else None
+    means["difference"] = comparison
     added = {kind: ", ".join(map(repr, rates)) for kind, rates in cell.added_rates.items()}
     return {
         "label": cell.label,

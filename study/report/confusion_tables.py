@@ -13,6 +13,8 @@ from study.results.predicted_classes import class_accuracies, confusions
 
 CONFUSION = "confusion"
 """The prefix of the names of heat maps."""
+MOST_CONFUSIONS = 12
+"""The largest number of rows in the table of confusions."""
 MOST_MAPS = 4
 """The largest number of parts of the test images that have a heat map."""
 NAMED_ROWS, NAMED_COLUMNS = 150, 40
@@ -65,7 +67,7 @@ def confusion_table(board: Leaderboard) -> Table:
     """Return the most frequent confusions."""
     rows = [
         [pair.true, pair.predicted, pair.part, percent(pair.before), percent(pair.after)]
-        for pair in confusions(board)
+        for pair in confusions(board)[:MOST_CONFUSIONS]
     ]
     table = Table(
         "Most frequent confusions",
@@ -80,7 +82,7 @@ def confusion_table(board: Leaderboard) -> Table:
 def confusion_charts(board: Leaderboard) -> tuple[Chart, ...]:
     """Draw what the choice takes the test images of each class for, a heat map for each part."""
     shares_by_part: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
-    for row in class_accuracies(board) + confusions(board, most=None):
+    for row in class_accuracies(board) + confusions(board):
         shares_by_part[row.part][row.true, row.predicted] = row.after
     if not shares_by_part:
         return ()

@@ -14,7 +14,6 @@ from typing import Self
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
 from study.results.intervals import Interval, MeanInterval
-from study.results.statistics import Comparison
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
@@ -291,11 +290,10 @@ def score_cells(
     return tuple(cells)
 
 
-def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
+def comparison_cells(difference: MeanInterval | None) -> tuple[str, str]:
     """Return a difference with its interval in percentage points, and its corrected p."""
-    if comparison is None:
-        return ("–", "–")
-    return (difference_cell(comparison.difference), probability(comparison.holm_p))
+    holm_p = difference.holm_p if difference else None
+    return difference_cell(difference), probability(holm_p)
 
 
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:
@@ -315,10 +313,10 @@ def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, floa
     return columns
 
 
-def p_columns(comparison: Comparison | None, prefix: str = "") -> dict[str, float | None]:
-    """Return the p value of a comparison, and that after Holm's correction, by column."""
-    p = comparison.difference.p_value if comparison else None
-    return {f"{prefix}p": p, f"{prefix}holm_p": getattr(comparison, "holm_p", None)}
+def p_columns(difference: MeanInterval | None, prefix: str = "") -> dict[str, float | None]:
+    """Return the p value of a difference, and that after Holm's correction, by column."""
+    columns = {"p": "p_value", "holm_p": "holm_p"}
+    return {f"{prefix}{name}": getattr(difference, field, None) for name, field in columns.items()}
 
 
 def format_count(value: int | None) -> str:

@@ -47,7 +47,7 @@ def importance_chart(arm: str, importances: Importances, color: str, *, stopped:
 
 def _reason_without_importances(importances: Importances) -> str:
     """Return the reason that a chart without importances gives."""
-    if importances.too_few:
+    if importances.finished < MIN_TRIALS:
         return f"needs {MIN_TRIALS} finished trials, has {importances.finished}"
     if importances.error is not None:
         return f"Optuna cannot tell importances of these trials ({importances.error})"

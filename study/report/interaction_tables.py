@@ -13,7 +13,8 @@ from study.report.formatting import (
     probability,
 )
 from study.results.interactions import CEILING, Interaction, Obstacle
-from study.results.statistics import Comparison, is_significant
+from study.results.intervals import MeanInterval
+from study.results.statistics import is_significant
 
 NOTE = (
     "a alone, b alone and a + b are mean differences to zero-shot in percentage points. Δ better "
@@ -45,9 +46,8 @@ def _interaction_cells(pair: Interaction) -> tuple[str, str]:
     return format_log_odds(pair.interaction), probability(pair.interaction.holm_p)
 
 
-def format_log_odds(comparison: Comparison) -> str:
+def format_log_odds(difference: MeanInterval) -> str:
     """Return an interaction with its interval, in log-odds."""
-    difference = comparison.difference
     mean = _signed_decimals(difference.mean)
     if difference.low is None or difference.high is None:
         return f"{mean} (no interval)"
@@ -61,24 +61,21 @@ def _signed_decimals(value: float) -> str:
     return f"{rounded:+.2f}".replace("-", "−")
 
 
-def interaction_verdict(pairs: Sequence[Interaction]) -> tuple[str, ...]:
-    """Return sentences on what pairs give over the better site, and whether they add up."""
+def interaction_verdict(pairs: Sequence[Interaction]) -> Iterator[str]:
+    """Yield sentences on what pairs give over the better site, and whether they add up."""
     gains = [(pair, pair.gain_over_better) for pair in pairs]
     interactions = [(pair, pair.interaction) for pair in pairs]
     subject = "The gain in points over the better site, which validation named,"
-    sentences = list(_describe_family(subject, gains, points))
+    yield from _describe_family(subject, gains, points)
     if pairs and not any(pair.better for pair in pairs):
-        sentences.append(
-            "Validation names no better site of a pair, so what both give over it is not known."
-        )
-    sentences += _describe_family("The interaction of log-odds", interactions, _signed_decimals)
-    sentences += _describe_untested(pairs)
-    return tuple(sentences)
+        yield "Validation names no better site of a pair, so what both give over it is not known."
+    yield from _describe_family("The interaction of log-odds", interactions, _signed_decimals)
+    yield from _describe_untested(pairs)
 
 
 def _describe_family(
     subject: str,
-    family: Sequence[tuple[Interaction, Comparison | None]],
+    family: Sequence[tuple[Interaction, MeanInterval | None]],
     form: Callable[[float], str],
 ) -> Iterator[str]:
     """Yield for which pairs a difference that is tested for all of them is beyond noise."""
@@ -87,7 +84,7 @@ def _describe_family(
         if comparison is not None and comparison.holm_p is not None:
             tests += 1
             if is_significant(comparison):
-                beyond.append(f"{_quote_sites(pair)} {form(comparison.difference.mean)}")
+                beyond.append(f"{_quote_sites(pair)} {form(comparison.mean)}")
     if not tests:
         return
     sentence = f"{subject} is beyond noise for {len(beyond) or 'none'} of "
@@ -134,8 +131,7 @@ def interaction_record(pair: Interaction) -> dict[str, object]:
         "better_site": pair.better,
     }
     for name, comparison in (("lead", pair.gain_over_better), ("interaction", pair.interaction)):
-        difference = comparison.difference if comparison else None
-        record |= interval_columns({name: difference})
+        record |= interval_columns({name: comparison})
         record |= p_columns(comparison, f"{name}_")
     record["not_tested"] = _describe_obstacle(pair.obstacle) or None
     return record

@@ -229,7 +229,7 @@ def render_leaderboard(board: Leaderboard) -> Group:
         note = SETTING_NOTE if table.title == CONFIGURATIONS else table.note
         if note and table is not main:
             blocks.append(Text(note, style="dim"))
-    for sentence in verdict(board) + validation_findings(board):
+    for sentence in (*verdict(board), *validation_findings(board)):
         blocks.append(Text(sentence))
     if board.entries:
         blocks.append(Text(main.note, style="dim"))

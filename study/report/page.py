@@ -93,7 +93,7 @@ def render_report(
     )
     environment.filters["svg"] = _encoded_svg
     template = environment.get_template("report.html.jinja")
-    sections = _outcome_sections(results, board)
+    sections = _outcome_sections(board)
     sections |= _study_sections(results, board)
     sections["gallery"] = make_gallery(board, datasets or {})
     sections["plots"] = [plot for plot in plots if not plot.name.startswith(CONFUSION)]
@@ -105,18 +105,18 @@ def _encoded_svg(chart: Chart) -> str:
     return base64.b64encode(draw(chart, "svg")).decode("ascii")
 
 
-def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
+def _outcome_sections(board: Leaderboard) -> dict[str, Any]:
     """Return what the template shows from the title to the recommendation."""
     opening = headline(board)
     choice = _describe_choice(board, board.chosen) if board.chosen else None
     sentences = judge_choice(board) if opening else verdict(board)
     return {
         "board": board,
-        "subtitle": _subtitle(results),
+        "subtitle": _subtitle(board),
         "headline": opening,
         "choice": choice,
         "verdict": sentences,
-        "configuration": configuration_rows(results),
+        "configuration": configuration_rows(board),
         "scores": main_table(board),
         "ladder": ladder_table(board),
         "reliability": reliability_table(board.calibrations),
@@ -127,7 +127,7 @@ def _outcome_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
         "scope": leaderboard_scope(board),
         "validation": validation_findings(board),
         "searches": board.protocol.searches(board.study.config),
-        "recommendation": _recommendation(results, board),
+        "recommendation": _recommendation(board),
     }
 
 
@@ -141,9 +141,9 @@ def _subtitle(results: Results) -> str:
     return ", ".join(words)
 
 
-def _recommendation(results: Results, board: Leaderboard) -> dict[str, Any] | None:
+def _recommendation(board: Leaderboard) -> dict[str, Any] | None:
     """Return what the template recommends under “What to use”; None without a winner."""
-    recommended, registration = board.shipped, results.registration
+    recommended, registration = board.shipped, board.registration
     if recommended is None:
         return None
     section = {
@@ -200,19 +200,19 @@ def _site_shares(results: Results) -> dict[str, Any]:
     }
 
 
-def _loading_code(results: Leaderboard, recommended: Entry) -> str | None:
+def _loading_code(board: Leaderboard, recommended: Entry) -> str | None:
     """Return code that loads the delta of what ships; None without one."""
     # The first seed, not the best on test: that would be selecting on test.
-    trials = sorted(results.confirm_trials(recommended.label), key=lambda trial: trial.seed)
-    if results.refit is not None:
-        trials = [results.refit.trial]
+    trials = sorted(board.confirm_trials(recommended.label), key=lambda trial: trial.seed)
+    if board.refit is not None:
+        trials = [board.refit.trial]
     deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
-    present = [delta for delta in deltas if (results.folder.path / delta).is_file()]
+    present = [delta for delta in deltas if (board.folder.path / delta).is_file()]
     if not present:
         return None
     if recommended.settings.head == "linear":
-        return _classifier_code(results.study.config, present[0])
-    return _backbone_code(results.study.config, present[0])
+        return _classifier_code(board.study.config, present[0])
+    return _backbone_code(board.study.config, present[0])
 
 
 def _classifier_code(config: StudyConfig, delta: str) -> str:

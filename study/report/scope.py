@@ -11,29 +11,27 @@ from study.results.shared_test import count_studies_on_same_test
 from study.results.study_results import Results
 
 
-def interval_scope(resampled: Resampled, scores: Mapping[str, MeanInterval]) -> tuple[str, ...]:
-    """Return sentences on what the intervals of some scores hold for.
+def interval_scope(resampled: Resampled, scores: Mapping[str, MeanInterval]) -> Iterator[str]:
+    """Yield sentences on what the intervals of some scores hold for.
 
     Args:
         resampled: the study's tested trials on test images that were drawn again.
         scores: the mean score of each tested configuration, by its name.
     """
     if not scores:
-        return ()
-    sentences: list[str] = []
+        return
     single_seeds = [score for score in scores.values() if score.n == 1]
     if len(single_seeds) < len(scores):
-        sentences += _describe_seeds(resampled)
-        sentences += _wider_intervals(resampled.overlap, scores)
+        yield from _describe_seeds(resampled)
+        yield from _wider_intervals(resampled.overlap, scores)
     elif all(score.low is not None for score in single_seeds):
-        sentences.append("Nothing is trained, so that intervals are over other test images alone.")
+        yield "Nothing is trained, so that intervals are over other test images alone."
     else:
-        sentences.append("With one seed, nothing is known about other training images.")
-    sentences += _describe_test_images(resampled)
-    return tuple(sentences)
+        yield "With one seed, nothing is known about other training images."
+    yield from _describe_test_images(resampled)
 
 
-def leaderboard_scope(board: Leaderboard) -> tuple[str, ...]:
+def leaderboard_scope(board: Leaderboard) -> Iterator[str]:
     """Return sentences on what the intervals of a leaderboard hold for."""
     scores = {entry_name(board, entry): entry.test for entry in board.entries}
     return interval_scope(board.resampled, scores)

@@ -4,7 +4,7 @@ A search is no experiment, since its trials depend on each other. An ablation is
 shows the command for it below the table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from study.process.terminal_table import amount
 from study.report.formatting import Table, format_ends, points
@@ -17,33 +17,32 @@ TRUSTED_TRIALS = 50
 """The fewest finished trials for which the sentences do not warn that there are few."""
 
 
-def share_sentences(results: Results, shares: Sequence[SiteShare]) -> tuple[str, ...]:
-    """Return what the comparison says, in words, and what it cannot say."""
+def share_sentences(results: Results, shares: Sequence[SiteShare]) -> Iterator[str]:
+    """Yield what the comparison says, in words, and what it cannot say."""
     trials = [trial for trial in results.stage("search") if trial.arm == SEARCH_ARM]
     finished = len(rank_trials(results))
     if not shares:
-        return (
+        yield (
             f"Of the search for subsets, {finished} of {len(trials)} trials ran all their epochs. "
             f"That is too few to compare the best {BEST_TRIALS} with the others, so nothing is "
-            "said of sites (kinds of parameters).",
+            "said of sites (kinds of parameters)."
         )
+        return
     best = f"the best {BEST_TRIALS}"
     more = [_describe_share(share) for share in shares if share.interval.low > 0]
     less = [_describe_share(share) for share in reversed(shares) if share.interval.high < 0]
     undecided = len(shares) - len(more) - len(less)
-    sentences = []
     if more:
-        sentences.append(f"More often in {best} trials than in all: {'; '.join(more)}.")
+        yield f"More often in {best} trials than in all: {'; '.join(more)}."
     if less:
-        sentences.append(f"Less often in {best} than in all: {'; '.join(less)}.")
+        yield f"Less often in {best} than in all: {'; '.join(less)}."
     if undecided:
         sentence = f"Undecided, with 0 in the interval: {amount(undecided, 'site')}."
         if finished < TRUSTED_TRIALS:
             sentence += " With so few trials the intervals are wide."
-        sentences.append(sentence)
+        yield sentence
     stopped = sum(trial.status == "stopped" for trial in trials)
-    sentences.append(_describe_limits(len(shares), finished, stopped))
-    return tuple(sentences)
+    yield _describe_limits(len(shares), finished, stopped)
 
 
 def _describe_limits(sites: int, finished: int, stopped: int) -> str:

@@ -27,9 +27,9 @@ def describe_study(results: Results, board: Leaderboard) -> str:
         return _widen_columns(ablation_markdown(ablation_table(results)))
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
     blocks = []
-    registration = results.registration
+    registration = board.registration
     if board.chosen is not None:
-        blocks.append(_describe_outcome(results, board, board.chosen))
+        blocks.append(_describe_outcome(board, board.chosen))
     if registration is not None:
         blocks.append(f"`{registration.loading_line(lasting=True)}`")
     if board.winner is not None:
@@ -61,9 +61,9 @@ def _widen_columns(markdown: str) -> str:
     return "\n".join(lines)
 
 
-def _describe_outcome(results: Results, board: Leaderboard, choice: Entry) -> str:
+def _describe_outcome(board: Leaderboard, choice: Entry) -> str:
     """Return, in Markdown, which trial won and by how much, or that none did."""
-    names = {trial.trial_id: trial.label for trial in results.trials}
+    names = {trial.trial_id: trial.label for trial in board.trials}
     label = names.get(choice.source_trial or "", choice.label)
     name = markdown_text(candidate_name(label))
     if not choice.is_winner:
@@ -77,8 +77,7 @@ def _describe_outcome(results: Results, board: Leaderboard, choice: Entry) -> st
         outcome += f" ({', '.join(parts)})"
     for label, comparison in board.planned_comparisons.items():
         outcome += (
-            f"; {describe_difference(comparison.difference)} against {rival_name(label)} "
-            f"({judge(comparison.difference, comparison.holm_p)})"
+            f"; {describe_difference(comparison)} against {rival_name(label)} ({judge(comparison)})"
         )
     return " ".join([f"{outcome}.", *describe_rivals_above(board)])
 

@@ -89,26 +89,24 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     return (f"{percent(choice.test.mean)} %", f"{sentence}.")
 
 
-def judge_choice(board: Leaderboard) -> tuple[str, ...]:
-    """Return how the choice compares with its rivals and with chance, and what qualifies it."""
+def judge_choice(board: Leaderboard) -> Iterator[str]:
+    """Yield how the choice compares with its rivals and with chance, and what qualifies it."""
     choice, winner = board.chosen, board.winner
     if choice is None:
-        return ()
-    sentences: list[str] = []
+        return
     if winner is not None:
-        sentences += _judge_winner(board, winner)
+        yield from _judge_winner(board, winner)
     else:
         mean = choice.balanced.mean if choice.balanced else None
-        sentences.append(
+        yield (
             f"The choice does not beat chance (balanced {percent(mean)} % against "
             f"{percent(choice.chance)} %), so there is no winner."
         )
-    sentences += validation_score_sentence(board)
+    yield from validation_score_sentence(board)
     if not any(entry.above_chance for entry in board.entries):
-        sentences.append("Nothing that was tested beats chance.")
-    sentences += _describe_highest_mean(board, choice)
-    sentences += same_test_sentences(board)
-    return tuple(sentences)
+        yield "Nothing that was tested beats chance."
+    yield from _describe_highest_mean(board, choice)
+    yield from same_test_sentences(board)
 
 
 def _describe_highest_mean(board: Leaderboard, choice: Entry) -> Iterator[str]:
@@ -125,19 +123,17 @@ def _describe_highest_mean(board: Leaderboard, choice: Entry) -> Iterator[str]:
     )
 
 
-def validation_score_sentence(board: Leaderboard) -> tuple[str, ...]:
-    """Return the validation score of the choice, which is a maximum, and what to expect of it.
+def validation_score_sentence(board: Leaderboard) -> Iterator[str]:
+    """Yield the validation score of the choice, which is a maximum, and what to expect of it.
 
-    Returns:
-        One sentence, or none where it is not known what to expect.
+    There is no sentence where it is not known what to expect.
     """
     choice = board.chosen
     if choice is None or board.optimism is None:
-        return ()
+        return
     optimism = board.optimism.remark_on(choice.val_score)
-    if not optimism:
-        return ()
-    return (f"On validation the choice has {percent(choice.val_score)} %{optimism} (bootstrap).",)
+    if optimism:
+        yield f"On validation the choice has {percent(choice.val_score)} %{optimism} (bootstrap)."
 
 
 def _describe_doubt(winner: Entry) -> Iterator[str]:
@@ -175,7 +171,7 @@ def _interval_and_seeds(score: MeanInterval) -> str:
     return f"95 % interval{alone} {ends}, {amount(score.n, 'seed')}"
 
 
-def judge(difference: MeanInterval, holm_p: float | None = None) -> str:
+def judge(difference: MeanInterval) -> str:
     """Return whether a difference is more than noise: by its interval and, if fixed, Holm's p.
 
     The true difference that would be missed half the time stands beside it.
@@ -185,7 +181,7 @@ def judge(difference: MeanInterval, holm_p: float | None = None) -> str:
     side = "better" if difference.mean > 0 else "worse"
     if difference.within_noise:
         judgement = "within noise"
-    elif (holm_p or 0.0) > SIGNIFICANCE:
+    elif (difference.holm_p or 0.0) > SIGNIFICANCE:
         judgement = f"{side} by its own interval, but not once corrected for the number of tests"
     else:
         judgement = f"{side}, beyond noise"
@@ -250,13 +246,13 @@ def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterat
         name = f"the best other method by validation ({settings_in_words(rival.settings)})"
     if rival.test.mean > winner.test.mean:
         name += ", whose mean is higher"
-    sentence = f"Against {name}: {describe_difference(comparison.difference)}, "
-    sentence += f"over {amount(comparison.difference.n, 'seed')} in common"
+    sentence = f"Against {name}: {describe_difference(comparison)}, "
+    sentence += f"over {amount(comparison.n, 'seed')} in common"
     if comparison.holm_p is not None:
         number = len(board.planned_comparisons)
         tests = f"corrected for {number} tests by Holm" if number > 1 else "the only test"
         sentence += f", p {probability(comparison.holm_p)} ({tests})"
-    yield f"{sentence}: {judge(comparison.difference, comparison.holm_p)}."
+    yield f"{sentence}: {judge(comparison)}."
 
 
 def _describe_smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
@@ -300,15 +296,15 @@ def _score_beside(board: Leaderboard, entry: Entry, winner: Entry) -> str:
     return f"{score}, {describe_difference(difference)} against the winner"
 
 
-def validation_findings(board: Leaderboard) -> tuple[str, ...]:
-    """Return sentences on how well validation ranked, and what base classes alone would pick."""
+def validation_findings(board: Leaderboard) -> Iterator[str]:
+    """Yield sentences on how well validation ranked, and what base classes alone would pick."""
     if board.entries and not board.has_search:
-        return ("There was no choice to make, so validation images were not looked at.",)
-    sentences = [_describe_ranking(board.validation_check)]
-    sentences += _describe_regret(board)
-    sentences += _describe_base_validation(board)
-    sentences += _describe_shared_seeds(board)
-    return tuple(sentences)
+        yield "There was no choice to make, so validation images were not looked at."
+        return
+    yield _describe_ranking(board.validation_check)
+    yield from _describe_regret(board)
+    yield from _describe_base_validation(board)
+    yield from _describe_shared_seeds(board)
 
 
 def _describe_ranking(check: ValidationCheck) -> str:

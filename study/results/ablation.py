@@ -11,7 +11,7 @@ from study.results.entries import Configuration
 from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
-from study.results.statistics import Comparison, is_significant
+from study.results.statistics import is_significant
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.selection.chance import BALANCED
@@ -32,7 +32,7 @@ class Cell(Configuration):
     """The score made of the mean recall of classes; None where it is not shown."""
     seconds: float | None
     """The mean duration of a trial in seconds; None when no trial recorded one."""
-    comparison: Comparison | None
+    comparison: MeanInterval | None
     """The difference to the base cell over common seeds; None for the base itself."""
     rate_edges: Mapping[str, str]
     """The kinds whose learning rate is the "lowest" or the "highest" of several that were tried.
@@ -132,7 +132,7 @@ def _scored_trials(ablated: Sequence[TrialResult], split: Split) -> dict[str, li
 
 def _make_cell(
     trials: Sequence[TrialResult],
-    comparison: Comparison | None,
+    comparison: MeanInterval | None,
     results: Results,
     resampled: Resampled,
     split: Split,

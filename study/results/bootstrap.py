@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from study.protocols import Protocol
 from study.protocols.competition import Competition, resample_scores
@@ -181,13 +182,10 @@ def _score_accuracies(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> di
         return {name: np.asarray(score) for name, score in protocol.score(arrays).items()}
     except (TypeError, ValueError):  # a score that compares, such as hmean, takes single numbers
         pass
-    flat_parts = [part.ravel().tolist() for part in parts.values()]
-    scores: dict[str, list[float]] = defaultdict(list)
-    for accuracies in zip(*flat_parts, strict=True):
-        for name, score in protocol.score(dict(zip(parts, accuracies, strict=True))).items():
-            scores[name].append(score)
+    flat = pd.DataFrame({name: part.ravel() for name, part in parts.items()})
+    scores = pd.DataFrame([protocol.score(row) for row in flat.to_dict("records")])
     shape = next(iter(parts.values())).shape
-    return {name: np.array(values).reshape(shape) for name, values in scores.items()}
+    return {str(name): column.to_numpy().reshape(shape) for name, column in scores.items()}
 
 
 def _resample_parts(

@@ -37,11 +37,6 @@ class Importances:
     error: str | None = None
     """The message of Optuna if it cannot compute importances of these trials."""
 
-    @property
-    def too_few(self) -> bool:
-        """Whether there are fewer finished trials than `MIN_TRIALS`."""
-        return self.finished < MIN_TRIALS
-
 
 def importances(study: optuna.Study) -> Importances:
     """Compute parameter importances by fANOVA and by mean decrease in impurity (MDI)."""
@@ -53,7 +48,7 @@ def importances(study: optuna.Study) -> Importances:
 
     finished = len(_completed(study))
     none = Importances(finished, {}, finished)
-    if none.too_few:
+    if finished < MIN_TRIALS:
         return none
     parameters, trials = common_parameters(study)
     if not parameters:

@@ -23,7 +23,7 @@ import numpy as np
 from study.method.subsets import parse
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
 from study.results.resampling import Resampled
-from study.results.statistics import Comparison, common_seeds, make_comparisons
+from study.results.statistics import common_seeds, make_comparisons
 from study.trial import Split
 
 CEILING = 0.95
@@ -77,9 +77,9 @@ class Interaction:
     """The differences to zero-shot of the first site, of the second, and of both together."""
     better: str | None
     """The site that validation scores higher; None where nothing was validated."""
-    gain_over_better: Comparison | None
+    gain_over_better: MeanInterval | None
     """Both − the better one; its p is corrected for the number of pairs. None without `better`."""
-    interaction: Comparison | None
+    interaction: MeanInterval | None
     """The interaction of their log-odds; its p is corrected for the number of pairs that are
     tested. None where it is not tested."""
     obstacle: Obstacle | None
@@ -146,7 +146,7 @@ def _size(pair: Interaction) -> float:
     """
     if pair.gain_over_better is None:
         return pair.gains[2].mean
-    return pair.gain_over_better.difference.mean
+    return pair.gain_over_better.mean
 
 
 def _better(cells: Sequence[SiteCell]) -> SiteCell | None:

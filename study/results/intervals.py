@@ -76,6 +76,8 @@ class MeanInterval:
     """
     p_value: float | None = None
     """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
+    holm_p: float | None = None
+    """The p after Holm's correction, of a difference that is tested together with others."""
     seeds: Interval | None = None
     """The part over seeds alone: the t interval, for the same test images."""
     images: Interval | None = None

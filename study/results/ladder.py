@@ -7,6 +7,7 @@ with the same seeds. The mean of a change over both orders (its Shapley value) d
 order.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -178,10 +179,10 @@ def _mean_difference(
         corners: the corners, some of which may be one entry.
         signs: 1 for the upper corners of the differences, −1 for the lower ones.
     """
-    weights: dict[str, int] = {}
+    weights: Counter[str] = Counter()
     scores: dict[str, Mapping[int, float]] = {}
     for corner, sign in zip(corners, signs, strict=True):
-        weights[corner.label] = weights.get(corner.label, 0) + sign
+        weights[corner.label] += sign
         scores[corner.label] = corner.scores
     terms = [(label, scores[label], weight / 2) for label, weight in weights.items() if weight]
     return board.resampled.weighted_sum(terms)

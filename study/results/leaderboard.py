@@ -18,7 +18,7 @@ from study.results.intervals import MeanInterval
 from study.results.refit import Refit, refit_of
 from study.results.reliability import Calibration, calibrations
 from study.results.resampling import Resampled, resample
-from study.results.statistics import Comparison, make_comparisons
+from study.results.statistics import make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
@@ -103,7 +103,7 @@ class Leaderboard(Results):
         return (TUNED, *peers, AVERAGE)
 
     @cached_property
-    def planned_comparisons(self) -> Mapping[str, Comparison]:
+    def planned_comparisons(self) -> Mapping[str, MeanInterval]:
         """The comparisons of the winner that are fixed beforehand, by the other's label.
 
         The winner is not compared with itself or with a candidate without a score, and Holm

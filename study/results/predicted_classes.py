@@ -29,12 +29,11 @@ def class_accuracies(board: Leaderboard) -> tuple[Any, ...]:
     return tuple(accuracies.itertuples(index=False))
 
 
-def confusions(board: Leaderboard, most: int | None = 12) -> tuple[Any, ...]:
-    """Return the chosen candidate's most frequent confusions on test, with zero-shot's shares.
+def confusions(board: Leaderboard) -> tuple[Any, ...]:
+    """Return the chosen candidate's confusions on test, with zero-shot's shares, by frequency.
 
     Args:
         board: the leaderboard of the study.
-        most: the largest number of confusions to return; None means all.
 
     Returns:
         A row per pair of classes, with the columns `part`, `true` and `predicted`, and `before`,
@@ -46,7 +45,7 @@ def confusions(board: Leaderboard, most: int | None = 12) -> tuple[Any, ...]:
     wrong = wrong.sort_values(
         ["after", "part", "true", "predicted"], ascending=[False, True, True, True]
     )
-    return tuple(wrong[:most].itertuples(index=False))
+    return tuple(wrong.itertuples(index=False))
 
 
 def _confusion_shares(board: Leaderboard) -> pd.DataFrame:

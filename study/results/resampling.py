@@ -14,7 +14,7 @@ from study.results.bootstrap import (
     rescore_competitions,
 )
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
-from study.results.statistics import Comparison, common_seeds, make_comparisons
+from study.results.statistics import common_seeds, make_comparisons
 from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
@@ -88,7 +88,7 @@ class Resampled:
 
     def compare(
         self, scores: Mapping[str, Mapping[int, float]], baseline: str
-    ) -> dict[str, Comparison]:
+    ) -> dict[str, MeanInterval]:
         """Compare all others with a baseline over common seeds, corrected for their number.
 
         Args:

@@ -5,7 +5,7 @@ Scores are fractions.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy import stats
 
@@ -13,16 +13,6 @@ from study.results.intervals import CONFIDENCE, Interval, MeanInterval
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The difference of two candidates, as one of several that are tested together."""
-
-    difference: MeanInterval
-    """The mean of `value - base` over the seeds that both have, with its interval and p."""
-    holm_p: float | None
-    """The p after Holm's correction for all that are tested."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +52,11 @@ def proportion_difference(count: int, total: int, base_count: int, base_total: i
     return Interval(difference - below, difference + above)
 
 
-def is_significant(comparison: Comparison | None) -> bool:
+def is_significant(difference: MeanInterval | None) -> bool:
     """Return whether a difference is not 0, by its interval and after Holm's correction."""
-    if comparison is None or comparison.holm_p is None:
+    if difference is None or difference.holm_p is None:
         return False
-    return not comparison.difference.within_noise and comparison.holm_p <= SIGNIFICANCE
+    return not difference.within_noise and difference.holm_p <= SIGNIFICANCE
 
 
 def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
@@ -75,12 +65,12 @@ def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
     return tuple(sorted(seeds))
 
 
-def make_comparisons(differences: Mapping[str, MeanInterval]) -> dict[str, Comparison]:
+def make_comparisons(differences: Mapping[str, MeanInterval]) -> dict[str, MeanInterval]:
     """Return differences with their p values, corrected for their number by Holm's method."""
     p_values = adjust_by_holm([difference.p_value for difference in differences.values()])
     comparisons = {}
     for (label, difference), holm_p in zip(differences.items(), p_values, strict=True):
-        comparisons[label] = Comparison(difference, holm_p)
+        comparisons[label] = replace(difference, holm_p=holm_p)
     return comparisons
 
 

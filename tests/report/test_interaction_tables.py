@@ -1,6 +1,7 @@
 """What is said of pairs of sites is said only where it is so."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -11,23 +12,22 @@ from study.report.interaction_tables import (
     interaction_verdict,
 )
 from study.results.interactions import Interaction, Obstacle
-from study.results.intervals import mean_interval
-from study.results.statistics import Comparison
+from study.results.intervals import MeanInterval, mean_interval
 from tests.report.conftest import AsKept, rounded
 
 
-def comparison(holm_p: float, *values: float) -> Comparison:
-    return Comparison(mean_interval(values), holm_p)
+def comparison(holm_p: float, *values: float) -> MeanInterval:
+    return replace(mean_interval(values), holm_p=holm_p)
 
 
 CLEAR, LESS = comparison(0.01, 0.10, 0.11, 0.12), comparison(0.01, -0.10, -0.11, -0.12)
 NOISY, CORRECTED_AWAY = comparison(0.9, -0.10, 0.02, 0.11), comparison(0.2, 0.10, 0.11, 0.12)
-ONE_SEED = Comparison(mean_interval([-0.5]), None)
+ONE_SEED = mean_interval([-0.5])
 
 
 def pair(
-    lead: Comparison | None = None,
-    interaction: Comparison | None = None,
+    lead: MeanInterval | None = None,
+    interaction: MeanInterval | None = None,
     obstacle: Obstacle | None = None,
 ) -> Interaction:
     gains = tuple(mean_interval([level, level + 0.01]) for level in (0.1, 0.2, 0.3))

@@ -37,8 +37,8 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
     corrected = multipletests([test.pvalue for test in tests], method="holm")[1]
     for cell, test, holm_p in zip(compared, tests, corrected, strict=True):
         found = not_none(cell.comparison)
-        assert found.difference.mean == pytest.approx(cell.score.mean - np.mean(base))
-        assert (found.difference.p_value, found.holm_p) == pytest.approx((test.pvalue, holm_p))
+        assert found.mean == pytest.approx(cell.score.mean - np.mean(base))
+        assert (found.p_value, found.holm_p) == pytest.approx((test.pvalue, holm_p))
 
 
 def cell_of(table: AblationTable, label: str) -> Cell:
@@ -50,7 +50,7 @@ def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_stud
         shutil.rmtree(ablation_study / f"trials/ablation-4-seed{seed}")
     table = ablation_table(read_results(forget_images(ablation_study)))
     cell = cell_of(table, "only vision.ln[0:2]")
-    assert not not_none(cell.comparison).difference.within_noise
+    assert not not_none(cell.comparison).within_noise
     assert not_none(not_none(cell.comparison).holm_p) > 0.05
     assert not cell.differs_from_base
 
@@ -68,7 +68,7 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     more = read_results(few_shot_study).trials
     table = ablation_table(replace(results, trials=results.trials + more))
     assert len(table.cells) == 7
-    assert not_none(table.cells[0].comparison).difference.n == 4
+    assert not_none(table.cells[0].comparison).n == 4
 
 
 def with_rates(results: Results, rates: object, **more: object) -> Results:
@@ -178,19 +178,19 @@ def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
     results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
     (pair,) = ablation_table(results).interactions
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
-    assert not_none(pair.interaction).difference.mean == pytest.approx(0.5191731)
+    assert not_none(pair.interaction).mean == pytest.approx(0.5191731)
     assert (pair.better, pair.gain_over_better) == (None, None)
     scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, BOTH: 0.8}
     (pair,) = ablation_table(validated(results, scores)).interactions
     assert pair.better == "text.ln1"
-    assert not_none(pair.gain_over_better).difference.mean == pytest.approx(0.3566667 - 0.1)
+    assert not_none(pair.gain_over_better).mean == pytest.approx(0.3566667 - 0.1)
 
 
 def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
     scores = PAIRS | {"vision.ln2": FOUR["vision.ln2"][:2]}
     results = read_results(ablation_study)
     (pair,) = ablation_table(of_pairs(results, scores, sites=SITES)).interactions
-    assert not_none(pair.interaction).difference.n == 2
+    assert not_none(pair.interaction).n == 2
     assert pair.gains[0].mean == pytest.approx((0.1 + 0.09) / 2)
     missing = {subset: values for subset, values in PAIRS.items() if subset != "none"}
     assert ablation_table(of_pairs(results, missing, sites=SITES)).interactions == ()

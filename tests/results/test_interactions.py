@@ -77,8 +77,8 @@ def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds() -> N
     cells = four([0.0, 0.1, 0.0], [0.5, 0.5, 0.6], [1.0, 1.0, 1.1], [2.0, 2.1, 2.3, 9.9])
     values = [2.0 - 1.0 - 0.5 + 0.0, 2.1 - 1.0 - 0.5 + 0.1, 2.3 - 1.1 - 0.6 + 0.0]
     interaction = not_none(pair_of(*cells).interaction)
-    assert interaction.difference.n == 3
-    found = interaction.difference
+    assert interaction.n == 3
+    found = interaction
     assert found.mean == pytest.approx(np.mean(values))
     ends = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (found.low, found.high) == pytest.approx(ends)
@@ -109,7 +109,7 @@ def test_the_log_odds_of_a_score_with_parts_are_the_mean_of_those_of_its_parts()
     ]
     interaction = not_none(pair_of(*cells).interaction)
     of_base, of_new = (2.5 - 1.5 - 1.0 + 0.0), (3.5 - 1.0 - 1.5 + 1.0)
-    assert interaction.difference.mean == pytest.approx((of_base + of_new) / 2)
+    assert interaction.mean == pytest.approx((of_base + of_new) / 2)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
     scores = ([0.5, 0.5, 0.5], [0.60, 0.61, 0.62], [0.70, 0.69, 0.71], [0.75, 0.74, 0.76])
     pair = pair_of(*(cell(*given) for given in zip(SUBSETS, scores, val, strict=True)))
     assert pair.better == better
-    assert not_none(pair.gain_over_better).difference.mean == pytest.approx(0.75 - mean)
+    assert not_none(pair.gain_over_better).mean == pytest.approx(0.75 - mean)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_each_family_is_corrected_for_the_number_of_its_tests() -> None:
     tested = [pair.interaction for pair in pairs if pair.interaction]
     assert (len(leads), len(tested)) == (3, 2)
     for family in (leads, tested):
-        corrected = multipletests([one.difference.p_value for one in family], method="holm")[1]
+        corrected = multipletests([one.p_value for one in family], method="holm")[1]
         assert [one.holm_p for one in family] == pytest.approx(corrected)
-    sizes = [lead.difference.mean for lead in leads]
+    sizes = [lead.mean for lead in leads]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -198,7 +198,7 @@ def test_the_interval_of_an_interaction_counts_test_images_too() -> None:
         for share, _ in means.values():
             variance += 1 / (200 * share * (1 - share)) / 4
     (pair,) = interactions(cells, (ONE, OTHER), resample(trials, BaseToNew()))
-    images = not_none(not_none(pair.interaction).difference.images)
+    images = not_none(not_none(pair.interaction).images)
     half = (images.high - images.low) / 2
     expected = stats.t.ppf(0.975, 198) * math.sqrt(variance)
     assert half == pytest.approx(expected, rel=0.15)

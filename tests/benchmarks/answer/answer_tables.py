@@ -93,7 +93,7 @@ def answer_tables(title: str, choices: Sequence[Choice]) -> str:
     comparisons = make_comparisons(paired_differences(choices, PLANNED))
     rows = []
     for name, comparison in comparisons.items():
-        cells = [format_difference(comparison.difference), probability(comparison.holm_p)]
+        cells = [format_difference(comparison), probability(comparison.holm_p)]
         rows.append([f"winner − {name}", *cells])
     texts.append(table("Planned comparisons, points", ("", "Δ", "Holm p"), rows))
     rows = []
