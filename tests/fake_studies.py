@@ -191,7 +191,7 @@ def add_candidate(
         values: the candidate's fields, such as ``val_score``, and its settings.
     """
     file = folder / "candidates.json"
-    candidates = json.loads(file.read_text())
+    candidates = [c for c in json.loads(file.read_text()) if c["label"] != label]
     settings = {"subset": "none", "bias_lr": None, "ln_lr": None, "distill_weight": 0.0}
     added = {"label": label, "val_score": None, "source_trial": None, "same_as": same_as}
     candidates.append(with_settings(added | settings | values))

@@ -29,10 +29,11 @@ def pair(
     lead: MeanInterval | None = None,
     interaction: MeanInterval | None = None,
     obstacle: Obstacle | None = None,
+    first: str = "text.ln1",
 ) -> Interaction:
-    gains = tuple(mean_interval([level, level + 0.01]) for level in (0.1, 0.2, 0.3))
+    gains = tuple(mean_interval([level, level + 0.01]) for level in (0.1, 0.19, 0.3))
     better = "vision.ln2" if lead else None
-    return Interaction(("text.ln1", "vision.ln2"), gains, better, lead, interaction, obstacle)
+    return Interaction((first, "vision.ln2"), gains, better, lead, interaction, obstacle)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def pair(
         ("clear", [pair(CLEAR, CLEAR)]),
         ("that-leads-alone", [pair(CLEAR, NOISY)]),
         ("that-gives-less", [pair(NOISY, LESS)]),
-        ("noisy", [pair(NOISY, NOISY), pair(CORRECTED_AWAY, CORRECTED_AWAY)]),
+        ("noisy", [pair(NOISY, NOISY), pair(CORRECTED_AWAY, CORRECTED_AWAY, first="text.bias")]),
         ("without-validation", [pair(None, NOISY)]),
         ("of-one-seed", [pair(None, ONE_SEED)]),
         ("not-tested", [pair(None, None, Obstacle("untested"))]),
@@ -50,8 +51,8 @@ def pair(
             "tested-in-part",
             [
                 pair(CLEAR, CLEAR),
-                pair(CLEAR, None, Obstacle("uncounted")),
-                pair(CLEAR, None, Obstacle("ceiling", 0.991)),
+                pair(CLEAR, None, Obstacle("uncounted"), "text.bias"),
+                pair(CLEAR, None, Obstacle("ceiling", 0.991), "text.ln2"),
             ],
         ),
     ],
