@@ -71,7 +71,10 @@ class AgainstChance:
     @property
     def doubt(self) -> str:
         """The remark on a configuration whose interval is not all above chance."""
-        return f"not shown to beat chance with {self.images:,} test images"
+        return (
+            f"not shown to beat chance: on {self.images:,} test images its balanced score is "
+            f"{100 * self.balanced:.1f} %, and chance is {100 * self.chance:.1f} %"
+        )
 
 
 def read_against_chance(folder: StudyFolder, label: str) -> AgainstChance | None:

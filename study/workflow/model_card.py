@@ -230,9 +230,12 @@ def _describe_untested(provenance: Provenance) -> str:
 def _describe_figures(board: Leaderboard, entry: Entry, trial: TrialResult) -> Iterator[str]:
     yield _score_table(board, entry, trial).markdown()
     guess = board.protocol.guess
+    covered = "over seeds and test images together"
+    if entry.test.images is None:
+        covered = "over seeds alone"
     yield (
         "Scores on test images, in percent: the mean over seeds, each with its own training "
-        "images, and its 95 % interval over seeds and test images together. "
+        f"images, and its 95 % interval {covered}. "
         + markdown_text(" ".join(leaderboard_scope(board)) + " ")
         + markdown_text(f"{further_note(board)} Chance: {guess[0].lower()}{guess[1:]}.")
     )

@@ -67,6 +67,18 @@ def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: Saved
     assert "| zero-shot CLIP | 67.0 (1 seed) | 66.7 (1 seed) | 1 |" in card
 
 
+def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept(
+    finish: Callable[..., Any], saved: SavedModel, tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "unkept")
+    kept = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    assert "its 95 % interval over seeds and test images together. " in kept
+    for file in study.folder.path.glob("trials/confirm-*/predictions.parquet"):
+        file.unlink()
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    assert "its 95 % interval over seeds alone. " in card
+
+
 def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel) -> None:
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "search-0001"))
     assert "no test image was read for it. On validation it scores 80.0 %." in card

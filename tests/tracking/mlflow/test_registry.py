@@ -194,7 +194,10 @@ def test_a_version_says_how_sure_its_scores_are(finished: MakeFinished, store: s
     write_against_chance(study.folder, {"best": AgainstChance(0.75, 0.1, images=9, low=0.05)})
     version = Registered(study, store).version
     assert "80.0% on validation, the best of 41; expect about 78 %; on test" in version.description
-    assert "It is not shown to beat chance with 9 test images." in version.description
+    assert (
+        "It is not shown to beat chance: on 9 test images its balanced score is 75.0 %, and chance "
+        "is 10.0 %."
+    ) in version.description
     assert (version.tags["val_error"], version.tags["beats_chance"]) == ("0.012346", "not shown")
 
 
