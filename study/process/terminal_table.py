@@ -34,6 +34,11 @@ def print_sentences(console: Console, text: str, style: str = "") -> None:
     )
 
 
+def print_unwrapped(console: Console, text: str, style: str = "") -> None:
+    """Print text as it is, without further line breaks, so that commands in it can be pasted."""
+    console.print(text, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
 def print_error(text: str) -> None:
     """Print an error to standard error, wrapped on a terminal.
 
@@ -42,7 +47,7 @@ def print_error(text: str) -> None:
     console = Console(stderr=True)
     for line in f"error: {text}".splitlines():
         if line.lstrip().startswith("clipfit-study "):
-            console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            print_unwrapped(console, line)
         else:
             print_sentences(console, line)
 

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from study.process.terminal_table import print_unwrapped
 from study.storage.command_lines import sync_command
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
@@ -32,11 +33,8 @@ def close_tracker(
                 steps(f"sending the rest to {tracker.title}")
             unsent = tracker.close(finished=finished)
         if unsent:
-            console.print(
+            text = (
                 f"{tracker.title} lacks {describe_unsent(unsent)}\nto send them "
-                f"later, run\n  {sync_command(folder.path)}",
-                style="yellow",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+                f"later, run\n  {sync_command(folder.path)}"
             )
+            print_unwrapped(console, text, "yellow")

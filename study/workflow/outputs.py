@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from study.process.terminal_table import print_unwrapped
 from study.protocols import Protocol
 from study.report.ablation_tables import render_ablation, write_ablation
 from study.report.charts import write_plots
@@ -66,15 +67,10 @@ def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, consol
         console.print(render_ablation(ablation_table(results)))
     else:
         console.print(render_leaderboard(board))
-    _print_line(console, f"report   {results.folder.path / 'report.html'}")
+    print_unwrapped(console, f"report   {results.folder.path / 'report.html'}")
     registration = results.registration
     if registration:
         console.print(champion_sentence(registration, board), highlight=False)
-        _print_line(console, f"load     {registration.loading_line()}")
+        print_unwrapped(console, f"load     {registration.loading_line()}")
     for word, line in tracker.viewing_hints():
-        _print_line(console, f"{word:8} {line}")
-
-
-def _print_line(console: Console, line: str) -> None:
-    """Print a line without breaks, so that a path or an address can be copied."""
-    console.print(line, highlight=False, soft_wrap=True)
+        print_unwrapped(console, f"{word:8} {line}")

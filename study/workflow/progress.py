@@ -9,7 +9,7 @@ from rich.progress import Progress, ProgressColumn, Task
 from rich.status import Status
 from rich.text import Text
 
-from study.process.terminal_table import PIPED
+from study.process.terminal_table import PIPED, print_unwrapped
 from study.report.setting_descriptions import settings_in_words
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
@@ -157,7 +157,7 @@ class StageProgress:
         if due and not self._console.is_terminal:
             self._printed_at = now
             line = f"{self._stage:<{STAGE}} {self.line(PIPED)}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_unwrapped(self._console, line)
 
 
 class _StageColumn(ProgressColumn):
@@ -202,9 +202,7 @@ class Steps:
     def __call__(self, step: str) -> None:
         """Show a step, such as “drawing the charts”."""
         if not self._console.is_terminal:
-            self._console.print(
-                f"{'finish':<8} {step}", markup=False, highlight=False, soft_wrap=True
-            )
+            print_unwrapped(self._console, f"{'finish':<8} {step}")
         elif self._line is None:
             self._line = self._console.status(escape(step))
             self._line.start()

@@ -9,6 +9,7 @@ from rich.console import Console
 from study.config.schema import TrackingConfig
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
+from study.process.terminal_table import print_unwrapped
 from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
@@ -57,7 +58,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
         results = read_sweep(finished)
         path = write_sweep_tables(results, members[0].config.storage)
         console.print(*sweep_tables(results))
-        console.print(f"tables   {path}", highlight=False, soft_wrap=True)
+        print_unwrapped(console, f"tables   {path}")
     if failed:
         lines = "\n".join(failed)
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n{lines}")

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from rich.console import Console, Group, RenderableType
 
-from study.process.terminal_table import TerminalTable, amount
+from study.process.terminal_table import TerminalTable, amount, print_unwrapped
 from study.report.formatting import percent
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
 from study.results.study_results import Results
@@ -94,7 +94,11 @@ def study_status(results: Results) -> Status:
     finished = [trial for trial in results.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = best_candidate(results.candidates)
-    scores, recalls = _test_scores(results, choice)
+    tested: Trials = ()
+    if choice is not None:
+        tested = results.confirm_trials(choice.same_as or choice.label)
+    test_score = _mean(trial.test_score for trial in tested)
+    balanced = _mean(trial.test.get(BALANCED) for trial in tested)
     wanted = None
     if config.ablation is None:
         wanted = config.search.trials
@@ -112,9 +116,9 @@ def study_status(results: Results) -> Status:
         failed=tuple(trial for trial in results.trials if trial.status == "failed"),
         best=tuple(finished[:MOST_TRIALS]),
         expected=expected,
-        test_score=_mean(scores),
-        balanced=_mean(recalls),
-        told=tuple(_sentences(results, choice, scores, recalls)),
+        test_score=test_score,
+        balanced=balanced,
+        told=tuple(_sentences(results, choice, test_score, balanced)),
     )
 
 
@@ -128,23 +132,6 @@ def _state(results: Results) -> str:
     return "searching"
 
 
-def _test_scores(
-    results: Results, choice: Candidate | None
-) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the test scores of the choice, and its mean recalls of the classes."""
-    scores: list[float] = []
-    recalls: list[float] = []
-    if choice is None:
-        return scores, recalls
-    for trial in results.confirm_trials(choice.same_as or choice.label):
-        if trial.test_score is not None:
-            scores.append(trial.test_score)
-        recall = trial.test.get(BALANCED)
-        if recall is not None:
-            recalls.append(recall)
-    return scores, recalls
-
-
 def _count_trials(results: Results) -> dict[str, dict[str, int]]:
     search = results.study.config.search
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -156,17 +143,19 @@ def _count_trials(results: Results) -> dict[str, dict[str, int]]:
     return {group: dict(ends) for group, ends in counts.items()}
 
 
-def _mean(scores: Sequence[float]) -> float | None:
-    if not scores:
+def _mean(scores: Iterable[float | None]) -> float | None:
+    """Return the mean of the known scores; None if there are none."""
+    known = [score for score in scores if score is not None]
+    if not known:
         return None
-    return fmean(scores)
+    return fmean(known)
 
 
 def _sentences(
     results: Results,
     choice: Candidate | None,
-    scores: Sequence[float],
-    recalls: Sequence[float],
+    test_score: float | None,
+    balanced: float | None,
 ) -> Iterator[str]:
     """Yield sentences on the scores of the choice."""
     if choice is None:
@@ -176,10 +165,10 @@ def _sentences(
         if results.optimism:
             sentence += results.optimism.remark_on(choice.val_score)
         yield sentence
-    if scores:
-        sentence = f"the choice: {percent(fmean(scores))} % on test"
-        if recalls:
-            sentence += f", balanced {percent(fmean(recalls))} %"
+    if test_score is not None:
+        sentence = f"the choice: {percent(test_score)} % on test"
+        if balanced is not None:
+            sentence += f", balanced {percent(balanced)} %"
         comparison = read_against_chance(results.folder, choice.same_as or choice.label)
         if comparison is not None and not comparison.is_proven:
             sentence += f"; {comparison.doubt}"
@@ -243,4 +232,4 @@ def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) 
         return
     lines = ["to continue, run"]
     lines += [f"  {resume_command(folder.path)}" for folder in interrupted]
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    print_unwrapped(console, "\n".join(lines))
