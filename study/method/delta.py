@@ -84,8 +84,12 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
     """
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-        _check_format(path, header.get(KEY, ""))
+            form = (file.metadata() or {}).get(KEY, "")
+        if not form.startswith(KIND):
+            raise DeltaError(
+                f"{path} is no delta: its format is {form!r}, allowed is '{KIND}{FORMAT}'"
+            )
+        refuse_other_format(path, form.removeprefix(KIND), DeltaError)
         tensors, metadata = from_checked_bytes(path.read_bytes())
     except (OSError, SafetensorError, ValueError) as error:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
@@ -94,14 +98,6 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
     except (KeyError, TypeError, ValueError) as error:
         raise DeltaError(f"delta {path} has damaged metadata: {error}") from error
     return tensors, info
-
-
-def _check_format(path: Path, header: str) -> None:
-    """Raise DeltaError unless a file's header says that it is a delta of this format."""
-    if not header.startswith(KIND):
-        allowed = f"'{KIND}{FORMAT}'"
-        raise DeltaError(f"{path} is no delta: its format is {header!r}, allowed is {allowed}")
-    refuse_other_format(path, header.removeprefix(KIND), DeltaError)
 
 
 def read_info(values: Any) -> DeltaInfo:
@@ -114,7 +110,7 @@ def read_info(values: Any) -> DeltaInfo:
     required = names + list(DEFAULT_READING.model_facts())
     if not isinstance(values, dict) or not set(required) <= values.keys() <= {*names, *MODEL_FACTS}:
         raise ValueError(f"allowed are exactly {', '.join(required)}")
-    facts: dict[str, Any] = {}
+    facts = {}
     for name in names:
         value = values[name]
         match name, value:
@@ -207,7 +203,7 @@ def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
     Equal tensors and metadata give equal bytes.
     """
-    on_cpu: dict[str, Tensor] = {}
+    on_cpu = {}
     for name, tensor in tensors.items():
         on_cpu[name] = tensor.detach().cpu().contiguous()
     digest = _hash(on_cpu, metadata)
@@ -231,7 +227,7 @@ def from_checked_bytes(contents: bytes) -> tuple[dict[str, Tensor], dict[str, st
     """
     tensors = load(contents)
     header, _ = _read_header(contents)
-    metadata: dict[str, str] = header.get("__metadata__") or {}
+    metadata = header.get("__metadata__") or {}
     recorded = metadata.pop("sha256", None)
     if recorded != _hash(tensors, metadata):
         raise ValueError("its contents are not those that were written")

@@ -1,11 +1,7 @@
 """Full fine-tuning of both encoders, a peer; its result is as large as the checkpoint."""
 
-import copy
-
-from torch import nn
-
 from study.backbones.backbone import Backbone
-from study.method.model import FewShotClassifier, TunedParameter, refuse_low_precision
+from study.method.model import FewShotClassifier
 from study.method.parameters import PEER
 from study.method.recipe import Precision
 from study.method.subsets import parse
@@ -24,14 +20,5 @@ class FullClassifier(FewShotClassifier):
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, parse("none"), precision=precision)
-        shared: dict[int, nn.Parameter] = {}
-        for name, parameter in self.clip.named_parameters():
-            if name.startswith("logit"):
-                shared[id(parameter)] = parameter
-        self.clip = copy.deepcopy(backbone.clip, shared)
-        self.tuned = []
-        for name, parameter in sorted(self.clip.named_parameters()):
-            if id(parameter) not in shared:
-                parameter.requires_grad_()
-                self.tuned.append(TunedParameter(name, PEER, parameter))
-        refuse_low_precision(self.tuned)
+        names = [name for name, _ in self.clip.named_parameters() if not name.startswith("logit")]
+        self.own(dict.fromkeys(names, PEER), backbone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -108,7 +108,7 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
             not that of its family.
     """
     parameters = dict(model.named_parameters())
-    leaves: dict[str, Leaf] = {}
+    leaves = {}
     for leaf in subset.resolve(model_depths(model)):
         leaves[parameter_name(leaf)] = leaf
     missing = sorted(leaves.keys() - parameters)
@@ -122,19 +122,22 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
     return leaves
 
 
-def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
-    """Freeze the whole model except the subset; return the tuned parameters, sorted by name.
+def unfreeze(model: CLIPModel, kinds: Mapping[str, str]) -> list[TunedParameter]:
+    """Freeze the whole model except some parameters; return these, sorted by name.
+
+    Args:
+        model: the model.
+        kinds: the kind of each parameter to tune, by its name in the model's `named_parameters`.
 
     Raises:
-        SubsetError: see `tuned_names`; no flag was changed.
+        SubsetError: a parameter to tune is neither float32 nor float64.
     """
-    leaves = tuned_names(model, subset)
-    parameters = dict(model.named_parameters())
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(name in leaves)
     tuned = []
-    for name, leaf in sorted(leaves.items()):
-        tuned.append(TunedParameter(name, leaf.kind, parameters[name]))
+    for name, parameter in sorted(model.named_parameters()):
+        parameter.requires_grad_(name in kinds)
+        if name in kinds:
+            tuned.append(TunedParameter(name, kinds[name], parameter))
+    refuse_low_precision(tuned)
     return tuned
 
 
@@ -160,15 +163,23 @@ class FewShotClassifier(nn.Module):
         self, backbone: Backbone, subset: Subset, *, precision: Precision = "float32"
     ) -> None:
         super().__init__()
-        to_copy = tuned_names(backbone.clip, subset)
+        leaves = tuned_names(backbone.clip, subset)
+        self.precision = precision
+        self.own({name: leaf.kind for name, leaf in leaves.items()}, backbone)
+
+    def own(self, kinds: Mapping[str, str], backbone: Backbone) -> None:
+        """Copy the parameters to tune from the backbone, and share all others with it.
+
+        Args:
+            kinds: see `unfreeze`.
+            backbone: the frozen checkpoint.
+        """
         shared: dict[int, nn.Parameter] = {}
         for name, parameter in backbone.clip.named_parameters():
-            if name not in to_copy:
+            if name not in kinds:
                 shared[id(parameter)] = parameter
         self.clip: CLIPModel = copy.deepcopy(backbone.clip, shared)
-        self.tuned: list[TunedParameter] = unfreeze(self.clip, subset)
-        self.precision = precision
-        refuse_low_precision(self.tuned)
+        self.tuned: list[TunedParameter] = unfreeze(self.clip, kinds)
 
     @property
     def device(self) -> torch.device:

@@ -8,10 +8,9 @@ stay float32.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from study.method.recipe import Precision
 from study.method.torch_internals import multiplies_bfloat16
@@ -22,7 +21,6 @@ SECONDS = 0.1
 """How many seconds of CPU time the products of one precision are measured."""
 IMAGES, TOKENS, WIDTH = 8, 197, 768
 """The images of a product, the tokens of an image in a ViT-B/16, and the width of a token."""
-DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def cast_matrices(model: nn.Module, precision: Precision) -> None:
@@ -39,14 +37,10 @@ def cast_matrices(model: nn.Module, precision: Precision) -> None:
         return
     for parameter in model.parameters():
         if parameter.dim() >= 2:
-            parameter.data = parameter.data.to(DTYPES[precision])
+            parameter.data = parameter.data.to(torch.bfloat16)
     for module in model.modules():
         if isinstance(module, nn.Embedding):
-            module.register_forward_hook(_cast_output)
-
-
-def _cast_output(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-    return output.float()
+            module.register_forward_hook(lambda embedding, inputs, output: output.float())
 
 
 def choose_precision(device: torch.device) -> Precision:

@@ -12,11 +12,9 @@ Here it is trained by the step, batches, epochs and schedule of the other trials
 steps, and larger learning rates make up for that.
 """
 
-import copy
-
 from study.backbones.backbone import Backbone
 from study.errors import SubsetError
-from study.method.model import FewShotClassifier, TunedParameter, refuse_low_precision
+from study.method.model import FewShotClassifier
 from study.method.parameters import PEER, PROJECTION
 from study.method.recipe import Precision
 from study.method.subsets import parse
@@ -36,15 +34,9 @@ class ProjectionClassifier(FewShotClassifier):
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, parse("none"), precision=precision)
-        parameters = dict(backbone.clip.named_parameters())
-        if PROJECTION not in parameters:
+        if PROJECTION not in dict(self.clip.named_parameters()):
             raise SubsetError(
                 f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
                 "allowed is a CLIP"
             )
-        del parameters[PROJECTION]
-        shared = {id(parameter): parameter for parameter in parameters.values()}
-        self.clip = copy.deepcopy(backbone.clip, shared)
-        weight = self.clip.visual_projection.weight.requires_grad_()
-        self.tuned = [TunedParameter(PROJECTION, PEER, weight)]
-        refuse_low_precision(self.tuned)
+        self.own({PROJECTION: PEER}, backbone)

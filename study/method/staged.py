@@ -80,15 +80,21 @@ class StagedClassifier:
         """
         device = self.classifier.device
         rows = input_ids.tolist()
-        ends = self._end_positions(rows)
+        if self._is_causal:
+            ends = end_positions(rows, self.classifier.clip.config.text_config.eos_token_id)
+        else:
+            ends = [len(row) - 1 for row in rows]
         length = max(ends) + 1
         index_of: dict[tuple[int, ...], int] = {}
-        first_positions: list[int] = []
+        first_positions = []
         prefix_rows: list[list[int]] = []
         for row, end in zip(rows, ends, strict=True):
             prefix_row = [0] * length
             for position in range(end + 1):
-                prefix = self._prefix(row, position)
+                # What the state of a token depends on; in SigLIP, these are all tokens.
+                prefix = (*row, position)
+                if self._is_causal:
+                    prefix = tuple(row[: position + 1])
                 if prefix not in index_of:
                     index_of[prefix] = len(index_of)
                     first_positions.append(len(prefix_rows) * length + position)
@@ -106,21 +112,6 @@ class StagedClassifier:
         )
         hidden = self.text.run(0, self.text.first, prompts.hidden, prompts)
         return replace(prompts, hidden=hidden)
-
-    def _end_positions(self, rows: list[list[int]]) -> list[int]:
-        """Return the position that is pooled in each row of token ids."""
-        if self._is_causal:
-            return end_positions(rows, self.classifier.clip.config.text_config.eos_token_id)
-        return [len(row) - 1 for row in rows]
-
-    def _prefix(self, row: list[int], position: int) -> tuple[int, ...]:
-        """Return what the state of a token depends on.
-
-        These are the tokens up to it, or in SigLIP all tokens and its position.
-        """
-        if self._is_causal:
-            return tuple(row[: position + 1])
-        return (*row, position)
 
     @torch.no_grad()
     def begin_images(self, pixel_values: Tensor) -> Tensor:
@@ -229,23 +220,21 @@ class StagedEncoder:
         return hidden
 
     def _run_stage(self, stage: int, hidden: Tensor, prompts: Prompts | None) -> Tensor:
+        block, is_mlp = divmod(stage - 1, 2)
         output: Tensor
         if stage == 0:
             output = self._before(hidden)
-            return output
-        if stage == self.projection - 1:
+        elif stage == self.projection - 1:
             output = self._after(hidden)
-            return output
-        if stage == self.projection:
-            output = self._projection(hidden)
-            return output.flatten(1)
-        block, is_mlp = divmod(stage - 1, 2)
-        layer = self._layers[block]
-        if is_mlp:
-            return self._apply_mlp(layer, hidden)
-        if prompts is None:
-            return self._attend_images(layer, hidden)
-        return self._attend_prompts(layer, hidden, prompts)
+        elif stage == self.projection:
+            output = self._projection(hidden).flatten(1)
+        elif is_mlp:
+            output = self._apply_mlp(self._layers[block], hidden)
+        elif prompts is None:
+            output = self._attend_images(self._layers[block], hidden)
+        else:
+            output = self._attend_prompts(self._layers[block], hidden, prompts)
+        return output
 
     def _apply_mlp(self, layer: Any, hidden: Tensor) -> Tensor:
         """Apply a block's MLP.

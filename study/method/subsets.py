@@ -54,12 +54,11 @@ class Term:
     """The start and stop of the slice; a stop of None means the end. None without a slice."""
 
     def __str__(self) -> str:
-        if self.layers is None:
-            return f"{self.encoder}.{self.site}"
-        start, stop = self.layers
-        if stop is None:
-            return f"{self.encoder}.{self.site}[{start}:]"
-        return f"{self.encoder}.{self.site}[{start}:{stop}]"
+        layers = ""
+        if self.layers is not None:
+            start, stop = self.layers
+            layers = f"[{start}:]" if stop is None else f"[{start}:{stop}]"
+        return f"{self.encoder}.{self.site}{layers}"
 
     @property
     def tensors(self) -> list[tuple[Site, str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
@@ -89,11 +89,11 @@ class Losses(NamedTuple):
 
     def scale(self, factor: float) -> "Losses":
         """Return each term times a factor."""
-        return Losses(factor * self.loss, factor * self.cross_entropy, factor * self.distillation)
+        return Losses._make(factor * term for term in self)
 
     def detach(self) -> "Losses":
         """Return the terms without the graph that they were computed in."""
-        return Losses(self.loss.detach(), self.cross_entropy.detach(), self.distillation.detach())
+        return Losses._make(term.detach() for term in self)
 
 
 @dataclass(frozen=True)
@@ -182,17 +182,16 @@ def make_optimizer(
     """
     if not tuned:
         raise ValueError("an optimizer needs tuned parameters, got none")
-    by_kind: dict[str, list[nn.Parameter]] = {}
-    for tuned_parameter in tuned:
-        by_kind.setdefault(tuned_parameter.kind, []).append(tuned_parameter.parameter)
-    missing = by_kind.keys() - rates.keys()
+    kinds = {tuned_parameter.kind for tuned_parameter in tuned}
+    missing = kinds - rates.keys()
     if missing:
         raise ValueError(f"{min(missing)} parameters are tuned, but have no learning rate: {rates}")
     groups: list[dict[str, Any]] = []
     for kind in [*kind_names(), PEER]:
-        if kind in by_kind:
+        if kind in kinds:
+            parameters = [of_kind.parameter for of_kind in tuned if of_kind.kind == kind]
             rate = rates[kind]
-            groups.append({"params": by_kind[kind], "lr": rate, "base_lr": rate, "kind": kind})
+            groups.append({"params": parameters, "lr": rate, "base_lr": rate, "kind": kind})
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
@@ -228,7 +227,7 @@ def training_step(
     encoded = classifier.encode_text(objective.prompts)
     # Micro-batches add their gradients here, so that these pass through the text encoder once.
     text = encoded.detach().requires_grad_()
-    summands: list[Losses] = []
+    summands = []
     size = micro_batch or len(labels)
     for some_images, their_labels in zip(images.split(size), labels.split(size), strict=True):
         logits = classifier.logits(classifier.encode_image(some_images), text)
@@ -244,8 +243,7 @@ def training_step(
     if not optimizer.state:
         _refuse_missing_gradients(classifier.tuned)
     optimizer.step()
-    total = _stack_losses(summands)
-    return Losses(total.loss.sum(), total.cross_entropy.sum(), total.distillation.sum())
+    return Losses._make(torch.stack(terms).sum() for terms in zip(*summands, strict=True))
 
 
 def _refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
@@ -287,7 +285,7 @@ def train_epoch(
         SubsetError: see `training_step`.
         ValueError: there are no batches.
     """
-    steps: list[Losses] = []
+    steps = []
     for step, (images, labels) in enumerate(batches):
         try:
             losses = training_step(
@@ -309,14 +307,4 @@ def train_epoch(
 
 def mean_losses(steps: Sequence[Losses]) -> Losses:
     """Return the mean of each term over the steps."""
-    stacked = _stack_losses(steps)
-    return Losses(stacked.loss.mean(), stacked.cross_entropy.mean(), stacked.distillation.mean())
-
-
-def _stack_losses(steps: Sequence[Losses]) -> Losses:
-    """Return each term of several losses as one tensor, (steps,) float32."""
-    return Losses(
-        torch.stack([losses.loss for losses in steps]),
-        torch.stack([losses.cross_entropy for losses in steps]),
-        torch.stack([losses.distillation for losses in steps]),
-    )
+    return Losses._make(torch.stack(terms).mean() for terms in zip(*steps, strict=True))

@@ -68,7 +68,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
     for name, target in data.targets.items():
         images[f"target {name}"] = ImageTable(target.images).content_hash
         targets[name] = (target.class_names, target.templates)
-    facts: dict[str, Any] = {
+    facts = {
         "trial": config.model_dump(mode="json", exclude=UNHASHED),
         "training": _effective_training(config),
         "tasks": data.digest,

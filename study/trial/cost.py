@@ -110,12 +110,13 @@ def measure(
     seconds = min(_timed(step, device) for _ in range(STEPS))
     image = min(_timed(evaluate, device) for _ in range(STEPS)) / EVALUATED
     if device.type == "cuda":
-        return Cost(seconds, image, torch.cuda.max_memory_allocated())
-    if device.type == "mps":
-        return Cost(seconds, image, torch.mps.driver_allocated_memory())
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Cost(seconds, image, unit * peak)
+        memory = torch.cuda.max_memory_allocated()
+    elif device.type == "mps":
+        memory = torch.mps.driver_allocated_memory()
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes
+        memory = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Cost(seconds, image, memory)
 
 
 def _timed(do: Callable[[], None], device: torch.device) -> float:

@@ -105,19 +105,9 @@ class Evaluation:
             unseen_labels=labels[unseen].numpy(),
         )
 
-    def _right_of_kind(self, labels: Tensor, best_trained: Tensor, best_other: Tensor) -> Tensor:
-        """Return whether the best name of each image's own kind is right, (images,) bool.
-
-        Args:
-            labels: the class of each image.
-            best_trained: the best of the trained classes.
-            best_other: the best of the other classes.
-        """
-        return torch.where(self._were_trained(labels), best_trained, best_other) == labels
-
     def predictions(self, data: TrialData) -> list[Prediction]:
         """Return the prediction of every evaluated image."""
-        rows: list[Prediction] = []
+        rows = []
         competing = iter(self.competing)
         kept = iter(self.logits)
         for part, predicted, probabilities in self.parts:
@@ -131,8 +121,10 @@ class Evaluation:
             if part.name not in data.targets:  # the names of a target do not compete
                 competition = next(competing, None)
             if competition is not None:
-                *classes, gaps = competition
-                right = self._right_of_kind(*classes).tolist()
+                labels, best_trained, best_other, gaps = competition
+                # The best name of each image's own kind, trained or not.
+                best = torch.where(self._were_trained(labels), best_trained, best_other)
+                right = (best == labels).tolist()
                 of_part = [
                     row._replace(right_of_kind=is_right, gap=gap)
                     for row, is_right, gap in zip(of_part, right, gaps.tolist(), strict=True)

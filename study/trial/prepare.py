@@ -71,7 +71,7 @@ class Preparer:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
         protocol = self.study.protocol()
         targets = [self.study.target(name) for name in self.study.config.data.targets]
-        shots: Shots | None = None
+        shots = None
         if protocol.trains:
             shots = self.shots(seed)
         task = protocol.confirm_task(self.study.dataset(), shots, targets)

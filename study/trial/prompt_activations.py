@@ -6,7 +6,6 @@ features are stored on disk as well.
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +42,12 @@ def begin_prompts(
     disk_folder: Path | None = folder
     if model.text.is_tuned:
         what, disk_folder = f"prompts up to stage {model.text.first}", None
-    begin = partial(_begin_uncached, model, input_ids)
-    kind = (what, model.classifier.precision)
-    prompts = _from_cache(kind, backbone, input_ids, disk_folder, begin)
-    return Prompts(**prompts)
+
+    def begin() -> Tensors:
+        return vars(model.begin_prompts(input_ids))
+
+    precision = model.classifier.precision
+    return Prompts(**_from_cache(what, precision, backbone, input_ids, disk_folder, begin))
 
 
 def class_features(
@@ -75,9 +76,12 @@ def class_features(
     if isinstance(model, PlainPass) or model.text.is_tuned:
         return encode_prompts(classifier, input_ids, templates)
     what = f"classes by {templates} templates"
-    encode = partial(_encode_classes, classifier, input_ids, templates)
-    kind = (what, classifier.precision)
-    return _from_cache(kind, backbone, input_ids, folder, encode)["features"]
+
+    def encode() -> Tensors:
+        return {"features": encode_prompts(classifier, input_ids, templates)}
+
+    precision = classifier.precision
+    return _from_cache(what, precision, backbone, input_ids, folder, encode)["features"]
 
 
 @torch.no_grad()
@@ -92,28 +96,17 @@ def zero_shot_text(
         precision: the precision of the encoder.
         folder: the folder of the feature cache, see `cached_features`.
     """
-    encode = partial(_encode_untuned, backbone, input_ids, precision, folder)
-    kind = ("zero-shot", precision)
-    return _from_cache(kind, backbone, input_ids, None, encode)["features"]
 
+    def encode() -> Tensors:
+        staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
+        return {"features": staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))}
 
-def _begin_uncached(model: StagedClassifier, input_ids: Tensor) -> Tensors:
-    return vars(model.begin_prompts(input_ids))
-
-
-def _encode_classes(classifier: FewShotClassifier, input_ids: Tensor, templates: int) -> Tensors:
-    return {"features": encode_prompts(classifier, input_ids, templates)}
-
-
-def _encode_untuned(
-    backbone: Backbone, input_ids: Tensor, precision: Precision, folder: Path
-) -> Tensors:
-    staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
-    return {"features": staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))}
+    return _from_cache("zero-shot", precision, backbone, input_ids, None, encode)["features"]
 
 
 def _from_cache(
-    kind: tuple[str, Precision],
+    what: str,
+    precision: Precision,
     backbone: Backbone,
     input_ids: Tensor,
     folder: Path | None,
@@ -122,13 +115,13 @@ def _from_cache(
     """Return the tensors that `compute` returns for prompts, from a cache if possible.
 
     Args:
-        kind: a name for these tensors, and the precision of the encoder.
+        what: a name for these tensors.
+        precision: the precision of the encoder.
         backbone: the backbone.
         input_ids: the token ids of the prompts.
         folder: the folder of the feature cache; None means that they are kept in memory alone.
         compute: a function that returns the tensors.
     """
-    what, precision = kind
     shape, device = tuple(input_ids.shape), str(input_ids.device)
     digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
 

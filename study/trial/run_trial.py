@@ -57,7 +57,7 @@ def run_trial(
     done = False
     while not done:
         began = time.perf_counter()
-        metrics: dict[str, float] = {}
+        metrics = {}
         if config.epochs:
             metrics = train_tasks(trial.trainings, schedule, epoch)
             epoch += 1
@@ -101,7 +101,7 @@ def run_average(
     trial = _RunningTrial(config, data, backbone, micro_batch)
     trial.average(members)
     trained = EpochReport(epoch=0, done=True, metrics={}, state={}, deltas=(), predictions=[])
-    temperature: float | None = None
+    temperature = None
     if data.split == "val" or config.temperature != 1.0:
         temperature = config.temperature
     (report,) = trial.reports(trained, [config.settings], temperature)

@@ -1,7 +1,6 @@
 """The features that the model of a task, as trained so far, computes of images and prompts."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -45,7 +44,7 @@ def tokenize(
         templates: the number of prompts of each class.
     """
     names = [target.class_names[class_id] for class_id in classes]
-    texts: list[str] = []
+    texts = []
     for prompts_of_class in prompts(names, target.templates[:templates]):
         texts += prompts_of_class
     return model.backbone.tokenize(texts).to(model.classifier.device)
@@ -68,15 +67,6 @@ def image_features(model: TaskModel, images: Path, paths: Sequence[str]) -> Iter
         batch = paths[start : start + model.images_at_once]
         begun = begin_images(model.staged, model.backbone, images, batch)
         yield model.staged.encode_image(begun)
-
-
-def training_images(
-    model: TaskModel, data: TrialData, paths: Sequence[str], generator: torch.Generator
-) -> Tensor:
-    """Return begun training images, augmented by the generator if the trial augments."""
-    if data.augment:
-        return augment_images(model, data.train_images, paths, generator)
-    return begin_images(model.staged, model.backbone, data.train_images, paths)
 
 
 def training_features(model: TaskModel, data: TrialData, train: Part) -> Tensor:
@@ -110,7 +100,7 @@ def encode_part(
     target = data.own_target
     if is_target:
         target = data.targets[part.name]
-    rivals_text: Tensor | None = None
+    rivals_text = None
     if rivals and not is_target:
         rivals_text = text_features(model, data, target, rivals)
     return PartFeatures(
@@ -169,16 +159,16 @@ def cached_views(model: TaskModel, data: TrialData, paths: Sequence[str], views:
         "paths": sha256_of("\n".join(paths).encode()),
         "seed": str(model.seed),
     }
-    begin = partial(_begin_views, model, data.train_images, list(paths) * views)
+
+    def begin() -> Tensors:
+        generator = torch.Generator().manual_seed(model.seed)
+        repeated = [*paths] * views
+        chunks = []
+        for start in range(0, len(repeated), CHUNK):
+            chunk = repeated[start : start + CHUNK]
+            chunks.append(augment_images(model, data.train_images, chunk, generator))
+        return {"views": torch.cat(chunks)}
+
     precision = model.classifier.precision
     features = cached_features(data.caches, identity, model.backbone, precision, begin)
     return features["views"].unflatten(0, (views, -1))
-
-
-def _begin_views(model: TaskModel, images: Path, paths: Sequence[str]) -> Tensors:
-    generator = torch.Generator().manual_seed(model.seed)
-    chunks = []
-    for start in range(0, len(paths), CHUNK):
-        chunk = paths[start : start + CHUNK]
-        chunks.append(augment_images(model, images, chunk, generator))
-    return {"views": torch.cat(chunks)}

@@ -13,8 +13,10 @@ from study.trial.task_model import TaskModel
 
 Trainings = tuple[HeadTraining, ...]
 """The ways to train the linear head of a use; none if its text features classify."""
-TrainedHeads = Mapping[Trainings, Sequence[tuple[Head | None, HeadTraining | None]]]
-"""The heads of each of several uses, with their trainings; None twice where text classifies."""
+UseHeads = Sequence[tuple[Head | None, HeadTraining | None]]
+"""The heads of a use, with their trainings; None twice where text classifies."""
+TrainedHeads = Mapping[Trainings, UseHeads]
+"""The heads of each of several uses."""
 
 
 def head_trainings(use: TrialSettings, data: TrialData) -> Trainings:
@@ -41,8 +43,7 @@ def train_task_heads(
         train: the part that it was trained on.
         trainings_of_uses: the ways of each use.
     """
-    heads: dict[Trainings, Sequence[tuple[Head | None, HeadTraining | None]]]
-    heads = {(): [(None, None)]}
+    heads: dict[Trainings, UseHeads] = {(): [(None, None)]}
     distinct = [trainings for trainings in dict.fromkeys(trainings_of_uses) if trainings]
     if not distinct:
         return heads

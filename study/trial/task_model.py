@@ -13,25 +13,21 @@ from study.data.tasks import Task
 from study.method.delta import LOGIT_SCALE, head_tensors
 from study.method.head import Head
 from study.method.model import FewShotClassifier, apply_strength
-from study.method.peer_model import PeerModel, PlainPass
+from study.method.peer_model import PeerModel
 from study.method.peers import PEERS, PeerStart
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.trial.study import TrialConfig
 
 
-@dataclass(frozen=True)
-class TaskModel:
+@dataclass(frozen=True, kw_only=True)
+class TaskModel(PeerModel):
     """The model of one task.
 
     `study.trial.task_training` trains its classifier in place, and `study.trial.task_evaluation`
     reads it as it is.
     """
 
-    classifier: FewShotClassifier
-    """The classifier, whose tuned parameters change in training."""
-    staged: StagedClassifier | PlainPass
-    """The pass of the same classifier that training and evaluation take."""
     backbone: Backbone
     """The backbone, which stays unchanged."""
     seed: int
@@ -40,12 +36,6 @@ class TaskModel:
     """See `study.trial.run_trial.run_trial`."""
     images_at_once: int
     """The number of images that pass the encoder at once in an evaluation."""
-    distill_weight: float
-    """The weight of the loss term that is added to the cross-entropy."""
-    views: int | None
-    """The number of stored views of each image where images are augmented.
-
-    None means that every epoch augments again. See `study.method.peer_model.PeerModel`."""
 
     def parameters(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
@@ -96,14 +86,11 @@ def make_task_model(
     if micro_batch is not None:
         at_once = max(1, at_once * micro_batch // config.training.batch_size)
     return TaskModel(
-        classifier=untrained.classifier,
-        staged=untrained.staged,
+        **vars(untrained),
         backbone=backbone,
         seed=seed,
         micro_batch=micro_batch,
         images_at_once=at_once,
-        distill_weight=untrained.distill_weight,
-        views=untrained.views,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from study.config.trial_settings import TrialSettings, rate_column
+from study.config.trial_settings import rate_column
 from study.data.tasks import Part
 from study.method.lora import apply_dropout
 from study.method.parameters import PEER
@@ -20,9 +20,10 @@ from study.method.training import (
     read_recipe,
     train_epoch,
 )
+from study.trial.image_activations import begin_images
 from study.trial.prompt_activations import begin_prompts, zero_shot_text
 from study.trial.study import TrialConfig, TrialData
-from study.trial.task_features import cached_views, labels_of, paths_of, tokenize, training_images
+from study.trial.task_features import augment_images, cached_views, labels_of, paths_of, tokenize
 from study.trial.task_model import TaskModel
 
 
@@ -47,9 +48,12 @@ class TaskTraining:
         self._most_images = config.epoch_images
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(model.seed)
-        self._rates = learning_rates(config.settings)
+        self.rates = config.settings.rates
+        """The learning rate of each kind of parameter, or the one of a peer."""
+        if config.settings.peer:
+            self.rates = {PEER: config.settings.peer.lr}
         recipe = read_recipe(vars(config.training))
-        self._optimizer = make_optimizer(model.classifier.tuned, self._rates, recipe)
+        self._optimizer = make_optimizer(model.classifier.tuned, self.rates, recipe)
         self._paths = paths_of(train)
         self._labels = labels_of(train).to(model.classifier.device)
         self._views: Tensor | None = None
@@ -92,26 +96,21 @@ class TaskTraining:
                 micro_batch=model.micro_batch,
             )
 
-    def scheduled_rates(self, schedule: Schedule, epoch: int) -> dict[str, float]:
-        """Return the learning rates of an epoch, counted from 0, by their names in reports."""
-        rates = {}
-        for kind, rate in self._rates.items():
-            rates[rate_column(kind)] = schedule.learning_rate(rate, epoch)
-        return rates
-
     def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
-        labels = self._labels
-        view: Tensor | None = None
+        model, labels, train_images = self.model, self._labels, self._data.train_images
+        view = None
         if self._views is not None:
             view = self._views[epoch % len(self._views)]
         order = torch.randperm(len(self._paths), generator=self._generator)
         for rows in order[: self.images_per_epoch].split(self._training.batch_size):
-            if view is None:
-                paths = [self._paths[row] for row in rows]
-                images = training_images(self.model, self._data, paths, self._generator)
-            else:
+            paths = [self._paths[row] for row in rows]
+            if view is not None:
                 images = view[rows.to(view.device)]
+            elif self._data.augment:
+                images = augment_images(model, train_images, paths, self._generator)
+            else:
+                images = begin_images(model.staged, model.backbone, train_images, paths)
             yield images, labels[rows.to(labels.device)]
 
     def state(self, delta: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -122,7 +121,7 @@ class TaskTraining:
                 the parameters, for a trial that is stopped.
         """
         settings = self._settings
-        tensors: dict[str, Tensor] = {}
+        tensors = {}
         for name, parameter in self.model.parameters().items():
             tensors[f"parameter.{name}"] = parameter
         if settings.strength != 1 or settings.head != "text":
@@ -172,14 +171,8 @@ def train_tasks(
         "cross_entropy": losses.cross_entropy.item(),
         "distillation": losses.distillation.item(),
     }
-    metrics |= trainings[0].scheduled_rates(schedule, epoch)
+    for kind, rate in trainings[0].rates.items():
+        metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
     images = sum(training.images_per_epoch for training in trainings)
     metrics["images_per_second"] = images / (time.perf_counter() - began)
     return metrics
-
-
-def learning_rates(settings: TrialSettings) -> Mapping[str, float]:
-    """Return the learning rate of each kind of parameter, or the one of a peer."""
-    if settings.peer:
-        return {PEER: settings.peer.lr}
-    return settings.rates

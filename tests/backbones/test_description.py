@@ -10,7 +10,7 @@ from transformers import CLIPConfig
 from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture, read_family
 from study.errors import BackboneError
-from study.method.model import model_depths, unfreeze
+from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import count_numbers
 from study.method.subsets import parse
 from tests.openclips import write_open_clip
@@ -25,7 +25,7 @@ def test_what_is_read_counts_as_the_model_itself_does(
     architecture = read_architecture(checkpoint)
     assert architecture.depths == model_depths(backbone.clip)
     assert architecture.image_size == backbone.image_size
-    numbers = sum(t.parameter.numel() for t in unfreeze(backbone.clip, parse(subset)))
+    numbers = sum(t.parameter.numel() for t in FewShotClassifier(backbone, parse(subset)).tuned)
     assert count_numbers(architecture, parse(subset).resolve(architecture.depths)) == numbers
 
 

@@ -2,17 +2,18 @@
 
 import pytest
 from torch import nn
-from transformers import CLIPModel
 
 from study.backbones.backbone import Backbone
 from study.errors import SubsetError
-from study.method.model import tuned_names, unfreeze
+from study.method.model import FewShotClassifier, tuned_names
 from study.method.subsets import parse
 
 
 def test_only_the_subset_requires_a_gradient(backbone: Backbone) -> None:
-    clip = backbone.clip.requires_grad_(True)
-    tuned = unfreeze(clip, parse("text.mlp.fc2.bias[1] + vision.ln_post.weight"))
+    backbone.clip.requires_grad_(True)
+    subset = parse("text.mlp.fc2.bias[1] + vision.ln_post.weight")
+    classifier = FewShotClassifier(backbone, subset)
+    clip, tuned = classifier.clip, classifier.tuned
     names = [
         "text_model.encoder.layers.1.mlp.fc2.bias",
         "vision_model.post_layernorm.weight",
@@ -35,19 +36,14 @@ def test_each_leaf_is_one_tensor_of_the_site_it_names(backbone: Backbone) -> Non
     assert ln1 == {name for name in norms_and_biases if ".layer_norm1." in name}
 
 
-@pytest.fixture
-def without_post_norm(backbone: Backbone) -> CLIPModel:
-    backbone.clip.vision_model.post_layernorm = nn.Identity()
-    return backbone.clip
-
-
 def test_a_site_that_the_model_lacks_is_an_error_naming_the_nearest_it_has(
-    without_post_norm: CLIPModel,
+    backbone: Backbone,
 ) -> None:
-    flags = [p.requires_grad for p in without_post_norm.parameters()]
+    backbone.clip.vision_model.post_layernorm = nn.Identity()
+    flags = [p.requires_grad for p in backbone.clip.parameters()]
     expected = (
         r"vision\.ln_post\.bias.*vision_model\.post_layernorm\.bias.*vision_model\.pre_layrnorm"
     )
     with pytest.raises(SubsetError, match=expected):
-        unfreeze(without_post_norm, parse("clipfit"))
-    assert [p.requires_grad for p in without_post_norm.parameters()] == flags
+        FewShotClassifier(backbone, parse("clipfit"))
+    assert [p.requires_grad for p in backbone.clip.parameters()] == flags
