@@ -183,7 +183,7 @@ def _load_processor(description: Description) -> Any:
     resample = 3
     if description.framing.interpolation == "bilinear":
         resample = 2
-    options: dict[str, Any] = {"size": size, "crop_size": square, "resample": resample}
+    options = {"size": size, "crop_size": square, "resample": resample}
     if description.open_clip is not None:
         values = description.open_clip.get("preprocess_cfg") or {}
         for key in ("mean", "std"):

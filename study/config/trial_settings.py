@@ -82,7 +82,7 @@ class TrialSettings(Section):
 
     def __hash__(self) -> int:
         """Return a hash, which pydantic cannot compute of a mapping."""
-        values: list[object] = [self.subset, self.distill_weight, self.peer]
+        values = [self.subset, self.distill_weight, self.peer]
         values += [getattr(self, name) for name in _FINISH]
         values.append(frozenset(self.rates.items()))
         return hash(tuple(values))
@@ -94,7 +94,7 @@ class TrialSettings(Section):
         A peer must be among the values as a whole, since the columns hold only a part of it.
         """
         fields = {name: values[name] for name in cls.model_fields if name in values}
-        rates: dict[str, Any] = {}
+        rates = {}
         for kind in kind_names():
             rate = values.get(rate_column(kind))
             if rate is not None:
@@ -158,7 +158,7 @@ class TrialSettings(Section):
         effective = TrialSettings(
             subset=self.subset, rates=rates, calibration=self.calibration, peer=self.peer
         )
-        changes: dict[str, Any] = {}
+        changes = {}
         if weight_has_effect(leaves, regularizer):
             changes["distill_weight"] = self.distill_weight
         if leaves or self.peer:

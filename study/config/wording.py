@@ -97,7 +97,7 @@ def relevant_faults(error: ValidationError) -> list[Any]:
     """
     faults = error.errors()
     lists_with_faults = [fault["loc"][:-1] for fault in faults]
-    relevant: list[Any] = []
+    relevant = []
     for fault in faults:
         if fault["type"] != "too_short" or fault["loc"] not in lists_with_faults:
             relevant.append(fault)
@@ -180,7 +180,7 @@ def faults_with_overrides(overrides: Texts, faults: Sequence[str]) -> list[str]:
         overrides: what the user wrote, by dotted key; see `override_texts`.
         faults: lines that begin with a path.
     """
-    lines: list[str] = []
+    lines = []
     for fault in faults:
         texts = [redacted_text(overrides[key]) for key in _causes(fault, overrides)]
         line, end, command = fault.partition("\n")  # a command has a line of its own, to be pasted
@@ -197,7 +197,7 @@ def _causes(fault: str, overrides: Texts) -> list[str]:
     """
     path, _, text = fault.partition(": ")
     of_path = []
-    mentioned: list[str] = []
+    mentioned = []
     for key, override in overrides.items():
         last, value = key.rpartition(".")[2], override.partition("=")[2]
         word = value if last in PLAIN else last

@@ -193,7 +193,7 @@ def _token_rows(class_names: Sequence[str], tokenizer: Any) -> list[list[int]]:
     """Return the token ids of each class name as it stands in a prompt, without start and end."""
     texts = [name.replace("_", " ") for name in class_names]
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)
-    rows: list[list[int]] = encoded["input_ids"]
+    rows = encoded["input_ids"]
     return rows
 
 

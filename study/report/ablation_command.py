@@ -44,7 +44,7 @@ def ablation_command(results: Results) -> str | None:
     source = shipped_file(ABLATION)
     if source is None or not (protocol.ablates and protocol.searches(config)):
         return None
-    settings: dict[str, Any] = {}
+    settings = {}
     for section in _SECTIONS:
         for key, value in value_at(config, section).items():
             settings[f"{section}.{key}"] = value

@@ -60,7 +60,7 @@ def _score_row(rank: int, row: RankedConfiguration) -> list[object]:
     study = row.study if row.folder else f"{row.study} {GONE_MARK}"
     test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
     val = percent(row.val_score)
-    cells: list[object] = [rank, study, row.label, row.dataset, val, test, row.split_hash[:6]]
+    cells = [rank, study, row.label, row.dataset, val, test, row.split_hash[:6]]
     cells += setting_cells(row.settings)
     cells.append(format_count(row.trainable))
     return cells

@@ -237,7 +237,7 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
     """
     target = folder / "plots"
     target.mkdir(exist_ok=True)
-    files: dict[Path, bytes] = {}
+    files = {}
     for chart in charts:
         if chart.missing_reason is None:
             for suffix in ("png", "svg"):

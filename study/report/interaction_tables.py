@@ -32,7 +32,7 @@ def interaction_table(pairs: Sequence[Interaction]) -> Table:
     header += ["interaction, log-odds", "p of interaction"]
     rows = []
     for pair in pairs:
-        row: list[object] = list(pair.sites)
+        row = list(pair.sites)
         row += [points(gain.mean) for gain in pair.gains]
         row += comparison_cells(pair.gain_over_better)
         row += _interaction_cells(pair)

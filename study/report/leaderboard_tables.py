@@ -294,7 +294,7 @@ def _winner_row(board: Leaderboard) -> int | None:
 def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the columns of a candidate for CSV and JSON; None yields the header."""
     fields = vars(entry) if entry else {}
-    record: dict[str, object] = {"label": fields.get("label"), "winner": None}
+    record = {"label": fields.get("label"), "winner": None}
     if entry is None:
         record |= dict.fromkeys(settings_columns())
     else:

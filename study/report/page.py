@@ -297,7 +297,7 @@ def _confirm_table(results: Results) -> Table:
     scores = (*results.parts, "score", *results.further_names)
     rows = []
     for trial in sorted(results.stage("confirm"), key=lambda trial: (trial.label, trial.seed)):
-        row: list[object] = [trial.label, _describe_end(trial), trial.seed, trial.epochs]
+        row = [trial.label, _describe_end(trial), trial.seed, trial.epochs]
         row += [percent(trial.test.get(score)) for score in scores]
         rows.append(row)
     return Table("", header, rows, left=2)

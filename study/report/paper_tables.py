@@ -28,7 +28,7 @@ def _average_table(experiment: str, studies: pd.DataFrame) -> Table:
     if parts:
         scores = score_header((*parts, "hmean"), "mean of hmeans")
         header = ["ours and published", *scores, "datasets"]
-    rows: list[list[object]] = []
+    rows = []
     for name, entries in _entries_by_series(studies).items():
         means = [percent(mean, 2) for mean in _means(parts, entries.values())]
         rows.append([name, *means, len(entries)])

@@ -162,7 +162,7 @@ def _encode_images(
 ) -> dict[ImageKey, tuple[str, bool]]:
     """Encode the images that are still there, each as `encode_picture` does."""
     find_test_set = cache(partial(_find_test_set, study, datasets))
-    sources: dict[ImageKey, Dataset] = {}
+    sources = {}
     for prediction in predictions:
         name = study.config.data.dataset
         if prediction.part in study.config.data.targets:

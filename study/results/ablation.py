@@ -93,12 +93,15 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     split: Split = "val"
     if any(trial.test_score is not None for trial in ablated):
         split = "test"
-    scored = _scored_trials(ablated, split)
+    scored: dict[str, list[TrialResult]] = {}
+    for trial in ablated:
+        if trial.status == "finished" and trial.scores(split).get("score") is not None:
+            scored.setdefault(trial.label, []).append(trial)
     if base_label not in scored:
         labels = ", ".join(sorted(scored)) or "none"
         raise DataError(f"base cell '{base_label}' has no score; cells with one: {labels}")
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
-    predicted: list[TrialResult] = []
+    predicted = []
     scores = {}
     for label, trials in scored.items():
         scores[label] = seed_scores(trials, split=split)
@@ -119,15 +122,6 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         resampled=resampled,
         interactions=_interactions(cells, results, split, resampled),
     )
-
-
-def _scored_trials(ablated: Sequence[TrialResult], split: Split) -> dict[str, list[TrialResult]]:
-    """Return the finished trials with a score, by the label of their cell."""
-    scored: dict[str, list[TrialResult]] = {}
-    for trial in ablated:
-        if trial.status == "finished" and trial.scores(split).get("score") is not None:
-            scored.setdefault(trial.label, []).append(trial)
-    return scored
 
 
 def _make_cell(

@@ -75,7 +75,7 @@ def common_parameters(study: optuna.Study) -> tuple[list[str], int]:
     """
     trials = _completed(study)
     fewest = max(MIN_TRIALS, MIN_PRESENCE * len(trials))
-    parameters: list[str] = []
+    parameters = []
     presence = Counter(name for trial in trials for name in trial.params)
     for name in sorted(presence, key=lambda name: (-presence[name], name)):
         with_parameter = [trial for trial in trials if name in trial.params]

@@ -115,11 +115,12 @@ def interactions(
     interaction_tests = make_comparisons(log_odds)
     rows = []
     for pair, pair_cells in pairs.items():
+        zero_shot, *others = pair_cells
         better = _better(pair_cells)
         better_subset = better.subset if better else None
         row = Interaction(
             sites=(pair_cells[1].subset, pair_cells[2].subset),
-            gains=_gains(pair_cells, resampled),
+            gains=tuple(_difference(cell, zero_shot, resampled) for cell in others),
             better=better_subset,
             gain_over_better=gain_tests.get(pair),
             interaction=interaction_tests.get(pair),
@@ -171,12 +172,6 @@ def _gains_over_better(
     return differences
 
 
-def _gains(cells: Sequence[SiteCell], resampled: Resampled) -> tuple[MeanInterval, ...]:
-    """Return the differences to zero-shot of the first site, of the second, and of both."""
-    zero_shot, *others = cells
-    return tuple(_difference(cell, zero_shot, resampled) for cell in others)
-
-
 def _difference(cell: SiteCell, base: SiteCell, resampled: Resampled) -> MeanInterval:
     """Return the difference of the scores of two cells, which have the same seeds."""
     difference = resampled.difference(cell.label, cell.scores, base.label, base.scores)
@@ -216,7 +211,7 @@ def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> Mea
     values = np.zeros(len(seeds))
     trials = [(cell.label, seed) for cell in cells for seed in seeds]
     on_same_images = len({resampled.images.get(trial) for trial in trials}) == 1
-    drawn: DrawnScores | None = None
+    drawn = None
     columns, df = [], []
     for cell, weight in zip(cells, INTERACTION, strict=True):
         values += weight * _mean_log_odds(cell, seeds)

@@ -165,7 +165,7 @@ def mean_interval(
     joint = _joint_errors(over_seeds, drawn, n, trained)
     # The errors that verdicts and p are based on.
     deciding = joint
-    wider: list[_Error] = []
+    wider = []
     if overlap is not None and trained and n > 1:
         if overlap >= 1:
             joint = over_images

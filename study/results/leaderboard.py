@@ -134,7 +134,7 @@ class Leaderboard(Results):
     @property
     def scored_datasets(self) -> tuple[str, ...]:
         """The names of the datasets with a score, where several are tested; else empty."""
-        names: dict[str, None] = {}
+        names = {}
         for entry in self.entries:
             names.update(dict.fromkeys(entry.dataset_scores))
         return tuple(names)

@@ -52,7 +52,7 @@ class Resampled:
             names: the names of the scores.
             split: the images that the scores were measured on.
         """
-        intervals: dict[str, MeanInterval] = {}
+        intervals = {}
         for name in names:
             scores = seed_scores(trials, name, split)
             if scores:

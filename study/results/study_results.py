@@ -127,7 +127,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     for extension in opened.read_json("extensions.json") or ():
         if extension["candidates"]:
             earlier_trial_counts.append(extension["from"])
-    identity: Mapping[str, Any] = {}
+    identity = {}
     if opened.read(IDENTITY) is not None:
         identity = opened.read_identity()
     return Results(
@@ -172,7 +172,7 @@ def results_table(results: Results) -> pa.Table:
         where a study tests several.
     """
     rows = []
-    score_names: dict[str, None] = {}
+    score_names = {}
     for trial in results.trials:
         scores = {f"val_{name}": value for name, value in trial.val.items()}
         scores |= {f"test_{name}": value for name, value in trial.test.items()}

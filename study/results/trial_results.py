@@ -164,7 +164,9 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
     # Read before the reports, so that a trial that has ended has all of them.
     end = trial.read_end()
     lines = trial.read_reports()
-    reports = _last_reports(lines)
+    # An epoch that is repeated after a crash is reported twice; the last report counts.
+    by_epoch = {line["epoch"]: line for line in lines}
+    reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     last_report = reports[-1] if reports else {}
     test: dict[str, float | None] = {}
     if config.get("stage") not in VALIDATED:
@@ -196,13 +198,8 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
     }
     values["val"], values["curve"] = _read_validation(reports)
     if end is not None:
-        values |= {
-            "status": end.status,
-            "epochs": end.epochs,
-            "seconds": end.seconds,
-            "reason": end.reason,
-            "error": end.error,
-        }
+        for name in ("status", "epochs", "seconds", "reason", "error"):
+            values[name] = getattr(end, name)
     return TrialResult.model_construct(**values)
 
 
@@ -216,15 +213,6 @@ def _read_settings(trial: TrialFolder, config: Mapping[str, Any]) -> TrialSettin
         return TrialSettings.model_validate(config["settings"])
     except (KeyError, ValueError) as error:
         raise LedgerError(f"{trial.path / 'config.json'} is damaged: {error}") from error
-
-
-def _last_reports(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the last report of each epoch, in the order of the epochs.
-
-    An epoch that is repeated after a crash is reported twice.
-    """
-    by_epoch = {line["epoch"]: line for line in lines}
-    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
 
 def _read_validation(

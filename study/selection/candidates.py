@@ -106,7 +106,7 @@ def variants(
     plain = {label: _baseline(judged, label) for label in config.search.baselines}
     plain[TUNED] = tuned_clipfit(judged)
     known = {trained(trial.config.subset_key, trial.config.settings) for trial in judged}
-    further: dict[str, TrialSettings] = {}
+    further = {}
     for label, trial in plain.items():
         if trial is None or not trial.config.epochs:
             continue

@@ -65,8 +65,9 @@ class Choice:
             return None
         label = candidate.same_as or candidate.label
         finished = _finished_confirmations(study, label)
+        refit = study.folder.trial(refit_trial_id("refit", study.config.refit, candidate))
         scores: dict[str, list[float]] = defaultdict(list)
-        chance: float | None = None
+        chance = None
         for trial in finished:
             confusion = confusion_of(read_predictions(study.folder, trial.trial_id))
             balanced = balanced_score(confusion, study.protocol())
@@ -84,7 +85,7 @@ class Choice:
             chance=chance,
             test_scores={name: fmean(values) for name, values in scores.items()},
             against_chance=read_against_chance(study.folder, label),
-            refit=_finished_refit(study, candidate),
+            refit=refit if refit.has_finished() else None,
         )
 
     @property
@@ -117,20 +118,9 @@ def _finished_confirmations(study: Study, label: str) -> list[TrialFolder]:
     finished = []
     for seed in study.config.confirm.seeds:
         trial = study.folder.trial(f"confirm-{label}-seed{seed}")
-        end = trial.read_end()
-        if end is not None and end.status == "finished":
+        if trial.has_finished():
             finished.append(trial)
     return finished
-
-
-def _finished_refit(study: Study, candidate: Candidate) -> TrialFolder | None:
-    """Return the trial that trained a candidate on the images of ``refit.images``, if it ended."""
-    trial_id = refit_trial_id("refit", study.config.refit, candidate)
-    trial = study.folder.trial(trial_id)
-    end = trial.read_end()
-    if end is None or end.status != "finished":
-        return None
-    return trial
 
 
 def winners(study: Study) -> set[str]:

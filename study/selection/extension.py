@@ -102,11 +102,12 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         return list(chosen)
     # Labels that no candidate has now are included: else an earlier candidate of such a label would
     # continue as one of the new choice.
+    made_of_chosen = _made_of(chosen)
     made_of_now: dict[str, list[TrialSettings] | None] = dict.fromkeys(CANDIDATE_LABELS)
-    made_of_now |= _made_of(chosen)
-    earlier_candidates: list[Candidate] = []
+    made_of_now |= made_of_chosen
+    earlier_candidates = []
     labels_of_tested: dict[tuple[TrialSettings, ...], str] = {}
-    renamed: dict[str, str] = {}
+    renamed = {}
     all_tested = [Candidate.model_validate(values) for values in earlier[-1]["candidates"]]
     made_of = _made_of(all_tested)
     for tested in all_tested:
@@ -124,7 +125,7 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         labels_of_tested[tuple(made)] = tested.label
     same_as: dict[str, str | None] = {}
     for candidate in chosen:
-        made = _made_of(chosen)[candidate.label]
+        made = made_of_chosen[candidate.label]
         tested_as = labels_of_tested.get(tuple(made), candidate.same_as)
         if tested_as == candidate.label:
             tested_as = None

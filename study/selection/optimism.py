@@ -225,8 +225,8 @@ def _optimism(outcomes: _Outcomes, judged: Sequence[Judged]) -> Optimism | None:
         None if no draw left out images of every part.
     """
     ties = sorted(range(len(judged)), key=lambda trial: judged[trial].sort_key[1:])
-    scores: list[list[float]] = []
-    left_out: list[float] = []
+    scores = []
+    left_out = []
     for drawn in _draws(outcomes.images):
         inside = outcomes.parts(drawn)
         outside = outcomes.parts((drawn == 0).astype(float))

@@ -47,8 +47,7 @@ def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[J
         config = trial.read_config()
         if config["stage"] != stage:
             continue
-        end = trial.read_end()
-        if end is None or end.status != "finished":
+        if not trial.has_finished():
             continue
         for report in trial.read_reports()[-1:]:
             trial_config = TrialConfig.model_validate(config)

@@ -40,7 +40,7 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
         predictions: the predictions of all tasks, in the order of the tasks.
         data: the data of the trial, whose tasks are its folds.
     """
-    folds: list[int] = []
+    folds = []
     for number, task in enumerate(data.tasks):
         images = sum(len(part.records) for part in task.evaluations)
         folds += [number] * images

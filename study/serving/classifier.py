@@ -63,23 +63,18 @@ class TunedClassifier:
         Raises:
             DataError: an image cannot be read; the message has its position.
         """
-        batches = [torch.empty(0, len(self.class_names))]
+        logits = []
         pixels: list[NDArray[np.uint8]] = []
         for index, image in enumerate(images):
-            pixels.append(self._read_pixels_at(index, image, files))
+            try:
+                pixels.append(self.read_pixels(image, files=files))
+            except DataError as error:
+                raise DataError(f"image {index}: {error}") from error
             if len(pixels) == IMAGES_PER_BATCH:
-                batches.append(self.batch_probabilities(pixels))
+                logits.append(self.batch_logits(pixels))
                 pixels = []
-        batches.append(self.batch_probabilities(pixels))
-        return torch.cat(batches)
-
-    def batch_probabilities(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Return class probabilities of one batch, (images, classes) float32 on the CPU.
-
-        Args:
-            pixels: the results of `read_pixels` for each image; all are encoded at once.
-        """
-        return self.batch_logits(pixels).softmax(dim=-1)
+        logits.append(self.batch_logits(pixels))
+        return torch.cat(logits).softmax(dim=-1)
 
     @torch.no_grad()
     def batch_logits(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
@@ -108,12 +103,6 @@ class TunedClassifier:
             framing=self.reading.framing,
         )
 
-    def _read_pixels_at(self, index: int, image: object, files: bool) -> NDArray[np.uint8]:
-        try:
-            return self.read_pixels(image, files=files)
-        except DataError as error:
-            raise DataError(f"image {index}: {error}") from error
-
 
 def load_classifier(
     delta: Path,
@@ -133,13 +122,11 @@ def load_classifier(
     Args:
         delta: a file written by `study.method.delta.save_delta`.
         class_names: the classes to choose between, two or more; None means those in the delta.
-        templates: prompt templates, whose features are averaged; None means the first template of
-            the delta, with which it was tuned.
+        templates: prompt templates, whose features are averaged; None means the delta's first.
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
         revision: the backbone's revision on the hub; see `load_tuned_backbone`.
         device: a device such as ``cpu`` or ``cuda:1``; see `study.method.device.choose_device`.
-        **reading: fields of `study.data.images.image_reading.ImageReading`, such as
-            ``pixel_range``; those left out, or None, are taken from the delta.
+        **reading: fields of `ImageReading`, such as ``pixel_range``; None means the delta's.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
@@ -158,22 +145,15 @@ def load_classifier(
     refuse_special_tokens("class_names", names, loaded.tokenizer)
     loaded.clip.to(chosen_device)
     model = FewShotClassifier(loaded, parse("none"))
-    features = _embed_classes(model, loaded, prompts(names, chosen_templates))
+    texts = [prompt for of_class in prompts(names, chosen_templates) for prompt in of_class]
+    token_ids = loaded.tokenize(texts).to(chosen_device)
+    features = encode_prompts(model, token_ids, len(chosen_templates))
     from_head: tuple[str, ...] = ()
     if head is not None:
         features = head.replace_in(features, names)
         from_head = tuple(name for name in names if name in head.classes)
     image_reading = replace(info.reading, framing=loaded.framing, **changes)
     return TunedClassifier(loaded, model, names, features, image_reading, from_head)
-
-
-def _embed_classes(
-    model: FewShotClassifier, backbone: Backbone, prompt_groups: Sequence[Sequence[str]]
-) -> Tensor:
-    """Return the text features of each class, averaged over its group of prompts."""
-    texts = [prompt for group in prompt_groups for prompt in group]
-    token_ids = backbone.tokenize(texts).to(model.device)
-    return encode_prompts(model, token_ids, len(prompt_groups[0]))
 
 
 def _check_texts(

@@ -52,7 +52,7 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     Raises:
         DataError: a folder may not be listed.
     """
-    images: list[Path] = []
+    images = []
     other_suffixes: Counter[str] = Counter()
     for file in _walk_files(folder, above=frozenset()):
         suffix = file.suffix.lower()

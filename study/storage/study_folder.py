@@ -127,7 +127,7 @@ class StudyFolder(LedgerFolder):
         self.refuse_existing()
         self.claim()
         make_folder(self.path / "trials")
-        format_and_id: dict[str, Any] = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
+        format_and_id = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
         self.write_json(IDENTITY, format_and_id | dict(identity))
         self.write_config(config)
         sync_folder(self.path.parent)

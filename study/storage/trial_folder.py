@@ -163,6 +163,11 @@ class TrialFolder(LedgerFolder):
         for path in (self.path / "state.safetensors", self.path / EARLIER_END):
             with_retries(path, partial(path.unlink, missing_ok=True))
 
+    def has_finished(self) -> bool:
+        """Return whether the trial ended after all its epochs."""
+        end = self.read_end()
+        return end is not None and end.status == "finished"
+
     def read_earlier_end(self) -> End | None:
         """Return how the trial had ended before it was reopened.
 

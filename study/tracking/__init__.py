@@ -27,8 +27,8 @@ def make_trackers(names: Sequence[str], instance: Tracker | None = None) -> list
         raise ConfigError(
             f"'{', '.join(names)}' is named, but '{instance.name}' of the trackers was handed over"
         )
-    trackers: list[Tracker] = []
-    faults: list[str] = []
+    trackers = []
+    faults = []
     for name in names:
         ready_made = None
         if instance is not None and instance.name == name:

@@ -38,7 +38,7 @@ class TrackerGroup(Tracker):
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; if one cannot start, those before it are closed."""
-        started: list[Tracker] = []
+        started = []
         try:
             for tracker in self._trackers:
                 tracker.start(study)
@@ -142,9 +142,9 @@ class TrackerGroup(Tracker):
         Raises:
             StudyError: a tracker failed, or none supports the call; all have been called by then.
         """
-        answers: list[T] = []
-        faults: list[StudyError] = []
-        unsupported: list[StudyError] = []
+        answers = []
+        faults = []
+        unsupported = []
         for tracker in self._trackers:
             try:
                 answers.append(call(tracker))
@@ -166,7 +166,7 @@ class TrackerGroup(Tracker):
         Raises:
             StudyError: that tracker failed, or none supports the call.
         """
-        unsupported: list[StudyError] = []
+        unsupported = []
         for tracker in self._trackers:
             try:
                 return call(tracker)

@@ -1,7 +1,6 @@
 """The views of the command ``leaderboard``: a study, an ablation, a sweep, a tracking server."""
 
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Group
@@ -16,8 +15,8 @@ from study.report.leaderboard_tables import (
     render_leaderboard,
 )
 from study.report.paper_tables import sweep_tables, write_sweep_tables
-from study.results.ablation import BASE, AblationTable, ablation_table
-from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.ablation import BASE, ablation_table
+from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.results.sweep_scores import read_sweep
 from study.storage.command_lines import default_storage
@@ -49,7 +48,7 @@ def _refuse_format(options: Namespace, *allowed: str) -> None:
         raise ConfigError(f"--format {options.format} is not possible here; allowed: {allowed}")
 
 
-def _print(options: Namespace, view: Group | str) -> None:
+def _print(options: Namespace, view: object) -> None:
     if isinstance(view, str):
         print(view, end="")
     else:
@@ -58,7 +57,7 @@ def _print(options: Namespace, view: Group | str) -> None:
 
 def _show_study(options: Namespace) -> None:
     """Print the leaderboard of a study, or the tables of its ablation or its sweep."""
-    views: dict[str, Callable[[Leaderboard], Group | str]] = {
+    views = {
         "table": render_leaderboard,
         "markdown": leaderboard_markdown,
         "csv": leaderboard_csv,
@@ -78,7 +77,7 @@ def _show_study(options: Namespace) -> None:
 
 def _show_ablation(options: Namespace, results: Results) -> None:
     """Print the comparison of an ablation's cells, and write its files if asked."""
-    views: dict[str, Callable[[AblationTable], Group | str]] = {
+    views = {
         "table": ablation_tables.render_ablation,
         "markdown": ablation_tables.ablation_markdown,
         "csv": ablation_tables.ablation_csv,

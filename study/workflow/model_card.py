@@ -85,10 +85,13 @@ def model_card(
     title = "# CLIP tuned by CLIPFit"
     if provenance is not None:
         title += f" for {markdown_text(provenance.board.study.config.data.dataset)}"
+    name = "the tuned parameters of a trial"
+    if saved.origin is not None:  # the name of a file is its path, and cards are shared
+        name = markdown_text(saved.name)
     blocks = [
         front_matter(saved, exported, measured),
         title,
-        f"This is {exported.title} with {_model_name(saved)}, made by clipfit-study. CLIPFit "
+        f"This is {exported.title} with {name}, made by clipfit-study. CLIPFit "
         f"([Li et al., EMNLP 2024]({PAPER})) adapts CLIP to a few labelled images per class by "
         "training numbers that CLIP already has.",
         "## Use",
@@ -124,13 +127,6 @@ def front_matter(saved: SavedModel, exported: Format, measured: bool) -> str:
         values["metrics"] = ["accuracy"]
     lines = [f"{key}: {json.dumps(value)}" for key, value in values.items()]
     return "\n".join(["---", *lines, "---"])
-
-
-def _model_name(saved: SavedModel) -> str:
-    """Return what the model is, without the path of a file, since cards are shared."""
-    if saved.origin is None:
-        return "the tuned parameters of a trial"
-    return markdown_text(saved.name)
 
 
 def _describe_tuning(saved: SavedModel) -> str:
@@ -191,7 +187,7 @@ def _list_classes(names: tuple[str, ...]) -> str:
 def _describe_study(provenance: Provenance) -> Iterator[str]:
     board, trial = provenance.board, provenance.trial
     yield "## Data and choice"
-    lines: list[str] = []
+    lines = []
     for name, text in configuration_rows(board):
         if name in _STUDY_ROWS:
             lines.append(f"- {name}: {markdown_text(text).rstrip('.')}.")
@@ -282,17 +278,12 @@ def _score_row(board: Leaderboard, name: str, entry: Entry) -> list[object]:
 
 def _chance_row(board: Leaderboard, chance: float) -> list[object]:
     """Return the row of guessing, in the column of the balanced score if there is one."""
-    cell = percent(chance)
-    row: list[object] = ["chance"]
-    row += [None] * len(board.parts)
-    if BALANCED in board.further_names:
-        row.append(None)
-        row += [cell if name == BALANCED else None for name in board.further_names]
-    else:
-        row.append(cell)
-        row += [None] * len(board.further_names)
-    row.append(None)
-    return row
+    cells = dict.fromkeys((*board.parts, "score", *board.further_names))
+    column = "score"
+    if BALANCED in cells:
+        column = BALANCED
+    cells[column] = percent(chance)
+    return ["chance", *cells.values(), None]
 
 
 def _limits(provenance: Provenance | None, *, calibrated: bool) -> Iterator[str]:
@@ -321,7 +312,7 @@ def _limits(provenance: Provenance | None, *, calibrated: bool) -> Iterator[str]
                 "The means are over models of several seeds; this is the one of seed "
                 f"{provenance.trial.seed}."
             )
-        missing: list[str] = []
+        missing = []
         for label in (TUNED, ZERO_SHOT):
             if not provenance.board.find_entry(label):
                 missing.append(candidate_name(label))
@@ -353,16 +344,13 @@ def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> 
         folders.append(find_study(word, storage))
     folders += studies(Path(storage or default_storage()))
     for folder in folders:
-        if _study_id(folder) == origin.study_id:
+        study_id = None
+        with suppress(StudyError):  # another study that is damaged is no reason to stop
+            study_id = folder.read_identity()["study_id"]
+        if study_id == origin.study_id:
             board = leaderboard(read_results(folder.path))
             for trial in board.trials:
                 if trial.trial_id == origin.trial:
                     return Provenance(board, trial)
             return None
-    return None
-
-
-def _study_id(folder: StudyFolder) -> str | None:
-    with suppress(StudyError):  # another study that is damaged is no reason to stop
-        return str(folder.read_identity()["study_id"])
     return None

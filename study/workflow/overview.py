@@ -38,7 +38,7 @@ def summarize_study(folder: StudyFolder) -> dict[str, Any]:
         in ``seconds``; and for trackers its ``study_id`` and where its winner is ``registered``. A
         value that does not exist is None.
     """
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row = dict.fromkeys(COLUMNS)
     row["study"] = folder.name
     row["state"] = "damaged"
     row["trials"] = len(list(folder.path.glob("trials/*/config.json")))

@@ -73,7 +73,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
     """Return the tags of a TIFF by their numbers; empty for other formats."""
-    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    tags = getattr(image, "tag_v2", {})
     return tags
 
 
@@ -153,7 +153,7 @@ def _as_pillow_scales(pixel_range: PixelRange, image: Image.Image) -> PixelRange
 def _levels(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
     """Return values from black to white as 8-bit levels, clipped."""
     share = np.clip((values - float(black)) / (float(white) - float(black)), 0, 1)
-    levels: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8)
+    levels = np.rint(share * 255).astype(np.uint8)
     return levels
 
 

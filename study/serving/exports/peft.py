@@ -71,7 +71,7 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
             "nothing of the backbone is tuned, so there is no adapter to write; --format hf "
             "writes the backbone, and a linear head beside it"
         )
-    adapters: list[str] = []
+    adapters = []
     if biases:
         adapters.append(BIASES)
         adapter = _add_adapter(untouched.clip, "BeftConfig", biases)
@@ -85,16 +85,19 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
         adapter = _add_adapter(model.backbone.clip, "LNTuningConfig", norms)
         _save(adapter, folder / NORMS, saved)
     # Transformers cannot load the embedded backbone, nor one in OpenCLIP's format, by its name.
-    is_embedded = info.backbone == EMBEDDED
     description = read_description(checkpoint, revision=info.revision)
-    is_copied = is_embedded or description.open_clip is not None
+    is_copied = info.backbone == EMBEDDED or description.open_clip is not None
     if is_copied:
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
     write_head(folder, model)
     notes = _adapter_notes(len(biases), len(norms))
     if not (is_copied or has_hub_name(saved)):
-        notes.append(_folder_note(saved))
+        notes.append(
+            f"The backbone was a folder named `{saved.backbone_name}`, which is not among these "
+            "files. Copy it beside the adapters, or set `backbone` to its place. Its fingerprint "
+            f"is `{info.fingerprint}`."
+        )
     loading = _loading_code(saved, model, adapters, copied=is_copied)
     if scale is not None:  # it is no layer, so that no adapter holds it
         merged = "merge_and_unload()\n"
@@ -117,8 +120,8 @@ def find_tuned_modules(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str
     Raises:
         DeltaError: a parameter is of neither kind.
     """
-    biases: set[str] = set()
-    norms: set[str] = set()
+    biases = set()
+    norms = set()
     modules = dict(model.named_modules())
     for parameter in tuned:
         name, _, tensor = parameter.rpartition(".")
@@ -185,17 +188,9 @@ processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
 {classification_code(saved, model, transformers_encoding(model.backbone))}"""
 
 
-def _folder_note(saved: SavedModel) -> str:
-    return (
-        f"The backbone was a folder named `{saved.backbone_name}`, which is not among these files. "
-        "Copy it beside the adapters, or set `backbone` to its place. Its fingerprint is "
-        f"`{saved.info.fingerprint}`."
-    )
-
-
 def _adapter_notes(biases: int, norms: int) -> list[str]:
     """Return the notes on adapters for so many Linear layers and LayerNorms."""
-    contents: list[str] = []
+    contents = []
     if biases:
         contents.append(f"`{BIASES}` has BEFT's vectors for {biases} Linear layers")
     if norms:

@@ -68,8 +68,8 @@ def find_contents(uri: str, study_id: str) -> StudyContents:
 
 def _find(client: MlflowClient, condition: str) -> StudyContents:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    run_ids: list[str] = []
-    model_ids: list[str] = []
+    run_ids = []
+    model_ids = []
     if experiments:
         runs = list(search_all_runs(client, experiments, condition))
         runs.sort(key=lambda run: "study_parent" in run.data.tags)
@@ -77,7 +77,7 @@ def _find(client: MlflowClient, condition: str) -> StudyContents:
         models = client.search_logged_models(experiments, condition)
         model_ids = [model.model_id for model in models]
     versions: list[tuple[str, str]] = []
-    championed: list[str] = []
+    championed = []
     for version in _search_versions(client, condition):
         number = str(version.version)
         versions.append((version.name, number))
@@ -89,7 +89,7 @@ def _find(client: MlflowClient, condition: str) -> StudyContents:
 
 def _search_versions(client: MlflowClient, condition: str) -> list[ModelVersion]:
     """Return all versions of registered models that meet a condition."""
-    versions: list[ModelVersion] = []
+    versions = []
     token = None
     while True:
         page = client.search_model_versions(condition, page_token=token)
@@ -125,7 +125,7 @@ def delete_contents(uri: str, contents: StudyContents) -> list[str]:
 
 
 def _delete(client: MlflowClient, contents: StudyContents) -> list[str]:
-    lines: list[str] = []
+    lines = []
     for name in dict.fromkeys(name for name, _ in contents.versions):
         deleted_tags = None
         if name in contents.championed:
@@ -186,7 +186,7 @@ def _best_comparable(
         versions: the versions.
         deleted_tags: the tags of the champion.
     """
-    best: ModelVersion | None = None
+    best = None
     for version in sorted(versions, key=lambda version: int(version.version)):
         tags = version.tags
         conditions = ("protocol", "selection", "split_hash")

@@ -33,7 +33,7 @@ def dataset_inputs(
         images = _group_images(tasks, split_hash, evaluated)
     except (ValueError, LookupError, TypeError):
         return []
-    inputs: list[DatasetInput] = []
+    inputs = []
     for (name, split), lines in images.items():
         contents = "\n".join([split, *sorted(lines)])
         dataset = Dataset(
@@ -55,7 +55,7 @@ def _group_images(tasks: bytes, split_hash: str, evaluated: str) -> dict[tuple[s
         LookupError: an image has no task or dataset.
         TypeError: a line is not a mapping.
     """
-    dataset_names: list[str] = []
+    dataset_names = []
     task_lines: list[list[str]] = []
     images: dict[tuple[str, str], set[str]] = defaultdict(set)
     for text in tasks.decode().splitlines():

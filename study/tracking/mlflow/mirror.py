@@ -331,7 +331,7 @@ def _call_for_each(
         TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read or written.
     """
-    texts: dict[str, str] = {}
+    texts = {}
     for trial_id in trials:
         try:
             text = call(trial_id)

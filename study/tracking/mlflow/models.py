@@ -74,23 +74,18 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
             f"{fault}: '{model.name}' has no such version; the latest is "
             f"{max(numbers, default='none')}, and aliases are {listed(aliases) or 'none'}"
         )
-    # Not `mlflow.pyfunc.load_model`, which would run code, and would look for the model on the
-    # server of the process, not on this one.
-    source = call_mlflow(
-        ANSWERS_WITHIN,
-        lambda: client.get_model_version_download_uri(model.name, version.version),
-        fault,
-    )
+    # Not `mlflow.pyfunc.load_model`, which would run code, and ask the server of the process.
+    find_source = partial(client.get_model_version_download_uri, model.name, version.version)
+    source = call_mlflow(ANSWERS_WITHIN, find_source, fault)
     for path in (MLMODEL_FILE_NAME, DELTA):
-        call_mlflow(SEVERAL_WITHIN, partial(_download, uri, source, path, folder), fault)
+        download = partial(
+            mlflow.artifacts.download_artifacts,
+            artifact_uri=f"{source}/{path}",
+            dst_path=str((folder / path).parent),
+            tracking_uri=uri,
+        )
+        call_mlflow(SEVERAL_WITHIN, download, fault)
     return _read_model(address, version, folder)
-
-
-def _download(uri: str, source: str, path: str, folder: Path) -> None:
-    target = (folder / path).parent
-    mlflow.artifacts.download_artifacts(
-        artifact_uri=f"{source}/{path}", dst_path=str(target), tracking_uri=uri
-    )
 
 
 def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel:

@@ -146,8 +146,7 @@ class _Registrar:
         self._ensure_registered_model(tags["dataset"])
         # A study that was extended, or trained what ships again, may have several versions.
         versions = self._client.search_model_versions(
-            f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
-            f"tags.source_trial = '{tags['source_trial']}' and tags.trial_id = '{tags['trial_id']}'"
+            f"name = '{self._name}' and {_same_model(tags)}"
         )
         version = versions[0] if versions else self._create_version(tags)
         is_champion, reason = self._decide_champion_and_move(version, tags)
@@ -248,11 +247,7 @@ class _Registrar:
 
         An earlier attempt may have created it, and lost the server's answer.
         """
-        keys = ("study_id", "source_trial", "trial_id")
-        condition = " AND ".join(f"tags.{key} = '{tags[key]}'" for key in keys)
-        models = self._client.search_logged_models(
-            [self._run.experiment_id], filter_string=condition
-        )
+        models = self._client.search_logged_models([self._run.experiment_id], _same_model(tags))
         if models:
             return models[0]
         return self._client.create_logged_model(
@@ -382,6 +377,12 @@ class _Registrar:
             )
         _add_output_schema(folder)
         return folder
+
+
+def _same_model(tags: Mapping[str, str]) -> str:
+    """Return the condition, for MLflow, that a model is of the study and trials of these tags."""
+    keys = ("study_id", "source_trial", "trial_id")
+    return " AND ".join(f"tags.{key} = '{tags[key]}'" for key in keys)
 
 
 def _add_output_schema(folder: Path) -> None:

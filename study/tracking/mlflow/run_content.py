@@ -63,7 +63,7 @@ def format_params(values: Mapping[str, Any]) -> dict[str, str]:
 def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of a run that come from its trial's own configuration."""
     settings = TrialSettings.model_validate(config["settings"])
-    values: dict[str, Any] = settings.column_values()
+    values = settings.column_values()
     if settings.peer is not None:
         # To repeat the trial, also the values are needed that `column_values` does not have.
         for name, value in settings.peer.model_dump(exclude={"method"}).items():
@@ -95,7 +95,7 @@ def epoch_metrics(reports: Reports, start_time: int, sent: int = 0) -> list[Metr
         sent: the number of leading epochs to leave out.
     """
     elapsed = list(accumulate(report["seconds"] for report in reports))
-    points: list[Metric] = []
+    points = []
     for report, seconds in zip(reports[sent:], elapsed[sent:], strict=True):
         timestamp = start_time + int(1000 * seconds)
         for key, value in without_score_duplicates(report).items():

@@ -45,7 +45,7 @@ class Sender:
         config, end = record.config, record.end
         metrics = run_content.trial_metrics(config, scored, end, start_time=0)
         has_metrics = end is not None or run_content.has_first_metric(config, record.reports)
-        tags: dict[str, str] = {}
+        tags = {}
         if end is not None:
             tags = run_content.end_tags(config, record.reports, end)
         present = self.trial_runs.open_run(record, {run_content.point_key(m) for m in metrics})

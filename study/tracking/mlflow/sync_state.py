@@ -156,7 +156,7 @@ def modified_at(path: Path, *, existing: Path) -> int:
 
 def _digest(reports: Reports, end: End | None) -> str:
     """Hash the epochs and those fields of the end that are sent; others do not count."""
-    totals: list[object] = []
+    totals = []
     if end is not None:
         totals = [end.status, end.epochs, end.seconds, end.reason]
     return sha256_of(json.dumps([*reports, totals], sort_keys=True).encode())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Set
 from typing import Any
 
-from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from study.storage.atomic import read_if_exists
@@ -79,7 +79,7 @@ class TrialRuns:
         if not record.matches_mark:
             self._discard_run(record)
         mark = record.mark
-        present: set[run_content.PointKey] = set()
+        present = set()
         if mark.paused:
             self._client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
@@ -134,7 +134,7 @@ class TrialRuns:
         be sent again, since MLflow would keep both values.
         """
         config = record.config
-        present: set[run_content.PointKey] = set()
+        present = set()
         inputs = self.inputs(config)  # before a run is created, since storage may be missing
         tags, name = self.tags(config), _run_name(config)
         params, description = self.params(config), run_content.describe_trial(config)
@@ -190,7 +190,7 @@ class TrialRuns:
 
     def _metrics(self, run: Run) -> set[run_content.PointKey]:
         """Return the points of all metrics of a run."""
-        points: list[Metric] = []
+        points = []
         for key in run.data.metrics:
             points += self._client.get_metric_history(run.info.run_id, key)
         return {run_content.point_key(point) for point in points}
