@@ -66,7 +66,7 @@ class Browser:
 
     def wait_for_text(self, *wanted: str) -> str:
         """Wait until all of it is on the page; give the text."""
-        seen: list[str] = [""]
+        seen = [""]
 
         def is_there() -> bool:
             seen[0] = self.text()
@@ -110,7 +110,7 @@ class Browser:
             while True:
                 answer = await self._socket.receive_json(timeout=SECONDS)
                 if answer.get("id") == self._calls:
-                    result: dict[str, Any] = answer.get("result", {})
+                    result = answer.get("result", {})
                     return result
 
         return self._loop.run(ask())

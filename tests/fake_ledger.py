@@ -88,7 +88,7 @@ class FakeLedger:
             )
         for epoch in range(1, epochs + 1):
             score = target - 0.12 * math.exp(-epoch / 3) + self.random.normal(0, 0.003)
-            report: dict[str, Any] = {
+            report = {
                 "epoch": epoch,
                 "train_loss": 0.4 + math.exp(-epoch / 4),
                 "cross_entropy": 0.3 + math.exp(-epoch / 4),

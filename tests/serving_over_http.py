@@ -73,5 +73,5 @@ def ask(address: str, images: list[str] | str) -> list[dict[str, Any]]:
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        rows: list[dict[str, Any]] = json.load(answer)["predictions"]
+        rows = json.load(answer)["predictions"]
     return rows

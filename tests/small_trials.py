@@ -55,7 +55,7 @@ def study(setting: str, storage: Path) -> StudyConfig:
 
 def trial(**changes: Any) -> TrialConfig:
     """CLIPFit at rates at which a random model moves."""
-    values: dict[str, Any] = {
+    values = {
         "trial_id": "search-0001",
         "stage": "search",
         "arm": "baseline",

@@ -5,7 +5,6 @@ import sys
 import tomllib
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 
 import pytest
 
@@ -53,7 +52,7 @@ def test_the_word_run_may_be_left_out(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
-    started: list[Any] = []
+    started = []
     monkeypatch.setattr(
         run_study_module, "run_study", lambda study, *_, **__: started.append(study.config)
     )

@@ -33,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> 
 @pytest.fixture
 def conducted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Take the place of a study: nothing may start Ray here."""
-    calls: list[Any] = []
+    calls = []
 
     def run_study(study: Study, console: Any, *, resume: bool) -> None:
         calls.append((study.config, study.folder, resume))
@@ -100,7 +100,7 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
     ],
 )
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
+    seen = []
     monkeypatch.setattr(
         "study.workflow.dry_run.check_study", lambda study, **_: seen.append(study.config)
     )

@@ -17,7 +17,7 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 def load(file: Path) -> dict[str, Any]:
     """Return what a workflow's file contains."""
-    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
     return content
 
 

@@ -114,7 +114,7 @@ REFUSED = yaml.safe_load(Path(__file__).with_name("openclip_refused.yaml").read_
 def test_another_network_is_refused_by_the_name_of_what_is_different(
     tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
-    model: dict[str, Any] = dict(MODEL)
+    model = dict(MODEL)
     for name, value in changes.items():
         model[name] = {**MODEL[name], **value} if name in MODEL else value
     (tmp_path / OPEN_CLIP_CONFIG).write_text(json.dumps({"model_cfg": model}))

@@ -134,7 +134,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (keys / "sshd_config").write_text(SSHD_CONFIG.format(keys=keys))
     token = secrets.token_hex(32)
     prefix = f"clipfit{os.getpid()}"
-    machines: dict[str, Machine] = {}
+    machines = {}
     try:
         _make_networks(prefix)
         for number, name in enumerate(("laptop", "head", "worker"), start=1):

@@ -39,7 +39,7 @@ def short_folder() -> Iterator[Path]:
 def cluster_config() -> dict[str, Any]:
     """The cluster file, with nothing changed but who provides machines and what their head is."""
     text = (ROOT / "clusters" / "gpu.yaml").read_text()
-    config: dict[str, Any] = prepare_config(yaml.safe_load(text))
+    config = prepare_config(yaml.safe_load(text))
     provider = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
     config["provider"] = {
         "type": "external",

@@ -129,7 +129,7 @@ def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head
     cluster: Site, tmp_path: Path
 ) -> None:
     """Submitted without an argument: the cluster file names its configuration."""
-    seen: set[str] = set()
+    seen = set()
     submitted = Submission(cluster.submit(), tmp_path)
     while submitted.process.poll() is None:
         seen |= {m.name for m in (cluster.head, cluster.worker) if m.processes(TRAINABLE)}

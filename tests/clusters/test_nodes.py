@@ -84,7 +84,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
     """Start a study on the nodes, in which so many processes wait for each other."""
-    started: list[Running] = []
+    started = []
 
     def run(epochs: int, trials: int, wait_for: int, precision: str = "float32") -> Running:
         (tmp_path / "wait_for").write_text(str(wait_for))

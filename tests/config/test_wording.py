@@ -34,12 +34,12 @@ SECTIONS = {key.rpartition(".")[0] for key in KEYS if "." in key}
 def test_no_fault_is_told_in_words_of_pydantic(key: str) -> None:
     *sections, name = key.split(".")
     for value in STRANGE:
-        values: dict[str, Any] = {name: value}
+        values = {name: value}
         if sections and sections[-1] in PEERS:
             values = {"peer": sections[-1], name: value}
         for section in reversed(sections):
             values = {section: values}
-        told: list[str] = []
+        told = []
         try:
             build_config(values, "here")
         except ConfigFaults as faulty:

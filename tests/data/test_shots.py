@@ -155,7 +155,7 @@ EUROSAT = replace(
 
 def published(prefix: str, *numbers: int) -> list[dict[str, object]]:
     """Give records as others publish them."""
-    rows: list[dict[str, object]] = []
+    rows = []
     for path, label in map(astuple, records(*numbers)):
         name = [*KINDS.values()][label]
         impath = prefix + path.removeprefix("2750/")

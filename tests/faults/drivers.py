@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,8 +41,8 @@ def die_while_writing(name: str, *, when: str, turn: int) -> None:
         turn: from 1.
     """
     left = [turn]
-    fsync: Callable[[int], None] = os.fsync
-    replace: Callable[..., None] = os.replace
+    fsync = os.fsync
+    replace = os.replace
 
     def is_it(path: str) -> bool:
         if not Path(path).name.removeprefix(".").startswith(name) or Path(path).is_dir():

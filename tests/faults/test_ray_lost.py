@@ -67,7 +67,7 @@ def test_a_study_without_ray_ends_at_once_and_goes_on(
     what: str, drivers: Drivers, tmp_path: Path
 ) -> None:
     folder = StudyFolder(tmp_path / "runs" / "mine")
-    lost_at: list[float] = []
+    lost_at = []
 
     def meanwhile() -> None:
         while sum(t.read_end() is not None for t in folder.trials()) < 3:

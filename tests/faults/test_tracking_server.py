@@ -135,7 +135,7 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 0.5)
     study = make(f"away-{fault}")
     tracker = started(study, proxy.uri)
-    senders: set[threading.Thread] = set()
+    senders = set()
     send = tracker._sender.send_trial
 
     def send_trial(trial_id: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from study.method.averaging import Member, write_average
 from study.method.model import TunedParameter
@@ -37,7 +37,7 @@ def test_members_of_any_strength_are_averaged_at_full_strength() -> None:
 
 
 def test_a_single_member_is_itself() -> None:
-    values: dict[str, Tensor] = {n: torch.randn(2) for n in NAMES}
+    values = {n: torch.randn(2) for n in NAMES}
     parameters = tuned(0.0)
     write_average(parameters, [Member(values, 1.0)])
     for t in parameters:

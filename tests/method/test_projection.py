@@ -70,7 +70,7 @@ def test_it_is_trained_as_by_a_plain_loop_over_features(
     states = clip.vision_model(pixel_values=pixel_values).pooler_output.detach()
     initial = clip.visual_projection.weight.detach()
     weight = initial.clone().requires_grad_()
-    optimizers: dict[Optimizer, Any] = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    optimizers = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
     update = optimizers[optimizer]([weight], lr=LR, weight_decay=0.0)
     for _ in range(STEPS):
         update.zero_grad()

@@ -67,7 +67,7 @@ def test_ctrl_c_is_heard_or_ignored_afterwards_as_before(handler: Any) -> None:
 
 
 def test_another_thread_may_load_modules_too() -> None:
-    loaded: list[bool] = []
+    loaded = []
 
     def load() -> None:
         with exit_at_ctrl_c():

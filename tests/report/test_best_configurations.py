@@ -36,7 +36,7 @@ def found(**changes: Any) -> RankedConfiguration:
 
 def values_of(text: str) -> dict[str, Any]:
     """The values of a configuration that was printed, without the number of its format."""
-    values: dict[str, Any] = yaml.safe_load(text)
+    values = yaml.safe_load(text)
     assert values.pop("format") == 1
     return values
 

@@ -57,7 +57,7 @@ class Ablation:
 
     def tune(self, **changes: Any) -> list[tuple[list[str], int]]:
         """Tune the cells; return what was said of extensions, and how many trials there may be."""
-        said: list[tuple[list[str], int]] = []
+        said = []
         tuned = self.study(**changes)
         totals = [ablation_search.most_trials(tuned)]
 

@@ -37,7 +37,7 @@ def test_stopped_trials_are_recorded_and_baselines_are_never_stopped(searched: A
 
 def test_observers_hear_of_every_start_epoch_and_end_with_all_its_metrics(searched: Any) -> None:
     for trial in searched.folder.trials():
-        expected: list[tuple[str, str, Any]] = [("started", trial.trial_id, None)]
+        expected = [("started", trial.trial_id, None)]
         for report in trial.read_reports():
             epoch = report.pop("epoch")
             expected.append(("reported", trial.trial_id, epoch))

@@ -7,7 +7,6 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from unittest.mock import create_autospec
 
 import grpc
@@ -143,7 +142,7 @@ def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[
 def test_a_trial_of_optuna_remembers_what_it_was_enqueued_with() -> None:
     study = optuna.create_study()
     study.enqueue_trial({"x": 0.25})
-    space: dict[str, Any] = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
     for _ in range(2):
         study.ask(space)
     first, second = study.trials

@@ -149,7 +149,7 @@ def test_the_last_report_is_written_when_all_else_is_there(
     trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, split: str, predictions: str
 ) -> None:
     """A resumed study takes a trial with its last report for finished."""
-    written: list[str] = []
+    written = []
     monkeypatch.setattr(TrialFolder, "write", lambda _, name, contents: written.append(name))
     monkeypatch.setattr(TrialFolder, "append_report", lambda *_, last: written.append("report"))
     record_epoch(trial, report(LAST, done=True), data(split), INFO)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def test_before_the_variants_it_is_told_how_many_there_are(
     further = {"clipfit-linear": settings("clipfit", 0.1, 0.1)}
     monkeypatch.setattr(stages, "variants", lambda *_: further)
     monkeypatch.setattr(stages, "run_queue", lambda *_: None)
-    heard: list[tuple[Sequence[str], int]] = []
+    heard = []
     stages._run_variants(with_peers, few_digits, [], lambda *told: heard.append(told))
     unlimited = study_of(changed(with_peers.config, minutes=None), with_peers.folder)
     stages._run_variants(unlimited, few_digits, [], lambda *told: heard.append(told))

@@ -167,7 +167,7 @@ def test_code_that_comes_with_a_checkpoint_is_never_run_and_never_asked_about(
             if name == "tokenizer_config.json":
                 values["tokenizer_class"] = "Planted"
             path.write_text(json.dumps(values))
-    asked: list[str] = []
+    asked = []
 
     def ask(text: str = "") -> str:
         asked.append(text)

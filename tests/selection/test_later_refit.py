@@ -1,7 +1,6 @@
 """A refit that is asked for later changes what ships and nothing that was tested."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,7 @@ def finished(tmp_path: Path) -> Study:
     """A study that has tested its winner and an average of two."""
     written = Written(tmp_path, "mine")
     config = written.whole(1)
-    values: dict[str, Any] = {"settings": config.settings.model_dump(mode="json")}
+    values = {"settings": config.settings.model_dump(mode="json")}
     average = {**values, "label": "average", "members": ["best", "second"]}
     names = [{**values, "label": label} for label in ("best", "second")]
     written.folder.write_json("candidates.json", [*names, average])

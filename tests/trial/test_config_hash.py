@@ -144,7 +144,7 @@ def others(file: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> type[Proto
     """Write and import a protocol of another package."""
     file.write_text(code)
     monkeypatch.syspath_prepend(str(file.parent))
-    found: type[Protocol] = importlib.import_module(file.stem).Others
+    found = importlib.import_module(file.stem).Others
     return found
 
 

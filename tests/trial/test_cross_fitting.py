@@ -143,7 +143,7 @@ def test_a_trial_reports_the_cross_fitted_score_and_ships_the_best_head(
     prepare: Prepare, backbone: Backbone, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched = prepare(setting).search()
-    evaluated: list[Any] = []
+    evaluated = []
 
     def watched(*arguments: Any) -> Any:
         evaluations = evaluate_task(*arguments)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
@@ -51,7 +50,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     forget_all(holdout)
     monkeypatch.setattr("study.trial.prompt_activations.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
-    embedded: list[Tensor] = []
+    embedded = []
     backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
         lambda _, ids, __: embedded.append(ids)
     )
@@ -68,7 +67,7 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
 ) -> None:
     forget_all(holdout)
     backbone = load_backbone(tiny_backbone)
-    encoded: dict[str, int] = {"text": 0, "vision": 0}
+    encoded = {"text": 0, "vision": 0}
     ends = {"text": backbone.clip.text_projection, "vision": backbone.clip.visual_projection}
     for name, layer in ends.items():
         layer.register_forward_pre_hook(lambda *_, name=name: encoded.update({name: 1}))

@@ -52,7 +52,7 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
         )
         folder = StudyFolder(config.storage / "mine")
         begun = folder.path.exists()
-        faults: list[str] = []
+        faults = []
         try:
             check_study(Study(config, folder), resuming=resuming, tracker=tracker)
         except StudyFaults as refused:

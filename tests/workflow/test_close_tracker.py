@@ -46,7 +46,7 @@ def test_no_step_is_told_where_nothing_is_sent(console: Console, output: io.Stri
 def test_kill_does_not_stop_what_it_asks_for(
     tracker: Any, console: Console, name: signal.Signals
 ) -> None:
-    closed: list[bool] = []
+    closed = []
 
     def close(*, finished: bool) -> dict[str, str]:
         signal.raise_signal(name)

@@ -247,7 +247,7 @@ def test_the_device_that_is_asked_for_is_taken(
 def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
     delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    sizes: list[int] = []
+    sizes = []
     encode = TunedClassifier.batch_logits
 
     def counted(self: TunedClassifier, pixels: Any) -> torch.Tensor:

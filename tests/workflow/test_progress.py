@@ -5,7 +5,6 @@ import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,7 +20,7 @@ SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
 
 
 def config(number: int, subset: str = "vision.ln[0:2]") -> TrialConfig:
-    values: dict[str, Any] = {"trial_id": f"search-{number}", "number": number}
+    values = {"trial_id": f"search-{number}", "number": number}
     values |= {"stage": "search", "arm": "search", "label": "", "subset_key": "", "seed": 1}
     return TrialConfig(**values, settings=settings(subset), trainable=1, epochs=3, split_hash="")
 

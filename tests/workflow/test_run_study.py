@@ -146,7 +146,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -> list[str]:
     """Let a study have nothing to do but to end; return what it says when each thing begins."""
-    said: list[str] = []
+    said = []
 
     def say(*_: object, **__: object) -> dict[str, str]:
         said.append(output.getvalue().splitlines()[-1])

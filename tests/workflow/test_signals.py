@@ -110,7 +110,7 @@ def test_a_command_whose_reader_is_gone_ends_as_if_it_were_there(tmp_path: Path)
 def test_what_is_ending_already_ends_in_its_own_time(
     name: signal.Signals, ctrl_c: Any, hint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done: list[str] = []
+    done = []
     signal.signal(signal.SIGINT, ctrl_c)
 
     def close() -> None:

@@ -88,7 +88,7 @@ def main() -> None:
     storage, worlds = options.storage.resolve(), WORLDS
     if options.tiny:  # beside, not among, what counts
         storage = worlds = storage / "tiny"
-    chains: list[Chain] = []
+    chains = []
     for study in options.studies:
         chains += chains_of(study, storage, options.tiny)
     # Chains of all studies beside each other, so that no process waits for a long one.

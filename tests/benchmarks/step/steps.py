@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tests.benchmarks.measuring import Task, machine, median_seconds, table
+from tests.benchmarks.measuring import machine, median_seconds, table
 from tests.benchmarks.step.random_clip import (
     CLASSES,
     MOVED,
@@ -62,7 +62,7 @@ def variants_table(shapes: list[tuple[int, int, str]], rounds: int, *, small: bo
     """Measure the variants at several shapes, and return the table."""
     rows = []
     for batch, classes, subset in shapes:
-        tasks: dict[str, Task] = {}
+        tasks = {}
         for name, take in VARIANTS.items():
             step = make_step(batch, subset=subset, classes=classes, small=small)
             tasks[name] = partial(take, step)
@@ -101,7 +101,7 @@ def precisions_table(batch: int, rounds: int, *, device: str = "cpu", small: boo
         tuned[name] = steps[name].gradients()
     # A step waits for its device to see whether the loss is finite.
     clock = time.process_time if device == "cpu" else time.perf_counter
-    tasks: dict[str, Task] = {name: step.take_augmented for name, step in steps.items()}
+    tasks = {name: step.take_augmented for name, step in steps.items()}
     seconds = median_seconds(tasks, rounds, clock)
     rows = []
     for name in PRECISIONS:

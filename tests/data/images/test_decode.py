@@ -76,7 +76,7 @@ def test_a_file_holds_every_image_once_in_order(
 
 
 def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, colors: Any) -> None:
-    told: list[tuple[int, int]] = []
+    told = []
     files = set()
     for _ in range(2):
         files.add(decode(PATHS, progress=lambda *n: told.append(n)))

@@ -70,7 +70,7 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
     ) -> SavedModel:
         backbone = load_backbone(folder) if folder else embedded
         generator = torch.Generator().manual_seed(5)
-        tensors: dict[str, Tensor] = {}
+        tensors = {}
         for one in FewShotClassifier(backbone, parse(subset)).tuned:
             noise = torch.randn(one.parameter.shape, generator=generator)
             tensors[one.name] = one.parameter.detach() + 0.05 * noise

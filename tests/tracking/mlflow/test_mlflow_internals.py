@@ -51,7 +51,7 @@ def test_its_pages_know_the_names_that_saved_views_are_made_of() -> None:
 
 def view_of(key: str) -> dict[str, Any]:
     """What a view shows."""
-    view: dict[str, Any] = json.loads(json.loads(experiment_tags()[f"{VIEW_PREFIX}{key}"])["state"])
+    view = json.loads(json.loads(experiment_tags()[f"{VIEW_PREFIX}{key}"])["state"])
     return view
 
 

@@ -50,7 +50,7 @@ def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
 def test_a_model_is_asked_of_the_server_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[object] = []
+    asked = []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(models, "download_registered_model", lambda *given: asked.append(given))
     MlflowTracker().download_model("models:/letters/1", tmp_path)

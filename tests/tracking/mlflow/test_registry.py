@@ -246,7 +246,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
         assert tracker.close(finished=True) == {}
     assert study.folder.read_registration() is None
     assert "clipfit-study sync made-up" in caplog.text
-    told: list[bool] = []
+    told = []
     sync_to_mlflow(study.study, store, lambda: told.append(True))
     assert study.folder.read_registration() is not None
     assert told == [True], "tables and report say where the winner is"

@@ -13,7 +13,7 @@ from tests.workflow.conftest import Run
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would run, which nothing does here."""
-    begun: list[Any] = []
+    begun = []
     monkeypatch.setattr(
         "study.workflow.run_sweep.run_sweep", lambda members, console: begun.extend(members)
     )
