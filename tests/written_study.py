@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from study.config.loading import build_config, dump_config
-from study.config.schema import StudyConfig
+from study.config.schema import NO_REFIT, StudyConfig
 from study.data.tasks import Task
 from study.storage.atomic import sha256_of
 from study.storage.study_folder import DESCRIPTION, StudyFolder
@@ -28,7 +28,13 @@ class Written:
 
     def __init__(self, path: Path, name: str) -> None:
         self.config: StudyConfig = build_config(
-            {"name": name, "tracking": {"experiment": name}, "storage": str(path)}, name
+            {
+                "name": name,
+                "tracking": {"experiment": name},
+                "storage": str(path),
+                "refit": NO_REFIT.model_dump(),
+            },
+            name,
         )
         self.folder = StudyFolder(path / name)
         self.folder.create(dump_config(self.config), {"git_commit": "abc123"})

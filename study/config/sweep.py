@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from study.config.loading import build_config
-from study.config.schema import StudyConfig
+from study.config.schema import NO_REFIT, StudyConfig
 from study.config.wording import override_texts, short_repr
 from study.config.yaml_values import parse_overrides, read_values
 from study.errors import ConfigError
@@ -91,6 +91,7 @@ def _members_of_file(
 ) -> Iterator[Member]:
     values = read_values(file)
     axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
+    values.setdefault("refit", NO_REFIT.model_dump())  # a sweep compares, and ships nothing
     try:
         _check_axes(axes)
         _check_exceptions(exceptions, axes)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from study.config.labels import ZERO_SHOT
 from study.config.rules import broken_search_rules
-from study.config.schema import RefitConfig, StudyConfig
+from study.config.schema import NO_REFIT, RefitConfig, StudyConfig
 from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
@@ -224,7 +224,7 @@ class Protocol(ABC):
                 )
             if config.search.minutes is not None:
                 yield "search.minutes: has no effect without a search"
-            if config.refit != RefitConfig():
+            if config.refit not in (RefitConfig(), NO_REFIT):
                 yield "refit: has no effect without a search, which chooses what ships"
             for label, peer in config.search.peer_arms.items():
                 yield (

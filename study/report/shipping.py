@@ -44,7 +44,7 @@ def describe_shipped(board: Leaderboard) -> Iterator[str]:
         if refit.unknown is not None:
             found = f"{percent(refit.unknown.found, 0)} %"
             yield (
-                f"`predict --unknown {PERCENT:g}` {FOUND.format(found=found)} "
+                f"predict --unknown {PERCENT:g} {FOUND.format(found=found)} "
                 f"(AUROC {refit.unknown.auroc:.2f})."
             )
     elif is_average:

@@ -32,6 +32,17 @@ def candidate_to_refit(study: Study) -> Candidate | None:
     return candidate if trains and candidate.source_trial is not None else None
 
 
+def refit_trial_ids(study: Study, candidate: Candidate) -> set[str]:
+    """Return the ids of all trials of a refit, trained or not."""
+    refit = study.config.refit
+    ids = {refit_trial_id("refit", refit, candidate)}
+    members = [one for one in study.candidates() or () if one.label in candidate.members]
+    ids.update(refit_trial_id("member", refit, member) for member in members)
+    if refit.unknown_check:
+        ids.update(refit_trial_id("unknown", refit, one) for one in (*members, candidate))
+    return ids
+
+
 def run_refit(
     study: Study, candidate: Candidate, preparer: Preparer, observers: Sequence[Observer]
 ) -> None:

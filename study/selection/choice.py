@@ -7,7 +7,7 @@ from functools import partial
 from statistics import fmean
 from typing import Self
 
-from study.config.schema import RefitConfig
+from study.config.schema import NO_REFIT
 from study.selection.chance import (
     BALANCED,
     AgainstChance,
@@ -47,7 +47,7 @@ class Choice:
         It is that of `candidate_to_ship`, unless that is an average whose tests have all failed.
         """
         choice = None
-        for refit in (study.config.refit, RefitConfig()):
+        for refit in (study.config.refit, NO_REFIT):
             choice = cls.read(study, partial(candidate_to_ship, refit=refit))
             if choice is None or choice.trials:
                 break

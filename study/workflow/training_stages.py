@@ -12,7 +12,7 @@ from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.confirmation import run_confirm, validate_average
-from study.search.refit import candidate_to_refit, run_refit
+from study.search.refit import candidate_to_refit, refit_trial_ids, run_refit
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
 from study.search.stages import Announce, most_trials, run_search, seconds_left
@@ -101,10 +101,9 @@ def run_refit_stage(study: Study, preparer: Preparer, tracker: Tracker, console:
     """Train what ships on more images, if the configuration says so."""
     candidate = candidate_to_refit(study)
     if candidate is not None:
-        trials = len(candidate.members) + 1
-        if study.config.refit.unknown_check:
-            trials *= 2
-        with _stage(console, study.folder, "refit", trials) as progress:
+        ids = refit_trial_ids(study, candidate)
+        done = sum(study.folder.trial(name).read_end() is not None for name in ids)
+        with StageProgress(console, "refit", len(ids), done=done) as progress:
             run_refit(study, candidate, preparer, [progress, tracker])
 
 

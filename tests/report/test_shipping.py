@@ -51,7 +51,7 @@ def test_what_is_found_of_unknown_classes_is_told_with_how_it_was_measured(study
     rows += [{"best_logit": logit, "was_trained": False} for logit in (-1.0, -2.0, -3.0, 8.5)]
     pq.write_table(pa.Table.from_pylist(rows), study / "trials/confirm-average-seed1" / VALIDATION)
     *_, last = describe_shipped(board_of(study))
-    assert last.startswith("`predict --unknown 5` calls 75 % of the images of unknown classes")
+    assert last.startswith("predict --unknown 5 calls 75 % of the images of unknown classes")
     assert last.endswith("with fewer names, and on classes of the same dataset (AUROC 0.88).")
 
 

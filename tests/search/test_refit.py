@@ -14,7 +14,7 @@ from study.method.delta import load_delta, without_head
 from study.results.reliability import calibrations
 from study.results.study_results import read_results
 from study.search.confirmation import validate_average
-from study.search.refit import candidate_to_refit, run_refit
+from study.search.refit import candidate_to_refit, refit_trial_ids, run_refit
 from study.selection.validation import read_best_logits, read_validation
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import read_predictions
@@ -62,6 +62,13 @@ def refit(tiny: TinyStudy) -> None:
 
 def trials(tiny: TinyStudy, beginning: str) -> list[TrialFolder]:
     return [t for t in tiny.folder.trials() if t.trial_id.startswith(beginning)]
+
+
+def test_all_trials_of_a_refit_are_known_by_their_ids(refitted: TinyStudy) -> None:
+    study = Study(refitted.config, refitted.folder)
+    ids = refit_trial_ids(study, not_none(candidate_to_refit(study)))
+    begun = {t.trial_id for t in refitted.folder.trials()}
+    assert ids == {name for name in begun if name.startswith(("member", "unknown", "refit"))}
 
 
 def parameters(trial: TrialFolder) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import pytest
 
 from study.config.labels import CANDIDATE_LABELS, RANKS
 from study.config.loading import build_config
-from study.config.schema import RefitConfig
+from study.config.schema import NO_REFIT
 from study.errors import StudyError
 from study.selection.candidates import (
     choose_candidates,
@@ -213,7 +213,7 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
     assert candidates["best-with-delta"].source_trial == "search-0005"
     assert candidates["best-plain"].same_as == "full"
     assert best_candidate(chosen) == candidates["best"]
-    assert candidate_to_ship(chosen, RefitConfig()) == candidates["best-with-delta"]
+    assert candidate_to_ship(chosen, NO_REFIT) == candidates["best-with-delta"]
 
 
 def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(
@@ -243,8 +243,8 @@ def test_a_winner_with_a_delta_is_registered_itself(written: Written) -> None:
     add_peer(written, 0.7)
     add(written, 0.8)
     chosen = choose(written, ("full",))
-    assert candidate_to_ship(chosen, RefitConfig()) == best_candidate(chosen) is not None
-    assert candidate_to_ship(None, RefitConfig()) is None
+    assert candidate_to_ship(chosen, NO_REFIT) == best_candidate(chosen) is not None
+    assert candidate_to_ship(None, NO_REFIT) is None
 
 
 @pytest.mark.parametrize(

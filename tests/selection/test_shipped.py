@@ -3,7 +3,7 @@
 import pytest
 
 from study.config.labels import AVERAGE, WITH_DELTA
-from study.config.schema import RefitConfig
+from study.config.schema import NO_REFIT, RefitConfig
 from study.selection.shipped import candidate_to_ship, refit_trial_id
 from study.trial.study import Candidate
 from tests.settings import settings
@@ -27,7 +27,7 @@ ASKED = RefitConfig(average=2)
         ([AVERAGED], ASKED, None),
         ([BEST], ASKED, BEST),
         ([BEST, AVERAGED], ASKED, AVERAGED),
-        ([BEST, AVERAGED], RefitConfig(), BEST),
+        ([BEST, AVERAGED], NO_REFIT, BEST),
         ([PEER, AVERAGED], ASKED, PEER),
         ([PEER, INSTEAD, AVERAGED], ASKED, INSTEAD),
     ],

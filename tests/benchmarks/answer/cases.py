@@ -94,6 +94,8 @@ def configuration(name: str, case: Case, storage: Path, seed: int) -> StudyConfi
         seed: the seed of the study.
     """
     changes = {
+        "refit.images": "shots",  # the choice is measured, not what ships
+        "refit.average": "1",
         **case.changes,
         "name": f"{name}-{seed}",
         "storage": str(storage),
