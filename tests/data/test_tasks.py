@@ -52,12 +52,6 @@ SHOTS = draw_shots(DATASET, shots=4, val_shots=3, seed=1)
 """Four shots of each class, and three to validate on."""
 
 
-def test_holdout_scores_on_the_validation_shots() -> None:
-    (task,) = holdout_tasks(SHOTS, "accuracy", EVERY)
-    assert parts(task) == [("train", 96, 24), ("accuracy", 72, 24)]
-    assert (task.train.records, task.evaluations[0].records) == (SHOTS.train, SHOTS.val)
-
-
 def test_folds_score_every_shot_once_and_train_on_the_rest() -> None:
     tasks = image_fold_tasks(SHOTS, "accuracy", EVERY, 3)
     pooled = Counter((*SHOTS.train, *SHOTS.val))

@@ -24,6 +24,10 @@ def tables_of(folder: Path) -> tuple[Table, Table]:
     return class_accuracy_table(board), confusion_table(board)
 
 
+def column(table: Table, name: str) -> set[object]:
+    return {row[table.header.index(name)] for row in table.rows}
+
+
 def charts_of(folder: Path) -> tuple[Chart, ...]:
     return confusion_charts(board_of(folder))
 
@@ -41,8 +45,7 @@ def test_each_class_has_its_numbers_of_images(trained_study: Path) -> None:
 def test_a_record_that_cannot_be_read_leaves_the_test_images(trained_study: Path) -> None:
     (trained_study / f"shots/tasks-{HASH}.jsonl").write_text("{")
     table, _ = tables_of(trained_study)
-    assert {row[table.header.index("trained on")] for row in table.rows} == {None}
-    assert {row[table.header.index("tested on")] for row in table.rows} == {40}
+    assert (column(table, "trained on"), column(table, "tested on")) == ({None}, {40})
     assert table.note.startswith("Scored on 480 test images. ")
 
 
@@ -50,8 +53,7 @@ def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Pat
     board = board_of(trained_study)
     target = replace(board.entries[0], dataset_scores={"accuracy": board.entries[0].test})
     elsewhere = replace(board, entries=(target, *board.entries))
-    table = class_accuracy_table(elsewhere)
-    assert {row[table.header.index("trained on")] for row in table.rows} == {None}
+    assert column(class_accuracy_table(elsewhere), "trained on") == {None}
 
 
 def test_the_part_of_the_test_images_is_told_where_there_are_several(
@@ -61,7 +63,7 @@ def test_the_part_of_the_test_images_is_told_where_there_are_several(
         assert "part" not in table.header
         assert {len(row) for row in table.rows} == {len(table.header)}
     for table in tables_of(base_to_new_study):
-        assert {row[table.header.index("part")] for row in table.rows} == {"base", "new"}
+        assert column(table, "part") == {"base", "new"}
 
 
 def test_the_map_is_what_was_kept(trained_study: Path, as_kept: AsKept) -> None:

@@ -10,9 +10,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from study.results.intervals import DrawnScores, Interval, MeanInterval, mean_interval
 from tests.not_none import not_none
+from tests.results.test_statistics import FIRST
 
-# Sleep gained under two drugs by ten patients (Student, 1908).
-FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
 RNG = np.random.default_rng(7)
 # What five seeds are right on: most images are right or wrong with all of them.
 RIGHT = (RNG.random(400) < 0.8)[:, None] ^ (RNG.random((400, 5)) < 0.1)

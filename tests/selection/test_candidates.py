@@ -1,8 +1,7 @@
 """What is confirmed is fixed by validation, and once."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,38 +19,10 @@ from study.selection.candidates import (
 )
 from study.selection.ranking import rank_finished_trials
 from study.selection.shipped import candidate_to_ship
-from study.storage.trial_folder import End, Status
 from study.trial.study import Candidate, best_candidate
 from tests.not_none import not_none
-from tests.written_study import EPOCHS, Written
-
-BASELINES = ("zero-shot", "clipfit")
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return Written(tmp_path, "mine")
-
-
-def add(
-    written: Written,
-    score: float,
-    *,
-    status: Status | None = "finished",
-    report: Mapping[str, Any] | None = None,
-    **given: Any,
-) -> str:
-    """Write a trial that ended, with a last report."""
-    if given.get("label") in BASELINES:
-        given["arm"] = "baseline"
-    config = written.trial(len(list(written.folder.trials())), **given)
-    trial = written.folder.trial(config.trial_id)
-    trial.append_report({"epoch": EPOCHS - 1, "val_score": 1.0})
-    if status == "finished":
-        trial.append_report({"epoch": EPOCHS, "val_score": score, **(report or {})})
-    if status is not None:
-        trial.write_end(End(status, EPOCHS, 1.0, reason="boom"))
-    return config.trial_id
+from tests.selection.conftest import BASELINES, add
+from tests.written_study import Written
 
 
 def add_peer(written: Written, score: float, **given: Any) -> str:

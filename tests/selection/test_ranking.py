@@ -1,31 +1,8 @@
 """Finished trials are ranked by their last validation score."""
 
-from pathlib import Path
-from typing import Any
-
-import pytest
-
 from study.selection.ranking import rank_finished_trials
-from study.storage.trial_folder import End, Status
-from tests.written_study import EPOCHS, Written
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return Written(tmp_path, "mine")
-
-
-def add(
-    written: Written, score: float, *, status: Status | None = "finished", **given: Any
-) -> None:
-    """Write a trial that ended, with a last report."""
-    config = written.trial(len(list(written.folder.trials())), **given)
-    trial = written.folder.trial(config.trial_id)
-    trial.append_report({"epoch": EPOCHS - 1, "val_score": 1.0})
-    if status == "finished":
-        trial.append_report({"epoch": EPOCHS, "val_score": score})
-    if status is not None:
-        trial.write_end(End(status, EPOCHS, 1.0, reason="boom"))
+from tests.selection.conftest import add
+from tests.written_study import Written
 
 
 def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Written) -> None:

@@ -14,6 +14,7 @@ from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import label_image_files, list_image_files
+from tests.data.test_ignored_files import add
 
 
 @pytest.fixture(scope="module")
@@ -137,17 +138,10 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
         list(label_image_files(classifier, digits, top=1, batch_size=64))
 
 
-def touch(root: Path, *names: str) -> None:
-    """Make empty files, with their folders."""
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
 def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:
     wanted = ["B.PNG", "a/10.jpeg", "a/9.webp", "a/b/0.tif", "a.gif", "b.JFIF", "c.jpe"]
-    touch(tmp_path, *wanted, "notes.txt", "png", ".hidden.png", "a/x.npy")
-    touch(tmp_path, ".folder/1.png", "__MACOSX/2.png")
+    add(tmp_path, *wanted, "notes.txt", "png", ".hidden.png", "a/x.npy")
+    add(tmp_path, ".folder/1.png", "__MACOSX/2.png")
     (tmp_path / "empty").mkdir()
     images, left_out = list_image_files(tmp_path)
     assert [path.relative_to(tmp_path).as_posix() for path in images] == wanted
@@ -157,14 +151,14 @@ def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:
 def test_paths_begin_with_the_folder_as_it_was_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    touch(tmp_path, "a/1.png")
+    add(tmp_path, "a/1.png")
     monkeypatch.chdir(tmp_path)
     for folder in (Path("a"), Path()):
         assert list_image_files(folder) == ([Path("a/1.png")], {})
 
 
 def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
-    touch(tmp_path, "set/a/1.png", "elsewhere/2.png")
+    add(tmp_path, "set/a/1.png", "elsewhere/2.png")
     root = tmp_path / "set"
     (root / "a" / "up").symlink_to(root)
     (root / "z").symlink_to(tmp_path / "elsewhere")

@@ -109,12 +109,6 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
     assert "is read alone, without what its study says of it: " in caplog.text
 
 
-def test_a_file_that_is_no_delta_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "delta.safetensors").write_bytes(b"none")
-    with pytest.raises(DeltaError, match=r"delta\.safetensors cannot be read"):
-        read_saved_model(tmp_path / "delta.safetensors")
-
-
 def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(
     study: Any, scratch: Path
 ) -> None:

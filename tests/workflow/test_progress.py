@@ -35,18 +35,14 @@ def text(of: Console) -> str:
 
 
 @pytest.fixture
-def told_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every change be told, as if much time had passed."""
+def out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Console:
+    """A console, by default no terminal, that is told every change, as if much time had passed."""
     monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    return console(terminal=getattr(request, "param", False))
 
 
-often = pytest.mark.usefixtures("told_often")
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-@often
-def test_it_tells_done_running_stopped_best_and_time_left(terminal: bool) -> None:
-    out = console(terminal=terminal)
+@pytest.mark.parametrize("out", [True, False], indirect=True)
+def test_it_tells_done_running_stopped_best_and_time_left(out: Console) -> None:
     with StageProgress(out, "search", total=6) as line:
         for number in range(4):
             line.trial_started(config(number))
@@ -58,9 +54,7 @@ def test_it_tells_done_running_stopped_best_and_time_left(terminal: bool) -> Non
     assert "left · 1 running · 1 stopped · best: text.ln1[0:2]" in text(out)
 
 
-@often
-def test_the_best_so_far_is_told_with_its_head() -> None:
-    out = console(terminal=False)
+def test_the_best_so_far_is_told_with_its_head(out: Console) -> None:
     with StageProgress(out, "search", total=1) as line:
         own = {"settings": {"subset": "none", "head": "linear"}}
         best = config(0).model_dump() | own
@@ -68,9 +62,7 @@ def test_the_best_so_far_is_told_with_its_head() -> None:
     assert "best 50.0% · 0 running · best: a linear head on CLIP as it is" in text(out)
 
 
-@often
-def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own() -> None:
-    out = console(terminal=False)
+def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(out: Console) -> None:
     with StageProgress(out, "search", total=6, done=4) as line:
         line.trial_started(config(4))
         assert "left" not in text(out)
@@ -78,10 +70,8 @@ def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own() -> N
     assert re.search(r"5/6 done · about \d+ s left · 0 running · 1 failed", text(out))
 
 
-@often
-def test_confirmations_have_no_best_so_far() -> None:
+def test_confirmations_have_no_best_so_far(out: Console) -> None:
     """It would be a look at test scores, and a choice by them."""
-    out = console(terminal=False)
     with StageProgress(out, "confirm", total=2) as line:
         line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
     assert "best" not in text(out)
@@ -100,9 +90,7 @@ def totals(of: Console) -> list[int]:
     return [int(total) for total in re.findall(r"\d+/(\d+) done", text(of))]
 
 
-@often
-def test_the_total_may_only_fall() -> None:
-    out = console(terminal=False)
+def test_the_total_may_only_fall(out: Console) -> None:
     with StageProgress(out, "search", total=9) as line:
         line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
         line.expect(12)

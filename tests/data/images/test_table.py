@@ -22,8 +22,7 @@ from study.data.images.table import (
     random_resized_crop_flip,
 )
 from study.errors import DataError
-
-PATHS = [f"{i:03d}.jpg" for i in range(150)]
+from tests.data.images.test_decode import PATHS
 
 
 @pytest.fixture

@@ -1,20 +1,7 @@
 """The command ``extend``."""
 
-from pathlib import Path
-
-from study.storage.study_folder import CANDIDATES, REGISTERED, Registration
-from tests.workflow.conftest import Run
-from tests.written_study import Written
+from collections.abc import Callable
 
 
-def test_a_study_that_cannot_go_on_is_not_extended(here: Path, run: Run) -> None:
-    written = Written(here / "runs", "done")
-    written.folder.write_json(CANDIDATES, [])
-    written.folder.write_json(REGISTERED, Registration("letters", "3", True, "first"))
-    written.conclude()
-    folder = written.folder.path
-    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    ran = run("extend", "done", "search.trials=+2", "tracking.uri=sqlite:///away/mlflow.db")
-    assert (ran.code, "away" in ran.err) == (2, True)
-    (folder / ".lock").unlink()
-    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+def test_a_study_that_cannot_go_on_is_not_extended(left_alone: Callable[..., None]) -> None:
+    left_alone("extend", "search.trials=+2")

@@ -1,0 +1,38 @@
+"""Ended trials of a study, which the tests of this room choose among."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.storage.trial_folder import End, Status
+from tests.written_study import EPOCHS, Written
+
+BASELINES = ("zero-shot", "clipfit")
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    return Written(tmp_path, "mine")
+
+
+def add(
+    written: Written,
+    score: float,
+    *,
+    status: Status | None = "finished",
+    report: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> str:
+    """Write a trial that ended, with a last report."""
+    if given.get("label") in BASELINES:
+        given["arm"] = "baseline"
+    config = written.trial(len(list(written.folder.trials())), **given)
+    trial = written.folder.trial(config.trial_id)
+    trial.append_report({"epoch": EPOCHS - 1, "val_score": 1.0})
+    if status == "finished":
+        trial.append_report({"epoch": EPOCHS, "val_score": score, **(report or {})})
+    if status is not None:
+        trial.write_end(End(status, EPOCHS, 1.0, reason="boom"))
+    return config.trial_id
