@@ -56,10 +56,10 @@ COMMANDS = {
     "drift": Command("show how far tuning moved the model of a study", "show_drift"),
     "report": Command("write report.html of a study, and its charts", "write_report"),
     "predict": Command(
-        "label images with the winner of a study, or another tuned model", "label_images"
+        "label images with what a study ships, or another tuned model", "label_images"
     ),
     "export": Command(
-        "write the winner of a study, or another tuned model, for other libraries", "export_model"
+        "write what a study ships, or another tuned model, for other libraries", "export_model"
     ),
 }
 

@@ -5,11 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from study.config.loading import dump_config, load_config
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import PREDICTIONS
+from study.storage.trial_folder import PREDICTIONS, VALIDATION
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.fake_ledger import CLASSES, SEEDS
@@ -122,3 +125,11 @@ def set_search(folder: Path, subsets: list[str]) -> Path:
         end = {"status": "finished", "epochs": 12, "seconds": 12.0, "reason": None, "error": None}
         (path.parent / "end.json").write_text(json.dumps(end))
     return folder
+
+
+def write_best_logits(trial: Path) -> None:
+    """Let a trial have told 19 images of known classes from 4 others, of which 3 are below all."""
+    known, foreign = [float(logit) for logit in range(19)], [-1.0, -2.0, -3.0, 8.5]
+    trained = [True] * len(known) + [False] * len(foreign)
+    table = pa.table({"best_logit": known + foreign, "was_trained": trained})
+    pq.write_table(table, trial / VALIDATION)

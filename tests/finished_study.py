@@ -11,15 +11,15 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED, backbone_path
-from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
+from study.method.delta import head_tensors, load_delta, save_delta
 from study.method.head import Head
 from study.storage.study_folder import DESCRIPTION, StudyFolder
-from study.storage.trial_folder import PREDICTIONS, End, TrialFolder
+from study.storage.trial_folder import PREDICTIONS, End
 from study.trial import Prediction, TrialConfig
 from study.trial.predictions import predictions_to_parquet
 from study.trial.prepare import Preparer
-from study.trial.run_trial import run_trial
 from study.trial.study import Candidate, Study
+from tests.small_trials import train_and_save
 
 SEEDS = (1, 2)
 WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
@@ -165,14 +165,4 @@ def train(place: Path) -> None:
         split_hash="f" * 16,
         settings=TrialSettings.from_column_values(WINNER),
     )
-    *_, last = run_trial(trial, data, backbone)
-    TrialFolder(place).append_report({"epoch": last.epoch, **last.metrics})
-    info = DeltaInfo(
-        backbone=EMBEDDED,
-        revision=None,
-        fingerprint=backbone.fingerprint,
-        subset=trial.settings.subset,
-        class_names=data.class_names,
-        templates=data.templates,
-    )
-    save_delta(place / "delta.safetensors", last.deltas[0], info)
+    train_and_save(place, trial, data, backbone, EMBEDDED)

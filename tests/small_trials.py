@@ -12,7 +12,9 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
+from study.method.delta import DeltaInfo, save_delta
 from study.protocols import FewShot
+from study.storage.trial_folder import TrialFolder
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
@@ -95,6 +97,23 @@ def last_report(data: TrialData, backbone: Backbone, **changes: Any) -> EpochRep
     """Run a trial to its end."""
     *_, report = run_trial(trial(**changes), data, backbone)
     return report
+
+
+def train_and_save(
+    folder: Path, config: TrialConfig, data: TrialData, backbone: Backbone, name: str
+) -> None:
+    """Train a trial on a backbone of a name, and write its last report and its delta."""
+    *_, last = run_trial(config, data, backbone)
+    TrialFolder(folder).append_report({"epoch": last.epoch, **last.metrics})
+    info = DeltaInfo(
+        backbone=name,
+        revision=None,
+        fingerprint=backbone.fingerprint,
+        subset=config.settings.subset,
+        class_names=data.class_names,
+        templates=data.templates,
+    )
+    save_delta(folder / "delta.safetensors", last.deltas[0], info)
 
 
 def outcome(report: EpochReport) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def _members_of_file(
 ) -> Iterator[Member]:
     values = read_values(file)
     axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
-    values.setdefault("refit", NO_REFIT.model_dump())  # a sweep compares, and ships nothing
+    refit = values.setdefault("refit", {})
+    if isinstance(refit, dict):  # a sweep compares, and ships nothing unless it asks for that
+        values["refit"] = NO_REFIT.model_dump() | refit
     try:
         _check_axes(axes)
         _check_exceptions(exceptions, axes)

@@ -58,16 +58,3 @@ def negative_log_likelihood(groups: Iterable[Labelled], temperature: float = 1.0
     for logits, labels in groups:
         losses.append(F.cross_entropy(logits / temperature, labels, reduction="none"))
     return torch.cat(losses).double().mean().item()
-
-
-def mean_margin(groups: Iterable[Labelled]) -> float:
-    """Return how far the logit of the true class lies above the best other one, on average.
-
-    NaN without images.
-    """
-    margins = [torch.empty(0)]
-    for logits, labels in groups:
-        rows = labels[:, None]
-        best_other = logits.scatter(1, rows, -torch.inf).amax(dim=1)
-        margins.append(logits.gather(1, rows).squeeze(1) - best_other)
-    return torch.cat(margins).double().mean().item()

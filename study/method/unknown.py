@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from study.errors import DataError
 
@@ -22,8 +21,9 @@ PERCENT = 5.0
 class UnknownCheck(NamedTuple):
     """What models that were trained without some classes say of images of these."""
 
-    found: float
-    """The share of such images that are called unknown at `PERCENT`, a fraction."""
+    found: float | None
+    """The share of such images that are called unknown at `PERCENT`, a fraction; None if there are
+    too few images of known classes."""
     auroc: float
     """The probability that an image of a known class is more like its class than such an image."""
 
@@ -71,6 +71,10 @@ def found_share(p_values: ArrayLike, percent: float) -> float:
 
 def check_unknown(known: ArrayLike, foreign: ArrayLike) -> UnknownCheck:
     """Return how well the images of `p_values` are told apart."""
+    from scipy import stats  # takes a quarter of a second, which workers do without
+
     greater = stats.mannwhitneyu(known, foreign).statistic
-    pairs = np.size(known) * np.size(foreign)
-    return UnknownCheck(found_share(p_values(known, foreign), PERCENT), float(greater) / pairs)
+    auroc = float(greater) / (np.size(known) * np.size(foreign))
+    if np.size(known) + 1 < 100 / PERCENT:
+        return UnknownCheck(None, auroc)
+    return UnknownCheck(found_share(p_values(known, foreign), PERCENT), auroc)

@@ -146,7 +146,7 @@ def occupancy_in_words(work: Occupancy) -> str:
 def _rule_sentence(results: Results) -> str:
     """Return by what the trials were compared."""
     report: dict[str, float | None] = {}
-    for trial in results.trials:
+    for trial in results.stage("search"):
         if trial.val.get("new") is not None:
             for name, value in trial.val.items():
                 report[f"val_{name}"] = value or 0.0

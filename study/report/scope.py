@@ -7,7 +7,6 @@ from study.report.names import entry_name
 from study.results.intervals import MOST_OVERLAP, MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
-from study.results.shared_test import count_studies_on_same_test
 from study.results.study_results import Results
 
 
@@ -39,7 +38,7 @@ def leaderboard_scope(board: Leaderboard) -> Iterator[str]:
 
 def same_test_sentences(results: Results) -> Iterator[str]:
     """Yield how many other studies read the test images, if any did."""
-    studies = count_studies_on_same_test(results)
+    studies = results.studies_on_same_test
     if not studies:
         return
     readers = "1 other study" if studies == 1 else f"{studies} other studies"

@@ -27,6 +27,8 @@ def describe_shipped(board: Leaderboard) -> Iterator[str]:
     is_average = shipped is not None and shipped.is_average
     if is_average:
         name = "the average of the best"
+    elif shipped is not board.winner:
+        name = "the best configuration that writes a delta"
     if refit is not None:
         sentence = f"What ships is {name}, trained once more"
         if refit.images is not None:
@@ -41,7 +43,7 @@ def describe_shipped(board: Leaderboard) -> Iterator[str]:
             )
         if refit.after_test:
             yield "It was asked for after the test had been read."
-        if refit.unknown is not None:
+        if refit.unknown is not None and refit.unknown.found is not None:
             found = f"{percent(refit.unknown.found, 0)} %"
             yield (
                 f"predict --unknown {PERCENT:g} {FOUND.format(found=found)} "

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from study.protocols import Protocol
 from study.protocols.competition import Competition, resample_scores
@@ -182,10 +181,12 @@ def _score_accuracies(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> di
         return {name: np.asarray(score) for name, score in protocol.score(arrays).items()}
     except (TypeError, ValueError):  # a score that compares, such as hmean, takes single numbers
         pass
-    flat = pd.DataFrame({name: part.ravel() for name, part in parts.items()})
-    scores = pd.DataFrame([protocol.score(row) for row in flat.to_dict("records")])
+    scores = defaultdict(list)
+    for values in zip(*(part.flat for part in parts.values()), strict=True):
+        for name, score in protocol.score(dict(zip(parts, values, strict=True))).items():
+            scores[name].append(score)
     shape = next(iter(parts.values())).shape
-    return {str(name): column.to_numpy().reshape(shape) for name, column in scores.items()}
+    return {name: np.reshape(column, shape) for name, column in scores.items()}
 
 
 def _resample_parts(

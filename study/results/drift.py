@@ -147,7 +147,7 @@ def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]
 
 def _average(drifts: Sequence[Drift], *names: str) -> Drift:
     """Return the first of some drifts, with the mean of all for each of the named numbers."""
-    means = pd.DataFrame(drifts)[list(names)].mean()
+    means = pd.DataFrame(drifts)[list(names)].mean(skipna=False)
     return replace(drifts[0], **means)
 
 

@@ -2,25 +2,23 @@
 
 from study.config.loading import load_config
 from study.errors import StudyError
-from study.results.study_results import Results
 from study.storage.study_folder import StudyFolder, studies
 from study.trial.predictions import read_predictions
 from study.trial.study import VALIDATED
 
 
-def count_studies_on_same_test(results: Results) -> int:
-    """Count the other studies of the same storage that were tested on images of this test.
+def count_studies_on_same_test(study: StudyFolder) -> int:
+    """Count the other studies of the same storage that were tested on images of a study's test.
 
     Images are known by the paths in the predictions that a study kept, and by their dataset. A
     study that kept none, or whose files are damaged, is not counted.
     """
-    path = results.folder.path
-    tested = _tested_images(results.folder)
+    tested = _tested_images(study)
     if not tested:
         return 0
     number = 0
-    for folder in studies(path.parent):
-        if folder.path.resolve() != path and tested & _tested_images(folder):
+    for folder in studies(study.path.parent):
+        if folder.path.resolve() != study.path and tested & _tested_images(folder):
             number += 1
     return number
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from study.config.loading import load_config
 from study.config.trial_settings import settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
+from study.results.shared_test import count_studies_on_same_test
 from study.results.training_images import training_overlap
 from study.results.trial_results import TrialResult, read_trials
 from study.selection.chance import BALANCED
@@ -90,6 +92,11 @@ class Results:
         other_names = {BALANCED}
         other_names.update(SCORES, self.parts, self.further_names)
         return tuple(name for name in self._test_names() if name not in other_names)
+
+    @cached_property
+    def studies_on_same_test(self) -> int:
+        """The number of other studies of the storage that were tested on images of this test."""
+        return count_studies_on_same_test(self.folder)
 
     def _test_names(self) -> tuple[str, ...]:
         """Return the names of all test scores, in the order in which trials have them."""

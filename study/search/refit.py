@@ -32,17 +32,6 @@ def candidate_to_refit(study: Study) -> Candidate | None:
     return candidate if trains and candidate.source_trial is not None else None
 
 
-def refit_trial_ids(study: Study, candidate: Candidate) -> set[str]:
-    """Return the ids of all trials of a refit, trained or not."""
-    refit = study.config.refit
-    ids = {refit_trial_id("refit", refit, candidate)}
-    members = [one for one in study.candidates() or () if one.label in candidate.members]
-    ids.update(refit_trial_id("member", refit, member) for member in members)
-    if refit.unknown_check:
-        ids.update(refit_trial_id("unknown", refit, one) for one in (*members, candidate))
-    return ids
-
-
 def run_refit(
     study: Study, candidate: Candidate, preparer: Preparer, observers: Sequence[Observer]
 ) -> None:
@@ -63,12 +52,19 @@ def run_refit(
     foreign_from: str | None = None
     if candidate.members:
         foreign_from = _trial_without_classes(study, candidate, preparer, observers)
+    elif study.config.refit.unknown_check:
+        logger.warning("refit.unknown_check has no effect, since what ships is no average")
     maker = _Maker(study, preparer.refit(tested=True), labelled, foreign_from)
     trial = maker.make("refit", candidate, candidate.settings, members)
     maker.run("refit", [trial], observers)
     end = study.folder.trial(trial.trial_id).read_end()
     if end is not None and end.status == "failed":
-        logger.warning("the refit failed, so what was tested ships as it is: %s", end.reason)
+        logger.warning(
+            "the refit failed, so what was tested ships as it is (%s); "
+            "clipfit-study refit %s tries it again",
+            end.reason,
+            study.folder.name,
+        )
 
 
 def _trial_without_classes(

@@ -1,12 +1,15 @@
 """A refit that is asked for after a study has been tested, which what ships then says of itself."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from study.config.labels import AVERAGE
 from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
+from study.selection.shipped import candidate_to_ship, refit_trial_ids
+from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study
 
 FILE = "refits.json"
@@ -44,7 +47,7 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
             )
         put_value(values, key, value)
     refitted = build_config(values, str(folder.config_path))
-    if refitted.refit == config.refit:
+    if refitted.refit == config.refit and not _failed_trials(study):
         values_now = [f"refit.{name}={value}" for name, value in config.refit]
         raise ConfigError(
             f"study '{folder.name}' has {', '.join(values_now)} already; allowed is another value, "
@@ -67,7 +70,11 @@ def ask_for_refit(study: Study, refitted: StudyConfig) -> None:
     """
     folder = study.folder
     asked = folder.read_json(FILE) or []
-    folder.write_json(FILE, [*asked, refitted.refit.model_dump(mode="json")])
+    trained = _what_is_trained(refitted)
+    if trained != _what_is_trained(study.config):
+        folder.write_json(FILE, [*asked, trained])
+    for trial in _failed_trials(Study(refitted, folder)):
+        trial.reopen()
     folder.delete_conclusions(choice=False)
     folder.write_config(dump_config(refitted))
 
@@ -75,4 +82,22 @@ def ask_for_refit(study: Study, refitted: StudyConfig) -> None:
 def was_asked_after_test(study: Study) -> bool:
     """Return whether the refit of a study was asked for after its test had been read."""
     asked = study.folder.read_json(FILE) or []
-    return study.config.refit.model_dump(mode="json") in asked
+    return _what_is_trained(study.config) in asked
+
+
+def _failed_trials(study: Study) -> list[TrialFolder]:
+    """Return the trials of the refit that failed, which can be tried again."""
+    failed = []
+    candidate = candidate_to_ship(study.candidates(), study.config.refit)
+    if candidate is not None:
+        for name in sorted(refit_trial_ids(study, candidate)):
+            trial = study.folder.trial(name)
+            end = trial.read_end()
+            if end is not None and end.status == "failed":
+                failed.append(trial)
+    return failed
+
+
+def _what_is_trained(config: StudyConfig) -> dict[str, Any]:
+    """Return the section ``refit`` without what only measures the model that ships."""
+    return config.refit.model_dump(mode="json", exclude={"unknown_check"})

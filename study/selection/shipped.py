@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from study.config.labels import AVERAGE, WITH_DELTA
 from study.config.schema import RefitConfig
-from study.trial.study import Candidate, Stage, best_candidate, candidate_of_label
+from study.trial.study import Candidate, Stage, Study, best_candidate, candidate_of_label
 
 
 def candidate_to_ship(
@@ -36,3 +36,14 @@ def refit_trial_id(stage: Stage, refit: RefitConfig, candidate: Candidate) -> st
         if refit.unknown_check:
             words.append("checked")
     return "-".join([*words, source])
+
+
+def refit_trial_ids(study: Study, candidate: Candidate) -> set[str]:
+    """Return the ids of all trials of a refit, trained or not."""
+    refit = study.config.refit
+    ids = {refit_trial_id("refit", refit, candidate)}
+    members = [one for one in study.candidates() or () if one.label in candidate.members]
+    ids.update(refit_trial_id("member", refit, member) for member in members)
+    if refit.unknown_check and members:
+        ids.update(refit_trial_id("unknown", refit, one) for one in (*members, candidate))
+    return ids

@@ -108,7 +108,7 @@ def label_image_files(
         top: the number of classes to name.
         batch_size: the number of images that are encoded at once.
         unknown_below: the logit below which the best of an image's logits means an unknown class;
-            see `study.method.delta.unknown_below`.
+            see `study.method.unknown.unknown_below`.
 
     Raises:
         DataError: a batch does not fit into memory.

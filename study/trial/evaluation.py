@@ -10,7 +10,7 @@ from torch import Tensor
 from study.data.tasks import Part
 from study.method.head import Head, HeadTraining
 from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, compare_groups
-from study.method.temperature import Labelled, fit_temperature, mean_margin, negative_log_likelihood
+from study.method.temperature import Labelled, fit_temperature, negative_log_likelihood
 from study.protocols.competition import Competition
 from study.trial.predictions import mean
 from study.trial.study import Prediction, TrialData
@@ -181,7 +181,6 @@ def likelihood_scores(evaluations: Iterable[Evaluation]) -> dict[str, float]:
         "temperature": temperature,
         "nll": negative_log_likelihood(groups),
         "nll_scaled": negative_log_likelihood(groups, temperature),
-        "margin": mean_margin(groups),
     }
 
 

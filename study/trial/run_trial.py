@@ -101,7 +101,10 @@ def run_average(
     trial = _RunningTrial(config, data, backbone, micro_batch)
     trial.average(members)
     trained = EpochReport(epoch=0, done=True, metrics={}, state={}, deltas=(), predictions=[])
-    (report,) = trial.reports(trained, [config.settings])
+    temperature = None
+    if data.split == "val" or config.temperature != 1.0:
+        temperature = config.temperature
+    (report,) = trial.reports(trained, [config.settings], temperature)
     report.metrics["seconds"] = time.perf_counter() - began
     for delta in report.deltas:
         delta |= unknown or {}
@@ -155,6 +158,7 @@ class _RunningTrial:
         self,
         trained: EpochReport,
         uses: Sequence[TrialSettings],
+        temperature: float | None = None,
     ) -> list[EpochReport]:
         """Return the report of each use of the models, without a state.
 
@@ -164,6 +168,7 @@ class _RunningTrial:
         Args:
             trained: the epoch, with the metrics of the training alone.
             uses: the settings of the uses.
+            temperature: see `study.trial.evaluation.Evaluation.temperature`.
         """
         scored_at = self._config.scored_at
         is_validated = self._data.split == "val" and (
@@ -171,9 +176,6 @@ class _RunningTrial:
         )
         if not trained.done and not is_validated:
             return [self._report(trained, use, ()) for use in uses]
-        temperature: float | None = None
-        if self._data.split == "val" or self._config.temperature != 1.0:
-            temperature = self._config.temperature
         by_task = []
         for model, task in zip(self._models, self._data.tasks, strict=True):
             by_task.append(evaluate_task(model, self._data, task, uses, temperature))

@@ -112,7 +112,8 @@ def find_threshold(saved: SavedModel, share: float, class_names: Sequence[str] |
     if known is None:
         raise DataError(
             f"--unknown: {saved.name} does not know how like their classes images are; allowed is "
-            "a refitted average (refit.average=3 and refit.images=labelled)"
+            "a refitted average (refit.average=3 and refit.images=labelled), unless a peer or "
+            "zero-shot CLIP won"
         )
     if class_names is not None or UNKNOWN in saved.info.class_names:
         raise DataError(
@@ -128,6 +129,12 @@ def describe_finding(saved: SavedModel, share: float) -> str:
     if foreign is None:
         return (
             f"--unknown {share:g}: how many images of unknown classes that finds was not measured"
+        )
+    least = 100 * foreign.min().item()
+    if share < least:
+        return (
+            f"--unknown {share:g}: how many images of unknown classes that finds was measured from "
+            f"{least:.1f} % on alone"
         )
     found = found_share(foreign, share)
     return f"--unknown {share:g} {FOUND.format(found=f'{percent(found, 0)} %')}"

@@ -12,13 +12,14 @@ from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.confirmation import run_confirm, validate_average
-from study.search.refit import candidate_to_refit, refit_trial_ids, run_refit
+from study.search.refit import candidate_to_refit, run_refit
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
 from study.search.stages import Announce, most_trials, run_search, seconds_left
 from study.selection.candidates import fix_candidates
 from study.selection.extension import extensions
 from study.selection.optimism import fix_optimism
+from study.selection.shipped import refit_trial_ids
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial import TrialData

@@ -32,4 +32,5 @@ def test_a_check_has_the_share_at_five_percent_and_the_area_of_the_curve() -> No
     known, foreign = np.arange(19.0), [-1.0, 0.0, 17.5, 30.0]
     found, auroc = check_unknown(known, foreign)
     assert found == 1 / 4  # 0 is not below the least of 19
+    assert check_unknown(known[:18], foreign).found is None
     assert auroc == pytest.approx((19 + 18.5 + 1 + 0) / (19 * 4))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.results.shared_test import count_studies_on_same_test
-from study.results.study_results import read_results
+from study.storage.study_folder import StudyFolder
 from tests.changed_studies import configure, forget_images
 
 
@@ -30,4 +30,4 @@ def test_studies_that_read_the_same_images_are_counted_and_no_others(
 ) -> None:
     folder, other = make_study("one"), make_study("two")
     change(other)
-    assert count_studies_on_same_test(read_results(folder)) == others
+    assert count_studies_on_same_test(StudyFolder(folder)) == others

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from study.config.loading import load_config
+from study.config.schema import RefitConfig
 from study.errors import ConfigError
 from study.selection.later_refit import ask_for_refit, refitted_config, was_asked_after_test
 from study.storage.study_folder import REGISTERED, Registration
+from study.storage.trial_folder import End
 from study.trial.study import Study
 from tests.written_study import Written
 
@@ -39,11 +41,30 @@ def test_it_ships_something_else_and_says_that_the_test_had_been_read(finished: 
     assert not now.folder.is_complete()
 
 
+def planned(finished: Study) -> Study:
+    config = finished.config.model_copy(update={"refit": RefitConfig(average=2)})
+    return Study(config, finished.folder)
+
+
+def test_a_check_of_what_was_planned_makes_no_other_model(finished: Study) -> None:
+    study = planned(finished)
+    ask_for_refit(study, refitted_config(study, ["refit.unknown_check=true"]))
+    assert not was_asked_after_test(study)
+
+
+def test_what_failed_is_tried_again(finished: Study) -> None:
+    study = planned(finished)
+    trial = finished.folder.trial("refit-labelled-")
+    trial.create({})
+    trial.write_end(End("failed", 1, 1.0))
+    ask_for_refit(study, refitted_config(study, []))
+    assert trial.read_end() is None
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
         ([], "refit.calibrate=False, refit.unknown_check=False, refit.average=1 already"),
-        (["refit.images=shots"], "already; allowed is another value"),
         (["search.trials=90"], "refit takes refit.images"),
         (["seed=2", "refit.images=pool"], "seed cannot change"),
         (["refit.average=3"], "has not tested; allowed is 1 or 2"),

@@ -16,7 +16,6 @@ from study.data.images.image_reading import ImageReading
 from study.errors import DataError
 from study.method.delta import (
     HEAD_ROWS,
-    DeltaInfo,
     apply_delta,
     head_tensors,
     load_delta,
@@ -29,9 +28,8 @@ from study.serving.classifier import load_classifier
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
-from study.trial.run_trial import run_trial
 from study.trial.study import Study
-from tests.small_trials import study, trial
+from tests.small_trials import study, train_and_save, trial
 
 NAMES = ("a cat", "a dog", "a bird")
 OPTIONS = yaml.safe_load(Path(__file__).with_name("options.yaml").read_text())
@@ -42,17 +40,7 @@ def confirmed(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
     data = Preparer(Study(study("holdout", folder), StudyFolder(folder)), 16).confirm(1)
     backbone = load_backbone(tiny_backbone)
     config = trial(stage="confirm", **changes)
-    *_, last = run_trial(config, data, backbone)
-    TrialFolder(folder).append_report({"epoch": last.epoch, **last.metrics})
-    info = DeltaInfo(
-        backbone=str(tiny_backbone),
-        revision=None,
-        fingerprint=backbone.fingerprint,
-        subset=config.settings.subset,
-        class_names=data.class_names,
-        templates=data.templates,
-    )
-    save_delta(folder / "delta.safetensors", last.deltas[0], info)
+    train_and_save(folder, config, data, backbone, str(tiny_backbone))
     return folder
 
 

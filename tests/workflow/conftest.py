@@ -22,6 +22,20 @@ Configure = Callable[..., StudyConfig]
 Run = Callable[..., Ran]
 
 
+def enter_place_of(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter the folder in which a study lies in ``runs``."""
+    place: Path = study.folder.path.parent.parent
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return place
+
+
+@pytest.fixture
+def delta(study: Any) -> Path:
+    path: Path = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+    return path
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Carry out a command line; return what it came to, and what it printed."""

@@ -28,7 +28,7 @@ from study.workflow.image_labels import (
     labels_table,
     read_classes,
 )
-from tests.workflow.conftest import Run
+from tests.workflow.conftest import Run, enter_place_of
 
 PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
 REFUSED = yaml.safe_load(Path(__file__).with_name("image_labels.yaml").read_text())
@@ -53,16 +53,7 @@ def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(autouse=True)
 def here(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in the folder of ``runs`` and ``photos``."""
-    place: Path = study.folder.path.parent.parent
-    monkeypatch.chdir(place)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return place
-
-
-@pytest.fixture
-def delta(study: Any) -> Path:
-    path: Path = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
-    return path
+    return enter_place_of(study, monkeypatch)
 
 
 def rows(text: str) -> list[dict[str, str]]:

@@ -99,6 +99,10 @@ def _bar_chart(metric: str) -> dict[str, Any]:
     }
 
 
+NOT_COMPARED = ("study", "search", "average", "member", "unknown", "refit")
+"""The stages without a test on several seeds."""
+
+
 def experiment_tags() -> dict[str, str]:
     """Return the tags of a new experiment: its kind, and the saved views that a study links to."""
     trials = saved_view(
@@ -115,7 +119,7 @@ def experiment_tags() -> dict[str, str]:
     )
     tested = saved_view(
         "Tested, by test score",
-        search="tags.stage != 'study' and tags.stage != 'search'",
+        search=" and ".join(f"tags.stage != '{stage}'" for stage in NOT_COMPARED),
         order="metrics.`test_score`",
         columns=[*SETTINGS_COLUMNS, "params.`seed`", "tags.`study`"],
         group_by=("label", "study"),

@@ -204,8 +204,9 @@ class _Registrar:
             foreign_from = self._winner.refit.read_config().get("foreign_from")
             if foreign_from is not None:
                 check = check_unknown(*read_best_logits(study.folder.trial(foreign_from)))
-                tags["unknown_found_at_5_percent"] = f"{check.found:.3f}"
                 tags["unknown_auroc"] = f"{check.auroc:.3f}"
+                if check.found is not None:
+                    tags["unknown_found_at_5_percent"] = f"{check.found:.3f}"
         return tags | self._certainty_tags(source.trial_id)
 
     def _certainty_tags(self, source: str) -> dict[str, str]:
@@ -290,7 +291,7 @@ class _Registrar:
             title = "Best configuration with a file of tuned parameters, which the winner has not,"
         # A validation score that is a maximum over trials is called one.
         optimism = ""
-        if self._optimism is not None:
+        if self._optimism is not None and not winner.candidate.members:
             optimism = self._optimism.remark_on(self._val_score)
         doubt = ""
         if winner.against_chance is not None and not winner.against_chance.is_proven:

@@ -25,12 +25,10 @@ from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from statistics import fmean
-from typing import TypeVar
 
 from scipy import special
 
 from study.config.schema import StudyConfig
-from study.protocols import Protocol
 from study.report.formatting import format_difference, probability
 from study.results.intervals import CONFIDENCE, MeanInterval, mean_interval
 from study.results.leaderboard import Leaderboard, leaderboard
@@ -55,7 +53,6 @@ SHIPPED: Mapping[str, Case] = {
     "fonts": replace(LETTERS, title="characters in other fonts, base_to_new (claim)"),
 }
 """The cases; the first three are of images that choices of this project have seen."""
-ResultsT = TypeVar("ResultsT", bound=Results)
 PAIRS = {
     "refitted average − winner": ("refitted average", "winner"),
     "average − winner, both on the shots": ("average", "winner"),
@@ -70,21 +67,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*SHIPPED], default=[*SHIPPED])
     parser.add_argument("--seeds", nargs="+", type=int, default=[*range(201, 211)])
     parser.add_argument("--storage", type=Path, default=Path("runs/shipping"))
-    parser.add_argument("--processes", type=int, default=2, help="studies at a time")
     options = parser.parse_args()
     storage = options.storage.resolve()
     storage.mkdir(parents=True, exist_ok=True)
-    studies: dict[str, list[StudyConfig]] = {}
-    for name in options.only:
-        studies[name] = [case_configuration(name, storage, seed) for seed in options.seeds]
-    missing = [config for configs in studies.values() for config in configs]
     print(f"{shlex.join(sys.argv)}: {machine()}\n", flush=True)
-    with ThreadPool(options.processes) as pool:
-        pool.map(run_and_refit, missing, chunksize=1)
-    differences: dict[str, list[MeanInterval]] = {name: [] for name in PAIRS}
-    for name, configs in studies.items():
+    differences = defaultdict(list)
+    for name in options.only:
+        configs = [case_configuration(name, storage, seed) for seed in options.seeds]
+        with ThreadPool(2) as pool:  # two studies at a time
+            pool.map(run_and_refit, configs, chunksize=1)
         found = case_differences([read_tested(config) for config in configs], configs)
-        print(case_table(SHIPPED[name].title, len(configs), found))
+        print(case_table(SHIPPED[name].title, found))
         print(probability_table(configs))
         for pair, difference in found.items():
             differences[pair].append(difference)
@@ -112,20 +105,14 @@ def run_and_refit(config: StudyConfig) -> None:
     """Run a study, then refit its winner alone; either only if it is missing."""
     study = config.storage / str(config.name)
     alone = with_average(config, 1)
-    if (study / "refits.json").exists() and finished(alone):
-        return
     if not (study / "refits.json").exists():
         if not finished(config):
             run(config)
         command = [sys.executable, str(RUN), "refit", study.name, f"storage={config.storage}"]
-        subprocess.run(
-            [*command, "refit.average=1", "refit.calibrate=false"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-    else:
+        command += ["refit.average=1", "refit.calibrate=false"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    elif not finished(alone):
         run(alone)
-    print(f"{study.name} is refitted", file=sys.stderr, flush=True)
 
 
 def read_tested(config: StudyConfig) -> dict[str, TrialResult]:
@@ -137,13 +124,16 @@ def read_tested(config: StudyConfig) -> dict[str, TrialResult]:
         found = refit_of(with_refit(board, average=average))
         tested[name] = found.trial if found is not None else None
     # Where no two trainings can be averaged, or a winner trains nothing, that ships as it is.
-    tested["average"] = tested["average"] or tested["winner"]
-    tested["refitted winner"] = tested["refitted winner"] or tested["winner"]
-    tested["refitted average"] = tested["refitted average"] or tested["refitted winner"]
+    for name, alone in (
+        ("average", "winner"),
+        ("refitted winner", "winner"),
+        ("refitted average", "refitted winner"),
+    ):
+        tested[name] = tested[name] or tested[alone]
     return {name: trial for name, trial in tested.items() if trial is not None}
 
 
-def with_refit(results: ResultsT, *, average: int) -> ResultsT:
+def with_refit(results: Results, *, average: int) -> Results:
     """Return the results of a study as if it had asked for this average last."""
     config = with_average(results.study.config, average)
     return replace(results, study=replace(results.study, config=config))
@@ -172,10 +162,11 @@ def case_differences(
     for config, tested in zip(configs, studies, strict=True):
         for name, trial in tested.items():
             relabelled.append(trial.model_copy(update={"label": name, "seed": config.seed}))
-    resampled = resample(relabelled, _protocol(configs[0]))
-    scores: dict[str, dict[int, float]] = {}
+    protocol = read_results(configs[0].storage / str(configs[0].name)).protocol
+    resampled = resample(relabelled, protocol)
+    scores: dict[str, dict[int, float]] = defaultdict(dict)
     for trial in relabelled:
-        scores.setdefault(trial.label, {})[trial.seed] = trial.test_score or 0.0
+        scores[trial.label][trial.seed] = trial.test_score or 0.0
     differences = {}
     for pair, (name, base) in PAIRS.items():
         difference = resampled.difference(name, scores[name], base, scores[base])
@@ -184,21 +175,17 @@ def case_differences(
     return differences
 
 
-def _protocol(config: StudyConfig) -> Protocol:
-    return read_results(config.storage / str(config.name)).protocol
-
-
-def case_table(title: str, studies: int, found: Mapping[str, MeanInterval]) -> str:
+def case_table(title: str, found: Mapping[str, MeanInterval]) -> str:
     """Return the differences of a case in points."""
     rows = []
     for pair, difference in found.items():
         rows.append([pair, format_difference(difference), probability(difference.p_value)])
-    return table(f"{title}: {studies} studies", ("", "Δ", "p"), rows)
+    return table(title, ("", "Δ", "p"), rows)
 
 
 def probability_table(configs: Sequence[StudyConfig]) -> str:
     """Return the means over studies of likelihoods and calibration errors, and what changes."""
-    values: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    values = defaultdict(list)
     for config in configs:
         results = with_refit(read_results(config.storage / str(config.name)), average=3)
         refit = refit_of(results)
@@ -227,8 +214,7 @@ def pooled_table(differences: Mapping[str, Sequence[MeanInterval]]) -> str:
         rows.append([pair, f"{100 * mean:+.2f} ± {100 * reach:.2f}"])
     for row, p in zip(rows, adjust_by_holm(p_values), strict=True):
         row.append(probability(p))
-    cases = len(next(iter(differences.values())))
-    return table(f"Mean of {cases} cases, points", ("", "Δ ± 95 %", "Holm p"), rows)
+    return table("Mean of cases, points", ("", "Δ ± 95 %", "Holm p"), rows)
 
 
 if __name__ == "__main__":

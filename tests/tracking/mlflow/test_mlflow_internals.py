@@ -55,14 +55,17 @@ def view_of(key: str) -> dict[str, Any]:
     return view
 
 
+UNTESTED = (
+    "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'average' and "
+    "tags.stage != 'member' and tags.stage != 'unknown' and tags.stage != 'refit'"
+)
+
+
 @pytest.mark.parametrize(
     ("key", "score", "condition", "groups"),
     [
         ("trials", "val_score", "tags.stage = 'search'", []),
-        (
-            *("tested", "test_score", "tags.stage != 'study' and tags.stage != 'search'"),
-            ["label", "study"],
-        ),
+        ("tested", "test_score", UNTESTED, ["label", "study"]),
     ],
 )
 def test_a_view_is_of_the_search_or_of_grouped_tests_and_has_the_best_and_its_subset_first(

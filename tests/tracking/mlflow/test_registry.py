@@ -1,5 +1,6 @@
 """What validation chose, the winner in the model registry, and when the champion's alias moves."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from study.tracking.mlflow import registry
 from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.registry import model_name, register_winner
 from study.tracking.mlflow.study_run import StudyRun
+from tests.changed_studies import change_json, write_best_logits
 from tests.tracking.mlflow.conftest import Registered
 from tests.written_study import started
 
@@ -112,6 +114,25 @@ def test_a_version_has_the_head_of_its_winner_and_says_so(
     assert linear.version.tags.items() >= {"head": "linear", "strength": "0.75"}.items()
     params = {"head": "linear", "head_lr": "0.01", "head_steps": "30", "strength": "0.75"}
     assert linear.model.params.items() >= params.items()
+
+
+def test_a_refit_is_the_version_and_says_what_it_finds_of_unknown_classes(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("refitted")
+    tested = study.folder.trial("confirm-best-seed1").path
+    refit = shutil.copytree(tested, tested.with_name("refit-labelled-0001"))
+    change_json(refit / "config.json", stage="refit", foreign_from=tested.name)
+    write_best_logits(tested)
+    version = Registered(study, store).version
+    expected = {
+        "unknown_found_at_5_percent": "0.750",
+        "unknown_auroc": "0.882",
+        "refit": "labelled",
+    }
+    assert version.tags.items() >= expected.items()
+
+    assert "and on test 75.0%, which is one training" in version.description
 
 
 def choose(study: Finished, *candidates: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from transformers import CLIPModel
 from study.config.loading import dump_config
 from study.method.delta import load_delta, save_delta
 from study.serving.exports import FORMATS
-from tests.workflow.conftest import Run
+from tests.workflow.conftest import Run, enter_place_of
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +25,7 @@ def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(autouse=True)
 def here(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in the folder of ``runs``."""
-    place: Path = study.folder.path.parent.parent
-    monkeypatch.chdir(place)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return place
-
-
-@pytest.fixture
-def delta(study: Any) -> Path:
-    path: Path = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
-    return path
+    return enter_place_of(study, monkeypatch)
 
 
 @pytest.mark.parametrize("model", ["mine", "bare.safetensors"])
