@@ -1,6 +1,7 @@
 """All commands: ``clipfit-study [COMMAND] …``, or ``python -m study`` with the same words."""
 
 import argparse
+import atexit
 import logging
 import sys
 from argparse import Namespace
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = sys.argv[1:]
     words = list(arguments)
     from study.process.closed_pipe import survive_closed_pipe
+    from study.process.garbage import unfreeze_for_triton
 
+    atexit.register(unfreeze_for_triton)
     return survive_closed_pipe(lambda: _main(words))
 
 

@@ -6,6 +6,7 @@ imports, and makes every later collection slower.
 """
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,16 @@ def resume_collection() -> None:
         gc.freeze()
         gc.enable()
         _Collection.was_resumed = True
+
+
+def unfreeze_for_triton() -> None:
+    """Let objects be freed at the exit of a process that has loaded Triton, as PyTorch does.
+
+    Triton would print that objects which are still frozen have leaked. To free them takes about a
+    second, which other processes do without.
+    """
+    if "triton" in sys.modules:
+        gc.unfreeze()
 
 
 class _Collection:

@@ -8,7 +8,7 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
-from study.selection.shipped import candidate_to_ship, refit_trial_ids
+from study.selection.shipped import candidate_to_ship, refit_trial_id, refit_trial_ids
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study
 
@@ -86,15 +86,22 @@ def was_asked_after_test(study: Study) -> bool:
 
 
 def _failed_trials(study: Study) -> list[TrialFolder]:
-    """Return the trials of the refit that failed, which can be tried again."""
-    failed = []
+    """Return the trials of the refit that are to be tried again: those that failed, and the last.
+
+    Empty if none failed. The last is made of all others.
+    """
     candidate = candidate_to_ship(study.candidates(), study.config.refit)
-    if candidate is not None:
-        for name in sorted(refit_trial_ids(study, candidate)):
-            trial = study.folder.trial(name)
-            end = trial.read_end()
-            if end is not None and end.status == "failed":
-                failed.append(trial)
+    if candidate is None:
+        return []
+    failed = []
+    for name in refit_trial_ids(study, candidate):
+        trial = study.folder.trial(name)
+        end = trial.read_end()
+        if end is not None and end.status == "failed":
+            failed.append(trial)
+    if failed:
+        last = refit_trial_id("refit", study.config.refit, candidate)
+        failed.append(study.folder.trial(last))
     return failed
 
 

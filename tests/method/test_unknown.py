@@ -33,4 +33,4 @@ def test_a_check_has_the_share_at_five_percent_and_the_area_of_the_curve() -> No
     found, auroc = check_unknown(known, foreign)
     assert found == 1 / 4  # 0 is not below the least of 19
     assert check_unknown(known[:18], foreign).found is None
-    assert auroc == pytest.approx((19 + 18.5 + 1 + 0) / (19 * 4))
+    assert auroc == pytest.approx(38.5 / 76)  # 19 + 18.5 + 1 + 0 pairs of 19 by 4

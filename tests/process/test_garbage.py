@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from study.config.schema import StudyConfig
-from study.process.garbage import pause_collection, resume_collection
+from study.process.garbage import pause_collection, resume_collection, unfreeze_for_triton
 from study.search import driver
 
 
@@ -54,6 +54,13 @@ def test_what_was_not_held_back_is_left_as_it_is() -> None:
     before = gc.get_freeze_count()
     resume_collection()
     assert gc.get_freeze_count() == before
+
+
+def test_objects_are_freed_at_exit_where_triton_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", sys)
+    gc.freeze()
+    unfreeze_for_triton()
+    assert gc.get_freeze_count() == 0
 
 
 FIRST = """

@@ -54,11 +54,12 @@ def test_a_check_of_what_was_planned_makes_no_other_model(finished: Study) -> No
 
 def test_what_failed_is_tried_again(finished: Study) -> None:
     study = planned(finished)
-    trial = finished.folder.trial("refit-labelled-")
-    trial.create({})
-    trial.write_end(End("failed", 1, 1.0))
+    for name, end in (("member", End("failed", 1, 1.0)), ("refit", End("finished", 1, 1.0))):
+        trial = finished.folder.trial(f"{name}-labelled-")
+        trial.create({})
+        trial.write_end(end)
     ask_for_refit(study, refitted_config(study, []))
-    assert trial.read_end() is None
+    assert trial.read_end() is None, "what was made without the member that failed"
 
 
 @pytest.mark.parametrize(

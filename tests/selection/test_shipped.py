@@ -45,6 +45,4 @@ def test_refits_of_other_images_members_or_temperatures_have_other_names() -> No
     name = "refit-labelled-calibrated-text-0012-0003"
     assert refit_trial_id("refit", labelled, AVERAGED) == name
     assert refit_trial_id("unknown", labelled, AVERAGED) == "unknown-text-0012-0003"
-    checked = RefitConfig(images="pool", unknown_check=True)
-    assert refit_trial_id("refit", checked, AVERAGED) == "refit-pool-checked-text-0012-0003"
     assert refit_trial_id("refit", RefitConfig(images="pool"), AVERAGED).startswith("refit-pool-t")

@@ -307,12 +307,12 @@ def test_images_of_no_class_are_called_unknown_by_a_model_that_can_tell(
 ) -> None:
     tensors, info = load_delta(delta)
     other = tmp_path / "known.safetensors"
-    known = {"known.logits": torch.full((19,), 1e6)}
-    save_delta(other, {**tensors, **known}, info)
+    tensors["known.logits"] = torch.full((19,), 1e6)
+    save_delta(other, tensors, info)
     ran = run("predict", other, "photos", "--unknown", "5")
     assert "--unknown 5: how many images of unknown classes that finds was not" in ran.err
-    foreign = {"foreign.p_values": torch.tensor([0.01, 0.2, 0.5, 1.0])}
-    save_delta(other, {**tensors, **known, **foreign}, info)
+    tensors["foreign.p_values"] = torch.tensor([0.01, 0.2, 0.5, 1.0])
+    save_delta(other, tensors, info)
     ran = run("predict", other, "photos", "--unknown", "5")
     assert "--unknown 5 calls 25 % of the images of unknown classes unknown" in ran.err
     found = rows(ran.out)

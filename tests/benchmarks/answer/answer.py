@@ -38,7 +38,7 @@ STUDIES = 10
 def main() -> None:
     """Run what is missing, then print all tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", metavar="CASE", choices=[*CASES], default=[*CASES])
+    parser.add_argument("--only", nargs="+", metavar="CASE", choices=CASES, default=CASES)
     parser.add_argument("--storage", type=Path, default=Path("runs/answer"))
     parser.add_argument("--processes", type=int, default=2, help="studies at a time")
     parser.add_argument("--quick", action="store_true", help="tiny settings, on other images")

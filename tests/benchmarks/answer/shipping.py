@@ -64,8 +64,8 @@ PAIRS = {
 def main() -> None:
     """Run what is missing, then print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=[*SHIPPED], default=[*SHIPPED])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[*range(201, 211)])
+    parser.add_argument("--only", nargs="+", choices=SHIPPED, default=SHIPPED)
+    parser.add_argument("--seeds", nargs="+", type=int, default=range(201, 211))
     parser.add_argument("--storage", type=Path, default=Path("runs/shipping"))
     options = parser.parse_args()
     storage = options.storage.resolve()
