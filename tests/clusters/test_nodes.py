@@ -91,6 +91,7 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
         small = ["data.shots=4", "data.augment=false", f"search.trials={trials}"]
         small += [f"training.epochs={epochs}", "search.selection=holdout", "search.asha=null"]
         small += ["confirm.seeds=[1,2]", "confirm.runners_up=0", f"backbone.name={tiny_backbone}"]
+        small += ["refit.average=1", "refit.images=shots"]
         command = [sys.executable, str(PROGRAM), str(tmp_path / "notes.jsonl"), "quickstart"]
         with (tmp_path / "said.txt").open("wb") as file:
             process = subprocess.Popen(
