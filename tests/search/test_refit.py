@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ from study.backbones.load_backbone import load_backbone
 from study.method.delta import load_delta, without_head
 from study.results.reliability import calibrations
 from study.results.study_results import read_results
+from study.search import queues, stages
 from study.search.confirmation import validate_average
 from study.search.refit import candidate_to_refit, run_refit
 from study.selection.shipped import refit_trial_ids
@@ -21,15 +23,23 @@ from study.selection.validation import read_best_logits, read_validation
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
+from tests.in_process import run_trials
 from tests.not_none import not_none
 from tests.tiny_study import TinyStudy, untimed
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[None]:
+    """Run trials in this process: what trains a queue has tests of its own, on Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "run_trials", run_trials)
+        patch.setattr(queues, "run_trials", run_trials)
+        yield
 
 
 @pytest.fixture(scope="module")
 def refitted(
-    ray_cluster: None, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
+    here: None, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> TinyStudy:
     """A study that has come to its end, but for what is written then."""
     tiny = TinyStudy(
@@ -166,7 +176,6 @@ def test_a_refit_goes_on_where_it_was(refitted: TinyStudy) -> None:
     assert sorted(started) == sorted(trial.trial_id for trial in gone)
 
 
-@pytest.mark.long
 def test_foreign_images_are_of_classes_that_the_training_left_out(refitted: TinyStudy) -> None:
     checked = copy(refitted)
     section = refitted.config.refit.model_copy(update={"unknown_check": True})
