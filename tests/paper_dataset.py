@@ -1,8 +1,10 @@
 """A dataset made of nothing."""
 
+from dataclasses import replace
+
 from PIL import Image
 
-from study.data.records import Dataset, Record
+from study.data.records import Dataset, Record, Records
 from study.errors import DataError
 
 
@@ -19,6 +21,18 @@ class ColorSource:
             raise DataError(f"{path}: not a readable image")
         number = sum(path.encode())
         return Image.new("RGB", (8 + number % 3, 6), (number % 256, number % 251, number % 241))
+
+
+def grouped(records: Records, images: int = 2) -> Records:
+    """Return images with groups of so many within a class."""
+    return tuple(
+        replace(record, group=f"{record.label}/{i // images}") for i, record in enumerate(records)
+    )
+
+
+def groups_of(records: Records) -> set[str]:
+    """Return the groups of images."""
+    return {record.group for record in records}
 
 
 def make_paper_dataset(classes: int = 10, train: int = 8, val: int = 4, test: int = 3) -> Dataset:

@@ -1,5 +1,6 @@
 """The configuration of a study: one frozen schema with every default in it."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,14 @@ def _check_rising(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _check_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression: {error}") from error
+    return pattern
+
+
 def _form_of_rates(rates: Any) -> str:
     if isinstance(rates, Mapping):
         return "[mapping]"
@@ -70,8 +79,15 @@ class DataConfig(Section):
     """Whether to classify by the mean of all templates.
 
     Seven of CLIP's are added, unless ``templates`` replaces the dataset's."""
-    columns: dict[Literal["path", "label", "class_name", "split", "image"], str] | None = None
+    columns: dict[Literal["path", "label", "class_name", "split", "image", "group"], str] | None = (
+        None
+    )
     """Part → column in a table or Hugging Face dataset, where its name is another."""
+    groups: Annotated[str, AfterValidator(_check_pattern)] | None = None
+    """A regular expression, searched in the path of each image below ``root``, whose first capture
+    group (else the whole match) is the image's group, such as a patient; it replaces the column.
+
+    No group stands on both sides of a split or fold."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
     """Split → its name in a Hugging Face dataset, where that is another."""
     subset: str | None = None

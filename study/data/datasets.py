@@ -18,6 +18,7 @@ from study.data.readers.own import NoImagesError, is_folder, load_folder, visibl
 from study.data.readers.published import load_published
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Contents, DataFaults, Dataset, listed
+from study.data.splits import refuse_shared_groups
 from study.errors import DataError, did_you_mean
 
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
@@ -37,6 +38,8 @@ class ReaderOptions:
     """The configuration of a hub dataset."""
     revision: str | None = None
     """The branch, tag or commit of a hub dataset."""
+    groups: str | None = None
+    """The pattern of the groups in the paths of a folder or table."""
 
     def chosen(self) -> dict[str, Any]:
         """Return the options that are not None, by name."""
@@ -78,6 +81,7 @@ def load_dataset(
     if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
     class_names, train, val, test, source = read(**chosen)
+    refuse_shared_groups(train, val, test, where=name)
     changed = reading.changed_facts()
     if isinstance(source, FolderSource | HubSource):
         source = replace(source, reading=reading)
@@ -104,12 +108,12 @@ def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents],
         return partial(load_published, name, root), ()
     suffix = root.suffix.lower()
     if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or is_path_table(root)):
-        return partial(load_table, name, root), ("columns",)
+        return partial(load_table, name, root), ("columns", "groups")
     if suffix == ".parquet" or is_saved(root) or (root.is_dir() and _holds_parquet(root)):
         return partial(load_hub, name, root), HUB_OPTIONS
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    return partial(_load_folder, name, root), ()
+    return partial(_load_folder, name, root), ("groups",)
 
 
 def _check_root(name: str, root: Path) -> Path:
@@ -152,9 +156,9 @@ def _refuse_folder_of_hub(name: str) -> None:
         )
 
 
-def _load_folder(name: str, root: Path) -> Contents:
+def _load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents:
     try:
-        return load_folder(name, root)
+        return load_folder(name, root, groups=groups)
     except NoImagesError as error:
         elsewhere = advise_on_images(root, partial(load_folder, name))
         raise DataError(f"{error}{elsewhere}{_hint(name)}") from error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -34,6 +33,8 @@ class Record:
     """
     label: int
     """The index of the class in the dataset's class names."""
+    group: str = field(default="", compare=False)
+    """What it shares with other images, such as a patient; empty if the dataset has no groups."""
 
 
 Records = tuple[Record, ...]
@@ -171,12 +172,15 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     return sorted(paths, key=rank)
 
 
-def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
-    """Return the paths of each class, by label, in the order in which they are drawn."""
-    paths_of: dict[int, list[str]] = {}
+def ordered_records(records: Iterable[Record], key: str) -> dict[int, list[Record]]:
+    """Return the images of each class, by label, in the order in which they are drawn."""
+    records_of: dict[int, dict[str, Record]] = {}
     for record in sorted(records, key=attrgetter("label")):
-        paths_of.setdefault(record.label, []).append(record.path)
-    return {label: keyed_order(paths, key) for label, paths in paths_of.items()}
+        records_of.setdefault(record.label, {})[record.path] = record
+    ordered = {}
+    for label, of_path in records_of.items():
+        ordered[label] = [of_path[path] for path in keyed_order(of_path, key)]
+    return ordered
 
 
 def is_text(name: str) -> bool:
@@ -312,78 +316,3 @@ def _refuse_gaps(labels: Collection[int], where: str) -> None:
     if gaps:
         missing = listed((label for label in range(highest) if label not in labels), gaps)
         raise DataError(f"{where}: labels must be 0..n-1 without gaps; missing: {missing}")
-
-
-def check_splits(
-    train: Sequence[Record], val: Sequence[Record], test: Sequence[Record], *, where: str
-) -> None:
-    """Check that no image is listed twice, in one split or in two.
-
-    Raises:
-        DataError: if one is; the message names the images and the splits.
-    """
-    split_of: dict[str, str] = {}
-    for split, records in zip(SPLITS, (train, val, test), strict=True):
-        counts = Counter(record.path for record in records)
-        repeated = sorted(path for path, count in counts.items() if count > 1)
-        if repeated:
-            raise DataError(f"{where}: listed twice in {split}: {listed(repeated)}")
-        shared = sorted(counts.keys() & split_of.keys())
-        if shared:
-            raise DataError(
-                f"{where}: in both {split_of[shared[0]]} and {split}: {listed(shared)}; "
-                "an image may be in one split only"
-            )
-        split_of.update(dict.fromkeys(counts, split))
-
-
-def fixed_split(
-    records: Iterable[Record], class_names: Sequence[str], *, key: str, val: bool = True
-) -> tuple[Records, Records, Records]:
-    """Split the images of each class into train, val and test, always in the same way.
-
-    About half of a class goes to train, three tenths to test and the rest to val. The split depends
-    on the records and the key alone, not on the seed of a study.
-
-    Args:
-        records: the images to split.
-        class_names: the class names, indexed by label.
-        key: a text that fixes the split, usually the dataset's name.
-        val: whether to make a validation split; without one, train and test get half of a class
-            each.
-
-    Returns:
-        The images of train, val and test.
-
-    Raises:
-        DataError: if a class has fewer than two images; the message names these classes.
-    """
-    by_label = ordered_paths(records, f"split of {key}")
-    too_small = []
-    for label, name in enumerate(class_names):
-        count = len(by_label.get(label, ()))
-        if count < 2:
-            too_small.append(f"{name!r} ({count})")
-    if too_small:
-        raise DataError(
-            f"{key}: a class needs at least 2 images, one to train on and one to test on; "
-            f"too small: {', '.join(too_small[:SHOWN])}"
-        )
-    train = []
-    validation = []
-    test = []
-    for label, paths in by_label.items():
-        count = len(paths)
-        middle = max(1, count // 2)
-        end = middle
-        if val:
-            tested = max(1, round(0.3 * count))
-            end = count - tested
-        train += _sorted_records(paths[:middle], label)
-        validation += _sorted_records(paths[middle:end], label)
-        test += _sorted_records(paths[end:], label)
-    return tuple(train), tuple(validation), tuple(test)
-
-
-def _sorted_records(paths: Iterable[str], label: int) -> list[Record]:
-    return [Record(path, label) for path in sorted(paths)]

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,11 @@ from study.data.records import (
     Record,
     Records,
     listed,
-    ordered_paths,
+    ordered_records,
     read_json,
     read_label,
 )
+from study.data.splits import divide, has_groups, refuse_shared_groups
 from study.errors import DataError
 from study.storage.atomic import make_folder, write_atomically
 
@@ -72,8 +74,16 @@ def make_shots(
     return Shots(dataset, shots, seed, train, val, digest)
 
 
+def record_line(record: Record, **place: object) -> str:
+    """Return the canonical JSON line of an image; it has the group only where there is one."""
+    content = {"label": record.label, "path": record.path, **place}
+    if record.group:
+        content["group"] = record.group
+    return canonical_line(**content)
+
+
 def _lines(split: str, records: Records) -> list[str]:
-    return [canonical_line(label=record.label, path=record.path, split=split) for record in records]
+    return [record_line(record, split=split) for record in records]
 
 
 def write_shots(shots: Shots, path: Path) -> None:
@@ -101,7 +111,8 @@ def read_shots(path: Path) -> Shots:
     try:
         header, *entries = read_json(path, by_line=True)
         for entry in entries:
-            record = Record(str(entry["path"]), int(entry["label"]))
+            group = str(entry.get("group", ""))
+            record = Record(str(entry["path"]), int(entry["label"]), group)
             parts[entry["split"]].append(record)
         dataset = str(header["dataset"])
         digest = str(header["digest"])
@@ -109,7 +120,7 @@ def read_shots(path: Path) -> Shots:
         seed = int(header["seed"])
         shots = make_shots(dataset, size, seed, parts["train"], parts["val"])
     # An infinite label raises OverflowError.
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a file of shots ({error!r})") from error
     if shots.digest != digest:
         raise DataError(
@@ -131,7 +142,8 @@ def draw_shots(
 
     The draw depends only on the dataset's name, the numbers of shots, the seed and the paths.
     Validation images come from the dataset's own validation split if it has one, else from the
-    training images that were not drawn.
+    training images that were not drawn. Where these have groups, a training and a validation image
+    are never of one group.
 
     Args:
         dataset: the dataset to draw from; its test split is not used.
@@ -148,31 +160,35 @@ def draw_shots(
     if not dataset.train:
         raise DataError(f"{dataset.name} has no training images: it is a test set only")
     key = f"shots of {dataset.name}, seed {seed}, {shots} a class"
-    pool = ordered_paths(dataset.train, key)
-    train = {label: paths[:shots] for label, paths in pool.items()}
-    _refuse_small_classes(dataset, train, shots, short)
-    val_pool = {label: paths[shots:] for label, paths in pool.items()}
-    if dataset.val:
-        val_pool = ordered_paths(dataset.val, key)
     count = val_shots_per_class(shots, val_shots)
+    pool_records, val_records = dataset.train, dataset.val
+    if count and not val_records and has_groups(pool_records):
+        shares = (shots / (shots + count), count / (shots + count))
+        pool_records, val_records = divide(pool_records, shares, key, dataset.class_names)
+    pool = ordered_records(pool_records, key)
+    train = {label: images[:shots] for label, images in pool.items()}
+    _refuse_small_classes(dataset, train, shots, short)
+    val_pool = {label: images[shots:] for label, images in pool.items()}
+    if val_records:
+        val_pool = ordered_records(val_records, key)
     val = {label: val_pool.get(label, [])[:count] for label in pool}
     least = count
     if val_shots is None:
         least = min(count, 1)
-    scarce = [label for label, paths in val.items() if len(paths) < least]
+    scarce = [label for label, images in val.items() if len(images) < least]
     if scarce:
         counts = listed(f"{dataset.class_names[label]} ({len(val[label])})" for label in scarce)
         raise DataError(
             f"{dataset.name}: {count} validation images a class are wanted, but too few are left "
             f"in {counts}; allowed: fewer shots, fewer val_shots, or more images"
         )
-    if any(len(paths) < count for paths in val.values()):
+    if any(len(images) < count for images in val.values()):
         logger.warning("%s: fewer than %d validation images in some classes", dataset.name, count)
-    return make_shots(dataset.name, shots, seed, _records(train), _records(val))
+    return make_shots(dataset.name, shots, seed, chain(*train.values()), chain(*val.values()))
 
 
 def _refuse_small_classes(
-    dataset: Dataset, train: Mapping[int, Sequence[str]], shots: int, short: Short
+    dataset: Dataset, train: Mapping[int, Sequence[Record]], shots: int, short: Short
 ) -> None:
     """Raise DataError if a class has too few of the training images that were drawn."""
     sizes = [len(train.get(label, ())) for label in range(len(dataset.class_names))]
@@ -190,13 +206,6 @@ def _refuse_small_classes(
         f"{dataset.name}: {shots} shots a class are wanted, but {classes}; "
         f"allowed: at most {fewest} shots, or data.short=take_all for all that a class has"
     )
-
-
-def _records(paths_of: Mapping[int, Iterable[str]]) -> list[Record]:
-    records = []
-    for label, paths in paths_of.items():
-        records += [Record(path, label) for path in paths]
-    return records
 
 
 def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
@@ -226,6 +235,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         raise DataError(f"{where}: in both train and val: {listed(sorted(shared))}")
     if not train:
         raise DataError(f"{where}: has no training images")
+    refuse_shared_groups(train, val, (), where=str(where))
     available = Counter(record.label for record in dataset.train)
     too_many = []
     too_few = []

@@ -8,8 +8,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from study.data.records import Dataset, Record, Records, listed, ordered_paths
-from study.data.shots import Shots, canonical_line
+from study.data.records import Dataset, Record, Records, listed, ordered_records
+from study.data.shots import Shots, canonical_line, record_line
+from study.data.splits import apart_from, deal, has_groups
 from study.errors import DataError
 
 FEWEST_CLASSES_FOR_FOLDS = 12
@@ -49,7 +50,7 @@ class Task:
         for part in (self.train, *self.evaluations):
             lines.append(canonical_line(classes=part.classes, part=part.name))
             for record in part.records:
-                lines.append(canonical_line(label=record.label, path=record.path, part=part.name))
+                lines.append(record_line(record, part=part.name))
         return lines
 
     @property
@@ -136,17 +137,27 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
         DataError: there are too few folds, or too few images of a class.
     """
     records = in_classes(shots.train + shots.val, classes)
-    ordered = ordered_paths(records, f"folds of {shots.digest}")
-    least = min((len(paths) for paths in ordered.values()), default=0)
+    key = f"folds of {shots.digest}"
+    ordered = ordered_records(records, key)
+    least = min((len(images) for images in ordered.values()), default=0)
     if folds < 2 or least < 2:
         raise DataError(
             f"{shots.dataset}: {folds} folds over {least} images of the smallest class; "
             "allowed: at least 2 folds and 2 images a class"
         )
     fold_of = {}
-    for turn, (label, paths) in enumerate(ordered.items()):
-        for position, path in enumerate(paths):
-            fold_of[Record(path, label)] = (position + turn) % folds
+    for turn, images in enumerate(ordered.values()):
+        for position, record in enumerate(images):
+            fold_of[record] = (position + turn) % folds
+    if has_groups(records):
+        fold_of = dict(zip(fold_of, deal([*fold_of], [1 / folds] * folds, key), strict=True))
+    for images in ordered.values():
+        if len({fold_of[record] for record in images}) < 2:
+            raise DataError(
+                f"{shots.dataset}: {folds} folds by groups have all shots of the class of "
+                f"{images[0].path!r} in one, and no model would be trained to know it there; "
+                "allowed are shots of 2 groups or more of each class"
+            )
     empty = folds - len(set(fold_of.values()))
     if empty:
         raise DataError(
@@ -208,11 +219,11 @@ def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) 
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
         left_out = classes[fold::folds]
         base = tuple(label for label in classes if label not in left_out)
-        seen = in_classes(shots.val, base)
-        if not seen:
-            raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
-        unseen = in_classes(shots.train + shots.val, left_out)
         train = Part("train", in_classes(shots.train, base), base)
+        seen = in_classes(shots.val, base)
+        unseen = apart_from(in_classes(shots.train + shots.val, left_out), train.records)
+        if not seen or not unseen:
+            raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
         evaluations = (Part(name, seen, classes), Part("new", unseen, classes))
         tasks.append(Task(train, evaluations))
     return tuple(tasks)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from study.data.records import ordered_paths
+from study.data.records import ordered_records
+from study.data.splits import deal, has_groups
 from study.data.tasks import Part
 from study.trial.evaluation import Evaluation, joint_scores, part_accuracies, trial_scores
 from study.trial.study import TrialData
@@ -125,13 +126,15 @@ def in_first_half(part: Part) -> Tensor:
     """Return whether each image is in the first of two halves, (images,) bool on the CPU.
 
     The images of a class are dealt in turn, in an order that depends on their paths alone. Classes
-    begin in turn too, so that single images of classes go to both halves.
+    begin in turn too, so that single images of classes go to both halves. A group goes to one half.
     """
+    if has_groups(part.records):
+        return torch.tensor(deal(part.records, (0.5, 0.5), HALVES_KEY)) == 0
     half_of = {}
-    for turn, (label, paths) in enumerate(ordered_paths(part.records, HALVES_KEY).items()):
-        for position, path in enumerate(paths):
-            half_of[path, label] = (position + turn) % 2
-    halves = [half_of[record.path, record.label] for record in part.records]
+    for turn, images in enumerate(ordered_records(part.records, HALVES_KEY).values()):
+        for position, record in enumerate(images):
+            half_of[record] = (position + turn) % 2
+    halves = [half_of[record] for record in part.records]
     return torch.tensor(halves) == 0
 
 

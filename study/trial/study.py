@@ -109,7 +109,7 @@ class Study:
         # mypy accepts no dict of literal keys as a Mapping of str.
         columns: Any = data.columns
         splits: Any = data.splits
-        options = ReaderOptions(columns, splits, data.subset, data.revision)
+        options = ReaderOptions(columns, splits, data.subset, data.revision, data.groups)
         return self._read_once(
             "dataset",
             lambda: load_dataset(

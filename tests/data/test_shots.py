@@ -1,7 +1,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from study.data.shots import (
 )
 from study.data.tasks import all_classes, confirm_task
 from study.errors import DataError
-from tests.paper_dataset import make_paper_dataset
+from tests.paper_dataset import grouped, groups_of, make_paper_dataset
 
 CASES = yaml.safe_load(Path(__file__).with_name("shots.yaml").read_text())
 
@@ -107,6 +107,23 @@ def test_validation_shots_do_not_change_the_training_shots() -> None:
     assert not none.val
 
 
+def test_training_and_validation_shots_have_no_group_in_common(tmp_path: Path) -> None:
+    dataset = make_paper_dataset(train=12, val=0)
+    dataset = replace(dataset, train=grouped(dataset.train))
+    shots = draw_shots(dataset, shots=3, val_shots=2, seed=1)
+    assert labels(shots.train) == dict.fromkeys(range(10), 3)
+    assert labels(shots.val) == dict.fromkeys(range(10), 2)
+    assert not groups_of(shots.train) & groups_of(shots.val)
+    write_shots(shots, tmp_path / "x.jsonl")
+    read = read_shots(tmp_path / "x.jsonl")
+    assert groups_of(read.val) == groups_of(shots.val), "the file has the groups"
+    whole = replace(dataset, train=grouped(dataset.train, 12))
+    with pytest.raises(DataError, match=r"every class on both sides; not of 'class 0', .* '0/0'"):
+        draw_shots(whole, shots=3, seed=1)
+    alone = draw_shots(whole, shots=3, val_shots=0, seed=1)
+    assert alone.train == draw_shots(make_paper_dataset(train=12), shots=3, seed=1).train
+
+
 def test_a_class_with_too_few_images_is_named_with_its_count() -> None:
     dataset = make_paper_dataset(classes=3, train=5)
     dataset = replace(dataset, train=dataset.train[1:])
@@ -156,10 +173,10 @@ EUROSAT = replace(
 def published(prefix: str, *numbers: int) -> list[dict[str, object]]:
     """Give records as others publish them."""
     rows = []
-    for path, label in map(astuple, records(*numbers)):
-        name = [*KINDS.values()][label]
-        impath = prefix + path.removeprefix("2750/")
-        rows.append({"impath": impath, "label": label, "classname": name})
+    for record in records(*numbers):
+        name = [*KINDS.values()][record.label]
+        impath = prefix + record.path.removeprefix("2750/")
+        rows.append({"impath": impath, "label": record.label, "classname": name})
     return rows
 
 
@@ -231,6 +248,14 @@ def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(
     file = tmp_path / "euro-sat/split_fewshot/shot_1-seed_1_train.jsonl"
     write_lines(file, published("2750/", 1))
     assert read_published_shots(tmp_path, elsewhere, shots=1, seed=1).train == records(1)
+
+
+def test_published_shots_with_a_group_on_both_sides_are_refused(tmp_path: Path) -> None:
+    dataset = replace(EUROSAT, train=grouped(EUROSAT.train, 3), val=grouped(EUROSAT.val, 3))
+    write_lines(tmp_path / "shot_1-seed_1_train.jsonl", published("2750/", 1))
+    write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
+    with pytest.raises(DataError, match=r"groups are on two sides.*Forest_1.jpg in train and"):
+        read_published_shots(tmp_path, dataset, shots=1, seed=1)
 
 
 def test_a_pickle_is_never_read(tmp_path: Path) -> None:

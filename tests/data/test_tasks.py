@@ -18,7 +18,7 @@ from study.data.tasks import (
     left_out_class_tasks,
 )
 from study.errors import DataError
-from tests.paper_dataset import make_paper_dataset
+from tests.paper_dataset import grouped, groups_of, make_paper_dataset
 
 EVERY = tuple(range(24))
 BASE, NEW = EVERY[:12], EVERY[12:]
@@ -50,6 +50,35 @@ DATASET = make_paper_dataset(classes=24)
 
 SHOTS = draw_shots(DATASET, shots=4, val_shots=3, seed=1)
 """Four shots of each class, and three to validate on."""
+
+
+GROUPED = replace(SHOTS, train=grouped(SHOTS.train), val=grouped(SHOTS.val, 3))
+"""The same shots; of each class two groups of training shots, and validation shots in one or two.
+
+Some training and validation shots have a group in common."""
+
+
+def test_a_group_is_in_one_fold() -> None:
+    tasks = image_fold_tasks(GROUPED, "accuracy", EVERY, 3)
+    scored = [task.evaluations[0].records for task in tasks]
+    assert sum(map(Counter, scored), Counter()) == Counter((*SHOTS.train, *SHOTS.val))
+    for task in tasks:
+        assert not groups_of(task.train.records) & groups_of(task.evaluations[0].records)
+        assert labels(task.train.records).keys() == {*EVERY}
+    lines = [task.lines() for task in image_fold_tasks(SHOTS, "accuracy", EVERY, 3)]
+    assert "group" not in str(lines), "no byte changes without groups"
+    one = replace(SHOTS, train=grouped(SHOTS.train, 4), val=())
+    with pytest.raises(DataError, match=r"3 folds by groups have all shots .*allowed are shots of"):
+        image_fold_tasks(one, "accuracy", EVERY, 3)
+
+
+def test_a_left_out_class_has_no_group_of_the_trained_ones() -> None:
+    writers = [replace(record, group=record.path[-5]) for record in (*SHOTS.train, *SHOTS.val)]
+    shots = replace(SHOTS, train=tuple(writers[:96]), val=tuple(writers[96:]))
+    for task in left_out_class_tasks(replace(shots, val=grouped(SHOTS.val)), "seen", EVERY, 3):
+        unseen = task.evaluations[1].records
+        assert unseen
+        assert not groups_of(task.train.records) & groups_of(unseen)
 
 
 def test_folds_score_every_shot_once_and_train_on_the_rest() -> None:

@@ -17,6 +17,7 @@ from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
 from study.trial.evaluation import Evaluation, fold_scores, trial_scores
 from study.trial.run_trial import run_trial
 from study.trial.task_evaluation import evaluate_task
+from tests.paper_dataset import grouped
 from tests.small_trials import Prepare, outcome, trial
 
 CLASSES = (0, 1)
@@ -108,6 +109,13 @@ def test_halves_divide_each_class_and_depend_on_paths_alone() -> None:
     assert torch.equal(in_first_half(replace(one, records=records[::-1])), halves.flip(0))
     singles = replace(one, records=records[::4])
     assert in_first_half(singles).sum() in (2, 3), "single images go to both halves"
+
+
+def test_a_group_is_in_one_half() -> None:
+    records = grouped(tuple(Record(f"{n}.png", n // 8) for n in range(32)))
+    halves = in_first_half(Part("accuracy", records, (0, 1, 2, 3)))
+    assert torch.equal(halves[::2], halves[1::2])
+    assert halves.unflatten(0, (4, 8)).sum(dim=1).tolist() == [4] * 4
 
 
 def test_a_single_image_is_scored_with_the_first_training_which_it_did_not_choose(

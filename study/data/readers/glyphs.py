@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from study.data.images.sources import ArraySource
-from study.data.records import Contents, Record, Records, fixed_split
+from study.data.records import Contents, Record, Records
+from study.data.splits import fixed_split
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)

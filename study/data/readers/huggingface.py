@@ -8,7 +8,7 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from study.data.records import (
     Records,
     class_table,
     find_parts,
-    fixed_split,
     listed,
 )
+from study.data.splits import fixed_split
 from study.errors import DataError
 from study.storage.time_limit import call_within, cause_of_silence
 
@@ -104,7 +104,8 @@ def load_hub(
         name: the dataset's name; "hf:owner/name" on the hub.
         place: a Parquet file, a folder with the hub's layout, or one that `save_to_disk` wrote;
             None means the hub.
-        columns: "image", "label" → column of the dataset, where the default names do not fit.
+        columns: "image", "label" → column of the dataset, where the default names do not fit;
+            "group" → the column of the groups, if it has one.
         splits: "train", "val", "test" → split of the dataset, where the default names do not fit.
         subset: the configuration of the dataset, if it has several.
         revision: the branch, tag or commit of the hub's repository.
@@ -243,10 +244,15 @@ def _contents(datasets: Any, name: str, tables: Any, columns: Renamed) -> Conten
     """Return the classes and records of the tables of splits, without decoding an image."""
     from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
 
-    image, label = _column_names(datasets, name, tables["train"].features, columns)
+    image, label, group = _column_names(datasets, name, tables["train"].features, columns)
     # Keep the images encoded: reading the labels must not decode them.
     tables = tables.cast_column(image, datasets.Image(decode=False))
     class_names, records = _classes(datasets, name, tables, label)
+    if group is not None:
+        for split, of_split in records.items():
+            cells = tables[split].select_columns([group])[group]
+            pairs = zip(of_split, cells, strict=True)
+            records[split] = tuple(replace(record, group=str(cell)) for record, cell in pairs)
     train, val, test = (records.get(split, ()) for split in SPLITS)
     if not test:
         val, test = (), val
@@ -263,8 +269,10 @@ def _contents(datasets: Any, name: str, tables: Any, columns: Renamed) -> Conten
     return class_names, train, val, test, HubSource(name, image, tables, folders)
 
 
-def _column_names(datasets: Any, name: str, features: Any, requested: Renamed) -> tuple[str, str]:
-    """Return the names of the image column and the label column."""
+def _column_names(
+    datasets: Any, name: str, features: Any, requested: Renamed
+) -> tuple[str, str, str | None]:
+    """Return the names of the columns of images, of labels and, if requested, of groups."""
 
     def column_of(part: str, kind: type, aliases: Sequence[str]) -> str:
         candidates = [column for column, feature in features.items() if isinstance(feature, kind)]
@@ -281,7 +289,10 @@ def _column_names(datasets: Any, name: str, features: Any, requested: Renamed) -
 
     image = column_of("image", datasets.Image, ("image", "img"))
     label = column_of("label", datasets.ClassLabel, ("label", "labels", "fine_label", "class"))
-    return image, label
+    group = None
+    if "group" in requested:
+        group = column_of("group", type(None), ())
+    return image, label, group
 
 
 def _classes(

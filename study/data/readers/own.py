@@ -18,10 +18,10 @@ from study.data.records import (
     Records,
     class_table,
     find_parts,
-    fixed_split,
     is_text,
     listed,
 )
+from study.data.splits import find_groups, fixed_split
 from study.errors import DataError
 
 LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
@@ -135,7 +135,7 @@ def class_records(
     return tuple(records)
 
 
-def load_folder(name: str, root: Path) -> Contents:
+def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents:
     """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
 
     The folders in root are classes, unless there is a `train` folder and a `test` or `val` folder.
@@ -145,11 +145,12 @@ def load_folder(name: str, root: Path) -> Contents:
     Args:
         name: the dataset's name in results.
         root: the dataset's folder.
+        groups: the pattern of the groups, see `study.data.splits.find_groups`.
 
     Raises:
         NoImagesError: there are no class folders, or there is one without images.
-        DataError: a class has too few images, or is in val or test but not in train, or two
-            folders have the same name in a prompt.
+        DataError: a path tells no group, a class has too few images, or is in val or test but not
+            in train, or two folders have the same name in a prompt.
     """
     folders = subfolders(root)
     if not folders:
@@ -163,10 +164,12 @@ def load_folder(name: str, root: Path) -> Contents:
     if "train" not in split_folders or "test" not in split_folders:
         _refuse_split_alone(root, folders, split_folders)
         names = _class_names(root, folders)
-        records = class_records(root, "", names)
+        records = find_groups(class_records(root, "", names), groups, where=root)
         train, val, test = fixed_split(records, names, key=name)
         return names, train, val, test, FolderSource(root, class_folders=names)
-    return _load_splits(root, split_folders)
+    names, *splits, source = _load_splits(root, split_folders)
+    train, val, test = (find_groups(records, groups, where=root) for records in splits)
+    return names, train, val, test, source
 
 
 def _load_splits(root: Path, split_folders: Mapping[str, str]) -> Contents:

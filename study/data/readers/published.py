@@ -31,7 +31,6 @@ from study.data.records import (
     Dataset,
     Record,
     Records,
-    check_splits,
     class_table,
     listed,
     read_json,
@@ -39,6 +38,7 @@ from study.data.records import (
     read_text,
     relative_path,
 )
+from study.data.splits import check_splits
 from study.errors import DataError
 
 CLASS_NAMES = "classnames.txt"

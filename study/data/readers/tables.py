@@ -19,11 +19,11 @@ from study.data.records import (
     class_table,
     encoding_fault,
     find_parts,
-    fixed_split,
     listed,
     read_label,
     relative_path,
 )
+from study.data.splits import find_groups, fixed_split
 from study.errors import DataError
 
 # Part → column names that are recognized without the option `columns`; the first one is ours.
@@ -32,6 +32,7 @@ COLUMNS = {
     "label": ("label", "labels", "target"),
     "class_name": ("class_name", "class name", "classname", "class"),
     "split": ("split",),
+    "group": ("group",),
 }
 SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -64,6 +65,7 @@ class _Row:
     class_name: str
     split: str
     """Our name for the split; "" if the row has none."""
+    group: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ class _RowFaults:
         return sentences
 
 
-def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = None) -> Contents:
+def load_table(
+    name: str, file: Path, *, columns: Mapping[str, str] | None = None, groups: str | None = None
+) -> Contents:
     """Read a table with one image per row and paths relative to the table's folder.
 
     Without a `split` column the images are split by `fixed_split`. If that column has no test rows,
@@ -111,8 +115,10 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
     Args:
         name: the dataset's name in results.
         file: the table, a .csv, .tsv or .parquet file.
-        columns: "path", "label", "class_name", "split" → column of the table, where the default
-            names do not fit.
+        columns: "path", "label", "class_name", "split", "group" → column of the table, where the
+            default names do not fit.
+        groups: the pattern of the groups, see `study.data.splits.find_groups`; it replaces the
+            column.
 
     Raises:
         DataError: if columns are missing or rows are malformed; the message names them.
@@ -132,8 +138,10 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
     class_names = class_table(sorted(pairs), where=str(file))
     records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
     for row in rows:
-        records[row.split].append(Record(row.path, row.label))
-    train, val, test, unsplit = (tuple(records_of) for records_of in records.values())
+        records[row.split].append(Record(row.path, row.label, row.group))
+    train, val, test, unsplit = (
+        find_groups(tuple(of_split), groups, where=file) for of_split in records.values()
+    )
     if unsplit:
         train, val, test = fixed_split(unsplit, class_names, key=name)
     elif not test:
@@ -157,14 +165,19 @@ def _check_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_
         faults.add("blank", number, "is blank; remove it")
     pairs = _classes(table.numbers, parts, faults)
     paths = _paths(table.numbers, parts["path"], faults)
-    cells = parts.get("split", [""] * len(table.numbers))
+    blank = [""] * len(table.numbers)
+    cells = zip(parts.get("split", blank), parts.get("group", blank), strict=True)
     rows = []
-    for number, path, pair, cell in zip(table.numbers, paths, pairs, cells, strict=True):
-        split = _text(cell).lower()
+    for number, path, pair, (cell, group_cell) in zip(
+        table.numbers, paths, pairs, cells, strict=True
+    ):
+        split, group = _text(cell).lower(), _text(group_cell)
         if split and split not in SPLIT_OF:
             faults.add("split", number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}")
+        if "group" in parts and not group:
+            faults.add("group", number, "has no group; allowed is a name of its own")
         label, class_name = pair
-        rows.append(_Row(number, path, label, class_name, SPLIT_OF.get(split, split)))
+        rows.append(_Row(number, path, label, class_name, SPLIT_OF.get(split, split), group))
     _add_repeated(rows, faults)
     sentences = faults.sentences()
     if "class_name" not in parts and all(row.class_name.isdecimal() for row in rows):

@@ -15,6 +15,7 @@ from study.data.images.image_reading import ImageReading
 from study.errors import DataError
 from tests import miniature
 from tests.data.reading import refusal, sizes
+from tests.paper_dataset import groups_of
 
 datasets = pytest.importorskip("datasets")
 NAMES = ("cat", "dog")
@@ -218,3 +219,13 @@ def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub
     (tmp_path / "pets" / "cat" / "up").symlink_to(tmp_path)
     dataset = load_dataset("pets", tmp_path / "pets")
     assert {record.path.partition("/")[0] for record in dataset.train} == set(NAMES)
+
+
+def test_a_column_that_is_named_has_the_groups(tmp_path: Path) -> None:
+    table = saved([*"ab"] * 8, datasets.Value("string"))
+    table.add_column("patient", [*range(8)] * 2).to_parquet(tmp_path / "x.parquet")
+    options = ReaderOptions(columns={"group": "patient"})
+    dataset = load_dataset("pets", tmp_path / "x.parquet", options=options)
+    assert not groups_of(dataset.train) & groups_of(dataset.test)
+    told = refusal("pets", tmp_path / "x.parquet", columns={"group": "doctor"})
+    assert "no group column 'doctor'; name it in columns.group" in told

@@ -11,6 +11,7 @@ import yaml
 from study.data.datasets import ReaderOptions, load_dataset
 from tests import miniature
 from tests.data.reading import refusal, sizes
+from tests.paper_dataset import groups_of
 
 HEADER = ("path", "label", "class_name")
 NAMES = ('o\'neil, "the" cat', "🦊")
@@ -192,3 +193,19 @@ def test_all_faults_of_rows_are_told_and_each_kind_once(tmp_path: Path) -> None:
         "1 rows have no split .8.; allowed: all or none",
     ):
         assert re.search(part, "\n".join(faults))
+
+
+@pytest.mark.parametrize("column", ["group", "patient"])
+@pytest.mark.parametrize("pattern", [None, r"(\d)\.jpg"])
+def test_a_column_has_the_groups_unless_a_pattern_does(
+    column: str, pattern: str | None, tmp_path: Path
+) -> None:
+    content = [[*row, f"p{i // 4}"] for i, row in enumerate(rows(40))]
+    file = write(tmp_path / "x.csv", content, (*HEADER, column))
+    columns = {"group": column} if column != "group" else None
+    dataset = load_dataset("mine", file, options=ReaderOptions(columns, groups=pattern))
+    assert not groups_of(dataset.train) & groups_of(dataset.test)
+    assert {*map(len, groups_of(dataset.train))} == {1 if pattern else 2}
+    if pattern is None:
+        content[7][-1] = " "
+        assert "row 8: has no group" in refusal("mine", write(file, content, (*HEADER, "group")))

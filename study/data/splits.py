@@ -1,0 +1,222 @@
+"""Splits of a dataset's images; images of a group stay on one side of each."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from operator import attrgetter
+
+import numpy as np
+
+from study.data.records import (
+    SHOWN,
+    SPLITS,
+    Record,
+    Records,
+    keyed_order,
+    listed,
+    listed_texts,
+    ordered_records,
+)
+from study.errors import DataError
+
+GROUP_SHARES = (0.5, 0.3, 0.2)
+"""The shares of train, test and val where groups are split."""
+
+
+def check_splits(
+    train: Sequence[Record], val: Sequence[Record], test: Sequence[Record], *, where: str
+) -> None:
+    """Check that no image is listed twice, in one split or in two.
+
+    Raises:
+        DataError: if one is; the message names the images and the splits.
+    """
+    split_of: dict[str, str] = {}
+    for split, records in zip(SPLITS, (train, val, test), strict=True):
+        counts = Counter(record.path for record in records)
+        repeated = sorted(path for path, count in counts.items() if count > 1)
+        if repeated:
+            raise DataError(f"{where}: listed twice in {split}: {listed(repeated)}")
+        shared = sorted(counts.keys() & split_of.keys())
+        if shared:
+            raise DataError(
+                f"{where}: in both {split_of[shared[0]]} and {split}: {listed(shared)}; "
+                "an image may be in one split only"
+            )
+        split_of.update(dict.fromkeys(counts, split))
+
+
+def find_groups(records: Records, pattern: str | None, *, where: object) -> Records:
+    """Return the images, each with the group that its path tells.
+
+    Args:
+        records: the images.
+        pattern: a regular expression that is searched in each path; the group is what its first
+            capture group matches, or all that it matches. None leaves the images as they are.
+        where: the dataset's folder or table, for the message.
+
+    Raises:
+        DataError: the path of an image tells no group.
+    """
+    if pattern is None:
+        return records
+    finder = re.compile(pattern)
+    grouped = []
+    for record in records:
+        match = finder.search(record.path)
+        group = match[min(finder.groups, 1)] if match else None
+        grouped.append(replace(record, group=group or ""))
+    unmatched = [record.path for record in grouped if not record.group]
+    if unmatched:
+        raise DataError(
+            f"{where}: data.groups {pattern!r} finds no group in the paths of {len(unmatched)} of "
+            f"{len(records)} images: {listed(unmatched)}; allowed is a regular expression that "
+            "finds one in the path of every image, with '/' between folders"
+        )
+    return tuple(grouped)
+
+
+def has_groups(records: Iterable[Record]) -> bool:
+    """Return whether images are of groups."""
+    return any(record.group for record in records)
+
+
+def apart_from(records: Iterable[Record], others: Iterable[Record]) -> Records:
+    """Return the images without those that share a group with other images."""
+    groups = {record.group for record in others} - {""}
+    return tuple(record for record in records if record.group not in groups)
+
+
+def refuse_shared_groups(
+    train: Iterable[Record], val: Iterable[Record], test: Iterable[Record], *, where: str
+) -> None:
+    """Refuse a split with a group on two sides.
+
+    Raises:
+        DataError: there is one; the message names groups, and an image on each side.
+    """
+    first_of: dict[str, tuple[str, str]] = {}
+    examples = {}
+    for split, records in zip(SPLITS, (train, val, test), strict=True):
+        for record in records:
+            before, path = first_of.setdefault(record.group, (split, record.path))
+            if record.group and before != split:
+                examples[record.group] = f"{path} in {before} and {record.path} in {split}"
+    if examples:
+        raise DataError(
+            f"{where}: {len(examples)} groups are on two sides of the split, so scores would be "
+            f"too high: {listed_texts([*examples.values()])}; allowed is each group on one side, "
+            "or no split at all, as images are then split by their groups"
+        )
+
+
+def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[int]:
+    """Return the number of the part that each image goes to; a group goes to one part.
+
+    The largest groups are dealt first, each to the part that lacks its classes the most. Where two
+    groups are as large, the key decides.
+
+    Args:
+        records: the images, all of them with groups.
+        shares: the share of each part; their sum is 1.
+        key: a text that fixes the order.
+    """
+    labels_of: dict[str, list[int]] = {}
+    for record in records:
+        labels_of.setdefault(record.group, []).append(record.label)
+    groups = sorted(keyed_order(labels_of, key), key=lambda group: -len(labels_of[group]))
+    sizes = np.bincount([record.label for record in records])
+    lacking = np.repeat(np.array(shares)[:, None], len(sizes), axis=1)
+    part_of = {}
+    for group in groups:
+        share = np.bincount(labels_of[group], minlength=len(sizes)) / np.maximum(sizes, 1)
+        # Rounded, so that equal sums are equal on every machine.
+        part = int(np.argmax((lacking * share).sum(axis=1).round(9)))
+        lacking[part] -= share
+        part_of[group] = part
+    return [part_of[record.group] for record in records]
+
+
+def divide(
+    records: Sequence[Record], shares: Sequence[float], key: str, class_names: Sequence[str]
+) -> list[Records]:
+    """Divide images into parts by their groups, see `deal`; the first two have all classes.
+
+    Raises:
+        DataError: one of these lacks a class; the message names it and its groups.
+    """
+    parts: list[list[Record]] = [[] for _ in shares]
+    ordered = sorted(records, key=attrgetter("label", "path"))
+    for record, part in zip(ordered, deal(ordered, shares, key), strict=True):
+        parts[part].append(record)
+    first, second, *_ = [{record.label for record in part} for part in parts]
+    undivided = [record for record in ordered if record.label not in first & second]
+    if undivided:
+        names = dict.fromkeys(class_names[record.label] for record in undivided)
+        groups = dict.fromkeys(record.group for record in undivided)
+        raise DataError(
+            f"{key}: no division by groups has images of every class on both sides; not of "
+            f"{listed(names)}, with groups {listed(groups)}; allowed are classes of 2 groups or "
+            "more that share few groups with other classes, or a split of your own"
+        )
+    return [tuple(part) for part in parts]
+
+
+def fixed_split(
+    records: Iterable[Record], class_names: Sequence[str], *, key: str, val: bool = True
+) -> tuple[Records, Records, Records]:
+    """Split the images of each class into train, val and test, always in the same way.
+
+    About half of a class goes to train, three tenths to test and the rest to val. The split depends
+    on the records and the key alone, not on the seed of a study. Images with groups are split by
+    these.
+
+    Args:
+        records: the images to split.
+        class_names: the class names, indexed by label.
+        key: a text that fixes the split, usually the dataset's name.
+        val: whether to make a validation split; without one, train and test get half of a class
+            each.
+
+    Returns:
+        The images of train, val and test.
+
+    Raises:
+        DataError: if a class has fewer than two images, or cannot be divided by its groups; the
+            message names these classes.
+    """
+    order = f"split of {key}"
+    by_label = ordered_records(records, order)
+    too_small = []
+    for label, name in enumerate(class_names):
+        count = len(by_label.get(label, ()))
+        if count < 2:
+            too_small.append(f"{name!r} ({count})")
+    if too_small:
+        raise DataError(
+            f"{key}: a class needs at least 2 images, one to train on and one to test on; "
+            f"too small: {', '.join(too_small[:SHOWN])}"
+        )
+    every = [record for images in by_label.values() for record in images]
+    if has_groups(every):
+        grouped_train, grouped_test, rest = divide(every, GROUP_SHARES, order, class_names)
+        return grouped_train, rest, grouped_test
+    train = []
+    validation = []
+    test = []
+    for images in by_label.values():
+        count = len(images)
+        middle = max(1, count // 2)
+        end = middle
+        if val:
+            tested = max(1, round(0.3 * count))
+            end = count - tested
+        train += _by_path(images[:middle])
+        validation += _by_path(images[middle:end])
+        test += _by_path(images[end:])
+    return tuple(train), tuple(validation), tuple(test)
+
+
+def _by_path(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=attrgetter("path"))
