@@ -15,7 +15,6 @@ from study.backbones.load_backbone import load_backbone
 from study.method.delta import load_delta, without_head
 from study.results.reliability import calibrations
 from study.results.study_results import read_results
-from study.search import queues, stages
 from study.search.confirmation import validate_average
 from study.search.refit import candidate_to_refit, run_refit
 from study.selection.shipped import refit_trial_ids
@@ -23,25 +22,14 @@ from study.selection.validation import read_best_logits, read_validation
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
-from tests.in_process import run_trials
+from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.tiny_study import TinyStudy, untimed
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[None]:
-    """Run trials in this process: what trains a queue has tests of its own, on Ray."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "run_trials", run_trials)
-        patch.setattr(queues, "run_trials", run_trials)
-        yield
-
-
-@pytest.fixture(scope="module")
-def refitted(
-    here: None, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
-) -> TinyStudy:
-    """A study that has come to its end, but for what is written then."""
+def refitted(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyStudy]:
+    """A study that has come to its end, but for what is written then; its trials are run here."""
     tiny = TinyStudy(
         tmp_path_factory.mktemp("runs"),
         "refitted",
@@ -61,11 +49,12 @@ def refitted(
         confirm={"seeds": [1, 2], "runners_up": 0, "strength": 0.5},
         refit={"images": "labelled", "average": 2, "calibrate": True},
     )
-    tiny.search()
-    validate_average(tiny.study, tiny.data, [tiny.heard])
-    tiny.confirm()
-    refit(tiny)
-    return tiny
+    with trials_in_process():
+        tiny.search()
+        validate_average(tiny.study, tiny.data, [tiny.heard])
+        tiny.confirm()
+        refit(tiny)
+        yield tiny
 
 
 def refit(tiny: TinyStudy) -> None:
