@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # Before anything imports the libraries that read them.
 os.environ.update(
@@ -32,6 +33,18 @@ for name in (
     os.environ.pop(name, None)
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+RAY = ("tests/search/", "tests/test_end_to_end.py")
+"""Where most tests of a running Ray are."""
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Give each worker whole files, and one of them early on all that shares studies of one Ray."""
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "Ray" if nodeid.startswith(RAY) else super()._split_scope(nodeid)
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,27 @@ from tests.fake_ledger import (
 from tests.settings import with_settings
 
 
+def written_once(write: Callable[..., Path]) -> Callable[..., Path]:
+    """Keep the files of each study in memory; from the second time on, write these."""
+    kept: dict[str, dict[Path, bytes]] = {}
+
+    def written(folder: Path, **options: Any) -> Path:
+        files = kept.get(f"{folder.name} {options}")
+        if files is None:
+            write(folder, **options)
+            paths = [path for path in folder.rglob("*") if path.is_file()]
+            files = {path.relative_to(folder): path.read_bytes() for path in paths}
+            kept[f"{folder.name} {options}"] = files
+            return folder
+        for path, contents in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(contents)
+        return folder
+
+    return written
+
+
+@written_once
 def write_study(
     folder: Path,
     *,
@@ -148,6 +169,7 @@ ABLATION = {
 }
 
 
+@written_once
 def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3) -> Path:
     """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
     ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
