@@ -19,7 +19,6 @@ import yaml
 from study.config.loading import build_config, dump_config
 from study.run import main
 from study.storage.study_folder import StudyFolder
-from tests.listening import listening
 from tests.messages import (
     Ran,
     assert_accepted,
@@ -115,66 +114,8 @@ def test_a_bad_subset_is_told_though_needed_baselines_are_absent(run: Run, subse
     assert ("must keep 'clipfit'" in told) is ("must keep 'zero-shot'" in told)
 
 
-@pytest.mark.parametrize(
-    ("baselines", "told"),
-    [
-        (
-            "{mine: {subset: clipfit}}",
-            "search.baselines.mine: tunes 'text.mlp.fc2.bias + vision.ln'",
-        ),
-        ("{My Base!: {subset: none}}", "search.baselines.My Base!: must be 1 to 40 small letters"),
-        ("{mine: {peer: nothing}}", "search.baselines.mine.peer: peer is unknown"),
-        ("{best: {subset: none}}", "search.baselines.best: is a name that results use"),
-        ("{}", "search.baselines: is empty; allowed is one or more"),
-    ],
-)
-def test_bad_baselines_are_told(run: Run, baselines: str, told: str) -> None:
-    refused(run, shlex.join(["quickstart", f"search.baselines={baselines}", "--check"]), told)
-
-
 LINES = {
-    "nosuch --check": "no configuration 'nosuch'; by name there are ablation, base_to_new",
-    "configs/nosuch.yaml --check": "no configuration 'configs/nosuch.yaml'",
-    "'' --check": "no configuration ''; by name there are",
-    "bad/good --check": "no configuration 'bad/good'",
-    "bad/list.yaml --check": "configuration bad/list.yaml must be a mapping of sections",
-    "bad/tab.yaml --check": "configuration bad/tab.yaml is not valid YAML",
-    "bad/twice.yaml --check": "the key 'seed' is given twice",
-    "'bad/two faults.yaml' --check": "two faults.yaml has 2 faults:\n  data.shots: must be a",
-    "bad/axis.yaml --check": "allowed are dotted keys with lists of values",
-    "quickstart base_to_new --check": "one configuration at most, got quickstart, base_to_new",
-    "quickstart search.trials --check": "a value is set by key=value, as in search.trials=40",
-    "quickstart --search.trials=5 --check": "unrecognized arguments: --search.trials=5",
-    "--chek": "unrecognized arguments: --chek",
-    "quickstart search..trials=5 --check": "is not of the form section.field=value",
-    "quickstart =5 --check": "is not of the form section.field=value",
-    "quickstart 'search.trials=[1' --check": "override 'search.trials=[1': the value is not valid",
-    "quickstart 'data.templates=!!python/object/apply:os.system [echo hi]'": "is not valid YAML",
-    "quickstart seed=1 seed=2 --check": "the same value twice; allowed is one of each pair:",
-    "quickstart --images": "--images belongs to --check, which starts nothing",
-    "resume nope": "no study 'nope' in runs; studies there: 'mine'",
-    "extend nope": "no study 'nope' in runs; studies there: 'mine'",
-    "status ../..": "no study '../..' in runs; studies there: 'mine'",
-    "resume mine seed=3": "seed: is frozen as 1, got 3",
-    "status mine seed=3": "seed: is frozen as 1, got 3",
-    "extend mine search.trials=+0": "which extend must raise, as by\n  "
-    "clipfit-study extend mine search.trials=+50\n",
-    "photos --check": "data: dataset 'photos' needs a folder",
-    "init": "no configuration 'init'",
-    "continue mine": "did you mean `clipfit-study resume NAME`?",
-    "run --resume mine": "did you mean `clipfit-study resume NAME`?",
-    "run --extend mine search.trials=9": "did you mean `clipfit-study extend NAME`?",
-    "list x": "'x' is not of the form storage=FOLDER",
-    "list storage=/nosuch": "storage=/nosuch is no folder",
-    "delete nosuch --yes": "no study 'nosuch' in runs",
-    "delete . --yes": "no study '.' in runs",
-    "delete bad --yes": "no study 'bad' in runs",
-    "predict nosuch bad/good": "no study 'nosuch' in runs",
-    "predict models:/nosuch/1 bad/good": "models:/nosuch/1 is not found",
-    "export nosuch --format hf --out x": "no study 'nosuch' in runs",
-    "export bad/notes.txt --format tf --out x": "--format is 'tf'; allowed are hf, peft,",
-    "sync nosuch": "no study 'nosuch' in runs",
-    "report nosuch": "no study 'nosuch' in runs",
+    **CASES["lines"],
     **{f"bad/{file} --check": told for file, told in CASES["configurations"].items()},
     **{f"quickstart {words} --check": told for words, told in CASES["overrides"].items()},
 }
@@ -295,51 +236,6 @@ def test_warnings_are_shown_beside_an_image_that_cannot_be_read(run: Run) -> Non
     assert ran.code == 2
     assert "by symbolic links (good/silk/99.png)" in ran.out
     assert "1 of 37 images cannot be read: " in ran.err
-
-
-@pytest.mark.parametrize("what", ["backbone.name=owner/clip", "data.dataset=hf:owner/name"])
-def test_a_name_of_the_hub_without_a_network_is_told_at_once(
-    run: Run, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    refused(
-        run, f"quickstart {what} --check", "127.0.0.1:9 does not answer (Connection refused)",
-        "Bring it over: on a machine with network `hf download owner/",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "bad", "ray://127.0.0.1:9"])
-def test_a_cluster_that_nobody_answers_for_is_told_in_time(
-    run: Run, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 1.0)
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    refused(
-        run, "quickstart --check", "RAY_ADDRESS: ", "or unset RAY_ADDRESS to run trials on this"
-    )
-
-
-def test_a_server_that_is_not_mlflow_is_told(run: Run) -> None:
-    answer = b"HTTP/1.1 404 Not here\r\nContent-Length: 0\r\n\r\n"
-    with listening(lambda connection: connection.sendall(answer)) as port:
-        refused(
-            run, f"quickstart tracking.uri=http://127.0.0.1:{port} --check",
-            f"http://127.0.0.1:{port} does not answer (HTTP 404: is it an MLflow server at all?)",
-        )  # fmt: skip
-
-
-def test_a_password_in_the_configuration_is_refused_and_not_repeated(run: Run) -> None:
-    for uri in ("http://u:s3cret@127.0.0.1:9", "postgresql://u:s3cret@127.0.0.1:9/x"):
-        told = refused(run, f"quickstart tracking.uri={uri} --check", "a user name or password")
-        assert "s3cret" not in told
-
-
-def test_a_configuration_of_the_environment_that_is_not_there_is_told(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUDY_CONFIG", "nosuch")
-    refused(run, "--check", "no configuration 'nosuch'")
 
 
 @pytest.mark.long

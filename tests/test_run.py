@@ -3,7 +3,6 @@
 import errno
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import run_study as run_study_module
 from study.workflow.lookup import find_config
+from tests.image_folders import image_folder
 
 SCRIPT = Path(run_module.__file__ or "")
 HEAVY_IN_A_CHECK = ("ray", "mlflow", "optuna")
@@ -171,28 +171,9 @@ def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_b
     assert sorted(places_of_faults(capsys, *arguments)) == sorted(told)
 
 
-MakeImages = Callable[..., Path]
-
-
-@pytest.fixture
-def images(here: Path) -> MakeImages:
-    """Make an image folder of two classes."""
-    from PIL import Image
-
-    def make() -> Path:
-        for split in ("train", "test"):
-            for label in ("cat", "dog"):
-                folder = here / "images" / split / label
-                folder.mkdir(parents=True)
-                for n in range(6):
-                    Image.new("RGB", (9, 9), (n, n, n)).save(folder / f"{n}.png")
-        return here / "images"
-
-    return make
-
-
 def few(root: Path) -> list[str]:
-    own = ["data.dataset=mine", f"data.root={root}", "data.shots=1", "search.folds=2"]
+    """A small study on an image folder that is made here."""
+    own = ["data.dataset=mine", f"data.root={image_folder(root)}", "data.shots=1", "search.folds=2"]
     return ["quickstart", "name=mine", *own]
 
 
@@ -200,15 +181,16 @@ CAUTION = "has seen printed characters and nothing else"
 
 
 def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
-    images: MakeImages, here: Path, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(*arguments: str) -> str:
         assert main([*arguments, "--check"]) == 0
         return capsys.readouterr().out
 
-    root = images()
+    root = here / "images"
+    own = few(root)
     transfer = ["quickstart", "protocol=transfer", "data.shots=1"]
-    for arguments in (few(root), [*transfer, "data.targets=[mine]", f"data.targets_root={root}"]):
+    for arguments in (own, [*transfer, "data.targets=[mine]", f"data.targets_root={root}"]):
         (line,) = (line for line in told(*arguments).splitlines() if CAUTION in line)
         assert "'mine'" in line
         assert "backbone.name=openai/clip-vit-base-patch32" in line
@@ -216,18 +198,18 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
         f"sweep: {{data.dataset: [mine, yours]}}\ndata: {{root: {root}, shots: 2}}\n"
     )
     assert "'mine', 'yours'" in told("sweep.yaml")
-    assert CAUTION not in told(*few(root), f"backbone.name={tiny_backbone}")
+    assert CAUTION not in told(*own, f"backbone.name={tiny_backbone}")
     assert CAUTION not in told(*transfer, "data.targets=[glyphs]")
 
 
 def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
-    images: MakeImages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
     )
     with pytest.raises(pytest.fail.Exception, match="far enough"):
-        main(few(images()))
+        main(few(here / "images"))
     assert CAUTION in capsys.readouterr().out
 
 

@@ -19,12 +19,12 @@ from .proxy import Proxy
 class Disk:
     """A few megabytes of memory, mounted a second time where they are used from."""
 
-    def __init__(self, place: Path, megabytes: int = 4) -> None:
+    def __init__(self, place: Path) -> None:
         self.path = place / "shared"
         self._kept = place / "kept"
         for folder in (self.path, self._kept):
             folder.mkdir()
-        _mount("-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(self._kept))
+        _mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(self._kept))
         self.bring_back()
 
     def fill(self) -> None:

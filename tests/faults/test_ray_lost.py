@@ -1,4 +1,7 @@
-"""Ray's own processes are lost: the study ends at once as after Ctrl-C, and can go on."""
+"""Ray's own processes are lost: the study ends at once as after Ctrl-C, and can go on.
+
+Each of them alone is lost in `tests/benchmarks/reliability/campaign.py`.
+"""
 
 import os
 import signal
@@ -24,13 +27,10 @@ IN_TIME = 30.0
 """Seconds from the loss to the end; Ray takes 60, this takes 10 and what a busy machine adds."""
 
 
-def _kill(*names: str) -> Callable[[psutil.Process], None]:
-    def kill(driver: psutil.Process) -> None:
-        for process in driver.children():
-            if process.name() in names:
-                process.kill()
-
-    return kill
+def _kill(driver: psutil.Process) -> None:
+    for process in driver.children():
+        if process.name() in ("gcs_server", "raylet"):
+            process.kill()
 
 
 def _end_all(driver: psutil.Process) -> None:
@@ -45,18 +45,8 @@ def _end_group(driver: psutil.Process) -> None:
     os.killpg(driver.pid, signal.SIGTERM)
 
 
-def _kill_agent(driver: psutil.Process) -> None:
-    """Ray's raylet says that it goes, before it does."""
-    (raylet,) = (p for p in driver.children() if p.name() == "raylet")
-    (agent,) = (p for p in raylet.children() if "RuntimeEnvAgent" in p.cmdline()[0])
-    agent.kill()
-
-
 LOSSES: dict[str, Callable[[psutil.Process], None]] = {
-    "gcs": _kill("gcs_server"),
-    "raylet": _kill("raylet"),
-    "both": _kill("gcs_server", "raylet"),
-    "agent": _kill_agent,
+    "both": _kill,
     "everything": _end_all,
     "group": _end_group,
 }

@@ -240,14 +240,3 @@ def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look) 
             raise StudyError(f"no room for '{config.name}'")
 
     assert look(tracker=Full(), tracking={"uri": "unknown://x"}) == ["tracking: no room for 'mine'"]
-
-
-def test_faults_are_told_together(look: Look, tmp_path: Path) -> None:
-    faults = look(
-        backbone=tmp_path / "nowhere",
-        data={"dataset": "nothing"},
-        storage="/dev/null",
-        tracking={"uri": "unknown://x"},
-    )
-    places = [fault.partition(":")[0] for fault in faults]
-    assert places == ["data", "backbone", "storage", "tracking"]
