@@ -55,6 +55,10 @@ COMMANDS = {
         "show_difference",
     ),
     "drift": Command("show how far tuning moved the model of a study", "show_drift"),
+    "labels": Command(
+        "list the training images whose label the trials of a study doubt, in labels.csv",
+        "show_labels",
+    ),
     "report": Command("write report.html of a study, and its charts", "write_report"),
     "predict": Command(
         "label images with what a study ships, or another tuned model", "label_images"
@@ -102,8 +106,7 @@ def _main(words: list[str]) -> int:
         parser.parse_args(words)  # prints the help, and ends
     from study.process.ctrl_c import exit_at_ctrl_c
 
-    command = COMMANDS[words[0]]
-    command_parser = parsers.choices[words[0]]
+    command, command_parser = COMMANDS[words[0]], parsers.choices[words[0]]
     with exit_at_ctrl_c():
         module = command.load()
     module.add_arguments(command_parser)

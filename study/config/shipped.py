@@ -68,7 +68,7 @@ def repeating_command(config: StudyConfig) -> str | None:
         starts from is missing.
     """
     source = shipped_file(QUICKSTART)
-    if not source:
+    if source is None:
         return None
     base = load_config(source)
     values = {}

@@ -199,8 +199,7 @@ def _causes(fault: str, overrides: Texts) -> list[str]:
     of_path = []
     mentioned = []
     for key, override in overrides.items():
-        last = key.rpartition(".")[2]
-        value = override.partition("=")[2]
+        last, value = key.rpartition(".")[2], override.partition("=")[2]
         word = value if last in PLAIN else last
         below = f"{key}.".startswith(f"{path}.")
         above = f"{path}.".startswith(f"{key}.")

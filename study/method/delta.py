@@ -134,7 +134,7 @@ def head_tensors(head: Head | None) -> dict[str, Tensor]:
 
     They are none without a head.
     """
-    if not head:
+    if head is None:
         return {}
     return {HEAD_ROWS: head.rows.cpu(), HEAD_CLASSES: torch.tensor(head.classes)}
 

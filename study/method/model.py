@@ -96,8 +96,7 @@ class Classifier(Protocol[PromptsT]):
 
 def model_depths(model: CLIPModel) -> Depths:
     """Return the number of blocks of each encoder, with the family."""
-    text = model.config.text_config
-    vision = model.config.vision_config
+    text, vision = model.config.text_config, model.config.vision_config
     return Depths(text.num_hidden_layers, vision.num_hidden_layers, model.config.model_type)
 
 
@@ -240,27 +239,33 @@ def classify(
     classifier: Classifier[Any],
     features: Iterable[Tensor],
     class_features: Tensor,
+    labels: Tensor,
     calibration: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Return the class that is nearest to each image, and its probability.
+    """Return the class that is nearest to each image, its probability, and that of its own class.
 
     Args:
         classifier: the model, for its logit scale.
         features: batches of image features, (batch, dim) float32, unit length.
         class_features: (classes, dim) float32, unit length.
+        labels: the class of each image, (images,) int64, rows of ``class_features``.
         calibration: what is subtracted from the logit of each class, (classes,) float32.
 
     Returns:
-        (images,) int64, rows of ``class_features``, and (images,) float32; both on the CPU.
+        (images,) int64, rows of ``class_features``; and (2, images) float32, the probabilities of
+        these and of the labels; both on the CPU.
     """
     rows = [torch.empty(0, dtype=torch.int64)]
-    probabilities = [torch.empty(0)]
+    probabilities = [torch.empty(2, 0)]
+    start = 0
     for batch in features:
         logits = classifier.logits(batch, class_features) - calibration
         rows.append(logits.argmax(dim=-1).cpu())
-        highest = logits.softmax(dim=-1).amax(dim=-1)
-        probabilities.append(highest.cpu())
-    return torch.cat(rows), torch.cat(probabilities)
+        softmax = logits.softmax(dim=-1).cpu()
+        of_label = softmax.gather(1, labels[start : start + len(batch), None])
+        probabilities.append(torch.stack((softmax.amax(dim=-1), of_label.squeeze(1))))
+        start += len(batch)
+    return torch.cat(rows), torch.cat(probabilities, dim=1)
 
 
 @torch.no_grad()

@@ -40,10 +40,9 @@ def ablation_command(results: Results) -> str | None:
         The command, broken into lines for a shell; None where nothing was searched or the protocol
         has no ablation.
     """
-    config = results.study.config
-    protocol = results.study.protocol()
+    config, protocol = results.study.config, results.study.protocol()
     source = shipped_file(ABLATION)
-    if not source or not (protocol.ablates and protocol.searches(config)):
+    if source is None or not (protocol.ablates and protocol.searches(config)):
         return None
     settings = {}
     for section in _SECTIONS:

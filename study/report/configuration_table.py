@@ -30,11 +30,10 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     Args:
         results: the results of the study.
     """
-    config = results.study.config
-    protocol = results.protocol
+    config, protocol = results.study.config, results.protocol
     searches = protocol.searches(config)
     rows = _data_rows(results)
-    if config.ablation:
+    if config.ablation is not None:
         rows |= _ablation_rows(results, config.ablation)
     elif searches:
         rows |= _search_rows(results)
@@ -47,7 +46,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
         planned = amount(config.search.trials, "trial")
         rows["Search"] = f"{planned} planned ({config.search.sampler})"
         work = occupancy(results.trials)
-        if work:
+        if work is not None:
             rows["Time"] = occupancy_in_words(work)
     if protocol.trains:
         seeds = amount(len(config.confirm.seeds), "seed")
@@ -57,8 +56,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
 
 def _data_rows(results: Results) -> dict[str, str]:
     """Return the rows of every study; others may replace the question and the images."""
-    config = results.study.config
-    protocol = results.protocol
+    config, protocol = results.study.config, results.protocol
     dataset = config.data.dataset
     if config.data.targets:
         dataset += f"; tested on {', '.join(config.data.targets)} as well"
@@ -101,8 +99,7 @@ def _ablation_rows(results: Results, ablation: AblationConfig) -> dict[str, str]
 
 def _search_rows(results: Results) -> dict[str, str]:
     config = results.study.config
-    data = config.data
-    space = config.search.space
+    data, space = config.data, config.search.space
     val_images = val_shots_per_class(data.shots, data.val_shots)
     rates = [f"{kind.plural} {_range_in_words(space.rates[kind.name])}" for kind in list_kinds()]
     rates.append(f"λ {_range_in_words(space.distill_weight)}")

@@ -33,8 +33,7 @@ def class_accuracy_table(board: Leaderboard) -> Table:
         if counts.trained is not None and accuracy.part not in board.scored_datasets:
             trained = counts.trained.get(accuracy.true, 0)
         tested = counts.tested.get((accuracy.part, accuracy.true))
-        before = percent(accuracy.before)
-        after = percent(accuracy.after)
+        before, after = percent(accuracy.before), percent(accuracy.after)
         gain = None if accuracy.gain is None else points(accuracy.gain)
         rows.append([accuracy.true, accuracy.part, trained, tested, before, after, gain])
     table = Table(

@@ -22,6 +22,9 @@ _MARKDOWN = str.maketrans(
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
 )
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""The beginnings of cells that a spreadsheet reads as formulas."""
+
 
 class HoverText(str):
     """The text of a cell, with a second text that the report shows under the mouse."""
@@ -133,6 +136,16 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def spreadsheet_path(path: str) -> str:
+    """Return a path for CSV: one that a spreadsheet would read as a formula gets ``./`` in front.
+
+    That is the same path.
+    """
+    if path.startswith(FORMULA):
+        return f"./{path}"
+    return path
+
+
 def markdown_text(text: str) -> str:
     """Return text escaped so that Markdown readers show it unchanged, on one line."""
     return text.translate(_MARKDOWN)
@@ -191,8 +204,7 @@ def _intervals_alone(mean: MeanInterval, form: Callable[[float], str]) -> str:
     intervals = []
     for source, interval in (("seeds", mean.seeds), ("test images", mean.images)):
         if interval is not None:
-            low = form(interval.low)
-            high = form(interval.high)
+            low, high = form(interval.low), form(interval.high)
             intervals.append(f"over {source} alone {low} to {high}")
     return "; ".join(intervals)
 

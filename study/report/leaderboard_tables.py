@@ -52,8 +52,7 @@ _ARM_NOTES = {
 
 def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
-    title = f"{board.folder.name}: test {board.metric}"
-    score = "test"
+    title, score = f"{board.folder.name}: test {board.metric}", "test"
     if board.parts:
         title += f" of {' and '.join(board.parts)} accuracy"
         score = board.metric
@@ -296,7 +295,7 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
     """Return the columns of a candidate for CSV and JSON; None yields the header."""
     fields = vars(entry) if entry else {}
     record = {"label": fields.get("label"), "winner": None}
-    if not entry:
+    if entry is None:
         record |= dict.fromkeys(settings_columns())
     else:
         record["winner"] = entry.is_winner
@@ -304,7 +303,7 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
     for name in ("trainable", "source_trial", "val_score", "val_base"):
         record[name] = fields.get(name)
     record["val_expected"] = None
-    if board.optimism and entry and entry.is_chosen:
+    if board.optimism is not None and entry is not None and entry.is_chosen:
         record["val_expected"] = board.optimism.expected
     record["seeds"] = len(fields.get("scores", ()))
     record["chance"] = board.chance

@@ -21,6 +21,7 @@ from study.report.confusion_tables import CONFUSION, class_accuracy_table, confu
 from study.report.formatting import Table, format_count, percent, score_header
 from study.report.further_scores import further_header
 from study.report.interaction_tables import interaction_table
+from study.report.label_tables import describe_check
 from study.report.ladder_table import ladder_table
 from study.report.leaderboard_tables import (
     budget_table,
@@ -29,7 +30,7 @@ from study.report.leaderboard_tables import (
     target_table,
 )
 from study.report.names import candidate_name
-from study.report.pictures import Datasets, make_gallery
+from study.report.pictures import Datasets, label_pictures, make_gallery
 from study.report.reliability_table import ONE_TEMPERATURE, reliability_table
 from study.report.scope import leaderboard_scope
 from study.report.setting_descriptions import (
@@ -96,6 +97,8 @@ def render_report(
     sections = _outcome_sections(board)
     sections |= _study_sections(results, board)
     sections["gallery"] = make_gallery(board, datasets or {})
+    sections["label_check"] = describe_check(results.label_check)
+    sections["label_pictures"] = label_pictures(results, datasets or {})
     sections["plots"] = [plot for plot in plots if not plot.name.startswith(CONFUSION)]
     sections["confusion_plots"] = [plot for plot in plots if plot.name.startswith(CONFUSION)]
     return template.render(sections)

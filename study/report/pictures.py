@@ -1,7 +1,7 @@
-"""Test images in the report: the most confident mistakes of the winner, and its least certain ones.
+"""Pictures in the report: test images that were mistaken, or nearly, and labels to check.
 
 Images are decoded as for training, made small and encoded anew, so that nothing but pixels of a
-file gets into the report. They are shown after everything is chosen, and select nothing.
+file gets into the report. Test images are shown after everything is chosen, and select nothing.
 """
 
 import base64
@@ -20,12 +20,15 @@ from study.data.records import Dataset
 from study.errors import StudyError
 from study.report.formatting import percent
 from study.results.leaderboard import Leaderboard
+from study.results.study_results import Results
 from study.trial import Prediction
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
 
 PICTURES = 12
 """The number of pictures of each kind."""
+LABELS_SHOWN = 24
+"""The number of pictures of labels to check."""
 PICTURE_SIDE = 96
 """The longer side of a picture, in pixels; a smaller image keeps its size."""
 LOSSLESS_SIDE = 40
@@ -42,7 +45,7 @@ ImageKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Picture:
-    """A test image, and what the model takes it for."""
+    """An image, and what models take it for."""
 
     address: str | None
     """The picture as a ``data:`` URI; None where the image is gone."""
@@ -55,9 +58,10 @@ class Picture:
     predicted: str
     """The name of the class that it is taken for."""
     probability: str
-    """The probability of that class, in percent."""
+    """The probability of that class, in percent; empty for a label to check."""
     seeds: str
-    """How many of the seeds take the image for another class; empty if there is one seed."""
+    """How many of the seeds take the image for another class, or how many models for the predicted
+    one; empty if there is one seed."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,28 @@ def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
     )
 
 
+def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
+    """Return the pictures of the first labels to check.
+
+    Args:
+        results: the results of the study.
+        datasets: see `make_gallery`.
+
+    Raises:
+        LedgerError: a file of a trial is damaged.
+    """
+    if results.label_check is None:
+        return []
+    shown = results.label_check.doubted[:LABELS_SHOWN]
+    predictions = [Prediction("", *label[:3], 0.0) for label in shown]
+    images = _encode_images(results.study, predictions, datasets, tested=False)
+    pictures = []
+    for label in shown:
+        address, small = images.get(("", label.path), (None, False))
+        pictures.append(Picture(address, small, *label[:3], "", label.agreement))
+    return pictures
+
+
 def _predictions_by_seed(board: Leaderboard) -> dict[int, Sequence[Prediction]]:
     """Return the predictions of the choice by seed, for the seeds that kept any."""
     trials = board.confirm_trials(board.chosen.label) if board.chosen else ()
@@ -158,29 +184,29 @@ def _describe_seeds(wrong: int, seeds: int) -> str:
 
 
 def _encode_images(
-    study: Study, predictions: Iterable[Prediction], datasets: Datasets
+    study: Study, predictions: Iterable[Prediction], datasets: Datasets, *, tested: bool = True
 ) -> dict[ImageKey, tuple[str, bool]]:
-    """Encode the images that are still there, each as `encode_picture` does."""
-    find_test_set = cache(partial(_find_test_set, study, datasets))
+    """Encode the test or training images that are still there, each as `encode_picture` does."""
+    find_images = cache(partial(_find_images, study, datasets, tested=tested))
     sources = {}
     for prediction in predictions:
         name = study.config.data.dataset
         if prediction.part in study.config.data.targets:
             name = prediction.part
-        test_set = find_test_set(name)
+        images = find_images(name)
         # A path that now belongs to another class is another image.
-        if test_set is not None and (prediction.path, prediction.label) in test_set[1]:
-            sources[_image_key(prediction)] = test_set[0]
+        if images is not None and (prediction.path, prediction.label) in images[1]:
+            sources[_image_key(prediction)] = images[0]
     paths = [path for _, path in sources]
     with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without Python's global lock
         pictures = list(pool.map(_encode_file, sources.values(), paths))
     return {key: picture for key, picture in zip(sources, pictures, strict=True) if picture}
 
 
-def _find_test_set(
-    study: Study, datasets: Datasets, name: str
+def _find_images(
+    study: Study, datasets: Datasets, name: str, *, tested: bool
 ) -> tuple[Dataset, set[tuple[str, str]]] | None:
-    """Return a dataset and the path and class of each of its test images; None if it is gone."""
+    """Return a dataset and the path and class of each of its images; None if it is gone."""
     dataset = datasets.get(name)
     if dataset is None:
         if name.startswith(PREFIX):  # which a report must not begin to download
@@ -190,7 +216,8 @@ def _find_test_set(
             dataset = study.dataset() if is_trained else study.target(name)
         except StudyError:
             return None
-    return dataset, {(record.path, dataset.class_names[record.label]) for record in dataset.test}
+    records = dataset.test if tested else dataset.train + dataset.val
+    return dataset, {(record.path, dataset.class_names[record.label]) for record in records}
 
 
 def _encode_file(dataset: Dataset, path: str) -> tuple[str, bool] | None:

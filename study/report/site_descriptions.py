@@ -89,8 +89,7 @@ def choices_in_words(names: Iterable[str]) -> str:
 
 
 def _describe_term(term: Term) -> str:
-    encoder = ENCODER_NAMES[term.encoder]
-    layers = _describe_layers(term.layers)
+    encoder, layers = ENCODER_NAMES[term.encoder], _describe_layers(term.layers)
     return f"{_describe_part(term.site)}, {encoder}{layers}"
 
 

@@ -28,13 +28,13 @@ def describe_study(results: Results, board: Leaderboard) -> str:
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
     blocks = []
     registration = board.registration
-    if board.chosen:
+    if board.chosen is not None:
         blocks.append(_describe_outcome(board, board.chosen))
-    if registration:
+    if registration is not None:
         blocks.append(f"`{registration.loading_line(lasting=True)}`")
-    if board.winner:
+    if board.winner is not None:
         blocks.append(markdown_text(_describe_winner(board, board.winner)))
-    if registration:
+    if registration is not None:
         blocks.append(markdown_text(champion_sentence(registration, board)))
     _, tables = leaderboard_markdown(board).split("\n\n", 1)
     blocks.append(_widen_columns(tables))

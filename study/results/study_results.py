@@ -15,6 +15,7 @@ from study.config.loading import load_config
 from study.config.trial_settings import settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
+from study.results.label_check import LabelCheck, check_labels
 from study.results.shared_test import count_studies_on_same_test
 from study.results.training_images import training_overlap
 from study.results.trial_results import TrialResult, read_trials
@@ -97,6 +98,15 @@ class Results:
     def studies_on_same_test(self) -> int:
         """The number of other studies of the storage that were tested on images of this test."""
         return count_studies_on_same_test(self.folder)
+
+    @cached_property
+    def label_check(self) -> LabelCheck | None:
+        """The labels that the search doubts; None if no finished trial kept probabilities.
+
+        Raises:
+            LedgerError: a file of a trial is damaged.
+        """
+        return check_labels(self.folder, self.trials)
 
     def _test_names(self) -> tuple[str, ...]:
         """Return the names of all test scores, in the order in which trials have them."""

@@ -30,8 +30,7 @@ def decide_precision(study: Study) -> Study:
         StorageError: the precision cannot be kept.
         StudyError: no worker can train.
     """
-    decided = study.resolve_precision()
-    resources = study.config.resources
+    decided, resources = study.resolve_precision(), study.config.resources
     if decided.config.training.precision != AUTO:
         return decided
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())

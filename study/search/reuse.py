@@ -27,7 +27,7 @@ def reuse_results(folder: StudyFolder, trials: Sequence[TrialConfig]) -> set[str
     reused_ids = set()
     for trial in trials:
         origin = origins.get(trial.config_hash)
-        if not origin:
+        if origin is None:
             continue
         address = f"{origin.path.parents[1].name}/{origin.trial_id}"
         try:

@@ -20,6 +20,8 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns of the file. The same image may be in several folds, each with another model."""
+PROBABILITIES = ("probability", "true_probability")
+"""The columns behind these; files of earlier states lack them. See `Prediction`."""
 BEST_LOGIT, WAS_TRAINED = "best_logit", "was_trained"
 """The columns that an average has beside these; see `Prediction`."""
 
@@ -45,8 +47,10 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
         images = sum(len(part.records) for part in task.evaluations)
         folds += [number] * images
     schema = SCHEMA
+    for name in PROBABILITIES:
+        schema = schema.append(pa.field(name, pa.float32()))
     if any(prediction.best_logit is not None for prediction in predictions):
-        schema = SCHEMA.append(pa.field(BEST_LOGIT, pa.float32()))
+        schema = schema.append(pa.field(BEST_LOGIT, pa.float32()))
         schema = schema.append(pa.field(WAS_TRAINED, pa.bool_()))
     rows = []
     for fold, prediction in zip(folds, predictions, strict=True):
@@ -67,17 +71,17 @@ def read_best_logits(trial: TrialFolder) -> BestLogits:
     """
     try:
         table = read_parquet(trial.read(VALIDATION) or b"")
-        logits = table[BEST_LOGIT]
-        trained = table[WAS_TRAINED]
+        logits, trained = table[BEST_LOGIT], table[WAS_TRAINED]
     except (pa.ArrowException, KeyError) as error:
         raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
-    known = logits.filter(trained)
-    foreign = logits.filter(pc.invert(trained))
+    known, foreign = logits.filter(trained), logits.filter(pc.invert(trained))
     return BestLogits(known.to_pylist(), foreign.to_pylist())
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:
     """Return the predictions of a trial for validation images, with the columns of `SCHEMA`.
+
+    Those of `PROBABILITIES` are there as well, unless the trial is of an earlier state.
 
     Returns:
         None if the trial kept nothing, because it has not finished.
@@ -89,6 +93,8 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
     if contents is None:
         return None
     try:
-        return read_parquet(contents).select(SCHEMA.names)
+        table = read_parquet(contents)
+        table.select(SCHEMA.names)  # which raises for a file that lacks one
+        return table
     except (pa.ArrowException, KeyError) as error:
         raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error

@@ -144,7 +144,7 @@ def _restrict(evaluation: Evaluation, masks: Sequence[Tensor]) -> Evaluation:
     for (part, predicted, probabilities), mask in zip(evaluation.parts, masks, strict=True):
         pairs = zip(part.records, mask.tolist(), strict=True)
         records = tuple(record for record, is_included in pairs if is_included)
-        parts.append((replace(part, records=records), predicted[mask], probabilities[mask]))
+        parts.append((replace(part, records=records), predicted[mask], probabilities[:, mask]))
     return replace(evaluation, parts=parts, competing=[])
 
 

@@ -46,8 +46,8 @@ class Evaluation:
     trained: frozenset[int]
     """The classes that the model was trained on."""
     parts: list[tuple[Part, Tensor, Tensor]] = field(default_factory=list)
-    """Each part, with the predicted class ids, (images,) int64, and their probabilities, (images,)
-    float32."""
+    """Each part, with the predicted class ids, (images,) int64, and the probabilities of these and
+    of the images' own classes, (2, images) float32."""
     competing: list[tuple[Tensor, ...]] = field(default_factory=list)
     """For each part whose names compete: labels, best trained and best other class, and gap; each
     (images,)."""
@@ -75,11 +75,11 @@ class Evaluation:
         subtracted: Tensor | float = 0.0
         if self.calibration and not features.is_target and not trained.all():
             subtracted = (self.calibration * trained).to(text.device)
-        rows, probabilities = classify(classifier, features.images, text, subtracted)
+        columns = (_labels_of(part)[:, None] == classes).int().argmax(dim=1)
+        rows, probabilities = classify(classifier, features.images, text, columns, subtracted)
         self.parts.append((part, classes[rows], probabilities))
         if self.temperature is not None:
             logits = [classifier.logits(images, text).cpu() for images in features.images]
-            columns = (_labels_of(part)[:, None] == classes).int().argmax(dim=1)
             self.logits.append(Labelled(torch.cat(logits), columns))
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
@@ -113,10 +113,13 @@ class Evaluation:
         for part, predicted, probabilities in self.parts:
             names = data.targets.get(part.name, data.own_target).class_names
             of_part = []
-            columns = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
-            for record, class_id, probability in columns:
+            columns = zip(part.records, predicted.tolist(), *probabilities.tolist(), strict=True)
+            for record, class_id, probability, of_label in columns:
                 label, name = names[record.label], names[class_id]
-                of_part.append(Prediction(part.name, record.path, label, name, probability))
+                row = Prediction(part.name, record.path, label, name, probability)
+                if data.split == "val":
+                    row = row._replace(true_probability=of_label)
+                of_part.append(row)
             competition = None
             if part.name not in data.targets:  # the names of a target do not compete
                 competition = next(competing, None)

@@ -114,8 +114,7 @@ class Preparer:
             DataError: an image is unreadable, or no image of a part is readable where unreadable
                 ones are skipped.
         """
-        dataset = self.study.dataset()
-        data = self.study.config.data
+        dataset, data = self.study.dataset(), self.study.config.data
         tables: dict[str, ImageTable] = {}
         for target in targets:
             paths = [record.path for record in target.test]
@@ -172,14 +171,12 @@ class Preparer:
             split: the split of the evaluation images.
             targets: the names of the parts that are of further datasets.
         """
-        dataset = self.study.dataset()
-        data = self.study.config.data
+        dataset, data = self.study.dataset(), self.study.config.data
         train_parts = [task.train for task in tasks]
         eval_parts = []
         for task in tasks:
             eval_parts += [part for part in task.evaluations if part.name not in targets]
-        train_paths = _paths(train_parts)
-        eval_paths = _paths(eval_parts)
+        train_paths, eval_paths = _paths(train_parts), _paths(eval_parts)
         if not eval_paths:
             table = self._decode(dataset, train_paths, data.root, keep_aspect=data.augment)
             return table, table
@@ -245,7 +242,7 @@ class Preparer:
 
 def _cache_key(dataset: Dataset, root: Path | None) -> str:
     """Return the start of the names of a dataset's Arrow files, different for each folder."""
-    if not root:
+    if root is None:
         return dataset.name
     digest = sha256_of(str(root.resolve()).encode())
     return f"{dataset.name}-{digest[:8]}"
@@ -266,9 +263,8 @@ def find_shots(study: Study, seed: int) -> Shots:
 
     If nothing is selected by validation, no validation images are drawn.
     """
-    dataset = study.dataset()
-    data = study.config.data
-    if data.shots_from:
+    dataset, data = study.dataset(), study.config.data
+    if data.shots_from is not None:
         return read_published_shots(data.shots_from, dataset, shots=data.shots, seed=seed)
     val_shots: int | None = 0
     if study.protocol().validates(study.config):
@@ -302,8 +298,7 @@ def tasks_without_classes(study: Study, shots: Shots) -> tuple[Task, ...]:
         DataError: the search leaves classes out already, they are too few, or there are no
             validation images.
     """
-    dataset = study.dataset()
-    protocol = study.protocol()
+    dataset, protocol = study.dataset(), study.protocol()
     if protocol.rule(study.config, dataset).tasks is class_fold_tasks:
         raise DataError("has no effect, since the search leaves classes out; allowed is false")
     name, classes = next(iter(protocol.scored(dataset).items()))

@@ -41,8 +41,7 @@ def begin_prompts(
     what = "prompts"
     disk_folder: Path | None = folder
     if model.text.is_tuned:
-        what = f"prompts up to stage {model.text.first}"
-        disk_folder = None
+        what, disk_folder = f"prompts up to stage {model.text.first}", None
 
     def begin() -> Tensors:
         return vars(model.begin_prompts(input_ids))
@@ -123,12 +122,11 @@ def _from_cache(
         folder: the folder of the feature cache; None means that they are kept in memory alone.
         compute: a function that returns the tensors.
     """
-    shape = tuple(input_ids.shape)
-    device = str(input_ids.device)
+    shape, device = tuple(input_ids.shape), str(input_ids.device)
     digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
 
     def read_or_compute() -> Tensors:
-        if not folder:
+        if folder is None:
             return compute()
         identity = {"what": what, "prompts": digest}
         return cached_features(folder, identity, backbone, precision, compute)

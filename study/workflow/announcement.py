@@ -35,8 +35,7 @@ MOST_CLASS_NAMES = 3
 
 def announce(study: Study, console: Console) -> None:
     """Print what a study is, its plan, what it works on, and warnings."""
-    config = study.config
-    protocol = study.protocol()
+    config, protocol = study.config, study.protocol()
     shots = ""
     if protocol.trains:
         shots = f"{amount(config.data.shots, 'shot')} (labelled images of each class), "
@@ -52,12 +51,11 @@ def announce(study: Study, console: Console) -> None:
 
 def describe_plan(study: Study) -> str:
     """Return which trials a study will run, and how many seeds test their choice."""
-    config = study.config
-    protocol = study.protocol()
+    config, protocol = study.config, study.protocol()
     seeds = amount(len(protocol.shot_seeds(config)), "seed")
     if seeds != "1 seed":
         seeds += " (repeated trainings)"
-    if config.ablation:
+    if config.ablation is not None:
         trials = _plan_of_ablation(study, config.ablation, validates=protocol.validates(config))
         return f"{trials}. Each cell is then tested with {seeds}."
     if not protocol.searches(config):
@@ -142,8 +140,7 @@ def study_rows(study: Study) -> list[tuple[str, str]]:
     rows.append(("prompts", _describe_prompts(config.data, dataset)))
     architecture = study.architecture()
     numbers = format_count(architecture.count_all())
-    depths = architecture.depths
-    size = architecture.image_size
+    depths, size = architecture.depths, architecture.image_size
     backbone = (
         f"{config.backbone.name}, a model of {numbers} numbers: {amount(depths.text, 'layer')} for "
         f"text, {depths.vision} for images of {size} × {size} pixels"

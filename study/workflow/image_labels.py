@@ -28,7 +28,7 @@ from study.errors import ConfigError, DataError
 from study.method.delta import FOREIGN, KNOWN, load_delta
 from study.method.unknown import found_share, unknown_below
 from study.process.terminal_table import amount
-from study.report.formatting import Table, csv_text, format_count, percent
+from study.report.formatting import Table, csv_text, format_count, percent, spreadsheet_path
 from study.report.setting_descriptions import settings_in_words
 from study.report.shipping import FOUND
 from study.serving.classifier import TunedClassifier
@@ -52,8 +52,6 @@ from study.workflow.start_warnings import format_suffixes
 
 FEW = 20
 """The largest number of images whose labels a terminal shows as a table."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""The beginnings of cells that a spreadsheet reads as formulas."""
 
 
 def label_and_write(options: Namespace, paths: Sequence[str], storage: str | None) -> None:
@@ -149,7 +147,15 @@ def _check(options: Namespace) -> None:
     for name, value in {"--top": options.top, "--batch-size": options.batch_size}.items():
         if value < 1:
             raise ConfigError(f"{name} is {value}; allowed is 1 or more")
-    out: Path | None = options.out
+    check_csv(options.out)
+
+
+def check_csv(out: Path | None) -> None:
+    """Refuse a file of ``--out`` that cannot be written as CSV.
+
+    Raises:
+        ConfigError: it is no name of a CSV file, or in no folder that may be written.
+    """
     if out is None:
         return
     if out.suffix.lower() != ".csv" or out.is_dir():
@@ -302,13 +308,9 @@ def _csv_lines(
 def csv_row(image: LabelledImage, top: int) -> list[object]:
     """Return the row of an image in the CSV.
 
-    Class names are not changed, as in the other CSV files. A path that a spreadsheet would read as
-    a formula gets ``./`` in front, which is the same path.
+    Class names are not changed, as in the other CSV files.
     """
-    path = format_path(image.path)
-    if path.startswith(FORMULA):
-        path = f"./{path}"
-    row: list[object] = [path]
+    row: list[object] = [spreadsheet_path(format_path(image.path))]
     for name, probability in image.classes:
         row += [name, probability]
     row += [None] * (2 * (top - len(image.classes)))

@@ -6,6 +6,7 @@ from study.process.terminal_table import print_unwrapped
 from study.protocols import Protocol
 from study.report.ablation_tables import render_ablation, write_ablation
 from study.report.charts import write_plots
+from study.report.label_tables import LABELS, labels_csv
 from study.report.leaderboard_tables import render_leaderboard, write_leaderboard
 from study.report.page import write_report
 from study.report.pictures import Datasets
@@ -45,6 +46,8 @@ def write_outputs(
         write_ablation(folder.path, ablation_table(results))
     else:
         write_leaderboard(board)
+    if results.label_check is not None:
+        write_atomically(folder.path / LABELS, labels_csv(results.label_check.doubted))
     plots = make_plots(results, board)
     write_report(results, board, plots, datasets)  # it needs one format alone of each chart
     write_plots(folder.path, plots)

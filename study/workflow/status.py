@@ -81,8 +81,7 @@ class Status:
 
 def study_status(results: Results) -> Status:
     """Return the status of a study."""
-    folder = results.folder
-    config = results.study.config
+    folder, config = results.folder, results.study.config
     running = tuple(trial for trial in results.trials if trial.status == "running")
     silent = {}
     for trial in running:
@@ -96,12 +95,12 @@ def study_status(results: Results) -> Status:
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = best_candidate(results.candidates)
     tested: Trials = ()
-    if choice:
+    if choice is not None:
         tested = results.confirm_trials(choice.same_as or choice.label)
     test_score = _mean(trial.test_score for trial in tested)
     balanced = _mean(trial.test.get(BALANCED) for trial in tested)
     wanted = None
-    if not config.ablation:
+    if config.ablation is None:
         wanted = config.search.trials
     expected = None
     if results.optimism:
@@ -159,7 +158,7 @@ def _sentences(
     balanced: float | None,
 ) -> Iterator[str]:
     """Yield sentences on the scores of the choice."""
-    if not choice:
+    if choice is None:
         return
     if choice.val_score is not None:
         sentence = f"the choice: {percent(choice.val_score)} % on validation"
@@ -171,7 +170,7 @@ def _sentences(
         if balanced is not None:
             sentence += f", balanced {percent(balanced)} %"
         comparison = read_against_chance(results.folder, choice.same_as or choice.label)
-        if comparison and not comparison.is_proven:
+        if comparison is not None and not comparison.is_proven:
             sentence += f"; {comparison.doubt}"
         yield sentence
 

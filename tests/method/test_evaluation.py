@@ -22,16 +22,18 @@ def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
     # Each image's own feature is a class, in reverse: the nearest class is then known.
     features = classifier.encode_image(pixel_values).flip(0).detach()
     batches = map(classifier.encode_image, pixel_values.split([4, 2]))
-    predictions, probabilities = classify(classifier, batches, features)
+    labels = torch.tensor([5, 0, 3, 3, 1, 2])
+    predictions, probabilities = classify(classifier, batches, features, labels)
     assert predictions.tolist() == [5, 4, 3, 2, 1, 0]
     assert predictions.dtype == torch.int64
-    expected = classifier.logits(features, features).softmax(dim=1).diag().flip(0)
-    torch.testing.assert_close(probabilities, expected)
+    expected = classifier.logits(features, features).softmax(dim=1).flip(0)
+    torch.testing.assert_close(probabilities[0], expected.amax(dim=1))
+    torch.testing.assert_close(probabilities[1], expected[torch.arange(6), labels])
 
 
 def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
-    rows, probabilities = classify(classifier, [], torch.zeros(3, 24))
-    assert rows.shape == probabilities.shape == (0,)
+    rows, probabilities = classify(classifier, [], torch.zeros(3, 24), torch.zeros(0).long())
+    assert (rows.shape, probabilities.shape) == ((0,), (2, 0))
     assert rows.dtype == torch.int64
 
 

@@ -27,7 +27,7 @@ from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
-from tests.changed_studies import change_json, configure, forget_images
+from tests.changed_studies import change_json, configure, doubt_labels_of, forget_images
 from tests.fake_ledger import predictions_of
 from tests.fake_studies import add_answer, edit_candidates
 from tests.not_none import not_none
@@ -197,6 +197,20 @@ def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
     page = render_report(results, leaderboard(results), (), {"glyphs": known})
     assert page.count('<img class="small"') == 3
     assert_escaped(page)
+
+
+def test_labels_to_check_have_a_section_with_their_pictures_and_escaped_names(
+    few_shot_study: Path,
+) -> None:
+    assert "Labels to check" not in rendered(few_shot_study)
+    doubt_labels_of(few_shot_study, f"{EVIL}.png", ("cat", EVIL))
+    page = rendered(few_shot_study)
+    assert_escaped(page)
+    _, _, section = Outline(page).text.partition("Labels to check\n")
+    assert section.startswith("1 of 9 labels of training images are doubtful.")
+    assert f"no picture\ngiven cat\nsuggested {EVIL}\n" in section
+    doubt_labels_of(few_shot_study, "x.png", ("cat", "cat"))
+    assert "0 of 9 labels" in rendered(few_shot_study)
 
 
 def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Path) -> None:

@@ -10,10 +10,17 @@ from PIL import Image, PngImagePlugin
 
 from study.data.datasets import load_dataset
 from study.data.records import Dataset
-from study.report.pictures import PICTURE_SIDE, Gallery, encode_picture, make_gallery
+from study.report.pictures import (
+    PICTURE_SIDE,
+    Gallery,
+    encode_picture,
+    label_pictures,
+    make_gallery,
+)
+from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.study import Study
-from tests.changed_studies import board_of, configure, forget_images
+from tests.changed_studies import board_of, configure, doubt_labels_of, forget_images
 from tests.image_folders import image_folder
 from tests.not_none import not_none
 from tests.report.conftest import keep
@@ -137,3 +144,19 @@ def test_one_seed_says_nothing_of_others(shown: Path) -> None:
 
 def test_without_predictions_there_is_nothing(few_shot_study: Path) -> None:
     assert gallery_of(forget_images(few_shot_study)) == Gallery((), (), None)
+
+
+def test_labels_to_check_are_shown_on_training_images_that_are_there(
+    few_shot_study: Path, pets: Path
+) -> None:
+    configure(few_shot_study, "data.dataset=pets", f"data.root={pets}")
+    dataset = load_dataset("pets", pets)
+    path = next(record.path for record in dataset.train if record.label == 0)
+    doubt_labels_of(few_shot_study, path, dataset.class_names)
+    (picture,) = label_pictures(read_results(few_shot_study), {})
+    assert (picture.path, picture.true, picture.predicted) == (path, *dataset.class_names)
+    assert picture.seeds == "14 of 14"
+    assert opened(picture.address).size == (8, 8)
+    doubt_labels_of(few_shot_study, dataset.test[0].path, dataset.class_names)
+    (picture,) = label_pictures(read_results(few_shot_study), {"pets": dataset})
+    assert picture.address is None, "no test image is shown"

@@ -25,7 +25,7 @@ def data(*sizes: int) -> TrialData:
 
 
 def predicted(*paths: str) -> list[Prediction]:
-    return [Prediction("accuracy", path, "a", "b", 0.5) for path in paths]
+    return [Prediction("accuracy", path, "a", "b", 0.5, true_probability=0.25) for path in paths]
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder
     trial.write(VALIDATION, validation_to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
     table = not_none(read_validation(trial))
     assert table.to_pylist() == [
-        {"fold": fold, "part": "accuracy", "path": path, "label": "a", "predicted": "b"}
+        {"fold": fold, "path": path, "part": "accuracy", "label": "a", "predicted": "b"}
+        | {"probability": 0.5, "true_probability": 0.25}
         for fold, path in ((0, "0.png"), (0, "1.png"), (1, "0.png"))
     ]
 

@@ -37,7 +37,7 @@ def part(images: int, name: str = "accuracy") -> Part:
 def came_to(training: int, right: Sequence[bool], images: Part | None = None) -> Evaluation:
     """A model with a head of so many steps, and which of its images of class 0 it recognises."""
     predicted = torch.tensor([0 if is_right else 1 for is_right in right])
-    parts = [(images or part(len(right)), predicted, torch.full((len(right),), float(training)))]
+    parts = [(images or part(len(right)), predicted, torch.full((2, len(right)), float(training)))]
     return Evaluation(None, HeadTraining(0.001, training), frozenset(CLASSES), parts)
 
 
@@ -92,7 +92,7 @@ def test_without_folds_each_half_is_scored_with_the_training_that_is_best_on_the
     assert [trial_scores([one], data)["score"] for one in models] == [0.5, 0.5]
     ((_, predicted, probabilities),) = choice.scored[0].parts
     assert predicted.tolist() == [1] * 8
-    assert probabilities.tolist() == [1.0 if one else 0.0 for one in first]
+    assert probabilities.tolist() == 2 * [[1.0 if one else 0.0 for one in first]]
     assert trainings_of(choice.shipped) == [0]
 
 

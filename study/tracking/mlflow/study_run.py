@@ -30,6 +30,7 @@ STUDY_ARTIFACTS = (
     "results.parquet",
     "leaderboard.csv",
     "leaderboard.md",
+    "labels.csv",
     CELLS,
     "ablation.csv",
     "ablation.md",
@@ -54,10 +55,8 @@ class StudyRun:
     """
 
     def __init__(self, study: Study, uri: str) -> None:
-        self.study = study
-        self.uri = uri
-        config = study.config
-        folder = study.folder
+        self.study, self.uri = study, uri
+        config, folder = study.config, study.folder
         identity = folder.read_identity()
         self.tags = {"study": folder.name, "study_id": identity["study_id"]}
         """The tags of every run of the study."""

@@ -1,0 +1,40 @@
+"""The labels to check, as CSV, as a table of the first, and in sentences."""
+
+from collections.abc import Iterable, Sequence
+
+from study.process.terminal_table import amount
+from study.report.formatting import Table, csv_text, format_count, spreadsheet_path
+from study.results.label_check import DoubtedLabel, LabelCheck
+
+LABELS = "labels.csv"
+"""The file of the labels to check, in the folder of a study."""
+FEW = 10
+"""The largest number of labels that a terminal shows."""
+
+
+def labels_csv(doubted: Iterable[DoubtedLabel]) -> str:
+    """Return the labels to check as CSV, with a column for each field of `DoubtedLabel`.
+
+    Class names are not changed, as in the other CSV files.
+    """
+    rows = [label._replace(path=spreadsheet_path(label.path)) for label in doubted]
+    return csv_text([DoubtedLabel._fields, *rows])
+
+
+def labels_table(doubted: Sequence[DoubtedLabel]) -> Table:
+    """Return the first of the labels to check."""
+    rows = [[*label[:3], label.agreement] for label in doubted[:FEW]]
+    return Table("", ["path", "given", "suggested", "models"], rows, left=3)
+
+
+def describe_check(check: LabelCheck | None) -> str:
+    """Return in words how many labels are doubtful, and by which models; empty without a check."""
+    if check is None:
+        return ""
+    return (
+        f"{format_count(len(check.doubted))} of {amount(len(check.paths), 'label')} of training "
+        "images are doubtful. Models that had not seen an image scored it: those of the "
+        f"{amount(check.trials, 'finished trial')} with the best validation scores. A shot is "
+        "missing here if every trial that knows its class was trained on it, as without folds of "
+        "images."
+    )
