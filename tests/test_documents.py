@@ -125,10 +125,3 @@ def test_the_version_is_the_same_everywhere() -> None:
     images = re.findall(r"clipfit:([\w.]+)", (ROOT / "clusters" / "kubernetes.yaml").read_text())
     assert {citation["version"], *images} == {version}
     assert version == f"{next_release}.dev0"
-
-
-def test_the_software_can_be_cited() -> None:
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation.keys() >= {"cff-version", "message", "title", "authors", "license"}
-    (paper,) = citation["references"]
-    assert paper["doi"].startswith("10.18653/")

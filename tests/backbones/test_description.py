@@ -106,6 +106,11 @@ def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
         read_architecture(name)
 
 
+def test_a_name_longer_than_a_file_may_have_is_told() -> None:
+    with pytest.raises(BackboneError, match="backbone 'aaa"):
+        read_architecture("a" * 300)
+
+
 def test_the_family_is_read_without_the_weights(checkpoint: Path, tmp_path: Path) -> None:
     assert read_family(checkpoint) == "clip"
     assert read_family(save_siglip(tmp_path / "siglip")) == "siglip"

@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -29,22 +28,20 @@ class Drivers:
         arguments: list[str],
         place: Path,
         *,
-        faults: Sequence[dict[str, Any]] = (),
         wait: float | None = None,
         store: str | None = None,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> tuple[int, str]:
-        """Run a study until it ends or dies; give its exit status and its output.
+        """Run a study until it ends; give its exit status and its output.
 
         Args:
             arguments: of the command line.
             place: its working folder.
-            faults: what it dies while writing.
             wait: how long it and its workers wait for storage that is away, in seconds.
             store: MLflow's address; None means a SQLite store in the working folder.
             meanwhile: is called once it runs.
         """
-        order = {"arguments": arguments, "place": str(place), "wait": wait, "faults": list(faults)}
+        order = {"arguments": arguments, "place": str(place), "wait": wait}
         order |= {"output": str(place / "output")}
         order |= {"store": store or f"sqlite:///{place / 'mlflow.db'}"}
         assert self._server.stdin is not None

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from study.config.loading import dump_config, load_config
 from study.config.sweep import is_sweep, load_sweep
-from study.run import main
 from tests.table_of_keys import list_keys
 
 from .conftest import LONGEST_MESSAGE, told
@@ -101,32 +100,6 @@ def test_any_sweep_is_studies_or_one_told_error(file: Path, text: str, given: li
     with told():
         if is_sweep(file):
             load_sweep(file, given)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["a\0b"],
-        ["quickstart", 'storage="a\\0b"'],
-        ["quickstart", "backbone.name=" + "a" * 300],
-        ["quickstart", "data.dataset=mine", "data.root=/dev/null"],
-        ["quickstart", "data.shots=" + "9" * 30, "data.short=take_all"],
-        ["quickstart", "search.trials=" + "9" * 400],
-        ["resume", "a", "storage=" + "a" * 300],
-    ],
-)
-def test_what_no_file_system_or_machine_has_is_told(
-    tmp_path: Path,
-    mlflow_store: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
-    assert main([*arguments, "--check"]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
-    assert list(tmp_path.iterdir()) == []
 
 
 def bomb(first: str, each: str) -> str:

@@ -6,7 +6,7 @@ from study.backbones.backbone import Backbone
 from study.protocols import hmean
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
-from tests.small_trials import SETTINGS, Prepare, trial
+from tests.small_trials import Prepare, trial
 
 
 def test_every_validation_image_is_predicted_once(
@@ -36,16 +36,6 @@ def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
     assert not any("val" in name for r in reports for name in r.metrics)
     assert [bool(r.predictions) for r in reports] == [0, 0, 0, 1]
     assert len(reports[-1].predictions) == len(data.tasks[0].evaluations[0].records)
-
-
-def test_a_search_sees_no_test_image(prepare: Prepare) -> None:
-    for setting in SETTINGS:
-        preparer = prepare(setting)
-        test = {record.path for record in preparer.study.dataset().test}
-        for task in preparer.search().tasks:
-            seen = {r.path for part in (task.train, *task.evaluations) for r in part.records}
-            assert seen
-            assert not seen & test
 
 
 def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone) -> None:

@@ -115,24 +115,6 @@ def test_no_secret_reaches_a_run_or_a_file(
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
-def test_runs_that_mlflow_has_lost_are_sent_again_and_counted(
-    mlflow_server: str, make: MakeStudy
-) -> None:
-    study = make("restored")
-    for number in range(3):
-        study.whole(number)
-    study.conclude()
-    assert sync_to_mlflow(study.study, mlflow_server) == (3, 0)
-    before = runs(mlflow_server, study)
-    for trial in ("search-0000", "search-0002"):
-        MlflowClient(mlflow_server).delete_run(before[trial].info.run_id)
-    assert sync_to_mlflow(study.study, mlflow_server) == (3, 2)
-    assert_whole(mlflow_server, study, 3)
-    assert sync_to_mlflow(study.study, mlflow_server) == (3, 0)
-    kept = runs(mlflow_server, study)["search-0001"]
-    assert kept.info.run_id == before["search-0001"].info.run_id
-
-
 def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
     mlflow_server: str, make: MakeStudy
 ) -> None:

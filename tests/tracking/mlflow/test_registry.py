@@ -160,19 +160,6 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
     assert version.tags.items() >= expected.items()
 
 
-@pytest.mark.parametrize("confirmed", [True, False], ids=["at chance", "without a score"])
-def test_without_a_winner_the_best_with_a_delta_is_not_registered(
-    finished: MakeFinished, store: str, confirmed: bool
-) -> None:
-    study = finished("poor-peer", test_score=0.1)
-    choose(study, {}, {"label": "best-with-delta"})
-    if not confirmed:
-        for end in study.folder.path.glob("trials/confirm-best-seed*/end.json"):
-            end.unlink()
-    assert register_winner(StudyRun(study.study, store)) is None
-    assert study.folder.read_registration() is None
-
-
 def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, store: str) -> None:
     study = finished("deep")
     tensors, info = load_delta(study.folder.path / DELTA)
