@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
-import numpy as np
-
 from study.data.records import (
     SHOWN,
     SPLITS,
@@ -122,6 +120,8 @@ def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[i
         shares: the share of each part; their sum is 1.
         key: a text that fixes the order.
     """
+    import numpy as np  # most studies have no groups, and a configuration is read without it
+
     labels_of: dict[str, list[int]] = {}
     for record in records:
         labels_of.setdefault(record.group, []).append(record.label)

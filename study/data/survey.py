@@ -53,7 +53,7 @@ class Survey:
 
 
 def survey(
-    dataset: Dataset, seconds: float = WITHIN, pixels: Mapping[str, bytes] | None = None
+    dataset: Dataset, seconds: float = WITHIN, pixels: Mapping[str, Hashable] | None = None
 ) -> Survey:
     """Survey the image files of a dataset; images in memory are skipped.
 

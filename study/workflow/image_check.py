@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import Progress
 
+from study.data.images.near_duplicates import PixelHashes, perceptual_hash
 from study.data.images.rgb import HIGHEST, dark_images
 from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
@@ -34,8 +35,8 @@ class Decoded(NamedTuple):
     path: str
     fault: str | None = None
     """Why it cannot be read; None if it can."""
-    pixels: bytes = b""
-    """A hash of its pixels."""
+    hashes: PixelHashes = PixelHashes(b"", b"")
+    """The hashes of its pixels."""
     highest: int = 0
     """Its highest value, if it has 16 bits."""
     large: tuple[int, int] | None = None
@@ -54,8 +55,8 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
 
     Returns:
-        A hash of the pixels of each image, by dataset and path. A dataset is left out unless all
-        its images were decoded.
+        The hashes of the pixels of each image, by dataset and path. A dataset is left out unless
+        all its images were decoded.
 
     Raises:
         DataError: images cannot be read and the study would fail; the message names some.
@@ -76,7 +77,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
                 if image.fault:
                     faults.append(image.fault)
                 else:
-                    hashes[image.path] = image.pixels
+                    hashes[image.path] = image.hashes
                     highest = max(highest, image.highest)
                 if image.large:
                     large[image.path] = image.large
@@ -134,4 +135,5 @@ def _decode(source: ImageSource, path: str) -> Decoded:
     shape = f"{image.width} {image.height} ".encode()
     digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
     large = image.size if is_large(image) else None
-    return Decoded(path, None, digest, image.info.get(HIGHEST, 0), large)
+    hashes = PixelHashes(digest, perceptual_hash(image))
+    return Decoded(path, None, hashes, image.info.get(HIGHEST, 0), large)

@@ -9,10 +9,12 @@ from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import find_preprocessing
 from study.data.datasets import PACKAGED
 from study.data.ignored_files import Unread
+from study.data.images.near_duplicates import PixelHashes, find_near_duplicates
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
 from study.data.records import Dataset, OnCorrupt, listed
+from study.data.splits import has_groups
 from study.data.survey import WITHIN, survey
 from study.process.terminal_table import print_sentences
 from study.trial.study import Study
@@ -23,8 +25,8 @@ UNEQUAL = 2
 """The largest ratio of the test images of two classes without a warning."""
 
 
-Pixels = Mapping[str, Mapping[str, bytes]]
-"""A hash of the pixels of each image that can be decoded, by dataset and path.
+Pixels = Mapping[str, Mapping[str, PixelHashes]]
+"""The hashes of the pixels of each image that can be decoded, by dataset and path.
 
 A dataset is left out unless all its images were decoded."""
 
@@ -123,7 +125,7 @@ def dataset_warnings(
     dataset: Dataset,
     on_corrupt: OnCorrupt = "fail",
     seconds: float = WITHIN,
-    pixels: Mapping[str, bytes] | None = None,
+    pixels: Mapping[str, PixelHashes] | None = None,
 ) -> list[str]:
     """Return warnings about a dataset's images, each with a number and a few examples.
 
@@ -161,6 +163,8 @@ def dataset_warnings(
             f"{_counted(len(groups), noun)} among the test images and among those to learn "
             f"from ({_few(groups)}): test scores are too high by them"
         )
+    if pixels is not None and not has_groups(dataset.train):
+        lines += _near_duplicate_warnings(dataset, pixels)
     if surveyed.looked < total or not surveyed.compared:
         extent = "all" if surveyed.compared else "not all"
         lines.append(
@@ -168,6 +172,20 @@ def dataset_warnings(
             f"{extent} of these compared; others may have such faults too"
         )
     return [f"{dataset.name}: {line}" for line in lines]
+
+
+def _near_duplicate_warnings(dataset: Dataset, pixels: Mapping[str, PixelHashes]) -> Iterator[str]:
+    """Yield a warning of test images that are nearly the same as images to learn from."""
+    similar, left_out = find_near_duplicates(dataset, pixels)
+    if similar:
+        examples = _few(map(" ~ ".join, similar.items()))
+        yield (
+            f"{_counted(len(similar), 'test image')} nearly the same as an image to learn from "
+            f"({examples}): test scores are too high by copies; data.groups or a column 'group' "
+            "keeps images that belong together on one side"
+        )
+    if left_out:
+        yield f"there was no time to look for copies of {left_out} test images in other sizes"
 
 
 def _class_warnings(dataset: Dataset) -> Iterator[str]:

@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from study.data.records import Record
 from study.data.splits import (
-    apart_from,
     check_splits,
-    deal,
     find_groups,
     fixed_split,
     refuse_shared_groups,
@@ -80,32 +78,16 @@ def test_a_split_by_groups_has_none_on_two_sides_and_every_class_on_both(
     assert fixed_split(shuffled, names, key="k") == (train, val, test)
 
 
-def test_groups_are_split_about_half_and_three_tenths() -> None:
-    train, val, test = fixed_split(bursts(20, 10), ["a", "b"], key="k")
-    assert [*map(len, (train, val, test))] == [60, 24, 36]
-
-
 def test_a_class_of_one_group_is_named_with_what_is_allowed() -> None:
     told = r"not of 'lonely', with groups '1/0'; allowed are classes of 2 groups or more"
     with pytest.raises(DataError, match=told):
         fixed_split(bursts(2, 1), ["x", "lonely"], key="k")
 
 
-def test_a_group_on_two_sides_of_a_given_split_is_named_with_its_images() -> None:
-    first, second, *_ = bursts(1)
-    with pytest.raises(DataError, match=r"x: 1 groups are .* 0/0/0/0 in train and 0/0/0/1 in test"):
-        refuse_shared_groups([first], [], [second], where="x")
-    plain = Record("a", 0)
-    refuse_shared_groups([plain], [plain], [plain], where="x")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "group"), [(r"^(p\d+)_", "p12"), (r"p\d+(?=_)", "p12"), (r"(\w+)/(\w+)_", "cat")]
-)
-def test_the_group_is_the_first_capture_or_the_whole_match(pattern: str, group: str) -> None:
-    path = "cat/p12_3.jpg" if "/" in pattern else "p12_3.jpg"
-    (record,) = find_groups((Record(path, 0),), pattern, where="x")
-    assert (record, record.group) == (Record(path, 0), group)
+@pytest.mark.parametrize("pattern", [r"/(p\d+)(_)", r"p\d+(?=_)"])
+def test_the_group_is_the_first_capture_or_the_whole_match(pattern: str) -> None:
+    (record,) = find_groups((Record("cat/p12_3.jpg", 0),), pattern, where="x")
+    assert (record, record.group) == (Record("cat/p12_3.jpg", 0), "p12")
 
 
 @pytest.mark.parametrize("pattern", ["^cat", "^(x?)", "(dog)?"])
@@ -113,21 +95,3 @@ def test_images_without_a_group_are_named_and_counted(pattern: str) -> None:
     records = (Record("dog/1.jpg", 0), Record("fox/1.jpg", 1))
     with pytest.raises(DataError, match=r"finds no group in the paths of \d of 2 .*'fox/1.jpg'"):
         find_groups(records, pattern, where="x")
-
-
-def test_no_pattern_leaves_images_as_they_are() -> None:
-    records = bursts(1)
-    assert find_groups(records, None, where="x") is records
-
-
-def test_groups_are_dealt_evenly_whatever_classes_they_have_in_common() -> None:
-    records = bursts(1, 8, 8)
-    dealt = Counter(deal(records, (0.25,) * 4, "k"))
-    assert dealt == {0: 20, 1: 16, 2: 16, 3: 16}
-
-
-def test_images_of_other_groups_are_apart() -> None:
-    records = bursts(2)
-    assert apart_from(records, records[:1]) == records[4:]
-    plain = (Record("a", 0), Record("b", 0))
-    assert apart_from(plain, plain) == plain

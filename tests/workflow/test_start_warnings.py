@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,11 +14,13 @@ from rich.console import Console
 
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
+from study.data.images.near_duplicates import PixelHashes
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.start_warnings import dataset_warnings, print_warnings
 from tests.image_folders import image_folder
+from tests.paper_dataset import grouped
 from tests.workflow.conftest import Run
 
 
@@ -74,9 +77,17 @@ def test_class_folders_that_are_missing_or_empty_are_named(
 
 def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) -> None:
     dataset = load_dataset("mine", root)
-    pixels = {record.path: record.path.encode() for record in (*dataset.train, *dataset.test)}
+    pixels = {}
+    for record in (*dataset.train, *dataset.test):
+        pixels[record.path] = PixelHashes(record.path.encode(), b"")
     pixels["train/cat/0.png"] = pixels["train/dog/0.png"]
-    (line,) = dataset_warnings(dataset, pixels=pixels)
+    for name in ("train/cat/1.png", "test/cat/0.png"):
+        pixels[name] = PixelHashes(name.encode(), b"ab" * 16)
+    line, second = dataset_warnings(dataset, pixels=pixels)
+    told = "1 test image is nearly the same as an image to learn from "
+    assert second.startswith(f"mine: {told}(test/cat/0.png ~ train/cat/1.png): ")
+    grouped_train = replace(dataset, train=grouped(dataset.train))
+    assert len(dataset_warnings(grouped_train, pixels=pixels)) == 1
     assert line.startswith("mine: 1 image is in two classes (train/cat/0.png = train/dog/0.png)")
 
 
