@@ -21,6 +21,7 @@ from study.config.schema import (
 from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig, SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.config.value_types import HIGHEST_RATE
+from study.data.shots import ALL
 from study.errors import SECRET_OF_A_QUERY
 from study.method.parameters import kind_names
 from study.method.subsets import parse
@@ -62,6 +63,15 @@ def _broken_by_data(data: DataConfig) -> _Lines:
             yield f"data.targets: '{metric}' is the name of a metric; use another name"
     if data.shots_from is not None and data.val_shots is not None:
         yield "data.val_shots: has no effect beside data.shots_from, which lists them"
+    if data.shots == ALL:
+        yield from _broken_by_all_shots(data)
+
+
+def _broken_by_all_shots(data: DataConfig) -> _Lines:
+    if data.shots_from is not None:
+        yield "data.shots: 'all' cannot be read from data.shots_from; allowed is their number"
+    if data.short != "fail":
+        yield "data.short: has no effect, since data.shots=all takes what each class has"
 
 
 def _broken_by_space(space: SpaceConfig) -> _Lines:

@@ -14,7 +14,7 @@ from study.config.section import Section, expand_home
 from study.config.trial_settings import KnownKind, SubsetText
 from study.config.value_types import HIGHEST_RATE, NAME, Decay, Label, ObjectName, Rates, Seed
 from study.data.records import OnCorrupt
-from study.data.shots import Short
+from study.data.shots import All, Short
 from study.method.parameters import kind_names
 from study.method.recipe import (
     DISTILL_WEIGHT,
@@ -26,6 +26,7 @@ from study.method.recipe import (
     Optimizer,
     Precision,
     Regularizer,
+    WantedBalance,
     WantedPrecision,
 )
 from study.storage.command_lines import default_storage
@@ -58,6 +59,12 @@ def _form_of_rates(rates: Any) -> str:
     return "[list]"
 
 
+def _form_of_shots(shots: Any) -> str:
+    if isinstance(shots, str):
+        return "[all]"
+    return "[number]"
+
+
 class DataConfig(Section):
     """The dataset, and how its images are drawn, read and described."""
 
@@ -65,10 +72,14 @@ class DataConfig(Section):
     """A dataset of this package, ``hf:owner/name``, or any name for your own at ``root``."""
     root: Path | None = None
     """The folder of the images; packaged and hub datasets need none."""
-    shots: int = Field(16, ge=1, le=100_000)
-    """The number of labelled training images per class."""
+    shots: Annotated[
+        Annotated[int, Field(ge=1, le=100_000), Tag("[number]")] | Annotated[All, Tag("[all]")],
+        Discriminator(_form_of_shots),
+    ] = 16
+    """The number of labelled training images per class, or ``all``."""
     val_shots: int | None = Field(None, ge=1, le=100_000)
-    """The number of validation images per class, besides the shots; None means min(shots, 4)."""
+    """The number of validation images per class, besides the shots. None means min(shots, 4); with
+    ``all`` it means the dataset's validation images, or a fifth of each class if it has none."""
     short: Short = "fail"
     """What to do if a class has too few training images for ``shots``: fail, or take them all."""
     shots_from: Path | None = None
@@ -150,6 +161,10 @@ class TrainingConfig(Section):
     regularizer: Regularizer = "cosine"
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
     the tuned parameters from their initial values (``l2_init``), or none."""
+    balance: WantedBalance = "auto"
+    """How training makes up for classes of unequal size: ``logit_adjusted`` adds the logarithm of
+    each class's share to its logit in training, ``weights`` divides losses by it. ``auto`` is
+    ``logit_adjusted`` if one class has more than twice the images of another, else ``none``."""
     precision: WantedPrecision = "float32"
     """The precision that the encoders compute in, and hold their frozen matrices in; what is tuned,
     features and losses stay float32. ``auto`` is bfloat16 for all trials if a worker finds it

@@ -1,7 +1,7 @@
 """The section ``search``: the space, the baselines, and how trials are scored and stopped."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -119,6 +119,10 @@ class SearchConfig(Section):
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO
     """The rule by which trials are scored; ``auto`` is the protocol's."""
+    metric: Literal["auto", "accuracy", "balanced_accuracy"] = "auto"
+    """The accuracy of which scores are made, on validation and on test: over images, or the mean
+    over classes (``balanced_accuracy``). ``auto`` is the latter if one class has more than twice
+    the training images of another."""
     folds: int | None = Field(None, ge=2, le=1000)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)

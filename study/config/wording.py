@@ -21,7 +21,7 @@ Texts = Mapping[str, str]
 """Texts by key."""
 LONGEST = 200
 """The largest number of characters of a value in a message."""
-UNWRITTEN = {"[key]", "[list]", "[mapping]", *BASELINES}
+UNWRITTEN = {"[key]", "[list]", "[mapping]", "[number]", "[all]", *BASELINES}
 """Parts of pydantic's locations that are no keys of a file: a key itself, and forms of a value."""
 WHOLE_NUMBER = "must be a whole number"
 NUMBER = "must be a number"

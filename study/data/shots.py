@@ -3,13 +3,13 @@
 import hashlib
 import json
 import logging
-from collections import Counter
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from study.data.records import (
     Dataset,
@@ -18,9 +18,8 @@ from study.data.records import (
     listed,
     ordered_records,
     read_json,
-    read_label,
 )
-from study.data.splits import divide, has_groups, refuse_shared_groups
+from study.data.splits import divide, has_groups
 from study.errors import DataError
 from study.storage.atomic import make_folder, write_atomically
 
@@ -28,8 +27,12 @@ logger = logging.getLogger(__name__)
 
 MOST_VAL_SHOTS = 4
 Short = Literal["fail", "take_all"]
-_Rows = tuple[str, list[Any]]
-"""A place, for messages, and the rows that stand there."""
+All = Literal["all"]
+ALL: All = "all"
+"""The number of shots that takes every image there is."""
+ShotCount = int | All
+VALIDATED_SHARE = 0.2
+"""The share of the training images that validates, where all are taken and none is for that."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Shots:
 
     dataset: str
     """The name of the dataset that the images come from."""
-    shots: int
-    """The number of training images per class."""
+    shots: ShotCount
+    """The number of training images per class, or `ALL`."""
     seed: int
     """The seed of the draw."""
     train: Records
@@ -63,7 +66,7 @@ def canonical_line(**content: object) -> str:
 
 
 def make_shots(
-    dataset: str, shots: int, seed: int, train: Iterable[Record], val: Iterable[Record]
+    dataset: str, shots: ShotCount, seed: int, train: Iterable[Record], val: Iterable[Record]
 ) -> Shots:
     """Return a few-shot split with its records sorted and its digest computed."""
     by_label_and_path = attrgetter("label", "path")
@@ -116,7 +119,9 @@ def read_shots(path: Path) -> Shots:
             parts[entry["split"]].append(record)
         dataset = str(header["dataset"])
         digest = str(header["digest"])
-        size = int(header["shots"])
+        size: ShotCount = ALL
+        if header["shots"] != ALL:
+            size = int(header["shots"])
         seed = int(header["seed"])
         shots = make_shots(dataset, size, seed, parts["train"], parts["val"])
     # An infinite label raises OverflowError.
@@ -133,7 +138,7 @@ def read_shots(path: Path) -> Shots:
 def draw_shots(
     dataset: Dataset,
     *,
-    shots: int,
+    shots: ShotCount,
     val_shots: int | None = None,
     seed: int,
     short: Short = "fail",
@@ -147,9 +152,10 @@ def draw_shots(
 
     Args:
         dataset: the dataset to draw from; its test split is not used.
-        shots: the number of training images per class.
+        shots: the number of training images per class, or `ALL`.
         val_shots: the number of validation images per class; None means min(shots, 4), or fewer
-            if a class has fewer.
+            if a class has fewer. For `ALL` it means the dataset's validation images, or a fifth of
+            its training images.
         seed: the seed of the draw.
         short: what to do if a class has fewer training images than shots: fail, or take them all.
 
@@ -160,6 +166,8 @@ def draw_shots(
     if not dataset.train:
         raise DataError(f"{dataset.name} has no training images: it is a test set only")
     key = f"shots of {dataset.name}, seed {seed}, {shots} a class"
+    if shots == ALL:
+        return _all_shots(dataset, val_shots, seed, key)
     count = val_shots_per_class(shots, val_shots)
     pool_records, val_records = dataset.train, dataset.val
     if count and not val_records and has_groups(pool_records):
@@ -187,6 +195,25 @@ def draw_shots(
     return make_shots(dataset.name, shots, seed, chain(*train.values()), chain(*val.values()))
 
 
+def _all_shots(dataset: Dataset, val_shots: int | None, seed: int, key: str) -> Shots:
+    """Return all training images as shots, less those that validate; see `draw_shots`."""
+    train, val = dataset.train, dataset.val
+    if val_shots == 0:
+        val = ()
+    elif not val and has_groups(train):
+        train, val = divide(train, (1 - VALIDATED_SHARE, VALIDATED_SHARE), key, dataset.class_names)
+    train_of, val_of = ordered_records(train, key), ordered_records(val, key)
+    for label, images in train_of.items():
+        if val_shots == 0 or val:
+            continue
+        # A class needs an image to train on.
+        count = min(val_shots or math.ceil(VALIDATED_SHARE * len(images)), len(images) - 1)
+        val_of[label], train_of[label] = images[:count], images[count:]
+    _refuse_small_classes(dataset, train_of, 1, "fail")
+    validated = [images[: val_shots or None] for images in val_of.values()]
+    return make_shots(dataset.name, ALL, seed, chain(*train_of.values()), chain(*validated))
+
+
 def _refuse_small_classes(
     dataset: Dataset, train: Mapping[int, Sequence[Record]], shots: int, short: Short
 ) -> None:
@@ -206,156 +233,3 @@ def _refuse_small_classes(
         f"{dataset.name}: {shots} shots a class are wanted, but {classes}; "
         f"allowed: at most {fewest} shots, or data.short=take_all for all that a class has"
     )
-
-
-def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
-    """Read a few-shot split that others published, for comparisons on the same images.
-
-    Two forms are known: `shot_{n}-seed_{s}_{train,val}.jsonl` with one
-    `{"impath", "label", "classname"}` per line, and `shot_{n}-seed_{s}.json` with the same records
-    in `train.data` and `val.data`. Their paths may be relative to a data root or absolute on
-    another machine, so they are matched to the dataset's paths by their last parts. Fewer images of
-    a class than `shots` are only warned about.
-
-    Args:
-        path: the folder with the files, a folder above it, or one of the files.
-        dataset: the dataset that the images belong to.
-        shots: the number of training images per class.
-        seed: the seed of the published draw.
-
-    Raises:
-        DataError: if the dataset does not have an image, an image is in the test split, a label or
-            class name differs, or a class has more images than shots; the message names them.
-    """
-    (where, train_rows), (val_where, val_rows) = _published_rows(path, dataset, shots, seed)
-    train = _match_records(train_rows, dataset, where=where)
-    val = _match_records(val_rows, dataset, where=val_where)
-    shared = {record.path for record in train} & {record.path for record in val}
-    if shared:
-        raise DataError(f"{where}: in both train and val: {listed(sorted(shared))}")
-    if not train:
-        raise DataError(f"{where}: has no training images")
-    refuse_shared_groups(train, val, (), where=str(where))
-    available = Counter(record.label for record in dataset.train)
-    too_many = []
-    too_few = []
-    for label, count in Counter(record.label for record in train).items():
-        class_and_count = f"{dataset.class_names[label]} ({count})"
-        if count > shots:
-            too_many.append(class_and_count)
-        elif count < min(shots, available[label]):
-            too_few.append(class_and_count)
-    if too_many:
-        raise DataError(f"{where}: more than {shots} images of {listed(too_many)}")
-    if too_few:
-        logger.warning(
-            "%s: fewer than %d images of %s: is it whole?", where, shots, listed(too_few)
-        )
-    return make_shots(dataset.name, shots, seed, train, val)
-
-
-def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list[_Rows]:
-    """Return the rows of train and of val, each with the place where they stand.
-
-    Raises:
-        DataError: there are none, or they are not whole.
-    """
-    stem = f"shot_{shots}-seed_{seed}"
-    folders = _shot_folders(path, dataset)
-    if path.is_file():
-        if not path.name.startswith((f"{stem}.", f"{stem}_")):
-            raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
-        folders = [path.parent]
-    for folder in folders:
-        train = folder / f"{stem}_train.jsonl"
-        val = folder / f"{stem}_val.jsonl"
-        if train.is_file():
-            train_rows = read_json(train, by_line=True)
-            val_rows = []
-            if val.exists():
-                val_rows = read_json(val, by_line=True)
-            return [(f"{train}, train", train_rows), (f"{val}, val", val_rows)]
-        whole = folder / f"{stem}.json"
-        if whole.is_file():
-            match read_json(whole):
-                case {"train": {"data": [*train_rows]}, "val": {"data": [*val_rows]}}:
-                    return [(f"{whole}, train", train_rows), (f"{whole}, val", val_rows)]
-            raise DataError(f"{whole}: needs the lists train.data and val.data")
-    for folder in folders:
-        pickled = folder / f"{stem}.pkl"
-        if pickled.exists():
-            raise DataError(
-                f"{pickled}: a pickle can run any code and is never read; allowed are "
-                f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
-            )
-    raise DataError(
-        f"{stem}_train.jsonl or {stem}.json is missing; looked in {listed(map(str, folders))}"
-    )
-
-
-def _shot_folders(path: Path, dataset: Dataset) -> list[Path]:
-    """Return the folders where splits of a dataset may lie, given a folder above them."""
-    from study.data.images.sources import FolderSource  # it needs Pillow, which a trial does not
-
-    # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
-    names = [dataset.name]
-    if isinstance(dataset.source, FolderSource) and dataset.source.root.name != dataset.name:
-        names.append(dataset.source.root.name)
-    folders = [path, path / "split_fewshot"]
-    for name in names:
-        folders.append(path / name)
-        folders.append(path / name / "split_fewshot")
-        folders.append(path / "split_fewshot" / name)
-        folders.append(path / "indices" / name)
-    return folders
-
-
-def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Record]:
-    """Return the dataset's own record for each published one."""
-    tested = {record.path for record in dataset.test}
-    record_of = {record.path: record for record in dataset.test + dataset.train + dataset.val}
-    matched = {}
-    absent = []
-    for number, row in enumerate(rows):
-        label = None
-        match row:
-            case {"impath": str(text), "label": value, "classname": name}:
-                label = read_label(value)
-        if label is None:
-            raise DataError(
-                f"{where}[{number}]: got {row!r:.200}; needs impath, label and classname"
-            )
-        record = _find_record(text, record_of)
-        if record is None:
-            absent.append(text)
-            continue
-        class_name = dataset.class_names[record.label]
-        if label != record.label or _in_words(str(name)) != _in_words(class_name):
-            raise DataError(
-                f"{where}[{number}]: {record.path} is {label} {str(name)!r} there, but "
-                f"{record.label} {class_name!r} in {dataset.name}"
-            )
-        if record.path in matched:
-            raise DataError(f"{where}: listed twice: {record.path!r}")
-        matched[record.path] = record
-    leaked = [path for path in matched if path in tested]
-    if leaked:
-        raise DataError(f"{where}: images of the test split of {dataset.name}: {listed(leaked)}")
-    if absent:
-        raise DataError(f"{where}: {dataset.name} has no such images: {listed(absent)}")
-    return list(matched.values())
-
-
-def _find_record(text: str, record_of: Mapping[str, Record]) -> Record | None:
-    """Return the record of the longest end of a path that is one of the dataset's paths."""
-    parts = text.replace("\\", "/").split("/")
-    parts = [part for part in parts if part not in ("", ".")]
-    for start in range(len(parts)):
-        record = record_of.get("/".join(parts[start:]))
-        if record is not None:
-            return record
-    return None
-
-
-def _in_words(class_name: str) -> str:
-    return class_name.replace("_", " ").lower()

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from study.method.balance import ClassBalance
+
 
 class HeadTraining(NamedTuple):
     """How a head is trained."""
@@ -72,6 +74,7 @@ def train_heads(
     text: Tensor,
     logit_scale: float,
     trainings: Sequence[HeadTraining],
+    balance: ClassBalance | None = None,
 ) -> list[Tensor]:
     """Train a head in each of several ways, by Adam on the cross-entropy of all images.
 
@@ -84,6 +87,7 @@ def train_heads(
         text: (classes, dim) float32, unit-length text features, the initial rows.
         logit_scale: what cosines are multiplied by.
         trainings: how to train.
+        balance: what makes up for classes of unequal size; None leaves the cross-entropy as it is.
 
     Returns:
         The rows of each training, (classes, dim) float32 of unit length.
@@ -97,10 +101,11 @@ def train_heads(
     optimizer = torch.optim.Adam([change], lr=1.0, eps=1e-12, fused=True)
     scaled_images = logit_scale * images.detach().T
     repeated_labels = labels.expand(len(rates), -1)
+    cross_entropy = F.cross_entropy if balance is None else balance.cross_entropy
     heads = {HeadTraining(lr, 0): text for lr in rates}
     for step in range(1, max(steps_to_read) + 1):
         rows = F.normalize(text + step_sizes * change, dim=-1)
-        loss = F.cross_entropy(rows @ scaled_images, repeated_labels) * len(rates)
+        loss = cross_entropy(rows @ scaled_images, repeated_labels) * len(rates)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

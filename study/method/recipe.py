@@ -9,6 +9,8 @@ from typing import Literal
 Optimizer = Literal["sgd", "adamw"]
 Regularizer = Literal["cosine", "l2_init", "none"]
 Precision = Literal["float32", "bfloat16"]
+WantedBalance = Literal["none", "logit_adjusted", "weights", "auto"]
+"""How a training makes up for classes of unequal size, or ``auto``, which the images decide."""
 WantedPrecision = Literal["float32", "bfloat16", "auto"]
 """A precision, or ``auto``: a study chooses one when it starts."""
 

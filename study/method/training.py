@@ -10,9 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
+from study.method.balance import ClassBalance
 from study.method.model import Classifier, PromptsT, TunedParameter
 from study.method.parameters import PEER, kind_names
-from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Regularizer
+from study.method.recipe import (
+    MOMENTUM,
+    WARMUP_LR,
+    WEIGHT_DECAY,
+    Optimizer,
+    Regularizer,
+    WantedBalance,
+)
 
 
 class NonFiniteLossError(StudyError):
@@ -35,6 +43,8 @@ class Recipe:
     regularizer: Regularizer = "cosine"
     """The loss term that λ weighs: ``cosine`` is the distillation; ``l2_init`` is
     `distance_to_initial`; ``none`` is 0 for any λ."""
+    balance: WantedBalance = "none"
+    """How classes of unequal size are made up for, see `study.method.balance.class_balance`."""
 
 
 REFERENCE = Recipe()
@@ -114,6 +124,8 @@ class Objective(Generic[PromptsT]):
     """λ."""
     recipe: Recipe = REFERENCE
     """The recipe, which names the regulariser."""
+    balance: ClassBalance | None = None
+    """What makes up for classes of unequal size; None leaves the cross-entropy as it is."""
 
     def losses(
         self, logits: Tensor, labels: Tensor, text: Tensor, tuned: Sequence[TunedParameter] = ()
@@ -129,7 +141,10 @@ class Objective(Generic[PromptsT]):
         Raises:
             ValueError: the regularizer is unknown, or ``l2_init`` gets no parameters.
         """
-        cross_entropy = F.cross_entropy(logits, labels)
+        if self.balance is None:
+            cross_entropy = F.cross_entropy(logits, labels)
+        else:
+            cross_entropy = self.balance.cross_entropy(logits, labels)
         match self.recipe.regularizer:
             case "cosine":
                 similarity = F.cosine_similarity(text, self.zero_shot_text, dim=-1)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
-from study.data.shots import val_shots_per_class
+from study.data.shots import ALL, val_shots_per_class
 from study.data.tasks import Scored, all_classes, holdout_tasks, image_fold_tasks
 from study.protocols.protocol import Protocol, Report, Rule, Scores, Targets
 
@@ -43,6 +43,8 @@ class FewShot(Protocol):
     def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
         """Return folds if a class has at least as many images as there are folds, else holdout."""
         data = config.data
+        if data.shots == ALL:
+            return FOLDS
         images = data.shots + val_shots_per_class(data.shots, data.val_shots)
         folds = config.search.folds or FOLDS.folds
         if images >= folds:

@@ -1,5 +1,6 @@
 """The base class of protocols: their tasks, rules of selection, scores, and words for these."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,13 +44,13 @@ class Protocol(ABC):
 
     name: ClassVar[str]
     """The name in the configuration, in tables and in MLflow."""
-    sentence: ClassVar[str]
+    sentence: str
     """What a report says about the protocol."""
     trains: ClassVar[bool] = True
     """Whether models are trained; otherwise the backbone is tested as it is."""
     ablates: ClassVar[bool] = True
     """Whether the protocol can test the cells of an ablation."""
-    metric: ClassVar[str] = "accuracy"
+    metric: str = "accuracy"
     """The name of the score."""
     parts: ClassVar[tuple[str, ...]] = ()
     """The parts of the score that tables also show."""
@@ -68,10 +69,20 @@ class Protocol(ABC):
     """The guess that `chance` scores; it begins a sentence that goes on "would score"."""
     competes: ClassVar[bool] = False
     """Whether trained and other names are also scored in one label space."""
-    class_averaged: ClassVar[bool] = False
+    class_averaged: bool = False
     """Whether the accuracy of a part is averaged over classes, rather than over images."""
     strength: ClassVar[float] = 1.0
     """α, the share of the tuned change that is kept, unless the configuration sets it."""
+
+    def balanced(self) -> "Protocol":
+        """Return the protocol with accuracies that are averaged over classes."""
+        if self.class_averaged:
+            return self
+        balanced = copy.copy(self)
+        balanced.class_averaged = True
+        balanced.metric = f"balanced {self.metric}"
+        balanced.sentence = f"{self.sentence} Accuracies are averaged over classes."
+        return balanced
 
     @abstractmethod
     def scored(self, dataset: Dataset) -> Scored:

@@ -1,12 +1,15 @@
 """What was asked in a study, in rows of a name and a text that depend on the kind of study."""
 
 from study.config.schema import AblationConfig
-from study.data.shots import val_shots_per_class
+from study.data.shots import ALL, val_shots_per_class
 from study.embedded import EMBEDDED
 from study.method.parameters import list_kinds
 from study.process.terminal_table import amount
 from study.report.formatting import format_rate, percent
-from study.report.setting_descriptions import peer_in_words
+from study.report.setting_descriptions import (
+    peer_in_words,
+    shots_in_words,
+)
 from study.report.site_descriptions import sites_in_words
 from study.results.occupancy import Occupancy, occupancy
 from study.results.study_results import Results
@@ -72,7 +75,7 @@ def _data_rows(results: Results) -> dict[str, str]:
         "Protocol": protocol.sentence,
     }
     if protocol.trains:
-        rows["Images"] = f"{config.data.shots} a class to train"
+        rows["Images"] = f"{shots_in_words(config.data)} to train"
     rows["Backbone"] = backbone
     return rows
 
@@ -99,13 +102,16 @@ def _ablation_rows(results: Results, ablation: AblationConfig) -> dict[str, str]
 
 def _search_rows(results: Results) -> dict[str, str]:
     config = results.study.config
-    data, space = config.data, config.search.space
-    val_images = val_shots_per_class(data.shots, data.val_shots)
+    data = config.data
+    space = config.search.space
+    images = f"{shots_in_words(data)} to train"
+    if data.shots != ALL:
+        images += f", {val_shots_per_class(data.shots, data.val_shots)} to validate"
     rates = [f"{kind.plural} {_range_in_words(space.rates[kind.name])}" for kind in list_kinds()]
     rates.append(f"λ {_range_in_words(space.distill_weight)}")
     rows = {
         "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
-        "Images": f"{data.shots} a class to train, {val_images} a class to validate",
+        "Images": images,
         "Choice": f"Trials were compared {_rule_sentence(results)}. Never on test images.",
         "Parameters to choose from": sites_in_words(space.sites),
         "Learning rates": ", ".join(rates),

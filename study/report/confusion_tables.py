@@ -9,7 +9,8 @@ from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series
 from study.report.formatting import Table, format_count, percent, points
 from study.results.image_counts import ImageCounts, image_counts
 from study.results.leaderboard import Leaderboard
-from study.results.predicted_classes import class_accuracies, confusions
+from study.results.predicted_classes import class_accuracies, confusions, mean_f1
+from study.results.statistics import proportion_interval
 
 CONFUSION = "confusion"
 """The prefix of the names of heat maps."""
@@ -33,9 +34,14 @@ def class_accuracy_table(board: Leaderboard) -> Table:
         if counts.trained is not None and accuracy.part not in board.scored_datasets:
             trained = counts.trained.get(accuracy.true, 0)
         tested = counts.tested.get((accuracy.part, accuracy.true))
-        before, after = percent(accuracy.before), percent(accuracy.after)
+        interval = "–"
+        if tested:
+            wilson = proportion_interval(accuracy.after, tested)
+            interval = f"{percent(wilson.low)} to {percent(wilson.high)}"
+        before = percent(accuracy.before)
+        after = percent(accuracy.after)
         gain = None if accuracy.gain is None else points(accuracy.gain)
-        rows.append([accuracy.true, accuracy.part, trained, tested, before, after, gain])
+        rows.append([accuracy.true, accuracy.part, trained, tested, before, after, interval, gain])
     table = Table(
         "",
         [
@@ -45,12 +51,14 @@ def class_accuracy_table(board: Leaderboard) -> Table:
             "tested on",
             "zero-shot %",
             f"{board.chosen_word} %",
+            "95 %",
             "gain",
         ],
         rows,
         left=2,
         note=f"{_count_images(counts)} Accuracy on test images, mean over seeds, the worst classes "
-        "first. Single classes have few test images, so single rows are uncertain.",
+        "first, with Wilson’s interval for that number of test images. F1, averaged over classes: "
+        f"{percent(mean_f1(board))} %.",
     )
     return table.without_constant("part")
 
@@ -66,15 +74,22 @@ def _count_images(counts: ImageCounts) -> str:
 def confusion_table(board: Leaderboard) -> Table:
     """Return the most frequent confusions."""
     rows = [
-        [pair.true, pair.predicted, pair.part, percent(pair.before), percent(pair.after)]
+        [
+            pair.true,
+            pair.predicted,
+            pair.part,
+            pair.count,
+            percent(pair.before),
+            percent(pair.after),
+        ]
         for pair in confusions(board)[:MOST_CONFUSIONS]
     ]
     table = Table(
         "Most frequent confusions",
-        ["images of", "taken for", "part", "zero-shot %", f"{board.chosen_word} %"],
+        ["images of", "taken for", "part", "answers", "zero-shot %", f"{board.chosen_word} %"],
         rows,
         left=3,
-        note="Share of the images of a class that were taken for another, over all seeds.",
+        note="Answers of all seeds, and the share of the images of a class that they are.",
     )
     return table.without_constant("part")
 

@@ -37,6 +37,7 @@ from study.report.setting_descriptions import (
     setting_cells,
     setting_header,
     settings_in_words,
+    shots_in_words,
     tuned_in_words,
 )
 from study.report.site_descriptions import subset_in_words
@@ -139,7 +140,7 @@ def _subtitle(results: Results) -> str:
     config = results.study.config
     words = [config.data.dataset, config.protocol.replace("_", "-")]
     if results.protocol.trains:
-        words.append(f"{config.data.shots} images a class")
+        words.append(shots_in_words(config.data))
     words.append(config.backbone.name)
     return ", ".join(words)
 

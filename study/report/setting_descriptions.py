@@ -1,7 +1,9 @@
 """What a trial tunes and how fast, as table columns and in words."""
 
 from study.config.peer_settings import Peer
+from study.config.schema import DataConfig, StudyConfig
 from study.config.trial_settings import TrialSettings
+from study.data.shots import ALL
 from study.method.parameters import kind_names, list_kinds
 from study.method.peers import PEERS
 from study.report.formatting import format_rate
@@ -13,6 +15,26 @@ SETTING_NOTE = (
     "[a:b]: the layers from a to before b, counted from 0."
 )
 """The note that explains the columns of `setting_cells`."""
+
+
+def shots_in_words(data: DataConfig) -> str:
+    """Return how many images of each class a study draws to learn from."""
+    if data.shots == ALL:
+        return "all images of each class"
+    return f"{data.shots} images a class"
+
+
+def unequal_in_words(config: StudyConfig) -> str:
+    """Return what a study does about classes of unequal size; empty if that is nothing."""
+    measures = []
+    match config.training.balance:
+        case "logit_adjusted":
+            measures.append("training adjusts the logits to the sizes of the classes")
+        case "weights":
+            measures.append("training weighs images by the sizes of their classes")
+    if config.search.metric == "balanced_accuracy":
+        measures.append("scores count every class alike")
+    return ", and ".join(measures)
 
 
 def setting_header() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from study.errors import DataError
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult
-from study.trial.predictions import images_of, read_predictions
+from study.trial.predictions import Confusion, images_of, read_predictions
 
 
 def class_accuracies(board: Leaderboard) -> tuple[Any, ...]:
@@ -38,7 +38,8 @@ def confusions(board: Leaderboard) -> tuple[Any, ...]:
     Returns:
         A row per pair of classes, with the columns `part`, `true` and `predicted`, and `before`,
         `after` and `gain`: the share of the images of the true class that zero-shot takes for the
-        predicted one, the share that the choice does, and their difference, as fractions.
+        predicted one, the share that the choice does, and their difference, as fractions. The
+        `count` is how often the choice does, over all seeds.
     """
     shares = _confusion_shares(board)
     wrong = shares[shares["true"] != shares["predicted"]]
@@ -63,20 +64,50 @@ def _confusion_shares(board: Leaderboard) -> pd.DataFrame:
         zero_shot = _shares_by_classes(board.confirm_trials(ZERO_SHOT))
         chosen = _shares_by_classes(board.confirm_trials(board.chosen.label))
     rows = []
+    counts = _counts(board)
     for (part, true, predicted), after in chosen.items():
         before = gain = None
         if zero_shot:
             before = zero_shot.get((part, true, predicted), 0.0)
             gain = after - before
-        rows.append((part, true, predicted, before, after, gain))
-    return pd.DataFrame(rows, columns=["part", "true", "predicted", "before", "after", "gain"])
+        count = counts[part, true, predicted]
+        rows.append((part, true, predicted, before, after, gain, count))
+    columns = ["part", "true", "predicted", "before", "after", "gain", "count"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def mean_f1(board: Leaderboard) -> float | None:
+    """Return the F1 of the chosen candidate, averaged over classes and parts (macro-F1).
+
+    It is that of the answers of all seeds. None while nothing was tested.
+    """
+    counts = _counts(board)
+    answers: Counter[tuple[str, str]] = Counter()
+    for (part, _, predicted), number in counts.items():
+        answers[part, predicted] += number
+    f1 = []
+    for (part, true), images in images_of(counts).items():
+        f1.append(2 * counts[part, true, true] / (images + answers[part, true]))
+    return sum(f1) / len(f1) if f1 else None
+
+
+def _counts(board: Leaderboard) -> Confusion:
+    """Return the answers of the chosen candidate, counted over its seeds; empty without one."""
+    if board.chosen is None:
+        return Counter()
+    return _summed(board.confirm_trials(board.chosen.label))
+
+
+def _summed(trials: Sequence[TrialResult]) -> Confusion:
+    counts: Confusion = Counter()
+    for trial in trials:
+        counts += trial.confusion
+    return counts
 
 
 def _shares_by_classes(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
     """Return shares by part, true class and predicted class, with the accuracy of every class."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for trial in trials:
-        counts += trial.confusion
+    counts = _summed(trials)
     images = images_of(counts)
     pairs = dict.fromkeys(counts)
     pairs.update(dict.fromkeys((part, true, true) for part, true in images))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.results.study_results import Results
+from study.trial import Prediction
 from study.trial.predictions import read_predictions
-from study.trial.study import Prediction
 
 BINS = 15
 """The number of bins of equal width."""

@@ -29,6 +29,17 @@ class RankAgreement:
     """1 for the same order, −1 for the reverse."""
 
 
+def proportion_interval(share: float, total: int) -> Interval:
+    """Return the 95 % interval of a share by Wilson's method.
+
+    Args:
+        share: the share, a mean over repetitions on the same members; it is rounded to a count.
+        total: the number of members, at least one.
+    """
+    wilson = stats.binomtest(round(share * total), total).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(wilson.low, wilson.high)
+
+
 def proportion_difference(count: int, total: int, base_count: int, base_total: int) -> Interval:
     """Return the 95 % interval of the difference of two shares, by Newcombe's method 10.
 

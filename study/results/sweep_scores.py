@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.data.shots import ShotCount
 from study.errors import DataError
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
@@ -15,7 +16,7 @@ SWEEP_FILE = "sweep.json"
 PUBLISHED_DATASETS = 11
 """The number of datasets that the published averages are over."""
 PUBLISHED_AVERAGES: dict[
-    tuple[str, int], tuple[tuple[str, float | None, float | None, float], ...]
+    tuple[str, ShotCount], tuple[tuple[str, float | None, float | None, float], ...]
 ] = {
     ("base_to_new", 16): (
         ("CLIP", 69.34, 74.22, 71.70),

@@ -51,7 +51,7 @@ class RankedConfiguration:
     dataset: str
     protocol: str
     backbone: str
-    shots: int
+    shots: str
     settings: TrialSettings
     """The settings as the tracker shows them, perhaps rounded; see
     `Tracker.restore_exact_settings`."""

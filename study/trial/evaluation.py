@@ -12,8 +12,9 @@ from study.method.head import Head, HeadTraining
 from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, compare_groups
 from study.method.temperature import Labelled, fit_temperature, negative_log_likelihood
 from study.protocols.competition import Competition
+from study.trial.prediction import Prediction
 from study.trial.predictions import mean
-from study.trial.study import Prediction, TrialData
+from study.trial.study import TrialData
 
 
 @dataclass(frozen=True)

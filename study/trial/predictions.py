@@ -13,7 +13,7 @@ from study.protocols import Protocol
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
-from study.trial.study import Prediction
+from study.trial.prediction import Prediction
 
 _COLUMNS = [
     ("part", pa.string()),

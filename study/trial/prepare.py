@@ -12,12 +12,13 @@ from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
 from study.data.prompts import ENSEMBLE
+from study.data.published_shots import read_published_shots
 from study.data.records import Dataset, listed
 from study.data.shots import (
+    ALL,
     Shots,
     draw_shots,
     make_shots,
-    read_published_shots,
     read_shots,
     write_shots,
 )
@@ -263,8 +264,9 @@ def find_shots(study: Study, seed: int) -> Shots:
 
     If nothing is selected by validation, no validation images are drawn.
     """
-    dataset, data = study.dataset(), study.config.data
-    if data.shots_from is not None:
+    dataset = study.dataset()
+    data = study.config.data
+    if data.shots_from and data.shots != ALL:
         return read_published_shots(data.shots_from, dataset, shots=data.shots, seed=seed)
     val_shots: int | None = 0
     if study.protocol().validates(study.config):

@@ -16,7 +16,8 @@ from study.method.head import Head
 from study.method.training import Schedule
 from study.trial.cross_fitting import choose_head
 from study.trial.evaluation import Evaluation, fold_scores, likelihood_scores
-from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
+from study.trial.prediction import Prediction
+from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import make_task_model
 from study.trial.task_training import TaskTraining, train_tasks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from study.backbones.architecture import Architecture
 from study.backbones.description import backbone_path, read_architecture
@@ -18,6 +18,7 @@ from study.data.records import Dataset
 from study.data.tasks import Task
 from study.protocols import Protocol, find_protocol
 from study.storage.study_folder import CANDIDATES, CELLS, StudyFolder
+from study.trial.prediction import Prediction
 
 if TYPE_CHECKING:
     from torch import Tensor  # the import takes a second, and reading results does not need it
@@ -67,14 +68,16 @@ class Study:
     """The values that were read so far, by name."""
 
     def protocol(self) -> Protocol:
-        """Return the protocol that the configuration names.
+        """Return the protocol that the configuration names, with its metric.
 
         Raises:
             ConfigError: no protocol has that name.
         """
-        return self._read_once(
-            "protocol", lambda: find_protocol(self.config.protocol, self.custom_protocol)
-        )
+        name, custom = self.config.protocol, self.custom_protocol
+        protocol = self._read_once("protocol", lambda: find_protocol(name, custom))
+        if self.config.search.metric == "balanced_accuracy":
+            return protocol.balanced()
+        return protocol
 
     def architecture(self) -> Architecture:
         """Return the sizes of the backbone and the identity of its weights.
@@ -151,10 +154,13 @@ class Study:
         if precision is None:
             return self
         training = self.config.training.model_copy(update={"precision": precision})
-        config = self.config.model_copy(update={"training": training})
-        resolved = Study(config, self.folder, self.custom_protocol)
-        resolved._values.update(self._values)
-        return resolved
+        return self.with_config(self.config.model_copy(update={"training": training}))
+
+    def with_config(self, config: StudyConfig) -> Study:
+        """Return the study with another configuration of the same data."""
+        changed = Study(config, self.folder, self.custom_protocol)
+        changed._values.update(self._values)
+        return changed
 
     def candidates(self) -> tuple[Candidate, ...] | None:
         """Return the configurations to test; None while they are not chosen.
@@ -337,39 +343,6 @@ class TrialData:
     def own_target(self) -> Target:
         """The class names, templates and images of all parts that are not in `targets`."""
         return Target(self.class_names, self.templates, self.eval_images)
-
-
-class Prediction(NamedTuple):
-    """The class that a model predicts for one image."""
-
-    part: str
-    """The name of the evaluated part, such as "accuracy", "base" or a target."""
-    path: str
-    """The image's path in its dataset."""
-    label: str
-    """The name of its class."""
-    predicted: str
-    """The name of the class that the model finds most probable."""
-    probability: float
-    """The probability that the model gives to that class."""
-    right_of_kind: bool | None = None
-    """Whether the best of the names of the image's own kind, trained or other, is the true one.
-
-    None where trained names do not compete with others."""
-    gap: float | None = None
-    """The highest logit among the trained names, minus the highest among the others."""
-    best_logit: float | None = None
-    """The highest logit among the trained names, of an image that a fold left out; None unless the
-    trial is an average on the folds."""
-    was_trained: bool | None = None
-    """Whether the model was trained on the class of the image; None as above."""
-    true_probability: float | None = None
-    """The probability that the model gives to the class of `label`; None for a test image, unless
-    it is a refit."""
-    scaled_probability: float | None = None
-    """`probability` at the temperature with which the model ships; None unless it is a refit."""
-    scaled_true_probability: float | None = None
-    """`true_probability` at that temperature; None as above."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import torch
 
 from study.config.trial_settings import TrialSettings
 from study.data.tasks import Part
+from study.method.balance import class_balance
 from study.method.head import DEFAULT, GRID, Head, HeadTraining, train_heads
 from study.trial.study import TrialData
 from study.trial.task_features import labels_of, text_features, training_features
@@ -52,8 +53,9 @@ def train_task_heads(
     labels = labels_of(train).to(features.device)
     labels = labels.repeat(len(features) // len(labels))
     scale = model.classifier.clip.logit_scale.exp().item()
+    balance = class_balance(model.balance, labels, len(train.classes))
     for trainings in distinct:
-        trained = train_heads(features, labels, text, scale, trainings)
+        trained = train_heads(features, labels, text, scale, trainings, balance)
         heads[trainings] = [
             (Head(rows, train.classes), training)
             for rows, training in zip(trained, trainings, strict=True)

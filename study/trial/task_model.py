@@ -15,6 +15,7 @@ from study.method.head import Head
 from study.method.model import FewShotClassifier, apply_strength
 from study.method.peer_model import PeerModel
 from study.method.peers import PEERS, PeerStart
+from study.method.recipe import WantedBalance
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.trial.study import TrialConfig
@@ -36,6 +37,8 @@ class TaskModel(PeerModel):
     """See `study.trial.run_trial.run_trial`."""
     images_at_once: int
     """The number of images that pass the encoder at once in an evaluation."""
+    balance: WantedBalance
+    """How heads make up for classes of unequal size."""
 
     def parameters(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
@@ -91,6 +94,7 @@ def make_task_model(
         seed=seed,
         micro_batch=micro_batch,
         images_at_once=at_once,
+        balance=config.training.balance,
     )
 
 

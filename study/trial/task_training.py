@@ -9,6 +9,7 @@ from torch import Tensor
 
 from study.config.trial_settings import rate_column
 from study.data.tasks import Part
+from study.method.balance import class_balance
 from study.method.lora import apply_dropout
 from study.method.parameters import PEER
 from study.method.training import (
@@ -66,6 +67,7 @@ class TaskTraining:
             zero_shot_text(backbone, input_ids, precision, data.caches),
             model.distill_weight,
             recipe,
+            class_balance(recipe.balance, self._labels, len(train.classes)),
         )
 
     @property

@@ -11,7 +11,7 @@ from study.config.schema import AblationConfig, DataConfig, ResourcesConfig, Stu
 from study.data.prompts import prompts
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset
-from study.data.shots import val_shots_per_class
+from study.data.shots import ALL, val_shots_per_class
 from study.method.device import list_gpus
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
@@ -19,6 +19,7 @@ from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable, amount
 from study.protocols import Protocol
 from study.report.formatting import format_count, percent
+from study.report.setting_descriptions import unequal_in_words
 from study.search.machine import joins_cluster
 from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
@@ -38,7 +39,9 @@ def announce(study: Study, console: Console) -> None:
     config, protocol = study.config, study.protocol()
     shots = ""
     if protocol.trains:
-        shots = f"{amount(config.data.shots, 'shot')} (labelled images of each class), "
+        shots = "all labelled images, "
+        if config.data.shots != ALL:
+            shots = f"{amount(config.data.shots, 'shot')} (labelled images of each class), "
     title = (
         f"[bold]{study.folder.name}[/]: {config.protocol} on {config.data.dataset}, {shots}"
         f"backbone {config.backbone.name}; results in {study.folder.path}"
@@ -175,11 +178,16 @@ def _describe_images(config: StudyConfig, protocol: Protocol, dataset: Dataset) 
     line = f"{shots} of each class are drawn to learn from"
     if shots == 1:
         line = "1 of each class is drawn to learn from"
+    if shots == ALL:
+        line = "all are learned from"
     if protocol.validates(config) and protocol.rules:
-        val_shots = val_shots_per_class(shots, config.data.val_shots)
-        sentence = protocol.rule(config, dataset).sentence
-        line += f", {val_shots} to validate; trials are compared {sentence}"
+        if shots != ALL:
+            line += f", {val_shots_per_class(shots, config.data.val_shots)} to validate"
+        line += f"; trials are compared {protocol.rule(config, dataset).sentence}"
     yield line
+    unequal = unequal_in_words(config)
+    if unequal:
+        yield unequal
 
 
 def _describe_published(dataset: Dataset) -> str:

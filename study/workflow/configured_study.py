@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +14,19 @@ from study.backbones.architecture import Family
 from study.backbones.description import EMBEDDED, backbone_path, read_family
 from study.config.loading import OVERRIDES, ConfigFaults, load_config
 from study.config.schema import StudyConfig
-from study.config.search_section import SITES_OF, SpaceConfig
+from study.config.search_section import AUTO, SITES_OF, SpaceConfig
 from study.config.shipped import is_shipped
 from study.config.wording import faults_with_overrides, override_texts
 from study.config.yaml_values import parse_overrides
-from study.errors import BackboneError
+from study.data.shots import ALL
+from study.errors import BackboneError, StudyError
 from study.method.peers import PEERS
 from study.process.terminal_table import print_sentences
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, find_faults
 from study.workflow.frozen_configuration import load_resumed_config
+from study.workflow.start_warnings import UNEQUAL
 
 
 def make_study(source: Path, overrides: list[str], console: Console | None = None) -> Study:
@@ -54,7 +57,40 @@ def make_study(source: Path, overrides: list[str], console: Console | None = Non
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
     unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     config = config.model_copy(update={"name": config.name or unique})
-    return Study(config, StudyFolder(config.storage / str(config.name)))
+    return by_class_sizes(Study(config, StudyFolder(config.storage / str(config.name))))
+
+
+def by_class_sizes(study: Study) -> Study:
+    """Decide what ``training.balance`` and ``search.metric`` are, where the data is to decide.
+
+    Nothing is decided if the dataset cannot be read, which the check of the study reports.
+    """
+    config = study.config
+    try:
+        unequal = _have_unequal_sizes(study)
+    except StudyError:
+        return study
+    training, search = config.training, config.search
+    if training.balance == AUTO:
+        balance = "logit_adjusted" if unequal else "none"
+        training = training.model_copy(update={"balance": balance})
+    if search.metric == AUTO:
+        metric = "balanced_accuracy" if unequal else "accuracy"
+        search = search.model_copy(update={"metric": metric})
+    return study.with_config(config.model_copy(update={"training": training, "search": search}))
+
+
+def _have_unequal_sizes(study: Study) -> bool:
+    """Return whether a trained class has more than twice the images of another to learn from."""
+    dataset, protocol, shots = study.dataset(), study.protocol(), study.config.data.shots
+    if not protocol.trains or not dataset.train:
+        return False
+    sizes = Counter(record.label for record in dataset.train)
+    trained = next(iter(protocol.scored(dataset).values()))
+    counts = [sizes[label] for label in trained]
+    if shots != ALL:
+        counts = [min(count, shots) for count in counts]
+    return max(counts) > UNEQUAL * min(counts)
 
 
 def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:

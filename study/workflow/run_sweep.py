@@ -17,7 +17,7 @@ from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import find_faults
-from study.workflow.configured_study import with_sites_of_backbone
+from study.workflow.configured_study import by_class_sizes, with_sites_of_backbone
 from study.workflow.frozen_configuration import changes_of_results, frozen_config
 from study.workflow.run_study import run_study
 from study.workflow.signals import handle_hang_up, interrupt
@@ -115,7 +115,7 @@ def _faults_of_member(
 
 def member_study(member: Member) -> Study:
     """Return the study of a member of a sweep, which need not exist."""
-    return Study(with_sites_of_backbone(member.config), _folder(member))
+    return by_class_sizes(Study(with_sites_of_backbone(member.config), _folder(member)))
 
 
 def _compare_configs(study: Study, besides: Collection[str] = ()) -> list[str]:

@@ -1,30 +1,21 @@
-import json
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.datasets import load_dataset
-from study.data.images.sources import FolderSource
-from study.data.records import Record, Records
+from study.data.records import Records
 from study.data.shots import (
     draw_shots,
-    make_shots,
-    read_published_shots,
     read_shots,
     write_shots,
 )
-from study.data.tasks import all_classes, confirm_task
 from study.errors import DataError
 from tests.paper_dataset import grouped, groups_of, make_paper_dataset
-
-CASES = yaml.safe_load(Path(__file__).with_name("shots.yaml").read_text())
-
 
 SHOTS = draw_shots(make_paper_dataset(classes=3), shots=2, seed=1)
 """Two shots of three classes."""
@@ -34,6 +25,23 @@ def test_shots_survive_their_file(tmp_path: Path) -> None:
     write_shots(SHOTS, tmp_path / "shots" / "x.jsonl")
     assert read_shots(tmp_path / "shots" / "x.jsonl") == SHOTS
     assert [path.name for path in (tmp_path / "shots").iterdir()] == ["x.jsonl"]
+
+
+def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path) -> None:
+    dataset = make_paper_dataset(classes=3)
+    for split, val_shots in (((), None), ((), 0), (dataset.val, None)):
+        shots = draw_shots(replace(dataset, val=split), shots="all", val_shots=val_shots, seed=1)
+        write_shots(shots, tmp_path / "x.jsonl")
+        assert read_shots(tmp_path / "x.jsonl") == shots
+        assert {*shots.train, *shots.val} == {*dataset.train, *(split if val_shots is None else ())}
+        sizes = Counter(record.label for record in shots.val)
+        if split:
+            assert {*shots.val} == {*dataset.val}
+        elif val_shots is None:
+            assert all(0 < size <= len(shots.train) / 4 for size in sizes.values())
+    alone = replace(dataset, val=(), train=dataset.train[:1])
+    with pytest.raises(DataError, match="has 0"):
+        draw_shots(alone, shots="all", seed=1)
 
 
 @pytest.mark.parametrize(
@@ -144,123 +152,3 @@ def test_too_few_validation_images_fail_only_if_asked_for() -> None:
         draw_shots(dataset, shots=4, val_shots=3, seed=1)
     with pytest.raises(DataError, match=r"class 0 \(0\)"):
         draw_shots(replace(dataset, val=()), shots=4, seed=1)
-
-
-KINDS = {"Forest": "Forest", "SeaLake": "Sea or Lake"}
-"""The folders of two classes of EuroSAT, and their names."""
-
-
-def records(*numbers: int) -> Records:
-    """Give the records of numbered images of each class."""
-    return tuple(
-        Record(f"2750/{kind}/{kind}_{i}.jpg", label)
-        for label, kind in enumerate(KINDS)
-        for i in numbers
-    )
-
-
-EUROSAT = replace(
-    make_paper_dataset(),
-    name="eurosat",
-    class_names=tuple(KINDS.values()),
-    train=records(1, 2, 3),
-    val=records(4, 5),
-    test=records(6),
-)
-"""Two classes of EuroSAT on paper."""
-
-
-def published(prefix: str, *numbers: int) -> list[dict[str, object]]:
-    """Give records as others publish them."""
-    rows = []
-    for record in records(*numbers):
-        name = [*KINDS.values()][record.label]
-        impath = prefix + record.path.removeprefix("2750/")
-        rows.append({"impath": impath, "label": record.label, "classname": name})
-    return rows
-
-
-def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
-    """Write JSON Lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(map(json.dumps, rows)))
-
-
-@pytest.mark.parametrize("prefix", CASES["prefixes"])
-@pytest.mark.parametrize("place", ["split_fewshot", "indices/eurosat"])
-def test_published_shots_are_found_whatever_their_root(
-    prefix: str, place: str, tmp_path: Path
-) -> None:
-    train, val = published(prefix, 1, 3), published(prefix, 5)
-    stem = tmp_path / place / "shot_2-seed_1"
-    if place == "split_fewshot":
-        write_lines(Path(f"{stem}_train.jsonl"), train)
-        write_lines(Path(f"{stem}_val.jsonl"), val)
-    else:
-        whole = {"train": {"data": train, "indices": [0]}, "val": {"data": val}}
-        write_lines(Path(f"{stem}.json"), [whole])
-    expected = make_shots("eurosat", 2, 1, records(1, 3), records(5))
-    for above in (tmp_path, stem.parent):
-        assert read_published_shots(above, EUROSAT, shots=2, seed=1) == expected
-
-
-def test_a_published_file_may_be_given_itself(tmp_path: Path) -> None:
-    file = tmp_path / "shot_1-seed_2_train.jsonl"
-    write_lines(file, published("2750/", 1))
-    assert read_published_shots(file, EUROSAT, shots=1, seed=2).train == records(1)
-    with pytest.raises(DataError, match="not the split of 1 shots and seed 3"):
-        read_published_shots(file, EUROSAT, shots=1, seed=3)
-
-
-@pytest.mark.parametrize(("rows", "told"), CASES["unsound"])
-def test_unsound_published_shots_are_refused(
-    rows: list[dict[str, object]], told: str, tmp_path: Path
-) -> None:
-    write_lines(tmp_path / "shot_1-seed_1_train.jsonl", rows)
-    write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
-    with pytest.raises(DataError, match=told):
-        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
-
-
-@pytest.mark.parametrize("name", ["shot_1-seed_1_train.jsonl", "shot_1-seed_1.json"])
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
-def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=name):
-        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
-
-
-def test_a_file_that_was_cut_is_told_and_cannot_train(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    write_lines(tmp_path / "shot_2-seed_1_train.jsonl", published("2750/", 1, 2)[:1])
-    shots = read_published_shots(tmp_path, EUROSAT, shots=2, seed=1)
-    assert "fewer than 2 images of 'Forest (1)'" in caplog.text
-    with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
-        confirm_task(EUROSAT, shots, all_classes(EUROSAT))
-    assert confirm_task(EUROSAT, shots, {"base": (0,), "new": (1,)}).train.classes == (0,)
-
-
-def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(
-    tmp_path: Path,
-) -> None:
-    elsewhere = replace(EUROSAT, source=FolderSource(tmp_path / "data" / "euro-sat"))
-    file = tmp_path / "euro-sat/split_fewshot/shot_1-seed_1_train.jsonl"
-    write_lines(file, published("2750/", 1))
-    assert read_published_shots(tmp_path, elsewhere, shots=1, seed=1).train == records(1)
-
-
-def test_published_shots_with_a_group_on_both_sides_are_refused(tmp_path: Path) -> None:
-    dataset = replace(EUROSAT, train=grouped(EUROSAT.train, 3), val=grouped(EUROSAT.val, 3))
-    write_lines(tmp_path / "shot_1-seed_1_train.jsonl", published("2750/", 1))
-    write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
-    with pytest.raises(DataError, match=r"groups are on two sides.*Forest_1.jpg in train and"):
-        read_published_shots(tmp_path, dataset, shots=1, seed=1)
-
-
-def test_a_pickle_is_never_read(tmp_path: Path) -> None:
-    (tmp_path / "shot_1-seed_1.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(DataError, match="a pickle can run any code"):
-        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
-    with pytest.raises(DataError, match=r"shot_1-seed_2\.json is missing; looked in"):
-        read_published_shots(tmp_path, EUROSAT, shots=1, seed=2)

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from study.data.datasets import ReaderOptions, load_dataset
 from study.data.images.sources import FolderSource
+from study.data.published_shots import read_published_shots
 from study.data.readers.benchmarks import LAYOUTS
 from study.data.readers.published import read_class_names
 from study.data.records import Dataset, Record
-from study.data.shots import draw_shots, read_published_shots, read_shots, write_shots
+from study.data.shots import draw_shots, read_shots, write_shots
 from study.errors import DataError
 
 from .conftest import told

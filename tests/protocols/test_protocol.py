@@ -66,6 +66,15 @@ def test_all_names_compete_where_there_are_new_classes_and_generalized_averages_
     assert (competing, averaged) == (["base_to_new", "generalized"], ["generalized"])
 
 
+def test_a_balanced_protocol_counts_classes_alike_and_says_so() -> None:
+    plain, averaged = find_protocol("few_shot"), find_protocol("generalized")
+    balanced = plain.balanced()
+    assert (balanced.class_averaged, balanced.metric) == (True, "balanced accuracy")
+    assert "averaged over classes" in balanced.sentence
+    assert (plain.class_averaged, plain.metric) == (False, "accuracy")
+    assert averaged.balanced() is averaged
+
+
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS)
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(
     values: dict[str, Any], path: str, told: list[str]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import DataError
-from study.results.predicted_classes import class_accuracies, confusions, image_shares
+from study.results.predicted_classes import class_accuracies, confusions, image_shares, mean_f1
 from study.results.study_results import read_results
 from tests.changed_studies import board_of, predict
 
@@ -34,6 +34,9 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
         ("b", "a", 0.5, 1 / 12),
     ]
     assert board.chance == 0.5
+    # Of 24 answers, 8 are right for a and 11 for b; 9 say a, and 15 say b.
+    assert mean_f1(board) == pytest.approx((2 * 8 / (12 + 9) + 2 * 11 / (12 + 15)) / 2)
+    assert [pair.count for pair in confusions(board)] == [4, 1]
 
 
 def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path) -> None:
@@ -48,3 +51,4 @@ def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None
         path.unlink()
     board = board_of(few_shot_study)
     assert class_accuracies(board) == confusions(board) == ()
+    assert mean_f1(board) is None

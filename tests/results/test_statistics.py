@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 from study.results.statistics import (
     adjust_by_holm,
     proportion_difference,
+    proportion_interval,
     rank_agreement,
 )
 from tests.not_none import not_none
@@ -54,3 +55,9 @@ def test_the_difference_of_shares_is_newcombes(
 ) -> None:
     interval = proportion_difference(found, of, base_found, base_of)
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=2e-4)
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    # Newcombe 1998, “Two-sided confidence intervals for the single proportion”, table I.
+    interval = proportion_interval(81 / 263, 263)
+    assert (interval.low, interval.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)

@@ -16,8 +16,9 @@ from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
 from study.data.images.table import ImageTable
+from study.data.published_shots import read_published_shots
 from study.data.readers.benchmarks import LAYOUTS
-from study.data.shots import read_published_shots, read_shots
+from study.data.shots import read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
 from study.method.delta import load_delta
 from study.search.recording import load_state

@@ -11,9 +11,8 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_CLASSES
 from study.protocols import Transfer
-from study.trial import EpochReport, TrialData
+from study.trial import EpochReport, Prediction, Target, TrialData
 from study.trial.run_trial import run_trial
-from study.trial.study import Prediction, Target
 from tests.small_trials import Prepare, last_report, outcome, trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}

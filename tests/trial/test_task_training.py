@@ -1,14 +1,16 @@
 """What the models of a trial learn from, batch by batch."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from study.backbones.backbone import Backbone
+from study.method.delta import HEAD_ROWS
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
-from tests.small_trials import Prepare, outcome, trial
+from tests.small_trials import Prepare, last_report, outcome, trial
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,23 @@ def test_every_key_of_the_recipe_changes_what_is_learnt(
         (delta,) = last.deltas
         ends.append(torch.cat([tensor.flatten() for tensor in delta.values()]))
     assert not torch.equal(*ends)
+
+
+def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
+    holdout: TrialData, backbone: Backbone
+) -> None:
+    (task,) = holdout.tasks
+    rare, *others = task.train.records
+    fewer = [record for record in others if record.label != rare.label]
+    unequal = replace(task, train=replace(task.train, records=(rare, *fewer)))
+    data = replace(holdout, tasks=(unequal,))
+    reports = []
+    for way in ("none", "weights", "logit_adjusted"):
+        training = {"batch_size": 8, "balance": way}
+        reports.append(last_report(data, backbone, training=training, epochs=1))
+        # Of an untouched encoder, so that the heads differ by their own training.
+        linear = {"head": "linear", "subset": "none", "bias_lr": None, "ln_lr": None, "epochs": 0}
+        reports.append(last_report(data, backbone, training=training, **linear))
+    losses = {report.metrics["train_loss"] for report in reports[::2]}
+    rows = {report.deltas[0][HEAD_ROWS].sum().item() for report in reports[1::2]}
+    assert (len(losses), len(rows)) == (3, 3)

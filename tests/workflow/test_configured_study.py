@@ -86,6 +86,32 @@ def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str) -> None:
     assert "projection" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("images", "overrides", "decided"),
+    [
+        ((9, 4), ["data.shots=all"], ("logit_adjusted", "balanced_accuracy")),
+        ((9, 4), ["data.shots=8"], ("none", "accuracy")),
+        ((8, 4), ["data.shots=all"], ("none", "accuracy")),
+        ((9, 4), ["data.shots=all", "training.balance=weights"], ("weights", "balanced_accuracy")),
+        ((9, 4), ["data.shots=all", "search.metric=accuracy"], ("logit_adjusted", "accuracy")),
+        ((9, 4), ["data.root=away"], ("auto", "auto")),
+    ],
+)
+def test_the_sizes_of_classes_decide_how_they_are_made_up_for(
+    images: tuple[int, int], overrides: list[str], decided: tuple[str, str], here: Path
+) -> None:
+    lines = ["path,class_name,split"]
+    for name, count in zip(("cat", "dog"), images, strict=True):
+        for split, number in (("train", count), ("test", 2)):
+            lines += [f"{split}-{name}-{image}.png,{name},{split}" for image in range(number)]
+    (here / "pets.csv").write_text("\n".join(lines))
+    source = here / "mine.yaml"
+    source.write_text("data: {dataset: pets, root: pets.csv}")
+    study = make_study(source, overrides)
+    assert (study.config.training.balance, study.config.search.metric) == decided
+    assert study.protocol().class_averaged == (decided[1] == "balanced_accuracy")
+
+
 def test_faults_name_the_override_that_they_come_from() -> None:
     told = r"data\.root: no such folder \(override data\.root=away\)"
     with pytest.raises(StudyFaults, match=told), naming_overrides(["data.root=away"]):

@@ -148,7 +148,7 @@ def _ranked_configuration(
         dataset=params["dataset"],
         protocol=params["protocol"],
         backbone=params["backbone"],
-        shots=int(params["shots"]),
+        shots=params["shots"],
         settings=_trial_settings(run),
         trainable=int(metrics["trainable"]),
         val_score=metrics["val_score"],

@@ -1,0 +1,36 @@
+"""What a model says about one image."""
+
+from typing import NamedTuple
+
+
+class Prediction(NamedTuple):
+    """The class that a model predicts for one image."""
+
+    part: str
+    """The name of the evaluated part, such as "accuracy", "base" or a target."""
+    path: str
+    """The image's path in its dataset."""
+    label: str
+    """The name of its class."""
+    predicted: str
+    """The name of the class that the model finds most probable."""
+    probability: float
+    """The probability that the model gives to that class."""
+    right_of_kind: bool | None = None
+    """Whether the best of the names of the image's own kind, trained or other, is the true one.
+
+    None where trained names do not compete with others."""
+    gap: float | None = None
+    """The highest logit among the trained names, minus the highest among the others."""
+    best_logit: float | None = None
+    """The highest logit among the trained names, of an image that a fold left out; None unless the
+    trial is an average on the folds."""
+    was_trained: bool | None = None
+    """Whether the model was trained on the class of the image; None as above."""
+    true_probability: float | None = None
+    """The probability that the model gives to the class of `label`; None for a test image, unless
+    it is a refit."""
+    scaled_probability: float | None = None
+    """`probability` at the temperature with which the model ships; None unless it is a refit."""
+    scaled_true_probability: float | None = None
+    """`true_probability` at that temperature; None as above."""

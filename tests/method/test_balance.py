@@ -1,0 +1,48 @@
+"""Classes of unequal size are made up for by logits that know the sizes, or by weights."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from study.method.balance import class_balance
+from study.method.head import HeadTraining, train_heads
+from study.method.recipe import WantedBalance
+from tests.not_none import not_none
+
+LABELS = torch.tensor([0, 0, 0, 1])
+
+
+def test_logits_get_the_logarithm_of_the_share_of_their_class() -> None:
+    balance = not_none(class_balance("logit_adjusted", LABELS, 2))
+    loss = balance.cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
+    assert loss.item() == pytest.approx(-torch.tensor(0.25).log().item())
+
+
+def test_weights_make_every_class_count_alike_and_the_mean_image_once() -> None:
+    balance = not_none(class_balance("weights", LABELS, 2))
+    assert balance.weights[LABELS].mean() == 1
+    logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    expected = F.cross_entropy(logits, LABELS, weight=balance.weights)
+    torch.testing.assert_close(balance.cross_entropy(logits, LABELS), expected)
+
+
+@pytest.mark.parametrize("form", ["none", "auto"])
+def test_nothing_else_changes_a_loss(form: WantedBalance) -> None:
+    assert class_balance(form, LABELS, 2) is None
+
+
+def test_a_class_that_lost_its_images_leaves_all_finite() -> None:
+    balance = not_none(class_balance("logit_adjusted", LABELS, 3))
+    assert balance.offsets.isfinite().all()
+
+
+def test_an_adjusted_head_finds_the_rare_class_more_often() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0] * 40 + [1] * 4)
+    images = F.normalize(torch.randn(44, 8, generator=generator) + labels[:, None], dim=-1)
+    text = F.normalize(torch.randn(2, 8, generator=generator), dim=-1)
+    rare = []
+    for balance in (None, class_balance("logit_adjusted", labels, 2)):
+        (rows,) = train_heads(images, labels, text, 5.0, [HeadTraining(0.01, 100)], balance)
+        rare.append((images @ rows.T).argmax(dim=1).sum().item())
+    assert rare[0] < rare[1]
