@@ -106,7 +106,8 @@ def _main(words: list[str]) -> int:
         parser.parse_args(words)  # prints the help, and ends
     from study.process.ctrl_c import exit_at_ctrl_c
 
-    command, command_parser = COMMANDS[words[0]], parsers.choices[words[0]]
+    command = COMMANDS[words[0]]
+    command_parser = parsers.choices[words[0]]
     with exit_at_ctrl_c():
         module = command.load()
     module.add_arguments(command_parser)

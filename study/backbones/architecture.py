@@ -43,7 +43,8 @@ class EncoderShape:
 
     def count_all(self) -> int:
         """Return how many numbers the encoder holds."""
-        width, inner = self.width, self.mlp_width
+        width = self.width
+        inner = self.mlp_width
         attention = 4 * width * (width + 1)
         mlp = 2 * width * inner + inner + width
         layer_norms = 4 * width

@@ -68,7 +68,8 @@ def read_architecture(name: CheckpointName, *, revision: str | None = None) -> A
         BackboneError: see `read_description`.
     """
     description = read_description(name, revision=revision)
-    config, family = description.config, description.family
+    config = description.config
+    family = description.family
     try:
         text, vision = _SHAPES[family](config)
         return Architecture(
@@ -148,16 +149,18 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
             f"backbone '{name}' is a '{family}' model; allowed are {allowed} (SigLIP and SigLIP 2 "
             "of a fixed resolution are both 'siglip'), and OpenCLIP checkpoints"
         )
-    config_class, default = CLIPConfig, CLIP_FRAMING
+    config_class = CLIPConfig
+    default = CLIP_FRAMING
     if family == "siglip":
-        config_class, default = SiglipConfig, SIGLIP_FRAMING
+        config_class = SiglipConfig
+        default = SIGLIP_FRAMING
     try:
         config = config_class.from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file
         raise _wrong_config(name, family, error) from error
     file = find_preprocessing(name, revision, locally=locally)
     framing = default
-    if file is not None:
+    if file:
         framing = _read_framing_of_file(name, file, config.vision_config.image_size, default)
     return Description(name, revision, config, family, framing, identity, locally, None)
 
@@ -193,7 +196,7 @@ def _read_config(
     if values.get("model_type") in FAMILIES:
         return values, None, _find_commit(name, "config.json", revision)
     path = find_file(name, OPEN_CLIP_CONFIG, revision, locally=locally)
-    if path is None:
+    if not path:
         if failure is not None:
             raise failure
         return values, None, None
@@ -204,7 +207,7 @@ def _read_config(
 def _find_commit(name: CheckpointName, file: str, revision: str | None) -> str | None:
     """Return the commit of a file, by which the hub's cache names its folder; None if absent."""
     path = find_file(name, file, revision)
-    if path is None:
+    if not path:
         return None
     return path.parent.name
 
@@ -325,7 +328,8 @@ def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
     Raises:
         BackboneError: the image encoder has no pool, so that it has no features.
     """
-    text, vision = config.text_config, config.vision_config
+    text = config.text_config
+    vision = config.vision_config
     dim = text.projection_size
     if not getattr(vision, "vision_use_head", True):  # older transformers set it only if given
         raise BackboneError("vision_use_head is false; allowed is an image encoder with its pool")

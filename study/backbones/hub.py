@@ -115,6 +115,6 @@ def find_preprocessing(
     """
     for file in PREPROCESSING:
         path = find_file(name, file, revision, locally=locally)
-        if path is not None:
+        if path:
             return path
     return None

@@ -148,9 +148,10 @@ def _load_open_clip(description: Description) -> tuple[Any, Mapping[str, Any]]:
 
 
 def _find_open_clip_weights(description: Description) -> Path:
-    name, locally = description.name, description.locally
+    name = description.name
+    locally = description.locally
     path = find_file(name, OPEN_CLIP_WEIGHTS, description.revision, locally=locally)
-    if path is not None:
+    if path:
         return path
     files = list(Path(name).glob("*.safetensors"))
     if len(files) != 1:
@@ -227,7 +228,8 @@ def find_weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
             floating-point type; a value too large for float32 loads as infinity.
     """
     count = 0
-    broken, zero = [], []
+    broken = []
+    zero = []
     for name, values in weights:
         count += 1
         # The lowest and highest value are NaN if any value is, and cost no copy of the weights.

@@ -260,7 +260,8 @@ def to_open_clip(clip: Any) -> tuple[dict[str, Any], _Tensors]:
         BackboneError: OpenCLIP has no such network.
     """
     config = clip.config
-    text, vision = config.text_config, config.vision_config
+    text = config.text_config
+    vision = config.vision_config
     activations = {text.hidden_act, vision.hidden_act}
     if config.model_type != "clip" or activations not in ({"quick_gelu"}, {"gelu"}):
         raise BackboneError(

@@ -100,13 +100,13 @@ def build_config(
     for key, value in (changes or {}).items():
         put_value(remaining, key, value)
     config, faults, dropped = _validate(remaining)
-    if config is not None:
+    if config:
         # Do not report a default that only replaces a faulty value, or a section of such values.
         replaced = [path if "." in path else f"{path}." for path in dropped]
         for rule in broken_rules(config):
             if not any(path in rule for path in replaced):
                 faults.append(rule)
-    if faults or config is None:
+    if faults or not config:
         lines = faults_with_overrides(overrides or {}, faults)
         if all(line != fault for line, fault in zip(lines, faults, strict=True)):
             source = OVERRIDES

@@ -39,7 +39,7 @@ class BasePeer(Section):
         if not isinstance(values, Mapping):
             return values
         row = PEERS.get(str(values.get("method")))
-        if row is None:
+        if not row:
             return values
         return {"optimizer": row.optimizer, "weight_decay": row.weight_decay, **values}
 

@@ -52,7 +52,7 @@ def _broken_by_data(data: DataConfig) -> _Lines:
     for template in data.templates or ():
         if "{}" not in template:
             yield f"data.templates: '{template}' has no {{}} for the class name"
-    if data.targets_root is not None and not data.targets:
+    if data.targets_root and not data.targets:
         yield "data.targets_root: has no effect, since data.targets is empty"
     datasets = (data.dataset, *data.targets)
     for target in dict.fromkeys(data.targets):
@@ -61,7 +61,7 @@ def _broken_by_data(data: DataConfig) -> _Lines:
     for metric in (*SCORES, "source"):
         if metric in data.targets:
             yield f"data.targets: '{metric}' is the name of a metric; use another name"
-    if data.shots_from is not None and data.val_shots is not None:
+    if data.shots_from and data.val_shots is not None:
         yield "data.val_shots: has no effect beside data.shots_from, which lists them"
     if data.shots == ALL:
         yield from _broken_by_all_shots(data)
@@ -132,7 +132,7 @@ def _broken_by_refit(refit: RefitConfig) -> _Lines:
 
 
 def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:
-    if ablation is None:
+    if not ablation:
         return
     if (ablation.design == "grid") != bool(ablation.subsets):
         yield "ablation: subsets belong to the design grid, which needs at least one"
@@ -161,7 +161,7 @@ def broken_search_rules(config: StudyConfig) -> _Lines:
         return
     asha = config.search.asha
     epochs = config.training.epochs
-    if asha is not None and asha.grace_period > epochs:
+    if asha and asha.grace_period > epochs:
         advice = "search.asha: null for no stopping"
         if epochs >= SHORTEST_GRACE_PERIOD:
             advice = f"{epochs} or fewer, or {advice}"
@@ -179,7 +179,7 @@ def _broken_by_references(fixed: dict[str, TrialSettings]) -> _Lines:
             yield f"search.baselines: must keep '{label}', which results are compared with"
     for label in AS_PUBLISHED:
         reference = fixed.get(label)
-        if reference is not None and (reference.head, reference.strength) != ("text", 1.0):
+        if reference and (reference.head, reference.strength) != ("text", 1.0):
             yield (
                 f"search.baselines.{label}: is a reference, with head text and strength 1; got "
                 f"head {reference.head} and strength {reference.strength:g}, which need another "

@@ -189,7 +189,7 @@ class SearchConfig(Section):
         """The names of the rows of `study.method.peers.PEERS` that baselines have, by label."""
         methods = {label: peer.peer for label, peer in self.peer_arms.items()}
         for label, settings in self.fixed_baselines.items():
-            if settings.peer is not None:
+            if settings.peer:
                 methods[label] = settings.peer.method
         return methods
 

@@ -69,7 +69,7 @@ def _refuse_variables(entries: Iterable[Any]) -> None:
         if not isinstance(entry, str):
             continue
         variable = VARIABLE.search(entry)
-        if variable is not None:
+        if variable:
             raise ValueError(
                 f"has {variable[0].lstrip('/')}, and variables of the environment are not replaced "
                 "here; allowed is the value itself"

@@ -68,7 +68,7 @@ def repeating_command(config: StudyConfig) -> str | None:
         starts from is missing.
     """
     source = shipped_file(QUICKSTART)
-    if source is None:
+    if not source:
         return None
     base = load_config(source)
     values = {}

@@ -90,7 +90,8 @@ def _members_of_file(
     file: Path, overridden: Mapping[str, Any], written: Mapping[str, str]
 ) -> Iterator[Member]:
     values = read_values(file)
-    axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
+    axes = values.pop(AXES, {})
+    exceptions = values.pop(EXCEPTIONS, [])
     refit = values.setdefault("refit", {})
     if isinstance(refit, dict):  # a sweep compares, and ships nothing unless it asks for that
         values["refit"] = NO_REFIT.model_dump() | refit

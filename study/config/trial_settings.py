@@ -109,13 +109,14 @@ class TrialSettings(Section):
 
     @model_validator(mode="after")
     def _refuse_subset_of_peer(self) -> "TrialSettings":
-        if self.peer is not None and self.subset != "none":
+        if self.peer and self.subset != "none":
             raise ValueError(f"a peer trains no subset; got {self.subset!r}, allowed is 'none'")
         return self
 
     @model_validator(mode="after")
     def _check_head(self) -> "TrialSettings":
-        lr, steps = self.head_lr, self.head_steps
+        lr = self.head_lr
+        steps = self.head_steps
         if (lr is None) != (steps is None):
             raise ValueError(
                 f"head_lr {lr} and head_steps {steps} belong together: give both or neither"
@@ -193,7 +194,7 @@ class TrialSettings(Section):
         for name in _FINISH:
             values[name] = getattr(self, name)
         values["peer_lr"] = None
-        if self.peer is not None:
+        if self.peer:
             values["subset"] = self.peer.method
             values["peer_lr"] = self.peer.lr
         return values

@@ -199,7 +199,8 @@ def _causes(fault: str, overrides: Texts) -> list[str]:
     of_path = []
     mentioned = []
     for key, override in overrides.items():
-        last, value = key.rpartition(".")[2], override.partition("=")[2]
+        last = key.rpartition(".")[2]
+        value = override.partition("=")[2]
         word = value if last in PLAIN else last
         below = f"{key}.".startswith(f"{path}.")
         above = f"{path}.".startswith(f"{key}.")

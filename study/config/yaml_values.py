@@ -128,7 +128,7 @@ class _SafeLoader(yaml.SafeLoader):
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """Construct a whole number, or raise _UnclearNumber if it is not a plain decimal one."""
         value = super().construct_yaml_int(node)
-        if DECIMAL.fullmatch(node.value) is None:
+        if not DECIMAL.fullmatch(node.value):
             raise _unclear(node, value)
         return value
 

@@ -134,7 +134,7 @@ def head_tensors(head: Head | None) -> dict[str, Tensor]:
 
     They are none without a head.
     """
-    if head is None:
+    if not head:
         return {}
     return {HEAD_ROWS: head.rows.cpu(), HEAD_CLASSES: torch.tensor(head.classes)}
 

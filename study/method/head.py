@@ -56,7 +56,8 @@ class Head:
             classes: the class of each row.
         """
         row_of_class = {name: row for row, name in enumerate(self.classes)}
-        replaced, sources = [], []
+        replaced = []
+        sources = []
         for index, name in enumerate(classes):
             if name in row_of_class:
                 replaced.append(index)

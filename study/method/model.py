@@ -96,7 +96,8 @@ class Classifier(Protocol[PromptsT]):
 
 def model_depths(model: CLIPModel) -> Depths:
     """Return the number of blocks of each encoder, with the family."""
-    text, vision = model.config.text_config, model.config.vision_config
+    text = model.config.text_config
+    vision = model.config.vision_config
     return Depths(text.num_hidden_layers, vision.num_hidden_layers, model.config.model_type)
 
 

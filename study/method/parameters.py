@@ -178,7 +178,7 @@ def find_leaf(name: str) -> Leaf:
         SubsetError: no site of the table has a tensor of this name.
     """
     match = _NAME.fullmatch(name)
-    if match is not None:
+    if match:
         encoder, layer, module, parameter = match.groups()
         block = None
         if layer is not None:

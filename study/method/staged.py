@@ -230,7 +230,7 @@ class StagedEncoder:
             output = self._projection(hidden).flatten(1)
         elif is_mlp:
             output = self._apply_mlp(self._layers[block], hidden)
-        elif prompts is None:
+        elif not prompts:
             output = self._attend_images(self._layers[block], hidden)
         else:
             output = self._attend_prompts(self._layers[block], hidden, prompts)
@@ -242,12 +242,14 @@ class StagedEncoder:
         QuickGELU(x) = x·σ(cx) = SiLU(cx)/c. The factor c goes into the LayerNorm and the biases,
         and 1/c into the last sum. So the activation reads the wide rows once, not three times.
         """
-        norm, mlp = layer.layer_norm2, layer.mlp
+        norm = layer.layer_norm2
+        mlp = layer.mlp
         if self._config.hidden_act != "quick_gelu":
             change: Tensor = mlp(norm(hidden))
             return hidden + change
         c = 1.702
-        weight, bias = norm.weight * c, norm.bias * c
+        weight = norm.weight * c
+        bias = norm.bias * c
         normed = F.layer_norm(hidden, norm.normalized_shape, weight, bias, norm.eps)
         inner = F.silu(F.linear(normed, mlp.fc1.weight, mlp.fc1.bias * c))
         scaled_change = F.linear(inner, mlp.fc2.weight, mlp.fc2.bias * c)

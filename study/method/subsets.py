@@ -167,11 +167,12 @@ def parse(text: str) -> Subset:
             f"an empty subset: write 'none', a preset ({', '.join(PRESETS)}) or a term"
         )
     terms: list[tuple[int, Term]] = []
-    unread, sign = text.lstrip(), 1
+    unread = text.lstrip()
+    sign = 1
     while sign:
         # A preset name may contain a hyphen, so it is tried before a hyphen means "take away".
         match = _PRESET.match(unread) or _TERM.match(unread)
-        if match is None:
+        if not match:
             if not unread:
                 raise SubsetError(f"subset '{text}': a term is missing at its end")
             raise SubsetError(
@@ -263,7 +264,7 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
 
 def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
     match = _LAYERS.fullmatch(layers)
-    if match is None:
+    if not match:
         raise SubsetError(
             f"subset '{text}': layers '{layers.strip()}' are no slice such as [0:4], [-2:] or [3]"
         )
@@ -292,7 +293,8 @@ def site_names(encoder: Encoder) -> tuple[str, ...]:
 
 def list_sites(encoder: Encoder, family: Family) -> tuple[str, ...]:
     """List the names of an encoder's sites, without groups and without a LayerNorm's halves."""
-    with_one_tensor, with_several = [], []
+    with_one_tensor = []
+    with_several = []
     for row in parameters.SITES:
         if encoder not in row.encoders or family not in row.families:
             continue

@@ -32,7 +32,8 @@ def fit_temperature(groups: Sequence[Labelled]) -> float:
     The mean negative log-likelihood is convex in 1/T, so its derivative has one zero, around which
     an interval is halved.
     """
-    low, high = 1 / HIGHEST, HIGHEST
+    low = 1 / HIGHEST
+    high = HIGHEST
     for _ in range(HALVINGS):
         middle = math.sqrt(low * high)
         if _slope(groups, middle) > 0:

@@ -25,10 +25,11 @@ def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
 
 def _forest_chart(table: AblationTable) -> Chart:
     """Draw the difference of each cell to the base, with its interval."""
-    cells, differences = [], []
+    cells = []
+    differences = []
     # From bottom to top, so that the best cell is the uppermost.
     for cell in reversed(table.cells):
-        if cell.comparison is not None:
+        if cell.comparison:
             cells.append(cell)
             differences.append(cell.comparison)
     series = []
@@ -81,10 +82,12 @@ def _points_by_term(table: AblationTable) -> tuple[str, dict[tuple[Window, str],
     only: dict[tuple[Window, str], float] = {}
     left_out: dict[tuple[Window, str], float] = {}
     for cell in table.cells:
-        subset, base = cell.settings.subset, table.base.settings.subset
+        subset = cell.settings.subset
+        base = table.base.settings.subset
         for points, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
-            if term is not None and cell.comparison is not None:
-                window, site = _window_of(term), f"{term.encoder}.{term.site}"
+            if term and cell.comparison:
+                window = _window_of(term)
+                site = f"{term.encoder}.{term.site}"
                 points[window, site] = 100 * cell.comparison.mean
     # All fields of a map must mean the same, so take the reading that fits more cells.
     if len(left_out) > len(only):

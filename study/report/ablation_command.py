@@ -40,9 +40,10 @@ def ablation_command(results: Results) -> str | None:
         The command, broken into lines for a shell; None where nothing was searched or the protocol
         has no ablation.
     """
-    config, protocol = results.study.config, results.study.protocol()
+    config = results.study.config
+    protocol = results.study.protocol()
     source = shipped_file(ABLATION)
-    if source is None or not (protocol.ablates and protocol.searches(config)):
+    if not source or not (protocol.ablates and protocol.searches(config)):
         return None
     settings = {}
     for section in _SECTIONS:

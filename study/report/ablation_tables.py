@@ -67,7 +67,7 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
     """Yield which cells differ from the base by more than noise, which do not, and which may."""
     beyond, within, untested = [], [], []
     for cell in table.cells:
-        if cell.comparison is None:
+        if not cell.comparison:
             continue
         name = f"“{cell.label}”"
         difference = cell.comparison

@@ -33,7 +33,8 @@ _LONGEST_LABEL = 36
 
 def render_best_configurations(configurations: Sequence[RankedConfiguration]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
-    scores, subsets = [], []
+    scores = []
+    subsets = []
     for rank, row in enumerate(configurations, start=1):
         scores.append(_score_row(rank, row))
         subsets.append([rank, tuned_in_words(row.settings)])
@@ -109,7 +110,8 @@ def _baseline_label(row: RankedConfiguration, taken: Collection[str]) -> str:
     """Return a label that no other baseline has."""
     name = f"{FOUND_PREFIX}{row.study}-{row.label.removeprefix('trial ')}".lower()
     name = re.sub(r"[^a-z0-9._-]+", "-", name)[:_LONGEST_LABEL]
-    label, number = name, 1
+    label = name
+    number = 1
     while label in taken:
         number += 1
         label = f"{name}-{number}"

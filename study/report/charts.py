@@ -298,9 +298,11 @@ def _draw_series(axes: Any, series: Series) -> Any:
         return _draw_cells(axes, series)
     if series.style == "shares":
         return _draw_shares(axes, series)
-    form, layer = "-", 2
+    form = "-"
+    layer = 2
     if series.style == "points":
-        form, layer = _MARKERS[series.marker], 3
+        form = _MARKERS[series.marker]
+        layer = 3
     drawstyle = "steps-post" if series.style == "step" else "default"
     marker_size = 11 if series.marker == WINNER_MARKER else 6
     return axes.errorbar(

@@ -33,10 +33,11 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     Args:
         results: the results of the study.
     """
-    config, protocol = results.study.config, results.protocol
+    config = results.study.config
+    protocol = results.protocol
     searches = protocol.searches(config)
     rows = _data_rows(results)
-    if config.ablation is not None:
+    if config.ablation:
         rows |= _ablation_rows(results, config.ablation)
     elif searches:
         rows |= _search_rows(results)
@@ -49,7 +50,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
         planned = amount(config.search.trials, "trial")
         rows["Search"] = f"{planned} planned ({config.search.sampler})"
         work = occupancy(results.trials)
-        if work is not None:
+        if work:
             rows["Time"] = occupancy_in_words(work)
     if protocol.trains:
         seeds = amount(len(config.confirm.seeds), "seed")
@@ -59,7 +60,8 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
 
 def _data_rows(results: Results) -> dict[str, str]:
     """Return the rows of every study; others may replace the question and the images."""
-    config, protocol = results.study.config, results.protocol
+    config = results.study.config
+    protocol = results.protocol
     dataset = config.data.dataset
     if config.data.targets:
         dataset += f"; tested on {', '.join(config.data.targets)} as well"

@@ -36,7 +36,8 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
         LedgerError: a file of predictions is damaged.
     """
     board = leaderboard(results)
-    first, second = _tested_entry(board, first_label), _tested_entry(board, second_label)
+    first = _tested_entry(board, first_label)
+    second = _tested_entry(board, second_label)
     shares = image_shares(results, first.label, second.label)
     if shares.empty:
         raise DataError(
@@ -71,7 +72,8 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
 
 def _answer_cells(shares: pd.DataFrame) -> list[object]:
     """Return the answers of some rows of `image_shares`, those that differ, and Δ."""
-    only_first, only_second = int(shares["only_one"].sum()), int(shares["only_other"].sum())
+    only_first = int(shares["only_one"].sum())
+    only_second = int(shares["only_other"].sum())
     answers = int(shares["seeds"].sum())
     gain = (only_first - only_second) / answers
     return [answers, only_first, only_second, points(gain)]
@@ -87,7 +89,8 @@ def _image_table(shares: pd.DataFrame) -> Table:
 def _explain_counts(shares: pd.DataFrame) -> str:
     """Return what the rows of a difference count, so that a reader can add them up."""
     seeds = int(shares["seeds"].iloc[0])
-    images, answers = len(shares), int(shares["seeds"].sum())
+    images = len(shares)
+    answers = int(shares["seeds"].sum())
     if seeds == 1:
         models = "the one seed that both were tested with and kept predictions of"
     else:
@@ -111,11 +114,11 @@ def _score_differences(
             score_name = SOURCE
             title = f"{SOURCE} (part “{part}”)"
         difference = board.difference(first, second, score_name)
-        if difference is not None:
+        if difference:
             images = format_count(len(of_part))
             differences.append(f"{title} {_difference_over_seeds(difference)}, {images} images")
     difference = board.difference(first, second)
-    if difference is not None and (board.parts or board.scored_datasets):
+    if difference and (board.parts or board.scored_datasets):
         differences.append(f"{metric_name(board)} {_difference_over_seeds(difference)}")
     return differences
 
@@ -127,7 +130,7 @@ def _difference_over_seeds(difference: MeanInterval) -> str:
 def _tested_entry(board: Leaderboard, label: str) -> Entry:
     """Return the candidate with a label; raise DataError if none was tested."""
     entry = board.find_entry(label)
-    if entry is None:
+    if not entry:
         names = [" = ".join(tested.labels) for tested in board.entries]
         tested_names = ", ".join(names) or "none"
         raise DataError(f"no candidate '{label}' was tested; tested are: {tested_names}")

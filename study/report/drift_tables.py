@@ -102,7 +102,7 @@ def render_drift(drift: StudyDrift) -> Group:
     blocks.append(_similarity("Features of the class names", drift.text, "those before"))
     if drift.images is not None:
         blocks.append(_similarity("Features of the images", drift.images, "those before"))
-    if drift.head is not None:
+    if drift.head:
         reference = "the tuned features of its class names"
         blocks.append(_similarity("Rows of the head", drift.head, reference))
     return Group(*blocks)

@@ -204,7 +204,8 @@ def _intervals_alone(mean: MeanInterval, form: Callable[[float], str]) -> str:
     intervals = []
     for source, interval in (("seeds", mean.seeds), ("test images", mean.images)):
         if interval is not None:
-            low, high = form(interval.low), form(interval.high)
+            low = form(interval.low)
+            high = form(interval.high)
             intervals.append(f"over {source} alone {low} to {high}")
     return "; ".join(intervals)
 

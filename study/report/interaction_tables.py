@@ -41,7 +41,7 @@ def interaction_table(pairs: Sequence[Interaction]) -> Table:
 
 
 def _interaction_cells(pair: Interaction) -> tuple[str, str]:
-    if pair.interaction is None:
+    if not pair.interaction:
         return "not tested", "–"
     return format_log_odds(pair.interaction), probability(pair.interaction.holm_p)
 
@@ -79,9 +79,10 @@ def _describe_family(
     form: Callable[[float], str],
 ) -> Iterator[str]:
     """Yield for which pairs a difference that is tested for all of them is beyond noise."""
-    tests, beyond = 0, []
+    tests = 0
+    beyond = []
     for pair, comparison in family:
-        if comparison is not None and comparison.holm_p is not None:
+        if comparison and comparison.holm_p is not None:
             tests += 1
             if is_significant(comparison):
                 beyond.append(f"{_quote_sites(pair)} {form(comparison.mean)}")
@@ -98,7 +99,7 @@ def _describe_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
     """Yield the pairs whose interaction is not tested, with the reason."""
     untested = []
     for pair in pairs:
-        if pair.interaction is None:
+        if not pair.interaction:
             untested.append(f"{_quote_sites(pair)} ({_describe_obstacle(pair.obstacle)})")
     if untested:
         yield f"Not tested whether they interact: {'; '.join(untested)}."
@@ -106,7 +107,7 @@ def _describe_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
 
 def _describe_obstacle(obstacle: Obstacle | None) -> str:
     """Return why the interaction of a pair is not tested; an empty text if it is."""
-    if obstacle is None:
+    if not obstacle:
         return ""
     if obstacle.reason == "untested":
         return "nothing was scored on test images, and validation images are not counted"

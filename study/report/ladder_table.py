@@ -42,11 +42,11 @@ def ladder_table(board: Leaderboard) -> Table:
 
 def _rows(board: Leaderboard, winner_ladder: Ladder) -> Iterator[Row]:
     published = board.find_entry(PUBLISHED)
-    if winner_ladder.steps and published is not None:
+    if winner_ladder.steps and published:
         yield _row(board, "published", published, score_cell(published.test), None)
     for step in winner_ladder.steps:
         yield _step_row(board, step, f"+ {_join_changes(step.adds)}")
-    if winner_ladder.crossing is not None:
+    if winner_ladder.crossing:
         yield from _crossing_rows(board, winner_ladder.crossing)
 
 
@@ -76,7 +76,7 @@ def _join_changes(changes: Sequence[Change]) -> str:
 def _qualifications(board: Leaderboard, winner_ladder: Ladder) -> Iterator[str]:
     """Yield what qualifies the steps of a ladder."""
     rungs = [step.upper for step in winner_ladder.steps]
-    if winner_ladder.crossing is not None:
+    if winner_ladder.crossing:
         yield "The first step in the other order is the difference to tuned CLIPFit."
         rungs += winner_ladder.crossing.corners
     if any(rate_source(board, rung) == "borrowed" for rung in rungs):

@@ -52,7 +52,8 @@ _ARM_NOTES = {
 
 def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
-    title, score = f"{board.folder.name}: test {board.metric}", "test"
+    title = f"{board.folder.name}: test {board.metric}"
+    score = "test"
     if board.parts:
         title += f" of {' and '.join(board.parts)} accuracy"
         score = board.metric
@@ -295,7 +296,7 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
     """Return the columns of a candidate for CSV and JSON; None yields the header."""
     fields = vars(entry) if entry else {}
     record = {"label": fields.get("label"), "winner": None}
-    if entry is None:
+    if not entry:
         record |= dict.fromkeys(settings_columns())
     else:
         record["winner"] = entry.is_winner
@@ -303,7 +304,7 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
     for name in ("trainable", "source_trial", "val_score", "val_base"):
         record[name] = fields.get(name)
     record["val_expected"] = None
-    if board.optimism is not None and entry is not None and entry.is_chosen:
+    if board.optimism and entry and entry.is_chosen:
         record["val_expected"] = board.optimism.expected
     record["seeds"] = len(fields.get("scores", ()))
     record["chance"] = board.chance

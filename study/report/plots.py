@@ -189,8 +189,9 @@ def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
     tuned = [entry for entry in board.entries if entry.trainable]
     series = _series_by_entry(board, tuned, [entry.trainable for entry in tuned])
     zero_shot = board.find_entry(ZERO_SHOT)
-    line, title = None, "On test"
-    if zero_shot is not None:
+    line = None
+    title = "On test"
+    if zero_shot:
         line = 100 * zero_shot.test.mean
         title = "Candidates, on test (dotted: zero-shot)"
     return Panel(size_axis, Axis(f"test {board.metric}, %", line=line), series, title)
@@ -254,7 +255,8 @@ def _series_by_arm_and_status(trials: TrialsByX) -> list[Series]:
 
 def _score_series(name: str, trials: TrialsByX, **style: Any) -> Series:
     """Return the validation scores, in percent, of the trials that have both a score and an x."""
-    xs, scores = [], []
+    xs = []
+    scores = []
     for x, trial in trials:
         if x is not None and trial.val_score is not None:
             xs.append(x)

@@ -77,7 +77,8 @@ def _wider_intervals(overlap: float | None, scores: Mapping[str, MeanInterval]) 
     intervals = []
     for name, score in scores.items():
         if score.wider is not None:
-            low, high = percent(score.wider.low), percent(score.wider.high)
+            low = percent(score.wider.low)
+            high = percent(score.wider.high)
             intervals.append(f"{name} {percent(score.mean)} [{low}, {high}]")
     yield (
         "For other labelled images, intervals are wider (approximately, after Nadeau and Bengio). "

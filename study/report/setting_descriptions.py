@@ -57,7 +57,7 @@ def setting_cells(settings: TrialSettings) -> tuple[str, ...]:
 
 def tuned_in_words(settings: TrialSettings) -> str:
     """Return which parameters are tuned, a subset or those of a peer, and γ if it is not 0."""
-    if settings.peer is None:
+    if not settings.peer:
         tuned = settings.subset.replace("none", "nothing")
     else:
         tuned = f"{peer_in_words(settings.peer)}, lr {format_rate(settings.peer.lr)}"
@@ -79,7 +79,7 @@ def peer_in_words(peer: Peer) -> str:
 def settings_in_words(settings: TrialSettings) -> str:
     """Return what is tuned, with the head and the strength if they are not CLIPFit's own."""
     has_linear_head = settings.head == "linear"
-    if settings.subset == "none" and settings.peer is None:
+    if settings.subset == "none" and not settings.peer:
         return "a linear head on CLIP as it is" if has_linear_head else "CLIP as it is"
     words = tuned_in_words(settings)
     if has_linear_head:

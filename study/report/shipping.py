@@ -22,14 +22,16 @@ _WHICH = {
 
 def describe_shipped(board: Leaderboard) -> Iterator[str]:
     """Yield what is registered, exported and predicted with, if it is not the winner as tested."""
-    refit, shipped = board.refit, board.shipped
-    name, images = "the winner", board.study.config.refit.images
+    refit = board.refit
+    shipped = board.shipped
+    name = "the winner"
+    images = board.study.config.refit.images
     is_average = shipped is not None and shipped.is_average
     if is_average:
         name = "the average of the best"
     elif shipped is not board.winner:
         name = "the best configuration that writes a delta"
-    if refit is not None:
+    if refit:
         sentence = f"What ships is {name}, trained once more"
         if refit.images is not None:
             sentence += f" on {format_count(refit.images)} labelled images ({_WHICH[images]})"
@@ -54,7 +56,7 @@ def describe_shipped(board: Leaderboard) -> Iterator[str]:
 
 
 def _over_images(interval: Interval | None) -> str:
-    if interval is None:
+    if not interval:
         return ""
     return (
         f" (95 % interval over test images alone {percent(interval.low)} to "

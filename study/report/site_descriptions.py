@@ -89,7 +89,8 @@ def choices_in_words(names: Iterable[str]) -> str:
 
 
 def _describe_term(term: Term) -> str:
-    encoder, layers = ENCODER_NAMES[term.encoder], _describe_layers(term.layers)
+    encoder = ENCODER_NAMES[term.encoder]
+    layers = _describe_layers(term.layers)
     return f"{_describe_part(term.site)}, {encoder}{layers}"
 
 

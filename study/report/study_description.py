@@ -28,13 +28,13 @@ def describe_study(results: Results, board: Leaderboard) -> str:
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
     blocks = []
     registration = board.registration
-    if board.chosen is not None:
+    if board.chosen:
         blocks.append(_describe_outcome(board, board.chosen))
-    if registration is not None:
+    if registration:
         blocks.append(f"`{registration.loading_line(lasting=True)}`")
-    if board.winner is not None:
+    if board.winner:
         blocks.append(markdown_text(_describe_winner(board, board.winner)))
-    if registration is not None:
+    if registration:
         blocks.append(markdown_text(champion_sentence(registration, board)))
     _, tables = leaderboard_markdown(board).split("\n\n", 1)
     blocks.append(_widen_columns(tables))

@@ -41,7 +41,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     choice = board.chosen
     if board.entries and not board.has_search:
         return (_describe_tests_without_search(board), *chance)
-    if choice is None:
+    if not choice:
         state = "Nothing is confirmed on test"
         if board.entries:
             state = "The choice has no test score"
@@ -71,7 +71,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
         None if nothing was searched or chosen, or the choice has no test score.
     """
     choice = board.chosen
-    if choice is None or not board.has_search:
+    if not choice or not board.has_search:
         return None
     comparisons = []
     if board.chance is not None:
@@ -80,7 +80,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
         chance = percent(board.chance)
         comparisons.append(f"{guess} would have a balanced score of {chance} % (chance)")
     zero_shot = board.find_entry(ZERO_SHOT)
-    if zero_shot is not None:
+    if zero_shot:
         comparisons.append(f"zero-shot CLIP scores {describe_score(zero_shot.test)}")
     sentence = f"{metric_name(board)} on test for the {board.chosen_word} "
     sentence += f"({_interval_and_seeds(choice.test)})"
@@ -91,10 +91,11 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
 
 def judge_choice(board: Leaderboard) -> Iterator[str]:
     """Yield how the choice compares with its rivals and with chance, and what qualifies it."""
-    choice, winner = board.chosen, board.winner
-    if choice is None:
+    choice = board.chosen
+    winner = board.winner
+    if not choice:
         return
-    if winner is not None:
+    if winner:
         yield from _judge_winner(board, winner)
     else:
         mean = choice.balanced.mean if choice.balanced else None
@@ -129,7 +130,7 @@ def validation_score_sentence(board: Leaderboard) -> Iterator[str]:
     There is no sentence where it is not known what to expect.
     """
     choice = board.chosen
-    if choice is None or board.optimism is None:
+    if not choice or not board.optimism:
         return
     optimism = board.optimism.remark_on(choice.val_score)
     if optimism:
@@ -139,7 +140,7 @@ def validation_score_sentence(board: Leaderboard) -> Iterator[str]:
 def _describe_doubt(winner: Entry) -> Iterator[str]:
     """Yield that the winner is not shown to beat chance, if it is not."""
     against_chance = winner.against_chance
-    if against_chance is None or against_chance.is_proven:
+    if not against_chance or against_chance.is_proven:
         return
     yield (
         f"The winner is not shown to beat chance: on {format_count(winner.images)} test images its "
@@ -197,7 +198,7 @@ def describe_rivals_above(board: Leaderboard) -> Iterator[str]:
         if not board.planned_comparisons.keys().isdisjoint(entry.labels):
             continue
         findings = "no common seed: not tested"
-        if difference is not None:
+        if difference:
             findings = f"{describe_difference(difference)}: {judge(difference)}"
         kind = "other method" if entry.is_peer else "baseline"
         yield (
@@ -230,17 +231,18 @@ def _judge_winner(board: Leaderboard, winner: Entry) -> Iterator[str]:
 
 def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterator[str]:
     """Yield the fixed comparison of the winner with a rival, or that the rival has no score."""
-    rival, comparison = board.find_entry(label), board.planned_comparisons.get(label)
+    rival = board.find_entry(label)
+    comparison = board.planned_comparisons.get(label)
     name = rival_name(label)
-    if rival is None and label == AVERAGE:
+    if not rival and label == AVERAGE:
         return
-    if rival is None:
+    if not rival:
         yield (
             f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "
             "with it."
         )
         return
-    if comparison is None:
+    if not comparison:
         return
     if label == BEST_PEER:
         name = f"the best other method by validation ({settings_in_words(rival.settings)})"
@@ -261,7 +263,7 @@ def _describe_smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
     if smallest is winner:
         yield "No smaller configuration did about as well on validation as the winner."
         return
-    if smallest is None:
+    if not smallest:
         return
     name = ""
     if smallest.label != SMALLEST:
@@ -277,7 +279,7 @@ def _describe_smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
 def _describe_best_with_delta(board: Leaderboard, winner: Entry) -> Iterator[str]:
     """Yield which candidate stands for a winner that writes no delta, where a delta is needed."""
     substitute = board.find_entry(WITH_DELTA)
-    if substitute is None:
+    if not substitute:
         return
     registered = ", which is registered," if board.registration else ""
     yield (
@@ -291,7 +293,7 @@ def _score_beside(board: Leaderboard, entry: Entry, winner: Entry) -> str:
     """Return the test score of a candidate, and its difference to the winner."""
     score = describe_score(entry.test)
     difference = board.difference(entry, winner)
-    if difference is None:
+    if not difference:
         return score
     return f"{score}, {describe_difference(difference)} against the winner"
 
@@ -310,10 +312,10 @@ def validation_findings(board: Leaderboard) -> Iterator[str]:
 def _describe_ranking(check: ValidationCheck) -> str:
     """Return how alike the orders by validation and by test are, over all and among the best."""
     agreement = check.agreement
-    if agreement is None:
+    if not agreement:
         return "Too few distinct candidates to say how well validation ranked test scores."
     within = f"within {percent(CLOSE_TO_BEST, 0)} points of the best by validation"
-    if check.close is not None:
+    if check.close:
         among = f"among the {check.close.n} {within} it is {_format_correlation(check.close.rho)}"
     else:
         among = f"too few {within} differ to say it of them alone"
@@ -330,7 +332,7 @@ def _format_correlation(rho: float) -> str:
 def _describe_regret(board: Leaderboard) -> Iterator[str]:
     """Yield which of the candidates that validation ranked has the highest test mean."""
     choice = board.chosen
-    if choice is None or not choice.is_ranked:
+    if not choice or not choice.is_ranked:
         return
     top = board.entries[0]
     ranked = [entry for entry in board.entries if entry.is_ranked]
@@ -355,7 +357,7 @@ def _describe_base_validation(board: Leaderboard) -> Iterator[str]:
     """Yield what validation on base classes alone would have chosen."""
     check = board.validation_check
     pick = board.find_entry(check.base_pick or "")
-    if pick is not None:
+    if pick:
         same = " – the same candidate" if pick.is_chosen else ""
         yield (
             "Among the candidates, base validation alone would have picked "

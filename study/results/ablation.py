@@ -74,7 +74,7 @@ class AblationTable(Results):
     @property
     def shows_balanced(self) -> bool:
         """Whether balanced scores are shown next to the scores."""
-        return any(cell.balanced is not None for cell in self.cells)
+        return any(cell.balanced for cell in self.cells)
 
 
 def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
@@ -184,7 +184,7 @@ def _added_rates(
 ) -> dict[str, tuple[float, ...]]:
     """Compute `Cell.added_rates`; it is empty if no configuration lists the planned rates."""
     added: dict[str, tuple[float, ...]] = {}
-    if ablation is None:
+    if not ablation:
         return added
     for kind, rates in tried.items():
         planned = ablation.rates_for(kind)
@@ -199,7 +199,7 @@ def _interactions(
 ) -> tuple[Interaction, ...]:
     """Return the interactions of the sites that an ablation pairs; none in other designs."""
     ablation = results.study.config.ablation
-    if ablation is None or ablation.design != "pairs":
+    if not ablation or ablation.design != "pairs":
         return ()
     subsets = [cell.settings.subset for cell in cells]
     # Sites that are not listed are single ones of the base, so cells of one term.

@@ -44,7 +44,7 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
         best_candidate(results.candidates),
         candidate_to_ship(results.candidates, results.study.config.refit),
     ):
-        if choice is not None:
+        if choice:
             labels.add(choice.same_as or choice.label)
     if not labels:
         return {}
@@ -54,6 +54,6 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
     by_label = {}
     for label in labels:
         entry = board.find_entry(label)
-        if entry is not None and entry.against_chance is not None:
+        if entry and entry.against_chance is not None:
             by_label[label] = entry.against_chance
     return by_label

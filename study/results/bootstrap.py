@@ -93,7 +93,8 @@ def _add_pseudo_images(
     distinct_seeds, columns = np.unique(seeds, return_inverse=True)
     shape = draws, len(distinct_seeds)
     of_seed, right_of_seed = _draw_pseudo_images(images, PSEUDO_OF_DIFFERENCE, shape, rng)
-    drawn, right = of_seed[:, columns], right_of_seed[:, columns]
+    drawn = of_seed[:, columns]
+    right = right_of_seed[:, columns]
     minuend = _mix(accuracy, images + PSEUDO_OF_DIFFERENCE, drawn, right)
     # What one side gets right, the other side gets wrong.
     subtrahend = _mix(accuracy, images + PSEUDO_OF_DIFFERENCE, drawn, drawn - right)

@@ -217,7 +217,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         tokens = _tokenize(backbone, info, info.class_names)
         texts.append(_compare(backbone.clip.get_text_features, encode, [tokens]))
         head = read_head(tensors, info)
-        if head is not None:
+        if head:
             head_tokens = _tokenize(backbone, info, [str(name) for name in head.classes])
             heads.append(_head_drift(encode, head_tokens, head.rows))
         try:
@@ -279,7 +279,7 @@ def _winner_trials(results: Results) -> list[str]:
         DataError: there is no winner.
     """
     winner = leaderboard(results).best_with_delta
-    if winner is None:
+    if not winner:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
     confirmed = results.confirm_trials(winner.label)
     return [trial.trial_id for trial in confirmed if trial.test_score is not None]

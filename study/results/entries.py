@@ -135,7 +135,7 @@ def make_entry(
     label = labels[0]
     trials = results.confirm_trials(label)
     tested = [trial for trial in trials if trial.test_score is not None]
-    if candidate is None:
+    if not candidate:
         candidate = Candidate(label=label, settings=tested[0].settings)
     baselines = {trial.label for trial in results.trials if trial.arm == BASELINE}
     baselines.update(REFERENCES)
@@ -171,6 +171,6 @@ def make_entry(
 def _count_images(tested: Sequence[TrialResult]) -> int | None:
     """Return the number of test images of a trial; None if no trial kept its predictions."""
     for trial in tested:
-        if trial.outcomes is not None:
+        if trial.outcomes:
             return sum(len(right) for right in trial.outcomes.right.values())
     return None

@@ -24,7 +24,7 @@ class ImageCounts:
 def image_counts(board: Leaderboard) -> ImageCounts:
     """Return how many images of each class the choice of validation was trained and tested on."""
     tested = []
-    if board.chosen is not None:
+    if board.chosen:
         trials = board.confirm_trials(board.chosen.label)
         tested = [trial for trial in trials if trial.test_score is not None]
     if not tested:

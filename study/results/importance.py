@@ -117,7 +117,7 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
         return {}
     arms = set()
     for trial in results.stage("search"):
-        if trial.proposed and trial.settings.peer is None:
+        if trial.proposed and not trial.settings.peer:
             arms.add(trial.arm)
     studies = {}
     for arm in sorted(arms.intersection(optuna.get_all_study_names(storage))):

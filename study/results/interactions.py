@@ -110,7 +110,7 @@ def interactions(
     gain_tests = make_comparisons(_gains_over_better(pairs, resampled))
     log_odds = {}
     for pair, pair_cells in pairs.items():
-        if find_obstacle(pair_cells) is None:
+        if not find_obstacle(pair_cells):
             log_odds[pair] = log_odds_interaction(pair_cells, resampled)
     interaction_tests = make_comparisons(log_odds)
     rows = []
@@ -145,7 +145,7 @@ def _size(pair: Interaction) -> float:
 
     Without one, it is the gain of both together.
     """
-    if pair.gain_over_better is None:
+    if not pair.gain_over_better:
         return pair.gains[2].mean
     return pair.gain_over_better.mean
 
@@ -167,7 +167,7 @@ def _gains_over_better(
     differences = {}
     for pair, cells in pairs.items():
         better = _better(cells)
-        if better is not None:
+        if better:
             differences[pair] = _difference(cells[3], better, resampled)
     return differences
 
@@ -175,7 +175,7 @@ def _gains_over_better(
 def _difference(cell: SiteCell, base: SiteCell, resampled: Resampled) -> MeanInterval:
     """Return the difference of the scores of two cells, which have the same seeds."""
     difference = resampled.difference(cell.label, cell.scores, base.label, base.scores)
-    if difference is None:
+    if not difference:
         raise ValueError(f"{cell.label}: expected a seed in common with {base.label}")
     return difference
 
@@ -212,11 +212,12 @@ def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> Mea
     trials = [(cell.label, seed) for cell in cells for seed in seeds]
     on_same_images = len({resampled.images.get(trial) for trial in trials}) == 1
     drawn = None
-    columns, df = [], []
+    columns = []
+    df = []
     for cell, weight in zip(cells, INTERACTION, strict=True):
         values += weight * _mean_log_odds(cell, seeds)
         rescored = _drawn_log_odds(cell, seeds, weight, resampled)
-        if rescored is not None:
+        if rescored:
             columns.append(weight * rescored.scores)
             df.append(rescored.df)
     if on_same_images and len(columns) == len(cells):
@@ -258,7 +259,8 @@ def _drawn_log_odds(
         weight: its weight in a sum, whose sign says which pseudo-images are added.
         resampled: the scores on these images.
     """
-    columns, df = [], []
+    columns = []
+    df = []
     for seed in seeds:
         scores = resampled.scores.get((cell.label, seed), {})
         parts = []

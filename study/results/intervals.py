@@ -183,7 +183,8 @@ def mean_interval(
     low = high = None
     whole = around(joint)
     if whole is not None:
-        low, high = whole.low, whole.high
+        low = whole.low
+        high = whole.high
     return MeanInterval(
         n,
         mean,
@@ -233,7 +234,8 @@ def _joint_errors(
     over_images = _image_errors(drawn)
     if not over_seeds or drawn is None:
         return over_seeds + over_images
-    a, b = over_seeds[0].variance, over_images[0].variance
+    a = over_seeds[0].variance
+    b = over_images[0].variance
     both = max(a, b, a + b - _common_variance(drawn))
     df = both**2 / (a**2 / over_seeds[0].df + b**2 / over_images[0].df)
     return [*over_seeds, _Error(both, df)]

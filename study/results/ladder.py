@@ -81,7 +81,7 @@ class Ladder:
     @property
     def head_in_one_order(self) -> bool:
         """Whether the gain of the winner's head was measured in one order alone."""
-        if not self.steps or self.crossing is not None:
+        if not self.steps or self.crossing:
             return False
         _, subset, *_, head = self.steps
         return subset.upper is not subset.lower and head.upper.settings.head == "linear"
@@ -92,9 +92,9 @@ def ladder(board: Leaderboard) -> Ladder:
     rungs = {}
     for label in RUNGS:
         entry = board.find_entry(label)
-        if entry is not None:
+        if entry:
             rungs[label] = entry
-    if board.winner is None or len(rungs) < len(RUNGS):
+    if not board.winner or len(rungs) < len(RUNGS):
         return Ladder((), None)
     steps = []
     for below, above in STEPS:
@@ -129,7 +129,7 @@ def _step(board: Leaderboard, adds: tuple[Change, ...], lower: Entry, upper: Ent
 
 def _subset_or_method(plain: Entry) -> tuple[Change, ...]:
     """Return what the winner without head and strength has beyond tuned CLIPFit."""
-    if plain.settings.peer is not None:
+    if plain.settings.peer:
         return ("another method",)
     return RUNGS[PLAIN]
 
@@ -138,7 +138,7 @@ def _crossing(
     board: Leaderboard, neither: Entry, subset_alone: Entry, both: Entry
 ) -> Crossing | None:
     head_alone = board.find_entry(TUNED_LINEAR)
-    if head_alone is None or subset_alone is neither or not _same_head(head_alone, both):
+    if not head_alone or subset_alone is neither or not _same_head(head_alone, both):
         return None
     subset = _subset_or_method(subset_alone)
     head: tuple[Change, ...] = ("head",)

@@ -71,7 +71,7 @@ class Leaderboard(Results):
     @property
     def chosen_word(self) -> str:
         """The word for what validation chose: a choice no better than chance is no winner."""
-        return "choice" if self.chosen is not None and self.winner is None else "winner"
+        return "choice" if self.chosen and self.winner is None else "winner"
 
     @property
     def chosen(self) -> Entry | None:
@@ -110,19 +110,19 @@ class Leaderboard(Results):
         corrects for the number of comparisons that remain.
         """
         winner = self.winner
-        if winner is None:
+        if not winner:
             return {}
         differences = {}
         for label in self.rivals:
             difference = self.difference(winner, self.find_entry(label))
-            if difference is not None:
+            if difference:
                 differences[label] = difference
         return make_comparisons(differences)
 
     @property
     def best_with_delta(self) -> Entry | None:
         """The winner or, where that writes no delta, the best candidate by validation that does."""
-        if self.winner is None:
+        if not self.winner:
             return None
         return self.find_entry(WITH_DELTA) or self.winner
 
@@ -147,7 +147,7 @@ class Leaderboard(Results):
     @cached_property
     def calibrations(self) -> tuple[Calibration, ...]:
         """How well the probabilities of the refit fit, by part; empty without a temperature."""
-        if self.refit is None:
+        if not self.refit:
             return ()
         return tuple(calibrations(self, self.refit.trial.trial_id))
 
@@ -155,7 +155,7 @@ class Leaderboard(Results):
     def shipped(self) -> Entry | None:
         """The entry of the candidate that ships; None without a winner."""
         candidate = candidate_to_ship(self.candidates, self.study.config.refit)
-        if self.winner is None or candidate is None:
+        if not self.winner or not candidate:
             return None
         return self.find_entry(candidate.label) or self.best_with_delta
 
@@ -173,7 +173,7 @@ class Leaderboard(Results):
             base: the candidate that is subtracted.
             name: the name of the test score, such as that of a part.
         """
-        if base is None or entry.label == base.label:
+        if not base or entry.label == base.label:
             return None
         scores = seed_scores(self.confirm_trials(entry.label), name)
         base_scores = seed_scores(self.confirm_trials(base.label), name)
@@ -235,7 +235,7 @@ def rivals_above_winner(board: Leaderboard) -> list[tuple[Entry, MeanInterval | 
         Pairs of candidate and `winner - candidate`, which is None without a common seed.
     """
     winner = board.winner
-    if winner is None:
+    if not winner:
         return []
     rivals = []
     for entry in board.entries:

@@ -59,8 +59,9 @@ def _confusion_shares(board: Leaderboard) -> pd.DataFrame:
         The `gain` is their difference. Where the classes are the same, the share is the accuracy of
         the class. `before` and `gain` are None if zero-shot's predictions were not recorded.
     """
-    zero_shot, chosen = {}, {}
-    if board.chosen is not None:
+    zero_shot = {}
+    chosen = {}
+    if board.chosen:
         zero_shot = _shares_by_classes(board.confirm_trials(ZERO_SHOT))
         chosen = _shares_by_classes(board.confirm_trials(board.chosen.label))
     rows = []
@@ -132,12 +133,14 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
         DataError: their predictions are not of the same images.
         LedgerError: a file of predictions is damaged.
     """
-    one_right, other_right = _right_by_seed(results, one), _right_by_seed(results, other)
+    one_right = _right_by_seed(results, one)
+    other_right = _right_by_seed(results, other)
     seeds = one_right.columns.intersection(other_right.columns)
     joined = pd.concat([one_right[seeds], other_right[seeds]], axis=1)
     if joined.isna().any(axis=None):
         raise DataError(f"the predictions of '{one}' and '{other}' are not of the same test images")
-    one_right, other_right = one_right[seeds].astype(bool), other_right[seeds].astype(bool)
+    one_right = one_right[seeds].astype(bool)
+    other_right = other_right[seeds].astype(bool)
     other_right = other_right.reindex(one_right.index)  # pandas 2 joins no levels without names
     shares = pd.DataFrame({"one": one_right.mean(axis=1), "other": other_right.mean(axis=1)})
     shares["gain"] = shares["one"] - shares["other"]

@@ -33,14 +33,14 @@ class Refit:
 def refit_of(results: Results) -> Refit | None:
     """Return the refit of what a study chose; None if there is none, or it has not ended."""
     candidate = candidate_to_ship(results.candidates, results.study.config.refit)
-    if candidate is None:
+    if not candidate:
         return None
     trial_id = refit_trial_id("refit", results.study.config.refit, candidate)
     for trial in results.stage("refit"):
         if trial.trial_id == trial_id and trial.status == "finished":
             tested = resample([trial], results.protocol).mean_intervals([trial], ["score"])
             trained = read_training_images(results.folder, trial.split_hash)
-            images = None if trained is None else len(trained.records)
+            images = None if not trained else len(trained.records)
             after_test = was_asked_after_test(results.study)
             members = len(candidate.members)
             unknown: UnknownCheck | None = None

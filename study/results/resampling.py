@@ -101,7 +101,7 @@ class Resampled:
             if label == baseline:
                 continue
             difference = self.difference(label, values, baseline, base)
-            if difference is not None:
+            if difference:
                 differences[label] = difference
         return make_comparisons(differences)
 
@@ -184,7 +184,7 @@ def resample(
         draws: how many sets of images are drawn.
         seed: the seed of the draws.
     """
-    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
+    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
     scores: RescoredTrials = {}
     single_image_class = False
     for images in dict.fromkeys(outcome.images for outcome in outcomes.values()):

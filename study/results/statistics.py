@@ -65,7 +65,7 @@ def proportion_difference(count: int, total: int, base_count: int, base_total: i
 
 def is_significant(difference: MeanInterval | None) -> bool:
     """Return whether a difference is not 0, by its interval and after Holm's correction."""
-    if difference is None or difference.holm_p is None:
+    if not difference or difference.holm_p is None:
         return False
     return not difference.within_noise and difference.holm_p <= SIGNIFICANCE
 

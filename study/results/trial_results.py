@@ -177,7 +177,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
         predictions = read_predictions(folder, trial.trial_id)
     confusion = confusion_of(predictions)
     chance = None
-    if protocol is not None and confusion:
+    if protocol and confusion:
         test[BALANCED] = balanced_score(confusion, protocol)
         chance = balanced_chance(confusion, protocol)
     values: dict[str, Any] = {name: config.get(name) for name in TrialConfig.model_fields}
@@ -197,7 +197,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
         "outcomes": outcomes_of(predictions),
     }
     values["val"], values["curve"] = _read_validation(reports)
-    if end is not None:
+    if end:
         for name in ("status", "epochs", "seconds", "reason", "error"):
             values[name] = getattr(end, name)
     return TrialResult.model_construct(**values)

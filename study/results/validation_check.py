@@ -73,8 +73,10 @@ def _picks_by_base_classes(
 
 def find_highest(scores: Mapping[str, float | None]) -> tuple[str | None, float]:
     """Return the first name with the highest score, and this score; None if no name has one."""
-    best_name, best_score = None, -math.inf
+    best_name = None
+    best_score = -math.inf
     for name, score in scores.items():
         if score is not None and score > best_score:
-            best_name, best_score = name, score
+            best_name = name
+            best_score = score
     return best_name, best_score

@@ -31,7 +31,7 @@ def base_of(study: Study, ablation: AblationConfig) -> str:
     storage = study.folder.path.parent
     other = StudyFolder(storage / ablation.base_from)
     best = best_candidate(read_candidates(other)) if other.path.exists() else None
-    if best is None:
+    if not best:
         raise StudyError(
             f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
         )
@@ -47,8 +47,9 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
             base, sites to pair overlap, a cell tunes a kind of parameter that has no rate, or the
             study that the base comes from has no winner.
     """
-    ablation, depths = study.config.ablation, study.architecture().depths
-    if ablation is None:
+    ablation = study.config.ablation
+    depths = study.architecture().depths
+    if not ablation:
         raise ValueError("the configuration has no ablation")
     base = parse(base_of(study, ablation))
     cells = {base.key(depths): ("base", base)}
@@ -125,7 +126,8 @@ def _windows(
     ablation: AblationConfig, base: Subset, depths: Depths
 ) -> Iterator[tuple[str, Subset]]:
     """Yield the part of the base in each window of layers, without the sites outside the blocks."""
-    deepest, width = max(depths.text, depths.vision), ablation.width
+    deepest = max(depths.text, depths.vision)
+    width = ablation.width
     ranges = {
         "sliding": [(start, start + width) for start in range(deepest - width + 1)],
         "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],

@@ -28,10 +28,11 @@ def rate_grids(study: Study) -> dict[str, RateGrid]:
         ValueError: see `ablation_cells`.
         StudyError: see `ablation_cells`.
     """
-    ablation, depths = study.config.ablation, study.architecture().depths
+    ablation = study.config.ablation
+    depths = study.architecture().depths
     grids = {}
     for label, subset in ablation_cells(study).items():
-        if ablation is not None:
+        if ablation:
             grids[label] = RateGrid.of_config(ablation, kinds(subset.resolve(depths)))
     return grids
 
@@ -57,11 +58,12 @@ def tune_cells(
         announce: a function that is called before extended grids are trained, with a sentence on
             each and the largest number of trials that all grids may still come to, and in the end.
     """
-    ablation, cells = study.config.ablation, ablation_cells(study)
+    ablation = study.config.ablation
+    cells = ablation_cells(study)
     grids = rate_grids(study)
     extensions_left = 0
     # A choice that was written stays, so that only what a repair has opened again is trained.
-    if ablation is not None and ablation.extend and study.cells() is None:
+    if ablation and ablation.extend and study.cells() is None:
         extensions_left = MOST_EXTENSIONS
     while True:
         untried = _untried(study, data, cells, grids)
@@ -92,7 +94,7 @@ def most_trials(study: Study) -> int:
     """
     ablation = study.config.ablation
     extensions = 0
-    if ablation is not None and ablation.extend:
+    if ablation and ablation.extend:
         extensions = MOST_EXTENSIONS
     return sum(grid.size_after(extensions) for grid in rate_grids(study).values())
 
@@ -127,7 +129,7 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
 def _trials(study: Study, cells: _Cells, grids: _Grids) -> list[tuple[str, str, TrialSettings]]:
     """Return the label of each trial's cell, the trial's own label, and its settings."""
     ablation = study.config.ablation
-    if ablation is None:
+    if not ablation:
         return []
     trials = []
     for label, subset in cells.items():
@@ -143,7 +145,8 @@ def _trials(study: Study, cells: _Cells, grids: _Grids) -> list[tuple[str, str, 
 
 def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> list[TrialConfig]:
     """Return the trials of the grids that the ledger lacks, under the lowest free numbers."""
-    depths, regularizer = study.architecture().depths, study.config.training.regularizer
+    depths = study.architecture().depths
+    regularizer = study.config.training.regularizer
     # By what they train: a score that changed since may have led to an extension of another cell.
     tried = set()
     numbers = set()

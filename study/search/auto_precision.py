@@ -30,7 +30,8 @@ def decide_precision(study: Study) -> Study:
         StorageError: the precision cannot be kept.
         StudyError: no worker can train.
     """
-    decided, resources = study.resolve_precision(), study.config.resources
+    decided = study.resolve_precision()
+    resources = study.config.resources
     if decided.config.training.precision != AUTO:
         return decided
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())

@@ -94,7 +94,8 @@ class DeadlineScheduler(FIFOScheduler):
 
     def __init__(self, deadline: Deadline, scheduler: TrialScheduler) -> None:
         super().__init__()
-        self._deadline, self._scheduler = deadline, scheduler
+        self._deadline = deadline
+        self._scheduler = scheduler
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """See `TrialScheduler`."""

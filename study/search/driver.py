@@ -136,7 +136,8 @@ def concurrency(config: StudyConfig) -> int | None:
     if resources.max_concurrent is not None:
         return resources.max_concurrent
     cluster = ray.cluster_resources()
-    cpus, gpus = cluster.get("CPU", 0), cluster.get("GPU", 0)
+    cpus = cluster.get("CPU", 0)
+    gpus = cluster.get("GPU", 0)
     needs = [(cpus, resources.cpus_per_trial), (gpus, resources.gpus_per_trial)]
     slots = min(available / needed for available, needed in needs if needed)
     shortage = (
@@ -178,7 +179,8 @@ def run_trials(
     """
     if count == 0:
         return
-    folder, resources = study.folder, study.config.resources
+    folder = study.folder
+    resources = study.config.resources
     worker = WorkerSettings(
         folder.path.resolve(),
         study.config.backbone,
@@ -228,7 +230,7 @@ def make_scheduler(
         history: the trials that ended before the study was resumed, each with its reports; the
             scheduler takes their scores into account.
     """
-    if asha is None:
+    if not asha:
         return FIFOScheduler()
     make = partial(
         ASHAScheduler,
@@ -253,7 +255,7 @@ def make_scheduler(
 
 def rung_epochs(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
     """Return the epochs after which `make_scheduler`'s scheduler may stop a trial, rising."""
-    if asha is None:
+    if not asha:
         return ()
     rungs = []
     epoch = float(asha.grace_period)
@@ -277,7 +279,7 @@ class RepeatingScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial goes on after a result."""
         before = self._before.get(trial.config["trial_id"])
-        if before is not None and result["epoch"] >= before.epochs:
+        if before and result["epoch"] >= before.epochs:
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
 

@@ -112,7 +112,7 @@ class LedgerCallback(Callback):
             over = deadline is not None and trial.trial_id in deadline.stopped_ids
             cause = "the time of the search was over" if over else "successive halving"
             before = self.searcher.before.get(self.searcher.running[trial.trial_id].trial_id)
-            reason = f"{cause} at epoch {result.get('epoch')}" if before is None else before.reason
+            reason = f"{cause} at epoch {result.get('epoch')}" if not before else before.reason
             self._close(trial, "stopped", result.get("score"), reason=reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -146,7 +146,7 @@ class LedgerCallback(Callback):
         Raises:
             StorageError: the first error of storage in an earlier event.
         """
-        if self._fault is not None:
+        if self._fault:
             raise self._fault
         self._hung_workers.end()
 
@@ -179,11 +179,12 @@ class LedgerCallback(Callback):
         for sibling in self.searcher.siblings.get(config.trial_id, ()):
             folder = self.searcher.folder.trial(sibling.trial_id)
             try:
-                end, reports = folder.read_end(), folder.read_reports()
+                end = folder.read_end()
+                reports = folder.read_reports()
             except StorageError as fault:
                 self._fault = self._fault or fault
             else:
-                if end is not None:
+                if end:
                     notify_of_end(self.observers, sibling, end, reports[-1].get("test_score"))
 
 

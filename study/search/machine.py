@@ -136,7 +136,8 @@ def _refuse_silent_cluster_here(named: str) -> None:
     Args:
         named: what ``$RAY_ADDRESS`` says: ``auto``, or nothing on the head of ``ray up``.
     """
-    file, address = address_file(), address_on_file()
+    file = address_file()
+    address = address_on_file()
     if address is None:
         raise StudyError(
             f"is 'auto', but no `ray start` has been here, which would have written {file}; start "

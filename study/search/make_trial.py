@@ -37,7 +37,7 @@ def make_trial(
     leaves = subset.resolve(architecture.depths)
     trainable = count_numbers(architecture, leaves)
     proposer = "trial"
-    if peer is not None:
+    if peer:
         row = PEERS[peer.method]
         optimization = peer.model_dump(include={"optimizer", "weight_decay"})
         optimization["regularizer"] = row.regularizer or training.regularizer

@@ -131,7 +131,7 @@ class Arm:
             trial = self.study.ask()
             settings = self.space.suggest(trial)
             outcome = outcome_of(settings)
-            if outcome is None:
+            if not outcome:
                 self.started += 1
                 self._open[trial.number] = trial
                 return trial.number, settings
@@ -147,7 +147,7 @@ class Arm:
     def _opening(self, subset: Params) -> dict[str, Any]:
         """Return the choices of a subset, with the best rates so far within their ranges."""
         best = self._default_rates
-        if self._other is not None:
+        if self._other:
             completed = [t for t in self._other.trials if t.state is TrialState.COMPLETE]
             if completed:
                 best = max(completed, key=lambda trial: trial.value or 0.0).params
@@ -266,7 +266,7 @@ class Arm:
         by_number = {record.number: record for record in recorded}
         for number in range(len(self.trials), max(by_number, default=-1) + 1):
             record = by_number.get(number)
-            if record is None:
+            if not record:
                 self._add({}, state=TrialState.FAIL, user_attrs={})
             else:
                 choices = self.space.encode(record.settings) or {}
@@ -274,7 +274,7 @@ class Arm:
         for number, record in by_number.items():
             for epoch, score in record.scores.items():
                 self.report(number, epoch, score)
-            if record.outcome is not None:
+            if record.outcome:
                 self.tell(number, record.outcome)
 
     def _add(self, choices: Choices, **fields: Any) -> None:

@@ -78,7 +78,7 @@ def run_reopened(study: Study, data: DataBySeed, observers: Observers) -> None:
 
 def _earlier_ends(ledger: Mapping[str, LedgerTrial]) -> dict[str, End]:
     """Return how reopened trials had ended before, by id."""
-    return {name: trial.before for name, trial in ledger.items() if trial.before is not None}
+    return {name: trial.before for name, trial in ledger.items() if trial.before}
 
 
 def _train(
@@ -216,7 +216,7 @@ def _read_and_close_trial(
             end = replace(last, seconds=sum(report["seconds"] for report in reports))
             close_trial(folder, end)
     outcome = None
-    if end is not None:
+    if end:
         outcome = outcome_of(end, score)
         if was_open or config.trial_id in reused_ids:
             notify_of_end(observers, config, end, score)
@@ -227,6 +227,6 @@ def unfinished(
     ledger: Mapping[str, LedgerTrial], queue: Iterable[TrialConfig]
 ) -> list[TrialConfig]:
     """Return the trials that have not ended: those that have started first."""
-    trials = [trial.config for trial in ledger.values() if trial.end is None]
+    trials = [trial.config for trial in ledger.values() if not trial.end]
     trials += [config for config in queue if config.trial_id not in ledger]
     return trials

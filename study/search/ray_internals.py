@@ -164,7 +164,8 @@ def runs_here(address: str) -> bool:
 @contextmanager
 def _without_stderr() -> Iterator[None]:
     """Drop what the process, and not Python alone, writes to its standard error in the block."""
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:
         yield
@@ -244,7 +245,8 @@ class PartOfHistory(optuna.Study):
 
     def __init__(self, study: optuna.Study, best: int, latest: int) -> None:
         self.__dict__.update(study.__dict__)
-        self._best, self._latest = best, latest
+        self._best = best
+        self._latest = latest
 
     def _get_trials(
         self,

@@ -92,7 +92,7 @@ def record_siblings(
     """
     study = StudyFolder(folder.path.parents[1])
     for trial, last_report in zip(siblings, report.siblings, strict=True):
-        if study.trial(trial.trial_id).read_end() is not None:
+        if study.trial(trial.trial_id).read_end():
             continue
         contents = trial.model_dump(mode="json")
         contents["taken_from"] = f"{study.name}/{folder.trial_id}"
@@ -146,7 +146,7 @@ def load_state(folder: TrialFolder) -> tuple[int, Tensors] | None:
     If the state is damaged, or the reports of its epochs have changed, the trial starts again.
     """
     state = _read_state(folder)
-    if state is None:
+    if not state:
         return None
     epochs = [report["epoch"] for report in folder.read_reports()[: state.epoch]]
     follows_on = state.reports == folder.reports_digest(state.epoch)
@@ -193,7 +193,7 @@ def close_trial(folder: TrialFolder, end: End) -> None:
     settings = TrialSettings.model_validate(folder.read_config()["settings"])
     if end.status == "stopped" and settings.writes_delta:
         state = _read_state(folder)
-        if state is not None:
+        if state:
             _save_deltas(folder, _deltas_of(state.tensors), state.info)
     folder.write_end(end)
     (folder.path / HANG).unlink(missing_ok=True)

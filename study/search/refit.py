@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def candidate_to_refit(study: Study) -> Candidate | None:
     """Return the candidate that is trained once more; None if none is, or nothing is chosen yet."""
     candidate = candidate_to_ship(study.candidates(), study.config.refit)
-    if candidate is None or study.config.refit.images == "shots":
+    if not candidate or study.config.refit.images == "shots":
         return None
     trains = candidate.settings.subset != "none" or candidate.settings.is_peer
     return candidate if trains and candidate.source_trial is not None else None
@@ -58,7 +58,7 @@ def run_refit(
     trial = maker.make("refit", candidate, candidate.settings, members)
     maker.run("refit", [trial], observers)
     end = study.folder.trial(trial.trial_id).read_end()
-    if end is not None and end.status == "failed":
+    if end and end.status == "failed":
         logger.warning(
             "the refit failed, so what was tested ships as it is (%s); "
             "clipfit-study refit %s tries it again",
@@ -86,7 +86,7 @@ def _trial_without_classes(
     trial = maker.make("unknown", average, average.settings, members)
     maker.run("unknown", [trial], observers)
     end = study.folder.trial(trial.trial_id).read_end()
-    if end is None or end.status == "failed":
+    if not end or end.status == "failed":
         logger.warning("refit.unknown_check failed, so what ships does not tell what it finds")
         return None
     return trial.trial_id

@@ -27,7 +27,7 @@ def reuse_results(folder: StudyFolder, trials: Sequence[TrialConfig]) -> set[str
     reused_ids = set()
     for trial in trials:
         origin = origins.get(trial.config_hash)
-        if origin is None:
+        if not origin:
             continue
         address = f"{origin.path.parents[1].name}/{origin.trial_id}"
         try:

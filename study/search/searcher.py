@@ -93,7 +93,7 @@ class StudySearcher(Searcher):
         self._next_number = 0
         self.deadline: Deadline | None = None
         self._outcomes = {_identity(config): UNDER_WAY for config in self._queue}
-        if proposers is not None:
+        if proposers:
             self._arms = {arm.name: arm for arm in proposers.arms}
             self._next_number = proposers.next_number
             self.deadline = proposers.deadline
@@ -103,11 +103,11 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
         config = self._queue.popleft() if self._queue else self._ask_arms()
-        if config is None:
+        if not config:
             return Searcher.FINISHED
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
         arm = self._arms.get(config.arm)
-        if arm is not None and config.optuna_number is not None:
+        if arm and config.optuna_number is not None:
             arm.name_trial(config.optuna_number, config.trial_id)
         self.running[trial_id] = config
         self._outcomes.setdefault(_identity(config), UNDER_WAY)
@@ -117,10 +117,10 @@ class StudySearcher(Searcher):
         """Report an epoch's score to the arm that proposed the trial."""
         config = self.running.get(trial_id)
         score = None if result.get("failed") else result.get("score")
-        if config is None or config.optuna_number is None or score is None:
+        if not config or config.optuna_number is None or score is None:
             return
         arm = self._arms.get(config.arm)
-        if arm is not None:
+        if arm:
             arm.report(config.optuna_number, result["epoch"], score)
 
     def on_trial_complete(
@@ -134,7 +134,7 @@ class StudySearcher(Searcher):
         self._outcomes[_identity(config)] = outcome
         try:
             arm = self._arms.get(config.arm)
-            if arm is not None and config.optuna_number is not None:
+            if arm and config.optuna_number is not None:
                 arm.tell(config.optuna_number, outcome)
             if config.arm == "baseline":
                 for each in self._arms.values():
@@ -155,9 +155,9 @@ class StudySearcher(Searcher):
 
         An arm that has nothing left to propose gives up the rest of its budget.
         """
-        if self._proposers is None:
+        if not self._proposers:
             return None
-        if self.deadline is not None and not self.deadline.allows_another:
+        if self.deadline and not self.deadline.allows_another:
             return None
         while True:
             unfinished_arms = [arm for arm in self._arms.values() if arm.started < arm.budget]
@@ -165,7 +165,7 @@ class StudySearcher(Searcher):
                 return None
             arm = min(unfinished_arms, key=lambda arm: (arm.progress, arm.name))
             trial = self._ask(arm, self._proposers.make_trial)
-            if trial is not None:
+            if trial:
                 return trial
             arm.budget = arm.started
 

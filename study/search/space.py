@@ -122,7 +122,7 @@ class OpenSpace(Space):
         values = self._values_of(settings, leaves)
         trial = FixedTrial(values)
         decoded = self.decode(trial)
-        if decoded is None or decoded.head != settings.head:
+        if not decoded or decoded.head != settings.head:
             return None
         if parse(decoded.subset).resolve(self.depths) != leaves:
             return None
@@ -220,7 +220,8 @@ class OpenSpace(Space):
             if self.config.windows and (self._is_whole or any(map(is_in_blocks, sites))):
                 start = trial.suggest_int(f"{encoder}.from", low, high)
                 end = trial.suggest_int(f"{encoder}.to", low, high)
-                low, high = min(start, end), max(start, end)
+                low = min(start, end)
+                high = max(start, end)
             terms += [self._within(site, low, high) for site in sites]
         return " + ".join(terms) or "none"
 
@@ -290,7 +291,7 @@ class PeerSpace(Space):
     def encode(self, settings: TrialSettings) -> Choices | None:
         """See `Space.encode`."""
         low, high = self.peer.lr
-        if settings.peer is None or not low <= settings.peer.lr <= high:
+        if not settings.peer or not low <= settings.peer.lr <= high:
             return None
         trial = FixedTrial({rate_column(PEER): settings.peer.lr})
         if self.suggest(trial) != settings:

@@ -133,7 +133,7 @@ def run_search(
     proposers = Proposers(
         open_arms(study, ledger.values(), sampler),
         make_trial=partial(make_trial, study, data, "search"),
-        ended=[(t.config, t.outcome) for t in ledger.values() if t.outcome is not None],
+        ended=[(t.config, t.outcome) for t in ledger.values() if t.outcome],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
     )
@@ -167,7 +167,7 @@ def _deadline_and_scheduler(
     proposed = [trial for trial in ledger if trial.config.arm != VARIANT]
     history = []
     for trial in proposed:
-        if trial.end is not None and trial.end.status != "failed":
+        if trial.end and trial.end.status != "failed":
             history.append((trial.config, trial.reports))
     scheduler = make_scheduler(config.search.asha, config.training.epochs, history)
     minutes = config.search.minutes
@@ -187,7 +187,7 @@ def _count_left(
     for trial in ledger:
         if trial.config.arm in search.peer_arms:
             count -= 1
-        if trial.outcome is not None and search.counts_trial(trial.config.arm, trial.config.label):
+        if trial.outcome and search.counts_trial(trial.config.arm, trial.config.label):
             count -= 1
     for queued in queue:
         if not search.counts_trial(queued.arm, queued.label):
@@ -257,7 +257,7 @@ def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | 
                 arm.enqueue_best_of(source)
         arm.started = sum(trial.config.arm == arm.name for trial in ledger)
         for trial in ledger:
-            if trial.config.arm == "baseline" and trial.outcome is not None:
+            if trial.config.arm == "baseline" and trial.outcome:
                 config = trial.config
                 arm.add_baseline(config.settings, trial.outcome, config.label, config.trial_id)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})

@@ -180,7 +180,7 @@ class ClipFitTrainable(tune.Trainable):
         self._trial_data = self._data[f"{trial.stage}/{trial.seed}"]
         precision = trial.training.trial_precision
         peer = trial.settings.peer
-        if peer is not None and PEERS[peer.method].tunes_matrices:
+        if peer and PEERS[peer.method].tunes_matrices:
             precision = "float32"
         backbone = load_once(
             self._backbone.name,

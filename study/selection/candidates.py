@@ -55,7 +55,7 @@ def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
     """
     ranked = list(judged)
     tuned = tuned_clipfit(ranked)
-    if tuned is None:
+    if not tuned:
         return None
     training = tuned.training
     for trial in ranked:
@@ -108,7 +108,7 @@ def variants(
     known = {trained(trial.config.subset_key, trial.config.settings) for trial in judged}
     further = {}
     for label, trial in plain.items():
-        if trial is None or not trial.config.epochs:
+        if not trial or not trial.config.epochs:
             continue
         for suffix, change in _variant_changes(config, strength).items():
             settings = trial.config.settings.model_copy(update=change)
@@ -133,7 +133,7 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
     plain[TUNED] = TrialSettings(subset=search.fixed_baselines["clipfit"].subset)
     labels = []
     for label, settings in plain.items():
-        if settings.subset == "none" and settings.peer is None:
+        if settings.subset == "none" and not settings.peer:
             continue
         for suffix, change in _variant_changes(config, strength).items():
             if settings.model_copy(update=change) != settings:
@@ -186,7 +186,7 @@ def choose_candidates(
         trials.append((WITH_DELTA, next(with_delta, None)))
     candidates = []
     for label, trial in trials:
-        if trial is not None:
+        if trial:
             candidate = Candidate(
                 label=label,
                 settings=trial.settings,
@@ -284,6 +284,6 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     members = average_members(judged, config.refit.average)
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up, members)
     average = average_candidate(study, members, chosen)
-    if average is not None:
+    if average:
         chosen.append(average)
     return study.write_candidates(_with_trained_members(beside_earlier(study, chosen)))

@@ -61,7 +61,7 @@ class Choice:
     ) -> Self | None:
         """Return a choice of a study, by default its best; None if there is none yet."""
         candidate = choose(study.candidates())
-        if candidate is None:
+        if not candidate:
             return None
         label = candidate.same_as or candidate.label
         finished = _finished_confirmations(study, label)
@@ -96,7 +96,7 @@ class Choice:
     @property
     def shipped_scores(self) -> Mapping[str, float]:
         """The test scores of what ships: of the refit alone, or `test_scores`."""
-        if self.refit is None:
+        if not self.refit:
             return self.test_scores
         report = self.refit.read_reports()[-1]
         return {name: score for name, score in report.items() if name.startswith("test_")}
@@ -126,7 +126,7 @@ def _finished_confirmations(study: Study, label: str) -> list[TrialFolder]:
 def winners(study: Study) -> set[str]:
     """Return the ids of the chosen trial and its confirmations; none if it is at chance."""
     choice = Choice.read(study)
-    if choice is None or choice.at_chance:
+    if not choice or choice.at_chance:
         return set()
     ids = {trial.trial_id for trial in choice.trials}
     ids.add(str(choice.candidate.source_trial))

@@ -73,10 +73,12 @@ def extend(study: Study, extended: StudyConfig) -> None:
         study: the study, with its frozen configuration.
         extended: its configuration with more trials.
     """
-    folder, now = study.folder, study.config.search.trials
+    folder = study.folder
+    now = study.config.search.trials
     # The driver may die between any two of these writes. An entry counts only once the
     # configuration has that many trials; until then it may hold the only copy of the choice.
-    chosen, written = folder.read_json(CANDIDATES), folder.read_json(FILE)
+    chosen = folder.read_json(CANDIDATES)
+    written = folder.read_json(FILE)
     if chosen is None and written and written[-1]["to"] > now:
         chosen = written[-1]["candidates"]
     entry = {"from": now, "to": extended.search.trials, "candidates": chosen}
@@ -158,7 +160,8 @@ def _move_trials(study: Study, tested: str, made: Sequence[TrialSettings], label
         made: what `_made_of` returns of it.
         label: its new label.
     """
-    depths, regularizer = study.architecture().depths, study.config.training.regularizer
+    depths = study.architecture().depths
+    regularizer = study.config.training.regularizer
     resolved = [settings.result_key(depths, regularizer) for settings in made]
     for trial in list(study.folder.trials()):  # fewer, if an earlier call was interrupted
         config = trial.read_config()

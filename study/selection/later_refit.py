@@ -29,7 +29,8 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         ConfigError: the study is not finished or has chosen nothing, the refit does not change, it
             averages what the study has not tested, or other settings would change.
     """
-    config, folder = study.config, study.folder
+    config = study.config
+    folder = study.folder
     candidates = study.candidates()
     if candidates is None or not study.protocol().searches(config) or not folder.is_complete():
         raise ConfigError(
@@ -91,13 +92,13 @@ def _failed_trials(study: Study) -> list[TrialFolder]:
     Empty if none failed. The last is made of all others.
     """
     candidate = candidate_to_ship(study.candidates(), study.config.refit)
-    if candidate is None:
+    if not candidate:
         return []
     failed = []
     for name in refit_trial_ids(study, candidate):
         trial = study.folder.trial(name)
         end = trial.read_end()
-        if end is not None and end.status == "failed":
+        if end and end.status == "failed":
             failed.append(trial)
     if failed:
         last = refit_trial_id("refit", study.config.refit, candidate)

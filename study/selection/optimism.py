@@ -147,10 +147,10 @@ def fix_optimism(study: Study) -> None:
     Raises:
         LedgerError: a file of a trial is damaged.
     """
-    if read_optimism(study.folder) is not None:
+    if read_optimism(study.folder):
         return
     optimism = optimism_of(study.folder, study.protocol())
-    if optimism is not None:
+    if optimism:
         study.folder.write_json(OPTIMISM, optimism)
 
 
@@ -178,7 +178,7 @@ def optimism_of(folder: StudyFolder, protocol: Protocol) -> Optimism | None:
             return None
         tables.append(table)
     outcomes = _outcomes(tables, protocol)
-    if outcomes is None or not _agree(outcomes, judged):
+    if not outcomes or not _agree(outcomes, judged):
         return None
     return _optimism(outcomes, judged)
 
@@ -196,7 +196,8 @@ def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | Non
         _, classes = np.unique(labels, return_inverse=True)
     right = np.array([np.array(table["predicted"].to_pylist()) == labels for table in tables])
     rows_of: dict[tuple[int, str], list[int]] = defaultdict(list)
-    folds, parts = rows["fold"].to_pylist(), rows["part"].to_pylist()
+    folds = rows["fold"].to_pylist()
+    parts = rows["part"].to_pylist()
     for row, fold_and_part in enumerate(zip(folds, parts, strict=True)):
         rows_of[fold_and_part].append(row)
     blocks = []

@@ -18,7 +18,7 @@ def candidate_to_ship(
     best = best_candidate(candidates)
     average = candidate_of_label(candidates, AVERAGE)
     averages = refit.average > 1 and average is not None
-    if averages and best is not None and best.settings.subset != "none":
+    if averages and best and best.settings.subset != "none":
         return average
     with_delta = candidate_of_label(candidates, WITH_DELTA)
     return with_delta or best

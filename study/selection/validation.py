@@ -71,10 +71,12 @@ def read_best_logits(trial: TrialFolder) -> BestLogits:
     """
     try:
         table = read_parquet(trial.read(VALIDATION) or b"")
-        logits, trained = table[BEST_LOGIT], table[WAS_TRAINED]
+        logits = table[BEST_LOGIT]
+        trained = table[WAS_TRAINED]
     except (pa.ArrowException, KeyError) as error:
         raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
-    known, foreign = logits.filter(trained), logits.filter(pc.invert(trained))
+    known = logits.filter(trained)
+    foreign = logits.filter(pc.invert(trained))
     return BestLogits(known.to_pylist(), foreign.to_pylist())
 
 

@@ -149,7 +149,7 @@ def load_classifier(
     token_ids = loaded.tokenize(texts).to(chosen_device)
     features = encode_prompts(model, token_ids, len(chosen_templates))
     from_head: tuple[str, ...] = ()
-    if head is not None:
+    if head:
         features = head.replace_in(features, names)
         from_head = tuple(name for name in names if name in head.classes)
     image_reading = replace(info.reading, framing=loaded.framing, **changes)

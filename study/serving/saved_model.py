@@ -152,7 +152,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     name = study.folder.name
     best = Choice.read(study)
     registered = Choice.read_shipped(study)
-    if best is None or registered is None:
+    if not best or registered is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
             "chooses nothing at all); allowed is a finished study, see clipfit-study status"
@@ -171,7 +171,8 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
     delta, info = read_delta(registered, study, scratch)
-    title, instead_of = "the winner", None
+    title = "the winner"
+    instead_of = None
     if registered.candidate.members:
         title = "the average of the best"
     elif registered.candidate.label != best.candidate.label:
@@ -199,7 +200,8 @@ def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, Delta
     Raises:
         DeltaError: there is no delta, or it is damaged.
     """
-    trial, settings = choice.shipped, choice.candidate.settings
+    trial = choice.shipped
+    settings = choice.candidate.settings
     delta = trial.path / "delta.safetensors"
     if delta.exists():
         _, info = load_delta(delta)

@@ -111,7 +111,7 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
         except OSError as error:
             cause = error.strerror or str(error)
             may_pass = error.errno in PASSING
-            if error.errno == errno.ENOENT and existing is not None:
+            if error.errno == errno.ENOENT and existing:
                 may_pass = not _folder_exists(existing)  # if the file share is not mounted
             if not may_pass:
                 if error.errno not in LASTING:

@@ -256,7 +256,7 @@ class StudyFolder(LedgerFolder):
         path = self.path / DESCRIPTION
         if read_if_exists(path, path.stat, existing=self.path) is None:
             return False
-        return all(trial.read_end() is not None for trial in self.trials())
+        return all(trial.read_end() for trial in self.trials())
 
     def delete_conclusions(self, *, choice: bool = True) -> None:
         """Delete the registration and the summary, and the choice, because the study continues.

@@ -215,7 +215,7 @@ class TrialFolder(LedgerFolder):
     def _keep_end(self) -> None:
         """Write how the trial ended to `EARLIER_END`, unless it failed."""
         end = self.read_end()
-        if end is None or end.status == "failed":
+        if not end or end.status == "failed":
             return
         # A finished trial that was taken over from another study has that as its reason.
         if end.status == "finished":

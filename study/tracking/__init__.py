@@ -23,7 +23,7 @@ def make_trackers(names: Sequence[str], instance: Tracker | None = None) -> list
     Raises:
         ConfigError: names are unknown; the message lists all of them.
     """
-    if instance is not None and instance.name not in names:
+    if instance and instance.name not in names:
         raise ConfigError(
             f"'{', '.join(names)}' is named, but '{instance.name}' of the trackers was handed over"
         )
@@ -31,7 +31,7 @@ def make_trackers(names: Sequence[str], instance: Tracker | None = None) -> list
     faults = []
     for name in names:
         ready_made = None
-        if instance is not None and instance.name == name:
+        if instance and instance.name == name:
             ready_made = instance
         try:
             trackers.append(find_object("trackers", name, TRACKERS, ready_made))

@@ -125,7 +125,7 @@ class TensorBoardTracker(Tracker):
     def _finish(self, trial: TrialFolder, end: End | None) -> None:
         """Write how a trial ended, if it has ended, and close its writer."""
         writer = self._writers.get(trial.trial_id) or self._begin(trial)
-        if end is not None:
+        if end:
             text = f"{end.status}: {end.reason}" if end.reason else end.status
             writer.add_text("end", text)
         writer.close()

@@ -86,7 +86,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "code_of_others": code_of_others(type(data.protocol)),
     }
     facts |= data.reading.model_facts()
-    if config.settings.peer is not None:
+    if config.settings.peer:
         for library in PEERS[config.settings.peer.method].libraries:
             facts[library] = version(library)
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]

@@ -94,7 +94,8 @@ def measure(
         objective = Objective(prompts, model.encode_text(prompts), 1.0)
     rates = dict.fromkeys(kind_names(), 1e-6)
     optimizer = make_optimizer(classifier.tuned, rates, Recipe(training.optimizer))
-    size, batch = loaded.image_size, training.batch_size
+    size = loaded.image_size
+    batch = training.batch_size
     pixels = torch.randn(max(batch, EVALUATED), 3, size, size, device=device)
     labels = torch.arange(batch, device=device) % len(texts)
 

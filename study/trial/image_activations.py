@@ -65,13 +65,14 @@ def _begin_table(
 ) -> Tensors:
     """Return all images of a table, begun; no tensor if they do not fit into the cache."""
     encoder = model.vision if isinstance(model, StagedClassifier) else None
-    if encoder is None or encoder.first < encoder.projection:
+    if not encoder or encoder.first < encoder.projection:
         chunks = _begin_chunks(model, backbone, table)
         first = next(chunks)
         if first[0].numel() * len(table.paths) > IMAGES.room:
             return {}
         return {"features": torch.cat([first, *chunks])}
-    what, size = "features of images", backbone.dim
+    what = "features of images"
+    size = backbone.dim
     if encoder.is_tuned:
         what = "states of images before the projection"
         size = backbone.clip.config.vision_config.hidden_size

@@ -115,7 +115,8 @@ class Preparer:
             DataError: an image is unreadable, or no image of a part is readable where unreadable
                 ones are skipped.
         """
-        dataset, data = self.study.dataset(), self.study.config.data
+        dataset = self.study.dataset()
+        data = self.study.config.data
         tables: dict[str, ImageTable] = {}
         for target in targets:
             paths = [record.path for record in target.test]
@@ -172,12 +173,14 @@ class Preparer:
             split: the split of the evaluation images.
             targets: the names of the parts that are of further datasets.
         """
-        dataset, data = self.study.dataset(), self.study.config.data
+        dataset = self.study.dataset()
+        data = self.study.config.data
         train_parts = [task.train for task in tasks]
         eval_parts = []
         for task in tasks:
             eval_parts += [part for part in task.evaluations if part.name not in targets]
-        train_paths, eval_paths = _paths(train_parts), _paths(eval_parts)
+        train_paths = _paths(train_parts)
+        eval_paths = _paths(eval_parts)
         if not eval_paths:
             table = self._decode(dataset, train_paths, data.root, keep_aspect=data.augment)
             return table, table
@@ -243,7 +246,7 @@ class Preparer:
 
 def _cache_key(dataset: Dataset, root: Path | None) -> str:
     """Return the start of the names of a dataset's Arrow files, different for each folder."""
-    if root is None:
+    if not root:
         return dataset.name
     digest = sha256_of(str(root.resolve()).encode())
     return f"{dataset.name}-{digest[:8]}"
@@ -300,7 +303,8 @@ def tasks_without_classes(study: Study, shots: Shots) -> tuple[Task, ...]:
         DataError: the search leaves classes out already, they are too few, or there are no
             validation images.
     """
-    dataset, protocol = study.dataset(), study.protocol()
+    dataset = study.dataset()
+    protocol = study.protocol()
     if protocol.rule(study.config, dataset).tasks is class_fold_tasks:
         raise DataError("has no effect, since the search leaves classes out; allowed is false")
     name, classes = next(iter(protocol.scored(dataset).items()))

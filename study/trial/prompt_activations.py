@@ -41,7 +41,8 @@ def begin_prompts(
     what = "prompts"
     disk_folder: Path | None = folder
     if model.text.is_tuned:
-        what, disk_folder = f"prompts up to stage {model.text.first}", None
+        what = f"prompts up to stage {model.text.first}"
+        disk_folder = None
 
     def begin() -> Tensors:
         return vars(model.begin_prompts(input_ids))
@@ -122,11 +123,12 @@ def _from_cache(
         folder: the folder of the feature cache; None means that they are kept in memory alone.
         compute: a function that returns the tensors.
     """
-    shape, device = tuple(input_ids.shape), str(input_ids.device)
+    shape = tuple(input_ids.shape)
+    device = str(input_ids.device)
     digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
 
     def read_or_compute() -> Tensors:
-        if folder is None:
+        if not folder:
             return compute()
         identity = {"what": what, "prompts": digest}
         return cached_features(folder, identity, backbone, precision, compute)

@@ -22,7 +22,8 @@ TrainedHeads = Mapping[Trainings, UseHeads]
 
 def head_trainings(use: TrialSettings, data: TrialData) -> Trainings:
     """Return the ways to train the linear head of a use."""
-    lr, steps = use.head_lr, use.head_steps
+    lr = use.head_lr
+    steps = use.head_steps
     if use.head == "text":
         return ()
     if lr is not None and steps is not None:

@@ -100,8 +100,9 @@ def make_task_model(
 
 def _build_model(config: TrialConfig, backbone: Backbone, task: Task, seed: int) -> PeerModel:
     """Return the untrained classifier of a subset or of a peer, and its pass."""
-    settings, precision = config.settings, config.training.trial_precision
-    if settings.peer is None:
+    settings = config.settings
+    precision = config.training.trial_precision
+    if not settings.peer:
         classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
         return PeerModel(classifier, StagedClassifier(classifier), settings.distill_weight)
     shots = len(task.train.records) / len(task.train.classes)

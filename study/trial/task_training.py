@@ -61,7 +61,8 @@ class TaskTraining:
         if data.augment and model.views is not None:
             self._views = cached_views(model, data, self._paths, model.views)
         input_ids = tokenize(model, data.own_target, train.classes)
-        backbone, precision = model.backbone, config.training.trial_precision
+        backbone = model.backbone
+        precision = config.training.trial_precision
         self._objective = Objective(
             begin_prompts(model.staged, backbone, input_ids, data.caches),
             zero_shot_text(backbone, input_ids, precision, data.caches),
@@ -76,7 +77,8 @@ class TaskTraining:
 
         An incomplete last batch is dropped, as in the reference, unless it is the only one.
         """
-        images, size = len(self._paths), self._training.batch_size
+        images = len(self._paths)
+        size = self._training.batch_size
         if self._most_images is not None:
             images = min(images, self._most_images)
         if images < size:

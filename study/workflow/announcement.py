@@ -36,7 +36,8 @@ MOST_CLASS_NAMES = 3
 
 def announce(study: Study, console: Console) -> None:
     """Print what a study is, its plan, what it works on, and warnings."""
-    config, protocol = study.config, study.protocol()
+    config = study.config
+    protocol = study.protocol()
     shots = ""
     if protocol.trains:
         shots = "all labelled images, "
@@ -54,11 +55,12 @@ def announce(study: Study, console: Console) -> None:
 
 def describe_plan(study: Study) -> str:
     """Return which trials a study will run, and how many seeds test their choice."""
-    config, protocol = study.config, study.protocol()
+    config = study.config
+    protocol = study.protocol()
     seeds = amount(len(protocol.shot_seeds(config)), "seed")
     if seeds != "1 seed":
         seeds += " (repeated trainings)"
-    if config.ablation is not None:
+    if config.ablation:
         trials = _plan_of_ablation(study, config.ablation, validates=protocol.validates(config))
         return f"{trials}. Each cell is then tested with {seeds}."
     if not protocol.searches(config):
@@ -143,7 +145,8 @@ def study_rows(study: Study) -> list[tuple[str, str]]:
     rows.append(("prompts", _describe_prompts(config.data, dataset)))
     architecture = study.architecture()
     numbers = format_count(architecture.count_all())
-    depths, size = architecture.depths, architecture.image_size
+    depths = architecture.depths
+    size = architecture.image_size
     backbone = (
         f"{config.backbone.name}, a model of {numbers} numbers: {amount(depths.text, 'layer')} for "
         f"text, {depths.vision} for images of {size} × {size} pixels"

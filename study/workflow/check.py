@@ -131,10 +131,11 @@ def find_faults(
         tracker: see `study.workflow.run_study.run_study`.
     """
     checks = _Checks(skipped)
-    if checks.attempt("protocol", study.protocol) is None:
+    if not checks.attempt("protocol", study.protocol):
         replaced = {*replaced, "protocol"}
         study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
-    config, protocol = study.config, study.protocol()
+    config = study.config
+    protocol = study.protocol()
     for fault in find_protocol_faults(config, protocol):
         if not any(path in fault for path in replaced):
             checks.faults.append(fault)
@@ -168,7 +169,7 @@ def _find_data_faults(checks: _Checks, study: Study) -> list[Dataset]:
     read = [checks.attempt("data", _check_data, study)]
     for name in data.targets:
         read.append(checks.attempt("data.targets", _check_target, study, name))
-    datasets = [dataset for dataset in read if dataset is not None]
+    datasets = [dataset for dataset in read if dataset]
     for dataset in datasets:
         path = "data.targets"
         if dataset.name == data.dataset:
@@ -212,7 +213,7 @@ def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Data
     """Check the checkpoint, and everything that depends on it."""
     search = study.config.search
     backbone = checks.attempt("backbone", _check_backbone, study)
-    if backbone is None:
+    if not backbone:
         return
     for label, baseline in search.fixed_baselines.items():
         path = f"search.baselines.{label}.subset"
@@ -226,7 +227,7 @@ def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Data
     for dataset in datasets:
         checks.attempt("data", _check_tokens, dataset, backbone)
     # The cells of an ablation are made of the sites of the search.
-    if study.config.ablation is not None and "search" not in checks.skipped:
+    if study.config.ablation and "search" not in checks.skipped:
         checks.attempt("ablation", ablation_cells, study)
 
 
@@ -308,7 +309,7 @@ def _check_target(study: Study, name: str) -> Dataset:
 
 
 def _check_published(folder: Path | None) -> None:
-    if folder is not None and not folder.is_dir():
+    if folder and not folder.is_dir():
         raise DataError(f"{folder} is no folder; allowed is one with published few-shot splits")
 
 
@@ -316,7 +317,7 @@ def _check_tasks(study: Study, seed: int, searching: bool) -> None:
     """Make the tasks of a seed's trials; raise if they cannot be made."""
     protocol = study.protocol()
     shots = find_shots(study, seed) if protocol.trains else None
-    if shots is not None and searching:
+    if shots and searching:
         tasks_of_search(study, shots)
     if seed in protocol.shot_seeds(study.config):
         protocol.confirm_task(study.dataset(), shots)
@@ -330,7 +331,8 @@ def _check_name(study: Study) -> None:
 
 
 def _check_warm_start(study: Study) -> None:
-    name, storage = study.config.search.warm_start, study.folder.path.parent
+    name = study.config.search.warm_start
+    storage = study.folder.path.parent
     has_trials = any((study.folder.path / "trials").glob("*"))
     # A search that has begun has read what it needs of the other study.
     if name is None or has_trials or (storage / name / "optuna.journal").exists():

@@ -128,7 +128,7 @@ def _unfit_peers(config: StudyConfig, source: Path | None, overrides: list[str])
         source: its file; None for the configuration of a study that exists.
         overrides: the overrides; a peer that one of them asks for is not returned.
     """
-    if source is None or not is_shipped(source):
+    if not source or not is_shipped(source):
         return []
     family = _read_family(config)
     if family is None:
@@ -180,7 +180,7 @@ def _with_remaining_faults(
     try:
         yield
     except ConfigFaults as error:
-        if error.valid_config is not None:
+        if error.valid_config:
             unfit = _unfit_peers(error.valid_config, source, overrides)
             error.valid_config = _without_baselines(error.valid_config, unfit)
         raise _add_remaining(error, overrides, resuming=resuming) from None
@@ -189,7 +189,7 @@ def _with_remaining_faults(
 def _add_remaining(error: ConfigFaults, overrides: list[str], *, resuming: bool) -> ConfigFaults:
     """Return the faults of an error, with those that a check of the valid sections finds."""
     config = error.valid_config
-    if config is None:
+    if not config:
         return error
     skipped = {fault.partition(":")[0].partition(".")[0] for fault in error.faults}
     # A default that replaces a value of the wrong kind says nothing about its section. If only

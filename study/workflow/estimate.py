@@ -155,7 +155,8 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
 
 def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float]:
     """Return the seconds of the search, and of the variants after it, if no two trials overlap."""
-    config, search = study.config, study.config.search
+    config = study.config
+    search = study.config.search
     tasks = tasks_of_search(study, find_shots(study, config.seed))
     full_trial = _trial_seconds(tasks, config.training.epochs, config.training, cost)
     halved_trial = _trial_seconds(tasks, _expected_epochs(study), config.training, cost)
@@ -176,7 +177,8 @@ def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float
 
 def _estimate_test(study: Study, cost: Cost) -> float:
     """Return the seconds of the test of all candidates, if no two trials overlap."""
-    config, protocol = study.config, study.protocol()
+    config = study.config
+    protocol = study.protocol()
     seeds = protocol.shot_seeds(config)
     shots = None
     epochs = 0
@@ -236,7 +238,8 @@ def _trial_seconds(
 
 def _expected_epochs(study: Study) -> float:
     """Return the mean number of epochs of a trial if halving stops as many as it should."""
-    asha, epochs = study.config.search.asha, study.config.training.epochs
+    asha = study.config.search.asha
+    epochs = study.config.training.epochs
     ends = [*rung_epochs(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
     expected = 0.0

@@ -78,7 +78,8 @@ def changes_of_results(
         config: the configuration that is to replace it.
         besides: further keys that may differ.
     """
-    before, after = frozen.model_dump(mode="json"), config.model_dump(mode="json")
+    before = frozen.model_dump(mode="json")
+    after = config.model_dump(mode="json")
     lines = []
     for key, old, new in _differences(before, after):
         if not key.startswith(MAY_CHANGE) and key not in besides:
@@ -91,7 +92,8 @@ def _differences(
 ) -> Iterator[tuple[str, Any, Any]]:
     """Yield each dotted key whose values differ, and both values."""
     for name in before | after:
-        old, new = before.get(name), after.get(name)
+        old = before.get(name)
+        new = after.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differences(old, new, f"{section}{name}.")
         elif old != new:

@@ -56,7 +56,7 @@ def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
     Raises:
         ConfigError: the message names the command that may be meant.
     """
-    if word.startswith("-") or "=" in word or configuration_file(word) is not None:
+    if word.startswith("-") or "=" in word or configuration_file(word):
         return
     small = word.lower()
     meant = difflib.get_close_matches(small, commands, n=1, cutoff=0.66)
@@ -93,7 +93,7 @@ def find_config(name: str) -> Path:
         ConfigError: it does not exist; the message lists the shipped ones.
     """
     file = configuration_file(name)
-    if file is not None:
+    if file:
         return file
     shipped = []
     for folder in FOLDERS:

@@ -83,10 +83,10 @@ def model_card(
     """
     measured = provenance is not None and provenance.entry is not None
     title = "# CLIP tuned by CLIPFit"
-    if provenance is not None:
+    if provenance:
         title += f" for {markdown_text(provenance.board.study.config.data.dataset)}"
     name = "the tuned parameters of a trial"
-    if saved.origin is not None:  # the name of a file is its path, and cards are shared
+    if saved.origin:  # the name of a file is its path, and cards are shared
         name = markdown_text(saved.name)
     blocks = [
         front_matter(saved, exported, measured),
@@ -104,7 +104,7 @@ def model_card(
         "tag says, and makes transparent pixels white."
     )
     blocks += ["## What was tuned", _describe_tuning(saved)]
-    if provenance is not None:
+    if provenance:
         blocks += _describe_study(provenance)
     else:
         blocks.append(OF_UNKNOWN)
@@ -130,7 +130,8 @@ def front_matter(saved: SavedModel, exported: Format, measured: bool) -> str:
 
 
 def _describe_tuning(saved: SavedModel) -> str:
-    info, settings = saved.info, saved.settings
+    info = saved.info
+    settings = saved.settings
     tensors = without_head(load_delta(saved.delta)[0])
     tensors.pop(LOGIT_SCALE, None)
     numbers = sum(tensor.numel() for tensor in tensors.values())
@@ -158,7 +159,7 @@ def _describe_tuning(saved: SavedModel) -> str:
 
 
 def _strength(saved: SavedModel) -> str:
-    if saved.origin is None:  # a file has the parameters at its strength, and not the number
+    if not saved.origin:  # a file has the parameters at its strength, and not the number
         return "which share of the tuned change is kept is not known here; it is applied already"
     strength = saved.settings.strength
     if strength == 1.0:
@@ -185,7 +186,8 @@ def _list_classes(names: tuple[str, ...]) -> str:
 
 
 def _describe_study(provenance: Provenance) -> Iterator[str]:
-    board, trial = provenance.board, provenance.trial
+    board = provenance.board
+    trial = provenance.trial
     yield "## Data and choice"
     lines = []
     for name, text in configuration_rows(board):
@@ -197,7 +199,7 @@ def _describe_study(provenance: Provenance) -> Iterator[str]:
         f", with seed {trial.seed} ({markdown_text(settings_in_words(trial.settings))})."
     )
     yield "## Figures"
-    if provenance.entry is None:
+    if not provenance.entry:
         yield _describe_untested(provenance)
     else:
         yield from _describe_figures(board, provenance.entry, trial)
@@ -253,7 +255,7 @@ def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
     rows = [_score_row(board, name, entry), alone]
     labels = {entry.label}
     for rival in (board.find_entry(TUNED), board.find_entry(ZERO_SHOT)):
-        if rival is not None and rival.label not in labels:
+        if rival and rival.label not in labels:
             labels.add(rival.label)
             rows.append(_score_row(board, entry_name(board, rival), rival))
     if board.chance is not None:
@@ -297,7 +299,7 @@ def _limits(provenance: Provenance | None, *, calibrated: bool) -> Iterator[str]
         "It answers every image with one of its classes, also an image of none of them, and "
         f"{probabilities}."
     )
-    if provenance is not None and provenance.entry is not None:
+    if provenance and provenance.entry is not None:
         yield (
             "Its figures are of test images of the dataset that it was trained on. Images of "
             "another origin may be labelled much worse."
@@ -336,7 +338,7 @@ def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> 
         StudyError: its files are damaged.
     """
     origin = saved.origin
-    if origin is None:
+    if not origin:
         return None
     # A delta mostly lies in its study, which may be in another folder than the studies here.
     folders = [StudyFolder(saved.delta.resolve().parent.parent.parent)]

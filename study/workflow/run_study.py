@@ -121,7 +121,7 @@ def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[No
         with tracker_advice(tracker):
             repair(folder)
         for trial in folder.trials():  # before a tracker or the search read their reports
-            if trial.read_end() is None:
+            if not trial.read_end():
                 drop_reports_beyond_state(trial)
         compare_with_origin(study)
         yield
@@ -164,7 +164,7 @@ def _run_to_the_end(
             tracker_start.result()
             resume_collection()
             study = _in_precision(study, console)
-            if study.config.ablation is not None:
+            if study.config.ablation:
                 run_ablation(study, preparer, tracker, console)
             else:
                 run_search_stage(study, search_data, tracker, console, sampler)

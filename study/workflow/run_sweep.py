@@ -91,7 +91,8 @@ def _faults_of_member(
 ) -> list[str]:
     """Return the faults of a study, and add those of its server if it was not asked before."""
     study = member_study(member)
-    folder, server = study.folder, member.config.tracking
+    folder = study.folder
+    server = member.config.tracking
     resuming = folder.exists()
     faults = []
     if _finished(folder):

@@ -75,7 +75,7 @@ def _preprocessing_warnings(studies: Iterable[Study]) -> Iterator[str]:
         architecture = study.architecture()
         if architecture.open_clip:
             continue
-        if find_preprocessing(backbone_path(backbone.name), backbone.revision) is None:
+        if not find_preprocessing(backbone_path(backbone.name), backbone.revision):
             original = "Google's SigLIP"
             if architecture.family == "clip":
                 original = "OpenAI's CLIP"
@@ -97,7 +97,8 @@ def _imbalance_warnings(studies: Iterable[Study]) -> Iterator[str]:
             if not sizes:
                 continue
             ordered = sizes.most_common()
-            (largest, most), (smallest, fewest) = ordered[0], ordered[-1]
+            (largest, most) = ordered[0]
+            (smallest, fewest) = ordered[-1]
             if most > UNEQUAL * fewest:
                 yield (
                     f"{dataset.name}: the test classes differ in size, from {fewest} images "

@@ -81,7 +81,8 @@ class Status:
 
 def study_status(results: Results) -> Status:
     """Return the status of a study."""
-    folder, config = results.folder, results.study.config
+    folder = results.folder
+    config = results.study.config
     running = tuple(trial for trial in results.trials if trial.status == "running")
     silent = {}
     for trial in running:
@@ -95,12 +96,12 @@ def study_status(results: Results) -> Status:
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = best_candidate(results.candidates)
     tested: Trials = ()
-    if choice is not None:
+    if choice:
         tested = results.confirm_trials(choice.same_as or choice.label)
     test_score = _mean(trial.test_score for trial in tested)
     balanced = _mean(trial.test.get(BALANCED) for trial in tested)
     wanted = None
-    if config.ablation is None:
+    if not config.ablation:
         wanted = config.search.trials
     expected = None
     if results.optimism:
@@ -158,7 +159,7 @@ def _sentences(
     balanced: float | None,
 ) -> Iterator[str]:
     """Yield sentences on the scores of the choice."""
-    if choice is None:
+    if not choice:
         return
     if choice.val_score is not None:
         sentence = f"the choice: {percent(choice.val_score)} % on validation"
@@ -170,7 +171,7 @@ def _sentences(
         if balanced is not None:
             sentence += f", balanced {percent(balanced)} %"
         comparison = read_against_chance(results.folder, choice.same_as or choice.label)
-        if comparison is not None and not comparison.is_proven:
+        if comparison and not comparison.is_proven:
             sentence += f"; {comparison.doubt}"
         yield sentence
 

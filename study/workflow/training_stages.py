@@ -60,7 +60,7 @@ def run_search_stage(
         console: where progress is shown.
         sampler: see `study.workflow.run_study.run_study`.
     """
-    if data is None or _has_chosen(study, study.candidates()):
+    if not data or _has_chosen(study, study.candidates()):
         return
     total = most_trials(study)
     with _stage(console, study.folder, "search", total) as progress:
@@ -101,7 +101,7 @@ def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, consol
 def run_refit_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Train what ships on more images, if the configuration says so."""
     candidate = candidate_to_refit(study)
-    if candidate is not None:
+    if candidate:
         ids = refit_trial_ids(study, candidate)
         done = sum(study.folder.trial(name).read_end() is not None for name in ids)
         with StageProgress(console, "refit", len(ids), done=done) as progress:
@@ -119,7 +119,7 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     """
     ablation = study.config.ablation
     reuse = None
-    if ablation is not None and ablation.reuse:
+    if ablation and ablation.reuse:
         reuse = partial(reuse_results, study.folder)
     if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:

@@ -30,7 +30,7 @@ def refuse_unknown_keys(source: Path, overrides: list[str]) -> None:
 def _add_faults_of_protocol(error: ConfigFaults, overrides: list[str]) -> ConfigFaults:
     """Return the faults of an error, with those that depend on the protocol."""
     config = error.valid_config
-    if config is None:
+    if not config:
         return error
     from study.protocols import find_protocol, find_protocol_faults
 

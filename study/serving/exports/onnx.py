@@ -168,7 +168,8 @@ def _quietly() -> Iterator[None]:
 
 
 def _loading_code(model: TunedClassifier) -> str:
-    backbone, framing = model.backbone, model.backbone.framing
+    backbone = model.backbone
+    framing = model.backbone.framing
     sides = "[size, size]"
     if not framing.squash:
         sides = "[int(size * side / min(image.size)) for side in image.size]"

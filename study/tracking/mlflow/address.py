@@ -36,7 +36,7 @@ def is_absent_store(uri: str) -> bool:
         StorageError: the folder cannot be written.
     """
     file = _sqlite_file(uri)
-    if file is None:
+    if not file:
         return False
     if file.exists() and not _is_without_tables(file):
         return False
@@ -89,7 +89,7 @@ def _sqlite_fault(uri: str) -> str:
         if path.partition("?")[0] in ("", "/", "/:memory:"):
             return "is a store in memory, which ends with the study"
     file = _sqlite_file(uri)
-    if file is None:
+    if not file:
         return ""
     if file.is_dir():
         return "is a folder, and a store is a file"
@@ -119,7 +119,7 @@ def _plugin_schemes() -> set[str]:
 def _sqlite_file(uri: str) -> Path | None:
     """Return the file of a SQLite store, or None for any other URI."""
     parsed = re.fullmatch(r"sqlite:///([^?#]+)(?:[?#].*)?", uri)
-    if parsed is None:
+    if not parsed:
         return None
     return Path(parsed[1])
 

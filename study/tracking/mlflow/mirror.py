@@ -255,7 +255,7 @@ def _describe_missing(sender: Sender, listed: Mapping[str, Run], trial_id: str) 
     trial = sender.study.folder.trial(trial_id)
     try:
         record = TrialRecord.from_folder(trial, sender.study_run.run_id)
-        if record is None or not record.mark.run_id:
+        if not record or not record.mark.run_id:
             return None
         _ = record.config  # read here, since it may be damaged
     except LedgerError:  # reported when the trial is sent
@@ -290,7 +290,7 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
     point_counts = Counter(point.key for point in sent_points)
     metrics = set(point_counts)
     tags = trial_runs.tags(config)
-    if end is not None:
+    if end:
         metrics.update(run_content.TOTALS)
         tags[run_content.ENDED] = end.status
     if metrics:
@@ -307,7 +307,7 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
         history = sender.client.get_metric_history(mark.run_id, key)
         if len({point.step for point in history}) < count:
             parts.append("epochs")
-    if end is not None:
+    if end:
         folder = record.folder.path
         files = server.matching_files(folder, TRIAL_ARTIFACTS, existing=folder.parent)
         artifacts = {artifact.path for artifact in sender.client.list_artifacts(mark.run_id)}

@@ -145,6 +145,7 @@ class MlflowTracker(Tracker):
         """See `study.tracking.mlflow.server.viewing_hints`."""
         from study.tracking.mlflow.server import viewing_hints
 
-        run, study = self._sender.study_run, self._sender.study
+        run = self._sender.study_run
+        study = self._sender.study
         view = "trials" if study.protocol().searches(study.config) else "tested"
         return viewing_hints(run.uri, run.experiment_id, run.run_id, view)

@@ -49,7 +49,7 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
         TrackingError: the server does not answer.
     """
     parsed = _ADDRESS.fullmatch(address)
-    if parsed is None:
+    if not parsed:
         raise DeltaError(
             f"{address} is no address of a registered model; allowed are {ADDRESS_FORMS}"
         )

@@ -80,7 +80,7 @@ def register_winner(
     study, folder = run.study, run.study.folder
     best = Choice.read(study)
     registered = Choice.read_shipped(study)
-    if best is None or registered is None or not (best.trials and registered.trials):
+    if not best or registered is None or not (best.trials and registered.trials):
         return None
     for choice in (best, registered):
         if choice.at_chance:
@@ -115,7 +115,7 @@ def register_or_warn(
             register_winner(run, wait)
             return
         choice = Choice.read(run.study)
-        if choice is not None and choice.is_winner:
+        if choice and choice.is_winner:
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
         logger.warning(
@@ -197,7 +197,7 @@ class _Registrar:
             "source_trial": source.trial_id,
             "training_data_hash": shots.digest,
         }
-        if self._winner.refit is not None:
+        if self._winner.refit:
             tags["refit"] = config.refit.images
             if was_asked_after_test(study):
                 tags["refit_after_test"] = "true"
@@ -216,11 +216,11 @@ class _Registrar:
             source: the id of the trial for which the version was chosen.
         """
         tags = {}
-        if self._optimism is not None and source in self._optimism.errors:
+        if self._optimism and source in self._optimism.errors:
             error = self._optimism.errors[source]
             tags[VAL_ERROR] = repr(round_significant(error, METRIC_DIGITS))
         against_chance = self._winner.against_chance
-        if against_chance is not None:
+        if against_chance:
             tags[BEATS_CHANCE] = SHOWN if against_chance.is_proven else NOT_SHOWN
         return tags
 
@@ -291,10 +291,10 @@ class _Registrar:
             title = "Best configuration with a file of tuned parameters, which the winner has not,"
         # A validation score that is a maximum over trials is called one.
         optimism = ""
-        if self._optimism is not None and not winner.candidate.members:
+        if self._optimism and not winner.candidate.members:
             optimism = self._optimism.remark_on(self._val_score)
         doubt = ""
-        if winner.against_chance is not None and not winner.against_chance.is_proven:
+        if winner.against_chance and not winner.against_chance.is_proven:
             doubt = f" It is {winner.against_chance.doubt}."
         settings = settings_markdown(winner.candidate.settings)
         return (
@@ -306,7 +306,7 @@ class _Registrar:
         """Return the test score of the version, or that it has none, and of what it is."""
         winner = self._winner
         score = winner.shipped_scores.get(TEST_SCORE)
-        if winner.refit is None:
+        if not winner.refit:
             return f"on test {score:.1%}, the mean over {len(winner.trials)} seeds"
         images = f"trained once more (refit.images={self._study.config.refit.images})"
         if score is None:
@@ -327,7 +327,7 @@ class _Registrar:
             champion = self._client.get_model_version(self._name, aliases[CHAMPION])
             if str(champion.version) == str(version.version):
                 registration = self._study.folder.read_registration()
-                if registration is not None and registration.champion:
+                if registration and registration.champion:
                     return True, registration.reason
                 return True, "it has been given the alias"
             champion_tags = champion.tags

@@ -64,7 +64,7 @@ def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters of a run that come from its trial's own configuration."""
     settings = TrialSettings.model_validate(config["settings"])
     values = settings.column_values()
-    if settings.peer is not None:
+    if settings.peer:
         # To repeat the trial, also the values are needed that `column_values` does not have.
         for name, value in settings.peer.model_dump(exclude={"method"}).items():
             values[f"{PEER_PREFIX}{name}"] = value
@@ -115,7 +115,7 @@ def trial_metrics(
     points = epoch_metrics(reports, start_time, sent)
     if not sent:
         points.append(Metric("trainable", config["trainable"], start_time, 0))
-    if end is not None:
+    if end:
         for key in TOTALS:
             value = round_significant(getattr(end, key), METRIC_DIGITS)
             points.append(Metric(key, value, start_time, 0))
@@ -172,7 +172,7 @@ def _last_score(reports: Reports) -> str:
 
 def _describe_end(end: End | None) -> str:
     """Return how a trial ended, or an empty text if it runs or has finished."""
-    if end is None or end.status == "finished":
+    if not end or end.status == "finished":
         return ""
     unit = "epoch" if end.epochs == 1 else "epochs"
     text = f"{end.status} after {end.epochs} {unit}"
@@ -184,7 +184,7 @@ def _describe_end(end: End | None) -> str:
 
 def _training_values(settings: TrialSettings) -> dict[str, float]:
     """Return the learning rates and λ, by the names that descriptions have for them."""
-    if settings.peer is not None:
+    if settings.peer:
         values = {"lr": settings.peer.lr}
     else:
         values = {f"{kind} lr": rate for kind, rate in settings.rates.items()}
@@ -196,7 +196,7 @@ def _training_values(settings: TrialSettings) -> dict[str, float]:
 def settings_markdown(settings: TrialSettings) -> str:
     """Return what a trial trains, in Markdown."""
     text = f"`{settings.column_values()['subset']}`"
-    if settings.subset == "none" and settings.peer is None:
+    if settings.subset == "none" and not settings.peer:
         text = "CLIP as it is"
     if settings.head == "linear":
         text += " with a linear head"

@@ -39,10 +39,11 @@ class Sender:
             StorageError: the folder cannot be read or written.
         """
         record = TrialRecord.from_folder(self.study.folder.trial(trial_id), self.study_run.run_id)
-        if record is None or record.is_sent:
+        if not record or record.is_sent:
             return
         scored = add_balanced_score(self.study, record)
-        config, end = record.config, record.end
+        config = record.config
+        end = record.end
         metrics = run_content.trial_metrics(config, scored, end, start_time=0)
         has_metrics = end is not None or run_content.has_first_metric(config, record.reports)
         tags = {}
@@ -77,7 +78,8 @@ class Sender:
 
     def _send_end(self, record: TrialRecord, end: End, tags: Mapping[str, str]) -> None:
         """Send the artifacts and tags of a trial that has ended, and end its run."""
-        run_id, folder = record.mark.run_id, record.folder.path
+        run_id = record.mark.run_id
+        folder = record.folder.path
         server.send_files(self.client, run_id, folder, TRIAL_ARTIFACTS, existing=folder.parent)
         run_tags = [RunTag(key, value) for key, value in tags.items()]
         self.client.log_batch(run_id, tags=run_tags)

@@ -82,7 +82,7 @@ def _describe_cause(error: Exception) -> str:
     if isinstance(first_cause(innermost), ConnectionError | socket.gaierror):
         return cause_of_silence(innermost)
     status = re.search(r"failed with error code (\d+)", str(error))
-    if status is None:
+    if not status:
         described = innermost if isinstance(innermost, Exception) else error
         return summarize_error(described)
     code = status[1]

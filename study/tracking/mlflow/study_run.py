@@ -55,8 +55,10 @@ class StudyRun:
     """
 
     def __init__(self, study: Study, uri: str) -> None:
-        self.study, self.uri = study, uri
-        config, folder = study.config, study.folder
+        self.study = study
+        self.uri = uri
+        config = study.config
+        folder = study.folder
         identity = folder.read_identity()
         self.tags = {"study": folder.name, "study_id": identity["study_id"]}
         """The tags of every run of the study."""

@@ -74,7 +74,7 @@ class Mark:
 
         A trial that was trained again does not match.
         """
-        if self.closed and end is None:
+        if self.closed and not end:
             return False
         sent_end = end if self.closed else None
         return self.digest in ("", _digest(reports[: self.reports], sent_end))
@@ -157,6 +157,6 @@ def modified_at(path: Path, *, existing: Path) -> int:
 def _digest(reports: Reports, end: End | None) -> str:
     """Hash the epochs and those fields of the end that are sent; others do not count."""
     totals = []
-    if end is not None:
+    if end:
         totals = [end.status, end.epochs, end.seconds, end.reason]
     return sha256_of(json.dumps([*reports, totals], sort_keys=True).encode())

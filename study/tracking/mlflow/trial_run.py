@@ -136,8 +136,10 @@ class TrialRuns:
         config = record.config
         present = set()
         inputs = self.inputs(config)  # before a run is created, since storage may be missing
-        tags, name = self.tags(config), _run_name(config)
-        params, description = self.params(config), run_content.describe_trial(config)
+        tags = self.tags(config)
+        name = _run_name(config)
+        params = self.params(config)
+        description = run_content.describe_trial(config)
         run = self._take_unmarked_run(record.trial_id)
         if run is None:
             run = self._client.create_run(
@@ -197,7 +199,8 @@ class TrialRuns:
 
     def inputs(self, config: Mapping[str, Any]) -> list[DatasetInput]:
         """Return the datasets of a trial, or an empty list if its images are not recorded."""
-        split_hash, stage = config["split_hash"], config["stage"]
+        split_hash = config["split_hash"]
+        stage = config["stage"]
         key = (split_hash, stage)
         if not self._inputs.get(key):  # a study that resumes may write the file anew
             folder = self._study.folder.path

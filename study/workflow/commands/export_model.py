@@ -61,6 +61,6 @@ def export_model(options: Namespace) -> None:
     for line in (*guide.notes, *guide.limits):
         print(line)
     line = f"{options.out / CARD}: the model card, with the code that loads it"
-    if provenance is None:
+    if not provenance:
         line += "; its study is not here, so it has no scores"
     print(line)
