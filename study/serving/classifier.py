@@ -76,19 +76,26 @@ class TunedClassifier:
         logits.append(self.batch_logits(pixels))
         return torch.cat(logits).softmax(dim=-1)
 
-    @torch.no_grad()
     def batch_logits(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return scaled cosines of one batch, (images, classes) float32 on the CPU.
 
         Args:
             pixels: the results of `read_pixels` for each image; all are encoded at once.
         """
+        return self.feature_logits(self.batch_features(pixels))
+
+    def feature_logits(self, image_features: Tensor) -> Tensor:
+        """Return scaled cosines on the CPU, of the result of `batch_features`."""
+        return self.model.logits(image_features, self.class_features).detach().cpu()
+
+    @torch.no_grad()
+    def batch_features(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Return image features of one batch, (images, dim) float32 of unit length."""
         if not pixels:
-            return torch.empty(0, len(self.class_names))
+            return self.class_features[:0]
         batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device)
         normalized = normalize(batch, self.backbone.image_mean, self.backbone.image_std)
-        image_features = self.model.encode_image(normalized)
-        return self.model.logits(image_features, self.class_features).cpu()
+        return self.model.encode_image(normalized)
 
     def read_pixels(self, image: object, *, files: bool = True) -> NDArray[np.uint8]:
         """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.

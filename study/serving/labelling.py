@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from study.data.images.sources import IMAGE_SUFFIXES, LONGEST
@@ -18,6 +19,7 @@ from study.data.readers.own import is_folder, visible
 from study.data.records import is_text
 from study.errors import DataError, StudyError
 from study.serving.classifier import TunedClassifier
+from study.serving.next_to_label import disagreement
 from study.trial.machine_faults import is_out_of_memory
 
 UNKNOWN = "unknown"
@@ -36,6 +38,14 @@ class LabelledImage:
     probability."""
     error: str | None = None
     """The reason why the image could not be read, without its path."""
+    margin: float = 0.0
+    """The highest probability minus the second."""
+    disagreement: float = 0.0
+    """How much other models disagree, see `study.serving.next_to_label.disagreement`."""
+    order: int | None = None
+    """The turn in which it should be labelled, counted from 1; None unless it was chosen for it."""
+    features: NDArray[np.floating] | None = None
+    """The features of the image, (dim,); None if it could not be read."""
 
 
 def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
@@ -96,6 +106,7 @@ def label_image_files(
     top: int,
     batch_size: int,
     unknown_below: float = -math.inf,
+    others: Sequence[TunedClassifier] = (),
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.
 
@@ -109,6 +120,7 @@ def label_image_files(
         batch_size: the number of images that are encoded at once.
         unknown_below: the logit below which the best of an image's logits means an unknown class;
             see `study.method.unknown.unknown_below`.
+        others: further models of the same classes, which are asked for their disagreement.
 
     Raises:
         DataError: a batch does not fit into memory.
@@ -125,7 +137,7 @@ def label_image_files(
             while batch:
                 decoded = [(path, future.result()) for path, future in batch]
                 batch = submit_batch()
-                yield from _label_batch(classifier, decoded, top, unknown_below)
+                yield from _label_batch(classifier, decoded, top, unknown_below, others)
         finally:
             pool.shutdown(cancel_futures=True)  # if the caller stops early
 
@@ -145,10 +157,13 @@ def _label_batch(
     batch: list[tuple[Path, NDArray[np.uint8] | str]],
     top: int,
     unknown_below: float,
+    others: Sequence[TunedClassifier],
 ) -> Iterator[LabelledImage]:
     readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
     try:
-        logits = classifier.batch_logits(readable)
+        features = classifier.batch_features(readable)
+        logits = classifier.feature_logits(features)
+        answers = [other.batch_logits(readable) for other in others] or [logits]
     except Exception as error:  # PyTorch has several types for it
         if not is_out_of_memory(error):
             raise
@@ -159,6 +174,9 @@ def _label_batch(
     # Of equal probabilities, the first class comes first, whatever the device.
     probabilities, class_ids = logits.softmax(dim=-1).sort(descending=True, stable=True)
     is_unknown = (logits.amax(dim=-1) < unknown_below).tolist()
+    disagreements = disagreement(torch.stack(answers).softmax(dim=-1).numpy()).tolist()
+    margins = (probabilities[:, 0] - probabilities[:, 1]).tolist()
+    vectors = features.cpu().numpy()
     row = 0
     for path, pixels in batch:
         if isinstance(pixels, str):
@@ -169,5 +187,11 @@ def _label_batch(
         classes: list[tuple[str, float | None]] = list(zip(names, values, strict=True))
         if is_unknown[row]:
             classes = [(UNKNOWN, None), *classes[: top - 1]]
-        yield LabelledImage(path, tuple(classes))
+        yield LabelledImage(
+            path,
+            tuple(classes),
+            margin=margins[row],
+            disagreement=disagreements[row],
+            features=vectors[row],
+        )
         row += 1

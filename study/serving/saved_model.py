@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study.backbones.description import NAME_ON_HUB
+from study.config.labels import RANKS
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, StudyError
@@ -19,7 +20,7 @@ from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial.study import Study
+from study.trial.study import Study, read_candidates
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +188,26 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         instead_of=instead_of,
         origin=_origin(study.folder, trial_id),
     )
+
+
+def read_committee(saved: SavedModel) -> list[SavedModel]:
+    """Return the tested models of the best trials of a model's study, best first; three at most.
+
+    Those without a delta are left out, and so is one that equals another. Empty if the model is not
+    in the folder of its study.
+
+    Raises:
+        StudyError: a file of the study is damaged.
+    """
+    folder = StudyFolder(saved.delta.resolve().parent.parent.parent)
+    candidates = read_candidates(folder) or ()
+    trained = {candidate.label: candidate.same_as or candidate.label for candidate in candidates}
+    committee = {}
+    for label in RANKS:
+        pattern = f"trials/confirm-{trained.get(label)}-seed*/delta.safetensors"
+        for delta in sorted(folder.path.glob(pattern))[:1]:
+            committee[delta] = read_saved_model(delta)
+    return list(committee.values())[:3]
 
 
 def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:

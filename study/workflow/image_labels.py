@@ -11,13 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from study import tracking
 from study.config.schema import TrackingConfig
@@ -32,22 +26,13 @@ from study.report.formatting import Table, csv_text, format_count, percent, spre
 from study.report.setting_descriptions import settings_in_words
 from study.report.shipping import FOUND
 from study.serving.classifier import TunedClassifier
-from study.serving.labelling import (
-    UNKNOWN,
-    LabelledImage,
-    label_image_files,
-    list_image_files,
-)
-from study.serving.saved_model import SavedModel, read_saved_model, read_winner
+from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, list_image_files
+from study.serving.saved_model import SavedModel, read_committee, read_saved_model, read_winner
 from study.storage.atomic import write_atomically
 from study.trial.study import Study
 from study.workflow.frozen_configuration import frozen_config
-from study.workflow.lookup import (
-    REGISTERED,
-    find_study,
-    is_file_or_address,
-    refuse_unknown_model,
-)
+from study.workflow.images_to_label import COLUMNS, describe_choice, images_to_label
+from study.workflow.lookup import REGISTERED, find_study, is_file_or_address, refuse_unknown_model
 from study.workflow.start_warnings import format_suffixes
 
 FEW = 20
@@ -76,16 +61,29 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
         if options.unknown is not None:
             threshold = find_threshold(saved, options.unknown, class_names)
             print(describe_finding(saved, options.unknown), file=sys.stderr)
-        classifier = saved.load_classifier(class_names=class_names, device=options.device)
+        committee = [saved]
+        if options.next is not None:
+            committee += read_committee(saved)
+        classifier, *others = (
+            model.load_classifier(class_names=class_names, device=options.device)
+            for model in committee
+        )
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
     labelled = label_image_files(
-        classifier, images, top=top, batch_size=options.batch_size, unknown_below=threshold
+        classifier,
+        images,
+        top=top,
+        batch_size=options.batch_size,
+        unknown_below=threshold,
+        others=others,
     )
     labelled = _with_progress(labelled, len(images))
     unreadable = _write(labelled, options, top, few=len(images) <= FEW)
     seconds = time.monotonic() - began
     lines = describe_labelling(saved, classifier, len(images), len(unreadable), seconds)
+    if options.next is not None:
+        lines.append(describe_choice(committee[1:]))
     print(*lines, sep="\n", file=sys.stderr)
     if len(unreadable) == len(images):
         first = unreadable[0]
@@ -144,9 +142,13 @@ def _check(options: Namespace) -> None:
     Raises:
         ConfigError: there is one.
     """
-    for name, value in {"--top": options.top, "--batch-size": options.batch_size}.items():
-        if value < 1:
+    for name in ("top", "batch_size", "next"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            name = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{name} is {value}; allowed is 1 or more")
+    if options.next is not None and options.unknown is not None:
+        raise ConfigError("--next and --unknown do not go together; allowed is one of them")
     check_csv(options.out)
 
 
@@ -272,13 +274,16 @@ def _write(
     Raises:
         StorageError: the file cannot be written.
     """
+    columns: Sequence[str] = ()
+    if options.next is not None:
+        labelled, columns = images_to_label(labelled, options.next), COLUMNS
     on_terminal = options.out is None and sys.stdout.isatty()
     if on_terminal and few:
         images = list(labelled)
         options.console.print(labels_table(images, top), highlight=False)
         return [image for image in images if image.error is not None]
     unreadable: list[LabelledImage] = []
-    lines = _csv_lines(labelled, top, unreadable)
+    lines = _csv_lines(labelled, top, unreadable, columns)
     if options.out is not None:
         write_atomically(options.out, "".join(lines))
     elif on_terminal:  # where the bar would be in between
@@ -291,18 +296,21 @@ def _write(
 
 
 def _csv_lines(
-    labelled: Iterable[LabelledImage], top: int, unreadable: list[LabelledImage]
+    labelled: Iterable[LabelledImage],
+    top: int,
+    unreadable: list[LabelledImage],
+    columns: Sequence[str],
 ) -> Iterator[str]:
     """Yield the lines of the CSV, and collect the images that could not be read."""
     header = ["path"]
     for rank in range(1, top + 1):
         header += [f"class_{rank}", f"probability_{rank}"]
-    header.append("error")
-    yield csv_text([header])
+    yield csv_text([[*header, "error", *columns]])
     for image in labelled:
         if image.error is not None:
             unreadable.append(image)
-        yield csv_text([csv_row(image, top)])
+        further = [getattr(image, column) for column in columns]
+        yield csv_text([[*csv_row(image, top), *further]])
 
 
 def csv_row(image: LabelledImage, top: int) -> list[object]:

@@ -36,6 +36,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "images of known classes; needs a refitted average",
     )
     parser.add_argument(
+        "--next",
+        type=int,
+        metavar="N",
+        help="write only N images, those to label next: the least sure of each class",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE.csv",
