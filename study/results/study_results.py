@@ -99,7 +99,7 @@ class Results:
         """The number of other studies of the storage that were tested on images of this test."""
         return count_studies_on_same_test(self.folder)
 
-    @cached_property
+    @property
     def label_check(self) -> LabelCheck | None:
         """The labels that the search doubts; None if no finished trial kept probabilities.
 
