@@ -68,6 +68,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"nothing but zeros in 1 of .*, first visual_projection\.weight",
     ),
     "no_tokenizer": (no_tokenizer, "tokenizer without words"),
+    "corrupt_tokenizer": (written("tokenizer.json", "{"), "cannot be loaded"),
     "strange_activation": (
         lambda folder: set_value(folder, "text_config", "hidden_act", "none such"),
         "cannot be loaded",

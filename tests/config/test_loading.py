@@ -142,23 +142,6 @@ def test_a_home_folder_is_meant_where_paths_are(
     assert load_config(file) == odd
 
 
-@pytest.mark.parametrize(
-    ("key", "text"),
-    [
-        *(("storage", "${HOME}/studies"), ("storage", "$HOME/studies"), ("storage", "/a/$X/b")),
-        *(("data.root", "${DATA:-images}"), ("backbone.name", "$BACKBONE"), ("name", "${NAME}")),
-        *(("data.templates", '["a ${X} {}"]'), ("tracking.uri", "http://${HOST}:5000")),
-    ],
-)
-def test_a_variable_that_nothing_replaces_is_refused(file: Path, key: str, text: str) -> None:
-    overridden = told_of(file, f"{key}={text}")
-    file.write_text(f"{key}: {text}\n")
-    for told in (overridden, told_of(file)):
-        (fault,) = told.splitlines()[1:]
-        assert fault.startswith(f"  {key}")
-        assert "has $" in fault
-
-
 def test_a_price_is_no_variable(file: Path) -> None:
     file.write_text("data: {templates: ['a {} for $5', 'US$ {}']}\n")
     assert load_config(file).data.templates == ("a {} for $5", "US$ {}")

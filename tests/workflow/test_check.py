@@ -2,7 +2,6 @@
 
 import errno
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -72,17 +71,6 @@ def test_a_fault_is_told_with_its_place_and_what_is_allowed(
     assert fault.startswith(place)
     for part in others:
         assert part in fault
-
-
-@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
-def test_a_checkpoint_that_cannot_be_used_is_told(
-    look: Look, tiny_backbone: Path, tmp_path: Path, file: str
-) -> None:
-    copy = tmp_path / "damaged"
-    shutil.copytree(tiny_backbone, copy)
-    (copy / file).write_text("{")
-    (fault,) = look(backbone=copy)
-    assert fault.startswith(f"backbone: backbone '{copy}'")
 
 
 @pytest.mark.parametrize(
@@ -195,19 +183,6 @@ def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(
     found = look(data={"shots": 1000}, tracking={"uri": uri})
     assert f"tracking: {closed / 'mlflow.db'} cannot be used: Permission denied" in found
     assert any("1000" in fault for fault in found)
-
-
-def test_more_cores_and_gpus_than_this_machine_has_are_told(
-    look: Look, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    monkeypatch.setattr("study.search.machine.joins_cluster", lambda: False)
-    cpus, gpus = look(resources={"cpus_per_trial": 9999, "gpus_per_trial": 0.5})
-    assert cpus.startswith("resources.cpus_per_trial: 9999 a trial, and this machine has ")
-    assert gpus.startswith("resources.gpus_per_trial: 0.5 a trial, and this machine has 0 GPUs")
-    monkeypatch.setattr("study.search.machine.joins_cluster", lambda: True)
-    monkeypatch.setenv("RAY_ADDRESS", "anyscale://mine")  # which is not asked
-    assert look(resources={"cpus_per_trial": 9999, "gpus_per_trial": 0.5}) == []
 
 
 def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -107,12 +106,3 @@ def test_of_a_sample_no_pixels_are_compared(images: Path, monkeypatch: pytest.Mo
     assert check_images(study(images), Console(), every=False) == {}
     monkeypatch.setattr(image_check, "SAMPLE", 20)
     assert set(check_images(study(images), Console(), every=False)) == {"pets"}
-
-
-def test_images_of_16_bits_that_are_nearly_black_are_told(
-    images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for path in images.glob("*/*/*.png"):
-        Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16)).save(path)
-    check_images(study(images), Console(width=500), every=False)
-    assert "pets: its 16-bit images are nearly black" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -149,18 +148,6 @@ def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path) -
     copy(root, "train/cat/0.png", "train/dog/0.png")
     told = said(tmp_path, of(root, shots=1), of(root, shots=2))
     assert told.count("1 file is in two classes") == 1
-
-
-def test_a_backbone_without_preprocessing_of_its_own_is_told(
-    tiny_backbone: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "clip"
-    shutil.copytree(tiny_backbone, folder)
-    values = {"backbone": {"name": str(folder)}}
-    assert said(tmp_path, values, values) == ""
-    (folder / "preprocessor_config.json").unlink()
-    told = said(tmp_path, values, values)
-    assert told.count(f"the backbone {folder} has no preprocessor_config.json: its images") == 1
 
 
 def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The command ``resume``."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from study.storage.study_folder import StudyFolder
@@ -14,10 +13,3 @@ def test_a_check_of_a_study_that_was_begun_leaves_it_as_it_is(
     ran = run("resume", "mine", "--check", f"tracking.uri={mlflow_store}")
     assert (ran.code, "all is well" in ran.out) == (0, True)
     assert [path for path in here.rglob("*") if path.is_file()] == before
-
-
-def test_another_configuration_beside_the_name_is_refused(
-    mine: StudyFolder, refused: Callable[..., str]
-) -> None:
-    told = refused("resume", "mine", "quickstart")
-    assert "one configuration at most, got quickstart" in told

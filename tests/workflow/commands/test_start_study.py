@@ -1,6 +1,5 @@
 """The command ``run``."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,3 @@ def test_a_configuration_begins_a_study_and_one_with_axes_a_sweep(
     assert run("grid.yaml", "name=my").code == 0
     members = [one for one in begun if isinstance(one, Member)]
     assert [member.config.seed for member in members] == [1, 2]
-
-
-def test_two_configurations_are_refused(begun: list[Any], refused: Callable[..., str]) -> None:
-    told = refused("run", "quickstart", "photos")
-    assert "one configuration at most, got quickstart, photos" in told
-    assert not begun
