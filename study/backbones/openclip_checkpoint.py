@@ -244,10 +244,10 @@ def _rename_in_block(name: str, tensor: Tensor) -> _Tensors:
     if kind not in ("in_proj_weight", "in_proj_bias"):
         return {f"{block}.{_BLOCK.get(module, module)}.{kind}": tensor}
     kind = kind.removeprefix("in_proj_")
-    renamed = {}
-    for letter, third in zip("qkv", tensor.chunk(3), strict=True):
-        renamed[f"{block}.self_attn.{letter}_proj.{kind}"] = third.clone()
-    return renamed
+    return {
+        f"{block}.self_attn.{letter}_proj.{kind}": third.clone()
+        for letter, third in zip("qkv", tensor.chunk(3), strict=True)
+    }
 
 
 def to_open_clip(clip: Any) -> tuple[dict[str, Any], _Tensors]:

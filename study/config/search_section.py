@@ -155,20 +155,20 @@ class SearchConfig(Section):
     @property
     def fixed_baselines(self) -> dict[str, TrialSettings]:
         """The baselines that are trained as they stand, by label."""
-        fixed = {}
-        for label, baseline in self.baselines.items():
-            if isinstance(baseline, TrialSettings):
-                fixed[label] = baseline
-        return fixed
+        return {
+            label: baseline
+            for label, baseline in self.baselines.items()
+            if isinstance(baseline, TrialSettings)
+        }
 
     @property
     def peer_arms(self) -> dict[str, PeerConfig]:
         """The peers whose learning rate is searched, by label; each is an arm of the search."""
-        arms = {}
-        for label, baseline in self.baselines.items():
-            if isinstance(baseline, PeerConfig):
-                arms[label] = baseline
-        return arms
+        return {
+            label: baseline
+            for label, baseline in self.baselines.items()
+            if isinstance(baseline, PeerConfig)
+        }
 
     @property
     def peers(self) -> tuple[str, ...]:

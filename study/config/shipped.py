@@ -50,11 +50,11 @@ def overrides_between(config: StudyConfig, values: Mapping[str, Any]) -> list[st
         ``key=value`` for each value that the configuration does not have, as
         `study.config.yaml_values.parse_overrides` reads it.
     """
-    overrides = []
-    for key, value in values.items():
-        if value_at(config, key) != value:
-            overrides.append(f"{key}={_yaml_on_one_line(value)}")
-    return overrides
+    return [
+        f"{key}={_yaml_on_one_line(value)}"
+        for key, value in values.items()
+        if value_at(config, key) != value
+    ]
 
 
 def repeating_command(config: StudyConfig) -> str | None:

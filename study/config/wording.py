@@ -97,11 +97,11 @@ def relevant_faults(error: ValidationError) -> list[Any]:
     """
     faults = error.errors()
     lists_with_faults = [fault["loc"][:-1] for fault in faults]
-    relevant = []
-    for fault in faults:
-        if fault["type"] != "too_short" or fault["loc"] not in lists_with_faults:
-            relevant.append(fault)
-    return relevant
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short" or fault["loc"] not in lists_with_faults
+    ]
 
 
 def fault_path(fault: Any) -> tuple[int | str, ...]:

@@ -203,9 +203,7 @@ def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
     Equal tensors and metadata give equal bytes.
     """
-    on_cpu = {}
-    for name, tensor in tensors.items():
-        on_cpu[name] = tensor.detach().cpu().contiguous()
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     digest = _hash(on_cpu, metadata)
     contents = save(on_cpu, {**metadata, "sha256": digest})
     header, end = _read_header(contents)

@@ -109,9 +109,7 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
             not that of its family.
     """
     parameters = dict(model.named_parameters())
-    leaves = {}
-    for leaf in subset.resolve(model_depths(model)):
-        leaves[parameter_name(leaf)] = leaf
+    leaves = {parameter_name(leaf): leaf for leaf in subset.resolve(model_depths(model))}
     missing = sorted(leaves.keys() - parameters)
     if missing:
         name = missing[0]
@@ -175,10 +173,11 @@ class FewShotClassifier(nn.Module):
             kinds: see `unfreeze`.
             backbone: the frozen checkpoint.
         """
-        shared: dict[int, nn.Parameter] = {}
-        for name, parameter in backbone.clip.named_parameters():
-            if name not in kinds:
-                shared[id(parameter)] = parameter
+        shared = {
+            id(parameter): parameter
+            for name, parameter in backbone.clip.named_parameters()
+            if name not in kinds
+        }
         self.clip: CLIPModel = copy.deepcopy(backbone.clip, shared)
         self.tuned: list[TunedParameter] = unfreeze(self.clip, kinds)
 

@@ -91,10 +91,11 @@ def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: 
     """
     values = config.model_dump(mode="json")
     search = values["search"]
-    baselines = {}
-    for label, settings in search["baselines"].items():
-        if not label.startswith(FOUND_PREFIX):
-            baselines[label] = settings
+    baselines = {
+        label: settings
+        for label, settings in search["baselines"].items()
+        if not label.startswith(FOUND_PREFIX)
+    }
     for row in configurations:
         settings = row.settings.model_dump(mode="json")
         if settings not in baselines.values():

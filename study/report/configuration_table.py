@@ -84,9 +84,9 @@ def _data_rows(results: Results) -> dict[str, str]:
 
 def _ablation_rows(results: Results, ablation: AblationConfig) -> dict[str, str]:
     grids = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
-    lists = []
-    for kind, rates in grids.items():
-        lists.append(f"{kind} {', '.join(map(format_rate, rates))}".strip())
+    lists = [
+        f"{kind} {', '.join(map(format_rate, rates))}".strip() for kind, rates in grids.items()
+    ]
     tried = "; ".join(lists)
     if results.protocol.validates(results.study.config):
         tried += (

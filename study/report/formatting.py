@@ -91,9 +91,7 @@ class Table:
         if column < keys:
             keys -= 1
         header = [*self.header[:column], *self.header[column + 1 :]]
-        rows = []
-        for row in self.rows:
-            rows.append([*row[:column], *row[column + 1 :]])
+        rows = [[*row[:column], *row[column + 1 :]] for row in self.rows]
         return replace(self, header=header, rows=rows, left=self.left - 1, keys=keys)
 
     def __rich__(self) -> TerminalTable:

@@ -97,10 +97,11 @@ def _describe_family(
 
 def _describe_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
     """Yield the pairs whose interaction is not tested, with the reason."""
-    untested = []
-    for pair in pairs:
-        if not pair.interaction:
-            untested.append(f"{_quote_sites(pair)} ({_describe_obstacle(pair.obstacle)})")
+    untested = [
+        f"{_quote_sites(pair)} ({_describe_obstacle(pair.obstacle)})"
+        for pair in pairs
+        if not pair.interaction
+    ]
     if untested:
         yield f"Not tested whether they interact: {'; '.join(untested)}."
 

@@ -148,9 +148,7 @@ def budget_table(board: Leaderboard) -> Table:
 
 def failure_table(board: Leaderboard) -> Table:
     """Return the last ten failed trials, with their causes."""
-    rows = []
-    for trial in board.failures[-10:]:
-        rows.append([trial.trial_id, trial.epochs, trial.reason or ""])
+    rows = [[trial.trial_id, trial.epochs, trial.reason or ""] for trial in board.failures[-10:]]
     earlier = len(board.failures) - len(rows)
     if earlier:
         rows.append([f"and {earlier} before", "", "see the report"])

@@ -89,10 +89,11 @@ def _describe_winner(board: Leaderboard, winner: Entry) -> str:
     sentence = (
         f"It {verb} {settings_in_words(settings)}: {format_count(winner.trainable)} parameters"
     )
-    rates = []
-    for kind in list_kinds():
-        if kind.name in settings.rates:
-            rates.append(f"of {kind.plural} {format_rate(settings.rates[kind.name])}")
+    rates = [
+        f"of {kind.plural} {format_rate(settings.rates[kind.name])}"
+        for kind in list_kinds()
+        if kind.name in settings.rates
+    ]
     if rates:
         sentence += f", learning rate {', '.join(rates)}"
     if settings.rates:

@@ -55,9 +55,9 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
 
 def _describe_tests_without_search(board: Leaderboard) -> str:
     """Return the scores of a study that tested the configurations it was given."""
-    scores = []
-    for entry in board.entries:
-        scores.append(f"“{entry_name(board, entry)}” {format_mean(entry.test, ' %')}")
+    scores = [
+        f"“{entry_name(board, entry)}” {format_mean(entry.test, ' %')}" for entry in board.entries
+    ]
     listed = ", ".join(scores)
     return f"Nothing was searched; configurations tested as given, {metric_name(board)}: {listed}."
 

@@ -210,10 +210,11 @@ def _interactions(
 
 def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
     """Collect the scores of a cell that the interactions of sites need."""
-    scored = []
-    for trial in results.stage("ablation"):
-        if trial.label == cell.label and trial.seed in cell.scores:
-            scored.append(trial)
+    scored = [
+        trial
+        for trial in results.stage("ablation")
+        if trial.label == cell.label and trial.seed in cell.scores
+    ]
     # Without parts, the score is the accuracy on all images.
     names = results.parts or ("score",)
     parts = {name: seed_scores(scored, name, split) for name in names}

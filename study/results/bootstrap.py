@@ -283,10 +283,11 @@ def rescore_competitions(
     Their pseudo-images are added to the score itself, as if it were an accuracy on as many images
     as the smaller kind has. That varies no less than with pseudo-images of both kinds.
     """
-    competitions = {}
-    for trial, outcome in outcomes.items():
-        if protocol.parts and outcome.competing:
-            competitions[trial] = make_competition(outcome, protocol.parts[0])
+    competitions = {
+        trial: make_competition(outcome, protocol.parts[0])
+        for trial, outcome in outcomes.items()
+        if protocol.parts and outcome.competing
+    }
     if not competitions:
         return {}
     first = next(iter(competitions.values()))  # all trials have the same images
@@ -301,9 +302,10 @@ def rescore_competitions(
     df = min(int(sizes.sum()) - len(sizes) for sizes in class_sizes)
     rescored: RescoredTrials = {trial: {} for trial in competitions}
     for position, name in enumerate(("generalized", "ausuc")):
-        exact = []
-        for competition in competitions.values():
-            exact.append(resample_scores(competition, *every_image)[position])
+        exact = [
+            resample_scores(competition, *every_image)[position]
+            for competition in competitions.values()
+        ]
         rng = np.random.default_rng(seed)
         with_pseudo = _add_pseudo_images(drawn[position], images, trial_seeds, rng)
         _add_scores(rescored, name, with_pseudo, np.concatenate(exact), df)

@@ -156,10 +156,7 @@ def pooled_drift(drifts: Iterable[TensorDrift]) -> dict[str, float]:
     rows = [(f"{d.encoder} {d.site}", d.moved**2, d.size**2) for d in drifts]
     squares = pd.DataFrame(rows, columns=["site", "moved", "size"])
     sums = squares.groupby("site", sort=False).sum()
-    pooled = {}
-    for name, moved, size in sums.itertuples():
-        pooled[name] = math.sqrt(_relative(moved, size))
-    return pooled
+    return {name: math.sqrt(_relative(moved, size)) for name, moved, size in sums.itertuples()}
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
@@ -193,9 +190,10 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         BackboneError: the backbone cannot be loaded.
     """
     trials = {trial.trial_id: trial for trial in results.trials}
-    paths = {}
-    for trial_id in trial_ids or _winner_trials(results):
-        paths[trial_id] = results.folder.trial(trial_id).path / "delta.safetensors"
+    paths = {
+        trial_id: results.folder.trial(trial_id).path / "delta.safetensors"
+        for trial_id in trial_ids or _winner_trials(results)
+    }
     missing = [str(p) for name, p in paths.items() if name not in trials or not p.is_file()]
     if missing:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")

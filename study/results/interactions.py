@@ -108,10 +108,11 @@ def interactions(
             if pair_cells[0].scores:
                 pairs[both] = pair_cells
     gain_tests = make_comparisons(_gains_over_better(pairs, resampled))
-    log_odds = {}
-    for pair, pair_cells in pairs.items():
-        if not find_obstacle(pair_cells):
-            log_odds[pair] = log_odds_interaction(pair_cells, resampled)
+    log_odds = {
+        pair: log_odds_interaction(pair_cells, resampled)
+        for pair, pair_cells in pairs.items()
+        if not find_obstacle(pair_cells)
+    }
     interaction_tests = make_comparisons(log_odds)
     rows = []
     for pair, pair_cells in pairs.items():

@@ -86,10 +86,11 @@ class Leaderboard(Results):
     @property
     def top_peer(self) -> str | None:
         """The label of the peer that validation ranks best; None if none has a validation score."""
-        scores = {}
-        for candidate in self.candidates:
-            if candidate.settings.is_peer:
-                scores[candidate.label] = candidate.val_score
+        scores = {
+            candidate.label: candidate.val_score
+            for candidate in self.candidates
+            if candidate.settings.is_peer
+        }
         label, _ = find_highest(scores)
         return label
 

@@ -79,10 +79,10 @@ def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
 def make_comparisons(differences: Mapping[str, MeanInterval]) -> dict[str, MeanInterval]:
     """Return differences with their p values, corrected for their number by Holm's method."""
     p_values = adjust_by_holm([difference.p_value for difference in differences.values()])
-    comparisons = {}
-    for (label, difference), holm_p in zip(differences.items(), p_values, strict=True):
-        comparisons[label] = replace(difference, holm_p=holm_p)
-    return comparisons
+    return {
+        label: replace(difference, holm_p=holm_p)
+        for (label, difference), holm_p in zip(differences.items(), p_values, strict=True)
+    }
 
 
 def adjust_by_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -140,10 +140,11 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
     trials = read_trials(opened, study.protocol())
     split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage in COMPARED}
-    earlier_trial_counts = []
-    for extension in opened.read_json("extensions.json") or ():
-        if extension["candidates"]:
-            earlier_trial_counts.append(extension["from"])
+    earlier_trial_counts = [
+        extension["from"]
+        for extension in opened.read_json("extensions.json") or ()
+        if extension["candidates"]
+    ]
     identity = {}
     if opened.read(IDENTITY) is not None:
         identity = opened.read_identity()

@@ -61,10 +61,11 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
             "parts": board.parts,
             "published": PUBLISHED_AVERAGES.get((config.protocol, config.data.shots), ()),
         }
-        axes = []
-        for name, value in placement["axes"].items():
-            if name != "data.dataset":
-                axes.append(f"{name.split('.')[-1]} {value}")
+        axes = [
+            f"{name.split('.')[-1]} {value}"
+            for name, value in placement["axes"].items()
+            if name != "data.dataset"
+        ]
         for entry in board.entries:
             series = ", ".join([entry.label, *axes])
             rows.append(study | {"series": series, "entry": entry})

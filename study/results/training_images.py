@@ -58,9 +58,10 @@ def mean_overlap(images: Iterable[Collection[str]]) -> float | None:
     image_sets = [set(paths) for paths in images]
     if len(image_sets) < 2 or not all(image_sets):
         return None
-    shares = []
-    for first, second in combinations(image_sets, 2):
-        shares.append(2 * len(first & second) / (len(first) + len(second)))
+    shares = [
+        2 * len(first & second) / (len(first) + len(second))
+        for first, second in combinations(image_sets, 2)
+    ]
     return fmean(shares)
 
 

@@ -244,8 +244,9 @@ def _read_scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | No
 
 def _epoch_times(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
     """Return the start and the end of each reported epoch, in seconds since 1970."""
-    times = []
-    for line in lines:
-        if "ended_at" in line:
-            times.append((line["ended_at"] - line["seconds"], line["ended_at"]))
+    times = [
+        (line["ended_at"] - line["seconds"], line["ended_at"])
+        for line in lines
+        if "ended_at" in line
+    ]
     return tuple(times)

@@ -60,10 +60,11 @@ def _picks_by_base_classes(
 ) -> tuple[str | None, str | None]:
     """Return the label and the trial id that `ValidationCheck` has for base classes."""
     of_entries = {entry.label: entry.val_base for entry in entries}
-    of_trials = {}
-    for trial in search_trials:
-        if trial.status == "finished":
-            of_trials[trial.trial_id] = trial.val.get(BASE_PART)
+    of_trials = {
+        trial.trial_id: trial.val.get(BASE_PART)
+        for trial in search_trials
+        if trial.status == "finished"
+    }
     label, accuracy = find_highest(of_entries)
     trial_id, trial_accuracy = find_highest(of_trials)
     if label is not None and trial_id is not None and accuracy >= trial_accuracy:

@@ -30,11 +30,11 @@ def rate_grids(study: Study) -> dict[str, RateGrid]:
     """
     ablation = study.config.ablation
     depths = study.architecture().depths
-    grids = {}
-    for label, subset in ablation_cells(study).items():
-        if ablation:
-            grids[label] = RateGrid.of_config(ablation, kinds(subset.resolve(depths)))
-    return grids
+    return {
+        label: RateGrid.of_config(ablation, kinds(subset.resolve(depths)))
+        for label, subset in ablation_cells(study).items()
+        if ablation
+    }
 
 
 def tune_cells(

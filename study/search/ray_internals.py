@@ -262,9 +262,10 @@ class PartOfHistory(optuna.Study):
         completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
         completed.sort(key=lambda trial: -(trial.value or 0.0))
         best = {trial.number for trial in completed[: self._best]}
-        visible = []
-        for trial in trials[: -self._latest]:
-            if trial.state is TrialState.COMPLETE and trial.number in best:
-                visible.append(trial)
+        visible = [
+            trial
+            for trial in trials[: -self._latest]
+            if trial.state is TrialState.COMPLETE and trial.number in best
+        ]
         visible += trials[-self._latest :]
         return visible

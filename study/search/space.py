@@ -184,9 +184,7 @@ class OpenSpace(Space):
         They begin with one less and one more, in turn. Sites are tuned in all layers.
         """
         leaves = subset.resolve(self.depths)
-        tuned = {}
-        for site in self.config.sites:
-            tuned[site] = parse(site).resolve(self.depths) <= leaves
+        tuned = {site: parse(site).resolve(self.depths) <= leaves for site in self.config.sites}
         less = [site for site, is_tuned in tuned.items() if is_tuned]
         more = [site for site, is_tuned in tuned.items() if not is_tuned]
         windows = {}
@@ -230,10 +228,9 @@ class OpenSpace(Space):
 
         They span all layers if none is tuned or the space has no windows.
         """
-        layers = []
-        for leaf in leaves:
-            if leaf.encoder == encoder and leaf.layer is not None:
-                layers.append(leaf.layer)
+        layers = [
+            leaf.layer for leaf in leaves if leaf.encoder == encoder and leaf.layer is not None
+        ]
         if layers and self.config.windows:
             return min(layers), max(layers)
         return self._layers(encoder)

@@ -165,10 +165,11 @@ def _deadline_and_scheduler(
 ) -> tuple[Deadline | None, TrialScheduler]:
     """Return the end of the search's time, if it has one, and what stops trials early."""
     proposed = [trial for trial in ledger if trial.config.arm != VARIANT]
-    history = []
-    for trial in proposed:
-        if trial.end and trial.end.status != "failed":
-            history.append((trial.config, trial.reports))
+    history = [
+        (trial.config, trial.reports)
+        for trial in proposed
+        if trial.end and trial.end.status != "failed"
+    ]
     scheduler = make_scheduler(config.search.asha, config.training.epochs, history)
     minutes = config.search.minutes
     if minutes is None:
@@ -314,10 +315,11 @@ def _records_of(arm: str, ledger: Iterable[LedgerTrial]) -> list[Recorded]:
         config = trial.config
         if config.arm != arm or config.optuna_number is None:
             continue
-        scores = {}
-        for report in trial.reports:
-            if "val_score" in report:
-                scores[report["epoch"]] = report["val_score"]
+        scores = {
+            report["epoch"]: report["val_score"]
+            for report in trial.reports
+            if "val_score" in report
+        }
         record = Recorded(
             config.optuna_number, config.trial_id, config.settings, scores, trial.outcome
         )

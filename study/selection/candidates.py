@@ -266,9 +266,10 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         return written
     config, folder, protocol = study.config, study.folder, study.protocol()
     if not protocol.searches(config):
-        baselines = []
-        for label, settings in protocol.fixed_settings(config).items():
-            baselines.append(Candidate(label=label, settings=settings))
+        baselines = [
+            Candidate(label=label, settings=settings)
+            for label, settings in protocol.fixed_settings(config).items()
+        ]
         return study.write_candidates(baselines)
     judged = rank_finished_trials(folder)
     if not judged:

@@ -242,9 +242,10 @@ def _optimism(outcomes: _Outcomes, judged: Sequence[Judged]) -> Optimism | None:
                 left_out.append(score)
     if not left_out:
         return None
-    errors = {}
-    for trial, error in zip(judged, np.std(scores, axis=0), strict=True):
-        errors[trial.config.trial_id] = float(error)
+    errors = {
+        trial.config.trial_id: float(error)
+        for trial, error in zip(judged, np.std(scores, axis=0), strict=True)
+    }
     return Optimism(
         trials=len(judged),
         best=judged[0].val_score,

@@ -177,9 +177,10 @@ class _RunningTrial:
         )
         if not trained.done and not is_validated:
             return [self._report(trained, use, ()) for use in uses]
-        by_task = []
-        for model, task in zip(self._models, self._data.tasks, strict=True):
-            by_task.append(evaluate_task(model, self._data, task, uses, temperature))
+        by_task = [
+            evaluate_task(model, self._data, task, uses, temperature)
+            for model, task in zip(self._models, self._data.tasks, strict=True)
+        ]
         by_use = zip(*by_task, strict=True)
         return [
             self._report(trained, use, evaluated)

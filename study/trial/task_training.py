@@ -125,9 +125,9 @@ class TaskTraining:
                 the parameters, for a trial that is stopped.
         """
         settings = self._settings
-        tensors = {}
-        for name, parameter in self.model.parameters().items():
-            tensors[f"parameter.{name}"] = parameter
+        tensors = {
+            f"parameter.{name}": parameter for name, parameter in self.model.parameters().items()
+        }
         if settings.strength != 1 or settings.head != "text":
             tensors |= {f"delta.{name}": tensor for name, tensor in delta.items()}
         for index, values in self._optimizer.state_dict()["state"].items():

@@ -207,9 +207,7 @@ def _describe_published(dataset: Dataset) -> str:
 
 def _describe_prompts(data: DataConfig, dataset: Dataset) -> str:
     templates = configured_templates(dataset, data)
-    examples = []
-    for texts in prompts(dataset.class_names[:2], templates):
-        examples.append(f"“{texts[0]}”")
+    examples = [f"“{texts[0]}”" for texts in prompts(dataset.class_names[:2], templates)]
     text = ", ".join(examples)
     if len(templates) > 1:
         text += f", and {len(templates) - 1} more of each class"

@@ -189,10 +189,11 @@ def _describe_study(provenance: Provenance) -> Iterator[str]:
     board = provenance.board
     trial = provenance.trial
     yield "## Data and choice"
-    lines = []
-    for name, text in configuration_rows(board):
-        if name in _STUDY_ROWS:
-            lines.append(f"- {name}: {markdown_text(text).rstrip('.')}.")
+    lines = [
+        f"- {name}: {markdown_text(text).rstrip('.')}."
+        for name, text in configuration_rows(board)
+        if name in _STUDY_ROWS
+    ]
     yield "\n".join(lines)
     yield (
         f"This is trial {markdown_text(trial.trial_id)} of study {markdown_text(board.folder.name)}"
@@ -314,10 +315,11 @@ def _limits(provenance: Provenance | None, *, calibrated: bool) -> Iterator[str]
                 "The means are over models of several seeds; this is the one of seed "
                 f"{provenance.trial.seed}."
             )
-        missing = []
-        for label in (TUNED, ZERO_SHOT):
-            if not provenance.board.find_entry(label):
-                missing.append(candidate_name(label))
+        missing = [
+            candidate_name(label)
+            for label in (TUNED, ZERO_SHOT)
+            if not provenance.board.find_entry(label)
+        ]
         if missing:
             yield f"It was not compared with {' and '.join(missing)}."
     yield (

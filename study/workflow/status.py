@@ -192,9 +192,10 @@ def render_status(status: Status) -> RenderableType:
         epochs = f"{trial.epochs}/{trial.epochs_planned}"
         silent = f"{status.silent[trial.trial_id]:.0f} s ago"
         running.append([trial.trial_id, epochs, silent, tuned_in_words(trial.settings)])
-    failed = []
-    for trial in status.failed[-MOST_TRIALS:]:
-        failed.append([trial.trial_id, str(trial.epochs), trial.reason or ""])
+    failed = [
+        [trial.trial_id, str(trial.epochs), trial.reason or ""]
+        for trial in status.failed[-MOST_TRIALS:]
+    ]
     if len(status.failed) > MOST_TRIALS:
         failed.append([f"and {len(status.failed) - MOST_TRIALS} before", "", ""])
     for header, rows in (

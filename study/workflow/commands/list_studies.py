@@ -65,8 +65,9 @@ def list_studies(options: Namespace) -> None:
         count = "1 study"
     options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
     options.console.print(NOTE, highlight=False)
-    interrupted = []
-    for folder, row in zip(folders, rows, strict=True):
-        if row["state"] == INTERRUPTED_STATE:
-            interrupted.append(folder)
+    interrupted = [
+        folder
+        for folder, row in zip(folders, rows, strict=True)
+        if row["state"] == INTERRUPTED_STATE
+    ]
     print_resume_commands(options.console, interrupted)
