@@ -1,7 +1,6 @@
 """The sizes of a model's encoders and images, and the family of its networks."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from study.backbones.framing import CLIP_FRAMING, Framing
 
@@ -15,8 +14,7 @@ POOL = "head.attention"
 """The path of the attention in the pool of SigLIP's image encoder."""
 
 
-@dataclass(frozen=True)
-class Depths:
+class Depths(NamedTuple):
     """The number of blocks of each encoder, and the family, which decides on the other layers."""
 
     text: int
@@ -24,8 +22,7 @@ class Depths:
     family: Family = "clip"
 
 
-@dataclass(frozen=True)
-class EncoderShape:
+class EncoderShape(NamedTuple):
     """The sizes of one encoder."""
 
     depth: int
@@ -52,8 +49,7 @@ class EncoderShape:
         return self.outside + self.depth * block
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(NamedTuple):
     """The sizes of both encoders and of the images, and the identity of the weights."""
 
     text: EncoderShape

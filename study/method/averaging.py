@@ -6,7 +6,7 @@ parameters; here each may tune others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,7 @@ from torch import Tensor
 from study.method.model import TunedParameter
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One of the tunings to average."""
 
     tensors: Mapping[str, Tensor]

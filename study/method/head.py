@@ -6,7 +6,6 @@ the text features predict. Classes that are not trained keep their text features
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -39,8 +38,7 @@ VIEWS = 4
 """The number of views of each image that a head is trained on if images are augmented."""
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The trained rows of a linear head."""
 
     rows: Tensor

@@ -19,8 +19,7 @@ from study.backbones.architecture import ENCODERS, FAMILIES, POOL, Architecture,
 from study.errors import SubsetError
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of parameter; each has a learning rate of its own."""
 
     name: str

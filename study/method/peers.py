@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from study.backbones.architecture import FAMILIES, Architecture, Family
 from study.method.parameters import PROJECTION
@@ -25,8 +25,7 @@ Numbers = Mapping[str, float | None]
 """The value of each of a peer's numbers, by name."""
 
 
-@dataclass(frozen=True)
-class PeerNumber:
+class PeerNumber(NamedTuple):
     """A number of a peer other than its learning rate."""
 
     meaning: str
@@ -41,8 +40,7 @@ class PeerNumber:
     """Whether it is a whole number."""
 
 
-@dataclass(frozen=True)
-class PeerStart:
+class PeerStart(NamedTuple):
     """The inputs that the model of a peer is built from."""
 
     backbone: Backbone

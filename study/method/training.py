@@ -57,8 +57,7 @@ def read_recipe(keys: Mapping[str, Any]) -> Recipe:
     return Recipe(**values)
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """The reference's learning rate, which is constant within each epoch.
 
     Epoch 0 warms up at a constant rate; then lr/2·(1 + cos(π(e−1)/T)) for epoch e of T. The

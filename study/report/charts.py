@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from study.storage.atomic import write_atomically
 
@@ -52,8 +52,7 @@ _STYLE: dict[str, object] = {
 }
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """Marks of one kind, which share an entry in the legend."""
 
     name: str
@@ -84,8 +83,7 @@ class Series:
     """The number in each cell: red below 0, blue above, darker the further away."""
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """The x or the y of a panel."""
 
     title: str
@@ -99,8 +97,7 @@ class Axis:
     """The value at which a dotted line crosses the panel, if any."""
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """One pair of axes."""
 
     x: Axis

@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from study.results.leaderboard import Leaderboard
 from study.results.training_images import read_training_images
 from study.trial.predictions import images_of
 
 
-@dataclass(frozen=True)
-class ImageCounts:
+class ImageCounts(NamedTuple):
     """How many images of each class the choice was trained and tested on, with its first seed."""
 
     trained: Mapping[str, int] | None

@@ -16,7 +16,7 @@ Source of the smoothing: Anscombe 1956, “On Estimating Binomial Response Relat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -52,8 +52,7 @@ class SiteCell:
     """The validation score of the cell at its rates; None where nothing was validated."""
 
 
-@dataclass(frozen=True)
-class Obstacle:
+class Obstacle(NamedTuple):
     """Why the interaction of a pair of sites is not tested."""
 
     reason: Literal["ceiling", "untested", "uncounted"]
@@ -67,8 +66,7 @@ class Obstacle:
     """The validation score that both sites would need, a fraction; None for other reasons."""
 
 
-@dataclass(frozen=True)
-class Interaction:
+class Interaction(NamedTuple):
     """What two sites give together, over the seeds that all four cells have."""
 
     sites: tuple[str, str]

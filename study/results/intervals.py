@@ -19,6 +19,7 @@ Nadeau and Bengio 2003, “Inference for the Generalization Error”, for seeds 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -31,8 +32,7 @@ MOST_OVERLAP = 0.6
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A 95 % interval."""
 
     low: float
@@ -105,8 +105,7 @@ class MeanInterval:
         return self.p_value is None or self.reach is None or abs(self.mean) <= self.reach
 
 
-@dataclass(frozen=True)
-class _Error:
+class _Error(NamedTuple):
     """The variance of a mean, with the degrees of freedom of its estimate."""
 
     variance: float

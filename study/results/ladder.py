@@ -9,9 +9,8 @@ order.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from study.config.labels import PLAIN, PLAIN_STRENGTH, TUNED, TUNED_LINEAR, VARIANT
 from study.results.entries import PUBLISHED, Entry
@@ -39,8 +38,7 @@ STEPS = tuple(pairwise(RUNGS))
 """The steps of the ladder: pairs of labels."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A change of the ladder."""
 
     adds: tuple[Change, ...]
@@ -53,8 +51,7 @@ class Step:
     """The difference `upper - lower` over common seeds; None without any, or for one entry."""
 
 
-@dataclass(frozen=True)
-class Crossing:
+class Crossing(NamedTuple):
     """The subset and the head of the winner, each without and with the other."""
 
     corners: tuple[Entry, Entry, Entry, Entry]
@@ -67,8 +64,7 @@ class Crossing:
     The strength may change with the head. None where the corners have no seed in common."""
 
 
-@dataclass(frozen=True)
-class Ladder:
+class Ladder(NamedTuple):
     """What each change between CLIPFit as published and the winner adds on test."""
 
     steps: tuple[Step, ...]

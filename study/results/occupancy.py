@@ -5,8 +5,8 @@ trace in a study.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from study.results.trial_results import TrialResult
 
@@ -14,8 +14,7 @@ PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""
 
 
-@dataclass(frozen=True)
-class Occupancy:
+class Occupancy(NamedTuple):
     """How the slots of one stage spent their time."""
 
     trials: int

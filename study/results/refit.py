@@ -1,6 +1,6 @@
 """The model that a study ships, where that was trained once more on more images."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from study.method.unknown import UnknownCheck, check_unknown
 from study.results.intervals import MeanInterval
@@ -13,8 +13,7 @@ from study.selection.shipped import candidate_to_ship, refit_trial_id
 from study.selection.validation import read_best_logits
 
 
-@dataclass(frozen=True)
-class Refit:
+class Refit(NamedTuple):
     """One training, which has no spread over seeds and is no row among those of n shots."""
 
     trial: TrialResult

@@ -6,7 +6,7 @@ error (ECE) in bins of equal width.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ BINS = 15
 """The number of bins of equal width."""
 
 
-@dataclass(frozen=True)
-class Bin:
+class Bin(NamedTuple):
     """The images whose probability is in one bin."""
 
     images: int
@@ -29,8 +28,7 @@ class Bin:
     """The share of images that are right."""
 
 
-@dataclass(frozen=True)
-class Reliability:
+class Reliability(NamedTuple):
     """The probabilities of one part of the test images."""
 
     likelihood: float
@@ -45,8 +43,7 @@ class Reliability:
         return sum(one.images * abs(one.probability - one.right) for one in self.bins) / images
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """The probabilities of a part of the test, without and with the temperature."""
 
     part: str

@@ -1,7 +1,7 @@
 """How scores would vary over other test images, and with that the intervals of a study."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ DRAWS = 2_000
 """How many sets of images are drawn; the square root of a variance is then known to about 2 %."""
 
 
-@dataclass(frozen=True)
-class Resampled:
+class Resampled(NamedTuple):
     """The scores of trials on resampled test images.
 
     Trials that were tested on the same images are scored on the same sets of them. All intervals of

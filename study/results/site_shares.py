@@ -1,6 +1,6 @@
 """The sites of a search's best trials against those of all that finished, site by site."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from study.method.subsets import parse
 from study.results.intervals import Interval
@@ -12,8 +12,7 @@ BEST_TRIALS = 10
 """The number of the best trials that are compared with all."""
 
 
-@dataclass(frozen=True)
-class SiteShare:
+class SiteShare(NamedTuple):
     """How many of the best trials, and of all that finished, tune a site."""
 
     site: str

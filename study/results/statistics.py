@@ -5,7 +5,8 @@ Scores are fractions.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from scipy import stats
 
@@ -15,8 +16,7 @@ SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
 
 
-@dataclass(frozen=True)
-class RankAgreement:
+class RankAgreement(NamedTuple):
     """Spearman's rank correlation.
 
     It has no p, since a p supposes independent candidates, and some of these differ by their head

@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
+from typing import NamedTuple
 
 from study.data.records import Record
 from study.storage.study_folder import StudyFolder
@@ -14,8 +14,7 @@ _TRAIN_LINE = '"part":"train"'
 """The text that marks the lines of training images, as opposed to test images."""
 
 
-@dataclass(frozen=True)
-class TrainingImages:
+class TrainingImages(NamedTuple):
     """The training images of a split, from the study's record of it."""
 
     class_names: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from study.results.entries import Entry
 from study.results.statistics import RankAgreement, rank_agreement
@@ -16,8 +16,7 @@ A correlation over all is large where some candidate, such as CLIP as it is, is 
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class ValidationCheck:
+class ValidationCheck(NamedTuple):
     """The agreement of validation and test about the candidates."""
 
     agreement: RankAgreement | None

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -38,8 +38,7 @@ ASKS_BEFORE_GIVING_UP = 50
 """The number of known proposals in a row after which a space counts as exhausted."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The end of a trial in the form that an arm records."""
 
     score: float | None
@@ -51,8 +50,7 @@ class Outcome:
     """The epoch in which the trial ended; None means it is not known."""
 
 
-@dataclass(frozen=True)
-class Recorded:
+class Recorded(NamedTuple):
     """The ledger's record of a trial that an arm proposed."""
 
     number: int

@@ -1,9 +1,9 @@
 """Train a queue of trials to their ends, without those whose ends the ledger holds."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.errors import DataError
 from study.search.driver import RepeatingScheduler, run_trials
@@ -22,8 +22,7 @@ ReuseResults = Callable[[Sequence[TrialConfig]], Collection[str]]
 their ids."""
 
 
-@dataclass(frozen=True)
-class LedgerTrial:
+class LedgerTrial(NamedTuple):
     """A trial that the ledger holds."""
 
     config: TrialConfig

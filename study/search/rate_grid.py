@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from study.config.schema import AblationConfig
 from study.config.value_types import HIGHEST_RATE
@@ -15,8 +15,7 @@ MOST_EXTENSIONS = 3
 """How often the grid of a cell is extended at most, each time by one rate at each bound reached."""
 
 
-@dataclass(frozen=True)
-class RateGrid:
+class RateGrid(NamedTuple):
     """The learning rates of a cell, which is tried at every combination of one from each list."""
 
     rates: Mapping[tuple[str, ...], tuple[float, ...]]

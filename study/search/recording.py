@@ -7,8 +7,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -266,8 +266,7 @@ def read_unknown(study: StudyFolder, trial: TrialConfig) -> dict[str, Tensor]:
     return tensors
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """The state from which an unfinished trial continues."""
 
     epoch: int

@@ -5,8 +5,7 @@ An average is trained as its members are, each alone and untested; then it is te
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.config.trial_settings import TrialSettings
 from study.search.ledger_callback import Observer
@@ -92,8 +91,7 @@ def _trial_without_classes(
     return trial.trial_id
 
 
-@dataclass(frozen=True)
-class _Maker:
+class _Maker(NamedTuple):
     """Makes the trials of a refit, and runs them."""
 
     study: Study

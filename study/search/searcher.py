@@ -6,9 +6,8 @@ Trials come from a queue of fixed configurations first, then from the proposals 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
@@ -28,8 +27,7 @@ UNDER_WAY = Outcome(None, TrialState.RUNNING)
 """What stands for the outcome of a trial that has not ended."""
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(NamedTuple):
     """Settings to train, and who proposes them."""
 
     settings: TrialSettings
@@ -42,8 +40,7 @@ class Proposal:
     """The trials to average instead of training."""
 
 
-@dataclass(frozen=True)
-class Proposers:
+class Proposers(NamedTuple):
     """The arms that propose trials once the queue is empty, and what they need for it."""
 
     arms: Sequence[Arm]

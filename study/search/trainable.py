@@ -4,10 +4,9 @@ import logging
 import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -50,8 +49,7 @@ MOST_CHARACTERS = 200
 """The maximum length of the line that names the cause of a failure."""
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
+class WorkerSettings(NamedTuple):
     """What a worker reads and writes, and the limits that it keeps."""
 
     folder: Path

@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import Self
+from typing import NamedTuple, Self
 
 from study.config.schema import NO_REFIT
 from study.selection.chance import (
@@ -24,8 +23,7 @@ TEST_BALANCED = f"test_{BALANCED}"
 """The name of the balanced score among test scores."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A configuration that validation chose, and its confirmations so far."""
 
     candidate: Candidate

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +63,7 @@ class Optimism:
         return f", {self.remark}"
 
 
-@dataclass(frozen=True)
-class _Block:
+class _Block(NamedTuple):
     """The images of one part in one fold."""
 
     part: str
@@ -93,8 +93,7 @@ class _Block:
             return (weights / classes_present) @ self.right.T
 
 
-@dataclass(frozen=True)
-class _Outcomes:
+class _Outcomes(NamedTuple):
     """The images that finished trials get right, among the same validation images."""
 
     protocol: Protocol

@@ -1,9 +1,9 @@
 """A tuned classifier, which computes the probabilities of any class names for images."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +33,7 @@ IMAGES_PER_BATCH = 256
 """The number of images that are encoded at once."""
 
 
-@dataclass(frozen=True)
-class TunedClassifier:
+class TunedClassifier(NamedTuple):
     """A backbone with a delta applied, and the classes to choose between."""
 
     backbone: Backbone

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from study.backbones.description import NAME_ON_HUB
 from study.config.labels import RANKS
@@ -25,8 +26,7 @@ from study.trial.study import Study, read_candidates
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """The study and the trial that a model comes from."""
 
     study: str

@@ -298,8 +298,7 @@ class TrialConfig(Section):
     """The proposal's number in the Optuna study of its arm; None for other trials."""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A further dataset that a model is tested on, with its own classes and prompts."""
 
     class_names: tuple[str, ...]

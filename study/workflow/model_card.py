@@ -7,8 +7,8 @@ has no dataset and no score. It has no licence, since that of the backbone is no
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
@@ -55,8 +55,7 @@ _STUDY_ROWS = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", 
 """The rows of a report's table of the configuration that a card has as well."""
 
 
-@dataclass(frozen=True)
-class Provenance:
+class Provenance(NamedTuple):
     """The study that a model is from, and the trial that trained it."""
 
     board: Leaderboard

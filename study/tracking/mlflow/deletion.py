@@ -5,7 +5,7 @@ deleted study had the champion, the best of the comparable versions becomes cham
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -23,8 +23,7 @@ from study.tracking.mlflow.server import (
 )
 
 
-@dataclass(frozen=True)
-class StudyContents:
+class StudyContents(NamedTuple):
     """Everything that a tracking server has of one study."""
 
     runs: tuple[str, ...] = ()
