@@ -149,11 +149,9 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
             f"backbone '{name}' is a '{family}' model; allowed are {allowed} (SigLIP and SigLIP 2 "
             "of a fixed resolution are both 'siglip'), and OpenCLIP checkpoints"
         )
-    config_class = CLIPConfig
-    default = CLIP_FRAMING
+    config_class, default = CLIPConfig, CLIP_FRAMING
     if family == "siglip":
-        config_class = SiglipConfig
-        default = SIGLIP_FRAMING
+        config_class, default = SiglipConfig, SIGLIP_FRAMING
     try:
         config = config_class.from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file

@@ -139,13 +139,14 @@ def cell_table(table: AblationTable) -> Table:
     if table.shows_balanced:
         header.append("balanced %")
     header += ["Δ base cell", "p", "seeds", "trainable", "s"]
+    scores = {cell.label: cell.score for cell in table.cells}
     return Table(
         f"Ablation: {table.split} {table.metric}, %",
         header,
         [_cell_row(table, cell) for cell in table.cells],
         note="± and [ ] are 95 % intervals. Δ are paired differences in percentage points over "
         "common seeds; any p is corrected for the number of tests (Holm); s is seconds. "
-        + " ".join(_scope(table)),
+        + " ".join(interval_scope(table.resampled, scores)),
     )
 
 
@@ -160,11 +161,6 @@ def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
     seconds = None if cell.seconds is None else f"{cell.seconds:.0f}"
     row += [len(cell.scores), format_count(cell.trainable), seconds]
     return row
-
-
-def _scope(table: AblationTable) -> Iterator[str]:
-    """Return sentences on what the intervals of an ablation hold for."""
-    return interval_scope(table.resampled, {cell.label: cell.score for cell in table.cells})
 
 
 def setting_table(table: AblationTable) -> Table:

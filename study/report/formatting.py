@@ -286,20 +286,18 @@ def format_rate(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
+def score_header(parts: Sequence[str], score: str) -> list[str]:
     """Return the names of the columns of `score_cells`."""
-    header = [f"{part} %" for part in parts]
-    header.append(f"{score} %")
-    return tuple(header)
+    return [f"{name} %" for name in (*parts, score)]
 
 
 def score_cells(
     parts: Sequence[str], part_scores: Mapping[str, MeanInterval], score: MeanInterval
-) -> tuple[str, ...]:
+) -> list[HoverText]:
     """Return the parts of a score on test and the score itself, in percent."""
     cells = [score_cell(part_scores.get(part)) for part in parts]
     cells.append(score_cell(score))
-    return tuple(cells)
+    return cells
 
 
 def comparison_cells(difference: MeanInterval | None) -> tuple[str, str]:

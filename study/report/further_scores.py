@@ -9,10 +9,10 @@ BALANCED_NOTE = (
 )
 
 
-def further_header(results: Results) -> tuple[str, ...]:
+def further_header(results: Results) -> list[str]:
     """Return the names of the columns of `Results.further_names`."""
     headings = {BALANCED: BALANCED, **results.protocol.further_headings}
-    return tuple(f"{headings[name]} %" for name in results.further_names)
+    return [f"{headings[name]} %" for name in results.further_names]
 
 
 def further_note(results: Results) -> str:

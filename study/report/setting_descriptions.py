@@ -37,22 +37,19 @@ def unequal_in_words(config: StudyConfig) -> str:
     return ", and ".join(measures)
 
 
-def setting_header() -> tuple[str, ...]:
+def setting_header() -> list[str]:
     """Return the names of the columns of `setting_cells`."""
-    header = ["head", "strength"]
-    header += [f"{kind.short} lr" for kind in list_kinds()]
-    header.append("λ")
-    return tuple(header)
+    return ["head", "strength", *(f"{kind.short} lr" for kind in list_kinds()), "λ"]
 
 
-def setting_cells(settings: TrialSettings) -> tuple[str, ...]:
+def setting_cells(settings: TrialSettings) -> list[str]:
     """Return the head with its training, the strength, the rate of each kind, and λ."""
     cells = [_describe_head(settings), format_rate(settings.strength)]
     cells += [format_rate(settings.rates.get(kind)) for kind in kind_names()]
     # Where no parameter of CLIP is tuned, there is no loss to weight.
     weight = settings.distill_weight if settings.rates else None
     cells.append(format_rate(weight))
-    return tuple(cells)
+    return cells
 
 
 def tuned_in_words(settings: TrialSettings) -> str:

@@ -113,12 +113,9 @@ class Leaderboard(Results):
         winner = self.winner
         if not winner:
             return {}
-        differences = {}
-        for label in self.rivals:
-            difference = self.difference(winner, self.find_entry(label))
-            if difference:
-                differences[label] = difference
-        return make_comparisons(differences)
+        return make_comparisons(
+            {label: self.difference(winner, self.find_entry(label)) for label in self.rivals}
+        )
 
     @property
     def best_with_delta(self) -> Entry | None:

@@ -95,13 +95,11 @@ class Resampled(NamedTuple):
             baseline: the label of the baseline; if it has no scores, nothing is compared.
         """
         base = scores.get(baseline, {})
-        differences = {}
-        for label, values in scores.items():
-            if label == baseline:
-                continue
-            difference = self.difference(label, values, baseline, base)
-            if difference:
-                differences[label] = difference
+        differences = {
+            label: self.difference(label, values, baseline, base)
+            for label, values in scores.items()
+            if label != baseline
+        }
         return make_comparisons(differences)
 
     def weighted_sum(

@@ -76,12 +76,16 @@ def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
     return tuple(sorted(seeds))
 
 
-def make_comparisons(differences: Mapping[str, MeanInterval]) -> dict[str, MeanInterval]:
-    """Return differences with their p values, corrected for their number by Holm's method."""
-    p_values = adjust_by_holm([difference.p_value for difference in differences.values()])
+def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> dict[str, MeanInterval]:
+    """Return differences with their p values, corrected for their number by Holm's method.
+
+    What could not be compared, and has no difference, is left out.
+    """
+    compared = {label: difference for label, difference in differences.items() if difference}
+    p_values = adjust_by_holm([difference.p_value for difference in compared.values()])
     return {
         label: replace(difference, holm_p=holm_p)
-        for (label, difference), holm_p in zip(differences.items(), p_values, strict=True)
+        for (label, difference), holm_p in zip(compared.items(), p_values, strict=True)
     }
 
 

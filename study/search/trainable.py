@@ -23,6 +23,7 @@ from study.method.peers import PEERS
 from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.process.garbage import pause_collection, resume_collection
+from study.search.deadline import Result
 from study.search.recording import (
     exit_after_time_limit,
     load_state,
@@ -106,7 +107,7 @@ class ClipFitTrainable(tune.Trainable):
         self._reports: Iterator[EpochReport] | None = None
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> Result:
         """Run one epoch and record it; an exception ends the trial and is returned as its failure.
 
         Raises:
@@ -186,7 +187,15 @@ class ClipFitTrainable(tune.Trainable):
             device=trial_device(),
             held=precision,
         )
-        self._info = self._describe(backbone.fingerprint)
+        self._info = DeltaInfo(
+            backbone=self._backbone.name,
+            revision=self._backbone.revision,
+            fingerprint=backbone.fingerprint,
+            subset=trial.settings.subset,
+            class_names=self._trial_data.class_names,
+            templates=self._trial_data.templates,
+            reading=self._trial_data.reading,
+        )
         start = load_state(self._folder)
         epochs = start[0] if start else 0
         self._folder.keep_reports(epochs)
@@ -200,19 +209,7 @@ class ClipFitTrainable(tune.Trainable):
             trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
         )
 
-    def _describe(self, fingerprint: str) -> DeltaInfo:
-        """Return what a delta of the trial says about it, with the backbone's fingerprint."""
-        return DeltaInfo(
-            backbone=self._backbone.name,
-            revision=self._backbone.revision,
-            fingerprint=fingerprint,
-            subset=self._trial.settings.subset,
-            class_names=self._trial_data.class_names,
-            templates=self._trial_data.templates,
-            reading=self._trial_data.reading,
-        )
-
-    def _result(self, *, score: float | None, done: bool, **further: Any) -> dict[str, Any]:
+    def _result(self, *, score: float | None, done: bool, **further: Any) -> Result:
         return {
             "epoch": self._epoch,
             "epochs": self._trial.epochs,

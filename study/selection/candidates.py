@@ -28,6 +28,9 @@ from study.selection.extension import beside_earlier
 from study.selection.ranking import Judged, rank_finished_trials, trained
 from study.trial.study import Candidate, Study
 
+Changes = dict[str, dict[str, Any]]
+"""Changes of settings, by the names of what they make."""
+
 TEXT: dict[str, Any] = {"head": "text", "head_lr": None, "head_steps": None}
 """The settings of a head that is the text."""
 
@@ -141,9 +144,9 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
     return labels
 
 
-def _variant_changes(config: StudyConfig, strength: float) -> dict[str, dict[str, Any]]:
+def _variant_changes(config: StudyConfig, strength: float) -> Changes:
     """Return the changed settings of variants, by the ending of their labels."""
-    changes: dict[str, dict[str, Any]] = {}
+    changes: Changes = {}
     if "text" in config.search.space.heads:
         changes["strength"] = {"strength": strength}
     if "linear" in config.search.space.heads:
@@ -200,9 +203,9 @@ def choose_candidates(
     return _with_same_as(candidates)
 
 
-def _changes_of_best(best: Judged) -> dict[str, dict[str, Any]]:
+def _changes_of_best(best: Judged) -> Changes:
     """Return the changes with which the best is tested once more, by label."""
-    changes: dict[str, dict[str, Any]] = {
+    changes: Changes = {
         PLAIN: {**TEXT, "strength": 1.0},
         PLAIN_STRENGTH: TEXT,
         FULL_STRENGTH: {"strength": 1.0},

@@ -5,7 +5,7 @@ one was, and is tested where it differs. Earlier test results are kept; if a lab
 trial, they get a label with the number of trials from which they were chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.config.labels import CANDIDATE_LABELS
@@ -37,20 +37,15 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
             change.
     """
     config, folder, now = study.config, study.folder, study.config.search.trials
-    values = config.model_dump(mode="json")
+    changes = parse_overrides(overrides)
     adds = any(override.startswith("search.trials=+") for override in overrides)
-    for key, value in parse_overrides(overrides).items():
-        if key == "storage":
-            continue
-        if not key.startswith(MAY_CHANGE):
-            raise ConfigError(
-                f"{key} cannot change in a study that exists, since its trials would no longer "
-                "compare; extend takes search.trials, search.minutes, resources and tracking"
-            )
-        if key == "search.trials" and adds and isinstance(value, int):
-            value += now
-        put_value(values, key, value)
-    extended = build_config(values, str(folder.config_path))
+    if adds and isinstance(changes["search.trials"], int):
+        changes["search.trials"] += now
+    advice = (
+        ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
+        "resources and tracking"
+    )
+    extended = changed_config(study, changes, MAY_CHANGE, advice)
     if extended.search.trials <= now or not study.protocol().searches(config):
         raise ConfigError(
             f"study '{folder.name}' has search.trials={now}, which extend must raise, as by\n"
@@ -62,6 +57,30 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
             "which extend must raise as well, or lift by search.minutes=null"
         )
     return extended
+
+
+def changed_config(
+    study: Study, changes: Mapping[str, Any], may_change: tuple[str, ...], advice: str
+) -> StudyConfig:
+    """Return the configuration of a study that exists with other values of some keys.
+
+    Args:
+        study: the study.
+        changes: the values by dotted key; the storage may be among them, and is no change.
+        may_change: the beginnings of the keys that may change.
+        advice: the end of the message about another key.
+
+    Raises:
+        ConfigError: another key would change, or a value is not allowed.
+    """
+    values = study.config.model_dump(mode="json")
+    for key, value in changes.items():
+        if key == "storage":
+            continue
+        if not key.startswith(may_change):
+            raise ConfigError(f"{key} cannot change in a study that exists{advice}")
+        put_value(values, key, value)
+    return build_config(values, str(study.folder.config_path))
 
 
 def extend(study: Study, extended: StudyConfig) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.config.labels import AVERAGE
-from study.config.loading import build_config, dump_config
+from study.config.loading import dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
-from study.config.yaml_values import parse_overrides, put_value
+from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
+from study.selection.extension import changed_config
 from study.selection.shipped import candidate_to_ship, refit_trial_id, refit_trial_ids
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study
@@ -37,17 +38,11 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
             f"study '{folder.name}' has no finished choice to train once more; allowed is a "
             "finished study with a search, see clipfit-study status"
         )
-    values = config.model_dump(mode="json")
-    for key, value in parse_overrides(overrides).items():
-        if key == "storage":
-            continue
-        if not key.startswith(MAY_CHANGE):
-            raise ConfigError(
-                f"{key} cannot change in a study that exists; refit takes refit.images, "
-                "refit.average, refit.calibrate, refit.unknown_check, resources and tracking"
-            )
-        put_value(values, key, value)
-    refitted = build_config(values, str(folder.config_path))
+    advice = (
+        "; refit takes refit.images, refit.average, refit.calibrate, refit.unknown_check, "
+        "resources and tracking"
+    )
+    refitted = changed_config(study, parse_overrides(overrides), MAY_CHANGE, advice)
     if refitted.refit == config.refit and not _failed_trials(study):
         values_now = [f"refit.{name}={value}" for name, value in config.refit]
         raise ConfigError(

@@ -8,5 +8,5 @@ from study.results.study_results import read_results
 
 def test_only_scores_that_were_measured_have_headings_and_notes(base_to_new_study: Path) -> None:
     results = read_results(base_to_new_study)
-    assert further_header(results) == ("balanced %",)
+    assert further_header(results) == ["balanced %"]
     assert further_note(results) == BALANCED_NOTE

@@ -26,8 +26,8 @@ def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothi
         subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75
     )
     training = "linear, learning rate 0.001, 100 steps"
-    assert setting_cells(chosen) == (training, "0.75", "–", "–", "–")
+    assert setting_cells(chosen) == [training, "0.75", "–", "–", "–"]
     searched = TrialSettings(
         subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head="linear"
     )
-    assert setting_cells(searched) == ("linear", "1", "–", "0.01", "8")
+    assert setting_cells(searched) == ["linear", "1", "–", "0.01", "8"]

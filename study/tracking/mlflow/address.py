@@ -71,7 +71,9 @@ def _scheme_fault(uri: str) -> str:
     scheme, separator, _ = uri.partition("://")
     if scheme == "file" or not (separator or scheme in DATABRICKS):
         return "is a folder of files, which MLflow no longer writes"
-    schemes = {*SERVERS, *DATABASES, *DATABRICKS, *_plugin_schemes(), "file"}
+    plugins = entry_points(group="mlflow.tracking_store")
+    added = {plugin.name for plugin in plugins}  # by other packages
+    schemes = {*SERVERS, *DATABASES, *DATABRICKS, *added, "file"}
     if separator and scheme.partition("+")[0] not in schemes:
         return f"begins with '{scheme}://', which MLflow does not know"
     return ""
@@ -109,11 +111,6 @@ def _server_fault(uri: str) -> str:
     except ValueError as error:
         return f"is no address of a server ({error})"
     return ""
-
-
-def _plugin_schemes() -> set[str]:
-    """Return the schemes of URIs that other packages add to MLflow."""
-    return {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
 
 
 def _sqlite_file(uri: str) -> Path | None:

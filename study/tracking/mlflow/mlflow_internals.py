@@ -63,6 +63,15 @@ def saved_view(
     selected = [order, *columns]
     all_columns = [NAME_COLUMN, *selected]
     metric = order.removeprefix("metrics.").strip("`")
+    chart = {
+        "uuid": "first",
+        "type": "BAR",
+        "metricKey": metric,
+        "displayName": metric,
+        "metricSectionId": "metrics",
+        "isGenerated": True,
+        "runsCountToCompare": 10,
+    }
     section = {"uuid": "metrics", "name": CHARTS, "display": True, "isReordered": True}
     state: dict[str, Any] = {
         "searchFilter": search,
@@ -72,7 +81,7 @@ def saved_view(
         "columnOrder": all_columns,
         "columnWidths": {column: WIDTHS.get(column, 90) for column in all_columns},
         # MLflow adds a chart of every other metric after it, over steps if the metric has any.
-        "compareRunCharts": [_bar_chart(metric)],
+        "compareRunCharts": [chart],
         "compareRunSections": [section],
     }
     if group_by:
@@ -85,18 +94,6 @@ def saved_view(
     return json.dumps(
         {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
     )
-
-
-def _bar_chart(metric: str) -> dict[str, Any]:
-    return {
-        "uuid": "first",
-        "type": "BAR",
-        "metricKey": metric,
-        "displayName": metric,
-        "metricSectionId": "metrics",
-        "isGenerated": True,
-        "runsCountToCompare": 10,
-    }
 
 
 NOT_COMPARED = ("study", "search", "average", "member", "unknown", "refit")
