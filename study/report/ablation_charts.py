@@ -18,9 +18,9 @@ Window = tuple[float, float, str]
 """The start and the stop of a window of layers, by which windows are sorted, and its name."""
 
 
-def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
+def ablation_plots(table: AblationTable) -> list[Chart]:
     """Return the forest plot and, where cells vary single terms, the layer × site map."""
-    return _forest_chart(table), _map_chart(table)
+    return [_forest_chart(table), _map_chart(table)]
 
 
 def _forest_chart(table: AblationTable) -> Chart:

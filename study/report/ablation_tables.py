@@ -233,7 +233,7 @@ def _join_kinds(texts: Mapping[str, str]) -> str | None:
     return "; ".join(f"{kind}: {text}" for kind, text in texts.items()) or None
 
 
-def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
+def write_ablation(folder: Path, table: AblationTable) -> list[Path]:
     """Write `ablation.csv`, `ablation.md` and the plots into the study's folder.
 
     If the cells are pairs of sites, `interactions.csv` has a row for each pair.
@@ -250,4 +250,4 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
         files[folder / "interactions.csv"] = Table.from_records(records).csv()
     for path, text in files.items():
         write_atomically(path, text)
-    return tuple(files) + write_plots(folder, ablation_plots(table))
+    return [*files, *write_plots(folder, ablation_plots(table))]

@@ -108,9 +108,9 @@ class Panel(NamedTuple):
     """The title above the axes."""
 
     @property
-    def series_with_marks(self) -> tuple[Series, ...]:
+    def series_with_marks(self) -> list[Series]:
         """The series that have at least one mark."""
-        return tuple(series for series in self.series if series.x)
+        return [series for series in self.series if series.x]
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ class Chart:
         return _lay_out(self)
 
     @property
-    def panels_with_marks(self) -> tuple[Panel, ...]:
+    def panels_with_marks(self) -> list[Panel]:
         """The panels in which at least one series has a mark."""
-        return tuple(panel for panel in self.panels if panel.series_with_marks)
+        return [panel for panel in self.panels if panel.series_with_marks]
 
     @property
     def missing_reason(self) -> str | None:
@@ -222,7 +222,7 @@ def _lay_out(chart: Chart) -> Any:
     return figure
 
 
-def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
+def write_plots(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     """Write each chart as `plots/NAME.png` and `plots/NAME.svg`.
 
     Args:
@@ -246,7 +246,7 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
         for path in sorted(target.glob(f"{chart.name}.*")):
             if path not in files:
                 path.unlink()
-    return tuple(files)
+    return list(files)
 
 
 def _draw_axes(axes: Any, panel: Panel) -> None:

@@ -94,13 +94,13 @@ def confusion_table(board: Leaderboard) -> Table:
     return table.without_constant("part")
 
 
-def confusion_charts(board: Leaderboard) -> tuple[Chart, ...]:
+def confusion_charts(board: Leaderboard) -> list[Chart]:
     """Draw what the choice takes the test images of each class for, a heat map for each part."""
     shares_by_part: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
     for row in class_accuracies(board) + confusions(board):
         shares_by_part[row.part][row.true, row.predicted] = row.after
     if not shares_by_part:
-        return ()
+        return []
     class_order = image_counts(board).order
     charts = []
     drawn_parts = list(shares_by_part)[:MOST_MAPS]
@@ -110,7 +110,7 @@ def confusion_charts(board: Leaderboard) -> tuple[Chart, ...]:
             title = f"{chart.title}, part “{part}”"
             chart = replace(chart, name=f"{CONFUSION}-{number}", title=title)
         charts.append(chart)
-    return tuple(charts)
+    return charts
 
 
 def _heat_map(

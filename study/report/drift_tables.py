@@ -116,8 +116,8 @@ def _similarity(subject: str, features: FeatureDrift, reference: str) -> Text:
     )
 
 
-def write_drift(folder: Path, drift: StudyDrift) -> tuple[Path, ...]:
+def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:
     """Write `drift.csv` and the plot into the study's folder; return the paths of the files."""
     path = folder / "drift.csv"
     write_atomically(path, drift_csv(drift.tensors))
-    return (path, *write_plots(folder, [drift_chart(drift.tensors)]))
+    return [path, *write_plots(folder, [drift_chart(drift.tensors)])]

@@ -1,5 +1,7 @@
 """The names of a study's candidates in tables and sentences, by their labels."""
 
+from collections.abc import Sequence
+
 from study.config.labels import (
     AVERAGE,
     BEST_PEER,
@@ -78,7 +80,7 @@ def starred_name(board: Leaderboard, entry: Entry) -> str:
     return f"{name} ★" if entry.is_winner else name
 
 
-def joint_name(labels: tuple[str, ...], choice_name: str = "winner") -> str:
+def joint_name(labels: Sequence[str], choice_name: str = "winner") -> str:
     """Return the name of candidates that share a training, the first of which was trained.
 
     At strength 1, the winner without head and strength is the winner without its head. If it has no
@@ -101,7 +103,7 @@ def joint_name(labels: tuple[str, ...], choice_name: str = "winner") -> str:
     return name
 
 
-def _single_change(labels: tuple[str, ...]) -> str:
+def _single_change(labels: Sequence[str]) -> str:
     """Return the label that names candidates which share a training.
 
     It is the first, unless that is the winner without head and strength, and taking away one of

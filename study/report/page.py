@@ -189,7 +189,7 @@ def _describe_choice(board: Leaderboard, choice: Entry) -> dict[str, Any]:
         sentence += ", in a search that was extended after an earlier choice had been tested"
     elif choice.is_winner:
         sentence += ", before any test image was read"
-    sites: tuple[tuple[str, str], ...] = ()
+    sites: list[tuple[str, str]] = []
     if settings.subset != "none" or settings.peer is not None:
         sites = subset_in_words(settings.subset)
     return {"sentence": f"{sentence}.", "sites": sites}

@@ -38,7 +38,7 @@ TrialsByX = Sequence[tuple[float | None, TrialResult]]
 """Trials, each with its x in a chart; None if it has none."""
 
 
-def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
+def make_plots(results: Results, board: Leaderboard) -> list[Chart]:
     """Return the charts of a search and its choice, in the order of the report.
 
     An ablation has none: its search only tries a few rates for each cell, and its charts are those
@@ -49,7 +49,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         board: its leaderboard.
     """
     if results.ablates:
-        return ()
+        return []
     search_trials = results.stage("search")
     charts = [
         agreement_chart(board),
@@ -65,7 +65,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     charts += confusion_charts(board)
     if board.calibrations:
         charts.append(reliability_chart(board.calibrations))
-    return tuple(charts)
+    return charts
 
 
 def rates_chart(search_trials: Sequence[TrialResult]) -> Chart:

@@ -41,13 +41,13 @@ _CHOICES = {
 }
 
 
-def subset_in_words(subset: str) -> tuple[tuple[str, str], ...]:
+def subset_in_words(subset: str) -> list[tuple[str, str]]:
     """Return the terms of a subset, each with what it is in words."""
     explained = []
     for sign, term in parse(subset).terms:
         name = str(term) if sign > 0 else f"without {term}"
         explained.append((name, _describe_term(term)))
-    return tuple(explained)
+    return explained
 
 
 def site_in_words(site: str) -> str:

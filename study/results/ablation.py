@@ -56,11 +56,11 @@ class AblationTable(Results):
     """The cell that all others are compared with."""
     split: Split
     """The images that the scores were measured on."""
-    cells: tuple[Cell, ...]
+    cells: Sequence[Cell]
     """The cells that have a score, with the base, best mean first."""
     resampled: Resampled
     """The scores of the cells on resampled test images."""
-    interactions: tuple[Interaction, ...]
+    interactions: Sequence[Interaction]
     """The interactions of pairs of sites, largest first; empty in other designs."""
 
     @property
@@ -118,7 +118,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         **vars(results),
         base=next(cell for cell in cells if cell.label == base_label),
         split=split,
-        cells=tuple(by_score),
+        cells=by_score,
         resampled=resampled,
         interactions=_interactions(cells, results, split, resampled),
     )
@@ -196,11 +196,11 @@ def _added_rates(
 
 def _interactions(
     cells: Sequence[Cell], results: Results, split: Split, resampled: Resampled
-) -> tuple[Interaction, ...]:
+) -> list[Interaction]:
     """Return the interactions of the sites that an ablation pairs; none in other designs."""
     ablation = results.study.config.ablation
     if not ablation or ablation.design != "pairs":
-        return ()
+        return []
     subsets = [cell.settings.subset for cell in cells]
     # Sites that are not listed are single ones of the base, so cells of one term.
     sites = ablation.sites or [subset for subset in subsets if only_term(subset)]

@@ -50,7 +50,7 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
         return {}
     # Other candidates are left out, so that their images are not resampled for nothing.
     trials = [t for t in results.trials if t.stage != "confirm" or t.label in labels]
-    board = leaderboard(replace(results, trials=tuple(trials)))
+    board = leaderboard(replace(results, trials=trials))
     by_label = {}
     for label in labels:
         entry = board.find_entry(label)

@@ -72,7 +72,7 @@ class FeatureDrift:
 class StudyDrift:
     """The drift of trials of a study, averaged over them."""
 
-    tensors: tuple[TensorDrift, ...]
+    tensors: Sequence[TensorDrift]
     """The drift of each tuned tensor."""
     text: FeatureDrift
     """The drift of the features of the class names."""
@@ -95,9 +95,7 @@ def _relative(change: float, norm: float) -> float:
 Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
 
 
-def parameter_drift(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor]
-) -> tuple[TensorDrift, ...]:
+def parameter_drift(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[TensorDrift]:
     """Measure how far each tuned tensor moved, in float64.
 
     Args:
@@ -117,7 +115,7 @@ def parameter_drift(
         moved = (new - old).norm().item()
         drift = TensorDrift(name=name, **_site_of(name), moved=moved, size=old.norm().item())
         drifts.append(drift)
-    return tuple(drifts)
+    return drifts
 
 
 def _site_of(name: str) -> dict[str, Any]:
@@ -136,13 +134,13 @@ def _site_of(name: str) -> dict[str, Any]:
     return {"encoder": leaf.encoder, "layer": leaf.layer, "site": site, "kind": leaf.kind}
 
 
-def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]:
+def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> list[TensorDrift]:
     """Average the change and the norm of each tensor over the runs that tuned it."""
     by_name: dict[str, list[TensorDrift]] = {}
     for drifts in runs:
         for drift in drifts:
             by_name.setdefault(drift.name, []).append(drift)
-    return tuple(_average(by_name[name], "moved", "size") for name in sorted(by_name))
+    return [_average(by_name[name], "moved", "size") for name in sorted(by_name)]
 
 
 def _average(drifts: Sequence[Drift], *names: str) -> Drift:

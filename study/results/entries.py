@@ -45,7 +45,7 @@ class Configuration:
 class Entry(Configuration):
     """A candidate of the leaderboard, with its scores on test."""
 
-    labels: tuple[str, ...]
+    labels: Sequence[str]
     """Its label, then those of candidates with the same configuration, not trained again."""
     is_baseline: bool
     """Whether the search of subsets and rates was to beat the candidate.
@@ -146,7 +146,7 @@ def make_entry(
     main_scores = resampled.mean_intervals(tested, ("score", BALANCED))
     return Entry(
         label=label,
-        labels=tuple(labels),
+        labels=labels,
         is_baseline=not baselines.isdisjoint(labels),
         is_peer=candidate.settings.is_peer,
         is_average=bool(candidate.members),

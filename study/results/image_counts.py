@@ -1,7 +1,7 @@
 """The numbers of images that the choice of a study was trained and tested on, class by class."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from study.results.leaderboard import Leaderboard
@@ -16,7 +16,7 @@ class ImageCounts(NamedTuple):
     """The number of training images by class; None where they were not recorded."""
     tested: Mapping[tuple[str, str], int]
     """The number of test images by part and class."""
-    order: tuple[str, ...]
+    order: Sequence[str]
     """The classes in the order of their dataset, where that was recorded."""
 
 

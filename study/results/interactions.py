@@ -71,7 +71,7 @@ class Interaction(NamedTuple):
 
     sites: tuple[str, str]
     """The subsets of the two sites."""
-    gains: tuple[MeanInterval, ...]
+    gains: Sequence[MeanInterval]
     """The differences to zero-shot of the first site, of the second, and of both together."""
     better: str | None
     """The site that validation scores higher; None where nothing was validated."""
@@ -86,7 +86,7 @@ class Interaction(NamedTuple):
 
 def interactions(
     cells: Iterable[SiteCell], sites: Sequence[str], resampled: Resampled
-) -> tuple[Interaction, ...]:
+) -> list[Interaction]:
     """Return each pair of sites whose four cells have a seed in common.
 
     The pair that gains most over its better site is first.
@@ -97,7 +97,7 @@ def interactions(
         resampled: the scores of the cells on resampled test images.
     """
     by_subset = {cell.subset: cell for cell in cells}
-    pairs: dict[str, tuple[SiteCell, ...]] = {}
+    pairs: dict[str, list[SiteCell]] = {}
     for first, second in combinations(sites, 2):
         both = str(parse(f"{first} + {second}"))
         subsets = ("none", first, second, both)
@@ -119,24 +119,24 @@ def interactions(
         better_subset = better.subset if better else None
         row = Interaction(
             sites=(pair_cells[1].subset, pair_cells[2].subset),
-            gains=tuple(_difference(cell, zero_shot, resampled) for cell in others),
+            gains=[_difference(cell, zero_shot, resampled) for cell in others],
             better=better_subset,
             gain_over_better=gain_tests.get(pair),
             interaction=interaction_tests.get(pair),
             obstacle=find_obstacle(pair_cells),
         )
         rows.append(row)
-    return tuple(sorted(rows, key=_size, reverse=True))
+    return sorted(rows, key=_size, reverse=True)
 
 
-def _with_common_seeds(cells: Sequence[SiteCell]) -> tuple[SiteCell, ...]:
+def _with_common_seeds(cells: Sequence[SiteCell]) -> list[SiteCell]:
     """Return cells with the scores of those seeds that all of them have."""
     seeds = common_seeds([cell.scores for cell in cells])
     restricted = []
     for cell in cells:
         scores = {seed: cell.scores[seed] for seed in seeds}
         restricted.append(replace(cell, scores=scores))
-    return tuple(restricted)
+    return restricted
 
 
 def _size(pair: Interaction) -> float:

@@ -41,7 +41,7 @@ STEPS = tuple(pairwise(RUNGS))
 class Step(NamedTuple):
     """A change of the ladder."""
 
-    adds: tuple[Change, ...]
+    adds: Sequence[Change]
     """What the upper rung has beyond the lower one."""
     lower: Entry
     """The lower rung."""
@@ -67,7 +67,7 @@ class Crossing(NamedTuple):
 class Ladder(NamedTuple):
     """What each change between CLIPFit as published and the winner adds on test."""
 
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
     """The changes one after another; empty without a winner, or while a rung has no score."""
     crossing: Crossing | None
     """The subset and the head in both orders; None unless the winner has another subset or other
@@ -96,7 +96,7 @@ def ladder(board: Leaderboard) -> Ladder:
     for below, above in STEPS:
         adds = _subset_or_method(rungs[PLAIN]) if above == PLAIN else RUNGS[above]
         steps.append(_step(board, adds, rungs[below], rungs[above]))
-    return Ladder(tuple(steps), _crossing(board, rungs[TUNED], rungs[PLAIN], board.winner))
+    return Ladder(steps, _crossing(board, rungs[TUNED], rungs[PLAIN], board.winner))
 
 
 def rate_source(board: Leaderboard, entry: Entry) -> RateSource | None:

@@ -5,7 +5,7 @@ is no better than guessing. Up to three comparisons of it are fixed beforehand, 
 other differences are described only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,17 +32,17 @@ TRIAL_STATES = ("finished", "stopped", "failed", "running")
 class Leaderboard(Results):
     """The results of a study, with the comparison of its confirmed candidates."""
 
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     """The candidates with at least one test score, best mean first."""
-    untested: tuple[str, ...]
+    untested: Sequence[str]
     """The labels of candidates without any test score."""
-    failures: tuple[TrialResult, ...]
+    failures: Sequence[TrialResult]
     """The failed trials of all stages."""
     resampled: Resampled
     """The scores of the confirmations on resampled test images."""
 
     @cached_property
-    def arm_budgets(self) -> tuple[Any, ...]:
+    def arm_budgets(self) -> list[Any]:
         """What each arm of the search spent, a row an arm, sorted by name.
 
         A row has the name of the `arm`, the number of its `trials`, the number of those in each of
@@ -56,7 +56,7 @@ class Leaderboard(Results):
             trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
         )
         budgets = spent.join(states).reset_index()
-        return tuple(budgets.itertuples(name="ArmBudget", index=False))
+        return list(budgets.itertuples(name="ArmBudget", index=False))
 
     @cached_property
     def validation_check(self) -> ValidationCheck:
@@ -130,12 +130,12 @@ class Leaderboard(Results):
         return bool(self.stage("search"))
 
     @property
-    def scored_datasets(self) -> tuple[str, ...]:
+    def scored_datasets(self) -> list[str]:
         """The names of the datasets with a score, where several are tested; else empty."""
         names = {}
         for entry in self.entries:
             names.update(dict.fromkeys(entry.dataset_scores))
-        return tuple(names)
+        return list(names)
 
     @cached_property
     def refit(self) -> Refit | None:
@@ -143,11 +143,11 @@ class Leaderboard(Results):
         return refit_of(self)
 
     @cached_property
-    def calibrations(self) -> tuple[Calibration, ...]:
+    def calibrations(self) -> list[Calibration]:
         """How well the probabilities of the refit fit, by part; empty without a temperature."""
         if not self.refit:
-            return ()
-        return tuple(calibrations(self, self.refit.trial.trial_id))
+            return []
+        return list(calibrations(self, self.refit.trial.trial_id))
 
     @property
     def shipped(self) -> Entry | None:
@@ -198,9 +198,9 @@ def leaderboard(results: Results) -> Leaderboard:
     tested.sort(key=lambda entry: (-entry.test.mean, not entry.is_chosen))
     return Leaderboard(
         **vars(results),
-        entries=tuple(tested),
-        untested=tuple(untested),
-        failures=tuple(trial for trial in results.trials if trial.status == "failed"),
+        entries=tested,
+        untested=untested,
+        failures=[trial for trial in results.trials if trial.status == "failed"],
         resampled=resampled,
     )
 

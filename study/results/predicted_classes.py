@@ -14,7 +14,7 @@ from study.results.trial_results import TrialResult
 from study.trial.predictions import Confusion, images_of, read_predictions
 
 
-def class_accuracies(board: Leaderboard) -> tuple[Any, ...]:
+def class_accuracies(board: Leaderboard) -> list[Any]:
     """Return each class's accuracy before and after tuning, the worst of each part first.
 
     Returns:
@@ -26,10 +26,10 @@ def class_accuracies(board: Leaderboard) -> tuple[Any, ...]:
     shares = _confusion_shares(board)
     accuracies = shares[shares["true"] == shares["predicted"]]
     accuracies = accuracies.sort_values(["part", "after", "true"])
-    return tuple(accuracies.itertuples(index=False))
+    return list(accuracies.itertuples(index=False))
 
 
-def confusions(board: Leaderboard) -> tuple[Any, ...]:
+def confusions(board: Leaderboard) -> list[Any]:
     """Return the chosen candidate's confusions on test, with zero-shot's shares, by frequency.
 
     Args:
@@ -46,7 +46,7 @@ def confusions(board: Leaderboard) -> tuple[Any, ...]:
     wrong = wrong.sort_values(
         ["after", "part", "true", "predicted"], ascending=[False, True, True, True]
     )
-    return tuple(wrong.itertuples(index=False))
+    return list(wrong.itertuples(index=False))
 
 
 def _confusion_shares(board: Leaderboard) -> pd.DataFrame:

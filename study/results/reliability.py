@@ -33,7 +33,7 @@ class Reliability(NamedTuple):
 
     likelihood: float
     """The mean negative log-likelihood of the true classes, in nats."""
-    bins: tuple[Bin, ...]
+    bins: Sequence[Bin]
     """The bins that have images, rising."""
 
     @property
@@ -98,4 +98,4 @@ def _reliability(
         )
     # float32 rounds the least probabilities to 0.
     likelihood = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean()
-    return Reliability(float(likelihood), tuple(bins))
+    return Reliability(float(likelihood), bins)

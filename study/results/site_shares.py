@@ -53,7 +53,7 @@ def rank_trials(results: Results) -> list[TrialResult]:
     return [trial for _, trial in scored]
 
 
-def site_shares(results: Results) -> tuple[SiteShare, ...]:
+def site_shares(results: Results) -> list[SiteShare]:
     """Compare the best trials of the open search with all that finished, site by site.
 
     Returns:
@@ -62,7 +62,7 @@ def site_shares(results: Results) -> tuple[SiteShare, ...]:
     """
     tuned = [added_sites(trial.settings.subset) for trial in rank_trials(results)]
     if len(tuned) <= BEST_TRIALS:
-        return ()
+        return []
     sites = dict.fromkeys(results.study.config.search.space.sites)
     sites.update(dict.fromkeys(sorted(set().union(*tuned))))
     rows = []
@@ -75,7 +75,7 @@ def site_shares(results: Results) -> tuple[SiteShare, ...]:
             all_trials=len(tuned),
         )
         rows.append(row)
-    return tuple(sorted(rows, key=lambda row: -row.difference))
+    return sorted(rows, key=lambda row: -row.difference)
 
 
 def added_sites(subset: str) -> frozenset[str]:

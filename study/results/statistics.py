@@ -70,10 +70,10 @@ def is_significant(difference: MeanInterval | None) -> bool:
     return not difference.within_noise and difference.holm_p <= SIGNIFICANCE
 
 
-def common_seeds(scores: Sequence[Mapping[int, float]]) -> tuple[int, ...]:
+def common_seeds(scores: Sequence[Mapping[int, float]]) -> list[int]:
     """Return the seeds that all the scores have in common, sorted."""
     seeds = set.intersection(*map(set, scores))
-    return tuple(sorted(seeds))
+    return sorted(seeds)
 
 
 def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> dict[str, MeanInterval]:
@@ -89,7 +89,7 @@ def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> dict[str
     }
 
 
-def adjust_by_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+def adjust_by_holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Correct the p values of one family by Holm's step-down method; None stays None."""
     tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
@@ -97,7 +97,7 @@ def adjust_by_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]
     for rank, (p, index) in enumerate(tests):
         largest = max(largest, min(1.0, p * (len(tests) - rank)))
         adjusted[index] = largest
-    return tuple(adjusted)
+    return adjusted
 
 
 def rank_agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None:

@@ -1,7 +1,7 @@
 """A study's results as typed records, which are read once and handed to every view."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,11 +33,11 @@ class Results:
     folder: StudyFolder
     """The study's folder."""
     study: Study
-    trials: tuple[TrialResult, ...]
+    trials: Sequence[TrialResult]
     """The trials that have a configuration, in the order of their ids."""
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
     """The configurations to test, as fixed by validation; empty before that."""
-    earlier_trial_counts: tuple[int, ...]
+    earlier_trial_counts: Sequence[int]
     """The number of search trials that each earlier choice was made from, oldest first.
 
     Such a choice had been tested before the search was extended. Empty if none was.
@@ -76,7 +76,7 @@ class Results:
         return self.protocol.metric
 
     @property
-    def further_names(self) -> tuple[str, ...]:
+    def further_names(self) -> list[str]:
         """The names of the further test scores in tables, without those that no trial has.
 
         One is the balanced score, unless the score is balanced itself.
@@ -85,14 +85,14 @@ class Results:
         if not self.protocol.class_averaged:
             names.insert(0, BALANCED)
         tested = self._test_names()
-        return tuple(name for name in names if name in tested)
+        return [name for name in names if name in tested]
 
     @property
-    def tested_datasets(self) -> tuple[str, ...]:
+    def tested_datasets(self) -> list[str]:
         """The names of the single datasets that were tested, where there are several."""
         other_names = {BALANCED}
         other_names.update(SCORES, self.parts, self.further_names)
-        return tuple(name for name in self._test_names() if name not in other_names)
+        return [name for name in self._test_names() if name not in other_names]
 
     @cached_property
     def studies_on_same_test(self) -> int:
@@ -108,17 +108,17 @@ class Results:
         """
         return check_labels(self.folder, self.trials)
 
-    def _test_names(self) -> tuple[str, ...]:
+    def _test_names(self) -> list[str]:
         """Return the names of all test scores, in the order in which trials have them."""
-        return tuple(dict.fromkeys(name for trial in self.trials for name in trial.test))
+        return list(dict.fromkeys(name for trial in self.trials for name in trial.test))
 
-    def stage(self, stage: str) -> tuple[TrialResult, ...]:
+    def stage(self, stage: str) -> list[TrialResult]:
         """Return the trials of one stage."""
-        return tuple(trial for trial in self.trials if trial.stage == stage)
+        return [trial for trial in self.trials if trial.stage == stage]
 
-    def confirm_trials(self, label: str) -> tuple[TrialResult, ...]:
+    def confirm_trials(self, label: str) -> list[TrialResult]:
         """Return the confirm trials of one candidate, one a seed, scored or not."""
-        return tuple(trial for trial in self.stage("confirm") if trial.label == label)
+        return [trial for trial in self.stage("confirm") if trial.label == label]
 
 
 def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
@@ -153,7 +153,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         study=study,
         trials=trials,
         candidates=read_candidates(opened) or (),
-        earlier_trial_counts=tuple(earlier_trial_counts),
+        earlier_trial_counts=earlier_trial_counts,
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         optimism=read_optimism(opened),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import NamedTuple
@@ -17,9 +17,9 @@ _TRAIN_LINE = '"part":"train"'
 class TrainingImages(NamedTuple):
     """The training images of a split, from the study's record of it."""
 
-    class_names: tuple[str, ...]
+    class_names: Sequence[str]
     """The names of all classes, by label."""
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     """The training images."""
 
 
@@ -31,7 +31,7 @@ def read_training_images(folder: StudyFolder, split_hash: str | None) -> Trainin
     contents = folder.read(f"shots/tasks-{digest}.jsonl") or b""
     try:
         head, *lines = contents.decode().splitlines()
-        names = tuple(str(name) for name in json.loads(head)["class_names"])
+        names = [str(name) for name in json.loads(head)["class_names"]]
         images = []
         for line in lines:
             if _TRAIN_LINE in line:
@@ -40,7 +40,7 @@ def read_training_images(folder: StudyFolder, split_hash: str | None) -> Trainin
                     images.append(Record(image["path"], image["label"]))
         if any(image.label not in range(len(names)) for image in images):
             return None
-        return TrainingImages(names, tuple(images))
+        return TrainingImages(names, images)
     except (ValueError, LookupError, TypeError):
         return None
 

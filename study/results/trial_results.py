@@ -94,7 +94,7 @@ class TrialResult(TrialConfig):
     """The traceback of a failed trial."""
     curve: Mapping[int, float]
     """The validation score of each epoch that has one."""
-    work: tuple[tuple[float, float], ...]
+    work: Sequence[tuple[float, float]]
     """The start and the end of each epoch, also of repeated ones, in seconds since 1970."""
     confusion: Confusion
     """The predicted classes of test images, counted; see `study.trial.predictions.confusion_of`."""
@@ -146,7 +146,7 @@ def first_chance(trials: Iterable[TrialResult]) -> float | None:
     return next((trial.chance for trial in trials if trial.chance is not None), None)
 
 
-def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> tuple[TrialResult, ...]:
+def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> list[TrialResult]:
     """Read the trials of a study, in the order of their ids.
 
     Args:
@@ -156,7 +156,7 @@ def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> tuple[
     Raises:
         LedgerError: a file of a trial is damaged.
     """
-    return tuple(_read_trial(folder, trial, protocol) for trial in folder.trials())
+    return [_read_trial(folder, trial, protocol) for trial in folder.trials()]
 
 
 def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
@@ -242,11 +242,11 @@ def _read_scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | No
     return scores
 
 
-def _epoch_times(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
+def _epoch_times(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Return the start and the end of each reported epoch, in seconds since 1970."""
     times = [
         (line["ended_at"] - line["seconds"], line["ended_at"])
         for line in lines
         if "ended_at" in line
     ]
-    return tuple(times)
+    return times

@@ -139,7 +139,7 @@ def _describe_tuning(saved: SavedModel) -> str:
     terms = subset_in_words(settings.subset)
     if peer is not None:
         tuned = f"`{peer}`, {format_count(numbers)} numbers of it"
-        terms = ((peer, PEERS[peer].title),)
+        terms = [(peer, PEERS[peer].title)]
     for term, words in terms:
         tuned += f"; `{term}` is {words}"
     head = "the text features of the prompts"

@@ -19,7 +19,7 @@ from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Candidate, best_candidate
 
-Trials = tuple[TrialResult, ...]
+Trials = Sequence[TrialResult]
 """Trials of a study, such as those that run."""
 INTERRUPTED_STATE = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""

@@ -28,7 +28,7 @@ def column(table: Table, name: str) -> set[object]:
     return {row[table.header.index(name)] for row in table.rows}
 
 
-def charts_of(folder: Path) -> tuple[Chart, ...]:
+def charts_of(folder: Path) -> list[Chart]:
     return confusion_charts(board_of(folder))
 
 
@@ -97,4 +97,4 @@ def test_where_there_is_no_winner_the_columns_are_of_the_choice(guessing_study: 
 
 
 def test_without_a_choice_there_is_no_map(unconfirmed_study: Path) -> None:
-    assert charts_of(unconfirmed_study) == ()
+    assert charts_of(unconfirmed_study) == []

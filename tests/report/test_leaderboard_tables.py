@@ -71,7 +71,7 @@ def test_markdown_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept) -> 
 
 def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:
     board = board_of(few_shot_study)
-    many = leaderboard_markdown(replace(board, failures=board.failures * 10))
+    many = leaderboard_markdown(replace(board, failures=[*board.failures] * 10))
     assert many.count("NonFiniteLossError") == 10
     assert "and 20 before" in many
 

@@ -66,7 +66,7 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     change_json(ablation_study / "trials/ablation-0-seed1/end.json", status="failed")
     results = read_results(ablation_study)
     more = read_results(few_shot_study).trials
-    table = ablation_table(replace(results, trials=results.trials + more))
+    table = ablation_table(replace(results, trials=[*results.trials, *more]))
     assert len(table.cells) == 7
     assert not_none(table.cells[0].comparison).n == 4
 
@@ -193,7 +193,7 @@ def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
     assert not_none(pair.interaction).n == 2
     assert pair.gains[0].mean == pytest.approx((0.1 + 0.09) / 2)
     missing = {subset: values for subset, values in PAIRS.items() if subset != "none"}
-    assert ablation_table(of_pairs(results, missing, sites=SITES)).interactions == ()
+    assert ablation_table(of_pairs(results, missing, sites=SITES)).interactions == []
 
 
 MORE = PAIRS | {

@@ -141,7 +141,7 @@ def test_a_head_is_measured_from_the_text_features_where_it_began(
         tensors = head_tensors(Head(sign * text[[2, 0, 1]], (2, 0, 1)))
         keep_delta(few_shot_study, "best-seed1", tensors, backbone.fingerprint)
         drift = study_drift(results, ["confirm-best-seed1"])
-        assert drift.tensors == ()
+        assert drift.tensors == []
         assert (not_none(drift.head).cosine, not_none(drift.head).cka) == pytest.approx(
             (sign, 1.0), abs=1e-5
         )

@@ -85,7 +85,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
     share(few_shot_study, "clipfit-tuned", "clipfit")
     board = board_of(few_shot_study)
     clipfit = not_none(board.find_entry("clipfit-tuned"))
-    assert clipfit.labels == ("clipfit", "clipfit-tuned")
+    assert clipfit.labels == ["clipfit", "clipfit-tuned"]
     assert board.difference(clipfit, board.find_entry("clipfit")) is None
     assert against(board, "best", "clipfit-tuned") == against(board, "best", "clipfit")
 

@@ -50,5 +50,5 @@ def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None
     for path in few_shot_study.glob("trials/confirm-best-*/reports.jsonl"):
         path.unlink()
     board = board_of(few_shot_study)
-    assert class_accuracies(board) == confusions(board) == ()
+    assert class_accuracies(board) == confusions(board) == []
     assert mean_f1(board) is None

@@ -26,8 +26,8 @@ def test_holm_is_that_of_statsmodels() -> None:
 
 
 def test_holm_leaves_out_what_was_not_tested() -> None:
-    assert adjust_by_holm([0.01, None, 0.04]) == pytest.approx((0.02, None, 0.04))
-    assert adjust_by_holm([]) == ()
+    assert adjust_by_holm([0.01, None, 0.04]) == pytest.approx([0.02, None, 0.04])
+    assert adjust_by_holm([]) == []
 
 
 def test_rank_agreement_is_that_of_scipy() -> None:

@@ -39,7 +39,7 @@ def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path) -> N
     for path in base_to_new_study.glob("trials/confirm-*/reports.jsonl"):
         add_report(path.parent, **json.loads(path.read_text().splitlines()[-1]), test_ausuc=0.25)
     results = read_results(base_to_new_study)
-    assert (results.tested_datasets, results.further_names) == ((), ("balanced", "ausuc"))
+    assert (results.tested_datasets, results.further_names) == ([], ["balanced", "ausuc"])
     assert row_of(base_to_new_study, "confirm-best-seed1")["test_ausuc"] == 0.25
 
 
