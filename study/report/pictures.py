@@ -21,9 +21,8 @@ from study.errors import StudyError
 from study.report.formatting import percent
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
-from study.trial import Prediction
 from study.trial.predictions import read_predictions
-from study.trial.study import Study
+from study.trial.study import Prediction, Study
 
 PICTURES = 12
 """The number of pictures of each kind."""

@@ -19,17 +19,16 @@ def reliability_table(found: Sequence[Calibration]) -> Table | None:
     if not found:
         return None
     header = ["test images", "NLL", "NLL with temperature", "ECE %", "ECE % with temperature"]
-    rows: list[list[object]] = []
-    for one in found:
-        rows.append(
-            [
-                one.part,
-                f"{one.before.likelihood:.3f}",
-                f"{one.after.likelihood:.3f}",
-                percent(one.before.error),
-                percent(one.after.error),
-            ]
-        )
+    rows = [
+        [
+            one.part,
+            f"{one.before.likelihood:.3f}",
+            f"{one.after.likelihood:.3f}",
+            percent(one.before.error),
+            percent(one.after.error),
+        ]
+        for one in found
+    ]
     return Table("Probabilities of the model that ships", header, rows, left=1)
 
 

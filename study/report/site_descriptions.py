@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from study.method.subsets import Term, parse
+from study.method.subsets import parse
 
 ENCODER_NAMES = {"text": "text encoder", "vision": "image encoder"}
 _PARTS = {
@@ -46,7 +46,9 @@ def subset_in_words(subset: str) -> list[tuple[str, str]]:
     explained = []
     for sign, term in parse(subset).terms:
         name = str(term) if sign > 0 else f"without {term}"
-        explained.append((name, _describe_term(term)))
+        layers = _describe_layers(term.layers)
+        words = f"{_describe_part(term.site)}, {ENCODER_NAMES[term.encoder]}{layers}"
+        explained.append((name, words))
     return explained
 
 
@@ -86,12 +88,6 @@ def choices_in_words(names: Iterable[str]) -> str:
             f"A name such as {example} is a site, and stands for whether a trial tunes it"
         )
     return " ".join(f"{sentence}." for sentence in dict.fromkeys(sentences))
-
-
-def _describe_term(term: Term) -> str:
-    encoder = ENCODER_NAMES[term.encoder]
-    layers = _describe_layers(term.layers)
-    return f"{_describe_part(term.site)}, {encoder}{layers}"
 
 
 def _describe_part(site: str) -> str:

@@ -82,18 +82,17 @@ def _whole_percent(trials: int, of_trials: int) -> str:
 
 def share_table(shares: Sequence[SiteShare]) -> Table:
     """Return the comparison as a table, in percent and in points."""
-    rows = []
-    for share in shares:
-        rows.append(
-            [
-                share.site,
-                site_in_words(share.site),
-                _whole_percent(share.tuned_in_best, BEST_TRIALS),
-                _whole_percent(share.tuned_in_all, share.all_trials),
-                points(share.difference),
-                format_ends(share.interval, "[{}, {}]"),
-            ]
-        )
+    rows = [
+        [
+            share.site,
+            site_in_words(share.site),
+            _whole_percent(share.tuned_in_best, BEST_TRIALS),
+            _whole_percent(share.tuned_in_all, share.all_trials),
+            points(share.difference),
+            format_ends(share.interval, "[{}, {}]"),
+        ]
+        for share in shares
+    ]
     header = ["site", "what it is", f"% of the best {BEST_TRIALS}", "% of all", "Δ points"]
     header.append("95 % interval")
     return Table("", header, rows, left=2)

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from study.protocols import Protocol
 from study.protocols.competition import Competition, resample_scores
 from study.trial.predictions import Outcomes
 
+Array = np.ndarray
 LARGEST_BATCH = 2**23
 """The largest number of counts that are drawn at a time, which take 8 bytes each."""
 FEWEST_OF_CLASS = 2
@@ -38,16 +40,16 @@ Trial = tuple[str, int]
 class Rescored:
     """One score of a trial on sets of resampled test images, ``(draws,)`` each."""
 
-    alone: np.ndarray
+    alone: Array
     """With the pseudo-images of a score that stands alone."""
-    minuend: np.ndarray
+    minuend: Array
     """With the pseudo-images of a difference, for the scores that others are subtracted from."""
-    subtrahend: np.ndarray
+    subtrahend: Array
     """With the pseudo-images of a difference, for the scores that are subtracted."""
     df: int
     """The images of the smallest part less the number of strata that they are drawn in."""
 
-    def side(self, weight: float) -> np.ndarray:
+    def side(self, weight: float) -> Array:
         """Return the scores to add with a weight: `minuend` if positive, else `subtrahend`."""
         if weight > 0:
             return self.minuend
@@ -62,17 +64,15 @@ RescoredTrials = dict[Trial, dict[str, Rescored]]
 class _Part:
     """The accuracy of trials on one part of the images."""
 
-    exact: np.ndarray
+    exact: Array
     """The accuracy on the tested images, ``(trials,)``."""
-    drawn: np.ndarray
+    drawn: Array
     """The accuracy on each resampled set, ``(draws, trials)``."""
     images: int
     df: int
 
 
-def _add_pseudo_images(
-    accuracy: np.ndarray, images: int, seeds: Sequence[int], rng: np.random.Generator
-) -> np.ndarray:
+def _add_pseudo_images(accuracy: Array, images: int, seeds: Sequence[int], rng: Generator) -> Array:
     """Return accuracies on sets of images and pseudo-images.
 
     A set is drawn from the images and the pseudo-images together, so that each of its images is a
@@ -102,17 +102,17 @@ def _add_pseudo_images(
 
 
 def _draw_pseudo_images(
-    images: int, pseudo_images: int, shape: tuple[int, int], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    images: int, pseudo_images: int, shape: tuple[int, int], rng: Generator
+) -> tuple[Array, Array]:
     """Return how many images of each set are pseudo-images, and how many of these are right."""
     total = images + pseudo_images
     drawn = rng.binomial(total, pseudo_images / total, size=shape)
     return drawn, rng.binomial(drawn, 0.5)
 
 
-def _mix(accuracy: np.ndarray, total: int, drawn: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _mix(accuracy: Array, total: int, drawn: Array, right: Array) -> Array:
     """Return accuracies on sets of so many images in total, some of which are pseudo-images."""
-    mixed: np.ndarray = ((total - drawn) * accuracy + right) / total
+    mixed: Array = ((total - drawn) * accuracy + right) / total
     return mixed
 
 
@@ -156,9 +156,7 @@ def rescore(
     return rescored
 
 
-def _add_scores(
-    rescored: RescoredTrials, name: str, drawn: np.ndarray, exact: np.ndarray, df: int
-) -> None:
+def _add_scores(rescored: RescoredTrials, name: str, drawn: Array, exact: Array, df: int) -> None:
     """Add a score of each trial on sets of images.
 
     Args:
@@ -175,7 +173,7 @@ def _add_scores(
         scores[name] = Rescored(alone, minuend, subtrahend, df)
 
 
-def _score_accuracies(protocol: Protocol, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _score_accuracies(protocol: Protocol, parts: Mapping[str, Array]) -> dict[str, Array]:
     """Return the protocol's scores of accuracies by name, in arrays of the same shape."""
     arrays: Mapping[str, Any] = parts
     try:
@@ -194,14 +192,14 @@ def _resample_parts(
     right: Sequence[Mapping[tuple[str, str], Sequence[bool]]],
     class_averaged: bool,
     draws: int,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> dict[str, _Part]:
     """Return the accuracy of each trial on each part of the images.
 
     The accuracy is the mean over a part's classes if `class_averaged`, else over its images. Each
     class, or else each part, is a stratum that is drawn by itself. Empty if one has a single image.
     """
-    strata: dict[str, list[np.ndarray]] = defaultdict(list)
+    strata: dict[str, list[Array]] = defaultdict(list)
     for part, label in right[0]:
         of_trials = [by_class[part, label] for by_class in right]
         strata[part].append(np.array(of_trials).T)
@@ -218,7 +216,7 @@ def _resample_parts(
     return parts
 
 
-def _resample_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+def _resample_means(values: Array, draws: int, rng: Generator) -> Array:
     """Return the means of columns over resampled rows, ``(draws, columns)``.
 
     The same rows are drawn for all columns.
@@ -239,7 +237,7 @@ def _resample_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
     return _widen(means, values.mean(axis=0), images)
 
 
-def _draw_counts(images: int, sets: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_counts(images: int, sets: int, rng: Generator) -> Array:
     """Return how often each set has each image, (sets, images)."""
     rows = rng.integers(images, size=(sets, images), dtype=np.int32)
     # Each set counts in bins of its own.
@@ -248,7 +246,7 @@ def _draw_counts(images: int, sets: int, rng: np.random.Generator) -> np.ndarray
     return counts.reshape(sets, images)
 
 
-def _widen(drawn: np.ndarray, mean: np.ndarray | float, images: int) -> np.ndarray:
+def _widen(drawn: Array, mean: Array | float, images: int) -> Array:
     """Return means over sets of images, or counts of them, with the variance of a sample.
 
     A bootstrap of n images varies by (n − 1)/n of what a sample does.
@@ -314,10 +312,10 @@ def rescore_competitions(
 
 def _draw_competitions(
     competitions: Collection[Competition],
-    kinds: tuple[np.ndarray, np.ndarray],
+    kinds: tuple[Array, Array],
     draws: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
+    rng: Generator,
+) -> Array:
     """Return H and AUSUC of each trial on each set, ``(2, draws, trials)``."""
     scores = np.empty((2, draws, len(competitions)))
     batch = max(1, LARGEST_BATCH // sum(len(labels) for labels in kinds))
@@ -330,7 +328,7 @@ def _draw_competitions(
     return scores
 
 
-def _draw_counts_by_class(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_counts_by_class(labels: Array, sets: int, rng: Generator) -> Array:
     """Draw each class by itself; return how often each set has each image, (sets, images)."""
     counts = np.empty((sets, len(labels)))
     for label in np.unique(labels):

@@ -11,7 +11,6 @@ from study.selection.chance import BALANCED, balanced_chance, balanced_score
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial import Prediction, Split
 from study.trial.predictions import (
     Confusion,
     Outcomes,
@@ -19,7 +18,7 @@ from study.trial.predictions import (
     outcomes_of,
     read_predictions,
 )
-from study.trial.study import VALIDATED, TrialConfig
+from study.trial.study import VALIDATED, Prediction, Split, TrialConfig
 
 SEARCH_ARM = "search"
 """The arm that chooses what to tune; in every other arm that is fixed."""
@@ -244,9 +243,8 @@ def _read_scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | No
 
 def _epoch_times(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Return the start and the end of each reported epoch, in seconds since 1970."""
-    times = [
+    return [
         (line["ended_at"] - line["seconds"], line["ended_at"])
         for line in lines
         if "ended_at" in line
     ]
-    return times

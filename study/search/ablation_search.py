@@ -12,8 +12,7 @@ from study.search.queues import ReuseResults, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
 from study.search.searcher import Proposal
 from study.selection.ranking import rank_finished_trials
-from study.trial import TrialConfig, TrialData
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig, TrialData
 
 _Cells = Mapping[str, Subset]
 """The subset of each cell, by label."""

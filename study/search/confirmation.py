@@ -9,8 +9,7 @@ from study.search.queues import ReuseResults, run_queue
 from study.search.searcher import Proposal
 from study.selection.average import average_members, average_settings, averaged_trials
 from study.selection.ranking import rank_finished_trials
-from study.trial import Stage, TrialData
-from study.trial.study import AveragedTrial, Candidate, Study
+from study.trial.study import AveragedTrial, Candidate, Stage, Study, TrialData
 
 
 def run_confirm(

@@ -41,8 +41,7 @@ from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable, WorkerSettings
 from study.storage.command_lines import resume_command
 from study.storage.trial_folder import End
-from study.trial import TrialConfig, TrialData
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -253,16 +252,16 @@ def make_scheduler(
     return scheduler
 
 
-def rung_epochs(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
+def rung_epochs(asha: AshaConfig | None, epochs: int) -> list[int]:
     """Return the epochs after which `make_scheduler`'s scheduler may stop a trial, rising."""
     if not asha:
-        return ()
+        return []
     rungs = []
     epoch = float(asha.grace_period)
     while epoch < epochs:
         rungs.append(math.ceil(epoch))
         epoch *= asha.reduction_factor
-    return tuple(rungs)
+    return rungs
 
 
 class RepeatingScheduler(FIFOScheduler):

@@ -5,9 +5,8 @@ from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.search.driver import rung_epochs
 from study.search.searcher import Proposal
-from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
-from study.trial.study import Study
+from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 
 
 def make_trial(

@@ -12,8 +12,7 @@ from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_reports_beyond_state
 from study.search.searcher import StudySearcher, outcome_of
 from study.storage.trial_folder import End, TrialFolder
-from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
-from study.trial.study import Study
+from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 
 DataBySeed = Mapping[int, TrialData]
 """The data of trials, by seed."""

@@ -14,10 +14,9 @@ from study.search.queues import run_queue
 from study.search.searcher import Proposal
 from study.selection.shipped import candidate_to_ship, refit_trial_id
 from study.selection.validation import read_best_logits
-from study.trial import Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.prepare import Preparer, labelled_task
-from study.trial.study import AveragedTrial, Candidate, Study
+from study.trial.study import AveragedTrial, Candidate, Stage, Study, TrialConfig, TrialData
 
 logger = logging.getLogger(__name__)
 

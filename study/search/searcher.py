@@ -18,8 +18,7 @@ from study.search.optuna_arm import Arm, Outcome
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
-from study.trial.study import AveragedTrial
+from study.trial.study import AveragedTrial, TrialConfig
 
 logger = logging.getLogger(__name__)
 

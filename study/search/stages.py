@@ -30,8 +30,7 @@ from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import possible_variants, variants
 from study.selection.extension import extensions
 from study.selection.ranking import rank_finished_trials
-from study.trial import TrialConfig, TrialData
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig, TrialData
 
 JOURNAL = "optuna.journal"
 

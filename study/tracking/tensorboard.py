@@ -14,8 +14,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, TrackingError
 from study.storage.trial_folder import REPORTS, End, TrialFolder
 from study.tracking.tracker import SyncResult, Tracker, describe_unsent, summarize_error
-from study.trial import TrialConfig
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

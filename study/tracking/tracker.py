@@ -17,8 +17,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import TrackingError, redacted_text
 from study.storage.time_limit import first_cause
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
     from study.serving.saved_model import (

@@ -9,8 +9,7 @@ from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.trial_folder import End
 from study.tracking.tracker import RankedConfiguration, SyncResult, Tracker, UnsupportedError
-from study.trial import TrialConfig
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
     from study.serving.saved_model import SavedModel

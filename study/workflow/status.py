@@ -56,7 +56,7 @@ class Status:
     """One of the keys of `STATES`."""
     wanted: int | None
     """The configured number of trials of the search; None for an ablation, whose grids may grow."""
-    extended: tuple[int, ...]
+    extended: Sequence[int]
     """The number of trials of the search before each extension."""
     counts: Mapping[str, Mapping[str, int]]
     """The number of trials by stage and by how they ended, or ``unfinished``.
@@ -75,7 +75,7 @@ class Status:
     """The mean test score of the choice, a fraction; None while nothing is chosen and tested."""
     balanced: float | None
     """The same score with the mean recall of the classes in place of the accuracy."""
-    told: tuple[str, ...]
+    told: Sequence[str]
     """Sentences on these scores."""
 
 
@@ -83,7 +83,7 @@ def study_status(results: Results) -> Status:
     """Return the status of a study."""
     folder = results.folder
     config = results.study.config
-    running = tuple(trial for trial in results.trials if trial.status == "running")
+    running = [trial for trial in results.trials if trial.status == "running"]
     silent = {}
     for trial in running:
         # The clock of the machine that wrote may be ahead of this one's.
@@ -110,16 +110,16 @@ def study_status(results: Results) -> Status:
         study=folder.name,
         state=_state(results),
         wanted=wanted,
-        extended=tuple(entry["from"] for entry in extensions(results.study)),
+        extended=[entry["from"] for entry in extensions(results.study)],
         counts=_count_trials(results),
         running=running,
         silent=silent,
-        failed=tuple(trial for trial in results.trials if trial.status == "failed"),
-        best=tuple(finished[:MOST_TRIALS]),
+        failed=[trial for trial in results.trials if trial.status == "failed"],
+        best=finished[:MOST_TRIALS],
         expected=expected,
         test_score=test_score,
         balanced=balanced,
-        told=tuple(_sentences(results, choice, test_score, balanced)),
+        told=list(_sentences(results, choice, test_score, balanced)),
     )
 
 

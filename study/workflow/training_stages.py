@@ -22,9 +22,8 @@ from study.selection.optimism import fix_optimism
 from study.selection.shipped import refit_trial_ids
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
-from study.trial import TrialData
 from study.trial.prepare import Preparer
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Study, TrialData
 from study.workflow.progress import StageProgress
 
 

@@ -102,7 +102,7 @@ def test_a_clock_that_is_ahead_makes_no_silence_of_less_than_nothing(written: Wr
 
 def test_an_extension_is_told(written: Written) -> None:
     written.folder.write_json("extensions.json", [{"from": 8, "to": 12, "candidates": None}])
-    assert read(written).extended == (8,)
+    assert read(written).extended == [8]
 
 
 def test_an_ablation_has_no_planned_number_of_trials(written: Written, run: Run) -> None:
@@ -163,7 +163,7 @@ def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
         confirmed.folder.write_json("optimism.json", Optimism(41, 0.2, 0.17, {}))
     against = AgainstChance(0.6, 0.5, images=8, low=low)
     write_against_chance(confirmed.folder, {"best": against})
-    assert read(confirmed).told == told
+    assert read(confirmed).told == list(told)
 
 
 def test_a_choice_without_predictions_has_no_balanced_score(confirmed: Written) -> None:

@@ -18,8 +18,7 @@ from study.tracking.mlflow.address import (
     tracking_uri,
 )
 from study.tracking.tracker import RankedConfiguration, SyncResult, Tracker
-from study.trial import TrialConfig
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
     from study.serving.saved_model import SavedModel
