@@ -26,6 +26,8 @@ from study.method.head import Head
 from study.storage.atomic import write_atomically
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
 
+Tensors = dict[str, Tensor]
+"""Tensors by their names."""
 KIND = "clipfit-delta-"
 """The prefix of the format's number in the header of a delta."""
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
@@ -65,18 +67,18 @@ class DeltaInfo:
         return values
 
 
-def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
+def save_delta(path: Path, tensors: Tensors, info: DeltaInfo) -> None:
     """Write the tuned tensors, by transformers name, atomically; equal deltas give equal files."""
     write_atomically(path, to_delta_bytes(tensors, info))
 
 
-def to_delta_bytes(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
+def to_delta_bytes(tensors: Tensors, info: DeltaInfo) -> bytes:
     """Return the bytes of a delta's file."""
     metadata = {KEY: f"{KIND}{FORMAT}", "info": json.dumps(info.to_json_values())}
     return to_checked_bytes(tensors, metadata)
 
 
-def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
+def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
     """Read a delta. Nothing in the file is executed.
 
     Raises:
@@ -129,7 +131,7 @@ def read_info(values: Any) -> DeltaInfo:
     return DeltaInfo(**facts, reading=ImageReading(**reading))
 
 
-def head_tensors(head: Head | None) -> dict[str, Tensor]:
+def head_tensors(head: Head | None) -> Tensors:
     """Return the tensors by which a delta stores a head whose classes are ids.
 
     They are none without a head.
@@ -139,7 +141,7 @@ def head_tensors(head: Head | None) -> dict[str, Tensor]:
     return {HEAD_ROWS: head.rows.cpu(), HEAD_CLASSES: torch.tensor(head.classes)}
 
 
-def read_head(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
+def read_head(tensors: Tensors, info: DeltaInfo) -> Head | None:
     """Return the linear head of a delta, with the names of its classes; None if it has none.
 
     Raises:
@@ -163,7 +165,7 @@ def read_head(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
     return Head(rows, tuple(info.class_names[i] for i in ids))
 
 
-def without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_head(tensors: Tensors) -> Tensors:
     """Return the tensors of a delta that are parameters of its backbone.
 
     Its head is none, nor is what it knows of unknown classes.
@@ -174,7 +176,7 @@ def without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return parameters
 
 
-def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def apply_delta(model: nn.Module, tensors: Tensors) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
 
     A linear head is no part of the model, so its tensors are passed over; see `read_head`.
@@ -198,7 +200,7 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+def to_checked_bytes(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
     """Return the bytes of a safetensors file with these tensors and metadata, and their hash.
 
     Equal tensors and metadata give equal bytes.
@@ -216,7 +218,7 @@ def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     return length + text + contents[end:]
 
 
-def from_checked_bytes(contents: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+def from_checked_bytes(contents: bytes) -> tuple[Tensors, dict[str, str]]:
     """Return the tensors and metadata of a file of `to_checked_bytes`. Nothing in it is executed.
 
     Raises:
@@ -239,7 +241,7 @@ def _read_header(contents: bytes) -> tuple[dict[str, Any], int]:
     return json.loads(contents[8:end]), end
 
 
-def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+def _hash(tensors: Tensors, metadata: Mapping[str, str]) -> str:
     text = json.dumps(metadata, sort_keys=True)
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):

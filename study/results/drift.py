@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
-from study.method.delta import DeltaInfo, apply_delta, load_delta, read_head, without_head
+from study.method.delta import DeltaInfo, Tensors, apply_delta, load_delta, read_head, without_head
 from study.method.parameters import PEER, PROJECTION, find_leaf
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results
@@ -95,7 +95,7 @@ def _relative(change: float, norm: float) -> float:
 Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
 
 
-def parameter_drift(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[TensorDrift]:
+def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
     """Measure how far each tuned tensor moved, in float64.
 
     Args:

@@ -5,14 +5,13 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from study.config.trial_settings import TrialSettings
 from study.method.averaging import Member
@@ -20,6 +19,7 @@ from study.method.delta import (
     FOREIGN,
     KNOWN,
     DeltaInfo,
+    Tensors,
     from_checked_bytes,
     load_delta,
     read_info,
@@ -37,8 +37,6 @@ from study.trial.predictions import predictions_to_parquet
 
 logger = logging.getLogger(__name__)
 
-Tensors = dict[str, Tensor]
-"""Tensors by name."""
 STATE = "state.safetensors"
 """The file of the state after a trial's last epoch, removed when the trial ends."""
 HANG = "hang.txt"
@@ -199,7 +197,7 @@ def close_trial(folder: TrialFolder, end: End) -> None:
     (folder.path / HANG).unlink(missing_ok=True)
 
 
-def _deltas_of(tensors: Mapping[str, Tensor]) -> list[Tensors]:
+def _deltas_of(tensors: Tensors) -> list[Tensors]:
     """Return the delta of each task in the tensors of a state."""
     tensors_of: dict[str, Tensors] = defaultdict(dict)
     for name, tensor in tensors.items():
@@ -213,9 +211,7 @@ def _deltas_of(tensors: Mapping[str, Tensor]) -> list[Tensors]:
     return [tensors_of[name] for name in sorted(tensors_of) if name.startswith(kind)]
 
 
-def _save_deltas(
-    folder: TrialFolder, deltas: Sequence[Mapping[str, Tensor]], info: DeltaInfo
-) -> None:
+def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo) -> None:
     """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
     for name, tensors in zip(_delta_names(len(deltas)), deltas, strict=True):
         if tensors:
@@ -250,13 +246,13 @@ def read_members(study: StudyFolder, trial: TrialConfig, tasks: int) -> list[lis
     return members_by_task
 
 
-def read_unknown(study: StudyFolder, trial: TrialConfig) -> dict[str, Tensor]:
+def read_unknown(study: StudyFolder, trial: TrialConfig) -> Tensors:
     """Return the tensors by which the delta of a refit tells images of unknown classes.
 
     Raises:
         LedgerError: the validation of the trials that they are of is damaged.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: Tensors = {}
     if trial.known_from is not None:
         known = read_best_logits(study.trial(trial.known_from)).known
         tensors[KNOWN] = torch.tensor(sorted(known)) / trial.temperature

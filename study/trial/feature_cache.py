@@ -14,16 +14,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from study.backbones.backbone import Backbone
-from study.method.delta import from_checked_bytes, to_checked_bytes
+from study.method.delta import Tensors, from_checked_bytes, to_checked_bytes
 from study.method.recipe import Precision
 from study.storage.atomic import StorageError, read_if_exists, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
-
-Tensors = Mapping[str, Tensor]
 
 
 class Cache:
@@ -60,7 +57,7 @@ def cached_features(
     backbone: Backbone,
     precision: Precision,
     compute: Callable[[], Tensors],
-) -> dict[str, Tensor]:
+) -> Tensors:
     """Read tensors from their file, or compute them and write the file.
 
     If several processes need them at once, one computes and the others wait. A damaged file is
@@ -108,7 +105,7 @@ def _settings_hash(backbone: Backbone) -> str:
     return sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32]
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], identity: Mapping[str, str]) -> None:
+def _write(path: Path, tensors: Tensors, identity: Mapping[str, str]) -> None:
     """Write the file of some tensors; log a warning if that is impossible."""
     contents = to_checked_bytes(tensors, identity)
     try:
@@ -117,7 +114,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], identity: Mapping[str, str
         logger.warning("%s; other processes compute for themselves what it would hold", error)
 
 
-def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:
+def _read(path: Path, identity: Mapping[str, str]) -> Tensors | None:
     """Return the tensors of a file; None if it is missing or damaged."""
     contents = read_if_exists(path, path.read_bytes, existing=path.parent)
     if contents is None:

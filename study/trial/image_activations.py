@@ -16,9 +16,10 @@ from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.data.images.table import ImageTable, normalize, to_device
+from study.method.delta import Tensors
 from study.method.peer_model import PlainPass
 from study.method.staged import StagedClassifier
-from study.trial.feature_cache import Cache, Tensors, cached_features
+from study.trial.feature_cache import Cache, cached_features
 
 CHUNK = 64
 """The number of images that are encoded at once."""

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
+from study.method.delta import Tensors
 from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
 from study.method.peer_model import PlainPass
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.storage.atomic import sha256_of
-from study.trial.feature_cache import Cache, Tensors, cached_features
+from study.trial.feature_cache import Cache, cached_features
 
 PROMPTS = Cache(2**25)
 """128 MiB of float32 for prompts."""

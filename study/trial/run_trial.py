@@ -4,14 +4,13 @@ Each task has a model of its own.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-
-from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
 from study.method.averaging import Member, write_average
+from study.method.delta import Tensors
 from study.method.head import Head
 from study.method.training import Schedule
 from study.trial.cross_fitting import choose_head
@@ -27,7 +26,7 @@ def run_trial(
     config: TrialConfig,
     data: TrialData,
     backbone: Backbone,
-    start: tuple[int, Mapping[str, Tensor]] | None = None,
+    start: tuple[int, Tensors] | None = None,
     micro_batch: int | None = None,
     siblings: Sequence[TrialConfig] = (),
 ) -> Iterator[EpochReport]:
@@ -85,7 +84,7 @@ def run_average(
     data: TrialData,
     backbone: Backbone,
     members: Sequence[Sequence[Member]],
-    unknown: Mapping[str, Tensor] | None = None,
+    unknown: Tensors | None = None,
     micro_batch: int | None = None,
 ) -> Iterator[EpochReport]:
     """Evaluate the average of what other trials trained; yield one report.
@@ -141,14 +140,14 @@ class _RunningTrial:
         for model, members_of_task in zip(self._models, members, strict=True):
             write_average(model.classifier.tuned, members_of_task)
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_state(self, state: Tensors) -> None:
         """Restore what `state` returned."""
         for training in self.trainings:
             training.load_state(state)
 
-    def state(self, deltas: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def state(self, deltas: Sequence[Tensors]) -> Tensors:
         """Return the state of all trainings, with the deltas of their models if there are any."""
-        state: dict[str, Tensor] = {}
+        state: Tensors = {}
         if not deltas:
             deltas = [{}] * len(self.trainings)
         for training, delta in zip(self.trainings, deltas, strict=True):
@@ -216,7 +215,7 @@ class _RunningTrial:
             if training is not None:
                 for name, value in training._asdict().items():
                     metrics[f"head_{name}"] = value
-        deltas: tuple[dict[str, Tensor], ...] = ()
+        deltas: tuple[Tensors, ...] = ()
         if use.writes_delta:
             pairs = zip(self._models, heads, strict=True)
             temperature = self._config.temperature

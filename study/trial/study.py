@@ -21,7 +21,9 @@ from study.storage.study_folder import CANDIDATES, CELLS, StudyFolder
 from study.trial.prediction import Prediction
 
 if TYPE_CHECKING:
-    from torch import Tensor  # the import takes a second, and reading results does not need it
+    from study.method.delta import (
+        Tensors,  # the import takes a second, and reading results does not need it
+    )
 
 T = TypeVar("T")
 Stage = Literal["search", "average", "confirm", "ablation", "member", "unknown", "refit"]
@@ -356,9 +358,9 @@ class EpochReport:
     """The losses, learning rates and speed, and the time in seconds.
 
     After an evaluation also ``val_score`` or ``test_score`` and its parts, as fractions."""
-    state: dict[str, Tensor]
+    state: Tensors
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
-    deltas: tuple[dict[str, Tensor], ...]
+    deltas: tuple[Tensors, ...]
     """The tuned parameters of each task's model, by transformers name, at the trial's strength.
 
     After an evaluation they contain its head, too. Empty where no delta is written."""

@@ -9,10 +9,11 @@ from torch import Tensor
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part
+from study.method.delta import Tensors
 from study.method.head import VIEWS
 from study.storage.atomic import sha256_of
 from study.trial.evaluation import PartFeatures
-from study.trial.feature_cache import Tensors, cached_features
+from study.trial.feature_cache import cached_features
 from study.trial.image_activations import CHUNK, begin_images, open_table
 from study.trial.prompt_activations import class_features
 from study.trial.study import Target, TrialData

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
 from study.data.tasks import Task
-from study.method.delta import LOGIT_SCALE, head_tensors
+from study.method.delta import LOGIT_SCALE, Tensors, head_tensors
 from study.method.head import Head
 from study.method.model import FewShotClassifier, apply_strength
 from study.method.peer_model import PeerModel
@@ -40,7 +38,7 @@ class TaskModel(PeerModel):
     balance: WantedBalance
     """How heads make up for classes of unequal size."""
 
-    def parameters(self) -> dict[str, Tensor]:
+    def parameters(self) -> Tensors:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
         copies = {}
         for tuned in self.classifier.tuned:
@@ -48,9 +46,7 @@ class TaskModel(PeerModel):
             copies[tuned.name] = copy.contiguous()
         return copies
 
-    def delta(
-        self, use: TrialSettings, head: Head | None, temperature: float = 1.0
-    ) -> dict[str, Tensor]:
+    def delta(self, use: TrialSettings, head: Head | None, temperature: float = 1.0) -> Tensors:
         """Return the tuned parameters at a use's strength and the tensors of a head, on the CPU.
 
         Their names are those of `study.method.delta`. The dictionary is empty if the use writes no
