@@ -1,11 +1,10 @@
 """A study's results as typed records, which are read once and handed to every view."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ from study.results.trial_results import TrialResult, read_trials
 from study.selection.chance import BALANCED
 from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
 from study.trial.study import COMPARED, Candidate, Study, read_candidates
 
@@ -48,7 +48,7 @@ class Results:
     """The registration of the winner; None if it is not registered."""
     optimism: Optimism | None
     """What the best validation score is worth; None before the choice, or if it is not known."""
-    identity: Mapping[str, Any]
+    identity: JsonObject
     """The study's id and the versions that it was made with; empty where they are missing."""
     training_overlap: float | None
     """The mean share of training images that two tested seeds have in common, a fraction.

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any
 
 from study.config.labels import VARIANT
 from study.config.trial_settings import TrialSettings
 from study.protocols import Protocol
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
-from study.storage.ledger_files import LedgerError
+from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import (
@@ -111,7 +110,7 @@ class TrialResult(TrialConfig):
             return self.test
         return self.val
 
-    def status_record(self) -> dict[str, Any]:
+    def status_record(self) -> JsonObject:
         """Return the values that `status --format json` prints of a trial, by `STATUS_FIELDS`."""
         record = {name: getattr(self, name) for name in STATUS_FIELDS}
         record["settings"] = self.settings.column_values()
@@ -179,7 +178,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
     if protocol and confusion:
         test[BALANCED] = balanced_score(confusion, protocol)
         chance = balanced_chance(confusion, protocol)
-    values: dict[str, Any] = {name: config.get(name) for name in TrialConfig.model_fields}
+    values: JsonObject = {name: config.get(name) for name in TrialConfig.model_fields}
     values |= {
         "trial_id": trial.trial_id,
         "status": "running",
@@ -202,7 +201,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
     return TrialResult.model_construct(**values)
 
 
-def _read_settings(trial: TrialFolder, config: Mapping[str, Any]) -> TrialSettings:
+def _read_settings(trial: TrialFolder, config: JsonObject) -> TrialSettings:
     """Return the settings in the configuration of a trial.
 
     Raises:
@@ -215,7 +214,7 @@ def _read_settings(trial: TrialFolder, config: Mapping[str, Any]) -> TrialSettin
 
 
 def _read_validation(
-    reports: Sequence[Mapping[str, Any]],
+    reports: Sequence[JsonObject],
 ) -> tuple[dict[str, float | None], dict[int, float]]:
     """Return the last validation scores, and the score of each epoch that has one."""
     last_scores: dict[str, float | None] = {}
@@ -230,7 +229,7 @@ def _read_validation(
     return last_scores, curve
 
 
-def _read_scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
+def _read_scores(report: JsonObject, prefix: str) -> dict[str, float | None]:
     """Return the scores of a split in a report, by their names without its prefix."""
     scores: dict[str, float | None] = {}
     for name, value in report.items():
@@ -241,7 +240,7 @@ def _read_scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | No
     return scores
 
 
-def _epoch_times(lines: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+def _epoch_times(lines: Sequence[JsonObject]) -> list[tuple[float, float]]:
     """Return the start and the end of each reported epoch, in seconds since 1970."""
     return [
         (line["ended_at"] - line["seconds"], line["ended_at"])

@@ -40,6 +40,7 @@ from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable, WorkerSettings
 from study.storage.command_lines import resume_command
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
 
@@ -98,7 +99,7 @@ def _start_ray() -> None:
         logger.warning("%s", beside)
     address = cluster_address()
     keep_token_private()
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: JsonObject = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as starting:
         starting.enter_context(_restore_sigterm_handler())
         starting.enter_context(in_own_sessions())
@@ -219,7 +220,7 @@ def run_trials(
 def make_scheduler(
     asha: AshaConfig | None,
     epochs: int,
-    history: Sequence[tuple[TrialConfig, Sequence[Mapping[str, Any]]]] = (),
+    history: Sequence[tuple[TrialConfig, Sequence[JsonObject]]] = (),
 ) -> TrialScheduler:
     """Return ASHA on epochs, or a scheduler that never stops a trial if ``asha`` is None.
 

@@ -11,6 +11,7 @@ from study.search.ledger_callback import Observers, notify_of_end
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_reports_beyond_state
 from study.search.searcher import StudySearcher, outcome_of
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 
@@ -27,7 +28,7 @@ class LedgerTrial(NamedTuple):
     config: TrialConfig
     end: End | None
     """How it ended; None while it has not."""
-    reports: list[dict[str, Any]]
+    reports: list[JsonObject]
     outcome: Outcome | None
     """Its end in the form that an arm records; None while it has not ended."""
     before: End | None

@@ -5,8 +5,7 @@ one was, and is tested where it differs. Earlier test results are kept; if a lab
 trial, they get a label with the number of trials from which they were chosen.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from study.config.labels import CANDIDATE_LABELS
 from study.config.loading import build_config, dump_config
@@ -15,6 +14,7 @@ from study.config.trial_settings import TrialSettings
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
 from study.storage.command_lines import extend_command
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CANDIDATES
 from study.trial.study import Candidate, Study
 
@@ -60,7 +60,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
 
 
 def changed_config(
-    study: Study, changes: Mapping[str, Any], may_change: tuple[str, ...], advice: str
+    study: Study, changes: JsonObject, may_change: tuple[str, ...], advice: str
 ) -> StudyConfig:
     """Return the configuration of a study that exists with other values of some keys.
 
@@ -106,7 +106,7 @@ def extend(study: Study, extended: StudyConfig) -> None:
     folder.write_config(dump_config(extended))
 
 
-def extensions(study: Study) -> list[dict[str, Any]]:
+def extensions(study: Study) -> list[JsonObject]:
     """Return the completed extensions of a study, oldest first."""
     written = study.folder.read_json(FILE) or []
     return [entry for entry in written if entry["to"] <= study.config.search.trials]

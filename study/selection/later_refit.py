@@ -1,7 +1,6 @@
 """A refit that is asked for after a study has been tested, which what ships then says of itself."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from study.config.labels import AVERAGE
 from study.config.loading import dump_config
@@ -10,6 +9,7 @@ from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
 from study.selection.extension import changed_config
 from study.selection.shipped import candidate_to_ship, refit_trial_id, refit_trial_ids
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study
 
@@ -101,6 +101,6 @@ def _failed_trials(study: Study) -> list[TrialFolder]:
     return failed
 
 
-def _what_is_trained(config: StudyConfig) -> dict[str, Any]:
+def _what_is_trained(config: StudyConfig) -> JsonObject:
     """Return the section ``refit`` without what only measures the model that ships."""
     return config.refit.model_dump(mode="json", exclude={"unknown_check"})

@@ -1,10 +1,10 @@
 """The finished trials of a search, ranked by validation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from study.config.trial_settings import TrialSettings
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Stage, TrialConfig
 
@@ -16,7 +16,7 @@ class Judged:
     config: TrialConfig
     val_score: float
     """The validation score after the last, a fraction, by which trials are ranked."""
-    report: Mapping[str, Any] = field(default_factory=dict)
+    report: JsonObject = field(default_factory=dict)
     """The last report."""
 
     @property

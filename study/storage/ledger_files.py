@@ -9,6 +9,9 @@ from typing import Any
 from study.errors import StudyError
 from study.storage.atomic import read_if_exists, record_checksums, write_atomically
 
+JsonObject = dict[str, Any]
+"""What a JSON file, or a line of one, holds."""
+
 
 class LedgerError(StudyError):
     """A fault of a study's folder, such as a missing or damaged file."""

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from study.storage.command_lines import resume_command
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
 from study.storage.ledger_files import (
     DamagedError,
+    JsonObject,
     LedgerError,
     LedgerFolder,
     collect_faults,
@@ -114,7 +115,7 @@ class StudyFolder(LedgerFolder):
         """Make the folder of a new study, so that it can be locked before `create`."""
         with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
 
-    def create(self, config: str, identity: Mapping[str, Any]) -> None:
+    def create(self, config: str, identity: JsonObject) -> None:
         """Write the frozen configuration and the identity of a new study.
 
         Args:
@@ -224,7 +225,7 @@ class StudyFolder(LedgerFolder):
             f"{path} {fault}; it must be the folder of the study's trials: put it back from a copy"
         )
 
-    def read_identity(self) -> dict[str, Any]:
+    def read_identity(self) -> JsonObject:
         """Return the unique ``study_id``, and the versions that the study was made with.
 
         Raises:

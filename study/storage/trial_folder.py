@@ -1,6 +1,5 @@
 """The folder of one trial: its worker writes the files, and the driver writes how it ended."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +17,7 @@ from study.storage.atomic import (
     with_retries,
 )
 from study.storage.ledger_files import (
+    JsonObject,
     LedgerError,
     LedgerFolder,
     collect_faults,
@@ -67,7 +67,7 @@ class TrialFolder(LedgerFolder):
         """The trial's id, which is the folder's name."""
         return self.path.name
 
-    def create(self, config: Mapping[str, Any]) -> None:
+    def create(self, config: JsonObject) -> None:
         """Make the folder and write the configuration; an existing trial keeps its own."""
         make_folder(self.path)
         if self.read("config.json") is None:
@@ -85,17 +85,17 @@ class TrialFolder(LedgerFolder):
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self) -> JsonObject:
         """Return the trial's configuration.
 
         Raises:
             LedgerError: it is missing or damaged.
         """
         contents = self.read_required("config.json")
-        config: dict[str, Any] = parse_json(self.path / "config.json", contents)
+        config: JsonObject = parse_json(self.path / "config.json", contents)
         return config
 
-    def read_reports(self) -> list[dict[str, Any]]:
+    def read_reports(self) -> list[JsonObject]:
         """Return the reports, in the order of the epochs, without a line that a crash cut short.
 
         Raises:
@@ -108,7 +108,7 @@ class TrialFolder(LedgerFolder):
                 raise LedgerError(f"{path} is damaged: a line of it is no report")
         return reports
 
-    def append_report(self, report: Mapping[str, Any], *, last: bool = False) -> None:
+    def append_report(self, report: JsonObject, *, last: bool = False) -> None:
         """Append an epoch's report, and sync it to disk.
 
         Args:

@@ -9,7 +9,7 @@ from study.config.loading import load_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig, TrackingConfig
 from study.config.wording import short_repr
 from study.errors import ConfigError
-from study.storage.ledger_files import DamagedError
+from study.storage.ledger_files import DamagedError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 
@@ -88,7 +88,7 @@ def changes_of_results(
 
 
 def _differences(
-    before: dict[str, Any], after: dict[str, Any], section: str = ""
+    before: JsonObject, after: JsonObject, section: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
     """Yield each dotted key whose values differ, and both values."""
     for name in before | after:

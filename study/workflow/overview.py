@@ -4,10 +4,10 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from study.errors import StudyError
 from study.results.study_results import read_results
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.workflow.status import study_status
 
@@ -27,7 +27,7 @@ COLUMNS = (
 """The keys of the summary of a study, in their order."""
 
 
-def summarize_study(folder: StudyFolder) -> dict[str, Any]:
+def summarize_study(folder: StudyFolder) -> JsonObject:
     """Return the row of a study in the list of studies.
 
     Returns:

@@ -13,6 +13,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End, Status
 from study.trial.study import VALIDATED
 
@@ -40,7 +41,7 @@ PointKey = tuple[str, int, float]
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
 
-Reports = Sequence[Mapping[str, Any]]
+Reports = Sequence[JsonObject]
 """The reports of a trial's epochs, in order."""
 
 
@@ -51,7 +52,7 @@ def round_significant(value: Any, digits: int) -> Any:
     return float(f"{value:.{digits}g}")
 
 
-def format_params(values: Mapping[str, Any]) -> dict[str, str]:
+def format_params(values: JsonObject) -> dict[str, str]:
     """Return values as MLflow's parameters: rounded, as texts, and without those that are None."""
     return {
         key: str(round_significant(value, PARAMETER_DIGITS))
@@ -60,7 +61,7 @@ def format_params(values: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
+def trial_params(config: JsonObject) -> dict[str, str]:
     """Return the parameters of a run that come from its trial's own configuration."""
     settings = TrialSettings.model_validate(config["settings"])
     values = settings.column_values()
@@ -105,7 +106,7 @@ def epoch_metrics(reports: Reports, start_time: int, sent: int = 0) -> list[Metr
 
 
 def trial_metrics(
-    config: Mapping[str, Any],
+    config: JsonObject,
     reports: Reports,
     end: End | None,
     start_time: int,
@@ -127,7 +128,7 @@ def point_key(point: Metric) -> PointKey:
     return point.key, point.step, point.value
 
 
-def has_first_metric(config: Mapping[str, Any], reports: Reports) -> bool:
+def has_first_metric(config: JsonObject, reports: Reports) -> bool:
     """Return whether a trial has reported the metric that has to be sent first.
 
     MLflow colours its page that compares runs by the first metric of a run. So nothing of a trial
@@ -136,7 +137,7 @@ def has_first_metric(config: Mapping[str, Any], reports: Reports) -> bool:
     return any(config["stage"] not in VALIDATED or SCORE in report for report in reports)
 
 
-def end_tags(config: Mapping[str, Any], reports: Reports, end: End) -> dict[str, str]:
+def end_tags(config: JsonObject, reports: Reports, end: End) -> dict[str, str]:
     """Return the tags that a run gets when its trial has ended."""
     description = describe_trial(config, reports, end)
     error = redacted_text((end.error or "")[-4000:])
@@ -151,7 +152,7 @@ def end_tags(config: Mapping[str, Any], reports: Reports, end: End) -> dict[str,
     return {key: value for key, value in tags.items() if value}
 
 
-def describe_trial(config: Mapping[str, Any], reports: Reports = (), end: End | None = None) -> str:
+def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = None) -> str:
     """Return a line of Markdown: a trial's last score, how it ended, and what it trains."""
     settings = TrialSettings.model_validate(config["settings"])
     phrases = [_last_score(reports), _describe_end(end), settings_markdown(settings)]

@@ -1,13 +1,13 @@
 """The state of sending a trial to MLflow: its folder, read once, and what was sent of it."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from study.storage.atomic import sha256_of, with_retries
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End, TrialFolder
 from study.tracking.mlflow.run_content import Reports
 
@@ -116,7 +116,7 @@ class TrialRecord:
         return self.folder.trial_id
 
     @cached_property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> JsonObject:
         """The trial's configuration."""
         return self.folder.read_config()
 

@@ -1,12 +1,12 @@
 """Create, find, rename, delete and end the runs of trials; doing so twice changes nothing."""
 
 from collections.abc import Mapping, Set
-from typing import Any
 
 from mlflow.entities import DatasetInput, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from study.storage.atomic import read_if_exists
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow import run_content
 from study.tracking.mlflow.inputs import dataset_inputs
@@ -197,7 +197,7 @@ class TrialRuns:
             points += self._client.get_metric_history(run.info.run_id, key)
         return {run_content.point_key(point) for point in points}
 
-    def inputs(self, config: Mapping[str, Any]) -> list[DatasetInput]:
+    def inputs(self, config: JsonObject) -> list[DatasetInput]:
         """Return the datasets of a trial, or an empty list if its images are not recorded."""
         split_hash = config["split_hash"]
         stage = config["stage"]
@@ -213,7 +213,7 @@ class TrialRuns:
             )
         return self._inputs[key]
 
-    def tags(self, config: Mapping[str, Any]) -> dict[str, str]:
+    def tags(self, config: JsonObject) -> dict[str, str]:
         """Return the tags with which a trial's run is created."""
         tags = {MLFLOW_PARENT_RUN_ID: self._parent.run_id, **self._parent.tags}
         for key in TRIAL_TAGS:
@@ -223,18 +223,18 @@ class TrialRuns:
             tags["members"] = " ".join(member["trial_id"] for member in config["members"])
         return tags
 
-    def params(self, config: Mapping[str, Any]) -> dict[str, str]:
+    def params(self, config: JsonObject) -> dict[str, str]:
         """Return the parameters of a trial's run."""
         return run_content.trial_params(config) | self._params
 
-    def _rename(self, run_id: str, config: Mapping[str, Any]) -> None:
+    def _rename(self, run_id: str, config: JsonObject) -> None:
         """Update a run's name and tags after its trial was renamed."""
         self._client.update_run(run_id, name=_run_name(config))
         tags = [RunTag(key, value) for key, value in self.tags(config).items()]
         self._client.log_batch(run_id, tags=tags)
 
 
-def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:
+def _run_name(config: JsonObject, *, winner: bool = False) -> str:
     name = f"{config['label']} ★" if winner else str(config["label"])
     stage = config["stage"]
     if stage == "confirm":
