@@ -7,6 +7,7 @@ from study.config.labels import TUNED
 from study.config.trial_settings import TrialSettings
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled
+from study.results.statistics import SeedScores
 from study.results.study_results import Results
 from study.results.trial_results import (
     BASE_PART,
@@ -35,7 +36,7 @@ class Configuration:
     """What is tuned, and how fast."""
     trainable: int
     """The number of trainable parameters."""
-    scores: Mapping[int, float]
+    scores: SeedScores
     """The protocol's score of each seed."""
     parts: Mapping[str, MeanInterval]
     """The accuracy on each part of the images; empty if the score has no parts."""

@@ -23,7 +23,7 @@ import numpy as np
 from study.method.subsets import parse
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
 from study.results.resampling import Resampled
-from study.results.statistics import common_seeds, make_comparisons
+from study.results.statistics import SeedScores, common_seeds, make_comparisons
 from study.trial import Split
 
 CEILING = 0.95
@@ -42,9 +42,9 @@ class SiteCell:
     """The sites that it tunes."""
     split: Split
     """The images that the scores were measured on."""
-    scores: Mapping[int, float]
+    scores: SeedScores
     """The protocol's score of each seed."""
-    parts: Mapping[str, Mapping[int, float]]
+    parts: Mapping[str, SeedScores]
     """The accuracy of each seed, by the part of the images that makes up the score."""
     images: Mapping[str, int]
     """The number of test images of each part; a part whose trials kept no counts is left out."""

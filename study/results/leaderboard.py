@@ -147,7 +147,7 @@ class Leaderboard(Results):
         """How well the probabilities of the refit fit, by part; empty without a temperature."""
         if not self.refit:
             return []
-        return list(calibrations(self, self.refit.trial.trial_id))
+        return calibrations(self, self.refit.trial.trial_id)
 
     @property
     def shipped(self) -> Entry | None:

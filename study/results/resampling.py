@@ -14,7 +14,7 @@ from study.results.bootstrap import (
     rescore_competitions,
 )
 from study.results.intervals import DrawnScores, MeanInterval, mean_interval
-from study.results.statistics import common_seeds, make_comparisons
+from study.results.statistics import SeedScores, common_seeds, make_comparisons
 from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
@@ -69,9 +69,9 @@ class Resampled(NamedTuple):
     def difference(
         self,
         label: str,
-        scores: Mapping[int, float],
+        scores: SeedScores,
         base_label: str,
-        base_scores: Mapping[int, float],
+        base_scores: SeedScores,
         name: str = "score",
     ) -> MeanInterval | None:
         """Return the mean of `scores - base_scores` over common seeds, with its interval.
@@ -85,9 +85,7 @@ class Resampled(NamedTuple):
         """
         return self.weighted_sum([(label, scores, 1), (base_label, base_scores, -1)], name)
 
-    def compare(
-        self, scores: Mapping[str, Mapping[int, float]], baseline: str
-    ) -> dict[str, MeanInterval]:
+    def compare(self, scores: Mapping[str, SeedScores], baseline: str) -> dict[str, MeanInterval]:
         """Compare all others with a baseline over common seeds, corrected for their number.
 
         Args:
@@ -103,7 +101,7 @@ class Resampled(NamedTuple):
         return make_comparisons(differences)
 
     def weighted_sum(
-        self, terms: Sequence[tuple[str, Mapping[int, float], float]], name: str = "score"
+        self, terms: Sequence[tuple[str, SeedScores, float]], name: str = "score"
     ) -> MeanInterval | None:
         """Return a weighted sum of labels' mean scores over common seeds, with its interval.
 

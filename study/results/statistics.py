@@ -12,6 +12,8 @@ from scipy import stats
 
 from study.results.intervals import CONFIDENCE, Interval, MeanInterval
 
+SeedScores = Mapping[int, float]
+"""The score of each seed."""
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
 
@@ -70,7 +72,7 @@ def is_significant(difference: MeanInterval | None) -> bool:
     return not difference.within_noise and difference.holm_p <= SIGNIFICANCE
 
 
-def common_seeds(scores: Sequence[Mapping[int, float]]) -> list[int]:
+def common_seeds(scores: Sequence[SeedScores]) -> list[int]:
     """Return the seeds that all the scores have in common, sorted."""
     seeds = set.intersection(*map(set, scores))
     return sorted(seeds)

@@ -25,7 +25,7 @@ class TrainingImages(NamedTuple):
 
 def read_training_images(folder: StudyFolder, split_hash: str | None) -> TrainingImages | None:
     """Return the training images of a split; None where the record is missing or damaged."""
-    digest = str(split_hash or "")
+    digest = split_hash or ""
     if not re.fullmatch("[0-9a-f]+", digest):
         return None
     contents = folder.read(f"shots/tasks-{digest}.jsonl") or b""

@@ -70,5 +70,5 @@ def average_candidate(
         settings=best.settings,
         val_score=best.val_score,
         source_trial=best.config.trial_id,
-        members=tuple(str(labels[member.trial_id]) for member in trials),
+        members=tuple(labels[member.trial_id] for member in trials),
     )

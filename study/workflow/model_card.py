@@ -345,7 +345,7 @@ def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> 
     folders = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
     with suppress(StudyError):  # the word may name a registered model or a delta, and no study
         folders.append(find_study(word, storage))
-    folders += studies(Path(storage or default_storage()))
+    folders += studies(storage or default_storage())
     for folder in folders:
         study_id = None
         with suppress(StudyError):  # another study that is damaged is no reason to stop
