@@ -12,7 +12,7 @@ def test_images_are_counted_by_class_in_the_order_of_the_dataset(trained_study: 
     assert counts.trained == {"glyph l": 2, "glyph k": 1}
     assert set(counts.tested) == {("accuracy", name) for name in CLASSES}
     assert set(counts.tested.values()) == {40}
-    assert counts.order == (*reversed(CLASSES),)
+    assert counts.order == [*reversed(CLASSES)]
 
 
 def test_before_a_choice_is_tested_nothing_is_counted(unconfirmed_study: Path) -> None:

@@ -19,4 +19,4 @@ def test_of_an_epoch_done_again_after_a_crash_the_later_report_holds_and_work_co
         '{"epoch": 1, "val_score": 0.2, "seconds": 3.0, "ended_at": 23.0}\n'
     )
     (trial,) = [t for t in read_results(few_shot_study).trials if t.trial_id == "search-0005"]
-    assert (trial.work, trial.curve) == (((10.0, 12.0), (20.0, 23.0)), {1: 0.2})
+    assert (trial.work, trial.curve) == ([(10.0, 12.0), (20.0, 23.0)], {1: 0.2})
