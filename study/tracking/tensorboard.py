@@ -13,7 +13,7 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, TrackingError
 from study.storage.trial_folder import REPORTS, End, TrialFolder
-from study.tracking.tracker import SyncResult, Tracker, describe_unsent, summarize_error
+from study.tracking.tracker import Reasons, SyncResult, Tracker, describe_unsent, summarize_error
 from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TensorBoardTracker(Tracker):
         self._events_folder = study.folder.path / "tensorboard"
         self._writers: dict[str, SummaryWriter] = {}
         """The writers of the running trials, by trial id."""
-        self._unsent: dict[str, str] = {}
+        self._unsent: Reasons = {}
         """The reasons why the last epochs of trials could not be written, by trial id."""
         self.rescan_trials()
 
@@ -70,7 +70,7 @@ class TensorBoardTracker(Tracker):
                 if trial_id not in self._writers and self._is_behind(trial):
                     self._finish(trial, trial.read_end())
 
-    def close(self, *, finished: bool) -> Mapping[str, str]:
+    def close(self, *, finished: bool) -> Reasons:
         """See `Tracker.close`."""
         for trial_id, writer in list(self._writers.items()):
             with self._record_failure(trial_id):

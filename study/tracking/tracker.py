@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LONGEST_CAUSE = 200
 """The largest number of characters of the line that `summarize_error` returns."""
 
+Reasons = dict[str, str]
+"""Why results could not be kept, by their names, such as the ids of trials."""
+
 
 class UnsupportedError(TrackingError):
     """The tracker does not have the feature that was called; another tracker may have it."""

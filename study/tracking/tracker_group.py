@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.trial_folder import End
-from study.tracking.tracker import RankedConfiguration, SyncResult, Tracker, UnsupportedError
+from study.tracking.tracker import (
+    RankedConfiguration,
+    Reasons,
+    SyncResult,
+    Tracker,
+    UnsupportedError,
+)
 from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
@@ -71,7 +77,7 @@ class TrackerGroup(Tracker):
         """See `Tracker.download_model`; the first tracker that keeps models answers."""
         return self._call_first(lambda tracker: tracker.download_model(address, folder))
 
-    def close(self, *, finished: bool) -> Mapping[str, str]:
+    def close(self, *, finished: bool) -> Reasons:
         """See `Tracker.close`; each reason names its tracker."""
         unsent: dict[str, list[str]] = {}
 

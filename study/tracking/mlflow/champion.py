@@ -1,9 +1,8 @@
 """The rule that decides which version of a registered model is champion."""
 
 import math
-from collections.abc import Mapping
 
-from study.tracking.mlflow.run_content import SCORE
+from study.tracking.mlflow.run_content import SCORE, Tags
 
 VAL_ERROR, BEATS_CHANCE = "val_error", "beats_chance"
 """The tags with the standard error of a version's validation score over other images, and with
@@ -13,7 +12,7 @@ NORMAL = 1.96
 """The quantile of the normal distribution for a two-sided interval of 95 %."""
 
 
-def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> tuple[bool, str]:
+def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
     """Return whether a version should be champion, and why.
 
     Args:
@@ -49,9 +48,7 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
     )
 
 
-def _describe_noise(
-    challenger: Mapping[str, str], champion: Mapping[str, str], difference: float
-) -> str:
+def _describe_noise(challenger: Tags, champion: Tags, difference: float) -> str:
     """Return a clause if the difference of two validation scores is within noise, else "".
 
     Both scores are of the same images, so the error of their difference is at most that of

@@ -4,7 +4,7 @@ Registered models are shared by all studies of a dataset, so versions of other s
 deleted study had the champion, the best of the comparable versions becomes champion.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mlflow import MlflowClient
@@ -13,6 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from study.storage.study_folder import CHAMPION
 from study.tracking.mlflow.address import is_absent_store
 from study.tracking.mlflow.registry import judge
+from study.tracking.mlflow.run_content import Tags
 from study.tracking.mlflow.server import (
     SEVERAL_WITHIN,
     call_mlflow,
@@ -143,9 +144,7 @@ def _delete(client: MlflowClient, contents: StudyContents) -> list[str]:
     return lines
 
 
-def _update_registered_model(
-    client: MlflowClient, name: str, deleted_tags: Mapping[str, str] | None
-) -> str:
+def _update_registered_model(client: MlflowClient, name: str, deleted_tags: Tags | None) -> str:
     """Delete a registered model without versions, or choose another champion.
 
     Args:
@@ -176,9 +175,7 @@ def _update_registered_model(
     )
 
 
-def _best_comparable(
-    versions: Sequence[ModelVersion], deleted_tags: Mapping[str, str]
-) -> ModelVersion | None:
+def _best_comparable(versions: Sequence[ModelVersion], deleted_tags: Tags) -> ModelVersion | None:
     """Return the version with the best score of those whose scores compare with a champion's.
 
     Args:

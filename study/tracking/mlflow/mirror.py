@@ -23,7 +23,7 @@ from study.storage.trial_folder import End
 from study.tracking.mlflow import registry, run_content, server
 from study.tracking.mlflow.sender import TRIAL_ARTIFACTS, Sender, add_balanced_score
 from study.tracking.mlflow.sync_state import TrialRecord
-from study.tracking.tracker import SyncResult, describe_unsent, summarize_error
+from study.tracking.tracker import Reasons, SyncResult, describe_unsent, summarize_error
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -54,11 +54,11 @@ class Mirror:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self._changed: queue.Queue[str | None] = queue.Queue()
-        self._unsent: dict[str, str] = {}
+        self._unsent: Reasons = {}
         """The trials to send, the next one first, with the reasons why they are not sent yet."""
-        self.refused: dict[str, str] = {}
+        self.refused: Reasons = {}
         """The trials that MLflow refused, with the reasons; they wait until they change."""
-        self._lost: dict[str, str] = {}
+        self._lost: Reasons = {}
         """The trials whose files could not be read while the study closed, with the reasons."""
         self._closing = False
         self._settled = 0
@@ -73,7 +73,7 @@ class Mirror:
         """Request that a changed trial is sent; without an id, that all trials are checked."""
         self._changed.put(trial_id)
 
-    def drain(self) -> dict[str, str]:
+    def drain(self) -> Reasons:
         """Send the rest while the server accepts it, then stop; return what is still unsent."""
         if self._stop.is_set():
             return self._unsent | self._lost
@@ -229,9 +229,7 @@ def list_runs(sender: Sender) -> dict[str, Run]:
     )
 
 
-def find_missing(
-    sender: Sender, listed: Mapping[str, Run], trials: Iterable[str]
-) -> dict[str, str]:
+def find_missing(sender: Sender, listed: Mapping[str, Run], trials: Iterable[str]) -> Reasons:
     """Describe, for each trial marked as sent, what MLflow lacks; "" means nothing.
 
     Trials that have changed since they were sent are left out: they are sent again anyway.
@@ -322,7 +320,7 @@ def _dataset_keys(inputs: Iterable[DatasetInput]) -> set[tuple[str, str]]:
 
 def _call_for_each(
     sender: Sender, trials: Iterable[str], call: Callable[[str], str | None]
-) -> dict[str, str]:
+) -> Reasons:
     """Return the texts that a call returned for trials, or the reasons why it failed.
 
     Trials for which the call returned None are left out.
@@ -348,7 +346,7 @@ def _call_for_each(
 
 def close_study(
     sender: Sender, *, finished: bool, wait: float | None = server.SEVERAL_WITHIN
-) -> dict[str, str]:
+) -> Reasons:
     """Close the study's own run within a time limit; return why that failed, or nothing."""
 
     def close() -> None:

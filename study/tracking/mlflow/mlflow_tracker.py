@@ -17,7 +17,7 @@ from study.tracking.mlflow.address import (
     refuse_unusable,
     tracking_uri,
 )
-from study.tracking.tracker import RankedConfiguration, SyncResult, Tracker
+from study.tracking.tracker import RankedConfiguration, Reasons, SyncResult, Tracker
 from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class MlflowTracker(Tracker):
 
         return download_registered_model(uri, address, folder)
 
-    def close(self, *, finished: bool) -> Mapping[str, str]:
+    def close(self, *, finished: bool) -> Reasons:
         """Send the rest and close the parent run; return what MLflow lacks, and why."""
         from study.tracking.mlflow.mirror import close_study
 

@@ -13,7 +13,6 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -42,13 +41,14 @@ from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
     SCORE,
     TEST_SCORE,
+    Tags,
     format_params,
     round_significant,
     settings_markdown,
     without_score_duplicates,
 )
 from study.tracking.mlflow.study_run import StudyRun
-from study.tracking.tracker import describe_unsent
+from study.tracking.tracker import Reasons, describe_unsent
 from study.trial.prepare import shots_path
 from study.trial.study import BEST
 
@@ -100,7 +100,7 @@ def register_winner(
 
 def register_or_warn(
     run: StudyRun,
-    unsent: Mapping[str, str],
+    unsent: Reasons,
     wait: float | None = server.SEVERAL_WITHIN,
 ) -> None:
     """Register the winner, or log why that failed, since a study is complete without it.
@@ -170,7 +170,7 @@ class _Registrar:
                 "selection rule and split.",
             )
 
-    def _version_tags(self) -> dict[str, str]:
+    def _version_tags(self) -> Tags:
         """Return the tags of a version: where it is from, and how it was chosen."""
         study = self._study
         config = study.config
@@ -209,7 +209,7 @@ class _Registrar:
                     tags["unknown_found_at_5_percent"] = f"{check.found:.3f}"
         return tags | self._certainty_tags(source.trial_id)
 
-    def _certainty_tags(self, source: str) -> dict[str, str]:
+    def _certainty_tags(self, source: str) -> Tags:
         """Return tags on how certain a version's scores are, as far as that is known.
 
         Args:
@@ -224,7 +224,7 @@ class _Registrar:
             tags[BEATS_CHANCE] = SHOWN if against_chance.is_proven else NOT_SHOWN
         return tags
 
-    def _create_version(self, tags: dict[str, str]) -> ModelVersion:
+    def _create_version(self, tags: Tags) -> ModelVersion:
         logged = self._find_or_create_logged_model(tags)
         if logged.status != LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as scratch:
@@ -243,7 +243,7 @@ class _Registrar:
             model_id=logged.model_id,
         )
 
-    def _find_or_create_logged_model(self, tags: dict[str, str]) -> LoggedModel:
+    def _find_or_create_logged_model(self, tags: Tags) -> LoggedModel:
         """Return the winner's logged model.
 
         An earlier attempt may have created it, and lost the server's answer.
@@ -280,7 +280,7 @@ class _Registrar:
     def _val_score(self) -> float:
         return self._winner.candidate.val_score or 0.0
 
-    def _describe_version(self, tags: Mapping[str, str]) -> str:
+    def _describe_version(self, tags: Tags) -> str:
         """Return a version's description: what it is, its scores, and how certain they are."""
         winner = self._winner
         if winner.candidate.label == BEST:
@@ -313,9 +313,7 @@ class _Registrar:
             return f"{images}, on the test images too, so it is not tested"
         return f"{images}, and on test {score:.1%}, which is one training"
 
-    def _decide_champion_and_move(
-        self, version: ModelVersion, tags: Mapping[str, str]
-    ) -> tuple[bool, str]:
+    def _decide_champion_and_move(self, version: ModelVersion, tags: Tags) -> tuple[bool, str]:
         """Move the champion's alias to a version if it wins.
 
         Returns:
@@ -380,7 +378,7 @@ class _Registrar:
         return folder
 
 
-def _same_model(tags: Mapping[str, str]) -> str:
+def _same_model(tags: Tags) -> str:
     """Return the condition, for MLflow, that a model is of the study and trials of these tags."""
     keys = ("study_id", "source_trial", "trial_id")
     return " AND ".join(f"tags.{key} = '{tags[key]}'" for key in keys)

@@ -41,6 +41,8 @@ PointKey = tuple[str, int, float]
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
 
+Tags = dict[str, str]
+"""Texts by key, as MLflow keeps tags and parameters."""
 Reports = Sequence[JsonObject]
 """The reports of a trial's epochs, in order."""
 
@@ -52,7 +54,7 @@ def round_significant(value: Any, digits: int) -> Any:
     return float(f"{value:.{digits}g}")
 
 
-def format_params(values: JsonObject) -> dict[str, str]:
+def format_params(values: JsonObject) -> Tags:
     """Return values as MLflow's parameters: rounded, as texts, and without those that are None."""
     return {
         key: str(round_significant(value, PARAMETER_DIGITS))
@@ -61,7 +63,7 @@ def format_params(values: JsonObject) -> dict[str, str]:
     }
 
 
-def trial_params(config: JsonObject) -> dict[str, str]:
+def trial_params(config: JsonObject) -> Tags:
     """Return the parameters of a run that come from its trial's own configuration."""
     settings = TrialSettings.model_validate(config["settings"])
     values = settings.column_values()
@@ -137,7 +139,7 @@ def has_first_metric(config: JsonObject, reports: Reports) -> bool:
     return any(config["stage"] not in VALIDATED or SCORE in report for report in reports)
 
 
-def end_tags(config: JsonObject, reports: Reports, end: End) -> dict[str, str]:
+def end_tags(config: JsonObject, reports: Reports, end: End) -> Tags:
     """Return the tags that a run gets when its trial has ended."""
     description = describe_trial(config, reports, end)
     error = redacted_text((end.error or "")[-4000:])

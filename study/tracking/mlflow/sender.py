@@ -1,6 +1,6 @@
 """Send to a trial's run what the ledger has and the run lacks."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from mlflow.entities import RunTag
 
@@ -76,7 +76,7 @@ class Sender:
         for start in range(0, len(missing), METRICS_PER_CALL):
             self.client.log_batch(mark.run_id, metrics=missing[start : start + METRICS_PER_CALL])
 
-    def _send_end(self, record: TrialRecord, end: End, tags: Mapping[str, str]) -> None:
+    def _send_end(self, record: TrialRecord, end: End, tags: run_content.Tags) -> None:
         """Send the artifacts and tags of a trial that has ended, and end its run."""
         run_id = record.mark.run_id
         folder = record.folder.path

@@ -11,7 +11,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from study.storage.atomic import read_if_exists
 from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, DESCRIPTION, OPTIMISM
 from study.tracking.mlflow import mlflow_internals, server
-from study.tracking.mlflow.run_content import format_params
+from study.tracking.mlflow.run_content import Tags, format_params
 from study.tracking.mlflow.sync_state import modified_at
 from study.trial.study import PRECISION, Study
 
@@ -108,7 +108,7 @@ class StudyRun:
         for start in range(0, len(params), 100):
             self.client.log_batch(self.run_id, params=params[start : start + 100])
 
-    def _params(self) -> dict[str, str]:
+    def _params(self) -> Tags:
         """Return the run's parameters: the whole configuration, flat, without unset keys."""
         config = self.study.config.model_dump(mode="json")
         values: dict[str, Any]

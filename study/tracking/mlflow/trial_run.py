@@ -213,7 +213,7 @@ class TrialRuns:
             )
         return self._inputs[key]
 
-    def tags(self, config: JsonObject) -> dict[str, str]:
+    def tags(self, config: JsonObject) -> run_content.Tags:
         """Return the tags with which a trial's run is created."""
         tags = {MLFLOW_PARENT_RUN_ID: self._parent.run_id, **self._parent.tags}
         for key in TRIAL_TAGS:
@@ -223,7 +223,7 @@ class TrialRuns:
             tags["members"] = " ".join(member["trial_id"] for member in config["members"])
         return tags
 
-    def params(self, config: JsonObject) -> dict[str, str]:
+    def params(self, config: JsonObject) -> run_content.Tags:
         """Return the parameters of a trial's run."""
         return run_content.trial_params(config) | self._params
 
