@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
 from study.config.wording import (
+    Texts,
     describe_fault,
     fault_path,
     faults_with_overrides,
@@ -80,7 +81,7 @@ def build_config(
     values: Mapping[str, Any],
     source: str,
     changes: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Texts | None = None,
 ) -> StudyConfig:
     """Validate a mapping and return its configuration.
 

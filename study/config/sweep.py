@@ -22,7 +22,7 @@ from typing import Any
 
 from study.config.loading import build_config
 from study.config.schema import NO_REFIT, StudyConfig
-from study.config.wording import override_texts, short_repr
+from study.config.wording import Texts, override_texts, short_repr
 from study.config.yaml_values import parse_overrides, read_values
 from study.errors import ConfigError
 
@@ -86,9 +86,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     return members
 
 
-def _members_of_file(
-    file: Path, overridden: Mapping[str, Any], written: Mapping[str, str]
-) -> Iterator[Member]:
+def _members_of_file(file: Path, overridden: Mapping[str, Any], written: Texts) -> Iterator[Member]:
     values = read_values(file)
     axes = values.pop(AXES, {})
     exceptions = values.pop(EXCEPTIONS, [])

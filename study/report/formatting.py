@@ -13,7 +13,7 @@ from typing import Self
 
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
-from study.results.intervals import Interval, MeanInterval
+from study.results.intervals import Interval, Intervals, MeanInterval
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
@@ -292,7 +292,7 @@ def score_header(parts: Sequence[str], score: str) -> list[str]:
 
 
 def score_cells(
-    parts: Sequence[str], part_scores: Mapping[str, MeanInterval], score: MeanInterval
+    parts: Sequence[str], part_scores: Intervals, score: MeanInterval
 ) -> list[HoverText]:
     """Return the parts of a score on test and the score itself, in percent."""
     cells = [score_cell(part_scores.get(part)) for part in parts]

@@ -1,16 +1,16 @@
 """What the intervals of a study hold for, and what they leave out, in sentences."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from study.report.formatting import percent
 from study.report.names import entry_name
-from study.results.intervals import MOST_OVERLAP, MeanInterval
+from study.results.intervals import MOST_OVERLAP, Intervals
 from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
 from study.results.study_results import Results
 
 
-def interval_scope(resampled: Resampled, scores: Mapping[str, MeanInterval]) -> Iterator[str]:
+def interval_scope(resampled: Resampled, scores: Intervals) -> Iterator[str]:
     """Yield sentences on what the intervals of some scores hold for.
 
     Args:
@@ -70,7 +70,7 @@ def _describe_seeds(resampled: Resampled) -> Iterator[str]:
         yield f"Two seeds share {percent(overlap, 0)} % of their training images on average."
 
 
-def _wider_intervals(overlap: float | None, scores: Mapping[str, MeanInterval]) -> Iterator[str]:
+def _wider_intervals(overlap: float | None, scores: Intervals) -> Iterator[str]:
     """Yield the sentence that lists wider intervals, if seeds share so much that there are any."""
     if overlap is None or not MOST_OVERLAP < overlap < 1:
         return

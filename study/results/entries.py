@@ -1,11 +1,11 @@
 """The configurations of a study over their seeds, and the candidates that were tested."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from study.config.labels import TUNED
 from study.config.trial_settings import TrialSettings
-from study.results.intervals import MeanInterval
+from study.results.intervals import Intervals, MeanInterval
 from study.results.resampling import Resampled
 from study.results.statistics import SeedScores
 from study.results.study_results import Results
@@ -38,7 +38,7 @@ class Configuration:
     """The number of trainable parameters."""
     scores: SeedScores
     """The protocol's score of each seed."""
-    parts: Mapping[str, MeanInterval]
+    parts: Intervals
     """The accuracy on each part of the images; empty if the score has no parts."""
 
 
@@ -69,9 +69,9 @@ class Entry(Configuration):
     """The number of the candidate's confirm trials that were started, scored or not."""
     test: MeanInterval
     """The protocol's score on test."""
-    further_scores: Mapping[str, MeanInterval]
+    further_scores: Intervals
     """The further test scores that tables show, by name; see `Results.further_names`."""
-    dataset_scores: Mapping[str, MeanInterval]
+    dataset_scores: Intervals
     """The accuracy on each dataset, where several are tested; else empty.
 
     `test` is then their mean, in the transfer protocol without the source.

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from study.method.subsets import parse
-from study.results.intervals import DrawnScores, MeanInterval, mean_interval
+from study.results.intervals import DrawnScores, Intervals, MeanInterval, mean_interval
 from study.results.resampling import Resampled
 from study.results.statistics import SeedScores, common_seeds, make_comparisons
 from study.trial import Split
@@ -159,9 +159,7 @@ def _better(cells: Sequence[SiteCell]) -> SiteCell | None:
     return first
 
 
-def _gains_over_better(
-    pairs: Mapping[str, Sequence[SiteCell]], resampled: Resampled
-) -> dict[str, MeanInterval]:
+def _gains_over_better(pairs: Mapping[str, Sequence[SiteCell]], resampled: Resampled) -> Intervals:
     """Return the gain of both sites over the better one, of the pairs that have a better one."""
     differences = {}
     for pair, cells in pairs.items():

@@ -17,7 +17,7 @@ Nadeau and Bengio 2003, “Inference for the Generalization Error”, for seeds 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +103,10 @@ class MeanInterval:
     def within_noise(self) -> bool:
         """Whether the widest interval contains 0, or nothing could be tested."""
         return self.p_value is None or self.reach is None or abs(self.mean) <= self.reach
+
+
+Intervals = Mapping[str, MeanInterval]
+"""Means with their intervals, by the names of what they are of."""
 
 
 class _Error(NamedTuple):

@@ -5,7 +5,7 @@ is no better than guessing. Up to three comparisons of it are fixed beforehand, 
 other differences are described only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.config.labels import AVERAGE, TUNED, WITH_DELTA
 from study.results.entries import Entry, make_entry
-from study.results.intervals import MeanInterval
+from study.results.intervals import Intervals, MeanInterval
 from study.results.refit import Refit, refit_of
 from study.results.reliability import Calibration, calibrations
 from study.results.resampling import Resampled, resample
@@ -104,7 +104,7 @@ class Leaderboard(Results):
         return (TUNED, *peers, AVERAGE)
 
     @cached_property
-    def planned_comparisons(self) -> Mapping[str, MeanInterval]:
+    def planned_comparisons(self) -> Intervals:
         """The comparisons of the winner that are fixed beforehand, by the other's label.
 
         The winner is not compared with itself or with a candidate without a score, and Holm

@@ -13,7 +13,7 @@ from study.results.bootstrap import (
     rescore,
     rescore_competitions,
 )
-from study.results.intervals import DrawnScores, MeanInterval, mean_interval
+from study.results.intervals import DrawnScores, Intervals, MeanInterval, mean_interval
 from study.results.statistics import SeedScores, common_seeds, make_comparisons
 from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
@@ -41,7 +41,7 @@ class Resampled(NamedTuple):
 
     def mean_intervals(
         self, trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
-    ) -> dict[str, MeanInterval]:
+    ) -> Intervals:
         """Return the means of several scores of one candidate, with intervals within 0 and 1.
 
         Scores that no trial has are left out.
@@ -85,7 +85,7 @@ class Resampled(NamedTuple):
         """
         return self.weighted_sum([(label, scores, 1), (base_label, base_scores, -1)], name)
 
-    def compare(self, scores: Mapping[str, SeedScores], baseline: str) -> dict[str, MeanInterval]:
+    def compare(self, scores: Mapping[str, SeedScores], baseline: str) -> Intervals:
         """Compare all others with a baseline over common seeds, corrected for their number.
 
         Args:

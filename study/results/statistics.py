@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from study.results.intervals import CONFIDENCE, Interval, MeanInterval
+from study.results.intervals import CONFIDENCE, Interval, Intervals, MeanInterval
 
 SeedScores = Mapping[int, float]
 """The score of each seed."""
@@ -78,7 +78,7 @@ def common_seeds(scores: Sequence[SeedScores]) -> list[int]:
     return sorted(seeds)
 
 
-def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> dict[str, MeanInterval]:
+def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> Intervals:
     """Return differences with their p values, corrected for their number by Holm's method.
 
     What could not be compared, and has no difference, is left out.
