@@ -5,7 +5,6 @@ what is wrong with it, and what is allowed.
 """
 
 import itertools
-import math
 import re
 from collections.abc import Iterator
 
@@ -194,14 +193,13 @@ def _broken_by_references(fixed: dict[str, TrialSettings]) -> _Lines:
 
 
 def _broken_by_number_of_trials(search: SearchConfig) -> _Lines:
-    baselines = len(search.baselines) - len(search.peers)
-    tuned = math.ceil(search.tuned_share * search.trials)
+    baselines, _, open_trials = search.budget
     if search.trials < 2 * baselines:
         yield (
             f"search.trials: {search.trials} leaves too few beside the {baselines} baselines; "
             f"allowed is {2 * baselines} or more, or 0 for no search"
         )
-    elif baselines + tuned >= search.trials:
+    elif open_trials <= 0:
         yield (
             f"search.tuned_share: {search.tuned_share} of search.trials, which is {search.trials}, "
             f"beside {baselines} baselines, leaves none to search subsets"

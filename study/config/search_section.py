@@ -1,7 +1,8 @@
 """The section ``search``: the space, the baselines, and how trials are scored and stopped."""
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -103,6 +104,16 @@ class AshaConfig(Section):
     """At each decision, about one in this many trials continues."""
 
 
+class Budget(NamedTuple):
+    """The number of trials of each part of the search, which peers stand outside of."""
+
+    baselines: int
+    tuned: int
+    """The trials that tune the learning rates and λ of CLIPFit's own subset."""
+    open: int
+    """The trials that search over subsets, learning rates and λ."""
+
+
 class SearchConfig(Section):
     """How trials are proposed, scored and stopped."""
 
@@ -171,13 +182,20 @@ class SearchConfig(Section):
         }
 
     @property
-    def peers(self) -> tuple[str, ...]:
+    def peers(self) -> list[str]:
         """The labels of the baselines that tune no subset; they stand outside ``trials``."""
-        return tuple(
+        return [
             label
             for label, baseline in self.baselines.items()
             if isinstance(baseline, PeerConfig) or baseline.is_peer
-        )
+        ]
+
+    @property
+    def budget(self) -> Budget:
+        """How the trials are split; ``tuned_share`` is a fraction of all trials."""
+        baselines = len(self.baselines) - len(self.peers)
+        tuned = math.ceil(self.tuned_share * self.trials)
+        return Budget(baselines, tuned, self.trials - baselines - tuned)
 
     def counts_trial(self, arm: str, label: str) -> bool:
         """Return whether a trial is one of ``trials``; peers and variants stand outside."""

@@ -102,11 +102,15 @@ class Term:
         return frozenset(leaves)
 
 
+SignedTerm = tuple[int, Term]
+"""A term with 1 if it adds to a subset, and -1 if it takes away."""
+
+
 @dataclass(frozen=True)
 class Subset:
     """A set of sites and layers that does not depend on a model's depths. `parse` makes one."""
 
-    terms: tuple[tuple[int, Term], ...] = ()
+    terms: tuple[SignedTerm, ...] = ()
     """The terms, applied from left to right; each has the sign +1 (add) or -1 (take away)."""
 
     def __str__(self) -> str:
@@ -166,7 +170,7 @@ def parse(text: str) -> Subset:
         raise SubsetError(
             f"an empty subset: write 'none', a preset ({', '.join(PRESETS)}) or a term"
         )
-    terms: list[tuple[int, Term]] = []
+    terms: list[SignedTerm] = []
     unread = text.lstrip()
     sign = 1
     while sign:
@@ -203,7 +207,7 @@ def union(subsets: Sequence[Subset], depths: Depths) -> Subset:
     have. The language has no brackets, so of another subset the remaining tensors are named, each
     with its layers.
     """
-    terms: list[tuple[int, Term]] = []
+    terms: list[SignedTerm] = []
     for subset in subsets:
         if all(sign > 0 for sign, _ in subset.terms):
             terms += subset.terms
@@ -333,7 +337,7 @@ def tensors_by_name(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list
     return by_name
 
 
-def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
+def _normalise(terms: list[SignedTerm]) -> tuple[SignedTerm, ...]:
     """Sort and deduplicate each run of equal signs, in which the order does not change the set."""
     normalised = []
     for sign, run in groupby(terms, key=lambda signed: signed[0]):

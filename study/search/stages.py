@@ -1,10 +1,8 @@
 """Run the search, or what the ledger lacks of it, and make the trials of all stages."""
 
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from ray.tune.schedulers import TrialScheduler
 
@@ -36,24 +34,6 @@ JOURNAL = "optuna.journal"
 
 Announce = Callable[[Sequence[str], int], None]
 """A function that prints sentences and shows another number of trials from then on."""
-
-
-class Budget(NamedTuple):
-    """The number of trials of each part of the search, which peers stand outside of."""
-
-    baselines: int
-    tuned: int
-    """The trials that tune the learning rates and λ of CLIPFit's own subset."""
-    open: int
-    """The trials that search over subsets, learning rates and λ."""
-
-
-def budget(config: StudyConfig) -> Budget:
-    """Return how the trials are split; ``tuned_share`` is a fraction of all trials."""
-    search = config.search
-    baselines = len(search.baselines) - len(search.peers)
-    tuned = math.ceil(search.tuned_share * search.trials)
-    return Budget(baselines, tuned, search.trials - baselines - tuned)
 
 
 def most_trials(study: Study) -> int:
@@ -276,7 +256,7 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
         DamagedJournalError: Optuna cannot read the journal.
     """
     search = study.config.search
-    _, tuned_trials, open_trials = budget(study.config)
+    _, tuned_trials, open_trials = search.budget
     open_space = _open_space(study)
     rate_space = RateSpace(
         search.space,

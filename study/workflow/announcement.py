@@ -79,10 +79,7 @@ def describe_plan(study: Study) -> str:
 
 
 def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
-    # Ray takes seconds to import, and a check, which prints no plan, does without it.
-    from study.search.stages import budget
-
-    baselines, tuned, searched = budget(config)
+    baselines, tuned, searched = config.search.budget
     limit = ""
     if config.search.minutes is not None:
         limit = f" in at most {amount(config.search.minutes, 'minute')}"
@@ -106,7 +103,8 @@ def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
 
 
 def _plan_of_ablation(study: Study, ablation: AblationConfig, *, validates: bool) -> str:
-    from study.search.ablation_search import rate_grids  # as above
+    # Ray takes seconds to import, and a check, which prints no plan, does without it.
+    from study.search.ablation_search import rate_grids
 
     sizes = [grid.size for grid in rate_grids(study).values()]
     rates = amount(max(sizes), "learning rate")

@@ -16,7 +16,7 @@ from study.config.search_section import AshaConfig
 from study.errors import DataError, StudyError
 from study.search import deadline, stages
 from study.search.queues import run_queue
-from study.search.stages import JOURNAL, budget, most_trials, open_arms, run_search, seconds_left
+from study.search.stages import JOURNAL, most_trials, open_arms, run_search, seconds_left
 from study.selection.candidates import fix_candidates
 from study.selection.ranking import rank_finished_trials
 from study.storage.repair import repair
@@ -255,7 +255,7 @@ def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up
     search: dict[str, Any], parts: tuple[int, int, int]
 ) -> None:
     config = build_config({"search": search}, "test")
-    assert budget(config) == parts
+    assert config.search.budget == parts
 
 
 Make = Callable[..., TrialConfig]
