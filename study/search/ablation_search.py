@@ -149,12 +149,10 @@ def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> lis
     # By what they train: a score that changed since may have led to an extension of another cell.
     tried = set()
     numbers = set()
-    for folder in study.folder.trials():
-        config = folder.read_config()
-        if config["stage"] == "search":
-            trial = TrialConfig.model_validate(config)
-            tried.add((trial.subset_key, *trial.settings.rates.items()))
-            numbers.add(trial.number)
+    for _, config in study.folder.trials_of("search"):
+        trial = TrialConfig.model_validate(config)
+        tried.add((trial.subset_key, *trial.settings.rates.items()))
+        numbers.add(trial.number)
     untried = []
     number = 0
     for label, name, settings in _trials(study, cells, grids):

@@ -170,13 +170,9 @@ def read_and_close_trials(
         DataError: a trial trained or was evaluated on other images or classes than there are now.
     """
     ledger = {}
-    for folder in study.folder.trials():
-        contents = folder.read_config()
-        if contents["stage"] == stage:
-            trial = _read_and_close_trial(
-                folder, TrialConfig.model_validate(contents), observers, reused_ids
-            )
-            ledger[trial.config.trial_id] = trial
+    for folder, contents in study.folder.trials_of(stage):
+        config = TrialConfig.model_validate(contents)
+        ledger[config.trial_id] = _read_and_close_trial(folder, config, observers, reused_ids)
     for trial in ledger.values():
         # Ended refits may have been trained on other images than the one that is asked for now.
         is_compared = trial.end is None or stage not in ("member", "refit")

@@ -39,9 +39,8 @@ Announce = Callable[[Sequence[str], int], None]
 def most_trials(study: Study) -> int:
     """Return the largest number of trials that a search may come to, with peers and variants."""
     labels = []
-    for trial in study.folder.trials():
-        config = trial.read_config()
-        if config["stage"] == "search" and config["arm"] == VARIANT:
+    for _, config in study.folder.trials_of("search"):
+        if config["arm"] == VARIANT:
             labels.append(config["label"])
     further = set(
         possible_variants(study.config, study.protocol().configured_strength(study.config))
@@ -58,9 +57,8 @@ def seconds_left(study: Study) -> float | None:
     if minutes is None:
         return None
     reports = []
-    for trial in study.folder.trials():
-        config = trial.read_config()
-        if config["stage"] == "search" and config["arm"] != VARIANT:
+    for trial, config in study.folder.trials_of("search"):
+        if config["arm"] != VARIANT:
             reports.append(trial.read_reports())
     return max(0.0, 60 * minutes - working_seconds(reports))
 

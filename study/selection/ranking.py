@@ -43,10 +43,7 @@ class Judged:
 def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[Judged]:
     """Return the trials of a stage that completed all their epochs, best first."""
     judged = []
-    for trial in folder.trials():
-        config = trial.read_config()
-        if config["stage"] != stage:
-            continue
+    for trial, config in folder.trials_of(stage):
         if not trial.has_finished():
             continue
         for report in trial.read_reports()[-1:]:

@@ -306,6 +306,13 @@ class StudyFolder(LedgerFolder):
                 if read_if_exists(config, config.stat, existing=folder) is not None:
                     yield TrialFolder(config.parent)
 
+    def trials_of(self, *stages: str) -> Iterator[tuple[TrialFolder, JsonObject]]:
+        """Yield the trials of some stages, each with its configuration, sorted by name."""
+        for trial in self.trials():
+            config = trial.read_config()
+            if config["stage"] in stages:
+                yield trial, config
+
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the study, such as `CANDIDATES`; it may hold dataclasses."""
         contents = json.dumps(value, indent=2, ensure_ascii=False, default=asdict)

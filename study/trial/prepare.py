@@ -71,7 +71,7 @@ class Preparer:
     def confirm(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
         protocol = self.study.protocol()
-        targets = [self.study.target(name) for name in self.study.config.data.targets]
+        targets = self.study.targets()
         shots = None
         if protocol.trains:
             shots = self.shots(seed)
@@ -98,7 +98,7 @@ class Preparer:
             )
         if not tested or images == "everything":
             return self.prepare_tasks((Task(task.train, ()),), "test")
-        targets = [study.target(name) for name in study.config.data.targets]
+        targets = study.targets()
         return self.prepare_tasks((task,), "test", targets)
 
     def prepare_tasks(
@@ -315,7 +315,7 @@ def labelled_task(study: Study, shots: Shots) -> Task:
     """Return the task of a model that is trained on the shots and the validation images."""
     images = shots.train + shots.val
     labelled = make_shots(shots.dataset, shots.shots, shots.seed, images, ())
-    targets = [study.target(name) for name in study.config.data.targets]
+    targets = study.targets()
     return study.protocol().confirm_task(study.dataset(), labelled, targets)
 
 

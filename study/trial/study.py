@@ -139,6 +139,10 @@ class Study:
             f"target {name}", lambda: load_dataset(name, self.targets_root, reading=reading)
         )
 
+    def targets(self) -> list[Dataset]:
+        """Return all target datasets; see `target`."""
+        return [self.target(name) for name in self.config.data.targets]
+
     @property
     def targets_root(self) -> Path | None:
         """The folder of the further datasets to test on."""

@@ -136,8 +136,7 @@ def study_rows(study: Study) -> list[tuple[str, str]]:
     config, protocol, dataset = study.config, study.protocol(), study.dataset()
     rows = [("classes", _describe_classes(dataset))]
     rows += [("images", line) for line in _describe_images(config, protocol, dataset)]
-    for name in config.data.targets:
-        target = study.target(name)
+    for target in study.targets():
         tested = f"{format_count(len(target.test))} in test{_describe_published(target)}"
         rows.append(("target", f"{_describe_classes(target)}; {tested}"))
     rows.append(("prompts", _describe_prompts(config.data, dataset)))

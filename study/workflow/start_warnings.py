@@ -90,9 +90,7 @@ def _imbalance_warnings(studies: Iterable[Study]) -> Iterator[str]:
     for study in studies:
         if study.protocol().class_averaged:
             continue
-        tested = [study.dataset()]
-        tested += [study.target(name) for name in study.config.data.targets]
-        for dataset in tested:
+        for dataset in (study.dataset(), *study.targets()):
             sizes = Counter(dataset.class_names[record.label] for record in dataset.test)
             if not sizes:
                 continue

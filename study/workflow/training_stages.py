@@ -67,9 +67,8 @@ def run_search_stage(
         run_search(study, data, [progress, tracker], sampler, _announcer(progress, console))
     search = study.config.search
     trials = 0
-    for folder in study.folder.trials():
-        trial = folder.read_config()
-        if trial["stage"] == "search" and search.counts_trial(trial["arm"], trial["label"]):
+    for _, trial in study.folder.trials_of("search"):
+        if search.counts_trial(trial["arm"], trial["label"]):
             trials += 1
     if search.minutes is not None and trials < search.trials:
         console.print(
@@ -144,17 +143,11 @@ def _has_chosen(study: Study, choice: object) -> bool:
     """Return whether a choice is made and no trial before it is open, such as a damaged one."""
     if choice is None:
         return False
-    for trial in study.folder.trials():
-        if trial.read_config()["stage"] in ("search", "average") and not trial.read_end():
-            return False
-    return True
+    return all(trial.read_end() for trial, _ in study.folder.trials_of("search", "average"))
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
-    done = 0
-    for trial in folder.trials():
-        if trial.read_config()["stage"] == stage and trial.read_end():
-            done += 1
+    done = sum(trial.read_end() is not None for trial, _ in folder.trials_of(stage))
     return StageProgress(console, stage, total, done=done)
 
 
