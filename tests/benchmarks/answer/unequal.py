@@ -73,29 +73,33 @@ def main() -> None:
     storage = options.storage.resolve()
     storage.mkdir(parents=True, exist_ok=True)
     print(f"{shlex.join(sys.argv)}: {machine()}\n", flush=True)
+    rows = []
     for name in options.only:
         for ratio in RATIOS:
-            rows = [draw_scores(name, ratio, draw, storage) for draw in options.draws]
-            print(table(f"{SHIPPED[name].title}, {ratio}:1", HEADER, list(table_rows(rows))))
+            draws = [draw_scores(name, ratio, draw, storage) for draw in options.draws]
+            rows += table_rows(f"{name}, {ratio}:1", draws)
+    print(table("Training on long tails", HEADER, rows))
 
 
-HEADER = ("head", "way", "balanced %", "− none", "rarest third %", "− none")
+HEADER = ["case", "head"]
+for measure in ("balanced %", "rarest third %"):
+    HEADER += [measure, *(f"{way} − none" for way in WAYS[1:])]
 Scores = Mapping[str, tuple[float, float]]
 """The balanced accuracy and that of the rarest third of classes, by head and way."""
 
 
-def table_rows(draws: list[Scores]) -> list[list[str]]:
-    """Return a row a head and way, with differences to no way over draws."""
+def table_rows(case: str, draws: list[Scores]) -> list[list[str]]:
+    """Return a row a head: scores without a way, and what each way changes, over draws."""
     rows = []
-    for name in draws[0]:
-        head, way = name.split("/")
-        row = [head, way]
+    for head in HEADS:
+        row = [case, head]
         for which in range(2):
-            values = [scores[name][which] for scores in draws]
             base = [scores[f"{head}/none"][which] for scores in draws]
-            gains = [value - without for value, without in zip(values, base, strict=True)]
-            row.append(f"{100 * fmean(values):.1f}")
-            row.append("" if way == "none" else format_difference(mean_interval(gains)))
+            row.append(f"{100 * fmean(base):.1f}")
+            for way in WAYS[1:]:
+                values = [scores[f"{head}/{way}"][which] for scores in draws]
+                gains = [value - without for value, without in zip(values, base, strict=True)]
+                row.append(format_difference(mean_interval(gains)))
         rows.append(row)
     return rows
 
