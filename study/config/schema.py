@@ -13,6 +13,7 @@ from study.config.search_section import SearchConfig
 from study.config.section import Section, expand_home
 from study.config.trial_settings import KnownKind, SubsetText
 from study.config.value_types import HIGHEST_RATE, NAME, Decay, Label, ObjectName, Rates, Seed
+from study.data.other_class import OtherUse
 from study.data.records import OnCorrupt
 from study.data.shots import All, Short
 from study.method.parameters import kind_names
@@ -99,6 +100,11 @@ class DataConfig(Section):
     group (else the whole match) is the image's group, such as a patient; it replaces the column.
 
     No group stands on both sides of a split or fold."""
+    other: OtherUse | None = None
+    """What a class called ``unknown``, ``other``, ``others`` or ``misc`` is: a class like the
+    others, or images of no class (``foreign``), which say what ``predict --unknown`` finds.
+
+    None refuses such a class."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
     """Split → its name in a Hugging Face dataset, where that is another."""
     subset: str | None = None

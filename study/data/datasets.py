@@ -9,6 +9,7 @@ from typing import Any
 
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import FolderSource, kind_fault
+from study.data.other_class import OtherUse, set_aside
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
@@ -56,6 +57,7 @@ def load_dataset(
     templates: Sequence[str] | None = None,
     reading: ImageReading = DEFAULT_READING,
     options: ReaderOptions = DEFAULT_OPTIONS,
+    other: OtherUse | None = None,
 ) -> Dataset:
     """Read the classes and the labelled images of a dataset, but no pixels.
 
@@ -70,6 +72,7 @@ def load_dataset(
             training.
         reading: how the images are read; packaged images have 8 bits, and take the default only.
         options: how a table or a dataset of the hub is read.
+        other: what images in a class of a name such as "unknown" are, see `set_aside`.
 
     Raises:
         DataError: if something is missing or invalid; the message names it, where it was looked
@@ -89,7 +92,8 @@ def load_dataset(
         raise DataError(
             f"dataset {name!r} does not read {', '.join(changed)}: its images have 8 bits"
         )
-    return Dataset(name, class_names, templates_of(name, templates), train, val, test, source)
+    dataset = Dataset(name, class_names, templates_of(name, templates), train, val, test, source)
+    return set_aside(dataset, other)
 
 
 def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:

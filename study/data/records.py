@@ -80,6 +80,8 @@ class Dataset:
     """The test images, the same for every seed."""
     source: ImageSource
     """The source that opens the images."""
+    foreign: Records = ()
+    """Images of no class, see `study.data.other_class`; none is in a split."""
 
 
 class DataFaults(DataError):

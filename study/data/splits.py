@@ -124,9 +124,9 @@ def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[i
 
     labels_of: dict[str, list[int]] = {}
     for record in records:
-        labels_of.setdefault(record.group, []).append(record.label)
+        labels_of.setdefault(record.group, []).append(1 + record.label)
     groups = sorted(keyed_order(labels_of, key), key=lambda group: -len(labels_of[group]))
-    sizes = np.bincount([record.label for record in records])
+    sizes = np.bincount([1 + record.label for record in records])  # −1 is no class
     lacking = np.repeat(np.array(shares)[:, None], len(sizes), axis=1)
     part_of = {}
     for group in groups:
@@ -187,6 +187,7 @@ def fixed_split(
             message names these classes.
     """
     order = f"split of {key}"
+    records = tuple(records)
     by_label = ordered_records(records, order)
     too_small = []
     for label, name in enumerate(class_names):
@@ -198,9 +199,8 @@ def fixed_split(
             f"{key}: a class needs at least 2 images, one to train on and one to test on; "
             f"too small: {', '.join(too_small[:SHOWN])}"
         )
-    every = [record for images in by_label.values() for record in images]
-    if has_groups(every):
-        grouped_train, grouped_test, rest = divide(every, GROUP_SHARES, order, class_names)
+    if has_groups(records):
+        grouped_train, grouped_test, rest = divide(records, GROUP_SHARES, order, class_names)
         return grouped_train, rest, grouped_test
     train = []
     validation = []

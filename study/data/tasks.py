@@ -229,6 +229,25 @@ def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) 
     return tuple(tasks)
 
 
+def foreign_task(shots: Shots, name: str, classes: Classes, foreign: Records) -> Task:
+    """Return the task that trains and scores all shots, and sees images of no class beside them.
+
+    Args:
+        shots: see `holdout_tasks`, as for the next arguments.
+        name: the name of the part of validation images; that of the foreign ones is "new".
+        classes: the classes that are trained.
+        foreign: images of no class.
+
+    Raises:
+        DataError: there are no validation images, or no foreign ones of other groups.
+    """
+    (task,) = holdout_tasks(shots, name, classes)
+    unseen = apart_from(foreign, task.train.records)
+    if not unseen:
+        raise DataError(f"{shots.dataset}: all foreign images share groups with training images")
+    return Task(task.train, (*task.evaluations, Part("new", unseen, classes)))
+
+
 def confirm_task(
     dataset: Dataset, shots: Shots | None, scored: Scored, targets: Sequence[Dataset] = ()
 ) -> Task:

@@ -8,8 +8,9 @@ from study.results.intervals import Interval
 from study.results.leaderboard import Leaderboard
 
 FOUND = (
-    "calls {found} of the images of unknown classes unknown, by models that were trained without "
-    "a part of the classes: with fewer names, and on classes of the same dataset"
+    "calls {found} of the images of unknown classes unknown: those of data.other=foreign, or else, "
+    "by models that were trained without a part of the classes, with fewer names, and on classes "
+    "of the same dataset"
 )
 """What was found of images of unknown classes, less the score."""
 _WHICH = {

@@ -72,11 +72,13 @@ def _trial_without_classes(
 
     That is the validation of the average if it left classes out. Else it is trained for that if
     ``refit.unknown_check`` asks for it: as its members were, each time without a third of the
-    classes.
+    classes, or once beside foreign images if the dataset has these.
     """
-    if read_best_logits(study.folder.trial(str(average.source_trial))).foreign:
+    is_asked = study.config.refit.unknown_check
+    left_out = read_best_logits(study.folder.trial(str(average.source_trial))).foreign
+    if left_out and not (is_asked and study.dataset().foreign):
         return average.source_trial
-    if not study.config.refit.unknown_check:
+    if not is_asked:
         return None
     maker = _Maker(study, preparer.left_out_classes())
     members = maker.make_members("unknown", average)

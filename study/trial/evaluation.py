@@ -112,7 +112,8 @@ class Evaluation:
         competing = iter(self.competing)
         kept = iter(self.logits)
         for part, predicted, probabilities in self.parts:
-            names = data.targets.get(part.name, data.own_target).class_names
+            class_names = data.targets.get(part.name, data.own_target).class_names
+            names = (*class_names, "")  # the label of a foreign image is −1
             of_part = []
             columns = zip(part.records, predicted.tolist(), *probabilities.tolist(), strict=True)
             for record, class_id, probability, of_label in columns:

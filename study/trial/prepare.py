@@ -22,7 +22,14 @@ from study.data.shots import (
     read_shots,
     write_shots,
 )
-from study.data.tasks import Part, Task, class_fold_tasks, in_classes, left_out_class_tasks
+from study.data.tasks import (
+    Part,
+    Task,
+    class_fold_tasks,
+    foreign_task,
+    in_classes,
+    left_out_class_tasks,
+)
 from study.errors import DataError
 from study.storage.atomic import make_folder, sha256_of, write_atomically
 from study.trial.study import SPLIT_HASH, Split, Study, Target, TrialData
@@ -299,15 +306,19 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
 def tasks_without_classes(study: Study, shots: Shots) -> tuple[Task, ...]:
     """Return three tasks, each of which trains the shots of two thirds of the classes.
 
+    Where the dataset has foreign images, one task trains all classes and sees these.
+
     Raises:
         DataError: the search leaves classes out already, they are too few, or there are no
             validation images.
     """
     dataset = study.dataset()
     protocol = study.protocol()
+    name, classes = next(iter(protocol.scored(dataset).items()))
+    if dataset.foreign:
+        return (foreign_task(shots, name, classes, dataset.foreign),)
     if protocol.rule(study.config, dataset).tasks is class_fold_tasks:
         raise DataError("has no effect, since the search leaves classes out; allowed is false")
-    name, classes = next(iter(protocol.scored(dataset).items()))
     return left_out_class_tasks(shots, name, classes, folds=UNKNOWN_FOLDS)
 
 

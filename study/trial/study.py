@@ -107,8 +107,7 @@ class Study:
         # A trial needs no reader.
         from study.data.datasets import PACKAGED, ReaderOptions, load_dataset
 
-        data = self.config.data
-        reading = self.reading
+        data, reading = self.config.data, self.reading
         if data.dataset in PACKAGED and data.targets:  # the reading is for the targets alone
             reading = DEFAULT_READING
         # mypy accepts no dict of literal keys as a Mapping of str.
@@ -123,6 +122,7 @@ class Study:
                 templates=data.templates,
                 reading=reading,
                 options=options,
+                other=data.other,
             ),
         )
 
@@ -135,8 +135,10 @@ class Study:
         from study.data.datasets import PACKAGED, load_dataset
 
         reading = DEFAULT_READING if name in PACKAGED else self.reading
+        other = self.config.data.other
         return self._read_once(
-            f"target {name}", lambda: load_dataset(name, self.targets_root, reading=reading)
+            f"target {name}",
+            lambda: load_dataset(name, self.targets_root, reading=reading, other=other),
         )
 
     def targets(self) -> list[Dataset]:
