@@ -40,7 +40,7 @@ def ablation_command(results: Results) -> str | None:
         The command, broken into lines for a shell; None where nothing was searched or the protocol
         has no ablation.
     """
-    config = results.study.config
+    config = results.config
     protocol = results.study.protocol()
     source = shipped_file(ABLATION)
     if not source or not (protocol.ablates and protocol.searches(config)):

@@ -33,7 +33,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     Args:
         results: the results of the study.
     """
-    config = results.study.config
+    config = results.config
     protocol = results.protocol
     searches = protocol.searches(config)
     rows = _data_rows(results)
@@ -60,7 +60,7 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
 
 def _data_rows(results: Results) -> dict[str, str]:
     """Return the rows of every study; others may replace the question and the images."""
-    config = results.study.config
+    config = results.config
     protocol = results.protocol
     dataset = config.data.dataset
     if config.data.targets:
@@ -88,7 +88,7 @@ def _ablation_rows(results: Results, ablation: AblationConfig) -> dict[str, str]
         f"{kind} {', '.join(map(format_rate, rates))}".strip() for kind, rates in grids.items()
     ]
     tried = "; ".join(lists)
-    if results.protocol.validates(results.study.config):
+    if results.protocol.validates(results.config):
         tried += (
             f": each cell at the best of them, compared {_rule_sentence(results)}. Never on test "
             "images."
@@ -103,7 +103,7 @@ def _ablation_rows(results: Results, ablation: AblationConfig) -> dict[str, str]
 
 
 def _search_rows(results: Results) -> dict[str, str]:
-    config = results.study.config
+    config = results.config
     data = config.data
     space = config.search.space
     images = f"{shots_in_words(data)} to train"
@@ -159,7 +159,7 @@ def _rule_sentence(results: Results) -> str:
             for name, value in trial.val.items():
                 report[f"val_{name}"] = value or 0.0
             break
-    return results.protocol.rule_from_report(results.study.config, report).sentence
+    return results.protocol.rule_from_report(results.config, report).sentence
 
 
 def _range_in_words(bounds: tuple[float, float]) -> str:

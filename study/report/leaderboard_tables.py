@@ -117,7 +117,7 @@ def target_table(board: Leaderboard) -> Table:
     for target in board.scored_datasets:
         name = target
         if target == SOURCE:
-            name = f"{board.study.config.data.dataset} (source)"
+            name = f"{board.config.data.dataset} (source)"
         row = [name]
         row += [score_cell(entry.dataset_scores.get(target)) for entry in board.entries]
         rows.append(row)

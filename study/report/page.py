@@ -130,14 +130,14 @@ def _outcome_sections(board: Leaderboard) -> dict[str, Any]:
         "budgets": budget_table(board),
         "scope": leaderboard_scope(board),
         "validation": validation_findings(board),
-        "searches": board.protocol.searches(board.study.config),
+        "searches": board.protocol.searches(board.config),
         "recommendation": _recommendation(board),
     }
 
 
 def _subtitle(results: Results) -> str:
     """Return the dataset, the protocol, the number of training images, and the backbone."""
-    config = results.study.config
+    config = results.config
     words = [config.data.dataset, config.protocol.replace("_", "-")]
     if results.protocol.trains:
         words.append(shots_in_words(config.data))
@@ -164,7 +164,7 @@ def _recommendation(board: Leaderboard) -> dict[str, Any] | None:
 
 def _study_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
     """Return what the template shows of sites, classes and single trials."""
-    searches = results.protocol.searches(results.study.config)
+    searches = results.protocol.searches(results.config)
     shares = _site_shares(results) if searches else None
     return {
         "classes": class_accuracy_table(board),
@@ -215,8 +215,8 @@ def _loading_code(board: Leaderboard, recommended: Entry) -> str | None:
     if not present:
         return None
     if recommended.settings.head == "linear":
-        return _classifier_code(board.study.config, present[0])
-    return _backbone_code(board.study.config, present[0])
+        return _classifier_code(board.config, present[0])
+    return _backbone_code(board.config, present[0])
 
 
 def _classifier_code(config: StudyConfig, delta: str) -> str:

@@ -26,7 +26,7 @@ def describe_shipped(board: Leaderboard) -> Iterator[str]:
     refit = board.refit
     shipped = board.shipped
     name = "the winner"
-    images = board.study.config.refit.images
+    images = board.config.refit.images
     is_average = shipped is not None and shipped.is_average
     if is_average:
         name = "the average of the best"

@@ -153,7 +153,7 @@ def _make_cell(
         seconds=mean_seconds,
         comparison=comparison,
         rate_edges=_rate_edges(first, tried),
-        added_rates=_added_rates(tried, results.study.config.ablation),
+        added_rates=_added_rates(tried, results.config.ablation),
     )
 
 
@@ -198,7 +198,7 @@ def _interactions(
     cells: Sequence[Cell], results: Results, split: Split, resampled: Resampled
 ) -> list[Interaction]:
     """Return the interactions of the sites that an ablation pairs; none in other designs."""
-    ablation = results.study.config.ablation
+    ablation = results.config.ablation
     if not ablation or ablation.design != "pairs":
         return []
     subsets = [cell.settings.subset for cell in cells]

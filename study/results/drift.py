@@ -197,7 +197,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
     storage = results.folder.path.parent
-    config = results.study.config.model_copy(update={"storage": storage})
+    config = results.config.model_copy(update={"storage": storage})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, results.folder), backbone.image_size)
     runs, texts, heads, images = [], [], [], []

@@ -152,7 +152,7 @@ class Leaderboard(Results):
     @property
     def shipped(self) -> Entry | None:
         """The entry of the candidate that ships; None without a winner."""
-        candidate = candidate_to_ship(self.candidates, self.study.config.refit)
+        candidate = candidate_to_ship(self.candidates, self.config.refit)
         if not self.winner or not candidate:
             return None
         return self.find_entry(candidate.label) or self.best_with_delta

@@ -31,10 +31,10 @@ class Refit(NamedTuple):
 
 def refit_of(results: Results) -> Refit | None:
     """Return the refit of what a study chose; None if there is none, or it has not ended."""
-    candidate = candidate_to_ship(results.candidates, results.study.config.refit)
+    candidate = candidate_to_ship(results.candidates, results.config.refit)
     if not candidate:
         return None
-    trial_id = refit_trial_id("refit", results.study.config.refit, candidate)
+    trial_id = refit_trial_id("refit", results.config.refit, candidate)
     for trial in results.stage("refit"):
         if trial.trial_id == trial_id and trial.status == "finished":
             tested = resample([trial], results.protocol).mean_intervals([trial], ["score"])

@@ -63,7 +63,7 @@ def site_shares(results: Results) -> list[SiteShare]:
     tuned = [added_sites(trial.settings.subset) for trial in rank_trials(results)]
     if len(tuned) <= BEST_TRIALS:
         return []
-    sites = dict.fromkeys(results.study.config.search.space.sites)
+    sites = dict.fromkeys(results.config.search.space.sites)
     sites.update(dict.fromkeys(sorted(set().union(*tuned))))
     rows = []
     for site in sites:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from study.config.labels import SCORES
 from study.config.loading import load_config
+from study.config.schema import StudyConfig
 from study.config.trial_settings import settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
@@ -54,6 +55,11 @@ class Results:
     """The mean share of training images that two tested seeds have in common, a fraction.
 
     None where one seed alone was tested, or no file says what was trained on."""
+
+    @property
+    def config(self) -> StudyConfig:
+        """The study's configuration."""
+        return self.study.config
 
     @property
     def protocol(self) -> Protocol:

@@ -54,7 +54,7 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
         if placement is None:
             continue
         board = leaderboard(read_results(folder))
-        config = board.study.config
+        config = board.config
         study = {
             "experiment": placement["experiment"],
             "dataset": config.data.dataset,

@@ -83,7 +83,7 @@ def model_card(
     measured = provenance is not None and provenance.entry is not None
     title = "# CLIP tuned by CLIPFit"
     if provenance:
-        title += f" for {markdown_text(provenance.board.study.config.data.dataset)}"
+        title += f" for {markdown_text(provenance.board.config.data.dataset)}"
     name = "the tuned parameters of a trial"
     if saved.origin:  # the name of a file is its path, and cards are shared
         name = markdown_text(saved.name)
@@ -203,7 +203,7 @@ def _describe_study(provenance: Provenance) -> Iterator[str]:
         yield _describe_untested(provenance)
     else:
         yield from _describe_figures(board, provenance.entry, trial)
-    command = repeating_command(board.study.config)
+    command = repeating_command(board.config)
     if command:
         yield "## Repeat"
         yield (

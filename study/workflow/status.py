@@ -82,7 +82,7 @@ class Status:
 def study_status(results: Results) -> Status:
     """Return the status of a study."""
     folder = results.folder
-    config = results.study.config
+    config = results.config
     running = [trial for trial in results.trials if trial.status == "running"]
     silent = {}
     for trial in running:
@@ -134,7 +134,7 @@ def _state(results: Results) -> str:
 
 
 def _count_trials(results: Results) -> dict[str, dict[str, int]]:
-    search = results.study.config.search
+    search = results.config.search
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for trial in results.trials:
         group: str = trial.stage
