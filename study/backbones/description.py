@@ -273,8 +273,7 @@ def _refuse_incomplete(folder: Path) -> None:
 
 def format_cause(error: Exception) -> str:
     """Return an error of transformers on one line, without the advice that follows its cause."""
-    words = str(error).split()
-    return " ".join(words)[:300]
+    return " ".join(str(error).split())[:300]
 
 
 def _hash_folder(folder: Path) -> str:

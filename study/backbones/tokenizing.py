@@ -86,8 +86,7 @@ def has_words(tokenizer: Any) -> bool:
 
     Without its files, transformers makes a tokenizer that reads every word as end-of-text.
     """
-    tokens = set(tokenizer.get_vocab())
-    return not tokens <= set(tokenizer.all_special_tokens)
+    return not set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
 
 
 def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]:

@@ -48,8 +48,7 @@ _FINISH = ("head", "head_lr", "head_steps", "strength", "calibration")
 
 def settings_columns() -> tuple[str, ...]:
     """Return the columns of `TrialSettings.column_values`, in their order."""
-    rates = map(rate_column, kind_names())
-    return ("subset", *rates, "distill_weight", *_FINISH, "peer_lr")
+    return ("subset", *map(rate_column, kind_names()), "distill_weight", *_FINISH, "peer_lr")
 
 
 class TrialSettings(Section):

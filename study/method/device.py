@@ -31,8 +31,7 @@ def list_gpus() -> Sequence[str]:
 
     match gpu_kind():
         case "cuda":
-            count = torch.cuda.device_count()
-            return [torch.cuda.get_device_name(index) for index in range(count)]
+            return list(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
         case "mps":
             return ["Apple's, by MPS, which is untested"]
         case _:

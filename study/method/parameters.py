@@ -142,8 +142,7 @@ _NAME = re.compile(r"(text|vision)_model\.(?:encoder\.layers\.(\d+)\.)?(.+)\.(\w
 
 def list_kinds() -> tuple[Kind, ...]:
     """Return every kind of the table, in the order of its rows."""
-    kinds = dict.fromkeys(row.kind for row in SITES)
-    return tuple(kinds)
+    return tuple(dict.fromkeys(row.kind for row in SITES))
 
 
 def kind_names() -> tuple[str, ...]:

@@ -74,8 +74,7 @@ def is_significant(difference: MeanInterval | None) -> bool:
 
 def common_seeds(scores: Sequence[SeedScores]) -> list[int]:
     """Return the seeds that all the scores have in common, sorted."""
-    seeds = set.intersection(*map(set, scores))
-    return sorted(seeds)
+    return sorted(set.intersection(*map(set, scores)))
 
 
 def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> Intervals:
