@@ -64,4 +64,4 @@ def test_an_entry_that_asks_for_a_peer_has_the_range_and_the_numbers_of_its_row(
 def test_an_entry_that_is_null_is_left_out() -> None:
     values = {"search": {"baselines": {"projection": None, "lora": {"peer": "lora"}}}}
     search = build_config(values, "here").search
-    assert search.peers == ("linear", "lora")
+    assert search.peers == ["linear", "lora"]
