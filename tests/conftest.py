@@ -116,7 +116,7 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Make a `tiny_study.TinyStudy` by name; values go over its configuration's sections."""
     from tests.tiny_study import TinyStudy
 
@@ -129,7 +129,7 @@ def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def finish(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def finish(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Make a `finished_study.Finished` of a name in a folder; see there for what can differ."""
     from tests.finished_study import Finished, train
 

@@ -6,7 +6,6 @@ show that pip can install them. Images and backbone come with the package.
 """
 
 import csv
-import json
 import re
 import subprocess
 from functools import cached_property
@@ -17,7 +16,7 @@ from PIL import Image
 
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
-from tests.environments import outside, with_libraries, with_wheel
+from tests.environments import outside, with_wheel
 from tests.serving_over_http import ask, served
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -39,25 +38,6 @@ STUDY = (
     # A linear head is no part of a CLIP, so that an exported folder would not classify with it.
     *("search.space.heads=[text]", "search.space.rates={bias: [0.01, 0.4], ln: [0.01, 0.4]}"),
 )
-PLAIN = """\
-import json, sys
-from importlib.util import find_spec
-from pathlib import Path
-import torch
-from PIL import Image
-from transformers import AutoProcessor, AutoTokenizer, CLIPModel
-
-folder, prompts, paths = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
-package = find_spec("study")
-assert package is None or package.origin is None  # an editable installation left its data
-clip = CLIPModel.from_pretrained(folder)
-texts = AutoTokenizer.from_pretrained(folder)(prompts, padding=True, return_tensors="pt")
-processor = AutoProcessor.from_pretrained(folder, backend="pil")
-images = processor(images=[Image.open(path) for path in paths], return_tensors="pt")
-with torch.no_grad():
-    print(json.dumps(clip(**texts, **images).logits_per_image.softmax(dim=-1).tolist()))
-"""
-"""What a user of an exported folder writes, with transformers alone."""
 
 
 class Hour:
@@ -160,18 +140,3 @@ def test_the_served_model_gives_the_same_classes(hour: Hour) -> None:
     assert [one["class_name"] for one in answers] == [row["class_1"] for row in hour.readable]
     for answer, row in zip(answers, hour.readable, strict=True):
         assert answer["probabilities"] == pytest.approx(probabilities(row), abs=1e-4)
-
-
-def test_the_exported_model_gives_the_same_without_the_package(hour: Hour, tmp_path: Path) -> None:
-    hour.study("export", "first-hour", "--format", "hf", "--out", "my-clip")
-    code = tmp_path / "plain.py"
-    code.write_text(PLAIN)
-    prompts = json.dumps([f"a photo of a {name}." for name in CLASSES])
-    paths = json.dumps([row["path"] for row in hour.readable])
-    python = with_libraries(tmp_path) / "python"
-    rows = json.loads(hour.start(python, code, "my-clip", prompts, paths).stdout)
-    assert len(rows) == len(CLASSES) * NEW
-    for row, label in zip(rows, hour.readable, strict=True):
-        assert CLASSES[row.index(max(row))] == label["class_1"]
-        expected = probabilities(label)
-        assert row == pytest.approx([expected[name] for name in CLASSES], abs=1e-4)

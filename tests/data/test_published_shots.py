@@ -128,11 +128,3 @@ def test_published_shots_with_a_group_on_both_sides_are_refused(tmp_path: Path) 
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
     with pytest.raises(DataError, match=r"groups are on two sides.*Forest_1.jpg in train and"):
         read_published_shots(tmp_path, dataset, shots=1, seed=1)
-
-
-def test_a_pickle_is_never_read(tmp_path: Path) -> None:
-    (tmp_path / "shot_1-seed_1.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(DataError, match="a pickle can run any code"):
-        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
-    with pytest.raises(DataError, match=r"shot_1-seed_2\.json is missing; looked in"):
-        read_published_shots(tmp_path, EUROSAT, shots=1, seed=2)

@@ -1,6 +1,5 @@
 """A further format of exports is a function and a row of the table."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuid
 
 
 def test_a_format_of_ones_own_is_exported(
-    finish: Callable[..., Any],
+    finish: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

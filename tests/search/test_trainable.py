@@ -1,7 +1,6 @@
 """What a worker makes of a trial: epochs on disk, a delta, or a failure with its cause."""
 
 import gc
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 
 def test_the_delta_of_a_trial_says_how_its_images_were_read(
-    make_study: Callable[..., Any],
+    make_study: Any,
 ) -> None:
     study = make_study("range")
     trial = study.folder.trial("search-0000")

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,7 @@ from tests.data.test_ignored_files import add
 
 
 @pytest.fixture(scope="module")
-def classifier(
-    finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> TunedClassifier:
+def classifier(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> TunedClassifier:
     study = finish(tmp_path_factory.mktemp("labelling"), "mine")
     return load_classifier(study.folder.trial("confirm-best-seed1").path / "delta.safetensors")
 

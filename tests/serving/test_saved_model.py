@@ -1,6 +1,5 @@
 """What stands for a study: its winner's delta, as the model registry takes it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from study.storage.trial_folder import End
 from tests.finished_study import WINNER
 from tests.not_none import not_none
 
-MakeFinished = Callable[..., Any]
 FULL = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
 IMAGES = [Image.linear_gradient("L"), Image.radial_gradient("L")]
 
@@ -29,7 +27,7 @@ def delta_in(study: Any, trial: str = "confirm-best-seed1") -> Path:
 
 
 @pytest.fixture
-def study(finish: MakeFinished, tmp_path: Path) -> Any:
+def study(finish: Any, tmp_path: Path) -> Any:
     return finish(tmp_path, "mine")
 
 
@@ -51,7 +49,7 @@ def refusal(study: Any, scratch: Path) -> str:
     ("linear", "head", "known"), [(False, "text", ()), (True, "linear", ("digit two",))]
 )
 def test_a_delta_is_used_as_load_classifier_uses_it(
-    finish: MakeFinished, tmp_path: Path, linear: bool, head: str, known: tuple[str, ...]
+    finish: Any, tmp_path: Path, linear: bool, head: str, known: tuple[str, ...]
 ) -> None:
     delta = delta_in(finish(tmp_path, "mine", linear=linear))
     tensors, info = load_delta(delta)
@@ -72,7 +70,7 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
 
 @pytest.mark.parametrize(("ensemble", "templates"), [(False, 1), (True, 2)])
 def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
-    finish: MakeFinished, tmp_path: Path, scratch: Path, ensemble: bool, templates: int
+    finish: Any, tmp_path: Path, scratch: Path, ensemble: bool, templates: int
 ) -> None:
     study = finish(tmp_path, "mine", linear=True)
     data = study.config.data.model_copy(update={"ensemble": ensemble})
@@ -141,7 +139,7 @@ def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratc
 
 @pytest.mark.parametrize("linear", [False, True])
 def test_a_winner_whose_delta_is_lost_is_not_taken_for_one_that_tunes_nothing(
-    finish: MakeFinished, tmp_path: Path, scratch: Path, linear: bool
+    finish: Any, tmp_path: Path, scratch: Path, linear: bool
 ) -> None:
     study = finish(tmp_path, "lost", linear=linear)
     delta_in(study).unlink()

@@ -39,7 +39,7 @@ HEADER = [
 
 
 @pytest.fixture(scope="module")
-def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished study with a linear head, in ``runs`` of a folder with photos."""
     place = tmp_path_factory.mktemp("predicted")
     (place / "runs").mkdir()

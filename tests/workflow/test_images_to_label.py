@@ -40,9 +40,7 @@ def test_without_other_models_the_margin_chooses_and_broken_images_are_named(
     assert (said.code, "none of 1 images could be read" in said.err) == (2, True)
 
 
-def test_the_best_trials_say_how_much_they_disagree(
-    finish: Callable[..., Any], tmp_path: Path, run: Run
-) -> None:
+def test_the_best_trials_say_how_much_they_disagree(finish: Any, tmp_path: Path, run: Run) -> None:
     two = finish(tmp_path, "two")
     two.confirm(1, "second")
     (zero_shot, best) = read_candidates(two.folder) or ()

@@ -15,7 +15,7 @@ from tests.workflow.conftest import Run, enter_place_of
 
 
 @pytest.fixture
-def study(finish: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def study(finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A finished study of the digits, in ``runs`` of this folder, that doubts one label."""
     (tmp_path / "runs").mkdir()
     study = finish(tmp_path / "runs", "mine")

@@ -1,6 +1,5 @@
 """A model card says what is known of a model, and nothing that leads to this machine."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ WRITTEN = ExportGuide("print('loaded')\n", ("A note.",), ("A pixel is cropped be
 
 
 @pytest.fixture(scope="module")
-def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return finish(tmp_path_factory.mktemp("carded"), "mine", linear=True)
 
 
@@ -68,7 +67,7 @@ def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: Saved
 
 
 def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept(
-    finish: Callable[..., Any], saved: SavedModel, tmp_path: Path
+    finish: Any, saved: SavedModel, tmp_path: Path
 ) -> None:
     study = finish(tmp_path, "unkept")
     kept = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))

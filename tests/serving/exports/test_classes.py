@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from study.serving.exports.classes import (
 from tests.siglips import LENGTH, save_siglip
 
 
-def test_the_file_has_names_and_the_prompts_of_each(
-    make_delta: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: Path) -> None:
     saved = make_delta(head=(1,), templates=("a {}.", "the {}"))
     names = ("digit_one", 'naïve 🐈‍⬛ "cat"')
     saved = replace(saved, info=replace(saved.info, class_names=names))
@@ -33,7 +30,7 @@ def test_the_file_has_names_and_the_prompts_of_each(
     assert found["from_head"] == []
 
 
-def test_code_names_what_it_needs_alone(make_delta: Callable[..., Any]) -> None:
+def test_code_names_what_it_needs_alone(make_delta: Any) -> None:
     plain = make_delta()
     model = plain.load_classifier()
     code = import_lines(model, "from transformers import AutoModel")

@@ -1,7 +1,7 @@
 """Each format has what a command and a card say of it, and gives the tuned answers elsewhere."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ from study.commands import COMMANDS
 from study.errors import ConfigError
 from study.serving.exports import FORMATS, find_format
 from tests.siglips import save_siglip
-
-Make = Callable[..., Any]
 
 
 def test_the_help_names_every_format() -> None:
@@ -50,8 +48,8 @@ assert (type(model).__name__, type(processor).__name__) == ('CLIPModel', 'CLIPPr
     ("head", "templates"), [((), MANY), ((2, 0, 7), ("a {}.",)), (range(10), MANY)]
 )
 def test_the_library_alone_gives_the_tuned_answers(
-    make_delta: Make,
-    assert_tuned_answers: Make,
+    make_delta: Any,
+    assert_tuned_answers: Any,
     name: str,
     head: Sequence[int],
     templates: Sequence[str],
@@ -68,7 +66,7 @@ def test_the_library_alone_gives_the_tuned_answers(
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["hf", "onnx"])
 def test_a_siglip_gives_the_tuned_answers(
-    make_telling: Make, assert_tuned_answers: Make, tmp_path: Path, name: str
+    make_telling: Any, assert_tuned_answers: Any, tmp_path: Path, name: str
 ) -> None:
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
     _, written = assert_tuned_answers(saved, name)

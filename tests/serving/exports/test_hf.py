@@ -1,6 +1,5 @@
 """A Hugging Face folder has the pixels that transformers prepares, but for some shapes."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,12 +9,10 @@ from transformers import AutoImageProcessor
 
 from study.data.images.table import normalize
 
-Make = Callable[..., Any]
-
 
 @pytest.mark.parametrize(("shape", "beside"), [((45, 40), 0), ((40, 34), 0), ((35, 32), 1)])
 def test_transformers_crops_some_shapes_a_pixel_beside(
-    make_delta: Make, exported: Make, shape: tuple[int, int], beside: int
+    make_delta: Any, exported: Any, shape: tuple[int, int], beside: int
 ) -> None:
     saved = make_delta("none")
     folder, written = exported(saved, "hf")

@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ import pytest
 from study.errors import ConfigError, DeltaError
 from study.serving.exports import onnx as exporting
 
-Make = Callable[..., Any]
-
 
 def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machine(
-    make_delta: Make, exported: Make
+    make_delta: Any, exported: Any
 ) -> None:
     saved = make_delta()
     folder, _ = exported(saved, "onnx")
@@ -39,7 +36,7 @@ def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machi
 
 
 def test_weights_that_one_file_cannot_hold_lie_beside_it(
-    make_delta: Make, exported: Make, monkeypatch: pytest.MonkeyPatch
+    make_delta: Any, exported: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "LARGEST", 1000)
     folder, _ = exported(make_delta(), "onnx")
@@ -50,7 +47,7 @@ def test_weights_that_one_file_cannot_hold_lie_beside_it(
 
 @pytest.mark.parametrize("difference", [0.1, math.nan])
 def test_a_graph_that_differs_is_refused(
-    make_delta: Make, exported: Make, monkeypatch: pytest.MonkeyPatch, difference: float
+    make_delta: Any, exported: Any, monkeypatch: pytest.MonkeyPatch, difference: float
 ) -> None:
     monkeypatch.setattr("torch.onnx.export", lambda *_, **__: None)
     monkeypatch.setattr(exporting, "write_metadata", lambda *_: None)

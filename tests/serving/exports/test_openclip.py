@@ -1,6 +1,5 @@
 """A folder of OpenCLIP gives the tuned answers elsewhere, by OpenCLIP's own code."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ from study.serving.exports.openclip import refuse_other_pooling
 from tests.openclips import write_open_clip
 from tests.siglips import save_siglip
 
-Make = Callable[..., Any]
-
 
 @pytest.mark.long
 def test_a_checkpoint_of_open_clip_comes_back_as_one(
-    make_telling: Make,
-    assert_tuned_answers: Make,
+    make_telling: Any,
+    assert_tuned_answers: Any,
     tmp_path: Path,
 ) -> None:
     prepared = {"resize_mode": "squash", "interpolation": "bilinear", "mean": [0.4, 0.5, 0.6]}
@@ -32,13 +29,13 @@ def test_a_checkpoint_of_open_clip_comes_back_as_one(
 
 
 def test_what_open_clip_has_no_network_for_is_refused(
-    make_delta: Make, exported: Make, tmp_path: Path
+    make_delta: Any, exported: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(BackboneError, match="no 'siglip' model"):
         exported(make_delta(folder=save_siglip(tmp_path / "siglip")), "openclip")
 
 
-def test_a_tokenizer_whose_end_has_not_the_largest_id_is_refused(make_delta: Make) -> None:
+def test_a_tokenizer_whose_end_has_not_the_largest_id_is_refused(make_delta: Any) -> None:
     model = make_delta().load_classifier()
     refuse_other_pooling(model)
     model.backbone.clip.config.text_config.eos_token_id = 7

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -21,8 +21,6 @@ from study.serving.exports.peft import _loading_code, find_tuned_modules, import
 from tests.openclips import write_open_clip
 from tests.siglips import save_siglip
 
-Make = Callable[..., Any]
-
 EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
 
 
@@ -37,8 +35,8 @@ EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
     ],
 )
 def test_adapters_make_the_untouched_backbone_the_tuned_model(
-    make_delta: Make,
-    assert_tuned_answers: Make,
+    make_delta: Any,
+    assert_tuned_answers: Any,
     subset: str,
     head: Sequence[int],
     adapters: set[str],
@@ -48,7 +46,7 @@ def test_adapters_make_the_untouched_backbone_the_tuned_model(
     assert {path.name for path in folder.iterdir() if path.is_dir()} == adapters | {"backbone"}
 
 
-def test_an_adapter_holds_what_is_tuned_alone(make_delta: Make, exported: Make) -> None:
+def test_an_adapter_holds_what_is_tuned_alone(make_delta: Any, exported: Any) -> None:
     folder, _ = exported(make_delta("text.mlp.fc2.bias + vision.ln_post"), "peft")
     tensors = {}
     for name in ("biases", "layernorms"):
@@ -70,7 +68,7 @@ def test_what_no_adapter_can_hold_is_refused(embedded: Backbone) -> None:
         find_tuned_modules(attention, ["attn.in_proj_bias"])
 
 
-def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Make, exported: Make) -> None:
+def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Any, exported: Any) -> None:
     with pytest.raises(DeltaError, match="nothing of the backbone is tuned"):
         exported(make_delta("none", head=(1, 2)), "peft")
 
@@ -81,14 +79,14 @@ def loading_code(saved: Any, backbone: str, revision: str | None = None) -> str:
     return _loading_code(replace(saved, info=info), model, ["biases"], copied=False)
 
 
-def test_a_backbone_of_the_hub_is_named(make_delta: Make) -> None:
+def test_a_backbone_of_the_hub_is_named(make_delta: Any) -> None:
     loading = loading_code(make_delta(), "openai/clip-vit-base-patch32", "abc")
     place = '"openai/clip-vit-base-patch32", revision="abc"'
     assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
 
 
 @pytest.mark.parametrize("name", ["my-clip", "{my} 'clip'", 'a "ä"'])
-def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Make, name: str) -> None:
+def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str) -> None:
     loading = loading_code(make_delta(), f"/mnt/me/{name}")
     (line,) = (line for line in loading.splitlines() if line.startswith("backbone = "))
     values = {"folder": "."}
@@ -111,11 +109,11 @@ def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.long
 def test_a_siglip_has_adapters_but_for_its_pool(
-    make_delta: Make,
-    make_telling: Make,
-    exported: Make,
-    answers: Make,
-    assert_same: Make,
+    make_delta: Any,
+    make_telling: Any,
+    exported: Any,
+    answers: Any,
+    assert_same: Any,
     tmp_path: Path,
 ) -> None:
     place = save_siglip(tmp_path / "siglip")
@@ -134,8 +132,8 @@ def test_a_siglip_has_adapters_but_for_its_pool(
 
 @pytest.mark.long
 def test_a_backbone_in_open_clips_form_is_copied_in_that_of_transformers(
-    make_telling: Make,
-    assert_tuned_answers: Make,
+    make_telling: Any,
+    assert_tuned_answers: Any,
     tmp_path: Path,
 ) -> None:
     write_open_clip(tmp_path / "own", {})

@@ -1,6 +1,5 @@
 """A tuned projection is exported by every format that holds it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from study.method.parameters import PROJECTION
 from study.method.projection import ProjectionClassifier
 from study.serving.saved_model import SavedModel, read_saved_model
 
-Make = Callable[..., Any]
-
 
 @pytest.fixture
 def projection(embedded: Backbone, tmp_path: Path) -> SavedModel:
@@ -31,7 +28,7 @@ def projection(embedded: Backbone, tmp_path: Path) -> SavedModel:
 
 @pytest.mark.parametrize("name", ["hf", "openclip"])
 def test_a_folder_has_the_tuned_projection(
-    projection: SavedModel, exported: Make, embedded: Backbone, name: str
+    projection: SavedModel, exported: Any, embedded: Backbone, name: str
 ) -> None:
     folder, _ = exported(projection, name)
     tuned = projection.load_classifier().backbone.clip

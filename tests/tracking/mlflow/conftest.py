@@ -38,7 +38,7 @@ class Registered:
 
 @pytest.fixture(scope="module")
 def register_in_own_store(
-    finish: Callable[..., Any],
+    finish: Any,
     new_store: Callable[[Path], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Registered]:

@@ -34,7 +34,7 @@ LORA = {
 
 @pytest.fixture(scope="module")
 def store(
-    finish: Callable[..., Any],
+    finish: Any,
     new_store: Callable[[Path], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
@@ -85,7 +85,7 @@ def loaded(text: str, place: Path, overrides: Sequence[str] = ()) -> StudyConfig
 
 
 def test_configurations_that_ended_well_come_best_first_over_all_experiments(
-    ask: Callable[..., Any],
+    ask: Any,
 ) -> None:
     code, output, _ = ask("--format", "json")
     rows = json.loads(output)
@@ -114,15 +114,13 @@ def test_configurations_that_ended_well_come_best_first_over_all_experiments(
     ],
 )
 def test_studies_are_chosen_by_name_or_condition(
-    ask: Callable[..., Any], arguments: tuple[str, ...], studies: set[str]
+    ask: Any, arguments: tuple[str, ...], studies: set[str]
 ) -> None:
     rows = json.loads(ask(*arguments, "--top", "99", "--format", "json")[1])
     assert {row["study"] for row in rows} == studies
 
 
-def test_a_found_configuration_is_a_baseline_of_the_next_study(
-    ask: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_found_configuration_is_a_baseline_of_the_next_study(ask: Any, tmp_path: Path) -> None:
     code, output, _ = ask("--top", "3", "--format", "yaml")
     assert code == 0
     config = loaded(output, tmp_path, ["seed=2"])
@@ -140,7 +138,7 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(
     ],
 )
 def test_a_condition_that_is_none_and_nothing_found_are_told(
-    ask: Callable[..., Any], arguments: tuple[str, ...], told: str
+    ask: Any, arguments: tuple[str, ...], told: str
 ) -> None:
     code, output, errors = ask(*arguments)
     assert (code, output) == (2, "")
@@ -153,7 +151,7 @@ def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
 
 
 def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(
-    ask: Callable[..., Any], tmp_path: Path
+    ask: Any, tmp_path: Path
 ) -> None:
     (row,) = json.loads(ask("--study", "exact", "--top", "1", "--format", "json")[1])
     assert (row["label"], row["ln_lr"]) == ("trial 3", 0.08405)

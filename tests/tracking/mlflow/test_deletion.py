@@ -1,7 +1,6 @@
 """What MLflow has of a study is deleted with it, and what others have stays."""
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ MODEL = "clipfit-digits"
 
 
 @pytest.fixture
-def make(store: str, finish: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+def make(store: str, finish: Any, tmp_path: Path) -> Any:
     """Makes a finished study that MLflow has, and whose winner is registered."""
 
     def make(name: str, val_score: float = 0.8) -> Any:
@@ -57,7 +56,7 @@ def delete(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_study_goes_with_its_runs_and_versions_and_others_stay(
-    store: str, make: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    store: str, make: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = make("first", 0.9), make("second", 0.8)
     before = left(store)
@@ -72,7 +71,7 @@ def test_a_study_goes_with_its_runs_and_versions_and_others_stay(
 
 
 def test_the_best_version_that_compares_becomes_champion_and_else_none(
-    store: str, make: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    store: str, make: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, score in (("low", 0.7), ("high", 0.8), ("best", 0.9)):
         make(name, score)
@@ -89,7 +88,7 @@ def test_the_best_version_that_compares_becomes_champion_and_else_none(
 
 
 def test_a_registered_model_goes_with_its_last_version(
-    store: str, make: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    store: str, make: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = make("only")
     held = contents(study, store)
@@ -101,9 +100,7 @@ def test_a_registered_model_goes_with_its_last_version(
     assert left(store) == {}
 
 
-def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(
-    store: str, make: Callable[..., Any]
-) -> None:
+def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(store: str, make: Any) -> None:
     study = make("half")
     held = contents(study, store)
     MlflowClient(store).delete_run(held.runs[0])
@@ -118,7 +115,7 @@ def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(
 
 
 def test_a_server_that_does_not_answer_keeps_the_study_and_a_store_that_is_not_there_does_not(
-    make: Callable[..., Any],
+    make: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

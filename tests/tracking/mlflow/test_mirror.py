@@ -176,7 +176,7 @@ def test_what_a_run_lacks_is_named_and_sent_again_and_the_others_are_whole(
 
 
 def test_a_score_of_predictions_that_a_run_lacks_is_named_and_sent(
-    finish: Callable[..., Any], tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+    finish: Any, tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = finish(tmp_path, tmp_path.name)
     sender = Sender(study.study, mlflow_store)

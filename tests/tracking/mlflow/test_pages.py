@@ -1,7 +1,6 @@
 """The pages of a study, in MLflow and its own report, seen by a real browser."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +89,7 @@ class Sent:
 
 
 @pytest.fixture(scope="module")
-def sent(
-    finish: Callable[..., Any], mlflow_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Sent:
+def sent(finish: Any, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Sent:
     """A study of which one trial was stopped and one failed."""
     study = finish(tmp_path_factory.mktemp("paged"), "paged", experiment="paged")
     study._split_hash = record_tasks(study.folder, TASK)
@@ -151,7 +148,7 @@ def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
 
 def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were_written(
     browser: Browser,
-    finish: Callable[..., Any],
+    finish: Any,
     mlflow_server: str,
     tmp_path: Path,
 ) -> None:

@@ -28,13 +28,11 @@ from tests.changed_studies import change_json, write_best_logits
 from tests.tracking.mlflow.conftest import Registered
 from tests.written_study import started
 
-Finished = Any
-MakeFinished = Callable[..., Finished]
 DELTA = "trials/confirm-best-seed1/delta.safetensors"
 
 
 @pytest.fixture
-def finished(finish: MakeFinished, tmp_path: Path) -> MakeFinished:
+def finished(finish: Any, tmp_path: Path) -> Any:
     return lambda name, **changes: finish(tmp_path, name, **changes)
 
 
@@ -47,7 +45,7 @@ def told(register_in_own_store: Callable[..., Registered]) -> Registered:
     return registered
 
 
-def test_the_best_version_of_a_dataset_has_the_alias(finished: MakeFinished, store: str) -> None:
+def test_the_best_version_of_a_dataset_has_the_alias(finished: Any, store: str) -> None:
     client = MlflowClient(store)
     studies = [("first", 0.8), ("better", 0.9), ("worse", 0.85)]
     first, better, worse = (
@@ -106,9 +104,7 @@ def test_registering_again_makes_no_second_version(told: Registered) -> None:
     assert len(list(found)) == 1
 
 
-def test_a_version_has_the_head_of_its_winner_and_says_so(
-    finished: MakeFinished, store: str
-) -> None:
+def test_a_version_has_the_head_of_its_winner_and_says_so(finished: Any, store: str) -> None:
     linear = Registered(finished("linear", linear=True), store)
     assert "with a linear head at strength 0.75 (trial" in linear.version.description
     assert linear.version.tags.items() >= {"head": "linear", "strength": "0.75"}.items()
@@ -117,7 +113,7 @@ def test_a_version_has_the_head_of_its_winner_and_says_so(
 
 
 def test_a_refit_is_the_version_and_says_what_it_finds_of_unknown_classes(
-    finished: MakeFinished, store: str
+    finished: Any, store: str
 ) -> None:
     study = finished("refitted")
     tested = study.folder.trial("confirm-best-seed1").path
@@ -135,7 +131,7 @@ def test_a_refit_is_the_version_and_says_what_it_finds_of_unknown_classes(
     assert "and on test 75.0%, which is one training" in version.description
 
 
-def choose(study: Finished, *candidates: dict[str, Any]) -> None:
+def choose(study: Any, *candidates: dict[str, Any]) -> None:
     """Change what a study chose: zero-shot, and others that differ so from its best."""
     zero_shot, best = study.folder.read_json("candidates.json")
     study.folder.write_json("candidates.json", [zero_shot, *(best | other for other in candidates)])
@@ -144,7 +140,7 @@ def choose(study: Finished, *candidates: dict[str, Any]) -> None:
 
 
 def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_says_so(
-    finished: MakeFinished, store: str
+    finished: Any, store: str
 ) -> None:
     study = finished("peer")
     full = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
@@ -160,7 +156,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
     assert version.tags.items() >= expected.items()
 
 
-def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, store: str) -> None:
+def test_a_version_reads_deep_images_as_its_study_did(finished: Any, store: str) -> None:
     study = finished("deep")
     tensors, info = load_delta(study.folder.path / DELTA)
     read_deep = replace(info, reading=ImageReading((0, 4080)))
@@ -174,7 +170,7 @@ def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, st
 
 
 def test_what_does_not_beat_chance_is_no_version_and_no_champion(
-    finished: MakeFinished, store: str, caplog: pytest.LogCaptureFixture
+    finished: Any, store: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     champion = Registered(finished("before", val_score=0.5), store).registration
     # The largest class is always named.
@@ -195,7 +191,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     assert alias.version == version.version
 
 
-def test_a_version_says_how_sure_its_scores_are(finished: MakeFinished, store: str) -> None:
+def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str) -> None:
     study = finished("sure")
     errors = {"search-0001": 0.0123456}
     study.folder.write_json("optimism.json", Optimism(41, 0.8, 0.776, errors))
@@ -217,7 +213,7 @@ def test_a_version_says_how_sure_its_scores_are(finished: MakeFinished, store: s
     ],
 )
 def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
-    finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch, call: str
+    finished: Any, store: str, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     study, client = finished("lost"), MlflowClient(store)
     own_run = StudyRun(study.study, store)
@@ -241,7 +237,7 @@ def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
 
 
 def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
-    finished: MakeFinished,
+    finished: Any,
     store: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -262,7 +258,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
 
 @pytest.mark.parametrize(("test_score", "warnings"), [(0.75, 1), (0.1, 0)])
 def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance_waits(
-    finished: MakeFinished,
+    finished: Any,
     store: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -281,7 +277,7 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance
 
 
 def test_what_has_not_ended_is_neither_registered_nor_called_finished(
-    finished: MakeFinished, store: str
+    finished: Any, store: str
 ) -> None:
     study = finished("halfway")
     (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()

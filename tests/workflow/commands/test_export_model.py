@@ -15,7 +15,7 @@ from tests.workflow.conftest import Run, enter_place_of
 
 
 @pytest.fixture(scope="module")
-def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished study with a linear head, in the folder ``runs``."""
     place = tmp_path_factory.mktemp("exported") / "runs"
     place.mkdir()
@@ -45,7 +45,7 @@ def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
 
 
 def test_a_study_that_averages_templates_is_exported_with_their_mean(
-    finish: Callable[..., Any], tmp_path: Path, run: Run
+    finish: Any, tmp_path: Path, run: Run
 ) -> None:
     study = finish(tmp_path, "averaged", linear=True)
     data = study.config.data.model_copy(update={"ensemble": True})
