@@ -34,7 +34,6 @@ def describe_check(check: LabelCheck | None) -> str:
     return (
         f"{format_count(len(check.doubted))} of {amount(len(check.paths), 'label')} of training "
         "images are doubtful. Models that had not seen an image scored it: those of the "
-        f"{amount(check.trials, 'finished trial')} with the best validation scores. A shot is "
-        "missing here if every trial that knows its class was trained on it, as without folds of "
-        "images."
+        f"{amount(check.trials, 'finished trial')} with the best validation scores. A search "
+        "without folds of images scores validation shots alone."
     )

@@ -1,7 +1,7 @@
 """Does the check of labels find labels that were flipped, and better than one model does?
 
-    python tests/benchmarks/answer/flipped_labels.py --only digits glyphs      # development images
-    python tests/benchmarks/answer/flipped_labels.py --only handwriting fonts  # those of the claim
+    python tests/benchmarks/answer/flipped_labels.py digits glyphs      # development images
+    python tests/benchmarks/answer/flipped_labels.py handwriting fonts  # those of the claim
 
 A share of all labels of training images is replaced at random by other classes. Shots are drawn,
 and a few trials are trained on their folds in this process; it goes on where it was. Images are
@@ -11,17 +11,16 @@ as labels were flipped among the shots, recall of twice as many. The check also 
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from study.backbones.load_backbone import load_backbone
 from study.data.records import Dataset, Records
@@ -33,7 +32,6 @@ from study.results.label_check import ensemble_votes
 from study.search.make_trial import make_trial
 from study.search.samplers import seed_from_text, tpe
 from study.search.searcher import Proposal
-from study.search.space import OpenSpace
 from study.selection.validation import validation_to_parquet
 from study.storage.study_folder import StudyFolder
 from study.trial.predictions import read_parquet
@@ -43,15 +41,21 @@ from study.trial.study import Study
 from tests.benchmarks.answer.cases import configuration
 from tests.benchmarks.answer.shipping import SHIPPED
 from tests.benchmarks.measuring import machine, table
+from tests.benchmarks.search.record import make_space
 
 TRIALS = 12
 # Most trials of a search that finish have rates like these, as successive halving stops others.
 SMALL = {
-    **{"protocol": "few_shot", "search.selection": "folds", "search.folds": "4"},
-    **{"data.shots": "16", "training.epochs": "8"},
+    "protocol": "few_shot",
+    "data.shots": "16",
+    "training.epochs": "8",
+    "search.selection": "folds",
+    "search.folds": "4",
     "search.space.rates": "{bias: [0.03, 0.3], ln: [0.03, 0.3]}",
 }
-HEADER = ("", "precision at n %", "recall at 2n %", "doubted / n", "precision of these %")
+MEASURES = ("precision at n", "recall at 2n", "doubted / n", "precision of the doubted")
+SHARES, SEEDS = (0.05, 0.1), range(1, 11)
+STORAGE = Path("runs/flipped").resolve()
 
 
 @dataclass(frozen=True)
@@ -77,36 +81,26 @@ class FlippedStudy(Study):
 
 def main() -> None:
     """Train what is missing, then print the tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=SHIPPED, default=["digits", "glyphs"])
-    parser.add_argument("--shares", nargs="+", type=float, default=[0.05, 0.1])
-    parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--storage", type=Path, default=Path("runs/flipped"))
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = options.storage.resolve()
     print(f"{shlex.join(sys.argv)}: {machine()}\n", flush=True)
-    for name in options.only:
+    for name, share in product(sys.argv[1:], SHARES):
         case = replace(SHIPPED[name], changes={**SHIPPED[name].changes, **SMALL})
-        for share in options.shares:
-            values = []
-            for seed in range(1, 1 + options.draws):
-                folder = StudyFolder(storage / f"{name}-{share}-{seed}")
-                study = FlippedStudy(configuration(name, case, storage, seed), folder, share=share)
-                values.append(measure(study))
-            check, one = np.array(values).swapaxes(0, 1)
-            changes = [format_difference(mean_interval(c)) for c in (check - one).T[:2].tolist()]
-            rows = [["one model", *map(percent, one.mean(axis=0)[:2]), "", ""]]
-            *means, doubted, right = check.mean(axis=0)
-            rows.append(["the check", *map(percent, means), f"{doubted:.2f}", percent(right)])
-            rows.append(["Δ points", *changes, "", ""])
-            title = f"{case.title}, {share:.0%} flipped, {options.draws} draws"
-            print(table(title, HEADER, rows), flush=True)
+        values = []
+        for seed in SEEDS:
+            config = configuration(name, case, STORAGE, seed)
+            folder = StudyFolder(config.storage / f"{name}-{share}-{seed}")
+            values.append(measure(FlippedStudy(config, folder, share=share)))
+        rows = []
+        for measured, check, one in zip(
+            MEASURES, *np.array(values).transpose(1, 2, 0), strict=True
+        ):
+            change = format_difference(mean_interval((check - one).tolist()))
+            rows.append([measured, percent(check.mean()), percent(one.mean()), change])
+        header = ("", "the check, %", "one model, %", "Δ points")
+        print(table(f"{case.title}, {share:.0%} flipped", header, rows), flush=True)
 
 
 def measure(study: FlippedStudy) -> list[list[float]]:
-    """Return the values of `HEADER` for the check and for one model; train the trials at first."""
+    """Return what the check and one model find; train the trials at first."""
     file = study.folder.path / "validation.parquet"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -116,14 +110,13 @@ def measure(study: FlippedStudy) -> list[list[float]]:
     dataset = Study.dataset(study)
     names = {r.path: dataset.class_names[r.label] for r in dataset.train + dataset.val}
     values = []
-    for least, trials in ((np.median(scores), TRIALS), (scores.max(), 1)):
-        best = rows.filter(pa.array(scores >= least))
-        votes = ensemble_votes(best.slice(0, trials * len(rows) // TRIALS))
+    for least, most in ((np.median(scores), len(rows)), (scores.max(), len(rows) // TRIALS)):
+        votes = ensemble_votes(rows.filter(pa.array(scores >= least)).slice(0, most))
         right = [names[path] for path in votes.paths]
         wrong = np.array(votes.class_names)[votes.given] != right
         order, doubted, _ = doubt_labels(votes.probabilities, votes.given)
         n = wrong.sum()
-        found = wrong[order[:n]].mean(), wrong[order[: 2 * n]].sum() / n
+        found = wrong[order].cumsum()[[n - 1, 2 * n - 1]] / n
         values.append([*found, len(doubted) / n, wrong[doubted].mean()])
     return values
 
@@ -132,7 +125,7 @@ def search(study: Study) -> pa.Table:
     """Train a few configurations on the folds, and return what they predict, a row an image."""
     data = Preparer(study, study.architecture().image_size).search()
     backbone = load_backbone(backbone_path("embedded"))
-    space = OpenSpace(study.config.search.space, study.architecture().depths)
+    space = make_space(study, "tpe")
     baselines = [*study.config.search.fixed_baselines.values()]
     asked = optuna.create_study(direction="maximize")
     tables = []
