@@ -32,8 +32,7 @@ def backbone_path(name: str) -> str:
     """Return the path of the packaged folder for ``embedded``, and any other name as it is."""
     if name != EMBEDDED:
         return name
-    package = Path(__file__).parents[1]
-    return str(package / "embedded" / "glyph-clip")
+    return str(Path(__file__).parents[1] / "embedded" / "glyph-clip")
 
 
 class Description(NamedTuple):

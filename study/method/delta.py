@@ -214,8 +214,7 @@ def to_checked_bytes(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     padding = -len(text) % 8  # the library aligns the tensors to 8 bytes
     text += b" " * padding
-    length = len(text).to_bytes(8, "little")
-    return length + text + contents[end:]
+    return len(text).to_bytes(8, "little") + text + contents[end:]
 
 
 def from_checked_bytes(contents: bytes) -> tuple[Tensors, dict[str, str]]:

@@ -20,8 +20,7 @@ def candidate_to_ship(
     averages = refit.average > 1 and average is not None
     if averages and best and best.settings.subset != "none":
         return average
-    with_delta = candidate_of_label(candidates, WITH_DELTA)
-    return with_delta or best
+    return candidate_of_label(candidates, WITH_DELTA) or best
 
 
 def refit_trial_id(stage: Stage, refit: RefitConfig, candidate: Candidate) -> str:

@@ -76,8 +76,7 @@ def read_best_logits(trial: TrialFolder) -> BestLogits:
     except (pa.ArrowException, KeyError) as error:
         raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
     known = logits.filter(trained)
-    foreign = logits.filter(pc.invert(trained))
-    return BestLogits(known.to_pylist(), foreign.to_pylist())
+    return BestLogits(known.to_pylist(), logits.filter(pc.invert(trained)).to_pylist())
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:

@@ -92,8 +92,7 @@ class TrackerGroup(Tracker):
         """See `Tracker.sync`; `SyncResult.resent` is the largest of the trackers' numbers."""
         results = self._call_all(lambda tracker: tracker.sync(study, write_outputs))
         self._refuse_no_trackers(results)
-        resent = max(result.resent for result in results)
-        return SyncResult(results[0].trials, resent)
+        return SyncResult(results[0].trials, max(result.resent for result in results))
 
     def describe_contents(self, study: Study) -> str:
         """See `Tracker.describe_contents`."""

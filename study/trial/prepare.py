@@ -105,8 +105,7 @@ class Preparer:
             )
         if not tested or images == "everything":
             return self.prepare_tasks((Task(task.train, ()),), "test")
-        targets = study.targets()
-        return self.prepare_tasks((task,), "test", targets)
+        return self.prepare_tasks((task,), "test", study.targets())
 
     def prepare_tasks(
         self, tasks: Sequence[Task], split: Split, targets: Sequence[Dataset] = ()
@@ -326,8 +325,7 @@ def labelled_task(study: Study, shots: Shots) -> Task:
     """Return the task of a model that is trained on the shots and the validation images."""
     images = shots.train + shots.val
     labelled = make_shots(shots.dataset, shots.shots, shots.seed, images, ())
-    targets = study.targets()
-    return study.protocol().confirm_task(study.dataset(), labelled, targets)
+    return study.protocol().confirm_task(study.dataset(), labelled, study.targets())
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:
