@@ -76,7 +76,8 @@ class Votes(NamedTuple):
         doubts = doubt_labels(self.probabilities, self.given)
         labels = []
         for image in doubts.doubted:
-            given, suggested = self.given[image], doubts.suggested[image]
+            given = self.given[image]
+            suggested = doubts.suggested[image]
             counts = self.counts[image]
             label = DoubtedLabel(
                 self.paths[image],
@@ -126,7 +127,8 @@ def ensemble_votes(rows: pa.Table) -> Votes:
         rows: a row for each image and model, with the columns of `SCHEMA` and `PROBABILITIES`.
     """
     paths, image = np.unique(rows["path"].to_pylist(), return_inverse=True)
-    labels, predictions = rows["label"].to_pylist(), rows["predicted"].to_pylist()
+    labels = rows["label"].to_pylist()
+    predictions = rows["predicted"].to_pylist()
     names, classes = np.unique(labels + predictions, return_inverse=True)
     label, predicted = np.split(classes, 2)
     given = np.zeros(len(paths), np.int64)

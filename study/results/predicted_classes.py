@@ -86,9 +86,10 @@ def mean_f1(board: Leaderboard) -> float | None:
     answers: Counter[tuple[str, str]] = Counter()
     for (part, _, predicted), number in counts.items():
         answers[part, predicted] += number
-    f1 = []
-    for (part, true), images in images_of(counts).items():
-        f1.append(2 * counts[part, true, true] / (images + answers[part, true]))
+    f1 = [
+        2 * counts[part, true, true] / (images + answers[part, true])
+        for (part, true), images in images_of(counts).items()
+    ]
     return sum(f1) / len(f1) if f1 else None
 
 

@@ -38,10 +38,11 @@ Announce = Callable[[Sequence[str], int], None]
 
 def most_trials(study: Study) -> int:
     """Return the largest number of trials that a search may come to, with peers and variants."""
-    labels = []
-    for _, config in study.folder.trials_of("search"):
-        if config["arm"] == VARIANT:
-            labels.append(config["label"])
+    labels = [
+        config["label"]
+        for _, config in study.folder.trials_of("search")
+        if config["arm"] == VARIANT
+    ]
     further = set(
         possible_variants(study.config, study.protocol().configured_strength(study.config))
     )
@@ -56,10 +57,11 @@ def seconds_left(study: Study) -> float | None:
     minutes = study.config.search.minutes
     if minutes is None:
         return None
-    reports = []
-    for trial, config in study.folder.trials_of("search"):
-        if config["arm"] != VARIANT:
-            reports.append(trial.read_reports())
+    reports = [
+        trial.read_reports()
+        for trial, config in study.folder.trials_of("search")
+        if config["arm"] != VARIANT
+    ]
     return max(0.0, 60 * minutes - working_seconds(reports))
 
 

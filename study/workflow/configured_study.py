@@ -70,7 +70,8 @@ def by_class_sizes(study: Study) -> Study:
         unequal = _have_unequal_sizes(study)
     except StudyError:
         return study
-    training, search = config.training, config.search
+    training = config.training
+    search = config.search
     if training.balance == AUTO:
         balance = "logit_adjusted" if unequal else "none"
         training = training.model_copy(update={"balance": balance})
