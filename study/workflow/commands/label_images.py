@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--next",
         type=int,
         metavar="N",
-        help="write only N images, those to label next: the least sure of each class",
+        help="an experiment, see study/data/README.md: write only N images, to label next",
     )
     parser.add_argument(
         "--out",
