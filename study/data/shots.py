@@ -201,15 +201,21 @@ def _all_shots(dataset: Dataset, val_shots: int | None, seed: int, key: str) -> 
     if val_shots == 0:
         val = ()
     elif not val and has_groups(train):
+        if val_shots:
+            raise DataError(
+                f"{dataset.name}: val_shots is {val_shots}, but all images are divided by their "
+                "groups, a fifth to validate; allowed are no val_shots, or a number of shots"
+            )
         train, val = divide(train, (1 - VALIDATED_SHARE, VALIDATED_SHARE), key, dataset.class_names)
     train_of, val_of = ordered_records(train, key), ordered_records(val, key)
+    absent = [name for label, name in enumerate(dataset.class_names) if label not in train_of]
+    if absent:
+        raise DataError(f"{dataset.name}: no training image of {listed(absent)}; each needs one")
     for label, images in train_of.items():
         if val_shots == 0 or val:
             continue
-        # A class needs an image to train on.
-        count = min(val_shots or math.ceil(VALIDATED_SHARE * len(images)), len(images) - 1)
+        count = min(val_shots or math.ceil(VALIDATED_SHARE * len(images)), len(images) // 2)
         val_of[label], train_of[label] = images[:count], images[count:]
-    _refuse_small_classes(dataset, train_of, 1, "fail")
     validated = [images[: val_shots or None] for images in val_of.values()]
     return make_shots(dataset.name, ALL, seed, chain(*train_of.values()), chain(*validated))
 

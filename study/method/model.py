@@ -325,18 +325,14 @@ def accuracy(predictions: Tensor, labels: Tensor) -> float:
     return (predictions == labels).double().mean().item()
 
 
-def class_accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Return the mean over classes of the fraction of their images that are predicted correctly.
+def class_accuracies(predictions: Tensor, labels: Tensor) -> dict[int, float]:
+    """Return the fraction of the images of each class that are predicted correctly.
 
     Args:
         predictions: (images,) int64.
         labels: (images,) int64; the classes are those that occur here.
-
-    Returns:
-        A fraction; NaN without images.
     """
-    _, class_of_image, sizes = labels.unique(return_inverse=True, return_counts=True)
+    classes, class_of_image, sizes = labels.unique(return_inverse=True, return_counts=True)
     is_correct = (predictions == labels).double()
-    shares = is_correct / sizes[class_of_image]
-    mean: float = shares.sum().div(len(sizes)).item()
-    return mean
+    correct = is_correct.new_zeros(len(classes)).index_add(0, class_of_image, is_correct)
+    return dict(zip(classes.tolist(), correct.div(sizes).tolist(), strict=True))

@@ -223,6 +223,11 @@ class Protocol(ABC):
 
     def find_config_faults(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""
+        if self.class_averaged and config.search.metric == "accuracy":
+            yield (
+                f"search.metric: {self.name} averages over classes; allowed are auto and "
+                "balanced_accuracy"
+            )
         if self.targets == "needed" and not config.data.targets:
             yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
         if self.searches(config):

@@ -24,6 +24,7 @@ _KEYS = (
     "storage",
     "confirm.seeds",
     "search.selection",
+    "search.metric",
     "search.folds",
     "search.space.sites",
 )

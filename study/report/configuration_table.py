@@ -9,6 +9,7 @@ from study.report.formatting import format_rate, percent
 from study.report.setting_descriptions import (
     peer_in_words,
     shots_in_words,
+    unequal_in_words,
 )
 from study.report.site_descriptions import sites_in_words
 from study.results.occupancy import Occupancy, occupancy
@@ -78,6 +79,9 @@ def _data_rows(results: Results) -> dict[str, str]:
     }
     if protocol.trains:
         rows["Images"] = f"{shots_in_words(config.data)} to train"
+        unequal = unequal_in_words(config)
+        if unequal:
+            rows["Unequal classes"] = f"{unequal[0].upper()}{unequal[1:]}."
     rows["Backbone"] = backbone
     return rows
 

@@ -152,7 +152,8 @@ def _describe_doubt(winner: Entry) -> Iterator[str]:
 def metric_name(board: Leaderboard) -> str:
     """Return what the protocol's score is, and over what it is a mean."""
     if board.parts:
-        return f"harmonic mean of {' and '.join(board.parts)} accuracy"
+        accuracy = "balanced accuracy" if board.metric.startswith("balanced") else "accuracy"
+        return f"harmonic mean of {' and '.join(board.parts)} {accuracy}"
     if board.scored_datasets:
         kind = "target datasets" if board.protocol.trains else "datasets"
         return f"mean {board.metric} over the {kind}"

@@ -9,7 +9,7 @@ out-of-sample predictions for efficient and accurate cross-validation".
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,13 +64,13 @@ class Optimism:
 
 
 class _Block(NamedTuple):
-    """The images of one part in one fold."""
+    """The images of one part in one fold, and of one class where classes count alike."""
 
     part: str
+    label: str
+    """The name of the class; empty where classes do not count."""
     images: npt.NDArray[np.int64]
     """The number of each image among all images, (rows,); one image may be in several blocks."""
-    classes: npt.NDArray[np.int64]
-    """The class of each image, (rows,); the same number for all where classes do not count."""
     right: Floats
     """Whether each trial is right, 1 or 0, (trials, rows)."""
 
@@ -83,14 +83,17 @@ class _Block(NamedTuple):
             drawn: how often each set has each of all images, (sets, images).
         """
         counts = drawn[:, self.images]
-        weights = np.zeros_like(counts)
-        for label in np.unique(self.classes):
-            of_class = self.classes == label
-            total = counts[:, of_class].sum(axis=1, keepdims=True)
-            weights[:, of_class] = counts[:, of_class] / np.maximum(total, 1.0)
-        classes_present = weights.sum(axis=1, keepdims=True)
+        weights = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
         with np.errstate(invalid="ignore"):
-            return (weights / classes_present) @ self.right.T
+            return (weights / weights.sum(axis=1, keepdims=True)) @ self.right.T
+
+
+def _mean_of_known(arrays: Iterable[Floats]) -> Floats:
+    """Return the mean over arrays where they are numbers; not a number where none is."""
+    stacked = np.array([*arrays])
+    with np.errstate(invalid="ignore"):
+        mean: Floats = np.nansum(stacked, axis=0) / np.isfinite(stacked).sum(axis=0)
+    return mean
 
 
 class _Outcomes(NamedTuple):
@@ -104,16 +107,16 @@ class _Outcomes(NamedTuple):
     def parts(self, drawn: Floats) -> dict[str, Floats]:
         """Return the accuracy of each trial in each part, averaged over folds, (sets, trials).
 
-        It is not a number where a set has no image of a part.
+        Classes that count alike are averaged after the folds. It is not a number where a set has no
+        image of a part.
         """
-        sums: dict[str, Floats] = {}
-        folds: dict[str, Floats] = {}
+        folds: dict[tuple[str, str], list[Floats]] = defaultdict(list)
         for block in self.blocks:
-            accuracies = block.accuracies(drawn)
-            sums[block.part] = sums.get(block.part, 0.0) + np.nan_to_num(accuracies)
-            folds[block.part] = folds.get(block.part, 0.0) + np.isfinite(accuracies)
-        with np.errstate(invalid="ignore"):
-            return {part: sums[part] / folds[part] for part in sums}
+            folds[block.part, block.label].append(block.accuracies(drawn))
+        classes: dict[str, list[Floats]] = defaultdict(list)
+        for (part, _), accuracies in folds.items():
+            classes[part].append(_mean_of_known(accuracies))
+        return {part: _mean_of_known(accuracies) for part, accuracies in classes.items()}
 
     def score(self, parts: Mapping[str, Floats], row: int, trial: int) -> float:
         """Return the protocol's score of one trial on one set of images; NaN if a part lacks one.
@@ -190,19 +193,14 @@ def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | Non
         return None
     labels = np.array(rows["label"].to_pylist())
     _, images = np.unique(rows["path"].to_pylist(), return_inverse=True)
-    classes = np.zeros(len(labels), int)
-    if protocol.class_averaged:
-        _, classes = np.unique(labels, return_inverse=True)
     right = np.array([np.array(table["predicted"].to_pylist()) == labels for table in tables])
-    rows_of: dict[tuple[int, str], list[int]] = defaultdict(list)
-    folds = rows["fold"].to_pylist()
-    parts = rows["part"].to_pylist()
-    for row, fold_and_part in enumerate(zip(folds, parts, strict=True)):
-        rows_of[fold_and_part].append(row)
+    rows_of: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+    columns = zip(*(rows[name].to_pylist() for name in ("fold", "part", "label")), strict=True)
+    for row, (fold, part, label) in enumerate(columns):
+        rows_of[fold, part, label if protocol.class_averaged else ""].append(row)
     blocks = []
-    for (_, part), numbers in rows_of.items():
-        block_right = right[:, numbers].astype(float)
-        blocks.append(_Block(part, images[numbers], classes[numbers], block_right))
+    for (_, part, label), numbers in rows_of.items():
+        blocks.append(_Block(part, label, images[numbers], right[:, numbers].astype(float)))
     return _Outcomes(protocol, blocks, int(images.max()) + 1)
 
 

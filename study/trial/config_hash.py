@@ -75,6 +75,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "preprocessing": PREPROCESSING,
         "images": images,
         "protocol": data.protocol.name,
+        "class_averaged": data.protocol.class_averaged,
         "class_names": data.class_names,
         "templates": data.templates,
         "ensemble": data.ensemble,
@@ -93,9 +94,9 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
 
 
 def _effective_training(config: TrialConfig) -> dict[str, Any]:
-    """Return the training settings that have an effect; without training, on evaluations alone."""
+    """Return the training settings that have an effect; without training, on heads and tests."""
     if config.epochs == 0:
-        return config.training.model_dump(include={"precision", "eval_batch_size"})
+        return config.training.model_dump(include={"precision", "eval_batch_size", "balance"})
     values = config.training.model_dump()
     if config.training.optimizer == "adamw":
         del values["momentum"]

@@ -21,7 +21,13 @@ from torch import Tensor
 from study.data.records import ordered_records
 from study.data.splits import deal, has_groups
 from study.data.tasks import Part
-from study.trial.evaluation import Evaluation, joint_scores, part_accuracies, trial_scores
+from study.trial.evaluation import (
+    Accuracies,
+    Evaluation,
+    joint_scores,
+    part_accuracies,
+    trial_scores,
+)
 from study.trial.study import TrialData
 
 HALVES_KEY = "halves of the validation images"
@@ -71,7 +77,7 @@ def choose_head(evaluated: Sequence[Sequence[Evaluation]], data: TrialData) -> H
     return HeadChoice(shipped, scored, scores)
 
 
-def _best_training(accuracies: Sequence[Sequence[Mapping[str, float]]], data: TrialData) -> int:
+def _best_training(accuracies: Sequence[Sequence[Accuracies]], data: TrialData) -> int:
     """Return the position of the training with the best score over some tasks.
 
     Args:
@@ -84,7 +90,7 @@ def _best_training(accuracies: Sequence[Sequence[Mapping[str, float]]], data: Tr
 
 def _by_other_folds(
     trainings: Sequence[Sequence[Evaluation]],
-    accuracies: Sequence[Sequence[Mapping[str, float]]],
+    accuracies: Sequence[Sequence[Accuracies]],
     data: TrialData,
 ) -> list[Evaluation]:
     """Return the evaluation of each fold with the training that is best on the other folds."""

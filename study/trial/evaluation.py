@@ -9,7 +9,13 @@ from torch import Tensor
 
 from study.data.tasks import Part
 from study.method.head import Head, HeadTraining
-from study.method.model import FewShotClassifier, accuracy, class_accuracy, classify, compare_groups
+from study.method.model import (
+    FewShotClassifier,
+    accuracy,
+    class_accuracies,
+    classify,
+    compare_groups,
+)
 from study.method.temperature import Labelled, fit_temperature, negative_log_likelihood
 from study.protocols.competition import Competition
 from study.trial.prediction import Prediction
@@ -194,30 +200,42 @@ def _labels_of(part: Part) -> Tensor:
     return torch.tensor([record.label for record in part.records])
 
 
-def part_accuracies(evaluation: Evaluation, data: TrialData) -> dict[str, float]:
-    """Return the accuracy of a model on each part of its images, by name, as a fraction."""
-    measure = class_accuracy if data.protocol.class_averaged else accuracy
+Accuracies = Mapping[tuple[str, int], float]
+"""Fractions by the name of a part and a class; `ALL_CLASSES` stands for its images of any class."""
+ALL_CLASSES = -1
+
+
+def part_accuracies(evaluation: Evaluation, data: TrialData) -> Accuracies:
+    """Return the accuracies of a model: of each part, or of each class where these count alike."""
     values = {}
     for part, predicted, _ in evaluation.parts:
-        values[part.name] = measure(predicted, _labels_of(part))
+        labels = _labels_of(part)
+        of_part = {ALL_CLASSES: accuracy(predicted, labels)}
+        if data.protocol.class_averaged:
+            of_part = class_accuracies(predicted, labels)
+        for label, value in of_part.items():
+            values[part.name, label] = value
     return values
 
 
-def joint_scores(tasks: Iterable[Mapping[str, float]], data: TrialData) -> dict[str, float]:
+def joint_scores(tasks: Iterable[Accuracies], data: TrialData) -> dict[str, float]:
     """Return the protocol's scores of the models of some tasks, as fractions.
 
     Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
+    Classes that count alike are averaged after the tasks, as a small class is not in every fold.
 
     Args:
         tasks: the result of `part_accuracies` for the model of each task.
         data: the data of the trial.
     """
-    parts: dict[str, list[float]] = defaultdict(list)
+    over_tasks: dict[tuple[str, int], list[float]] = defaultdict(list)
     for values in tasks:
-        for name, value in values.items():
-            parts[name].append(value)
-    means = {name: mean(values) for name, values in parts.items()}
-    return data.protocol.score(means)
+        for key, value in values.items():
+            over_tasks[key].append(value)
+    of_part: dict[str, list[float]] = defaultdict(list)
+    for (name, _), accuracies in over_tasks.items():
+        of_part[name].append(mean(accuracies))
+    return data.protocol.score({name: mean(values) for name, values in of_part.items()})
 
 
 def trial_scores(evaluations: Sequence[Evaluation], data: TrialData) -> dict[str, float]:

@@ -28,6 +28,9 @@ from study.workflow.check import StudyFaults, find_faults
 from study.workflow.frozen_configuration import load_resumed_config
 from study.workflow.start_warnings import UNEQUAL
 
+BY_DATA = ("training.balance", "search.metric")
+"""The keys that the sizes of classes decide."""
+
 
 def make_study(source: Path, overrides: list[str], console: Console | None = None) -> Study:
     """Return a new study; it gets a unique name if the configuration has none.
@@ -68,6 +71,7 @@ def by_class_sizes(study: Study) -> Study:
     config = study.config
     try:
         unequal = _have_unequal_sizes(study)
+        class_averaged = unequal or study.protocol().class_averaged
     except StudyError:
         return study
     training = config.training
@@ -76,7 +80,7 @@ def by_class_sizes(study: Study) -> Study:
         balance = "logit_adjusted" if unequal else "none"
         training = training.model_copy(update={"balance": balance})
     if search.metric == AUTO:
-        metric = "balanced_accuracy" if unequal else "accuracy"
+        metric = "balanced_accuracy" if class_averaged else "accuracy"
         search = search.model_copy(update={"metric": metric})
     return study.with_config(config.model_copy(update={"training": training, "search": search}))
 

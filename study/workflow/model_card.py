@@ -260,7 +260,7 @@ def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
             rows.append(_score_row(board, entry_name(board, rival), rival))
     if board.chance is not None:
         rows.append(_chance_row(board, board.chance))
-    metric = "test accuracy"
+    metric = f"test {board.metric}"
     if board.parts:
         metric = board.metric
     header = [""]

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from rich.console import Console
 
 from study.config.schema import TrackingConfig
+from study.config.search_section import AUTO
+from study.config.shipped import value_at
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.process.terminal_table import print_unwrapped
@@ -17,7 +19,11 @@ from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import find_faults
-from study.workflow.configured_study import by_class_sizes, with_sites_of_backbone
+from study.workflow.configured_study import (
+    BY_DATA,
+    by_class_sizes,
+    with_sites_of_backbone,
+)
 from study.workflow.frozen_configuration import changes_of_results, frozen_config
 from study.workflow.run_study import run_study
 from study.workflow.signals import handle_hang_up, interrupt
@@ -98,7 +104,7 @@ def _faults_of_member(
     if _finished(folder):
         if resuming:
             # The number of trials may differ, since the study may have been extended.
-            faults += _compare_configs(study, besides=("search.trials",))
+            faults += _compare_configs(study, besides=["search.trials"])
         if not folder.is_complete():
             faults.append(
                 f"name: {folder.path} has ended, and was then extended or repaired; finish that "
@@ -116,14 +122,23 @@ def _faults_of_member(
 
 def member_study(member: Member) -> Study:
     """Return the study of a member of a sweep, which need not exist."""
-    return by_class_sizes(Study(with_sites_of_backbone(member.config), _folder(member)))
+    study = Study(with_sites_of_backbone(member.config), _folder(member))
+    if _finished(study.folder):  # its data may be gone
+        return study
+    return by_class_sizes(study)
 
 
 def _compare_configs(study: Study, besides: Collection[str] = ()) -> list[str]:
-    """Return a fault if the existing study has another configuration than the wanted one."""
+    """Return a fault if the existing study has another configuration than the wanted one.
+
+    What the data decides may still be open in either of them.
+    """
     folder = study.folder
     try:
-        changes = changes_of_results(frozen_config(folder), study.config, besides=besides)
+        frozen = frozen_config(folder)
+        either = [(key, value_at(frozen, key), value_at(study.config, key)) for key in BY_DATA]
+        decided = [key for key, *values in either if AUTO in values]
+        changes = changes_of_results(frozen, study.config, besides=[*besides, *decided])
     except StudyError as error:
         return [f"name: {error}"]
     if not changes:

@@ -40,8 +40,13 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path) ->
         elif val_shots is None:
             assert all(0 < size <= len(shots.train) / 4 for size in sizes.values())
     alone = replace(dataset, val=(), train=dataset.train[:1])
-    with pytest.raises(DataError, match="has 0"):
+    with pytest.raises(DataError, match="no training image of 'class 1'"):
         draw_shots(alone, shots="all", seed=1)
+    most = draw_shots(replace(dataset, val=()), shots="all", val_shots=99, seed=1)
+    assert Counter(r.label for r in most.val).total() * 2 <= len(dataset.train), "at most half"
+    together = replace(dataset, val=(), train=grouped(dataset.train))
+    with pytest.raises(DataError, match="a fifth to validate"):
+        draw_shots(together, shots="all", val_shots=1, seed=1)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,14 @@ def test_classes_and_parts_count_as_they_do_in_the_protocols_score(tmp_path: Pat
     assert 0.5 < found.expected < found.best
 
 
+def test_a_class_that_few_folds_hold_counts_as_much_as_others(tmp_path: Path) -> None:
+    rows = [(fold, "accuracy", f"{fold}.png", "b") for fold in range(4)]
+    rows += [(fold, "accuracy", f"rare {fold}.png", "a") for fold in range(2)]
+    right = [[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]]
+    folder = folder_of(tmp_path / "study", rows, right, [0.5, 0.25])
+    assert not_none(optimism_of(folder, FewShot().balanced())).best == 0.5
+
+
 def test_nothing_is_claimed_of_what_is_not_known(tmp_path: Path) -> None:
     right = [[1] * 9, [0] * 9]
     alone = folder_of(tmp_path / "alone", images(9), right[:1])

@@ -68,6 +68,8 @@ def test_whatever_a_result_depends_on_changes_the_hash(
         trial(epochs=3),
         trial(distill_weight=2.0),
         trial(training={"momentum": 0.5, "batch_size": 8}),
+        trial(epochs=0),
+        trial(epochs=0, training={"balance": "weights", "batch_size": 8}),
         trial().model_copy(update={"training": Further()}),
         trial().model_copy(update={"training": Further(smoothing=0.1)}),
     ]
@@ -83,6 +85,7 @@ def test_whatever_a_result_depends_on_changes_the_hash(
         replace(data, digest="0" * 64),
         replace(data, reading=ImageReading((0.0, 4095.0))),
         replace(data, protocol=Transfer()),
+        replace(data, protocol=FewShot().balanced()),
     ]
     hashes = [compute_config_hash(one, data, "weights") for one in (trial(), *trials)]
     hashes += [compute_config_hash(trial(), other, "weights") for other in others]

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from study.backbones.backbone import Backbone
-from study.protocols import BaseToNew, Generalized, hmean
+from study.protocols import BaseToNew, FewShot, Generalized, hmean
 from study.trial import TrialData
-from study.trial.evaluation import joint_scores
+from study.trial.evaluation import ALL_CLASSES, joint_scores
 from tests.small_trials import Prepare, last_report, trial_data
 
 
@@ -80,5 +80,13 @@ def test_on_folds_of_classes_the_best_calibration_is_found(
 
 def test_parts_are_averaged_over_tasks_before_the_harmonic_mean() -> None:
     data = trial_data(protocol=BaseToNew())
-    scores = joint_scores([{"base": 1.0, "new": 0.1}, {"base": 0.2, "new": 0.7}], data)
+    tasks = [(1.0, 0.1), (0.2, 0.7)]
+    named = [{("base", ALL_CLASSES): base, ("new", ALL_CLASSES): new} for base, new in tasks]
+    scores = joint_scores(named, data)
     assert scores["score"] == scores["hmean"] == pytest.approx(hmean(0.6, 0.4))
+
+
+def test_a_class_that_few_folds_hold_counts_as_much_as_others() -> None:
+    rare, common = ("accuracy", 0), ("accuracy", 1)
+    folds = [{rare: 0.0, common: 1.0}, {rare: 0.0, common: 1.0}, {common: 1.0}, {common: 1.0}]
+    assert joint_scores(folds, trial_data(protocol=FewShot().balanced()))["score"] == 0.5

@@ -24,7 +24,12 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
     origin = [(tags.get("study_id"), tags.get("source_trial")) for tags in (challenger, champion)]
     if origin[0] == origin[1] != (None, None):
         return True, "it is another training of what the champion was chosen for"
-    conditions = {"protocol": "protocol", "selection": "selection rule", "split_hash": "split"}
+    conditions = {
+        "protocol": "protocol",
+        "metric": "metric",
+        "selection": "selection rule",
+        "split_hash": "split",
+    }
     for key, title in conditions.items():
         if challenger[key] != champion.get(key):
             return False, (

@@ -185,6 +185,7 @@ class _Registrar:
             "study_id": str(study.folder.read_identity()["study_id"]),
             "dataset": config.data.dataset,
             "protocol": config.protocol,
+            "metric": study.protocol().metric,
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
             "subset": str(settings.column_values()["subset"]),

@@ -9,7 +9,12 @@ from study.tracking.mlflow.champion import judge
 
 CASES = yaml.safe_load(Path(__file__).with_name("champion.yaml").read_text(encoding="utf-8"))
 TAGS = {
-    **{"protocol": "base_to_new", "selection": "class_folds", "split_hash": "a1"},
+    **{
+        "protocol": "base_to_new",
+        "metric": "hmean",
+        "selection": "class_folds",
+        "split_hash": "a1",
+    },
     **{"val_score": "0.8", "study": "s"},
 }
 
