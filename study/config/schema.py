@@ -49,7 +49,7 @@ def _check_rising(bounds: tuple[float, float]) -> tuple[float, float]:
 def _check_pattern(pattern: str) -> str:
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"must be a regular expression: {error}") from error
     return pattern
 

@@ -100,7 +100,7 @@ def refuse_shared_groups(
         for record in records:
             before, path = first_of.setdefault(record.group, (split, record.path))
             if record.group and before != split:
-                examples[record.group] = f"{path} in {before} and {record.path} in {split}"
+                examples[record.group] = f"{path!r} in {before} and {record.path!r} in {split}"
     if examples:
         raise DataError(
             f"{where}: {len(examples)} groups are on two sides of the split, so scores would be "

@@ -45,6 +45,7 @@ def print_warnings(
     lines = _embedded_warnings(studies)
     lines += _preprocessing_warnings(studies)
     lines += _image_warnings(studies, pixels or {})
+    lines += _group_warnings(studies)
     lines += _imbalance_warnings(studies)
     for line in dict.fromkeys(lines):
         print_sentences(console, line, "yellow")
@@ -82,6 +83,17 @@ def _preprocessing_warnings(studies: Iterable[Study]) -> Iterator[str]:
             yield (
                 f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
                 f"prepared as for {original}, with the same means and deviations of the colours"
+            )
+
+
+def _group_warnings(studies: Iterable[Study]) -> Iterator[str]:
+    """Yield a warning for each dataset with several test images of a group."""
+    for dataset in {study.dataset().name: study.dataset() for study in studies}.values():
+        groups = {record.group for record in dataset.test if record.group}
+        if groups and len(groups) < len(dataset.test):
+            yield (
+                f"{dataset.name}: its {len(dataset.test)} test images are of {len(groups)} groups, "
+                "and intervals take each image as independent, so they are too narrow"
             )
 
 

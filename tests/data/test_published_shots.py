@@ -126,5 +126,5 @@ def test_published_shots_with_a_group_on_both_sides_are_refused(tmp_path: Path) 
     dataset = replace(EUROSAT, train=grouped(EUROSAT.train, 3), val=grouped(EUROSAT.val, 3))
     write_lines(tmp_path / "shot_1-seed_1_train.jsonl", published("2750/", 1))
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
-    with pytest.raises(DataError, match=r"groups are on two sides.*Forest_1.jpg in train and"):
+    with pytest.raises(DataError, match=r"groups are on two sides.*Forest_1.jpg' in train and"):
         read_published_shots(tmp_path, dataset, shots=1, seed=1)

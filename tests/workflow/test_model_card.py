@@ -51,7 +51,12 @@ def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: Sav
         "| 75.0 ± 2.7 | 75.6 ± 2.8 | 2 |",
         "seed 1 | 75.0 | 75.6 | 1 |",
         "| chance | – | 10.0 | – |",  # of balanced scores
-        *("16 images a class to train, 4 to validate", "75 %", "Head: a linear layer", "1,728 numbers"),
+        *(
+            "16 images a class to train, 4 to validate",
+            "75 %",
+            "Head: a linear layer",
+            "1,728 numbers",
+        ),
         "clipfit-study run quickstart training.epochs=100",
     ):
         assert told in card

@@ -189,3 +189,11 @@ def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_count
     assert "test classes differ in size" in text
     assert "from 2 images (dog) to 6 (cat)" in text
     assert "differ in size" not in said(tmp_path, {"protocol": "generalized", **of(root)})
+
+
+def test_intervals_of_several_test_images_of_a_group_are_said_to_be_too_narrow(
+    root: Path, tmp_path: Path
+) -> None:
+    text = said(tmp_path, of(root, groups=r"\w+/\w+"))
+    assert "test images are of 2 groups, and intervals take each image" in text
+    assert "too narrow" not in said(tmp_path, of(root))

@@ -251,6 +251,12 @@ def _contents(datasets: Any, name: str, tables: Any, columns: Renamed) -> Conten
     if group is not None:
         for split, of_split in records.items():
             cells = tables[split].select_columns([group])[group]
+            blank = [row for row, cell in enumerate(cells) if cell is None or str(cell) == ""]
+            if blank:
+                raise DataError(
+                    f"{name}: column {group!r} is empty in {len(blank)} rows of {split}, first in "
+                    f"row {blank[0]}; allowed is a group of its own for each image"
+                )
             pairs = zip(of_split, cells, strict=True)
             records[split] = tuple(replace(record, group=str(cell)) for record, cell in pairs)
     train, val, test = (records.get(split, ()) for split in SPLITS)

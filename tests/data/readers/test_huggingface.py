@@ -229,3 +229,6 @@ def test_a_column_that_is_named_has_the_groups(tmp_path: Path) -> None:
     assert not groups_of(dataset.train) & groups_of(dataset.test)
     told = refusal("pets", tmp_path / "x.parquet", columns={"group": "doctor"})
     assert "no group column 'doctor'; name it in columns.group" in told
+    table.add_column("patient", [None, *range(15)]).to_parquet(tmp_path / "x.parquet")
+    told = refusal("pets", tmp_path / "x.parquet", columns={"group": "patient"})
+    assert "column 'patient' is empty in 1 rows of train, first in row 0" in told

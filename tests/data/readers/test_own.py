@@ -139,5 +139,5 @@ def test_a_group_in_two_split_folders_is_refused(draw: Draw) -> None:
     root = draw("train/a", "train/b", "test/a", "test/b")
     told = refusal("mine", root, groups=r"\d")
     assert "mine: 1 groups are on two sides of the split" in told
-    assert "train/a/1.jpg in train and test/b/1.jpg in test" in told
+    assert "'train/a/1.jpg' in train and 'test/b/1.jpg' in test" in told
     load_dataset("mine", root, options=ReaderOptions(groups="^.*"))
