@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from operator import attrgetter
 
 from study.data.records import (
@@ -112,8 +113,8 @@ def refuse_shared_groups(
 def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[int]:
     """Return the number of the part that each image goes to; a group goes to one part.
 
-    The largest groups are dealt first, each to the part that lacks its classes the most. Where two
-    groups are as large, the key decides.
+    The largest groups are dealt first, each to the part that lacks its classes the most, and of
+    several to the one that lacks the most images. Where two groups are as large, the key decides.
 
     Args:
         records: the images, all of them with groups.
@@ -122,11 +123,12 @@ def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[i
     """
     import numpy as np  # most studies have no groups, and a configuration is read without it
 
+    # Beside the labels from −1 on, each image counts for 0, which stands for all images.
     labels_of: dict[str, list[int]] = {}
     for record in records:
-        labels_of.setdefault(record.group, []).append(1 + record.label)
+        labels_of.setdefault(record.group, []).extend((0, record.label + 2))
     groups = sorted(keyed_order(labels_of, key), key=lambda group: -len(labels_of[group]))
-    sizes = np.bincount([1 + record.label for record in records])  # −1 is no class
+    sizes = np.bincount([*chain(*labels_of.values())])
     lacking = np.repeat(np.array(shares)[:, None], len(sizes), axis=1)
     part_of = {}
     for group in groups:

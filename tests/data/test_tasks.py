@@ -58,8 +58,9 @@ GROUPED = replace(SHOTS, train=grouped(SHOTS.train), val=grouped(SHOTS.val, 3))
 Some training and validation shots have a group in common."""
 
 
-def test_a_group_is_in_one_fold() -> None:
-    tasks = image_fold_tasks(GROUPED, "accuracy", EVERY, 3)
+@pytest.mark.parametrize("folds", [3, 7])
+def test_a_group_is_in_one_fold(folds: int) -> None:
+    tasks = image_fold_tasks(GROUPED, "accuracy", EVERY, folds)
     scored = [task.evaluations[0].records for task in tasks]
     assert sum(map(Counter, scored), Counter()) == Counter((*SHOTS.train, *SHOTS.val))
     for task in tasks:
