@@ -152,8 +152,8 @@ def divide(
     ordered = sorted(records, key=attrgetter("label", "path"))
     for record, part in zip(ordered, deal(ordered, shares, key), strict=True):
         parts[part].append(record)
-    first, second, *_ = [{record.label for record in part} for part in parts]
-    undivided = [record for record in ordered if record.label not in first & second]
+    on_both_sides = {r.label for r in parts[0]} & {r.label for r in parts[1]}
+    undivided = [record for record in ordered if record.label not in on_both_sides]
     if undivided:
         names = dict.fromkeys(class_names[record.label] for record in undivided)
         groups = dict.fromkeys(record.group for record in undivided)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
+from study.data.shots import ShotCount
 from study.errors import TrackingError, redacted_text
 from study.storage.time_limit import first_cause
 from study.storage.trial_folder import End
@@ -53,7 +54,7 @@ class RankedConfiguration:
     dataset: str
     protocol: str
     backbone: str
-    shots: str
+    shots: ShotCount
     settings: TrialSettings
     """The settings as the tracker shows them, perhaps rounded; see
     `Tracker.restore_exact_settings`."""

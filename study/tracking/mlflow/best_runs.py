@@ -17,6 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings, settings_columns
+from study.data.shots import ALL
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.run_content import (
@@ -148,7 +149,7 @@ def _ranked_configuration(
         dataset=params["dataset"],
         protocol=params["protocol"],
         backbone=params["backbone"],
-        shots=params["shots"],
+        shots=ALL if params["shots"] == ALL else int(params["shots"]),
         settings=_trial_settings(run),
         trainable=int(metrics["trainable"]),
         val_score=metrics["val_score"],
