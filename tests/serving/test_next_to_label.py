@@ -61,7 +61,7 @@ def test_of_equal_images_another_one_is_chosen_before_the_copy() -> None:
     ("sizes", "count", "expected"),
     [
         ([5, 0, 2, 9], 8, [3, 0, 2, 3]),
-        ([5, 0, 2, 9], 7, [2, 0, 2, 3]),
+        ([5, 6, 7, 8], 18, [4, 4, 5, 5]),
         ([5, 0, 2, 9], 99, [5, 0, 2, 9]),
         ([3], 2, [2]),
     ],

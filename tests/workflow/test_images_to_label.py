@@ -42,17 +42,19 @@ def test_without_other_models_the_margin_chooses_and_broken_images_are_named(
 
 def test_the_best_trials_say_how_much_they_disagree(finish: Any, tmp_path: Path, run: Run) -> None:
     two = finish(tmp_path, "two")
-    two.confirm(1, "second")
+    two.confirm(1, "clipfit")
     (zero_shot, best) = read_candidates(two.folder) or ()
-    second = best.model_copy(update={"label": "second"})
-    third = best.model_copy(update={"label": "third", "same_as": "second"})
+    second = best.model_copy(update={"label": "second", "same_as": "clipfit"})
+    third = best.model_copy(update={"label": "third", "same_as": "clipfit"})
     values = [one.model_dump(mode="json") for one in (zero_shot, best, second, third)]
     two.folder.write_json("candidates.json", values)
     words = ("predict", "two", "photos", f"storage={tmp_path}", "--next", "3")
     same = run(*words)
-    members = "trial confirm-best-seed1 of study 'two', trial confirm-second-seed1 of study 'two'\n"
+    members = (
+        "trial confirm-best-seed1 of study 'two', trial confirm-clipfit-seed1 of study 'two'\n"
+    )
     assert f"chosen by the margin and the disagreement of {members}" in same.err
-    delta = two.folder.trial("confirm-second-seed1").path / "delta.safetensors"
+    delta = two.folder.trial("confirm-clipfit-seed1").path / "delta.safetensors"
     tensors, info = load_delta(delta)
     save_delta(delta, {name: -tensor for name, tensor in tensors.items()}, info)
     other = run(*words)
