@@ -23,7 +23,7 @@ EACH = 12  # images of a class
 Row = Sequence[object]
 
 
-def make_bad_inputs(root: Path) -> None:
+def make_bad_inputs(root: Path):
     """Write everything below a folder; the names say what is wrong with each."""
     _write(root / "good", CLASSES)
     _make_damaged_images(root)
@@ -49,7 +49,7 @@ def _copy(root: Path, name: str) -> list[Path]:
     return sorted((root / name).glob("cotton/*"))[:6]
 
 
-def _make_damaged_images(root: Path) -> None:
+def _make_damaged_images(root: Path):
     for file in _copy(root, "truncated"):
         whole = file.read_bytes()
         file.write_bytes(whole[:-100])
@@ -60,7 +60,7 @@ def _make_damaged_images(root: Path) -> None:
         Image.fromarray(grey).save(file)
 
 
-def _make_layouts(root: Path) -> None:
+def _make_layouts(root: Path):
     """Make folders that are laid out in other ways, and links."""
     _write(root / "emoji", ("🧵", "naïve"))
     _write(root / "longname", ("n" * 200, "b"))
@@ -86,8 +86,8 @@ def _make_layouts(root: Path) -> None:
         file.symlink_to(root / "good" / "cotton" / file.name)
 
 
-def _make_tables(root: Path) -> None:
-    def table(name: str, rows: Iterable[Row], head: Row = ("path", "class_name")) -> None:
+def _make_tables(root: Path):
+    def table(name: str, rows: Iterable[Row], head: Row = ("path", "class_name")):
         with (root / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([*([head] if head else []), *rows])
 
@@ -115,7 +115,7 @@ def _make_tables(root: Path) -> None:
     (root / "notes.txt").write_text("no dataset")
 
 
-def _make_hub_folders(root: Path) -> None:
+def _make_hub_folders(root: Path):
     """Write folders of the library `datasets`, one of them with the same images in both splits."""
     datasets.disable_progress_bars()
     files = sorted((root / "good").glob("*/*"))
@@ -129,20 +129,20 @@ def _make_hub_folders(root: Path) -> None:
     datasets.DatasetDict({"train": table, "test": table}).save_to_disk(root / "savedleak")
 
 
-def _make_checkpoints(root: Path) -> None:
+def _make_checkpoints(root: Path):
     source = Path(backbone_path(EMBEDDED))
 
     def copy(name: str) -> Path:
         shutil.copytree(source, root / f"ck_{name}")
         return root / f"ck_{name}"
 
-    def with_weights(name: str, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    def with_weights(name: str, change: Callable[[dict[str, torch.Tensor]], object]):
         file = copy(name) / "model.safetensors"
         weights = load_file(file)
         change(weights)
         save_file(weights, file, {"format": "pt"})
 
-    def with_config(name: str, section: str, **changes: object) -> None:
+    def with_config(name: str, section: str, **changes: object):
         file = copy(name) / "config.json"
         values = json.loads(file.read_text())
         (values[section] if section else values).update(changes)
@@ -159,7 +159,7 @@ def _make_checkpoints(root: Path) -> None:
     with_config("depth", "vision_config", num_hidden_layers=9)
 
 
-def _make_configurations(root: Path) -> None:
+def _make_configurations(root: Path):
     for name, contents in {
         "list.yaml": b"- 1\n- 2\n",
         "tab.yaml": b"data:\n\tshots: 4\n",

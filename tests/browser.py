@@ -33,7 +33,7 @@ class Browser:
         height: of the page, in pixels.
     """
 
-    def __init__(self, profile: Path, width: int = 1600, height: int = 1000) -> None:
+    def __init__(self, profile: Path, width: int = 1600, height: int = 1000):
         self._process = subprocess.Popen(
             [
                 *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -54,7 +54,7 @@ class Browser:
         _wait_for(lambda: told.exists() and bool(told.read_text()), "chromium starts")
         self._loop.run(self._connect(told.read_text().split()[0]))
 
-    def open(self, address: str) -> None:
+    def open(self, address: str):
         """Go to a page anew: an address that differs after # alone is otherwise not loaded."""
         self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=address)
@@ -82,11 +82,11 @@ class Browser:
         )
         return answer.get("result", {}).get("value")
 
-    def wait_for(self, script: str) -> None:
+    def wait_for(self, script: str):
         """Wait until an expression of JavaScript is true."""
         _wait_for(lambda: self.evaluate(script) is True, script)
 
-    def click(self, text: str, element: str = "*") -> None:
+    def click(self, text: str, element: str = "*"):
         """Wait for an element that holds this text and nothing else, and click on it."""
         script = MIDDLE % (json.dumps(element), json.dumps(text))
         _wait_for(lambda: self.evaluate(script) is not None, f"'{text}' to click on")
@@ -94,7 +94,7 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
 
-    def close(self) -> None:
+    def close(self):
         """End it."""
         self._loop.run(self._disconnect())
         self._loop.close()
@@ -115,7 +115,7 @@ class Browser:
 
         return self._loop.run(ask())
 
-    async def _connect(self, port: str) -> None:
+    async def _connect(self, port: str):
         self._session = aiohttp.ClientSession()
         async with self._session.get(f"http://127.0.0.1:{port}/json") as answer:
             pages = [page for page in await answer.json() if page["type"] == "page"]
@@ -123,7 +123,7 @@ class Browser:
             pages[0]["webSocketDebuggerUrl"], max_msg_size=0
         )
 
-    async def _disconnect(self) -> None:
+    async def _disconnect(self):
         await self._socket.close()
         await self._session.close()
 
@@ -138,7 +138,7 @@ def _texts(node: dict[str, Any]) -> Iterator[str]:
         yield from _texts(child)
 
 
-def _wait_for(is_so: Callable[[], bool], what: str, seen: list[str] | None = None) -> None:
+def _wait_for(is_so: Callable[[], bool], what: str, seen: list[str] | None = None):
     deadline = time.monotonic() + SECONDS
     while not is_so():
         if time.monotonic() > deadline:

@@ -24,25 +24,25 @@ HASH = "0123456789abcdef"
 WITH, WITHOUT = "text.mlp.fc2.bias[0:2] + vision.ln1", "text.mlp.fc2.bias"
 
 
-def configure(folder: Path, *overrides: str) -> None:
+def configure(folder: Path, *overrides: str):
     """Change the configuration of a study, in place."""
     path = folder / "study.yaml"
     path.write_text(dump_config(load_config(path, overrides)))
 
 
-def choose(candidates: list[dict[str, Any]], label: str) -> None:
+def choose(candidates: list[dict[str, Any]], label: str):
     """Let validation choose another candidate."""
     by_label = {candidate["label"]: candidate for candidate in candidates}
     by_label["best"]["same_as"] = label
     by_label[label]["val_score"] = 0.95
 
 
-def change_json(path: Path, **values: object) -> None:
+def change_json(path: Path, **values: object):
     """Change values of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def change_settings(path: Path, **values: object) -> None:
+def change_settings(path: Path, **values: object):
     """Change settings in the configuration of a trial."""
     change_json(path, settings=json.loads(path.read_text())["settings"] | values)
 
@@ -54,7 +54,7 @@ def forget_images(folder: Path) -> Path:
     return folder
 
 
-def write_split(folder: Path, digest: str, *shots: object) -> None:
+def write_split(folder: Path, digest: str, *shots: object):
     """Record of a split of `CLASSES` which images were trained on, beside a test image."""
     lines = [
         {"dataset": "glyphs", "class_names": [*reversed(CLASSES)]},
@@ -104,7 +104,7 @@ def set_split(folder: Path, digest: str) -> Path:
     return folder
 
 
-def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
+def predict(folder: Path, label: str, seed: int, *predicted: str):
     """Keep predictions of four images of class a, then four of class b, as if it were now."""
     trial = StudyFolder(folder).trial(f"confirm-{label}-seed{seed}")
     images = enumerate(zip("aaaabbbb", "".join(predicted), strict=False))
@@ -129,7 +129,7 @@ def set_search(folder: Path, subsets: list[str]) -> Path:
     return folder
 
 
-def write_best_logits(trial: Path) -> None:
+def write_best_logits(trial: Path):
     """Let a trial have told 19 images of known classes from 4 others, of which 3 are below all."""
     known, foreign = [float(logit) for logit in range(19)], [-1.0, -2.0, -3.0, 8.5]
     trained = [True] * len(known) + [False] * len(foreign)
@@ -137,13 +137,13 @@ def write_best_logits(trial: Path) -> None:
     pq.write_table(table, trial / VALIDATION)
 
 
-def keep_validation(trial: Path, rows: Sequence[Sequence[object]]) -> None:
+def keep_validation(trial: Path, rows: Sequence[Sequence[object]]):
     """Let a trial have validated images: the fold and so on of each, and its probabilities."""
     columns = dict(zip([*SCHEMA.names, *PROBABILITIES], zip(*rows, strict=True), strict=True))
     pq.write_table(pa.table(columns), trial / VALIDATION)
 
 
-def doubt_labels_of(folder: Path, wrong: str, classes: Sequence[str]) -> None:
+def doubt_labels_of(folder: Path, wrong: str, classes: Sequence[str]):
     """Let all trials of the search take the first of nine images for the second class."""
     rows = [(0, "accuracy", wrong, classes[0], classes[1], 0.9, 0.01)]
     for number in range(1, 9):

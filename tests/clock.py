@@ -10,7 +10,7 @@ class Clock:
         at: what happens as the clock passes a second, by that second.
     """
 
-    def __init__(self, at: Mapping[float, Callable[[], object]] | None = None) -> None:
+    def __init__(self, at: Mapping[float, Callable[[], object]] | None = None):
         self.now = 100.0
         self._at = {self.now + second: event for second, event in (at or {}).items()}
 
@@ -18,11 +18,11 @@ class Clock:
         """Return the present second."""
         return self.now
 
-    def after(self, seconds: float, event: Callable[[], object]) -> None:
+    def after(self, seconds: float, event: Callable[[], object]):
         """Let something happen once so many seconds have passed."""
         self._at[self.now + seconds] = event
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float):
         """Let seconds pass, and what is to happen in them happen."""
         self.now += seconds
         for second in sorted(self._at):

@@ -48,7 +48,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 @pytest.fixture(autouse=True)
-def _no_earlier_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_earlier_outage(monkeypatch: pytest.MonkeyPatch):
     """Let no test give up waiting for storage because another one has."""
     from study.storage import atomic
 

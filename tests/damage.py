@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def flip(path: Path, what: bytes | None = None) -> None:
+def flip(path: Path, what: bytes | None = None):
     """Change one bit in the middle of a file, or of what is in it, so that text stays text."""
     contents = bytearray(path.read_bytes())
     place = len(contents) // 2 if what is None else contents.index(what) + len(what) // 2
@@ -16,15 +16,15 @@ def flip(path: Path, what: bytes | None = None) -> None:
     path.write_bytes(contents)
 
 
-def cut(path: Path) -> None:
+def cut(path: Path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def overwrite(path: Path) -> None:
+def overwrite(path: Path):
     path.write_bytes(b"\0" * path.stat().st_size)
 
 
-def change_weights(path: Path, changes: Mapping[str, "Tensor | None"]) -> None:
+def change_weights(path: Path, changes: Mapping[str, "Tensor | None"]):
     """Put tensors into a file of weights, or remove them from it."""
     from safetensors.torch import load_file, save_file
 

@@ -46,7 +46,7 @@ def _empty(place: Path) -> Path:
     return place / "venv" / "bin"
 
 
-def _add_libraries(place: Path) -> None:
+def _add_libraries(place: Path):
     (own,) = place.glob("venv/lib/python*/site-packages")
     # What the environment has itself comes before them.
     others = [path for path in sys.path if path.endswith("site-packages")]

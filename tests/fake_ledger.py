@@ -39,7 +39,7 @@ CLASSES = tuple(f"glyph {name}" for name in "abcdefghijkl")
 class FakeLedger:
     """Writes the files of a study, with scores that depend on subset, learning rates and noise."""
 
-    def __init__(self, folder: Path, *, base_to_new: bool, seed: int = 3) -> None:
+    def __init__(self, folder: Path, *, base_to_new: bool, seed: int = 3):
         self.folder = folder
         self.base_to_new = base_to_new
         self.random = np.random.default_rng(seed)
@@ -118,7 +118,7 @@ class FakeLedger:
             (folder / "end.json").write_text(json.dumps(end))
         return score
 
-    def _write_predictions(self, folder: Path, score: float) -> None:
+    def _write_predictions(self, folder: Path, score: float):
         accuracy = {
             name: float(np.clip(score + self.random.normal(0, 0.1), 0, 1)) for name in CLASSES
         }

@@ -203,7 +203,7 @@ def add_candidate(
     same_as: str | None = None,
     seeds: Sequence[int] = SEEDS,
     **values: Any,
-) -> None:
+):
     """Add a candidate to a finished study, whose seeds are at a distance to the winner on test.
 
     Args:
@@ -242,7 +242,7 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
     """
     head: dict[str, Any] = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
 
-    def use(candidates: list[dict[str, Any]]) -> None:
+    def use(candidates: list[dict[str, Any]]):
         best = next(c for c in candidates if c["label"] == "best")
         best["settings"].update(head, strength=strength)
 
@@ -273,7 +273,7 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
     return folder
 
 
-def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]):
     """Change the candidates of a study, in place."""
     candidates = json.loads((folder / "candidates.json").read_text())
     change(candidates)

@@ -31,7 +31,7 @@ LINEAR = {"head": "linear", "strength": 0.75, **CHOSEN}
 class Finished:
     """A study's ledger after confirm, with the files of one real training as its winner."""
 
-    def __init__(self, place: Path, trained: Path, name: str, **changes: Any) -> None:
+    def __init__(self, place: Path, trained: Path, name: str, **changes: Any):
         values = {
             "name": name,
             "data": {"augment": False},
@@ -75,7 +75,7 @@ class Finished:
         """The study, of which nothing has been read."""
         return Study(self.config, self.folder)
 
-    def confirm(self, seed: int, label: str = "best", test_score: float = 0.75) -> None:
+    def confirm(self, seed: int, label: str = "best", test_score: float = 0.75):
         """Write a finished confirmation with the trained delta."""
         trial = self.folder.trial(f"confirm-{label}-seed{seed}")
         self._trial(trial.trial_id, "confirm", label, label, seed, seed, self._winner)
@@ -105,9 +105,7 @@ class Finished:
     def _chosen(self, settings: dict[str, Any]) -> dict[str, Any]:
         return CHOSEN if "head" in settings else {}
 
-    def _search(
-        self, arm: str, label: str, number: int, score: float, winner: dict[str, Any]
-    ) -> None:
+    def _search(self, arm: str, label: str, number: int, score: float, winner: dict[str, Any]):
         trial = self.folder.trial(f"search-{number:04d}")
         # The head is chosen by validation.
         proposed = {name: value for name, value in winner.items() if name not in CHOSEN}
@@ -127,7 +125,7 @@ class Finished:
         number: int,
         seed: int,
         settings: dict[str, Any],
-    ) -> None:
+    ):
         config = TrialConfig(
             trial_id=trial_id,
             stage=stage,
@@ -144,7 +142,7 @@ class Finished:
         self.folder.trial(trial_id).create(config.model_dump(mode="json"))
 
 
-def train(place: Path) -> None:
+def train(place: Path):
     """Write shots and a delta of CLIPFit, really trained on digits for a few epochs."""
     config = build_config({"storage": str(place), "data": {"augment": False}}, "trained")
     backbone = load_backbone(backbone_path(EMBEDDED))

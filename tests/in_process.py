@@ -32,7 +32,7 @@ def _run_trials(
     scheduler: TrialScheduler,
     count: int,
     observers: Observers,
-) -> None:
+):
     """Do as `study.search.driver.run_trials`."""
     worker = WorkerSettings(study.folder.path, study.config.backbone, 1, None)
     callback = LedgerCallback(searcher, observers, None)

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 def listening(answer: Callable[[socket.socket], object]) -> Iterator[int]:
     """Listen on a free port; call a function with each connection, which is closed then."""
 
-    def serve() -> None:
+    def serve():
         with suppress(OSError):
             while True:
                 connection, _ = server.accept()

@@ -19,7 +19,7 @@ class Ran(NamedTuple):
     err: str
 
 
-def load_checkpoints_once(patch: pytest.MonkeyPatch) -> None:
+def load_checkpoints_once(patch: pytest.MonkeyPatch):
     """Let a check load each checkpoint once, which takes most of its time."""
     patch.setattr("study.workflow.check.load_backbone", cache(load_backbone))
 
@@ -41,7 +41,7 @@ def carry_out(
     return Ran(code, printed.out, printed.err)
 
 
-def assert_refused(ran: Ran, *parts: str) -> None:
+def assert_refused(ran: Ran, *parts: str):
     """It ended with one message, which has some parts."""
     assert ran.code == 2, ran.out
     errors = re.findall(r"^(?:clipfit-study \w+: )?error: ", ran.err, re.MULTILINE)

@@ -33,7 +33,7 @@ def draw(label: int, number: int, *, size: tuple[int, int] = (30, 24)) -> Image.
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def save(path: Path, label: int, number: int) -> None:
+def save(path: Path, label: int, number: int):
     """Write one drawn image as JPEG or PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     form = "PNG" if path.suffix == ".png" else "JPEG"

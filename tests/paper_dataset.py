@@ -11,7 +11,7 @@ from study.errors import DataError
 class ColorSource:
     """Opens one-coloured images and remembers which; paths with "bad" in them are corrupt."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.opened: list[str] = []
 
     def open_image(self, path: str) -> Image.Image:

@@ -53,7 +53,7 @@ def served(model: str, uri: str, log: Path, fresh: Path | None = None) -> Iterat
             server.wait(timeout=30)
 
 
-def _wait_until_it_answers(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def _wait_until_it_answers(server: "subprocess.Popen[bytes]", address: str, log: Path):
     for _ in range(480):
         if server.poll() is not None:
             break

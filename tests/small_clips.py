@@ -109,7 +109,7 @@ def checkpoint(backbone: Backbone, tmp_path: Path) -> Path:
     return folder
 
 
-def set_value(folder: Path, encoder: str | None, key: str, value: object) -> None:
+def set_value(folder: Path, encoder: str | None, key: str, value: object):
     """Change a value in the configuration of a checkpoint."""
     config = json.loads((folder / "config.json").read_text())
     part = config[encoder] if encoder else config

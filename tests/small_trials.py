@@ -101,7 +101,7 @@ def last_report(data: TrialData, backbone: Backbone, **changes: Any) -> EpochRep
 
 def train_and_save(
     folder: Path, config: TrialConfig, data: TrialData, backbone: Backbone, name: str
-) -> None:
+):
     """Train a trial on a backbone of a name, and write its last report and its delta."""
     *_, last = run_trial(config, data, backbone)
     TrialFolder(folder).append_report({"epoch": last.epoch, **last.metrics})

@@ -27,7 +27,7 @@ class Case:
         number: int,
         dtype: torch.dtype,
         precision: Precision = "float32",
-    ) -> None:
+    ):
         backbone.clip.to(dtype)
         generator = torch.Generator().manual_seed(3 + number)
         self.classifier = FewShotClassifier(backbone, parse(subset), precision=precision)

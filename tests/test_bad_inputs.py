@@ -55,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _here(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(place)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -84,7 +84,7 @@ VALUES: dict[str, Any] = CASES["values"]
 
 
 @pytest.mark.parametrize("override", VALUES)
-def test_a_bad_value_is_told_with_its_override(run: Run, override: str) -> None:
+def test_a_bad_value_is_told_with_its_override(run: Run, override: str):
     ran = run("quickstart", override, "--check")
     assert ran.code == 2, ran.out
     assert ran.out == ""
@@ -105,7 +105,7 @@ SUBSETS: dict[str, Any] = CASES["subsets"]
 
 
 @pytest.mark.parametrize("subset", SUBSETS)
-def test_a_bad_subset_is_told_though_needed_baselines_are_absent(run: Run, subset: str) -> None:
+def test_a_bad_subset_is_told_though_needed_baselines_are_absent(run: Run, subset: str):
     baseline = f"mine: {{subset: {subset!r}, rates: {{bias: 0.1, ln: 0.1}}}}"
     told = refused(
         run, shlex.join(["quickstart", f"search.baselines={{{baseline}}}", "--check"]),
@@ -123,7 +123,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_bad_command_line_is_told(run: Run, line: str) -> None:
+def test_a_bad_command_line_is_told(run: Run, line: str):
     refused(run, line, LINES[line])
 
 
@@ -138,19 +138,17 @@ CHECKPOINTS: dict[str, Any] = CASES["checkpoints"]
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_bad_images_are_told(run: Run, name: str) -> None:
+def test_bad_images_are_told(run: Run, name: str):
     refused(run, data(name), IMAGES[name])
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_bad_table_is_told(run: Run, name: str) -> None:
+def test_a_bad_table_is_told(run: Run, name: str):
     refused(run, data(f"{name}.csv"), TABLES[name])
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_bad_checkpoint_is_told_with_its_folder_and_not_the_hub(
-    run: Run, place: Path, name: str
-) -> None:
+def test_a_bad_checkpoint_is_told_with_its_folder_and_not_the_hub(run: Run, place: Path, name: str):
     told = refused(
         run, f"quickstart backbone.name=bad/ck_{name} --check",
         f"backbone: backbone '{place}/bad/ck_{name}' ", CHECKPOINTS[name],
@@ -160,7 +158,7 @@ def test_a_bad_checkpoint_is_told_with_its_folder_and_not_the_hub(
     assert "huggingface.co" not in told
 
 
-def test_what_cannot_be_read_is_told_with_what_helps(run: Run) -> None:
+def test_what_cannot_be_read_is_told_with_what_helps(run: Run):
     refused(run, data("truncated"), "data.on_corrupt=skip leaves such images out; --check --images")
     refused(run, data("fake.parquet"), "bad/fake.parquet: not a readable Parquet file")
     refused(
@@ -169,7 +167,7 @@ def test_what_cannot_be_read_is_told_with_what_helps(run: Run) -> None:
     )  # fmt: skip
 
 
-def test_empty_images_are_told_once_whether_refused_or_left_out(run: Run) -> None:
+def test_empty_images_are_told_once_whether_refused_or_left_out(run: Run):
     ran = run(*shlex.split(data("zerobyte")))
     assert "cotton/" not in ran.out
     assert ran.err.count("cotton/00.png") == 1
@@ -180,7 +178,7 @@ def test_empty_images_are_told_once_whether_refused_or_left_out(run: Run) -> Non
 
 def test_a_study_that_cannot_read_an_image_leaves_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
     line = data("truncated", "storage=new/runs", "search.folds=2").replace(" --check", "")
     refused(run, line, "; --check --images finds all such images, and data.on_corrupt=skip leaves")
@@ -203,7 +201,7 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("line", ACCEPTED)
-def test_what_is_right_is_accepted_without_a_warning(run: Run, line: str) -> None:
+def test_what_is_right_is_accepted_without_a_warning(run: Run, line: str):
     ran = run(*shlex.split(line), *([] if "--check" in line else ["--check"]))
     assert assert_accepted(ran) == []
 
@@ -225,13 +223,13 @@ WARNED = {
 
 
 @pytest.mark.parametrize("line", WARNED)
-def test_what_may_not_be_meant_is_accepted_with_a_warning(run: Run, line: str) -> None:
+def test_what_may_not_be_meant_is_accepted_with_a_warning(run: Run, line: str):
     ran = run(*shlex.split(line))
     assert_accepted(ran)
     assert WARNED[line] in ran.out
 
 
-def test_warnings_are_shown_beside_an_image_that_cannot_be_read(run: Run) -> None:
+def test_warnings_are_shown_beside_an_image_that_cannot_be_read(run: Run):
     ran = run(*shlex.split(data("missingtrain.csv")))
     assert ran.code == 2
     assert "by symbolic links (good/silk/99.png)" in ran.out
@@ -239,7 +237,7 @@ def test_warnings_are_shown_beside_an_image_that_cannot_be_read(run: Run) -> Non
 
 
 @pytest.mark.long
-def test_an_environment_that_is_odd_does_no_harm(place: Path) -> None:
+def test_an_environment_that_is_odd_does_no_harm(place: Path):
     odd = {
         "LANG": "C", "LC_ALL": "C", "COLUMNS": "20", "CUDA_VISIBLE_DEVICES": "7",
         "OMP_NUM_THREADS": "abc", "MLFLOW_TRACKING_URI": "", "http_proxy": "http://127.0.0.1:9",

@@ -22,7 +22,7 @@ COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy",
 """What no message about a typing error imports."""
 
 
-def test_each_command_has_a_function() -> None:
+def test_each_command_has_a_function():
     for command in COMMANDS.values():
         module = command.load()
         assert callable(getattr(module, command.name))
@@ -34,7 +34,7 @@ def test_each_command_has_a_function() -> None:
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"])
@@ -49,7 +49,7 @@ def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
 @pytest.mark.parametrize("words", [["run", "quickstart"], ["quickstart"], ["run"], []])
 def test_the_word_run_may_be_left_out(
     words: list[str], tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     started = []
@@ -63,7 +63,7 @@ def test_the_word_run_may_be_left_out(
 
 def test_a_word_that_is_neither_command_nor_configuration_leads_to_the_help(
     capsys: pytest.CaptureFixture[str],
-) -> None:
+):
     assert main(["leaderbord"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: no command 'leaderbord', and no configuration; did you mean ")
@@ -76,7 +76,7 @@ def test_a_word_that_is_neither_command_nor_configuration_leads_to_the_help(
 )
 def test_words_that_a_command_does_not_take_are_refused(
     words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     with pytest.raises(SystemExit) as refused:
         main(words)
     assert refused.value.code == 2
@@ -104,7 +104,7 @@ MEANT = {
 @pytest.mark.parametrize("more", [[], ["mine", "--json"]], ids=["alone", "with more"])
 def test_a_word_that_is_nearly_a_command_is_told_with_the_command(
     word: str, more: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     assert main([word, *more]) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -114,14 +114,14 @@ def test_a_word_that_is_nearly_a_command_is_told_with_the_command(
 
 def test_a_configuration_may_have_a_name_that_is_nearly_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stats").write_text("serch: 3\n")
     assert main(["stats"]) == 2
     assert "serch: unknown key; did you mean 'search'?" in capsys.readouterr().err
 
 
-def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert capsys.readouterr().out == f"clipfit-study {project['version']}\n"
@@ -141,7 +141,7 @@ HELPS = [["--version"], ["--help"], *([command, "--help"] for command in COMMAND
 )
 def test_a_help_and_a_typing_error_import_nothing_heavy(
     lines: list[list[str]], code: int, heavy: tuple[str, ...], tmp_path: Path
-) -> None:
+):
     child = (
         "import sys\n"
         "from study.commands import main\n"

@@ -52,12 +52,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_is_short() -> None:
+def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST_README
 
 
 @every_page
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_somewhere(page: Path):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", link):
             continue
@@ -69,7 +69,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @every_page
-def test_paths_of_the_project_exist(page: Path) -> None:
+def test_paths_of_the_project_exist(page: Path):
     words = [word for text in [*blocks(page), *spans(page)] for word in text.split()]
     for word in (word.strip("'\"(),:;") for word in words):
         if re.search(rf"{PLACEHOLDER}|[{{=<>]|://", word):
@@ -82,7 +82,7 @@ def test_paths_of_the_project_exist(page: Path) -> None:
 
 
 @every_page
-def test_commands_exist(page: Path) -> None:
+def test_commands_exist(page: Path):
     for verb, *arguments in commands(page):
         assert verb in COMMANDS, (verb, *arguments)
         if verb == "run" and arguments and re.fullmatch(r"[\w/]+(\.yaml)?", arguments[0]):
@@ -90,7 +90,7 @@ def test_commands_exist(page: Path) -> None:
 
 
 @every_page
-def test_no_other_module_is_a_command(page: Path) -> None:
+def test_no_other_module_is_a_command(page: Path):
     modules = re.findall(r"python -m ([\w.]+)", page.read_text(encoding="utf-8"))
     assert set(modules) <= {
         *("venv", "study"),
@@ -99,7 +99,7 @@ def test_no_other_module_is_a_command(page: Path) -> None:
 
 
 @every_page
-def test_configuration_keys_exist(page: Path) -> None:
+def test_configuration_keys_exist(page: Path):
     known = {".".join(key.split(".")[:end]) for key in KEYS for end in range(1, 5)}
     words = [word for text in [*blocks(page), *spans(page)] for word in text.split()]
     for word in words:
@@ -109,7 +109,7 @@ def test_configuration_keys_exist(page: Path) -> None:
             assert key in known, word
 
 
-def test_the_command_of_the_tests_is_the_one_that_guards_changes() -> None:
+def test_the_command_of_the_tests_is_the_one_that_guards_changes():
     (command,) = (
         line for block in blocks(ROOT / "README.md") for line in block.splitlines()
         if line.endswith("pytest -n 2")
@@ -118,7 +118,7 @@ def test_the_command_of_the_tests_is_the_one_that_guards_changes() -> None:
     assert command in guarded.splitlines()
 
 
-def test_the_version_is_the_same_everywhere() -> None:
+def test_the_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     (next_release,) = re.findall(r"towards ([\d.]+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(600)
 class Whole:
     """A study that was killed in its search and resumed to its end."""
 
-    def __init__(self, place: Path, server: str) -> None:
+    def __init__(self, place: Path, server: str):
         self.place, self.server = place, server
         self.folder = StudyFolder(place / "runs" / "whole")
         self.killed_with: dict[str, bytes] = {}
@@ -97,7 +97,7 @@ def whole(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Whole
     return study
 
 
-def test_it_ends_with_a_leaderboard_and_the_way_to_mlflow(whole: Whole) -> None:
+def test_it_ends_with_a_leaderboard_and_the_way_to_mlflow(whole: Whole):
     for label in ("zero-shot", "clipfit", "clipfit-tuned", "bitfit", "ln", "best"):
         assert label in whole.output
     assert f"open {whole.server}" in whole.output
@@ -107,7 +107,7 @@ def test_it_ends_with_a_leaderboard_and_the_way_to_mlflow(whole: Whole) -> None:
     assert f"search   {TRAINED}/{TRAINED} done" in whole.output
 
 
-def test_no_trial_was_lost_or_trained_twice(whole: Whole) -> None:
+def test_no_trial_was_lost_or_trained_twice(whole: Whole):
     search = [t for t in whole.folder.trials() if t.read_config()["stage"] == "search"]
     assert [t.read_config()["number"] for t in search] == list(range(TRAINED))
     identities = {
@@ -121,13 +121,13 @@ def test_no_trial_was_lost_or_trained_twice(whole: Whole) -> None:
         assert epochs in ([0], list(range(1, not_none(trial.read_end()).epochs + 1)))
 
 
-def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole) -> None:
+def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole):
     assert len({Path(path).parent for path in whole.killed_with}) >= 3
     for path, contents in whole.killed_with.items():
         assert Path(path).read_bytes() == contents
 
 
-def test_mlflow_has_a_parent_and_a_child_for_each_trial(whole: Whole) -> None:
+def test_mlflow_has_a_parent_and_a_child_for_each_trial(whole: Whole):
     runs = whole.runs
     trials = {trial.trial_id: trial for trial in whole.folder.trials()}
     assert set(runs.index) == {*trials, "parent"}
@@ -144,7 +144,7 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial(whole: Whole) -> None:
         assert child.status == expected[end.status]  # type: ignore[union-attr]
 
 
-def test_every_epoch_is_in_mlflow_once(whole: Whole) -> None:
+def test_every_epoch_is_in_mlflow_once(whole: Whole):
     client = MlflowClient(whole.server)
     search = whole.runs[whole.runs["tags.stage"] == "search"]
     for trial_id, run in search.iterrows():
@@ -157,7 +157,7 @@ def test_every_epoch_is_in_mlflow_once(whole: Whole) -> None:
         assert {point.step: point.value for point in points} == expected
 
 
-def test_only_confirmations_have_seen_test(whole: Whole) -> None:
+def test_only_confirmations_have_seen_test(whole: Whole):
     candidates = whole.folder.read_json("candidates.json")
     trained = [c["label"] for c in candidates if c["same_as"] is None]
     runs = whole.runs
@@ -170,7 +170,7 @@ def test_only_confirmations_have_seen_test(whole: Whole) -> None:
     assert confirm.groupby("params.seed")["tags.split_hash"].nunique().eq(1).all()
 
 
-def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:
+def test_artifacts_are_where_they_are_looked_for(whole: Whole):
     client = MlflowClient(whole.server)
     runs = whole.runs
 
@@ -184,7 +184,7 @@ def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:
     assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "predictions.parquet"}
 
 
-def test_the_folder_is_small_and_has_every_plot_in_both_forms(whole: Whole) -> None:
+def test_the_folder_is_small_and_has_every_plot_in_both_forms(whole: Whole):
     files = [path for path in whole.folder.path.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < LARGE
     assert {path.suffix for path in whole.folder.path.glob("plots/*")} == {".png", ".svg"}

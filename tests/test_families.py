@@ -49,7 +49,7 @@ def run(folder: Path, *words: str) -> str:
 
 @pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path: Path) -> None:
+def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path: Path):
     checkpoint = FAMILIES[family](tmp_path / "checkpoint")
     words = ("run", "quickstart", *SMALL, f"backbone.name={checkpoint}")
     checked = " ".join(run(tmp_path, *words, "--check").split())

@@ -43,7 +43,7 @@ STUDY = (
 class Hour:
     """A folder in which a user works, who has the wheel installed."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path):
         self.place = place
         self.programs = with_wheel(place / "installed")
         dataset, count = load_dataset("digits"), dict.fromkeys(CLASSES, 0)
@@ -104,12 +104,12 @@ def probabilities(row: dict[str, str]) -> dict[str, float]:
     return {row[f"class_{n}"]: float(row[f"probability_{n}"]) for n in range(1, len(CLASSES) + 1)}
 
 
-def test_the_package_is_that_of_the_wheel(hour: Hour) -> None:
+def test_the_package_is_that_of_the_wheel(hour: Hour):
     found = hour.start(hour.programs / "python", "-c", "import study; print(study.__file__)")
     assert Path(found.stdout.strip()).is_relative_to(hour.programs.parent)
 
 
-def test_the_study_ends_with_a_winner_and_where_it_is(hour: Hour) -> None:
+def test_the_study_ends_with_a_winner_and_where_it_is(hour: Hour):
     assert "search   6/6 done" in hour.finished
     assert "★" in hour.finished
     assert "report   " in hour.finished
@@ -117,7 +117,7 @@ def test_the_study_ends_with_a_winner_and_where_it_is(hour: Hour) -> None:
     assert re.search("first-hour +finished", hour.study("list").stdout)
 
 
-def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour) -> None:
+def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour):
     files = sorted(path.name for path in (hour.place / "new").iterdir())
     assert [row["path"] for row in hour.labels] == [f"new/{name}" for name in files]
     (broken,) = [row for row in hour.labels if row["error"]]
@@ -132,7 +132,7 @@ def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour) -> None:
     assert sum(right) / len(right) > 0.7, "the backbone as it is gets 0.6"
 
 
-def test_the_served_model_gives_the_same_classes(hour: Hour) -> None:
+def test_the_served_model_gives_the_same_classes(hour: Hour):
     images = [encode_base64(Image.open(hour.place / row["path"])) for row in hour.readable]
     model, uri = "models:/clipfit-photos@champion", f"sqlite:///{hour.place / 'mlflow.db'}"
     with served(model, uri, hour.place / "serve.log", hour.programs) as address:

@@ -66,7 +66,7 @@ def within(module: str, names: Collection[str]) -> bool:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_a_room_imports_only_what_is_below_it(path: Path) -> None:
+def test_a_room_imports_only_what_is_below_it(path: Path):
     room = module_of(path).partition(".")[0]
     if not room:
         assert not list(imports(path)), "study/__init__.py must stay free"
@@ -78,7 +78,7 @@ def test_a_room_imports_only_what_is_below_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_libraries_stay_in_their_rooms(path: Path) -> None:
+def test_libraries_stay_in_their_rooms(path: Path):
     room = module_of(path).partition(".")[0]
     at_home, optional = TABLES["at_home"], TABLES["optional"]
     for name, top in imports(path):
@@ -92,7 +92,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_heavy_libraries_are_imported_late_where_a_light_path_passes(path: Path) -> None:
+def test_heavy_libraries_are_imported_late_where_a_light_path_passes(path: Path):
     module = module_of(path)
     early = {name for name, top in imports(path) if top}
     for place, names in TABLES["lazy"].items():
@@ -102,7 +102,7 @@ def test_heavy_libraries_are_imported_late_where_a_light_path_passes(path: Path)
 
 
 @pytest.mark.parametrize("place", TABLES["light"])
-def test_a_light_room_is_imported_without_slow_libraries(place: str) -> None:
+def test_a_light_room_is_imported_without_slow_libraries(place: str):
     light = TABLES["light"][place]
     modules = [module_of(path) for path in FILES if within(module_of(path), {place})]
     names = [f"study.{module}" for module in modules if module not in light["but"]]
@@ -114,12 +114,12 @@ def test_a_light_room_is_imported_without_slow_libraries(place: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_room_is_in_the_table() -> None:
+def test_every_room_is_in_the_table():
     rooms = {module_of(path).partition(".")[0] for path in FILES} - {""}
     assert rooms == set(ALLOWED), "tell in the table what a new room may import"
 
 
-def test_the_layers_have_no_cycle() -> None:
+def test_the_layers_have_no_cycle():
     rooms = {room: {name.partition(".")[0] for name in names} for room, names in ALLOWED.items()}
     while rooms:
         bottom = {room for room, below in rooms.items() if not below & rooms.keys()}
@@ -127,7 +127,7 @@ def test_the_layers_have_no_cycle() -> None:
         rooms = {room: below for room, below in rooms.items() if room not in bottom}
 
 
-def test_no_two_files_import_each_other_even_through_others() -> None:
+def test_no_two_files_import_each_other_even_through_others():
     modules = {f"study.{module_of(path)}": path for path in FILES}
     left = {
         module: {name for name, _ in imports(path, of_modules=modules)} & modules.keys() - {module}
@@ -141,7 +141,7 @@ def test_no_two_files_import_each_other_even_through_others() -> None:
         left = {name: below for name, below in left.items() if name not in ends}
 
 
-def test_no_module_has_the_name_of_a_library() -> None:
+def test_no_module_has_the_name_of_a_library():
     """``python study/run.py`` puts study/ first on the path: a namesake would shadow a library."""
     ours = {path.stem for path in STUDY.iterdir() if path.suffix == ".py" or path.is_dir()}
     ours -= {"__init__", "__pycache__"}
@@ -149,7 +149,7 @@ def test_no_module_has_the_name_of_a_library() -> None:
     assert not ours & theirs
 
 
-def test_every_library_that_is_imported_is_a_dependency() -> None:
+def test_every_library_that_is_imported_is_a_dependency():
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
@@ -163,7 +163,7 @@ def test_every_library_that_is_imported_is_a_dependency() -> None:
     assert not missing
 
 
-def test_every_module_has_its_tests_at_the_mirrored_path() -> None:
+def test_every_module_has_its_tests_at_the_mirrored_path():
     """What is tested of a module is found by its name."""
     modules = [path for path in FILES if path.stem not in ("__init__", "__main__")]
     mirrored = {
@@ -174,7 +174,7 @@ def test_every_module_has_its_tests_at_the_mirrored_path() -> None:
     assert not lacking, "write tests where these modules' tests are looked for"
 
 
-def test_no_two_files_write_out_the_same_choices() -> None:
+def test_no_two_files_write_out_the_same_choices():
     """A set of names that is written twice is changed in one place only."""
     homes: dict[frozenset[str], list[str]] = {}
     for path in FILES:

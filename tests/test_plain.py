@@ -105,7 +105,7 @@ def count(room: str = "") -> Counter[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(STUDY).as_posix())
-def test_no_line_has_to_be_read_twice(path: Path) -> None:
+def test_no_line_has_to_be_read_twice(path: Path):
     for node in ast.walk(TREES[path]):
         place = f"{path}:{getattr(node, 'lineno', 0)}"
         assert not is_nested(node), f"{place}: write the inner comprehension as a loop"
@@ -113,12 +113,12 @@ def test_no_line_has_to_be_read_twice(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(STUDY).as_posix())
-def test_a_function_is_read_at_a_glance(path: Path) -> None:
+def test_a_function_is_read_at_a_glance(path: Path):
     for name, lines in lines_of(TREES[path]):
         assert lines <= LINES, f"{path}: {name} has {lines} lines"
 
 
-def test_few_functions_are_long() -> None:
+def test_few_functions_are_long():
     long = [
         f"{path}: {name}"
         for path, tree in TREES.items()
@@ -128,7 +128,7 @@ def test_few_functions_are_long() -> None:
     assert len(long) <= MOST_LONG, "\n".join(long)
 
 
-def test_the_package_says_one_thing_a_line() -> None:
+def test_the_package_says_one_thing_a_line():
     counts = count()
     assert counts["nodes"] / counts["statements"] <= NODES
     per_thousand = {form: 1000 * counts[form] / counts["statements"] for form in counts}
@@ -138,7 +138,7 @@ def test_the_package_says_one_thing_a_line() -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_no_room_is_much_denser_than_the_package(room: str) -> None:
+def test_no_room_is_much_denser_than_the_package(room: str):
     counts = count(room)
     assert counts["nodes"] / counts["statements"] <= NODES_OF_A_ROOM
 
@@ -157,5 +157,5 @@ def test_no_room_is_much_denser_than_the_package(room: str) -> None:
         ("a * b", False),
     ],
 )
-def test_a_truth_as_a_factor_is_found(text: str, is_one: bool) -> None:
+def test_a_truth_as_a_factor_is_found(text: str, is_one: bool):
     assert multiplies_truth(ast.parse(text, mode="eval").body) is is_one

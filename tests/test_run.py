@@ -35,7 +35,7 @@ def conducted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Take the place of a study: nothing may start Ray here."""
     calls = []
 
-    def run_study(study: Study, console: Any, *, resume: bool) -> None:
+    def run_study(study: Study, console: Any, *, resume: bool):
         calls.append((study.config, study.folder, resume))
 
     monkeypatch.setattr(run_study_module, "run_study", run_study)
@@ -66,7 +66,7 @@ def printed(arguments: list[str]) -> str:
     return done.stdout.rstrip()
 
 
-def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(here: Path) -> None:
+def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(here: Path):
     told = printed(["--check", "tracking.uri=sqlite:///mlflow.db"])
     assert "all is well" in told
     assert told.endswith("[]")
@@ -75,7 +75,7 @@ def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(
 
 def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
     here: Path, conducted: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     (here / "mine.yaml").write_text("seed: 7\n")
     for arguments in (["mine.yaml"], [str(here / "mine.yaml")]):
         assert main(arguments) == 0
@@ -99,7 +99,7 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
         ["seed=3", "--check", "search.trials=9", "quickstart"],
     ],
 )
-def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
     seen = []
     monkeypatch.setattr(
         "study.workflow.dry_run.check_study", lambda study, **_: seen.append(study.config)
@@ -108,9 +108,7 @@ def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.Mo
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)
 
 
-def test_a_study_without_a_name_gets_one_that_can_be_resumed(
-    here: Path, conducted: list[Any]
-) -> None:
+def test_a_study_without_a_name_gets_one_that_can_be_resumed(here: Path, conducted: list[Any]):
     odd = here / "my study (copy).yaml"
     odd.write_text("")
     for _ in range(2):
@@ -121,7 +119,7 @@ def test_a_study_without_a_name_gets_one_that_can_be_resumed(
     assert type(first).model_validate(first.model_dump()) == first
 
 
-def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[str]):
     message = fault(
         capsys,
         *("quickstart", "seed=one", "training.epochs=2", "data.dataset=eurosta"),
@@ -167,7 +165,7 @@ def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> lis
 )
 def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_be_blamed(
     capsys: pytest.CaptureFixture[str], arguments: list[str], told: list[str]
-) -> None:
+):
     assert sorted(places_of_faults(capsys, *arguments)) == sorted(told)
 
 
@@ -182,7 +180,7 @@ CAUTION = "has seen printed characters and nothing else"
 
 def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
     here: Path, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     def told(*arguments: str) -> str:
         assert main([*arguments, "--check"]) == 0
         return capsys.readouterr().out
@@ -204,7 +202,7 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
 
 def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(
         "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
     )
@@ -213,9 +211,7 @@ def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
     assert CAUTION in capsys.readouterr().out
 
 
-def test_a_resumed_study_has_the_configuration_it_was_frozen_with(
-    here: Path, conducted: list[Any]
-) -> None:
+def test_a_resumed_study_has_the_configuration_it_was_frozen_with(here: Path, conducted: list[Any]):
     StudyFolder(here / "elsewhere" / "mine").create(
         "format: 1\nname: mine\nseed: 7\nstorage: elsewhere\n", {}
     )
@@ -226,8 +222,8 @@ def test_a_resumed_study_has_the_configuration_it_was_frozen_with(
 
 def test_an_interrupt_is_no_fault(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object, **__: object) -> None:
+):
+    def interrupt(*_: object, **__: object):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_study_module, "run_study", interrupt)
@@ -237,8 +233,8 @@ def test_an_interrupt_is_no_fault(
 
 def test_what_one_may_not_read_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
+):
+    def refuse(*_: object):
         raise PermissionError(errno.EACCES, "Permission denied", "/home/other/runs")
 
     monkeypatch.setattr("study.workflow.commands.list_studies.list_studies", refuse)
@@ -261,11 +257,11 @@ def first_folder_on_the_path(script: Path) -> Path:
     return Path(ran.stdout.rpartition("first on the path: ")[2].strip())
 
 
-def test_the_package_folder_is_off_the_path_of_the_script() -> None:
+def test_the_package_folder_is_off_the_path_of_the_script():
     assert first_folder_on_the_path(SCRIPT) != SCRIPT.parent
 
 
-def test_a_home_folder_stays_on_the_path_of_the_script(tmp_path: Path) -> None:
+def test_a_home_folder_stays_on_the_path_of_the_script(tmp_path: Path):
     for name in ("ledger.py", "errors.py", "__init__.py"):
         (tmp_path / name).touch()
     (tmp_path / "study").symlink_to(SCRIPT.parent)

@@ -104,16 +104,14 @@ def screens(place: Path) -> dict[tuple[int, str], str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_does_what_it_is_for(screens: dict[tuple[int, str], str], name: str) -> None:
+def test_each_command_does_what_it_is_for(screens: dict[tuple[int, str], str], name: str):
     assert TOLD[name] in " ".join(screens[WIDE, name].split())
     assert "exit code" not in screens[WIDE, name]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_column_and_no_cell_is_lost(
-    screens: dict[tuple[int, str], str], name: str, width: int
-) -> None:
+def test_no_column_and_no_cell_is_lost(screens: dict[tuple[int, str], str], name: str, width: int):
     whole, screen = screens[WIDE, name], screens[width, name]
     lost = columns(whole) - columns(screen)
     assert not lost
@@ -124,13 +122,13 @@ def test_no_column_and_no_cell_is_lost(
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_sentence_is_cut(screens: dict[tuple[int, str], str], name: str, width: int) -> None:
+def test_no_sentence_is_cut(screens: dict[tuple[int, str], str], name: str, width: int):
     screen = squeezed(screens[width, name])
     for sentence in sentences(screens[WIDE, name]):
         assert squeezed(sentence) in screen
 
 
-def test_what_is_piped_has_the_width_that_the_readme_names(place: Path) -> None:
+def test_what_is_piped_has_the_width_that_the_readme_names(place: Path):
     words = [sys.executable, "-m", "study", "leaderboard", "glyphs-few-shot"]
     run = subprocess.run(words, cwd=place, capture_output=True, text=True, check=True)
     lines = table_lines(run.stdout)

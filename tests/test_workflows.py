@@ -26,26 +26,26 @@ def steps(file: Path) -> Iterator[dict[str, Any]]:
 
 
 @each_file
-def test_it_may_read_the_code_and_nothing_else(file: Path) -> None:
+def test_it_may_read_the_code_and_nothing_else(file: Path):
     workflow = load(file)
     assert workflow["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in workflow["jobs"].values())
 
 
 @each_file
-def test_every_job_ends_by_itself_and_none_runs_twice(file: Path) -> None:
+def test_every_job_ends_by_itself_and_none_runs_twice(file: Path):
     workflow = load(file)
     assert all(job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
     assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
 
 
 @each_file
-def test_actions_of_others_are_pinned_by_commit(file: Path) -> None:
+def test_actions_of_others_are_pinned_by_commit(file: Path):
     uses = [step["uses"] for step in steps(file) if "uses" in step]
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in uses)
 
 
-def test_the_hosted_tests_are_those_of_the_readme() -> None:
+def test_the_hosted_tests_are_those_of_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace(".venv/bin/", "")
     (tests,) = (file for file in FILES if file.stem == "tests")
     default = load(tests)["jobs"]["default"]
@@ -53,7 +53,7 @@ def test_the_hosted_tests_are_those_of_the_readme() -> None:
     assert " && ".join(commands) in readme
 
 
-def test_what_is_linted_here_is_linted_by_the_hosted_checks() -> None:
+def test_what_is_linted_here_is_linted_by_the_hosted_checks():
     here = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(".venv/bin/", "")
     (lint,) = (file for file in FILES if file.stem == "lint")
     commands = {step["run"] for step in steps(lint) if "run" in step}

@@ -31,23 +31,23 @@ TIMED = ("seconds", "ended_at", "images_per_second")
 class Listener:
     """An observer that remembers; a test may do something at one of its events."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.events: list[tuple[str, str, Any]] = []
         self.metrics: dict[tuple[str, int], Mapping[str, float]] = {}
         """The metrics of each trial and epoch."""
         self.at: dict[tuple[str, str, Any], Callable[[], object]] = {}
 
-    def trial_started(self, config: TrialConfig) -> None:
+    def trial_started(self, config: TrialConfig):
         self._hear("started", config.trial_id, None)
 
-    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
+    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]):
         self.metrics[config.trial_id, epoch] = metrics
         self._hear("reported", config.trial_id, epoch)
 
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None):
         self._hear("ended", config.trial_id, end.status)
 
-    def _hear(self, *event: Any) -> None:
+    def _hear(self, *event: Any):
         self.events.append(event)
         self.at.pop(event, lambda: None)()
 
@@ -55,7 +55,7 @@ class Listener:
 class TinyStudy:
     """A study on two shots of the digits that runs in seconds."""
 
-    def __init__(self, storage: Path, name: str, backbone: Path, **values: Any) -> None:
+    def __init__(self, storage: Path, name: str, backbone: Path, **values: Any):
         search = {
             "trials": 8,
             "selection": "holdout",
@@ -90,11 +90,11 @@ class TinyStudy:
         """What the trials of the search read."""
         return self.preparer.search()
 
-    def search(self) -> None:
+    def search(self):
         """Run the search, or what is left of it."""
         run_search(Study(self.config, self.folder), self.data, [self.heard])
 
-    def confirm(self) -> None:
+    def confirm(self):
         """Fix the choice, and confirm it."""
         study = Study(self.config, self.folder)
         candidates = fix_candidates(study)
@@ -117,7 +117,7 @@ def untimed(trial: TrialFolder) -> list[dict[str, Any]]:
     return [{k: v for k, v in report.items() if k not in TIMED} for report in trial.read_reports()]
 
 
-def kill_worker() -> None:
+def kill_worker():
     """Kill the worker that runs trials for this process, as the machine's memory keeper would."""
     workers = []
     for process in psutil.Process().children(recursive=True):

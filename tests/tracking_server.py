@@ -19,7 +19,7 @@ ENDS_WITHIN = 30.0
 class TrackingServer:
     """An MLflow server on a free loopback port, with its database and artifacts in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path):
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self.port = int(probe.getsockname()[1])
@@ -33,7 +33,7 @@ class TrackingServer:
         """The address of the server."""
         return f"http://{HOST}:{self.port}"
 
-    def start(self) -> None:
+    def start(self):
         """Start the server, and return when it answers.
 
         Raises:
@@ -69,12 +69,12 @@ class TrackingServer:
         except OSError:
             return False
 
-    def stop(self) -> None:
+    def stop(self):
         """Ask the server to end, and wait until it has."""
         self._process.terminate()
         self._process.wait(timeout=ENDS_WITHIN)
 
-    def kill(self) -> None:
+    def kill(self):
         """Kill the server with its workers."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

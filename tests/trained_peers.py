@@ -21,7 +21,7 @@ def lora(backbone: Backbone, seed: int = 1, dropout: float = 0.0) -> LoraClassif
 
 def step(
     classifier: FewShotClassifier, images: Tensor, labels: Tensor, ids: Tensor, times: int = 2
-) -> None:
+):
     optimizer = make_optimizer(classifier.tuned, {PEER: 0.02}, Recipe("adamw"))
     plain = PlainPass(classifier)
     objective = Objective(ids, classifier.encode_text(ids).detach(), 0.0)

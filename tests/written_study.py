@@ -26,7 +26,7 @@ EPOCHS = 3
 class Written:
     """A study's folder, and what writes trials into it."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str):
         self.config: StudyConfig = build_config(
             {
                 "name": name,
@@ -90,7 +90,7 @@ class Written:
         self.end(config, status, **told)
         return config
 
-    def conclude(self) -> None:
+    def conclude(self):
         """Write what a study writes last of all."""
         (self.folder.path / DESCRIPTION).write_text("the **best** is here")
 
@@ -153,7 +153,7 @@ def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:
     return found
 
 
-def assert_whole(uri: str, study: Written, trials: int) -> None:
+def assert_whole(uri: str, study: Written, trials: int):
     """All trials are there once, ended and with their epochs and artifacts, under one parent."""
     found = runs(uri, study)
     assert len(found) == trials + 1

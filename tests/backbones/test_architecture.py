@@ -21,5 +21,5 @@ VIT_L14 = Architecture(
 )
 def test_the_counts_of_published_models_are_known_without_their_weights(
     architecture: Architecture, subset: str, count: int
-) -> None:
+):
     assert count_numbers(architecture, parse(subset).resolve(architecture.depths)) == count

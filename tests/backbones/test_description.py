@@ -21,7 +21,7 @@ from tests.small_clips import set_value
 @pytest.mark.parametrize("subset", ["clipfit", "bitfit", "ln", "text.mlp.fc1.bias[1]", "none"])
 def test_what_is_read_counts_as_the_model_itself_does(
     checkpoint: Path, backbone: Backbone, subset: str
-) -> None:
+):
     architecture = read_architecture(checkpoint)
     assert architecture.depths == model_depths(backbone.clip)
     assert architecture.image_size == backbone.image_size
@@ -40,7 +40,7 @@ def test_what_is_read_counts_as_the_model_itself_does(
 )
 def test_a_folder_is_another_checkpoint_where_a_file_differs_that_features_depend_on(
     checkpoint: Path, name: str, counts: bool
-) -> None:
+):
     before = read_architecture(checkpoint).checkpoint
     assert read_architecture(checkpoint).checkpoint == before
     with (checkpoint / name).open("ab") as file:
@@ -68,13 +68,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("damage", "told"), FAULTS.values(), ids=FAULTS)
 def test_a_folder_that_describes_no_checkpoint_is_an_error_that_names_it(
     checkpoint: Path, damage: Callable[[Path], object], told: str
-) -> None:
+):
     damage(checkpoint)
     with pytest.raises(BackboneError, match=f"(?s)'{checkpoint}' .*{told}"):
         read_architecture(checkpoint)
 
 
-def test_the_whole_of_vit_b16_is_counted_by_its_configuration(tmp_path: Path) -> None:
+def test_the_whole_of_vit_b16_is_counted_by_its_configuration(tmp_path: Path):
     """OpenAI's checkpoint has 149,620,737 numbers, the logit scale included."""
     CLIPConfig(vision_config={"patch_size": 16}).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
@@ -83,7 +83,7 @@ def test_the_whole_of_vit_b16_is_counted_by_its_configuration(tmp_path: Path) ->
     assert architecture.vision.tokens == 14 * 14 + 1
 
 
-def test_all_that_a_folder_lacks_is_named_at_once(tmp_path: Path) -> None:
+def test_all_that_a_folder_lacks_is_named_at_once(tmp_path: Path):
     with pytest.raises(BackboneError, match=r"no weights in .* and no config\.json in its folder"):
         read_architecture(tmp_path)
 
@@ -97,7 +97,7 @@ def test_all_that_a_folder_lacks_is_named_at_once(tmp_path: Path) -> None:
 )
 def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "file").touch()
@@ -106,12 +106,12 @@ def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
         read_architecture(name)
 
 
-def test_a_name_longer_than_a_file_may_have_is_told() -> None:
+def test_a_name_longer_than_a_file_may_have_is_told():
     with pytest.raises(BackboneError, match="backbone 'aaa"):
         read_architecture("a" * 300)
 
 
-def test_the_family_is_read_without_the_weights(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_family_is_read_without_the_weights(checkpoint: Path, tmp_path: Path):
     assert read_family(checkpoint) == "clip"
     assert read_family(save_siglip(tmp_path / "siglip")) == "siglip"
     write_open_clip(tmp_path / "open", {})

@@ -32,7 +32,7 @@ def image() -> Image.Image:
 @pytest.mark.parametrize(("values", "framing"), CASES["read"])
 def test_images_are_those_of_the_processor_that_a_checkpoint_describes(
     values: dict[str, Any], framing: dict[str, Any], image: Image.Image
-) -> None:
+):
     read = read_framing(values, 32, default=CLIP_FRAMING)
     assert vars(read) == framing
     said = {key: value for key, value in values.items() if value is not None}
@@ -45,25 +45,25 @@ def test_images_are_those_of_the_processor_that_a_checkpoint_describes(
 
 
 @pytest.mark.parametrize("values", [{}, {"size": SQUARE}, {"size": SQUARE, "resample": 3}])
-def test_a_siglip_is_squashed(values: dict[str, Any]) -> None:
+def test_a_siglip_is_squashed(values: dict[str, Any]):
     assert read_framing(values, 32, default=SIGLIP_FRAMING) == SIGLIP_FRAMING
     with pytest.raises(ValueError, match="do_center_crop is false with size"):
         read_framing({"size": 32}, 32, default=SIGLIP_FRAMING)
 
 
 @pytest.mark.parametrize(("values", "fault"), CASES["refused"])
-def test_what_is_prepared_otherwise_is_refused(values: dict[str, Any], fault: str) -> None:
+def test_what_is_prepared_otherwise_is_refused(values: dict[str, Any], fault: str):
     with pytest.raises(ValueError, match=fault):
         read_framing(values, 32, default=CLIP_FRAMING)
 
 
 @pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
-def test_a_checkpoint_is_read_as_its_file_says_or_refused(tmp_path: Path, file: str) -> None:
+def test_a_checkpoint_is_read_as_its_file_says_or_refused(tmp_path: Path, file: str):
     folder = Path(shutil.copytree(backbone_path(EMBEDDED), tmp_path / "mine"))
     values = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").unlink()
 
-    def write(**changes: Any) -> None:
+    def write(**changes: Any):
         own = {**values, **changes}
         if file == "processor_config.json":
             own = {"image_processor": own, "processor_class": "CLIPProcessor"}

@@ -34,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("read", [read_architecture, load_backbone])
 def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(
     read: Callable[..., object],
-) -> None:
+):
     with pytest.raises(BackboneError, match=f"^backbone '{NAME}' is no folder here and") as refused:
         read(NAME, revision="abc")
     told = str(refused.value)
@@ -50,7 +50,7 @@ def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(
 
 def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     """Such as the page of a network that one has to log into."""
 
     monkeypatch.setattr(hub, "call_within", lambda *_: None)
@@ -61,14 +61,14 @@ def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
         read_architecture(NAME)
 
 
-def test_a_hub_that_answers_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_answers_anything_is_asked(monkeypatch: pytest.MonkeyPatch):
     answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
     with listening(lambda connection: connection.sendall(answer)) as port:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
         assert not must_read_locally(NAME, ["config.json"], None)
 
 
-def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "ANSWERS_WITHIN", 0.3)
     over = threading.Event()
     with listening(lambda _: over.wait()) as port:
@@ -78,7 +78,7 @@ def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPat
         over.set()
 
 
-def test_a_variable_may_forbid_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_may_forbid_the_network(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BackboneError, match="HF_HUB_OFFLINE"):
         must_read_locally(NAME, ["config.json"], None)
@@ -95,7 +95,7 @@ def snapshot(cache: Path) -> Path:
     return folder
 
 
-def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path) -> None:
+def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path):
     (snapshot / "config.json").write_text('{"model_type": "bert"}')
     assert must_read_locally(NAME, ["other.json", "config.json"], None)
     with pytest.raises(BackboneError, match="is a 'bert' model; allowed are 'clip'"):
@@ -112,7 +112,7 @@ def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path) -> None:
 )
 def test_the_other_families_load_from_the_cache_of_the_hub(
     write: Callable[[Path], object], family: str, snapshot: Path
-) -> None:
+):
     write(snapshot)
     assert read_architecture(NAME).checkpoint == f"{NAME}@{COMMIT}"
     backbone = load_backbone(NAME)

@@ -15,7 +15,7 @@ from tests.damage import change_weights
 from tests.small_clips import set_value
 
 
-def test_a_checkpoint_folder_loads_as_it_was_saved(checkpoint: Path, backbone: Backbone) -> None:
+def test_a_checkpoint_folder_loads_as_it_was_saved(checkpoint: Path, backbone: Backbone):
     loaded = load_backbone(checkpoint)
     for name in ("fingerprint", "image_size", "image_mean", "image_std"):
         assert getattr(loaded, name) == getattr(backbone, name)
@@ -25,13 +25,13 @@ def test_a_checkpoint_folder_loads_as_it_was_saved(checkpoint: Path, backbone: B
     assert not loaded.clip.training
 
 
-def test_half_precision_weights_are_loaded_as_float32(checkpoint: Path, backbone: Backbone) -> None:
+def test_half_precision_weights_are_loaded_as_float32(checkpoint: Path, backbone: Backbone):
     backbone.clip.half().save_pretrained(checkpoint)
     assert json.loads((checkpoint / "config.json").read_text())["dtype"] == "float16"
     assert {p.dtype for p in load_backbone(checkpoint).clip.parameters()} == {torch.float32}
 
 
-def no_tokenizer(folder: Path) -> None:
+def no_tokenizer(folder: Path):
     for file in folder.glob("tokenizer*"):
         file.unlink()
 
@@ -83,13 +83,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("damage", "message"), FAULTS.values(), ids=FAULTS)
 def test_a_checkpoint_that_cannot_be_used_is_a_backbone_error_that_names_it(
     checkpoint: Path, damage: Callable[[Path], object], message: str
-) -> None:
+):
     damage(checkpoint)
     with pytest.raises(BackboneError, match=f"(?s)'{checkpoint}' .*({message})"):
         load_backbone(checkpoint)
 
 
-def test_without_preprocessing_of_its_own_a_checkpoint_has_that_of_openai(checkpoint: Path) -> None:
+def test_without_preprocessing_of_its_own_a_checkpoint_has_that_of_openai(checkpoint: Path):
     side = load_backbone(checkpoint).image_size
     (checkpoint / "preprocessor_config.json").unlink()
     backbone = load_backbone(checkpoint)
@@ -102,12 +102,12 @@ SOUND = {"a.weight": np.ones((2, 3)), "a.bias": np.zeros(3), "b.weight": np.arra
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_sound_weights_have_no_fault_in_any_type(dtype: str) -> None:
+def test_sound_weights_have_no_fault_in_any_type(dtype: str):
     assert find_weights_fault((n, v.astype(dtype)) for n, v in SOUND.items()) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_what_float32_cannot_hold_is_named_with_its_first_tensor(value: float) -> None:
+def test_what_float32_cannot_hold_is_named_with_its_first_tensor(value: float):
     broken = {"a.bias": np.array([0.0, value, 1.0]), "b.weight": np.array([value])}
     told = find_weights_fault({**SOUND, **broken}.items())
     assert told == "NaN or infinity in 2 of its 3 tensors, first a.bias"

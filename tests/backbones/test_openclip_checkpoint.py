@@ -46,7 +46,7 @@ def pixels() -> torch.Tensor:
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_features_are_those_of_open_clips_own_code(
     tmp_path: Path, pixels: torch.Tensor, changes: dict[str, Any]
-) -> None:
+):
     theirs = write_open_clip(tmp_path, changes)
     backbone = load_backbone(tmp_path)
     tokens = open_clip.SimpleTokenizer()(PROMPTS)
@@ -70,7 +70,7 @@ def test_features_are_those_of_open_clips_own_code(
 
 
 @pytest.mark.parametrize("name", ["gelu", "quick gelu", "another epsilon"])
-def test_a_model_goes_back_as_it_came(tmp_path: Path, name: str) -> None:
+def test_a_model_goes_back_as_it_came(tmp_path: Path, name: str):
     theirs = write_open_clip(tmp_path, KINDS[name]).state_dict()
     values, tensors = to_open_clip(load_backbone(tmp_path).clip)
     before = {"model_cfg": {**MODEL, **KINDS[name]}}
@@ -80,7 +80,7 @@ def test_a_model_goes_back_as_it_came(tmp_path: Path, name: str) -> None:
     make_open_clip(values).load_state_dict(tensors)
 
 
-def test_the_architecture_is_read_without_the_weights(tmp_path: Path) -> None:
+def test_the_architecture_is_read_without_the_weights(tmp_path: Path):
     write_open_clip(tmp_path, {})
     architecture = read_architecture(tmp_path)
     numbers = load_backbone(tmp_path).clip.named_parameters()
@@ -99,7 +99,7 @@ def test_the_architecture_is_read_without_the_weights(tmp_path: Path) -> None:
 )
 def test_images_are_prepared_as_the_checkpoint_says(
     tmp_path: Path, prepared: dict[str, Any], framing: Framing
-) -> None:
+):
     write_open_clip(tmp_path, {}, prepared)
     backbone = load_backbone(tmp_path)
     assert backbone.framing == read_architecture(tmp_path).framing == framing
@@ -113,7 +113,7 @@ REFUSED = yaml.safe_load(Path(__file__).with_name("openclip_refused.yaml").read_
 @pytest.mark.parametrize(("changes", "told"), REFUSED)
 def test_another_network_is_refused_by_the_name_of_what_is_different(
     tmp_path: Path, changes: dict[str, Any], told: str
-) -> None:
+):
     model = dict(MODEL)
     for name, value in changes.items():
         model[name] = {**MODEL[name], **value} if name in MODEL else value
@@ -142,14 +142,14 @@ def test_another_network_is_refused_by_the_name_of_what_is_different(
 )
 def test_weights_that_do_not_belong_to_it_are_refused(
     tmp_path: Path, changes: dict[str, torch.Tensor | None], told: str
-) -> None:
+):
     write_open_clip(tmp_path, {})
     change_weights(tmp_path / OPEN_CLIP_WEIGHTS, changes)
     with pytest.raises(BackboneError, match=f"(?s){told}"):
         load_backbone(tmp_path)
 
 
-def test_one_file_of_weights_of_another_name_is_read_and_two_are_refused(tmp_path: Path) -> None:
+def test_one_file_of_weights_of_another_name_is_read_and_two_are_refused(tmp_path: Path):
     write_open_clip(tmp_path, {})
     (tmp_path / OPEN_CLIP_WEIGHTS).rename(tmp_path / "a.safetensors")
     assert load_backbone(tmp_path)
@@ -164,7 +164,7 @@ def test_one_file_of_weights_of_another_name_is_read_and_two_are_refused(tmp_pat
 
 def test_without_open_clip_the_tokenizer_of_the_folder_is_read_or_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     write_open_clip(tmp_path, {})
     own = load_backbone(tmp_path)
     monkeypatch.setitem(sys.modules, "open_clip", None)

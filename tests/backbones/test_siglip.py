@@ -60,7 +60,7 @@ def pixels() -> torch.Tensor:
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_logits_and_gradients_are_those_of_transformers_own_code(
     tmp_path: Path, pixels: torch.Tensor, padding: str
-) -> None:
+):
     """Parting the pool's biases changes no gradient, and the key's is zero."""
     folder = save_siglip(tmp_path / padding, padding=padding)
     backbone = load_backbone(folder)
@@ -88,9 +88,7 @@ def test_logits_and_gradients_are_those_of_transformers_own_code(
 
 
 @pytest.mark.parametrize("subset", [EVERY, "clipfit", "vision.pool.bias", "text.ln1[1]"])
-def test_the_staged_pass_has_every_gradient_of_the_plain_one(
-    backbone: Backbone, subset: str
-) -> None:
+def test_the_staged_pass_has_every_gradient_of_the_plain_one(backbone: Backbone, subset: str):
     case = Case(backbone, subset, 0, torch.float64)
     plain, staged = case.plain(), case.staged()
     for one, other in zip(staged, plain, strict=True):
@@ -101,7 +99,7 @@ def test_the_staged_pass_has_every_gradient_of_the_plain_one(
         assert distance(found[name], gradient) < 1e-10, name
 
 
-def test_its_sites_are_its_own() -> None:
+def test_its_sites_are_its_own():
     assert list_sites("vision", "siglip")[5:10] == (
         "pool.q.bias", "pool.v.bias", "pool.out.bias", "pool.fc1.bias", "pool.fc2.bias",
     )  # fmt: skip
@@ -121,14 +119,12 @@ def test_its_sites_are_its_own() -> None:
         ("vision.pool.ln", Depths(2, 3)),
     ],
 )
-def test_a_site_of_the_other_family_is_refused_and_the_sites_are_named(
-    subset: str, depths: Depths
-) -> None:
+def test_a_site_of_the_other_family_is_refused_and_the_sites_are_named(subset: str, depths: Depths):
     with pytest.raises(SubsetError, match=f"{subset} is no site of a '{depths.family}' model.*ln1"):
         parse(subset).resolve(depths)
 
 
-def test_the_architecture_counts_every_number(checkpoint: Path, backbone: Backbone) -> None:
+def test_the_architecture_counts_every_number(checkpoint: Path, backbone: Backbone):
     architecture = read_architecture(checkpoint)
     numbers = [p.numel() for name, p in backbone.clip.named_parameters() if "logit" not in name]
     assert architecture.count_all() == sum(numbers)
@@ -143,20 +139,20 @@ def test_the_architecture_counts_every_number(checkpoint: Path, backbone: Backbo
     assert read_architecture(checkpoint).framing == Framing(squash=True)
 
 
-def test_a_prompt_that_does_not_fit_is_refused_and_none_is_cut(backbone: Backbone) -> None:
+def test_a_prompt_that_does_not_fit_is_refused_and_none_is_cut(backbone: Backbone):
     assert backbone.tokenize(["cat " * (LENGTH - 1)]).shape == (1, LENGTH)
     with pytest.raises(DataError, match=rf"has {LENGTH + 1} tokens.* at most {LENGTH}"):
         backbone.tokenize(["bird", "cat " * LENGTH])
 
 
-def test_full_fine_tuning_leaves_scale_and_bias_of_the_logits(backbone: Backbone) -> None:
+def test_full_fine_tuning_leaves_scale_and_bias_of_the_logits(backbone: Backbone):
     names = {one.name for one in FullClassifier(backbone).tuned}
     own = {name for name, _ in backbone.clip.named_parameters()}
     assert own - names == {"logit_scale", "logit_bias"}
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_the_tokenizers_of_both_versions_are_read_and_written(tmp_path: Path, version: int) -> None:
+def test_the_tokenizers_of_both_versions_are_read_and_written(tmp_path: Path, version: int):
     folder = save_siglip(tmp_path / "siglip")
     make_siglip(vocabulary=64).save_pretrained(folder)
     (folder / "tokenizer.json").unlink()
@@ -180,8 +176,8 @@ def test_the_tokenizers_of_both_versions_are_read_and_written(tmp_path: Path, ve
 
 def test_without_sentencepiece_the_extra_is_named(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
+):
+    def fail(*_: object, **__: object):
         raise ImportError(import_utils.SENTENCEPIECE_IMPORT_ERROR)
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", fail)
@@ -192,7 +188,7 @@ def test_without_sentencepiece_the_extra_is_named(
 
 def test_lora_adapts_the_queries_and_values_of_all_blocks(
     checkpoint: Path, backbone: Backbone, ids: torch.Tensor
-) -> None:
+):
     plain = FewShotClassifier(backbone, parse("none")).encode_text(ids)
     peer = LoraClassifier(backbone, rank=2, alpha=4.0, generator=torch.Generator())
     numbers = sum(one.parameter.numel() for one in peer.tuned)
@@ -202,7 +198,7 @@ def test_lora_adapts_the_queries_and_values_of_all_blocks(
 
 def test_a_model_is_written_under_transformers_own_names(
     checkpoint: Path, backbone: Backbone, tmp_path: Path
-) -> None:
+):
     for one in FewShotClassifier(backbone, parse(EVERY)).tuned:
         one.parameter.data.add_(0.1)
     save_merged(tmp_path / "merged", backbone)
@@ -211,7 +207,7 @@ def test_a_model_is_written_under_transformers_own_names(
     assert load_backbone(tmp_path / "merged").fingerprint == fingerprint(backbone.clip)
 
 
-def test_an_image_encoder_without_its_pool_is_refused(checkpoint: Path) -> None:
+def test_an_image_encoder_without_its_pool_is_refused(checkpoint: Path):
     model = make_siglip()
     model.config.vision_config.vision_use_head = False
     model.config.save_pretrained(checkpoint)

@@ -13,21 +13,21 @@ from study.errors import BackboneError, DataError
 MakeBackbone = Callable[..., Backbone]
 
 
-def test_the_first_end_of_text_is_pooled_and_the_largest_id_in_legacy_configurations() -> None:
+def test_the_first_end_of_text_is_pooled_and_the_largest_id_in_legacy_configurations():
     ids = [[7, 3, 9, 5, 9], [7, 5, 2, 9, 1]]
     assert end_positions(ids, 9) == [2, 3]
     assert end_positions(ids, 5) == [3, 1]
     assert end_positions(ids, 2) == [2, 3]
 
 
-def test_an_end_of_text_id_that_never_occurs_is_an_error(make_backbone: MakeBackbone) -> None:
+def test_an_end_of_text_id_that_never_occurs_is_an_error(make_backbone: MakeBackbone):
     with pytest.raises(BackboneError, match=r"prompt 1 .* id 9 .*belong together"):
         end_positions([[1, 9], [1, 3]], 9)
     with pytest.raises(BackboneError, match="id 0 "):
         make_backbone(eos_token_id=0).tokenize(["a red cat"])
 
 
-def test_ids_beyond_the_vocabulary_are_an_error(backbone: Backbone) -> None:
+def test_ids_beyond_the_vocabulary_are_an_error(backbone: Backbone):
     backbone.clip.config.text_config.vocab_size = 11
     with pytest.raises(BackboneError, match=r"id 11.*0 to 10"):
         backbone.tokenize(["a red cat"])
@@ -35,7 +35,7 @@ def test_ids_beyond_the_vocabulary_are_an_error(backbone: Backbone) -> None:
 
 def test_a_prompt_longer_than_the_context_is_named_once(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     library = logging.getLogger("transformers.tokenization_utils_base")
     monkeypatch.setattr(library, "handle", lambda record: pytest.fail(record.getMessage()))
     assert backbone.tokenize(["red " * 75]).shape == (1, 77)
@@ -43,7 +43,7 @@ def test_a_prompt_longer_than_the_context_is_named_once(
         backbone.tokenize(["a photo of a cat", "dog " + "red " * 75])
 
 
-def test_ids_are_cut_right_after_the_end_of_the_longest_prompt(backbone: Backbone) -> None:
+def test_ids_are_cut_right_after_the_end_of_the_longest_prompt(backbone: Backbone):
     words = ["a", "red", "cat", "dog"]
     a, red, cat, dog = backbone.tokenizer.convert_tokens_to_ids(words)
     start, end = backbone.tokenizer.bos_token_id, backbone.tokenizer.eos_token_id
@@ -53,7 +53,7 @@ def test_ids_are_cut_right_after_the_end_of_the_longest_prompt(backbone: Backbon
     assert backbone.tokenize(["dog"]).tolist() == [[start, dog, end]]
 
 
-def test_a_tokenizer_of_special_tokens_alone_has_no_words(backbone: Backbone) -> None:
+def test_a_tokenizer_of_special_tokens_alone_has_no_words(backbone: Backbone):
     assert has_words(backbone.tokenizer)
     special = ["<s>", "</s>"]
     empty = SimpleNamespace(get_vocab=lambda: {"<s>": 0}, all_special_tokens=special)

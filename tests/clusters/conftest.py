@@ -92,7 +92,7 @@ class Machine:
         found = self.run("pgrep", "-f", pattern, check=False).stdout
         return [int(line) for line in found.split()]
 
-    def kill(self) -> None:
+    def kill(self):
         """Take the power away."""
         self.starter.send_signal(signal.SIGKILL)  # its child, the leader, is told to die with it
         self.starter.wait(timeout=30)
@@ -176,7 +176,7 @@ def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> 
     pytest.fail(f"{what}: not within {seconds:.0f} s")
 
 
-def skip_without_namespaces() -> None:
+def skip_without_namespaces():
     programs = ("ip", "nsenter", "pgrep", "rsync", "setpriv", "ssh", "ssh-keygen", "sshd")
     if missing := [
         p for p in programs if not shutil.which(p, path=f"{os.environ['PATH']}:/usr/sbin")
@@ -190,10 +190,10 @@ def skip_without_namespaces() -> None:
         pytest.skip(f"this machine makes no namespaces: {tried.stderr.strip()}")
 
 
-def _make_networks(prefix: str) -> None:
+def _make_networks(prefix: str):
     """Give each machine a network; the laptop's is the switch between them."""
 
-    def ip(*arguments: str) -> None:
+    def ip(*arguments: str):
         subprocess.run(["ip", *arguments], check=True)
 
     laptop = f"{prefix}-laptop"
@@ -269,7 +269,7 @@ def _start(name: str, number: int, network: str, folder: Path, token: str) -> Ma
     return Machine(name, f"{NETWORK}.{number}", home, first, starter)
 
 
-def _make_environment(folder: Path) -> None:
+def _make_environment(folder: Path):
     """Make what `node.sh install` would, of what this interpreter has, without a network."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     minor = f"python{sys.version_info.major}.{sys.version_info.minor}"

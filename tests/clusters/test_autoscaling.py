@@ -60,7 +60,7 @@ def cluster_config() -> dict[str, Any]:
 
 def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     tiny_backbone: Path, tmp_path: Path, short_folder: Path
-) -> None:
+):
     skip_without_namespaces()
     # Where `ray up` leaves it, which is why a study joins the cluster unasked.
     bootstrap = short_folder / "ray_bootstrap_config.yaml"

@@ -88,7 +88,7 @@ def rules(group: Any) -> set[tuple[str, int | None, str]]:
     return found
 
 
-def test_what_ray_makes_is_what_the_file_says_and_nothing_but_ssh_comes_in(aws: Any) -> None:
+def test_what_ray_makes_is_what_the_file_says_and_nothing_but_ssh_comes_in(aws: Any):
     config, file = bootstrapped(written()), written()
     types = {name: kind["node_config"] for name, kind in config["available_node_types"].items()}
     for name, made in types.items():
@@ -121,7 +121,7 @@ def test_what_ray_makes_is_what_the_file_says_and_nothing_but_ssh_comes_in(aws: 
     assert aws.Instance(head).state["Name"] == "running"
 
 
-def test_ssh_can_be_narrowed_by_the_marked_line(aws: Any) -> None:
+def test_ssh_can_be_narrowed_by_the_marked_line(aws: Any):
     (line,) = (line for line in FILE.read_text().splitlines() if "# NARROW" in line)
     config = written()
     config["provider"] |= yaml.safe_load(line.strip().removeprefix("#"))

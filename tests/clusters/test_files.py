@@ -47,7 +47,7 @@ def without_comments(path: Path) -> str:
 
 
 @launcher_files
-def test_ray_takes_the_file_and_ignores_no_key_of_it(path: Path) -> None:
+def test_ray_takes_the_file_and_ignores_no_key_of_it(path: Path):
     config = load(path)
     validate_config(prepare_config(load(path)))
     assert not {"min_workers", "head_node", "worker_nodes"} & config.keys()
@@ -58,7 +58,7 @@ def test_ray_takes_the_file_and_ignores_no_key_of_it(path: Path) -> None:
 
 
 @launcher_files
-def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(path: Path) -> None:
+def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(path: Path):
     config = load(path)
     install = f"bash ~/clipfit/clusters/node.sh install {PYTHON} {RAY}"
     assert commands(config, "node.sh install") == [install]
@@ -69,7 +69,7 @@ def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(pat
 
 
 @pytest.mark.parametrize("path", sorted(CLUSTERS.iterdir()), ids=lambda path: path.name)
-def test_no_other_release_of_ray_is_named(path: Path) -> None:
+def test_no_other_release_of_ray_is_named(path: Path):
     text = path.read_text(encoding="utf-8")
     named = re.findall(r"ray(?:\[[a-z,]+\])?(?:==|:|Version: \")(\d[\d.]+)", text)
     assert set(named) <= {RAY}
@@ -77,7 +77,7 @@ def test_no_other_release_of_ray_is_named(path: Path) -> None:
 
 
 @launcher_files
-def test_nothing_listens_to_the_world_and_every_machine_has_the_token(path: Path) -> None:
+def test_nothing_listens_to_the_world_and_every_machine_has_the_token(path: Path):
     config = load(path)
     assert "0.0.0.0" not in without_comments(path)
     assert "security_group" not in config["provider"], "its rules would add to Ray's"
@@ -91,7 +91,7 @@ def test_nothing_listens_to_the_world_and_every_machine_has_the_token(path: Path
 
 
 @launcher_files
-def test_the_package_is_sent_whole_and_all_that_is_sent_exists(path: Path) -> None:
+def test_the_package_is_sent_whole_and_all_that_is_sent_exists(path: Path):
     """What hatchling needs to install it, and what a study reads beside it."""
     sent = {source for source in load(path)["file_mounts"].values() if not source.startswith("~")}
     assert {"study", "configs", "pyproject.toml", PROJECT["readme"]} <= sent
@@ -100,7 +100,7 @@ def test_the_package_is_sent_whole_and_all_that_is_sent_exists(path: Path) -> No
 
 
 @launcher_files
-def test_a_study_without_arguments_has_a_configuration_a_storage_and_mlflow(path: Path) -> None:
+def test_a_study_without_arguments_has_a_configuration_a_storage_and_mlflow(path: Path):
     config = load(path)
     (line,) = commands(config, "node.sh environment")
     values = dict(word.split("=", 1) for word in line.split() if "=" in word)
@@ -113,7 +113,7 @@ def test_a_study_without_arguments_has_a_configuration_a_storage_and_mlflow(path
     assert head.index("node.sh mlflow") < head.index("ray start"), "whenever Ray is started"
 
 
-def test_the_gpu_cluster_scales_from_none_beside_a_head_that_trains_nothing() -> None:
+def test_the_gpu_cluster_scales_from_none_beside_a_head_that_trains_nothing():
     config = load(CLUSTERS / "gpu.yaml")
     head, gpu = (config["available_node_types"][name] for name in ("head", "gpu"))
     assert config["head_node_type"] == "head"
@@ -134,7 +134,7 @@ def test_the_gpu_cluster_scales_from_none_beside_a_head_that_trains_nothing() ->
 @pytest.mark.parametrize("worker_ips", [[], ["10.0.0.2"], ["10.0.0.2", "10.0.0.3"]])
 def test_machines_at_hand_may_be_one_or_many_and_their_user_edits_two_lines(
     worker_ips: list[str],
-) -> None:
+):
     lines = (CLUSTERS / "local.yaml").read_text().splitlines()
     marked = [lines[n + 1] for n, line in enumerate(lines) if line.startswith("# EDIT:")]
     assert [line.partition(":")[0] for line in marked] == ["provider", "auth"]
@@ -148,7 +148,7 @@ def test_machines_at_hand_may_be_one_or_many_and_their_user_edits_two_lines(
 class Kubernetes:
     """The objects of kubernetes.yaml."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.all = list(yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8")))
         (self.job,) = self.of("RayJob")
         self.cluster: Any = self.job["spec"]["rayClusterSpec"]
@@ -164,7 +164,7 @@ def kubernetes() -> Kubernetes:
     return Kubernetes()
 
 
-def test_kubernetes_has_one_image_of_the_same_ray_and_python(kubernetes: Kubernetes) -> None:
+def test_kubernetes_has_one_image_of_the_same_ray_and_python(kubernetes: Kubernetes):
     pods = [group["template"]["spec"] for group in (*kubernetes.groups, kubernetes.mlflow)]
     images = {container["image"] for pod in pods for container in pod["containers"]}
     assert images == {f"clipfit:{PROJECT['version']}"}
@@ -175,7 +175,7 @@ def test_kubernetes_has_one_image_of_the_same_ray_and_python(kubernetes: Kuberne
 
 def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(
     kubernetes: Kubernetes,
-) -> None:
+):
     names = {"name": kubernetes.job["metadata"]["name"], "namespace": "default"}
     cluster = read_by_ray({"metadata": names, "spec": kubernetes.cluster})
     assert cluster["idle_timeout_minutes"] == 10
@@ -187,7 +187,7 @@ def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(
     assert resources.max_concurrent == on_a_gpu * gpu["max_workers"]
 
 
-def test_kubernetes_authenticates_and_opens_nothing(kubernetes: Kubernetes) -> None:
+def test_kubernetes_authenticates_and_opens_nothing(kubernetes: Kubernetes):
     assert kubernetes.cluster["authOptions"] == {"mode": "token"}
     assert {service["spec"]["type"] for service in kubernetes.of("Service")} == {"ClusterIP"}
     assert not {"Ingress", "Gateway", "HTTPRoute"} & {
@@ -203,7 +203,7 @@ def test_kubernetes_authenticates_and_opens_nothing(kubernetes: Kubernetes) -> N
         assert group["template"]["metadata"]["labels"] == allowed
 
 
-def test_kubernetes_shares_studies_and_keeps_sqlite_to_one_pod(kubernetes: Kubernetes) -> None:
+def test_kubernetes_shares_studies_and_keeps_sqlite_to_one_pod(kubernetes: Kubernetes):
     claims = kubernetes.of("PersistentVolumeClaim")
     modes = {claim["metadata"]["name"]: claim["spec"]["accessModes"] for claim in claims}
     assert modes == {"clipfit-shared": ["ReadWriteMany"], "mlflow-database": ["ReadWriteOnce"]}
@@ -214,14 +214,14 @@ def test_kubernetes_shares_studies_and_keeps_sqlite_to_one_pod(kubernetes: Kuber
     assert kubernetes.mlflow["replicas"] == 1
 
 
-def test_kubernetes_names_a_configuration_that_there_is(kubernetes: Kubernetes) -> None:
+def test_kubernetes_names_a_configuration_that_there_is(kubernetes: Kubernetes):
     _, program, name, *overrides = kubernetes.job["spec"]["entrypoint"].split()
     assert (ROOT / program.removeprefix("/home/ray/clipfit/")).is_file()
     assert load_config(ROOT / "configs" / f"{name}.yaml", overrides)
 
 
 @launcher_files
-def test_commands_are_bash_and_what_they_call_exists(path: Path) -> None:
+def test_commands_are_bash_and_what_they_call_exists(path: Path):
     script = (CLUSTERS / "node.sh").read_text()
     for command in commands(load(path)):
         subprocess.run(["bash", "-n", "-c", command], check=True)
@@ -241,7 +241,7 @@ def node(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run(home, "bash", CLUSTERS / "node.sh", *arguments)
 
 
-def write_programs(folder: Path, **scripts: str) -> None:
+def write_programs(folder: Path, **scripts: str):
     folder.mkdir(parents=True)
     for name, script in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -250,7 +250,7 @@ def write_programs(folder: Path, **scripts: str) -> None:
 
 def test_the_environment_is_read_by_shells_once_however_often_it_is_written(
     tmp_path: Path,
-) -> None:
+):
     (tmp_path / ".clipfit").mkdir()
     (tmp_path / ".bashrc").write_text("# what was there\n")
     for value in ("first", "a second $one"):
@@ -260,7 +260,7 @@ def test_the_environment_is_read_by_shells_once_however_often_it_is_written(
     assert shown.startswith(f"a second $one|{tmp_path}/.clipfit/bin:{tmp_path}/bin:")
 
 
-def test_a_worker_that_does_not_see_the_heads_folder_says_so(tmp_path: Path) -> None:
+def test_a_worker_that_does_not_see_the_heads_folder_says_so(tmp_path: Path):
     shared = str(tmp_path / "shared")
     blind = node(tmp_path, "see", shared)
     assert blind.returncode == 1
@@ -271,7 +271,7 @@ def test_a_worker_that_does_not_see_the_heads_folder_says_so(tmp_path: Path) -> 
 
 def test_the_heads_folder_is_for_machines_of_any_subnet_of_the_cluster_and_no_others(
     tmp_path: Path,
-) -> None:
+):
     """An availability zone is a subnet of its own."""
     sudo = '[ "$1" = tee ] && exec cat > "$HOME/exports" || exec "$@"'
     write_programs(tmp_path / "bin", exportfs="", sudo=sudo)
@@ -285,7 +285,7 @@ def test_the_heads_folder_is_for_machines_of_any_subnet_of_the_cluster_and_no_ot
         assert any(ip_address(machine) in network for network in networks)
 
 
-def test_a_machine_that_is_updating_itself_is_waited_for(tmp_path: Path) -> None:
+def test_a_machine_that_is_updating_itself_is_waited_for(tmp_path: Path):
     sudo = 'echo "$@" >> "$HOME/asked"; [ "$(wc -l < "$HOME/asked")" -gt 2 ]'
     write_programs(tmp_path / "bin", sudo=sudo, sleep="")
     assert node(tmp_path, "apt_install", "nfs-common").returncode == 0
@@ -293,7 +293,7 @@ def test_a_machine_that_is_updating_itself_is_waited_for(tmp_path: Path) -> None
     assert last == "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y nfs-common"
 
 
-def test_an_environment_of_another_release_is_refused(tmp_path: Path) -> None:
+def test_an_environment_of_another_release_is_refused(tmp_path: Path):
     write_programs(tmp_path / ".clipfit" / "bin", python=f'exec {sys.executable} "$@"', pip="")
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert node(tmp_path, "install", own, version("ray")).returncode == 0

@@ -64,7 +64,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def until(happened: Callable[[], object]) -> None:
+def until(happened: Callable[[], object]):
     deadline = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < deadline
@@ -110,7 +110,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def test_a_study_that_fails_fails_its_submission_as_where_its_places_would_go_with_the_job(
     cluster: Cluster,
-) -> None:
+):
     code, said = cluster.submit("quickstart", "name=lost")
     assert code != 0
     assert "the study cannot start, 2 faults" in said
@@ -121,7 +121,7 @@ def test_a_study_that_fails_fails_its_submission_as_where_its_places_would_go_wi
 
 def test_a_job_that_is_stopped_goes_on_as_another_with_nothing_but_the_package(
     cluster: Cluster, mlflow_server: str, tmp_path: Path
-) -> None:
+):
     places = [f"storage={tmp_path / 'shared'}", f"tracking.uri={mlflow_server}"]
     folder = StudyFolder(tmp_path / "shared" / "jobbed")
     _, said = cluster.submit(*SMALL, "name=jobbed", *places, options=("--no-wait",))

@@ -61,7 +61,7 @@ def rayjob() -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not SCHEMA, reason="KUBERAY_SCHEMA names no definition of a RayJob")
-def test_kuberay_knows_every_key_of_the_job() -> None:
+def test_kuberay_knows_every_key_of_the_job():
     jsonschema.validate(rayjob(), rayjob_schema(), jsonschema.Draft202012Validator)
 
 
@@ -70,7 +70,7 @@ def test_kuberay_knows_every_key_of_the_job() -> None:
     [d for d in DOCUMENTS if d["kind"] != "RayJob"],
     ids=lambda d: f"{d['kind']}-{d['metadata']['name']}",
 )
-def test_kubernetes_knows_every_key_of_the_other_objects(document: dict[str, Any]) -> None:
+def test_kubernetes_knows_every_key_of_the_other_objects(document: dict[str, Any]):
     latest = kubernetes_validate.latest_version()
     for version in (OLDEST, latest):
         kubernetes_validate.validate(document, version, strict=True)

@@ -52,7 +52,7 @@ def cluster(site: Site, tiny_backbone: Path) -> Site:
     return site
 
 
-def write_config(path: Path, backbone: Path) -> None:
+def write_config(path: Path, backbone: Path):
     """Write the configuration that a study without arguments has here."""
     search = {"trials": SEARCHED, "selection": "holdout", "asha": None}
     config = {
@@ -69,7 +69,7 @@ def write_config(path: Path, backbone: Path) -> None:
 class Submission:
     """A `ray submit` that runs, and what it says."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
+    def __init__(self, command: list[str], folder: Path):
         self._said = folder / "said.txt"
         with self._said.open("wb") as file:
             self.process = subprocess.Popen(
@@ -104,7 +104,7 @@ def running(folder: StudyFolder) -> list[TrialFolder]:
     return [trial for trial in folder.trials() if trial.read_end() is None]
 
 
-def assert_complete(site: Site, study: str) -> None:
+def assert_complete(site: Site, study: str):
     """All trials have ended well, here and in MLflow, and none is there twice."""
     folder = folder_of(site, study)
     trials = list(folder.trials())
@@ -127,7 +127,7 @@ def assert_complete(site: Site, study: str) -> None:
 
 def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head(
     cluster: Site, tmp_path: Path
-) -> None:
+):
     """Submitted without an argument: the cluster file names its configuration."""
     seen = set()
     submitted = Submission(cluster.submit(), tmp_path)
@@ -140,7 +140,7 @@ def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head
     assert_complete(cluster, "first")
 
 
-def test_ports_are_open_to_the_machine_itself_alone(cluster: Site) -> None:
+def test_ports_are_open_to_the_machine_itself_alone(cluster: Site):
     """Ray's own, between the machines, ask for the token; MLflow's and the dashboard's do not."""
     listening = cluster.head.run("ss", "-Htln").stdout.split("\n")
     by_port = {line.split()[3].rpartition(":")[2]: line.split()[3] for line in listening if line}
@@ -149,7 +149,7 @@ def test_ports_are_open_to_the_machine_itself_alone(cluster: Site) -> None:
     assert by_port.get("8265", "127.0.0.1:8265") == "127.0.0.1:8265"
 
 
-def test_mlflow_is_reached_from_the_laptop_through_ray_attach(cluster: Site) -> None:
+def test_mlflow_is_reached_from_the_laptop_through_ray_attach(cluster: Site):
     ask = "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/health')"
 
     def answers() -> bool:
@@ -163,7 +163,7 @@ def test_mlflow_is_reached_from_the_laptop_through_ray_attach(cluster: Site) -> 
     read_to_end(terminal, process)
 
 
-def test_a_stranger_without_the_token_is_refused(cluster: Site) -> None:
+def test_a_stranger_without_the_token_is_refused(cluster: Site):
     stranger = (
         "RAY_AUTH_MODE=disabled timeout 60 python -c "
         "\"import ray; ray.init('10.77.0.2:6379', log_to_driver=False)\""
@@ -174,7 +174,7 @@ def test_a_stranger_without_the_token_is_refused(cluster: Site) -> None:
 
 def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     cluster: Site, tmp_path: Path
-) -> None:
+):
     folder = folder_of(cluster, "bereaved")
     submitted = Submission(cluster.submit("name=bereaved", "training.epochs=600"), tmp_path)
     wait_for(
@@ -196,9 +196,7 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
         assert end is None or trial.read_end() == end
 
 
-def test_ray_down_ends_ray_and_keeps_the_results(
-    cluster: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ray_down_ends_ray_and_keeps_the_results(cluster: Site, capsys: pytest.CaptureFixture[str]):
     cluster.laptop.run("ray", "down", "-y", str(cluster.cluster_file))
     wait_for("Ray ends", lambda: not cluster.head.processes("raylet|gcs_server"), 60)
     assert mlflow_runs(cluster, "first")["trials"], "MLflow can be browsed until it is ended"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 class Head:
     """A home folder in which `node.sh` serves MLflow on a free port."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -62,14 +62,14 @@ def head(tmp_path: Path) -> Iterator[Head]:
         head.node("end_mlflow")
 
 
-def wait_for(true: Callable[[], object]) -> None:
+def wait_for(true: Callable[[], object]):
     deadline = time.monotonic() + STARTS_WITHIN
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
 
-def test_a_killed_server_comes_back_once_until_it_is_ended(head: Head, tmp_path: Path) -> None:
+def test_a_killed_server_comes_back_once_until_it_is_ended(head: Head, tmp_path: Path):
     artifacts = tmp_path / "shared"
     first = head.node("mlflow", str(artifacts))
     assert (first.returncode, first.stderr) == (0, "")

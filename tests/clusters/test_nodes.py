@@ -51,7 +51,7 @@ class Running:
         """The first epoch of each process."""
         return {note["process"]: note for note in reversed(self.notes("epoch"))}
 
-    def until(self, what: str, happened: Callable[[], Any]) -> None:
+    def until(self, what: str, happened: Callable[[], Any]):
         """Wait until something is so."""
         deadline = time.monotonic() + 120
         while not happened():
@@ -59,7 +59,7 @@ class Running:
                 pytest.fail(f"{what}: not so\n{self.said[-6000:]}")
             time.sleep(0.2)
 
-    def end_well(self) -> None:
+    def end_well(self):
         """Wait for its end, which must be a good one."""
         assert self.process.wait() == 0, self.said[-6000:]
 
@@ -112,7 +112,7 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
 
 def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_trial(
     nodes: Any, start: Start
-) -> None:
+):
     running = start(2, 24, wait_for=2 * SLOTS)
     running.until("it says what it waits for", lambda: WAITS in running.said)
     for _ in range(2):
@@ -141,9 +141,7 @@ def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_tr
     assert max(sizes) < 1e6, "images and weights travel as the names of files"
 
 
-def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(
-    nodes: Any, start: Start
-) -> None:
+def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(nodes: Any, start: Start):
     running = start(5, 12, wait_for=2 * SLOTS, precision="auto")  # of which a worker is asked
     running.until("it says what it waits for", lambda: WAITS in running.said)
     first = nodes.add_node(num_cpus=SLOTS)
@@ -161,7 +159,7 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(
     assert {end and end.status for end in ends} == {"finished"}
 
 
-def test_a_study_whose_head_is_lost_for_good_ends_in_words(nodes: Any, start: Start) -> None:
+def test_a_study_whose_head_is_lost_for_good_ends_in_words(nodes: Any, start: Start):
     nodes.add_node(num_cpus=SLOTS)
     running = start(30, 12, wait_for=1)
     running.until("it trains", lambda: running.notes("epoch"))

@@ -25,7 +25,7 @@ NOTES = Path(sys.argv[1])
 WAIT_FOR = NOTES.with_name("wait_for")
 
 
-def note(what: str, **more: Any) -> None:
+def note(what: str, **more: Any):
     """Add a line; lines this short are written whole, whoever else writes."""
     node = ray.get_runtime_context().get_node_id()
     line = {"what": what, "node": node, "process": os.getpid(), "time": time.time(), **more}
@@ -42,7 +42,7 @@ def processes_that_train() -> int:
 class Watched(ClipFitTrainable):
     """A trainable that notes what its process loads, once it does, and each epoch."""
 
-    def setup(self, config: dict[str, Any], **given: Any) -> None:
+    def setup(self, config: dict[str, Any], **given: Any):
         """See `ClipFitTrainable`."""
         from study.data.images.table import ImageTable
         from study.search import trainable
@@ -65,7 +65,7 @@ class Watched(ClipFitTrainable):
             time.sleep(0.2)
         return result
 
-    def _noting(self, module: Any, name: str, tell: Callable[..., str]) -> None:
+    def _noting(self, module: Any, name: str, tell: Callable[..., str]):
         load = getattr(module, name)
         if not getattr(load, "noted", False):  # another trial of this process was first
 

@@ -16,7 +16,7 @@ from study.config.schema import StudyConfig
 from tests.config_faults import baselines, clipfit, faults, told_of
 
 
-def test_faults_are_reported_all_together() -> None:
+def test_faults_are_reported_all_together():
     told = faults(
         {
             "sed": 1,
@@ -31,7 +31,7 @@ def test_faults_are_reported_all_together() -> None:
     ]
 
 
-def test_disagreements_are_told_beside_a_fault_elsewhere() -> None:
+def test_disagreements_are_told_beside_a_fault_elsewhere():
     told = faults({"sed": 1, "search": {"baselines": baselines(best=clipfit())}})
     assert places_of(told) == ["sed", "search.baselines.best"]
 
@@ -40,11 +40,11 @@ def places_of(faults: list[str]) -> list[str]:
     return [line.partition(":")[0] for line in faults]
 
 
-def test_a_default_that_stands_in_for_a_fault_is_not_blamed() -> None:
+def test_a_default_that_stands_in_for_a_fault_is_not_blamed():
     assert places_of(faults({"data": {"targets": 3, "targets_root": "x"}})) == ["data.targets"]
 
 
-def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
+def test_what_is_sound_can_be_read_in_spite_of_faults():
     values = {"sed": 1, "data": {"shots": "many", "dataset": "glyphs"}, "training": 3}
     values |= {"search": {"baselines": {"clipfit": {"subset": 3}}}}
     with pytest.raises(ConfigFaults) as caught:
@@ -52,7 +52,7 @@ def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
     assert caught.value.valid_config == build_config({"data": {"dataset": "glyphs"}}, "the same")
 
 
-def test_a_frozen_configuration_is_read_with_overrides(file: Path) -> None:
+def test_a_frozen_configuration_is_read_with_overrides(file: Path):
     config = build_config({"confirm": {"strength": 0.5}}, "here")
     file.write_text(dump_config(config))
     assert load_config(file, frozen=True) == load_config(file) == config
@@ -79,7 +79,7 @@ RATES = {"bias": [1e-3, 1e-1], "ln": [5e-4, 2e-1]}
 )
 def test_an_override_reaches_a_field_and_creates_its_section(
     file: Path, override: str, values: dict[str, Any]
-) -> None:
+):
     assert load_config(file) == StudyConfig()
     file.write_text("data: {shots: 4}\n")
     assert load_config(file, [override]) == build_config({"data": {"shots": 4}, **values}, "here")
@@ -91,7 +91,7 @@ PEERS = (
 )
 
 
-def test_one_override_asks_for_a_peer_beside_the_baselines_of_a_file(file: Path) -> None:
+def test_one_override_asks_for_a_peer_beside_the_baselines_of_a_file(file: Path):
     published = load_config(file).search.baselines
     search = load_config(file, PEERS).search
     assert list(search.baselines) == [*published, "lora", "full"]
@@ -103,7 +103,7 @@ def test_one_override_asks_for_a_peer_beside_the_baselines_of_a_file(file: Path)
     assert list(load_config(file, PEERS).search.baselines) == [*baselines(), "lora", "full"]
 
 
-def test_faults_of_overrides_alone_do_not_blame_the_file(file: Path) -> None:
+def test_faults_of_overrides_alone_do_not_blame_the_file(file: Path):
     assert told_of(file, "search.trials=abc", "data.shots=4", "seed=-1").splitlines() == [
         "the overrides have 2 faults:",
         "  seed: must be at least 0, got -1 (override seed=-1)",
@@ -111,7 +111,7 @@ def test_faults_of_overrides_alone_do_not_blame_the_file(file: Path) -> None:
     ]
 
 
-def test_a_fault_of_the_file_is_told_beside_one_of_an_override(file: Path) -> None:
+def test_a_fault_of_the_file_is_told_beside_one_of_an_override(file: Path):
     file.write_text("training: {epochs: many}\n")
     head, of_file, of_override = told_of(file, "search.trials=abc").splitlines()
     assert head == f"{file} has 2 faults:"
@@ -119,7 +119,7 @@ def test_a_fault_of_the_file_is_told_beside_one_of_an_override(file: Path) -> No
     assert of_override.endswith("got 'abc' (override search.trials=abc)")
 
 
-def test_a_password_in_an_override_is_not_repeated_and_a_long_one_is_cut_short(file: Path) -> None:
+def test_a_password_in_an_override_is_not_repeated_and_a_long_one_is_cut_short(file: Path):
     assert "s3cret" not in told_of(file, "tracking.uri=http://me:s3cret@host")
     assert len(told_of(file, f"search.trials={'x' * 10_000}")) < 1000
     assert len(told_of(file, "search.trials=a\n\n b").splitlines()) == 2
@@ -127,7 +127,7 @@ def test_a_password_in_an_override_is_not_repeated_and_a_long_one_is_cut_short(f
 
 def test_a_home_folder_is_meant_where_paths_are(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     file.write_text("storage: ~/studies\ndata: {root: ~/images, shots_from: ~/shots}\n")
@@ -142,6 +142,6 @@ def test_a_home_folder_is_meant_where_paths_are(
     assert load_config(file) == odd
 
 
-def test_a_price_is_no_variable(file: Path) -> None:
+def test_a_price_is_no_variable(file: Path):
     file.write_text("data: {templates: ['a {} for $5', 'US$ {}']}\n")
     assert load_config(file).data.templates == ("a {} for $5", "US$ {}")

@@ -13,14 +13,14 @@ from study.method.peers import PEERS
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_settings_are_written_as_before_there_was_a_table(method: str) -> None:
+def test_settings_are_written_as_before_there_was_a_table(method: str):
     written = {"method": method, "lr": 0.1, "optimizer": "adamw", "weight_decay": 0.0005}
     written |= {"rank": 4, "alpha": 8.0, "dropout": 0.0}
     assert [*Peer(method=method, lr=0.1).model_dump().items()] == [*written.items()]
 
 
 @pytest.mark.parametrize("method", PEERS)
-def test_what_is_not_given_is_that_of_the_row(method: str) -> None:
+def test_what_is_not_given_is_that_of_the_row(method: str):
     row, peer = PEERS[method], Peer(method=method, lr=0.1)
     assert (peer.optimizer, peer.weight_decay) == (row.optimizer, row.weight_decay)
     assert peer.numbers == {name: number.default for name, number in row.numbers.items()}
@@ -43,7 +43,7 @@ def test_what_is_not_given_is_that_of_the_row(method: str) -> None:
 )
 def test_a_number_without_an_effect_or_out_of_its_limits_is_refused(
     given: dict[str, Any], why: str
-) -> None:
+):
     with pytest.raises(ValidationError, match=why):
         TrialSettings.model_validate({"subset": "none", "peer": {"lr": 0.1, **given}})
 
@@ -51,7 +51,7 @@ def test_a_number_without_an_effect_or_out_of_its_limits_is_refused(
 @pytest.mark.parametrize("method", PEERS)
 def test_an_entry_that_asks_for_a_peer_has_the_range_and_the_numbers_of_its_row(
     method: str,
-) -> None:
+):
     values = {"search": {"baselines": {"mine": {"peer": method}}}}
     search = build_config(values, "here").search
     own = search.peer_arms["mine"]
@@ -61,7 +61,7 @@ def test_an_entry_that_asks_for_a_peer_has_the_range_and_the_numbers_of_its_row(
     assert "zero-shot" in search.baselines
 
 
-def test_an_entry_that_is_null_is_left_out() -> None:
+def test_an_entry_that_is_null_is_left_out():
     values = {"search": {"baselines": {"projection": None, "lora": {"peer": "lora"}}}}
     search = build_config(values, "here").search
     assert search.peers == ["linear", "lora"]

@@ -15,7 +15,7 @@ test_a_broken_rule_is_told_with_its_path_and_what_is_allowed = check_faults("rul
 
 
 @pytest.mark.parametrize("label", [TUNED, *RANKS])
-def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str) -> None:
+def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str):
     (fault,) = faults({"search": {"baselines": baselines(**{label: clipfit()})}})
     assert fault.startswith(f"search.baselines.{label}: ")
 
@@ -30,18 +30,18 @@ def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str) -> None:
         "postgresql://host/db?user=me&password=s3cret",
     ],
 )
-def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:
+def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str):
     with pytest.raises(ConfigError, match=r"tracking: .*MLFLOW_TRACKING_PASSWORD") as caught:
         build_config({"tracking": {"uri": uri}, "sed": 1}, "the file")
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_sound_configuration_breaks_no_rule() -> None:
+def test_a_sound_configuration_breaks_no_rule():
     assert not broken_rules(StudyConfig())
     assert not list(broken_search_rules(StudyConfig()))
 
 
-def test_broken_rules_are_told_in_the_order_of_the_file() -> None:
+def test_broken_rules_are_told_in_the_order_of_the_file():
     values = {
         "data": {"targets_root": "x", "templates": ["a photo"]},
         "search": {
@@ -94,13 +94,13 @@ def test_broken_rules_are_told_in_the_order_of_the_file() -> None:
 )
 def test_a_search_is_refused_without_its_references_and_enough_trials(
     search: dict[str, Any], told: list[str]
-) -> None:
+):
     config = build_config({"search": {"asha": None, **search}, "training": {"epochs": 4}}, "here")
     assert [fault.partition(", ")[0] for fault in broken_search_rules(config)] == told
 
 
 @pytest.mark.parametrize(("epochs", "fewer"), [(2, False), (3, True)])
-def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool) -> None:
+def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool):
     values = {"search": {"asha": {"grace_period": 4}}, "training": {"epochs": epochs}}
     fault = next(broken_search_rules(build_config(values, "the file")))
     assert fault.endswith("search.asha: null for no stopping")

@@ -16,7 +16,7 @@ STUDY = Path(study.__file__ or "").parent
 test_a_fault_is_told_with_its_path_and_what_is_allowed = check_faults("schema")
 
 
-def test_every_field_is_read_outside_the_schema() -> None:
+def test_every_field_is_read_outside_the_schema():
     """A field that no code reads is a promise that is not kept."""
     read = {
         node.attr
@@ -46,7 +46,7 @@ def test_every_field_is_read_outside_the_schema() -> None:
 )
 def test_a_folder_of_weights_is_the_same_from_any_working_folder(
     working: str, given: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     for name in ("models/mine", "embedded", "home/mine", "owner/name"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / working)

@@ -10,7 +10,7 @@ from tests.config_faults import baselines, check_faults, clipfit
 test_a_fault_of_the_search_is_told_with_its_path = check_faults("search_section")
 
 
-def test_peers_stand_outside_the_trials_and_have_trials_of_their_own() -> None:
+def test_peers_stand_outside_the_trials_and_have_trials_of_their_own():
     linear = {"subset": "none", "head": "linear"}
     peers = {"full": {"peer": "full"}, "lora": {"peer": "lora"}}
     given = baselines(mine=clipfit(), linear=linear, **peers)
@@ -24,6 +24,6 @@ def test_peers_stand_outside_the_trials_and_have_trials_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("site", sorted({site for sites in SITES_OF.values() for site in sites}))
-def test_a_site_of_a_family_is_one_term_without_layers(site: str) -> None:
+def test_a_site_of_a_family_is_one_term_without_layers(site: str):
     ((sign, term),) = parse(site).terms
     assert (sign, term.layers) == (1, None)

@@ -26,11 +26,11 @@ class Place(Section):
         ({"other": 1}, "Extra"),
     ],
 )
-def test_what_no_machine_takes_is_a_fault(values: dict[str, object], told: str) -> None:
+def test_what_no_machine_takes_is_a_fault(values: dict[str, object], told: str):
     with pytest.raises(ValidationError, match=told):
         Place.model_validate(values)
 
 
-def test_nothing_changes_later() -> None:
+def test_nothing_changes_later():
     with pytest.raises(ValidationError, match="frozen"):
         Place().number = 1  # type: ignore[misc]

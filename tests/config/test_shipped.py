@@ -23,7 +23,7 @@ SHIPPED = sorted({p for p in CONFIGS.rglob("*") if p.is_file()} - {CONFIGS / "RE
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(CONFIGS).as_posix())
-def test_a_shipped_configuration_loads_and_is_found_by_name(path: Path) -> None:
+def test_a_shipped_configuration_loads_and_is_found_by_name(path: Path):
     assert path.suffix == ".yaml"
     if is_sweep(path):
         assert load_sweep(path)
@@ -33,7 +33,7 @@ def test_a_shipped_configuration_loads_and_is_found_by_name(path: Path) -> None:
     assert find_config(name).samefile(path)
 
 
-def test_a_shipped_file_is_found_by_its_name() -> None:
+def test_a_shipped_file_is_found_by_its_name():
     assert shipped_file("ablation") == CONFIGS / "ablation.yaml"
     assert CONFIGS / "ablation.yaml" in SHIPPED
     assert shipped_file("none") is None
@@ -43,7 +43,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("overrides.yaml").read_text(enco
 
 
 @pytest.mark.parametrize(("key", "value"), CASES)
-def test_overrides_lead_to_any_value(key: str, value: Any) -> None:
+def test_overrides_lead_to_any_value(key: str, value: Any):
     start = build_config({"data": {"val_shots": 3}}, "here")
     (override,) = overrides_between(start, {key: value, "seed": 1})
     assert "\n" not in override
@@ -61,7 +61,7 @@ def test_overrides_lead_to_any_value(key: str, value: Any) -> None:
     ],
     ids=str,
 )
-def test_the_repeating_command_leads_to_an_equal_configuration(values: dict[str, Any]) -> None:
+def test_the_repeating_command_leads_to_an_equal_configuration(values: dict[str, Any]):
     config = build_config(values, "test")
     command = repeating_command(config) or ""
     program, run, name, *overrides = shlex.split(command.replace("\\\n", ""))
@@ -69,7 +69,7 @@ def test_the_repeating_command_leads_to_an_equal_configuration(values: dict[str,
     assert load_config(find_config(name), overrides) == config
 
 
-def test_the_repeating_command_tells_no_place_of_this_machine(tmp_path: Path) -> None:
+def test_the_repeating_command_tells_no_place_of_this_machine(tmp_path: Path):
     values = {
         "name": "mine",
         "storage": str(tmp_path / "runs"),

@@ -37,7 +37,7 @@ def grid(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Path) -> None:
+def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Path):
     members = load_sweep(grid)
     told = []
     for config in (member.config for member in members):
@@ -53,7 +53,7 @@ def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Pa
     assert {member.config.refit for member in members} == {RefitConfig(images="shots", average=2)}
 
 
-def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path) -> None:
+def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path):
     overrides = ["data.dataset=hf:owner/name", "data.shots=2", "training.epochs=3", "name=x"]
     (member,) = load_sweep(grid, overrides)
     assert member.config.name == "x-grid-hf.owner.name-2", "a name that a folder can have"
@@ -62,7 +62,7 @@ def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path) -
         load_sweep(grid, ["data.shots=1", "data.shots=4"])
 
 
-def test_a_folder_stands_for_all_its_files(grid: Path) -> None:
+def test_a_folder_stands_for_all_its_files(grid: Path):
     alone = grid.with_name("alone.yaml")
     alone.write_text("data: {shots: 2}\n")
     names = [member.config.name for member in load_sweep(grid.parent)]
@@ -78,7 +78,7 @@ def test_a_folder_stands_for_all_its_files(grid: Path) -> None:
         ("{data.root: [ViT, vit]}", "mine-grid-vit"),
     ],
 )
-def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str) -> None:
+def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str):
     grid.write_text(f"sweep: {axes}\ndata: {{dataset: mine, root: pets}}\n")
     with pytest.raises(ConfigError, match=f"two studies would share the folder '{shared}': that "):
         load_sweep(grid)
@@ -98,18 +98,18 @@ def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str) ->
         ("search.baselines.clipfit.distill", "training.epochs.x", "not a section"),
     ],
 )
-def test_a_fault_is_told_with_its_file(grid: Path, old: str, new: str, told: str) -> None:
+def test_a_fault_is_told_with_its_file(grid: Path, old: str, new: str, told: str):
     grid.write_text(grid.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=re.escape(told)):
         load_sweep(grid)
 
 
-def test_a_folder_without_configurations_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_configurations_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=tmp_path.name):
         load_sweep(tmp_path)
 
 
-def test_the_papers_hyperparameters_are_as_published() -> None:
+def test_the_papers_hyperparameters_are_as_published():
     members = load_sweep(PAPER)
     configs = {
         experiment: [member.config for member in members if member.experiment == experiment]

@@ -15,7 +15,7 @@ DEPTHS = Depths(2, 3)
 FLAT = {"subset": "clipfit", "bias_lr": 0.1, "ln_lr": None, "distill_weight": 2.0}
 
 
-def test_the_flat_form_of_tables_comes_back() -> None:
+def test_the_flat_form_of_tables_comes_back():
     read = TrialSettings.from_column_values(FLAT)
     assert read == settings("clipfit", 0.1, None, 2.0)
     flat = read.column_values()
@@ -28,7 +28,7 @@ def test_the_flat_form_of_tables_comes_back() -> None:
     assert TrialSettings.from_column_values(flat) == read
 
 
-def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none() -> None:
+def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none():
     assert TrialSettings(subset="none", head="linear").is_peer
     assert not TrialSettings(subset="none").is_peer
     assert not TrialSettings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_peer
@@ -42,18 +42,18 @@ def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none() -> None:
         ({"head_lr": 0.1, "head_steps": 5}, "head_lr 0.1 has no effect with head 'text'"),
     ],
 )
-def test_what_would_be_ignored_is_refused(given: dict[str, Any], why: str) -> None:
+def test_what_would_be_ignored_is_refused(given: dict[str, Any], why: str):
     with pytest.raises(ValidationError, match=why):
         TrialSettings.model_validate({"subset": "none", **given})
 
 
-def test_no_delta_holds_what_a_calibrated_model_is_used_with() -> None:
+def test_no_delta_holds_what_a_calibrated_model_is_used_with():
     assert TrialSettings(subset="none", head="linear").writes_delta
     assert not TrialSettings(subset="clipfit", calibration=0.5).writes_delta
 
 
 @pytest.mark.parametrize("peer", [Peer(method="full", lr=0.1), Peer(method="lora", lr=0.1)])
-def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer) -> None:
+def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer):
     own = TrialSettings(
         subset="none", peer=peer, strength=0.75, rates={"ln": 0.1}, distill_weight=8
     )
@@ -72,21 +72,21 @@ def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer) -
         (settings("none", 0.1, 0.2, 8.0), settings("none")),
     ],
 )
-def test_what_has_no_effect_is_left_out(given: TrialSettings, left: TrialSettings) -> None:
+def test_what_has_no_effect_is_left_out(given: TrialSettings, left: TrialSettings):
     leaves = parse(given.subset).resolve(DEPTHS)
     assert given.effective(leaves, "cosine") == left
     assert hash(given.effective(leaves, "cosine")) == hash(left)
     assert given.result_key(DEPTHS, "cosine") == left.result_key(DEPTHS, "cosine")
 
 
-def test_a_subset_in_other_words_is_the_same_and_another_rate_is_not() -> None:
+def test_a_subset_in_other_words_is_the_same_and_another_rate_is_not():
     norms = settings("text.ln + vision.ln", None, 0.1).result_key(DEPTHS, "cosine")
     assert settings("ln", None, 0.1).result_key(DEPTHS, "cosine") == norms
     assert settings("ln", None, 0.2).result_key(DEPTHS, "cosine") != norms
     assert settings("vision.ln", None, 0.1).result_key(DEPTHS, "cosine") != norms
 
 
-def test_the_weight_acts_on_what_its_term_reads() -> None:
+def test_the_weight_acts_on_what_its_term_reads():
     vision, nothing = parse("vision.ln").resolve(DEPTHS), parse("none").resolve(DEPTHS)
     assert weight_has_effect(vision, "l2_init")
     assert not weight_has_effect(vision, "cosine")

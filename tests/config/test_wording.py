@@ -31,7 +31,7 @@ SECTIONS = {key.rpartition(".")[0] for key in KEYS if "." in key}
 
 
 @pytest.mark.parametrize("key", sorted({*KEYS, *SECTIONS}))
-def test_no_fault_is_told_in_words_of_pydantic(key: str) -> None:
+def test_no_fault_is_told_in_words_of_pydantic(key: str):
     *sections, name = key.split(".")
     for value in STRANGE:
         values = {name: value}
@@ -48,13 +48,11 @@ def test_no_fault_is_told_in_words_of_pydantic(key: str) -> None:
 
 
 @pytest.mark.parametrize(("values", "told"), CASES)
-def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(
-    values: dict[str, Any], told: str
-) -> None:
+def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(values: dict[str, Any], told: str):
     assert faults(values) == [told]
 
 
-def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> None:
+def test_an_error_of_a_type_without_words_still_has_its_place_and_value():
     fault = {"type": "of a later pydantic", "loc": ("seed",), "msg": "Input should", "input": 3}
     assert describe_fault(fault) == "seed: is not allowed here, got 3"
     assert "of a later pydantic" not in WORDS
@@ -79,7 +77,7 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> Non
         ("name: study 'mine' exists", "name=mine"),
     ],
 )
-def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str) -> None:
+def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str):
     texts = override_texts([override, "confirm.runners_up=1", "data.val_shots=1", "seed=3"])
     assert faults_with_overrides(texts, [fault]) == [f"{fault} (override {override})"]
 
@@ -93,7 +91,7 @@ def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str) -> N
         "search.trials.more: unknown key",
     ],
 )
-def test_an_override_of_something_else_is_not_named(fault: str) -> None:
+def test_an_override_of_something_else_is_not_named(fault: str):
     given = ["data.shots=4", "data.root=b", "data.dataset=x", "backbone.revision=1", "seed=3"]
     texts = override_texts([*given, "name=x"])
     assert faults_with_overrides(texts, [fault]) == [fault]

@@ -9,12 +9,12 @@ from tests.not_none import not_none
 from tests.settings import settings
 
 
-def test_overrides_of_neighbours_go_together(file: Path) -> None:
+def test_overrides_of_neighbours_go_together(file: Path):
     config = load_config(file, ["data.shots=4", "data.shots_from=published", "seed=2"])
     assert (config.data.shots, str(config.data.shots_from)) == (4, "published")
 
 
-def test_what_is_merged_gives_way_to_what_is_given(file: Path) -> None:
+def test_what_is_merged_gives_way_to_what_is_given(file: Path):
     file.write_text(
         "search:\n"
         "  baselines:\n"
@@ -26,11 +26,11 @@ def test_what_is_merged_gives_way_to_what_is_given(file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["10", "0", "+50", "1_000", "1e3", "1.5", "-0"])
-def test_a_number_that_is_meant_is_taken(file: Path, text: str) -> None:
+def test_a_number_that_is_meant_is_taken(file: Path, text: str):
     assert load_config(file, [f"training.warmup_lr={text}"]).training.warmup_lr == float(text)
 
 
-def test_keys_with_dots_may_stand_at_the_top_of_a_file(file: Path) -> None:
+def test_keys_with_dots_may_stand_at_the_top_of_a_file(file: Path):
     file.write_text("search.trials: 30\nsearch: {minutes: 5}\nsearch.asha.grace_period: 4\n")
     search = load_config(file).search
     assert (search.trials, search.minutes, not_none(search.asha).grace_period) == (30, 5, 4)

@@ -9,7 +9,7 @@ from tests.image_folders import image_folder
 
 
 @pytest.mark.parametrize("name", ["Unknown", "other", "MISC"])
-def test_a_class_of_such_a_name_is_never_one_without_being_asked(name: str, tmp_path: Path) -> None:
+def test_a_class_of_such_a_name_is_never_one_without_being_asked(name: str, tmp_path: Path):
     names = ("ant", name, "zebra")
     root = image_folder(tmp_path, names, names)
     told = f"mine: is '{name}' a class\\? .* data.other=foreign .* data.other=class "

@@ -52,7 +52,7 @@ def published(prefix: str, *numbers: int) -> list[dict[str, object]]:
     return rows
 
 
-def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+def write_lines(path: Path, rows: list[dict[str, object]]):
     """Write JSON Lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(map(json.dumps, rows)))
@@ -60,9 +60,7 @@ def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
 
 @pytest.mark.parametrize("prefix", CASES["prefixes"])
 @pytest.mark.parametrize("place", ["split_fewshot", "indices/eurosat"])
-def test_published_shots_are_found_whatever_their_root(
-    prefix: str, place: str, tmp_path: Path
-) -> None:
+def test_published_shots_are_found_whatever_their_root(prefix: str, place: str, tmp_path: Path):
     train, val = published(prefix, 1, 3), published(prefix, 5)
     stem = tmp_path / place / "shot_2-seed_1"
     if place == "split_fewshot":
@@ -76,7 +74,7 @@ def test_published_shots_are_found_whatever_their_root(
         assert read_published_shots(above, EUROSAT, shots=2, seed=1) == expected
 
 
-def test_a_published_file_may_be_given_itself(tmp_path: Path) -> None:
+def test_a_published_file_may_be_given_itself(tmp_path: Path):
     file = tmp_path / "shot_1-seed_2_train.jsonl"
     write_lines(file, published("2750/", 1))
     assert read_published_shots(file, EUROSAT, shots=1, seed=2).train == records(1)
@@ -87,7 +85,7 @@ def test_a_published_file_may_be_given_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rows", "told"), CASES["unsound"])
 def test_unsound_published_shots_are_refused(
     rows: list[dict[str, object]], told: str, tmp_path: Path
-) -> None:
+):
     write_lines(tmp_path / "shot_1-seed_1_train.jsonl", rows)
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
     with pytest.raises(DataError, match=told):
@@ -96,7 +94,7 @@ def test_unsound_published_shots_are_refused(
 
 @pytest.mark.parametrize("name", ["shot_1-seed_1_train.jsonl", "shot_1-seed_1.json"])
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
-def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=name):
         read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
@@ -104,7 +102,7 @@ def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path) -> None:
 
 def test_a_file_that_was_cut_is_told_and_cannot_train(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     write_lines(tmp_path / "shot_2-seed_1_train.jsonl", published("2750/", 1, 2)[:1])
     shots = read_published_shots(tmp_path, EUROSAT, shots=2, seed=1)
     assert "fewer than 2 images of 'Forest (1)'" in caplog.text
@@ -115,14 +113,14 @@ def test_a_file_that_was_cut_is_told_and_cannot_train(
 
 def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(
     tmp_path: Path,
-) -> None:
+):
     elsewhere = replace(EUROSAT, source=FolderSource(tmp_path / "data" / "euro-sat"))
     file = tmp_path / "euro-sat/split_fewshot/shot_1-seed_1_train.jsonl"
     write_lines(file, published("2750/", 1))
     assert read_published_shots(tmp_path, elsewhere, shots=1, seed=1).train == records(1)
 
 
-def test_published_shots_with_a_group_on_both_sides_are_refused(tmp_path: Path) -> None:
+def test_published_shots_with_a_group_on_both_sides_are_refused(tmp_path: Path):
     dataset = replace(EUROSAT, train=grouped(EUROSAT.train, 3), val=grouped(EUROSAT.val, 3))
     write_lines(tmp_path / "shot_1-seed_1_train.jsonl", published("2750/", 1))
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))

@@ -12,7 +12,7 @@ from study.data.records import (
 from study.errors import DataError
 
 
-def test_an_order_is_pinned_so_that_it_is_the_same_on_every_platform() -> None:
+def test_an_order_is_pinned_so_that_it_is_the_same_on_every_platform():
     assert keyed_order("abcdefgh", "key") == list("gdabfehc")
     assert keyed_order("abcdefgh", "other") != keyed_order("abcdefgh", "key")
 
@@ -21,7 +21,7 @@ def test_an_order_is_pinned_so_that_it_is_the_same_on_every_platform() -> None:
     "path",
     ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", "C:\\x.jpg", "a\\..\\x.jpg", "", ".", "a\0.jpg"],
 )
-def test_a_path_that_leaves_the_folder_is_refused(path: str) -> None:
+def test_a_path_that_leaves_the_folder_is_refused(path: str):
     with pytest.raises(DataError, match="not inside"):
         relative_path(path, where="split.json")
 
@@ -29,7 +29,7 @@ def test_a_path_that_leaves_the_folder_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "clean"), [("./a/b.jpg", "a/b.jpg"), ("a\\b.jpg", "a/b.jpg"), ("a..b/c.jpg",) * 2]
 )
-def test_a_path_inside_the_folder_is_written_one_way(path: str, clean: str) -> None:
+def test_a_path_inside_the_folder_is_written_one_way(path: str, clean: str):
     assert relative_path(path, where="x") == clean
 
 
@@ -37,10 +37,10 @@ CASES = yaml.safe_load(Path(__file__).with_name("unsound_classes.yaml").read_tex
 
 
 @pytest.mark.parametrize(("pairs", "told"), CASES)
-def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], told: str) -> None:
+def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], told: str):
     with pytest.raises(DataError, match=told):
         class_table(pairs, where="x")
 
 
-def test_a_long_list_is_cut_and_counted() -> None:
+def test_a_long_list_is_cut_and_counted():
     assert listed(range(8)) == "0, 1, 2, 3, 4 and 3 more"

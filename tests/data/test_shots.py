@@ -21,13 +21,13 @@ SHOTS = draw_shots(make_paper_dataset(classes=3), shots=2, seed=1)
 """Two shots of three classes."""
 
 
-def test_shots_survive_their_file(tmp_path: Path) -> None:
+def test_shots_survive_their_file(tmp_path: Path):
     write_shots(SHOTS, tmp_path / "shots" / "x.jsonl")
     assert read_shots(tmp_path / "shots" / "x.jsonl") == SHOTS
     assert [path.name for path in (tmp_path / "shots").iterdir()] == ["x.jsonl"]
 
 
-def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path) -> None:
+def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
     dataset = make_paper_dataset(classes=3)
     for split, val_shots in (((), None), ((), 0), (dataset.val, None)):
         shots = draw_shots(replace(dataset, val=split), shots="all", val_shots=val_shots, seed=1)
@@ -53,7 +53,7 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path) ->
     ("pattern", "replacement"),
     [(r".*\Z", ""), ("train/0/", "train/9/"), (r'"digest": "\w+"', r'"digest": "\\ud800"')],
 )
-def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Path) -> None:
+def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Path):
     file = tmp_path / "x.jsonl"
     write_shots(SHOTS, file)
     file.write_text(re.sub(pattern, replacement, file.read_text().strip()))
@@ -65,9 +65,7 @@ def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Pat
 @pytest.mark.parametrize(
     "text", [None, "", "{", "[]\n", '{"digest": 1}\n', '{"a": 1}\n{"split": "x"}']
 )
-def test_a_file_that_is_missing_or_of_something_else_is_refused(
-    text: str | None, tmp_path: Path
-) -> None:
+def test_a_file_that_is_missing_or_of_something_else_is_refused(text: str | None, tmp_path: Path):
     if text is not None:
         (tmp_path / "x.jsonl").write_text(text)
     with pytest.raises(DataError, match=r"x\.jsonl"):
@@ -79,15 +77,13 @@ def labels(records: Records) -> Counter[int]:
     return Counter(record.label for record in records)
 
 
-def test_a_draw_is_pinned_so_that_it_is_the_same_everywhere() -> None:
+def test_a_draw_is_pinned_so_that_it_is_the_same_everywhere():
     shots = draw_shots(load_dataset("digits"), shots=16, seed=1)
     assert shots.digest == "fc445c230bacfeec91752b7b8eacad18d03e1031a0099258ebd1cac39fb67fb1"
 
 
 @given(st.integers(1, 8), st.integers(0, 5), st.permutations(range(24)))
-def test_a_draw_does_not_depend_on_the_order_of_the_lists(
-    shots: int, seed: int, order: list[int]
-) -> None:
+def test_a_draw_does_not_depend_on_the_order_of_the_lists(shots: int, seed: int, order: list[int]):
     plain = make_paper_dataset(classes=3, train=8, val=8)
     train = tuple(plain.train[i] for i in order)
     val = tuple(plain.val[i] for i in reversed(order))
@@ -100,27 +96,27 @@ def test_a_draw_does_not_depend_on_the_order_of_the_lists(
     assert {*drawn.val} <= {*val}
 
 
-def test_another_seed_or_name_gives_other_images() -> None:
+def test_another_seed_or_name_gives_other_images():
     dataset = make_paper_dataset(train=50)
     draws = [draw_shots(dataset, shots=4, seed=seed) for seed in (1, 2, 3)]
     draws.append(draw_shots(replace(dataset, name="other"), shots=4, seed=1))
     assert len({draw.digest for draw in draws}) == 4
 
 
-def test_without_a_validation_split_the_rest_of_train_serves() -> None:
+def test_without_a_validation_split_the_rest_of_train_serves():
     dataset = make_paper_dataset(train=8, val=0)
     shots = draw_shots(dataset, shots=4, seed=1)
     assert labels(shots.val) == dict.fromkeys(range(10), 4)
     assert {*shots.val} <= {*dataset.train} - {*shots.train}
 
 
-def test_validation_shots_do_not_change_the_training_shots() -> None:
+def test_validation_shots_do_not_change_the_training_shots():
     many, none = (draw_shots(make_paper_dataset(), shots=2, val_shots=n, seed=1) for n in (4, 0))
     assert many.train == none.train
     assert not none.val
 
 
-def test_training_and_validation_shots_have_no_group_in_common(tmp_path: Path) -> None:
+def test_training_and_validation_shots_have_no_group_in_common(tmp_path: Path):
     dataset = make_paper_dataset(train=12, val=0)
     dataset = replace(dataset, train=grouped(dataset.train))
     shots = draw_shots(dataset, shots=3, val_shots=2, seed=1)
@@ -137,7 +133,7 @@ def test_training_and_validation_shots_have_no_group_in_common(tmp_path: Path) -
     assert alone.train == draw_shots(make_paper_dataset(train=12), shots=3, seed=1).train
 
 
-def test_a_class_with_too_few_images_is_named_with_its_count() -> None:
+def test_a_class_with_too_few_images_is_named_with_its_count():
     dataset = make_paper_dataset(classes=3, train=5)
     dataset = replace(dataset, train=dataset.train[1:])
     told = "5 shots a class are wanted, but 'class 0' has 4; allowed: at most 4 shots"
@@ -150,7 +146,7 @@ def test_a_class_with_too_few_images_is_named_with_its_count() -> None:
         draw_shots(without, shots=1, seed=1, short="take_all")
 
 
-def test_too_few_validation_images_fail_only_if_asked_for() -> None:
+def test_too_few_validation_images_fail_only_if_asked_for():
     dataset = make_paper_dataset(classes=2, train=4, val=2)
     assert labels(draw_shots(dataset, shots=4, seed=1).val) == {0: 2, 1: 2}
     with pytest.raises(DataError, match=r"3 validation images a class.*class 0 \(2\)"):

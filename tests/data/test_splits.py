@@ -22,7 +22,7 @@ from study.errors import DataError
         ("a", "b", "b", "in both val and test"),
     ],
 )
-def test_an_image_listed_twice_is_named(train: str, val: str, test: str, told: str) -> None:
+def test_an_image_listed_twice_is_named(train: str, val: str, test: str, told: str):
     def records(paths: str) -> list[Record]:
         return [Record(path, 0) for path in paths]
 
@@ -33,7 +33,7 @@ def test_an_image_listed_twice_is_named(train: str, val: str, test: str, told: s
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=5), st.booleans())
 def test_a_fixed_split_uses_every_image_once_and_trains_and_tests_every_class(
     sizes: list[int], val: bool
-) -> None:
+):
     records = [Record(f"{c}/{i}", c) for c, size in enumerate(sizes) for i in range(size)]
     train, rest, test = fixed_split(records, [*map(str, sizes)], key="k", val=val)
     assert Counter((*train, *rest, *test)) == Counter(records)
@@ -43,12 +43,12 @@ def test_a_fixed_split_uses_every_image_once_and_trains_and_tests_every_class(
 
 
 @pytest.mark.parametrize(("val", "sizes"), [(True, [50, 20, 30]), (False, [50, 0, 50])])
-def test_a_fixed_split_has_the_fields_proportions(val: bool, sizes: list[int]) -> None:
+def test_a_fixed_split_has_the_fields_proportions(val: bool, sizes: list[int]):
     records = [Record(f"{i}", 0) for i in range(100)]
     assert [*map(len, fixed_split(records, ["c"], key="k", val=val))] == sizes
 
 
-def test_a_class_of_one_image_cannot_be_split() -> None:
+def test_a_class_of_one_image_cannot_be_split():
     with pytest.raises(DataError, match=r"'lonely' \(1\)"):
         fixed_split([Record("a", 0), Record("b", 0), Record("c", 1)], ["x", "lonely"], key="k")
 
@@ -66,7 +66,7 @@ def bursts(*classes: int, of: int = 4) -> tuple[Record, ...]:
 @given(st.lists(st.integers(3, 30), min_size=1, max_size=3), st.permutations(range(8)))
 def test_a_split_by_groups_has_none_on_two_sides_and_every_class_on_both(
     classes: list[int], order: list[int]
-) -> None:
+):
     records = bursts(*classes)
     names = [*map(str, classes)]
     train, val, test = fixed_split(records, names, key="k")
@@ -78,20 +78,20 @@ def test_a_split_by_groups_has_none_on_two_sides_and_every_class_on_both(
     assert fixed_split(shuffled, names, key="k") == (train, val, test)
 
 
-def test_a_class_of_one_group_is_named_with_what_is_allowed() -> None:
+def test_a_class_of_one_group_is_named_with_what_is_allowed():
     told = r"not of 'lonely', with groups '1/0'; allowed are classes of 2 groups or more"
     with pytest.raises(DataError, match=told):
         fixed_split(bursts(2, 1), ["x", "lonely"], key="k")
 
 
 @pytest.mark.parametrize("pattern", [r"/(p\d+)(_)", r"p\d+(?=_)"])
-def test_the_group_is_the_first_capture_or_the_whole_match(pattern: str) -> None:
+def test_the_group_is_the_first_capture_or_the_whole_match(pattern: str):
     (record,) = find_groups((Record("cat/p12_3.jpg", 0),), pattern, where="x")
     assert (record, record.group) == (Record("cat/p12_3.jpg", 0), "p12")
 
 
 @pytest.mark.parametrize("pattern", ["^cat", "^(x?)", "(dog)?"])
-def test_images_without_a_group_are_named_and_counted(pattern: str) -> None:
+def test_images_without_a_group_are_named_and_counted(pattern: str):
     records = (Record("dog/1.jpg", 0), Record("fox/1.jpg", 1))
     with pytest.raises(DataError, match=r"finds no group in the paths of \d of 2 .*'fox/1.jpg'"):
         find_groups(records, pattern, where="x")

@@ -30,7 +30,7 @@ def read(root: Path) -> Dataset:
     return load_dataset("mine", root)
 
 
-def link(path: Path, target: str | Path) -> None:
+def link(path: Path, target: str | Path):
     """Put a link in the place of a file."""
     path.unlink()
     path.symlink_to(target)
@@ -47,26 +47,26 @@ def link(path: Path, target: str | Path) -> None:
 )
 def test_the_same_file_in_two_classes_or_in_train_and_test_is_found(
     same: str, found: dict[str, Any], root: Path
-) -> None:
+):
     contents = (root / "train" / same).read_bytes()
     (root / "train/cat/0.png").write_bytes(contents)
     assert survey(read(root)) == Survey(12, compared=True, **found)
 
 
-def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.MonkeyPatch):
     for n, path in enumerate(sorted(root.glob("*/*/*.png"))):
         path.write_text("x" * (n + 1))
     monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("a file was read"))
     assert survey(read(root)).looked == 12
 
 
-def test_what_is_not_read_is_a_part_of_it(root: Path) -> None:
+def test_what_is_not_read_is_a_part_of_it(root: Path):
     (root / "train/cat/a.HEIC").touch()
     assert survey(read(root)).unread == Unread(Counter({".heic": 1}))
     assert survey(read(root), seconds=-1) == Survey(0, compared=True)
 
 
-def test_empty_files_are_found_and_are_not_the_same_image(root: Path) -> None:
+def test_empty_files_are_found_and_are_not_the_same_image(root: Path):
     empty = {"train/cat/0.png", "train/dog/0.png", "test/dog/1.png"}
     for name in empty:
         (root / name).write_bytes(b"")
@@ -77,7 +77,7 @@ def test_empty_files_are_found_and_are_not_the_same_image(root: Path) -> None:
     assert survey(dataset) == Survey(12, compared=True, absent=("test/cat/1.png",))
 
 
-def test_links_that_lead_out_or_nowhere_are_told_as_absent(root: Path, tmp_path: Path) -> None:
+def test_links_that_lead_out_or_nowhere_are_told_as_absent(root: Path, tmp_path: Path):
     (tmp_path / "away.png").touch()
     link(root / "train/cat/0.png", tmp_path / "away.png")
     link(root / "train/cat/1.png", "no/where")
@@ -95,7 +95,7 @@ def table(root: Path, *rows: str) -> Path:
     return file
 
 
-def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path) -> None:
+def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
     file = table(
         root,
         *("train/cat/0.png cat train", "train/cat/9.png cat train", "train/cat cat train"),
@@ -112,16 +112,12 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path) -> None
         (["train/cat/0.png cat train", "http://x/b.png dog test"], "1 test images"),
     ],
 )
-def test_a_table_of_which_no_file_is_left_is_refused(
-    root: Path, paths: list[str], told: str
-) -> None:
+def test_a_table_of_which_no_file_is_left_is_refused(root: Path, paths: list[str], told: str):
     with pytest.raises(DataError, match=f"none of the {told}"):
         refuse_absent(read(table(root, *paths)), "skip")
 
 
-def test_a_look_that_is_cut_short_has_seen_test_images(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_look_that_is_cut_short_has_seen_test_images(root: Path, monkeypatch: pytest.MonkeyPatch):
     clock = iter(range(100))
     monkeypatch.setattr("study.data.survey.time.monotonic", lambda: next(clock))
     for path in root.glob("*/*/*.png"):
@@ -132,7 +128,7 @@ def test_a_look_that_is_cut_short_has_seen_test_images(
     assert (found.looked, found.compared) == (9, False)
 
 
-def test_packaged_images_are_passed_over() -> None:
+def test_packaged_images_are_passed_over():
     digits = load_dataset("digits")
     assert survey(digits, seconds=0) == Survey(1797, compared=True)
     refuse_absent(digits, "fail")
@@ -140,7 +136,7 @@ def test_packaged_images_are_passed_over() -> None:
 
 def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(
     root: Path, tmp_path: Path
-) -> None:
+):
     link(root / "train/cat/0.png", "nowhere")
     refuse_absent(read(root), "fail")
     (tmp_path / "away.png").touch()
@@ -151,7 +147,7 @@ def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(
         refuse_absent(read(root), "skip")
 
 
-def test_images_whose_pixels_are_known_are_compared_by_these(root: Path) -> None:
+def test_images_whose_pixels_are_known_are_compared_by_these(root: Path):
     dataset = read(root)
     pixels = {record.path: record.path.encode() for record in dataset.train + dataset.test}
     pixels["train/cat/0.png"] = pixels["test/dog/1.png"]
@@ -163,7 +159,7 @@ def test_images_whose_pixels_are_known_are_compared_by_these(root: Path) -> None
 
 def test_images_in_tables_of_the_hub_are_compared_by_their_encoded_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     for split, contents, labels in (

@@ -35,7 +35,7 @@ def labels(records: Records) -> Counter[int]:
 )
 def test_base_is_the_first_half_of_the_sorted_labels(
     labels: list[int], base: tuple[int, ...], new: tuple[int, ...]
-) -> None:
+):
     assert class_halves(labels) == (base, new)
 
 
@@ -59,7 +59,7 @@ Some training and validation shots have a group in common."""
 
 
 @pytest.mark.parametrize("folds", [3, 7])
-def test_a_group_is_in_one_fold(folds: int) -> None:
+def test_a_group_is_in_one_fold(folds: int):
     tasks = image_fold_tasks(GROUPED, "accuracy", EVERY, folds)
     scored = [task.evaluations[0].records for task in tasks]
     assert sum(map(Counter, scored), Counter()) == Counter((*SHOTS.train, *SHOTS.val))
@@ -73,7 +73,7 @@ def test_a_group_is_in_one_fold(folds: int) -> None:
         image_fold_tasks(one, "accuracy", EVERY, 3)
 
 
-def test_a_left_out_class_has_no_group_of_the_trained_ones() -> None:
+def test_a_left_out_class_has_no_group_of_the_trained_ones():
     writers = [replace(record, group=record.path[-5]) for record in (*SHOTS.train, *SHOTS.val)]
     shots = replace(SHOTS, train=tuple(writers[:96]), val=tuple(writers[96:]))
     for task in left_out_class_tasks(replace(shots, val=grouped(SHOTS.val)), "seen", EVERY, 3):
@@ -82,7 +82,7 @@ def test_a_left_out_class_has_no_group_of_the_trained_ones() -> None:
         assert not groups_of(task.train.records) & groups_of(unseen)
 
 
-def test_folds_score_every_shot_once_and_train_on_the_rest() -> None:
+def test_folds_score_every_shot_once_and_train_on_the_rest():
     tasks = image_fold_tasks(SHOTS, "accuracy", EVERY, 3)
     pooled = Counter((*SHOTS.train, *SHOTS.val))
     scored = [task.evaluations[0] for task in tasks]
@@ -95,7 +95,7 @@ def test_folds_score_every_shot_once_and_train_on_the_rest() -> None:
         assert task.train.classes == part.classes == EVERY
 
 
-def test_class_folds_rotate_thirds_of_the_base_classes() -> None:
+def test_class_folds_rotate_thirds_of_the_base_classes():
     left: list[int] = []
     for task in class_fold_tasks(SHOTS, "base", BASE, 3):
         assert parts(task) == [("train", 32, 8), ("base", 24, 12), ("new", 28, 12)]
@@ -109,7 +109,7 @@ def test_class_folds_rotate_thirds_of_the_base_classes() -> None:
     assert sorted(left) == [*BASE]
 
 
-def test_a_selection_without_images_to_score_or_too_few_classes_is_refused() -> None:
+def test_a_selection_without_images_to_score_or_too_few_classes_is_refused():
     bare = draw_shots(DATASET, shots=1, val_shots=0, seed=1)
     with pytest.raises(DataError, match="no validation images"):
         holdout_tasks(bare, "accuracy", EVERY)
@@ -123,13 +123,13 @@ def test_a_selection_without_images_to_score_or_too_few_classes_is_refused() -> 
         image_fold_tasks(bare, "accuracy", EVERY, 2)
 
 
-def test_a_split_without_test_images_is_named() -> None:
+def test_a_split_without_test_images_is_named():
     dataset = replace(DATASET, test=())
     with pytest.raises(DataError, match="no test images for 'accuracy'"):
         confirm_task(dataset, None, all_classes(dataset))
 
 
-def test_shots_of_another_dataset_or_of_the_test_split_are_refused() -> None:
+def test_shots_of_another_dataset_or_of_the_test_split_are_refused():
     relabelled = Record(DATASET.train[0].path, 5)
     for wrong, told in (
         (replace(SHOTS, dataset="other"), "shots are of 'other'"),
@@ -140,7 +140,7 @@ def test_shots_of_another_dataset_or_of_the_test_split_are_refused() -> None:
             confirm_task(DATASET, wrong, all_classes(DATASET))
 
 
-def test_a_tasks_lines_and_digest_say_which_images_and_classes_it_used() -> None:
+def test_a_tasks_lines_and_digest_say_which_images_and_classes_it_used():
     task = confirm_task(DATASET, SHOTS, {"base": BASE, "new": NEW})
     lines = [json.loads(line) for line in task.lines()]
     assert lines[0] == {"part": "train", "classes": [*BASE]}

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.logging import RichHandler
 
 
-def main() -> None:
+def main():
     """Train and save a checkpoint in Hugging Face format."""
     parser = argparse.ArgumentParser(prog="python -m tests.embedded", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")

@@ -12,7 +12,7 @@ from study.embedded import backbone_path
 FOLDER = Path(backbone_path("embedded"))
 
 
-def test_the_record_belongs_to_the_weights(backbone: Backbone, recorded: dict[str, Any]) -> None:
+def test_the_record_belongs_to_the_weights(backbone: Backbone, recorded: dict[str, Any]):
     assert recorded["fingerprint"] == backbone.fingerprint
     assert (FOLDER / "model.safetensors").stat().st_size < 5e6
 
@@ -24,12 +24,12 @@ def features(backbone: Backbone, texts: list[str]) -> torch.Tensor:
     return torch.nn.functional.normalize(found, dim=-1)
 
 
-def test_every_class_has_a_text_feature_of_its_own(backbone: Backbone) -> None:
+def test_every_class_has_a_text_feature_of_its_own(backbone: Backbone):
     classes = features(backbone, [f"a photo of the {name}." for name in GLYPH_CLASS_NAMES])
     cosines = classes @ classes.T - 2 * torch.eye(len(classes))
     assert cosines.max() < 0.95
 
 
-def test_a_word_never_seen_in_training_still_reaches_the_text_tower(backbone: Backbone) -> None:
+def test_a_word_never_seen_in_training_still_reaches_the_text_tower(backbone: Backbone):
     okapi, ocelot = features(backbone, ["a watercolour of an okapi", "a watercolour of an ocelot"])
     assert not torch.allclose(okapi, ocelot)

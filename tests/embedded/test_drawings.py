@@ -15,12 +15,12 @@ def bank() -> Bank:
     return build_bank()
 
 
-def test_held_out_faces_cannot_be_learned_from() -> None:
+def test_held_out_faces_cannot_be_learned_from():
     with pytest.raises(ValueError, match="held out"):
         build_bank([*FACES, Face(FONTS[0])])
 
 
-def test_equal_seeds_draw_equal_pictures(bank: Bank) -> None:
+def test_equal_seeds_draw_equal_pictures(bank: Bank):
     first, second, other = (
         draw_pictures(bank, 16, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
     )

@@ -17,7 +17,7 @@ from tests.embedded.training import (
 )
 
 
-def test_a_picture_without_a_caption_does_not_count() -> None:
+def test_a_picture_without_a_caption_does_not_count():
     matches = torch.tensor([[True, False], [False, True], [False, False]])
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [9.0, 9.0]])
     rows = torch.nn.functional.cross_entropy(logits[:2], torch.tensor([0, 1]))
@@ -27,7 +27,7 @@ def test_a_picture_without_a_caption_does_not_count() -> None:
 
 def test_the_command_trains_and_writes_a_checkpoint_of_the_recipe(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(sys, "argv", ["embedded", "--out", str(tmp_path), "--steps", "2"])
     main()
     trained = load_backbone(tmp_path)
@@ -40,7 +40,7 @@ def test_the_command_trains_and_writes_a_checkpoint_of_the_recipe(
         assert text_residual_scale(clip, ids) == pytest.approx(0.2, rel=0.1)
 
 
-def test_shrinking_the_stream_leaves_features_alone(backbone: Backbone) -> None:
+def test_shrinking_the_stream_leaves_features_alone(backbone: Backbone):
     clip, ids = copy.deepcopy(backbone.clip), backbone.tokenize(["a photo of the digit seven."])
     before = text_residual_scale(clip, ids)
     shrink_text_residual(clip, 2)
@@ -53,6 +53,6 @@ def test_shrinking_the_stream_leaves_features_alone(backbone: Backbone) -> None:
 
 
 @pytest.mark.long
-def test_a_short_training_leaves_chance() -> None:
+def test_a_short_training_leaves_chance():
     trainer = Trainer(steps=300)
     assert min(trainer.step(number) for number in range(300)) < 3.0

@@ -122,7 +122,7 @@ def text_residual_scale(model: CLIPModel, input_ids: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def shrink_text_residual(model: CLIPModel, factor: float) -> None:
+def shrink_text_residual(model: CLIPModel, factor: float):
     """Divide the text tower's residual stream by a factor without changing what it computes.
 
     Training lets the stream grow until a bias step of ordinary size no longer moves the features.
@@ -156,7 +156,7 @@ class Trainer:
     seed: int = 0
     """The seed of the initial weights, the pictures and the captions."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         """Draw the bank, train the tokenizer and build the model."""
         self.bank: Bank = build_bank()
         self.tokenizer: CLIPTokenizer = build_tokenizer(all_captions())
@@ -180,7 +180,7 @@ class Trainer:
             betas=(0.9, 0.98),
         )
 
-    def run(self) -> None:
+    def run(self):
         """Take all steps and finish the model."""
         started = time.monotonic()
         self.model.train()
@@ -225,7 +225,7 @@ class Trainer:
         self.model.logit_scale.data.clamp_(max=math.log(100))
         return loss.item()
 
-    def finish(self) -> None:
+    def finish(self):
         """Scale the text tower's residual stream to its setting; the features stay the same."""
         ids = self._tokens(sorted(set(all_captions())))
         scale = text_residual_scale(self.model, ids)

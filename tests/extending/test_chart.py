@@ -24,7 +24,7 @@ MODULE = "report/plots.py"
 
 
 @pytest.mark.long
-def test_the_report_has_it(edited: Any, tmp_path: Path) -> None:
+def test_the_report_has_it(edited: Any, tmp_path: Path):
     drawing = (MODULE, "def pareto_chart(", DRAWING)
     edited(MODULE, "        history_chart(search_trials),", PLACE, more=[drawing])
     folder = tmp_path / "runs" / "mine"

@@ -15,7 +15,7 @@ ROW = """    "satellites": Benchmark(
 
 
 @pytest.mark.long
-def test_a_study_is_of_it(edited: Any, miniature: ModuleType, tmp_path: Path) -> None:
+def test_a_study_is_of_it(edited: Any, miniature: ModuleType, tmp_path: Path):
     miniature.make("eurosat", tmp_path / "data", classes=4, counts=(2, 1, 1))
     own = ("data.dataset=satellites", "data.root=data")
     printed = edited("data/readers/benchmarks.py", '    "imagenetv2": Benchmark(', ROW, *own)

@@ -24,7 +24,7 @@ def test_a_format_of_ones_own_is_exported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+):
     monkeypatch.setitem(FORMATS, "npy", Format("an array", "numpy", "feature-extraction", write))
     study, out = finish(tmp_path, "mine"), tmp_path / "out"
     assert main(["export", str(study.folder.path), "--format", "npy", "--out", str(out)]) == 0

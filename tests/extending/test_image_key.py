@@ -31,7 +31,7 @@ print((turned == as_it_is).all(), (turned == as_it_is[::-1, ::-1]).all())
 
 
 @pytest.mark.long
-def test_it_reaches_caches_deltas_and_predictions(edited: Any, python: Any, tmp_path: Path) -> None:
+def test_it_reaches_caches_deltas_and_predictions(edited: Any, python: Any, tmp_path: Path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 3  # by half a turn
     generator = np.random.default_rng(1)

@@ -48,7 +48,7 @@ ROW = """    "norms": PeerRow(
 
 
 @pytest.mark.long
-def test_a_study_trains_it_and_ranks_it(edited: Any, tmp_path: Path) -> None:
+def test_a_study_trains_it_and_ranks_it(edited: Any, tmp_path: Path):
     fixed = "{subset: none, peer: {method: norms, lr: 0.05, warmth: 0.5}}"
     printed = edited(
         "method/peers.py",

@@ -27,7 +27,7 @@ class OnlyNew(BaseToNew):
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Install a package whose entry point is the protocol."""
     package = tmp_path / "packages" / "mine-1.0.dist-info"
     package.mkdir(parents=True)
@@ -39,7 +39,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster", "installed")
-def test_a_study_is_judged_by_it(small: Any) -> None:
+def test_a_study_is_judged_by_it(small: Any):
     folder = small({"selection": "base"}, values={"protocol": "only_new"})
     tested = [folder.trial(f"confirm-clipfit-seed{seed}").read_reports()[-1] for seed in (1, 2)]
     for report in tested:
@@ -48,6 +48,6 @@ def test_a_study_is_judged_by_it(small: Any) -> None:
     assert len(code_of_others(OnlyNew)) == 1
 
 
-def test_without_it_the_study_does_not_start(small: Any) -> None:
+def test_without_it_the_study_does_not_start(small: Any):
     with pytest.raises(ConfigError, match="protocol: 'only_new' is unknown; allowed are few_shot"):
         small({}, values={"protocol": "only_new"})

@@ -15,7 +15,7 @@ def sobol(seed: int) -> BaseSampler:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_study_searches_with_it(small: Any) -> None:
+def test_a_study_searches_with_it(small: Any):
     search = {"sampler": "sobol"}
     folder = small(search, sampler=sobol)
     assert "sampler: sobol" in folder.config_path.read_text()

@@ -13,7 +13,7 @@ ROW = """    Site(
 
 
 @pytest.mark.long
-def test_a_study_tunes_it(edited: Any, tmp_path: Path) -> None:
+def test_a_study_tunes_it(edited: Any, tmp_path: Path):
     mine = "{subset: 'vision.mlp.fc2.weight[-1] + vision.ln', rates: {weight: 0.01, ln: 0.1}}"
     before = '    Site("ln1", '
     edited("method/parameters.py", before, ROW, f"search.baselines={{mine: {mine}}}")

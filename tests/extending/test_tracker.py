@@ -19,10 +19,10 @@ class JsonLines(Tracker):
     name = "lines"
     file: IO[str]
 
-    def start(self, study: Study) -> None:
+    def start(self, study: Study):
         self.file = (study.folder.path / "tracked.jsonl").open("a", encoding="utf-8", buffering=1)
 
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None):
         line = {"trial": config.trial_id, "status": end.status, "score": score}
         print(json.dumps(line), file=self.file)
 
@@ -34,7 +34,7 @@ class JsonLines(Tracker):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path) -> None:
+def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path):
     folder = small({}, values={"tracking": {"trackers": ["lines"]}}, tracker=JsonLines())
     lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
     *trials, last = map(json.loads, lines)

@@ -26,7 +26,7 @@ ROWS = (
 
 
 @pytest.mark.long
-def test_it_reaches_the_step(edited: Any, tmp_path: Path) -> None:
+def test_it_reaches_the_step(edited: Any, tmp_path: Path):
     edited("method/training.py", BEFORE, FIELD, "training.label_smoothing=1", more=ROWS)
     trial = tmp_path / "runs" / "mine" / "trials" / "confirm-clipfit-seed1"
     assert json.loads((trial / "config.json").read_text())["training"]["label_smoothing"] == 1

@@ -19,7 +19,7 @@ from .proxy import Proxy
 class Disk:
     """A few megabytes of memory, mounted a second time where they are used from."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path):
         self.path = place / "shared"
         self._kept = place / "kept"
         for folder in (self.path, self._kept):
@@ -27,7 +27,7 @@ class Disk:
         _mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(self._kept))
         self.bring_back()
 
-    def fill(self) -> None:
+    def fill(self):
         """Leave no byte free."""
         with (self._kept / "ballast").open("wb", buffering=0) as ballast:
             for size in (2**20, 2**12):  # the last page as well
@@ -37,19 +37,19 @@ class Disk:
                 except OSError:
                     continue
 
-    def free(self) -> None:
+    def free(self):
         """Give the space back."""
         (self._kept / "ballast").unlink()
 
-    def take_away(self) -> None:
+    def take_away(self):
         """Leave an empty folder, as where a share is not mounted."""
         subprocess.run(["umount", "--lazy", self.path], check=True)
 
-    def bring_back(self) -> None:
+    def bring_back(self):
         """Mount it again, as it was."""
         _mount("--bind", str(self._kept), str(self.path))
 
-    def close(self) -> None:
+    def close(self):
         """Take both mounts away for good."""
         for folder in (self.path, self._kept):
             if os.path.ismount(folder):
@@ -71,7 +71,7 @@ def told(folder: StudyFolder) -> dict[str, Any]:
     return {"trials": trials, "choice": folder.read_json("candidates.json")}
 
 
-def _mount(*arguments: str) -> None:
+def _mount(*arguments: str):
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")

@@ -14,7 +14,7 @@ import psutil
 class Drivers:
     """Processes of studies, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self._server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("drivers.py"))],
             stdin=subprocess.PIPE,
@@ -61,7 +61,7 @@ class Drivers:
         children = psutil.Process(self._server.pid).children()
         return children[0] if children else None
 
-    def close(self) -> None:
+    def close(self):
         """End the process that the studies are forks of, and a study that still runs."""
         if (study := self.running()) is not None:
             study.kill()

@@ -15,7 +15,7 @@ Judge = Callable[[str, bytes], str]
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any):
         """Tell of what is wrong here, but not of a side that hung up, as faults make it."""
         if not isinstance(sys.exception(), OSError | http.client.HTTPException):
             super().handle_error(request, client_address)
@@ -30,7 +30,7 @@ class Proxy:
 
     slow_seconds = 10.0
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str):
         self.judge: Judge = lambda path, body: ""
         self.asked: list[str] = []
         """Calls that a fault met."""
@@ -40,15 +40,15 @@ class Proxy:
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def fail(self, fault: str, *, where: str = "") -> None:
+    def fail(self, fault: str, *, where: str = ""):
         """Let a fault meet all calls, or those that have a text in their path or body."""
         self.judge = lambda path, body: fault if where.encode() in path.encode() + body else ""
 
-    def mend(self) -> None:
+    def mend(self):
         """Let all calls through."""
         self.judge = lambda path, body: ""
 
-    def close(self) -> None:
+    def close(self):
         """End the proxy and what hangs in it."""
         self.released.set()
         self._server.shutdown()
@@ -63,7 +63,7 @@ class Proxy:
                 True  # else each answer waits for the client's acknowledgement
             )
 
-            def _handle(self) -> None:
+            def _handle(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 fault = proxy.judge(self.path, body)
                 if fault == "slow":
@@ -92,7 +92,7 @@ class Proxy:
                 answer = connection.getresponse()
                 return answer.status, answer.read()
 
-            def _answer(self, status: int, body: bytes) -> None:
+            def _answer(self, status: int, body: bytes):
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 if self.close_connection:  # a client that is not told may ask again on it
@@ -100,13 +100,13 @@ class Proxy:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, *_: Any):
                 """Say nothing."""
 
         return Handler
 
 
-def wait_until(true: Callable[[], object]) -> None:
+def wait_until(true: Callable[[], object]):
     waited = threading.Event()
     while not true():  # the test's own time limit bounds it
         waited.wait(0.05)

@@ -45,7 +45,7 @@ SPOILED: dict[str, Callable[[Path], None]] = {
 class Spoiled:
     """A study that ended, all of whose kinds of files were damaged, and that was resumed."""
 
-    def __init__(self, place: Path, drivers: Drivers) -> None:
+    def __init__(self, place: Path, drivers: Drivers):
         self.place, self._drivers = place, drivers
         backbone = place / "backbone"
         shutil.copytree(backbone_path(EMBEDDED), backbone)
@@ -87,7 +87,7 @@ def spoiled(drivers: Drivers, tmp_path_factory: pytest.TempPathFactory) -> Spoil
     return Spoiled(tmp_path_factory.mktemp("spoiled"), drivers)
 
 
-def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled) -> None:
+def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled):
     assert told(spoiled.folder) == spoiled.before
     assert spoiled._shots() == spoiled.shots
     for path, contents in spoiled.images.items():
@@ -97,7 +97,7 @@ def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled) -> None:
     assert sorted(table["trial_id"]) == sorted(spoiled.before["trials"])
 
 
-def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled) -> None:
+def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled):
     output = " ".join(spoiled.output.split())
     for name in {*SPOILED} - {"results.parquet"}:  # a view, made anew in any case
         assert all(part in output for part in name.split("/")[-2:]), name
@@ -107,7 +107,7 @@ def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled) -
     assert "the backbone's files have changed since 'mine' began, or are damaged" in output
 
 
-def test_its_search_goes_on_from_a_journal_made_again(spoiled: Spoiled) -> None:
+def test_its_search_goes_on_from_a_journal_made_again(spoiled: Spoiled):
     assert (spoiled.folder.path / "optuna.journal.damaged").exists()
     spoiled.run("extend", "mine", "search.trials=+2")
     journal = JournalStorage(JournalFileBackend(str(spoiled.folder.path / "optuna.journal")))

@@ -17,13 +17,11 @@ LIE = "200 {}"
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _impatient(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.1)
 
 
-def test_epochs_that_were_swallowed_between_others_are_sent_again(
-    proxy: Proxy, make: MakeStudy
-) -> None:
+def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, make: MakeStudy):
     study = make("between")
     config = study.trial(0)
     for epoch in range(1, EPOCHS + 1):
@@ -39,7 +37,7 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(
     assert_whole(proxy.uri, study, 1)
 
 
-def test_what_is_swallowed_while_it_is_sent_again_is_named(proxy: Proxy, make: MakeStudy) -> None:
+def test_what_is_swallowed_while_it_is_sent_again_is_named(proxy: Proxy, make: MakeStudy):
     study = make("liar")
     study.whole(0)
     study.whole(1)

@@ -62,7 +62,7 @@ def train(data: TrialData, backbone: Path) -> dict[str, float]:
 @pytest.mark.parametrize(("images", "test"), [(1, False), (3, True)])
 def test_one_class_is_always_right(
     prepare: Callable[..., Preparer], tiny_backbone: Path, images: int, test: bool
-) -> None:
+):
     preparer = prepare(dataset(1, images))
     data = preparer.confirm(1) if test else preparer.search()
     metrics = train(data, tiny_backbone)
@@ -73,6 +73,6 @@ def test_one_class_is_always_right(
 @pytest.mark.parametrize("protocol", ["few_shot", "base_to_new"])
 def test_one_image_a_class_suffices(
     prepare: Callable[..., Preparer], tiny_backbone: Path, protocol: str
-) -> None:
+):
     last = train(prepare(dataset(24, 1), protocol).search(), tiny_backbone)
     assert 0 <= last["val_score"] <= 1

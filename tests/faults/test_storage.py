@@ -45,7 +45,7 @@ def trial(study: StudyFolder) -> TrialFolder:
 
 def test_what_does_not_fit_on_a_full_disk_is_waited_for_and_there_once_or_not_at_all(
     disk: Disk, trial: TrialFolder, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     long = {"epoch": 2, "text": "y" * 9000}
     file = trial.path / "reports.jsonl"
     disk.fill()
@@ -66,7 +66,7 @@ def test_what_does_not_fit_on_a_full_disk_is_waited_for_and_there_once_or_not_at
 )
 def test_what_lies_on_a_share_that_is_gone_is_waited_for_and_never_taken_for_missing(
     disk: Disk, trial: TrialFolder, clock: Clock, read: Callable[[TrialFolder], object]
-) -> None:
+):
     never_begun = TrialFolder(trial.path.with_name("search-0007"))
     assert (never_begun.read_end(), never_begun.read_reports()) == (None, [])
     trial.write_end(END)
@@ -78,7 +78,7 @@ def test_what_lies_on_a_share_that_is_gone_is_waited_for_and_never_taken_for_mis
 
 def test_nothing_is_written_beside_a_share_that_is_gone(
     disk: Disk, study: StudyFolder, trial: TrialFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     other = study.trial("search-0001")
     disk.take_away()
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.0)

@@ -27,7 +27,7 @@ SECRET = "s3cr3t-passw0rd"
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch):
     """Shorten the waits that are bounded."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.1)
@@ -35,20 +35,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def hasty(monkeypatch: pytest.MonkeyPatch):
     """Shorten those further that a test waits out."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     for module in (server, best_runs):
         monkeypatch.setattr(module, "ANSWERS_WITHIN", 2.0)
 
 
-def train(study: Written, tracker: MlflowTracker, *numbers: int) -> None:
+def train(study: Written, tracker: MlflowTracker, *numbers: int):
     """Write trials, and tell the tracker of each as a study does."""
     for number in numbers:
         tracker.trial_started(study.whole(number))
 
 
-def send_all_later(study: Written, proxy: Proxy, trials: int) -> None:
+def send_all_later(study: Written, proxy: Proxy, trials: int):
     """Let the server be whole again, and send it what it lacks."""
     proxy.mend()
     study.conclude()
@@ -62,7 +62,7 @@ def send_all_later(study: Written, proxy: Proxy, trials: int) -> None:
 )
 def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
     proxy: Proxy, fault: str, tmp_path: Path
-) -> None:
+):
     proxy.fail(fault)
     address = proxy.uri.replace("//", f"//me:{SECRET}@")
     with pytest.raises(TrackingError, match=r"127.0.0.1:\d+ does not answer \(") as caught:
@@ -75,9 +75,7 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_server_that_hangs_is_asked_once_for_all_studies_of_a_sweep(
-    proxy: Proxy, tmp_path: Path
-) -> None:
+def test_a_server_that_hangs_is_asked_once_for_all_studies_of_a_sweep(proxy: Proxy, tmp_path: Path):
     path = tmp_path / "three.yaml"
     path.write_text("sweep: {seed: [1, 2, 3]}\nsearch: {trials: 8}\n")
     given = [f"tracking.uri={proxy.uri}", f"storage={tmp_path}", "data.augment=false"]
@@ -89,7 +87,7 @@ def test_a_server_that_hangs_is_asked_once_for_all_studies_of_a_sweep(
 
 def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
     proxy: Proxy, make: MakeStudy
-) -> None:
+):
     study = make("begun")
     proxy.fail("500", where="log-batch")
     with pytest.raises(TrackingError, match="does not take a run"):
@@ -105,7 +103,7 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     make: MakeStudy,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     study = make("down")
     tracker = started(study, proxy.uri.replace("//", f"//me:{SECRET}@"))
     proxy.fail("500")
@@ -131,14 +129,14 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
 )
 def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_later(
     proxy: Proxy, make: MakeStudy, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+):
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 0.5)
     study = make(f"away-{fault}")
     tracker = started(study, proxy.uri)
     senders = set()
     send = tracker._sender.send_trial
 
-    def send_trial(trial_id: str) -> None:
+    def send_trial(trial_id: str):
         senders.add(threading.current_thread())
         send(trial_id)
 
@@ -156,7 +154,7 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
 @pytest.mark.long
 def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
     proxy: Proxy, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(mirror_module, "LONGEST_SECONDS", 1.0)
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 60.0)
     study = make("slow")
@@ -172,7 +170,7 @@ def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
 
 def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     mlflow_server: str, make: MakeStudy, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     study = make("refused")
     begun = [study.trial(number) for number in range(3)]
     assert started(study, mlflow_server).close(finished=False) == {}
@@ -221,7 +219,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
     make: MakeStudy,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 1.0)
     study = make("poison")
     study.conclude()
@@ -255,7 +253,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
 )
 def test_what_is_refused_is_told_from_a_server_at_fault(
     proxy: Proxy, mlflow_server: str, tmp_path: Path, answer: str, expected: bool
-) -> None:
+):
     client = MlflowClient(proxy.uri)
     run = client.create_run("0").info.run_id
     (tmp_path / "file").write_text("text")

@@ -40,7 +40,7 @@ class Faulty(ClipFitTrainable):
     faults: Mapping[int, Fault]
     """By trial number."""
 
-    def setup(self, config: dict[str, Any], **given: Any) -> None:
+    def setup(self, config: dict[str, Any], **given: Any):
         """See `ClipFitTrainable`."""
         from study.trial import task_training
 
@@ -61,24 +61,24 @@ def with_faults(faults: Mapping[int, Fault]) -> type[Faulty]:
     return type("Faulty", (Faulty,), {"faults": faults})
 
 
-def fill_host() -> None:
+def fill_host():
     bytearray(2**62)
 
 
-def fill_host_by_torch() -> None:
+def fill_host_by_torch():
     torch.empty(2**45)
 
 
-def fill_device() -> None:
+def fill_device():
     raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
 
 
-def hang() -> None:
+def hang():
     """Hold the interpreter, so that no thread of Python's could end it."""
     ctypes.PyDLL(None).sleep(3600)
 
 
-def stand_still() -> None:
+def stand_still():
     """As a stopped process does: no thread of it runs, and none of C's either."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -86,7 +86,7 @@ def stand_still() -> None:
 def later(happen: Callable[[], None], fitting: int = 0) -> Fault:
     """From the second epoch on, so that there is something to go on from, if more does not fit."""
 
-    def fault(epoch: int, at_once: int, folder: Path) -> None:
+    def fault(epoch: int, at_once: int, folder: Path):
         if epoch >= 1 and at_once > fitting:
             happen()
 
@@ -94,7 +94,7 @@ def later(happen: Callable[[], None], fitting: int = 0) -> Fault:
 
 
 def raises(error: Exception) -> Fault:
-    def fail() -> None:
+    def fail():
         raise error
 
     return later(fail)
@@ -103,7 +103,7 @@ def raises(error: Exception) -> Fault:
 def once(fault: Fault) -> Fault:
     """In the third epoch."""
 
-    def first(epoch: int, at_once: int, folder: Path) -> None:
+    def first(epoch: int, at_once: int, folder: Path):
         been = folder / "been"
         if epoch == 2 and not been.exists():
             been.touch()
@@ -112,7 +112,7 @@ def once(fault: Fault) -> Fault:
     return first
 
 
-def lose_device(epoch: int, at_once: int, folder: Path) -> None:
+def lose_device(epoch: int, at_once: int, folder: Path):
     """As a real one does: whatever comes later in the process fails as well."""
     if epoch >= 1:
         (folder.parents[1] / f"broken {os.getpid()}").touch()
@@ -122,7 +122,7 @@ def lose_device(epoch: int, at_once: int, folder: Path) -> None:
 class Here:
     """A trial in this process, epoch by epoch, by the trainable that workers run."""
 
-    def __init__(self, study: TinyStudy, trial_id: str, fault: Fault | None) -> None:
+    def __init__(self, study: TinyStudy, trial_id: str, fault: Fault | None):
         self.study = study
         self.folder = study.folder.trial(trial_id)
         self._worker = WorkerSettings(
@@ -135,7 +135,7 @@ class Here:
         self._faults = {0: fault} if fault else {}
         self.start()
 
-    def start(self) -> None:
+    def start(self):
         """Begin it, or go on with it, as a new worker does."""
         self.trainable = object.__new__(with_faults(self._faults))
         self.trainable.setup(
@@ -165,7 +165,7 @@ def here(
 @pytest.mark.parametrize("fill", [fill_host, fill_host_by_torch, fill_device])
 def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
     here: Callable[..., Here], fill: Callable[[], None], caplog: pytest.LogCaptureFixture
-) -> None:
+):
     whole = here("whole")
     whole.run()
     short = here("short", later(fill, fitting=2))
@@ -181,7 +181,7 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
         assert f"its epoch begins again with {images}" in caplog.text
 
 
-def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[..., Here]) -> None:
+def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[..., Here]):
     trial = here("short", later(fill_device, fitting=2))
     trial.run()
     following = trial.config.model_copy(update={"trial_id": "next", "number": 1})
@@ -195,7 +195,7 @@ def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[...,
 
 def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
     here: Callable[..., Here],
-) -> None:
+):
     """The second half is run by a worker whose clock is hours behind, and goes backwards."""
     whole, skewed = here("whole"), here("skewed")
     whole.run()
@@ -227,7 +227,7 @@ NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
 )
 def test_a_trial_that_fails_names_its_cause_in_one_line(
     here: Callable[..., Here], fault: Fault, reason: str, unfit: bool
-) -> None:
+):
     trial = here("failing", fault)
     result = trial.run()
     assert (result["failed"], result["unfit"]) == (True, unfit)
@@ -296,7 +296,7 @@ CAUSES = {
 @pytest.mark.long
 def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_well(
     faulty: TinyStudy,
-) -> None:
+):
     ends = {n: not_none(faulty.folder.trial(f"search-{n:04d}").read_end()) for n in range(12)}
     assert {n: end.status for n, end in ends.items()} == {
         n: "failed" if n in CAUSES else "finished" for n in ends
@@ -314,7 +314,7 @@ def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_wel
 @pytest.mark.long
 def test_the_study_goes_on_beside_its_faults_as_another_with_two_workers(
     faulty: TinyStudy, make_study: Callable[..., TinyStudy], ray_cluster: None
-) -> None:
+):
     sound = make_study("sound", **SETTINGS)
     sound.search()
     assert statuses(sound.folder) == {"finished": 12}
@@ -332,7 +332,7 @@ def test_the_study_goes_on_beside_its_faults_as_another_with_two_workers(
 @pytest.mark.long
 def test_a_worker_that_ray_kills_for_memory_is_recorded_with_that_cause(
     tiny_backbone: Path, tmp_path: Path
-) -> None:
+):
     script = Path(__file__).with_name("low_memory.py")
     path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
     memory = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "200"}

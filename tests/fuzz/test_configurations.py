@@ -73,7 +73,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None)
 @given(documents([*SINGLE, WHOLE]))
-def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str) -> None:
+def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str):
     file.write_bytes(text.encode(errors="surrogatepass"))
     with told():
         config = load_config(file)
@@ -87,7 +87,7 @@ def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str
 @example("", ["seed=" + "[" * 3000])
 @example("", ["seed=0x" + "f" * 5000])
 @example("", ["search.trials=" + "9" * 400])
-def test_any_override_is_taken_or_one_told_error(file: Path, text: str, given: list[str]) -> None:
+def test_any_override_is_taken_or_one_told_error(file: Path, text: str, given: list[str]):
     file.write_text(text)
     with told():
         load_config(file, given)
@@ -95,7 +95,7 @@ def test_any_override_is_taken_or_one_told_error(file: Path, text: str, given: l
 
 @settings(deadline=None)
 @given(documents(SWEEPS), overrides)
-def test_any_sweep_is_studies_or_one_told_error(file: Path, text: str, given: list[str]) -> None:
+def test_any_sweep_is_studies_or_one_told_error(file: Path, text: str, given: list[str]):
     file.write_bytes(text.encode(errors="surrogatepass"))
     with told():
         if is_sweep(file):
@@ -136,7 +136,7 @@ for source in map(Path, sys.argv[1:]):
 """
 
 
-def test_documents_that_unfold_without_end_are_refused_within_small_memory(tmp_path: Path) -> None:
+def test_documents_that_unfold_without_end_are_refused_within_small_memory(tmp_path: Path):
     files = [tmp_path / f"{name}.yaml" for name in BOMBS]
     for file, text in zip(files, BOMBS.values(), strict=True):
         file.write_text(text)

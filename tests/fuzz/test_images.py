@@ -82,7 +82,7 @@ def images(draw: st.DrawFn) -> bytes:
 )
 def test_any_bytes_are_an_image_or_one_told_error(
     content: bytes, keep_aspect: bool, pixel_range: PixelRange | None
-) -> None:
+):
     with told():
         image = read_any_image(content, reading=ImageReading(pixel_range))
         pixels = preprocess(image, size=SIZE, keep_aspect=keep_aspect)
@@ -90,7 +90,7 @@ def test_any_bytes_are_an_image_or_one_told_error(
         assert keep_aspect or pixels.shape == (SIZE, SIZE, 3)
 
 
-def test_an_image_far_longer_than_wide_is_refused_and_named(tmp_path: Path) -> None:
+def test_an_image_far_longer_than_wide_is_refused_and_named(tmp_path: Path):
     """At 224 pixels across it would be 224 × 13 million: 9 gigabytes."""
     rows = zlib.compress(b"\0\0" * 60_000)
     (tmp_path / "thin.png").write_bytes(png(1, 60_000, chunk(b"IDAT", rows)))
@@ -98,6 +98,6 @@ def test_an_image_far_longer_than_wide_is_refused_and_named(tmp_path: Path) -> N
         decode_images(FolderSource(tmp_path), ["thin.png"], ImageCache(tmp_path, "k", size=224))
 
 
-def test_a_file_that_pillow_would_hand_to_another_program_is_no_image() -> None:
+def test_a_file_that_pillow_would_hand_to_another_program_is_no_image():
     with pytest.raises(DataError, match="not a readable image"):
         read_any_image(EPS)

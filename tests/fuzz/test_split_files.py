@@ -83,7 +83,7 @@ def as_json(sound: Any) -> st.SearchStrategy[bytes]:
     return spoiled(mutated(sound).map(lambda tree: json.dumps(tree).encode()))
 
 
-def check_sound(dataset: Dataset) -> None:
+def check_sound(dataset: Dataset):
     """See that labels count the classes, and that no path leads out of the folder."""
     assert dataset.class_names
     source: Any = dataset.source
@@ -116,7 +116,7 @@ SPLIT: dict[str, list[list[Any]]] = {
 
 @settings(deadline=None)
 @given(as_json(SPLIT))
-def test_shots_of_any_split_file_are_drawn_or_told(place: Path, content: bytes) -> None:
+def test_shots_of_any_split_file_are_drawn_or_told(place: Path, content: bytes):
     (place / "dtd" / LAYOUTS["dtd"].split).write_bytes(content)
     with told():
         dataset = load_dataset("dtd", place)
@@ -147,7 +147,7 @@ PUBLISHED = {
 
 @settings(deadline=None)
 @given(as_json(PUBLISHED))
-def test_any_published_json_is_read_or_told(place: Path, content: bytes) -> None:
+def test_any_published_json_is_read_or_told(place: Path, content: bytes):
     file = place / "shot_1-seed_1.json"
     file.write_bytes(content)
     with told():
@@ -161,7 +161,7 @@ LINES = [HEADER, *({"label": n, "path": f"a/{n}.jpg", "split": "train"} for n in
 
 @settings(deadline=None)
 @given(as_json(LINES))
-def test_any_file_of_shots_is_read_or_told(place: Path, content: bytes) -> None:
+def test_any_file_of_shots_is_read_or_told(place: Path, content: bytes):
     (place / "own.jsonl").write_bytes(content.replace(b"}, ", b"}\n").strip(b"[]"))
     with told():
         read_shots(place / "own.jsonl")
@@ -190,9 +190,7 @@ def texts(draw: st.DrawFn, delimiter: str) -> bytes:
 
 @settings(deadline=None)
 @given(st.sampled_from([(".csv", ","), (".csv", ";"), (".tsv", "\t")]), st.data())
-def test_any_text_table_is_read_or_told(
-    place: Path, form: tuple[str, str], data: st.DataObject
-) -> None:
+def test_any_text_table_is_read_or_told(place: Path, form: tuple[str, str], data: st.DataObject):
     suffix, delimiter = form
     file = place / f"table{suffix}"
     file.write_bytes(data.draw(spoiled(texts(delimiter))))
@@ -222,7 +220,7 @@ ODD = [
 @given(st.integers(0, 3), st.sampled_from(ODD), st.sampled_from(COLUMNS) | st.text(), st.data())
 def test_any_parquet_table_is_read_or_told(
     place: Path, at: int, odd: pa.Array, name: str, data: st.DataObject
-) -> None:
+):
     arrays = [pa.array(column[::2]) for column in zip(*TABLE, strict=True)]
     names = [*COLUMNS]
     arrays[at], names[at] = odd, name.encode(errors="ignore").decode()
@@ -248,7 +246,7 @@ lines = st.lists(st.sampled_from(WORDS) | st.text(max_size=12), max_size=5).map(
 
 @settings(deadline=None)
 @given(spoiled(lines.map(lambda text: text.encode(errors="surrogatepass"))))
-def test_any_list_of_class_names_is_read_or_told(place: Path, content: bytes) -> None:
+def test_any_list_of_class_names_is_read_or_told(place: Path, content: bytes):
     (place / "classnames.txt").write_bytes(content)
     with told():
         read_class_names(place / "classnames.txt")

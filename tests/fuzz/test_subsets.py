@@ -24,7 +24,7 @@ pieces = terms | st.sampled_from(ODD) | st.text(max_size=4)
 
 @settings(deadline=None)
 @given(st.lists(pieces, max_size=9).map("".join) | st.lists(terms, max_size=9).map(" + ".join))
-def test_any_text_is_a_subset_that_reads_back_or_one_told_error(text: str) -> None:
+def test_any_text_is_a_subset_that_reads_back_or_one_told_error(text: str):
     with told():
         subset = parse(text)
         assert parse(str(subset)) == subset

@@ -26,17 +26,17 @@ def averaged(start: float, *members: Member) -> dict[str, float]:
     return {t.name: t.parameter[0].item() for t in parameters}
 
 
-def test_changes_are_averaged_and_what_a_member_does_not_tune_is_unchanged() -> None:
+def test_changes_are_averaged_and_what_a_member_does_not_tune_is_unchanged():
     members = [member(both=3.0, one=5.0), member(both=2.0)]
     assert averaged(1.0, *members) == {"both": 2.5, "one": 3.0, "neither": 1.0}
 
 
-def test_members_of_any_strength_are_averaged_at_full_strength() -> None:
+def test_members_of_any_strength_are_averaged_at_full_strength():
     members = [member(0.5, both=2.0), member(0.25, both=2.0), member(0.0, both=1.0)]
     assert averaged(1.0, *members)["both"] == 1 + (2 + 4 + 0) / 3
 
 
-def test_a_single_member_is_itself() -> None:
+def test_a_single_member_is_itself():
     values = {n: torch.randn(2) for n in NAMES}
     parameters = tuned(0.0)
     write_average(parameters, [Member(values, 1.0)])

@@ -12,13 +12,13 @@ from tests.not_none import not_none
 LABELS = torch.tensor([0, 0, 0, 1])
 
 
-def test_logits_get_the_logarithm_of_the_share_of_their_class() -> None:
+def test_logits_get_the_logarithm_of_the_share_of_their_class():
     balance = not_none(class_balance("logit_adjusted", LABELS, 2))
     loss = balance.cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
     assert loss.item() == pytest.approx(-torch.tensor(0.25).log().item())
 
 
-def test_weights_make_every_class_count_alike_and_the_mean_image_once() -> None:
+def test_weights_make_every_class_count_alike_and_the_mean_image_once():
     balance = not_none(class_balance("weights", LABELS, 2))
     assert balance.weights[LABELS].mean() == 1
     logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
@@ -27,16 +27,16 @@ def test_weights_make_every_class_count_alike_and_the_mean_image_once() -> None:
 
 
 @pytest.mark.parametrize("form", ["none", "auto"])
-def test_nothing_else_changes_a_loss(form: WantedBalance) -> None:
+def test_nothing_else_changes_a_loss(form: WantedBalance):
     assert class_balance(form, LABELS, 2) is None
 
 
-def test_a_class_that_lost_its_images_leaves_all_finite() -> None:
+def test_a_class_that_lost_its_images_leaves_all_finite():
     balance = not_none(class_balance("logit_adjusted", LABELS, 3))
     assert balance.offsets.isfinite().all()
 
 
-def test_an_adjusted_head_finds_the_rare_class_more_often() -> None:
+def test_an_adjusted_head_finds_the_rare_class_more_often():
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([0] * 40 + [1] * 4)
     images = F.normalize(torch.randn(44, 8, generator=generator) + labels[:, None], dim=-1)

@@ -47,7 +47,7 @@ METADATA = {"epoch": "3", "name": "naïve 🐈\n"}
     "info",
     [INFO, replace(INFO, revision="main", class_names=(), reading=ImageReading((-0.5, 4095)))],
 )
-def test_tensors_and_metadata_come_back_to_the_bit(info: DeltaInfo, tmp_path: Path) -> None:
+def test_tensors_and_metadata_come_back_to_the_bit(info: DeltaInfo, tmp_path: Path):
     file = tmp_path / "delta.safetensors"
     save_delta(file, TENSORS, info)
     tensors, read = load_delta(file)
@@ -61,7 +61,7 @@ def test_tensors_and_metadata_come_back_to_the_bit(info: DeltaInfo, tmp_path: Pa
 
 def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     path: Path, tuned: FewShotClassifier, backbone: Backbone
-) -> None:
+):
     fresh = FewShotClassifier(backbone, parse("clipfit"))
     apply_delta(fresh.clip, load_delta(path)[0])
     for ours, theirs in zip(fresh.clip.parameters(), tuned.clip.parameters(), strict=True):
@@ -69,7 +69,7 @@ def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     assert all(t.parameter.requires_grad for t in fresh.tuned)
 
 
-def rewrite(path: Path, info: Any, file_format: str = f"{KIND}{FORMAT}") -> None:
+def rewrite(path: Path, info: Any, file_format: str = f"{KIND}{FORMAT}"):
     metadata = {"format": file_format, "info": json.dumps(info)}
     path.write_bytes(to_checked_bytes({"x": torch.zeros(1)}, metadata))
 
@@ -78,7 +78,7 @@ FIELDS = INFO.to_json_values()
 METADATA_FAULTS = yaml.safe_load(Path(__file__).with_name("delta_metadata.yaml").read_text())
 
 
-def flip(path: Path) -> None:
+def flip(path: Path):
     """Change one bit of a number, so that the file can still be read."""
     contents = bytearray(path.read_bytes())
     contents[-300] ^= 1
@@ -98,14 +98,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("damage", "message"), FAULTS.values(), ids=FAULTS)
 def test_a_file_that_is_no_sound_delta_is_refused_by_name(
     path: Path, damage: Callable[[Path], object], message: str
-) -> None:
+):
     damage(path)
     with pytest.raises(DeltaError, match=f"(?s){path}.*{message}"):
         load_delta(path)
 
 
 @pytest.mark.parametrize("case", METADATA_FAULTS, ids=str)
-def test_metadata_that_are_not_sound_are_refused(path: Path, case: dict[str, Any]) -> None:
+def test_metadata_that_are_not_sound_are_refused(path: Path, case: dict[str, Any]):
     rewrite(path, FIELDS | case["changes"])
     with pytest.raises(DeltaError, match=f"{path}.*damaged metadata") as refused:
         load_delta(path)
@@ -122,7 +122,7 @@ def test_metadata_that_are_not_sound_are_refused(path: Path, case: dict[str, Any
 )
 def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
     backbone: Backbone, tensors: dict[str, Tensor], name: str, tensor: Tensor, message: str
-) -> None:
+):
     before = {n: p.clone() for n, p in backbone.clip.named_parameters()}
     with pytest.raises(DeltaError, match=message):
         apply_delta(backbone.clip, {**tensors, name: tensor})
@@ -131,7 +131,7 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
 
 def test_a_delta_without_a_head_is_the_file_that_it_was_before_there_were_heads(
     path: Path,
-) -> None:
+):
     tensors = {name: TENSORS[name] for name in "abc"}
     assert hashlib.sha256(to_delta_bytes({**tensors, **head_tensors(None)}, INFO)).hexdigest() == (
         "dc73bd8f2f1fe636a8e7b73c4b68d40bbda71598a6396a26575607cf874497a1"
@@ -151,27 +151,25 @@ def test_a_delta_without_a_head_is_the_file_that_it_was_before_there_were_heads(
     ],
     ids=str,
 )
-def test_a_head_that_is_no_sound_one_is_refused(
-    headed: Path, changes: dict[str, Tensor | None]
-) -> None:
+def test_a_head_that_is_no_sound_one_is_refused(headed: Path, changes: dict[str, Tensor | None]):
     tensors, info = load_delta(headed)
     changed = {name: t for name, t in {**tensors, **changes}.items() if t is not None}
     with pytest.raises(DeltaError, match="the delta's head"):
         read_head(changed, info)
 
 
-def test_without_tensors_the_metadata_come_back() -> None:
+def test_without_tensors_the_metadata_come_back():
     assert from_checked_bytes(to_checked_bytes({}, METADATA)) == ({}, METADATA)
 
 
-def test_equal_contents_are_equal_bytes_in_whatever_order_they_are_given() -> None:
+def test_equal_contents_are_equal_bytes_in_whatever_order_they_are_given():
     expected = to_checked_bytes(TENSORS, METADATA)
     for _ in range(8):  # the library orders metadata by chance
         again = to_checked_bytes(dict(reversed(TENSORS.items())), dict(reversed(METADATA.items())))
         assert again == expected
 
 
-def test_no_byte_of_it_can_change_unseen() -> None:
+def test_no_byte_of_it_can_change_unseen():
     contents = to_checked_bytes({"a": torch.tensor([1.5, 2.5])}, {"epoch": "3"})
     kept = from_checked_bytes(contents)
     for place in range(len(contents)):
@@ -187,6 +185,6 @@ def test_no_byte_of_it_can_change_unseen() -> None:
 
 
 @pytest.mark.parametrize("metadata", [METADATA, {"sha256": "0" * 64}])
-def test_a_file_without_its_hash_is_refused(metadata: dict[str, str]) -> None:
+def test_a_file_without_its_hash_is_refused(metadata: dict[str, str]):
     with pytest.raises(ValueError, match="not those that were written"):
         from_checked_bytes(save({"b": TENSORS["b"]}, metadata))

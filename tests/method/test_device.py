@@ -24,7 +24,7 @@ def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there
     chosen: str,
     gpus: list[str],
     allowed: str,
-) -> None:
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "get_device_name", str)
@@ -48,13 +48,13 @@ def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there
         ("mps:7", "device 'mps:7' cannot be used here"),
     ],
 )
-def test_a_device_that_cannot_compute_is_refused(name: str, told: str) -> None:
+def test_a_device_that_cannot_compute_is_refused(name: str, told: str):
     with pytest.raises(DataError, match=told):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_gpu_that_is_not_there_is_told_without_the_words_of_pytorch(name: str) -> None:
+def test_a_gpu_that_is_not_there_is_told_without_the_words_of_pytorch(name: str):
     if gpu_kind() == name:
         pytest.skip("this machine has one")
     with pytest.raises(DataError, match=f"\\(PyTorch finds no {name.upper()} on this machine\\)"):

@@ -24,7 +24,7 @@ def classifier(backbone: Backbone) -> FewShotClassifier:
 
 def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
     classifier: FewShotClassifier, pixel_values: Tensor
-) -> None:
+):
     # Each image's own feature is a class, in reverse: the nearest class is then known.
     features = classifier.encode_image(pixel_values).flip(0).detach()
     batches = map(classifier.encode_image, pixel_values.split([4, 2]))
@@ -37,7 +37,7 @@ def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
     torch.testing.assert_close(probabilities[1], expected[torch.arange(6), labels])
 
 
-def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
+def test_no_batches_give_no_predictions(classifier: FewShotClassifier):
     rows, probabilities = classify(classifier, [], torch.zeros(3, 24), torch.zeros(0).long())
     assert (rows.shape, probabilities.shape) == ((0,), (2, 0))
     assert rows.dtype == torch.int64
@@ -45,7 +45,7 @@ def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
 
 def test_templates_of_a_class_are_averaged_at_unit_length_however_many_prompts_pass_at_once(
     classifier: FewShotClassifier, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     ids = backbone.tokenize(["a cat", "photo of a cat", "a dog", "photo of a dog"])
     sums = classifier.encode_text(ids).detach().unflatten(0, (2, 2)).sum(dim=1)
     expected = sums / sums.norm(dim=-1, keepdim=True)
@@ -60,12 +60,12 @@ def test_templates_of_a_class_are_averaged_at_unit_length_however_many_prompts_p
         assert [len(call.args[0]) for call in encode_text.call_args_list] == sizes
 
 
-def test_accuracy_is_a_fraction() -> None:
+def test_accuracy_is_a_fraction():
     assert accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])) == 2 / 3
     assert math.isnan(accuracy(torch.tensor([]), torch.tensor([])))
 
 
-def test_the_accuracy_of_a_class_is_that_of_its_images() -> None:
+def test_the_accuracy_of_a_class_is_that_of_its_images():
     labels = torch.tensor([5, 5, 5, 5, 2])
     assert class_accuracies(torch.tensor([5, 5, 5, 2, 5]), labels) == {2: 0, 5: 0.75}
     # A class that is only predicted has no images, and so no accuracy.

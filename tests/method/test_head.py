@@ -26,20 +26,20 @@ def by_adam(lr: float, steps: int) -> torch.Tensor:
     return F.normalize(rows.detach(), dim=-1)
 
 
-def test_every_training_of_the_grid_is_adam_from_the_text() -> None:
+def test_every_training_of_the_grid_is_adam_from_the_text():
     for training, rows in zip(GRID, train_heads(IMAGES, LABELS, TEXT, SCALE, GRID), strict=True):
         torch.testing.assert_close(rows, by_adam(*training), atol=1e-4, rtol=0)
         torch.testing.assert_close(rows.norm(dim=-1), torch.ones(3))
 
 
-def test_a_head_of_no_steps_is_the_text() -> None:
+def test_a_head_of_no_steps_is_the_text():
     ways = [HeadTraining(0.01, 0), HeadTraining(0.01, 5)]
     first, second = train_heads(IMAGES, LABELS, TEXT, SCALE, ways)
     assert torch.equal(first, TEXT)
     assert not torch.equal(second, TEXT)
 
 
-def test_classes_that_a_head_does_not_know_keep_their_text() -> None:
+def test_classes_that_a_head_does_not_know_keep_their_text():
     head, text = Head(features(2, 3), ("b", "d")), features(4, 4)
     replaced = head.replace_in(text, ("a", "b", "c", "d"))
     assert torch.equal(replaced[[0, 2]], text[[0, 2]])

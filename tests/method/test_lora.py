@@ -15,7 +15,7 @@ from tests.trained_peers import features, generator, lora, step
 
 def test_lora_has_a_pair_on_the_queries_and_values_of_each_block_of_both_encoders(
     backbone: Backbone,
-) -> None:
+):
     adapted = {name for name, _ in backbone.clip.named_modules() if name.endswith(LORA_TARGETS)}
     assert len(adapted) == 2 * (2 + 3)
     shapes = {tuned.name: tuned.parameter.shape for tuned in lora(backbone).tuned}
@@ -27,7 +27,7 @@ def test_lora_has_a_pair_on_the_queries_and_values_of_each_block_of_both_encoder
 
 def test_the_strength_scales_the_product_of_the_adapters(
     backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
-) -> None:
+):
     classifier = lora(backbone)
     step(classifier, pixel_values, labels, input_ids, times=3)
     layer = classifier.clip.vision_model.encoder.layers[1].self_attn.v_proj
@@ -38,7 +38,7 @@ def test_the_strength_scales_the_product_of_the_adapters(
     assert torch.equal(layer.get_delta_weight("default"), whole)
 
 
-def test_the_change_of_a_projection_is_that_of_the_paper(backbone: Backbone) -> None:
+def test_the_change_of_a_projection_is_that_of_the_paper(backbone: Backbone):
     classifier = lora(backbone)
     layer = classifier.clip.text_model.encoder.layers[0].self_attn.q_proj
     a, b = (factor["default"].weight for factor in (layer.lora_A, layer.lora_B))
@@ -50,7 +50,7 @@ def test_the_change_of_a_projection_is_that_of_the_paper(backbone: Backbone) -> 
     torch.testing.assert_close(layer(x), expected)
 
 
-def test_the_adapters_begin_by_their_generator_alone(backbone: Backbone) -> None:
+def test_the_adapters_begin_by_their_generator_alone(backbone: Backbone):
     state = torch.get_rng_state()
     one, same = lora(backbone), lora(backbone)
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
@@ -61,7 +61,7 @@ def test_the_adapters_begin_by_their_generator_alone(backbone: Backbone) -> None
 
 def test_dropout_acts_within_its_block_alone_and_by_its_seed(
     backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
-) -> None:
+):
     classifier = lora(backbone, dropout=0.5)
     step(classifier, pixel_values, labels, input_ids, times=3)
     still = features(classifier, pixel_values, input_ids)[0]
@@ -79,7 +79,7 @@ def test_dropout_acts_within_its_block_alone_and_by_its_seed(
 
 def test_without_peft_the_message_names_the_extra(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ConfigError, match=r"clipfit-study\[lora\]"):
         lora(backbone)

@@ -11,7 +11,7 @@ from tests.small_clips import END, VOCABULARY, MakeBackbone
 
 def test_training_changes_the_tuned_tensors_alone_and_never_the_backbone(
     backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
-) -> None:
+):
     before = {name: p.clone() for name, p in backbone.clip.named_parameters()}
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
@@ -27,7 +27,7 @@ def test_training_changes_the_tuned_tensors_alone_and_never_the_backbone(
     assert fingerprint(backbone.clip) == backbone.fingerprint
 
 
-def test_classifiers_share_frozen_storage_and_own_what_they_tune(backbone: Backbone) -> None:
+def test_classifiers_share_frozen_storage_and_own_what_they_tune(backbone: Backbone):
     first = FewShotClassifier(backbone, parse("clipfit"))
     second = FewShotClassifier(backbone, parse("text.bias"))
     for name, parameter in backbone.clip.named_parameters():
@@ -39,7 +39,7 @@ def test_classifiers_share_frozen_storage_and_own_what_they_tune(backbone: Backb
 @pytest.mark.parametrize("end", [VOCABULARY[END], 2], ids=["new", "legacy"])
 def test_cutting_after_end_of_text_gives_the_features_of_77_tokens(
     make_backbone: MakeBackbone, end: int
-) -> None:
+):
     backbone = make_backbone(eos_token_id=end)
     classifier = FewShotClassifier(backbone, parse("clipfit")).double()
     prompts = ["a photo of a cat", "a red dog", "bird"]
@@ -53,7 +53,7 @@ def test_cutting_after_end_of_text_gives_the_features_of_77_tokens(
 
 def test_features_are_of_unit_length_and_logits_their_scaled_cosines(
     backbone: Backbone, pixel_values: Tensor, input_ids: Tensor
-) -> None:
+):
     classifier = FewShotClassifier(backbone, parse("none"))
     text, image = classifier.encode_text(input_ids), classifier.encode_image(pixel_values)
     reference = backbone.clip(input_ids=input_ids, pixel_values=pixel_values)

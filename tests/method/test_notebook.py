@@ -33,7 +33,7 @@ def notebook() -> dict[str, Any]:
     return variables
 
 
-def test_its_loss_falls_by_the_chosen_parameters_and_no_others(notebook: dict[str, Any]) -> None:
+def test_its_loss_falls_by_the_chosen_parameters_and_no_others(notebook: dict[str, Any]):
     losses = notebook["losses"]
     assert len(losses) == 6 * STEPS_OF_AN_EPOCH
     assert mean(losses[-STEPS_OF_AN_EPOCH:]) < 0.7 * mean(losses[:STEPS_OF_AN_EPOCH])
@@ -45,7 +45,7 @@ def test_its_loss_falls_by_the_chosen_parameters_and_no_others(notebook: dict[st
     assert {name for name, parameter in after.items() if parameter.requires_grad} == chosen
 
 
-def test_its_steps_are_those_of_the_training_step(notebook: dict[str, Any]) -> None:
+def test_its_steps_are_those_of_the_training_step(notebook: dict[str, Any]):
     images, labels = notebook["read"](
         notebook["draw_shots"](notebook["dataset"], shots=16, seed=1).train
     )

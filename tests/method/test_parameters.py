@@ -21,7 +21,7 @@ from tests.settings import ARCHITECTURE
 from tests.staged_case import Case, distance
 
 
-def test_the_leaf_of_a_name_is_the_one_that_is_named_so() -> None:
+def test_the_leaf_of_a_name_is_the_one_that_is_named_so():
     for leaf in parse("bitfit + ln").resolve(Depths(text=2, vision=11)):
         assert find_leaf(parameter_name(leaf)) == leaf
 
@@ -39,12 +39,12 @@ def test_the_leaf_of_a_name_is_the_one_that_is_named_so() -> None:
         "audio_model.encoder.layers.0.mlp.fc2.bias",
     ],
 )
-def test_a_tensor_of_no_site_is_refused_by_name(name: str) -> None:
+def test_a_tensor_of_no_site_is_refused_by_name(name: str):
     with pytest.raises(SubsetError, match=f"'{name}' is no tensor of a site.* mlp.fc2, ln1, "):
         find_leaf(name)
 
 
-def test_a_leaf_of_no_site_has_no_kind() -> None:
+def test_a_leaf_of_no_site_has_no_kind():
     with pytest.raises(SubsetError, match=r"no text\.ln_pre\.bias"):
         _ = Leaf("text", None, "ln_pre", "bias").kind
 
@@ -55,7 +55,7 @@ MATRIX = Site(
 )
 
 
-def test_one_row_adds_a_site(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_adds_a_site(backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(parameters, "SITES", (*parameters.SITES, MATRIX))
     subset = parse("vision.mlp.fc2.weight[-1] + clipfit + text.weight[0]")  # the kind is a group
     assert parse(str(subset)) == subset

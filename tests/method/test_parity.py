@@ -30,7 +30,7 @@ FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if
 class Fixture:
     """One folder of numbers, with a run of our method on its inputs for a given λ."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path):
         self.expected: dict[str, Any] = json.loads((folder / "expected.json").read_text())
         self.tensors = load_file(folder / "expected.safetensors")
         self.inputs = load_file(folder / "inputs.safetensors")
@@ -62,13 +62,13 @@ def fixture(request: pytest.FixtureRequest) -> Fixture:
     return Fixture(request.param)
 
 
-def test_the_trainable_set_is_the_references(fixture: Fixture) -> None:
+def test_the_trainable_set_is_the_references(fixture: Fixture):
     ours = {t.name: tuple(t.parameter.shape) for t in fixture.classifier().tuned}
     theirs = {t["hf"]: tuple(t["shape"]) for t in fixture.expected["trainable"]}
     assert ours == theirs
 
 
-def test_zero_shot_features_and_logits_are_the_references(fixture: Fixture) -> None:
+def test_zero_shot_features_and_logits_are_the_references(fixture: Fixture):
     classifier = fixture.classifier()
     text = encode_prompts(classifier, fixture.input_ids)
     reference = torch.nn.functional.normalize(fixture.tensors["zero_shot_text_features"], dim=-1)
@@ -82,7 +82,7 @@ def runs(fixture: Fixture) -> list[tuple[str, float]]:
     return [(name, run["lambda"]) for name, run in fixture.expected["runs"].items()]
 
 
-def test_the_first_gradient_is_the_references(fixture: Fixture) -> None:
+def test_the_first_gradient_is_the_references(fixture: Fixture):
     for run, distill_weight in runs(fixture):
         classifier = fixture.classifier()
         text = classifier.encode_text(fixture.input_ids)
@@ -115,9 +115,7 @@ def step(
 
 
 @pytest.mark.parametrize("is_staged", [False, True], ids=["reading", "trials"])
-def test_every_step_and_every_final_parameter_is_the_references(
-    fixture: Fixture, is_staged: bool
-) -> None:
+def test_every_step_and_every_final_parameter_is_the_references(fixture: Fixture, is_staged: bool):
     hyper = fixture.expected["hyper"]
     for run, distill_weight in runs(fixture):
         classifier = fixture.classifier()

@@ -26,7 +26,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 def test_training_moves_all_that_is_tuned_and_nothing_of_the_backbone(
     make: Make, backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
-) -> None:
+):
     names = [name for name, _ in backbone.clip.named_modules()]
     classifier = make(backbone)
     before = {name: p.detach().clone() for name, p in classifier.clip.named_parameters()}
@@ -43,7 +43,7 @@ def test_training_moves_all_that_is_tuned_and_nothing_of_the_backbone(
 
 def test_before_training_and_at_strength_0_a_peer_is_the_backbone_to_the_bit(
     make: Make, backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
-) -> None:
+):
     zero_shot = features(FewShotClassifier(backbone, parse("none")), pixel_values, input_ids)
     classifier = make(backbone)
     assert all(map(torch.equal, features(classifier, pixel_values, input_ids), zero_shot))

@@ -25,7 +25,7 @@ def built(name: str, backbone: Backbone, seed: int = 1, **numbers: float) -> Pee
 @pytest.mark.parametrize("name", PEERS)
 def test_a_row_says_of_its_model_what_can_be_known_without_weights(
     checkpoint: Path, backbone: Backbone, name: str
-) -> None:
+):
     row, model = PEERS[name], built(name, backbone)
     numbers = {key: number.default for key, number in row.numbers.items()}
     tuned = {one.name: one.parameter for one in model.classifier.tuned}
@@ -37,7 +37,7 @@ def test_a_row_says_of_its_model_what_can_be_known_without_weights(
     assert [*model.staged.tuned] == model.classifier.tuned
 
 
-def test_a_vit_b16_has_as_many_numbers_as_are_published(tmp_path: Path) -> None:
+def test_a_vit_b16_has_as_many_numbers_as_are_published(tmp_path: Path):
     CLIPConfig(vision_config={"patch_size": 16}).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
     architecture = read_architecture(tmp_path)
@@ -47,21 +47,21 @@ def test_a_vit_b16_has_as_many_numbers_as_are_published(tmp_path: Path) -> None:
     assert PEERS["projection"].count(architecture, {}) == 768 * 512
 
 
-def test_lora_has_the_rank_of_its_settings_and_begins_by_its_seed(backbone: Backbone) -> None:
+def test_lora_has_the_rank_of_its_settings_and_begins_by_its_seed(backbone: Backbone):
     first, second = (built("lora", backbone, seed, rank=3).classifier.tuned for seed in (1, 2))
     for one, other in zip(first, second, strict=True):
         assert min(one.parameter.shape) == 3
         assert torch.equal(one.parameter, other.parameter) == (".lora_B." in one.name)
 
 
-def test_a_number_means_the_same_in_every_row() -> None:
+def test_a_number_means_the_same_in_every_row():
     for name, number in list_peer_numbers().items():
         rows = [row for row in PEERS.values() if name in row.numbers]
         assert all(row.numbers[name] == number for row in rows)
     assert len({row.color for row in PEERS.values()}) == len(PEERS)
 
 
-def test_a_delta_is_known_by_its_tensors() -> None:
+def test_a_delta_is_known_by_its_tensors():
     assert find_peer([PROJECTION]) == "projection"
     assert find_peer([PROJECTION, "vision_model.post_layernorm.bias"]) is None
     assert find_peer([]) is None

@@ -18,7 +18,7 @@ from tests.siglips import save_siglip
 from tests.staged_case import Case, distance
 
 
-def test_the_frozen_weights_of_vit_b16_need_half_the_bytes() -> None:
+def test_the_frozen_weights_of_vit_b16_need_half_the_bytes():
     with torch.device("meta"):
         model = CLIPModel(CLIPConfig(vision_config={"patch_size": 16}))
     before = sum(parameter.nbytes for parameter in model.parameters())
@@ -27,7 +27,7 @@ def test_the_frozen_weights_of_vit_b16_need_half_the_bytes() -> None:
     assert {p.dtype for p in model.parameters() if p.dim() < 2} == {torch.float32}
 
 
-def test_float32_changes_nothing(backbone: Backbone) -> None:
+def test_float32_changes_nothing(backbone: Backbone):
     cast_matrices(backbone.clip, "float32")
     assert fingerprint(backbone.clip) == backbone.fingerprint
 
@@ -35,7 +35,7 @@ def test_float32_changes_nothing(backbone: Backbone) -> None:
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_features_and_gradients_stay_those_of_float32(
     backbone: Backbone, family: str, tmp_path: Path
-) -> None:
+):
     """As near as autocast alone is, in the plain pass and in the staged one."""
     if family == "siglip":
         backbone = load_backbone(save_siglip(tmp_path / "siglip"))
@@ -57,7 +57,7 @@ def test_features_and_gradients_stay_those_of_float32(
 
 def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
     backbone: Backbone,
-) -> None:
+):
     cast_matrices(backbone.clip, "bfloat16")
     with pytest.raises(SubsetError, match=r"is held in torch\.bfloat16, in which small steps"):
         FullClassifier(backbone, precision="bfloat16")
@@ -71,7 +71,7 @@ def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
 )
 def test_a_cpu_that_has_bfloat16_computes_in_it_if_it_multiplies_faster_by_enough(
     ratio: float | None, found: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     speeds = {torch.bfloat16: ratio, torch.float32: 1.0} if ratio else {}
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: ratio is not None)
     monkeypatch.setattr(precision, "measure_products_per_second", speeds.__getitem__)
@@ -83,7 +83,7 @@ def test_a_cpu_that_has_bfloat16_computes_in_it_if_it_multiplies_faster_by_enoug
 )
 def test_a_gpu_of_nvidia_has_it_from_ampere_on(
     capability: tuple[int, int], found: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
     assert choose_precision(torch.device("cuda")) == found
     assert choose_precision(torch.device("mps")) == "float32"
@@ -94,7 +94,7 @@ def test_a_gpu_of_nvidia_has_it_from_ampere_on(
 )
 def test_products_are_counted_until_their_time_is_over_but_one_at_least(
     readings: list[float], products: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """By a clock that moves when it is read, so that no machine is too slow."""
     clock = iter(readings)
     monkeypatch.setattr("time.process_time", lambda: next(clock))

@@ -33,7 +33,7 @@ def built(backbone: Backbone, shots: float = 2.0, weight: float | None = None) -
 
 def test_only_the_projection_runs_in_a_step_and_gives_the_features_of_the_plain_pass(
     backbone: Backbone, pixel_values: Tensor, input_ids: Tensor
-) -> None:
+):
     classifier = ProjectionClassifier(backbone)
     with torch.no_grad():
         classifier.tuned[0].parameter.add_(0.1)
@@ -55,7 +55,7 @@ def test_it_is_trained_as_by_a_plain_loop_over_features(
     labels: Tensor,
     input_ids: Tensor,
     optimizer: Optimizer,
-) -> None:
+):
     model = built(backbone, weight=LAMBDA)
     staged: Any = model.staged
     recipe = Recipe(optimizer, momentum=0.0, weight_decay=0.0, regularizer="l2_init")
@@ -86,14 +86,14 @@ def test_it_is_trained_as_by_a_plain_loop_over_features(
     assert fingerprint(backbone.clip) == backbone.fingerprint
 
 
-def test_the_weight_is_one_in_the_training_images_of_a_class(backbone: Backbone) -> None:
+def test_the_weight_is_one_in_the_training_images_of_a_class(backbone: Backbone):
     assert built(backbone, shots=16).distill_weight == 1 / 16
     assert built(backbone, shots=12.5).distill_weight == 1 / 12.5
     assert built(backbone, weight=0.0).distill_weight == 0.0
     assert built(backbone, weight=3.0).distill_weight == 3.0
 
 
-def test_a_siglip_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_siglip_is_refused_by_name(tmp_path: Path):
     folder = save_siglip(tmp_path / "small")
     with pytest.raises(SubsetError, match=rf"small' has no {PROJECTION}.*allowed is a CLIP"):
         ProjectionClassifier(load_backbone(folder))

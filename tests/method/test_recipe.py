@@ -5,12 +5,12 @@ from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, MOMENTUM, WARMUP_
 from study.method.training import REFERENCE, Schedule, read_recipe
 
 
-def test_the_values_are_as_published() -> None:
+def test_the_values_are_as_published():
     assert (LEARNING_RATE, DISTILL_WEIGHT) == (0.002, 8)
     assert (MOMENTUM, WEIGHT_DECAY, WARMUP_LR) == (0.9, 5e-4, 1e-5)
 
 
-def test_a_configuration_and_the_functions_have_the_same_defaults() -> None:
+def test_a_configuration_and_the_functions_have_the_same_defaults():
     training = TrainingConfig()
     assert read_recipe(vars(training) | {"balance": "none"}) == REFERENCE  # "auto" is replaced
     assert training.warmup_lr == Schedule(1).warmup_lr

@@ -26,7 +26,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_it_equals_the_reading_version(
     backbone: Backbone, subset: str, number: int, dtype: torch.dtype
-) -> None:
+):
     case = Case(backbone, subset, number, dtype)
     plain, staged = case.plain(), case.staged()
     for one, other in zip(staged, plain, strict=True):
@@ -41,7 +41,7 @@ def test_it_equals_the_reading_version(
         assert distance(got[name], gradient) < TOLERANCE[dtype], name
 
 
-def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Backbone) -> None:
+def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Backbone):
     # Its configuration says 2, and the largest id is what is pooled.
     backbone.clip.config.text_config.eos_token_id = 2
     backbone.clip.text_model.eos_token_id = 2
@@ -62,7 +62,7 @@ def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Back
         ("text.bias", 9),
     ],
 )
-def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, stage: int) -> None:
+def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, stage: int):
     staged = StagedClassifier(FewShotClassifier(backbone, parse(subset)))
     assert staged.vision.first == stage
     size = backbone.image_size
@@ -72,7 +72,7 @@ def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, 
     assert not begun.requires_grad
 
 
-def test_each_distinct_prefix_is_encoded_once(backbone: Backbone) -> None:
+def test_each_distinct_prefix_is_encoded_once(backbone: Backbone):
     staged = StagedClassifier(FewShotClassifier(backbone, parse("clipfit")))
     ids = backbone.tokenize(["a cat", "a dog", "a cat"])
     prompts = staged.begin_prompts(ids)
@@ -92,7 +92,7 @@ def test_each_distinct_prefix_is_encoded_once(backbone: Backbone) -> None:
 )
 def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
     backbone: Backbone, encoder: str, name: str
-) -> None:
+):
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     parameter = nn.Parameter(torch.zeros(1))
     classifier.tuned.append(TunedParameter(f"{encoder}_model.{name}", "bias", parameter))
@@ -111,7 +111,7 @@ def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
 )
 def test_a_site_whose_tensor_no_stage_reads_is_refused_by_name(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, row: Site
-) -> None:
+):
     monkeypatch.setattr(parameters, "SITES", (*parameters.SITES, row))
     classifier = FewShotClassifier(backbone, parse(f"clipfit + vision.{row.name}.weight"))
     with pytest.raises(SubsetError, match=rf"cannot vary vision\.{row.name}\.weight"):

@@ -29,7 +29,7 @@ SLICES = [None, (0, None), (0, 1), (3, 9), (11, None), (-12, None), (-5, -2), (-
 @pytest.mark.parametrize(("text", "canonical", "count"), CASES["valid"])
 def test_an_expression_has_one_canonical_form_and_resolves(
     text: str, canonical: str | None, count: int | None
-) -> None:
+):
     subset = parse(text)
     if canonical is not None:
         assert str(subset) == canonical
@@ -41,14 +41,14 @@ def test_an_expression_has_one_canonical_form_and_resolves(
 @pytest.mark.parametrize(("text", "named"), [*CASES["invalid"], *CASES["unresolvable"]])
 def test_what_cannot_be_read_or_has_no_effect_is_named_with_what_is_allowed(
     text: str, named: list[str]
-) -> None:
+):
     with pytest.raises(SubsetError) as caught:
         parse(text).resolve(UNEVEN)
     for part in named:
         assert part in str(caught.value)
 
 
-def test_a_slice_from_the_end_is_the_same_subset_as_one_from_the_start_of_a_known_depth() -> None:
+def test_a_slice_from_the_end_is_the_same_subset_as_one_from_the_start_of_a_known_depth():
     end, start = parse("text.mlp.fc2.bias[-2:]"), parse("text.mlp.fc2.bias[10:12]")
     assert end != start
     assert end.resolve(DEPTHS) == start.resolve(DEPTHS)
@@ -57,14 +57,14 @@ def test_a_slice_from_the_end_is_the_same_subset_as_one_from_the_start_of_a_know
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_names_come_in_the_order_of_the_documentation(encoder: Encoder) -> None:
+def test_names_come_in_the_order_of_the_documentation(encoder: Encoder):
     """The canonical form sorts by it, so that a change would give known subsets other names."""
     names = CASES["names"][encoder]
     assert [*site_names(encoder)] == names["all"]
     assert [*list_sites(encoder, "clip")] == names["sites of CLIP"]
 
 
-def test_kinds_are_those_of_what_is_named() -> None:
+def test_kinds_are_those_of_what_is_named():
     subset = parse("text.bias + vision.ln.bias + vision.ln1.bias[2]")
     assert {str(term): {*term.kinds} for _, term in subset.terms} == {
         "text.bias": {"bias"},
@@ -74,7 +74,7 @@ def test_kinds_are_those_of_what_is_named() -> None:
     assert kinds(subset.resolve(DEPTHS)) == {"bias", "ln"}
 
 
-def test_a_difference_that_needs_brackets_is_refused() -> None:
+def test_a_difference_that_needs_brackets_is_refused():
     part = parse("text.bias - text.mlp.bias")
     with pytest.raises(SubsetError, match=r"text\.bias - text\.mlp\.bias.*takes away"):
         parse("text.bias") - part
@@ -94,9 +94,7 @@ def terms(draw: st.DrawFn, family: Family) -> str:
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None)
 @given(st.data())
-def test_adding_and_subtracting_subsets_is_that_of_sets(
-    family: Family, data: st.DataObject
-) -> None:
+def test_adding_and_subtracting_subsets_is_that_of_sets(family: Family, data: st.DataObject):
     several = st.lists(terms(family), min_size=1, max_size=4)
     left, right = data.draw(several), data.draw(several)
     a, b, depths = parse(" + ".join(left)), parse(" + ".join(right)), Depths(12, 12, family)
@@ -114,6 +112,6 @@ def test_adding_and_subtracting_subsets_is_that_of_sets(
             assert parse(str(joined)) == joined
 
 
-def test_a_union_leaves_out_what_another_term_has() -> None:
+def test_a_union_leaves_out_what_another_term_has():
     sites = ["vision.ln1 + text.mlp.fc2.bias", "vision.ln", "vision.ln - vision.ln1[0:2]"]
     assert str(union([parse(site) for site in sites], DEPTHS)) == "text.mlp.fc2.bias + vision.ln"

@@ -14,7 +14,7 @@ ON_X86 = platform.machine() in ("x86_64", "AMD64")
 ASK = "from study.method.torch_internals import multiplies_bfloat16; print(multiplies_bfloat16())"
 
 
-def test_every_cpu_is_asked_without_an_error() -> None:
+def test_every_cpu_is_asked_without_an_error():
     assert multiplies_bfloat16() in (True, False)
 
 
@@ -22,7 +22,7 @@ def test_every_cpu_is_asked_without_an_error() -> None:
 @pytest.mark.parametrize(
     ("variable", "value"), [("ONEDNN_MAX_CPU_ISA", "AVX2"), ("ATEN_CPU_CAPABILITY", "avx2")]
 )
-def test_instructions_that_are_switched_off_do_not_count(variable: str, value: str) -> None:
+def test_instructions_that_are_switched_off_do_not_count(variable: str, value: str):
     """Whether they are there is asked once a process, so another one is asked."""
     asked = subprocess.run(
         [sys.executable, "-c", ASK],
@@ -46,7 +46,7 @@ def test_instructions_that_are_switched_off_do_not_count(variable: str, value: s
 )
 def test_wide_registers_and_instructions_for_bfloat16_are_both_needed(
     wide: bool, bfloat16: bool, amx: bool, multiplies: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     capability = "AVX512" if wide else "AVX2"
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: bfloat16)
@@ -55,6 +55,6 @@ def test_wide_registers_and_instructions_for_bfloat16_are_both_needed(
     assert multiplies_bfloat16() is multiplies
 
 
-def test_a_pytorch_without_onednn_converts_each_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pytorch_without_onednn_converts_each_number(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
     assert not multiplies_bfloat16()

@@ -80,7 +80,7 @@ def gradients(case: Case) -> Sequence[Tensor]:
     return [not_none(tuned.parameter.grad).clone() for tuned in case.classifier.tuned]
 
 
-def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance() -> None:
+def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance():
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     text = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     zero_shot = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
@@ -90,12 +90,12 @@ def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance() -> N
     assert torch.tensor(losses).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_warming_up_never_exceeds_the_base_rate() -> None:
+def test_warming_up_never_exceeds_the_base_rate():
     assert Schedule(6).learning_rate(1e-6, 0) == 1e-6
     assert Schedule(6, warmup_lr=1e-3).learning_rate(0.002, 0) == 1e-3
 
 
-def test_adamw_has_the_rate_of_each_kind_and_the_decay_of_the_recipe(case: Case) -> None:
+def test_adamw_has_the_rate_of_each_kind_and_the_decay_of_the_recipe(case: Case):
     optimizer = make_optimizer(case.classifier.tuned, RATES, Recipe("adamw", weight_decay=0.1))
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {group["kind"]: group["lr"] for group in optimizer.param_groups} == RATES
@@ -104,7 +104,7 @@ def test_adamw_has_the_rate_of_each_kind_and_the_decay_of_the_recipe(case: Case)
 
 def test_a_kind_that_is_tuned_needs_a_rate_and_one_that_is_not_needs_none(
     backbone: Backbone,
-) -> None:
+):
     norms = Case(backbone, "vision.ln", 0, torch.float32).classifier.tuned
     with pytest.raises(ValueError, match=r"ln parameters are tuned, but have no learning rate"):
         make_optimizer(norms, {"bias": 0.1})
@@ -115,7 +115,7 @@ def test_a_kind_that_is_tuned_needs_a_rate_and_one_that_is_not_needs_none(
 
 def test_an_epoch_takes_its_steps_at_the_rates_of_the_schedule_and_averages_their_losses(
     backbone: Backbone,
-) -> None:
+):
     whole, by_hand = (Case(backbone, "clipfit", 1, torch.float64) for _ in range(2))
     mean = train(whole)
     rates = {kind: Schedule(6).learning_rate(rate, 3) for kind, rate in RATES.items()}
@@ -133,7 +133,7 @@ def test_an_epoch_takes_its_steps_at_the_rates_of_the_schedule_and_averages_thei
 @pytest.mark.parametrize("number", range(3))
 def test_an_epoch_is_the_same_of_whole_batches_in_parts_and_staged(
     backbone: Backbone, number: int, regularizer: Regularizer
-) -> None:
+):
     """The last number is of one class, so that without a regularizer all gradients are zero."""
     ends = []
     for is_staged, micro_batch in ((False, None), (False, 2), (True, None), (True, 2)):
@@ -148,7 +148,7 @@ def test_an_epoch_is_the_same_of_whole_batches_in_parts_and_staged(
             assert distance(one, other) < 1e-10
 
 
-def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(case: Case) -> None:
+def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(case: Case):
     case.pixels[-1] = math.nan
     before = case.tuned()
     with pytest.raises(NonFiniteLossError, match="the loss is nan"):
@@ -158,19 +158,19 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(case
         train(case)
 
 
-def test_a_last_step_that_makes_parameters_infinite_does_not_go_unseen(backbone: Backbone) -> None:
+def test_a_last_step_that_makes_parameters_infinite_does_not_go_unseen(backbone: Backbone):
     case = Case(backbone, "clipfit", 0, torch.float32)  # of one batch
     with pytest.raises(NonFiniteLossError, match="not finite after epoch 3"):
         train(case, {"bias": 1e38, "ln": 1e38}, Recipe(weight_decay=1e3))
 
 
-def test_an_epoch_without_batches_is_an_error(case: Case) -> None:
+def test_an_epoch_without_batches_is_an_error(case: Case):
     optimizer = make_optimizer(case.classifier.tuned, RATES)
     with pytest.raises(ValueError, match="epoch 3 has no batches"):
         train_epoch(case.classifier, optimizer, [], objective(case, case.ids), epoch=3)
 
 
-def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(case: Case) -> None:
+def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(case: Case):
     step(case, Recipe(regularizer="none"))
     without = gradients(case)
     losses = step(case, Recipe(regularizer="l2_init"))
@@ -180,7 +180,7 @@ def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(case: Case) ->
         torch.testing.assert_close(gradient - other, pull.detach())
 
 
-def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error() -> None:
+def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error():
     some = torch.zeros(2, 2)
     unknown = Objective(None, some, 1.0, Recipe(regularizer="l2"))  # type: ignore[arg-type]
     distance = Objective(None, some, 1.0, Recipe(regularizer="l2_init"))
@@ -192,7 +192,7 @@ def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error() -> No
 
 def test_no_more_images_than_a_micro_batch_pass_at_once_and_the_text_passes_once_a_step(
     case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     classifier = case.classifier
     encode_image = Mock(wraps=classifier.encode_image)
     encode_text = Mock(wraps=classifier.encode_text)
@@ -206,7 +206,7 @@ def test_no_more_images_than_a_micro_batch_pass_at_once_and_the_text_passes_once
 
 def test_a_tuned_tensor_without_a_gradient_is_refused_by_name_and_nothing_is_updated(
     case: Case,
-) -> None:
+):
     idle = nn.Parameter(torch.zeros(3))
     case.classifier.tuned.append(TunedParameter("vision_model.idle.bias", "bias", idle))
     before = case.tuned()
@@ -217,7 +217,7 @@ def test_a_tuned_tensor_without_a_gradient_is_refused_by_name_and_nothing_is_upd
 
 def test_a_site_that_is_filed_under_a_stage_too_late_is_refused_in_the_first_step(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     late = [replace(row, stage="mlp") if row.name == "ln1" else row for row in parameters.SITES]
     monkeypatch.setattr(parameters, "SITES", tuple(late))
     case = Case(backbone, "vision.ln1[1:]", 0, torch.float32)

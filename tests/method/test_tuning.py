@@ -9,7 +9,7 @@ from study.method.model import FewShotClassifier, tuned_names
 from study.method.subsets import parse
 
 
-def test_only_the_subset_requires_a_gradient(backbone: Backbone) -> None:
+def test_only_the_subset_requires_a_gradient(backbone: Backbone):
     backbone.clip.requires_grad_(True)
     subset = parse("text.mlp.fc2.bias[1] + vision.ln_post.weight")
     classifier = FewShotClassifier(backbone, subset)
@@ -24,7 +24,7 @@ def test_only_the_subset_requires_a_gradient(backbone: Backbone) -> None:
     assert all(t.parameter is clip.get_parameter(t.name) for t in tuned)
 
 
-def test_each_leaf_is_one_tensor_of_the_site_it_names(backbone: Backbone) -> None:
+def test_each_leaf_is_one_tensor_of_the_site_it_names(backbone: Backbone):
     everything = tuned_names(backbone.clip, parse("bitfit + ln"))
     norms_and_biases = {
         name
@@ -38,7 +38,7 @@ def test_each_leaf_is_one_tensor_of_the_site_it_names(backbone: Backbone) -> Non
 
 def test_a_site_that_the_model_lacks_is_an_error_naming_the_nearest_it_has(
     backbone: Backbone,
-) -> None:
+):
     backbone.clip.vision_model.post_layernorm = nn.Identity()
     flags = [p.requires_grad for p in backbone.clip.parameters()]
     expected = (

@@ -16,7 +16,7 @@ from study.commands import main
 )
 def test_output_that_nobody_reads_any_more_ends_a_command_in_silence(
     words: list[str], unbuffered: str, tmp_path: Path
-) -> None:
+):
     above, below = os.pipe()
     os.close(above)
     with os.fdopen(below, "w") as pipe:
@@ -33,8 +33,8 @@ def test_output_that_nobody_reads_any_more_ends_a_command_in_silence(
     assert done.returncode in (0, 128 + signal.SIGPIPE)
 
 
-def test_another_pipe_that_breaks_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
+def test_another_pipe_that_breaks_is_no_silence(monkeypatch: pytest.MonkeyPatch):
+    def fail(_: object):
         raise BrokenPipeError("of a server")
 
     monkeypatch.setattr("study.workflow.commands.list_studies.list_studies", fail)

@@ -38,7 +38,7 @@ SCRIPT = f"runpy.run_path({str(ROOT / 'study' / 'run.py')!r}, run_name='__main__
         (SCRIPT, "torch"),
     ],
 )
-def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path: Path) -> None:
+def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path: Path):
     words = ["quickstart", "--check"]
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTING.format(module=module, words=words, start=start)],
@@ -55,7 +55,7 @@ def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path
 
 
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
-def test_ctrl_c_is_heard_or_ignored_afterwards_as_before(handler: Any) -> None:
+def test_ctrl_c_is_heard_or_ignored_afterwards_as_before(handler: Any):
     before = signal.signal(signal.SIGINT, handler)
     try:
         with exit_at_ctrl_c():
@@ -66,10 +66,10 @@ def test_ctrl_c_is_heard_or_ignored_afterwards_as_before(handler: Any) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_another_thread_may_load_modules_too() -> None:
+def test_another_thread_may_load_modules_too():
     loaded = []
 
-    def load() -> None:
+    def load():
         with exit_at_ctrl_c():
             loaded.append(True)
 

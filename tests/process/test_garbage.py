@@ -18,7 +18,7 @@ from study.search import driver
 class Cycle:
     """Garbage, once nothing else knows of it."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.own = self
 
 
@@ -32,7 +32,7 @@ def made() -> "weakref.ref[Cycle]":
     return weakref.ref(Cycle())
 
 
-def test_what_is_made_in_the_block_stays_and_what_comes_later_is_collected() -> None:
+def test_what_is_made_in_the_block_stays_and_what_comes_later_is_collected():
     with pause_collection():
         early = made()
         assert not gc.isenabled()
@@ -44,19 +44,19 @@ def test_what_is_made_in_the_block_stays_and_what_comes_later_is_collected() -> 
     assert late() is None
 
 
-def test_a_block_that_fails_lets_go() -> None:
+def test_a_block_that_fails_lets_go():
     with pytest.raises(ValueError, match="fault"), pause_collection():
         raise ValueError("fault")
     assert gc.isenabled()
 
 
-def test_what_was_not_held_back_is_left_as_it_is() -> None:
+def test_what_was_not_held_back_is_left_as_it_is():
     before = gc.get_freeze_count()
     resume_collection()
     assert gc.get_freeze_count() == before
 
 
-def test_objects_are_freed_at_exit_where_triton_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_are_freed_at_exit_where_triton_is_loaded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "triton", sys)
     gc.freeze()
     unfreeze_for_triton()
@@ -80,12 +80,12 @@ with pause_collection():
 """
 
 
-def test_the_backbone_that_was_loaded_first_is_not_kept() -> None:
+def test_the_backbone_that_was_loaded_first_is_not_kept():
     command = [sys.executable, "-c", FIRST]
     assert subprocess.check_output(command, text=True) == "True\n"
 
 
-def test_a_command_collects_once_it_has_begun() -> None:
+def test_a_command_collects_once_it_has_begun():
     script = """
         import gc
         from study.commands import main
@@ -96,7 +96,7 @@ def test_a_command_collects_once_it_has_begun() -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
-def test_a_worker_begins_without_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_begins_without_collecting(monkeypatch: pytest.MonkeyPatch):
     start = Mock()
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", start)

@@ -18,7 +18,7 @@ def heard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heard")
-def test_modules_load_without_collections_and_ctrl_c_is_as_before_afterwards() -> None:
+def test_modules_load_without_collections_and_ctrl_c_is_as_before_afterwards():
     before = signal.getsignal(signal.SIGINT)
     with slow_imports():
         assert not gc.isenabled()

@@ -26,14 +26,12 @@ def shown(table: TerminalTable, width: int) -> str:
     ("number", "text"),
     [(1, "1 trial"), (0, "0 trials"), (1200, "1,200 trials"), (0.5, "0.5 trials")],
 )
-def test_one_thing_is_not_called_many(number: float, text: str) -> None:
+def test_one_thing_is_not_called_many(number: float, text: str):
     assert amount(number, "trial") == text
 
 
 @pytest.mark.parametrize(("is_terminal", "lines"), [(True, 3), (False, 1)])
-def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
-    is_terminal: bool, lines: int
-) -> None:
+def test_sentences_are_wrapped_between_words_on_a_terminal_alone(is_terminal: bool, lines: int):
     file = io.StringIO()
     console = Console(width=20, file=file, force_terminal=is_terminal, color_system=None)
     text = "a sentence of words [that] is longer than 20"
@@ -43,7 +41,7 @@ def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
     assert " ".join(line.strip() for line in printed) == text
 
 
-def test_an_error_is_wrapped_between_words_and_its_command_is_whole() -> None:
+def test_an_error_is_wrapped_between_words_and_its_command_is_whole():
     words = " ".join(f"word{number}" for number in range(30))
     command = f"    clipfit-study resume {'a-long-name' * 9}"
     code = "from study.process.terminal_table import print_error\n"
@@ -66,9 +64,7 @@ TEXTS = st.text(alphabet="ab .5±[é–字", max_size=40).map(lambda text: " ".j
     st.integers(60, 130),
     st.integers(1, 2),
 )
-def test_whatever_is_in_the_cells_is_on_the_screen(
-    cells: list[list[str]], width: int, keys: int
-) -> None:
+def test_whatever_is_in_the_cells_is_on_the_screen(cells: list[list[str]], width: int, keys: int):
     header, *rows = cells
     header = [f"{name} h{number}" for number, name in enumerate(header)]
     screen = shown(TerminalTable(header, rows, keys=min(keys, len(header) - 1)), width)
@@ -86,7 +82,7 @@ def headers(table: TerminalTable, width: int) -> list[str]:
     return ["".join(piece.header) for piece in table.pieces(width)]
 
 
-def test_a_broken_table_repeats_the_columns_that_name_its_rows() -> None:
+def test_a_broken_table_repeats_the_columns_that_name_its_rows():
     assert headers(NUMBERS, 40) == ["abcd", "aef"]
     assert [piece.title for piece in NUMBERS.pieces(40)] == ["All", "All (continued)"]
     named_by_two = replace(NUMBERS, keys=2, words=2)
@@ -97,7 +93,7 @@ def test_a_broken_table_repeats_the_columns_that_name_its_rows() -> None:
     assert headers(replace(NUMBERS, break_at=2), 120) == ["abcdef"]
 
 
-def test_words_are_wrapped_before_the_table_is_broken() -> None:
+def test_words_are_wrapped_before_the_table_is_broken():
     assert len(list(WORDS.pieces(48))) == 1
     screen = shown(WORDS, 42)
     assert "1.0 ± 2.0" in screen
@@ -105,7 +101,7 @@ def test_words_are_wrapped_before_the_table_is_broken() -> None:
     assert "some rather long words" in shown(WORDS, 60)
 
 
-def test_a_table_without_lines_or_header_is_its_words_and_an_empty_line_before_each_piece() -> None:
+def test_a_table_without_lines_or_header_is_its_words_and_an_empty_line_before_each_piece():
     table = TerminalTable(["name", "a", "b"], [["x", "1" * 30, "2" * 30]], lines=False)
     pieces = [piece.split() for piece in shown(table, 60).split("\n\n")]
     assert pieces == [["name", "a", "x", "1" * 30], ["name", "b", "x", "2" * 30]]
@@ -113,13 +109,13 @@ def test_a_table_without_lines_or_header_is_its_words_and_an_empty_line_before_e
     assert shown(without_header, 60).split() == ["word", "some", "text"]
 
 
-def test_texts_are_shown_as_they_are() -> None:
+def test_texts_are_shown_as_they_are():
     table = TerminalTable(["[red]n[/]", "s"], [["[bold]x[/bold] :cat:", "7"]], title="[dim]t[/]")
     for text in ("[red]n[/]", "[bold]x[/bold] :cat:", "[dim]t[/]"):
         assert text in shown(table, 60)
 
 
-def test_all_tables_of_the_terminal_are_made_here() -> None:
+def test_all_tables_of_the_terminal_are_made_here():
     """Rich's own cut their columns at the right edge."""
     package = Path(study.__file__).parent
     modules = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}

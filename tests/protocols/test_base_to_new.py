@@ -14,7 +14,7 @@ from tests.paper_dataset import make_paper_dataset
 from .conftest import competition, parts
 
 
-def test_beside_its_score_stand_those_where_all_names_compete() -> None:
+def test_beside_its_score_stand_those_where_all_names_compete():
     one = competition(seen=[(1.0, True, 0), (-1.0, True, 0)], unseen=[(-2.0, True, 1)])
     expected = {"generalized": pytest.approx(hmean(0.5, 1.0)), "ausuc": 1.0}
     for validation in (True, False):
@@ -28,13 +28,13 @@ def test_beside_its_score_stand_those_where_all_names_compete() -> None:
 )
 def test_three_quarters_of_the_change_are_kept_unless_it_is_set(
     given: float | None, of_few_shot: float, strength: float
-) -> None:
+):
     config = build_config({"confirm": {"strength": given}}, "here")
     assert BaseToNew().configured_strength(config) == strength
     assert FewShot().configured_strength(config) == of_few_shot
 
 
-def test_confirm_scores_base_and_new_among_their_own_names(dataset: Dataset, shots: Shots) -> None:
+def test_confirm_scores_base_and_new_among_their_own_names(dataset: Dataset, shots: Shots):
     task = BaseToNew().confirm_task(dataset, shots)
     assert parts(task) == [("train", 48, 12), ("base", 36, 12), ("new", 36, 12)]
     base, new = task.evaluations
@@ -52,7 +52,7 @@ def config(selection: str = "auto") -> StudyConfig:
 @pytest.mark.parametrize(("classes", "rule"), [(24, "class_folds"), (22, "base")])
 def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
     classes: int, rule: str, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     dataset = make_paper_dataset(classes=classes)
     assert BaseToNew().rule(config(), dataset).name == rule
     told = "11 base classes" in caplog.text and "the choice is weak" in caplog.text
@@ -70,5 +70,5 @@ def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
 )
 def test_a_report_shows_which_rule_was_used(
     selection: str, report: dict[str, float | None], rule: str
-) -> None:
+):
     assert BaseToNew().rule_from_report(config(selection), report).name == rule

@@ -58,11 +58,11 @@ ABOVE = float(np.nextafter(1.0, 2.0))
 )
 def test_the_best_calibration_has_a_known_value(
     known: Competition, calibration: float, best: float
-) -> None:
+):
     assert best_calibration([known]) == (calibration, pytest.approx(best, abs=1e-11))
 
 
-def test_an_image_without_a_gap_is_right_nowhere() -> None:
+def test_an_image_without_a_gap_is_right_nowhere():
     broken = competition(seen=[(np.nan, True, 0), (1.0, True, 0)], unseen=[(np.nan, True, 1)])
     assert accuracies([broken]) == (0.5, 0.0)
     assert best_calibration([broken]) == (0.0, 0.0)
@@ -101,7 +101,7 @@ EVERY = np.arange(-7, 7.5, 0.5)
 @example([KNOWN])
 def test_accuracies_their_best_and_their_area_are_what_counting_gives(
     competitions: list[Competition],
-) -> None:
+):
     counted = [by_hand(competitions, calibration) for calibration in EVERY]
     near = functools.partial(pytest.approx, abs=1e-11)
     found = [accuracies(competitions, calibration) for calibration in EVERY]
@@ -116,7 +116,7 @@ def test_accuracies_their_best_and_their_area_are_what_counting_gives(
     assert calibration == 0.0 or best > hmean(*accuracies(competitions))
 
 
-def test_fifty_thousand_images_are_not_compared_in_pairs() -> None:
+def test_fifty_thousand_images_are_not_compared_in_pairs():
     """Which would take gigabytes, and minutes."""
     generator = np.random.default_rng(0)
     size = 25_000

@@ -12,7 +12,7 @@ from study.protocols import FewShot
 from .conftest import parts
 
 
-def test_confirm_scores_the_whole_test_split(dataset: Dataset, shots: Shots) -> None:
+def test_confirm_scores_the_whole_test_split(dataset: Dataset, shots: Shots):
     task = FewShot().confirm_task(dataset, shots)
     assert parts(task) == [("train", 96, 24), ("accuracy", 72, 24)]
     assert task.evaluations[0].records == dataset.test
@@ -31,7 +31,7 @@ def test_confirm_scores_the_whole_test_split(dataset: Dataset, shots: Shots) -> 
 )
 def test_folds_need_an_image_of_each_class_in_every_fold_and_a_rule_that_is_named_is_taken(
     dataset: Dataset, data: dict[str, Any], search: dict[str, Any], rule: str
-) -> None:
+):
     config = build_config({"data": data, "search": {"folds": None, **search}}, "here")
     assert FewShot().rule(config, dataset).name == rule
     assert FewShot().rule_from_report(config, {}).name == rule

@@ -17,7 +17,7 @@ from .conftest import competition, parts
 ALL = tuple(range(24))
 
 
-def test_confirm_scores_base_and_new_among_all_names(dataset: Dataset, shots: Shots) -> None:
+def test_confirm_scores_base_and_new_among_all_names(dataset: Dataset, shots: Shots):
     task = Generalized().confirm_task(dataset, shots)
     assert parts(task) == [("train", 48, 12), ("base", 36, 24), ("new", 36, 24)]
     base, new = task.evaluations
@@ -26,9 +26,7 @@ def test_confirm_scores_base_and_new_among_all_names(dataset: Dataset, shots: Sh
     assert Counter((*base.records, *new.records)) == Counter(dataset.test)
 
 
-def test_what_is_trained_and_chosen_by_is_that_of_base_to_new(
-    dataset: Dataset, shots: Shots
-) -> None:
+def test_what_is_trained_and_chosen_by_is_that_of_base_to_new(dataset: Dataset, shots: Shots):
     ours, theirs = Generalized(), BaseToNew()
     assert ours.confirm_task(dataset, shots).train == theirs.confirm_task(dataset, shots).train
     config = build_config({"protocol": "generalized"}, "here")
@@ -39,14 +37,14 @@ def test_what_is_trained_and_chosen_by_is_that_of_base_to_new(
         assert tasks == theirs.search_tasks(dataset, shots, rule)
 
 
-def test_one_base_class_leaves_nothing_to_learn() -> None:
+def test_one_base_class_leaves_nothing_to_learn():
     with pytest.raises(DataError, match="generalized needs a training split of 3 classes"):
         Generalized().confirm_task(make_paper_dataset(classes=2), None)
     task = Generalized().confirm_task(make_paper_dataset(classes=3), None)
     assert [part.classes for part in task.evaluations] == [(0, 1, 2)] * 2
 
 
-def test_the_best_calibration_is_found_on_validation_alone() -> None:
+def test_the_best_calibration_is_found_on_validation_alone():
     one = competition(seen=[(5.0, True, 0), (3.0, True, 0)], unseen=[(1.0, True, 1)])
     assert Generalized().further_scores([one], validation=False) == {"ausuc": 1.0}
     found = Generalized().further_scores([one], validation=True)
@@ -55,7 +53,7 @@ def test_the_best_calibration_is_found_on_validation_alone() -> None:
         assert Generalized().further_scores([], validation=validation) == {}
 
 
-def test_no_guess_that_looks_at_no_image_is_better_than_chance() -> None:
+def test_no_guess_that_looks_at_no_image_is_better_than_chance():
     shares = Generalized().chance({"base": [9, 1], "new": [5, 5]})
     chance = Generalized().score(shares)["score"]
     assert chance == pytest.approx(1 / 4)

@@ -29,7 +29,7 @@ SCORES = yaml.safe_load(Path(__file__).with_name("scores.yaml").read_text())
 )
 def test_no_search_task_holds_a_test_image_or_a_new_class(
     protocol: str, selection: str, dataset: Dataset, shots: Shots
-) -> None:
+):
     judge = find_protocol(protocol)
     tasks = judge.search_tasks(dataset, shots, judge.find_rule(selection), 3)
     for part in (p for task in tasks for p in (task.train, *task.evaluations)):
@@ -48,7 +48,7 @@ def test_no_search_task_holds_a_test_image_or_a_new_class(
 )
 def test_a_selection_that_a_protocol_does_not_have_is_refused(
     protocol: str, selection: str, allowed: str
-) -> None:
+):
     with pytest.raises(DataError, match=f"allowed: {allowed}"):
         find_protocol(protocol).find_rule(selection)
 
@@ -56,17 +56,17 @@ def test_a_selection_that_a_protocol_does_not_have_is_refused(
 @pytest.mark.parametrize(("protocol", "parts", "scores"), SCORES)
 def test_one_number_judges_a_trial_and_its_parts_stand_beside_it(
     protocol: str, parts: dict[str, float], scores: dict[str, float]
-) -> None:
+):
     assert find_protocol(protocol).score(parts) == pytest.approx(scores)
 
 
-def test_all_names_compete_where_there_are_new_classes_and_generalized_averages_classes() -> None:
+def test_all_names_compete_where_there_are_new_classes_and_generalized_averages_classes():
     competing = [name for name in PROTOCOLS if find_protocol(name).competes]
     averaged = [name for name in PROTOCOLS if find_protocol(name).class_averaged]
     assert (competing, averaged) == (["base_to_new", "generalized"], ["generalized"])
 
 
-def test_a_balanced_protocol_counts_classes_alike_and_says_so() -> None:
+def test_a_balanced_protocol_counts_classes_alike_and_says_so():
     plain, averaged = find_protocol("few_shot"), find_protocol("generalized")
     balanced = plain.balanced()
     assert (balanced.class_averaged, balanced.metric) == (True, "balanced accuracy")
@@ -78,7 +78,7 @@ def test_a_balanced_protocol_counts_classes_alike_and_says_so() -> None:
 @pytest.mark.parametrize(("values", "path", "told"), FAULTS)
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(
     values: dict[str, Any], path: str, told: list[str]
-) -> None:
+):
     (fault,) = protocol_faults(values)
     assert fault.startswith(f"{path}: ")
     for part in told:
@@ -86,12 +86,12 @@ def test_a_fault_is_told_with_its_path_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("targets", [[], ["dtd"]])
-def test_zero_shot_needs_no_targets_and_may_have_some(targets: list[str]) -> None:
+def test_zero_shot_needs_no_targets_and_may_have_some(targets: list[str]):
     assert protocol_faults({"protocol": "zero_shot", "data": {"targets": targets}}) == []
 
 
 @pytest.mark.parametrize(("protocol", "search"), [("few_shot", {"trials": 0}), ("zero_shot", {})])
-def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[str, Any]) -> None:
+def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[str, Any]):
     search = {**search, "baselines": {"mine": clipfit()}, "selection": "base"}
     values = {"protocol": protocol, "search": search, "training": {"epochs": 2}}
     assert protocol_faults(values) == []
@@ -107,7 +107,7 @@ def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[st
         ({"bias": [0.1], "ln": [0.2, 0.3]}, True),
     ],
 )
-def test_an_ablation_validates_where_a_kind_has_several_rates(rates: Any, chooses: bool) -> None:
+def test_an_ablation_validates_where_a_kind_has_several_rates(rates: Any, chooses: bool):
     search = {"selection": "class_folds"}  # no rule of this protocol, for which it does not matter
     values = {"ablation": {"design": "only_one", "rates": rates}, "search": search}
     config = build_config(values, "here")

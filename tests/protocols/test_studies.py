@@ -74,7 +74,7 @@ SEARCH = ("search.trials=5", "search.asha=null", "data.shots=2", "data.val_shots
 )
 def test_each_of_the_papers_studies_is_trained_tested_and_told(
     name: str, overrides: list[str], studies: int, file: str, told: str, run: Run, place: Path
-) -> None:
+):
     before = {*(place / "runs").glob("*/study.yaml")}
     runs = run(f"paper/{name}", *overrides)
     folders = [path.parent for path in {*runs.glob("*/study.yaml")} - before]
@@ -89,7 +89,7 @@ def test_each_of_the_papers_studies_is_trained_tested_and_told(
 
 def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record(
     run: Run, miniature: ModuleType, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     root = place / "locked"
     folder = miniature.make("eurosat", root, classes=4, counts=(4, 2, 2))
     split = json.loads((folder / "split_zhou_EuroSAT.json").read_text())

@@ -8,13 +8,13 @@ from study.protocols import ZeroShot
 from .conftest import parts
 
 
-def test_a_zero_shot_task_trains_on_nothing(dataset: Dataset, shots: Shots) -> None:
+def test_a_zero_shot_task_trains_on_nothing(dataset: Dataset, shots: Shots):
     for drawn in (None, shots):
         task = ZeroShot().confirm_task(dataset, drawn)
         assert parts(task) == [("train", 0, 24), ("accuracy", 72, 24)]
 
 
-def test_zero_shot_tests_one_configuration_once() -> None:
+def test_zero_shot_tests_one_configuration_once():
     config = build_config({"protocol": "zero_shot", "seed": 7}, "here")
     protocol = ZeroShot()
     settings = protocol.fixed_settings(config)

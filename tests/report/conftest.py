@@ -43,7 +43,7 @@ AsKept = Callable[[str, str], None]
 
 @pytest.fixture
 def as_kept() -> AsKept:
-    def as_kept(name: str, text: str) -> None:
+    def as_kept(name: str, text: str):
         path = Path(__file__).parent / "told" / f"{name}.txt"
         if os.environ.get("UPDATE"):
             path.write_text(text, encoding="utf-8")
@@ -52,7 +52,7 @@ def as_kept() -> AsKept:
     return as_kept
 
 
-def keep(folder: Path, seed: int, predictions: Sequence[Prediction]) -> None:
+def keep(folder: Path, seed: int, predictions: Sequence[Prediction]):
     """Let a seed of the winner have these predictions."""
     trial = folder / f"trials/confirm-best-seed{seed}"
     (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))

@@ -67,13 +67,13 @@ def prepare(folder: Path, case: dict[str, Any]) -> Path:
     return folder
 
 
-def add_average(folder: Path, *, effect: float, refit: str | None = None) -> None:
+def add_average(folder: Path, *, effect: float, refit: str | None = None):
     """Add the average of the three best, which ships, and its refit on other images."""
     average: dict[str, Any] = {"val_score": 0.74, "source_trial": "average-text-1"}
     add_candidate(folder, "average", effect, subset="vision.ln", **average)
     configure(folder, "refit.average=3")
 
-    def name_members(candidates: list[dict[str, Any]]) -> None:
+    def name_members(candidates: list[dict[str, Any]]):
         candidates[-1]["members"] = ["best", "second", "third"]
 
     edit_candidates(folder, name_members)
@@ -85,14 +85,14 @@ def add_average(folder: Path, *, effect: float, refit: str | None = None) -> Non
         write_split(folder, "00ff", *shots_of(*map(str, range(60))))
 
 
-def set_apart(candidates: list[dict[str, Any]]) -> None:
+def set_apart(candidates: list[dict[str, Any]]):
     """Let no two candidates be near each other by validation."""
     for number, candidate in enumerate(candidates):
         is_chosen = candidate["label"] == "best"
         candidate["val_score"] = 0.9 if is_chosen else 0.1 * number
 
 
-def write_notes(folder: StudyFolder, case: dict[str, Any]) -> None:
+def write_notes(folder: StudyFolder, case: dict[str, Any]):
     """Write what a study keeps beside the records of its trials."""
     for trial in case.get("deltas", ()):
         folder.trial(trial).write("delta.safetensors", b"")

@@ -9,6 +9,6 @@ from tests.report.conftest import AsKept
 from tests.report.test_plots import text_of
 
 
-def test_the_charts_of_an_ablation_are_what_was_kept(ablation_study: Path, as_kept: AsKept) -> None:
+def test_the_charts_of_an_ablation_are_what_was_kept(ablation_study: Path, as_kept: AsKept):
     charts = ablation_plots(ablation_table(read_results(ablation_study)))
     as_kept("charts-of-an-ablation", "\n".join(map(text_of, charts)))

@@ -43,7 +43,7 @@ def test_the_command_passes_the_check_of_everything_and_is_of_what_the_study_was
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     image_folder(Path("my pets: $HOME"), ("cat", "dog's"), ("cat", "dog's"), number=9)
     folder = make_study("glyphs", base_to_new=base_to_new)
@@ -60,7 +60,7 @@ def test_the_command_passes_the_check_of_everything_and_is_of_what_the_study_was
     assert planned.confirm.seeds == config.confirm.seeds
 
 
-def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> None:
+def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path):
     for path in few_shot_study.glob("trials/search-*/config.json"):
         change_settings(path, rates={"bias": 0.08, "ln": 0.13})
     words = words_of(few_shot_study)
@@ -73,6 +73,6 @@ def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> 
 
 
 @pytest.mark.parametrize("change", ["search.trials=0", "protocol=zero_shot"])
-def test_without_a_search_there_is_no_command(few_shot_study: Path, change: str) -> None:
+def test_without_a_search_there_is_no_command(few_shot_study: Path, change: str):
     configure(few_shot_study, change)
     assert ablation_command(read_results(few_shot_study)) is None

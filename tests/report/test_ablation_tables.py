@@ -36,7 +36,7 @@ from tests.results.test_ablation import (
 )
 
 
-def forget_tests(folder: Path) -> None:
+def forget_tests(folder: Path):
     """Let what was tested have been validated instead."""
     for path in folder.glob("trials/*/reports.jsonl"):
         path.write_text(path.read_text().replace('"test_', '"val_'))
@@ -60,7 +60,7 @@ def test_an_ablation_is_told_as_it_was_kept(
     name: str,
     change: Callable[[Path], object],
     base: str,
-) -> None:
+):
     change(ablation_study)
     table = ablation_table(read_results(ablation_study), base)
     as_kept(f"ablation-{name}", ablation_markdown(table) + rounded(ablation_csv(table)))
@@ -72,7 +72,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text
 @pytest.mark.parametrize("case", CASES)
 def test_rates_at_the_end_of_what_was_tried_and_beyond_are_told(
     ablation_study: Path, case: dict[str, Any]
-) -> None:
+):
     label = "only text.attn.v.bias"
     rates = [{"bias": bias, "ln": ln} for bias, ln in case["tried"]]
     results = searched(read_results(ablation_study), label, *rates)
@@ -85,7 +85,7 @@ def test_rates_at_the_end_of_what_was_tried_and_beyond_are_told(
     assert rows[label]["added"] == case.get("added", "")
 
 
-def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
+def test_all_files_hold_the_same_cells(ablation_study: Path):
     table = ablation_table(read_results(ablation_study))
     files = {path.name: path for path in write_ablation(ablation_study, table)}
     drawn = {f"ablation-{name}.{end}" for name in ("forest", "map") for end in ("svg", "png")}
@@ -96,7 +96,7 @@ def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
     assert float(first["score_mean"]) == table.cells[0].score.mean < 1, "in full"
 
 
-def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
+def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path):
     results = read_results(ablation_study)
     base = tuple(trial for trial in results.trials if trial.label == "base")
     table = ablation_table(replace(results, trials=base))
@@ -105,7 +105,7 @@ def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
     assert "differ" not in " ".join(ablation_verdict(table))
 
 
-def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path, as_kept: AsKept) -> None:
+def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path, as_kept: AsKept):
     results = of_pairs(read_results(ablation_study), MORE, sites=["text.bias", *SITES])
     table = ablation_table(results)
     files = {path.name: path for path in write_ablation(ablation_study, table)}
@@ -115,7 +115,7 @@ def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path, as_kept
     as_kept("ablation-of-pairs", console.export_text() + ablation_markdown(table) + pairs)
 
 
-def test_pairs_are_told_only_where_there_are_any(ablation_study: Path) -> None:
+def test_pairs_are_told_only_where_there_are_any(ablation_study: Path):
     results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
     table = ablation_table(with_rates(results, [0.1], sites=SITES))
     assert table.interactions == []

@@ -52,45 +52,45 @@ def baselines(text: str) -> dict[str, Any]:
 
 def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made(
     as_kept: AsKept,
-) -> None:
+):
     console = Console(width=160, record=True, file=io.StringIO())
     untested = found(study="early", test_score=None, test_seeds=0)
     console.print(render_best_configurations([found(), untested]))
     as_kept("best-configurations", console.export_text())
 
 
-def test_json_has_all_that_was_found() -> None:
+def test_json_has_all_that_was_found():
     (row,) = json.loads(best_configurations_json([found()]))
     assert row.items() >= {**SETTINGS, "test_seeds": 2, "val_score": 0.9}.items()
 
 
-def test_labels_are_made_of_what_a_label_may_hold_and_differ() -> None:
+def test_labels_are_made_of_what_a_label_may_hold_and_differ():
     rows = [found(), found(ln_lr=0.2), found(study="Of both", ln_lr=0.3)]
     named = baselines(baselines_study_yaml(rows, StudyConfig()))
     assert list(named) == ["found-late-1", "found-late-1-2", "found-of-both-1"]
     assert [entry["rates"]["ln"] for entry in named.values()] == [0.1, 0.2, 0.3]
 
 
-def test_what_is_a_baseline_already_is_not_tried_twice() -> None:
+def test_what_is_a_baseline_already_is_not_tried_twice():
     text = baselines_study_yaml([found(), found(study="early")], StudyConfig())
     assert list(baselines(text)) == ["found-late-1"]
 
 
-def test_what_was_found_before_gives_way_to_what_is_found_now() -> None:
+def test_what_was_found_before_gives_way_to_what_is_found_now():
     before = build_config(
         values_of(baselines_study_yaml([found(study="old")], StudyConfig())), "found"
     )
     assert list(baselines(baselines_study_yaml([found()], before))) == ["found-late-1"]
 
 
-def test_the_budget_holds_all_that_was_found_twice_over() -> None:
+def test_the_budget_holds_all_that_was_found_twice_over():
     few = build_config({"search": {"trials": 9}}, "few")
     rows = [found(ln_lr=rate / 100) for rate in range(1, 21)]
     values = values_of(baselines_study_yaml(rows, few))
     assert values["search"]["trials"] == 2 * len(values["search"]["baselines"]) > 40
 
 
-def test_what_an_ablation_found_is_searched_beside_not_ablated_again() -> None:
+def test_what_an_ablation_found_is_searched_beside_not_ablated_again():
     values = {**StudyConfig().model_dump(mode="json"), "ablation": {"design": "only_one"}}
     ablation = build_config(values, "an ablation")
     again = values_of(baselines_study_yaml([found()], ablation))

@@ -31,21 +31,21 @@ def drawn(*panels: Panel) -> bytes:
 
 
 @pytest.mark.parametrize("text", ["<b>name</b>", "$a", r"$\frac$", "--><script>", "a_b & c ★"])
-def test_words_are_not_taken_for_markup_or_formulas(text: str) -> None:
+def test_words_are_not_taken_for_markup_or_formulas(text: str):
     named = (Series(text, [0], [0]), Series("another", [1], [1]))
     svg = drawn(Panel(Axis(text), Axis(text, names=[text, "second"]), named, text))
     assert b"<script>" not in svg
     assert words(svg).count(text.replace("--", "- -")) == 5
 
 
-def test_series_of_one_name_share_an_entry_in_the_legend() -> None:
+def test_series_of_one_name_share_an_entry_in_the_legend():
     series = (Series("same", [1, 2], [3, 4], style="line"), Series("another", [1], [2]))
     svg = drawn(*(Panel(Axis("x"), Axis("y"), series) for _ in "ab"))
     assert [word for word in words(svg) if word in ("same", "another")] == ["same", "another"]
     assert "point" not in words(drawn(Panel(Axis("x"), Axis("y"), (POINT,)))), "one needs none"
 
 
-def test_every_style_and_axis_is_drawn() -> None:
+def test_every_style_and_axis_is_drawn():
     bars = Series("bars", [0.5, 0.2], [0, 1], style="bars")
     cells = Series("cells", [0, 1], [0, 0], style="cells", values=[-2.0, 0.04])
     steps = Series("steps", [1, 10], [3, 4], style="step")
@@ -60,7 +60,7 @@ def test_every_style_and_axis_is_drawn() -> None:
     assert {"first", "second", "0:2", "2:4", "ln", "-2.0", "+0.0", "10"} <= set(words(svg))
 
 
-def test_a_count_begins_at_0_and_has_whole_ticks() -> None:
+def test_a_count_begins_at_0_and_has_whole_ticks():
     series = Series("trials", [1, 2], [3, 4], style="step")
     axis = Axis("number", scale="count")
     shown = words(drawn(Panel(axis, axis, (series,))))
@@ -68,7 +68,7 @@ def test_a_count_begins_at_0_and_has_whole_ticks() -> None:
     assert not [word for word in shown if "." in word]
 
 
-def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why() -> None:
+def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why():
     empty = Panel(Axis("x"), Axis("never seen"), (Series("empty", [], []),))
     assert chart(empty).missing_reason == "nothing to draw"
     full = chart(empty, Panel(Axis("x"), Axis("y"), (POINT, *empty.series)))
@@ -76,7 +76,7 @@ def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why() -> None
     assert not {"never seen", "empty"} & set(words(draw(full, "svg")))
 
 
-def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path) -> None:
+def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path):
     target = tmp_path / "plots"
     target.mkdir()
     for name in ("history.html", "history.png", "other.png"):
@@ -85,21 +85,21 @@ def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path)
     assert [path.name for path in target.iterdir()] == ["other.png"]
 
 
-def test_a_chart_is_drawn_once_for_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chart_is_drawn_once_for_each_format(monkeypatch: pytest.MonkeyPatch):
     one = chart(Panel(Axis("x"), Axis("y"), (POINT,)))
     first = draw(one, "svg")
     monkeypatch.setattr("study.report.charts._style_of", lambda *_: pytest.fail("drawn again"))
     assert draw(one, "svg") is first
 
 
-def test_shares_are_written_without_sign_and_very_small_ones_as_such() -> None:
+def test_shares_are_written_without_sign_and_very_small_ones_as_such():
     cells = Series("shares", [0, 1, 0], [0, 0, 1], style="shares", values=[97.6, -2.0, -0.4])
     names = ["first", "second"]
     svg = drawn(Panel(Axis("taken for", names=names), Axis("class", names=names), (cells,)))
     assert {"98", "2", "<1"} <= {*words(svg)}
 
 
-def test_a_picture_of_shares_is_one_image_in_the_svg() -> None:
+def test_a_picture_of_shares_is_one_image_in_the_svg():
     x, y = [0, 0, 1, 1], [0, 1, 0, 1]
     cells = Series("shares", x, y, style="shares", values=[5.0] * 4)
     svg = drawn(Panel(Axis("", names=["<b>$x$"] * 2), Axis("", names=[""] * 2), (cells,)))
@@ -108,7 +108,7 @@ def test_a_picture_of_shares_is_one_image_in_the_svg() -> None:
     assert b"<b>" not in svg
 
 
-def test_equal_charts_are_equal_files_and_getting_ready_changes_none() -> None:
+def test_equal_charts_are_equal_files_and_getting_ready_changes_none():
     panel = Panel(Axis("x", scale="log"), Axis("y"), (POINT,))
     before = [draw(chart(panel), suffix) for suffix in ("png", "svg")]
     prepare_drawing()

@@ -14,7 +14,7 @@ def rows(folder: Path) -> dict[str, str]:
 
 def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     few_shot_study: Path,
-) -> None:
+):
     configure(few_shot_study, "search.trials=0")
     assert rows(few_shot_study)["Question"].endswith("Nothing is searched or chosen.")
     assert "Search" not in rows(few_shot_study)
@@ -25,7 +25,7 @@ def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     assert told["Learning rates"].startswith("0.01, 0.1: each cell at the best of them")
 
 
-def test_the_share_of_work_is_told_in_a_sentence() -> None:
+def test_the_share_of_work_is_told_in_a_sentence():
     told = occupancy_in_words(Occupancy(trials=4, slots=2, wall=28.0, busy=43.0))
     assert "4 trials in 28 s, 2 at a time: 77 % of the time was training and evaluation" in told
     told = occupancy_in_words(Occupancy(trials=1, slots=1, wall=28.0, busy=14.0))

@@ -32,7 +32,7 @@ def charts_of(folder: Path) -> list[Chart]:
     return confusion_charts(board_of(folder))
 
 
-def test_each_class_has_its_numbers_of_images(trained_study: Path) -> None:
+def test_each_class_has_its_numbers_of_images(trained_study: Path):
     table, _ = tables_of(trained_study)
     trained, tested = (table.header.index(f"{name} on") for name in ("trained", "tested"))
     images = {row[0]: (row[trained], row[tested]) for row in table.rows}
@@ -42,14 +42,14 @@ def test_each_class_has_its_numbers_of_images(trained_study: Path) -> None:
     assert table.note.startswith("Each seed: 3 training images, 480 test images. Accuracy")
 
 
-def test_a_record_that_cannot_be_read_leaves_the_test_images(trained_study: Path) -> None:
+def test_a_record_that_cannot_be_read_leaves_the_test_images(trained_study: Path):
     (trained_study / f"shots/tasks-{HASH}.jsonl").write_text("{")
     table, _ = tables_of(trained_study)
     assert (column(table, "trained on"), column(table, "tested on")) == ({None}, {40})
     assert table.note.startswith("Scored on 480 test images. ")
 
 
-def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Path) -> None:
+def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Path):
     board = board_of(trained_study)
     target = replace(board.entries[0], dataset_scores={"accuracy": board.entries[0].test})
     elsewhere = replace(board, entries=(target, *board.entries))
@@ -58,7 +58,7 @@ def test_a_class_of_another_dataset_is_not_said_to_be_trained(trained_study: Pat
 
 def test_the_part_of_the_test_images_is_told_where_there_are_several(
     few_shot_study: Path, base_to_new_study: Path
-) -> None:
+):
     for table in tables_of(few_shot_study):
         assert "part" not in table.header
         assert {len(row) for row in table.rows} == {len(table.header)}
@@ -66,13 +66,13 @@ def test_the_part_of_the_test_images_is_told_where_there_are_several(
         assert column(table, "part") == {"base", "new"}
 
 
-def test_the_map_is_what_was_kept(trained_study: Path, as_kept: AsKept) -> None:
+def test_the_map_is_what_was_kept(trained_study: Path, as_kept: AsKept):
     (chart,) = charts_of(trained_study)
     assert chart.panels[0].y.names == list(CLASSES), "the dataset's first is at the top"
     as_kept("confusions", text_of(chart))
 
 
-def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study: Path) -> None:
+def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study: Path):
     names = [f"a class with a long name {n:03}" for n in range(100)]
     random = np.random.default_rng(1)
     for seed in range(1, 6):
@@ -91,10 +91,10 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
     assert "Columns are in the order of the rows." in chart.caption
 
 
-def test_where_there_is_no_winner_the_columns_are_of_the_choice(guessing_study: Path) -> None:
+def test_where_there_is_no_winner_the_columns_are_of_the_choice(guessing_study: Path):
     for table in tables_of(guessing_study):
         assert "choice %" in table.header
 
 
-def test_without_a_choice_there_is_no_map(unconfirmed_study: Path) -> None:
+def test_without_a_choice_there_is_no_map(unconfirmed_study: Path):
     assert charts_of(unconfirmed_study) == []

@@ -16,7 +16,7 @@ from tests.fake_ledger import SEEDS
 from tests.report.conftest import AsKept
 
 
-def test_two_candidates_differ_class_by_class_and_image_by_image(predicted: Path) -> None:
+def test_two_candidates_differ_class_by_class_and_image_by_image(predicted: Path):
     classes, images = difference_tables(read_results(predicted), "best", "clipfit-tuned")
     assert classes.rows == [
         ["a", 8, 3, 0, "+37.5"],
@@ -38,23 +38,19 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(predicted: Path
 @pytest.mark.parametrize(
     ("other", "fault"), [("bestt", "no candidate 'bestt'"), ("bitfit", "'best' and 'bitfit' have")]
 )
-def test_candidates_that_cannot_be_compared_are_named(
-    predicted: Path, other: str, fault: str
-) -> None:
+def test_candidates_that_cannot_be_compared_are_named(predicted: Path, other: str, fault: str):
     with pytest.raises(StudyError, match=f"^{fault}"):
         difference_tables(read_results(predicted), "best", other)
 
 
-def test_a_difference_of_two_parts_is_what_was_kept(
-    base_to_new_study: Path, as_kept: AsKept
-) -> None:
+def test_a_difference_of_two_parts_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):
     classes, _ = difference_tables(read_results(base_to_new_study), "best", "clipfit-tuned")
     as_kept("difference", classes.markdown())
 
 
 def test_of_several_datasets_the_note_has_the_source_each_target_and_their_mean(
     few_shot_study: Path,
-) -> None:
+):
     configure(few_shot_study, "protocol=transfer", "data.targets=[dtd, pets]")
     for label, right in (("best", 3), ("clipfit-tuned", 2)):
         for seed in SEEDS:
@@ -70,7 +66,7 @@ def test_of_several_datasets_the_note_has_the_source_each_target_and_their_mean(
         assert score in classes.note
 
 
-def score_on_datasets(folder: Path, trial_id: str, right: int) -> None:
+def score_on_datasets(folder: Path, trial_id: str, right: int):
     """Let a trial be right on so many of four images of its source and of each of two targets."""
     trial = StudyFolder(folder).trial(trial_id)
     predictions = []

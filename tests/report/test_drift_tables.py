@@ -13,7 +13,7 @@ from tests.report.test_plots import text_of
 from tests.results.test_drift import FC2, PRE
 
 
-def test_the_chart_and_the_file_of_tensors_are_what_was_kept(as_kept: AsKept) -> None:
+def test_the_chart_and_the_file_of_tensors_are_what_was_kept(as_kept: AsKept):
     infinite = FC2.replace("3", "4")
     before = {FC2: torch.ones(2), PRE: torch.ones(2), infinite: torch.zeros(2)}
     drifts = parameter_drift(before, dict.fromkeys(before, torch.full((2,), 2.0)))
@@ -21,7 +21,7 @@ def test_the_chart_and_the_file_of_tensors_are_what_was_kept(as_kept: AsKept) ->
     assert drift_chart(()).missing_reason == "no tuned tensor"
 
 
-def test_a_head_alone_is_told_without_a_table_of_layers(tmp_path: Path) -> None:
+def test_a_head_alone_is_told_without_a_table_of_layers(tmp_path: Path):
     same = FeatureDrift(1.0, 1.0)
     drift = StudyDrift((), text=same, images=same, head=FeatureDrift(-1.0, 1.0))
     console = Console(width=120, record=True, file=io.StringIO())

@@ -23,7 +23,7 @@ from study.report.formatting import (
 from study.results.intervals import Interval, mean_interval
 
 
-def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash() -> None:
+def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
     assert [*map(points, (0.0123, -0.0123, -0.0001, 0.0))] == ["+1.2", "−1.2", "0.0", "0.0"]
     assert [*map(duration, (0.4, 119, 600, 9000))] == ["0 s", "119 s", "10 min", "2.5 h"]
     assert [*map(probability, (0.0004, 0.0412, None))] == ["<0.001", "0.041", "–"]
@@ -32,7 +32,7 @@ def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash() -
     assert (format_count(11264), format_count(None)) == ("11,264", "–")
 
 
-def test_marks_of_markdown_are_escaped_and_others_left() -> None:
+def test_marks_of_markdown_are_escaped_and_others_left():
     for text, escaped in (
         ("vision.ln[0:2]", "vision.ln\\[0:2]"),
         ("*a* _b_ `c` ~d~ e|f", "\\*a\\* \\_b\\_ \\`c\\` \\~d\\~ e\\|f"),
@@ -42,28 +42,28 @@ def test_marks_of_markdown_are_escaped_and_others_left() -> None:
         assert markdown_text(text) == escaped
 
 
-def test_a_terminal_shows_brackets_and_keeps_numbers_to_the_right() -> None:
+def test_a_terminal_shows_brackets_and_keeps_numbers_to_the_right():
     table = Table("Title", ["cell", "s"], [["[bold]x[/bold]", "7"]])
     console = Console(width=60, record=True, file=io.StringIO())
     console.print(table)
     assert "│ [bold]x[/bold] │ 7 │" in console.export_text().splitlines()
 
 
-def test_a_table_goes_to_the_terminal_with_all_that_it_knows() -> None:
+def test_a_table_goes_to_the_terminal_with_all_that_it_knows():
     table = Table("All", ["a", "b", "c"], [[1, None, "x"]], left=2, keys=2, break_at=2)
     assert table.__rich__() == TerminalTable(
         ["a", "b", "c"], [["1", "–", "x"]], title="All", words=2, keys=2, break_at=2
     )
 
 
-def test_a_column_that_says_the_same_in_every_row_can_be_left_out() -> None:
+def test_a_column_that_says_the_same_in_every_row_can_be_left_out():
     table = Table("", ["part", "class", "s"], [["all", "a", 1], ["all", "b", 1]], left=2, keys=2)
     alone = Table("", ["class", "s"], [["a", 1], ["b", 1]], left=1, keys=1)
     assert table.without_constant("part") == alone
     assert table.without_constant("class") is table
 
 
-def test_values_are_shown_short_and_written_in_full() -> None:
+def test_values_are_shown_short_and_written_in_full():
     table = Table("Of *a*", ["cell", "s"], [["x", 0.1 + 0.2], [None, 3]], note="s < 1.")
     assert table.csv() == "cell,s\nx,0.30000000000000004\n,3\n"
     head, rows, note = table.markdown().split("\n\n")
@@ -71,13 +71,13 @@ def test_values_are_shown_short_and_written_in_full() -> None:
     assert rows.splitlines()[1:] == ["| --- | --- |", "| x | 0.30000000000000004 |", "| – | 3 |"]
 
 
-def test_records_are_rows_under_the_names_of_their_fields() -> None:
+def test_records_are_rows_under_the_names_of_their_fields():
     records: list[dict[str, object]] = [{"a": 1, "b": None}, {"a": 2, "b": True}]
     assert Table.from_records(records).csv() == "a,b\n1,\n2,True\n"
     assert Table.from_records([]).rows == []
 
 
-def test_a_score_has_one_interval_and_shows_its_parts_on_hover() -> None:
+def test_a_score_has_one_interval_and_shows_its_parts_on_hover():
     seeds = mean_interval([0.5, 0.52, 0.54])
     cell = score_cell(replace(seeds, images=Interval(0.49, 0.57)))
     assert cell == score_cell(seeds) == "52.0 ± 5.0"
@@ -86,7 +86,7 @@ def test_a_score_has_one_interval_and_shows_its_parts_on_hover() -> None:
     assert (score_cell(mean_interval([0.5])), score_cell(None)) == ("50.0 (1 seed)", "–")
 
 
-def test_an_interval_has_both_ends_where_one_is_at_what_is_possible_and_is_never_nothing() -> None:
+def test_an_interval_has_both_ends_where_one_is_at_what_is_possible_and_is_never_nothing():
     none = mean_interval([0.5, 0.5])
     tiny = replace(none, low=0.4999, high=0.5001)
     at_end = mean_interval([0.98, 0.99, 1.0], highest=1.0)
@@ -94,7 +94,7 @@ def test_an_interval_has_both_ends_where_one_is_at_what_is_possible_and_is_never
     assert shown == ["99.0 [96.5, 100.0]", "50.0 ± <0.1", "50.0 (no interval)", "–"]
 
 
-def test_a_difference_is_spelt_with_what_its_interval_leaves_out() -> None:
+def test_a_difference_is_spelt_with_what_its_interval_leaves_out():
     seeds = mean_interval([0.01, 0.03])
     ends = "−10.7 to +14.7"
     assert describe_difference(seeds) == (

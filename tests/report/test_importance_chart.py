@@ -25,7 +25,7 @@ from tests.results.test_importance import finished_study, write_journal
 )
 def test_importance_is_drawn_from_30_finished_trials_on_and_stopped_ones_are_told(
     finished: int, stopped: int, told: str | None
-) -> None:
+):
     found = importances(finished_study(finished))
     chart = importance_chart("search", found, GREEN, stopped=stopped)
     lacking = chart.missing_reason
@@ -38,7 +38,7 @@ def test_importance_is_drawn_from_30_finished_trials_on_and_stopped_ones_are_tol
 
 def test_the_chart_of_each_arm_tells_how_many_of_its_trials_were_stopped(
     few_shot_study: Path,
-) -> None:
+):
     for arm in ("search", "clipfit-tuned"):
         write_journal(few_shot_study, arm, 12)
     results = read_results(few_shot_study)
@@ -50,7 +50,7 @@ def test_the_chart_of_each_arm_tells_how_many_of_its_trials_were_stopped(
         assert re.findall(r"(\d+) trials? stopped early", told) == [str(ended.count("stopped"))]
 
 
-def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first() -> None:
+def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first():
     found = importances(finished_study(50, conditional=40))
     chart = importance_chart("search", found, GREEN)
     (panel,) = chart.panels
@@ -68,7 +68,7 @@ def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first() ->
         assert part in chart.caption
 
 
-def test_why_there_are_no_importances_is_told() -> None:
+def test_why_there_are_no_importances_is_told():
     for found, reason in (
         (Importances(40, {}, 40), "no parameter varies in enough finished trials"),
         (Importances(40, {}, 40, "odd"), "Optuna cannot tell importances of these trials (odd)"),

@@ -59,12 +59,12 @@ def pair(
 )
 def test_what_is_told_of_pairs_is_what_was_kept(
     as_kept: AsKept, name: str, pairs: Sequence[Interaction]
-) -> None:
+):
     told = [*interaction_verdict(pairs), interaction_table(pairs).markdown()]
     as_kept(f"pairs-{name}", "\n".join(told))
 
 
-def test_a_record_has_both_families_apart(as_kept: AsKept) -> None:
+def test_a_record_has_both_families_apart(as_kept: AsKept):
     pairs = (pair(CLEAR, NOISY), pair(None, None, Obstacle("ceiling", 1.0)))
     records = Table.from_records([interaction_record(one) for one in pairs])
     as_kept("records-of-pairs", rounded(records.csv()))

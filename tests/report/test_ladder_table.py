@@ -13,24 +13,24 @@ from tests.report.conftest import AsKept
 from tests.results.test_ladder import add_tuned_with_head, let_a_peer_win
 
 
-def cross(folder: Path, strength: float) -> None:
+def cross(folder: Path, strength: float):
     """Let all corners of subset and head be tested."""
     add_answer(folder, strength=strength)
     add_tuned_with_head(folder, strength=strength)
 
 
-def share_rungs(folder: Path) -> None:
+def share_rungs(folder: Path):
     """Let the winner have neither head nor strength to take away."""
     for label in ("best-plain", "best-text"):
         add_candidate(folder, label, same_as="best")
 
 
-def win_by_a_peer(folder: Path) -> None:
+def win_by_a_peer(folder: Path):
     cross(folder, strength=1.0)
     let_a_peer_win(folder, "best", "best-plain")
 
 
-def lack_a_rung(folder: Path) -> None:
+def lack_a_rung(folder: Path):
     add_candidate(folder, "best-text", -0.01)
 
 
@@ -47,6 +47,6 @@ def lack_a_rung(folder: Path) -> None:
 )
 def test_a_ladder_is_what_was_kept(
     few_shot_study: Path, as_kept: AsKept, name: str, change: Callable[[Path], object]
-) -> None:
+):
     change(few_shot_study)
     as_kept(f"ladder-{name}", ladder_table(board_of(few_shot_study)).markdown())

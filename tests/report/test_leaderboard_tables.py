@@ -21,17 +21,17 @@ from tests.fake_studies import add_answer
 from tests.report.conftest import AsKept, rounded
 
 
-def compete(folder: Path) -> None:
+def compete(folder: Path):
     """Let the names of a study compete."""
     report_also(folder, test_generalized=0.5, test_ausuc=0.25)
 
 
-def several_datasets(folder: Path) -> None:
+def several_datasets(folder: Path):
     """Let a study test two datasets."""
     report_also(folder, test_source=0.75, test_dtd=0.25)
 
 
-def report_also(folder: Path, **scores: float) -> None:
+def report_also(folder: Path, **scores: float):
     """Let all confirmations have further scores."""
     for path in folder.glob("trials/confirm-*/reports.jsonl"):
         *lines, last = path.read_text().splitlines()
@@ -53,7 +53,7 @@ def test_a_leaderboard_is_what_was_kept(
     name: str,
     base_to_new: bool,
     change: Callable[[Path], object],
-) -> None:
+):
     folder = make_study("glyphs", base_to_new=base_to_new)
     change(folder)
     board = board_of(folder)
@@ -64,19 +64,19 @@ def test_a_leaderboard_is_what_was_kept(
     as_kept(f"leaderboard-{name}", printed + rounded(leaderboard_csv(board)))
 
 
-def test_markdown_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept) -> None:
+def test_markdown_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):
     board = board_of(add_answer(base_to_new_study))
     as_kept("leaderboard-in-markdown", leaderboard_markdown(board))
 
 
-def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:
+def test_of_many_failures_the_last_are_told(few_shot_study: Path):
     board = board_of(few_shot_study)
     many = leaderboard_markdown(replace(board, failures=[*board.failures] * 10))
     assert many.count("NonFiniteLossError") == 10
     assert "and 20 before" in many
 
 
-def test_at_chance_no_form_names_a_winner(guessing_study: Path) -> None:
+def test_at_chance_no_form_names_a_winner(guessing_study: Path):
     board = board_of(guessing_study)
     text = leaderboard_markdown(board)
     assert "Nothing that was tested beats chance." in text
@@ -85,14 +85,14 @@ def test_at_chance_no_form_names_a_winner(guessing_study: Path) -> None:
     assert {row["winner"] for row in rows} == {"False"}
 
 
-def test_csv_keeps_fractions_in_full_and_cells_show_their_parts(few_shot_study: Path) -> None:
+def test_csv_keeps_fractions_in_full_and_cells_show_their_parts(few_shot_study: Path):
     board = board_of(few_shot_study)
     first = next(csv.DictReader(io.StringIO(leaderboard_csv(board))))
     assert float(first["test_mean"]) == board.entries[0].test.mean < 1
     assert all("over test images alone" in row[1] for row in main_table(board).hovers)
 
 
-def test_without_trials_of_its_own_tuned_clipfit_has_its_name_alone(few_shot_study: Path) -> None:
+def test_without_trials_of_its_own_tuned_clipfit_has_its_name_alone(few_shot_study: Path):
     for path in few_shot_study.glob("trials/search-*/config.json"):
         path.write_text(path.read_text().replace('"arm": "clipfit-tuned"', '"arm": "search"'))
     assert "tuned CLIPFit" in [row[0] for row in main_table(board_of(few_shot_study)).rows]

@@ -25,18 +25,18 @@ from tests.not_none import not_none
         ("{chosen}", "winner"),
     ],
 )
-def test_a_label_has_a_name_that_a_reader_understands(label: str, name: str) -> None:
+def test_a_label_has_a_name_that_a_reader_understands(label: str, name: str):
     assert candidate_name(label) == name
 
 
-def test_names_speak_of_a_choice_where_there_is_no_winner(guessing_study: Path) -> None:
+def test_names_speak_of_a_choice_where_there_is_no_winner(guessing_study: Path):
     add_candidate(guessing_study, "best-plain", -0.01)
     board = board_of(guessing_study)
     plain = not_none(board.find_entry("best-plain"))
     assert entry_name(board, plain) == "choice without its head, at full strength"
 
 
-def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named() -> None:
+def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
     assert joint_name(("clipfit", "clipfit-tuned")) == (
         "CLIPFit as published (no tuned rates validated better)"
     )
@@ -55,6 +55,6 @@ def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named() 
 )
 def test_what_differs_from_the_winner_by_one_change_is_named_by_that_change(
     shared: str, name: str, ending: str
-) -> None:
+):
     of = ", of 40 trials" if ending else ""
     assert joint_name((f"best-plain{ending}", f"{shared}{ending}")) == f"{name}{of}"

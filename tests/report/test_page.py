@@ -55,17 +55,17 @@ def show_glyphs(folder: Path) -> Path:
 class Outline(HTMLParser):
     """Collects the tags, and the text outside styles, a line for each block."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, page: str):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._text: list[str] = []
         self.feed(page)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]):
         self.tags.append((tag, dict(attrs)))
         self._text.append({"td": " | ", "th": " | ", "b": ""}.get(tag, "\n"))
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data: str):
         if self.lasttag != "style":
             self._text.append(data)
 
@@ -93,7 +93,7 @@ def report(drawn_study: tuple[Path, tuple[Chart, ...]]) -> str:
     return write_report(results, leaderboard(results), plots).read_text(encoding="utf-8")
 
 
-def test_nothing_is_fetched_from_outside_and_nothing_is_run(report: str) -> None:
+def test_nothing_is_fetched_from_outside_and_nothing_is_run(report: str):
     tags = Outline(report).tags
     assert not {"link", "iframe", "object", "base", "script"} & {tag for tag, _ in tags}
     for tag, attributes in tags:
@@ -104,7 +104,7 @@ def test_nothing_is_fetched_from_outside_and_nothing_is_run(report: str) -> None
     assert "@import" not in report.split("</style>")[0]
 
 
-def test_it_reads_on_a_phone_and_in_the_dark(report: str) -> None:
+def test_it_reads_on_a_phone_and_in_the_dark(report: str):
     metas = [attributes for tag, attributes in Outline(report).tags if tag == "meta"]
     (viewport,) = [a["content"] for a in metas if a.get("name") == "viewport"]
     assert "device-width" in not_none(viewport)
@@ -116,7 +116,7 @@ def test_it_reads_on_a_phone_and_in_the_dark(report: str) -> None:
     assert all("over test images alone " in title for title in titles), "under the mouse"
 
 
-def test_it_is_small_and_every_figure_has_its_picture(report: str) -> None:
+def test_it_is_small_and_every_figure_has_its_picture(report: str):
     assert len(report) < 1_500_000
     pictures = re.findall('<div class="drawing"><img alt="([^"]+)" src="([^"]+)">', report)
     assert len(pictures) == report.count("<img ") == 7
@@ -126,7 +126,7 @@ def test_it_is_small_and_every_figure_has_its_picture(report: str) -> None:
         ElementTree.fromstring(base64.b64decode(content))
 
 
-def test_a_report_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept) -> None:
+def test_a_report_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):
     add_answer(base_to_new_study, strength=0.75)
     configure(base_to_new_study, "confirm.strength=0.75")
     for path in base_to_new_study.glob("trials/search-*/reports.jsonl"):
@@ -139,7 +139,7 @@ def test_a_report_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept) -> 
 @pytest.mark.parametrize("name", PAGES)
 def test_what_a_report_opens_with_and_advises_is_what_was_kept(
     few_shot_study: Path, as_kept: AsKept, name: str
-) -> None:
+):
     text = text_of(prepare(few_shot_study, PAGES[name]))
     opening, _, rest = text.partition("\nWhat was asked\n")
     advice = rest.partition("\nHow sure\n")[2].partition("\nWhat mattered\n")[0]
@@ -148,7 +148,7 @@ def test_what_a_report_opens_with_and_advises_is_what_was_kept(
 
 def test_an_ablation_has_its_table_and_plots_in_the_report(
     few_shot_study: Path, ablation_study: Path
-) -> None:
+):
     for trial in (ablation_study / "trials").iterdir():
         trial.rename(few_shot_study / "trials" / trial.name)
     configure(few_shot_study, "ablation={design: leave_one_out, rates: [0.01, 0.1]}")
@@ -157,7 +157,7 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
     assert page.count('class="drawing"') == 2
 
 
-def test_pictures_are_shown_with_a_warning_what_they_are_not_for(few_shot_study: Path) -> None:
+def test_pictures_are_shown_with_a_warning_what_they_are_not_for(few_shot_study: Path):
     page = rendered(show_glyphs(few_shot_study))
     gallery = page.split("Images to look at")[1].split("<h2>")[0]
     assert gallery.count('<img class="small"') == 24
@@ -169,7 +169,7 @@ def test_pictures_are_shown_with_a_warning_what_they_are_not_for(few_shot_study:
 
 def test_a_report_of_images_that_are_gone_says_so_and_names_no_folder(
     few_shot_study: Path, tmp_path: Path
-) -> None:
+):
     configure(few_shot_study, "data.dataset=pets", f"data.root={tmp_path}/pets-are-gone")
     page = rendered(few_shot_study)
     assert "There are no pictures: the test images are not where they were" in page
@@ -177,7 +177,7 @@ def test_a_report_of_images_that_are_gone_says_so_and_names_no_folder(
     assert page.count("pets-are-gone") == 2
 
 
-def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path) -> None:
+def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path):
     glyphs = load_dataset("glyphs")
     record = glyphs.test[0]
     name = glyphs.class_names[record.label]
@@ -187,7 +187,7 @@ def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path) -> 
     assert "The most confident mistakes" not in text
 
 
-def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
+def test_names_and_paths_of_images_are_escaped(few_shot_study: Path):
     forget_images(few_shot_study)
     evil = f'"{EVIL}'
     keep(few_shot_study, 1, [Prediction("accuracy", evil, evil, name, 0.9) for name in ("a", evil)])
@@ -201,7 +201,7 @@ def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
 
 def test_labels_to_check_have_a_section_with_their_pictures_and_escaped_names(
     few_shot_study: Path,
-) -> None:
+):
     doubt_labels_of(few_shot_study, f"{EVIL}.png", ("cat", EVIL))
     page = rendered(few_shot_study)
     assert_escaped(page)
@@ -210,7 +210,7 @@ def test_labels_to_check_have_a_section_with_their_pictures_and_escaped_names(
     assert f"no picture\ngiven cat\nsuggested {EVIL}\n" in section
 
 
-def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Path) -> None:
+def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Path):
     for path in few_shot_study.glob("trials/search-*/config.json"):
         change_json(path, label=EVIL)
     predictions = predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])
@@ -220,7 +220,7 @@ def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Pat
     assert_escaped(rendered(few_shot_study, make_plots(results, leaderboard(results))))
 
 
-def assert_escaped(page: str) -> None:
+def assert_escaped(page: str):
     assert "alert(" in page
     assert EVIL not in page
     assert "script" not in [tag for tag, _ in Outline(page).tags]
@@ -237,7 +237,7 @@ def ran(folder: Path) -> dict[str, Any]:
 
 def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
     tuned_study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tuned_study)
     plain = ran(tuned_study)
     (name,) = plain["tensors"]
@@ -252,6 +252,6 @@ def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
     assert torch.equal(classifier.class_features[[2, 0]], head.rows)
 
 
-def add_head(candidates: list[dict[str, Any]]) -> None:
+def add_head(candidates: list[dict[str, Any]]):
     best = next(candidate for candidate in candidates if candidate["label"] == "best")
     best["settings"] |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}

@@ -14,7 +14,7 @@ from tests.results.test_sweep_scores import placed
 
 def test_ours_stand_beside_the_published_averages(
     base_to_new_study: Path, tmp_path: Path, as_kept: AsKept
-) -> None:
+):
     folder = placed(base_to_new_study, "eurosat")
     results = read_sweep([folder])
     rows = {row[0]: row[1:] for row in sweep_tables(results)[0].texts}
@@ -27,12 +27,12 @@ def test_ours_stand_beside_the_published_averages(
     as_kept("tables-of-a-sweep", path.read_text() + rounded(written))
 
 
-def test_published_averages_stand_beside_no_other_experiment(few_shot_study: Path) -> None:
+def test_published_averages_stand_beside_no_other_experiment(few_shot_study: Path):
     averages, _ = sweep_tables(read_sweep([placed(few_shot_study, "dtd", "few_shot")]))
     assert not [row for row in averages.texts if "published" in row[0]]
 
 
-def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> None:
+def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]):
     folders = [placed(make_study(name), name, "few") for name in ("dtd", "eurosat")]
     averages, by_dataset = sweep_tables(read_sweep(folders))
     means = [not_none(board_of(folder).find_entry("clipfit")).test.mean for folder in folders]

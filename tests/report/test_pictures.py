@@ -60,7 +60,7 @@ def opened(address: str | None) -> Image.Image:
     return image
 
 
-def test_mistakes_are_the_surest_wrong_ones_and_doubts_the_least_sure(shown: Path) -> None:
+def test_mistakes_are_the_surest_wrong_ones_and_doubts_the_least_sure(shown: Path):
     gallery = gallery_of(shown)
     assert gallery.seed == 1
     assert [p.path for p in gallery.mistakes] == [f"test/cat/{n}.png" for n in range(14, 2, -1)]
@@ -72,7 +72,7 @@ def test_mistakes_are_the_surest_wrong_ones_and_doubts_the_least_sure(shown: Pat
 
 
 @pytest.mark.parametrize(("form", "size"), [("PNG", 20), ("JPEG", 90)])
-def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, size: int) -> None:
+def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, size: int):
     words = PngImagePlugin.PngInfo()
     words.add_text("comment", SECRET)
     file = io.BytesIO()
@@ -91,7 +91,7 @@ def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, si
 
 
 @pytest.mark.parametrize("size", [(800, 600), (96, 96), (2000, 10), (8, 8)])
-def test_pictures_are_small_and_a_tiny_image_keeps_its_very_pixels(size: tuple[int, int]) -> None:
+def test_pictures_are_small_and_a_tiny_image_keeps_its_very_pixels(size: tuple[int, int]):
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     address, is_small = encode_picture(Image.fromarray(noise))
     assert max(opened(address).size) == min(PICTURE_SIDE, max(size))
@@ -101,7 +101,7 @@ def test_pictures_are_small_and_a_tiny_image_keeps_its_very_pixels(size: tuple[i
         assert (np.asarray(opened(address)) == noise).all()
 
 
-def test_an_image_that_is_gone_or_of_another_class_is_left_out(shown: Path, pets: Path) -> None:
+def test_an_image_that_is_gone_or_of_another_class_is_left_out(shown: Path, pets: Path):
     (pets / "test/cat/14.png").unlink()
     (pets / "test/cat/13.png").rename(pets / "test/dog/99.png")
     (pets / "test/cat/12.png").write_bytes(b"no image")
@@ -113,12 +113,12 @@ def test_an_image_that_is_gone_or_of_another_class_is_left_out(shown: Path, pets
     assert gallery.has_images
 
 
-def test_other_images_of_the_same_names_are_not_shown_under_another_class(shown: Path) -> None:
+def test_other_images_of_the_same_names_are_not_shown_under_another_class(shown: Path):
     keep(shown, 1, [Prediction("accuracy", "test/cat/1.png", "dog", "cat", 0.9)])
     assert not gallery_of(shown).has_images
 
 
-def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.MonkeyPatch):
     configure(shown, "data.dataset=hf:a/b", "data.root=null")
     monkeypatch.setattr(Study, "dataset", lambda self: pytest.fail("read"))
     assert not gallery_of(shown).has_images
@@ -126,7 +126,7 @@ def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.Mon
 
 def test_images_of_another_dataset_are_looked_for_there(
     shown: Path, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     wild = image_folder(tmp_path / "wolves", ("wolf", "fox"), ("wolf", "fox"))
     configure(shown, "protocol=transfer", "data.targets=[wolves]")
     keep(shown, 1, [Prediction("wolves", "test/wolf/1.png", "wolf", "fox", 0.9)])
@@ -136,19 +136,17 @@ def test_images_of_another_dataset_are_looked_for_there(
     assert (np.asarray(opened(picture.address)) == (1, 4, 0)).all()
 
 
-def test_one_seed_says_nothing_of_others(shown: Path) -> None:
+def test_one_seed_says_nothing_of_others(shown: Path):
     for seed in range(2, 6):
         (shown / f"trials/confirm-best-seed{seed}/predictions.parquet").unlink()
     assert {picture.seeds for picture in gallery_of(shown).mistakes} == {""}
 
 
-def test_without_predictions_there_is_nothing(few_shot_study: Path) -> None:
+def test_without_predictions_there_is_nothing(few_shot_study: Path):
     assert gallery_of(forget_images(few_shot_study)) == Gallery((), (), None)
 
 
-def test_labels_to_check_are_shown_on_training_images_alone(
-    few_shot_study: Path, pets: Path
-) -> None:
+def test_labels_to_check_are_shown_on_training_images_alone(few_shot_study: Path, pets: Path):
     configure(few_shot_study, "data.dataset=pets", f"data.root={pets}")
     dataset = load_dataset("pets", pets)
     for record, is_shown in ((dataset.train[0], True), (dataset.test[0], False)):

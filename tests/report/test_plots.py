@@ -27,13 +27,13 @@ def text_of(chart: Chart) -> str:
 
 def test_the_charts_of_a_study_are_what_was_kept(
     drawn_study: tuple[Path, tuple[Chart, ...]], as_kept: AsKept
-) -> None:
+):
     as_kept("charts", "\n".join(map(text_of, drawn_study[1])))
 
 
 def test_a_finished_study_has_every_plot_as_png_and_svg(
     drawn_study: tuple[Path, tuple[Chart, ...]], tmp_path: Path
-) -> None:
+):
     charts = {chart.name: chart for chart in drawn_study[1]}
     drawn = {name for name, chart in charts.items() if not chart.missing_reason}
     maps = {"confusion-1", "confusion-2"}
@@ -46,33 +46,33 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
     assert sum(path.stat().st_size for path in files) < 1_500_000
 
 
-def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path, as_kept: AsKept) -> None:
+def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path, as_kept: AsKept):
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
     plots = make_plots(read_results(tmp_path / "new"), board_of(tmp_path / "new"))
     as_kept("charts-of-nothing", "\n".join(map(text_of, plots)))
     assert write_plots(tmp_path, plots) == []
 
 
-def test_an_ablation_has_its_own_plots_instead(few_shot_study: Path) -> None:
+def test_an_ablation_has_its_own_plots_instead(few_shot_study: Path):
     results = replace(read_results(few_shot_study), ablates=True)
     assert make_plots(results, board_of(few_shot_study)) == []
 
 
 def test_one_confirmed_seed_of_unknown_images_is_drawn_without_an_interval(
     few_shot_study: Path,
-) -> None:
+):
     agreement = agreement_chart(board_of(leave_one_seed(forget_images(few_shot_study))))
     assert agreement.missing_reason is None
     errors = [one.y_error for panel in agreement.panels for one in panel.series]
     assert errors == [[0.0]] * len(errors)
 
 
-def test_the_front_holds_what_no_cheaper_point_beats() -> None:
+def test_the_front_holds_what_no_cheaper_point_beats():
     points = [(2.0, 0.7), (1.0, 0.6), (3.0, 0.65), (2.0, 0.5), (4.0, 0.8), (5.0, 0.8)]
     assert pareto_front(points) == [(1.0, 0.6), (2.0, 0.7), (4.0, 0.8)]
 
 
-def test_no_arm_is_left_out_however_many_there_are(few_shot_study: Path) -> None:
+def test_no_arm_is_left_out_however_many_there_are(few_shot_study: Path):
     searched = read_results(few_shot_study).stage("search")
     many = [trial.model_copy(update={"arm": f"arm {n}"}) for n, trial in enumerate(searched)]
     curves, _ = rungs_chart(many).panels

@@ -15,7 +15,7 @@ def told(shared: float) -> str:
     return " ".join(interval_scope(Resampled(TESTED, {}, shared), scores))
 
 
-def test_wider_intervals_are_told_where_seeds_share_much_but_not_all() -> None:
+def test_wider_intervals_are_told_where_seeds_share_much_but_not_all():
     text = told(0.81)
     assert "For other labelled images" in text
     assert "best 71.0 [" in text
@@ -24,7 +24,7 @@ def test_wider_intervals_are_told_where_seeds_share_much_but_not_all() -> None:
     assert "All seeds trained on the same images" not in told(0.99)
 
 
-def test_where_nothing_is_trained_there_is_nothing_to_know_of_training_images() -> None:
+def test_where_nothing_is_trained_there_is_nothing_to_know_of_training_images():
     whole = replace(mean_interval([0.7]), low=0.6, high=0.8)
     text = " ".join(interval_scope(Resampled(TESTED, {}), {"zero-shot": whole}))
     assert "Nothing is trained" in text

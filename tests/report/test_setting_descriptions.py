@@ -15,13 +15,11 @@ SETTINGS = yaml.safe_load(
 
 
 @pytest.mark.parametrize(("settings", "words"), SETTINGS)
-def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str) -> None:
+def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str):
     assert settings_in_words(TrialSettings.model_validate(settings)) == words
 
 
-def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned() -> (
-    None
-):
+def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned():
     chosen = TrialSettings(
         subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75
     )

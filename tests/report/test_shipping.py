@@ -15,7 +15,7 @@ def study(make_study: Callable[..., Path]) -> Path:
     return make_study("mine")
 
 
-def test_nothing_is_told_where_the_winner_ships_as_it_was_tested(study: Path) -> None:
+def test_nothing_is_told_where_the_winner_ships_as_it_was_tested(study: Path):
     assert not [*describe_shipped(board_of(study))]
     add_average(study, effect=0.01)
     configure(study, "refit.average=1")
@@ -30,7 +30,7 @@ def test_nothing_is_told_where_the_winner_ships_as_it_was_tested(study: Path) ->
         ("everything", "(all training, validation and test images)"),
     ],
 )
-def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str) -> None:
+def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str):
     add_average(study, effect=0.01, refit=images)
     (sentence,) = describe_shipped(board_of(study))
     assert f"trained once more on 60 labelled images {told}: 7" in sentence
@@ -40,7 +40,7 @@ def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str) ->
     assert last == "It was asked for after the test had been read."
 
 
-def test_what_is_found_of_unknown_classes_is_told_with_how_it_was_measured(study: Path) -> None:
+def test_what_is_found_of_unknown_classes_is_told_with_how_it_was_measured(study: Path):
     add_average(study, effect=0.01, refit="labelled")
     (trial,) = (study / "trials").glob("refit-*")
     change_json(trial / "config.json", foreign_from="confirm-average-seed1")
@@ -50,7 +50,7 @@ def test_what_is_found_of_unknown_classes_is_told_with_how_it_was_measured(study
     assert last.endswith("with fewer names, and on classes of the same dataset (AUROC 0.88).")
 
 
-def test_a_refit_on_test_images_is_not_tested(study: Path) -> None:
+def test_a_refit_on_test_images_is_not_tested(study: Path):
     add_average(study, effect=0.01, refit="everything")
     (trial,) = (study / "trials").glob("refit-*")
     (trial / "reports.jsonl").write_text('{"epoch": 0, "seconds": 1.0}\n')

@@ -7,7 +7,7 @@ from study.report.site_descriptions import choices_in_words, site_in_words, subs
 from tests.report.conftest import AsKept
 
 
-def test_every_site_and_group_has_words_of_its_own(as_kept: AsKept) -> None:
+def test_every_site_and_group_has_words_of_its_own(as_kept: AsKept):
     words = {}
     for encoder in ENCODERS:
         for site in site_names(encoder):
@@ -16,7 +16,7 @@ def test_every_site_and_group_has_words_of_its_own(as_kept: AsKept) -> None:
     as_kept("sites", "\n".join(f"{name}: {text}" for name, text in words.items()))
 
 
-def test_each_term_of_a_subset_and_its_layers_are_explained(as_kept: AsKept) -> None:
+def test_each_term_of_a_subset_and_its_layers_are_explained(as_kept: AsKept):
     lines = []
     for subset in (
         PRESETS["clipfit"],
@@ -27,7 +27,7 @@ def test_each_term_of_a_subset_and_its_layers_are_explained(as_kept: AsKept) -> 
     as_kept("terms-of-subsets", "\n".join(lines))
 
 
-def test_only_the_choices_that_there_are_are_explained(as_kept: AsKept) -> None:
+def test_only_the_choices_that_there_are_are_explained(as_kept: AsKept):
     every = ["text.to", "text.from", "vision.to", "bias_lr", "ln_lr", "distill_weight", "head"]
     as_kept("choices", choices_in_words([*every, "strength", *SpaceConfig().sites]))
     assert choices_in_words(["something else"]) == choices_in_words([]) == ""

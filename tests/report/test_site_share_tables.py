@@ -24,7 +24,7 @@ from tests.report.conftest import AsKept
 )
 def test_what_is_told_of_the_sites_of_the_best_is_what_was_kept(
     few_shot_study: Path, as_kept: AsKept, name: str, subsets: list[str], stopped: int
-) -> None:
+):
     set_search(few_shot_study, subsets)
     ends = []
     for path in sorted(few_shot_study.glob("trials/search-*/end.json")):

@@ -15,12 +15,12 @@ from tests.report.said_cases import SAID, prepare, sentences_on
 @pytest.mark.parametrize("name", SAID)
 def test_all_that_is_told_of_a_study_is_what_was_kept(
     make_study: Callable[..., Path], as_kept: AsKept, name: str
-) -> None:
+):
     folder = prepare(make_study("glyphs", **SAID[name].get("study", {})), SAID[name])
     as_kept(name.replace(" ", "-"), "\n".join(sentences_on(folder)) + "\n")
 
 
-def test_over_several_datasets_a_score_is_called_a_mean(few_shot_study: Path) -> None:
+def test_over_several_datasets_a_score_is_called_a_mean(few_shot_study: Path):
     board = board_of(few_shot_study)
     entries = tuple(replace(e, dataset_scores={"a": e.test, "b": e.test}) for e in board.entries)
     _, rest = headline(replace(board, entries=entries)) or ("", "")
@@ -29,7 +29,7 @@ def test_over_several_datasets_a_score_is_called_a_mean(few_shot_study: Path) ->
 
 def test_other_studies_of_the_same_test_images_are_counted(
     make_study: Callable[..., Path],
-) -> None:
+):
     folder = make_study("one")
     for number, told in enumerate(("", "1 other study in this", "2 other studies in this")):
         text = " ".join(verdict(board_of(folder)))

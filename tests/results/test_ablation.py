@@ -25,7 +25,7 @@ from tests.not_none import not_none
 
 def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
     ablation_study: Path,
-) -> None:
+):
     table = ablation_table(read_results(forget_images(ablation_study)))
     means = [cell.score.mean for cell in table.cells]
     assert means == sorted(means, reverse=True)
@@ -45,7 +45,7 @@ def cell_of(table: AblationTable, label: str) -> Cell:
     return next(cell for cell in table.cells if cell.label == label)
 
 
-def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_study: Path) -> None:
+def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_study: Path):
     for seed in (4, 5):
         shutil.rmtree(ablation_study / f"trials/ablation-4-seed{seed}")
     table = ablation_table(read_results(forget_images(ablation_study)))
@@ -55,14 +55,14 @@ def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_stud
     assert not cell.differs_from_base
 
 
-def test_a_base_without_scores_is_an_error_that_names_the_cells(ablation_study: Path) -> None:
+def test_a_base_without_scores_is_an_error_that_names_the_cells(ablation_study: Path):
     with pytest.raises(DataError, match=r"'nothing' has no score; cells with one: base, only"):
         ablation_table(read_results(ablation_study), "nothing")
 
 
 def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     few_shot_study: Path, ablation_study: Path
-) -> None:
+):
     change_json(ablation_study / "trials/ablation-0-seed1/end.json", status="failed")
     results = read_results(ablation_study)
     more = read_results(few_shot_study).trials
@@ -101,7 +101,7 @@ def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
         ("none", None),
     ],
 )
-def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None) -> None:
+def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None):
     found = only_term(subset)
     assert (None if found is None else str(found)) == term
 
@@ -117,7 +117,7 @@ def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | Non
         ("text.ln1 + text.bias + vision.ln1", None),
     ],
 )
-def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None) -> None:
+def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None):
     found = left_out_term(subset, "text.bias + vision.ln1 + vision.ln2")
     assert (None if found is None else str(found)) == term
 
@@ -174,7 +174,7 @@ def validated(results: Results, scores: dict[str, float]) -> Results:
 
 def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
     ablation_study: Path,
-) -> None:
+):
     results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
     (pair,) = ablation_table(results).interactions
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
@@ -186,7 +186,7 @@ def test_the_better_site_is_named_by_validation_at_the_rates_of_the_cell(
     assert not_none(pair.gain_over_better).mean == pytest.approx(0.3566667 - 0.1)
 
 
-def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
+def test_only_seeds_of_all_four_cells_count(ablation_study: Path):
     scores = PAIRS | {"vision.ln2": FOUR["vision.ln2"][:2]}
     results = read_results(ablation_study)
     (pair,) = ablation_table(of_pairs(results, scores, sites=SITES)).interactions
@@ -209,7 +209,7 @@ MORE = PAIRS | {
 )
 def test_a_site_and_a_pair_may_be_the_base_itself_or_have_several_terms(
     ablation_study: Path, site: str, base: str
-) -> None:
+):
     scores = PAIRS | {site: FOUR["text.ln1"], f"{site} + vision.ln2": FOUR[BOTH]}
     sites = [site, "vision.ln2"]
     results = of_pairs(read_results(ablation_study), scores, base=base, sites=sites)
@@ -218,7 +218,7 @@ def test_a_site_and_a_pair_may_be_the_base_itself_or_have_several_terms(
     assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
 
 
-def test_without_a_list_the_sites_are_the_single_ones(ablation_study: Path) -> None:
+def test_without_a_list_the_sites_are_the_single_ones(ablation_study: Path):
     results = of_pairs(read_results(ablation_study), MORE)
     found = {frozenset(pair.sites) for pair in ablation_table(results).interactions}
     assert found == {frozenset(pair) for pair in combinations(("text.bias", *SITES), 2)}

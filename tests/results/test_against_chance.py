@@ -11,13 +11,13 @@ from tests.fake_studies import add_candidate, edit_candidates
 from tests.not_none import not_none
 
 
-def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path) -> None:
+def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path):
     fix_chance(StudyFolder(few_shot_study))
     winner = not_none(board_of(few_shot_study).winner)
     assert read_against_chance(StudyFolder(few_shot_study), "best") == winner.against_chance
 
 
-def test_what_is_registered_in_place_of_the_winner_is_written_too(few_shot_study: Path) -> None:
+def test_what_is_registered_in_place_of_the_winner_is_written_too(few_shot_study: Path):
     add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.6, subset="vision.ln")
     written = against_chance(read_results(few_shot_study))
     assert written.keys() == {"best", "best-with-delta"}
@@ -25,11 +25,11 @@ def test_what_is_registered_in_place_of_the_winner_is_written_too(few_shot_study
 
 def test_a_winner_that_equals_a_baseline_is_written_by_the_label_that_was_trained(
     few_shot_study: Path,
-) -> None:
+):
     edit_candidates(few_shot_study, lambda candidates: choose(candidates, "clipfit-tuned"))
     assert against_chance(read_results(few_shot_study)).keys() == {"clipfit-tuned"}
 
 
-def test_of_a_study_without_predictions_nothing_is_written(few_shot_study: Path) -> None:
+def test_of_a_study_without_predictions_nothing_is_written(few_shot_study: Path):
     fix_chance(StudyFolder(forget_images(few_shot_study)))
     assert not (few_shot_study / CHANCE).exists()

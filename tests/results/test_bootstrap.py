@@ -25,9 +25,7 @@ def hits(right: int, images: int) -> list[bool]:
 
 
 @pytest.mark.parametrize(("right", "images"), [(60, 60), (0, 30), (57, 60), (270, 300)])
-def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(
-    right: int, images: int
-) -> None:
+def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(right: int, images: int):
     found = drawn({("accuracy", "a"): hits(right, images)})["score"]
     share = (right + 2) / (images + 4)
     known = share * (1 - share) / (images + 4)
@@ -36,7 +34,7 @@ def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(
     assert found.df == images - 1
 
 
-def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not() -> None:
+def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not():
     images, rate = 30, 0.98
     covered = 0.0
     for right in range(images + 1):
@@ -47,14 +45,14 @@ def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not() ->
     assert covered > 0.95
 
 
-def test_a_difference_of_equal_predictions_is_not_sure_to_be_0() -> None:
+def test_a_difference_of_equal_predictions_is_not_sure_to_be_0():
     found = drawn({("accuracy", "a"): hits(50, 60)})["score"]
     difference = found.minuend - found.subtrahend
     assert difference.mean() == pytest.approx(0)
     assert difference.std() == pytest.approx(math.sqrt(2) / 62, rel=0.05)
 
 
-def test_a_mean_over_classes_varies_as_samples_of_each_class_do() -> None:
+def test_a_mean_over_classes_varies_as_samples_of_each_class_do():
     classes = {("base", name): hits(2, 4) for name in "abcdefgh"}
     others = {("new", name): hits(2, 4) for name in "ijklmnop"}
     found = drawn({**classes, **others}, Generalized())["base"]
@@ -65,13 +63,13 @@ def test_a_mean_over_classes_varies_as_samples_of_each_class_do() -> None:
     assert found.df == 32 - 8
 
 
-def test_a_class_with_a_single_image_leaves_averages_over_classes_without_a_variance() -> None:
+def test_a_class_with_a_single_image_leaves_averages_over_classes_without_a_variance():
     right = {("base", "a"): hits(1, 1), ("base", "b"): hits(3, 4), ("new", "c"): hits(3, 4)}
     assert drawn(right, Generalized()) == {}
     assert drawn(right, BaseToNew())["score"].df == 3, "here a part counts as a whole"
 
 
-def test_the_smallest_part_gives_the_degrees_of_freedom() -> None:
+def test_the_smallest_part_gives_the_degrees_of_freedom():
     found = drawn({("base", "a"): hits(40, 50), ("new", "b"): hits(10, 20)}, BaseToNew())
     assert (found["base"].df, found["new"].df, found["score"].df) == (49, 19, 19)
 
@@ -85,7 +83,7 @@ def competition(images: int) -> Outcomes:
 
 
 @pytest.mark.parametrize("name", ["generalized", "ausuc"])
-def test_where_names_compete_few_images_are_not_sure_either(name: str) -> None:
+def test_where_names_compete_few_images_are_not_sure_either(name: str):
     scores = rescore_competitions({("best", 1): competition(10)}, BaseToNew(), DRAWS, 0)
     found = scores["best", 1][name]
     assert found.alone.mean() == pytest.approx(1)
@@ -94,12 +92,12 @@ def test_where_names_compete_few_images_are_not_sure_either(name: str) -> None:
     assert found.df == 18
 
 
-def test_where_names_compete_a_class_needs_two_images() -> None:
+def test_where_names_compete_a_class_needs_two_images():
     assert rescore_competitions({("best", 1): competition(1)}, BaseToNew(), DRAWS, 0) == {}
     assert rescore_competitions({("best", 1): competition(2)}, BaseToNew(), DRAWS, 0) != {}
 
 
-def test_sets_of_one_trial_do_not_depend_on_the_others() -> None:
+def test_sets_of_one_trial_do_not_depend_on_the_others():
     one = Outcomes("hash", {("accuracy", "a"): tuple(hits(40, 60))})
     other = Outcomes("hash", {("accuracy", "a"): tuple(reversed(hits(50, 60)))})
     alone = rescore({("a", 1): one}, FewShot(), 100, 0)["a", 1]["score"]

@@ -6,7 +6,7 @@ import pytest
 from study.results.confident_learning import doubt_labels
 
 
-def test_as_many_labels_are_doubted_as_count_off_the_diagonal() -> None:
+def test_as_many_labels_are_doubted_as_count_off_the_diagonal():
     """Thresholds are 0.6 = (0.9 + 0.8 + 0.1) / 3, and 0.5 = (0.6 + 0.9 + 0) / 3.
 
     The third image counts for the second class, and the last, which is below both, for none. So one
@@ -24,7 +24,7 @@ def test_as_many_labels_are_doubted_as_count_off_the_diagonal() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_flipped_labels_of_sure_models_come_first_and_right_ones_are_not_doubted(
     seed: int,
-) -> None:
+):
     rng = np.random.default_rng(seed)
     true = rng.permutation(np.arange(60) % 4)
     probabilities = rng.dirichlet([0.3] * 4, 60) * 0.4
@@ -36,5 +36,5 @@ def test_flipped_labels_of_sure_models_come_first_and_right_ones_are_not_doubted
     assert (doubts.suggested == true).all()
 
 
-def test_models_that_tell_nothing_doubt_nothing() -> None:
+def test_models_that_tell_nothing_doubt_nothing():
     assert doubt_labels(np.full((7, 3), 1 / 3), np.arange(7) % 3).doubted.size == 0

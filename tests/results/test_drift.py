@@ -27,7 +27,7 @@ FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
 PRE = "vision_model.pre_layrnorm.weight"
 
 
-def test_relative_change_is_of_the_l2_norms() -> None:
+def test_relative_change_is_of_the_l2_norms():
     before = {FC2: torch.tensor([3.0, 4.0]), "not tuned": torch.ones(1)}
     (drift,) = parameter_drift(before, {FC2: torch.tensor([3.0, 5.0])})
     assert (drift.moved, drift.size, drift.relative) == pytest.approx((1.0, 5.0, 0.2))
@@ -35,7 +35,7 @@ def test_relative_change_is_of_the_l2_norms() -> None:
     assert (drift.site, drift.kind) == ("mlp.fc2.bias", "bias")
 
 
-def test_norms_outside_the_blocks_have_no_layer_and_zero_moves_infinitely_far() -> None:
+def test_norms_outside_the_blocks_have_no_layer_and_zero_moves_infinitely_far():
     (drift,) = parameter_drift({PRE: torch.ones(2)}, {PRE: torch.ones(2)})
     assert (drift.layer, drift.site, drift.kind) == (None, "ln_pre.weight", "ln")
     assert drift.relative == 0.0
@@ -43,7 +43,7 @@ def test_norms_outside_the_blocks_have_no_layer_and_zero_moves_infinitely_far() 
     assert drift.relative == math.inf
 
 
-def test_groups_are_pooled_as_one_long_vector() -> None:
+def test_groups_are_pooled_as_one_long_vector():
     other = FC2.replace("3", "4")
     before = {FC2: torch.tensor([3.0, 4.0]), other: torch.tensor([0.0, 12.0])}
     after = {FC2: torch.tensor([3.0, 7.0]), other: torch.tensor([4.0, 12.0])}
@@ -51,7 +51,7 @@ def test_groups_are_pooled_as_one_long_vector() -> None:
     assert pooled == {"text mlp.fc2.bias": pytest.approx(5 / 13)}
 
 
-def test_runs_are_averaged_tensor_by_tensor() -> None:
+def test_runs_are_averaged_tensor_by_tensor():
     before = {FC2: torch.tensor([3.0, 4.0]), PRE: torch.ones(1)}
     runs = [
         parameter_drift(before, {FC2: torch.tensor([3.0, 5.0])}),
@@ -62,7 +62,7 @@ def test_runs_are_averaged_tensor_by_tensor() -> None:
     assert pre.moved == 0.0
 
 
-def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows() -> None:
+def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows():
     generator = torch.Generator().manual_seed(1)
     first = torch.randn(30, 4, generator=generator, dtype=torch.float64)
     second = torch.randn(30, 4, generator=generator, dtype=torch.float64)
@@ -77,7 +77,7 @@ def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows(
 
 def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
     tuned_study: Path,
-) -> None:
+):
     drift = study_drift(read_results(tuned_study))
     assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
     assert 0 < drift.text.cosine < 1
@@ -90,39 +90,37 @@ def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
     assert study_drift(read_results(tuned_study)).tensors == drift.tensors
 
 
-def test_a_delta_of_another_backbone_is_refused(few_shot_study: Path) -> None:
+def test_a_delta_of_another_backbone_is_refused(few_shot_study: Path):
     keep_delta(few_shot_study, "best-seed1", {FC2: torch.ones(2)}, "other")
     with pytest.raises(DeltaError, match="another backbone"):
         study_drift(read_results(few_shot_study), ["confirm-best-seed1"])
 
 
-def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path) -> None:
+def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path):
     with pytest.raises(DataError, match="confirm-best-seed1"):
         study_drift(read_results(few_shot_study))
 
 
-def test_before_the_confirm_stage_trials_must_be_named(unconfirmed_study: Path) -> None:
+def test_before_the_confirm_stage_trials_must_be_named(unconfirmed_study: Path):
     with pytest.raises(DataError, match="--trial"):
         study_drift(read_results(unconfirmed_study))
 
 
-def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path) -> None:
+def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path):
     move(few_shot_study, "best-seed2", "vision_model.post_layernorm.bias", 0.2)
     drift = study_drift(read_results(few_shot_study), ["confirm-best-seed2"])
     assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
     assert not_none(drift.images).cosine < 0.9999
 
 
-def move(folder: Path, trial: str, name: str, distance: float) -> None:
+def move(folder: Path, trial: str, name: str, distance: float):
     """Let a confirmed trial have a delta in which one tensor of the backbone is moved."""
     backbone = load_backbone(backbone_path("embedded"))
     moved = dict(backbone.clip.named_parameters())[name].detach() + distance
     keep_delta(folder, trial, {name: moved}, backbone.fingerprint)
 
 
-def keep_delta(
-    folder: Path, trial: str, tensors: dict[str, torch.Tensor], fingerprint: str
-) -> None:
+def keep_delta(folder: Path, trial: str, tensors: dict[str, torch.Tensor], fingerprint: str):
     names = tuple("abcd")
     info = DeltaInfo("embedded", None, fingerprint, "none", names, ("a {}.",))
     save_delta(folder / f"trials/confirm-{trial}/delta.safetensors", tensors, info)
@@ -130,7 +128,7 @@ def keep_delta(
 
 def test_a_head_is_measured_from_the_text_features_where_it_began(
     few_shot_study: Path,
-) -> None:
+):
     backbone = load_backbone(backbone_path("embedded"))
     tokens = backbone.tokenize([f"a {name}." for name in "abcd"])
     with torch.no_grad():
@@ -150,7 +148,7 @@ def test_a_head_is_measured_from_the_text_features_where_it_began(
 
 def test_images_that_are_gone_leave_the_rest_to_be_told(
     few_shot_study: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     configure(few_shot_study, "data.dataset=gone", "data.root=gone")
     move(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", 1.0)
     drift = study_drift(read_results(few_shot_study), ["confirm-best-seed1"])

@@ -10,7 +10,7 @@ from study.results.study_results import read_results
 from tests.changed_studies import change_json
 
 
-def write_journal(folder: Path, arm: str, trials: int) -> None:
+def write_journal(folder: Path, arm: str, trials: int):
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal"))
     study = optuna.create_study(
         study_name=arm, direction="maximize", storage=optuna.storages.JournalStorage(backend)
@@ -24,7 +24,7 @@ def write_journal(folder: Path, arm: str, trials: int) -> None:
 
 def test_the_studies_are_those_of_the_journal_but_of_a_peer_that_searches_its_rate_alone(
     few_shot_study: Path,
-) -> None:
+):
     assert load_optuna_studies(read_results(few_shot_study)) == {}
     assert not (few_shot_study / "optuna.journal").exists(), "looking for one makes none"
     for arm in ("search", "lora"):
@@ -37,7 +37,7 @@ def test_the_studies_are_those_of_the_journal_but_of_a_peer_that_searches_its_ra
     assert "text.ln1" in importances(study).shares["fANOVA"]
 
 
-def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptureFixture):
     write_journal(few_shot_study, "search", 12)
     journal = few_shot_study / "optuna.journal"
     journal.write_text("no journal\n" + journal.read_text())
@@ -45,7 +45,7 @@ def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptu
     assert "optuna.journal is damaged" in caplog.text
 
 
-def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> None:
+def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it():
     study = optuna.create_study(direction="maximize")
     for number in range(40):
         trial = study.ask()
@@ -72,7 +72,7 @@ def finished_study(trials: int, *, conditional: int = 0) -> optuna.Study:
     return study
 
 
-def test_shares_sum_to_one_and_are_of_the_trials_that_have_all_parameters() -> None:
+def test_shares_sum_to_one_and_are_of_the_trials_that_have_all_parameters():
     found = importances(finished_study(50, conditional=40))
     assert (found.finished, found.trials, found.error) == (50, 40, None)
     for shares in found.shares.values():
@@ -80,14 +80,14 @@ def test_shares_sum_to_one_and_are_of_the_trials_that_have_all_parameters() -> N
         assert sum(shares.values()) == pytest.approx(1.0)
 
 
-def test_too_few_finished_trials_have_no_shares() -> None:
+def test_too_few_finished_trials_have_no_shares():
     found = importances(finished_study(29))
     assert (found.finished, found.shares) == (29, {})
     assert importances(finished_study(30)).shares
 
 
-def test_what_optuna_cannot_tell_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
+def test_what_optuna_cannot_tell_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object):
         raise RuntimeError("no variance")
 
     monkeypatch.setattr("optuna.importance.get_param_importances", fail)

@@ -73,7 +73,7 @@ def four(*log_odds: Iterable[float], val: Sequence[float | None] = (None,) * 4) 
     ]
 
 
-def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds() -> None:
+def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds():
     cells = four([0.0, 0.1, 0.0], [0.5, 0.5, 0.6], [1.0, 1.0, 1.1], [2.0, 2.1, 2.3, 9.9])
     values = [2.0 - 1.0 - 0.5 + 0.0, 2.1 - 1.0 - 0.5 + 0.1, 2.3 - 1.1 - 0.6 + 0.0]
     interaction = not_none(pair_of(*cells).interaction)
@@ -95,13 +95,11 @@ def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds() -> N
         (1.2, 10, math.log(1.05 / 0.05)),  # drawn again, and no more than all right
     ],
 )
-def test_log_odds_are_smoothed_by_half_an_image(
-    accuracy: float, images: int, log_odds: float
-) -> None:
+def test_log_odds_are_smoothed_by_half_an_image(accuracy: float, images: int, log_odds: float):
     assert logit(np.array([accuracy]), images)[0] == pytest.approx(log_odds)
 
 
-def test_the_log_odds_of_a_score_with_parts_are_the_mean_of_those_of_its_parts() -> None:
+def test_the_log_odds_of_a_score_with_parts_are_the_mean_of_those_of_its_parts():
     base, new = (0.0, 1.0, 1.5, 2.5), (1.0, 1.5, 1.0, 3.5)
     cells = [
         cell(subset, [0.5, 0.6], parts={"base": [odds(b)] * 2, "new": [odds(n)] * 2})
@@ -122,7 +120,7 @@ def test_the_log_odds_of_a_score_with_parts_are_the_mean_of_those_of_its_parts()
 )
 def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
     val: Sequence[float], better: str, mean: float
-) -> None:
+):
     # On test the second site is better, whatever validation says.
     scores = ([0.5, 0.5, 0.5], [0.60, 0.61, 0.62], [0.70, 0.69, 0.71], [0.75, 0.74, 0.76])
     pair = pair_of(*(cell(*given) for given in zip(SUBSETS, scores, val, strict=True)))
@@ -136,7 +134,7 @@ def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
 )
 def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
     val: Sequence[float], is_tested: bool
-) -> None:
+):
     pair = pair_of(*four(*LEVELS, val=[*val, 0.8]))
     assert (pair.interaction is not None) is is_tested
     if not is_tested:
@@ -149,13 +147,13 @@ def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
 )
 def test_what_is_not_tested_or_not_counted_has_no_interaction(
     changes: dict[str, Any], reason: Literal["uncounted", "untested"]
-) -> None:
+):
     zero_shot, *cells = four(*LEVELS)
     pair = pair_of(replace(zero_shot, **changes), *cells)
     assert (pair.interaction, pair.obstacle) == (None, Obstacle(reason))
 
 
-def test_each_family_is_corrected_for_the_number_of_its_tests() -> None:
+def test_each_family_is_corrected_for_the_number_of_its_tests():
     sites = (THIRD, ONE, OTHER)
     levels = {"none": 0.5, THIRD: 0.55, ONE: 0.6, OTHER: 0.62}
     levels |= {f"{THIRD} + {ONE}": 0.66, f"{THIRD} + {OTHER}": 0.7, f"{ONE} + {OTHER}": 0.8}
@@ -183,7 +181,7 @@ def predicted(label: str, seed: int, right: Mapping[str, np.ndarray]) -> TrialRe
     return partial_result(label=label, seed=seed, outcomes=outcomes)
 
 
-def test_the_interval_of_an_interaction_counts_test_images_too() -> None:
+def test_the_interval_of_an_interaction_counts_test_images_too():
     rng = np.random.default_rng(3)
     trials, cells = [], []
     # Seeds are alike, so that the variance is that of the log-odds of four independent accuracies,

@@ -45,7 +45,7 @@ def components(values: np.ndarray) -> tuple[float, float, float]:
     return float(a), float(b), float(mean_square / (images * seeds))
 
 
-def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels() -> None:
+def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels():
     found, known = mean_interval(FIRST), DescrStatsW(FIRST)
     assert (found.n, found.mean) == (10, pytest.approx(0.75))
     assert found.sd == pytest.approx(stats.tstd(FIRST))
@@ -57,12 +57,12 @@ def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [0.5, float("nan")], [float("inf")]])
-def test_a_mean_of_nothing_or_of_nan_is_refused(values: list[float]) -> None:
+def test_a_mean_of_nothing_or_of_nan_is_refused(values: list[float]):
     with pytest.raises(ValueError, match="finite"):
         mean_interval(values)
 
 
-def test_the_variance_is_that_of_the_two_way_table() -> None:
+def test_the_variance_is_that_of_the_two_way_table():
     values = RIGHT + np.linspace(-0.03, 0.03, 5)
     a, b, c = components(values)
     joint = a + b - c
@@ -72,7 +72,7 @@ def test_the_variance_is_that_of_the_two_way_table() -> None:
     assert of(values).reach == pytest.approx(expected, rel=0.01)
 
 
-def test_what_both_parts_contain_is_counted_once() -> None:
+def test_what_both_parts_contain_is_counted_once():
     # Here seeds differ by what each does on each image alone, as far as these images tell.
     values = RIGHT.astype(float)
     values = values - values.mean(axis=0) + values.mean() + np.linspace(-1, 1, 5) * 1e-3
@@ -82,14 +82,14 @@ def test_what_both_parts_contain_is_counted_once() -> None:
     assert of(values).reach == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(b), rel=0.01)
 
 
-def test_it_is_never_narrower_than_the_interval_over_seeds() -> None:
+def test_it_is_never_narrower_than_the_interval_over_seeds():
     few = RIGHT[:, :3] + np.array([-0.05, 0.0, 0.06])
     found = of(few)
     assert not_none(found.low) <= not_none(found.seeds).low
     assert not_none(found.p_value) >= stats.ttest_1samp(few.mean(axis=0), 0).pvalue
 
 
-def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0() -> None:
+def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0():
     drawn = redrawn(RIGHT.astype(float))
     for shift in np.linspace(0.6, 0.9, 31):
         moved = DrawnScores(drawn.scores - shift, drawn.df)
@@ -98,7 +98,7 @@ def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0() -> None:
         assert (found.p_value >= 0.05) is found.within_noise
 
 
-def test_seeds_without_any_spread_leave_the_images() -> None:
+def test_seeds_without_any_spread_leave_the_images():
     same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
     found = of(same)
     expected = stats.t.ppf(0.975, 399) * same[:, 0].std(ddof=1) / 20
@@ -106,7 +106,7 @@ def test_seeds_without_any_spread_leave_the_images() -> None:
     assert found.seeds is None
 
 
-def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained() -> None:
+def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained():
     one = RIGHT[:, :1].astype(float)
     found = of(one)
     assert (found.low, found.high, found.reach, found.p_value) == (None, None, None, None)
@@ -116,13 +116,13 @@ def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained() 
     assert Interval(not_none(untrained.low), not_none(untrained.high)) == untrained.images
 
 
-def test_seeds_without_spread_or_predictions_have_no_interval() -> None:
+def test_seeds_without_spread_or_predictions_have_no_interval():
     found = mean_interval([0.5, 0.5])
     assert (found.sd, found.low, found.p_value) == (0.0, None, None)
     assert found.within_noise
 
 
-def test_it_ends_at_what_is_possible() -> None:
+def test_it_ends_at_what_is_possible():
     found = mean_interval([0.97, 0.99, 1.0], lowest=0.0, highest=1.0)
     assert found.high == 1.0
     assert not found.symmetric
@@ -130,14 +130,14 @@ def test_it_ends_at_what_is_possible() -> None:
     assert found.mean + not_none(found.reach) > 1
 
 
-def test_seeds_that_share_little_have_one_interval() -> None:
+def test_seeds_that_share_little_have_one_interval():
     plain = of(RIGHT.astype(float))
     assert plain.wider is None
     for shared in (0.0, 0.6):
         assert of(RIGHT.astype(float), overlap=shared) == plain
 
 
-def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
+def test_seeds_that_share_much_have_a_wider_one_that_decides():
     values = RIGHT + np.linspace(-0.02, 0.02, 5)
     found, plain = of(values, overlap=0.8), of(values)
     assert (found.low, found.high) == (plain.low, plain.high)
@@ -154,14 +154,14 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides() -> None:
     assert between.within_noise
 
 
-def test_seeds_that_share_all_images_are_tested_for_nothing() -> None:
+def test_seeds_that_share_all_images_are_tested_for_nothing():
     found = of(RIGHT.astype(float), overlap=1.0)
     assert Interval(not_none(found.low), not_none(found.high)) == found.images
     assert (found.p_value, found.reach, found.wider) == (None, None, None)
     assert found.within_noise
 
 
-def test_what_is_not_trained_is_the_same_whatever_seeds_share() -> None:
+def test_what_is_not_trained_is_the_same_whatever_seeds_share():
     same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
     for shared in (0.8, 1.0):
         assert of(same, overlap=shared, trained=False) == of(same)

@@ -17,7 +17,7 @@ def finished_of(folder: Path) -> list[Path]:
     return [folder / "trials" / trial.trial_id for trial in trials]
 
 
-def test_the_better_half_of_the_finished_trials_votes(few_shot_study: Path) -> None:
+def test_the_better_half_of_the_finished_trials_votes(few_shot_study: Path):
     doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
     best, *others = finished_of(few_shot_study)
     keep_validation(best, [(0, "accuracy", "x.png", "cat", "owl", 0.5, 0.25)])
@@ -34,7 +34,7 @@ def test_the_better_half_of_the_finished_trials_votes(few_shot_study: Path) -> N
 
 def test_models_that_do_not_know_the_class_of_an_image_have_no_vote(
     base_to_new_study: Path,
-) -> None:
+):
     rows = [(fold, "base", "1.png", "a", "a", 0.9, 0.9) for fold in (0, 1)]
     rows += [(2, "new", path, "a", "b", 1.0, 0.0) for path in ("1.png", "3.png")]
     for trial in finished_of(base_to_new_study):

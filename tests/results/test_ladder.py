@@ -24,10 +24,10 @@ def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> 
     return folder
 
 
-def let_a_peer_win(folder: Path, *labels: str) -> None:
+def let_a_peer_win(folder: Path, *labels: str):
     """Let these candidates of a study adapt CLIP by LoRA in place of a subset."""
 
-    def use_lora(candidates: list[dict[str, Any]]) -> None:
+    def use_lora(candidates: list[dict[str, Any]]):
         for candidate in candidates:
             if candidate["label"] in labels:
                 peer = {"method": "lora", "lr": 1e-4}
@@ -36,7 +36,7 @@ def let_a_peer_win(folder: Path, *labels: str) -> None:
     edit_candidates(folder, use_lora)
 
 
-def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_study: Path) -> None:
+def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_study: Path):
     add_answer(few_shot_study)
     board = board_of(add_tuned_with_head(few_shot_study))
     steps = ladder(board)
@@ -60,14 +60,14 @@ def test_subset_and_head_are_told_in_both_orders_and_as_their_mean(few_shot_stud
     assert not steps.head_in_one_order
 
 
-def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path) -> None:
+def test_a_head_at_another_strength_is_no_corner(few_shot_study: Path):
     add_answer(few_shot_study)
     steps = ladder(board_of(add_tuned_with_head(few_shot_study, strength=0.5)))
     assert steps.crossing is None
     assert steps.head_in_one_order
 
 
-def test_a_winner_without_a_head_has_nothing_to_cross(few_shot_study: Path) -> None:
+def test_a_winner_without_a_head_has_nothing_to_cross(few_shot_study: Path):
     for label in ("best-plain", "best-text"):
         add_candidate(few_shot_study, label, same_as="best")
     steps = ladder(board_of(add_tuned_with_head(few_shot_study)))
@@ -78,10 +78,10 @@ def test_a_winner_without_a_head_has_nothing_to_cross(few_shot_study: Path) -> N
 
 def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
     few_shot_study: Path,
-) -> None:
+):
     add_answer(few_shot_study)
 
-    def let_clipfit_win(candidates: list[dict[str, Any]]) -> None:
+    def let_clipfit_win(candidates: list[dict[str, Any]]):
         for candidate in candidates:
             if candidate["label"] in ("best-plain", "best-text"):
                 candidate["same_as"] = "clipfit-tuned"
@@ -95,7 +95,7 @@ def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
     assert subset.lower is subset.upper
 
 
-def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Path) -> None:
+def test_rates_are_given_or_searched_or_those_of_another_row(few_shot_study: Path):
     add_answer(few_shot_study)
     trial = min((few_shot_study / "trials").glob("search-*")).name
     board = board_of(add_tuned_with_head(few_shot_study, source_trial=trial))

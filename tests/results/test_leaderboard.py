@@ -27,14 +27,14 @@ def against(board: Leaderboard, one: str, other: str) -> MeanInterval:
 
 def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     make_study: Callable[..., Path],
-) -> None:
+):
     board = board_of(make_study(edge=-0.015))
     assert not_none(board.winner).label == "best"
     assert board.entries[0].label != "best"
     assert {entry.label for entry, _ in rivals_above_winner(board)} == {"bitfit", "clipfit-tuned"}
 
 
-def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> None:
+def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path):
     board = board_of(forget_images(few_shot_study))
     found = against(board, "best", "clipfit-tuned")
     scores = (not_none(board.find_entry(label)).scores for label in ("best", "clipfit-tuned"))
@@ -43,20 +43,20 @@ def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_st
     assert found.p_value == pytest.approx(stats.ttest_rel(best, tuned).pvalue)
 
 
-def test_the_peer_is_the_one_that_validation_ranks_best(few_shot_study: Path) -> None:
+def test_the_peer_is_the_one_that_validation_ranks_best(few_shot_study: Path):
     add_candidate(few_shot_study, "linear", 0.03, val_score=0.6, head="linear")
     add_candidate(few_shot_study, "full", -0.03, val_score=0.61, peer=FULL)
     assert board_of(few_shot_study).top_peer == "full"
     for index, expected in ((-1, "linear"), (-2, None)):
 
-        def forget_score(candidates: list[dict[str, Any]], at: int = index) -> None:
+        def forget_score(candidates: list[dict[str, Any]], at: int = index):
             candidates[at].update(val_score=None)
 
         edit_candidates(few_shot_study, forget_score)
         assert board_of(few_shot_study).top_peer == expected
 
 
-def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path) -> None:
+def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path):
     for seed in SEEDS:
         for label, right in (("best", 830 + seed), ("third", 833)):
             path = few_shot_study / f"trials/confirm-{label}-seed{seed}/reports.jsonl"
@@ -70,10 +70,10 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
     assert all(entry is not third for entry, _ in rivals_above_winner(board))
 
 
-def share(folder: Path, label: str, other: str) -> None:
+def share(folder: Path, label: str, other: str):
     """Let a candidate share the training of another one."""
 
-    def same(candidates: list[dict[str, Any]]) -> None:
+    def same(candidates: list[dict[str, Any]]):
         next(c for c in candidates if c["label"] == label)["same_as"] = other
 
     edit_candidates(folder, same)
@@ -81,7 +81,7 @@ def share(folder: Path, label: str, other: str) -> None:
 
 def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
     few_shot_study: Path,
-) -> None:
+):
     share(few_shot_study, "clipfit-tuned", "clipfit")
     board = board_of(few_shot_study)
     clipfit = not_none(board.find_entry("clipfit-tuned"))
@@ -90,7 +90,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
     assert against(board, "best", "clipfit-tuned") == against(board, "best", "clipfit")
 
 
-def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path) -> None:
+def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path):
     (few_shot_study / "trials/confirm-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
     board = board_of(few_shot_study)
     entry = not_none(board.find_entry("best"))
@@ -100,6 +100,6 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
 
 def test_chance_is_one_over_the_number_of_classes_whatever_their_sizes(
     make_study: Callable[..., Path],
-) -> None:
+):
     uneven = make_study("uneven", base_to_new=True, images=(300, 100, 100))
     assert board_of(uneven).chance == pytest.approx(1 / 3)

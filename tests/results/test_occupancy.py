@@ -11,7 +11,7 @@ from study.storage.study_folder import StudyFolder
 from tests.not_none import not_none
 
 
-def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str) -> None:
+def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str):
     trial = folder / "trials" / name
     trial.mkdir(parents=True)
     values = {"stage": "search", "settings": {"subset": "none"}, **config}
@@ -20,7 +20,7 @@ def write(folder: Path, name: str, ends: list[float], *, seconds: float, **confi
     (trial / "reports.jsonl").write_text("".join(json.dumps(r) + "\n" for r in reports))
 
 
-def test_it_is_work_over_slots_and_wall_time(tmp_path: Path) -> None:
+def test_it_is_work_over_slots_and_wall_time(tmp_path: Path):
     write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
     write(tmp_path, "b", [20.0], seconds=10)  # 10 to 20
     write(tmp_path, "c", [500.0], seconds=1, stage="confirm")
@@ -30,7 +30,7 @@ def test_it_is_work_over_slots_and_wall_time(tmp_path: Path) -> None:
     assert found.share == pytest.approx(26 / 36)
 
 
-def test_slots_work_at_once(tmp_path: Path) -> None:
+def test_slots_work_at_once(tmp_path: Path):
     write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
     write(tmp_path, "b", [19.0], seconds=14)  # 5 to 19
     write(tmp_path, "c", [30.0], seconds=9)  # 21 to 30
@@ -41,7 +41,7 @@ def test_slots_work_at_once(tmp_path: Path) -> None:
 
 def test_one_trial_after_another_needs_one_slot_and_the_night_between_does_not_count(
     tmp_path: Path,
-) -> None:
+):
     write(tmp_path, "a", [10.0], seconds=10)
     write(tmp_path, "b", [20.0], seconds=10)
     write(tmp_path, "c", [40_000.0], seconds=10)
@@ -49,5 +49,5 @@ def test_one_trial_after_another_needs_one_slot_and_the_night_between_does_not_c
     assert found == Occupancy(trials=3, slots=1, wall=30.0, busy=30.0)
 
 
-def test_a_study_without_times_has_none(few_shot_study: Path) -> None:
+def test_a_study_without_times_has_none(few_shot_study: Path):
     assert occupancy(read_trials(StudyFolder(few_shot_study))) is None

@@ -10,20 +10,20 @@ from study.results.study_results import read_results
 from tests.changed_studies import board_of, predict
 
 
-def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path) -> None:
+def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path):
     results = read_results(predicted)
     gains = image_shares(results, "best", "clipfit-tuned")["gain"]
     assert gains.tolist() == [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]
     assert image_shares(results, "best", "bitfit").empty
 
 
-def test_predictions_of_other_images_are_not_compared(predicted: Path) -> None:
+def test_predictions_of_other_images_are_not_compared(predicted: Path):
     predict(predicted, "clipfit-tuned", 2, "aaa", "bbbb")
     with pytest.raises(DataError, match="'best' and 'clipfit-tuned' are not of the same test im"):
         image_shares(read_results(predicted), "best", "clipfit-tuned")
 
 
-def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path) -> None:
+def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path):
     board = board_of(predicted)
     worst, other = class_accuracies(board)
     assert (worst.true, worst.before, worst.after) == ("a", 0.5, 8 / 12)
@@ -39,14 +39,14 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
     assert [pair.count for pair in confusions(board)] == [4, 1]
 
 
-def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path) -> None:
+def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path):
     (predicted / "trials/confirm-zero-shot-seed1/predictions.parquet").unlink()
     board = board_of(predicted)
     entries = [*class_accuracies(board), *confusions(board)]
     assert {entry.before for entry in entries} == {None}
 
 
-def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None:
+def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path):
     for path in few_shot_study.glob("trials/confirm-best-*/reports.jsonl"):
         path.unlink()
     board = board_of(few_shot_study)

@@ -8,7 +8,7 @@ from tests.changed_studies import board_of, change_json
 from tests.report.said_cases import add_average
 
 
-def test_a_refit_has_an_interval_over_images_alone(make_study: Callable[..., Path]) -> None:
+def test_a_refit_has_an_interval_over_images_alone(make_study: Callable[..., Path]):
     folder = make_study("mine")
     assert refit_of(board_of(folder)) is None
     add_average(folder, effect=0.01, refit="labelled")

@@ -56,13 +56,13 @@ def width(*args: Any, **options: Any) -> float:
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
 def test_the_interval_of_an_accuracy_is_binomial_and_equal_seeds_are_as_unsure_as_one(
     seeds: Sequence[int],
-) -> None:
+):
     trials = [trial("best", seed, {"accuracy": share(0.9, 901)}) for seed in seeds]
     expected = 1.96 * math.sqrt(0.9 * 0.1 / 901)
     assert width(resample(trials, FewShot()), "best", seeds) == pytest.approx(expected, rel=0.06)
 
 
-def test_the_harmonic_mean_varies_as_the_delta_method_says() -> None:
+def test_the_harmonic_mean_varies_as_the_delta_method_says():
     base, new, images = 0.9, 0.6, (500, 800)
     parts = {"base": share(base, images[0]), "new": share(new, images[1])}
     # The derivative of the harmonic mean by one accuracy is twice the square of the other's share.
@@ -77,7 +77,7 @@ def test_the_harmonic_mean_varies_as_the_delta_method_says() -> None:
     )
 
 
-def test_competing_names_are_scored_on_images_of_each_class_drawn_again() -> None:
+def test_competing_names_are_scored_on_images_of_each_class_drawn_again():
     rng = np.random.default_rng(3)
     gaps = [-1.0, -0.5, 0.0, 0.5, 1.0]
     seen = (rng.choice(gaps, 12), rng.random(12) < 0.7, np.arange(12) % 3)
@@ -97,7 +97,7 @@ def test_competing_names_are_scored_on_images_of_each_class_drawn_again() -> Non
         assert area == pytest.approx(ausuc([copy]))
 
 
-def test_h_and_its_area_have_an_interval_over_images() -> None:
+def test_h_and_its_area_have_an_interval_over_images():
     predictions = []
     for n in range(800):
         part, gap = ("base", 9.0) if n < 400 else ("new", -9.0)
@@ -111,7 +111,7 @@ def test_h_and_its_area_have_an_interval_over_images() -> None:
     assert area.low < 0.81 < area.high
 
 
-def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions() -> None:
+def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions():
     right = share(0.8, 600)
     better = [hit or n % 30 == 5 for n, hit in enumerate(right)]
     trials = []
@@ -130,7 +130,7 @@ def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions
     assert known < width(found, "better", [1, 2]) / 2
 
 
-def test_a_weighted_sum_is_of_the_same_images() -> None:
+def test_a_weighted_sum_is_of_the_same_images():
     shares = {"none": 0.5, "first": 0.6, "second": 0.7, "both": 0.9}
     right = {label: share(p, 900, shift) for shift, (label, p) in enumerate(shares.items())}
     found = resample(
@@ -145,7 +145,7 @@ def test_a_weighted_sum_is_of_the_same_images() -> None:
     assert found.weighted_draws([*terms, ("another", 1)], [1]) is None
 
 
-def test_targets_are_drawn_apart_and_the_score_is_their_mean() -> None:
+def test_targets_are_drawn_apart_and_the_score_is_their_mean():
     parts = {"accuracy": share(0.9, 400), "dtd": share(0.5, 400), "pets": share(0.5, 400)}
     found = resample([trial("best", 1, parts)], Transfer())
     single = 1.96 * math.sqrt(0.25 / 400)
@@ -165,7 +165,7 @@ def test_targets_are_drawn_apart_and_the_score_is_their_mean() -> None:
 )
 def test_without_predictions_of_the_same_images_there_is_no_interval(
     others: list[TrialResult],
-) -> None:
+):
     found = resample([trial("a", 1, {"accuracy": share(0.5, 100)}), *others], FewShot())
     assert image_interval(found, "a", [1]) is not None
     assert image_interval(found, "a", [1], less="b") is None
@@ -173,14 +173,14 @@ def test_without_predictions_of_the_same_images_there_is_no_interval(
     assert image_interval(found, "a", [1], "hmean") is None
 
 
-def test_it_is_the_same_every_time() -> None:
+def test_it_is_the_same_every_time():
     trials = [trial("a", 1, {"accuracy": share(0.5, 999)})]
     first, second = (image_interval(resample(trials, FewShot()), "a", [1]) for _ in range(2))
     other_draws = image_interval(resample(trials, FewShot(), seed=1), "a", [1])
     assert first == second != other_draws
 
 
-def test_a_protocol_with_a_score_of_its_own_is_asked_for_it() -> None:
+def test_a_protocol_with_a_score_of_its_own_is_asked_for_it():
     class Worst(FewShot):
         def score(self, parts: dict[str, float]) -> dict[str, float]:  # type: ignore[override]
             return {**parts, "score": min(parts.values())}

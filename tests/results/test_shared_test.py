@@ -10,7 +10,7 @@ from study.storage.study_folder import StudyFolder
 from tests.changed_studies import configure, forget_images
 
 
-def damage(folder: Path) -> None:
+def damage(folder: Path):
     for path in folder.glob("trials/confirm-*/predictions.parquet"):
         path.write_bytes(b"no table")
 
@@ -27,7 +27,7 @@ def damage(folder: Path) -> None:
 )
 def test_studies_that_read_the_same_images_are_counted_and_no_others(
     make_study: Callable[..., Path], change: Callable[[Path], object], others: int
-) -> None:
+):
     folder, other = make_study("one"), make_study("two")
     change(other)
     assert count_studies_on_same_test(StudyFolder(folder)) == others

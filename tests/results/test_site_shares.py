@@ -9,7 +9,7 @@ from study.results.site_shares import added_sites, site_shares
 from study.results.study_results import read_results
 
 
-def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:
+def test_the_best_are_compared_with_all_that_finished(told_apart: Path):
     results = read_results(told_apart)
     rows = {row.site: row for row in site_shares(results)}
     row = rows["vision.ln1"]
@@ -24,5 +24,5 @@ def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:
     assert next(iter(rows)) == "vision.ln1"
 
 
-def test_the_sites_of_a_subset_are_those_that_it_adds_in_any_layers() -> None:
+def test_the_sites_of_a_subset_are_those_that_it_adds_in_any_layers():
     assert added_sites("text.bias[0:2] + vision.ln - vision.ln1") == {"text.bias", "vision.ln"}

@@ -18,26 +18,26 @@ FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
 SECOND = (1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4)
 
 
-def test_holm_is_that_of_statsmodels() -> None:
+def test_holm_is_that_of_statsmodels():
     for seed in range(5):
         p_values = np.random.default_rng(seed).uniform(0, 0.2, size=8).tolist()
         known = multipletests(p_values, method="holm")[1]
         assert adjust_by_holm(p_values) == pytest.approx(tuple(known))
 
 
-def test_holm_leaves_out_what_was_not_tested() -> None:
+def test_holm_leaves_out_what_was_not_tested():
     assert adjust_by_holm([0.01, None, 0.04]) == pytest.approx([0.02, None, 0.04])
     assert adjust_by_holm([]) == []
 
 
-def test_rank_agreement_is_that_of_scipy() -> None:
+def test_rank_agreement_is_that_of_scipy():
     found = rank_agreement([*zip(FIRST, SECOND, strict=True)])
     known = stats.spearmanr(FIRST, SECOND)
     assert (not_none(found).n, not_none(found).rho) == (10, pytest.approx(known.statistic))
 
 
 @pytest.mark.parametrize("pairs", [[], [(1, 1), (2, 2)], [(1, 1), (1, 2), (1, 3)]])
-def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]) -> None:
+def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]):
     assert rank_agreement(pairs) is None
 
 
@@ -52,12 +52,12 @@ def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]])
 )
 def test_the_difference_of_shares_is_newcombes(
     found: int, of: int, base_found: int, base_of: int, low: float, high: float
-) -> None:
+):
     interval = proportion_difference(found, of, base_found, base_of)
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=2e-4)
 
 
-def test_the_interval_of_a_share_is_wilsons() -> None:
+def test_the_interval_of_a_share_is_wilsons():
     # Newcombe 1998, “Two-sided confidence intervals for the single proportion”, table I.
     interval = proportion_interval(81 / 263, 263)
     assert (interval.low, interval.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)

@@ -25,9 +25,7 @@ def row_of(folder: Path, trial_id: str) -> dict:
     return next(row for row in rows if row["trial_id"] == trial_id)
 
 
-def test_every_trial_is_one_row_of_the_fixed_schema(
-    base_to_new_study: Path, tmp_path: Path
-) -> None:
+def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path, tmp_path: Path):
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
     for folder, trials in ((base_to_new_study, 3 + 32 + 35), (tmp_path / "new", 0)):
         table = results_table(read_results(folder))
@@ -35,7 +33,7 @@ def test_every_trial_is_one_row_of_the_fixed_schema(
         assert table.num_rows == trials
 
 
-def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path) -> None:
+def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path):
     for path in base_to_new_study.glob("trials/confirm-*/reports.jsonl"):
         add_report(path.parent, **json.loads(path.read_text().splitlines()[-1]), test_ausuc=0.25)
     results = read_results(base_to_new_study)
@@ -43,13 +41,13 @@ def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path) -> N
     assert row_of(base_to_new_study, "confirm-best-seed1")["test_ausuc"] == 0.25
 
 
-def add_report(trial: Path, **values: object) -> None:
+def add_report(trial: Path, **values: object):
     """Let a trial have reported a further epoch."""
     with (trial / "reports.jsonl").open("a") as file:
         file.write(json.dumps({"epoch": 13} | values) + "\n")
 
 
-def test_the_head_that_validation_chose_is_that_of_the_trial(few_shot_study: Path) -> None:
+def test_the_head_that_validation_chose_is_that_of_the_trial(few_shot_study: Path):
     trial = few_shot_study / "trials/search-0005"
     change_settings(trial / "config.json", head="linear", strength=0.75)
     columns = itemgetter("head", "head_lr", "head_steps", "strength")
@@ -62,7 +60,7 @@ def test_the_head_that_validation_chose_is_that_of_the_trial(few_shot_study: Pat
 
 def test_a_search_trial_has_the_score_of_its_last_epoch_and_no_test_number(
     few_shot_study: Path,
-) -> None:
+):
     trial = few_shot_study / "trials/search-0005"
     columns = itemgetter("val_score", "test_score", "status", "epochs", "seconds")
     for score, expected in ((0.5, 0.5), (math.nan, None)):
@@ -72,7 +70,7 @@ def test_a_search_trial_has_the_score_of_its_last_epoch_and_no_test_number(
     assert columns(row_of(few_shot_study, trial.name))[2:] == ("running", 13, None)
 
 
-def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_study: Path) -> None:
+def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_study: Path):
     before = set(few_shot_study.iterdir())
     results = read_results(few_shot_study)
     path = write_results(results)
@@ -82,7 +80,7 @@ def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_stu
 
 def test_a_folder_without_trials_or_a_configuration_is_an_error(
     few_shot_study: Path, tmp_path: Path
-) -> None:
+):
     with pytest.raises(DataError, match="no trials/ folder"):
         read_results(tmp_path)
     (few_shot_study / "study.yaml").unlink()
@@ -90,7 +88,7 @@ def test_a_folder_without_trials_or_a_configuration_is_an_error(
         read_results(few_shot_study)
 
 
-def test_every_further_dataset_has_a_column_of_confirmations(few_shot_study: Path) -> None:
+def test_every_further_dataset_has_a_column_of_confirmations(few_shot_study: Path):
     for path in few_shot_study.glob("trials/confirm-*/reports.jsonl"):
         text = path.read_text().replace('"test_accuracy"', '"test_source"')
         path.write_text(text.rstrip().removesuffix("}") + ', "test_dtd": 0.25, "test_a.b": 0.5}\n')

@@ -20,6 +20,6 @@ def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
     return folder
 
 
-def test_studies_outside_a_sweep_are_told(few_shot_study: Path) -> None:
+def test_studies_outside_a_sweep_are_told(few_shot_study: Path):
     with pytest.raises(DataError, match="no finished study of a sweep"):
         read_sweep([few_shot_study])

@@ -23,11 +23,11 @@ from tests.not_none import not_none
         ([], None),
     ],
 )
-def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: float | None) -> None:
+def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: float | None):
     assert mean_overlap(images) == pytest.approx(share)
 
 
-def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path) -> None:
+def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path):
     write_split(tmp_path, "a1", *shots_of(*"xyz"))
     found = not_none(read_training_images(StudyFolder(tmp_path), "a1"))
     assert [record.path for record in found.records] == ["x", "y", "z"]
@@ -36,7 +36,7 @@ def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_pat
 
 
 @pytest.mark.parametrize("digest", [None, "", "../a1", "b2"])
-def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | None) -> None:
+def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | None):
     write_split(tmp_path, "a1")
     assert read_training_images(StudyFolder(tmp_path), digest) is None
 
@@ -45,13 +45,13 @@ def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | Non
     "text",
     ["", "{", "[]\n", '{"dataset": "a"}\n', '{"class_names": 3}\n', '{"class_names": ["a"]}\n{'],
 )
-def test_a_damaged_record_is_not_known(tmp_path: Path, text: str) -> None:
+def test_a_damaged_record_is_not_known(tmp_path: Path, text: str):
     write_split(tmp_path, "a1")
     (tmp_path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')
     assert read_training_images(StudyFolder(tmp_path), "a1") is None
 
 
-def test_the_seeds_of_a_study_share_what_their_records_have_in_common(tmp_path: Path) -> None:
+def test_the_seeds_of_a_study_share_what_their_records_have_in_common(tmp_path: Path):
     write_split(tmp_path, "a1", *shots_of(*"wxyz"))
     write_split(tmp_path, "b2", *shots_of(*"wxuv"))
     folder = StudyFolder(tmp_path)

@@ -33,7 +33,7 @@ def texts(cells: dict[str, Subset]) -> dict[str, str]:
 
 def test_only_one_trains_each_site_alone_beside_the_base_and_none_that_tunes_nothing(
     cells: MakeCells,
-) -> None:
+):
     assert texts(cells("only_one", sites=["vision.ln1", "none", "text.bias"])) == {
         "base": "text.mlp.fc2.bias + vision.ln",
         "only vision.ln1": "vision.ln1",
@@ -41,14 +41,14 @@ def test_only_one_trains_each_site_alone_beside_the_base_and_none_that_tunes_not
     }
 
 
-def test_leave_one_out_takes_each_site_of_the_base_away(cells: MakeCells) -> None:
+def test_leave_one_out_takes_each_site_of_the_base_away(cells: MakeCells):
     found = texts(cells("leave_one_out"))
     base = found.pop("base")
     sites = ("text.mlp.fc2.bias", "vision.ln1", "vision.ln2", "vision.ln_pre", "vision.ln_post")
     assert found == {f"without {site}": f"{base} - {site}" for site in sites}
 
 
-def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells) -> None:
+def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells):
     with pytest.raises(StudyError, match=r"text\.ln1.*vision\.ln_post"):
         cells("leave_one_out", sites=["text.ln1"])
 
@@ -65,23 +65,23 @@ def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells) -
 )
 def test_windows_slide_over_the_blocks_or_grow_from_an_end(
     cells: MakeCells, site: str, windows: dict[str, Any], ranges: dict[str, str]
-) -> None:
+):
     base = f"{site} + vision.ln_post"
     expected = {f"layers {name}": f"{site}[{window}]" for name, window in ranges.items()}
     assert texts(cells("layers", base=base, **windows)) == {"base": base, **expected}
 
 
-def test_a_grid_is_what_is_given_and_an_equal_subset_counts_once(cells: MakeCells) -> None:
+def test_a_grid_is_what_is_given_and_an_equal_subset_counts_once(cells: MakeCells):
     subsets = {"twin": "clipfit", "norms": "ln", "again": "text.ln + vision.ln"}
     assert list(cells("grid", subsets=subsets)) == ["base", "norms"]
 
 
-def test_a_design_without_a_cell_beside_the_base_says_so(cells: MakeCells) -> None:
+def test_a_design_without_a_cell_beside_the_base_says_so(cells: MakeCells):
     with pytest.raises(StudyError, match="no cell beside the base"):
         cells("grid", subsets={"twin": "clipfit"})
 
 
-def test_the_winner_of_a_study_can_be_the_base(cells: MakeCells, tmp_path: Path) -> None:
+def test_the_winner_of_a_study_can_be_the_base(cells: MakeCells, tmp_path: Path):
     wanted = {"sites": ["text.ln1"], "base_from": "other"}
     with pytest.raises(StudyError, match="no finished study 'other'"):
         cells("only_one", **wanted)
@@ -91,7 +91,7 @@ def test_the_winner_of_a_study_can_be_the_base(cells: MakeCells, tmp_path: Path)
     assert str(cells("only_one", **wanted)["base"]) == "vision.ln2"
 
 
-def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(cells: MakeCells) -> None:
+def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(cells: MakeCells):
     sites = ["vision.ln2", "text.ln1", "text.bias"]
     assert texts(cells("pairs", sites=sites)) == {
         "base": "text.mlp.fc2.bias + vision.ln",
@@ -105,7 +105,7 @@ def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(cells: M
     }
 
 
-def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(cells: MakeCells) -> None:
+def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(cells: MakeCells):
     sites = ["text.ln", "vision.ln2"]
     base = "text.ln1 + text.ln2 + text.ln_final + vision.ln2"
     found = texts(cells("pairs", sites=sites, base=base))
@@ -126,13 +126,13 @@ def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(cells: MakeCe
 )
 def test_sites_whose_sum_means_nothing_are_not_paired(
     cells: MakeCells, sites: list[str], told: str
-) -> None:
+):
     with pytest.raises(StudyError, match=told):
         cells("pairs", sites=sites)
 
 
 @pytest.mark.parametrize(("base", "cell"), [("clipfit", "base"), ("ln", "only text.bias")])
-def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str) -> None:
+def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str):
     own = {"base": base, "rates": {"ln": [0.1, 0.2]}}
     with pytest.raises(StudyError, match=rf"'{cell}' tunes 'text\..* needs rates\.bias"):
         cells("only_one", sites=["vision.ln2", "text.bias"], **own)

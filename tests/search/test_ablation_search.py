@@ -40,7 +40,7 @@ def near(bias: float, ln: float) -> Score:
 class Ablation:
     """An ablation whose trials end at once, each with a score that follows from its rates."""
 
-    def __init__(self, path: Path, data: TrialData) -> None:
+    def __init__(self, path: Path, data: TrialData):
         self.folder = StudyFolder(path)
         self.folder.create(dump_config(build_config({"ablation": GRID}, "test")), {})
         self.data = data
@@ -61,7 +61,7 @@ class Ablation:
         tuned = self.study(**changes)
         totals = [ablation_search.most_trials(tuned)]
 
-        def tell(lines: Sequence[str], total: int) -> None:
+        def tell(lines: Sequence[str], total: int):
             totals.append(total)
             if lines:
                 said.append(([*lines], total))
@@ -82,7 +82,7 @@ class Ablation:
 
     def _run_queue(
         self, own: Study, stage: str, wanted: list[TrialConfig], data: Any, _: Any, reuse: Any
-    ) -> None:
+    ):
         assert (stage, data, reuse) == ("search", {3: self.data}, self._take_over)
         self.rounds.append([trial.label for trial in wanted])
         for config in wanted:
@@ -108,7 +108,7 @@ def ablation(tmp_path: Path, few_digits: TrialData) -> Ablation:
     return Ablation(tmp_path / "mine", few_digits)
 
 
-def test_every_cell_is_tuned_at_every_rate(ablation: Ablation) -> None:
+def test_every_cell_is_tuned_at_every_rate(ablation: Ablation):
     assert ablation.tune(extend=False) == []
     assert [(t.trial_id, t.arm, t.label) for t in ablation.trained] == [
         ("search-0000", "base", "base at 0.01"),
@@ -125,7 +125,7 @@ def test_every_cell_is_tuned_at_every_rate(ablation: Ablation) -> None:
     ]
 
 
-def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(ablation: Ablation) -> None:
+def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(ablation: Ablation):
     scores = {"base": (0.5, 0.6), "norms": (0.8, 0.3), "biases": (0.4, 0.4)}
     ablation.score = lambda config: scores[config.arm]["at 0.1" in config.label]
     ablation.tune(extend=False)
@@ -136,7 +136,7 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(ablation: Ablatio
     }
 
 
-def test_the_choice_is_written_once_and_nothing_is_extended_after_it(ablation: Ablation) -> None:
+def test_the_choice_is_written_once_and_nothing_is_extended_after_it(ablation: Ablation):
     ablation.tune(extend=False)
     first = ablation.fix_rates()
     assert ablation.folder.read_json("cells.json")["norms"]["rates"] == {"ln": 0.1}
@@ -144,7 +144,7 @@ def test_the_choice_is_written_once_and_nothing_is_extended_after_it(ablation: A
     assert ablation.fix_rates() == first
 
 
-def test_a_cell_that_failed_at_every_rate_is_not_extended_and_named(ablation: Ablation) -> None:
+def test_a_cell_that_failed_at_every_rate_is_not_extended_and_named(ablation: Ablation):
     ablation.score = lambda config: None
     assert ablation.tune() == []
     with pytest.raises(StudyError, match="no trial of the cell 'base' ran all its epochs"):
@@ -152,7 +152,7 @@ def test_a_cell_that_failed_at_every_rate_is_not_extended_and_named(ablation: Ab
     assert ablation.folder.read_json("cells.json") is None
 
 
-def test_a_single_rate_needs_no_search(ablation: Ablation) -> None:
+def test_a_single_rate_needs_no_search(ablation: Ablation):
     assert ablation.fix_rates(rates=[0.3]) == {
         "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.3, 2.0),
         "norms": settings("vision.ln", 0.3, 0.3, 2.0),
@@ -160,7 +160,7 @@ def test_a_single_rate_needs_no_search(ablation: Ablation) -> None:
     }
 
 
-def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(ablation: Ablation) -> None:
+def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(ablation: Ablation):
     ablation.score = near(bias=1.0, ln=0.25)
     cells = {"base": "vision.ln1", "subsets": {"biases": "text.bias", "mlp": "text.mlp.bias"}}
     said = ablation.tune(rates=[0.125, 0.25, 0.5], **cells)
@@ -173,12 +173,12 @@ def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(ablation:
     assert ablation.fix_rates(**cells)["biases"].rates == {"bias": 1.0}
 
 
-def test_a_best_rate_that_keeps_moving_is_followed_a_few_times_only(ablation: Ablation) -> None:
+def test_a_best_rate_that_keeps_moving_is_followed_a_few_times_only(ablation: Ablation):
     assert len(ablation.tune()) == MOST_EXTENSIONS == 3
     assert ablation.rates_of("norms") == [0.01, 0.1, 1.0, 10.0, 100.0]
 
 
-def test_rates_beyond_a_bound_that_fail_end_the_extension(ablation: Ablation) -> None:
+def test_rates_beyond_a_bound_that_fail_end_the_extension(ablation: Ablation):
     score = ablation.score
     ablation.score = lambda config: None if config.label.endswith("at 10") else score(config)
     assert len(ablation.tune()) == 2
@@ -188,7 +188,7 @@ def test_rates_beyond_a_bound_that_fail_end_the_extension(ablation: Ablation) ->
 
 def test_the_rates_of_each_kind_are_extended_in_combination_with_all_others(
     ablation: Ablation,
-) -> None:
+):
     ablation.score = near(bias=0.01, ln=2.5)
     rates = {"bias": [0.001, 0.01, 0.1], "ln": [0.5, 1.0, 2.0]}
     said = ablation.tune(rates=rates, subsets={"biases": "text.bias"})
@@ -198,7 +198,7 @@ def test_the_rates_of_each_kind_are_extended_in_combination_with_all_others(
 
 def test_after_an_interruption_what_is_left_is_trained_under_the_same_names(
     ablation: Ablation, tmp_path: Path
-) -> None:
+):
     whole = Ablation(tmp_path / "whole", ablation.data)
     whole.score = ablation.score = near(4.0, 0.5)
     whole.tune()
@@ -214,7 +214,7 @@ def test_after_an_interruption_what_is_left_is_trained_under_the_same_names(
 
 def test_a_trial_of_the_ledger_is_known_by_what_it_trains_and_not_by_its_number(
     ablation: Ablation,
-) -> None:
+):
     norms = {"norms": GRID["subsets"]["norms"]}
     ablation.tune(extend=False, subsets=norms)
     ablation.tune(extend=False, subsets={"biases": "text.bias", **norms})

@@ -12,7 +12,7 @@ AUTO = {"epochs": 1, "batch_size": 8, "precision": "auto"}
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_it_is_decided_once_and_stays(make_study: Any) -> None:
+def test_it_is_decided_once_and_stays(make_study: Any):
     study = make_study("auto", training=AUTO).study
     assert study.resolve_precision() is study
     dataset = study.dataset()
@@ -34,7 +34,7 @@ def test_it_is_decided_once_and_stays(make_study: Any) -> None:
 
 def test_that_of_the_trials_stays_if_the_file_is_lost(
     make_study: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr("ray.remote", lambda **_: pytest.fail("no worker need be asked"))
     study = make_study("lost", training=AUTO).study
     study.folder.trial("search-0000").create({"training": {**AUTO, "precision": "bfloat16"}})
@@ -43,10 +43,8 @@ def test_that_of_the_trials_stays_if_the_file_is_lost(
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_worker_that_cannot_train_says_why(
-    make_study: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unable(threads: int) -> None:
+def test_a_worker_that_cannot_train_says_why(make_study: Any, monkeypatch: pytest.MonkeyPatch):
+    def unable(threads: int):
         raise BackboneError(f"PyTorch sees no GPU, {threads} thread")
 
     study = make_study("unable", training=AUTO).study

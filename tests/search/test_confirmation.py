@@ -17,7 +17,7 @@ from tests.settings import settings, study_of
 @pytest.mark.parametrize("cells", [2, 1000, 1001])
 def test_each_cell_of_an_ablation_is_tested_once_with_each_seed_under_a_name_of_its_own(
     few_digits: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: int
-) -> None:
+):
     run_queue = create_autospec(confirmation.run_queue)
     monkeypatch.setattr(confirmation, "run_queue", run_queue)
     # takes a while

@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_trial_goes_on_as_long_as_there_is_time_unless_its_next_epoch_is_too_long(
     clock: Clock,
-) -> None:
+):
     deadline = Deadline(600.0, _began=clock.now)
     assert not deadline.must_stop("a", epochs_left=1000, epoch_seconds=30.0)
     assert not deadline.must_stop("a", epochs_left=1, epoch_seconds=660.0)
@@ -38,7 +38,7 @@ def test_a_trial_goes_on_as_long_as_there_is_time_unless_its_next_epoch_is_too_l
     assert deadline.must_stop("b", epochs_left=1, epoch_seconds=10.0)
 
 
-def test_another_trial_begins_if_there_is_time_for_an_epoch(clock: Clock) -> None:
+def test_another_trial_begins_if_there_is_time_for_an_epoch(clock: Clock):
     deadline = Deadline(600.0, _began=clock.now)
     assert deadline.allows_another
     deadline.must_stop("a", epochs_left=9, epoch_seconds=100.0)
@@ -48,7 +48,7 @@ def test_another_trial_begins_if_there_is_time_for_an_epoch(clock: Clock) -> Non
     assert not deadline.allows_another
 
 
-def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(clock: Clock) -> None:
+def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(clock: Clock):
     inner = create_autospec(FIFOScheduler, instance=True)
     deadline = Deadline(0.0, _began=clock.now)
     result = {"epoch": 1, "epochs": 99, "time_this_iter_s": 1.0}
@@ -64,7 +64,7 @@ def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(clock: Clock
     assert deadline.stopped_ids == {"search"}
 
 
-def test_what_was_spent_is_the_time_in_which_anything_worked() -> None:
+def test_what_was_spent_is_the_time_in_which_anything_worked():
     def report(begin: float, end: float) -> dict[str, float]:
         return {"ended_at": end, "seconds": end - begin}
 
@@ -80,7 +80,7 @@ def test_what_was_spent_is_the_time_in_which_anything_worked() -> None:
 @pytest.mark.timeout(300)
 def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(module, "GRACE", 0.0)
     search = {"trials": 2000, "minutes": 0.02, "asha": None}
     study = make_study("in-time", search=search)

@@ -22,7 +22,7 @@ from .conftest import UNHEARD
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 
-def test_stopped_trials_are_recorded_and_baselines_are_never_stopped(searched: Any) -> None:
+def test_stopped_trials_are_recorded_and_baselines_are_never_stopped(searched: Any):
     stopped = set()
     for trial in searched.folder.trials():
         end, reports = trial.read_end(), trial.read_reports()
@@ -35,7 +35,7 @@ def test_stopped_trials_are_recorded_and_baselines_are_never_stopped(searched: A
     assert stopped == {(3, "successive halving at epoch 3")}
 
 
-def test_observers_hear_of_every_start_epoch_and_end_with_all_its_metrics(searched: Any) -> None:
+def test_observers_hear_of_every_start_epoch_and_end_with_all_its_metrics(searched: Any):
     for trial in searched.folder.trials():
         expected = [("started", trial.trial_id, None)]
         for report in trial.read_reports():
@@ -47,7 +47,7 @@ def test_observers_hear_of_every_start_epoch_and_end_with_all_its_metrics(search
         assert [event for event in searched.heard.events if event[1] == trial.trial_id] == expected
 
 
-def test_the_study_goes_on_without_what_failed_and_with_an_observer_at_fault(troubled: Any) -> None:
+def test_the_study_goes_on_without_what_failed_and_with_an_observer_at_fault(troubled: Any):
     assert statuses(troubled.folder) == {"finished": 6, "failed": 2}
     labels = [judged.config.label for judged in rank_finished_trials(troubled.folder)]
     assert "diverging" not in labels
@@ -57,7 +57,7 @@ def test_the_study_goes_on_without_what_failed_and_with_an_observer_at_fault(tro
         assert troubled.folder.trial(trial_id).read_end().status == "finished"
 
 
-def test_successive_halving_remembers_trials_that_ended_before(searched: Any) -> None:
+def test_successive_halving_remembers_trials_that_ended_before(searched: Any):
     history = []
     for trial in searched.folder.trials():
         config = TrialConfig.model_validate(trial.read_config())
@@ -73,12 +73,12 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any) ->
         assert scheduler.on_trial_result(None, new, {"epoch": 3, "score": 0.0}) == expected
 
 
-def test_ctrl_c_is_nobodys_after_a_stage(searched: Any) -> None:
+def test_ctrl_c_is_nobodys_after_a_stage(searched: Any):
     assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
 
 
-def test_ray_leaves_to_the_study_what_kill_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(**_: object) -> None:
+def test_ray_leaves_to_the_study_what_kill_does(monkeypatch: pytest.MonkeyPatch):
+    def start(**_: object):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray takes it for itself
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
@@ -112,7 +112,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_kill_interrupts_a_study_also_while_ray_starts() -> None:
+def test_kill_interrupts_a_study_also_while_ray_starts():
     command = [sys.executable, "-c", KILLED_AS_RAY_STARTS]
     assert subprocess.check_output(command, text=True) == "interrupted\n"
 
@@ -149,7 +149,7 @@ print("lives")
 
 
 @pytest.mark.long
-def test_garbage_of_ray_in_another_thread_does_not_end_the_driver_as_ray_shuts_down() -> None:
+def test_garbage_of_ray_in_another_thread_does_not_end_the_driver_as_ray_shuts_down():
     done = subprocess.run(
         [sys.executable, "-c", GARBAGE], capture_output=True, text=True, check=False
     )

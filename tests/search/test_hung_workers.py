@@ -32,7 +32,7 @@ def trial(name: str, actor: Any) -> Any:
 
 def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
     clock: Clock,
-) -> None:
+):
     worker = ray.remote(_Worker).remote()
     process = psutil.Process(ray.get(worker.pid.remote()))
     workers, mine = HungWorkers(limit=0.2), trial("mine", worker)
@@ -49,7 +49,7 @@ def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
     assert not workers.ended
 
 
-def test_others_are_left_alone(clock: Clock) -> None:
+def test_others_are_left_alone(clock: Clock):
     worker = ray.remote(_Worker).remote()
     workers = HungWorkers(limit=0.0)
     trials = ended, _, reporting = trial("a", worker), trial("waits", None), trial("b", worker)

@@ -60,7 +60,7 @@ def recorded(journal: Path) -> list[Recorded]:
 
 def test_a_lost_journal_is_made_again_and_goes_on_as_it_would_have(
     journal: Path, recorded: list[Recorded]
-) -> None:
+):
     arm = search_arm(journal)
     before = told(arm)
     arm.started = len(recorded)
@@ -77,7 +77,7 @@ def test_a_lost_journal_is_made_again_and_goes_on_as_it_would_have(
     assert ask(again) == expected
 
 
-def test_a_last_line_that_was_cut_is_dropped(journal: Path, recorded: list[Recorded]) -> None:
+def test_a_last_line_that_was_cut_is_dropped(journal: Path, recorded: list[Recorded]):
     assert search_arm(journal).agrees_with(recorded)
     whole = journal.read_bytes()
     journal.write_bytes(whole + whole.splitlines()[0][:-5])
@@ -97,14 +97,14 @@ def test_a_last_line_that_was_cut_is_dropped(journal: Path, recorded: list[Recor
 )
 def test_damage_is_found_out(
     journal: Path, recorded: list[Recorded], damage: Callable[[bytes], bytes]
-) -> None:
+):
     journal.write_bytes(damage(journal.read_bytes()))
     assert is_found_out(journal, recorded)
 
 
 def test_what_cannot_be_read_is_kept_beside_and_named(
     journal: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     journal.write_bytes(b"\xff" * 500 + b"\n")
     with pytest.raises(DamagedJournalError) as raised:
         search_arm(journal)
@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_kept_beside_and_named(
 
 def test_a_flipped_bit_is_found_out_or_changes_nothing_that_was_proposed_or_scored(
     journal: Path, recorded: list[Recorded]
-) -> None:
+):
     whole = journal.read_bytes()
     chance = random.Random(7)
     found_out = 0
@@ -132,7 +132,7 @@ def test_a_flipped_bit_is_found_out_or_changes_nothing_that_was_proposed_or_scor
     assert found_out > 50
 
 
-def test_a_warm_start_from_a_damaged_journal_is_told(journal: Path, tmp_path: Path) -> None:
+def test_a_warm_start_from_a_damaged_journal_is_told(journal: Path, tmp_path: Path):
     other = tmp_path / "other.journal"
     other.write_bytes(b"\xff\n")
     with pytest.raises(StudyError, match=r"other\.journal is damaged"):

@@ -15,7 +15,7 @@ from tests.written_study import Written
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # Tune starts one of its own otherwise
 
 
-def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path: Path) -> None:
+def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path: Path):
     study = Written(tmp_path, "mine")
     config = study.trial(0)
     study.report(config, 1)
@@ -32,7 +32,7 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
 
 def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     faulty, hears = (create_autospec(Listener, instance=True) for _ in range(2))
     faulty.trial_ended.side_effect = ValueError("a mistake of another package")
     notify([faulty, hears], lambda observer: observer.trial_ended(1, 2, 3))  # type: ignore[arg-type]

@@ -42,13 +42,13 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     return monkeypatch
 
 
-def ray_start(address: str) -> None:
+def ray_start(address: str):
     """Leave what `ray start` does."""
     address_file().parent.mkdir(exist_ok=True)
     address_file().write_text(address)
 
 
-def ray_up(address: str) -> None:
+def ray_up(address: str):
     """Leave what `ray up` does on the head."""
     ray_start(address)
     Path(BOOTSTRAP).expanduser().touch()
@@ -56,7 +56,7 @@ def ray_up(address: str) -> None:
 
 def test_a_trial_that_fits_this_machine_passes_and_any_does_in_a_cluster(
     alone: pytest.MonkeyPatch,
-) -> None:
+):
     for cpus, gpus in ((0.5, 0), (4, 2), (1, 0.25), (50, 25)):
         if cpus == 50:
             alone.setenv("RAY_ADDRESS", "head:6379")
@@ -67,7 +67,7 @@ def test_a_trial_that_fits_this_machine_passes_and_any_does_in_a_cluster(
 
 def test_a_trial_that_does_not_fit_is_refused_with_what_there_is(
     alone: pytest.MonkeyPatch,
-) -> None:
+):
     resources = ResourcesConfig(cpus_per_trial=5, gpus_per_trial=2.5)
     with pytest.raises(StudyError, match=r"^5 a trial, and this machine has 4 CPU cores; .*4 or"):
         refuse_too_many_cpus(resources)
@@ -79,7 +79,7 @@ def test_a_trial_that_does_not_fit_is_refused_with_what_there_is(
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_cluster_of_ray_up_is_joined_unasked_until_ray_stop_and_one_of_ray_start_is_not() -> None:
+def test_a_cluster_of_ray_up_is_joined_unasked_until_ray_stop_and_one_of_ray_start_is_not():
     assert cluster_address() == "local"
     ray_start("10.0.0.1:6379")
     assert cluster_address() == "local"
@@ -94,9 +94,7 @@ def test_a_cluster_of_ray_up_is_joined_unasked_until_ray_stop_and_one_of_ray_sta
     ("named", "address"),
     [("auto", "10.0.0.1:6379"), ("local", "local"), ("ray://head:10001", "ray://head:10001")],
 )
-def test_the_variable_goes_before_the_files(
-    alone: pytest.MonkeyPatch, named: str, address: str
-) -> None:
+def test_the_variable_goes_before_the_files(alone: pytest.MonkeyPatch, named: str, address: str):
     ray_up("10.0.0.1:6379")
     alone.setenv("RAY_ADDRESS", named)
     assert cluster_address() == address
@@ -110,7 +108,7 @@ def test_the_variable_goes_before_the_files(
 )
 def test_the_file_of_the_address_is_where_ray_puts_it(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
-) -> None:
+):
     for name in ("RAY_TMPDIR", "TMPDIR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -130,7 +128,7 @@ def test_the_file_of_the_address_is_where_ray_puts_it(
 )
 def test_a_cluster_that_does_not_answer_is_refused_with_what_is_allowed(
     alone: pytest.MonkeyPatch, address: str, told: str
-) -> None:
+):
     alone.setenv("RAY_ADDRESS", address)
     with pytest.raises(StudyError, match=told) as caught:
         refuse_silent_cluster()
@@ -138,7 +136,7 @@ def test_a_cluster_that_does_not_answer_is_refused_with_what_is_allowed(
 
 
 @pytest.mark.parametrize("address", ["", "local", "anyscale://mine"])
-def test_what_names_no_machine_is_not_tried(alone: pytest.MonkeyPatch, address: str) -> None:
+def test_what_names_no_machine_is_not_tried(alone: pytest.MonkeyPatch, address: str):
     alone.setenv("RAY_ADDRESS", address)
     refuse_silent_cluster()
 
@@ -156,7 +154,7 @@ def live(ray_cluster: None, alone: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(("leave", "named"), [(ray_start, "auto"), (ray_up, ""), (ray_up, None)])
 def test_a_ray_that_runs_answers(
     alone: pytest.MonkeyPatch, live: str, leave: Callable[[str], None], named: str | None
-) -> None:
+):
     leave(live)
     alone.setenv("RAY_ADDRESS", live if named is None else named)
     refuse_silent_cluster()
@@ -178,7 +176,7 @@ def test_a_dead_cluster_of_this_machine_is_told_with_its_files(
     named: str,
     address: str,
     allowed: str,
-) -> None:
+):
     leave(address)
     alone.setenv("RAY_ADDRESS", named)
     with pytest.raises(StudyError, match=f"no Ray cluster answers at {address} .*{allowed}"):
@@ -187,7 +185,7 @@ def test_a_dead_cluster_of_this_machine_is_told_with_its_files(
 
 def test_a_live_cluster_that_is_not_joined_is_named_with_what_joins_it(
     alone: pytest.MonkeyPatch, live: str
-) -> None:
+):
     ray_start(live)
     sentence = str(unjoined_cluster())
     assert live in sentence
@@ -198,7 +196,7 @@ def test_a_live_cluster_that_is_not_joined_is_named_with_what_joins_it(
 
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("address", [None, DEAD, "nonsense"])
-def test_no_cluster_and_a_dead_one_are_not_mentioned(address: str | None) -> None:
+def test_no_cluster_and_a_dead_one_are_not_mentioned(address: str | None):
     if address is not None:
         ray_start(address)
     assert unjoined_cluster() is None
@@ -221,7 +219,7 @@ def init(alone: pytest.MonkeyPatch) -> Mock:
 
 def test_a_study_starts_its_own_ray_and_names_a_cluster_beside_it_that_lives(
     live: str, init: Mock, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     for address in (DEAD, live):
         ray_start(address)
         with caplog.at_level(logging.WARNING), pytest.raises(Asked):
@@ -233,7 +231,7 @@ def test_a_study_starts_its_own_ray_and_names_a_cluster_beside_it_that_lives(
 
 def test_a_study_ends_where_the_cluster_to_join_is_silent_and_ray_is_not_tried(
     alone: pytest.MonkeyPatch, init: Mock
-) -> None:
+):
     ray_up(DEAD)
     with pytest.raises(StudyError, match=f"^{address_file()}: .*{DEAD}"):
         ray_session(StudyConfig()).__enter__()
@@ -256,7 +254,7 @@ SLOW = "The current node timed out during startup. This could happen because som
 )
 def test_a_ray_that_does_not_start_in_time_is_told_in_words(
     init: Mock, said: str, kind: type[Exception], told: str
-) -> None:
+):
     init.side_effect = RuntimeError(said)
     with pytest.raises(kind, match=told):
         ray_session(StudyConfig()).__enter__()

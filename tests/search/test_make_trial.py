@@ -32,7 +32,7 @@ def make(few_digits: TrialData) -> Make:
     return make
 
 
-def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make: Make) -> None:
+def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make: Make):
     text = make(settings("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
     assert text.settings == settings("text.mlp.fc2.bias", 0.01, None, 8.0)
     vision = make(settings("vision.ln", 0.01, 0.02, 8.0))
@@ -45,7 +45,7 @@ def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make
 
 def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_some(
     make: Make, few_digits: TrialData
-) -> None:
+):
     clipfit = make(settings("clipfit", 0.01, 0.02, 8.0), epochs=5)
     assert clipfit.settings.subset == "text.mlp.fc2.bias + vision.ln"
     assert clipfit.trainable == 2 * 32 + (2 * 3 + 2) * 2 * 32
@@ -55,7 +55,7 @@ def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_
     assert (nothing.trainable, nothing.epochs) == (0, 0)
 
 
-def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make) -> None:
+def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make):
     lora = {"peer": "lora", "rank": 2, "weight_decay": 0.0}
     search = {"search": {"baselines": {**PEERS, "lora": lora}}}
     for label, peer in build_config(search, "test").search.peer_arms.items():
@@ -69,7 +69,7 @@ def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: 
         assert config.trainable == peers.PEERS[label].count(ARCHITECTURE, own.numbers)
 
 
-def test_an_average_trains_nothing_and_is_named_by_its_members(few_digits: TrialData) -> None:
+def test_an_average_trains_nothing_and_is_named_by_its_members(few_digits: TrialData):
     study = study_of(build_config({}, "test"), StudyFolder(Path("unread")))
     own = settings("vision.ln", None, 0.1)
     members = [AveragedTrial(trial_id=f"search-{n:04d}", settings=own) for n in (12, 3)]

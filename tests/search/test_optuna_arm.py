@@ -18,7 +18,7 @@ COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 def test_the_values_of_an_arm_are_named_and_its_trials_have_the_ids_of_the_report(
     journal: Path,
-) -> None:
+):
     arm = search_arm(journal)
     first, second = ask(arm)[0], ask(arm)[0]
     arm.name_trial(first, "search-0007")
@@ -34,7 +34,7 @@ def test_the_values_of_an_arm_are_named_and_its_trials_have_the_ids_of_the_repor
 
 def test_a_closed_or_unknown_proposal_stays_as_it_is_and_an_epoch_keeps_its_first_score(
     journal: Path,
-) -> None:
+):
     arm = search_arm(journal)
     number, _ = ask(arm)
     arm.report(number, 1, 0.4)
@@ -50,7 +50,7 @@ def test_a_closed_or_unknown_proposal_stays_as_it_is_and_an_epoch_keeps_its_firs
 
 
 @pytest.mark.parametrize("sampler", [samplers.tpe, samplers.random])
-def test_a_reopened_journal_goes_on_as_if_never_closed(tmp_path: Path, sampler: Sampler) -> None:
+def test_a_reopened_journal_goes_on_as_if_never_closed(tmp_path: Path, sampler: Sampler):
     def run(journal: Path, *, reopen: bool) -> list[TrialSettings]:
         proposals = []
         arm = search_arm(journal, sampler=sampler)
@@ -70,7 +70,7 @@ def test_a_reopened_journal_goes_on_as_if_never_closed(tmp_path: Path, sampler: 
 
 def test_seed_and_arm_decide_what_is_proposed_whatever_else_is_in_the_journal(
     tmp_path: Path,
-) -> None:
+):
     first = ask(search_arm(tmp_path / "a"))
     assert ask(search_arm(tmp_path / "b")) == first
     assert ask(search_arm(tmp_path / "c", seed=2)) != first
@@ -80,7 +80,7 @@ def test_seed_and_arm_decide_what_is_proposed_whatever_else_is_in_the_journal(
     assert proposal != first[1]
 
 
-def test_proposals_whose_trial_was_never_recorded_are_failed_and_made_again(journal: Path) -> None:
+def test_proposals_whose_trial_was_never_recorded_are_failed_and_made_again(journal: Path):
     arm = search_arm(journal)
     running, done, lost = ask(arm), ask(arm), ask(arm)
     arm.tell(done[0], Outcome(0.5, COMPLETE))
@@ -92,7 +92,7 @@ def test_proposals_whose_trial_was_never_recorded_are_failed_and_made_again(jour
     assert [t.state for t in later.trials] == [PRUNED, COMPLETE, FAIL, TrialState.RUNNING]
 
 
-def test_a_baseline_is_learned_once_where_the_space_can_express_it(journal: Path) -> None:
+def test_a_baseline_is_learned_once_where_the_space_can_express_it(journal: Path):
     clipfit = settings(CLIPFIT, 0.01, 0.02, 2.0)
     for arm in (search_arm(journal), search_arm(journal)):
         arm.add_baseline(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
@@ -106,7 +106,7 @@ def test_a_baseline_is_learned_once_where_the_space_can_express_it(journal: Path
     assert rates == [0.01, 0.02, 2.0]
 
 
-def test_a_lock_that_a_killed_driver_left_is_no_obstacle(journal: Path) -> None:
+def test_a_lock_that_a_killed_driver_left_is_no_obstacle(journal: Path):
     ask(search_arm(journal))
     journal.with_name("optuna.journal.lock").symlink_to("runs/mine/optuna.journal")
     assert ask(search_arm(journal))[0] == 1

@@ -57,12 +57,12 @@ def proposals(sampler: type[TPESampler], study: optuna.Study) -> list[dict[str, 
 @pytest.mark.parametrize("count", [3, 40])
 def test_as_long_as_it_sees_all_trials_it_proposes_what_tpe_does(
     count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(parzen, "LATEST", 48)  # with the eight that the samplers have asked for
     assert proposals(BoundedTpe, past(count)) == proposals(TPESampler, past(count))
 
 
-def test_the_best_are_seen_however_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_are_seen_however_old(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(parzen, "LATEST", 20)
     monkeypatch.setattr(parzen, "BEST", 5)
     study = past(80)

@@ -60,12 +60,12 @@ def together(make_study: MakeStudy) -> tuple[TinyStudy, dict[str, TrialFolder]]:
     return study, confirm(study, CANDIDATES)
 
 
-def test_one_has_what_it_would_have_alone(together: Any, make_study: MakeStudy) -> None:
+def test_one_has_what_it_would_have_alone(together: Any, make_study: MakeStudy):
     alone = confirm(make_study("alone", training=TRAINING), CANDIDATES[-1:])
     assert whole(together[1]["linear"]) == whole(alone["linear"])
 
 
-def test_one_of_them_trains_and_all_are_heard_of(together: Any) -> None:
+def test_one_of_them_trains_and_all_are_heard_of(together: Any):
     study, trials = together
     assert heard(study, "started") == ["plain", "other"]
     assert sorted(heard(study, "ended")) == sorted(trials)
@@ -83,7 +83,7 @@ def test_one_of_them_trains_and_all_are_heard_of(together: Any) -> None:
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     tmp_path: Path, epochs: int
-) -> None:
+):
     study = Written(tmp_path, "mine")
     study.whole(0, "stopped", epochs=2, reason="successive halving at epoch 2")
     trial = study.folder.trial("search-0000")

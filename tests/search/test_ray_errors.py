@@ -56,11 +56,11 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_cause_is_cut_out_of_what_ray_says(text: str) -> None:
+def test_the_cause_is_cut_out_of_what_ray_says(text: str):
     assert cause_of(text) == TEXTS[text]
 
 
-def test_addresses_and_codes_of_a_call_are_left_out() -> None:
+def test_addresses_and_codes_of_a_call_are_left_out():
     text = (
         "failed to connect to all addresses; last error: UNKNOWN: ipv4:192.0.2.2:6379: Failed to "
         "connect to remote host: Connection refused; RPC Error details:  rpc_code: 14"
@@ -69,9 +69,9 @@ def test_addresses_and_codes_of_a_call_are_left_out() -> None:
     assert "rpc" not in cause_of(text).lower()
 
 
-def test_an_error_without_words_has_its_kind() -> None:
+def test_an_error_without_words_has_its_kind():
     assert cause_of(TimeoutError()) == "TimeoutError"
 
 
-def test_only_a_traceback_counts_as_one() -> None:
+def test_only_a_traceback_counts_as_one():
     assert RAISED not in ACTOR_DIED

@@ -24,7 +24,7 @@ from study.search.ray_errors import RAISED
 from tests.listening import listening
 
 
-def test_tune_copies_environment_variables_by_a_set_of_names() -> None:
+def test_tune_copies_environment_variables_by_a_set_of_names():
     """For Ray, where https://github.com/ray-project/ray/issues/28276 asks for secret variables.
 
     Tune puts AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SECURITY_TOKEN and AWS_SESSION_TOKEN of
@@ -38,7 +38,7 @@ def test_tune_copies_environment_variables_by_a_set_of_names() -> None:
     assert not ray_internals.CREDENTIALS & class_cache.ENV_VARS_TO_PROPAGATE
 
 
-def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
+def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant():
     """For Ray, beside https://github.com/ray-project/ray/issues/18730.
 
     Since that issue, a Ray of one machine listens on loopback on macOS and Windows. On Linux
@@ -54,7 +54,7 @@ def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that ends them with this process")
-def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions() -> None:
+def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions():
     """For Ray, beside https://github.com/ray-project/ray/issues/3797.
 
     `start_ray_process` blocks SIGINT in the processes that `ray.init` starts, so that Ctrl-C leaves
@@ -76,7 +76,7 @@ def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions() 
     assert services.ConsolePopen is before
 
 
-def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(tmp_path: Path) -> None:
+def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(tmp_path: Path):
     """For Ray, beside https://github.com/ray-project/ray/pull/57835.
 
     `generate_and_save_token` opens `~/.ray/auth_token` with the permissions of the umask, which are
@@ -93,18 +93,18 @@ def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(tmp_path: P
     assert authentication_token_setup._get_default_token_path().parts[-2:] == token.parts[-2:]
 
 
-def test_ray_counts_the_cores_that_this_process_may_use() -> None:
+def test_ray_counts_the_cores_that_this_process_may_use():
     if not ray.is_initialized():
         assert 1 <= ray_internals.cpus_here() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_ray_of_this_process_is_started_here_with_the_cores_it_was_given() -> None:
+def test_a_ray_of_this_process_is_started_here_with_the_cores_it_was_given():
     assert ray_internals.started_here()
     assert ray_internals.cpus_here() == 2
 
 
-def test_a_server_of_the_client_of_ray_is_one_that_speaks_grpc() -> None:
+def test_a_server_of_the_client_of_ray_is_one_that_speaks_grpc():
     server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")
     assert ray_internals.client_fault(f"127.0.0.1:{port}", 0.5) == "no answer within 0.5 s"
@@ -117,7 +117,7 @@ HEADERS = 1
 """The kind of the frame in HTTP/2 with which a call begins."""
 
 
-def as_a_proxy(connection: socket.socket) -> None:
+def as_a_proxy(connection: socket.socket):
     """Answer the first call by HTTP/2 with its status 404, and nothing else until it hangs up."""
     received = connection.makefile("rb")
     received.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
@@ -131,7 +131,7 @@ def as_a_proxy(connection: socket.socket) -> None:
     received.read()
 
 
-def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[str]):
     with listening(as_a_proxy) as port:
         fault = ray_internals.cluster_fault(f"127.0.0.1:{port}", 120)
     print("after", file=sys.stderr)
@@ -139,7 +139,7 @@ def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err == "after\n"
 
 
-def test_a_trial_of_optuna_remembers_what_it_was_enqueued_with() -> None:
+def test_a_trial_of_optuna_remembers_what_it_was_enqueued_with():
     study = optuna.create_study()
     study.enqueue_trial({"x": 0.25})
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
@@ -151,9 +151,9 @@ def test_a_trial_of_optuna_remembers_what_it_was_enqueued_with() -> None:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_what_a_worker_raises_comes_with_the_mark_of_ray() -> None:
+def test_what_a_worker_raises_comes_with_the_mark_of_ray():
     @ray.remote(max_retries=0)
-    def fail() -> None:
+    def fail():
         raise ValueError("by itself")
 
     with pytest.raises(ValueError, match="by itself") as raised:
@@ -161,7 +161,7 @@ def test_what_a_worker_raises_comes_with_the_mark_of_ray() -> None:
     assert RAISED in str(raised.value)
 
 
-def test_a_trial_that_is_to_be_started_again_fails_no_second_time() -> None:
+def test_a_trial_that_is_to_be_started_again_fails_no_second_time():
     """For Ray, where no issue is known to tell of it.
 
     Two calls to one worker may be open when its machine goes away, as while a trial begins. Both
@@ -186,7 +186,7 @@ def test_a_trial_that_is_to_be_started_again_fails_no_second_time() -> None:
     assert fail(Trial.PENDING) == 1
 
 
-def test_tune_takes_a_second_failure_of_a_trial_for_its_end() -> None:
+def test_tune_takes_a_second_failure_of_a_trial_for_its_end():
     """Else the change to Tune is needed no more."""
     source = inspect.getsource(TuneController._process_trial_failure)
     assert "trial.status == Trial.RUNNING and trial.should_recover()" in source

@@ -39,9 +39,7 @@ def raylet(
     process.wait()
 
 
-def test_a_process_of_ray_that_ends_is_named_once(
-    raylet: subprocess.Popen[bytes], told: Told
-) -> None:
+def test_a_process_of_ray_that_ends_is_named_once(raylet: subprocess.Popen[bytes], told: Told):
     with ray_watch.exit_if_ray_is_lost("go on"):
         threading.Event().wait(0.2)
         assert told.empty()
@@ -53,7 +51,7 @@ def test_a_process_of_ray_that_ends_is_named_once(
 
 def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
     raylet: subprocess.Popen[bytes], told: Told
-) -> None:
+):
     with ray_watch.exit_if_ray_is_lost("go on"):
         pass
     raylet.kill()
@@ -63,13 +61,13 @@ def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
 
 
 @pytest.mark.usefixtures("ray_cluster", "told")
-def test_a_head_that_is_silent_is_lost_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_is_silent_is_lost_after_a_while(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "60")
     clock = Clock()
     monkeypatch.setattr(ray_watch, "time", clock)
     answers = [False, True, False, False, True]
 
-    def nodes() -> None:
+    def nodes():
         clock.now += 30
         if not answers.pop(0):
             raise ConnectionError
@@ -82,7 +80,7 @@ def test_a_head_that_is_silent_is_lost_after_a_while(monkeypatch: pytest.MonkeyP
     assert answers == [True]
 
 
-def test_the_end_says_how_to_go_on() -> None:
+def test_the_end_says_how_to_go_on():
     script = "from study.search.ray_watch import _end; _end('it has ended', 'resume mine')"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -80,7 +80,7 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
     )
 
 
-def record(trial: TrialFolder, *epochs: int) -> None:
+def record(trial: TrialFolder, *epochs: int):
     for epoch in epochs:
         record_epoch(trial, report(epoch, done=epoch == LAST), data(), INFO)
 
@@ -95,7 +95,7 @@ def epochs_before(trial: TrialFolder) -> int:
     return start[0] if start else 0
 
 
-def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None:
+def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder):
     assert load_state(trial) is None
     record(trial, 1, 2)
     epoch, state = not_none(load_state(trial))
@@ -114,7 +114,7 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None
 )
 def test_a_trial_that_failed_and_a_peer_that_is_stopped_leave_no_delta(
     trial: TrialFolder, status: Status, settings: dict[str, Any]
-) -> None:
+):
     trial = TrialFolder(trial.path.with_name("search-0001"))
     trial.create({"number": 1, "epochs": LAST, "settings": settings})
     record(trial, 1)
@@ -132,7 +132,7 @@ def test_a_trial_that_failed_and_a_peer_that_is_stopped_leave_no_delta(
 )
 def test_a_damaged_state_costs_epochs_and_not_the_trial(
     trial: TrialFolder, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
-) -> None:
+):
     record(trial, 1)
     damage(trial.path / "state.safetensors")
     assert load_state(trial) is None
@@ -147,7 +147,7 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
 )
 def test_the_last_report_is_written_when_all_else_is_there(
     trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, split: str, predictions: str
-) -> None:
+):
     """A resumed study takes a trial with its last report for finished."""
     written = []
     monkeypatch.setattr(TrialFolder, "write", lambda _, name, contents: written.append(name))
@@ -185,7 +185,7 @@ def test_reports_that_no_epoch_wrote_are_not_believed(
     kept: int,
     told: str,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     record(trial, *range(1, epochs + 1))
     path = trial.path / "reports.jsonl"
     written = path.read_text().splitlines() if epochs else []
@@ -216,7 +216,7 @@ def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
     if (child := os.fork()) == 0:
         turns, fsync = itertools.count(1), os.fsync
 
-        def dying(fd: Any) -> None:
+        def dying(fd: Any):
             ends = next(turns) == turn
             if ends and when == "half" and stat.S_ISREG(os.fstat(fd).st_mode):
                 os.ftruncate(fd, max(0, os.fstat(fd).st_size - 7))
@@ -235,7 +235,7 @@ def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
 @pytest.mark.parametrize("when", ["before", "half", "after"])
 def test_a_crash_at_whatever_write_is_no_damage(
     trial: TrialFolder, when: str, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     written = set()
     for turn in itertools.count(1):
         crashed = TrialFolder(trial.path.with_name(f"search-{turn:04d}"))
@@ -262,7 +262,7 @@ def test_a_crash_at_whatever_write_is_no_damage(
     assert not caplog.text
 
 
-def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder) -> None:
+def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder):
     read = replace(INFO, reading=ImageReading((0, 4095)))
     record_epoch(trial, report(3), data(), read)
     close_trial(trial, End("stopped", 3, 1.0))
@@ -275,7 +275,7 @@ def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder) -> No
 
 def test_a_stopped_trial_leaves_what_it_is_used_with_where_that_is_something_else(
     trial: TrialFolder,
-) -> None:
+):
     used = {NAME: torch.full((3,), 1.5), "head.rows": torch.eye(2), "head.classes": torch.arange(2)}
     state = report(3, tasks=2).state
     for fold in range(2):
@@ -289,7 +289,7 @@ def test_a_stopped_trial_leaves_what_it_is_used_with_where_that_is_something_els
         torch.testing.assert_close(tensors, expected, rtol=0, atol=0)
 
 
-def test_each_fold_leaves_a_delta_of_its_own(trial: TrialFolder) -> None:
+def test_each_fold_leaves_a_delta_of_its_own(trial: TrialFolder):
     record_epoch(trial, report(LAST, done=True, tasks=3), data(), INFO)
     names = sorted(path.name for path in trial.path.glob("delta*"))
     assert names == [f"delta-fold{n}.safetensors" for n in range(3)]
@@ -299,7 +299,7 @@ def test_each_fold_leaves_a_delta_of_its_own(trial: TrialFolder) -> None:
 
 def test_predictions_of_test_and_of_validation_are_kept_in_files_of_their_own(
     trial: TrialFolder,
-) -> None:
+):
     """Whoever reads test predictions never takes those of validation for them."""
     record(trial, 1, LAST)
     study = StudyFolder(trial.path.parents[1])
@@ -310,7 +310,7 @@ def test_predictions_of_test_and_of_validation_are_kept_in_files_of_their_own(
     assert paths == [prediction.path for prediction in PREDICTED]
 
 
-def test_what_is_missing_of_siblings_is_added_and_the_rest_stays(trial: TrialFolder) -> None:
+def test_what_is_missing_of_siblings_is_added_and_the_rest_stays(trial: TrialFolder):
     """A worker may have added one of its siblings and died before its own last epoch."""
     record(trial, 1, 2, 3)
     study = StudyFolder(trial.path.parents[1])
@@ -330,7 +330,7 @@ def test_what_is_missing_of_siblings_is_added_and_the_rest_stays(trial: TrialFol
         assert added.damaged() == []
 
 
-def hang_while_holding_the_interpreter() -> None:
+def hang_while_holding_the_interpreter():
     ctypes.PyDLL(None).sleep(60)
 
 
@@ -345,7 +345,7 @@ def exit_code(trial: TrialFolder, limit: float | None, do: Callable[[], object])
 
 def test_a_process_that_hangs_ends_and_leaves_where_it_was_until_the_trial_goes_on_or_ends(
     trial: TrialFolder,
-) -> None:
+):
     assert exit_code(trial, 0.2, hang_while_holding_the_interpreter) == 1
     assert "in hang_while_holding_the_interpreter" in (read_hang(trial) or "")
     killed = exit_code(trial, 60.0, lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -357,6 +357,6 @@ def test_a_process_that_hangs_ends_and_leaves_where_it_was_until_the_trial_goes_
 
 
 @pytest.mark.parametrize("limit", [60.0, None])
-def test_what_ends_in_time_leaves_nothing(trial: TrialFolder, limit: float | None) -> None:
+def test_what_ends_in_time_leaves_nothing(trial: TrialFolder, limit: float | None):
     assert exit_code(trial, limit, lambda: None) == 0
     assert read_hang(trial) is None

@@ -57,7 +57,7 @@ def refitted(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield tiny
 
 
-def refit(tiny: TinyStudy) -> None:
+def refit(tiny: TinyStudy):
     study = Study(tiny.config, tiny.folder)
     run_refit(study, not_none(candidate_to_refit(study)), tiny.preparer, [tiny.heard])
 
@@ -66,7 +66,7 @@ def trials(tiny: TinyStudy, beginning: str) -> list[TrialFolder]:
     return [t for t in tiny.folder.trials() if t.trial_id.startswith(beginning)]
 
 
-def test_all_trials_of_a_refit_are_known_by_their_ids(refitted: TinyStudy) -> None:
+def test_all_trials_of_a_refit_are_known_by_their_ids(refitted: TinyStudy):
     study = Study(refitted.config, refitted.folder)
     ids = refit_trial_ids(study, not_none(candidate_to_refit(study)))
     begun = [*trials(refitted, "member-"), *trials(refitted, "refit-")]
@@ -80,7 +80,7 @@ def parameters(trial: TrialFolder) -> dict[str, Tensor]:
 @pytest.mark.parametrize("beginning", ["confirm-average-seed1", "confirm-average-seed2", "refit-"])
 def test_an_average_has_the_mean_change_of_its_members_at_the_protocols_strength(
     refitted: TinyStudy, tiny_backbone: Path, beginning: str
-) -> None:
+):
     (trial,) = trials(refitted, beginning)
     initial = dict(load_backbone(tiny_backbone).clip.named_parameters())
     config = trial.read_config()
@@ -101,7 +101,7 @@ def test_an_average_has_the_mean_change_of_its_members_at_the_protocols_strength
 
 def test_members_learn_from_validation_images_too_and_read_no_test_image(
     refitted: TinyStudy,
-) -> None:
+):
     members = trials(refitted, "member-")
     assert len(members) == 2
     shots = refitted.preparer.shots(1)
@@ -113,7 +113,7 @@ def test_members_learn_from_validation_images_too_and_read_no_test_image(
         assert not any(name.startswith("test_") for name in member.read_reports()[-1])
 
 
-def test_the_refit_is_tested_once_and_ships(refitted: TinyStudy, tmp_path: Path) -> None:
+def test_the_refit_is_tested_once_and_ships(refitted: TinyStudy, tmp_path: Path):
     (trial,) = trials(refitted, "refit-")
     (report,) = trial.read_reports()
     assert report["test_score"] > 0
@@ -124,7 +124,7 @@ def test_the_refit_is_tested_once_and_ships(refitted: TinyStudy, tmp_path: Path)
 
 def test_the_refit_has_the_temperature_and_the_known_images_of_the_folds(
     refitted: TinyStudy, tiny_backbone: Path
-) -> None:
+):
     (trial,) = trials(refitted, "refit-")
     average = not_none(refitted.study.candidates())[-1]
     validated = refitted.folder.trial(str(average.source_trial))
@@ -138,7 +138,7 @@ def test_the_refit_has_the_temperature_and_the_known_images_of_the_folds(
     assert len(logits) == len(refitted.preparer.refit(tested=False).tasks[0].train.records)
 
 
-def test_probabilities_are_kept_without_and_with_the_temperature(refitted: TinyStudy) -> None:
+def test_probabilities_are_kept_without_and_with_the_temperature(refitted: TinyStudy):
     (trial,) = trials(refitted, "refit-")
     rows = read_predictions(refitted.folder, trial.trial_id)
     for row in rows:
@@ -153,7 +153,7 @@ def test_probabilities_are_kept_without_and_with_the_temperature(refitted: TinyS
     assert 0 <= found.after.error <= 1
 
 
-def test_a_refit_goes_on_where_it_was(refitted: TinyStudy) -> None:
+def test_a_refit_goes_on_where_it_was(refitted: TinyStudy):
     gone = [trials(refitted, beginning)[-1] for beginning in ("refit-", "member-")]
     before = [(untimed(t), (t.path / "delta.safetensors").read_bytes()) for t in gone]
     kept = len(refitted.heard.events)
@@ -165,7 +165,7 @@ def test_a_refit_goes_on_where_it_was(refitted: TinyStudy) -> None:
     assert sorted(started) == sorted(trial.trial_id for trial in gone)
 
 
-def test_foreign_images_are_of_classes_that_the_training_left_out(refitted: TinyStudy) -> None:
+def test_foreign_images_are_of_classes_that_the_training_left_out(refitted: TinyStudy):
     checked = copy(refitted)
     section = refitted.config.refit.model_copy(update={"unknown_check": True})
     checked.config = refitted.config.model_copy(update={"refit": section})

@@ -21,7 +21,7 @@ from tests.written_study import EPOCHS, Written
 @pytest.mark.timeout(300)
 def test_the_same_ablation_again_trains_nothing_unless_that_is_wished(
     tmp_path: Path, tiny_backbone: Path
-) -> None:
+):
     small = (
         *(f"storage={tmp_path / 'runs'}", f"backbone.name={tiny_backbone}"),
         *(f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}", "training.epochs=2"),
@@ -81,7 +81,7 @@ def origin(study: Written) -> str | None:
 )
 def test_a_trial_that_is_damaged_or_unfinished_is_passed_over_for_the_next(
     written: Written, tmp_path: Path, name: str, contents: str | None
-) -> None:
+):
     earlier = Written(tmp_path, "earlier")
     path = earlier.folder.trial(finish(earlier, 7).trial_id).path / name
     assert origin(written) == "earlier/search-0007"
@@ -97,14 +97,14 @@ def test_a_trial_that_is_damaged_or_unfinished_is_passed_over_for_the_next(
 )
 def test_a_trial_that_did_not_run_to_its_end_or_was_taken_over_itself_is_no_origin(
     tmp_path: Path, status: str, taken_from: str | None
-) -> None:
+):
     study = Written(tmp_path, "mine")
     config = finish(study, 0, taken_from=taken_from)
     study.end(config, status)
     assert origin(study) is None
 
 
-def test_a_trial_without_a_hash_is_never_taken_over(tmp_path: Path) -> None:
+def test_a_trial_without_a_hash_is_never_taken_over(tmp_path: Path):
     study = Written(tmp_path, "first")
     config = finish(study, 0, config_hash="")
     assert reuse_results(Written(tmp_path, "again").folder, [config]) == set()
@@ -117,7 +117,7 @@ def test_a_trial_is_taken_over_whole_or_told_and_left_to_be_trained(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     step: str,
-) -> None:
+):
     wanted = [TrialConfig.model_validate(written.folder.trial("search-0000").read_config())]
     folder = Written(tmp_path, "again").folder
     with monkeypatch.context() as broken:

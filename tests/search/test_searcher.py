@@ -72,21 +72,21 @@ def all_suggestions(search: StudySearcher) -> list[TrialConfig]:
 
 def test_the_queue_goes_first_then_each_arm_its_share_until_all_is_spent(
     folder: StudyFolder,
-) -> None:
+):
     configs = all_suggestions(searcher(folder, open_arms(folder)))
     assert configs[0] == BASELINE
     assert [c.arm for c in configs[1:]] == ["clipfit-tuned", "search", "search"] * 3
     assert [c.number for c in configs] == list(range(10))
 
 
-def test_a_trial_is_in_the_ledger_before_tune_hears_of_it(folder: StudyFolder) -> None:
+def test_a_trial_is_in_the_ledger_before_tune_hears_of_it(folder: StudyFolder):
     suggestion = searcher(folder, []).suggest("tune0")
     assert folder.trial("search-0000").read_config() == suggestion
 
 
 def test_a_trial_that_was_stopped_is_pruned_at_the_score_it_was_stopped_with(
     folder: StudyFolder,
-) -> None:
+):
     arms = open_arms(folder, tuned=0)
     search = searcher(folder, arms, queue=[])
     config = suggested(search)
@@ -98,7 +98,7 @@ def test_a_trial_that_was_stopped_is_pruned_at_the_score_it_was_stopped_with(
     assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.15}
 
 
-def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyFolder) -> None:
+def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyFolder):
     arms = open_arms(folder)
     search = searcher(folder, arms)
     search.conclude(suggested(search), End("finished", EPOCHS, 1.0), 0.6)
@@ -106,7 +106,7 @@ def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyF
         assert [(t.value, t.state) for t in arm.trials] == [(0.6, TrialState.COMPLETE)]
 
 
-def repeating(arm: Arm, *proposals: TrialSettings) -> None:
+def repeating(arm: Arm, *proposals: TrialSettings):
     """Make an arm's space propose these."""
     space = create_autospec(OpenSpace, instance=True)
     space.suggest.side_effect = proposals
@@ -115,9 +115,7 @@ def repeating(arm: Arm, *proposals: TrialSettings) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "earlier", "running"])
-def test_an_equal_training_is_proposed_once_whoever_proposed_it(
-    folder: StudyFolder, when: str
-) -> None:
+def test_an_equal_training_is_proposed_once_whoever_proposed_it(folder: StudyFolder, when: str):
     arms = open_arms(folder, tuned=0, searched=2)
     first, second = settings("vision.ln1", None, 0.1), settings("vision.ln2", None, 0.1)
     repeating(arms[1], BASELINE.settings, first, first, BASELINE.settings, second)
@@ -138,7 +136,7 @@ def test_an_equal_training_is_proposed_once_whoever_proposed_it(
 
 def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(arms_module, "ASKS_BEFORE_GIVING_UP", 3)
     arms = open_arms(folder, tuned=3, searched=4)
     repeating(arms[1], *[settings("none")] * 9)
@@ -148,7 +146,7 @@ def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
 
 def test_results_of_other_trials_and_of_arms_that_are_not_open_are_passed_over(
     folder: StudyFolder,
-) -> None:
+):
     own = config(Proposal(settings("none"), "search", 3, 0))
     search = StudySearcher(folder, [own, BASELINE])
     assert suggested(search) == own
@@ -168,5 +166,5 @@ def test_results_of_other_trials_and_of_arms_that_are_not_open_are_passed_over(
         (End("failed", 2, 1.0, unfit=True), Outcome(0.0, TrialState.PRUNED, 3)),
     ],
 )
-def test_an_outcome_follows_from_how_a_trial_ended(end: End, outcome: Outcome) -> None:
+def test_an_outcome_follows_from_how_a_trial_ended(end: End, outcome: Outcome):
     assert outcome_of(end, 0.5) == outcome

@@ -32,7 +32,7 @@ def space(**given: Any) -> OpenSpace:
 class Recorder(FixedTrial):
     """Answers with given values, and remembers what it was asked for."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values: dict[str, Any]):
         super().__init__(values)
         self.asked: set[str] = set()
 
@@ -56,7 +56,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("choices.yaml").read_text(encodi
 @pytest.mark.parametrize(("chosen", "asked"), CASES)
 def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
     chosen: list[str], asked: list[str]
-) -> None:
+):
     proposal, got = suggest(chosen)
     assert got == {*SITES, *asked, "head"}
     bias, ln, weight = (RATES[name] if name in asked else None for name in RATES)
@@ -76,19 +76,19 @@ def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
         (1, 1, "vision.ln1[1:2] + vision.ln_post"),
     ],
 )
-def test_a_window_limits_the_sites_inside_the_blocks(first: int, last: int, subset: str) -> None:
+def test_a_window_limits_the_sites_inside_the_blocks(first: int, last: int, subset: str):
     windows = {"vision.from": first, "vision.to": last}
     proposal, _ = suggest({"vision.ln1", "vision.ln_post"}, windows)
     assert proposal.subset == subset
 
 
-def test_without_windows_all_layers_are_tuned() -> None:
+def test_without_windows_all_layers_are_tuned():
     proposal, asked = suggest(SITES, {}, windows=False)
     assert parse(proposal.subset) == parse(" + ".join(SITES))
     assert asked == {*SITES, *RATES, "head"}
 
 
-def test_a_whole_space_has_the_middle_of_a_range_for_what_has_no_effect() -> None:
+def test_a_whole_space_has_the_middle_of_a_range_for_what_has_no_effect():
     choices = not_none(space(whole=True).encode(settings("vision.ln_post", None, 0.01)))
     assert choices["bias_lr"][0] == pytest.approx(0.01), "between 0.0005 and 0.2"
     assert choices["ln_lr"][0] == 0.01
@@ -101,7 +101,7 @@ def test_a_whole_space_has_the_middle_of_a_range_for_what_has_no_effect() -> Non
 )
 def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
     given: dict[str, bool],
-) -> None:
+):
     open_space = OpenSpace(SpaceConfig(**given), DEPTHS)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     subsets = set()
@@ -130,11 +130,11 @@ def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
         settings(CLIPFIT, 0.01, 0.02, 0.0),
     ],
 )
-def test_what_the_space_cannot_express_is_not_encoded(foreign: TrialSettings) -> None:
+def test_what_the_space_cannot_express_is_not_encoded(foreign: TrialSettings):
     assert OpenSpace(SpaceConfig(), DEPTHS).encode(foreign) is None
 
 
-def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> None:
+def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges():
     config = SpaceConfig(rates={"bias": (0.001, 0.1), "ln": (0.002, 0.2)}, distill_weight=(0.5, 4))
     rates = RateSpace(config, DEPTHS, CLIPFIT)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
@@ -149,7 +149,7 @@ def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> No
     assert rates.encode(settings("clipfit", 0.5, 0.05, 1.0)) is None
 
 
-def test_the_neighbours_of_a_subset_have_one_site_less_or_more() -> None:
+def test_the_neighbours_of_a_subset_have_one_site_less_or_more():
     open_space = OpenSpace(SpaceConfig(), DEPTHS)
     clipfit = parse("clipfit")
     proposed = []
@@ -162,7 +162,7 @@ def test_the_neighbours_of_a_subset_have_one_site_less_or_more() -> None:
     assert [leaves < own for leaves in proposed[:4]] == [True, False, True, False]
 
 
-def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing() -> None:
+def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing():
     open_space = OpenSpace(SpaceConfig(sites=SITES), DEPTHS, strength=0.75)
     values = {**dict.fromkeys(SITES, False), **RATES, "head": "linear"}
     assert open_space.suggest(FixedTrial(values)).strength == 1.0
@@ -172,7 +172,7 @@ def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing()
     assert [open_space.encode(own) is None for own in (tuned, whole)] == [False, True]
 
 
-def test_a_peers_space_holds_its_own_settings_alone() -> None:
+def test_a_peers_space_holds_its_own_settings_alone():
     arms = build_config({"search": {"baselines": PEERS}}, "test").search.peer_arms
     full, projection = arms.values()
     space = PeerSpace(full)

@@ -40,7 +40,7 @@ NOTHING = {"subset": "none"}
 CLIPFIT = {"subset": "clipfit", "rates": {"bias": 0.01, "ln": 0.01}}
 
 
-def test_a_search_trains_nothing_twice_and_each_arm_has_its_share(searched: Any) -> None:
+def test_a_search_trains_nothing_twice_and_each_arm_has_its_share(searched: Any):
     configs = [TrialConfig.model_validate(t.read_config()) for t in searched.folder.trials()]
     arms = Counter(config.arm for config in configs)
     shares = {"baseline": 5, "clipfit-tuned": 4, "search": 6, "full": 2, "projection": 2}
@@ -63,7 +63,7 @@ def with_peers(tmp_path: Path) -> Study:
     return study_of(config, folder)
 
 
-def add_trial(study: Study, number: int, arm: str, label: str, *ended_at: float) -> None:
+def add_trial(study: Study, number: int, arm: str, label: str, *ended_at: float):
     """Write a trial of the search whose epochs of ten seconds ended at some times."""
     trial = study.folder.trial(f"search-{number:04d}")
     trial.create({"stage": "search", "arm": arm, "label": label, "number": number})
@@ -71,7 +71,7 @@ def add_trial(study: Study, number: int, arm: str, label: str, *ended_at: float)
         trial.append_report({"epoch": epoch, "seconds": 10.0, "ended_at": end})
 
 
-def test_the_most_trials_are_those_with_all_peers_and_variants(with_peers: Study) -> None:
+def test_the_most_trials_are_those_with_all_peers_and_variants(with_peers: Study):
     # A linear classifier, five trials of full fine-tuning; and each head of full fine-tuning, of
     # CLIPFit, of all biases, of all LayerNorms and of tuned CLIPFit.
     most = 12 + 1 + 5 + 2 * 5
@@ -85,7 +85,7 @@ def test_the_most_trials_are_those_with_all_peers_and_variants(with_peers: Study
     assert most_trials(with_peers) == most + 2, "what they are variants of may have changed"
 
 
-def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peers: Study) -> None:
+def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peers: Study):
     assert seconds_left(with_peers) == 120
     add_trial(with_peers, 0, "search", "trial 0", 1000.0, 1010.0)
     add_trial(with_peers, 1, "variant", "clipfit-linear", 1020.0)
@@ -96,7 +96,7 @@ def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peer
 
 def test_before_the_variants_it_is_told_how_many_there_are(
     with_peers: Study, few_digits: TrialData, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     add_trial(with_peers, 0, "search", "trial 0")
     further = {"clipfit-linear": settings("clipfit", 0.1, 0.1)}
     monkeypatch.setattr(stages, "variants", lambda *_: further)
@@ -110,7 +110,7 @@ def test_before_the_variants_it_is_told_how_many_there_are(
     assert heard == [([sentence + limit], 2), ([sentence], 2)]
 
 
-def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched: Any) -> None:
+def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched: Any):
     arms = ("search", "clipfit-tuned", *PEERS)
     known = {arm: optuna_trials(searched.folder, arm) for arm in arms}
     assert "clipfit" in [trial.user_attrs.get("label") for trial in known["search"]]
@@ -127,7 +127,7 @@ def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched:
 
 def test_neither_a_finished_search_nor_its_confirmations_are_run_again(
     searched: Any, confirmed: Any
-) -> None:
+):
     for study, run in ((searched, searched.search), (confirmed, confirmed.confirm)):
         before = _contents(study.folder)
         run()
@@ -136,7 +136,7 @@ def test_neither_a_finished_search_nor_its_confirmations_are_run_again(
 
 def test_a_search_that_began_needs_neither_its_journal_nor_what_it_started_from(
     searched: Any, tmp_path: Path
-) -> None:
+):
     config = changed(searched.config, warm_start="deleted")
     with pytest.raises(StudyError, match="deleted"):
         open_arms(Study(config, StudyFolder(tmp_path)), [], None)
@@ -149,7 +149,7 @@ def test_a_search_that_began_needs_neither_its_journal_nor_what_it_started_from(
 
 def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it(
     searched: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     trial = searched.folder.trial("search-0001")
     end = trial.read_end()
     (trial.path / "end.json").unlink()
@@ -161,7 +161,7 @@ def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it
 
 def test_all_candidates_are_tested_the_best_of_each_peer_too_and_nothing_else_is(
     confirmed: Any,
-) -> None:
+):
     candidates = confirmed.folder.read_json("candidates.json")
     trained = [c["label"] for c in candidates if c["same_as"] is None]
     confirmations = [t for t in confirmed.folder.trials() if t.read_config()["stage"] == "confirm"]
@@ -194,7 +194,7 @@ STRICT = AshaConfig.model_construct(grace_period=1, reduction_factor=1000)
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     searched: Any, make_study: Any, monkeypatch: pytest.MonkeyPatch, chosen: bool
-) -> None:
+):
     monkeypatch.setattr(deadline, "GRACE", 0.0)
     name = f"damaged-{chosen}"
     shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))
@@ -233,7 +233,7 @@ def _told(folder: StudyFolder) -> dict[str, Any]:
     }
 
 
-def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path) -> None:
+def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path):
     """As by a split file that lost a line."""
     written = Written(tmp_path, "mine")
     written.trial(1, trial_id="confirm-clipfit-seed1", stage="confirm")
@@ -253,7 +253,7 @@ def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path) -> No
 )
 def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up(
     search: dict[str, Any], parts: tuple[int, int, int]
-) -> None:
+):
     config = build_config({"search": search}, "test")
     assert config.search.budget == parts
 
@@ -261,7 +261,7 @@ def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up
 Make = Callable[..., TrialConfig]
 
 
-def test_a_configuration_older_than_the_last_extension_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_older_than_the_last_extension_is_refused(tmp_path: Path):
     written = Written(tmp_path, "older")
     for number in range(9):
         written.trial(number)

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 def test_the_delta_of_a_trial_says_how_its_images_were_read(
     make_study: Any,
-) -> None:
+):
     study = make_study("range")
     trial = study.folder.trial("search-0000")
     config = small_trials.trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)
@@ -48,7 +48,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
     assert load_delta(trial.path / "delta.safetensors")[1].reading.pixel_range == (0, 4095)
 
 
-def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any) -> None:
+def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any):
     for trial in searched.folder.trials():
         config = TrialConfig.model_validate(trial.read_config())
         path = trial.path / "delta.safetensors"
@@ -60,9 +60,7 @@ def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any
             assert info.subset == config.settings.subset
 
 
-def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
-    troubled: Any, searched: Any
-) -> None:
+def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(troubled: Any, searched: Any):
     trial = troubled.folder.trial("search-0001")
     events = [event for event in troubled.heard.events if event[1] == trial.trial_id]
     assert [event[0] for event in events].count("started") == 2, "its worker was not killed"
@@ -77,7 +75,7 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
 )
 def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
     troubled: Any, number: int, told: list[str]
-) -> None:
+):
     end = troubled.folder.trial(f"search-{number:04d}").read_end()
     assert end.status == "failed"
     for part in told:
@@ -86,7 +84,7 @@ def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
 
 def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_readers(
     tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tiny_backbone.parent)
     study = TinyStudy(tmp_path, "relative", Path(tiny_backbone.name))
     clipfit = Candidate(label="clipfit", settings=settings("clipfit", 0.002, 0.002))
@@ -100,7 +98,7 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
 
 def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     monkeypatch.setattr(trainable, "gpu_kind", lambda: None)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: [0])
     with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
@@ -113,7 +111,7 @@ def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(
 )
 def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str
-) -> None:
+):
     monkeypatch.setattr(trainable, "gpu_kind", lambda: kind)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: gpus)
     assert trial_device() == expected
@@ -131,5 +129,5 @@ def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
 )
 def test_the_cause_of_a_failure_is_one_line_that_names_what_is_not_ours(
     error: Exception, line: str
-) -> None:
+):
     assert one_line(error) == line

@@ -41,7 +41,7 @@ def search(arm: Arm, count: int, first_score: float) -> list[TrialSettings]:
 
 def test_the_best_of_another_study_are_tried_once_and_best_first_without_their_scores(
     open_in: OpenIn, tmp_path: Path
-) -> None:
+):
     others = search(open_in("other"), 6, 0.9)
     arm = open_in("mine")
     assert arm.enqueue_best_of(tmp_path / "other") == 3, "a quarter of the budget"
@@ -54,7 +54,7 @@ def test_the_best_of_another_study_are_tried_once_and_best_first_without_their_s
 
 def test_what_this_space_or_the_other_study_does_not_have_is_left_out(
     open_in: OpenIn, tmp_path: Path
-) -> None:
+):
     search(open_in("other"), 6, 0.9)
     fewer = open_in("fewer", sites=("vision.ln1",))
     narrow = open_in("narrow", rates={"bias": (9.0, 9.5), "ln": (9.0, 9.5)})
@@ -64,7 +64,7 @@ def test_what_this_space_or_the_other_study_does_not_have_is_left_out(
         assert arm.enqueue_best_of(tmp_path / "other") == 0
 
 
-def test_layers_that_a_smaller_backbone_lacks_are_left_out(open_in: OpenIn, tmp_path: Path) -> None:
+def test_layers_that_a_smaller_backbone_lacks_are_left_out(open_in: OpenIn, tmp_path: Path):
     search(open_in("other", layers=12), 12, 0.5)
     arm = open_in("mine", layers=2)
     arm.enqueue_best_of(tmp_path / "other")

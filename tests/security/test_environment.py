@@ -6,7 +6,7 @@ from ray.tune.execution.class_cache import _ActorClassCache
 from study.search.trainable import ClipFitTrainable
 
 
-def test_no_key_of_a_cloud_is_handed_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_of_a_cloud_is_handed_to_workers(monkeypatch: pytest.MonkeyPatch):
     import study.search.driver  # noqa: F401
 
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

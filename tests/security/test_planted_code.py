@@ -30,7 +30,7 @@ from study.storage.trial_folder import TrialFolder
 class Planted:
     """Leaves a trace when it is unpickled."""
 
-    def __init__(self, trace: Path) -> None:
+    def __init__(self, trace: Path):
         self.trace = trace
 
     def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
@@ -53,7 +53,7 @@ def poison(trace: Path) -> bytes:
     return data
 
 
-def torch_file(trace: Path, path: Path) -> None:
+def torch_file(trace: Path, path: Path):
     """Write a pickle as PyTorch does, in an archive."""
     torch.save({"x": Planted(trace)}, path)
 
@@ -101,7 +101,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
 @pytest.mark.parametrize("form", ["pickle", "torch"])
 def test_a_planted_pickle_is_refused_and_never_run(
     place: str, form: str, poison: bytes, trace: Path, tmp_path: Path
-) -> None:
+):
     name, read, error = PLACES[place]
     (tmp_path / "there").mkdir()
     path = tmp_path / "there" / name
@@ -114,9 +114,7 @@ def test_a_planted_pickle_is_refused_and_never_run(
     assert not trace.exists()
 
 
-def test_the_state_of_a_trial_that_is_a_pickle_costs_its_epochs_alone(
-    trace: Path, tmp_path: Path
-) -> None:
+def test_the_state_of_a_trial_that_is_a_pickle_costs_its_epochs_alone(trace: Path, tmp_path: Path):
     torch_file(trace, tmp_path / "state.safetensors")
     assert load_state(TrialFolder(tmp_path)) is None
     assert not trace.exists()
@@ -124,7 +122,7 @@ def test_the_state_of_a_trial_that_is_a_pickle_costs_its_epochs_alone(
 
 def test_a_checkpoint_of_pickled_weights_alone_is_refused(
     tiny_backbone: Path, trace: Path, tmp_path: Path
-) -> None:
+):
     folder = copied(tiny_backbone, tmp_path / "clip")
     (folder / "model.safetensors").unlink()
     torch_file(trace, folder / "pytorch_model.bin")
@@ -135,7 +133,7 @@ def test_a_checkpoint_of_pickled_weights_alone_is_refused(
 
 def test_pickles_beside_sound_weights_are_left_alone(
     tiny_backbone: Path, poison: bytes, trace: Path, tmp_path: Path
-) -> None:
+):
     folder = copied(tiny_backbone, tmp_path / "clip")
     for name in ("pytorch_model.bin", "training_args.bin", "tokenizer.pkl", "vocab.pkl"):
         (folder / name).write_bytes(poison)
@@ -150,7 +148,7 @@ def test_code_that_comes_with_a_checkpoint_is_never_run_and_never_asked_about(
     tmp_path: Path,
     answer: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     folder = copied(tiny_backbone, tmp_path / "clip")
     (folder / "planted.py").write_text(
         f"from pathlib import Path\nPath({str(trace)!r}).touch()\n"
@@ -187,9 +185,7 @@ EXTENSION = {
 }
 
 
-def test_arrow_types_that_were_unpickled_once_are_not(
-    poison: bytes, trace: Path, tmp_path: Path
-) -> None:
+def test_arrow_types_that_were_unpickled_once_are_not(poison: bytes, trace: Path, tmp_path: Path):
     """PyArrow before 14.0.1 loaded a pickle that stood in the metadata of a column."""
     hidden = {**EXTENSION, b"ARROW:extension:metadata": poison}
     fields = [
@@ -207,7 +203,7 @@ def test_arrow_types_that_were_unpickled_once_are_not(
     assert not trace.exists()
 
 
-def test_arrays_of_objects_are_no_images(trace: Path, tmp_path: Path) -> None:
+def test_arrays_of_objects_are_no_images(trace: Path, tmp_path: Path):
     np.save(tmp_path / "a.npy", np.array([Planted(trace)], dtype=object), allow_pickle=True)
     (tmp_path / "a.npy").rename(tmp_path / "a.png")
     with pytest.raises(DataError, match="not a readable image"):
@@ -215,7 +211,7 @@ def test_arrays_of_objects_are_no_images(trace: Path, tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-def test_a_search_to_learn_from_is_read_as_text(poison: bytes, trace: Path, tmp_path: Path) -> None:
+def test_a_search_to_learn_from_is_read_as_text(poison: bytes, trace: Path, tmp_path: Path):
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 

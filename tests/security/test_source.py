@@ -45,7 +45,7 @@ def dangers(source: str) -> Iterator[str]:
         yield from dangerous
 
 
-def test_no_module_unpickles_or_runs_what_it_reads() -> None:
+def test_no_module_unpickles_or_runs_what_it_reads():
     found = {
         str(path.relative_to(PACKAGE)): list(dangers(path.read_text(encoding="utf-8")))
         for path in PACKAGE.rglob("*.py")
@@ -71,11 +71,11 @@ def test_no_module_unpickles_or_runs_what_it_reads() -> None:
         "archive.extractall(folder)",
     ],
 )
-def test_each_danger_would_be_found(line: str) -> None:
+def test_each_danger_would_be_found(line: str):
     assert list(dangers(line))
 
 
-def test_what_is_safe_is_let_through() -> None:
+def test_what_is_safe_is_let_through():
     assert not list(
         dangers("yaml.load(text, _SafeLoader); json.load(f); f(trust_remote_code=False)")
     )

@@ -90,7 +90,7 @@ class Watched:
         assert driver.returncode == 0, said
         return said
 
-    def _look(self, driver: int) -> None:
+    def _look(self, driver: int):
         lines = []
         with suppress(psutil.NoSuchProcess):
             root = psutil.Process(driver)
@@ -158,7 +158,7 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
     return study
 
 
-def test_every_class_has_its_name_in_the_results(watched: Watched) -> None:
+def test_every_class_has_its_name_in_the_results(watched: Watched):
     predictions = read_predictions(watched.folder, "confirm-clipfit-seed1")
     assert {(p.part, p.label) for p in predictions} == {("accuracy", name) for name in NAMES}
     assert "clipfit-tuned" in watched.output
@@ -172,26 +172,26 @@ def everything(watched: Watched) -> Iterator[Path]:
         yield from (path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def test_no_secret_is_in_a_file_that_the_study_made(watched: Watched) -> None:
+def test_no_secret_is_in_a_file_that_the_study_made(watched: Watched):
     assert SECRET not in watched.output
     assert watched.sessions
     leaks = [path for path in everything(watched) if SECRET.encode() in path.read_bytes()]
     assert leaks == []
 
 
-def test_all_that_a_study_listens_on_is_the_machine_itself(watched: Watched) -> None:
+def test_all_that_a_study_listens_on_is_the_machine_itself(watched: Watched):
     assert {name for _, name in watched.sockets} >= {"gcs_server", "raylet"}
     outside = {(a, name) for a, name in watched.sockets if a not in ("127.0.0.1", "::1")}
     assert outside == set()
 
 
-def test_a_stranger_without_the_token_is_refused(watched: Watched) -> None:
+def test_a_stranger_without_the_token_is_refused(watched: Watched):
     assert watched.stranger
     assert watched.stranger[0] != "0"
     assert "nauthenticated" in watched.stranger
 
 
-def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched) -> None:
+def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched):
     folder, trace = watched.folder.path, watched.place / "trace"
     poison = pickle.dumps(Planted(trace))
     tune = folder / "tune"

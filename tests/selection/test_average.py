@@ -34,7 +34,7 @@ def members(written: Written, count: int = 3) -> list[int]:
     return [member.config.number for member in average_members(judged, count)]
 
 
-def test_members_are_the_best_trainings_of_clips_own_parameters_each_once(written: Written) -> None:
+def test_members_are_the_best_trainings_of_clips_own_parameters_each_once(written: Written):
     add(written, 0.5, ln_lr=0.1)
     add(written, 0.8, ln_lr=0.2)
     add(written, 0.9, ln_lr=0.2, head="linear")  # the training of the one before
@@ -49,13 +49,13 @@ def test_members_are_the_best_trainings_of_clips_own_parameters_each_once(writte
     assert members(written, 1) == []
 
 
-def test_one_training_is_no_average(written: Written) -> None:
+def test_one_training_is_no_average(written: Written):
     add(written, 0.5)
     add(written, 0.6, subset="none", ln_lr=None, epochs=0)
     assert members(written) == []
 
 
-def test_an_average_tunes_what_any_member_tunes(written: Written) -> None:
+def test_an_average_tunes_what_any_member_tunes(written: Written):
     add(written, 0.5, subset="vision.ln - vision.ln1", ln_lr=0.1)
     add(written, 0.6, subset="text.ln[0:2]", ln_lr=0.1)
     judged = rank_finished_trials(written.folder)
@@ -66,7 +66,7 @@ def test_an_average_tunes_what_any_member_tunes(written: Written) -> None:
     assert text.rates == {}
 
 
-def add_average(written: Written, score: float, head: str, *member_ids: str) -> None:
+def add_average(written: Written, score: float, head: str, *member_ids: str):
     """Write an average that was validated."""
     values = {trial_id: written.folder.trial(trial_id).read_config() for trial_id in member_ids}
     add(
@@ -87,7 +87,7 @@ def candidate(written: Written) -> Candidate | None:
     return average_candidate(written.study, best, choose_candidates(judged, [], 0, best))
 
 
-def test_the_head_is_that_of_the_higher_score_of_these_members(written: Written) -> None:
+def test_the_head_is_that_of_the_higher_score_of_these_members(written: Written):
     first, second = add(written, 0.5, ln_lr=0.1), add(written, 0.6, ln_lr=0.2)
     assert candidate(written) is None
     add_average(written, 0.9, "linear", first, first)  # of other members
@@ -100,7 +100,7 @@ def test_the_head_is_that_of_the_higher_score_of_these_members(written: Written)
     assert found.members == ("best", "second")
 
 
-def test_members_are_tested_and_named_as_they_are_trained(written: Written) -> None:
+def test_members_are_tested_and_named_as_they_are_trained(written: Written):
     refit = written.config.refit.model_copy(update={"average": 3})
     written.config = written.config.model_copy(update={"refit": refit})
     clipfit = {"arm": "baseline", "label": "clipfit"}

@@ -44,7 +44,7 @@ def told(candidates: list[Candidate]) -> dict[str, int | str]:
     return {c.label: c.same_as or int(str(c.source_trial)[-4:]) for c in own}
 
 
-def test_baselines_tuned_clipfit_and_the_best_are_candidates(written: Written) -> None:
+def test_baselines_tuned_clipfit_and_the_best_are_candidates(written: Written):
     add(written, 0.2, label="zero-shot")
     add(written, 0.4, label="clipfit")
     add(written, 0.9)
@@ -60,7 +60,7 @@ def test_baselines_tuned_clipfit_and_the_best_are_candidates(written: Written) -
     }
 
 
-def test_a_baseline_may_win_and_is_then_trained_once(written: Written) -> None:
+def test_a_baseline_may_win_and_is_then_trained_once(written: Written):
     add(written, 0.2, label="zero-shot")
     add(written, 0.9, label="clipfit")
     add(written, 0.7, arm="clipfit-tuned")
@@ -73,13 +73,13 @@ def test_a_baseline_may_win_and_is_then_trained_once(written: Written) -> None:
     }
 
 
-def test_fewer_trials_than_runners_up_are_all_candidates(written: Written) -> None:
+def test_fewer_trials_than_runners_up_are_all_candidates(written: Written):
     add(written, 0.5, head="linear")
     assert told(choose(written, runners_up=len(RANKS) - 1)) == {"best": 0}
     assert crossed(written) is None, "there was no search for tuned CLIPFit"
 
 
-def test_the_choice_is_written_once_and_kept(written: Written) -> None:
+def test_the_choice_is_written_once_and_kept(written: Written):
     add(written, 0.5)
     first = fix_candidates(written.study)
     add(written, 0.9)
@@ -87,7 +87,7 @@ def test_the_choice_is_written_once_and_kept(written: Written) -> None:
     assert written.folder.read_json("candidates.json")[0]["val_score"] == 0.5
 
 
-def test_nothing_to_confirm_is_told_with_the_last_error(written: Written) -> None:
+def test_nothing_to_confirm_is_told_with_the_last_error(written: Written):
     add(written, 0.5, status="failed")
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
         fix_candidates(written.study)
@@ -101,7 +101,7 @@ def crossed(written: Written) -> Candidate | None:
 
 def test_tuned_clipfit_is_tested_with_the_linear_head_that_validation_chose(
     written: Written,
-) -> None:
+):
     head: dict[str, Any] = {"head_lr": 0.01, "head_steps": 30}
     add(written, 0.9)
     add(written, 0.7, arm="clipfit-tuned", ln_lr=0.5, subset_key="clipfit")
@@ -125,7 +125,7 @@ def further(written: Written) -> dict[str, Candidate]:
     return {c.label: c for c in chosen if c.label in CANDIDATE_LABELS}
 
 
-def test_the_winner_is_tested_without_its_head_and_its_strength(written: Written) -> None:
+def test_the_winner_is_tested_without_its_head_and_its_strength(written: Written):
     head = {"head_lr": 0.01, "head_steps": 30}
     add(written, 0.9, head="linear", strength=0.75, report=head)
     found = further(written)
@@ -142,7 +142,7 @@ def test_the_winner_is_tested_without_its_head_and_its_strength(written: Written
 
 def test_what_the_winner_has_not_is_not_taken_away_from_it_and_its_folds_calibrate_it(
     written: Written,
-) -> None:
+):
     add(written, 0.9, report={"val_calibration": 1.5})
     found = further(written)
     assert found.pop("best-calibrated").settings.calibration == 1.5
@@ -151,7 +151,7 @@ def test_what_the_winner_has_not_is_not_taken_away_from_it_and_its_folds_calibra
 
 def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best(
     written: Written,
-) -> None:
+):
     add_peer(written, 0.80, trainable=900, report={"folds": [0.7, 0.8, 0.9]})
     # Paired differences 0.02, 0.03, 0.04: a mean of 0.03, and a standard error of 0.0058.
     add(written, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})
@@ -164,7 +164,7 @@ def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best
     assert smallest(rank_finished_trials(written.folder)) is None, "that one may be the smallest"
 
 
-def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written) -> None:
+def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written):
     add(written, 0.2, label="zero-shot")
     add(written, 0.4, label="clipfit")
     add_peer(written, 0.85)
@@ -189,7 +189,7 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
 
 def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(
     written: Written,
-) -> None:
+):
     add(written, 0.4, label="clipfit")
     add_peer(written, 0.6)
     add(written, 0.9)
@@ -201,16 +201,14 @@ def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(
 
 
 @pytest.mark.parametrize("label", ["search", "baseline"])
-def test_a_baseline_is_found_by_its_label_whatever_an_arm_is_called(
-    written: Written, label: str
-) -> None:
+def test_a_baseline_is_found_by_its_label_whatever_an_arm_is_called(written: Written, label: str):
     add(written, 0.9)
     trial = add(written, 0.4, label=label, arm="baseline")
     add(written, 0.5, label="clipfit")
     assert choose(written, (label,))[0].source_trial == trial
 
 
-def test_a_winner_with_a_delta_is_registered_itself(written: Written) -> None:
+def test_a_winner_with_a_delta_is_registered_itself(written: Written):
     add_peer(written, 0.7)
     add(written, 0.8)
     chosen = choose(written, ("full",))
@@ -231,7 +229,7 @@ def test_a_winner_with_a_delta_is_registered_itself(written: Written) -> None:
 )
 def test_what_is_judged_plainly_is_judged_with_strength_and_head_too(
     written: Written, heads: list[str], strength: float, endings: list[str]
-) -> None:
+):
     add(written, 0.2, label="zero-shot", epochs=0, subset="none", ln_lr=None)
     add(written, 0.4, label="clipfit")
     add(written, 0.7, arm="clipfit-tuned", ln_lr=0.03)
@@ -253,7 +251,7 @@ def test_what_is_judged_plainly_is_judged_with_strength_and_head_too(
     assert sorted(known) == sorted(expected)
 
 
-def test_what_was_judged_already_is_not_judged_again(written: Written) -> None:
+def test_what_was_judged_already_is_not_judged_again(written: Written):
     add(written, 0.7, arm="clipfit-tuned", ln_lr=0.03)
     add(written, 0.8, arm="variant", ln_lr=0.03, head="linear", strength=0.75)
     found = variants(rank_finished_trials(written.folder), build_config({}, "test"), strength=0.75)

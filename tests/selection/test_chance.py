@@ -33,7 +33,7 @@ def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_th
     parts: dict[str, list[list[int]]],
     score: float | None,
     chance: float | None,
-) -> None:
+):
     confusion = counts(parts)
     assert balanced_score(confusion, find_protocol(protocol)) == pytest.approx(score)
     assert balanced_chance(confusion, find_protocol(protocol)) == pytest.approx(chance)
@@ -51,7 +51,7 @@ def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_th
 )
 def test_chance_is_beaten_by_the_mean_and_shown_to_be_by_the_whole_interval(
     balanced: float, low: float | None, above: bool, shown: bool
-) -> None:
+):
     known = AgainstChance(balanced=balanced, chance=0.5, images=1234, low=low)
     assert (known.above, known.is_proven) == (above, shown)
     assert known.doubt == (

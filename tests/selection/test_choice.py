@@ -14,7 +14,7 @@ def choice_of(study: Any) -> Choice:
     return not_none(Choice.read(study.study))
 
 
-def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Path) -> None:
+def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "unchosen")
     baseline, _ = study.folder.read_json("candidates.json")
     for candidates in ([baseline], None):
@@ -24,7 +24,7 @@ def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Pa
 
 def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds(
     finish: Any, tmp_path: Path
-) -> None:
+):
     study = finish(tmp_path, "above")
     study.confirm(2, test_score=0.65)
     choice = choice_of(study)
@@ -46,7 +46,7 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
 )
 def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
     finish: Any, tmp_path: Path, right: list[int], balanced: float, wins: bool
-) -> None:
+):
     choice = choice_of(finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9))
     assert choice.test_scores["test_balanced"] == pytest.approx(balanced, abs=1e-4)
     assert choice.chance == 0.5
@@ -55,7 +55,7 @@ def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
 
 def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
     finish: Any, tmp_path: Path
-) -> None:
+):
     study = finish(tmp_path, "doubtful")
     assert choice_of(study).against_chance is None
     doubtful = AgainstChance(balanced=0.75, chance=0.1, images=4, low=0.05)
@@ -67,7 +67,7 @@ def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
     assert read_against_chance(study.folder, "best") is None
 
 
-def test_seeds_that_have_not_finished_confirm_nothing(finish: Any, tmp_path: Path) -> None:
+def test_seeds_that_have_not_finished_confirm_nothing(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "unfinished")
     (study.folder.path / "trials/confirm-best-seed1/end.json").unlink()
     assert [t.trial_id for t in choice_of(study).trials] == ["confirm-best-seed2"]
@@ -77,9 +77,7 @@ def test_seeds_that_have_not_finished_confirm_nothing(finish: Any, tmp_path: Pat
     assert (choice.at_chance, choice.is_winner) == (False, False)
 
 
-def test_a_choice_that_a_baseline_equals_is_confirmed_by_that_baseline(
-    finish: Any, tmp_path: Path
-) -> None:
+def test_a_choice_that_a_baseline_equals_is_confirmed_by_that_baseline(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "equal")
     study.confirm(1, "clipfit", 0.6)
     zero_shot, best = study.folder.read_json("candidates.json")
@@ -89,7 +87,7 @@ def test_a_choice_that_a_baseline_equals_is_confirmed_by_that_baseline(
 
 def test_where_predictions_are_missing_chance_is_unknown_and_any_score_above_it(
     finish: Any, tmp_path: Path
-) -> None:
+):
     study = finish(tmp_path, "uncounted", test_score=0.01)
     for path in study.folder.path.glob("trials/confirm-*/predictions.parquet"):
         path.unlink()

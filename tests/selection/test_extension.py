@@ -56,7 +56,7 @@ def candidates(trials: Mapping[str, int], **same_as: str) -> list[Candidate]:
 
 def confirm(
     study: Study, label: str, own: TrialSettings, score: float, members: Sequence[Any] = ()
-) -> None:
+):
     for seed in (1, 2):
         trial = study.folder.trial(f"confirm-{label}-seed{seed}")
         config: dict[str, Any] = {"stage": "confirm", "label": label, "arm": label, "seed": seed}
@@ -67,7 +67,7 @@ def confirm(
         trial.write_end(End("finished", 4, 1.0))
 
 
-def choose(study: Study, candidates: list[Candidate]) -> None:
+def choose(study: Study, candidates: list[Candidate]):
     study.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
 
 
@@ -79,7 +79,7 @@ def told(candidates: list[Candidate]) -> dict[str, int | str]:
 @pytest.mark.parametrize(("text", "trials"), [("+50", 98), ("60", 60)])
 def test_trials_are_added_or_given_in_all_and_resources_may_change(
     study: Study, text: str, trials: int
-) -> None:
+):
     extended = grow(study, f"search.trials={text}", "resources.max_concurrent=2").config
     assert (extended.search.trials, extended.resources.max_concurrent) == (trials, 2)
     assert load_config(study.folder.config_path) == extended
@@ -99,13 +99,13 @@ def test_trials_are_added_or_given_in_all_and_resources_may_change(
 )
 def test_what_adds_nothing_or_makes_trials_incomparable_is_refused(
     study: Study, overrides: list[str], told: str
-) -> None:
+):
     with pytest.raises(ConfigError, match=told):
         grow(study, *overrides)
     assert load_config(study.folder.config_path) == study.config
 
 
-def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study) -> None:
+def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study):
     search = study.config.search.model_copy(update={"minutes": 20})
     limited = Study(study.config.model_copy(update={"search": search}), study.folder)
     for overrides in ([], ["search.minutes=20"], ["search.minutes=5"]):
@@ -118,7 +118,7 @@ def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study) -> None:
 
 def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choice(
     study: Study,
-) -> None:
+):
     choose(study, candidates({"best": 7}))
     written = study.folder.config_path.read_text()
     grow(study, "search.trials=+50")
@@ -130,7 +130,7 @@ def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choic
     assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
 
 
-def test_an_extended_study_says_no_more_what_it_found(study: Study) -> None:
+def test_an_extended_study_says_no_more_what_it_found(study: Study):
     registered = Registration("clipfit-digits", "1", True, "it is the first")
     study.folder.write_json(REGISTERED, registered)
     (study.folder.path / DESCRIPTION).write_text("the best is here")
@@ -149,7 +149,7 @@ def extended(study: Study) -> Study:
     return grow(study, "search.trials=+50")
 
 
-def test_a_winner_that_stays_is_not_confirmed_again(study: Study, extended: Study) -> None:
+def test_a_winner_that_stays_is_not_confirmed_again(study: Study, extended: Study):
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})
     for of in (study, extended):  # without an extension a choice stays as it is
         assert beside_earlier(of, chosen) == chosen
@@ -157,7 +157,7 @@ def test_a_winner_that_stays_is_not_confirmed_again(study: Study, extended: Stud
 
 def test_a_new_winner_is_confirmed_and_the_earlier_one_keeps_its_results_under_its_own_name(
     extended: Study,
-) -> None:
+):
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 60, "second": 7})
     now = {"clipfit": 1, "clipfit-tuned": 5, "best": 60, "second": "best-of-48", "best-of-48": 7}
     assert told(beside_earlier(extended, chosen)) == now
@@ -170,7 +170,7 @@ def test_a_new_winner_is_confirmed_and_the_earlier_one_keeps_its_results_under_i
     assert told(beside_earlier(extended, chosen)) == now, "after a crash"
 
 
-def test_what_was_confirmed_under_another_name_is_not_trained_again(extended: Study) -> None:
+def test_what_was_confirmed_under_another_name_is_not_trained_again(extended: Study):
     trials = {"clipfit": 1, "clipfit-tuned": 80, "best": 80, "second": 5}
     assert told(beside_earlier(extended, candidates(trials, best="clipfit-tuned"))) == {
         "clipfit": 1,
@@ -184,7 +184,7 @@ def test_what_was_confirmed_under_another_name_is_not_trained_again(extended: St
 
 def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the_new_one(
     study: Study,
-) -> None:
+):
     choose(study, candidates({"full": 3, "best": 3, "best-with-delta": 2}, best="full"))
     confirm(study, "best-with-delta", of(2), 0.6)
     extended = grow(study, "search.trials=+50")
@@ -196,7 +196,7 @@ def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the
 
 def test_what_follows_from_the_choice_is_not_trained_again_where_it_was_tested(
     extended: Study,
-) -> None:
+):
     chosen = candidates({"clipfit-tuned": 80, "best": 60, "third": 5})
     (derived,) = candidates({"best-plain": 5})
     derived = derived.model_copy(update={"source_trial": None})
@@ -209,7 +209,7 @@ def test_what_follows_from_the_choice_is_not_trained_again_where_it_was_tested(
 
 def test_choosing_again_after_the_new_winner_was_tested_moves_none_of_its_tests(
     study: Study,
-) -> None:
+):
     choose(study, candidates({"best": 5}))
     confirm(study, "best", ANOTHER, 0.7)
     extended = grow(study, "search.trials=+50")
@@ -226,7 +226,7 @@ def test_choosing_again_after_the_new_winner_was_tested_moves_none_of_its_tests(
     }
 
 
-def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study) -> None:
+def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
     choose(extended, beside_earlier(extended, candidates({"best": 60})))
     confirm(extended, "best", of(60), 0.8)
     again = grow(extended, "search.trials=+2")
@@ -239,7 +239,7 @@ def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study) -> N
     }
 
 
-def test_an_average_of_other_members_is_another_one_and_keeps_its_own(study: Study) -> None:
+def test_an_average_of_other_members_is_another_one_and_keeps_its_own(study: Study):
     def chosen(best: int, second: int) -> list[Candidate]:
         (average,) = candidates({"average": 1})
         members = candidates({"best": best, "second": second})

@@ -33,7 +33,7 @@ def grown(place: Path, tiny_backbone: Path) -> StudyFolder:
     return folder
 
 
-def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: StudyFolder) -> None:
+def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: StudyFolder):
     configs = [trial.read_config() for trial in grown.trials()]
     whole = [config for config in configs if config["stage"] == "search"]
     numbers = [config["number"] for config in whole]
@@ -44,7 +44,7 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
     assert len({config["trial_id"] for config in search} & {*grown.read_json("before.json")}) == 8
 
 
-def test_the_choice_was_made_anew_and_everything_chosen_is_confirmed(grown: StudyFolder) -> None:
+def test_the_choice_was_made_anew_and_everything_chosen_is_confirmed(grown: StudyFolder):
     candidates = grown.read_json("candidates.json")
     chosen = {c["label"]: c["settings"]["rates"] for c in candidates if c["same_as"] is None}
     configs = [trial.read_config() for trial in grown.trials()]
@@ -64,7 +64,7 @@ def proposed(folder: StudyFolder) -> set[str]:
 
 def test_another_study_starts_from_what_this_one_found_and_outlives_it(
     grown: StudyFolder, place: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(place)
     overrides = [f"backbone.name={tiny_backbone}", "search.trials=12", "seed=7", *SMALL]
     assert main(["quickstart", "name=heir", "search.warm_start=mine", *overrides]) == 0

@@ -29,7 +29,7 @@ def finished(tmp_path: Path) -> Study:
     return written.study
 
 
-def test_it_ships_something_else_and_says_that_the_test_had_been_read(finished: Study) -> None:
+def test_it_ships_something_else_and_says_that_the_test_had_been_read(finished: Study):
     assert not was_asked_after_test(finished)
     config = refitted_config(finished, ["refit.images=pool", "refit.average=2"])
     ask_for_refit(finished, config)
@@ -46,13 +46,13 @@ def planned(finished: Study) -> Study:
     return Study(config, finished.folder)
 
 
-def test_a_check_of_what_was_planned_makes_no_other_model(finished: Study) -> None:
+def test_a_check_of_what_was_planned_makes_no_other_model(finished: Study):
     study = planned(finished)
     ask_for_refit(study, refitted_config(study, ["refit.unknown_check=true"]))
     assert not was_asked_after_test(study)
 
 
-def test_what_failed_is_tried_again(finished: Study) -> None:
+def test_what_failed_is_tried_again(finished: Study):
     study = planned(finished)
     for name, end in (("member", End("failed", 1, 1.0)), ("refit", End("finished", 1, 1.0))):
         trial = finished.folder.trial(f"{name}-labelled-")
@@ -74,13 +74,13 @@ def test_what_failed_is_tried_again(finished: Study) -> None:
 )
 def test_what_changes_nothing_or_what_was_tested_is_refused(
     finished: Study, overrides: list[str], told: str
-) -> None:
+):
     before = finished.folder.config_path.read_bytes()
     with pytest.raises(ConfigError, match=told):
         refitted_config(finished, overrides)
     assert finished.folder.config_path.read_bytes() == before
 
 
-def test_a_study_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+def test_a_study_that_is_not_finished_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="has no finished choice"):
         refitted_config(Written(tmp_path, "mine").study, ["refit.images=pool"])

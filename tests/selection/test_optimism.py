@@ -48,7 +48,7 @@ def folder_of(path: Path, rows: Rows, right: Any, scores: Any = None) -> StudyFo
     return folder
 
 
-def add(folder: StudyFolder, rows: Rows, right: Any, score: float) -> None:
+def add(folder: StudyFolder, rows: Rows, right: Any, score: float):
     number = len(list(folder.trials()))
     own = trial(trial_id=f"search-{number}", number=number)
     written = folder.trial(own.trial_id)
@@ -65,12 +65,12 @@ def optimism(path: Path, rows: Rows, right: Any) -> Optimism:
     return not_none(optimism_of(folder_of(path / "study", rows, right), FewShot()))
 
 
-def test_where_no_image_was_wrong_nothing_is_expected() -> None:
+def test_where_no_image_was_wrong_nothing_is_expected():
     assert Optimism(12, 0.95, 0.93, {}).remark == "the best of 12; expect about 93 %"
     assert "expect" not in Optimism(12, 1.0, 1.0, {}).remark
 
 
-def test_the_expected_score_is_that_of_all_sets_that_can_be_drawn(tmp_path: Path) -> None:
+def test_the_expected_score_is_that_of_all_sets_that_can_be_drawn(tmp_path: Path):
     right = np.array([(1, 1, 0, 0, 1), (0, 1, 1, 1, 0), (0, 0, 1, 1, 1)])
     scores = []
     for drawn in itertools.product(range(5), repeat=5):
@@ -84,21 +84,21 @@ def test_the_expected_score_is_that_of_all_sets_that_can_be_drawn(tmp_path: Path
     assert found.expected == pytest.approx(np.mean(scores), abs=near)
 
 
-def test_the_standard_error_of_a_score_is_that_of_a_share(tmp_path: Path) -> None:
+def test_the_standard_error_of_a_score_is_that_of_a_share(tmp_path: Path):
     right = [[n % 10 < 8 for n in range(400)], [n % 2 for n in range(400)]]
     errors = optimism(tmp_path, images(400), right).errors
     assert errors["search-0"] == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.1)
     assert errors["search-1"] == pytest.approx(np.sqrt(0.5 * 0.5 / 400), rel=0.1)
 
 
-def test_an_image_of_several_folds_is_drawn_for_all_of_them(tmp_path: Path) -> None:
+def test_an_image_of_several_folds_is_drawn_for_all_of_them(tmp_path: Path):
     """Else the same image would be left out of one fold and not of another, and tell of both."""
     rows = [(fold, "accuracy", f"{n}.png", "a") for fold in (0, 1) for n in range(2)]
     right = [(1, 0, 1, 0), (0, 1, 0, 1)]
     assert optimism(tmp_path, rows, right).expected == 0.0
 
 
-def test_classes_and_parts_count_as_they_do_in_the_protocols_score(tmp_path: Path) -> None:
+def test_classes_and_parts_count_as_they_do_in_the_protocols_score(tmp_path: Path):
     right = np.random.default_rng(2).random((6, 3, 2, 40)) < 0.6
     rows = []
     for fold, part, n in itertools.product(range(3), ("base", "new"), range(40)):
@@ -112,7 +112,7 @@ def test_classes_and_parts_count_as_they_do_in_the_protocols_score(tmp_path: Pat
     assert 0.5 < found.expected < found.best
 
 
-def test_a_class_that_few_folds_hold_counts_as_much_as_others(tmp_path: Path) -> None:
+def test_a_class_that_few_folds_hold_counts_as_much_as_others(tmp_path: Path):
     rows = [(fold, "accuracy", f"{fold}.png", "b") for fold in range(4)]
     rows += [(fold, "accuracy", f"rare {fold}.png", "a") for fold in range(2)]
     right = [[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]]
@@ -120,7 +120,7 @@ def test_a_class_that_few_folds_hold_counts_as_much_as_others(tmp_path: Path) ->
     assert not_none(optimism_of(folder, FewShot().balanced())).best == 0.5
 
 
-def test_nothing_is_claimed_of_what_is_not_known(tmp_path: Path) -> None:
+def test_nothing_is_claimed_of_what_is_not_known(tmp_path: Path):
     right = [[1] * 9, [0] * 9]
     alone = folder_of(tmp_path / "alone", images(9), right[:1])
     assert optimism_of(alone, FewShot()) is None, "one trial is no maximum"
@@ -136,7 +136,7 @@ def test_nothing_is_claimed_of_what_is_not_known(tmp_path: Path) -> None:
     assert optimism_of(folder, FewShot()) is None, "a trial kept no predictions"
 
 
-def test_what_is_written_once_stays_until_the_search_goes_on(tmp_path: Path) -> None:
+def test_what_is_written_once_stays_until_the_search_goes_on(tmp_path: Path):
     folder = folder_of(tmp_path / "s", images(20), [[1, 0] * 10, [0, 1] * 10])
     assert read_optimism(folder) is None
     own = Study(StudyConfig(), folder)
@@ -155,7 +155,7 @@ def test_what_is_written_once_stays_until_the_search_goes_on(tmp_path: Path) -> 
 @pytest.mark.parametrize("setting", ["holdout", "folds", "class_folds", "base"])
 def test_the_scores_of_real_trials_follow_from_what_they_keep(
     setting: str, tiny_backbone: Path, tmp_path: Path
-) -> None:
+):
     folder = StudyFolder(tmp_path / setting)
     folder.create("", {})
     backbone = load_backbone(tiny_backbone)

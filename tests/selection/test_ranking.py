@@ -5,7 +5,7 @@ from tests.selection.conftest import add
 from tests.written_study import Written
 
 
-def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Written) -> None:
+def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Written):
     add(written, 0.5)
     for status in ("stopped", "failed", None):
         add(written, 0.9, status=status)
@@ -15,14 +15,14 @@ def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Writ
     assert [(judged.config.number, judged.val_score) for judged in ranked] == [(5, 0.6), (0, 0.5)]
 
 
-def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: Written) -> None:
+def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: Written):
     add(written, 0.5)
     add(written, 0.5, trainable=90)
     add(written, 0.5, trainable=90)
     assert [j.config.number for j in rank_finished_trials(written.folder)] == [1, 2, 0]
 
 
-def test_equal_trainings_have_equal_keys_whatever_is_done_with_them(written: Written) -> None:
+def test_equal_trainings_have_equal_keys_whatever_is_done_with_them(written: Written):
     add(written, 0.5, ln_lr=0.1)
     add(written, 0.5, ln_lr=0.1, head="linear", strength=0.5)
     add(written, 0.5, ln_lr=0.2)

@@ -34,11 +34,11 @@ ASKED = RefitConfig(average=2)
 )
 def test_an_average_ships_if_it_is_asked_for_and_the_winner_is_no_peer(
     candidates: list[Candidate] | None, refit: RefitConfig, shipped: Candidate | None
-) -> None:
+):
     assert candidate_to_ship(candidates, refit) == shipped
 
 
-def test_refits_of_other_images_members_or_temperatures_have_other_names() -> None:
+def test_refits_of_other_images_members_or_temperatures_have_other_names():
     labelled = RefitConfig(images="labelled", calibrate=True)
     assert refit_trial_id("member", labelled, BEST) == "member-labelled-0012"
     assert refit_trial_id("refit", labelled, BEST) == "refit-labelled-0012"

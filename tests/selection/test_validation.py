@@ -37,7 +37,7 @@ def trial(tmp_path: Path) -> TrialFolder:
     return trial
 
 
-def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder) -> None:
+def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder):
     assert read_validation(trial) is None
     trial.write(VALIDATION, validation_to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
     table = not_none(read_validation(trial))
@@ -48,12 +48,12 @@ def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder
     ]
 
 
-def test_predictions_of_other_images_than_the_tasks_have_are_refused() -> None:
+def test_predictions_of_other_images_than_the_tasks_have_are_refused():
     with pytest.raises(ValueError, match="zip"):
         validation_to_parquet(predicted("0.png"), data(2))
 
 
-def test_a_damaged_file_is_named(trial: TrialFolder) -> None:
+def test_a_damaged_file_is_named(trial: TrialFolder):
     trial.write(VALIDATION, b"PAR1 no more")
     with pytest.raises(LedgerError, match=r"validation\.parquet is damaged"):
         read_validation(trial)
@@ -61,7 +61,7 @@ def test_a_damaged_file_is_named(trial: TrialFolder) -> None:
 
 def test_what_a_trial_kept_is_under_its_checksums_and_goes_when_it_is_trained_again(
     trial: TrialFolder,
-) -> None:
+):
     trial.append_report({"epoch": 1})
     trial.write(VALIDATION, validation_to_parquet(predicted("0.png"), data(1)))
     trial.write_end(End("finished", 1, 1.0))

@@ -60,7 +60,7 @@ def delta(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 )
 def test_the_classifier_scores_as_the_trial_that_it_comes_from(
     tiny_backbone: Path, tmp_path: Path, changes: dict[str, Any]
-) -> None:
+):
     trained = confirmed(tmp_path, tiny_backbone, **changes)
     score = TrialFolder(trained).read_reports()[-1]["test_accuracy"]
     dataset = load_dataset("digits")
@@ -72,7 +72,7 @@ def test_the_classifier_scores_as_the_trial_that_it_comes_from(
     assert accuracy(chosen, wanted) == pytest.approx(score, abs=1e-9)
 
 
-def test_probabilities_are_those_of_the_tuned_model(delta: Path, tiny_backbone: Path) -> None:
+def test_probabilities_are_those_of_the_tuned_model(delta: Path, tiny_backbone: Path):
     images = [Image.new("RGB", (16, 16), color) for color in ("red", "navy", "white")]
     classifier = load_classifier(delta, class_names=NAMES, templates=["a photo of {}."])
     backbone = load_backbone(tiny_backbone)
@@ -89,7 +89,7 @@ def test_probabilities_are_those_of_the_tuned_model(delta: Path, tiny_backbone: 
 
 def test_more_images_than_are_encoded_at_once_come_back_in_order(
     delta: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     classifier = load_classifier(delta, class_names=NAMES)
     images = [Image.new("L", (16, 16), 40 * grey) for grey in range(6)]
     whole = classifier.probabilities(images)
@@ -98,7 +98,7 @@ def test_more_images_than_are_encoded_at_once_come_back_in_order(
     assert classifier.probabilities([]).shape == (0, 3)
 
 
-def test_templates_of_a_class_are_averaged(delta: Path) -> None:
+def test_templates_of_a_class_are_averaged(delta: Path):
     one, other, both = (
         load_classifier(delta, class_names=NAMES, templates=templates).class_features
         for templates in (["a {}."], ["the {}!"], ["a {}.", "the {}!"])
@@ -117,7 +117,7 @@ def headed(delta: Path, tmp_path: Path) -> Path:
     return tmp_path / "delta.safetensors"
 
 
-def test_classes_that_the_head_knows_have_its_rows_by_name(delta: Path, headed: Path) -> None:
+def test_classes_that_the_head_knows_have_its_rows_by_name(delta: Path, headed: Path):
     tensors, info = load_delta(headed)
     zero, one, two = info.class_names[:3]
     rows = tensors[HEAD_ROWS]
@@ -130,7 +130,7 @@ def test_classes_that_the_head_knows_have_its_rows_by_name(delta: Path, headed: 
     assert torch.equal(mixed[[0, 3]], load_classifier(delta, **given).class_features[[0, 3]])
 
 
-def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path) -> None:
+def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path):
     classifier = load_classifier(delta)
     good = Image.new("RGB", (8, 8))
     with pytest.raises(DataError, match=r"image 2: .*none\.png"):
@@ -138,16 +138,14 @@ def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("options", "told"), OPTIONS)
-def test_an_option_that_cannot_be_used_is_told(
-    delta: Path, options: dict[str, Any], told: str
-) -> None:
+def test_an_option_that_cannot_be_used_is_told(delta: Path, options: dict[str, Any], told: str):
     with pytest.raises(DataError, match=told):
         load_classifier(delta, **options)
 
 
 def test_deep_images_are_read_by_the_range_of_the_delta_unless_another_is_given(
     delta: Path, tmp_path: Path
-) -> None:
+):
     tensors, info = load_delta(delta)
     deep = tmp_path / "deep"
     save_delta(deep, tensors, replace(info, reading=ImageReading((0, 4095))))

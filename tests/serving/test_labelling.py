@@ -39,7 +39,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize(("batch_size", "top"), [(1, 10), (4, 3), (9, 1), (64, 99)])
 def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batch(
     classifier: TunedClassifier, digits: list[Path], batch_size: int, top: int
-) -> None:
+):
     found = list(label_image_files(classifier, digits, top=top, batch_size=batch_size))
     assert [one.path for one in found] == digits
     for one, row in zip(found, classifier.probabilities(digits), strict=True):
@@ -55,7 +55,7 @@ def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batc
 
 def test_equal_probabilities_leave_the_classes_in_their_order(
     classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(TunedClassifier, "feature_logits", lambda *_: torch.zeros(1, 10))
     (one,) = label_image_files(classifier, digits[:1], top=3, batch_size=1)
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
@@ -63,7 +63,7 @@ def test_equal_probabilities_leave_the_classes_in_their_order(
 
 def test_an_image_that_is_less_like_its_class_than_the_threshold_is_unknown(
     classifier: TunedClassifier, digits: list[Path]
-) -> None:
+):
     pixels = [classifier.read_pixels(path) for path in digits]
     best = classifier.batch_logits(pixels).amax(dim=1)
     threshold = best.sort().values[3].item() + 1e-3
@@ -78,7 +78,7 @@ def test_an_image_that_is_less_like_its_class_than_the_threshold_is_unknown(
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_an_image_that_cannot_be_read_keeps_its_place_and_its_fault(
     classifier: TunedClassifier, digits: list[Path], tmp_path: Path, batch_size: int
-) -> None:
+):
     strange = tmp_path / os.fsdecode(b"\xff.png")
     Image.new("L", (9, 9)).save(strange)
     (tmp_path / "broken.png").write_bytes(b"no image")
@@ -94,8 +94,8 @@ def test_an_image_that_cannot_be_read_keeps_its_place_and_its_fault(
 
 def test_an_image_that_storage_does_not_give_is_told_too(
     classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
+):
+    def fail(*_: object, **__: object):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Image, "open", fail)
@@ -105,7 +105,7 @@ def test_an_image_that_storage_does_not_give_is_told_too(
 
 def test_no_more_than_two_batches_are_taken_at_once(
     classifier: TunedClassifier, digits: list[Path]
-) -> None:
+):
     left = iter(digits)
     found = label_image_files(classifier, left, top=1, batch_size=2)
     for _ in range(3):
@@ -126,8 +126,8 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
     classifier: TunedClassifier,
     digits: list[Path],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*_: object) -> None:
+):
+    def fail(*_: object):
         raise error
 
     monkeypatch.setattr(TunedClassifier, "batch_features", fail)
@@ -135,7 +135,7 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
         list(label_image_files(classifier, digits, top=1, batch_size=64))
 
 
-def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:
+def test_a_folder_is_walked_in_sorted_order(tmp_path: Path):
     wanted = ["B.PNG", "a/10.jpeg", "a/9.webp", "a/b/0.tif", "a.gif", "b.JFIF", "c.jpe"]
     add(tmp_path, *wanted, "notes.txt", "png", ".hidden.png", "a/x.npy")
     add(tmp_path, ".folder/1.png", "__MACOSX/2.png")
@@ -147,14 +147,14 @@ def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:
 
 def test_paths_begin_with_the_folder_as_it_was_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     add(tmp_path, "a/1.png")
     monkeypatch.chdir(tmp_path)
     for folder in (Path("a"), Path()):
         assert list_image_files(folder) == ([Path("a/1.png")], {})
 
 
-def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
+def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path):
     add(tmp_path, "set/a/1.png", "elsewhere/2.png")
     root = tmp_path / "set"
     (root / "a" / "up").symlink_to(root)
@@ -166,10 +166,8 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> No
     assert list_image_files(root) == (images, {})
 
 
-def test_a_folder_that_may_not_be_listed_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(folder: Path) -> None:
+def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(folder: Path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", refuse)

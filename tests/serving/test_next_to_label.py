@@ -18,13 +18,13 @@ ONE_HOT = np.eye(3)[:, None, :]
         (ONE_HOT[:1], 0),
     ],
 )
-def test_disagreement_is_the_divergence_of_the_answers(answers: np.ndarray, bits: float) -> None:
+def test_disagreement_is_the_divergence_of_the_answers(answers: np.ndarray, bits: float):
     assert disagreement(answers) == pytest.approx([bits], abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("count", [1, 7, 60, 1000])
-def test_a_choice_is_balanced_and_unique_and_of_the_least_sure(seed: int, count: int) -> None:
+def test_a_choice_is_balanced_and_unique_and_of_the_least_sure(seed: int, count: int):
     rng = np.random.default_rng(seed)
     images = int(rng.integers(1, 300))
     predicted = np.minimum(rng.integers(0, 6, images), rng.integers(0, 6, images))
@@ -44,13 +44,13 @@ def test_a_choice_is_balanced_and_unique_and_of_the_least_sure(seed: int, count:
     assert len(set(predicted[chosen[:present]])) == min(count, present)
 
 
-def test_disagreement_counts_as_much_as_the_margin() -> None:
+def test_disagreement_counts_as_much_as_the_margin():
     margin, divergence = np.array([0.3, 0.2, 0.1, 0.0]), np.array([0.9, 0.0, 0.5, 0.0])
     chosen = choose_next(np.zeros(4, int), margin, divergence, np.ones((4, 1)), 4)
     assert chosen == [2, 3, 0, 1]
 
 
-def test_of_equal_images_another_one_is_chosen_before_the_copy() -> None:
+def test_of_equal_images_another_one_is_chosen_before_the_copy():
     features = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 1.0]])
     assert k_centres(features, 4) == [0, 3, 2, 1]
     margin = np.array([0.1, 0.2, 0.3, 0.4])
@@ -68,5 +68,5 @@ def test_of_equal_images_another_one_is_chosen_before_the_copy() -> None:
 )
 def test_quotas_are_as_equal_as_the_classes_allow(
     sizes: list[int], count: int, expected: list[int]
-) -> None:
+):
     assert quotas(np.array(sizes), count).tolist() == expected

@@ -50,7 +50,7 @@ def refusal(study: Any, scratch: Path) -> str:
 )
 def test_a_delta_is_used_as_load_classifier_uses_it(
     finish: Any, tmp_path: Path, linear: bool, head: str, known: tuple[str, ...]
-) -> None:
+):
     delta = delta_in(finish(tmp_path, "mine", linear=linear))
     tensors, info = load_delta(delta)
     used = replace(info, templates=("a {}.", "the {}!"), reading=ImageReading((0, 9)))
@@ -71,7 +71,7 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
 @pytest.mark.parametrize(("ensemble", "templates"), [(False, 1), (True, 2)])
 def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     finish: Any, tmp_path: Path, scratch: Path, ensemble: bool, templates: int
-) -> None:
+):
     study = finish(tmp_path, "mine", linear=True)
     data = study.config.data.model_copy(update={"ensemble": ensemble})
     study.config = study.config.model_copy(update={"data": data})
@@ -85,9 +85,7 @@ def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
 
 
 @pytest.mark.parametrize("place", ["delta.safetensors", "trials/own/delta.safetensors"])
-def test_a_delta_in_no_study_has_no_origin_and_one_template(
-    study: Any, tmp_path: Path, place: str
-) -> None:
+def test_a_delta_in_no_study_has_no_origin_and_one_template(study: Any, tmp_path: Path, place: str):
     tensors, info = load_delta(delta_in(study))
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +97,7 @@ def test_a_delta_in_no_study_has_no_origin_and_one_template(
 @pytest.mark.parametrize("damaged", ["study.yaml", "identity.json"])
 def test_a_delta_of_a_damaged_study_is_used_alone(
     study: Any, caplog: pytest.LogCaptureFixture, damaged: str
-) -> None:
+):
     (study.folder.path / damaged).write_text("{")
     saved = read_saved_model(delta_in(study))
     assert saved.origin is None
@@ -107,9 +105,7 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
     assert "is read alone, without what its study says of it: " in caplog.text
 
 
-def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(
-    study: Any, scratch: Path
-) -> None:
+def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any, scratch: Path):
     saved = read_winner(study.study, scratch)
     assert saved.delta == delta_in(study)
     assert saved.name == "the winner of study 'mine' (trial confirm-best-seed1)"
@@ -124,7 +120,7 @@ def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(
     assert "is not tested yet" in refusal(study, scratch)
 
 
-def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratch: Path) -> None:
+def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratch: Path):
     study.confirm(1, "zero-shot", 0.67)
     delta_in(study, "confirm-zero-shot-seed1").unlink()
     zero_shot, best = study.folder.read_json("candidates.json")
@@ -140,22 +136,20 @@ def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratc
 @pytest.mark.parametrize("linear", [False, True])
 def test_a_winner_whose_delta_is_lost_is_not_taken_for_one_that_tunes_nothing(
     finish: Any, tmp_path: Path, scratch: Path, linear: bool
-) -> None:
+):
     study = finish(tmp_path, "lost", linear=linear)
     delta_in(study).unlink()
     assert "confirm-best-seed1/delta.safetensors is missing" in refusal(study, scratch)
 
 
-def peer_wins(study: Any, *others: dict[str, Any]) -> None:
+def peer_wins(study: Any, *others: dict[str, Any]):
     """Let full fine-tuning win, beside other candidates with the settings of the present best."""
     zero_shot, best = study.folder.read_json("candidates.json")
     full = best | {"settings": FULL, "val_score": 0.9, "source_trial": "search-0000"}
     study.folder.write_json("candidates.json", [zero_shot, full, *(best | own for own in others)])
 
 
-def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(
-    study: Any, scratch: Path
-) -> None:
+def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: Any, scratch: Path):
     peer_wins(study, {"label": "best-with-delta"})
     study.confirm(1, "best-with-delta", 0.7)
     saved = read_winner(study.study, scratch)
@@ -165,9 +159,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(
     assert saved.settings.subset == WINNER["subset"]
 
 
-def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(
-    study: Any, scratch: Path
-) -> None:
+def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(study: Any, scratch: Path):
     peer_wins(study)
     for seed in (1, 2):
         delta_in(study, f"confirm-best-seed{seed}").unlink()
@@ -175,7 +167,7 @@ def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(
 
 
 @pytest.mark.parametrize("label", ["best", "best-with-delta"])
-def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str) -> None:
+def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str):
     peer_wins(study, {"label": "best-with-delta"})
     for seed in (1, 2):
         study.confirm(seed, "best-with-delta", 0.7)
@@ -183,13 +175,13 @@ def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str) 
     assert f"of its choice '{label}' is 4.4% on test and" in refusal(study, scratch)
 
 
-def test_a_study_that_chose_nothing_is_refused(study: Any, scratch: Path) -> None:
+def test_a_study_that_chose_nothing_is_refused(study: Any, scratch: Path):
     study.folder.write_json("candidates.json", study.folder.read_json("candidates.json")[:1])
     assert "study 'mine' has no winner, since validation has chosen" in refusal(study, scratch)
 
 
 @pytest.mark.parametrize("lost", ["trials/confirm-best-seed2/end.json", "description.md"])
-def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost: str) -> None:
+def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost: str):
     (study.folder.path / lost).unlink()
     told = refusal(study, scratch)
     assert "'mine' is not finished" in told

@@ -15,7 +15,7 @@ from tests.small_deltas import INFO
 
 def test_a_delta_of_another_backbone_is_refused_naming_both(
     checkpoint: Path, path: Path, tensors: dict[str, Tensor], backbone: Backbone
-) -> None:
+):
     save_delta(path, tensors, replace(INFO, backbone="other"))
     expected = f"'other'.*{INFO.fingerprint}.*'{checkpoint}'.*{backbone.fingerprint}"
     with pytest.raises(DeltaError, match=expected):

@@ -20,7 +20,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_file_is_replaced(tmp_path: Path) -> None:
+def test_a_file_is_replaced(tmp_path: Path):
     path = tmp_path / "file"
     write_atomically(path, "old")
     write_atomically(path, "nüw")
@@ -39,12 +39,12 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
 )
 def test_what_fails_for_good_is_told_at_once_and_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, failing: str, code: int
-) -> None:
+):
     path = tmp_path / "file"
     write_atomically(path, "old")
     began = clock.now
 
-    def fail(*_: object) -> None:
+    def fail(*_: object):
         raise OSError(code, "it may not be")
 
     with monkeypatch.context() as forbidden:
@@ -56,7 +56,7 @@ def test_what_fails_for_good_is_told_at_once_and_leaves_the_old_file_and_no_othe
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_told(tmp_path: Path):
     with pytest.raises(StorageError, match="none/file cannot be used: No such file or directory"):
         write_atomically(tmp_path / "none" / "file", "text")
 
@@ -66,7 +66,7 @@ def full(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[bool]:
     """Storage that is full as long as it is told to be, of a process that has not waited yet."""
     state = [True]
 
-    def fsync(_: int) -> None:
+    def fsync(_: int):
         if state[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -84,7 +84,7 @@ def seconds_to_fail(path: Path, clock: Clock) -> float:
 @pytest.mark.usefixtures("full")
 def test_an_outage_is_waited_for_once_however_much_fails_and_the_next_one_again(
     tmp_path: Path, clock: Clock
-) -> None:
+):
     assert 60 < seconds_to_fail(tmp_path / "one", clock) <= 60 + atomic.RETRY_SECONDS
     assert [seconds_to_fail(tmp_path / name, clock) for name in "abcde"] == [0] * 5
     clock.now += atomic.RECOVERS_WITHIN + 1
@@ -93,7 +93,7 @@ def test_an_outage_is_waited_for_once_however_much_fails_and_the_next_one_again(
 
 def test_what_could_be_written_in_the_end_ends_the_outage(
     tmp_path: Path, clock: Clock, full: list[bool]
-) -> None:
+):
     clock.after(30.0, lambda: full.__setitem__(0, False))
     write_atomically(tmp_path / "one", "x")
     assert clock.now >= 130
@@ -102,7 +102,7 @@ def test_what_could_be_written_in_the_end_ends_the_outage(
 
 
 @pytest.mark.usefixtures("full")
-def test_who_gives_up_does_not_wait(tmp_path: Path, clock: Clock) -> None:
+def test_who_gives_up_does_not_wait(tmp_path: Path, clock: Clock):
     atomic.stop_waiting()
     assert seconds_to_fail(tmp_path / "one", clock) <= atomic.RETRY_SECONDS
 
@@ -113,11 +113,11 @@ def test_who_gives_up_does_not_wait(tmp_path: Path, clock: Clock) -> None:
 )
 def test_lines_whose_sync_failed_are_there_once_and_those_of_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, meanwhile: bytes, whole: bytes
-) -> None:
+):
     path, sync = tmp_path / "lines", os.fsync
     path.write_bytes(b"1\n")
 
-    def fail_once(descriptor: int) -> None:
+    def fail_once(descriptor: int):
         monkeypatch.setattr(os, "fsync", sync)
         with path.open("ab") as file:
             file.write(meanwhile)

@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def record(folder: Path, **contents: bytes) -> None:
+def record(folder: Path, **contents: bytes):
     record_checksums(folder, contents, existing=folder.parent)
 
 
@@ -28,7 +28,7 @@ def matching(folder: Path, name: str, *contents: bytes | None) -> list[bytes | N
     return [data for data in contents if sums.matches(name, data)]
 
 
-def test_sums_have_the_form_that_sha256sum_reads(folder: Path) -> None:
+def test_sums_have_the_form_that_sha256sum_reads(folder: Path):
     record(folder, one=b"abc", two=b"naught")
     assert (folder / SUMS).read_text().splitlines()[0] == f"{ABC}  one"
     (folder / "one").write_bytes(b"abc")
@@ -36,7 +36,7 @@ def test_sums_have_the_form_that_sha256sum_reads(folder: Path) -> None:
     subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=folder, check=True)
 
 
-def test_a_file_matches_what_was_noted_and_nothing_else_does(folder: Path) -> None:
+def test_a_file_matches_what_was_noted_and_nothing_else_does(folder: Path):
     assert Checksums(folder).names == []
     record(folder, one=b"abc")
     assert Checksums(folder).names == ["one"]
@@ -44,7 +44,7 @@ def test_a_file_matches_what_was_noted_and_nothing_else_does(folder: Path) -> No
     assert matching(folder, "other", b"whatever", None) == [b"whatever", None], "nothing was noted"
 
 
-def test_a_file_that_is_written_anew_may_be_the_former_or_the_latter(folder: Path) -> None:
+def test_a_file_that_is_written_anew_may_be_the_former_or_the_latter(folder: Path):
     """A crash may come after the sum and before the file."""
     record(folder, one=b"former")
     record(folder, one=b"latter", two=b"2")
@@ -55,7 +55,7 @@ def test_a_file_that_is_written_anew_may_be_the_former_or_the_latter(folder: Pat
 @pytest.mark.parametrize("junk", [f"{ABC}  on".encode(), b"0" * 30, b"\xff\xfe\n"])
 def test_a_line_that_a_crash_cut_short_or_that_is_no_text_spoils_itself_alone(
     folder: Path, junk: bytes
-) -> None:
+):
     record(folder, one=b"1")
     with (folder / SUMS).open("ab") as file:
         file.write(junk)
@@ -65,7 +65,7 @@ def test_a_line_that_a_crash_cut_short_or_that_is_no_text_spoils_itself_alone(
     assert matching(folder, "one", b"1", b"abc") == [b"1"]
 
 
-def test_line_ends_that_a_tool_has_changed_are_no_damage(folder: Path) -> None:
+def test_line_ends_that_a_tool_has_changed_are_no_damage(folder: Path):
     record(folder, one=b"abc", two=b"naught")
     path = folder / SUMS
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))

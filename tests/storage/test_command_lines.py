@@ -22,9 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_study_of_the_default_storage_is_named_alone(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_of_the_default_storage_is_named_alone(here: Path, monkeypatch: pytest.MonkeyPatch):
     for folder in (Path("runs/mine"), here / "runs" / "mine"):
         assert resume_command(folder) == "clipfit-study resume mine"
     monkeypatch.setenv("STUDY_STORAGE", str(here / "others"))
@@ -36,7 +34,7 @@ def test_a_study_of_the_default_storage_is_named_alone(
 @pytest.mark.parametrize("below", [".", "work"])
 def test_the_storage_of_another_is_read_back_from_what_is_pasted(
     here: Path, name: str, below: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     storage = here / name
     storage.mkdir(exist_ok=True)
     (here / below).mkdir(exist_ok=True)

@@ -42,7 +42,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
-def test_each_file_begins_with_the_number(folder: StudyFolder, delta: Path) -> None:
+def test_each_file_begins_with_the_number(folder: StudyFolder, delta: Path):
     identity = json.loads((folder.path / "identity.json").read_text())
     assert next(iter(identity.items())) == ("format", 1)
     assert folder.config_path.read_text().startswith("format: 1\n")
@@ -65,7 +65,7 @@ def test_a_study_of_another_format_is_refused(
     name: str,
     numbers: dict[str, Any],
     has: str,
-) -> None:
+):
     if name == "identity.json":
         folder.write_json(name, {"study_id": "0", **numbers})
     else:
@@ -80,7 +80,7 @@ def test_a_study_of_another_format_is_refused(
 @pytest.mark.parametrize("number", ["2", "0", ""])
 def test_a_delta_of_another_format_is_refused(
     delta: Path, capsys: pytest.CaptureFixture[str], number: str
-) -> None:
+):
     metadata = {**header(delta), "format": f"clipfit-delta-{number}"}
     save_file(load_file(delta), delta, metadata)
     out = str(delta.with_name("out"))
@@ -91,7 +91,7 @@ def test_a_delta_of_another_format_is_refused(
 
 def test_a_configuration_of_a_study_is_read_as_any_other(
     folder: StudyFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     words = ["run", str(folder.config_path), "--check", "name=again"]
     assert main(words) == 0
     folder.config_path.write_text("format: 2\n")

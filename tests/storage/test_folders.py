@@ -9,12 +9,12 @@ from study.storage.atomic import StorageError
 from study.storage.folders import new_folder
 
 
-def write(place: Path) -> None:
+def write(place: Path):
     place.mkdir()
     (place / "a.txt").write_text("a")
 
 
-def test_a_folder_appears_once_it_is_whole(tmp_path: Path) -> None:
+def test_a_folder_appears_once_it_is_whole(tmp_path: Path):
     out = tmp_path / "some" / "out"
     with new_folder(out) as place:
         write(place)
@@ -24,7 +24,7 @@ def test_a_folder_appears_once_it_is_whole(tmp_path: Path) -> None:
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_an_empty_folder_is_filled_and_no_other_is_touched(tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled_and_no_other_is_touched(tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
     with new_folder(out) as place:
@@ -36,8 +36,8 @@ def test_an_empty_folder_is_filled_and_no_other_is_touched(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), StudyError("no model")])
-def test_a_fault_leaves_nothing(tmp_path: Path, fault: Exception) -> None:
-    def fail() -> None:
+def test_a_fault_leaves_nothing(tmp_path: Path, fault: Exception):
+    def fail():
         with new_folder(tmp_path / "out") as place:
             write(place)
             raise fault

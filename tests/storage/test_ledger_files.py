@@ -9,7 +9,7 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 
 
-def test_a_number_that_json_lacks_is_refused(trial: TrialFolder) -> None:
+def test_a_number_that_json_lacks_is_refused(trial: TrialFolder):
     with pytest.raises(ValueError, match="JSON"):
         trial.append_report({"epoch": 1, "val_score": float("nan")})
 
@@ -26,13 +26,13 @@ def test_a_number_that_json_lacks_is_refused(trial: TrialFolder) -> None:
 )
 def test_damage_of_a_trial_is_told_with_the_file(
     trial: TrialFolder, name: str, contents: bytes, read: Callable[[TrialFolder], object]
-) -> None:
+):
     (trial.path / name).write_bytes(contents)
     with pytest.raises(LedgerError, match=f"{name} is damaged"):
         read(trial)
 
 
-def test_what_was_written_of_a_study_is_read_or_its_damage_told(folder: StudyFolder) -> None:
+def test_what_was_written_of_a_study_is_read_or_its_damage_told(folder: StudyFolder):
     assert folder.read_json("candidates.json") is None
     folder.write_json("candidates.json", [{"λ": 1}])
     assert folder.read_json("candidates.json") == [{"λ": 1}]

@@ -12,7 +12,7 @@ from study.storage.probe import JOB, refuse_unwritable, runs_in_copy
 
 def test_a_folder_that_can_be_made_passes_and_is_not_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path, tmp_path / "some" / "where", Path("runs")):
         refuse_unwritable(folder)
@@ -28,13 +28,13 @@ def test_a_folder_that_can_be_made_passes_and_is_not_made(
         ("/dev/null", "/dev/null is not writable"),
     ],
 )
-def test_a_folder_in_which_nothing_can_be_made_is_named(folder: str, told: str) -> None:
+def test_a_folder_in_which_nothing_can_be_made_is_named(folder: str, told: str):
     with pytest.raises(StorageError, match=f"^{folder} cannot be written: {told}"):
         refuse_unwritable(Path(folder))
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(**_: object) -> None:
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(**_: object):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_a_job_with_a_working_folder_of_its_own_runs_in_a_copy(
     submitted: str | None, copied: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.delenv(JOB, raising=False)
     if submitted is not None:
         monkeypatch.setenv(JOB, submitted)

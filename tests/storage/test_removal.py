@@ -12,11 +12,11 @@ from study.storage.removal import new_study
 from study.storage.study_folder import StudyFolder
 
 
-def fail_in(folder: StudyFolder, error: type[BaseException], made: str = "trials") -> None:
+def fail_in(folder: StudyFolder, error: type[BaseException], made: str = "trials"):
     """Begin a new study beside a folder of images, and fail once a part of it is made."""
     images = folder.path.parent / "images"
 
-    def begin() -> None:
+    def begin():
         with new_study(folder, [images]):
             images.mkdir(exist_ok=True)
             (images / f"{folder.name}.arrow").touch()
@@ -44,21 +44,19 @@ def fail_in(folder: StudyFolder, error: type[BaseException], made: str = "trials
 )
 def test_a_new_study_that_fails_leaves_a_folder_only_if_it_can_go_on(
     tmp_path: Path, error: type[BaseException], made: str, stays: bool
-) -> None:
+):
     folder = StudyFolder(tmp_path / "deep" / "runs" / "mine")
     fail_in(folder, error, made)
     assert folder.exists() == any(tmp_path.iterdir()) == stays
 
 
-def test_a_relative_storage_is_left_as_it_was_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_storage_is_left_as_it_was_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     fail_in(StudyFolder(Path("runs/mine")), StudyError)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_storage_that_was_there_stays_with_what_was_in_it(tmp_path: Path) -> None:
+def test_a_storage_that_was_there_stays_with_what_was_in_it(tmp_path: Path):
     images = tmp_path / "images"
     images.mkdir()
     (images / "earlier.arrow").touch()
@@ -67,13 +65,13 @@ def test_a_storage_that_was_there_stays_with_what_was_in_it(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [images]
 
 
-def test_a_study_that_came_meanwhile_keeps_storage_and_images(tmp_path: Path) -> None:
+def test_a_study_that_came_meanwhile_keeps_storage_and_images(tmp_path: Path):
     storage = tmp_path / "runs"
     fail_in(StudyFolder(storage / "mine"), StudyError, made="../yours")
     assert sorted(path.name for path in storage.iterdir()) == ["images", "yours"]
 
 
-def test_a_study_that_was_there_before_or_that_another_driver_runs_stays(tmp_path: Path) -> None:
+def test_a_study_that_was_there_before_or_that_another_driver_runs_stays(tmp_path: Path):
     folder = StudyFolder(tmp_path / "runs" / "mine")
     with new_study(folder):
         with pytest.raises(LedgerError, match="another process"), new_study(folder):

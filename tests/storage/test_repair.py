@@ -46,7 +46,7 @@ def contents(folder: StudyFolder) -> dict[str, bytes]:
 
 def test_what_a_process_left_that_died_as_it_wrote_is_swept_and_all_else_stays(
     folder: StudyFolder,
-) -> None:
+):
     for name in (".hidden", ".end.json.bak", ".lock.4711"):
         (folder.path / name).touch()
     before = contents(folder)
@@ -69,7 +69,7 @@ def test_a_damaged_trial_is_named_and_trained_again(
     name: str,
     damage: Damage,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     damage(whole.path / name)
     repair(folder)
     assert f"{name} of {whole.path} damaged; the trial is trained again" in caplog.text
@@ -85,7 +85,7 @@ def test_a_damaged_trial_is_named_and_trained_again(
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_damaged_configuration_is_named_and_nothing_is_touched(
     folder: StudyFolder, number: int, damage: Damage
-) -> None:
+):
     trial = folder.trial(f"search-000{number}")
     damage(trial.path / "config.json")
     with pytest.raises(LedgerError, match=rf"{trial.path}/config\.json; put the file back"):
@@ -93,7 +93,7 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
     assert trial.read_reports() == REPORTS
 
 
-def test_a_damaged_identity_is_named(folder: StudyFolder) -> None:
+def test_a_damaged_identity_is_named(folder: StudyFolder):
     flip(folder.path / "identity.json")
     with pytest.raises(LedgerError, match=r"identity\.json is damaged: "):
         repair(folder)
@@ -101,7 +101,7 @@ def test_a_damaged_identity_is_named(folder: StudyFolder) -> None:
 
 def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
     folder: StudyFolder,
-) -> None:
+):
     trial = folder.trial("search-0001")
     (trial.path / "reports.jsonl").write_bytes(b"\0\0\0\n")
     repair(folder)
@@ -109,9 +109,7 @@ def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
 
 
 @pytest.mark.parametrize("damage", [flip, cut, overwrite])
-def test_a_damaged_choice_is_taken_back_and_never_believed(
-    folder: StudyFolder, damage: Damage
-) -> None:
+def test_a_damaged_choice_is_taken_back_and_never_believed(folder: StudyFolder, damage: Damage):
     damage(folder.path / "candidates.json")
     with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
         folder.read_json("candidates.json")
@@ -119,7 +117,7 @@ def test_a_damaged_choice_is_taken_back_and_never_believed(
     assert folder.read_json("candidates.json") is None
 
 
-def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFolder) -> None:
+def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFolder):
     """The sum is noted, and then the file is not written."""
     lost = folder.path / "trials" / "search-0007" / "config.json"
     lost.parent.mkdir()
@@ -133,9 +131,7 @@ def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFo
     assert folder.read_json("candidates.json") == []
 
 
-def test_a_trial_of_before_there_were_sums_is_believed(
-    folder: StudyFolder, whole: TrialFolder
-) -> None:
+def test_a_trial_of_before_there_were_sums_is_believed(folder: StudyFolder, whole: TrialFolder):
     (whole.path / "sha256.txt").unlink()
     repair(folder)
     assert whole.read_end() is not None

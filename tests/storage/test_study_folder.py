@@ -17,7 +17,7 @@ from tests.clock import Clock
 
 def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named(
     folder: StudyFolder,
-) -> None:
+):
     other = StudyFolder(folder.path.with_name("other"))
     other.create("", {})
     assert other.read_identity()["study_id"] != folder.read_identity()["study_id"]
@@ -29,14 +29,14 @@ def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named
     assert folder.read_identity()["git_commit"] == "abc"
 
 
-def refused(lock: AbstractContextManager[None]) -> None:
+def refused(lock: AbstractContextManager[None]):
     with pytest.raises(LedgerError, match="run by another process"):
         lock.__enter__()
 
 
 def test_of_two_that_claim_one_name_at_once_the_second_is_kept_out_until_the_first_has_gone(
     tmp_path: Path,
-) -> None:
+):
     first, second = (StudyFolder(tmp_path / "runs" / "mine") for _ in range(2))
     first.claim()
     second.claim()
@@ -49,7 +49,7 @@ def test_of_two_that_claim_one_name_at_once_the_second_is_kept_out_until_the_fir
 
 def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     brief = StudyFolder(folder.path).locked(briefly=True)
     brief.__enter__()
     clock = Clock({3.0: lambda: brief.__exit__(None, None, None)})
@@ -64,7 +64,7 @@ def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(
 
 def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     assert not folder.has_driver(), "nobody has run it yet"
     with folder.locked():
         assert folder.has_driver()
@@ -80,7 +80,7 @@ def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(
             assert folder.has_driver()
 
 
-def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:
+def test_a_killed_driver_leaves_no_lock(folder: StudyFolder):
     code = (
         "import os, sys, signal; from pathlib import Path\n"
         "from study.storage.study_folder import StudyFolder\n"
@@ -92,9 +92,7 @@ def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:
         pass
 
 
-def test_only_folders_with_a_configuration_are_trials(
-    folder: StudyFolder, trial: TrialFolder
-) -> None:
+def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial: TrialFolder):
     (folder.path / "trials" / "search-0000").mkdir()  # a driver that died here comes back to it
     assert [t.trial_id for t in folder.trials()] == [trial.trial_id]
 
@@ -105,7 +103,7 @@ def test_only_folders_with_a_configuration_are_trials(
 )
 def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version(
     champion: bool, lasting: bool, address: str
-) -> None:
+):
     line = Registration("clipfit-pets", "7", champion, "").loading_line(lasting=lasting)
     model = f'"models:/clipfit-pets{address}"'
     assert line == f'mlflow.pyfunc.load_model({model}).predict(["image.png"])'

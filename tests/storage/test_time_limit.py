@@ -7,7 +7,7 @@ import pytest
 from study.storage.time_limit import call_within, cause_of_silence
 
 
-def test_a_call_that_hangs_is_given_up() -> None:
+def test_a_call_that_hangs_is_given_up():
     over = threading.Event()
     with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
         call_within(0.05, over.wait)
@@ -15,7 +15,7 @@ def test_a_call_that_hangs_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("seconds", [20, None])
-def test_what_a_call_returns_or_raises_comes_through(seconds: float | None) -> None:
+def test_what_a_call_returns_or_raises_comes_through(seconds: float | None):
     assert call_within(seconds, lambda: "given") == "given"
     with pytest.raises(ZeroDivisionError):
         call_within(seconds, lambda: 1 / 0)
@@ -23,11 +23,11 @@ def test_what_a_call_returns_or_raises_comes_through(seconds: float | None) -> N
         call_within(seconds, interrupted)
 
 
-def interrupted() -> None:
+def interrupted():
     raise KeyboardInterrupt
 
 
-def test_why_nothing_answered_is_told_in_the_words_of_the_first_cause() -> None:
+def test_why_nothing_answered_is_told_in_the_words_of_the_first_cause():
     error = ValueError("of a library")
     error.__context__ = ConnectionRefusedError(111, "Connection refused")
     assert cause_of_silence(error) == "Connection refused"

@@ -13,7 +13,7 @@ STOPPED = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
 REPORTS = [{"epoch": epoch, "val_score": epoch / 3} for epoch in (1, 2, 3)]
 
 
-def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder) -> None:
+def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder):
     trial.create({"number": 2})
     assert trial.read_config() == {"number": 1}
     assert trial.trial_id == "search-0001"
@@ -21,7 +21,7 @@ def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder) -> No
 
 def test_reports_come_back_in_order_until_those_after_the_last_state_are_dropped(
     trial: TrialFolder,
-) -> None:
+):
     assert trial.read_reports() == []
     for report in REPORTS:
         trial.append_report(report)
@@ -31,7 +31,7 @@ def test_reports_come_back_in_order_until_those_after_the_last_state_are_dropped
         assert trial.read_reports() == REPORTS[:count]
 
 
-def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder) -> None:
+def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder):
     trial.append_report(REPORTS[0])
     with (trial.path / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2, "val_sc')
@@ -41,7 +41,7 @@ def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: Tri
     assert trial.read_reports() == REPORTS[:2]
 
 
-def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder) -> None:
+def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder):
     (trial.path / "state.safetensors").write_bytes(b"state")
     assert trial.read_end() is None
     trial.write_end(STOPPED)
@@ -51,7 +51,7 @@ def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder) -> None:
 
 def test_how_a_trial_had_ended_that_is_reopened_is_known_until_it_ends_again(
     trial: TrialFolder,
-) -> None:
+):
     trial.write_end(STOPPED)
     for _ in range(2):  # a repair that was killed is done again
         trial.reopen()
@@ -62,7 +62,7 @@ def test_how_a_trial_had_ended_that_is_reopened_is_known_until_it_ends_again(
 
 def test_a_reason_that_a_trial_had_for_not_training_is_none_where_it_trains(
     trial: TrialFolder,
-) -> None:
+):
     trial.write_end(End("finished", 4, 0.0, reason="the training is that of another"))
     trial.reopen()
     assert trial.read_earlier_end() == End("finished", 4, 0.0)
@@ -77,7 +77,7 @@ def test_a_reason_that_a_trial_had_for_not_training_is_none_where_it_trains(
 )
 def test_a_damaged_end_tells_nothing(
     trial: TrialFolder, damaged: str, damage: Callable[[Path], None]
-) -> None:
+):
     trial.write_end(STOPPED)
     for name in ("end.json", "earlier_end.json"):
         if name == damaged:
@@ -86,7 +86,7 @@ def test_a_damaged_end_tells_nothing(
     assert trial.read_earlier_end() is None
 
 
-def test_a_failure_is_no_end_to_come_to_again(trial: TrialFolder) -> None:
+def test_a_failure_is_no_end_to_come_to_again(trial: TrialFolder):
     trial.write_end(End("failed", 1, 1.0))
     trial.reopen()
     assert trial.read_earlier_end() is None

@@ -22,7 +22,7 @@ def started(study: Written) -> TensorBoardTracker:
     return tracker
 
 
-def train(study: Written, tracker: TensorBoardTracker, config: TrialConfig, *epochs: int) -> None:
+def train(study: Written, tracker: TensorBoardTracker, config: TrialConfig, *epochs: int):
     """Record epochs, and tell the tracker of each as a study does."""
     tracker.trial_started(config)
     for epoch in epochs:
@@ -47,7 +47,7 @@ def end_of(study: Written) -> str:
     return text.tensor_proto.string_val[0].decode()
 
 
-def test_an_epoch_is_there_before_its_trial_ends_and_then_settings_and_end(study: Written) -> None:
+def test_an_epoch_is_there_before_its_trial_ends_and_then_settings_and_end(study: Written):
     tracker, config = started(study), study.trial(0)
     train(study, tracker, config, 1, 2)
     assert events(study).Tags()["scalars"] == ["train_loss", "val_score", "seconds"]
@@ -60,7 +60,7 @@ def test_an_epoch_is_there_before_its_trial_ends_and_then_settings_and_end(study
     assert b"ln_lr" in contents
 
 
-def test_a_resumed_trial_goes_on_and_no_point_is_there_twice(study: Written) -> None:
+def test_a_resumed_trial_goes_on_and_no_point_is_there_twice(study: Written):
     first, config = started(study), study.trial(0)
     train(study, first, config, 1, 2)
     study.report(config, 3)  # the driver died before it heard of it
@@ -74,7 +74,7 @@ def test_a_resumed_trial_goes_on_and_no_point_is_there_twice(study: Written) -> 
 
 def test_a_trial_that_is_trained_again_has_the_points_of_its_last_training(
     study: Written,
-) -> None:
+):
     study.whole(0)
     tracker, config = started(study), study.trial(0)
     assert scores(study) == POINTS
@@ -83,7 +83,7 @@ def test_a_trial_that_is_trained_again_has_the_points_of_its_last_training(
     assert scores(study) == POINTS[:1]
 
 
-def test_what_ended_unheard_is_written_when_a_study_begins_again(study: Written) -> None:
+def test_what_ended_unheard_is_written_when_a_study_begins_again(study: Written):
     study.whole(0)
     assert started(study).close(finished=False) == {}
     study.whole(1)
@@ -95,7 +95,7 @@ def test_what_ended_unheard_is_written_when_a_study_begins_again(study: Written)
 
 def test_an_epoch_from_the_ledger_has_its_time_and_what_is_no_metric_is_left_out(
     study: Written,
-) -> None:
+):
     report = {"epoch": 1, "ended_at": 1000.5, "val_score": 0.5, "folds": [0.25, 0.75]}
     study.folder.trial(study.trial(0).trial_id).append_report(report)
     assert started(study).close(finished=False) == {}
@@ -104,7 +104,7 @@ def test_an_epoch_from_the_ledger_has_its_time_and_what_is_no_metric_is_left_out
     assert events(study).Tags()["scalars"] == ["val_score"]
 
 
-def test_a_renamed_trial_is_there_by_its_new_name_alone(study: Written) -> None:
+def test_a_renamed_trial_is_there_by_its_new_name_alone(study: Written):
     study.whole(0)
     tracker = started(study)
     study.folder.trial("search-0000").rename("confirm-best")
@@ -113,7 +113,7 @@ def test_a_renamed_trial_is_there_by_its_new_name_alone(study: Written) -> None:
     assert scores(study, "confirm-best") == POINTS
 
 
-def test_what_cannot_be_written_is_told_at_the_end_and_ends_nothing(study: Written) -> None:
+def test_what_cannot_be_written_is_told_at_the_end_and_ends_nothing(study: Written):
     tracker, config = started(study), study.trial(0)
     place(study).write_text("in the way")
     train(study, tracker, config, 1, 2)
@@ -130,11 +130,11 @@ def test_what_cannot_be_written_is_told_at_the_end_and_ends_nothing(study: Writt
 
 def test_after_a_failure_all_epochs_of_the_trial_are_written_again(
     study: Written, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     tracker, config = started(study), study.trial(0)
     train(study, tracker, config, 1)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as full:
@@ -146,16 +146,14 @@ def test_after_a_failure_all_epochs_of_the_trial_are_written_again(
     assert scores(study) == POINTS
 
 
-def test_the_end_of_a_study_tells_how_to_look_and_deletion_takes_the_files(study: Written) -> None:
+def test_the_end_of_a_study_tells_how_to_look_and_deletion_takes_the_files(study: Written):
     tracker = started(study)
     assert list(tracker.viewing_hints()) == [("charts", f"tensorboard --logdir {place(study)}")]
     assert tracker.describe_contents(study.study) == "TensorBoard's files are in the study's folder"
     assert list(tracker.delete(study.study)) == []
 
 
-def test_without_the_extra_a_plain_error_names_it(
-    study: Written, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra_a_plain_error_names_it(study: Written, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'clipfit-study\[tensorboard\]'"):

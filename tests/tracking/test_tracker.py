@@ -20,17 +20,17 @@ class Least(Tracker):
 
     name = "least"
 
-    def start(self, study: Study) -> None:
+    def start(self, study: Study):
         pass
 
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None):
         pass
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         return {}
 
 
-def test_a_tracker_has_no_pages_registry_or_models_of_its_own(study: Written) -> None:
+def test_a_tracker_has_no_pages_registry_or_models_of_its_own(study: Written):
     study.whole(0)
     tracker = Least()
     tracker.check(study.config)
@@ -46,14 +46,14 @@ def test_a_tracker_has_no_pages_registry_or_models_of_its_own(study: Written) ->
     assert (tracker.viewing_hints(), tracker.advice(), tracker.packages) == ((), "", ())
 
 
-def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:
+def test_what_is_unsent_is_counted_and_each_reason_told_once():
     assert describe_unsent({"a": "away"}) == "1 run:\n  a: away"
     many = {f"t{number}": "away" for number in range(12)} | {"t3": "refused"}
     assert describe_unsent(many) == ("12 runs:\n  t0, t1, t2 and 8 more: away\n  t3: refused")
     assert describe_unsent(many, 12).splitlines()[1].endswith("t10, t11: away")
 
 
-def test_an_error_is_one_line_without_its_password() -> None:
+def test_an_error_is_one_line_without_its_password():
     told = summarize_error(ValueError(f"cannot open db://me:{SECRET}@host\n[SQL: SELECT 1]"))
     assert told == "ValueError: cannot open db://***@host"
     assert summarize_error(ValueError()) == "ValueError: ValueError()"
@@ -61,7 +61,7 @@ def test_an_error_is_one_line_without_its_password() -> None:
 
 
 @pytest.mark.parametrize("call", ["one", "other"])
-def test_a_server_that_is_away_is_told_alike_whatever_was_asked_of_it(call: str) -> None:
+def test_a_server_that_is_away_is_told_alike_whatever_was_asked_of_it(call: str):
     failure = ValueError(f"call {call} failed")
     failure.__cause__ = ConnectionRefusedError(111, "Connection refused")
     assert summarize_error(failure) == "ValueError: [Errno 111] Connection refused"

@@ -31,7 +31,7 @@ def away(name: str) -> Mock:
 
 def test_each_hears_everything_where_another_one_fails(
     study: Written, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     config = study.trial(0)
     calls = [
         call.trial_started(config),
@@ -50,21 +50,21 @@ def test_each_hears_everything_where_another_one_fails(
     assert caplog.text.count("Mock failed; the study goes on") == len(calls)
 
 
-def test_a_trial_that_both_lack_is_told_once_with_both_reasons() -> None:
+def test_a_trial_that_both_lack_is_told_once_with_both_reasons():
     both = TrackerGroup([away("one"), away("other")])
     assert both.close(finished=False) == {"search-0000": "one: away; other: away"}
     assert both.title == "one and other"
 
 
 @pytest.mark.parametrize(("count", "told"), [(1, "no room"), (2, "no room; no server")])
-def test_faults_of_all_are_told_together(study: Written, count: int, told: str) -> None:
+def test_faults_of_all_are_told_together(study: Written, count: int, told: str):
     trackers = [heard(name, check=StudyError(name)) for name in ("no room", "no server")]
     with pytest.raises(StudyError) as fault:
         TrackerGroup(trackers[:count]).check(study.config)
     assert str(fault.value) == told
 
 
-def test_those_that_have_started_are_closed_where_another_cannot_start(study: Written) -> None:
+def test_those_that_have_started_are_closed_where_another_cannot_start(study: Written):
     started, never = heard("started"), heard("never")
     absent = heard("absent", start=TrackingError("it is down"))
     with pytest.raises(TrackingError, match="it is down"):
@@ -86,7 +86,7 @@ def whole(name: str, resent: int) -> Mock:
 
 def test_all_are_asked_what_they_keep_and_those_that_keep_nothing_are_passed_over(
     study: Written,
-) -> None:
+):
     several = TrackerGroup([heard("heard"), whole("one", 3), whole("other", 5)])
     assert several.sync(study.study, lambda: None) == SyncResult(3, 5)
     assert several.describe_contents(study.study) == "one has runs\nother has runs"
@@ -104,7 +104,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[0])
-def test_the_first_that_can_answer_does_so_even_where_it_fails(query: Any) -> None:
+def test_the_first_that_can_answer_does_so_even_where_it_fails(query: Any):
     name, arguments, options = query
     first, second = heard("first"), heard("second")
     getattr(first, name).side_effect = ["an answer", StudyError("there is none")]
@@ -116,7 +116,7 @@ def test_the_first_that_can_answer_does_so_even_where_it_fails(query: Any) -> No
     assert second.mock_calls == []
 
 
-def test_one_that_fails_keeps_no_other_from_being_asked(study: Written) -> None:
+def test_one_that_fails_keeps_no_other_from_being_asked(study: Written):
     faulty, other = heard("faulty", sync=TrackingError("it is down")), whole("other", 0)
     with pytest.raises(TrackingError, match="it is down"):
         TrackerGroup([faulty, other]).sync(study.study, lambda: None)
@@ -130,9 +130,7 @@ def test_one_that_fails_keeps_no_other_from_being_asked(study: Written) -> None:
         ([], r"tracking\.trackers is empty"),
     ],
 )
-def test_where_none_can_answer_an_error_says_so(
-    study: Written, trackers: list[Least], told: str
-) -> None:
+def test_where_none_can_answer_an_error_says_so(study: Written, trackers: list[Least], told: str):
     several = TrackerGroup(trackers)
     for query in (
         lambda: several.sync(study.study, lambda: None),
@@ -143,7 +141,7 @@ def test_where_none_can_answer_an_error_says_so(
             query()
 
 
-def test_without_trackers_a_study_is_told_nowhere(study: Written) -> None:
+def test_without_trackers_a_study_is_told_nowhere(study: Written):
     none = make_tracker([])
     none.check(study.config)
     none.start(study.study)
@@ -152,7 +150,7 @@ def test_without_trackers_a_study_is_told_nowhere(study: Written) -> None:
     assert (none.title, list(none.viewing_hints())) == ("", [])
 
 
-def test_one_name_is_that_tracker_and_several_are_one_tracker_of_them() -> None:
+def test_one_name_is_that_tracker_and_several_are_one_tracker_of_them():
     assert isinstance(make_tracker(["mlflow"]), MlflowTracker)
     both = make_tracker(["mlflow", "tensorboard"])
     assert isinstance(both, TrackerGroup)
@@ -161,7 +159,7 @@ def test_one_name_is_that_tracker_and_several_are_one_tracker_of_them() -> None:
     assert kinds == [TensorBoardTracker, MlflowTracker]
 
 
-def test_a_tracker_that_was_handed_over_takes_the_place_of_its_name() -> None:
+def test_a_tracker_that_was_handed_over_takes_the_place_of_its_name():
     given = Least()
     assert make_tracker(["least"], given) is given
     assert make_trackers(["mlflow", "least"], given)[1] is given
@@ -169,7 +167,7 @@ def test_a_tracker_that_was_handed_over_takes_the_place_of_its_name() -> None:
         make_tracker(["mlflow"], given)
 
 
-def test_every_unknown_name_is_told_with_the_nearest() -> None:
+def test_every_unknown_name_is_told_with_the_nearest():
     with pytest.raises(ConfigError) as fault:
         make_tracker(["mlfow", "mlflow", "tensorbord"])
     assert str(fault.value) == (

@@ -35,7 +35,7 @@ def members_of(data: TrialData, backbone: Backbone) -> list[list[Member]]:
 @pytest.mark.parametrize("head", ["text", "linear"])
 def test_each_fold_has_the_average_of_its_own_models(
     folds: TrialData, backbone: Backbone, head: str
-) -> None:
+):
     members = members_of(folds, backbone)
     config = trial(**BOTH, head=head, strength=0.5)
     (report,) = run_average(config, folds, backbone, members)
@@ -48,7 +48,7 @@ def test_each_fold_has_the_average_of_its_own_models(
         assert without_head(delta).keys() == one.tensors.keys() | other.tensors.keys()
 
 
-def test_the_average_of_one_is_that_one(folds: TrialData, backbone: Backbone) -> None:
+def test_the_average_of_one_is_that_one(folds: TrialData, backbone: Backbone):
     alone = last_report(folds, backbone)
     members = [[Member(delta, 1.0)] for delta in alone.deltas]
     (report,) = run_average(trial(epochs=0), folds, backbone, members)

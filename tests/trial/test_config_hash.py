@@ -51,13 +51,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
 )
 def test_what_has_no_effect_changes_nothing(
     data: TrialData, one: dict[str, Any], other: dict[str, Any]
-) -> None:
+):
     assert len({compute_config_hash(trial(**given), data, "w") for given in (one, other)}) == 1
 
 
 def test_whatever_a_result_depends_on_changes_the_hash(
     data: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     class Further(TrainingConfig):
         smoothing: float = 0.0
 
@@ -111,7 +111,7 @@ def double(x):
 '''
 
 
-def test_an_edit_of_syntax_anywhere_that_results_depend_on_is_another_code(tmp_path: Path) -> None:
+def test_an_edit_of_syntax_anywhere_that_results_depend_on_is_another_code(tmp_path: Path):
     files = [tmp_path / room / "inner" / "module.py" for room in ROOMS]
     for file in files:
         file.parent.mkdir(parents=True)
@@ -153,7 +153,7 @@ def others(file: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> type[Proto
 
 def test_an_edit_of_anothers_protocol_is_another_code(
     data: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     hashes = []
     for name, code in (("first", OTHERS), ("same", OTHERS), ("other", OTHERS + "edited = 1")):
         protocol = others(tmp_path / f"{name}_protocol.py", code, monkeypatch)
@@ -162,20 +162,18 @@ def test_an_edit_of_anothers_protocol_is_another_code(
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_rule_of_another_package_counts_as_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rule_of_another_package_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     protocol = others(tmp_path / "rules_of_others.py", OTHERS, monkeypatch)
     borrowed = type("Borrowed", (FewShot,), {"rules": protocol.rules, "__module__": "study.run"})
     assert code_of_others(borrowed) == code_of_others(protocol) != []
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_this_packages_protocols_are_in_the_code_that_is_hashed_already(name: str) -> None:
+def test_this_packages_protocols_are_in_the_code_that_is_hashed_already(name: str):
     assert code_of_others(PROTOCOLS[name]) == []
 
 
-def test_a_protocol_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_protocol_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "typed_in", ModuleType("typed_in"))
     typed = type("Typed", (FewShot,), {"name": "typed", "__module__": "typed_in"})
     with pytest.raises(StudyError, match="'typed' stands in no file"):

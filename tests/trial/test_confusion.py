@@ -16,7 +16,7 @@ def counts(**parts: list[int]) -> Confusion:
     return confusion
 
 
-def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for() -> None:
+def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for():
     answers = [("base", "cat", "cat"), ("base", "cat", "dog"), ("new", "cat", "dog")]
     predictions = [
         Prediction(part, f"{number}.png", label, predicted, 0.9)
@@ -41,16 +41,16 @@ def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for()
 )
 def test_parts_make_up_chance_as_they_make_up_a_score(
     parts: dict[str, list[int]], protocol: str, chance: float
-) -> None:
+):
     assert chance_level(counts(**parts), find_protocol(protocol)) == pytest.approx(chance)
 
 
-def test_of_a_trial_that_kept_no_counts_it_is_unknown() -> None:
+def test_of_a_trial_that_kept_no_counts_it_is_unknown():
     assert chance_level(counts(), FewShot()) is None
     assert beats_chance(0.0, None)
 
 
-def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding() -> None:
+def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding():
     chance = chance_level(counts(accuracy=[200, 50, 50]), FewShot())
     assert chance == pytest.approx(2 / 3)
     for score in (2 / 3, round(2 / 3, 12), sum([round(2 / 3, 12)] * 3) / 3):

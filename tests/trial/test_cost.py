@@ -17,7 +17,7 @@ TEXTS = ["a photo of a cat.", "a photo of a dog."]
 
 
 @pytest.mark.parametrize("measured", [measure, measure_apart])
-def test_real_steps_are_measured(tiny_backbone: Path, measured: object) -> None:
+def test_real_steps_are_measured(tiny_backbone: Path, measured: object):
     assert callable(measured)
     backbone = BackboneConfig(name=str(tiny_backbone))
     cost = measured(backbone, TrainingConfig(batch_size=4), TEXTS, 1, False)
@@ -25,11 +25,11 @@ def test_real_steps_are_measured(tiny_backbone: Path, measured: object) -> None:
     assert cost.memory > 10**7
 
 
-def too_large(*_: object) -> None:
+def too_large(*_: object):
     torch.empty(2**60)
 
 
-def ended(*_: object) -> None:
+def ended(*_: object):
     """End as the system ends a process if memory is short."""
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -43,7 +43,7 @@ def in_a_thread(*_: object, **__: object) -> ThreadPoolExecutor:
 )
 def test_what_does_not_fit_into_memory_is_told(
     monkeypatch: pytest.MonkeyPatch, measured: object, executor: object
-) -> None:
+):
     monkeypatch.setattr("study.trial.cost.measure", measured)
     monkeypatch.setattr("study.trial.cost.ProcessPoolExecutor", executor)
     with pytest.raises(
@@ -52,6 +52,6 @@ def test_what_does_not_fit_into_memory_is_told(
         measure_apart()
 
 
-def test_a_fault_is_told_as_it_is() -> None:
+def test_a_fault_is_told_as_it_is():
     with pytest.raises(BackboneError, match="no folder"):
         measure_apart(BackboneConfig(name="/not/there"), TrainingConfig(), TEXTS, 1, False)

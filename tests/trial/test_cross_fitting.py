@@ -53,14 +53,14 @@ def trainings_of(evaluations: Sequence[Evaluation]) -> list[int]:
     return [one.training.steps for one in evaluations if one.training]
 
 
-def test_of_equal_trainings_the_first_ships(data: TrialData) -> None:
+def test_of_equal_trainings_the_first_ships(data: TrialData):
     choice = choose(data, ["10", "01"], ["11", "01"], ["01", "11"])
     assert trainings_of(choice.shipped) == [1, 1]
 
 
 def test_each_fold_is_scored_with_the_training_that_is_best_on_the_others(
     data: TrialData,
-) -> None:
+):
     choice = choose(data, ["1111", "1100", "1000"], ["0001", "1110", "1110"])
     assert trainings_of(choice.scored) == [1, 0, 0]
     assert choice.scores == {"accuracy": pytest.approx(1 / 3), "score": pytest.approx(1 / 3)}
@@ -73,7 +73,7 @@ def test_each_fold_is_scored_with_the_training_that_is_best_on_the_others(
 @pytest.mark.parametrize("folds", [["1100"], ["10", "11", "00"]])
 def test_one_training_makes_no_choice_and_is_scored_on_its_images(
     data: TrialData, folds: list[str]
-) -> None:
+):
     choice = choose(data, folds)
     assert choice.scored == choice.shipped
     assert choice.scores == trial_scores(choice.shipped, data)
@@ -81,7 +81,7 @@ def test_one_training_makes_no_choice_and_is_scored_on_its_images(
 
 def test_without_folds_each_half_is_scored_with_the_training_that_is_best_on_the_other(
     data: TrialData,
-) -> None:
+):
     images = part(8)
     first = in_first_half(images).tolist()
     assert sum(first) == 4
@@ -96,12 +96,12 @@ def test_without_folds_each_half_is_scored_with_the_training_that_is_best_on_the
     assert trainings_of(choice.shipped) == [0]
 
 
-def test_a_training_that_is_best_on_both_halves_is_scored_on_all_images(data: TrialData) -> None:
+def test_a_training_that_is_best_on_both_halves_is_scored_on_all_images(data: TrialData):
     choice = choose(data, ["00000000"], ["11111110"])
     assert choice.scores["score"] == 7 / 8
 
 
-def test_halves_divide_each_class_and_depend_on_paths_alone() -> None:
+def test_halves_divide_each_class_and_depend_on_paths_alone():
     records = tuple(Record(f"{label}/{n}.png", label) for label in range(5) for n in range(4))
     one = Part("accuracy", records, tuple(range(5)))
     halves = in_first_half(one)
@@ -111,7 +111,7 @@ def test_halves_divide_each_class_and_depend_on_paths_alone() -> None:
     assert in_first_half(singles).sum() in (2, 3), "single images go to both halves"
 
 
-def test_a_group_is_in_one_half() -> None:
+def test_a_group_is_in_one_half():
     records = grouped(tuple(Record(f"{n}.png", n // 8) for n in range(32)))
     halves = in_first_half(Part("accuracy", records, (0, 1, 2, 3)))
     assert torch.equal(halves[::2], halves[1::2])
@@ -120,13 +120,13 @@ def test_a_group_is_in_one_half() -> None:
 
 def test_a_single_image_is_scored_with_the_first_training_which_it_did_not_choose(
     data: TrialData,
-) -> None:
+):
     choice = choose(data, ["0"], ["1"])
     assert choice.scores["score"] == 0.0
     assert trainings_of(choice.shipped) == [1]
 
 
-def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData) -> None:
+def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData):
     generalized = replace(data, protocol=Generalized(), split="val")
     base, new = part(2, "base"), Part("new", (Record("3.png", 1), Record("4.png", 1)), CLASSES)
     zeros, ones = torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
@@ -149,7 +149,7 @@ def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData) -
 @pytest.mark.parametrize("setting", ["holdout", "class_folds"])
 def test_a_trial_reports_the_cross_fitted_score_and_ships_the_best_head(
     prepare: Prepare, backbone: Backbone, setting: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     searched = prepare(setting).search()
     evaluated = []
 

@@ -38,7 +38,7 @@ def as_generalized(data: TrialData) -> TrialData:
 )
 def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
     data: tuple[TrialData, TrialData], backbone: Backbone, finish: dict[str, object]
-) -> None:
+):
     changes = {"stage": "confirm", "epochs": 2, **finish}
     beside = last_report(data[1], backbone, **changes).metrics
     own = last_report(as_generalized(data[1]), backbone, **changes).metrics
@@ -50,7 +50,7 @@ def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
 
 def test_a_report_of_test_scores_is_that_of_its_predictions(
     data: tuple[TrialData, TrialData], backbone: Backbone
-) -> None:
+):
     report = last_report(as_generalized(data[1]), backbone, stage="confirm", epochs=2)
     accuracies = []
     for part, names in (("base", data[1].class_names[:18]), ("new", data[1].class_names[18:])):
@@ -65,7 +65,7 @@ def test_a_report_of_test_scores_is_that_of_its_predictions(
 
 def test_on_folds_of_classes_the_best_calibration_is_found(
     data: tuple[TrialData, TrialData], backbone: Backbone
-) -> None:
+):
     beside = last_report(data[0], backbone, epochs=1).metrics
     own = last_report(as_generalized(data[0]), backbone, epochs=1).metrics
     assert beside["val_generalized"] == pytest.approx(own["val_score"], abs=1e-11)
@@ -78,7 +78,7 @@ def test_on_folds_of_classes_the_best_calibration_is_found(
     assert stacked["val_ausuc"] == own["val_ausuc"]
 
 
-def test_parts_are_averaged_over_tasks_before_the_harmonic_mean() -> None:
+def test_parts_are_averaged_over_tasks_before_the_harmonic_mean():
     data = trial_data(protocol=BaseToNew())
     tasks = [(1.0, 0.1), (0.2, 0.7)]
     named = [{("base", ALL_CLASSES): base, ("new", ALL_CLASSES): new} for base, new in tasks]
@@ -86,7 +86,7 @@ def test_parts_are_averaged_over_tasks_before_the_harmonic_mean() -> None:
     assert scores["score"] == scores["hmean"] == pytest.approx(hmean(0.6, 0.4))
 
 
-def test_a_class_that_few_folds_hold_counts_as_much_as_others() -> None:
+def test_a_class_that_few_folds_hold_counts_as_much_as_others():
     rare, common = ("accuracy", 0), ("accuracy", 1)
     folds = [{rare: 0.0, common: 1.0}, {rare: 0.0, common: 1.0}, {common: 1.0}, {common: 1.0}]
     assert joint_scores(folds, trial_data(protocol=FewShot().balanced()))["score"] == 0.5

@@ -28,9 +28,7 @@ def computed() -> Mock:
     return Mock(return_value={"x": torch.arange(6).reshape(2, 3).T, "half": half})
 
 
-def test_what_is_on_disk_is_not_computed_again(
-    tmp_path: Path, backbone: Backbone, computed: Mock
-) -> None:
+def test_what_is_on_disk_is_not_computed_again(tmp_path: Path, backbone: Backbone, computed: Mock):
     first, again = (
         cached_features(tmp_path, WHAT, backbone, "float32", computed) for _ in range(2)
     )
@@ -45,7 +43,7 @@ def test_what_is_on_disk_is_not_computed_again(
 
 def test_whatever_else_it_depends_on_has_a_file_of_its_own(
     tmp_path: Path, backbone: Backbone, computed: Mock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     own: list[tuple[dict[str, str], Backbone, Precision]] = [
         (WHAT, backbone, "float32"),
         ({"what": "others"}, backbone, "float32"),
@@ -67,7 +65,7 @@ def test_a_damaged_file_is_told_and_made_again(
     computed: Mock,
     damage: str,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     cached_features(tmp_path, WHAT, backbone, "float32", computed)
     (path,) = tmp_path.iterdir()
     contents = path.read_bytes()
@@ -88,7 +86,7 @@ def test_a_damaged_file_is_told_and_made_again(
 
 def test_of_several_that_want_it_at_once_one_computes(
     tmp_path: Path, backbone: Backbone, computed: Mock
-) -> None:
+):
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly() -> Tensors:
@@ -117,7 +115,7 @@ def test_without_a_place_to_write_it_each_computes_for_itself(
     computed: Mock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     refuse = Mock(side_effect=StorageError("it is read-only"))
     monkeypatch.setattr(feature_cache, "write_atomically", refuse)
     monkeypatch.setattr(feature_cache.fcntl, "flock", Mock(side_effect=OSError))
@@ -127,13 +125,13 @@ def test_without_a_place_to_write_it_each_computes_for_itself(
     assert "read-only; other processes compute for themselves" in caplog.text
 
 
-def test_a_fault_in_computing_leaves_nothing_behind(tmp_path: Path, backbone: Backbone) -> None:
+def test_a_fault_in_computing_leaves_nothing_behind(tmp_path: Path, backbone: Backbone):
     with pytest.raises(MemoryError):
         cached_features(tmp_path, WHAT, backbone, "float32", Mock(side_effect=MemoryError))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_keeps_the_longest_what_was_used_last() -> None:
+def test_a_process_keeps_the_longest_what_was_used_last():
     cache, compute = Cache(room=4), Mock(return_value={"x": torch.zeros(2)})
     computed = []
     for key in "abacab":

@@ -42,7 +42,7 @@ def trained(report: EpochReport) -> dict[str, Any]:
     }
 
 
-def check_same_answers(one: EpochReport, other: EpochReport) -> None:
+def check_same_answers(one: EpochReport, other: EpochReport):
     assert answers(one) == answers(other)
     assert scores(one) == pytest.approx(scores(other), abs=1e-5)
     torch.testing.assert_close(probabilities(one.predictions), probabilities(other.predictions))
@@ -50,7 +50,7 @@ def check_same_answers(one: EpochReport, other: EpochReport) -> None:
 
 def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
     prepare: Prepare, backbone: Backbone
-) -> None:
+):
     data = prepare("holdout").confirm(1)
     (task,), names = data.tasks, (*data.class_names[1:], data.class_names[0])
     (own,) = task.evaluations
@@ -78,7 +78,7 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
 )
 def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
     prepare: Prepare, backbone: Backbone, setting: str, stage: str
-) -> None:
+):
     preparer = prepare(setting)
     data = preparer.search() if stage == "search" else preparer.confirm(1)
     zero_shot = last_report(data, backbone, **NOTHING, stage=stage)
@@ -92,7 +92,7 @@ def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
     assert answers(full) != answers(zero_shot), "there is something to take back"
 
 
-def test_a_head_of_no_steps_answers_as_the_text(prepare: Prepare, backbone: Backbone) -> None:
+def test_a_head_of_no_steps_answers_as_the_text(prepare: Prepare, backbone: Backbone):
     data = prepare("class_folds").search()
     head = last_report(data, backbone, **LINEAR | {"head_steps": 0}, epochs=2)
     check_same_answers(head, last_report(data, backbone, epochs=2))
@@ -101,7 +101,7 @@ def test_a_head_of_no_steps_answers_as_the_text(prepare: Prepare, backbone: Back
 @pytest.mark.parametrize("setting", ["class_folds", "base"])
 def test_new_classes_are_told_apart_as_without_the_head(
     prepare: Prepare, backbone: Backbone, setting: str
-) -> None:
+):
     data = prepare(setting).confirm(1)
     head, text = last_report(data, backbone, **LINEAR), last_report(data, backbone)
     # Trained names are further ahead, or less: only that gap depends on the head.
@@ -116,7 +116,7 @@ def test_new_classes_are_told_apart_as_without_the_head(
 
 def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alike(
     holdout: TrialData, backbone: Backbone
-) -> None:
+):
     changes = {**LINEAR, "strength": 0.5}
     often = list(run_trial(trial(**changes), holdout, backbone))
     seldom = list(run_trial(trial(**changes, scored_at=(2,)), holdout, backbone))

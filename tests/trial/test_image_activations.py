@@ -24,7 +24,7 @@ from study.trial.prompt_activations import zero_shot_text
 class Spy(StagedClassifier):
     """Remembers how many images it was given at a time."""
 
-    def __init__(self, backbone: Backbone, subset: str) -> None:
+    def __init__(self, backbone: Backbone, subset: str):
         super().__init__(FewShotClassifier(backbone, parse(subset)))
         self.given: list[int] = []
 
@@ -52,9 +52,7 @@ def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Ten
     return staged.begin_images(normalize(pixels, backbone.image_mean, backbone.image_std))
 
 
-def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
-    table: Path, backbone: Backbone
-) -> None:
+def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(table: Path, backbone: Backbone):
     paths = list(open_table(table).paths)
     assert len(paths) > CHUNK
     some = paths[5:8]
@@ -68,7 +66,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
 
 def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
     table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(image_activations.IMAGES, "room", 1000)
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
@@ -78,9 +76,7 @@ def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
         assert spy.given == given
 
 
-def test_text_features_are_those_of_the_matrices_that_are_held(
-    backbone: Backbone, tmp_path: Path
-) -> None:
+def test_text_features_are_those_of_the_matrices_that_are_held(backbone: Backbone, tmp_path: Path):
     ids = backbone.tokenize(["a photo of a one", "a photo of a two"])
     held = replace(backbone, clip=deepcopy(backbone.clip))
     cast_matrices(held.clip, "bfloat16")

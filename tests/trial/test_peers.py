@@ -43,7 +43,7 @@ def peers_trial(peer: Peer, strength: float = 1.0, head: str = "text", **more: A
 @pytest.mark.parametrize("setting", ["augmented", "class_folds"])
 def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_one(
     prepare: Prepare, backbone: Backbone, setting: str, peer: Peer
-) -> None:
+):
     data, row = prepare(setting).search(), method_peers.PEERS[peer.method]
     reports = list(run_trial(peers_trial(peer), data, backbone))
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
@@ -74,7 +74,7 @@ def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_o
 )
 def test_a_peer_goes_on_from_any_epoch_to_the_bit(
     prepare: Prepare, backbone: Backbone, peer: Peer, setting: str, more: dict[str, Any]
-) -> None:
+):
     data, config = prepare(setting).search(), peers_trial(peer, **more)
     whole = list(run_trial(config, data, backbone))
     assert [outcome(one) for one in whole] == outcomes(run_trial(config, data, backbone))
@@ -87,7 +87,7 @@ def test_a_peer_goes_on_from_any_epoch_to_the_bit(
 
 def test_the_hash_covers_the_settings_of_a_peer_and_the_version_of_peft(
     holdout: TrialData, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     peers = [FULL, LORA, DROPPING, PROJECTION]
     for peer, key, value in (
         (FULL, "lr", 0.01),
@@ -111,7 +111,7 @@ def test_the_hash_covers_the_settings_of_a_peer_and_the_version_of_peft(
 
 def test_each_epoch_of_each_task_drops_other_inputs(
     prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     drop = Mock(wraps=apply_dropout)
     monkeypatch.setattr("study.trial.task_training.apply_dropout", drop)
     data = prepare("folds").search()
@@ -123,7 +123,7 @@ def test_each_epoch_of_each_task_drops_other_inputs(
 
 def test_a_projection_is_trained_on_states_that_pass_the_encoder_once(
     prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     begin = create_autospec(
         StagedClassifier.begin_images, side_effect=StagedClassifier.begin_images
     )
@@ -142,9 +142,7 @@ def test_a_projection_is_trained_on_states_that_pass_the_encoder_once(
     assert not begin.called, "another process, or another trial, finds them"
 
 
-def test_the_views_of_a_projection_are_those_of_its_seed(
-    prepare: Prepare, backbone: Backbone
-) -> None:
+def test_the_views_of_a_projection_are_those_of_its_seed(prepare: Prepare, backbone: Backbone):
     data = prepare("augmented").search()
     (task,) = data.tasks
     views = []

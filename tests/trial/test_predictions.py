@@ -38,7 +38,7 @@ def study(tmp_path: Path) -> StudyFolder:
 
 def test_what_is_written_is_read_and_other_programs_find_a_column_for_each_field(
     study: StudyFolder,
-) -> None:
+):
     assert read_predictions(study, "t") == []
     for predictions, columns in ((SOME, 5), (COMPETING, 7), ([], 5)):
         study.trial("t").write("predictions.parquet", predictions_to_parquet(predictions))
@@ -51,13 +51,13 @@ def test_what_is_written_is_read_and_other_programs_find_a_column_for_each_field
 
 
 @pytest.mark.parametrize("contents", [b"", b"PAR1", predictions_to_parquet(SOME)[:-9]])
-def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes) -> None:
+def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes):
     study.trial("t").write("predictions.parquet", contents)
     with pytest.raises(LedgerError, match=r"t/predictions\.parquet is damaged"):
         read_predictions(study, "t")
 
 
-def test_what_is_right_and_competes_is_known_by_part_and_class_in_the_order_of_paths() -> None:
+def test_what_is_right_and_competes_is_known_by_part_and_class_in_the_order_of_paths():
     right = COMPETING[0]._replace(path="a/1.png", predicted="ökapi", right_of_kind=False, gap=1.5)
     found = not_none(outcomes_of([right, *COMPETING]))
     assert found.right == {("base", "ökapi"): (False, True), ("new", "zebra"): (True,)}
@@ -72,7 +72,7 @@ def test_what_is_right_and_competes_is_known_by_part_and_class_in_the_order_of_p
 
 def test_competing_predictions_make_up_the_scores_of_their_trial(
     prepare: Prepare, backbone: Backbone
-) -> None:
+):
     data = prepare("class_folds").confirm(1)
     *_, report = run_trial(trial(stage="confirm", epochs=2), data, backbone)
     one = make_competition(not_none(outcomes_of(report.predictions)), "base")
@@ -81,7 +81,7 @@ def test_competing_predictions_make_up_the_scores_of_their_trial(
 
 
 @pytest.mark.parametrize("change", [{"part": "new"}, {"path": "b.png"}, {"label": "zebra"}])
-def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, Any]) -> None:
+def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, Any]):
     first, second = SOME
     images = {
         not_none(outcomes_of([prediction, second])).images
@@ -103,7 +103,7 @@ print(rows, os.listdir("/proc/self/task") == before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads")
-def test_no_thread_of_arrow_is_left_that_could_abort_the_end_of_the_process(tmp_path: Path) -> None:
+def test_no_thread_of_arrow_is_left_that_could_abort_the_end_of_the_process(tmp_path: Path):
     path = tmp_path / "predictions.parquet"
     prediction = Prediction("accuracy", "0.png", "cat", "dog", 0.5)
     path.write_bytes(predictions_to_parquet([prediction]))

@@ -70,7 +70,7 @@ def deep_images(folder: Path) -> Path:
 
 def test_transfer_is_chosen_on_the_source_and_tested_with_each_targets_own_prompts(
     prepare: Prepare, backbone: Backbone
-) -> None:
+):
     preparer = prepare(
         "transfer",
         dataset="imagenet",
@@ -98,7 +98,7 @@ def test_transfer_is_chosen_on_the_source_and_tested_with_each_targets_own_promp
 
 def test_an_unreadable_image_is_left_out_of_its_own_dataset_alone(
     prepare: Prepare, miniature: ModuleType, tmp_path: Path
-) -> None:
+):
     own = tmp_path / "own"
     for name in ("food101", "dtd"):
         miniature.make(name, own, classes=3)
@@ -116,7 +116,7 @@ def test_an_unreadable_image_is_left_out_of_its_own_dataset_alone(
 
 def test_a_class_without_a_readable_training_image_is_named(
     prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     own = deep_images(tmp_path / "own")
     preparer = prepare(dataset="mine", root=str(own), val_shots=1, on_corrupt="skip")
     first, second = (
@@ -136,7 +136,7 @@ def test_a_class_without_a_readable_training_image_is_named(
 
 def test_an_ensemble_is_of_the_datasets_own_and_clips_or_of_those_given_and_trains_none(
     prepare: Prepare, backbone: Backbone
-) -> None:
+):
     single = prepare(dataset="eurosat").confirm(1)
     several = prepare(dataset="eurosat", ensemble=True).confirm(1)
     assert several.templates == (*TEMPLATES["eurosat"], *ENSEMBLE)
@@ -149,14 +149,14 @@ def test_an_ensemble_is_of_the_datasets_own_and_clips_or_of_those_given_and_trai
     assert data.templates == tuple(given)
 
 
-def test_a_class_with_too_few_images_fails_or_gives_all(prepare: Prepare) -> None:
+def test_a_class_with_too_few_images_fails_or_gives_all(prepare: Prepare):
     with pytest.raises(DataError, match=r"at most 4 shots, or data\.short=take_all"):
         prepare(dataset="dtd", shots=9).search()
     task = prepare(dataset="dtd", shots=9, short="take_all").search().tasks[0]
     assert len(task.train.records) == 4 * 4
 
 
-def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare) -> None:
+def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare):
     given = prepare(dataset="imagenet", shots=4, search={"trials": 0})
     assert given.shots(seed=1).val == ()
     with pytest.raises(DataError, match="validation images"):
@@ -166,7 +166,7 @@ def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare) -> N
 @pytest.mark.parametrize("augment", [False, True])
 def test_dark_images_are_asked_about_once_when_decoded_and_when_found(
     augment: bool, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     folder = deep_images(tmp_path / "deep")
     preparer = prepare(dataset="deep", root=str(folder), shots=1, augment=augment)
     for each in (preparer, Preparer(preparer.study, 16)):
@@ -181,7 +181,7 @@ def test_dark_images_are_asked_about_once_when_decoded_and_when_found(
 
 def test_a_range_reaches_the_pixels_of_a_study_and_of_its_targets_but_for_packaged_ones(
     prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     deep = str(deep_images(tmp_path / "deep"))
     targets = {"targets": ["mine", "digits"], "targets_root": deep}
     data = prepare(
@@ -197,7 +197,7 @@ def test_a_range_reaches_the_pixels_of_a_study_and_of_its_targets_but_for_packag
 
 def test_every_option_of_a_hub_dataset_reaches_it(
     root: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     load = Mock()
     monkeypatch.setattr(study.data.datasets, "load_dataset", load)
     columns, splits = {"image": "img", "label": "fine"}, {"test": "holdout"}
@@ -215,7 +215,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
 
 def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(
     prepare: Prepare,
-) -> None:
+):
     preparer = prepare("base_to_new", dataset="eurosat", search={"selection": "base"})
     data = preparer.search()
     path = preparer.study.folder.path / "shots" / f"tasks-{data.digest[:SPLIT_HASH]}.jsonl"
@@ -232,7 +232,7 @@ def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(
 
 def test_foreign_images_are_seen_beside_all_classes_and_have_no_label(
     prepare: Prepare, backbone: Backbone, tmp_path: Path
-) -> None:
+):
     names = ("cat", "dog", "other")
     root = image_folder(tmp_path / "pets", names, names)
     data = prepare(dataset="pets", root=str(root), other="foreign").left_out_classes()
@@ -254,7 +254,7 @@ def data_faults(preparer: Preparer) -> list[str]:
 
 def test_no_more_images_are_opened_than_a_stage_needs(
     miniature: ModuleType, prepare: Prepare, tmp_path: Path
-) -> None:
+):
     folder = miniature.make("eurosat", tmp_path / "own", classes=4, counts=(4, 2, 2))
     split = json.loads((folder / "split_zhou_EuroSAT.json").read_text())
     for path, _, _ in split["test"]:
@@ -268,6 +268,6 @@ def test_no_more_images_are_opened_than_a_stage_needs(
     assert data_faults(preparer) == [], "a check reads lists and headers"
 
 
-def test_a_fault_of_published_shots_is_told_with_its_place(prepare: Prepare) -> None:
+def test_a_fault_of_published_shots_is_told_with_its_place(prepare: Prepare):
     fault, *_ = data_faults(prepare(dataset="eurosat", shots_from="/"))
     assert fault.startswith("data.shots_from: shot_2-seed_1_train.jsonl")

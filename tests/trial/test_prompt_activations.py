@@ -18,7 +18,7 @@ from tests.small_trials import outcomes, trial
 
 def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(
     backbone: Backbone, tmp_path: Path
-) -> None:
+):
     prompts = ["a red cat", "a dog", "a bird"]
     ids = backbone.tokenize(prompts)
     features = zero_shot_text(backbone, ids, "float32", tmp_path)
@@ -46,7 +46,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     holdout: TrialData,
     tiny_backbone: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     forget_all(holdout)
     monkeypatch.setattr("study.trial.prompt_activations.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
@@ -64,7 +64,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
 @pytest.mark.parametrize("subset", ["none", "text-bias", "vision.ln[-1]", "clipfit"])
 def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tuned(
     subset: str, holdout: TrialData, tiny_backbone: Path
-) -> None:
+):
     forget_all(holdout)
     backbone = load_backbone(tiny_backbone)
     encoded = {"text": 0, "vision": 0}
@@ -83,7 +83,7 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
     }
 
 
-def forget_all(data: TrialData) -> None:
+def forget_all(data: TrialData):
     """Forget what this process and those before it computed."""
     free_memory()
     for path in data.train_images.parent.glob("frozen-*"):

@@ -27,7 +27,7 @@ from tests.small_trials import Prepare, digest, outcome, outcomes, trial
 )
 def test_every_epoch_is_reported_with_its_score(
     prepare: Prepare, backbone: Backbone, setting: str, parts: set[str]
-) -> None:
+):
     data = prepare(setting).search()
     before = {name: digest(tensor) for name, tensor in backbone.clip.state_dict().items()}
     reports = list(run_trial(trial(), data, backbone))
@@ -49,9 +49,7 @@ def test_every_epoch_is_reported_with_its_score(
     assert reports[-1].metrics["distillation"] > 0
 
 
-def test_what_distinguishes_trials_changes_the_result(
-    holdout: TrialData, backbone: Backbone
-) -> None:
+def test_what_distinguishes_trials_changes_the_result(holdout: TrialData, backbone: Backbone):
     changes: list[dict[str, Any]] = [{}, {"seed": 2}, {"bias_lr": 0.1}, {"distill_weight": 2.0}]
     found = [outcomes(run_trial(trial(epochs=2, **c), holdout, backbone)) for c in changes]
     for one, other in combinations(found, 2):
@@ -60,7 +58,7 @@ def test_what_distinguishes_trials_changes_the_result(
 
 def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_left_alone(
     holdout: TrialData, backbone: Backbone
-) -> None:
+):
     alone = outcomes(run_trial(trial(), holdout, backbone))
     torch.manual_seed(99)
     other = trial(subset="bitfit", seed=7, training={"optimizer": "adamw", "batch_size": 4})
@@ -87,7 +85,7 @@ def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_
 )
 def test_a_trial_goes_on_from_any_epoch_to_the_bit(
     prepare: Prepare, backbone: Backbone, setting: str, changes: Mapping[str, Any]
-) -> None:
+):
     data, config = prepare(setting).search(), trial(**changes)
     whole = list(run_trial(config, data, backbone))
     for report in whole[:-1]:
@@ -96,9 +94,7 @@ def test_a_trial_goes_on_from_any_epoch_to_the_bit(
         assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
 
 
-def test_a_reported_state_does_not_change_afterwards(
-    holdout: TrialData, backbone: Backbone
-) -> None:
+def test_a_reported_state_does_not_change_afterwards(holdout: TrialData, backbone: Backbone):
     reports = run_trial(trial(), holdout, backbone)
     first = next(reports)
     before = outcome(first)
@@ -108,7 +104,7 @@ def test_a_reported_state_does_not_change_afterwards(
 
 def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
     holdout: TrialData, backbone: Backbone
-) -> None:
+):
     nothing = trial(subset="none", epochs=0, bias_lr=None, ln_lr=None)
     (report,) = run_trial(nothing, holdout, backbone)
     assert (report.epoch, report.done) == (0, True)
@@ -118,12 +114,12 @@ def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
     assert warm.metrics["val_score"] == report.metrics["val_score"]
 
 
-def test_a_trial_that_diverges_says_where(holdout: TrialData, backbone: Backbone) -> None:
+def test_a_trial_that_diverges_says_where(holdout: TrialData, backbone: Backbone):
     with pytest.raises(NonFiniteLossError, match="epoch 1"):
         list(run_trial(trial(ln_lr=1e30), holdout, backbone))
 
 
-def test_equal_means_over_folds_are_equal_numbers() -> None:
+def test_equal_means_over_folds_are_equal_numbers():
     # Of 181 images right in 4 folds of 50 each.
     folds = [rest for rest in combinations_with_replacement(range(40, 51), 4) if sum(rest) == 181]
     assert {mean([right / 50 for right in fold]) for fold in folds} == {0.905}

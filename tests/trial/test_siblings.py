@@ -44,7 +44,7 @@ def used(number: int, peer: Any = None, **changes: Any) -> TrialConfig:
 )
 def test_siblings_report_what_they_would_alone(
     prepare: Prepare, backbone: Backbone, setting: str, trained: str
-) -> None:
+):
     data = prepare(setting).confirm(1)
     first, *siblings = (used(n, epochs=2, **TRAINED[trained], **use) for n, use in enumerate(USES))
     *_, together = run_trial(first, data, backbone, siblings=siblings)
@@ -57,7 +57,7 @@ def test_siblings_report_what_they_would_alone(
 
 def test_what_equal_strengths_share_is_computed_once(
     prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     data, encoded = prepare("augmented").confirm(1), Mock(wraps=image_features)
     monkeypatch.setattr("study.trial.task_features.image_features", encoded)
     first, *siblings = (used(n, epochs=1, **use) for n, use in enumerate(USES))
@@ -65,7 +65,7 @@ def test_what_equal_strengths_share_is_computed_once(
     assert encoded.call_count == 2
 
 
-def test_settings_of_one_training_are_told_by_it() -> None:
+def test_settings_of_one_training_are_told_by_it():
     settings = [used(n, **use).settings for n, use in enumerate(USES)]
     (alike,) = {own.training_settings for own in settings}
     assert alike == used(0).settings

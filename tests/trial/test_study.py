@@ -31,7 +31,7 @@ BEST_ONE = Candidate(
 )
 
 
-def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.MonkeyPatch):
     readers = Mock(wraps=datasets.load_dataset), Mock(wraps=module.read_architecture)
     monkeypatch.setattr(datasets, "load_dataset", readers[0])
     monkeypatch.setattr(module, "read_architecture", readers[1])
@@ -41,7 +41,7 @@ def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.Monk
     assert [read.call_count for read in readers] == [1, 1]
 
 
-def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study) -> None:
+def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study):
     other = Study(mine.config, mine.folder)
     assert mine.candidates() is other.candidates() is best_candidate(mine.candidates()) is None
     assert mine.write_candidates([BEST_ONE]) == (BEST_ONE,)
@@ -51,20 +51,20 @@ def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study) -> 
     assert other.candidates() == (BEST_ONE,)
 
 
-def test_cells_are_kept_too(mine: Study) -> None:
+def test_cells_are_kept_too(mine: Study):
     assert mine.cells() is None
     assert mine.write_cells({"base": settings("ln", None, 0.1)}) == mine.cells()
     assert Study(mine.config, mine.folder).cells() == {"base": settings("ln", None, 0.1)}
 
 
-def test_a_damaged_choice_is_an_error(mine: Study) -> None:
+def test_a_damaged_choice_is_an_error(mine: Study):
     mine.write_candidates([BEST_ONE])
     (mine.folder.path / "candidates.json").write_text("[]")
     with pytest.raises(LedgerError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()
 
 
-def test_the_classes_of_all_parts_that_are_no_targets_are_the_trials() -> None:
+def test_the_classes_of_all_parts_that_are_no_targets_are_the_trials():
     data = trial_data(protocol=Transfer(), class_names=("zero", "one"))
     assert data.own_target.class_names == ("zero", "one")
     target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())

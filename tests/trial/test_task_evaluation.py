@@ -11,7 +11,7 @@ from tests.small_trials import Prepare, trial
 
 def test_every_validation_image_is_predicted_once(
     holdout: TrialData, prepare: Prepare, backbone: Backbone
-) -> None:
+):
     for data in (holdout, prepare("folds").search()):
         (report,) = run_trial(trial(epochs=1), data, backbone)
         evaluated = [
@@ -29,7 +29,7 @@ def test_every_validation_image_is_predicted_once(
 
 def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
     prepare: Prepare, backbone: Backbone
-) -> None:
+):
     data = prepare("holdout").confirm(1)
     reports = list(run_trial(trial(stage="confirm"), data, backbone))
     assert [any("test" in name for name in r.metrics) for r in reports] == [0, 0, 0, 1]
@@ -38,7 +38,7 @@ def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
     assert len(reports[-1].predictions) == len(data.tasks[0].evaluations[0].records)
 
 
-def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone) -> None:
+def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone):
     data = prepare("class_folds").confirm(1)
     (report,) = run_trial(trial(epochs=1), data, backbone)
     base, new = report.metrics["test_base"], report.metrics["test_new"]

@@ -14,7 +14,7 @@ from tests.small_trials import Prepare, trial
 @pytest.mark.parametrize(("micro_batch", "at_once"), [(None, 30), (4, 15), (2, 7), (1, 3)])
 def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
-) -> None:
+):
     config = trial(training={"batch_size": 8, "eval_batch_size": 30})
     (task,) = holdout.tasks
     model = make_task_model(config, backbone, task, 0, micro_batch=micro_batch)
@@ -25,9 +25,7 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     assert {*sizes[:-1]} == {at_once}
 
 
-def test_names_compete_for_images_of_their_own_dataset_alone(
-    prepare: Prepare, backbone: Backbone
-) -> None:
+def test_names_compete_for_images_of_their_own_dataset_alone(prepare: Prepare, backbone: Backbone):
     data = prepare("class_folds").confirm(1)
     (task,) = data.tasks
     rivals = rival_classes(task, data)
@@ -41,7 +39,7 @@ def test_names_compete_for_images_of_their_own_dataset_alone(
     assert none.rivals_text is None
 
 
-def test_labels_are_the_places_of_classes_among_those_of_training(prepare: Prepare) -> None:
+def test_labels_are_the_places_of_classes_among_those_of_training(prepare: Prepare):
     for task in prepare("class_folds").search().tasks:
         classes = torch.tensor(task.train.classes)
         wanted = [record.label for record in task.train.records]

@@ -18,7 +18,7 @@ BOTH = {"subset": "clipfit + text.ln + vision.bias"}
 NOTHING: dict[str, Any] = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
 
 
-def test_validation_chooses_among_trainings_unless_one_is_given(prepare: Prepare) -> None:
+def test_validation_chooses_among_trainings_unless_one_is_given(prepare: Prepare):
     search, confirm = prepare("holdout").search(), prepare("holdout").confirm(1)
     given, chosen = trial(**LINEAR).settings, trial(head="linear").settings
     for data in (search, confirm):
@@ -30,7 +30,7 @@ def test_validation_chooses_among_trainings_unless_one_is_given(prepare: Prepare
 
 def test_uses_that_ask_for_the_same_trainings_share_their_heads(
     holdout: TrialData, backbone: Backbone
-) -> None:
+):
     (task,) = holdout.tasks
     model = make_task_model(trial(), backbone, task, 0)
     ways = (HeadTraining(0.01, 1), HeadTraining(0.01, 5))
@@ -43,9 +43,7 @@ def test_uses_that_ask_for_the_same_trainings_share_their_heads(
     assert not torch.equal(one.rows, other.rows)
 
 
-def test_a_head_is_trained_on_features_at_the_strength(
-    holdout: TrialData, backbone: Backbone
-) -> None:
+def test_a_head_is_trained_on_features_at_the_strength(holdout: TrialData, backbone: Backbone):
     rows = {
         alpha: last_report(holdout, backbone, **LINEAR, **BOTH, strength=alpha).deltas[0][HEAD_ROWS]
         for alpha in (0.0, 0.5, 1.0)

@@ -10,7 +10,7 @@ from study.trial.task_model import make_task_model
 from tests.small_trials import Prepare, trial
 
 
-def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone) -> None:
+def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone):
     def delta(strength: float) -> dict[str, Tensor]:
         config = trial(subset="clipfit + text.ln + vision.bias", strength=strength)
         *_, report = run_trial(config, holdout, backbone)
@@ -23,7 +23,7 @@ def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: 
         assert torch.equal(tensor, initial[name].lerp(whole[name], 0.5))
 
 
-def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: Backbone) -> None:
+def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: Backbone):
     data = prepare("folds").search()
     seeds = set()
     for seed in (1, 2):

@@ -23,7 +23,7 @@ from tests.small_trials import Prepare, last_report, outcome, trial
 )
 def test_one_encoder_alone_can_be_tuned(
     holdout: TrialData, backbone: Backbone, subset: str, rates: dict[str, None]
-) -> None:
+):
     reports = list(run_trial(trial(subset=subset, **rates), holdout, backbone))
     tower = subset.partition(".")[0]
     (delta,) = reports[-1].deltas
@@ -33,7 +33,7 @@ def test_one_encoder_alone_can_be_tuned(
     assert moved > 1e-7 if tower == "text" else moved == pytest.approx(0, abs=1e-6)
 
 
-def test_confirmations_train_on_the_seeds_own_shots(prepare: Prepare) -> None:
+def test_confirmations_train_on_the_seeds_own_shots(prepare: Prepare):
     first, second = (prepare("holdout").confirm(seed) for seed in (1, 2))
     assert first.digest != second.digest
     assert first.tasks[0].evaluations == second.tasks[0].evaluations
@@ -43,7 +43,7 @@ def test_confirmations_train_on_the_seeds_own_shots(prepare: Prepare) -> None:
 @pytest.mark.parametrize("batch_size", [7, 64])
 def test_batches_that_do_not_divide_the_images_still_train(
     holdout: TrialData, backbone: Backbone, batch_size: int
-) -> None:
+):
     config = trial(epochs=1, training={"batch_size": batch_size, "eval_batch_size": 3})
     (report,) = run_trial(config, holdout, backbone)
     whole = trial(epochs=1, training={"batch_size": batch_size})
@@ -61,7 +61,7 @@ def test_batches_that_do_not_divide_the_images_still_train(
 )
 def test_every_key_of_the_recipe_changes_what_is_learnt(
     holdout: TrialData, backbone: Backbone, key: dict[str, Any]
-) -> None:
+):
     ends = []
     for training in ({}, key):
         *_, last = run_trial(trial(training=training), holdout, backbone)
@@ -72,7 +72,7 @@ def test_every_key_of_the_recipe_changes_what_is_learnt(
 
 def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
     holdout: TrialData, backbone: Backbone
-) -> None:
+):
     (task,) = holdout.tasks
     rare, *others = task.train.records
     fewer = [record for record in others if record.label != rare.label]

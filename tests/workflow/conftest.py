@@ -71,7 +71,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def left_alone(here: Path, run: Run) -> Callable[..., None]:
     """Carry out a command line on a study that ended, whose tracker is away; nothing changes."""
 
-    def left_alone(command: str, *words: str) -> None:
+    def left_alone(command: str, *words: str):
         written = Written(here / "runs", "done")
         written.folder.write_json(CANDIDATES, [])
         written.folder.write_json(REGISTERED, Registration("letters", "3", True, "first"))

@@ -33,7 +33,7 @@ def told(tmp_path: Path, **values: Any) -> dict[str, list[str]]:
     return found
 
 
-def test_what_a_study_will_work_on_is_told(tmp_path: Path) -> None:
+def test_what_a_study_will_work_on_is_told(tmp_path: Path):
     found = told(tmp_path, data={"shots": 4})
     assert found["classes"] == ["10 of digits: digit zero, digit one, digit two, …"]
     assert found["images"] == [
@@ -55,7 +55,7 @@ def test_what_a_study_will_work_on_is_told(tmp_path: Path) -> None:
 
 def test_what_a_benchmark_lacks_is_seen_beside_its_published_numbers(
     miniature: ModuleType, tmp_path: Path
-) -> None:
+):
     for name in ("dtd", "imagenet_a"):
         miniature.make(name, tmp_path / "data", classes=4, counts=(3, 2, 1))
     root = str(tmp_path / "data")
@@ -69,7 +69,7 @@ def test_what_a_benchmark_lacks_is_seen_beside_its_published_numbers(
     assert target.startswith("2 of imagenet_a: goldfish, tiger shark; 2 in test (as published: ")
 
 
-def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Path) -> None:
+def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Path):
     glyphs = {"dataset": "glyphs", "shots": 2}
     assert told(tmp_path, protocol="base_to_new", data=glyphs)["chance"] == [
         "guessing would score 5.6 % (balanced hmean on test, in which every class counts alike)"
@@ -81,7 +81,7 @@ def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Pa
     assert "chance" not in told(tmp_path, protocol="transfer", data=digits)
 
 
-def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path) -> None:
+def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path):
     data = {"shots": 2, "templates": ["a scan of {}", "{}, badly drawn", "{}"]}
     assert told(tmp_path, data=data)["prompts"] == [
         "“a scan of digit zero”, “a scan of digit one”, and 2 more of each class"
@@ -112,14 +112,14 @@ def test_trials_at_once_are_what_fits_on_this_machine(
     given: dict[str, Any],
     gpus: list[str],
     expected: str,
-) -> None:
+):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(module, "count_cores", lambda: 8)
     monkeypatch.setattr(module, "list_gpus", lambda: gpus)
     assert describe_concurrency(ResourcesConfig(**given)) == expected
 
 
-def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert describe_concurrency(ResourcesConfig()) == (
         "as many at once as the cluster has room for, each on 1 CPU core"
@@ -132,7 +132,7 @@ def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.Mo
     )
 
 
-def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
     print_study_rows(study(tmp_path, data=data), Console(width=120))
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
@@ -142,9 +142,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text(encodi
 
 
 @pytest.mark.parametrize(("values", "amounts"), CASES)
-def test_one_thing_is_not_called_many(
-    tmp_path: Path, values: dict[str, Any], amounts: list[str]
-) -> None:
+def test_one_thing_is_not_called_many(tmp_path: Path, values: dict[str, Any], amounts: list[str]):
     text = describe_plan(study(tmp_path, **values))
     for part in amounts:
         assert part in text, text

@@ -9,5 +9,5 @@ import pytest
 @pytest.mark.parametrize("option", ["--images", "--estimate"])
 def test_what_belongs_to_a_check_is_refused_without_it(
     words: list[str], option: str, refused: Callable[..., str]
-) -> None:
+):
     assert f"{option} belongs to --check" in refused(*words, option)

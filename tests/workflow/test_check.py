@@ -63,9 +63,7 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
 
 
 @pytest.mark.parametrize("case", FAULTS["given"].values(), ids=FAULTS["given"])
-def test_a_fault_is_told_with_its_place_and_what_is_allowed(
-    look: Look, case: dict[str, Any]
-) -> None:
+def test_a_fault_is_told_with_its_place_and_what_is_allowed(look: Look, case: dict[str, Any]):
     (fault,) = look(**case["values"])
     place, *others = case["told"]
     assert fault.startswith(place)
@@ -78,7 +76,7 @@ def test_a_fault_is_told_with_its_place_and_what_is_allowed(
 )
 def test_lora_without_peft_is_told_before_anything_starts(
     look: Look, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
-) -> None:
+):
     clipfit = {"subset": "clipfit", "rates": {"bias": 1, "ln": 1}}
     baselines = {"zero-shot": {"subset": "none"}, "clipfit": clipfit, "mine": own}
     assert look(search={"baselines": baselines}) == []
@@ -89,9 +87,7 @@ def test_lora_without_peft_is_told_before_anything_starts(
     assert look(search={"baselines": {"full": {"peer": "full"}}}) == []
 
 
-def test_a_peer_that_a_siglip_has_not_is_told_with_the_way_around(
-    look: Look, tmp_path: Path
-) -> None:
+def test_a_peer_that_a_siglip_has_not_is_told_with_the_way_around(look: Look, tmp_path: Path):
     backbone = save_siglip(tmp_path / "siglip")
     peer = {"baselines": {"projection": {"peer": "projection"}}}
     faults = look(backbone=backbone, search={"space": {"sites": ["vision.ln1"]}, **peer})
@@ -113,7 +109,7 @@ def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> di
 )
 def test_classes_that_are_too_few_or_cannot_be_told_apart_are_told(
     look: Look, tmp_path: Path, case: dict[str, Any]
-) -> None:
+):
     data = few_classes(tmp_path / "images", case["trained"], case["tested"])
     place = "data"
     if case.get("target"):
@@ -125,14 +121,14 @@ def test_classes_that_are_too_few_or_cannot_be_told_apart_are_told(
         assert fault.startswith(f"{place}: mine: {case['told']}")
 
 
-def test_names_that_are_no_text_are_all_told(look: Look, tmp_path: Path) -> None:
+def test_names_that_are_no_text_are_all_told(look: Look, tmp_path: Path):
     names = ("cat", "<|endoftext|>", "big\tdog")
     control, mark = look(data=few_classes(tmp_path / "images", names, names))
     assert "'big\\tdog' (U+0009)" in control
     assert "'<|endoftext|>'" in mark
 
 
-def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path) -> None:
+def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path):
     lines = ["path,class_name,split"]
     for n in range(32):
         name, split = ("cat", "dog")[n % 2], ("train", "test")[n // 16]
@@ -147,7 +143,7 @@ def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path) -
     assert fault.startswith(f"data.targets: {absent}")
 
 
-def test_a_name_that_exists_is_told_unless_it_is_resumed(look: Look, tmp_path: Path) -> None:
+def test_a_name_that_exists_is_told_unless_it_is_resumed(look: Look, tmp_path: Path):
     StudyFolder(tmp_path / "runs" / "mine").create("", {})
     (fault,) = look()
     assert fault.startswith("name: study 'mine' exists")
@@ -155,7 +151,7 @@ def test_a_name_that_exists_is_told_unless_it_is_resumed(look: Look, tmp_path: P
     assert look(resuming=True) == []
 
 
-def test_what_a_search_starts_from_is_needed_until_it_has_begun(look: Look, tmp_path: Path) -> None:
+def test_what_a_search_starts_from_is_needed_until_it_has_begun(look: Look, tmp_path: Path):
     search = {"warm_start": "other"}
     folder = StudyFolder(tmp_path / "runs" / "mine")
     folder.create("", {})
@@ -170,7 +166,7 @@ def test_what_a_search_starts_from_is_needed_until_it_has_begun(look: Look, tmp_
 
 def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(
     look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     closed, stat = tmp_path / "closed", Path.stat
 
     def refuse(path: Path, **options: Any) -> Any:  # root may look everywhere
@@ -187,7 +183,7 @@ def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(
 
 def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
     look: Look, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
     (fault,) = look(resources={"gpus_per_trial": 1})
@@ -196,7 +192,7 @@ def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
 
 def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(
     look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mlflow_store: str
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     relative = {"storage": "runs", "tracking": {"uri": "sqlite:///mlflow.db"}}
     assert look(**relative) == []
@@ -209,9 +205,9 @@ def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(
     assert look(**relative) == []
 
 
-def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look) -> None:
+def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look):
     class Full(MlflowTracker):
-        def check(self, config: StudyConfig) -> None:
+        def check(self, config: StudyConfig):
             raise StudyError(f"no room for '{config.name}'")
 
     assert look(tracker=Full(), tracking={"uri": "unknown://x"}) == ["tracking: no room for 'mine'"]

@@ -28,7 +28,7 @@ def tracker() -> Any:
 
 def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
     tracker: Any, console: Console, output: io.StringIO
-) -> None:
+):
     close_tracker(tracker, MINE, console, Steps(console), finished=True)
     tracker.close.assert_called_once_with(finished=True)
     shown = output.getvalue()
@@ -37,15 +37,13 @@ def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
     assert "\n  clipfit-study sync mine\n" in shown
 
 
-def test_no_step_is_told_where_nothing_is_sent(console: Console, output: io.StringIO) -> None:
+def test_no_step_is_told_where_nothing_is_sent(console: Console, output: io.StringIO):
     close_tracker(TrackerGroup([]), MINE, console, Steps(console), finished=True)
     assert output.getvalue() == ""
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
-def test_kill_does_not_stop_what_it_asks_for(
-    tracker: Any, console: Console, name: signal.Signals
-) -> None:
+def test_kill_does_not_stop_what_it_asks_for(tracker: Any, console: Console, name: signal.Signals):
     closed = []
 
     def close(*, finished: bool) -> dict[str, str]:

@@ -22,7 +22,7 @@ from tests.not_none import not_none
 from tests.siglips import save_siglip
 
 
-def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: Path) -> None:
+def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: Path):
     source = here / "my study (copy).yaml"
     source.write_text("")
     names = [make_study(source, []).folder.name for _ in range(2)]
@@ -33,7 +33,7 @@ def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: 
     assert named.folder.path == Path("elsewhere/mine")
 
 
-def test_faults_of_values_are_told_with_those_of_what_the_other_sections_name(here: Path) -> None:
+def test_faults_of_values_are_told_with_those_of_what_the_other_sections_name(here: Path):
     source = here / "mine.yaml"
     source.write_text("seed: many\n")
     with pytest.raises(ConfigFaults) as caught:
@@ -54,7 +54,7 @@ PHOTOS = not_none(shipped_file("photos"))
 
 def test_a_shipped_peer_that_the_backbone_has_not_is_left_out_with_a_line(
     siglip: str, tiny_backbone: Path, console: Console, output: io.StringIO
-) -> None:
+):
     study = make_study(PHOTOS, [f"backbone.name={tiny_backbone}"], console)
     assert "projection" in study.config.search.baselines
     assert output.getvalue() == ""
@@ -67,7 +67,7 @@ def test_a_shipped_peer_that_the_backbone_has_not_is_left_out_with_a_line(
 
 def test_a_peer_that_ones_own_configuration_or_override_asks_for_stays_and_is_refused_later(
     siglip: str, tmp_path: Path
-) -> None:
+):
     own = tmp_path / "photos.yaml"
     shutil.copy(PHOTOS, own)
     for source, overrides in (
@@ -79,7 +79,7 @@ def test_a_peer_that_ones_own_configuration_or_override_asks_for_stays_and_is_re
         assert "projection" in study.config.search.baselines
 
 
-def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str) -> None:
+def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str):
     with pytest.raises(ConfigFaults) as caught:
         make_study(PHOTOS, [siglip, "seed=many"])
     assert "seed" in str(caught.value)
@@ -99,7 +99,7 @@ def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str) -> None:
 )
 def test_the_sizes_of_classes_decide_how_they_are_made_up_for(
     images: tuple[int, int], overrides: list[str], decided: tuple[str, str], here: Path
-) -> None:
+):
     lines = ["path,class_name,split"]
     for name, count in zip(("cat", "dog"), images, strict=True):
         for split, number in (("train", count), ("test", 2)):
@@ -112,13 +112,13 @@ def test_the_sizes_of_classes_decide_how_they_are_made_up_for(
     assert study.protocol().class_averaged == (decided[1] == "balanced_accuracy")
 
 
-def test_faults_name_the_override_that_they_come_from() -> None:
+def test_faults_name_the_override_that_they_come_from():
     told = r"data\.root: no such folder \(override data\.root=away\)"
     with pytest.raises(StudyFaults, match=told), naming_overrides(["data.root=away"]):
         raise StudyFaults(["data.root: no such folder"])
 
 
-def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path) -> None:
+def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path):
     folder = save_siglip(tmp_path / "siglip")
 
     def sites(backbone: object, **space: Any) -> tuple[str, ...]:

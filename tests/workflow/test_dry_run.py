@@ -10,7 +10,7 @@ from tests.workflow.conftest import Run
 
 def test_a_check_tells_what_is_there_and_writes_nothing(
     here: Path, run: Run, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     cost = Cost(step=1.0, image=0.001, memory=10**9)
     monkeypatch.setattr("study.workflow.estimate.measure_apart", lambda *_: cost)
     words = ["quickstart", "--check", "data.shots=2", f"tracking.uri={mlflow_store}"]
@@ -27,7 +27,7 @@ def test_a_check_tells_what_is_there_and_writes_nothing(
 @pytest.mark.parametrize(("seeds", "counted"), [("[1]", "1 study"), ("[1, 2]", "2 studies")])
 def test_a_check_of_a_sweep_counts_its_studies(
     here: Path, run: Run, mlflow_store: str, seeds: str, counted: str
-) -> None:
+):
     (here / "grid.yaml").write_text(f"sweep: {{seed: {seeds}}}\ndata: {{shots: 2}}\n")
     ran = run("grid.yaml", "name=my", "--check", f"tracking.uri={mlflow_store}")
     assert ran.out.splitlines()[0] == f"all is well with {counted}"

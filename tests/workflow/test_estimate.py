@@ -36,7 +36,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Cost:
     return cost
 
 
-def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known: Cost) -> None:
+def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known: Cost):
     found = estimate(study(tmp_path, tiny_backbone, search={"trials": 0}))
     # Nothing is searched. Of 5 baselines 3 train, but all are counted: 5 seeds, 10 epochs of
     # 4 steps on 40 images, and 901 test images.
@@ -57,7 +57,7 @@ def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known
 )
 def test_a_search_is_shortened_by_halving_and_ends_with_its_time(
     tmp_path: Path, limits: dict[str, Any], within: float
-) -> None:
+):
     search = {"space": {"heads": ["text"]}, **limits}
     mine = study(tmp_path, Path("none"), search=search)
     found = estimate_from_cost(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
@@ -79,7 +79,7 @@ def test_a_search_is_shortened_by_halving_and_ends_with_its_time(
 )
 def test_what_comes_after_the_search_is_whole_trials_beside_its_time(
     tmp_path: Path, heads: list[str], strength: float, variants: int
-) -> None:
+):
     search = {"minutes": 1.0, "space": {"heads": heads}}
     mine = study(tmp_path, Path("none"), search=search, confirm={"strength": strength})
     found = estimate_from_cost(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
@@ -89,7 +89,7 @@ def test_what_comes_after_the_search_is_whole_trials_beside_its_time(
 
 def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(
     tmp_path: Path,
-) -> None:
+):
     """The promise of the configuration, the estimate and the README agree."""
     for number in range(300):
         image = tmp_path / "photos" / f"class {number % 10}" / f"{number}.jpg"
@@ -105,9 +105,7 @@ def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(
     assert f"a search of at most {limit:g} minutes" in readme
 
 
-def test_nothing_is_measured_where_no_trial_fits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_measured_where_no_trial_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "measure_apart", lambda *_: pytest.fail("it was measured"))
     told = r"no room for a trial: see resources\.cpus_per_trial=999 "
     with pytest.raises(StudyError, match=told):
@@ -130,7 +128,7 @@ COST = Cost(0.5, 0.01, 1_500_000_000)
         (Estimate(3600.0, 3600.0, 1800.0, 2, COST), ["2.5 h", "1.0 h for the search", "1.5 h"]),
     ],
 )
-def test_each_part_is_told_with_its_time(found: Estimate, numbers: list[str]) -> None:
+def test_each_part_is_told_with_its_time(found: Estimate, numbers: list[str]):
     for number in numbers:
         assert number in str(found)
     assert "1.5 GB" in str(found)

@@ -41,24 +41,24 @@ def folder(
     return folder
 
 
-def empty(path: Path) -> None:
+def empty(path: Path):
     path.write_bytes(b"")
 
 
-def set_another_value(path: Path) -> None:
+def set_another_value(path: Path):
     path.write_text(path.read_text().replace("epochs: 100", "epochs: 6"))
 
 
-def become_folder(path: Path) -> None:
+def become_folder(path: Path):
     path.unlink()
     path.mkdir()
 
 
-def go_away(path: Path) -> None:
+def go_away(path: Path):
     path.rename(path.with_name("kept"))
 
 
-def become_file(path: Path) -> None:
+def become_file(path: Path):
     go_away(path)
     path.touch()
 
@@ -82,7 +82,7 @@ def test_what_is_lost_or_changed_is_asked_for_by_every_command(
     name: str,
     damage: Callable[[Path], object],
     told: str,
-) -> None:
+):
     damage(folder.path / name)
     for command in COMMANDS:
         message = refused(*command)
@@ -91,9 +91,7 @@ def test_what_is_lost_or_changed_is_asked_for_by_every_command(
         assert "delete" not in message
 
 
-def test_all_that_is_lost_is_named_at_once(
-    folder: StudyFolder, refused: Callable[..., str]
-) -> None:
+def test_all_that_is_lost_is_named_at_once(folder: StudyFolder, refused: Callable[..., str]):
     empty(folder.config_path)
     (folder.path / "identity.json").unlink()
     message = refused("resume", "mine")
@@ -104,7 +102,7 @@ def test_all_that_is_lost_is_named_at_once(
 
 def test_overrides_that_change_results_are_refused_by_key_with_both_values(
     folder: StudyFolder, refused: Callable[..., str]
-) -> None:
+):
     overrides = ["seed=3", "resources.max_concurrent=2", "search.asha=null", "data={shots: 4}"]
     for command in COMMANDS:
         if "extend" in command:
@@ -121,12 +119,12 @@ def test_overrides_that_change_results_are_refused_by_key_with_both_values(
 @pytest.mark.parametrize(
     "override", ["name=yours", "search.trials=20", "confirm.seeds=[1,2]", "backbone.name=/other"]
 )
-def test_what_a_study_consists_of_cannot_change(folder: StudyFolder, override: str) -> None:
+def test_what_a_study_consists_of_cannot_change(folder: StudyFolder, override: str):
     with pytest.raises(ConfigError, match=f"{override.partition('=')[0]}: is frozen as "):
         load_resumed_config(folder, [override])
 
 
-def test_what_changes_no_result_may_change(folder: StudyFolder, config: StudyConfig) -> None:
+def test_what_changes_no_result_may_change(folder: StudyFolder, config: StudyConfig):
     overrides = ["resources={cpus_per_trial: 2}", "tracking.experiment=mine", "storage=/elsewhere"]
     resumed = load_resumed_config(folder, [*overrides, "seed=1", "data.shots=16"])
     assert resumed.resources.cpus_per_trial == 2
@@ -135,7 +133,7 @@ def test_what_changes_no_result_may_change(folder: StudyFolder, config: StudyCon
     assert frozen_config(folder) == config
 
 
-def test_an_identity_can_be_written_again_as_the_message_says(folder: StudyFolder) -> None:
+def test_an_identity_can_be_written_again_as_the_message_says(folder: StudyFolder):
     path, sums = folder.path / "identity.json", folder.path / "sha256.txt"
     before = folder.read_identity()
     values = {name: before[name] for name in ("format", "study_id", "git_commit")}
@@ -148,6 +146,6 @@ def test_an_identity_can_be_written_again_as_the_message_says(folder: StudyFolde
     assert folder.read_identity() == values
 
 
-def test_a_stray_file_beside_the_trials_is_none_of_them(folder: StudyFolder) -> None:
+def test_a_stray_file_beside_the_trials_is_none_of_them(folder: StudyFolder):
     (folder.path / "trials" / ".nfs0001").write_text("")
     assert [trial.trial_id for trial in folder.trials()] == ["search-0000"]

@@ -28,7 +28,7 @@ def study(images: Path, **data: Any) -> Study:
     return Study(config, StudyFolder(storage / "mine"))
 
 
-def spoil(images: Path, *names: str) -> None:
+def spoil(images: Path, *names: str):
     for name in names:
         path = images / name
         path.write_bytes(path.read_bytes()[:40])
@@ -36,7 +36,7 @@ def spoil(images: Path, *names: str) -> None:
 
 def test_all_images_or_a_sample_of_them_are_decoded(
     images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     monkeypatch.setattr(image_check, "SAMPLE", 3)
     check_images(study(images), Console(), every=False)
     assert "a sample of 3 images" in capsys.readouterr().out
@@ -49,7 +49,7 @@ def test_all_images_or_a_sample_of_them_are_decoded(
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest resets filters
 def test_large_images_are_told_in_a_line_of_ours(
     images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
     Image.new("RGB", (60, 50)).save(images / "train" / "cat" / "wide.png")
     check_images(study(images), Console(width=300), every=False)
@@ -57,9 +57,7 @@ def test_large_images_are_told_in_a_line_of_ours(
     assert "pets: 1 image has more than 2,000 pixels: train/cat/wide.png (60 × 50)" in out
 
 
-def test_empty_files_beyond_the_sample_are_told(
-    images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_empty_files_beyond_the_sample_are_told(images: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(image_check, "SAMPLE", 3)
     names = ("train/cat/0.png", "train/dog/1.png", "test/dog/4.png")
     for name in names:
@@ -72,7 +70,7 @@ def test_empty_files_beyond_the_sample_are_told(
 
 def test_a_fault_names_what_can_be_done_and_what_a_study_leaves_out_is_none(
     images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     spoil(images, "train/cat/1.png", "test/cat/0.png")
     with pytest.raises(DataError) as raised:
         check_images(study(images), Console(), every=False)
@@ -85,23 +83,21 @@ def test_a_fault_names_what_can_be_done_and_what_a_study_leaves_out_is_none(
     assert "the study leaves them out" in out
 
 
-def test_the_images_of_targets_are_looked_at_too(
-    images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_images_of_targets_are_looked_at_too(images: Path, capsys: pytest.CaptureFixture[str]):
     data = {"dataset": "digits", "targets": ["glyphs"], "shots": 1}
     config = build_config({"name": "mine", "protocol": "transfer", "data": data}, "here")
     check_images(Study(config, StudyFolder(images.parent / "mine")), Console(), every=False)
     assert "a sample of 128" in capsys.readouterr().out
 
 
-def test_the_same_pixels_have_the_same_hash_whatever_the_file(images: Path) -> None:
+def test_the_same_pixels_have_the_same_hash_whatever_the_file(images: Path):
     Image.open(images / "train/cat/0.png").save(images / "test/dog/0.bmp")
     pixels = check_images(study(images), Console(), every=True)["pets"]
     assert pixels["train/cat/0.png"] == pixels["test/dog/0.bmp"]
     assert (len(pixels), len(set(pixels.values()))) == (21, 20)
 
 
-def test_of_a_sample_no_pixels_are_compared(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_sample_no_pixels_are_compared(images: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(image_check, "SAMPLE", 19)
     assert check_images(study(images), Console(), every=False) == {}
     monkeypatch.setattr(image_check, "SAMPLE", 20)

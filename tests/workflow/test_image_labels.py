@@ -60,7 +60,7 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def assert_same(text: str, classifier: TunedClassifier, *paths: str) -> None:
+def assert_same(text: str, classifier: TunedClassifier, *paths: str):
     """The rows are those of the images, in order, and say what the classifier says of them."""
     found = rows(text)
     assert [row["path"] for row in found] == [*paths]
@@ -73,7 +73,7 @@ def assert_same(text: str, classifier: TunedClassifier, *paths: str) -> None:
         assert row["error"] == ""
 
 
-def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run) -> None:
+def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run):
     out = tmp_path / "labels.csv"
     out.write_text("before")
     said = run("predict", "mine", "photos", "--out", out)
@@ -100,7 +100,7 @@ def test_delta_and_registry_lead_to_the_same_labels(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> None:
+):
     uri = new_store(tmp_path)
     registration = register_winner(StudyRun(study.study, uri))
     assert registration is not None
@@ -114,7 +114,7 @@ def test_delta_and_registry_lead_to_the_same_labels(
 
 def test_a_study_is_looked_for_where_other_commands_look_for_it(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     image = here / "photos" / "1.png"
     assert run("predict", "mine", image).code == 2
@@ -124,7 +124,7 @@ def test_a_study_is_looked_for_where_other_commands_look_for_it(
 @pytest.mark.parametrize(("words", "told"), REFUSED["commands"].items())
 def test_models_and_options_that_cannot_be_used_are_refused(
     here: Path, words: str, told: str, refused: Callable[..., str]
-) -> None:
+):
     (here / "folder.csv").mkdir(exist_ok=True)
     (here / "mlflow.db").unlink(missing_ok=True)  # which some releases of MLflow make
     assert told in refused("predict", *words.split())
@@ -133,7 +133,7 @@ def test_models_and_options_that_cannot_be_used_are_refused(
 @pytest.mark.parametrize("as_file", [False, True])
 def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
     delta: Path, tmp_path: Path, as_file: bool, run: Run
-) -> None:
+):
     names = ["a cat", "digit two", "an ibis, sitting" if as_file else "an ibis"]
     given = ", ".join(names)
     if as_file:
@@ -148,7 +148,7 @@ def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
 
 
 @pytest.mark.parametrize("text", REFUSED["classes"])
-def test_class_names_that_cannot_be_told_apart_are_refused(text: str) -> None:
+def test_class_names_that_cannot_be_told_apart_are_refused(text: str):
     with pytest.raises(DataError) as refused:
         read_classes(text)
     assert REFUSED["classes"][text] in str(refused.value)
@@ -163,9 +163,7 @@ def test_class_names_that_cannot_be_told_apart_are_refused(text: str) -> None:
         (b"a\nb\na\n", "class name 'a' has two"),
     ],
 )
-def test_a_file_of_class_names_is_named_in_its_faults(
-    tmp_path: Path, contents: bytes, told: str
-) -> None:
+def test_a_file_of_class_names_is_named_in_its_faults(tmp_path: Path, contents: bytes, told: str):
     file = tmp_path / "names.txt"
     file.write_bytes(contents)
     with pytest.raises(DataError, match=told) as refused:
@@ -173,14 +171,14 @@ def test_a_file_of_class_names_is_named_in_its_faults(
     assert str(file) in str(refused.value)
 
 
-def test_many_class_names_are_more_than_a_path_may_be_long() -> None:
+def test_many_class_names_are_more_than_a_path_may_be_long():
     names = tuple(f"class {number}" for number in range(2000))
     assert read_classes(",".join(names)) == names
 
 
 def test_an_image_that_cannot_be_read_is_a_row_and_is_counted(
     delta: Path, tmp_path: Path, run: Run
-) -> None:
+):
     (tmp_path / "a.png").write_bytes(b"no image")
     Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
     said = run("predict", delta, tmp_path, "photos/none.png", "--top", "1", "--batch-size", "2")
@@ -194,7 +192,7 @@ def test_an_image_that_cannot_be_read_is_a_row_and_is_counted(
 
 def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
     delta: Path, tmp_path: Path, run: Run
-) -> None:
+):
     out = tmp_path / "rows.csv"
     said = run("predict", delta, "none.png", "no/2.png", "--out", out)
     assert (said.code, "none of 2 images could be read" in said.err) == (2, True)
@@ -203,9 +201,7 @@ def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
     assert ".tiff .webp" in run("predict", delta, tmp_path).err
 
 
-def test_images_come_in_the_order_of_the_words(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_come_in_the_order_of_the_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     found = find_images(["photos/z.png", str(tmp_path), "photos/more", "photos/1.png", "x" * 5000])
     names = ["photos/z.png", "photos/more/3.png", "photos/more/4.png", "photos/1.png"]
     assert found == [Path(name) for name in (*names, "x" * 5000)]
@@ -214,7 +210,7 @@ def test_images_come_in_the_order_of_the_words(
 
 def test_files_of_folders_that_are_no_images_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     names = [*(f"{n}.HEIC" for n in range(3)), "a.avif", "more", ".hidden", "Thumbs.db", "x.jfif"]
     for name in names:
         (tmp_path / name).touch()
@@ -227,7 +223,7 @@ def test_files_of_folders_that_are_no_images_are_counted(
 
 def test_the_device_that_is_asked_for_is_taken(
     delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
+):
     choose = Mock(return_value=torch.device("cpu"))
     monkeypatch.setattr("study.serving.classifier.choose_device", choose)
     for device in ([], ["--device", "mps"]):
@@ -237,7 +233,7 @@ def test_the_device_that_is_asked_for_is_taken(
 
 def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
     delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
+):
     sizes = []
     encode = TunedClassifier.batch_features
 
@@ -253,7 +249,7 @@ def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
 
 def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
     delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
+):
     out = tmp_path / "rows.csv"
     out.write_text("before")
     fail = Mock(side_effect=torch.OutOfMemoryError)
@@ -266,7 +262,7 @@ def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
 @pytest.mark.parametrize(("few", "is_table"), [(20, True), (4, False)])
 def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     delta: Path, few: int, is_table: bool, monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
+):
     monkeypatch.setattr(image_labels, "FEW", few)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")
@@ -278,19 +274,19 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     assert ("labelling" in said.err, "labelling" in said.out) == (True, False)
 
 
-def test_a_path_is_no_formula_and_names_are_as_they_are() -> None:
+def test_a_path_is_no_formula_and_names_are_as_they_are():
     for name in ("=1+2.png", "+1.png", "-1.png", "@a.png", "\t=1.png"):
         row = csv_row(LabelledImage(Path(name), (("=class", 0.5),)), 1)
         assert row == [f"./{name}", "=class", 0.5, None]
     assert csv_row(LabelledImage(Path("a/=1.png"), error="no"), 1) == ["a/=1.png", None, None, "no"]
 
 
-def test_bytes_of_a_path_that_are_no_text_are_shown_as_numbers() -> None:
+def test_bytes_of_a_path_that_are_no_text_are_shown_as_numbers():
     assert format_path(Path(os.fsdecode(b"a\xff.png"))) == "a\\xff.png"
     assert format_path(Path("ä.png")) == "ä.png"
 
 
-def test_a_table_has_a_column_of_faults_only_where_there_are_some() -> None:
+def test_a_table_has_a_column_of_faults_only_where_there_are_some():
     good = LabelledImage(Path("a.png"), (("cat", 0.911), ("dog", 0.05)))
     broken = LabelledImage(Path("b.png"), error="no such image")
     assert labels_table([good], 2).header == ["path", "class 1", "class 2"]
@@ -304,7 +300,7 @@ def test_a_table_has_a_column_of_faults_only_where_there_are_some() -> None:
 
 def test_images_of_no_class_are_called_unknown_by_a_model_that_can_tell(
     delta: Path, tmp_path: Path, run: Run
-) -> None:
+):
     tensors, info = load_delta(delta)
     other = tmp_path / "known.safetensors"
     tensors["known.logits"] = torch.full((19,), 1e6)

@@ -18,7 +18,7 @@ ALONE = "chosen by the margin alone: fewer than two"
 
 def test_without_other_models_the_margin_chooses_and_broken_images_are_named(
     tmp_path: Path, run: Run
-) -> None:
+):
     Image.new("RGB", (9, 9)).save("=1.png")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
@@ -40,7 +40,7 @@ def test_without_other_models_the_margin_chooses_and_broken_images_are_named(
     assert (said.code, "none of 1 images could be read" in said.err) == (2, True)
 
 
-def test_the_best_trials_say_how_much_they_disagree(finish: Any, tmp_path: Path, run: Run) -> None:
+def test_the_best_trials_say_how_much_they_disagree(finish: Any, tmp_path: Path, run: Run):
     two = finish(tmp_path, "two")
     two.confirm(1, "clipfit")
     (zero_shot, best) = read_candidates(two.folder) or ()
@@ -63,6 +63,6 @@ def test_the_best_trials_say_how_much_they_disagree(finish: Any, tmp_path: Path,
         assert 0 < float(row["disagreement"]) <= 1
 
 
-def test_an_option_of_another_question_is_refused(refused: Callable[..., str]) -> None:
+def test_an_option_of_another_question_is_refused(refused: Callable[..., str]):
     words = ("predict", "mine", "photos", "--next", "3", "--unknown", "5")
     assert "--next and --unknown do not go together" in refused(*words)

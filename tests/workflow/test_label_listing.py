@@ -27,7 +27,7 @@ def study(finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return study
 
 
-def test_labels_to_check_are_in_a_file_and_the_first_are_printed(study: Any, run: Run) -> None:
+def test_labels_to_check_are_in_a_file_and_the_first_are_printed(study: Any, run: Run):
     ran = run("labels", "mine")
     assert ran.code == 0
     assert ran.out.startswith("1 of 9 labels of training images are doubtful.")
@@ -40,7 +40,7 @@ def test_labels_to_check_are_in_a_file_and_the_first_are_printed(study: Any, run
     assert Path("mine.csv").read_text() == file.read_text()
 
 
-def test_images_that_no_trial_drew_are_scored_by_what_ships(study: Any, run: Run) -> None:
+def test_images_that_no_trial_drew_are_scored_by_what_ships(study: Any, run: Run):
     out = run("labels", "mine", "--all", "--out", "all.csv").out
     rows = [row for row in Path("all.csv").read_text().splitlines() if row.endswith(SHIPPED)]
     digits = load_dataset("digits")
@@ -49,7 +49,7 @@ def test_images_that_no_trial_drew_are_scored_by_what_ships(study: Any, run: Run
     assert all(row.startswith("digits/") and row.split(",")[3:5] == ["1", "1"] for row in rows)
 
 
-def test_what_is_missing_or_damaged_is_named(study: Any, refused: Callable[..., str]) -> None:
+def test_what_is_missing_or_damaged_is_named(study: Any, refused: Callable[..., str]):
     assert "a file whose name ends in .csv" in refused("labels", "mine", "--out", "a.txt")
     trials = [*study.folder.path.glob("trials/search-*")]
     for trial in trials:

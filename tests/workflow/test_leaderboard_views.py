@@ -13,7 +13,7 @@ from tests.results.test_sweep_scores import placed
 from tests.workflow.conftest import Run
 
 
-def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run: Run) -> None:
+def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run: Run):
     words = ["leaderboard", few_shot_study, "--format"]
     assert "best by validation ★" in run(*words, "markdown").out
     table = pd.read_csv(io.StringIO(run(*words, "csv").out))
@@ -28,7 +28,7 @@ def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run:
 
 def test_an_ablation_is_printed_and_its_files_are_named(
     ablation_study: Path, tmp_path: Path, run: Run
-) -> None:
+):
     words = ["leaderboard", ablation_study]
     assert "Holm" in run(*words).out
     assert run(*words, "--format", "csv").out.startswith("label,base_label,")
@@ -41,7 +41,7 @@ def test_an_ablation_is_printed_and_its_files_are_named(
 
 def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
     few_shot_study: Path, tmp_path: Path, run: Run, refused: Callable[..., str]
-) -> None:
+):
     name = few_shot_study.name
     for words in ([name, name], [name, "--to", tmp_path]):
         told = refused("leaderboard", *words, f"storage={few_shot_study.parent}")

@@ -13,7 +13,7 @@ from tests.workflow.conftest import Run
 
 def test_a_study_is_named_by_its_name_or_by_a_path(
     mine: StudyFolder, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setenv("HOME", str(here))
     for name in ("mine", "runs/mine", "./runs/mine/", str(mine.path), "~/runs/mine"):
         assert find_study(name).path.samefile(mine.path), name
@@ -30,10 +30,10 @@ def test_a_study_is_named_by_its_name_or_by_a_path(
 @pytest.mark.parametrize("command", ["drift", "leaderboard", "report", "status", "sync", "delete"])
 def test_a_study_that_is_not_there_is_named_with_the_one_that_is_meant(
     mine: StudyFolder, refused: Callable[..., str], command: str
-) -> None:
+):
     told = "error: no study 'mime' in runs; did you mean 'mine'? studies there: 'mine'"
     assert refused(command, "mime").startswith(told)
 
 
-def test_a_folder_that_is_no_study_is_named(tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_a_folder_that_is_no_study_is_named(tmp_path: Path, refused: Callable[..., str]):
     assert str(tmp_path) in refused("leaderboard", tmp_path)

@@ -40,7 +40,7 @@ def read_front(card: str) -> Any:
     return yaml.safe_load(front)
 
 
-def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: SavedModel) -> None:
+def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: SavedModel):
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
     front = read_front(card)
     assert (front["library_name"], front["metrics"]) == ("transformers", ["accuracy"])
@@ -63,7 +63,7 @@ def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: Sav
     assert str(study.folder.path.parent) not in card
 
 
-def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: SavedModel) -> None:
+def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: SavedModel):
     study.confirm(1, "zero-shot", 0.67)
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "confirm-zero-shot-seed1"))
     assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
@@ -73,7 +73,7 @@ def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: Saved
 
 def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept(
     finish: Any, saved: SavedModel, tmp_path: Path
-) -> None:
+):
     study = finish(tmp_path, "unkept")
     kept = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
     assert "its 95 % interval over seeds and test images together. " in kept
@@ -83,13 +83,13 @@ def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept
     assert "its 95 % interval over seeds alone. " in card
 
 
-def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel) -> None:
+def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "search-0001"))
     assert "no test image was read for it. On validation it scores 80.0 %." in card
     assert "metrics" not in read_front(card)
 
 
-def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Path) -> None:
+def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Path):
     delta = tmp_path / "own.safetensors"
     tensors, info = load_delta(study.folder.trial("confirm-best-seed1").path / "delta.safetensors")
     here = replace(info, backbone=str(tmp_path / "my-clip"), class_names=("a|b", "<c>") * 40)
@@ -105,7 +105,7 @@ def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["openai/clip-vit-base-patch32", "embedded", "/mnt/my-clip"])
-def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str) -> None:
+def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str):
     of = replace(saved, info=replace(saved.info, backbone=name))
     front = read_front(front_matter(of, FORMATS["hf"], False))
     assert (front.get("base_model") == name) == name.startswith("openai/")

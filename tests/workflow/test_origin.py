@@ -30,7 +30,7 @@ def mine(tmp_path: Path) -> Study:
 )
 def test_a_study_whose_images_were_read_otherwise_goes_on_with_a_warning(
     mine: Study, caplog: pytest.LogCaptureFixture, kept: dict[str, Any], warning: str
-) -> None:
+):
     mine.folder.create("", study_origin(mine, ("mlflow",)) | kept)
     compare_with_origin(mine)
     assert warning in caplog.text
@@ -39,7 +39,7 @@ def test_a_study_whose_images_were_read_otherwise_goes_on_with_a_warning(
 
 def test_the_origin_has_versions_and_says_where_there_is_no_commit(
     mine: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(module, "__file__", str(tmp_path / "origin.py"))
     origin = study_origin(mine, ("mlflow",))
     assert origin["ray_version"] == version("ray")

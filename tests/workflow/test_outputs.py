@@ -11,7 +11,7 @@ from study.workflow.outputs import write_outputs
 from tests.written_study import Written
 
 
-def test_the_views_of_a_study_are_written_anew_from_its_ledger(tmp_path: Path) -> None:
+def test_the_views_of_a_study_are_written_anew_from_its_ledger(tmp_path: Path):
     written = Written(tmp_path, "mine")
     written.whole(0)
     written.whole(1, "failed", 1, error="boom")
@@ -30,7 +30,7 @@ def test_the_views_of_a_study_are_written_anew_from_its_ledger(tmp_path: Path) -
 
 def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
     ablation_study: Path,
-) -> None:
+):
     write_outputs(StudyFolder(ablation_study))
     assert not list(ablation_study.glob("leaderboard*"))
     assert "without vision.ln" in (ablation_study / "ablation.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
 
 def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
     with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
         write_outputs(StudyFolder(tmp_path / "runs" / "mine"))

@@ -6,7 +6,7 @@ from study.storage.study_folder import StudyFolder
 from study.workflow.overview import summarize_study
 
 
-def test_a_study_is_described_by_what_it_has(mine: StudyFolder) -> None:
+def test_a_study_is_described_by_what_it_has(mine: StudyFolder):
     row = summarize_study(mine)
     assert (row["study"], row["state"], row["trials"]) == ("mine", "interrupted", 2)
     assert row["val_score"] == pytest.approx(0.13)

@@ -42,7 +42,7 @@ def out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cons
 
 
 @pytest.mark.parametrize("out", [True, False], indirect=True)
-def test_it_tells_done_running_stopped_best_and_time_left(out: Console) -> None:
+def test_it_tells_done_running_stopped_best_and_time_left(out: Console):
     with StageProgress(out, "search", total=6) as line:
         for number in range(4):
             line.trial_started(config(number))
@@ -54,7 +54,7 @@ def test_it_tells_done_running_stopped_best_and_time_left(out: Console) -> None:
     assert "left · 1 running · 1 stopped · best: text.ln1[0:2]" in text(out)
 
 
-def test_the_best_so_far_is_told_with_its_head(out: Console) -> None:
+def test_the_best_so_far_is_told_with_its_head(out: Console):
     with StageProgress(out, "search", total=1) as line:
         own = {"settings": {"subset": "none", "head": "linear"}}
         best = config(0).model_dump() | own
@@ -62,7 +62,7 @@ def test_the_best_so_far_is_told_with_its_head(out: Console) -> None:
     assert "best 50.0% · 0 running · best: a linear head on CLIP as it is" in text(out)
 
 
-def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(out: Console) -> None:
+def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(out: Console):
     with StageProgress(out, "search", total=6, done=4) as line:
         line.trial_started(config(4))
         assert "left" not in text(out)
@@ -70,14 +70,14 @@ def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(out: C
     assert re.search(r"5/6 done · about \d+ s left · 0 running · 1 failed", text(out))
 
 
-def test_confirmations_have_no_best_so_far(out: Console) -> None:
+def test_confirmations_have_no_best_so_far(out: Console):
     """It would be a look at test scores, and a choice by them."""
     with StageProgress(out, "confirm", total=2) as line:
         line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
     assert "best" not in text(out)
 
 
-def test_nothing_but_a_terminal_is_spoken_to_seldom() -> None:
+def test_nothing_but_a_terminal_is_spoken_to_seldom():
     out = console(terminal=False)
     with StageProgress(out, "search", total=99) as line:
         for number in range(50):
@@ -90,7 +90,7 @@ def totals(of: Console) -> list[int]:
     return [int(total) for total in re.findall(r"\d+/(\d+) done", text(of))]
 
 
-def test_the_total_may_only_fall(out: Console) -> None:
+def test_the_total_may_only_fall(out: Console):
     with StageProgress(out, "search", total=9) as line:
         line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
         line.expect(12)
@@ -128,7 +128,7 @@ def half_done(clock: SimpleNamespace, name: str = "text.ln") -> StageProgress:
 )
 def test_a_limit_shortens_the_time_of_what_it_limits_alone(
     clock: SimpleNamespace, minutes: float | None, beside: int, left: int
-) -> None:
+):
     line = half_done(clock)
     line.limit(None if minutes is None else 60 * minutes, after=beside)
     assert f"about {left} min left" in line.line(200)
@@ -149,7 +149,7 @@ NAME = "text.attn.v.bias[0:3] + vision.ln"
 )
 def test_what_matters_most_comes_first_and_the_name_is_shortened(
     clock: SimpleNamespace, room: int, rest: str
-) -> None:
+):
     most = "60/120 done · best 75.0% · about 60 min left"
     assert half_done(clock, NAME).line(room) == f"{most}{rest}"
 
@@ -172,7 +172,7 @@ for width in (200, 60):
 """
 
 
-def test_on_a_terminal_the_line_fits_and_nothing_is_cut_but_the_name() -> None:
+def test_on_a_terminal_the_line_fits_and_nothing_is_cut_but_the_name():
     """The terminal is a real one, as far as programs can tell."""
     root = str(Path(__file__).parents[2])
     shown = run_in_terminal(["-c", CHILD, root, f"{root}/tests"]).splitlines()
@@ -184,7 +184,7 @@ def test_on_a_terminal_the_line_fits_and_nothing_is_cut_but_the_name() -> None:
     assert ("━" in wide, NAME in wide, "━" in narrow) == (True, True, False)
 
 
-def test_each_step_is_a_line_where_there_is_no_terminal() -> None:
+def test_each_step_is_a_line_where_there_is_no_terminal():
     output = io.StringIO()
     with Steps(Console(file=output, width=40)) as step:
         step("making [bold]tables[/], charts and the whole report")
@@ -203,7 +203,7 @@ def shown_soon(output: io.StringIO, text: str) -> bool:
     return text in output.getvalue()
 
 
-def test_on_a_terminal_a_step_is_shown_while_it_lasts_and_then_gone() -> None:
+def test_on_a_terminal_a_step_is_shown_while_it_lasts_and_then_gone():
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=60)
     step = Steps(console)
@@ -217,7 +217,7 @@ def test_on_a_terminal_a_step_is_shown_while_it_lasts_and_then_gone() -> None:
     assert output.getvalue().endswith(ERASE_LINE)
 
 
-def test_steps_of_which_there_are_none_show_nothing() -> None:
+def test_steps_of_which_there_are_none_show_nothing():
     output = io.StringIO()
     with Steps(Console(file=output, force_terminal=True)):
         pass

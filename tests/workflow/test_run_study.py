@@ -62,7 +62,7 @@ def stop_before_ray(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
     begun: Study, console: Console, tiny_backbone: Path
-) -> None:
+):
     now = read_architecture(tiny_backbone).checkpoint
     with pytest.raises(BackboneError, match=f"was {'f' * 16} and is {now}; put the former back"):
         run_study(begun, console, resume=True)
@@ -72,7 +72,7 @@ def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
 
 def test_the_tracker_says_where_a_copy_of_a_lost_configuration_of_a_trial_may_be(
     begun: Study, console: Console
-) -> None:
+):
     trial = begun.folder.trial("search-0000")
     trial.create({"trial_id": trial.trial_id})
     trial.write_end(End("finished", 1, 1.0))
@@ -87,7 +87,7 @@ def test_the_tracker_says_where_a_copy_of_a_lost_configuration_of_a_trial_may_be
 
 def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
     configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     fail = Mock(side_effect=StudyError("no cluster answers"))
     monkeypatch.setattr(module, "ray_session", fail)
     study = study_of(configure())
@@ -96,7 +96,7 @@ def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
     assert not [*study.config.storage.rglob("*")]
 
 
-def test_a_second_driver_of_a_study_is_refused(begun: Study, console: Console) -> None:
+def test_a_second_driver_of_a_study_is_refused(begun: Study, console: Console):
     other = Study(begun.config, StudyFolder(begun.folder.path))
     with begun.folder.locked(), pytest.raises(LedgerError, match="run by another process"):
         run_study(other, console, resume=True)
@@ -108,7 +108,7 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     output: io.StringIO,
     tiny_backbone: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     study = study_of(configure())
     with stop_before_ray(monkeypatch):
         run_study(study, console, resume=False)
@@ -121,7 +121,7 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
 
 def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_since(
     configure: Configure, console: Console, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     config = configure(ablation={"design": "leave_one_out", "base_from": "other"})
     other = StudyFolder(config.storage / "other")
     other.path.mkdir(parents=True)
@@ -169,7 +169,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -
 
 def test_what_is_done_after_the_last_trial_is_told_as_it_begins(
     configure: Configure, console: Console, ending: list[str]
-) -> None:
+):
     run_study(study_of(configure(search={"trials": 0})), console, resume=False)
     assert ending == [
         "finish   ending the processes of the trials",
@@ -184,7 +184,7 @@ def test_what_is_done_after_the_last_trial_is_told_as_it_begins(
 
 def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
     configure: Configure, console: Console, ending: list[str], tracker: Any
-) -> None:
+):
     study = study_of(configure(search={"trials": 0}))
     tracker.start.side_effect = TrackingError("the answer was lost")
     with pytest.raises(TrackingError, match=f"lost; .*{GO_ON}"):
@@ -202,7 +202,7 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
     tracker: Any,
     monkeypatch: pytest.MonkeyPatch,
     output: io.StringIO,
-) -> None:
+):
     tracker.close.return_value = {"trial": "away"}
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     fail = create_autospec(module.run_confirm_stage, side_effect=StudyError)
@@ -216,7 +216,7 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_go_on(
     configure: Configure, console: Console, tracker: Any, name: signal.Signals
-) -> None:
+):
     tracker.register.side_effect = lambda: signal.raise_signal(name)
     study = study_of(configure(search={"trials": 0}))
     with reacting():
@@ -230,7 +230,7 @@ def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_
 @pytest.mark.usefixtures("ending")
 def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
     configure: Configure, console: Console, tracker: Any
-) -> None:
+):
     def closed(*, finished: bool) -> dict[str, str]:
         signal.raise_signal(signal.SIGTERM)
         return {}
@@ -248,7 +248,7 @@ def test_a_whole_study_opens_its_dataset_once(
     console: Console,
     output: io.StringIO,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     real, opened = study.data.datasets.load_dataset, Counter[str]()
 
     def load_dataset(name: str, *args: Any, **options: Any) -> Dataset:

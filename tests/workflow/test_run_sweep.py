@@ -50,7 +50,7 @@ def begin(member: Member, *, finished: bool = False) -> StudyFolder:
     return folder
 
 
-def test_each_fault_is_told_once_with_the_studies_that_have_it(sweep: Sweep) -> None:
+def test_each_fault_is_told_once_with_the_studies_that_have_it(sweep: Sweep):
     with pytest.raises(ConfigError) as caught:
         check_sweep(sweep("{data.shots: [2, 5000], seed: [1, 2], search.warm_start: [null, mine]}"))
     head, *lines = str(caught.value).splitlines()
@@ -68,7 +68,7 @@ def changed(members: Sequence[Member], **sections: Any) -> list[Member]:
 
 def test_a_study_that_has_ended_with_other_settings_is_not_averaged_with_the_rest(
     sweep: Sweep,
-) -> None:
+):
     members = sweep("{seed: [1, 2]}")
     begin(members[0], finished=True)
     training = members[0].config.training.model_copy(update={"epochs": 6})
@@ -76,7 +76,7 @@ def test_a_study_that_has_ended_with_other_settings_is_not_averaged_with_the_res
         check_sweep(changed(members, training=training))
 
 
-def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(sweep: Sweep) -> None:
+def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(sweep: Sweep):
     members = sweep("{seed: [1, 2]}")
     config = members[0].config
     search = config.search.model_copy(update={"trials": 90})
@@ -88,7 +88,7 @@ def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(swe
     check_sweep(changed(members, resources=resources, tracking=tracking))
 
 
-def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep) -> None:
+def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
     members = sweep("{seed: [1, 2]}")
     begin(members[0], finished=True).delete_conclusions()
     told = r"then extended or repaired.*\n +clipfit-study resume my-grid-1( .*)?$"
@@ -96,13 +96,13 @@ def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep) -> None:
         check_sweep(members)
 
 
-def test_a_study_that_has_ended_is_not_looked_at_again(sweep: Sweep) -> None:
+def test_a_study_that_has_ended_is_not_looked_at_again(sweep: Sweep):
     sound, faulty = sweep("{data.shots: [2, 5000]}")
     begin(faulty, finished=True)
     check_sweep([sound, faulty])
 
 
-def test_a_study_of_the_same_name_and_another_configuration_is_told(sweep: Sweep) -> None:
+def test_a_study_of_the_same_name_and_another_configuration_is_told(sweep: Sweep):
     (member,) = sweep("{seed: [1]}")
     begin(replace(member, config=member.config.model_copy(update={"seed": 2})))
     told = r"my-grid-1: name: .* is a study with another configuration"
@@ -114,13 +114,13 @@ def test_a_study_of_the_same_name_and_another_configuration_is_told(sweep: Sweep
 class Runs:
     """Stands in for the running of studies, which takes minutes; some have faults."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.faults: dict[str, StudyError] = {}
         self.ran: list[tuple[str, bool]] = []
         """Each study's name, and whether it was resumed."""
         self.tabled: list[str] = []
 
-    def run_study(self, study: Study, console: Console, *, resume: bool) -> None:
+    def run_study(self, study: Study, console: Console, *, resume: bool):
         folder = study.folder
         self.ran.append((folder.name, resume))
         if not resume:
@@ -151,7 +151,7 @@ def run(members: Sequence[Member]) -> str:
     return output.getvalue()
 
 
-def test_every_study_runs_and_notes_its_place_in_the_sweep(sweep: Sweep, runs: Runs) -> None:
+def test_every_study_runs_and_notes_its_place_in_the_sweep(sweep: Sweep, runs: Runs):
     members = sweep("{seed: [1, 2]}")
     said = run(members)
     assert runs.ran == [("my-grid-1", False), ("my-grid-2", False)]
@@ -162,7 +162,7 @@ def test_every_study_runs_and_notes_its_place_in_the_sweep(sweep: Sweep, runs: R
     assert place == {"experiment": "grid", "axes": {"seed": 2}}
 
 
-def test_what_is_left_of_a_sweep_goes_on_where_it_was(sweep: Sweep, runs: Runs) -> None:
+def test_what_is_left_of_a_sweep_goes_on_where_it_was(sweep: Sweep, runs: Runs):
     members = sweep("{seed: [1, 2, 3]}")
     begin(members[0], finished=True)
     begin(members[1])
@@ -185,14 +185,14 @@ def test_what_is_left_of_a_sweep_goes_on_where_it_was(sweep: Sweep, runs: Runs) 
 )
 def test_a_study_that_fails_leaves_the_others_to_run_and_is_told_at_the_end(
     sweep: Sweep, runs: Runs, axes: str, fault: StudyError, told: str, tabled: list[str]
-) -> None:
+):
     runs.faults["my-grid-1"] = fault
     with pytest.raises(StudyError, match=told):
         run(sweep(axes))
     assert runs.tabled == tabled
 
 
-def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(sweep: Sweep, runs: Runs) -> None:
+def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(sweep: Sweep, runs: Runs):
     runs.faults["my-grid-1"] = InterruptedStudyError("the study was interrupted")
     with pytest.raises(InterruptedStudyError):
         run(sweep("{seed: [1, 2]}"))

@@ -25,7 +25,7 @@ def in_front() -> Iterator[None]:
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
 def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
     name: signal.Signals, ctrl_c: Any
-) -> None:
+):
     before = signal.getsignal(name)
     listening = signal.signal(signal.SIGINT, ctrl_c)  # ignored by what a script starts with &
     try:
@@ -36,7 +36,7 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
     assert signal.getsignal(name) is before
 
 
-def test_what_is_to_outlive_its_terminal_does() -> None:
+def test_what_is_to_outlive_its_terminal_does():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         with handle_hang_up(interrupt):
@@ -72,13 +72,13 @@ os.waitpid(child, 0)
 """
 
 
-def test_a_study_can_be_closed_after_its_terminal_is_gone(tmp_path: Path) -> None:
+def test_a_study_can_be_closed_after_its_terminal_is_gone(tmp_path: Path):
     closed = tmp_path / "closed"
     subprocess.run([sys.executable, "-c", HUNG_UP, str(closed)], check=True)
     assert closed.read_text() == "closed"
 
 
-def test_printing_goes_nowhere_once_its_reader_is_gone() -> None:
+def test_printing_goes_nowhere_once_its_reader_is_gone():
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as file:
         console = LastingConsole(file=file)
@@ -89,7 +89,7 @@ def test_printing_goes_nowhere_once_its_reader_is_gone() -> None:
         print("nor this", file=file, flush=True)
 
 
-def test_a_command_whose_reader_is_gone_ends_as_if_it_were_there(tmp_path: Path) -> None:
+def test_a_command_whose_reader_is_gone_ends_as_if_it_were_there(tmp_path: Path):
     command = [sys.executable, "-m", "study", "list", f"storage={tmp_path}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
         assert listing.stdout is not None
@@ -109,11 +109,11 @@ def test_a_command_whose_reader_is_gone_ends_as_if_it_were_there(tmp_path: Path)
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
 def test_what_is_ending_already_ends_in_its_own_time(
     name: signal.Signals, ctrl_c: Any, hint: str, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     done = []
     signal.signal(signal.SIGINT, ctrl_c)
 
-    def close() -> None:
+    def close():
         with hold_back_signals():
             signal.raise_signal(name)
             done.append("closed")

@@ -28,12 +28,12 @@ def root(tmp_path: Path) -> Path:
     return image_folder(tmp_path / "images")
 
 
-def copy(root: Path, source: str, *targets: str) -> None:
+def copy(root: Path, source: str, *targets: str):
     for target in targets:
         (root / target).write_bytes((root / source).read_bytes())
 
 
-def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_path: Path) -> None:
+def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_path: Path):
     for n in range(5):
         copy(root, f"train/cat/{n}.png", f"train/dog/{n}.png", f"test/cat/{n}.png")
     for n in range(4):
@@ -52,7 +52,7 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
     assert splits.startswith("mine: 5 files are among the test images")
 
 
-def test_images_that_are_left_out_are_told_so(root: Path) -> None:
+def test_images_that_are_left_out_are_told_so(root: Path):
     assert dataset_warnings(load_dataset("mine", root), "skip") == []
     (root / "test/dog/0.png").unlink()
     (root / "test/dog/0.png").symlink_to("nowhere")
@@ -63,7 +63,7 @@ def test_images_that_are_left_out_are_told_so(root: Path) -> None:
 @pytest.mark.parametrize("name", ["imagenetv2", "imagenet_a"])
 def test_class_folders_that_are_missing_or_empty_are_named(
     name: str, miniature: ModuleType, tmp_path: Path
-) -> None:
+):
     folder = next(miniature.make(name, tmp_path).glob("imagenet*"))
     (line,) = dataset_warnings(load_dataset(name, tmp_path))
     assert line.startswith(f"{name}: its numbers of images are not those published")
@@ -74,7 +74,7 @@ def test_class_folders_that_are_missing_or_empty_are_named(
     assert f"missing or empty ({folder.name}/{emptied.name}). Get it by" in line
 
 
-def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) -> None:
+def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path):
     dataset = load_dataset("mine", root)
     pixels = {}
     for record in (*dataset.train, *dataset.test):
@@ -90,7 +90,7 @@ def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) ->
     assert line.startswith("mine: 1 image is in two classes (train/cat/0.png = train/dog/0.png)")
 
 
-def test_what_is_left_out_of_class_folders_is_told(root: Path) -> None:
+def test_what_is_left_out_of_class_folders_is_told(root: Path):
     (root / "train/cat/album/deeper").mkdir(parents=True)
     for n in range(5):
         copy(root, f"train/cat/{n}.png", f"train/cat/album/{n}.PNG", f"train/cat/{n}.HEIC")
@@ -106,7 +106,7 @@ def test_what_is_left_out_of_class_folders_is_told(root: Path) -> None:
     assert deeper.endswith(" and 2 more): only images in the class folder itself are read")
 
 
-def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path) -> None:
+def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path):
     for place in ("cover.png", "train/cover.png"):
         copy(root, "train/cat/0.png", place)
     for place in (".cat", "train/.dog", "unlabelled", "folds/cat", ".git/cat", "notes"):
@@ -122,7 +122,7 @@ def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path) -> Non
     assert "(folds, unlabelled)" in beside
 
 
-def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
+def test_a_look_that_was_cut_short_says_so(root: Path):
     copy(root, "train/cat/0.png", "train/dog/0.png")
     dataset = load_dataset("mine", root)
     assert dataset_warnings(dataset, seconds=-1) == [
@@ -144,13 +144,13 @@ def of(root: Path, **data: Any) -> dict[str, Any]:
     return {"data": {"dataset": "mine", "root": str(root), **data}}
 
 
-def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path) -> None:
+def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path):
     copy(root, "train/cat/0.png", "train/dog/0.png")
     told = said(tmp_path, of(root, shots=1), of(root, shots=2))
     assert told.count("1 file is in two classes") == 1
 
 
-def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:
+def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path):
     copy(root, "train/cat/0.png", "test/dog/0.png")
     targets = {"targets": ["mine"], "targets_root": str(root)}
     told = said(tmp_path, {"protocol": "transfer", "data": targets})
@@ -167,7 +167,7 @@ def test_a_check_and_a_run_print_warnings(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
-) -> None:
+):
     copy(root, "train/cat/0.png", "train/dog/0.png")
     (here / "two.yaml").write_text("sweep: {seed: [1, 2]}\n")
     fail = Mock(side_effect=StudyError("enough"))
@@ -180,7 +180,7 @@ def test_a_check_and_a_run_print_warnings(
 
 def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_counts(
     root: Path, tmp_path: Path
-) -> None:
+):
     for n in range(3, 6):
         (root / f"test/dog/{n}.png").unlink()
     assert "differ in size" not in said(tmp_path, of(root))
@@ -193,7 +193,7 @@ def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_count
 
 def test_intervals_of_several_test_images_of_a_group_are_said_to_be_too_narrow(
     root: Path, tmp_path: Path
-) -> None:
+):
     text = said(tmp_path, of(root, groups=r"\w+/\w+"))
     assert "test images are of 2 groups, and intervals take each image" in text
     assert "too narrow" not in said(tmp_path, of(root))

@@ -24,7 +24,7 @@ def written(here: Path) -> Written:
     return Written(here / "runs", "mine")
 
 
-def add(written: Written, number: int, **changes: Any) -> None:
+def add(written: Written, number: int, **changes: Any):
     """Write a finished trial that is another one than those of the search."""
     config = written.trial(number, **changes)
     written.report(config, 1)
@@ -35,7 +35,7 @@ def read(written: Written) -> Status:
     return study_status(read_results(written.folder.path))
 
 
-def test_done_running_and_best_are_told(written: Written) -> None:
+def test_done_running_and_best_are_told(written: Written):
     for number, end in enumerate(("finished", "finished", "stopped"), 1):
         written.whole(number, end)
     written.report(written.trial(4), 1)
@@ -47,7 +47,7 @@ def test_done_running_and_best_are_told(written: Written) -> None:
     assert [trial.number for trial in status.best] == [2, 1]
 
 
-def test_peers_and_variants_stand_outside_the_planned_trials(written: Written, run: Run) -> None:
+def test_peers_and_variants_stand_outside_the_planned_trials(written: Written, run: Run):
     written.whole(1)
     add(written, 2, arm="variant", label="ln-linear")
     add(written, 3, arm="baseline", label="linear")
@@ -60,7 +60,7 @@ def test_peers_and_variants_stand_outside_the_planned_trials(written: Written, r
     assert beside.endswith(": 2 trials: 2 finished")
 
 
-def test_the_best_are_told_with_the_head_that_validation_chose(written: Written, run: Run) -> None:
+def test_the_best_are_told_with_the_head_that_validation_chose(written: Written, run: Run):
     config = written.trial(1, subset="vision.ln", ln_lr=0.1, head="linear", strength=0.75)
     chosen = {"epoch": 1, "val_score": 0.1, "head_lr": 0.001, "head_steps": 30}
     written.folder.trial(config.trial_id).append_report(chosen)
@@ -71,7 +71,7 @@ def test_the_best_are_told_with_the_head_that_validation_chose(written: Written,
 
 def test_a_study_is_interrupted_once_no_driver_holds_it_and_finished_once_it_is_described(
     written: Written,
-) -> None:
+):
     written.trial(1)
     with written.folder.locked():
         assert read(written).state == "searching"
@@ -85,7 +85,7 @@ def test_a_study_is_interrupted_once_no_driver_holds_it_and_finished_once_it_is_
     assert read(written).state == "interrupted"
 
 
-def test_what_failed_is_told_with_its_cause(written: Written, run: Run) -> None:
+def test_what_failed_is_told_with_its_cause(written: Written, run: Run):
     reason = "no epoch within 9 seconds [/]"
     written.whole(1, "failed", 2, reason=reason, error="Timeout\nThread")
     said = run("status", "mine").out
@@ -93,19 +93,19 @@ def test_what_failed_is_told_with_its_cause(written: Written, run: Run) -> None:
     assert "Thread" not in said
 
 
-def test_a_clock_that_is_ahead_makes_no_silence_of_less_than_nothing(written: Written) -> None:
+def test_a_clock_that_is_ahead_makes_no_silence_of_less_than_nothing(written: Written):
     written.report(written.trial(1), 1)
     ahead = time.time() + 3600
     os.utime(written.folder.trial("search-0001").path / "reports.jsonl", (ahead, ahead))
     assert read(written).silent == {"search-0001": 0}
 
 
-def test_an_extension_is_told(written: Written) -> None:
+def test_an_extension_is_told(written: Written):
     written.folder.write_json("extensions.json", [{"from": 8, "to": 12, "candidates": None}])
     assert read(written).extended == [8]
 
 
-def test_an_ablation_has_no_planned_number_of_trials(written: Written, run: Run) -> None:
+def test_an_ablation_has_no_planned_number_of_trials(written: Written, run: Run):
     ablation = {"design": "only_one", "rates": [0.1, 0.2]}
     config = build_config({"name": "mine", "ablation": ablation}, "test")
     written.folder.write_config(dump_config(config))
@@ -113,7 +113,7 @@ def test_an_ablation_has_no_planned_number_of_trials(written: Written, run: Run)
     assert "search: 1 trial: 1 finished" in run("status", "mine").out
 
 
-def test_looking_changes_nothing(mine: Any, here: Path, run: Run) -> None:
+def test_looking_changes_nothing(mine: Any, here: Path, run: Run):
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*") if path.is_file()}
     run("status", "mine")
     assert {p: p.stat().st_mtime_ns for p in here.rglob("*") if p.is_file()} == before
@@ -158,7 +158,7 @@ def confirmed(written: Written) -> Written:
 )
 def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
     confirmed: Written, optimism: bool, low: float, told: tuple[str, str]
-) -> None:
+):
     if optimism:
         confirmed.folder.write_json("optimism.json", Optimism(41, 0.2, 0.17, {}))
     against = AgainstChance(0.6, 0.5, images=8, low=low)
@@ -166,7 +166,7 @@ def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
     assert read(confirmed).told == list(told)
 
 
-def test_a_choice_without_predictions_has_no_balanced_score(confirmed: Written) -> None:
+def test_a_choice_without_predictions_has_no_balanced_score(confirmed: Written):
     forget_images(confirmed.folder.path)
     status = read(confirmed)
     assert (status.test_score, status.balanced) == (0.75, None)

@@ -47,7 +47,7 @@ def search(monkeypatch: pytest.MonkeyPatch, written: Written, console: Console) 
 
 def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
     search: Callable[..., Mock], written: Written
-) -> None:
+):
     search().assert_not_called()
     written.trial(2)
     search().assert_called_once()
@@ -55,7 +55,7 @@ def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
 
 def test_a_search_that_its_time_cut_short_says_how_many_trials_it_had(
     search: Callable[..., Mock], written: Written, output: io.StringIO
-) -> None:
+):
     (written.folder.path / "candidates.json").unlink()
     search(minutes=5.0)
     told = "the search ended after its 5 minutes, with 1 of 48 trials"
@@ -69,7 +69,7 @@ def test_a_search_that_its_time_cut_short_says_how_many_trials_it_had(
 @pytest.mark.timeout(300)
 def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_together(
     configure: Configure, console: Console, output: io.StringIO
-) -> None:
+):
     sites = ["vision.ln2", "text.bias"]
     config = configure(
         search={"selection": "holdout"},

@@ -45,7 +45,7 @@ def noise(size: tuple[int, int]) -> Image.Image:
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (8, 8), (500, 17), (17, 500)])
 @pytest.mark.parametrize("target", [16, 33])
-def test_preprocessing_is_clips(size: tuple[int, int], target: int) -> None:
+def test_preprocessing_is_clips(size: tuple[int, int], target: int):
     image = noise(size)
     resized = v2.Resize(target, v2.InterpolationMode.BICUBIC, antialias=True)(image)
     ours = preprocess(image, size=target, keep_aspect=False)
@@ -58,13 +58,11 @@ def test_preprocessing_is_clips(size: tuple[int, int], target: int) -> None:
 )
 def test_keeping_the_aspect_keeps_whole_images_of_bounded_size(
     size: tuple[int, int], shape: tuple[int, ...]
-) -> None:
+):
     assert preprocess(noise(size), size=10, keep_aspect=True).shape == shape
 
 
-def test_a_file_holds_every_image_once_in_order(
-    decode: Decode, colors: Any, tmp_path: Path
-) -> None:
+def test_a_file_holds_every_image_once_in_order(decode: Decode, colors: Any, tmp_path: Path):
     file = decode([*PATHS, PATHS[0]])
     table = pa.ipc.open_file(file).read_all()
     assert table["path"].to_pylist() == PATHS
@@ -75,7 +73,7 @@ def test_a_file_holds_every_image_once_in_order(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, colors: Any) -> None:
+def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, colors: Any):
     told = []
     files = set()
     for _ in range(2):
@@ -87,7 +85,7 @@ def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, col
     assert cache_fault(file, PATHS[1:]) == "it holds other images"
 
 
-def test_other_images_sizes_and_forms_get_files_of_their_own(colors: Any, tmp_path: Path) -> None:
+def test_other_images_sizes_and_forms_get_files_of_their_own(colors: Any, tmp_path: Path):
     cache, clip, paths = ImageCache(tmp_path, "k", size=4), Framing(), PATHS[:3]
     files = [
         cache.file(colors, paths, clip),
@@ -110,7 +108,7 @@ def decoder(place: Path, images: int = 2) -> Callable[[], Path]:
     return partial(decode_images, FolderSource(place / "set"), paths, cache, reading=SKIP)
 
 
-def test_an_image_that_was_changed_is_decoded_again(tmp_path: Path) -> None:
+def test_an_image_that_was_changed_is_decoded_again(tmp_path: Path):
     decode_all = decoder(tmp_path)
     first = decode_all()
     assert decode_all() == first
@@ -118,7 +116,7 @@ def test_an_image_that_was_changed_is_decoded_again(tmp_path: Path) -> None:
     assert ImageTable(first).content_hash != ImageTable(decode_all()).content_hash
 
 
-def test_a_corrupt_file_is_made_again(decode: Decode) -> None:
+def test_a_corrupt_file_is_made_again(decode: Decode):
     file = decode(PATHS)
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
@@ -126,7 +124,7 @@ def test_a_corrupt_file_is_made_again(decode: Decode) -> None:
     assert file.read_bytes() == whole
 
 
-def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(decode: Decode) -> None:
+def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(decode: Decode):
     paths = ["bad.jpg", *PATHS[:70]]
     file = decode(paths, reading=SKIP)
     whole, contents = file.read_bytes(), _contents(file)
@@ -149,7 +147,7 @@ def _contents(file: Path) -> tuple[list[Any], list[str]]:
     return [batch.to_pylist() for batch in table.batches], table.skipped
 
 
-def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_path: Path) -> None:
+def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_path: Path):
     with pytest.raises(
         DataError,
         match=r"bad\.jpg: not a readable image.*; --check --images .*data\.on_corrupt=skip",
@@ -162,7 +160,7 @@ def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_
 
 def test_corrupt_images_are_left_out_by_choice_and_told_whenever_their_file_is_used(
     decode: Decode, colors: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     paths = ["a.jpg", "bad1.jpg", "c.jpg", "bad2.jpg"]
     for _ in range(2):
         caplog.clear()
@@ -179,7 +177,7 @@ def test_corrupt_images_are_left_out_by_choice_and_told_whenever_their_file_is_u
 
 def test_large_images_are_reported(
     decode: Decode, colors: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     image = colors.open_image("a.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", image.width * image.height - 1)
     decode(["a.jpg"])
@@ -190,7 +188,7 @@ def test_an_image_that_may_be_read_by_now_is_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     decode_all, open_image = decoder(tmp_path), Image.open
 
     def refuse(file: Path, **options: Any) -> Image.Image:
@@ -212,7 +210,7 @@ def test_an_image_that_may_be_read_by_now_is_told(
 
 def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
     decode: Decode, tmp_path: Path
-) -> None:
+):
     left, written = tmp_path / ".k-4.arrow.1.tmp", tmp_path / ".k-4.arrow.2.tmp"
     left.touch()
     written.touch()
@@ -221,7 +219,7 @@ def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
     assert sorted(tmp_path.iterdir()) == [written, file]
 
 
-def test_processes_that_decode_at_once_all_end_well(tmp_path: Path) -> None:
+def test_processes_that_decode_at_once_all_end_well(tmp_path: Path):
     decode_all = decoder(tmp_path, images=80)
     context = multiprocessing.get_context("fork")
     begin = context.Barrier(4)
@@ -234,8 +232,8 @@ def test_processes_that_decode_at_once_all_end_well(tmp_path: Path) -> None:
 
 def test_storage_that_stumbles_is_no_corrupt_image_that_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stumble(*_: Any, **__: Any) -> None:
+):
+    def stumble(*_: Any, **__: Any):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Image, "open", stumble)

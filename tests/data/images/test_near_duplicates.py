@@ -35,7 +35,7 @@ COPIES = {
 
 
 @pytest.mark.parametrize("form", COPIES)
-def test_a_copy_is_found_with_its_original_and_other_images_are_not(form: str) -> None:
+def test_a_copy_is_found_with_its_original_and_other_images_are_not(form: str):
     images = {
         "train/0": PHOTO.crop((0, 0, 320, 213)),
         "val/0": PHOTO,
@@ -56,7 +56,7 @@ def test_a_copy_is_found_with_its_original_and_other_images_are_not(form: str) -
 
 
 @pytest.mark.parametrize("name", ["digits", "glyphs"])
-def test_no_image_of_the_packaged_datasets_is_taken_for_a_copy(name: str) -> None:
+def test_no_image_of_the_packaged_datasets_is_taken_for_a_copy(name: str):
     dataset = load_dataset(name)
     hashes = {}
     for record in (*dataset.train, *dataset.val, *dataset.test):
@@ -65,7 +65,7 @@ def test_no_image_of_the_packaged_datasets_is_taken_for_a_copy(name: str) -> Non
     assert find_near_duplicates(dataset, hashes) == ({}, 0)
 
 
-def test_flat_images_are_like_none() -> None:
+def test_flat_images_are_like_none():
     shade = np.broadcast_to(np.arange(0, 250, 5, dtype=np.uint8), (40, 50))
     for image in (Image.new("RGB", (64, 64), "red"), Image.fromarray(shade)):
         assert perceptual_hash(image) == b""

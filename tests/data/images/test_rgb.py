@@ -50,7 +50,7 @@ def pixels(image: Image.Image) -> NDArray[np.int64]:
 
 @pytest.mark.parametrize("read", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
-def test_a_known_picture_is_read_as_it_is(picture: Picture, read: Read, tmp_path: Path) -> None:
+def test_a_known_picture_is_read_as_it_is(picture: Picture, read: Read, tmp_path: Path):
     (tmp_path / picture.name).write_bytes(picture.contents)
     found = pixels(read(tmp_path / picture.name))
     assert found.shape == picture.rgb.shape
@@ -59,7 +59,7 @@ def test_a_known_picture_is_read_as_it_is(picture: Picture, read: Read, tmp_path
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF"])
-def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: str) -> None:
+def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: str):
     noise = np.random.default_rng(3).integers(0, 256, (40, 30, 3), np.uint8)
     contents = saved(Image.fromarray(noise).convert(mode), form)
     plain = Image.open(io.BytesIO(contents)).convert("RGB")
@@ -80,7 +80,7 @@ def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: 
 )
 def test_a_picture_that_lies_on_its_side_is_turned_as_its_tag_says(
     suffix: str, form: str, options: dict[str, Any], orientation: int, read: Read, tmp_path: Path
-) -> None:
+):
     file = tmp_path / f"a.{suffix}"
     file.write_bytes(turned(RGB, orientation, form, **options))
     upright = read(file)
@@ -89,7 +89,7 @@ def test_a_picture_that_lies_on_its_side_is_turned_as_its_tag_says(
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int) -> None:
+def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int):
     large = RGB.repeat(16, axis=0).repeat(16, axis=1)
     photograph = read_any_image(turned(large, orientation, "JPEG", quality=100, subsampling=0))
     assert np.abs(pixels(photograph) - large).max() <= 4
@@ -103,11 +103,11 @@ def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int) -> N
 )
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_metadata_at_fault_do_not_make_a_photograph_unreadable(exif: bytes, form: str) -> None:
+def test_metadata_at_fault_do_not_make_a_photograph_unreadable(exif: bytes, form: str):
     assert read_any_image(saved(Image.fromarray(RGB), form, exif=exif)).size == (4, 2)
 
 
-def test_sixteen_bits_are_rounded_and_not_cut() -> None:
+def test_sixteen_bits_are_rounded_and_not_cut():
     deep = np.array([[0, 128, 129, 385, 386, 65535]], np.uint16)
     assert pixels(to_rgb(Image.fromarray(deep)))[0, :, 0].tolist() == [0, 0, 1, 1, 2, 255]
 
@@ -125,13 +125,13 @@ UNCLEAR = {
 
 @pytest.mark.parametrize("read", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("name", UNCLEAR)
-def test_pixels_of_no_known_range_are_refused(name: str, read: Read, tmp_path: Path) -> None:
+def test_pixels_of_no_known_range_are_refused(name: str, read: Read, tmp_path: Path):
     (tmp_path / name).write_bytes(UNCLEAR[name])
     with pytest.raises(DataError, match=r"nothing says which.*data\.pixel_range=\[LOW, HIGH\]"):
         read(tmp_path / name)
 
 
-def test_the_file_is_named_where_its_pixels_have_no_known_range(tmp_path: Path) -> None:
+def test_the_file_is_named_where_its_pixels_have_no_known_range(tmp_path: Path):
     (tmp_path / "a.tif").write_bytes(UNCLEAR["signed 16 bits.tif"])
     with pytest.raises(DataError, match=r"a\.tif: has integers .* from -1000 to 3000 as pixels"):
         FolderSource(tmp_path).open_image("a.tif")
@@ -145,7 +145,7 @@ def test_the_file_is_named_where_its_pixels_have_no_known_range(tmp_path: Path) 
         (tiff(bytes(8), 8, form=2), "8 bits with a sign"),
     ],
 )
-def test_pixels_that_are_no_colours_are_refused(image: Any, told: str) -> None:
+def test_pixels_that_are_no_colours_are_refused(image: Any, told: str):
     with pytest.raises(DataError, match=told):
         read_any_image(image, reading=ImageReading((0.0, 1.0)))
 
@@ -164,18 +164,18 @@ def test_pixels_that_are_no_colours_are_refused(image: Any, told: str) -> None:
 )
 def test_a_range_maps_deep_pixels_linearly_and_leaves_eight_bits_alone(
     contents: bytes, bounds: tuple[float, float], expected: Any
-) -> None:
+):
     image = read_any_image(contents, reading=ImageReading(bounds))
     assert (pixels(image) == np.reshape(expected, (2, 4, -1))).all()
 
 
-def test_pillow_images_of_other_colour_spaces_are_read() -> None:
+def test_pillow_images_of_other_colour_spaces_are_read():
     for mode in ("HSV", "YCbCr"):
         other = Image.fromarray(RGB).convert(mode)
         assert np.abs(pixels(read_any_image(other)) - RGB).max() <= 6
 
 
-def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Path) -> None:
+def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Path):
     Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(GREY).save(tmp_path / "flat.png")
     cache = ImageCache(tmp_path / "cache", "k", size=4)
@@ -193,7 +193,7 @@ def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Pat
 @pytest.mark.parametrize(("highest", "meant"), [(4095, 4095), (4000, 4095), (8191, 8191), (1, 1)])
 def test_dark_images_are_asked_about_and_those_that_use_their_depth_are_not(
     highest: int, meant: int
-) -> None:
+):
     question = f"highest value is {highest}, .* data.pixel_range=.0, {meant}. is meant"
     assert re.search(question, dark_images(highest) or "")
     assert [dark_images(other) for other in (None, 0, 8192, 65535)] == [None] * 4
@@ -202,14 +202,14 @@ def test_dark_images_are_asked_about_and_those_that_use_their_depth_are_not(
 @pytest.mark.parametrize(
     "head", [b"P5 2 1 4095\n", b"P2 2 1 4095\n", b"P5 2 1 65535\n", b"P2 2 1 65535\n"]
 )
-def test_a_range_means_the_values_in_the_file_whatever_maximum_it_names(head: bytes) -> None:
+def test_a_range_means_the_values_in_the_file_whatever_maximum_it_names(head: bytes):
     values = np.array([0, 2048], dtype=">u2")
     body = values.tobytes() if head.startswith(b"P5") else b"0 2048\n"
     read = read_any_image(head + body, reading=ImageReading((0, 4095)))
     assert pixels(read)[0, :, 0].tolist() == [0, 128]
 
 
-def test_a_tiff_of_32_bits_is_unsigned_unless_it_says_otherwise() -> None:
+def test_a_tiff_of_32_bits_is_unsigned_unless_it_says_otherwise():
     values = np.array([[0, 4_000_000_000] * 2] * 2, np.uint32)
     unsaid = tiff(values.tobytes(), 32).replace(b"\x53\x01\x04\0", b"\xff\xff\x04\0")
     image = read_any_image(unsaid, reading=ImageReading((0, 2**32 - 1)))

@@ -34,9 +34,7 @@ def root(tmp_path: Path) -> Path:
     ("content", "why"),
     [(b"", "it is empty"), (b"not an image", "it begins like none of BMP, GIF, JPEG"), (None, "")],
 )
-def test_a_corrupt_image_is_named_with_the_reason(
-    content: bytes | None, why: str, root: Path
-) -> None:
+def test_a_corrupt_image_is_named_with_the_reason(content: bytes | None, why: str, root: Path):
     file = root / "a" / "1.png"
     if content is None:
         content = file.read_bytes()[:50]
@@ -47,7 +45,7 @@ def test_a_corrupt_image_is_named_with_the_reason(
         read_any_image(content)
 
 
-def test_a_large_image_is_read_without_a_line_of_pillows(tmp_path: Path) -> None:
+def test_a_large_image_is_read_without_a_line_of_pillows(tmp_path: Path):
     Image.new("L", (50, 40)).save(tmp_path / "x.png")
     code = (
         "from PIL import Image; Image.MAX_IMAGE_PIXELS = 1500; "
@@ -60,9 +58,7 @@ def test_a_large_image_is_read_without_a_line_of_pillows(tmp_path: Path) -> None
     assert (told.stdout, told.stderr) == ("True\n", "")
 
 
-def test_an_image_of_too_many_pixels_is_refused(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_of_too_many_pixels_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     with pytest.raises(DataError, match=r"1\.png: has more than 10 pixels"):
         FolderSource(root).open_image("a/1.png")
@@ -70,7 +66,7 @@ def test_an_image_of_too_many_pixels_is_refused(
 
 def test_large_images_are_told_with_their_sizes_and_a_few_alone(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
     assert large_images({}) is None
     assert "1 image has more than 1,500 pixels: a (60 × 50); " in str(large_images({"a": (60, 50)}))
@@ -89,7 +85,7 @@ def test_large_images_are_told_with_their_sizes_and_a_few_alone(
         ("a/../../secret.png", "not inside"),
     ],
 )
-def test_an_image_that_is_not_there_or_outside_is_named(path: str, told: str, root: Path) -> None:
+def test_an_image_that_is_not_there_or_outside_is_named(path: str, told: str, root: Path):
     with pytest.raises(DataError, match=f"{path}.*{told}"):
         FolderSource(root).open_image(path)
 
@@ -104,7 +100,7 @@ SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("make", "kind"), SPECIAL.values(), ids=SPECIAL)
 def test_what_is_no_file_is_named_and_not_waited_for(
     make: Callable[[Path], object], kind: str, root: Path
-) -> None:
+):
     place = root / "a" / "x.png"
     make(place)
     source = FolderSource(root, anchors=("a/x.png",))
@@ -113,7 +109,7 @@ def test_what_is_no_file_is_named_and_not_waited_for(
             read(named)
 
 
-def test_no_link_leaves_the_folder(root: Path) -> None:
+def test_no_link_leaves_the_folder(root: Path):
     (root.parent / "secret.png").touch()
     links = {"link.png": "../../secret.png", "up": "../..", "within.png": "1.png"}
     for name, target in links.items():
@@ -127,7 +123,7 @@ def test_no_link_leaves_the_folder(root: Path) -> None:
     assert FolderSource(root.parent / "data").open_image("a/1.png"), "the folder itself may be one"
 
 
-def test_an_unknown_id_is_named() -> None:
+def test_an_unknown_id_is_named():
     source = ArraySource("digits", {"digits/0": np.zeros((8, 8), np.uint8)})
     assert source.open_image("digits/0").size == (8, 8)
     with pytest.raises(DataError, match="digits/1: dataset digits has no such image"):
@@ -144,7 +140,7 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image.Image:
     return image
 
 
-def test_text_is_base64_or_a_path_and_keeps_every_pixel(picture: Image.Image) -> None:
+def test_text_is_base64_or_a_path_and_keeps_every_pixel(picture: Image.Image):
     encoded = encode_base64(picture)
     for text in (encoded, f"data:image/png;base64,{encoded}", "digit.png", "abcd"):
         assert read_any_image(text).tobytes() == picture.tobytes()
@@ -154,16 +150,14 @@ def test_text_is_base64_or_a_path_and_keeps_every_pixel(picture: Image.Image) ->
     ("shape", "expected"),
     [((7, 9), 200), ((7, 9, 1), 200), ((7, 9, 3), 200), ((7, 9, 4), 212)],  # 212: over white
 )
-def test_arrays_of_grey_colour_and_transparency_are_images(
-    shape: tuple[int, ...], expected: int
-) -> None:
+def test_arrays_of_grey_colour_and_transparency_are_images(shape: tuple[int, ...], expected: int):
     image = read_any_image(np.full(shape, 200))
     assert (image.mode, image.size) == ("RGB", (9, 7))
     assert set(np.asarray(image).ravel()) == {expected}
 
 
 @pytest.mark.parametrize("named", ["digit.png", "/etc/passwd", "abcd"])
-def test_text_names_no_file_where_files_are_out_of_bounds(named: str, picture: Image.Image) -> None:
+def test_text_names_no_file_where_files_are_out_of_bounds(named: str, picture: Image.Image):
     with pytest.raises(DataError, match="paths are not opened here"):
         read_any_image(named, files=False)
 
@@ -187,7 +181,7 @@ def test_text_names_no_file_where_files_are_out_of_bounds(named: str, picture: I
         None,
     ],
 )
-def test_what_is_no_image_is_refused_and_not_repeated_whole(value: Any) -> None:
+def test_what_is_no_image_is_refused_and_not_repeated_whole(value: Any):
     with pytest.raises(DataError) as refused:
         read_any_image(value)
     assert len(str(refused.value)) < 600

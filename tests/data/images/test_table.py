@@ -34,9 +34,7 @@ def square(colors: Any, tmp_path: Path) -> ImageTable:
 @pytest.mark.parametrize(
     "rows", [[0], [3, 4, 5], [149, 0, 64], [5, 5], list(range(150)), list(range(60, 70))]
 )
-def test_pixels_are_those_of_the_images_asked_for(
-    rows: list[int], square: ImageTable, colors: Any
-) -> None:
+def test_pixels_are_those_of_the_images_asked_for(rows: list[int], square: ImageTable, colors: Any):
     paths = [PATHS[row] for row in rows]
     pixels = square.pixels(paths)
     assert square.rows(paths) == rows
@@ -45,11 +43,11 @@ def test_pixels_are_those_of_the_images_asked_for(
 
 
 @pytest.mark.filterwarnings("error")
-def test_neighbours_are_a_view_of_the_file(square: ImageTable) -> None:
+def test_neighbours_are_a_view_of_the_file(square: ImageTable):
     assert square.pixels(PATHS[3:9]).data_ptr() == square.images(PATHS[3:4])[0].data_ptr()
 
 
-def test_whole_images_keep_their_sizes(colors: Any, tmp_path: Path) -> None:
+def test_whole_images_keep_their_sizes(colors: Any, tmp_path: Path):
     paths = PATHS[:5]
     cache = ImageCache(tmp_path, "k", size=4, keep_aspect=True)
     whole = ImageTable(decode_images(colors, paths, cache))
@@ -60,20 +58,20 @@ def test_whole_images_keep_their_sizes(colors: Any, tmp_path: Path) -> None:
         whole.pixels(paths)
 
 
-def test_a_missing_image_is_named(square: ImageTable) -> None:
+def test_a_missing_image_is_named(square: ImageTable):
     with pytest.raises(DataError, match=r"no pixels of 'x\.jpg', 'y\.jpg'"):
         square.pixels(["x.jpg", PATHS[0], "y.jpg"])
 
 
 @pytest.mark.parametrize("content", [b"", b"no Arrow", None])
-def test_a_file_that_is_no_table_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_is_named(content: bytes | None, tmp_path: Path):
     if content is not None:
         (tmp_path / "x.arrow").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.arrow: not a whole file"):
         ImageTable(tmp_path / "x.arrow")
 
 
-def test_normalizing_is_by_channel_of_values_in_0_to_1() -> None:
+def test_normalizing_is_by_channel_of_values_in_0_to_1():
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     result = normalize(pixels, (0.5, 0.1, 0.2), (0.5, 0.2, 0.4))
     assert result.dtype == torch.float32
@@ -91,7 +89,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 64), (200, 40)])
-def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]) -> None:
+def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]):
     count = 1500
     heights, widths = torch.tensor([size] * count).T
     ours = dict(vars(draw_crops(heights, widths, generator(3))))
@@ -112,13 +110,13 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]) -> None:
 )
 def test_an_image_too_narrow_for_any_crop_gives_its_middle(
     size: tuple[int, int], middle: tuple[int, ...]
-) -> None:
+):
     heights, widths = torch.tensor([size]).T
     crops = draw_crops(heights, widths, generator(), scale=(1.0, 1.0))
     assert (crops.top, crops.left, crops.height, crops.width) == middle
 
 
-def test_half_of_the_images_are_mirrored() -> None:
+def test_half_of_the_images_are_mirrored():
     nines = torch.full((4000,), 9)
     mirrored = draw_crops(nines, nines, generator(1)).flip.sum()
     assert abs(mirrored - 2000) < 4 * math.sqrt(1000)
@@ -126,9 +124,7 @@ def test_half_of_the_images_are_mirrored() -> None:
 
 @settings(max_examples=100)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 36), st.integers(0, 99))
-def test_pixels_are_torchvisions_for_the_same_crop(
-    height: int, width: int, size: int, seed: int
-) -> None:
+def test_pixels_are_torchvisions_for_the_same_crop(height: int, width: int, size: int, seed: int):
     # As a table lays them out: rows of pixels, the colours of a pixel together.
     image = noise(height, width, 3, seed=seed).permute(2, 0, 1)
     crops = draw_crops(torch.tensor([height]), torch.tensor([width]), generator(seed))
@@ -142,7 +138,7 @@ def test_pixels_are_torchvisions_for_the_same_crop(
     assert torch.equal(crop_resize([image], crops, size)[0], theirs)
 
 
-def test_a_list_and_a_batch_of_the_same_images_give_the_same() -> None:
+def test_a_list_and_a_batch_of_the_same_images_give_the_same():
     pixels = noise(6, 3, 20, 31)
     batch = random_resized_crop_flip(pixels, 16, generator(5))
     listed = random_resized_crop_flip([*pixels, noise(3, 33, 9)], 16, generator(5))
@@ -150,7 +146,7 @@ def test_a_list_and_a_batch_of_the_same_images_give_the_same() -> None:
     assert torch.equal(batch, listed[:6])
 
 
-def test_only_the_generator_decides() -> None:
+def test_only_the_generator_decides():
     pixels = noise(4, 3, 20, 20)
     before = torch.get_rng_state()
     one, same, other = (random_resized_crop_flip(pixels, 8, generator(n)) for n in (2, 2, 3))

@@ -16,7 +16,7 @@ from study.data.records import keyed_order
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def test_the_digits_are_those_that_scikit_learn_loads() -> None:
+def test_the_digits_are_those_that_scikit_learn_loads():
     from sklearn.datasets import load_digits
 
     images, labels = read_digits()
@@ -35,14 +35,14 @@ def test_the_digits_are_those_that_scikit_learn_loads() -> None:
 @pytest.mark.parametrize("package", [None, SimpleNamespace(origin="/nowhere/__init__.py")])
 def test_where_the_file_has_no_such_place_scikit_learn_is_asked(
     package: SimpleNamespace | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     theirs = SimpleNamespace(images=object(), target=object())
     monkeypatch.setattr(glyphs, "find_spec", lambda _: package)
     monkeypatch.setattr("sklearn.datasets.load_digits", lambda: theirs)
     assert read_digits() == (theirs.images, theirs.target)
 
 
-def test_reading_the_digits_does_not_import_scikit_learn() -> None:
+def test_reading_the_digits_does_not_import_scikit_learn():
     code = (
         "import sys; from study.data.readers.glyphs import read_digits; read_digits();"
         "sys.exit('sklearn' in sys.modules)"
@@ -50,7 +50,7 @@ def test_reading_the_digits_does_not_import_scikit_learn() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_digits_are_halved_by_class_in_a_fixed_way() -> None:
+def test_the_digits_are_halved_by_class_in_a_fixed_way():
     dataset = load_dataset("digits")
     assert dataset.class_names == tuple(f"digit {word}" for word in WORDS)
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [896, 0, 901]
@@ -61,7 +61,7 @@ def test_the_digits_are_halved_by_class_in_a_fixed_way() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_the_glyphs_have_36_classes_in_both_splits(split: str) -> None:
+def test_the_glyphs_have_36_classes_in_both_splits(split: str):
     dataset = load_dataset("glyphs")
     records = getattr(dataset, split)
     assert {record.label for record in records} == {*range(36)}
@@ -69,7 +69,7 @@ def test_the_glyphs_have_36_classes_in_both_splits(split: str) -> None:
     assert not dataset.val
 
 
-def test_letters_are_the_same_at_every_call_and_no_two_are_equal() -> None:
+def test_letters_are_the_same_at_every_call_and_no_two_are_equal():
     train, labels = glyphs.letter_images("train")
     again, _ = glyphs.letter_images("train")
     test, _ = glyphs.letter_images("test")
@@ -80,7 +80,7 @@ def test_letters_are_the_same_at_every_call_and_no_two_are_equal() -> None:
     assert len({image.tobytes() for image in (*train, *test)}) == 2 * len(train)
 
 
-def test_both_halves_of_the_classes_hold_digits_and_letters() -> None:
+def test_both_halves_of_the_classes_hold_digits_and_letters():
     names = glyphs.GLYPH_CLASS_NAMES
     assert len(names) == len(set(names)) == 36
     for half in (names[:18], names[18:]):
@@ -88,7 +88,7 @@ def test_both_halves_of_the_classes_hold_digits_and_letters() -> None:
         assert kinds == {"digit": 5, "capital": 12, "small": 1}
 
 
-def test_a_glyph_is_drawn_white_on_black_within_its_margin() -> None:
+def test_a_glyph_is_drawn_white_on_black_within_its_margin():
     picture = glyphs.render_glyph(glyphs.FONTS[0], "A", 32, margin=3)
     assert picture.shape == (32, 32)
     assert picture.max() > 200

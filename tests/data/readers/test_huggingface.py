@@ -22,7 +22,7 @@ NAMES = ("cat", "dog")
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Keep the library's files and progress bars out of the way."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
@@ -42,14 +42,12 @@ def saved(labels: Sequence[object], feature: object = None) -> Any:
     return datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
 
 
-def write_cells(file: Path, cells: list[Any], labels: list[str]) -> None:
+def write_cells(file: Path, cells: list[Any], labels: list[str]):
     """Write a Parquet file with cells of images as they are given."""
     pq.write_table(pa.table({"image": cells, "label": labels}), file)
 
 
-def test_a_parquet_file_with_images_is_a_dataset(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_parquet_file_with_images_is_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     file = write(tmp_path / "all.parquet", [0, 1] * 10)
     datasets.enable_progress_bars()
     dataset = load_dataset("pets", file)
@@ -61,7 +59,7 @@ def test_a_parquet_file_with_images_is_a_dataset(
     assert image.tobytes() == miniature.draw(1, 3).tobytes()
 
 
-def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(tmp_path: Path) -> None:
+def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(tmp_path: Path):
     for split, count in (("train", 6), ("validation", 4), ("test", 2)):
         write(tmp_path / f"data/{split}-00000-of-00001.parquet", [0, 1] * count)
     dataset = load_dataset("pets", tmp_path)
@@ -77,14 +75,14 @@ def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(tmp_path: Path) -> Non
 @pytest.mark.parametrize("held_out", ["test", "validation"])
 def test_every_layout_of_the_hub_is_known_and_without_a_test_split_validation_is_it(
     layout: str, held_out: str, tmp_path: Path
-) -> None:
+):
     (tmp_path / ".git").mkdir()
     for split in ("train", held_out):
         write(tmp_path / f"{layout.format(split)}.parquet", [0, 1] * 3)
     assert sizes(load_dataset("pets", tmp_path)) == [6, 0, 6]
 
 
-def test_text_labels_are_class_names_and_may_stand_beside_numbers(tmp_path: Path) -> None:
+def test_text_labels_are_class_names_and_may_stand_beside_numbers(tmp_path: Path):
     numbers = saved([0, 1] * 3, datasets.Value("int64"))
     numbers.to_parquet(tmp_path / "numbers.parquet")
     assert "numbers without class names" in refusal("animals", tmp_path / "numbers.parquet")
@@ -95,17 +93,17 @@ def test_text_labels_are_class_names_and_may_stand_beside_numbers(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:/no/such", "hf:a/b/c", "hf:.hidden"])
-def test_a_name_that_is_none_of_the_hub_is_refused(name: str) -> None:
+def test_a_name_that_is_none_of_the_hub_is_refused(name: str):
     assert "allowed is hf:owner/name" in refusal(name)
 
 
-def test_a_hidden_test_split_is_named(tmp_path: Path) -> None:
+def test_a_hidden_test_split_is_named(tmp_path: Path):
     write(tmp_path / "train.parquet", [0, 1])
     write(tmp_path / "test.parquet", [-1, -1])
     assert "2 images of test have no label" in refusal("pets", tmp_path)
 
 
-def test_a_column_or_split_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_column_or_split_that_is_not_there_is_named(tmp_path: Path):
     file = write(tmp_path / "x.parquet", [0, 1] * 3)
     told = refusal("pets", file, columns={"label": "breed"})
     assert "no label column 'breed'; name it in columns.label; the dataset has 'image'," in told
@@ -114,7 +112,7 @@ def test_a_column_or_split_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_file_is_opened_wherever_the_library_keeps_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(datasets.config, "EXTRACTED_DATASETS_PATH", str(tmp_path / "scratch"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     files = [tmp_path / folder / "archive/1.png" for folder in ("scratch", "cache", "hub")]
@@ -135,14 +133,14 @@ def test_a_file_is_opened_wherever_the_library_keeps_files(
         ("train/000009", "train/000009: dataset pets has no such image"),
     ],
 )
-def test_a_corrupt_image_is_named_when_it_is_opened(path: str, told: str, tmp_path: Path) -> None:
+def test_a_corrupt_image_is_named_when_it_is_opened(path: str, told: str, tmp_path: Path):
     cells = [{"bytes": b"broken", "path": None}, {"bytes": None, "path": "/etc/hostname"}, None]
     write_cells(tmp_path / "x.parquet", cells * 2, [*"aaabbb"])
     with pytest.raises(DataError, match=told):
         load_dataset("pets", tmp_path / "x.parquet").source.open_image(path)
 
 
-def test_a_range_of_pixels_is_that_of_images_in_tables_too(tmp_path: Path) -> None:
+def test_a_range_of_pixels_is_that_of_images_in_tables_too(tmp_path: Path):
     deep = io.BytesIO()
     Image.new("I;16", (2, 2), 9).save(deep, "PNG")
     write_cells(tmp_path / "x.parquet", [{"bytes": deep.getvalue()}] * 4, [*"aabb"])
@@ -152,12 +150,12 @@ def test_a_range_of_pixels_is_that_of_images_in_tables_too(tmp_path: Path) -> No
 
 def test_without_the_extra_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert "pip install 'clipfit-study[hf]'" in refusal("hf:owner/name")
 
 
-def test_a_dataset_saved_to_disk_is_split_by_the_fixed_rule(tmp_path: Path) -> None:
+def test_a_dataset_saved_to_disk_is_split_by_the_fixed_rule(tmp_path: Path):
     saved([0, 1] * 10).save_to_disk(tmp_path / "saved")
     before = sorted(tmp_path.rglob("*"))
     dataset = load_dataset("mine", tmp_path / "saved")
@@ -167,7 +165,7 @@ def test_a_dataset_saved_to_disk_is_split_by_the_fixed_rule(tmp_path: Path) -> N
     assert sorted(tmp_path.rglob("*")) == before, "something was written beside it"
 
 
-def test_splits_that_were_saved_to_disk_are_kept(tmp_path: Path) -> None:
+def test_splits_that_were_saved_to_disk_are_kept(tmp_path: Path):
     counts = {"train": 4, "validation": 2, "test": 3}
     parts = {split: saved([0, 1] * count) for split, count in counts.items()}
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
@@ -178,7 +176,7 @@ def test_splits_that_were_saved_to_disk_are_kept(tmp_path: Path) -> None:
     assert "no training split; the dataset has 'test'" in refusal("mine", tmp_path / "test")
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(tmp_path: Path):
     saved([0, 1] * 3).save_to_disk(tmp_path / "saved")
     (tmp_path / "set").mkdir()
     for file in (*tmp_path.glob("saved/*.arrow"), tmp_path / "set" / "train.parquet"):
@@ -189,7 +187,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["my/images", "{}/my/images", "~/my/images"])
 def test_a_folder_given_as_a_name_of_the_hub_is_told_its_place(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     (tmp_path / "my" / "images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -199,7 +197,7 @@ def test_a_folder_given_as_a_name_of_the_hub_is_told_its_place(
 
 def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
@@ -211,7 +209,7 @@ def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
 
 def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub(
     tmp_path: Path,
-) -> None:
+):
     write(tmp_path / "all.parquet", [0, 1] * 10)
     for label, name in enumerate(NAMES):
         for number in range(4):
@@ -221,7 +219,7 @@ def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub
     assert {record.path.partition("/")[0] for record in dataset.train} == set(NAMES)
 
 
-def test_a_column_that_is_named_has_the_groups(tmp_path: Path) -> None:
+def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
     table = saved([*"ab"] * 8, datasets.Value("string"))
     table.add_column("patient", [*range(8)] * 2).to_parquet(tmp_path / "x.parquet")
     options = ReaderOptions(columns={"group": "patient"})

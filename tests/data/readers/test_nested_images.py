@@ -46,7 +46,7 @@ TWO = "; data.root={root}/imgs/one (classes 'cat', 'dog') or data.root={root}/im
 )
 def test_a_folder_too_high_or_too_deep_is_named_with_those_that_work(
     places: list[str], named: str, told: str, write: Write, tmp_path: Path
-) -> None:
+):
     for place in places:
         write(place)
     assert told.format(root=tmp_path) in refusal("mine", tmp_path / named)
@@ -54,7 +54,7 @@ def test_a_folder_too_high_or_too_deep_is_named_with_those_that_work(
 
 def test_a_relative_folder_is_named_as_it_was_given(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     place = write("imgs/images")
     monkeypatch.chdir(tmp_path)
     for given in (Path("imgs"), Path("imgs/images/dog")):
@@ -65,7 +65,7 @@ def test_a_relative_folder_is_named_as_it_was_given(
 
 def test_images_by_date_are_to_be_moved_up_and_no_folder_of_one_class_is_offered(
     write: Write,
-) -> None:
+):
     root = write("imgs")
     write("imgs/fox/2024", ["may"])
     advice = "; the images in 'fox/2024/may' are too deep: move them up into 'fox', or move 'fox' "
@@ -79,21 +79,19 @@ def test_images_by_date_are_to_be_moved_up_and_no_folder_of_one_class_is_offered
     assert "data.root" not in told
 
 
-def test_hidden_class_folders_are_named_where_no_other_is_there(write: Write) -> None:
+def test_hidden_class_folders_are_named_where_no_other_is_there(write: Write):
     root = write("imgs", (".cat", ".dog"))
     (root / ".git").mkdir()
     assert refusal("mine", root).endswith("hidden folders are not read, such as '.cat', '.dog'")
 
 
-def test_links_that_lead_up_end_the_look(tmp_path: Path) -> None:
+def test_links_that_lead_up_end_the_look(tmp_path: Path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "up").symlink_to("..")
     assert refusal("mine", tmp_path).endswith("in 'a'")
 
 
-def test_no_more_than_some_folders_are_looked_at(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_than_some_folders_are_looked_at(write: Write, monkeypatch: pytest.MonkeyPatch):
     root = write("imgs/z/images").parents[1]
     for number in range(5):
         (root / f"a{number}").mkdir()
@@ -102,7 +100,7 @@ def test_no_more_than_some_folders_are_looked_at(
     assert "would work" not in refusal("mine", root)
 
 
-def test_training_images_without_class_folders_are_named(write: Write, tmp_path: Path) -> None:
+def test_training_images_without_class_folders_are_named(write: Write, tmp_path: Path):
     root = write("pets/test").parent
     write("pets", ["train"])
     assert f"{root}/train: no class folders" in refusal("mine", root)

@@ -30,7 +30,7 @@ def flat(draw: Draw) -> Path:
     return draw("red fox", "grey_wolf", numbers=range(5))
 
 
-def test_a_flat_folder_of_ten_images_is_a_dataset(flat: Path) -> None:
+def test_a_flat_folder_of_ten_images_is_a_dataset(flat: Path):
     dataset = load_dataset("mine", flat)
     assert dataset.class_names == ("grey_wolf", "red fox")
     assert dataset.templates == ("a photo of a {}.",)
@@ -38,7 +38,7 @@ def test_a_flat_folder_of_ten_images_is_a_dataset(flat: Path) -> None:
     assert dataset.source.open_image(dataset.train[0].path).size == (30, 24)
 
 
-def test_a_split_folder_is_read_as_it_lies(draw: Draw) -> None:
+def test_a_split_folder_is_read_as_it_lies(draw: Draw):
     for split, count in (("train", 3), ("validation", 2), ("test", 1)):
         root = draw(f"{split}/a", f"{split}/b", numbers=range(count))
     dataset = load_dataset("mine", root)
@@ -46,7 +46,7 @@ def test_a_split_folder_is_read_as_it_lies(draw: Draw) -> None:
     assert dataset.val[0].path == "validation/a/0.jpg"
 
 
-def test_files_that_are_no_images_and_hidden_ones_are_left_alone(flat: Path) -> None:
+def test_files_that_are_no_images_and_hidden_ones_are_left_alone(flat: Path):
     (flat / "red fox" / "notes.txt").touch()
     (flat / "red fox" / "._1.jpg").touch()
     (flat / ".cache").mkdir()
@@ -55,7 +55,7 @@ def test_files_that_are_no_images_and_hidden_ones_are_left_alone(flat: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", [".jfif", ".JPE"])
-def test_the_further_suffixes_of_jpeg_are_read(suffix: str, flat: Path) -> None:
+def test_the_further_suffixes_of_jpeg_are_read(suffix: str, flat: Path):
     for file in flat.glob("*/*.jpg"):
         file.rename(file.with_suffix(suffix))
     dataset = load_dataset("mine", flat)
@@ -63,16 +63,16 @@ def test_the_further_suffixes_of_jpeg_are_read(suffix: str, flat: Path) -> None:
     assert dataset.source.open_image(dataset.train[0].path).size == (30, 24)
 
 
-def test_an_empty_class_is_named(flat: Path) -> None:
+def test_an_empty_class_is_named(flat: Path):
     (flat / "empty").mkdir()
     assert refusal("mine", flat).endswith(".tiff .webp) in 'empty'")
 
 
-def test_a_folder_without_classes_says_what_is_allowed(tmp_path: Path) -> None:
+def test_a_folder_without_classes_says_what_is_allowed(tmp_path: Path):
     assert "root/class/*.jpg" in refusal("mine", tmp_path)
 
 
-def test_a_test_class_without_training_images_is_named(draw: Draw) -> None:
+def test_a_test_class_without_training_images_is_named(draw: Draw):
     root = draw("train/a", "train/b", "test/a", "test/c")
     assert "test: classes without training images: 'c'" in refusal("mine", root)
 
@@ -82,7 +82,7 @@ def test_a_test_class_without_training_images_is_named(draw: Draw) -> None:
 )
 def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
     train: str, test: str, draw: Draw
-) -> None:
+):
     root = draw(f"{train}/a", f"{train}/b", f"{test}/a", f"{test}/b")
     dataset = load_dataset("mine", root)
     assert dataset.class_names == ("a", "b")
@@ -90,7 +90,7 @@ def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
     assert dataset.test[0].path.startswith(test)
 
 
-def test_folders_that_would_be_one_class_are_named(flat: Path) -> None:
+def test_folders_that_would_be_one_class_are_named(flat: Path):
     (flat / "grey wolf").mkdir()
     (flat / "red_fox").mkdir()
     wolves, foxes = refusal("mine", flat).splitlines()
@@ -99,7 +99,7 @@ def test_folders_that_would_be_one_class_are_named(flat: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [b"red fox/\xff.jpg", b"\xff/1.jpg"])
-def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path) -> None:
+def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path):
     strange = flat / os.fsdecode(place)
     strange.parent.mkdir(exist_ok=True)
     strange.touch()
@@ -111,7 +111,7 @@ def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path) -> None:
 @pytest.mark.parametrize(
     ("split", "lacking"), [("train", "'test' or 'val'"), ("Test", "'train'"), ("val", "'train'")]
 )
-def test_one_split_without_the_other_is_named(split: str, lacking: str, draw: Draw) -> None:
+def test_one_split_without_the_other_is_named(split: str, lacking: str, draw: Draw):
     root = draw(f"{split}/cat", f"{split}/dog", numbers=range(2))
     told = refusal("mine", root)
     assert f"has '{split}' without {lacking}, and" in told
@@ -119,14 +119,14 @@ def test_one_split_without_the_other_is_named(split: str, lacking: str, draw: Dr
     assert load_dataset("mine", root / split).class_names == ("cat", "dog")
 
 
-def test_a_class_may_have_the_name_of_a_split(draw: Draw) -> None:
+def test_a_class_may_have_the_name_of_a_split(draw: Draw):
     root = draw("bus", "train", numbers=range(2))
     (root / "train" / "old").mkdir()
     assert load_dataset("mine", root).class_names == ("bus", "train")
 
 
 @pytest.mark.parametrize("by_pattern", [True, False])
-def test_images_are_split_by_the_groups_of_their_paths(by_pattern: bool, draw: Draw) -> None:
+def test_images_are_split_by_the_groups_of_their_paths(by_pattern: bool, draw: Draw):
     root = draw("cat", "dog", numbers=range(10, 50))
     options = ReaderOptions(groups=r"/(\d)" if by_pattern else None)
     dataset = load_dataset("mine", root, options=options)
@@ -135,7 +135,7 @@ def test_images_are_split_by_the_groups_of_their_paths(by_pattern: bool, draw: D
     assert sizes(dataset) == ([40, 20, 20] if by_pattern else [40, 16, 24])
 
 
-def test_a_group_in_two_split_folders_is_refused(draw: Draw) -> None:
+def test_a_group_in_two_split_folders_is_refused(draw: Draw):
     root = draw("train/a", "train/b", "test/a", "test/b")
     told = refusal("mine", root, groups=r"\d")
     assert "mine: 1 groups are on two sides of the split" in told

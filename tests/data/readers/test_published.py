@@ -24,7 +24,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("class_names.yaml").read_text())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dataset_reads_from_its_layout_or_its_own_folder(name: str, tmp_path: Path) -> None:
+def test_a_dataset_reads_from_its_layout_or_its_own_folder(name: str, tmp_path: Path):
     folder = miniature.make(name, tmp_path, classes=4, counts=(3, 2, 1))
     dataset = load_dataset(name, tmp_path)
     assert dataset.templates == TEMPLATES[name]
@@ -37,9 +37,7 @@ def test_a_dataset_reads_from_its_layout_or_its_own_folder(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_missing_is_named_with_the_folder_and_how_to_get_it(
-    name: str, tmp_path: Path
-) -> None:
+def test_what_is_missing_is_named_with_the_folder_and_how_to_get_it(name: str, tmp_path: Path):
     listing, images = "images_variant_val.txt", "images"
     if name in LAYOUTS:
         listing, images = LAYOUTS[name].split, LAYOUTS[name].images
@@ -54,7 +52,7 @@ def test_what_is_missing_is_named_with_the_folder_and_how_to_get_it(
     assert "DATASETS.md" in told
 
 
-def test_the_classes_that_the_field_leaves_out_are_dropped(tmp_path: Path) -> None:
+def test_the_classes_that_the_field_leaves_out_are_dropped(tmp_path: Path):
     raw = ["BACKGROUND_Google", "Faces", "Faces_easy", "airplanes"]
     rows = [[f"{name}/1.jpg", label, name] for label, name in enumerate(raw)]
     (tmp_path / "split.json").write_text(json.dumps({"train": rows, "val": [], "test": []}))
@@ -71,7 +69,7 @@ def test_the_classes_that_the_field_leaves_out_are_dropped(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["dtd", "fgvc_aircraft", "imagenet"])
 def test_a_list_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(
     name: str, tmp_path: Path
-) -> None:
+):
     folder = miniature.make(name, tmp_path)
     before = load_dataset(name, tmp_path)
     for file in (*folder.glob("*.txt"), *folder.glob("*.json")):
@@ -80,7 +78,7 @@ def test_a_list_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(
 
 
 @pytest.mark.parametrize(("text", "told"), [*UNSOUND["texts"], ("[" * 100_000, "not whole JSON")])
-def test_an_unsound_split_file_is_refused(text: str, told: str, tmp_path: Path) -> None:
+def test_an_unsound_split_file_is_refused(text: str, told: str, tmp_path: Path):
     file = tmp_path / LAYOUTS["dtd"].split
     file.write_text(text)
     with pytest.raises(DataError, match=f"{file}.*{told}"):
@@ -92,7 +90,7 @@ def test_an_unsound_split_file_is_refused(text: str, told: str, tmp_path: Path) 
 @pytest.mark.parametrize(("split", "row", "told"), UNSOUND["rows"])
 def test_an_unsound_row_of_a_split_file_is_refused(
     split: str, row: list[object], told: str, tmp_path: Path
-) -> None:
+):
     file = miniature.make("dtd", tmp_path) / LAYOUTS["dtd"].split
     content = json.loads(file.read_text())
     content[split].append(row)
@@ -104,7 +102,7 @@ def test_an_unsound_row_of_a_split_file_is_refused(
 @pytest.mark.parametrize(("name", "listing", "line", "told"), UNSOUND["lines"])
 def test_an_unsound_line_of_a_list_is_refused(
     name: str, listing: str, line: str, told: str, tmp_path: Path
-) -> None:
+):
     file = miniature.make(name, tmp_path) / listing
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(DataError, match=told):
@@ -113,7 +111,7 @@ def test_an_unsound_line_of_a_list_is_refused(
 
 def test_the_validation_images_are_the_test_split_and_images_may_lie_behind_a_link(
     tmp_path: Path,
-) -> None:
+):
     folder = miniature.make("imagenet", tmp_path / "data", classes=3, counts=(5, 0, 2))
     (folder / "images" / "train").rename(tmp_path / "elsewhere")
     (folder / "images" / "train").symlink_to(tmp_path / "elsewhere")
@@ -125,7 +123,7 @@ def test_the_validation_images_are_the_test_split_and_images_may_lie_behind_a_li
 
 
 @pytest.mark.parametrize("name", SHIFTS)
-def test_a_shift_is_a_test_split_alone(name: str, tmp_path: Path) -> None:
+def test_a_shift_is_a_test_split_alone(name: str, tmp_path: Path):
     folder = miniature.make(name, tmp_path, classes=12, counts=(0, 0, 2))
     dataset = load_dataset(name, tmp_path)
     lines = (folder / "classnames.txt").read_text().splitlines()
@@ -143,19 +141,19 @@ def test_a_shift_is_a_test_split_alone(name: str, tmp_path: Path) -> None:
         draw_shots(dataset, shots=1, seed=1)
 
 
-def test_class_names_are_found_beside_imagenet(tmp_path: Path) -> None:
+def test_class_names_are_found_beside_imagenet(tmp_path: Path):
     miniature.make("imagenet", tmp_path)
     (miniature.make("imagenet_r", tmp_path) / "classnames.txt").unlink()
     assert load_dataset("imagenet_r", tmp_path).class_names == ("goldfish", "tiger shark")
 
 
-def test_two_classes_may_have_one_name_as_in_the_fields_list(tmp_path: Path) -> None:
+def test_two_classes_may_have_one_name_as_in_the_fields_list(tmp_path: Path):
     listing = miniature.make("imagenet", tmp_path, classes=3) / "classnames.txt"
     listing.write_text(listing.read_text().replace("goldfish", "tench"))
     assert load_dataset("imagenet", tmp_path).class_names[:2] == ("tench", "tench")
 
 
-def empty_validation(folder: Path) -> None:
+def empty_validation(folder: Path):
     shutil.rmtree(folder / "images/val")
     (folder / "images/val").mkdir()
 
@@ -192,12 +190,12 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("name", "damage", "told"), DAMAGE.values(), ids=DAMAGE)
 def test_what_is_missing_of_imagenet_is_named(
     name: str, damage: Callable[[Path], object], told: str, tmp_path: Path
-) -> None:
+):
     damage(miniature.make(name, tmp_path))
     assert told in refusal(name, tmp_path)
 
 
-def test_class_folders_that_were_not_unpacked_are_named(tmp_path: Path) -> None:
+def test_class_folders_that_were_not_unpacked_are_named(tmp_path: Path):
     folder = miniature.make("imagenetv2", tmp_path, classes=4)
     assert absent_classes("imagenetv2", load_dataset("imagenetv2", tmp_path)) == []
     two = "imagenetv2-matched-frequency-format-val/2"
@@ -209,15 +207,15 @@ def test_class_folders_that_were_not_unpacked_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("classes", "absent"), [(400, []), (398, ["imagenet-a/n… (1 of 200)"])])
 def test_classes_of_a_subset_that_were_not_unpacked_are_counted(
     classes: int, absent: list[str], tmp_path: Path
-) -> None:
+):
     folder = miniature.make("imagenet_a", tmp_path, classes=classes, counts=(0, 0, 1))
     with (folder / "classnames.txt").open("a") as listing:
         listing.writelines(f"n8{number:07d} other {number}\n" for number in range(602))
     assert absent_classes("imagenet_a", load_dataset("imagenet_a", tmp_path)) == absent
 
 
-def test_what_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(folder: Path) -> None:  # the superuser may list whatever the mode says
+def test_what_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(folder: Path):  # the superuser may list whatever the mode says
         raise PermissionError(errno.EACCES, "Permission denied")
 
     place = miniature.make("imagenet_a", tmp_path) / "imagenet-a"

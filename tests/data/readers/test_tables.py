@@ -39,7 +39,7 @@ def rows(images: int = 10) -> list[list[object]]:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".CSV", ".Tsv", ".PARQUET"])
-def test_a_table_of_paths_is_a_dataset(suffix: str, tmp_path: Path) -> None:
+def test_a_table_of_paths_is_a_dataset(suffix: str, tmp_path: Path):
     dataset = load_dataset("mine", write(tmp_path / f"images{suffix}", rows()))
     assert dataset.class_names == NAMES
     assert sizes(dataset) == [4, 2, 4]
@@ -54,20 +54,20 @@ def test_a_table_of_paths_is_a_dataset(suffix: str, tmp_path: Path) -> None:
         (["train", "train", "train", "train", "val", "val"], [4, 0, 2]),  # there is no other
     ],
 )
-def test_a_split_column_is_followed(splits: list[str], expected: list[int], tmp_path: Path) -> None:
+def test_a_split_column_is_followed(splits: list[str], expected: list[int], tmp_path: Path):
     content = [[*row, split] for row, split in zip(rows(6), splits, strict=True)]
     dataset = load_dataset("mine", write(tmp_path / "x.csv", content, (*HEADER, "split")))
     assert sizes(dataset) == expected
 
 
 @pytest.mark.parametrize("column", ["class_name", "label"])
-def test_names_alone_are_numbered_in_alphabetical_order(column: str, tmp_path: Path) -> None:
+def test_names_alone_are_numbered_in_alphabetical_order(column: str, tmp_path: Path):
     content = [[f"{i}.jpg", ("zebra", "ant", "2")[i % 3]] for i in range(12)]
     dataset = load_dataset("mine", write(tmp_path / "x.csv", content, ("path", column)))
     assert dataset.class_names == ("2", "ant", "zebra")
 
 
-def test_columns_may_have_other_names(tmp_path: Path) -> None:
+def test_columns_may_have_other_names(tmp_path: Path):
     file = write(tmp_path / "x.csv", rows(), ("datei", "nummer", "name"))
     columns = {"path": "datei", "label": "nummer", "class_name": "name"}
     assert load_dataset("mine", file, options=ReaderOptions(columns=columns)).class_names == NAMES
@@ -81,9 +81,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("malformed_rows.yaml").read_text
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize(("row", "told"), CASES)
-def test_a_malformed_row_is_named(
-    suffix: str, row: list[object], told: str, tmp_path: Path
-) -> None:
+def test_a_malformed_row_is_named(suffix: str, row: list[object], told: str, tmp_path: Path):
     file = write(tmp_path / f"x{suffix}", [*rows(), row])
     assert re.search(told, refusal("mine", file))
 
@@ -98,12 +96,12 @@ def test_a_malformed_row_is_named(
 )
 def test_a_head_and_rows_that_do_not_belong_together_are_refused(
     header: Sequence[str], row: list[object], told: str, tmp_path: Path
-) -> None:
+):
     assert told in refusal("mine", write(tmp_path / "x.csv", [row], header))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.zip"])
-def test_a_file_that_is_no_table_is_named(name: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_is_named(name: str, tmp_path: Path):
     (tmp_path / name).write_bytes(b"\xff\xfe\x00 nothing")
     assert name in refusal("mine", tmp_path / name)
 
@@ -122,7 +120,7 @@ def test_a_file_that_is_no_table_is_named(name: str, tmp_path: Path) -> None:
 )
 def test_a_text_table_is_understood_however_it_is_spelt(
     head: str, mark: str, name: str, tmp_path: Path
-) -> None:
+):
     lines = [head, *(mark.join((f"{i}{name}", str(i % 2), "ab"[i % 2], "x")) for i in range(4))]
     (tmp_path / "x.csv").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8", newline="")
     dataset = load_dataset("mine", tmp_path / "x.csv")
@@ -131,7 +129,7 @@ def test_a_text_table_is_understood_however_it_is_spelt(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_labels_may_come_out_of_a_data_frame_as_fractions(suffix: str, tmp_path: Path) -> None:
+def test_labels_may_come_out_of_a_data_frame_as_fractions(suffix: str, tmp_path: Path):
     content = [[f"{i}.jpg", float(i % 2), "ab"[i % 2]] for i in range(4)]
     file = write(tmp_path / f"x{suffix}", content)
     assert load_dataset("m", file).class_names == ("a", "b")
@@ -140,7 +138,7 @@ def test_labels_may_come_out_of_a_data_frame_as_fractions(suffix: str, tmp_path:
     assert fault.startswith(", row 1: label '0.5'; allowed are whole numbers")
 
 
-def test_an_absolute_path_below_the_tables_folder_is_made_relative(tmp_path: Path) -> None:
+def test_an_absolute_path_below_the_tables_folder_is_made_relative(tmp_path: Path):
     content = [[tmp_path / "p" / f"{i}.jpg", "ab"[i % 2]] for i in range(4)]
     file = write(tmp_path / "x.csv", content, ("path", "class_name"))
     assert load_dataset("mine", file).test[0].path.startswith("p/")
@@ -149,7 +147,7 @@ def test_an_absolute_path_below_the_tables_folder_is_made_relative(tmp_path: Pat
     assert fault.startswith(", row 4: path '../x.jpg' is not inside")
 
 
-def test_a_blank_row_has_its_number_and_empty_lines_count(tmp_path: Path) -> None:
+def test_a_blank_row_has_its_number_and_empty_lines_count(tmp_path: Path):
     lines = ["path,class", "a.jpg,a", ",", "", "b.jpg,a", " , ", "c.jpg,b", "d.jpg,b", ""]
     (tmp_path / "x.csv").write_text("\n".join(lines))
     assert faults_of(tmp_path / "x.csv") == [
@@ -159,7 +157,7 @@ def test_a_blank_row_has_its_number_and_empty_lines_count(tmp_path: Path) -> Non
     assert faults_of(tmp_path / "x.csv") == [": has no rows"]
 
 
-def test_two_numbers_of_one_name_are_conflicting(tmp_path: Path) -> None:
+def test_two_numbers_of_one_name_are_conflicting(tmp_path: Path):
     (fault,) = faults_of(write(tmp_path / "x.csv", [["a", 0, "cat"], ["a", 1, "cat"]]))
     assert "conflicting labels, '1' here and '0' in row 1" in fault
 
@@ -179,7 +177,7 @@ g,cat,Test
 """
 
 
-def test_all_faults_of_rows_are_told_and_each_kind_once(tmp_path: Path) -> None:
+def test_all_faults_of_rows_are_told_and_each_kind_once(tmp_path: Path):
     (tmp_path / "x.csv").write_text(FAULTY)
     faults = faults_of(tmp_path / "x.csv")
     assert len(faults) == 7
@@ -199,7 +197,7 @@ def test_all_faults_of_rows_are_told_and_each_kind_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pattern", [None, r"(\d)\.jpg"])
 def test_a_column_has_the_groups_unless_a_pattern_does(
     column: str, pattern: str | None, tmp_path: Path
-) -> None:
+):
     content = [[*row, f"p{i // 4}"] for i, row in enumerate(rows(40))]
     file = write(tmp_path / "x.csv", content, (*HEADER, column))
     columns = {"group": column} if column != "group" else None

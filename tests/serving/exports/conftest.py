@@ -161,7 +161,7 @@ def answers(programs: Path, digits: list[str]) -> Callable[..., Tensor]:
 def assert_same(digits: list[str]) -> Callable[[Tensor, TunedClassifier], None]:
     """Hold what another library says of the digits against what this package says of them."""
 
-    def compare(theirs: Tensor, model: TunedClassifier) -> None:
+    def compare(theirs: Tensor, model: TunedClassifier):
         ours = model.probabilities(digits)
         assert len(set(ours.argmax(dim=1).tolist())) > 2, "equal answers would prove little"
         assert torch.equal(theirs.argmax(dim=1), ours.argmax(dim=1))

@@ -18,7 +18,7 @@ from study.serving.exports.classes import (
 from tests.siglips import LENGTH, save_siglip
 
 
-def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: Path) -> None:
+def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: Path):
     saved = make_delta(head=(1,), templates=("a {}.", "the {}"))
     names = ("digit_one", 'naïve 🐈‍⬛ "cat"')
     saved = replace(saved, info=replace(saved.info, class_names=names))
@@ -30,7 +30,7 @@ def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: P
     assert found["from_head"] == []
 
 
-def test_code_names_what_it_needs_alone(make_delta: Any) -> None:
+def test_code_names_what_it_needs_alone(make_delta: Any):
     plain = make_delta()
     model = plain.load_classifier()
     code = import_lines(model, "from transformers import AutoModel")
@@ -44,9 +44,7 @@ def test_code_names_what_it_needs_alone(make_delta: Any) -> None:
     compile(code, "card", "exec")
 
 
-def test_prompts_are_padded_as_the_text_encoder_was_trained(
-    embedded: Backbone, tmp_path: Path
-) -> None:
+def test_prompts_are_padded_as_the_text_encoder_was_trained(embedded: Backbone, tmp_path: Path):
     assert padding_arguments(embedded) == "padding=True"
     siglip = load_backbone(save_siglip(tmp_path / "siglip"))
     assert padding_arguments(siglip) == f'padding="max_length", max_length={LENGTH}'

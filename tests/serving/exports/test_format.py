@@ -13,7 +13,7 @@ from study.serving.exports import FORMATS, find_format
 from tests.siglips import save_siglip
 
 
-def test_the_help_names_every_format() -> None:
+def test_the_help_names_every_format():
     parser = argparse.ArgumentParser()
     COMMANDS["export"].load().add_arguments(parser)
     (option,) = (action for action in parser._actions if "--format" in action.option_strings)
@@ -21,7 +21,7 @@ def test_the_help_names_every_format() -> None:
     assert all(f"{name}: " in str(option.help) for name in FORMATS)
 
 
-def test_an_unknown_format_is_refused_by_name() -> None:
+def test_an_unknown_format_is_refused_by_name():
     with pytest.raises(ConfigError, match="--format is 'pkl'; allowed are hf"):
         find_format("pkl")
 
@@ -53,7 +53,7 @@ def test_the_library_alone_gives_the_tuned_answers(
     name: str,
     head: Sequence[int],
     templates: Sequence[str],
-) -> None:
+):
     average = len(head) == 10
     saved = make_delta(JOINT if average else "bitfit", head, templates, average=average)
     folder, _ = assert_tuned_answers(saved, name, more=MORE[name])
@@ -67,7 +67,7 @@ def test_the_library_alone_gives_the_tuned_answers(
 @pytest.mark.parametrize("name", ["hf", "onnx"])
 def test_a_siglip_gives_the_tuned_answers(
     make_telling: Any, assert_tuned_answers: Any, tmp_path: Path, name: str
-) -> None:
+):
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
     _, written = assert_tuned_answers(saved, name)
     assert written.limits == (), "nothing is cropped"

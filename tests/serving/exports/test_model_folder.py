@@ -15,9 +15,7 @@ from study.serving.exports.model_folder import save_head, save_merged
 from study.serving.tuned_backbone import load_tuned_backbone
 
 
-def test_a_merged_folder_has_the_head_beside_the_model(
-    headed: Path, head: Head, tmp_path: Path
-) -> None:
+def test_a_merged_folder_has_the_head_beside_the_model(headed: Path, head: Head, tmp_path: Path):
     kept = read_head(*load_delta(headed))
     assert kept is not None
     save_head(tmp_path, kept)
@@ -28,7 +26,7 @@ def test_a_merged_folder_has_the_head_beside_the_model(
 
 def test_a_merged_folder_is_an_ordinary_checkpoint_of_the_tuned_model(
     checkpoint: Path, path: Path, tuned: FewShotClassifier, tmp_path: Path
-) -> None:
+):
     out = tmp_path / "merged"
     save_merged(out, load_tuned_backbone(path, str(checkpoint))[0])
     assert fingerprint(CLIPModel.from_pretrained(out)) == fingerprint(tuned.clip)

@@ -15,7 +15,7 @@ from study.serving.exports import onnx as exporting
 
 def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machine(
     make_delta: Any, exported: Any
-) -> None:
+):
     saved = make_delta()
     folder, _ = exported(saved, "onnx")
     graph = onnx.load(folder / "model.onnx")
@@ -37,7 +37,7 @@ def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machi
 
 def test_weights_that_one_file_cannot_hold_lie_beside_it(
     make_delta: Any, exported: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(exporting, "LARGEST", 1000)
     folder, _ = exported(make_delta(), "onnx")
     files = {path.name for path in folder.iterdir()}
@@ -48,7 +48,7 @@ def test_weights_that_one_file_cannot_hold_lie_beside_it(
 @pytest.mark.parametrize("difference", [0.1, math.nan])
 def test_a_graph_that_differs_is_refused(
     make_delta: Any, exported: Any, monkeypatch: pytest.MonkeyPatch, difference: float
-) -> None:
+):
     monkeypatch.setattr("torch.onnx.export", lambda *_, **__: None)
     monkeypatch.setattr(exporting, "write_metadata", lambda *_: None)
     monkeypatch.setattr(exporting, "largest_difference", lambda *_: difference)
@@ -57,7 +57,7 @@ def test_a_graph_that_differs_is_refused(
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
-def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, missing: str):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=r"onnx needs the optional extra: .*clipfit-study\[onnx"):
         exporting.import_onnxruntime()

@@ -18,7 +18,7 @@ def test_a_checkpoint_of_open_clip_comes_back_as_one(
     make_telling: Any,
     assert_tuned_answers: Any,
     tmp_path: Path,
-) -> None:
+):
     prepared = {"resize_mode": "squash", "interpolation": "bilinear", "mean": [0.4, 0.5, 0.6]}
     write_open_clip(tmp_path / "own", {"quick_gelu": True}, prepared)
     saved = make_telling("bitfit", tmp_path / "own")
@@ -30,12 +30,12 @@ def test_a_checkpoint_of_open_clip_comes_back_as_one(
 
 def test_what_open_clip_has_no_network_for_is_refused(
     make_delta: Any, exported: Any, tmp_path: Path
-) -> None:
+):
     with pytest.raises(BackboneError, match="no 'siglip' model"):
         exported(make_delta(folder=save_siglip(tmp_path / "siglip")), "openclip")
 
 
-def test_a_tokenizer_whose_end_has_not_the_largest_id_is_refused(make_delta: Any) -> None:
+def test_a_tokenizer_whose_end_has_not_the_largest_id_is_refused(make_delta: Any):
     model = make_delta().load_classifier()
     refuse_other_pooling(model)
     model.backbone.clip.config.text_config.eos_token_id = 7

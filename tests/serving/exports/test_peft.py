@@ -40,13 +40,13 @@ def test_adapters_make_the_untouched_backbone_the_tuned_model(
     subset: str,
     head: Sequence[int],
     adapters: set[str],
-) -> None:
+):
     saved = make_delta(subset, head=head, average=len(head) == 10)
     folder, _ = assert_tuned_answers(saved, "peft")
     assert {path.name for path in folder.iterdir() if path.is_dir()} == adapters | {"backbone"}
 
 
-def test_an_adapter_holds_what_is_tuned_alone(make_delta: Any, exported: Any) -> None:
+def test_an_adapter_holds_what_is_tuned_alone(make_delta: Any, exported: Any):
     folder, _ = exported(make_delta("text.mlp.fc2.bias + vision.ln_post"), "peft")
     tensors = {}
     for name in ("biases", "layernorms"):
@@ -60,7 +60,7 @@ def test_an_adapter_holds_what_is_tuned_alone(make_delta: Any, exported: Any) ->
     assert len(tensors["layernorms"]) == 2
 
 
-def test_what_no_adapter_can_hold_is_refused(embedded: Backbone) -> None:
+def test_what_no_adapter_can_hold_is_refused(embedded: Backbone):
     with pytest.raises(DeltaError, match=rf"{PROJECTION} \(of Linear\) is tuned, .* --format hf"):
         find_tuned_modules(embedded.clip, [PROJECTION])
     attention = nn.ModuleDict({"attn": nn.MultiheadAttention(4, 2)})
@@ -68,7 +68,7 @@ def test_what_no_adapter_can_hold_is_refused(embedded: Backbone) -> None:
         find_tuned_modules(attention, ["attn.in_proj_bias"])
 
 
-def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Any, exported: Any) -> None:
+def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Any, exported: Any):
     with pytest.raises(DeltaError, match="nothing of the backbone is tuned"):
         exported(make_delta("none", head=(1, 2)), "peft")
 
@@ -79,14 +79,14 @@ def loading_code(saved: Any, backbone: str, revision: str | None = None) -> str:
     return _loading_code(replace(saved, info=info), model, ["biases"], copied=False)
 
 
-def test_a_backbone_of_the_hub_is_named(make_delta: Any) -> None:
+def test_a_backbone_of_the_hub_is_named(make_delta: Any):
     loading = loading_code(make_delta(), "openai/clip-vit-base-patch32", "abc")
     place = '"openai/clip-vit-base-patch32", revision="abc"'
     assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
 
 
 @pytest.mark.parametrize("name", ["my-clip", "{my} 'clip'", 'a "ä"'])
-def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str) -> None:
+def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str):
     loading = loading_code(make_delta(), f"/mnt/me/{name}")
     (line,) = (line for line in loading.splitlines() if line.startswith("backbone = "))
     values = {"folder": "."}
@@ -96,7 +96,7 @@ def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str) -
     assert "/mnt" not in loading
 
 
-def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(peft, "BeftConfig")
     with pytest.raises(ConfigError, match=r"PEFT .* has not: pip install 'clipfit-study\[peft\]'"):
         import_peft_with_beft()
@@ -115,7 +115,7 @@ def test_a_siglip_has_adapters_but_for_its_pool(
     answers: Any,
     assert_same: Any,
     tmp_path: Path,
-) -> None:
+):
     place = save_siglip(tmp_path / "siglip")
     with pytest.raises(DeltaError, match=r"in_proj_bias\.original0 .* PEFT has no adapter"):
         exported(make_delta("vision.pool.q.bias", folder=place), "peft")
@@ -135,7 +135,7 @@ def test_a_backbone_in_open_clips_form_is_copied_in_that_of_transformers(
     make_telling: Any,
     assert_tuned_answers: Any,
     tmp_path: Path,
-) -> None:
+):
     write_open_clip(tmp_path / "own", {})
     saved = make_telling("clipfit", tmp_path / "own")
     assert_tuned_answers(saved, "peft")

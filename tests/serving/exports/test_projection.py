@@ -29,7 +29,7 @@ def projection(embedded: Backbone, tmp_path: Path) -> SavedModel:
 @pytest.mark.parametrize("name", ["hf", "openclip"])
 def test_a_folder_has_the_tuned_projection(
     projection: SavedModel, exported: Any, embedded: Backbone, name: str
-) -> None:
+):
     folder, _ = exported(projection, name)
     tuned = projection.load_classifier().backbone.clip
     assert fingerprint(load_backbone(folder).clip) == fingerprint(tuned)
@@ -37,9 +37,7 @@ def test_a_folder_has_the_tuned_projection(
     assert not torch.allclose(tuned.visual_projection.weight, untuned)
 
 
-def test_its_card_says_what_is_tuned(
-    projection: SavedModel, tmp_path: Path, embedded: Backbone
-) -> None:
+def test_its_card_says_what_is_tuned(projection: SavedModel, tmp_path: Path, embedded: Backbone):
     out = tmp_path / "card"
     assert main(["export", str(projection.delta), "--format", "hf", "--out", str(out)]) == 0
     count = embedded.clip.visual_projection.weight.numel()

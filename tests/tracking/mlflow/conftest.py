@@ -24,7 +24,7 @@ def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.
 class Registered:
     """A finished study, and what a store has of its registered winner."""
 
-    def __init__(self, study: Any, uri: str) -> None:
+    def __init__(self, study: Any, uri: str):
         self.study, self.uri = study, uri
         self.run = StudyRun(study.study, uri)
         registration = register_winner(self.run)

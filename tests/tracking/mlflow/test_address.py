@@ -21,11 +21,11 @@ from tests.listening import listening
 
 
 @pytest.fixture(autouse=True)
-def _without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_proxies(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def check(uri: str) -> None:
+def check(uri: str):
     MlflowTracker().check(build_config({"tracking": {"uri": uri}}, "here"))
 
 
@@ -43,7 +43,7 @@ def test_what_is_configured_goes_before_the_environment_and_that_before_the_defa
     environment: str | None,
     used: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     if environment is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", environment)
@@ -52,7 +52,7 @@ def test_what_is_configured_goes_before_the_environment_and_that_before_the_defa
 
 def test_a_store_that_a_study_can_make_is_absent_and_looking_makes_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     own = f"sqlite:///{tmp_path / 'own.db'}"
     for uri in (DEFAULT_URI, own, f"{own}?timeout=9"):
@@ -66,7 +66,7 @@ def test_a_store_that_a_study_can_make_is_absent_and_looking_makes_none(
 
 def test_what_has_tables_or_is_no_store_at_all_must_be_connected_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlflow.db").mkdir()
     (tmp_path / "notes.db").write_text("no database, " * 1000)
@@ -77,7 +77,7 @@ def test_what_has_tables_or_is_no_store_at_all_must_be_connected_to(
     assert [uri for uri in (*files, *others) if is_absent_store(uri)] == []
 
 
-def test_a_store_whose_folder_is_missing_or_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_store_whose_folder_is_missing_or_cannot_be_written_is_refused(tmp_path: Path):
     folder = tmp_path / "missing"
     with pytest.raises(TrackingError, match=f"the folder {folder} of the .* is not there; make"):
         check(f"sqlite:///{folder / 'mlflow.db'}")
@@ -101,7 +101,7 @@ def test_a_store_whose_folder_is_missing_or_cannot_be_written_is_refused(tmp_pat
         (f"sqlite:///{Path(__file__).parent}", "is a folder, and"),
     ],
 )
-def test_what_mlflow_cannot_use_is_told_with_what_is_allowed(uri: str, told: str) -> None:
+def test_what_mlflow_cannot_use_is_told_with_what_is_allowed(uri: str, told: str):
     with pytest.raises(TrackingError, match=told) as caught:
         refuse_unusable(uri)
     assert "set tracking.uri or MLFLOW_TRACKING_URI to sqlite:///FILE.db" in str(caught.value)
@@ -110,7 +110,7 @@ def test_what_mlflow_cannot_use_is_told_with_what_is_allowed(uri: str, told: str
 @pytest.mark.parametrize(
     "uri", [DEFAULT_URI, "postgresql+psycopg2://host/runs", "databricks", "uc"]
 )
-def test_what_mlflow_may_use_is_left_to_it(uri: str) -> None:
+def test_what_mlflow_may_use_is_left_to_it(uri: str):
     refuse_unusable(uri)
 
 
@@ -133,19 +133,19 @@ NOTHING = "No\r\nContent-Length: 0\r\n\r\n"
     ],
     ids=["another", "login", "no web"],
 )
-def test_a_server_of_something_else_is_told_in_few_words(answer: str, told: str) -> None:
+def test_a_server_of_something_else_is_told_in_few_words(answer: str, told: str):
     with listening(lambda connection: connection.sendall(answer.encode())) as port:
         assert told in refusal(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "http://no-such-host.invalid:5000"])
-def test_a_server_that_is_not_there_is_told_with_what_is_allowed(uri: str) -> None:
+def test_a_server_that_is_not_there_is_told_with_what_is_allowed(uri: str):
     told = refusal(uri)
     assert f"{uri} does not answer (" in told
     assert "set tracking.uri or MLFLOW_TRACKING_URI" in told
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("study.tracking.mlflow.server.BEGINS_WITHIN", 0.3)
     over = threading.Event()
     with listening(lambda _: over.wait()) as port:

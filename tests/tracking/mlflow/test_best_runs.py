@@ -86,7 +86,7 @@ def loaded(text: str, place: Path, overrides: Sequence[str] = ()) -> StudyConfig
 
 def test_configurations_that_ended_well_come_best_first_over_all_experiments(
     ask: Any,
-) -> None:
+):
     code, output, _ = ask("--format", "json")
     rows = json.loads(output)
     assert code == 0
@@ -115,12 +115,12 @@ def test_configurations_that_ended_well_come_best_first_over_all_experiments(
 )
 def test_studies_are_chosen_by_name_or_condition(
     ask: Any, arguments: tuple[str, ...], studies: set[str]
-) -> None:
+):
     rows = json.loads(ask(*arguments, "--top", "99", "--format", "json")[1])
     assert {row["study"] for row in rows} == studies
 
 
-def test_a_found_configuration_is_a_baseline_of_the_next_study(ask: Any, tmp_path: Path) -> None:
+def test_a_found_configuration_is_a_baseline_of_the_next_study(ask: Any, tmp_path: Path):
     code, output, _ = ask("--top", "3", "--format", "yaml")
     assert code == 0
     config = loaded(output, tmp_path, ["seed=2"])
@@ -139,20 +139,18 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(ask: Any, tmp_pat
 )
 def test_a_condition_that_is_none_and_nothing_found_are_told(
     ask: Any, arguments: tuple[str, ...], told: str
-) -> None:
+):
     code, output, errors = ask(*arguments)
     assert (code, output) == (2, "")
     assert told in errors
 
 
-def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
+def test_the_configuration_of_a_study_comes_from_the_store(store: str):
     config = read_study_configuration(store, best(store, "late")[0])
     assert (config.name, config.tracking.experiment) == ("late", "late")
 
 
-def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(
-    ask: Any, tmp_path: Path
-) -> None:
+def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(ask: Any, tmp_path: Path):
     (row,) = json.loads(ask("--study", "exact", "--top", "1", "--format", "json")[1])
     assert (row["label"], row["ln_lr"]) == ("trial 3", 0.08405)
     assert (row["test_score"], row["test_seeds"]) == (0.9, 1), "its confirmation is found"
@@ -160,7 +158,7 @@ def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(
     assert found.search.fixed_baselines["found-exact-3"].column_values()["ln_lr"] == RATE
 
 
-def test_heads_and_peers_are_found_as_they_were_trained(store: str, tmp_path: Path) -> None:
+def test_heads_and_peers_are_found_as_they_were_trained(store: str, tmp_path: Path):
     first, second = best(store, "linear")
     lora = TrialSettings.model_validate({"subset": "none", "peer": LORA})
     assert first.settings == lora
@@ -179,7 +177,7 @@ def test_a_study_whose_folder_is_gone_is_marked(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     uri = new_store(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -22,6 +22,6 @@ TAGS = {
 @pytest.mark.parametrize(("challenger", "champion", "wins", "why"), CASES)
 def test_the_alias_moves_for_a_better_validation_score_that_compares_alone(
     challenger: dict[str, str], champion: dict[str, str] | None, wins: bool, why: str
-) -> None:
+):
     holder = None if champion is None else TAGS | champion
     assert judge(TAGS | challenger, holder) == (wins, why)

@@ -57,7 +57,7 @@ def delete(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_study_goes_with_its_runs_and_versions_and_others_stay(
     store: str, make: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     first, second = make("first", 0.9), make("second", 0.8)
     before = left(store)
     told = delete("second", capsys)
@@ -72,7 +72,7 @@ def test_a_study_goes_with_its_runs_and_versions_and_others_stay(
 
 def test_the_best_version_that_compares_becomes_champion_and_else_none(
     store: str, make: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     for name, score in (("low", 0.7), ("high", 0.8), ("best", 0.9)):
         make(name, score)
     MlflowClient(store).set_model_version_tag(MODEL, "1", "val_score", "0.75")
@@ -89,7 +89,7 @@ def test_the_best_version_that_compares_becomes_champion_and_else_none(
 
 def test_a_registered_model_goes_with_its_last_version(
     store: str, make: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     study = make("only")
     held = contents(study, store)
     assert len(held.models) == 1
@@ -100,7 +100,7 @@ def test_a_registered_model_goes_with_its_last_version(
     assert left(store) == {}
 
 
-def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(store: str, make: Any) -> None:
+def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(store: str, make: Any):
     study = make("half")
     held = contents(study, store)
     MlflowClient(store).delete_run(held.runs[0])
@@ -119,7 +119,7 @@ def test_a_server_that_does_not_answer_keeps_the_study_and_a_store_that_is_not_t
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+):
     study = make("mine")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert main(["delete", "mine", "--mlflow", "--yes"]) == 2

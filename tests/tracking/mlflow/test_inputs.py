@@ -35,7 +35,7 @@ def with_training(*records: Record) -> Task:
     return replace(TASK, train=replace(TASK.train, records=records))
 
 
-def test_each_split_of_each_dataset_is_one_with_a_digest_of_its_own() -> None:
+def test_each_split_of_each_dataset_is_one_with_a_digest_of_its_own():
     inputs = told(TASK)
     sizes = {place: count for place, (count, _) in inputs.items()}
     assert sizes == {("digits", "train"): 3, ("digits", "test"): 2, ("letters", "test"): 1}
@@ -44,7 +44,7 @@ def test_each_split_of_each_dataset_is_one_with_a_digest_of_its_own() -> None:
     assert json.loads(source.dataset.source) == {"uri": "/my/digits"}
 
 
-def test_folds_are_one_dataset_and_the_same_images_have_a_digest_for_each_split() -> None:
+def test_folds_are_one_dataset_and_the_same_images_have_a_digest_for_each_split():
     parts = (SEEN[:2], SEEN[2:])
     folds = [
         Task(Part("train", train, (0,)), (Part("accuracy", held, (0,)),))
@@ -59,7 +59,7 @@ def test_folds_are_one_dataset_and_the_same_images_have_a_digest_for_each_split(
 
 
 @pytest.mark.parametrize("changed", [Record("b/2", 1), Record("b/1", 0)], ids=["other", "label"])
-def test_equal_images_have_equal_digests_and_others_another(changed: Record) -> None:
+def test_equal_images_have_equal_digests_and_others_another(changed: Record):
     first, second = told(TASK), told(with_training(*SEEN[:2], changed))
     assert second["digits", "test"] == first["digits", "test"]
     assert second["digits", "train"] != first["digits", "train"]
@@ -76,12 +76,12 @@ def test_equal_images_have_equal_digests_and_others_another(changed: Record) -> 
     ],
     ids=["empty", "a line less", "changed", "noise", "no beginning"],
 )
-def test_of_a_damaged_file_nothing_is_told(damage: Callable[[bytes], bytes]) -> None:
+def test_of_a_damaged_file_nothing_is_told(damage: Callable[[bytes], bytes]):
     whole, split_hash = tasks_file(TASK)
     assert dataset_inputs(damage(whole), split_hash, evaluated="test", root=None) == []
 
 
-def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeStudy) -> None:
+def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeStudy):
     study = make("filtered")
     searched = record_tasks(study.folder, replace(TASK, evaluations=TASK.evaluations[:1]))
     confirmed = record_tasks(study.folder, with_training(*SEEN[1:]))
@@ -103,7 +103,7 @@ def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeS
         assert {run.data.tags.get("trial_id", "") for run in found} == {"", trial}
 
 
-def test_datasets_that_a_run_has_lost_are_sent_again(mlflow_store: str, make: MakeStudy) -> None:
+def test_datasets_that_a_run_has_lost_are_sent_again(mlflow_store: str, make: MakeStudy):
     study = make("unfiltered")
     split_hash = record_tasks(study.folder, TASK)
     place = study.folder.path / "shots" / f"tasks-{split_hash}.jsonl"

@@ -41,7 +41,7 @@ def statuses(uri: str, study: Written) -> set[str]:
 
 def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interruption(
     mlflow_server: str, make: MakeStudy
-) -> None:
+):
     study = make("interrupted")
     first = started(study, mlflow_server)
     config = study.trial(0)
@@ -70,13 +70,13 @@ def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interr
 
 def test_a_server_that_is_behind_but_takes_results_is_waited_for(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """Each wait ends as one more trial is sent, as if it took nearly all of `FINAL_SECONDS`."""
     study = make("behind")
     tracker = started(study, mlflow_store)
     mirror = tracker._mirror
 
-    def until_one_more(timeout: float | None = None) -> None:
+    def until_one_more(timeout: float | None = None):
         before = mirror._settled
         wait_until(lambda: mirror._settled > before or not mirror._thread.is_alive())
 
@@ -93,7 +93,7 @@ def test_no_secret_reaches_a_run_or_a_file(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     address = mlflow_server.removeprefix("http://")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{SECRET}@{address}")
     study = make("secret")
@@ -117,7 +117,7 @@ def test_no_secret_reaches_a_run_or_a_file(
 
 def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
     mlflow_server: str, make: MakeStudy
-) -> None:
+):
     study = make("orphaned")
     study.whole(0)
     study.conclude()
@@ -142,7 +142,7 @@ def sent(make: MakeStudy, mlflow_store: str, tmp_path: Path) -> tuple[Written, S
     return study, sender
 
 
-def lose_artifact(client: MlflowClient, run: Run) -> None:
+def lose_artifact(client: MlflowClient, run: Run):
     folder = run.info.artifact_uri.removeprefix("file://")
     (Path(folder) / "delta.safetensors").unlink()
 
@@ -166,7 +166,7 @@ def test_what_a_run_lacks_is_named_and_sent_again_and_the_others_are_whole(
     mlflow_store: str,
     lose: Callable[[MlflowClient, Run], object],
     lack: str,
-) -> None:
+):
     study, sender = sent
     lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
     missing = find_missing(sender, list_runs(sender), TRIALS)
@@ -177,7 +177,7 @@ def test_what_a_run_lacks_is_named_and_sent_again_and_the_others_are_whole(
 
 def test_a_score_of_predictions_that_a_run_lacks_is_named_and_sent(
     finish: Any, tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     study = finish(tmp_path, tmp_path.name)
     sender = Sender(study.study, mlflow_store)
     trial = "confirm-best-seed1"
@@ -200,7 +200,7 @@ def test_a_score_of_predictions_that_a_run_lacks_is_named_and_sent(
 
 def test_what_was_not_sent_or_has_changed_since_is_left_out(
     sent: tuple[Written, Sender],
-) -> None:
+):
     study, sender = sent
     study.whole(2)
     study.folder.trial("search-0001").reopen()
@@ -210,12 +210,12 @@ def test_what_was_not_sent_or_has_changed_since_is_left_out(
 
 def test_runs_beyond_the_first_page_are_listed_and_a_server_that_gives_none_is_told(
     sent: tuple[Written, Sender], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     _, sender = sent
     monkeypatch.setattr(server, "PAGE", 1)
     assert len(list_runs(sender)) == len(TRIALS) + 1
 
-    def cut_off(*_: object, **__: object) -> None:
+    def cut_off(*_: object, **__: object):
         raise ConnectionError("the connection was cut")
 
     monkeypatch.setattr(MlflowClient, "search_runs", cut_off)

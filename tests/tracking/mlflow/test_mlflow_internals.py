@@ -23,7 +23,7 @@ PAGES = Path(mlflow.__file__).parent / "server" / "js" / "build"
 COLUMN = re.compile(r"(metrics|params|tags|attributes)\.`(.+)`")
 
 
-def test_a_scoring_server_is_known_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scoring_server_is_known_by_its_environment(monkeypatch: pytest.MonkeyPatch):
     assert not mlflow_internals.in_scoring_server()
     monkeypatch.setenv(scoring_server._SERVER_MODEL_PATH, "model")
     assert mlflow_internals.in_scoring_server()
@@ -31,7 +31,7 @@ def test_a_scoring_server_is_known_by_its_environment(monkeypatch: pytest.Monkey
     assert "os.environ[scoring_server._SERVER_MODEL_PATH]" in application
 
 
-def test_its_pages_know_the_names_that_saved_views_are_made_of() -> None:
+def test_its_pages_know_the_names_that_saved_views_are_made_of():
     names = {
         *(VIEW_PREFIX, mlflow_internals.CHARTS),
         *mlflow_internals.MODEL_TRAINING,
@@ -70,7 +70,7 @@ UNTESTED = (
 )
 def test_a_view_is_of_the_search_or_of_grouped_tests_and_has_the_best_and_its_subset_first(
     key: str, score: str, condition: str, groups: list[str]
-) -> None:
+):
     view = view_of(key)
     first = [f"metrics.`{score}`", "params.`subset`"]
     assert view["searchFilter"] == condition
@@ -81,7 +81,7 @@ def test_a_view_is_of_the_search_or_of_grouped_tests_and_has_the_best_and_its_su
 
 
 @pytest.mark.parametrize("key", ["trials", "tested"])
-def test_every_column_is_of_something_that_runs_have(key: str) -> None:
+def test_every_column_is_of_something_that_runs_have(key: str):
     had = {
         "metrics": {"val_score", "test_score", "trainable", *TOTALS},
         "params": {*settings_columns(), "seed"},

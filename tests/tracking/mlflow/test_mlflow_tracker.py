@@ -22,7 +22,7 @@ from tests.written_study import Written, runs, started
 )
 def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its_trials(
     mlflow_store: str, study: Written, values: dict[str, Any], view: str
-) -> None:
+):
     tracking = {"experiment": view + values.get("protocol", "")}
     study.config = build_config({**values, "name": "mine", "tracking": tracking}, "test")
     tracker = started(study, mlflow_store)
@@ -37,7 +37,7 @@ def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its
 
 def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(
@@ -49,7 +49,7 @@ def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
 
 def test_a_model_is_asked_of_the_server_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     asked = []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(models, "download_registered_model", lambda *given: asked.append(given))

@@ -38,7 +38,7 @@ def place(registered: Registered) -> Iterator[Path]:
         path.write_bytes(contents)
 
 
-def rewrite(place: Path, *without: str, **changes: Any) -> None:
+def rewrite(place: Path, *without: str, **changes: Any):
     """Change the configuration of a model, and take values out of it."""
     described = yaml.safe_load((place / "MLmodel").read_text())
     config = described["flavors"]["python_function"]["config"]
@@ -51,7 +51,7 @@ def rewrite(place: Path, *without: str, **changes: Any) -> None:
 @pytest.mark.parametrize("address", [CHAMPION, FIRST])
 def test_it_is_the_winner_that_the_study_itself_has(
     registered: Registered, store: str, tmp_path: Path, address: str
-) -> None:
+):
     (tmp_path / "scratch").mkdir()
     own = read_winner(registered.study.study, tmp_path / "scratch")
     saved = download_registered_model(store, address, tmp_path / "model")
@@ -73,7 +73,7 @@ def turn_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
 def test_probabilities_are_those_of_the_model_that_mlflow_loads(
     store: str, tmp_path: Path, turn_to: Callable[[str], None]
-) -> None:
+):
     turn_to(store)
     theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
     classifier = download_registered_model(store, CHAMPION, tmp_path).load_classifier()
@@ -83,7 +83,7 @@ def test_probabilities_are_those_of_the_model_that_mlflow_loads(
 
 def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
     store: str, place: Path, tmp_path: Path, turn_to: Callable[[str], None]
-) -> None:
+):
     (code,) = place.glob("*.py")
     code.write_text("raise SystemExit('code of a stranger')")
     turn_to(f"sqlite:///{tmp_path / 'other.db'}")
@@ -95,7 +95,7 @@ def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
 
 def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
     store: str, place: Path, tmp_path: Path
-) -> None:
+):
     names = ["a", "b"]
     rewrite(place, class_names=names, templates=["{}"], revision="r1", pixel_range=[0, 9])
     info = download_registered_model(store, FIRST, tmp_path).info
@@ -116,7 +116,7 @@ def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
 )
 def test_what_is_not_there_is_told_with_what_is(
     store: str, tmp_path: Path, address: str, told: str
-) -> None:
+):
     with pytest.raises(DeltaError, match=told) as refused:
         download_registered_model(store, address, tmp_path)
     assert address in str(refused.value)
@@ -134,13 +134,13 @@ def test_what_is_not_there_is_told_with_what_is(
 )
 def test_a_model_that_no_study_registered_is_refused(
     store: str, place: Path, tmp_path: Path, damage: Callable[[Path], None]
-) -> None:
+):
     damage(place)
     with pytest.raises(DeltaError, match="is no model that a study has registered"):
         download_registered_model(store, FIRST, tmp_path)
 
 
-def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: Path):
     (place / "artifacts/delta.safetensors").unlink()
     with pytest.raises(TrackingError, match="does not give models:/clipfit-digits/1"):
         download_registered_model(store, FIRST, tmp_path)
@@ -148,7 +148,7 @@ def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: P
 
 def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
     registered: Registered, mlflow_server: str, tmp_path: Path
-) -> None:
+):
     sent = Registered(registered.study, mlflow_server)
     assert sent.version.source.startswith("mlflow-artifacts:")
     saved = download_registered_model(mlflow_server, sent.registration.uri, tmp_path)
@@ -156,7 +156,7 @@ def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
     assert saved.delta.read_bytes() == own.read_bytes()
 
 
-def test_a_server_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
+def test_a_server_that_is_away_is_told_without_its_password(tmp_path: Path):
     uri = "http://me:s3cret@127.0.0.1:9"
     with pytest.raises(TrackingError, match=r"\*\*\*@127.0.0.1:9 does not give") as told:
         download_registered_model(uri, FIRST, tmp_path)

@@ -71,7 +71,7 @@ STOPPED = {"ln_lr": 0.08404840643566887, "bias_lr": 0.003068605962732783}
 class Sent:
     """A finished study that a server has, and the addresses that its end printed."""
 
-    def __init__(self, study: Any, server: str) -> None:
+    def __init__(self, study: Any, server: str):
         self.study, self.server = study, server
         tracker = MlflowTracker()
         tracking = study.config.tracking.model_copy(update={"uri": server})
@@ -103,7 +103,7 @@ def sent(finish: Any, mlflow_server: str, tmp_path_factory: pytest.TempPathFacto
 
 def test_the_printed_link_opens_the_study_in_model_training_mode_and_leads_to_its_report(
     browser: Browser, sent: Sent
-) -> None:
+):
     assert sent.pages["page"].startswith(f"{sent.server}/#/experiments/{sent.experiment_id}/runs/")
     browser.open(sent.pages["page"])
     line = sent.version.loading_line(lasting=True)
@@ -124,14 +124,14 @@ def test_the_printed_link_opens_the_study_in_model_training_mode_and_leads_to_it
     browser.wait_for(f"[...document.images].some((one) => one.naturalWidth > {WIDE})")
 
 
-def test_seeds_of_a_candidate_are_one_group(browser: Browser, sent: Sent) -> None:
+def test_seeds_of_a_candidate_are_one_group(browser: Browser, sent: Sent):
     browser.open(runs_page(sent.server, sent.experiment_id, "tested"))
     browser.wait_for_text("best ★ · seed 1", "best ★ · seed 2", "label: best, study: paged")
 
 
 def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
     browser: Browser, sent: Sent
-) -> None:
+):
     browser.open(sent.pages["trials"])
     browser.wait_for_text("5 matching runs", "trial 1 ★", "trial 3", "trial 4", "bias_lr")
     browser.wait_for(f"{ROWS}.length > 4")
@@ -151,7 +151,7 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     finish: Any,
     mlflow_server: str,
     tmp_path: Path,
-) -> None:
+):
     study = finish(tmp_path, "described", experiment="described")
     tuned = study.folder.read_json("candidates.json")[0] | {"label": "clipfit-tuned"}
     study.folder.write_json("candidates.json", [*study.folder.read_json("candidates.json"), tuned])

@@ -45,7 +45,7 @@ def told(register_in_own_store: Callable[..., Registered]) -> Registered:
     return registered
 
 
-def test_the_best_version_of_a_dataset_has_the_alias(finished: Any, store: str) -> None:
+def test_the_best_version_of_a_dataset_has_the_alias(finished: Any, store: str):
     client = MlflowClient(store)
     studies = [("first", 0.8), ("better", 0.9), ("worse", 0.85)]
     first, better, worse = (
@@ -57,7 +57,7 @@ def test_the_best_version_of_a_dataset_has_the_alias(finished: Any, store: str) 
     assert str(alias.version) == better.version
 
 
-def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(told: Registered) -> None:
+def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(told: Registered):
     expected = {
         "study": "told",
         "dataset": "digits",
@@ -77,12 +77,12 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(told: Regi
     assert metrics == expected_metrics, "accuracy is the score"
 
 
-def test_a_version_claims_nothing_of_what_is_not_known(told: Registered) -> None:
+def test_a_version_claims_nothing_of_what_is_not_known(told: Registered):
     assert "shown" not in told.version.description
     assert not {"val_error", "beats_chance"} & told.version.tags.keys()
 
 
-def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Registered) -> None:
+def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Registered):
     place = Path(told.model.artifact_location)
     saved = Model.load(place)
     assert saved.signature.outputs.input_names() == ["class_name", "probability", "probabilities"]
@@ -98,13 +98,13 @@ def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Register
     assert code - sizes[backbone] < 2_000_000
 
 
-def test_registering_again_makes_no_second_version(told: Registered) -> None:
+def test_registering_again_makes_no_second_version(told: Registered):
     assert register_winner(told.run) == told.registration
     found = MlflowClient(told.uri).search_model_versions("name = 'clipfit-digits'")
     assert len(list(found)) == 1
 
 
-def test_a_version_has_the_head_of_its_winner_and_says_so(finished: Any, store: str) -> None:
+def test_a_version_has_the_head_of_its_winner_and_says_so(finished: Any, store: str):
     linear = Registered(finished("linear", linear=True), store)
     assert "with a linear head at strength 0.75 (trial" in linear.version.description
     assert linear.version.tags.items() >= {"head": "linear", "strength": "0.75"}.items()
@@ -114,7 +114,7 @@ def test_a_version_has_the_head_of_its_winner_and_says_so(finished: Any, store: 
 
 def test_a_refit_is_the_version_and_says_what_it_finds_of_unknown_classes(
     finished: Any, store: str
-) -> None:
+):
     study = finished("refitted")
     tested = study.folder.trial("confirm-best-seed1").path
     refit = shutil.copytree(tested, tested.with_name("refit-labelled-0001"))
@@ -131,7 +131,7 @@ def test_a_refit_is_the_version_and_says_what_it_finds_of_unknown_classes(
     assert "and on test 75.0%, which is one training" in version.description
 
 
-def choose(study: Any, *candidates: dict[str, Any]) -> None:
+def choose(study: Any, *candidates: dict[str, Any]):
     """Change what a study chose: zero-shot, and others that differ so from its best."""
     zero_shot, best = study.folder.read_json("candidates.json")
     study.folder.write_json("candidates.json", [zero_shot, *(best | other for other in candidates)])
@@ -141,7 +141,7 @@ def choose(study: Any, *candidates: dict[str, Any]) -> None:
 
 def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_says_so(
     finished: Any, store: str
-) -> None:
+):
     study = finished("peer")
     full = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
     winner = {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
@@ -156,7 +156,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
     assert version.tags.items() >= expected.items()
 
 
-def test_a_version_reads_deep_images_as_its_study_did(finished: Any, store: str) -> None:
+def test_a_version_reads_deep_images_as_its_study_did(finished: Any, store: str):
     study = finished("deep")
     tensors, info = load_delta(study.folder.path / DELTA)
     read_deep = replace(info, reading=ImageReading((0, 4080)))
@@ -171,7 +171,7 @@ def test_a_version_reads_deep_images_as_its_study_did(finished: Any, store: str)
 
 def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     finished: Any, store: str, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     champion = Registered(finished("before", val_score=0.5), store).registration
     # The largest class is always named.
     unequal = {"images": [600, 200, 200], "right": [600, 0, 0], "test_score": 0.6}
@@ -191,7 +191,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     assert alias.version == version.version
 
 
-def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str) -> None:
+def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str):
     study = finished("sure")
     errors = {"search-0001": 0.0123456}
     study.folder.write_json("optimism.json", Optimism(41, 0.8, 0.776, errors))
@@ -214,12 +214,12 @@ def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str) -> No
 )
 def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
     finished: Any, store: str, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+):
     study, client = finished("lost"), MlflowClient(store)
     own_run = StudyRun(study.study, store)
     real = getattr(MlflowClient, call)
 
-    def cut(*given: Any, **named: Any) -> None:
+    def cut(*given: Any, **named: Any):
         if call != "create_model_version":  # which the next attempt finds if it has arrived
             real(*given, **named)
         raise ConnectionError("the connection was cut")
@@ -241,7 +241,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     store: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     study = finished("made-up")
     with monkeypatch.context() as broken:
         broken.setattr(registry._Registrar, "register", lambda self: 1 / 0)
@@ -264,7 +264,7 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance
     caplog: pytest.LogCaptureFixture,
     test_score: float,
     warnings: int,
-) -> None:
+):
     study = finished("waiting", test_score=test_score)
     tracker = started(study, store)
     monkeypatch.setattr(tracker._mirror, "drain", lambda: {"search-0001": "it is away"})
@@ -276,9 +276,7 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance
     assert caplog.text.count("clipfit-study sync waiting") == warnings
 
 
-def test_what_has_not_ended_is_neither_registered_nor_called_finished(
-    finished: Any, store: str
-) -> None:
+def test_what_has_not_ended_is_neither_registered_nor_called_finished(finished: Any, store: str):
     study = finished("halfway")
     (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
     sync_to_mlflow(study.study, store)
@@ -289,6 +287,6 @@ def test_what_has_not_ended_is_neither_registered_nor_called_finished(
     assert parent.info.status == "KILLED"
 
 
-def test_names_of_models_have_no_slash_or_colon() -> None:
+def test_names_of_models_have_no_slash_or_colon():
     assert model_name("digits") == "clipfit-digits"
     assert model_name("hf:owner/set") == "clipfit-hf-owner-set"

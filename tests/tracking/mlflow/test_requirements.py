@@ -50,7 +50,7 @@ def place(
     return place
 
 
-def assert_equal(rows: list[dict[str, Any]], place: Path) -> None:
+def assert_equal(rows: list[dict[str, Any]], place: Path):
     """Compare answers with those of this process."""
     images = json.loads((place / "images.json").read_text())["inputs"]
     model = mlflow.pyfunc.load_model(str(place / "model"))
@@ -62,7 +62,7 @@ def assert_equal(rows: list[dict[str, Any]], place: Path) -> None:
 
 def test_a_model_answers_where_the_package_is_not_and_requires_all_that_it_imports(
     place: Path, tmp_path: Path
-) -> None:
+):
     python = with_libraries(tmp_path) / "python"
     done = subprocess.run(
         [python, "-c", SERVE], cwd=place, env=outside(), capture_output=True, text=True, check=False
@@ -91,7 +91,7 @@ def test_a_model_answers_where_the_package_is_not_and_requires_all_that_it_impor
 
 def test_what_reads_a_vocabulary_is_required_where_a_backbone_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     write_open_clip(tmp_path / "open_clip", {})
     siglip = read_architecture(save_siglip(tmp_path / "siglip"))
     open_clip = read_architecture(tmp_path / "open_clip")

@@ -33,17 +33,17 @@ def config(stage: str = "search", **settings: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("value", "digits", "shown"), CASES["numbers"])
-def test_numbers_have_few_digits_and_whole_ones_all(value: Any, digits: int, shown: Any) -> None:
+def test_numbers_have_few_digits_and_whole_ones_all(value: Any, digits: int, shown: Any):
     assert round_significant(value, digits) == shown
     assert type(round_significant(value, digits)) is type(shown)
 
 
-def test_what_is_no_finite_number_stays_so() -> None:
+def test_what_is_no_finite_number_stays_so():
     assert math.isnan(round_significant(math.nan, 4))
     assert round_significant(-math.inf, 4) == -math.inf
 
 
-def test_parameters_have_four_significant_digits() -> None:
+def test_parameters_have_four_significant_digits():
     expected = {"bias_lr": "0.003069", "ln_lr": "0.08405", "distill_weight": "14.63", "seed": "3"}
     assert trial_params(config()).items() >= expected.items()
     peer = {"method": "lora", "lr": 0.00123456, "alpha": 7.77777}
@@ -51,7 +51,7 @@ def test_parameters_have_four_significant_digits() -> None:
     assert shown.items() >= {"peer_lr": "0.001235", "peer_alpha": "7.778"}.items()
 
 
-def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first() -> None:
+def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first():
     report = {"epoch": 1, "seconds": 0.123456789, "train_loss": 1.3599354028701782}
     report |= {"val_hmean": 0.2 / 3, "val_base": 0.5 / 3, "val_score": 0.2 / 3}
     later = {**report, "epoch": 2, "val_score": 0.3 / 3}
@@ -67,9 +67,7 @@ def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first
     assert [point.timestamp for point in points[:2]] == [1123, 1246]
 
 
-def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their_first_epoch() -> (
-    None
-):
+def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their_first_epoch():
     unscored, scored = {"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "val_score": 0.5}
     assert not has_first_metric(config(), [])
     assert not has_first_metric(config(), [unscored])
@@ -82,13 +80,13 @@ WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.
 
 
 @pytest.mark.parametrize("case", CASES["trials"].values(), ids=CASES["trials"])
-def test_a_trial_is_told_in_one_line(case: dict[str, Any]) -> None:
+def test_a_trial_is_told_in_one_line(case: dict[str, Any]):
     given = config(case.get("stage", "search"), **case.get("settings", {}))
     end = End(**case["end"]) if "end" in case else None
     assert describe_trial(given, case.get("reports", []), end) == case["line"]
 
 
-def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags() -> None:
+def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags():
     end = End("failed", 1, 1.0, reason="out of memory", error="Traceback\nMemoryError: *all*")
     tags = end_tags(config(), [], end)
     assert tags == {

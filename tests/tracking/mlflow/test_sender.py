@@ -10,9 +10,7 @@ from study.tracking.mlflow.sender import Sender
 from tests.written_study import EPOCHS, MakeStudy, artifacts, history, runs, sync
 
 
-def test_each_trial_is_a_child_that_ends_as_the_trial_did(
-    mlflow_server: str, make: MakeStudy
-) -> None:
+def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, make: MakeStudy):
     study = make("ends")
     study.whole(0)
     study.whole(1, "stopped", 2, reason="successive halving at epoch 2")
@@ -47,9 +45,7 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(
     assert "delta.safetensors" in artifacts(mlflow_server, stopped)
 
 
-def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(
-    mlflow_store: str, make: MakeStudy
-) -> None:
+def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(mlflow_store: str, make: MakeStudy):
     study = make("ordered")
     trial = study.folder.trial(study.trial(0).trial_id)
     sender = Sender(study.study, mlflow_store)
@@ -64,7 +60,7 @@ def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(
 
 def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     study = make("raced")
     config = study.trial(0)
     study.report(config, 1)
@@ -85,7 +81,7 @@ def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
 
 
 @pytest.mark.parametrize("marks", ["kept", "lost"])
-def test_sending_twice_doubles_nothing(mlflow_store: str, make: MakeStudy, marks: str) -> None:
+def test_sending_twice_doubles_nothing(mlflow_store: str, make: MakeStudy, marks: str):
     study = make(f"twice-{marks}")
     study.whole(0)
     study.whole(1, "stopped", 2)
@@ -111,7 +107,7 @@ def test_a_study_is_sent_whole_to_another_server(
     make: MakeStudy,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     monkeypatch.chdir(tmp_path)  # where a local store puts its artifacts
     study = make("moved")
     study.whole(0)

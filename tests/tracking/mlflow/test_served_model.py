@@ -54,7 +54,7 @@ def model(champion: str) -> Any:
 
 def test_any_form_of_image_gives_the_same_class_in_a_list_a_column_or_alone(
     model: Any, tmp_path: Path
-) -> None:
+):
     picture = digits(1)[0][0]
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
@@ -77,7 +77,7 @@ def test_any_form_of_image_gives_the_same_class_in_a_list_a_column_or_alone(
         assert list(model.predict(several)["class_name"]) == [name] * 2
 
 
-def test_new_class_names_are_given_at_load_time(champion: str) -> None:
+def test_new_class_names_are_given_at_load_time(champion: str):
     names = ["digit zero", "letter x"]
     renamed = mlflow.pyfunc.load_model(CHAMPION, model_config={"class_names": names})
     images, labels = digits(200)
@@ -87,9 +87,7 @@ def test_new_class_names_are_given_at_load_time(champion: str) -> None:
     assert (told["class_name"] == "digit zero").mean() > 0.9
 
 
-def test_what_cannot_be_used_is_told_in_one_line(
-    champion: str, model: Any, tiny_backbone: Path
-) -> None:
+def test_what_cannot_be_used_is_told_in_one_line(champion: str, model: Any, tiny_backbone: Path):
     with pytest.raises(DataError, match=r"^class_names is 'cat'; allowed is a list of 2 or .*$"):
         mlflow.pyfunc.load_model(CHAMPION, model_config={"class_names": "cat"})
     with pytest.raises(DeltaError, match=f"'embedded' .*'{tiny_backbone}'"):
@@ -102,7 +100,7 @@ def test_what_cannot_be_used_is_told_in_one_line(
 
 def test_a_server_opens_no_path_that_a_request_names(
     champion: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setenv(scoring_server._SERVER_MODEL_PATH, "model")
     served = mlflow.pyfunc.load_model(CHAMPION)
     with pytest.raises(mlflow.MlflowException, match="paths are not opened here"):

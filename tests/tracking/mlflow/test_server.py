@@ -24,26 +24,26 @@ SECRET = "s3cr3t-passw0rd"
         "./mlruns",
     ],
 )
-def test_a_store_that_does_not_answer_is_told_without_its_password(uri: str) -> None:
+def test_a_store_that_does_not_answer_is_told_without_its_password(uri: str):
     with pytest.raises(TrackingError, match=r"does not answer .*MLFLOW_TRACKING_URI") as caught:
         connect(uri, "any")
     assert SECRET not in str(caught.value)
 
 
-def test_a_driver_of_a_database_that_is_not_installed_is_told() -> None:
+def test_a_driver_of_a_database_that_is_not_installed_is_told():
     with pytest.raises(TrackingError, match=r"\(the Python package \w+ is not installed\)"):
         connect("mssql+pymssql://127.0.0.1:9/runs", "any")
 
 
 @pytest.mark.timeout(60)
-def test_a_file_that_is_no_store_is_told_at_once_with_the_reason(tmp_path: Path) -> None:
+def test_a_file_that_is_no_store_is_told_at_once_with_the_reason(tmp_path: Path):
     with pytest.raises(TrackingError, match=r"does not answer .*file is not a database"):
         connect(f"sqlite:///{__file__}", "any")
     with pytest.raises(TrackingError, match=r"does not answer .*unable to open database file"):
         connect(f"sqlite:///{tmp_path}", "any")
 
 
-def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy) -> None:
+def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy):
     client = MlflowClient(mlflow_server)
     client.delete_experiment(client.create_experiment("gone"))
     with pytest.raises(TrackingError, match=r"experiment 'gone' on .* was deleted; restore"):
@@ -59,7 +59,7 @@ def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy) -> No
         ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
     ],
 )
-def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str) -> None:
+def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str):
     assert redact_uri(uri) == told
 
 
@@ -76,7 +76,7 @@ def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str) ->
 )
 def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes(
     uri: str, command: str, shown: str
-) -> None:
+):
     browse, page, trials = viewing_hints(uri, "7", "a1", "trials")
     assert browse == ("browse", command)
     address = f"{shown}/#/experiments/7/runs/a1?workflowType=machine_learning"
@@ -98,6 +98,6 @@ def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_tak
 )
 def test_only_what_is_about_the_one_thing_that_was_sent_is_a_refusal(
     error: Exception, expected: bool
-) -> None:
+):
     """The answers of a server are in `tests/faults/test_tracking_server.py`."""
     assert is_refusal(error) is expected

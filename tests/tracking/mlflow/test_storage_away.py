@@ -37,7 +37,7 @@ def be_away_once(
     real = getattr(owner, call)
     timers: list[threading.Timer] = []
 
-    def go_away() -> None:
+    def go_away():
         if not timers:
             timer = threading.Timer(0.5, take_away(study))
             timer.start()
@@ -57,7 +57,7 @@ def be_away_once(
 @pytest.mark.parametrize("call", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
 def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
     study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+):
     tracker = started(study, mlflow_store)
     timers = be_away_once(monkeypatch, study, MlflowClient, call, before=False)
     study.whole(0)
@@ -70,7 +70,7 @@ def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
 
 def test_what_ended_without_a_word_and_tables_are_sent_where_storage_is_away_as_a_study_closes(
     study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     tracker = started(study, mlflow_store)
     wait_until(lambda: tracker._mirror._settled)  # it has seen that there is no trial
     study.whole(0)
@@ -89,7 +89,7 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     mlflow_store: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+):
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
     # Storage was waited for, and that is no reason to wait for MLflow as well, which would not end.
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 3600.0)
@@ -117,7 +117,7 @@ def test_sync_names_storage_that_goes_away_rather_than_mlflow(
     mlflow_store: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+):
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     for number in range(3):

@@ -10,9 +10,7 @@ from study.tracking.mlflow.study_run import LONGEST_NOTE, shorten_description
 from tests.written_study import MakeStudy, Written, artifacts, runs, sync
 
 
-def test_the_parent_has_configuration_tables_and_description(
-    mlflow_server: str, make: MakeStudy
-) -> None:
+def test_the_parent_has_configuration_tables_and_description(mlflow_server: str, make: MakeStudy):
     study = make("parent")
     study.folder.write_json("candidates.json", [])
     (study.folder.path / "leaderboard.md").write_text("# best")
@@ -36,7 +34,7 @@ def test_the_parent_has_configuration_tables_and_description(
 @pytest.mark.parametrize("heading", [[], ["## A further table"]])
 def test_a_description_that_is_too_long_loses_its_last_paragraphs_and_says_so(
     heading: list[str],
-) -> None:
+):
     paragraph = "| a | table |\n| --- | --- |\n" + "| 1 | 2 |\n" * 89 + "| 1 | 2 |"
     note = shorten_description("\n\n".join(["**won**", *[paragraph] * 8, *heading, paragraph]))
     first, *tables, last = note.split("\n\n")
@@ -46,7 +44,7 @@ def test_a_description_that_is_too_long_loses_its_last_paragraphs_and_says_so(
     assert 7000 < len(note) <= LONGEST_NOTE
 
 
-def test_two_studies_of_one_name_are_two_runs(mlflow_store: str, tmp_path: Path) -> None:
+def test_two_studies_of_one_name_are_two_runs(mlflow_store: str, tmp_path: Path):
     for place in ("a", "b"):
         sync(Written(tmp_path / place, "namesake"), mlflow_store)
     client = MlflowClient(mlflow_store)

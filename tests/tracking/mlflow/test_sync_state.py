@@ -12,7 +12,7 @@ REPORTS = [{"epoch": epoch, "val_score": 0.1 * epoch} for epoch in (1, 2, 3)]
 END = End("finished", 3, 1.5)
 
 
-def test_a_mark_is_read_as_it_was_written(make: MakeStudy) -> None:
+def test_a_mark_is_read_as_it_was_written(make: MakeStudy):
     study = make("marked")
     folder = study.folder.trial(study.trial(0).trial_id)
     assert Mark.from_folder(folder, "") == Mark()
@@ -24,7 +24,7 @@ def test_a_mark_is_read_as_it_was_written(make: MakeStudy) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", '{"of_a_later_version": 1}', "\x00"])
-def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str) -> None:
+def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str):
     study = make("damaged-mark")
     folder = study.folder.trial(study.trial(0).trial_id)
     folder.write("mlflow.json", text)
@@ -43,7 +43,7 @@ def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str) -> None:
         ((REPORTS, END), (REPORTS, End("stopped", 3, 1.5)), False),
     ],
 )
-def test_a_mark_fits_what_was_only_added_to(sent: Any, present: Any, fits: bool) -> None:
+def test_a_mark_fits_what_was_only_added_to(sent: Any, present: Any, fits: bool):
     mark = Mark()
     assert mark.matches(*present), "nothing was sent"
     mark.record_sent(*sent)

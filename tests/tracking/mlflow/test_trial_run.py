@@ -16,9 +16,7 @@ CONFIRMED, ASIDE = "confirm-best-seed1", "confirm-best-of-8-seed1"
 """A confirmation, and its name once an extended study has set its winner aside."""
 
 
-def test_the_runs_that_validation_chose_say_so_in_their_names(
-    mlflow_store: str, make: MakeStudy
-) -> None:
+def test_the_runs_that_validation_chose_say_so_in_their_names(mlflow_store: str, make: MakeStudy):
     study = make("starred")
     for number in range(2):
         study.whole(number)
@@ -41,20 +39,20 @@ def test_the_runs_that_validation_chose_say_so_in_their_names(
     }
 
 
-def unheard(*_: Any, **__: Any) -> None:
+def unheard(*_: Any, **__: Any):
     """What a connection that is cut does."""
     raise ConnectionError("the connection was cut")
 
 
 def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     study = make("unheard")
     sender = Sender(study.study, mlflow_store)
     study.whole(0)
     create = MlflowClient.create_run
 
-    def create_and_be_cut_off(*arguments: Any, **options: Any) -> None:
+    def create_and_be_cut_off(*arguments: Any, **options: Any):
         create(*arguments, **options)
         unheard()
 
@@ -85,7 +83,7 @@ def confirmations(sender: Sender) -> list[Run]:
     return list(client.search_runs([sender.study_run.experiment_id], "tags.stage = 'confirm'"))
 
 
-def test_the_run_of_a_renamed_trial_follows_and_no_second_one_is_made(renamed: Sender) -> None:
+def test_the_run_of_a_renamed_trial_follows_and_no_second_one_is_made(renamed: Sender):
     renamed.send_trial(CONFIRMED)  # under its old name, which is no fault
     (run,) = confirmations(renamed)
     assert run.info.run_name == "best · seed 1"
@@ -96,7 +94,7 @@ def test_the_run_of_a_renamed_trial_follows_and_no_second_one_is_made(renamed: S
     assert run.data.metrics["test_score"] == 0.5
 
 
-def test_the_next_of_its_name_leaves_the_run_of_a_renamed_trial_alone(renamed: Sender) -> None:
+def test_the_next_of_its_name_leaves_the_run_of_a_renamed_trial_alone(renamed: Sender):
     (earlier,), folder = confirmations(renamed), renamed.study.folder
     trial = folder.trial(CONFIRMED)
     changes = {"trial_id": CONFIRMED, "label": "best", "settings": {"subset": "ln"}}
@@ -113,7 +111,7 @@ def test_the_next_of_its_name_leaves_the_run_of_a_renamed_trial_alone(renamed: S
 
 def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
     mlflow_store: str, make: MakeStudy
-) -> None:
+):
     study = make("damaged")
     study.whole(0)
     sync(study, mlflow_store)
@@ -135,7 +133,7 @@ def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
 @pytest.mark.parametrize("ended", [True, False])
 def test_what_was_sent_without_a_mark_is_not_mixed_with_a_later_training(
     mlflow_store: str, make: MakeStudy, marked: bool, ended: bool
-) -> None:
+):
     study = make(f"unmarked-{marked}-{ended}")
     config = study.trial(0)
     trial = study.folder.trial("search-0000")

@@ -10,9 +10,7 @@ from study.storage.study_folder import REGISTERED, Registration, StudyFolder, st
 from tests.workflow.conftest import Run
 
 
-def test_delete_without_a_terminal_refuses_and_says_what_there_is(
-    mine: StudyFolder, run: Run
-) -> None:
+def test_delete_without_a_terminal_refuses_and_says_what_there_is(mine: StudyFolder, run: Run):
     mine.write_json(REGISTERED, Registration("letters", "3", True, "first"))
     ran = run("delete", "mine")
     identity = mine.read_identity()["study_id"]
@@ -24,7 +22,7 @@ def test_delete_without_a_terminal_refuses_and_says_what_there_is(
 @pytest.mark.parametrize(("answer", "kept"), [("y\n", False), ("\n", True), ("\x04", True)])
 def test_delete_asks_on_a_terminal(
     mine: StudyFolder, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, kept: bool
-) -> None:
+):
     above, below = pty.openpty()
     with os.fdopen(below) as terminal, os.fdopen(above, "w") as user:
         user.write(answer)
@@ -34,14 +32,14 @@ def test_delete_asks_on_a_terminal(
     assert [path.name for path in mine.path.parent.iterdir()] == ["mine"] * kept
 
 
-def test_delete_takes_a_study_that_cannot_be_read(mine: StudyFolder, run: Run) -> None:
+def test_delete_takes_a_study_that_cannot_be_read(mine: StudyFolder, run: Run):
     (mine.path / "identity.json").write_text("{")
     ran = run("delete", "runs/mine", "--yes")
     assert (ran.code, "damaged" in ran.out) == (0, True)
     assert not any(mine.path.parent.iterdir())
 
 
-def test_a_study_that_runs_is_not_deleted(mine: StudyFolder, run: Run) -> None:
+def test_a_study_that_runs_is_not_deleted(mine: StudyFolder, run: Run):
     with mine.locked():
         ran = run("delete", "mine", "--yes")
     assert (ran.code, mine.exists()) == (2, True)
@@ -50,7 +48,7 @@ def test_a_study_that_runs_is_not_deleted(mine: StudyFolder, run: Run) -> None:
 
 def test_what_is_deleted_in_part_is_no_study(
     mine: StudyFolder, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     storage = mine.path.parent
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # as where files may not be removed
     assert "delete the folder" in run("delete", "mine", "--yes").err

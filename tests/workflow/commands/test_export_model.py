@@ -31,7 +31,7 @@ def here(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("model", ["mine", "bare.safetensors"])
 def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
     delta: Path, model: str, run: Run, here: Path, tmp_path: Path
-) -> None:
+):
     (here / "bare.safetensors").write_bytes(delta.read_bytes())
     out = tmp_path / "out"
     said = run("export", model, "--format", "hf", "--out", out).out
@@ -46,7 +46,7 @@ def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
 
 def test_a_study_that_averages_templates_is_exported_with_their_mean(
     finish: Any, tmp_path: Path, run: Run
-) -> None:
+):
     study = finish(tmp_path, "averaged", linear=True)
     data = study.config.data.model_copy(update={"ensemble": True})
     study.folder.write_config(dump_config(study.config.model_copy(update={"data": data})))
@@ -59,9 +59,7 @@ def test_a_study_that_averages_templates_is_exported_with_their_mean(
         assert part in card
 
 
-def test_what_is_there_is_not_replaced(
-    delta: Path, tmp_path: Path, refused: Callable[..., str]
-) -> None:
+def test_what_is_there_is_not_replaced(delta: Path, tmp_path: Path, refused: Callable[..., str]):
     (tmp_path / "mine.txt").write_text("before")
     told = refused("export", delta, "--format", "hf", "--out", tmp_path)
     assert f"{tmp_path} is taken; allowed is a new or an empty folder" in told
@@ -78,14 +76,14 @@ def test_what_is_there_is_not_replaced(
 )
 def test_a_fault_is_one_line_and_leaves_nothing(
     words: tuple[str, ...], fault: str, tmp_path: Path, refused: Callable[..., str]
-) -> None:
+):
     assert fault in refused("export", *words, "--out", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_format_that_fails_leaves_nothing(
     delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
-) -> None:
+):
     def full(saved: Any, model: Any, folder: Path) -> NoReturn:
         (folder / "half").write_text("half")
         raise OSError(28, "No space left on device")

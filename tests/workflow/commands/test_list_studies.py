@@ -19,9 +19,7 @@ from tests.workflow.conftest import Run
 from tests.written_study import Written
 
 
-def test_the_list_has_state_scores_trials_size_and_age(
-    mine: StudyFolder, here: Path, run: Run
-) -> None:
+def test_the_list_has_state_scores_trials_size_and_age(mine: StudyFolder, here: Path, run: Run):
     (here / "runs" / "images").mkdir()
     Written(here / "runs", "lost").folder.config_path.unlink()
     broken = Written(here / "runs", "broken").folder
@@ -38,7 +36,7 @@ def test_the_list_has_state_scores_trials_size_and_age(
     assert re.search(r"mine +interrupted +2 +13.0 +– +– +– +[\d.]+ kB +9\.0", said)
 
 
-def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(here: Path, run: Run) -> None:
+def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(here: Path, run: Run):
     written = Written(here / "runs", "done")
     chosen = {"settings": {"subset": "none"}, "label": "best", "same_as": "clipfit"}
     written.folder.write_json("candidates.json", [chosen])
@@ -67,7 +65,7 @@ def test_the_command_that_goes_on_is_printed_for_what_is_interrupted_alone(
     monkeypatch: pytest.MonkeyPatch,
     command: list[str],
     width: str,
-) -> None:
+):
     storage = (here / "runs").rename(here / "a folder with [red]spaces and $HOME in its name")
     Written(storage, "done").conclude()
     monkeypatch.setenv("COLUMNS", width)
@@ -82,7 +80,7 @@ def test_the_command_that_goes_on_is_printed_for_what_is_interrupted_alone(
 
 def test_a_storage_without_studies_is_told_and_one_that_is_named_must_be_there(
     here: Path, run: Run, refused: Callable[..., str]
-) -> None:
+):
     assert run("list").out == "no studies in runs\n"
     assert "storage=nowhere is no folder" in refused("list", "storage=nowhere")
     assert not any(here.iterdir())

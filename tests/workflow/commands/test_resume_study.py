@@ -8,7 +8,7 @@ from tests.workflow.conftest import Run
 
 def test_a_check_of_a_study_that_was_begun_leaves_it_as_it_is(
     mine: StudyFolder, here: Path, run: Run, mlflow_store: str
-) -> None:
+):
     before = [path for path in here.rglob("*") if path.is_file()]
     ran = run("resume", "mine", "--check", f"tracking.uri={mlflow_store}")
     assert (ran.code, "all is well" in ran.out) == (0, True)

@@ -18,7 +18,7 @@ from tests.workflow.conftest import Run
 )
 def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
     few_shot_study: Path, run: Run, arguments: tuple[str, ...]
-) -> None:
+):
     words = [few_shot_study if word == "study" else word for word in arguments]
     ran = run("leaderboard", *words)
     assert (ran.code, ran.out) == (2, "")

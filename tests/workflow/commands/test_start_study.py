@@ -25,7 +25,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_a_configuration_begins_a_study_and_one_with_axes_a_sweep(
     here: Path, begun: list[Any], run: Run
-) -> None:
+):
     assert run("run", "quickstart", "name=mine").code == 0
     assert begun == [(Path("runs/mine"), False)]
     (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\n")

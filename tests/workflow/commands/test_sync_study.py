@@ -10,9 +10,7 @@ from study.tracking.tracker import SyncResult
 from tests.workflow.conftest import Run
 
 
-def test_a_study_that_runs_is_not_synced_beside(
-    mine: StudyFolder, refused: Callable[..., str]
-) -> None:
+def test_a_study_that_runs_is_not_synced_beside(mine: StudyFolder, refused: Callable[..., str]):
     with mine.locked():
         assert "run by another process" in refused("sync", "mine")
 
@@ -20,7 +18,7 @@ def test_a_study_that_runs_is_not_synced_beside(
 @pytest.mark.parametrize(("resent", "told"), [(0, ""), (1, ", 1 of them sent again")])
 def test_what_was_sent_is_told_and_what_was_sent_again(
     mine: StudyFolder, run: Run, monkeypatch: pytest.MonkeyPatch, resent: int, told: str
-) -> None:
+):
     tracker = Mock(title="MLflow")
     tracker.sync.return_value = SyncResult(2, resent)
     monkeypatch.setattr("study.tracking.make_tracker", lambda _: tracker)

@@ -8,7 +8,7 @@ import optuna
 from tests.workflow.conftest import Run
 
 
-def test_report_lists_its_files_and_what_is_missing(few_shot_study: Path, run: Run) -> None:
+def test_report_lists_its_files_and_what_is_missing(few_shot_study: Path, run: Run):
     backend = optuna.storages.journal.JournalFileBackend(str(few_shot_study / "optuna.journal"))
     storage = optuna.storages.JournalStorage(backend)
     arm = optuna.create_study(storage=storage, study_name="clipfit-tuned", direction="maximize")
@@ -23,7 +23,7 @@ def test_report_lists_its_files_and_what_is_missing(few_shot_study: Path, run: R
 
 def test_the_report_of_an_ablation_comes_with_its_charts(
     few_shot_study: Path, ablation_study: Path, run: Run
-) -> None:
+):
     shutil.copy(few_shot_study / "study.yaml", ablation_study)
     assert run("report", ablation_study).code == 0
     assert (ablation_study / "plots" / "ablation-forest.png").is_file()
