@@ -15,7 +15,7 @@ from study.config.trial_settings import KnownKind, SubsetText
 from study.config.value_types import HIGHEST_RATE, NAME, Decay, Label, ObjectName, Rates, Seed
 from study.data.other_class import OtherUse
 from study.data.records import OnCorrupt
-from study.data.shots import All, Short
+from study.data.shots import ALL, All, Short
 from study.method.parameters import kind_names
 from study.method.recipe import (
     DISTILL_WEIGHT,
@@ -61,7 +61,7 @@ def _form_of_rates(rates: Any) -> str:
 
 
 def _form_of_shots(shots: Any) -> str:
-    if isinstance(shots, str):
+    if shots == ALL:
         return "[all]"
     return "[number]"
 
