@@ -145,9 +145,10 @@ def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
     Raises:
         LedgerError: a file of a trial is damaged.
     """
-    if results.label_check is None:
+    check = results.label_check
+    if check is None:
         return []
-    shown = results.label_check.doubted[:LABELS_SHOWN]
+    shown = check.doubted[:LABELS_SHOWN]
     predictions = [Prediction("", *label[:3], 0.0) for label in shown]
     images = _encode_images(results.study, predictions, datasets, tested=False)
     pictures = []

@@ -79,7 +79,9 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
         others=others,
     )
     labelled = _with_progress(labelled, len(images))
-    unreadable = _write(labelled, options, top, few=len(images) <= FEW)
+    # A choice of images has columns that the table lacks.
+    few = len(images) <= FEW and options.next is None
+    unreadable = _write(labelled, options, top, few=few)
     seconds = time.monotonic() - began
     lines = describe_labelling(saved, classifier, len(images), len(unreadable), seconds)
     if options.next is not None:

@@ -46,8 +46,9 @@ def write_outputs(
         write_ablation(folder.path, ablation_table(results))
     else:
         write_leaderboard(board)
-    if results.label_check is not None:
-        write_atomically(folder.path / LABELS, labels_csv(results.label_check.doubted))
+    check = results.label_check
+    if check is not None:
+        write_atomically(folder.path / LABELS, labels_csv(check.doubted))
     plots = make_plots(results, board)
     write_report(results, board, plots, datasets)  # it needs one format alone of each chart
     write_plots(folder.path, plots)
