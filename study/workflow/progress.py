@@ -9,7 +9,9 @@ from rich.progress import Progress, ProgressColumn, Task
 from rich.status import Status
 from rich.text import Text
 
+from study.config.labels import VARIANT
 from study.process.terminal_table import PIPED, print_unwrapped
+from study.report.formatting import percent
 from study.report.setting_descriptions import settings_in_words
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
@@ -44,6 +46,7 @@ class StageProgress:
         self._already_done = done
         self._running: set[str] = set()
         self._best: tuple[float, str] | None = None
+        self._answers: set[str] = set()
         self._limit: float | None = None
         self._after = 0
         self._started_at = time.monotonic()
@@ -103,7 +106,20 @@ class StageProgress:
             ended = (score, settings_in_words(config.settings))
             if self._best is None or ended > self._best:
                 self._best = ended
+            self._print_answer(config, score)
         self._show()
+
+    def _print_answer(self, config: TrialConfig, score: float) -> None:
+        """Print the score of a baseline, or the first one of a peer whose rate is searched."""
+        name = config.label
+        if config.arm != "baseline":
+            name = config.arm
+        is_peer = config.settings.peer is not None and config.arm != VARIANT
+        if name in self._answers or not (is_peer or config.arm == "baseline"):
+            return
+        self._answers.add(name)
+        answer = f"{self._stage:<{STAGE}} {name} {percent(score)} % on validation"
+        print_unwrapped(self._console, answer)
 
     def line(self, width: int) -> str:
         """Return how far the stage is: what matters most first, and the best subset last.

@@ -62,6 +62,23 @@ def test_the_best_so_far_is_told_with_its_head(out: Console):
     assert "best 50.0% · 0 running · best: a linear head on CLIP as it is" in text(out)
 
 
+@pytest.mark.parametrize("out", [True, False], indirect=True)
+def test_the_scores_of_baselines_and_the_first_of_each_peer_are_told_as_they_come(out: Console):
+    peer = {"peer": {"method": "projection", "lr": 0.01}}
+    trials = [
+        ("baseline", "zero-shot", {}),
+        *2 * [("mine", "mine 1", peer)],
+        ("variant", "v", peer),
+    ]
+    with StageProgress(out, "search", total=9) as line:
+        for number, (arm, label, own) in enumerate(trials):
+            values = config(number).model_dump() | {"arm": arm, "label": label}
+            values["settings"] = {"subset": "none", **own}
+            line.trial_ended(TrialConfig.model_validate(values), End("finished", 3, 1.0), 0.68)
+    scores = re.findall(r"search   (\S+ \S+ %) on validation", text(out))
+    assert scores == ["zero-shot 68.0 %", "mine 68.0 %"]
+
+
 def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(out: Console):
     with StageProgress(out, "search", total=6, done=4) as line:
         line.trial_started(config(4))
