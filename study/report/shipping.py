@@ -21,17 +21,22 @@ _WHICH = {
 """What the images of ``refit.images`` are."""
 
 
+def shipped_name(board: Leaderboard) -> str:
+    """Return what ships, in words."""
+    shipped = board.shipped
+    if shipped and shipped.is_average:
+        return "the average of the best"
+    if shipped is board.winner:
+        return "the winner"
+    return "the best configuration that writes a delta"
+
+
 def describe_shipped(board: Leaderboard) -> Iterator[str]:
     """Yield what is registered, exported and predicted with, if it is not the winner as tested."""
     refit = board.refit
     shipped = board.shipped
-    name = "the winner"
     images = board.config.refit.images
-    is_average = shipped is not None and shipped.is_average
-    if is_average:
-        name = "the average of the best"
-    elif shipped is not board.winner:
-        name = "the best configuration that writes a delta"
+    name = shipped_name(board)
     if refit:
         sentence = f"What ships is {name}, trained once more"
         if refit.images is not None:
@@ -52,7 +57,7 @@ def describe_shipped(board: Leaderboard) -> Iterator[str]:
                 f"predict --unknown {PERCENT:g} {FOUND.format(found=found)} "
                 f"(AUROC {refit.unknown.auroc:.2f})."
             )
-    elif is_average:
+    elif shipped and shipped.is_average:
         yield f"What ships is {name}, as it was tested."
 
 

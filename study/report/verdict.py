@@ -174,20 +174,22 @@ def _interval_and_seeds(score: MeanInterval) -> str:
 
 
 def judge(difference: MeanInterval) -> str:
-    """Return whether a difference is more than noise: by its interval and, if fixed, Holm's p.
+    """Return `judgement`, and the true difference that would be missed half the time."""
+    if difference.p_value is None:
+        return judgement(difference)
+    return f"{judgement(difference)}; {describe_missed(difference)}"
 
-    The true difference that would be missed half the time stands beside it.
-    """
+
+def judgement(difference: MeanInterval) -> str:
+    """Return whether a difference is more than noise: by its interval and, if fixed, Holm's p."""
     if difference.p_value is None:
         return "not tested"
-    side = "better" if difference.mean > 0 else "worse"
     if difference.within_noise:
-        judgement = "within noise"
-    elif (difference.holm_p or 0.0) > SIGNIFICANCE:
-        judgement = f"{side} by its own interval, but not once corrected for the number of tests"
-    else:
-        judgement = f"{side}, beyond noise"
-    return f"{judgement}; {describe_missed(difference)}"
+        return "within noise"
+    side = "better" if difference.mean > 0 else "worse"
+    if (difference.holm_p or 0.0) > SIGNIFICANCE:
+        return f"{side} by its own interval, but not once corrected for the number of tests"
+    return f"{side}, beyond noise"
 
 
 def describe_rivals_above(board: Leaderboard) -> Iterator[str]:

@@ -17,6 +17,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, StudyError
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import TEST_BALANCED, Choice
+from study.selection.ranking import rank_finished_trials
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
@@ -156,12 +157,14 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     if not best or registered is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
-            "chooses nothing at all); allowed is a finished study, see clipfit-study status"
+            "chooses nothing at all); allowed is a finished study, see clipfit-study status, and "
+            "its best trial so far by predict --now"
         )
     if not (study.folder.is_complete() and best.trials and registered.trials):
         raise DataError(
-            f"study '{name}' is not finished, and what validation chose is not tested yet; to "
-            f"continue, run\n  {resume_command(study.folder.path)}"
+            f"study '{name}' is not finished, and what validation chose is not tested yet; "
+            "predict --now takes its best trial so far; to continue, run\n"
+            f"  {resume_command(study.folder.path)}"
         )
     for choice in (best, registered):
         if choice.at_chance:
@@ -187,6 +190,29 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         settings=registered.candidate.settings,
         instead_of=instead_of,
         origin=_origin(study.folder, trial_id),
+    )
+
+
+def read_provisional(folder: StudyFolder) -> SavedModel:
+    """Return the best finished trial of a search by validation, of those with a delta.
+
+    A trial on several folds has a delta for each; that of its first fold is taken. The search may
+    go on meanwhile.
+
+    Raises:
+        DataError: no trial with a delta has finished yet.
+        StudyError: a file of the study is damaged.
+    """
+    judged = rank_finished_trials(folder)
+    for trial in judged:
+        path = folder.trial(trial.config.trial_id).path
+        for delta in sorted(path.glob("delta*.safetensors"))[:1]:
+            saved = read_saved_model(delta)
+            score = f"{trial.val_score:.1%} on validation, the best of {len(judged)} so far"
+            return replace(saved, name=f"{saved.name}, which is provisional: {score}")
+    raise DataError(
+        f"study '{folder.name}' has no finished trial with tuned parameters yet; see "
+        "clipfit-study status"
     )
 
 

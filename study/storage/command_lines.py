@@ -27,6 +27,16 @@ def extend_command(folder: Path, *overrides: str) -> str:
     return _command("extend", folder, overrides)
 
 
+def leaderboard_command(folder: Path) -> str:
+    """Return the command that prints the tables of the study of a folder."""
+    return _command("leaderboard", folder)
+
+
+def predict_command(folder: Path) -> str:
+    """Return the command that labels images with what the study of a folder ships."""
+    return f"{_command('predict', folder)} FOLDER"
+
+
 def sync_command(folder: Path) -> str:
     """Return the command that sends the study of a folder to its tracker."""
     return _command("sync", folder)

@@ -13,8 +13,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from study import tracking
-from study.config.schema import TrackingConfig
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
@@ -27,12 +25,10 @@ from study.report.setting_descriptions import settings_in_words
 from study.report.shipping import FOUND
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, list_image_files
-from study.serving.saved_model import SavedModel, read_committee, read_saved_model, read_winner
+from study.serving.saved_model import SavedModel, read_committee
 from study.storage.atomic import write_atomically
-from study.trial.study import Study
-from study.workflow.frozen_configuration import frozen_config
+from study.workflow.find_model import find_model
 from study.workflow.images_to_label import COLUMNS, describe_choice, images_to_label
-from study.workflow.lookup import REGISTERED, find_study, is_file_or_address, refuse_unknown_model
 from study.workflow.start_warnings import format_suffixes
 
 FEW = 20
@@ -56,7 +52,7 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
         class_names = read_classes(options.classes)
     images = find_images(paths)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
-        saved = find_model(options.model, Path(scratch), storage)
+        saved = find_model(options.model, Path(scratch), storage, now=options.now)
         threshold = -math.inf
         if options.unknown is not None:
             threshold = find_threshold(saved, options.unknown, class_names)
@@ -227,26 +223,6 @@ def find_images(words: Iterable[str]) -> list[Path]:
             f"({' '.join(sorted(IMAGE_SUFFIXES))}) in them or in their folders"
         )
     return images
-
-
-def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> SavedModel:
-    """Return the model that a command names.
-
-    Args:
-        word: a study's name or folder, the address of a registered model, or the path of a delta.
-        scratch: an empty folder, which the model may need until it is loaded.
-        storage: see `study.workflow.lookup.find_study`.
-
-    Raises:
-        StudyError: there is no such model, or the study has no winner.
-    """
-    if word.startswith(REGISTERED):
-        return tracking.make_tracker(TrackingConfig().trackers).download_model(word, scratch)
-    if is_file_or_address(word):
-        return read_saved_model(Path(word))
-    refuse_unknown_model(word, storage)
-    folder = find_study(word, storage)
-    return read_winner(Study(frozen_config(folder), folder), scratch)
 
 
 def _with_progress(labelled: Iterator[LabelledImage], total: int) -> Iterator[LabelledImage]:

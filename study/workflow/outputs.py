@@ -1,17 +1,21 @@
 """The outputs of a study at its end: tables, charts, the report and the last printed lines."""
 
+import math
+
+from rich.cells import cell_len
 from rich.console import Console
 
-from study.process.terminal_table import print_unwrapped
+from study.process.terminal_table import TerminalTable, print_unwrapped
 from study.protocols import Protocol
-from study.report.ablation_tables import render_ablation, write_ablation
+from study.report.ablation_tables import write_ablation
 from study.report.charts import write_plots
+from study.report.ending import findings, next_steps
 from study.report.label_tables import LABELS, labels_csv
-from study.report.leaderboard_tables import render_leaderboard, write_leaderboard
+from study.report.leaderboard_tables import write_leaderboard
 from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
-from study.report.study_description import champion_sentence, describe_study
+from study.report.study_description import describe_study
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import Results, read_results, write_results
@@ -19,6 +23,10 @@ from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
+
+LINES, WIDTH = 12, 80
+"""The most lines that a study prints at its end on a terminal of this width or a wider one. What
+matters least is left out."""
 
 
 def write_outputs(
@@ -66,15 +74,15 @@ def tested_datasets(study: Study) -> Datasets:
 
 
 def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
-    """Print the leaderboard, or the cells of an ablation, and where the rest is."""
-    if results.ablates:
-        console.print(render_ablation(ablation_table(results)))
-    else:
-        console.print(render_leaderboard(board))
-    print_unwrapped(console, f"report   {results.folder.path / 'report.html'}")
-    registration = results.registration
-    if registration:
-        console.print(champion_sentence(registration, board), highlight=False)
-        print_unwrapped(console, f"load     {registration.loading_line()}")
-    for word, line in tracker.viewing_hints():
-        print_unwrapped(console, f"{word:8} {line}")
+    """Print what was found, and what to look at and to type next, in a dozen lines."""
+    rows = [(f"{word:8}", text) for word, text in findings(results, board)]
+    table = TerminalTable(["", ""], rows, words=2, lines=False)
+    width = max(WIDTH, console.width)
+    room = LINES - len(console.render_lines(table, console.options.update_width(width)))
+    console.print(table)
+    hints = [*next_steps(results, board), *tracker.viewing_hints()]
+    for word, hint in hints:
+        line = f" {word:9} {hint}"
+        room -= math.ceil(cell_len(line) / width)
+        if room >= 0:
+            print_unwrapped(console, line)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from study.config.labels import VARIANT
 from study.process.terminal_table import PIPED, print_unwrapped
-from study.report.formatting import percent
+from study.report.formatting import duration, percent
 from study.report.setting_descriptions import settings_in_words
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
@@ -20,10 +20,8 @@ QUIET_SECONDS = 10.0
 """The shortest time between two lines if the output is not a terminal."""
 STAGE = 8
 """The number of characters of the longest name of a stage."""
-BAR = 20
-"""The number of characters of the bar of a stage."""
-WITH_BAR = 90
-"""The width of the narrowest terminal that has a bar."""
+BAR, LEAST_BAR = 20, 6
+"""The most and the fewest characters of the bar of a stage."""
 NAME, LEAST_NAME = 46, 14
 """The most and the fewest characters of a subset's name in the line of a stage."""
 
@@ -121,6 +119,16 @@ class StageProgress:
         answer = f"{self._stage:<{STAGE}} {name} {percent(score)} % on validation"
         print_unwrapped(self._console, answer)
 
+    def summary(self) -> str:
+        """Return what matters most: how many trials are done, the best score, and the time left."""
+        phrases = [f"{self._done}/{self._total} done"]
+        if self._best is not None:
+            phrases.append(f"best {self._best[0]:.1%}")
+        seconds = self._seconds_left()
+        if seconds is not None:
+            phrases.append(f"{duration(seconds)} left")
+        return " · ".join(phrases)
+
     def line(self, width: int) -> str:
         """Return how far the stage is: what matters most first, and the best subset last.
 
@@ -128,14 +136,7 @@ class StageProgress:
             width: the number of characters that there is room for. The name of the best subset is
                 shortened to what is left of them, and nothing else.
         """
-        phrases = [f"{self._done}/{self._total} done"]
-        if self._best is not None:
-            phrases.append(f"best {self._best[0]:.1%}")
-        seconds = self._seconds_left()
-        if seconds is not None:
-            left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-            phrases.append(f"about {left} left")
-        line = " · ".join(phrases)
+        line = self.summary()
         counts = [f"{len(self._running)} running"]
         for status in ("stopped", "failed"):
             if self._counts[status]:
@@ -185,14 +186,14 @@ class _StageColumn(ProgressColumn):
 
     def render(self, task: Task) -> RenderableType:
         """Return the stage, a bar where there is room for one, and how far the stage is."""
-        width = self._progress._console.width
-        room = width - STAGE - 1
+        room = self._progress._console.width - STAGE - 1
         text = Text(f"{task.description:<{STAGE}} ", style="bold", no_wrap=True, end="")
-        if width >= WITH_BAR:
-            room -= BAR + 1
-            filled = round(BAR * task.percentage / 100)
+        bar = min(BAR, room - len(self._progress.summary()) - 1)
+        if bar >= LEAST_BAR:
+            room -= bar + 1
+            filled = round(bar * task.percentage / 100)
             text.append("━" * filled, style="bar.complete")
-            text.append("━" * (BAR - filled) + " ", style="bar.back")
+            text.append("━" * (bar - filled) + " ", style="bar.back")
         return text.append(self._progress.line(room), style="not bold")
 
 

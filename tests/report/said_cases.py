@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from study.report.ending import findings
 from study.report.formatting import markdown_text
 from study.report.leaderboard_tables import footnote
 from study.report.study_description import describe_study
@@ -125,3 +126,6 @@ def sentences_on(folder: Path) -> Iterator[str]:
     yield footnote(board)
     yield "# Description before the verdict and the tables"
     yield describe_study(results, board).partition(markdown_text(sentences[0]))[0]
+    yield "# The last lines of the run"
+    for word, text in findings(results, board):
+        yield f"{word}: {text}"

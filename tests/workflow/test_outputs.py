@@ -1,13 +1,20 @@
 """What is made of a study's results."""
 
+import io
+import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
-from study.workflow.outputs import write_outputs
+from study.workflow.outputs import print_outcome, write_outputs
 from tests.written_study import Written
 
 
@@ -42,3 +49,21 @@ def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
     monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
     with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
         write_outputs(StudyFolder(tmp_path / "runs" / "mine"))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_ending_has_at_most_twelve_lines_and_leaves_out_what_matters_least(
+    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch, width: int
+):
+    monkeypatch.chdir(few_shot_study.parent.parent)
+    results = read_results(few_shot_study)
+    output = io.StringIO()
+    console = Console(file=output, width=width, force_terminal=True, color_system=None)
+    hints = [(f"hint-{number}", "x" * 60) for number in range(9)]
+    tracker = Mock(viewing_hints=Mock(return_value=hints))
+    print_outcome(results, leaderboard(results), tracker, console)
+    lines = output.getvalue().splitlines()
+    assert sum(math.ceil(cell_len(line) / width) for line in lines) == 12
+    words = [line.split()[0] for line in lines if line[1] != " "]
+    assert words[:5] == ["score", "beside", "winner", "report", "label"]
+    assert words[-1].startswith("hint-")

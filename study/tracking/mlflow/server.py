@@ -241,14 +241,11 @@ def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[
         view: the key of the saved view that shows its trials.
     """
     public_uri = redact_uri(uri)
-    if uri.startswith(("http://", "https://")):
-        server = public_uri
-        command = f"open {public_uri}"
-    else:
+    hints = []
+    server = public_uri
+    if not uri.startswith(("http://", "https://")):
         server = "http://127.0.0.1:5000"
         command = f"mlflow ui --backend-store-uri {shlex.quote(public_uri)}"
-    return [
-        ("browse", command),
-        ("page", run_page(server, experiment_id, run_id)),
-        ("trials", runs_page(server, experiment_id, view)),
-    ]
+        hints.append(("browse", command))
+    hints.append(("page", run_page(server, experiment_id, run_id)))
+    return [*hints, ("trials", runs_page(server, experiment_id, view))]

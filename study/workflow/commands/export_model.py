@@ -45,7 +45,7 @@ def export_model(options: Namespace) -> None:
     with slow_imports():
         from study.serving.exports import find_format, write_export
         from study.storage.folders import new_folder, refuse_taken
-        from study.workflow.image_labels import find_model
+        from study.workflow.find_model import find_model
         from study.workflow.model_card import find_study_of, model_card
     exported = find_format(options.format)
     refuse_taken(options.out)

@@ -42,6 +42,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="an experiment, see study/data/README.md: write only N images, to label next",
     )
     parser.add_argument(
+        "--now",
+        action="store_true",
+        help="of a study that is not finished: use its best finished trial, by validation",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE.csv",

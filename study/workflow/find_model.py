@@ -1,0 +1,35 @@
+"""The tuned model that a command names: of a study, of the model registry, or of a file."""
+
+from pathlib import Path
+
+from study import tracking
+from study.config.schema import TrackingConfig
+from study.serving.saved_model import SavedModel, read_provisional, read_saved_model, read_winner
+from study.trial.study import Study
+from study.workflow.frozen_configuration import frozen_config
+from study.workflow.lookup import REGISTERED, find_study, is_file_or_address, refuse_unknown_model
+
+
+def find_model(
+    word: str, scratch: Path, storage: str | Path | None = None, *, now: bool = False
+) -> SavedModel:
+    """Return the model that a command names.
+
+    Args:
+        word: a study's name or folder, the address of a registered model, or the path of a delta.
+        scratch: an empty folder, which the model may need until it is loaded.
+        storage: see `study.workflow.lookup.find_study`.
+        now: whether the best finished trial stands for a study that is not finished.
+
+    Raises:
+        StudyError: there is no such model, or the study has no winner.
+    """
+    if word.startswith(REGISTERED):
+        return tracking.make_tracker(TrackingConfig().trackers).download_model(word, scratch)
+    if is_file_or_address(word):
+        return read_saved_model(Path(word))
+    refuse_unknown_model(word, storage)
+    folder = find_study(word, storage)
+    if now and not folder.is_complete():
+        return read_provisional(folder)
+    return read_winner(Study(frozen_config(folder), folder), scratch)

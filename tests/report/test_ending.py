@@ -1,0 +1,42 @@
+"""The last lines of a run name the score, what won, and commands that can be pasted.
+
+What they say of each kind of study stands in `told/`, with all other sentences.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from study.report.ending import findings, next_steps
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
+
+
+def last_lines(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    results = read_results(folder)
+    board = leaderboard(results)
+    return dict(findings(results, board)), dict(next_steps(results, board))
+
+
+def test_what_to_type_next_names_the_study_where_it_is(
+    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(few_shot_study.parent.parent)
+    storage, name = few_shot_study.parts[-2:]
+    _, steps = last_lines(few_shot_study)
+    assert steps["report"] == f"{storage}/{name}/report.html"
+    where = "" if storage == "runs" else f" storage=./{storage}"
+    assert steps["label"] == f"clipfit-study predict {name}{where} FOLDER"
+    assert steps["go on"] == f"clipfit-study extend {name}{where} search.trials=+50"
+
+
+def test_nothing_can_be_labelled_or_extended_without_a_winner_or_a_search(ablation_study: Path):
+    found, steps = last_lines(ablation_study)
+    assert list(found) == ["found"]
+    assert list(steps) == ["report", "tables"]
+
+
+def test_a_study_that_has_tested_nothing_says_so(unconfirmed_study: Path):
+    found, steps = last_lines(unconfirmed_study)
+    assert found == {"tested": "nothing yet"}
+    assert "label" not in steps
