@@ -1,5 +1,6 @@
 """The last lines of a run: the score, what won, what ships, and what to type next."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,19 @@ from study.results.ablation import ablation_table
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
-from study.storage.command_lines import extend_command, leaderboard_command, predict_command
+from study.storage.command_lines import (
+    PROGRAM,
+    extend_command,
+    leaderboard_command,
+    predict_command,
+)
 from study.storage.study_folder import CHAMPION
 
 LONGEST = 60
 """The most characters of a configuration's words here; the tables have all of them."""
+
+MOST = 3
+"""The most configurations that are listed where nothing was searched."""
 
 
 def findings(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
@@ -40,12 +49,13 @@ def findings(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
 def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
     """Yield what to look at and to type next, as a word and a file or command each."""
     folder = results.folder.path
-    report = folder / "report.html"
-    if report.is_relative_to(Path.cwd()):
-        report = report.relative_to(Path.cwd())
-    yield "report", str(report)
+    yield "report", str(_from_here(folder / "report.html"))
+    deltas = sorted(folder.glob("trials/confirm-*/delta.safetensors"))
+    tuned = [entry for entry in board.entries if entry.trainable]
     if board.winner:
         yield "label", predict_command(folder)
+    elif len(tuned) == 1 and deltas and not board.has_search:
+        yield "label", f"{PROGRAM} predict {shlex.quote(str(_from_here(deltas[0])))} FOLDER"
     if board.has_search:
         yield "go on", extend_command(folder, "search.trials=+50")
     yield "tables", leaderboard_command(folder)
@@ -55,15 +65,21 @@ def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]
         yield "model", f"{registration.address}{standing}"
 
 
+def _from_here(path: Path) -> Path:
+    """Return a path relative to the working folder, if it is below that."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _describe_tested(board: Leaderboard) -> str:
     """Return what a study has tested that has chosen nothing, or whose choice has no score."""
     if not board.entries:
         return "nothing yet"
-    top = board.entries[0]
-    return (
-        f"{format_count(len(board.entries))} configurations; the highest mean has "
-        f"“{entry_name(board, top)}”: {describe_score(top.test)} {metric_name(board)}"
-    )
+    scores = []
+    for entry in board.entries[:MOST]:
+        scores.append(f"{entry_name(board, entry)} {format_mean(entry.test, ' %')}")
+    if len(board.entries) > MOST:
+        scores.append(f"and {len(board.entries) - MOST} more")
+    return f"{metric_name(board)} of {', '.join(scores)}"
 
 
 def _describe_references(board: Leaderboard, choice: Entry) -> str:

@@ -3,6 +3,7 @@
 What they say of each kind of study stands in `told/`, with all other sentences.
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from study.report.ending import findings, next_steps
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
+from tests.fake_studies import edit_candidates
 
 
 def last_lines(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -40,3 +42,17 @@ def test_a_study_that_has_tested_nothing_says_so(unconfirmed_study: Path):
     found, steps = last_lines(unconfirmed_study)
     assert found == {"tested": "nothing yet"}
     assert "label" not in steps
+
+
+def test_the_one_tuned_configuration_of_a_study_without_a_search_can_label(few_shot_study: Path):
+    for trial in few_shot_study.glob("trials/*"):
+        kept = trial.name.startswith(("confirm-clipfit-seed", "confirm-zero-shot-seed"))
+        if not kept:
+            shutil.rmtree(trial)
+    edit_candidates(few_shot_study, lambda candidates: candidates.clear())
+    delta = few_shot_study / "trials/confirm-clipfit-seed1/delta.safetensors"
+    delta.touch()
+    found, steps = last_lines(few_shot_study)
+    assert "zero-shot CLIP 60.0" in found["tested"]
+    assert steps["label"] == f"clipfit-study predict {delta} FOLDER"
+    assert "go on" not in steps
