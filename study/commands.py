@@ -32,6 +32,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("run a study; this word may be left out", "start_study"),
+    "config": Command(
+        "print a configuration with all its values, explain a key, or print the JSON schema",
+        "show_config",
+    ),
     "resume": Command("continue an interrupted study", "resume_study"),
     "extend": Command(
         "give a study more trials, as by search.trials=+50, and continue it", "extend_study"

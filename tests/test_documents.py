@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from study.commands import COMMANDS
+from study.config.reference import list_keys
 from study.workflow.lookup import find_config
-from tests.table_of_keys import reference
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("study", "tests", "configs", "clusters")
 PAGES = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
 LONGEST_README = 200  # lines
-KEYS = {line.split("`")[1] for line in reference().splitlines()[2:]}
+KEYS = {key.name for key in list_keys()}
 SECTIONS = "data|backbone|training|search|confirm|ablation|resources|tracking"
 PLACEHOLDER = r"\b(NAME|ROOM|TRIAL|FOLDER|DIR|LABEL)\b"
 

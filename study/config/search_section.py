@@ -132,8 +132,8 @@ class SearchConfig(Section):
     """The rule by which trials are scored; ``auto`` is the protocol's."""
     metric: Literal["auto", "accuracy", "balanced_accuracy"] = "auto"
     """The accuracy of which scores are made, on validation and on test: over images, or the mean
-    over classes (``balanced_accuracy``). ``auto`` is the latter if one class has more than twice
-    the training images of another."""
+    over classes (``balanced_accuracy``). ``auto`` is ``balanced_accuracy`` if one class has more
+    than twice the training images of another."""
     folds: int | None = Field(None, ge=2, le=1000)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)

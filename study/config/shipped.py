@@ -1,17 +1,14 @@
 """The configurations that come with the package, and the commands that start from one of them."""
 
-import json
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.section import Section
+from study.config.yaml_text import yaml_on_one_line
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
@@ -24,10 +21,10 @@ _OF_THIS_MACHINE = ("name", "storage", "resources", "tracking")
 """The keys of a configuration that say where and how a study runs, but change no result."""
 
 
-def shipped_file(name: str) -> Path | None:
+def shipped_file(name: str, suffix: str = ".yaml") -> Path | None:
     """Return the file of a shipped configuration; None where it is missing."""
     for folder in FOLDERS:
-        file = folder / f"{name}.yaml"
+        file = folder / f"{name}{suffix}"
         if file.is_file():
             return file
     return None
@@ -51,7 +48,7 @@ def overrides_between(config: StudyConfig, values: Mapping[str, Any]) -> list[st
         `study.config.yaml_values.parse_overrides` reads it.
     """
     return [
-        f"{key}={_yaml_on_one_line(value)}"
+        f"{key}={yaml_on_one_line(value)}"
         for key, value in values.items()
         if value_at(config, key) != value
     ]
@@ -117,24 +114,3 @@ def value_at(config: StudyConfig, key: str) -> Any:
     for part in key.split("."):
         value = value[part]
     return value
-
-
-def _yaml_on_one_line(value: Any) -> str:
-    """Return a value as YAML on one line; a text has quotation marks only if it needs them."""
-    if isinstance(value, str) and _is_plain(value):
-        return value
-    # Inside a list, YAML writes no end mark after a value.
-    text = yaml.safe_dump([value], default_flow_style=True, width=math.inf, allow_unicode=True)
-    text = text.strip()
-    # YAML would fold a text with line breaks over several lines. JSON, which is valid YAML, escapes
-    # them.
-    if "\n" in text:
-        return json.dumps(value)
-    return text[1:-1]
-
-
-def _is_plain(text: str) -> bool:
-    try:
-        return len(text.splitlines()) == 1 and bool(yaml.safe_load(text) == text)
-    except (yaml.YAMLError, ValueError):
-        return False

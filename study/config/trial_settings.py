@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from study.backbones.architecture import Depths
 from study.config.peer_settings import Peer
@@ -33,7 +33,10 @@ def _check_kind(kind: str) -> str:
     return kind
 
 
-KnownKind = Annotated[str, AfterValidator(_check_kind)]
+KnownKind = Annotated[
+    str, AfterValidator(_check_kind), WithJsonSchema({"type": "string", "enum": list(kind_names())})
+]
+"""The name of a kind of parameter."""
 
 
 def rate_column(kind: str) -> str:

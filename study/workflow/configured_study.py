@@ -10,22 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.backbones.architecture import Family
-from study.backbones.description import EMBEDDED, backbone_path, read_family
-from study.config.loading import OVERRIDES, ConfigFaults, load_config
-from study.config.schema import StudyConfig
-from study.config.search_section import AUTO, SITES_OF, SpaceConfig
-from study.config.shipped import is_shipped
+from study.config.loading import OVERRIDES, ConfigFaults
+from study.config.search_section import AUTO
 from study.config.wording import faults_with_overrides, override_texts
-from study.config.yaml_values import parse_overrides
 from study.data.shots import ALL
-from study.errors import BackboneError, StudyError
-from study.method.peers import PEERS
-from study.process.terminal_table import print_sentences
+from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, find_faults
 from study.workflow.frozen_configuration import load_resumed_config
+from study.workflow.resolved_config import resolve_config, unfit_peers, without_baselines
 from study.workflow.start_warnings import UNEQUAL
 
 BY_DATA = ("training.balance", "search.metric")
@@ -35,28 +29,16 @@ BY_DATA = ("training.balance", "search.metric")
 def make_study(source: Path, overrides: list[str], console: Console | None = None) -> Study:
     """Return a new study; it gets a unique name if the configuration has none.
 
-    A peer of a shipped configuration that cannot be trained on the backbone is left out, unless an
-    override asks for it.
-
     Args:
-        source: the file of the configuration, or a folder of them.
+        source: the file of the configuration.
         overrides: values that replace those of the file.
-        console: where a line on each peer that is left out is printed.
+        console: see `resolve_config`.
 
     Raises:
         ConfigFaults: the configuration has faults.
     """
     with _with_remaining_faults(overrides, resuming=False, source=source):
-        config = with_sites_of_backbone(load_config(source, overrides))
-    unfit = _unfit_peers(config, source, overrides)
-    config = _without_baselines(config, unfit)
-    if console is not None:
-        for label in unfit:
-            sentence = (
-                f"search.baselines.{label} of {source.name} is left out, since "
-                f"{config.backbone.name} cannot be trained in this way"
-            )
-            print_sentences(console, sentence, "yellow")
+        config = resolve_config(source, overrides, console)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
     unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     config = config.model_copy(update={"name": config.name or unique})
@@ -98,21 +80,6 @@ def _have_unequal_sizes(study: Study) -> bool:
     return max(counts) > UNEQUAL * min(counts)
 
 
-def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
-    """Replace the default list of sites by that of the backbone's family.
-
-    The configuration is returned unchanged if it has another list. A backbone that cannot be read,
-    which the check of the study reports, counts as a CLIP.
-    """
-    space = config.search.space
-    if space.sites != SpaceConfig().sites or config.backbone.name == EMBEDDED:
-        return config
-    family = _read_family(config)
-    space = space.model_copy(update={"sites": SITES_OF[family or "clip"]})
-    search = config.search.model_copy(update={"space": space})
-    return config.model_copy(update={"search": search})
-
-
 def load_study(folder: StudyFolder, overrides: list[str]) -> Study:
     """Return the study of a folder, with settings that it may change.
 
@@ -121,50 +88,6 @@ def load_study(folder: StudyFolder, overrides: list[str]) -> Study:
     """
     with naming_overrides(overrides), _with_remaining_faults(overrides, resuming=True):
         return Study(load_resumed_config(folder, overrides), folder)
-
-
-def _unfit_peers(config: StudyConfig, source: Path | None, overrides: list[str]) -> list[str]:
-    """Return the peers of a shipped configuration that cannot be trained on its backbone.
-
-    The list is empty if the backbone cannot be read, which the check of the study reports.
-
-    Args:
-        config: the configuration.
-        source: its file; None for the configuration of a study that exists.
-        overrides: the overrides; a peer that one of them asks for is not returned.
-    """
-    if not source or not is_shipped(source):
-        return []
-    family = _read_family(config)
-    if family is None:
-        return []
-    keys = list(parse_overrides(overrides))
-    labels = []
-    for label, method in config.search.peer_methods.items():
-        baseline = f"search.baselines.{label}"
-        above = ("search", "search.baselines", baseline)
-        asked_for = any(key in above or key.startswith(f"{baseline}.") for key in keys)
-        if family not in PEERS[method].families and not asked_for:
-            labels.append(label)
-    return labels
-
-
-def _read_family(config: StudyConfig) -> Family | None:
-    """Return the family of the backbone; None if it is unknown, or the backbone cannot be read."""
-    backbone = config.backbone
-    try:
-        return read_family(backbone_path(backbone.name), revision=backbone.revision)
-    except BackboneError:
-        return None
-
-
-def _without_baselines(config: StudyConfig, labels: Sequence[str]) -> StudyConfig:
-    """Return a configuration without some of its baselines."""
-    baselines = dict(config.search.baselines)
-    for label in labels:
-        del baselines[label]
-    search = config.search.model_copy(update={"baselines": baselines})
-    return config.model_copy(update={"search": search})
 
 
 @contextmanager
@@ -186,8 +109,8 @@ def _with_remaining_faults(
         yield
     except ConfigFaults as error:
         if error.valid_config:
-            unfit = _unfit_peers(error.valid_config, source, overrides)
-            error.valid_config = _without_baselines(error.valid_config, unfit)
+            unfit = unfit_peers(error.valid_config, source, overrides)
+            error.valid_config = without_baselines(error.valid_config, unfit)
         raise _add_remaining(error, overrides, resuming=resuming) from None
 
 

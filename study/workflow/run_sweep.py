@@ -19,12 +19,9 @@ from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import find_faults
-from study.workflow.configured_study import (
-    BY_DATA,
-    by_class_sizes,
-    with_sites_of_backbone,
-)
+from study.workflow.configured_study import BY_DATA, by_class_sizes
 from study.workflow.frozen_configuration import changes_of_results, frozen_config
+from study.workflow.resolved_config import with_sites_of_backbone
 from study.workflow.run_study import run_study
 from study.workflow.signals import handle_hang_up, interrupt
 

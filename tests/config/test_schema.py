@@ -7,8 +7,8 @@ import pytest
 
 import study
 from study.config.loading import build_config
+from study.config.reference import list_keys
 from tests.config_faults import check_faults
-from tests.table_of_keys import list_keys
 
 STUDY = Path(study.__file__ or "").parent
 
@@ -27,7 +27,7 @@ def test_every_field_is_read_outside_the_schema():
     }
     # Those of a peer are read by their names in its row, the share where trials are split.
     elsewhere = {"rank", "alpha", "dropout", "distance_weight", "tuned_share"}
-    assert {key.rpartition(".")[2] for key in list_keys()} - elsewhere <= read
+    assert {key.name.rpartition(".")[2] for key in list_keys()} - elsewhere <= read
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from study.config.loading import ConfigFaults, build_config
+from study.config.reference import list_keys
 from study.config.wording import WORDS, describe_fault, faults_with_overrides, override_texts
 from study.method.peers import PEERS
 from tests.config_faults import faults
-from tests.table_of_keys import list_keys
 
 PYDANTIC = re.compile(
     r"\bInput\b|\bshould\b|[Ff]ield required|valid (tuple|dict|integer|string|number|boolean|list)"
@@ -26,7 +26,7 @@ STRANGE: tuple[object, ...] = (
 CASES = yaml.safe_load(Path(__file__).with_name("wording.yaml").read_text())
 
 
-KEYS = list_keys()
+KEYS = [key.name.lower() for key in list_keys()]
 SECTIONS = {key.rpartition(".")[0] for key in KEYS if "." in key}
 
 

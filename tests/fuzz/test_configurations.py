@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from study.config.loading import dump_config, load_config
+from study.config.reference import list_keys
 from study.config.sweep import is_sweep, load_sweep
-from tests.table_of_keys import list_keys
 
 from .conftest import LONGEST_MESSAGE, told
 
@@ -60,9 +60,8 @@ def documents(draw: st.DrawFn, texts: list[str]) -> str:
     return text
 
 
-overrides = st.lists(
-    st.tuples(st.sampled_from(list_keys()) | words, fragments).map("=".join), max_size=3
-)
+keys = st.sampled_from([key.name.lower() for key in list_keys()])
+overrides = st.lists(st.tuples(keys | words, fragments).map("=".join), max_size=3)
 
 
 @pytest.fixture(scope="module")

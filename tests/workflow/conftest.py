@@ -11,13 +11,18 @@ from rich.console import Console
 from study.commands import main
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
+from study.config.shipped import shipped_file
 from study.storage.study_folder import CANDIDATES, REGISTERED, Registration, StudyFolder
 from tests.messages import Ran
+from tests.not_none import not_none
 from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
+from tests.siglips import save_siglip
 from tests.written_study import Written
 
 __all__ = ["ablation_study", "few_shot_study", "predicted", "tuned_study"]
 
+PHOTOS = not_none(shipped_file("photos"))
+"""The shipped configuration that has ProLIP."""
 Configure = Callable[..., StudyConfig]
 Run = Callable[..., Ran]
 
@@ -84,6 +89,12 @@ def left_alone(here: Path, run: Run) -> Callable[..., None]:
         assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
     return left_alone
+
+
+@pytest.fixture
+def siglip(tmp_path: Path) -> str:
+    """An override that names a SigLIP."""
+    return f"backbone.name={save_siglip(tmp_path / 'siglip')}"
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""Configurations as YAML for people: a value on one line, and a file with comments."""
+
+import json
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+WIDTH = 100
+"""The number of characters of a line with a comment."""
+DEEPEST = 1
+"""The number of sections around the innermost section that has lines of its own."""
+
+
+def yaml_on_one_line(value: Any) -> str:
+    """Return a value as YAML on one line; a text has quotation marks only if it needs them."""
+    if isinstance(value, str) and _is_plain(value):
+        return value
+    # Inside a list, YAML writes no end mark after a value.
+    text = yaml.safe_dump(
+        [value], default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True
+    )
+    text = text.strip()
+    # YAML would fold a text with line breaks over several lines. JSON, which is valid YAML, escapes
+    # them.
+    if len(text.splitlines()) > 1:
+        return json.dumps(value)
+    return text[1:-1]
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        return len(text.splitlines()) == 1 and bool(yaml.safe_load(text) == text)
+    except (yaml.YAMLError, ValueError):
+        return False
+
+
+def commented_yaml(values: Mapping[str, Any], comments: Mapping[str, str]) -> str:
+    """Return values as YAML, with comments.
+
+    Args:
+        values: the values by section and key.
+        comments: a comment on one line for some of the values, by dotted key.
+    """
+    return "\n".join(_lines(values, comments, "", "")) + "\n"
+
+
+def _lines(
+    values: Mapping[str, Any], comments: Mapping[str, str], prefix: str, indent: str
+) -> Iterator[str]:
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        comment = comments.get(key, "")
+        written = yaml_on_one_line(name)
+        is_section = isinstance(value, Mapping) and len(value) and key.count(".") <= DEEPEST
+        line = f"{indent}{written}:"
+        if not is_section:
+            line += f" {yaml_on_one_line(value)}"
+        if comment and len(f"{line} # {comment}") > WIDTH:
+            beginning = f"{indent}# "
+            yield textwrap.fill(
+                comment, WIDTH, initial_indent=beginning, subsequent_indent=beginning
+            )
+        elif comment:
+            line += f" # {comment}"
+        yield line
+        if is_section:
+            yield from _lines(value, comments, f"{key}.", f"{indent}  ")

@@ -1,0 +1,74 @@
+"""A configuration with all its values is the same when it is read again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study.config.loading import load_config
+from study.workflow.resolved_config import resolve_config
+from tests.config.test_shipped import CONFIGS
+from tests.workflow.conftest import PHOTOS, Run
+
+
+@pytest.mark.parametrize("name", [path.stem for path in CONFIGS.glob("*.yaml")])
+def test_what_is_printed_is_the_same_when_it_is_read(name: str, here: Path, run: Run):
+    saved = here / "saved.yaml"
+    saved.write_text(run("config", name, "search.trials=50", "data.groups='a # b'").out)
+    source = CONFIGS / f"{name}.yaml"
+    assert load_config(saved) == resolve_config(source, ["search.trials=50", "data.groups='a # b'"])
+    assert yaml.safe_load(saved.read_text())["search"]["metric"] == "auto"
+    assert "# `auto` is `balanced_accuracy` if one class" in saved.read_text()
+
+
+def test_what_the_backbone_decides_is_printed_and_told_on_the_error_output(
+    siglip: str, here: Path, run: Run
+):
+    ran = run("config", "photos", siglip)
+    assert "vision.pool.ln" in ran.out
+    assert "projection" not in ran.out
+    assert "search.baselines.projection of photos.yaml is left out" in ran.err
+    (here / "saved.yaml").write_text(ran.out)
+    assert load_config(here / "saved.yaml") == resolve_config(PHOTOS, [siglip])
+
+
+def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: Callable[..., str]):
+    assert "stands for 55 studies; allowed is one" in refused("config", "paper/few_shot")
+    printed = yaml.safe_load(
+        run("config", "paper/few_shot", "data.dataset=dtd", "data.shots=4").out
+    )
+    assert printed["name"] == "paper-few_shot-dtd-4"
+    assert printed["search"]["baselines"]["clipfit"]["distill_weight"] == 8.0
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("search.folds", "allowed: integer ≥ 2, ≤ 1000 or null default: null in photos: 3"),
+        ("search.asha", "search.asha.grace_period: Epochs before the first decision"),
+        ("search.baselines.ln.rates", "default: {} in photos: {bias: 0.002, ln: 0.002}"),
+        ("search.baselines.projection.lr", "The range of the learning rate of the projection"),
+        ("ablation.design", "default: none, it is required"),
+    ],
+)
+def test_a_key_is_explained_with_its_value(key: str, told: str, run: Run):
+    said = " ".join(run("config", "photos", "--explain", key).out.split())
+    assert said.startswith(f"{key}")
+    assert told in said
+
+
+def test_a_section_is_explained_key_by_key_and_a_sweep_without_values(run: Run):
+    assert run("config", "--explain", "confirm").out.count("  in quickstart: ") == 3
+    said = run("config", "paper/few_shot", "--explain", "search").out
+    assert "search.space.sites" in said
+    assert "LABEL." not in said
+    assert "  in " not in said
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("search.flods", "search.folds"), ("folds", "search.folds"), ("serch", "search")],
+)
+def test_an_unknown_key_leads_to_the_nearest(key: str, meant: str, refused: Callable[..., str]):
+    assert f"no key '{key}' (did you mean '{meant}'?)" in refused("config", "--explain", key)

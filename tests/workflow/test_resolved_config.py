@@ -1,0 +1,54 @@
+"""A configuration with what its backbone decides."""
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from study.config.loading import build_config
+from study.config.search_section import SITES_OF
+from study.workflow.resolved_config import resolve_config, with_sites_of_backbone
+from tests.siglips import save_siglip
+from tests.workflow.conftest import PHOTOS
+
+
+def test_a_shipped_peer_that_the_backbone_has_not_is_left_out_with_a_line(
+    siglip: str, tiny_backbone: Path, console: Console, output: io.StringIO
+):
+    config = resolve_config(PHOTOS, [f"backbone.name={tiny_backbone}"], console)
+    assert "projection" in config.search.baselines
+    assert output.getvalue() == ""
+    config = resolve_config(PHOTOS, [siglip], console)
+    assert "projection" not in config.search.baselines
+    assert "clipfit" in config.search.baselines
+    (line,) = output.getvalue().splitlines()
+    assert line.startswith("search.baselines.projection of photos.yaml is left out, since ")
+
+
+def test_a_peer_that_ones_own_configuration_or_override_asks_for_stays_and_is_refused_later(
+    siglip: str, tmp_path: Path
+):
+    own = tmp_path / "photos.yaml"
+    shutil.copy(PHOTOS, own)
+    for source, overrides in (
+        (own, []),
+        (PHOTOS, ["search.baselines.projection={peer: projection}"]),
+        (PHOTOS, ["search.baselines.projection.peer=projection"]),
+    ):
+        config = resolve_config(source, [siglip, *overrides])
+        assert "projection" in config.search.baselines
+
+
+def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path):
+    folder = save_siglip(tmp_path / "siglip")
+
+    def sites(backbone: object, **space: Any) -> tuple[str, ...]:
+        values = {"backbone": {"name": str(backbone)}, "search": {"space": space}}
+        return with_sites_of_backbone(build_config(values, "mine")).search.space.sites
+
+    assert sites(folder) == SITES_OF["siglip"]
+    assert sites(folder, sites=["text.ln1"]) == ("text.ln1",), "a list of one's own stays"
+    assert sites("embedded") == SITES_OF["clip"]
+    assert sites(tmp_path / "nowhere") == SITES_OF["clip"], "the check tells of that fault"
