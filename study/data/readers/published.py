@@ -62,7 +62,7 @@ def load_published(name: str, root: Path) -> Contents:
     if not path.is_dir() and (root / marker).exists():
         path = root
     # Of a dataset with several image folders, a study may need the images of one alone.
-    optional: tuple[str, ...] = ()
+    optional: Sequence[str] = ()
     if name in LAYOUTS:
         optional = LAYOUTS[name].anchors
     try:
