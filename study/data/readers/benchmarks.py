@@ -5,7 +5,7 @@ A further dataset with one of these layouts is one more row of it.
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def _ucf(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
 
 
-CLEANINGS = {
+CLEANINGS: Mapping[str, Callable[[str], str]] = {
     "none": str,
     "lower": str.lower,
     "year_first": _cars,
