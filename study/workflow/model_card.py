@@ -5,7 +5,6 @@ has no dataset and no score. It has no licence, since that of the backbone is no
 """
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -43,14 +42,8 @@ from study.storage.command_lines import default_storage
 from study.storage.study_folder import StudyFolder, studies
 from study.workflow.lookup import find_study
 
-PAPER = "https://arxiv.org/abs/2409.16718"
 MOST_NAMES = 60
 """The most class names that a card lists; `classes.json` has all of them."""
-OF_UNKNOWN = (
-    "On which images it was trained, how it was chosen and how well it does is not known here: "
-    "this card was made without the folder of a study."
-)
-"""The text of a card in place of data and scores if the study of the model is not known."""
 _STUDY_ROWS = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", "Test")
 """The rows of a report's table of the configuration that a card has as well."""
 
@@ -80,38 +73,29 @@ def model_card(
         guide: what the format says of its files.
         provenance: the study that the model is from; None if it is not known.
     """
-    measured = provenance is not None and provenance.entry is not None
-    title = "# CLIP tuned by CLIPFit"
-    if provenance:
-        title += f" for {markdown_text(provenance.board.config.data.dataset)}"
-    name = "the tuned parameters of a trial"
-    if saved.origin:  # the name of a file is its path, and cards are shared
-        name = markdown_text(saved.name)
-    blocks = [
-        front_matter(saved, exported, measured),
-        title,
-        f"This is {exported.title} with {name}, made by clipfit-study. CLIPFit "
-        f"([Li et al., EMNLP 2024]({PAPER})) adapts CLIP to a few labelled images per class by "
-        "training numbers that CLIP already has.",
-        "## Use",
-        f"```python\n{guide.loading}```",
-    ]
-    blocks += guide.notes
-    blocks.append(
-        "This needs no code of clipfit-study. `classes.json` has the class names and the prompts. "
-        "Images are to be upright and opaque: clipfit-study itself turns photographs as their EXIF "
-        "tag says, and makes transparent pixels white."
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # the card is Markdown, in which the filter `text` escapes
     )
-    blocks += ["## What was tuned", _describe_tuning(saved)]
-    if provenance:
-        blocks += _describe_study(provenance)
-    else:
-        blocks.append(OF_UNKNOWN)
-    calibrated = LOGIT_SCALE in load_delta(saved.delta)[0]
-    limits = [f"- {line}" for line in _limits(provenance, calibrated=calibrated)]
-    limits += [f"- {line}" for line in guide.limits]
-    blocks += ["## Limits", "\n".join(limits)]
-    return "\n\n".join(blocks) + "\n"
+    environment.filters.update(text=markdown_text, percent=percent)
+    card = environment.get_template("model_card.md.jinja").render(
+        saved=saved,
+        info=saved.info,
+        settings=saved.settings,
+        exported=exported,
+        guide=guide,
+        embedded=EMBEDDED,
+        most_names=MOST_NAMES,
+        **_describe_tuning(saved),
+        **_describe_study(provenance),
+    )
+    measured = provenance is not None and provenance.entry is not None
+    return f"{front_matter(saved, exported, measured)}\n\n{card}"
 
 
 def front_matter(saved: SavedModel, exported: Format, measured: bool) -> str:
@@ -128,121 +112,43 @@ def front_matter(saved: SavedModel, exported: Format, measured: bool) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _describe_tuning(saved: SavedModel) -> str:
-    info = saved.info
-    settings = saved.settings
-    tensors = without_head(load_delta(saved.delta)[0])
-    tensors.pop(LOGIT_SCALE, None)
-    numbers = sum(tensor.numel() for tensor in tensors.values())
+def _describe_tuning(saved: SavedModel) -> dict[str, object]:
+    """Return what the template says of the tuned parameters."""
+    every_tensor = load_delta(saved.delta)[0]
+    tensors = without_head(every_tensor)
+    calibrated = tensors.pop(LOGIT_SCALE, None) is not None
     peer = find_peer(tensors)
-    tuned = f"`{settings.subset}`, {format_count(numbers)} numbers of it"
-    terms = subset_in_words(settings.subset)
+    terms = subset_in_words(saved.settings.subset)
     if peer is not None:
-        tuned = f"`{peer}`, {format_count(numbers)} numbers of it"
         terms = [(peer, PEERS[peer].title)]
-    for term, words in terms:
-        tuned += f"; `{term}` is {words}"
-    head = "the text features of the prompts"
-    if settings.head == "linear":
-        head = "a linear layer on the image features, which begins at the text features"
-    prompts = ", ".join(f"“{markdown_text(text)}”" for text in info.templates)
-    lines = [
-        f"- Backbone: {_describe_backbone(saved)}.",
-        f"- Tuned: {tuned}.",
-        f"- Strength: {_strength(saved)}.",
-        f"- Head: {head}.",
-        f"- Prompts: {prompts}.",
-        f"- Classes: {_list_classes(info.class_names)}.",
-    ]
-    return "\n".join(lines)
+    numbers = format_count(sum(tensor.numel() for tensor in tensors.values()))
+    return {"calibrated": calibrated, "peer": peer, "terms": terms, "numbers": numbers}
 
 
-def _strength(saved: SavedModel) -> str:
-    if not saved.origin:  # a file has the parameters at its strength, and not the number
-        return "which share of the tuned change is kept is not known here; it is applied already"
-    strength = saved.settings.strength
-    if strength == 1.0:
-        return "all of the tuned change is kept"
-    return f"{percent(strength, 0)} % of the tuned change is kept, which is applied already"
-
-
-def _describe_backbone(saved: SavedModel) -> str:
-    """Return which checkpoint was tuned; a folder by its last name, since cards are shared."""
-    info = saved.info
-    text = f"`{saved.backbone_name}`"
-    if info.backbone == EMBEDDED:
-        text = "the small CLIP that comes with clipfit-study"
-    if info.revision:
-        text += f", revision `{info.revision}`"
-    return f"{text} (fingerprint `{info.fingerprint}`)"
-
-
-def _list_classes(names: tuple[str, ...]) -> str:
-    text = f"{len(names)}: {', '.join(map(markdown_text, names[:MOST_NAMES]))}"
-    if len(names) > MOST_NAMES:
-        text += f" and {len(names) - MOST_NAMES} more, see `classes.json`"
-    return text
-
-
-def _describe_study(provenance: Provenance) -> Iterator[str]:
-    board = provenance.board
-    trial = provenance.trial
-    yield "## Data and choice"
-    lines = [
-        f"- {name}: {markdown_text(text).rstrip('.')}."
-        for name, text in configuration_rows(board)
-        if name in _STUDY_ROWS
-    ]
-    yield "\n".join(lines)
-    yield (
-        f"This is trial {markdown_text(trial.trial_id)} of study {markdown_text(board.folder.name)}"
-        f", with seed {trial.seed} ({markdown_text(settings_in_words(trial.settings))})."
-    )
-    yield "## Figures"
-    if not provenance.entry:
-        yield _describe_untested(provenance)
-    else:
-        yield from _describe_figures(board, provenance.entry, trial)
-    command = repeating_command(board.config)
-    if command:
-        yield "## Repeat"
-        yield (
-            "This command runs a study of the same configuration. Paths in it are the last names "
-            "of folders and files."
-        )
-        yield f"```sh\n{command}\n```"
-
-
-def _describe_untested(provenance: Provenance) -> str:
-    score = provenance.trial.val_score
-    text = (
-        "This trial was not tested: no test image was read for it. On validation it scores "
-        f"{percent(score)} %"
-    )
-    optimism = provenance.board.optimism
-    if optimism:
-        text += optimism.remark_on(score)
-    return f"{text}."
-
-
-def _describe_figures(board: Leaderboard, entry: Entry, trial: TrialResult) -> Iterator[str]:
-    yield _score_table(board, entry, trial).markdown()
-    guess = board.protocol.guess
-    covered = "over seeds and test images together"
-    if entry.test.images is None:
-        covered = "over seeds alone"
-    yield (
-        "Scores on test images, in percent: the mean over seeds, each with its own training "
-        f"images, and its 95 % interval {covered}. "
-        + markdown_text(" ".join(leaderboard_scope(board)) + " ")
-        + markdown_text(f"{further_note(board)} Chance: {guess[0].lower()}{guess[1:]}.")
-    )
-    if not entry.is_chosen:
-        yield (
-            "Validation did not choose this configuration, "
-            f"“{markdown_text(entry_name(board, entry))}”. What the study found of its choice:"
-        )
-    yield " ".join(map(markdown_text, verdict(board)))
+def _describe_study(provenance: Provenance | None) -> dict[str, object]:
+    """Return what the template says of the study."""
+    if not provenance:
+        return {"board": None, "entry": None}
+    board, trial = provenance
+    entry = provenance.entry
+    told: dict[str, object] = {
+        "board": board,
+        "trial": trial,
+        "entry": entry,
+        "study_rows": [row for row in configuration_rows(board) if row[0] in _STUDY_ROWS],
+        "trial_words": settings_in_words(trial.settings),
+        "command": repeating_command(board.config),
+    }
+    if entry:
+        told["scores"] = _score_table(board, entry, trial).markdown()
+        told["scope"] = " ".join(leaderboard_scope(board))
+        told["further"] = further_note(board)
+        told["entry_name"] = entry_name(board, entry)
+        told["verdict"] = verdict(board)
+        told["missing"] = [
+            candidate_name(label) for label in (TUNED, ZERO_SHOT) if not board.find_entry(label)
+        ]
+    return told
 
 
 def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
@@ -286,45 +192,6 @@ def _chance_row(board: Leaderboard, chance: float) -> list[object]:
         column = BALANCED
     cells[column] = percent(chance)
     return ["chance", *cells.values(), None]
-
-
-def _limits(provenance: Provenance | None, *, calibrated: bool) -> Iterator[str]:
-    probabilities = "its probabilities are not calibrated"
-    if calibrated:
-        probabilities = (
-            "its probabilities were calibrated on labelled images of its own dataset, for its own "
-            "classes alone"
-        )
-    yield (
-        "It answers every image with one of its classes, also an image of none of them, and "
-        f"{probabilities}."
-    )
-    if provenance and provenance.entry is not None:
-        yield (
-            "Its figures are of test images of the dataset that it was trained on. Images of "
-            "another origin may be labelled much worse."
-        )
-        if provenance.trial.stage == "refit":
-            yield (
-                "The means are over models of several seeds that were trained on the shots alone; "
-                "this one was trained once more, on more images."
-            )
-        elif len(provenance.entry.scores) > 1:
-            yield (
-                "The means are over models of several seeds; this is the one of seed "
-                f"{provenance.trial.seed}."
-            )
-        missing = [
-            candidate_name(label)
-            for label in (TUNED, ZERO_SHOT)
-            if not provenance.board.find_entry(label)
-        ]
-        if missing:
-            yield f"It was not compared with {' and '.join(missing)}."
-    yield (
-        "It has the limits of its backbone, such as what that has learned of people from the "
-        "internet. The licence of the backbone applies to its weights, and is not known here."
-    )
 
 
 def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> Provenance | None:
