@@ -1,1 +1,48 @@
-"""CLIPFit studies: which biases and LayerNorms of CLIP to tune on a few images."""
+"""CLIPFit studies: which biases and LayerNorms of CLIP to tune on a few images.
+
+These names are for notebooks and programs, see `study.library`; each is imported when it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from study.errors import StudyError
+    from study.library.dataset import Dataset
+    from study.library.opened_study import OpenedStudy, open_study, run_study
+    from study.library.tuned_model import TunedModel, load_model
+
+__all__ = [
+    "Dataset",
+    "OpenedStudy",
+    "StudyError",
+    "TunedModel",
+    "load_model",
+    "open_study",
+    "run_study",
+]
+_MODULES = {
+    "Dataset": "study.library.dataset",
+    "OpenedStudy": "study.library.opened_study",
+    "StudyError": "study.errors",
+    "TunedModel": "study.library.tuned_model",
+    "load_model": "study.library.tuned_model",
+    "open_study": "study.library.opened_study",
+    "run_study": "study.library.opened_study",
+}
+"""The module of each public name."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or `study.run`, the module of the command."""
+    if name == "run":
+        return import_module("study.run")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'study' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -144,13 +144,9 @@ def _run_command(carry_out: Callable[[Namespace], None], options: Namespace) -> 
     from study.process.slow_imports import slow_imports
 
     with slow_imports():
-        from study.process.terminal_table import PIPED
         from study.workflow.lookup import find_studies
         from study.workflow.signals import LastingConsole
-    width = None
-    if not sys.stdout.isatty():
-        width = PIPED
-    options.console = LastingConsole(width=width)
+    options.console = LastingConsole()
     find_studies(options)
     carry_out(options)
 

@@ -4,9 +4,13 @@ import json
 import math
 import textwrap
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from study.config.wording import short_repr
+from study.errors import ConfigError
 
 WIDTH = 100
 """The number of characters of a line with a comment."""
@@ -35,6 +39,23 @@ def _is_plain(text: str) -> bool:
         return len(text.splitlines()) == 1 and bool(yaml.safe_load(text) == text)
     except (yaml.YAMLError, ValueError):
         return False
+
+
+def written_override(key: str, value: object) -> str:
+    """Return ``key=value`` as `study.config.yaml_values.parse_overrides` reads it.
+
+    Raises:
+        ConfigError: YAML has no such value.
+    """
+    if isinstance(value, Path):
+        value = str(value)
+    try:
+        return f"{key}={yaml_on_one_line(value)}"
+    except yaml.YAMLError:
+        raise ConfigError(
+            f"{key} is {short_repr(value)}, a {type(value).__name__}; allowed are text, numbers, "
+            "true and false, None, and lists and mappings of them, or a Path"
+        ) from None
 
 
 def commented_yaml(values: Mapping[str, Any], comments: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from study.method.device import choose_device
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.subsets import parse
 from study.serving.tuned_backbone import load_tuned_backbone
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 IMAGES_PER_BATCH = 256
 """The number of images that are encoded at once."""
@@ -74,6 +77,26 @@ class TunedClassifier(NamedTuple):
                 pixels = []
         logits.append(self.batch_logits(pixels))
         return torch.cat(logits).softmax(dim=-1)
+
+    def predict(self, images: Iterable[object], *, files: bool = True) -> "DataFrame":
+        """Return one row per image, see `probabilities`.
+
+        Returns:
+            The columns ``class_name``, its ``probability``, and ``probabilities``, a dictionary of
+            all classes.
+        """
+        import pandas as pd
+
+        rows = self.probabilities(images, files=files)
+        best = rows.max(dim=1)
+        columns = {
+            "class_name": [self.class_names[index] for index in best.indices.tolist()],
+            "probability": best.values.tolist(),
+            "probabilities": [
+                dict(zip(self.class_names, row, strict=True)) for row in rows.tolist()
+            ],
+        }
+        return pd.DataFrame(columns)
 
     def batch_logits(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return scaled cosines of one batch, (images, classes) float32 on the CPU.

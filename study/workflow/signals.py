@@ -3,13 +3,16 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import IO
 
 from rich.console import Console
 
 from study.process.closed_pipe import silence_streams
+from study.process.terminal_table import PIPED
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +20,15 @@ logger = logging.getLogger(__name__)
 class LastingConsole(Console):
     """A console that keeps working when its reader ends before the process.
 
-    Ctrl-C also ends ``tee``, while the study still has to be closed.
+    Ctrl-C also ends ``tee``, while the study still has to be closed. Output that is no terminal has
+    `PIPED` columns.
     """
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        width = None
+        if not sys.stdout.isatty():
+            width = PIPED
+        super().__init__(file=file, width=width)
 
     def on_broken_pipe(self) -> None:
         """Discard all further output; rich would end the process."""

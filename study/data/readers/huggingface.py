@@ -80,6 +80,11 @@ class HubSource:
             raise DataError(f"{path}: {self.name} points to {file}, outside {folders}")
         return file
 
+    def save(self, folder: Path) -> None:
+        """Write all images and labels into a new folder, from which `load_hub` reads them."""
+        tables: Any = self.tables
+        tables.save_to_disk(str(folder))
+
     def stamp(self, path: str) -> str:
         """Return the `datasets` library's hash of the image's table, and how it is read."""
         split = path.partition("/")[0]
@@ -229,15 +234,36 @@ def is_saved(folder: Path) -> bool:
 
 
 def _load_saved(datasets: Any, name: str, folder: Path, splits: Renamed) -> Any:
-    """Return the tables of a folder that `save_to_disk` wrote, by split; one alone is ``train``."""
+    """Return the tables of a folder that `save_to_disk` wrote, by split."""
     try:
         saved = datasets.load_from_disk(str(folder))
     # Damaged files raise many kinds of errors.
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{name}: cannot be read from {folder} ({error})") from error
-    if not isinstance(saved, Mapping):
-        saved = {"train": saved}
-    return datasets.DatasetDict(_chosen_splits(name, saved, splits))
+    return _tables_of(datasets, name, saved, splits)
+
+
+def loaded_contents(name: str, loaded: object) -> Contents:
+    """Read a `Dataset` or a `DatasetDict` that the library `datasets` has loaded; see `load_hub`.
+
+    Raises:
+        DataError: it is something else, or columns or splits are missing.
+    """
+    import datasets
+
+    if not isinstance(loaded, datasets.Dataset | datasets.DatasetDict):
+        raise DataError(
+            f"{name}: got {type(loaded).__name__}; allowed are a Dataset and a DatasetDict of the "
+            "library datasets"
+        )
+    return _contents(datasets, name, _tables_of(datasets, name, loaded, {}), {})
+
+
+def _tables_of(datasets: Any, name: str, loaded: Any, splits: Renamed) -> Any:
+    """Return the tables of a dataset, by split; one alone is ``train``."""
+    if not isinstance(loaded, Mapping):
+        loaded = {"train": loaded}
+    return datasets.DatasetDict(_chosen_splits(name, loaded, splits))
 
 
 def _contents(datasets: Any, name: str, tables: Any, columns: Renamed) -> Contents:

@@ -38,13 +38,19 @@ SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in alias
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = (",", ";", "\t")
 """The separators of cells in .csv files: spreadsheets write semicolons in some countries."""
+LINKED = "images"
+"""The folder beside a table that may be a symbolic link to its images."""
 Cells = Sequence[object]
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """The cells of a table, without the rows that are blank."""
 
+    name: str
+    """Its name in messages."""
+    folder: Path
+    """The folder that paths are relative to."""
     columns: Mapping[str, Cells]
     """The cells of each column, by the column's name."""
     numbers: Sequence[int]
@@ -58,7 +64,7 @@ class _Row:
     """An image of a table."""
 
     number: int
-    """The number of the row, as in `_Table`."""
+    """The number of the row, as in `Table`."""
     path: str
     """The path relative to the table's folder; "" if it is faulty."""
     label: int
@@ -75,7 +81,8 @@ class _RowFaults:
     A whole column may be wrong in the same way, so a message describes each kind once.
     """
 
-    file: Path
+    table: str
+    """The name of the table."""
     _rows_and_texts: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
     def add(self, kind: str, row: int, text: str) -> None:
@@ -94,7 +101,7 @@ class _RowFaults:
         for rows_and_texts in self._rows_and_texts.values():
             first, text = rows_and_texts[0]
             others = [row for row, _ in rows_and_texts[1:]]
-            sentence = f"{self.file}, row {first}: {text}"
+            sentence = f"{self.table}, row {first}: {text}"
             if len(others) == 1:
                 sentence += f"; row {others[0]} has this fault too"
             elif others:
@@ -124,47 +131,67 @@ def load_table(
         DataError: if columns are missing or rows are malformed; the message names them.
     """
     table = _read_table(file)
+    return table_contents(name, table, find_columns(table, columns or {}), groups)
+
+
+def find_columns(table: Table, requested: Mapping[str, str]) -> dict[str, Cells]:
+    """Return the cells of a table's columns, by our names for them; see `load_table`.
+
+    Raises:
+        DataError: the table has no rows, or columns are missing.
+    """
     if not table.numbers and not table.blank:
-        raise DataError(f"{file}: has no rows")
-    names = find_parts("columns", list(table.columns), COLUMNS, columns or {}, where=str(file))
+        raise DataError(f"{table.name}: has no rows")
+    names = find_parts("columns", list(table.columns), COLUMNS, requested, where=table.name)
     if "path" not in names or not ("label" in names or "class_name" in names):
         raise DataError(
-            f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
+            f"{table.name}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
             f"got {listed(table.columns)}"
         )
-    parts = {part: table.columns[column] for part, column in names.items()}
-    rows = _check_rows(file, table, parts)
+    return {part: table.columns[column] for part, column in names.items()}
+
+
+def table_contents(
+    name: str, table: Table, parts: Mapping[str, Cells], groups: str | None = None
+) -> Contents:
+    """Return the classes and images of a table; see `load_table`.
+
+    Args:
+        name: the dataset's name in results.
+        table: the table.
+        parts: its columns, see `find_columns`.
+        groups: the pattern of the groups.
+
+    Raises:
+        DataError: rows are malformed.
+    """
+    rows = _check_rows(table, parts)
     pairs = {(row.label, row.class_name) for row in rows}
-    class_names = class_table(sorted(pairs), where=str(file))
+    class_names = class_table(sorted(pairs), where=table.name)
     records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
     for row in rows:
         records[row.split].append(Record(row.path, row.label, row.group))
     train, val, test, unsplit = (
-        find_groups(tuple(of_split), groups, where=file) for of_split in records.values()
+        find_groups(tuple(of_split), groups, where=table.name) for of_split in records.values()
     )
     if unsplit:
         train, val, test = fixed_split(unsplit, class_names, key=name)
     elif not test:
         val, test = (), val
-    return class_names, train, val, test, FolderSource(file.parent)
+    return class_names, train, val, test, FolderSource(table.folder, anchors=(LINKED,))
 
 
-def _check_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_Row]:
+def _check_rows(table: Table, parts: Mapping[str, Cells]) -> list[_Row]:
     """Return the rows of a table.
-
-    Args:
-        file: the table's file.
-        table: the table.
-        parts: the cells of its columns, by our names for them.
 
     Raises:
         DataFaults: rows are malformed; it has all their faults.
     """
-    faults = _RowFaults(file)
+    faults = _RowFaults(table.name)
     for number in table.blank:
         faults.add("blank", number, "is blank; remove it")
     pairs = _classes(table.numbers, parts, faults)
-    paths = _paths(table.numbers, parts["path"], faults)
+    paths = _paths(table, parts["path"], faults)
     blank = [""] * len(table.numbers)
     cells = zip(parts.get("split", blank), parts.get("group", blank), strict=True)
     rows = []
@@ -181,11 +208,14 @@ def _check_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_
     _add_repeated(rows, faults)
     sentences = faults.sentences()
     if "class_name" not in parts and all(row.class_name.isdecimal() for row in rows):
-        sentences.append(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
+        sentences.append(
+            f"{table.name}: labels are numbers, so a column 'class_name' is needed as well"
+        )
     unsplit = [row.number for row in rows if not row.split]
     if unsplit and len(unsplit) < len(rows):
         sentences.append(
-            f"{file}: {len(unsplit)} rows have no split ({listed(unsplit)}); allowed: all or none"
+            f"{table.name}: {len(unsplit)} rows have no split ({listed(unsplit)}); allowed: all or "
+            "none"
         )
     if sentences:
         raise DataFaults(sentences)
@@ -206,7 +236,7 @@ def is_path_table(file: Path) -> bool:
     return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in kinds)
 
 
-def _read_table(file: Path) -> _Table:
+def _read_table(file: Path) -> Table:
     """Read the cells of each column. CSV and TSV cells stay text: a class may be named "1"."""
     suffix = file.suffix.lower()
     try:
@@ -234,16 +264,22 @@ def _read_table(file: Path) -> _Table:
         raise DataError(f"{file}: cannot be read ({error})") from error
     if len(set(names)) < len(names):
         raise DataError(f"{file}: two columns have one name; got {listed(names)}")
-    return _to_table(file, names, rows)
+    return make_table(str(file), file.parent, names, rows)
 
 
-def _to_table(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table:
+def make_table(name: str, folder: Path, header: Sequence[str], rows: Sequence[Cells]) -> Table:
     """Return a table of columns from its rows, without the blank ones.
+
+    Args:
+        name: its name in messages.
+        folder: the folder that paths are relative to.
+        header: the names of the columns.
+        rows: the cells of each row.
 
     Raises:
         DataError: a row has more or fewer cells than there are columns.
     """
-    cells_of: dict[str, list[object]] = {name: [] for name in names}
+    cells_of: dict[str, list[object]] = {column: [] for column in header}
     numbers = []
     blank = []
     for number, row in enumerate(rows, start=1):
@@ -252,12 +288,12 @@ def _to_table(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table
         if not any(_text(cell) for cell in row):
             blank.append(number)
             continue
-        if len(row) != len(names):
-            raise DataError(f"{file}, row {number}: other than {len(names)} fields")
+        if len(row) != len(header):
+            raise DataError(f"{name}, row {number}: other than {len(header)} fields")
         numbers.append(number)
-        for name, cell in zip(names, row, strict=True):
-            cells_of[name].append(cell)
-    return _Table(cells_of, numbers, blank)
+        for column, cell in zip(header, row, strict=True):
+            cells_of[column].append(cell)
+    return Table(name, folder, cells_of, numbers, blank)
 
 
 def _text(cell: object) -> str:
@@ -296,11 +332,11 @@ def _classes(
     return pairs
 
 
-def _paths(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str]:
+def _paths(table: Table, cells: Cells, faults: _RowFaults) -> list[str]:
     """Return the path of every row, relative to the table's folder; "" in a faulty row."""
-    folder = faults.file.parent.absolute()
+    folder = table.folder.absolute()
     paths = []
-    for number, cell in zip(numbers, cells, strict=True):
+    for number, cell in zip(table.numbers, cells, strict=True):
         text = str(cell or "")
         if Path(text).is_relative_to(folder):
             text = Path(text).relative_to(folder).as_posix()

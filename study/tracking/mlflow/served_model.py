@@ -51,8 +51,7 @@ with warnings.catch_warnings(record=True):
                 params: unused.
 
             Returns:
-                One row per image: ``class_name``, its ``probability``, and ``probabilities``, a
-                dictionary of all classes.
+                The result of `TunedClassifier.predict`.
 
             Raises:
                 MlflowException: an image cannot be read.
@@ -68,17 +67,9 @@ with warnings.catch_warnings(record=True):
         @pyfunc  # converts a table to a list
         def _classify(self, model_input: list[Any]) -> pd.DataFrame:
             try:
-                rows = self._classifier.probabilities(model_input, files=self._files)
+                return self._classifier.predict(model_input, files=self._files)
             except DataError as error:
                 raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
-            names = self._classifier.class_names
-            best = rows.argmax(dim=1).tolist()
-            columns = {
-                "class_name": [names[index] for index in best],
-                "probability": [row[index].item() for row, index in zip(rows, best, strict=True)],
-                "probabilities": [dict(zip(names, row.tolist(), strict=True)) for row in rows],
-            }
-            return pd.DataFrame(columns)
 
 
 class ServedClassifier(_Predictions, PythonModel):

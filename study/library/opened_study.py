@@ -1,0 +1,169 @@
+"""Studies that are run and opened from a notebook."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.config.loading import load_config
+from study.config.sweep import is_sweep
+from study.config.yaml_text import written_override
+from study.errors import ConfigError
+from study.library.dataset import Dataset
+from study.library.tuned_model import TunedModel, load_model
+from study.report.ablation_tables import ablation_csv
+from study.report.leaderboard_tables import leaderboard_csv
+from study.results.ablation import BASE, ablation_table
+from study.results.leaderboard import leaderboard
+from study.results.study_results import Results, read_results
+from study.selection.later_refit import ask_for_refit, refitted_config
+from study.storage.study_folder import StudyFolder
+from study.workflow import run_study as workflow
+from study.workflow.configured_study import make_study, naming_overrides
+from study.workflow.lookup import find_config, find_study
+from study.workflow.model_export import export
+from study.workflow.signals import LastingConsole
+from study.workflow.unknown_keys import refuse_unknown_keys
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class OpenedStudy:
+    """A study, see `open_study`. What is asked of it is read anew from its folder."""
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
+        self._model: TunedModel | None = None
+
+    def __repr__(self) -> str:
+        return f"<OpenedStudy {self.name!r} in {self.path.parent}>"
+
+    @property
+    def name(self) -> str:
+        """The name of the study."""
+        return self._folder.name
+
+    @property
+    def path(self) -> Path:
+        """The folder of the study."""
+        return self._folder.path
+
+    @property
+    def results(self) -> Results:
+        """All results at the time of reading.
+
+        Raises:
+            StudyError: a file of the study is damaged.
+        """
+        return read_results(self.path)
+
+    def leaderboard(self) -> "DataFrame":
+        """Return what was tested, best first, with fractions for scores.
+
+        The columns are those of ``leaderboard.csv`` or, of an ablation, ``ablation.csv``.
+
+        Raises:
+            StudyError: a file of the study is damaged.
+        """
+        import pandas as pd
+
+        results = self.results
+        if results.ablates:
+            text = ablation_csv(ablation_table(results, BASE))
+        else:
+            text = leaderboard_csv(leaderboard(results))
+        return pd.read_csv(io.StringIO(text))
+
+    def predict(self, images: Any) -> "DataFrame":
+        """Classify images with what the study ships; see `TunedModel.predict`.
+
+        Raises:
+            StudyError: the study has no winner, or an image cannot be read.
+        """
+        if self._model is None:
+            self._model = load_model(self.path)
+        return self._model.predict(images)
+
+    def refit(self, overrides: Mapping[str, object]) -> None:
+        """Train what the study ships once more, as by ``{"refit.images": "everything"}``.
+
+        Args:
+            overrides: values by the keys of ``refit``, ``resources`` and ``tracking``.
+
+        Raises:
+            StudyError: a value is not allowed, the study is not finished, or it was interrupted.
+        """
+        self._model = None
+        workflow.change_and_run(
+            self._folder, _written(overrides), LastingConsole(), refitted_config, ask_for_refit
+        )
+
+    def export(self, format: str, out: str | Path) -> None:
+        """Write what the study ships for another library, with a model card.
+
+        Args:
+            format: ``hf``, ``peft``, ``openclip`` or ``onnx``.
+            out: a new or empty folder.
+
+        Raises:
+            StudyError: the format or the folder cannot be used, or the study has no winner.
+        """
+        print(*export(str(self.path), format, Path(out)), sep="\n")
+
+
+def run_study(
+    configuration: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    dataset: Dataset | None = None,
+    storage: str | Path | None = None,
+) -> OpenedStudy:
+    """Run a new study to its end.
+
+    Args:
+        configuration: the name of a shipped configuration, or the path of a file.
+        overrides: values that replace those of the configuration, by dotted key, such as
+            ``{"search.trials": 12}``.
+        dataset: the images to study; None means those that the configuration names.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted; the
+            message has the command that resumes it.
+    """
+    source = find_config(str(configuration))
+    written = _written(overrides or {})
+    if storage is not None:
+        written.append(written_override("storage", storage))
+    refuse_unknown_keys(source, written)
+    if is_sweep(source):
+        raise ConfigError(
+            f"{source} is a sweep of several studies, which only the command clipfit-study runs"
+        )
+    if dataset is not None:
+        root = dataset.save(load_config(source, written).storage)
+        written += _written({"data.dataset": dataset.name, "data.root": root})
+    console = LastingConsole()
+    made = make_study(source, written, console)
+    with naming_overrides(written):
+        workflow.run_study(made, console, resume=False)
+    return OpenedStudy(made.folder)
+
+
+def open_study(name: str | Path, *, storage: str | Path | None = None) -> OpenedStudy:
+    """Open a study, whether it has ended or not.
+
+    Args:
+        name: the name of the study, or the path to its folder.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        ConfigError: there is no such study; the message lists those in the storage.
+    """
+    return OpenedStudy(find_study(str(name), storage))
+
+
+def _written(overrides: Mapping[str, object]) -> list[str]:
+    """Return overrides as a command line has them, so that messages are the same."""
+    return [written_override(key, value) for key, value in overrides.items()]
