@@ -93,6 +93,6 @@ def _describe_test_images(resampled: Resampled) -> Iterator[str]:
         yield "No predictions of test images were kept, so no interval covers other test images."
     elif resampled.single_image_class:
         yield (
-            "A class has a single test image, so that scores averaged over classes have no "
-            "interval over other test images: theirs leaves them out."
+            "A class has a single test image, or a single group of them, so that scores averaged "
+            "over classes have no interval over other test images: theirs leaves them out."
         )

@@ -6,6 +6,9 @@ wrong ones for a score that stands alone, and for a difference one that either s
 right. Those of a difference are drawn for each seed by itself, since seeds seldom agree on the
 images that one side alone gets right.
 
+Images of one group, such as a patient, are alike: whole groups are drawn then, and count as one
+image where images are counted.
+
 Sources: Agresti and Coull 1998, “Approximate Is Better than ‘Exact’ for Interval Estimation of
 Binomial Proportions”; Bonett and Price 2012, “Adjusted Wald Confidence Interval for a Difference of
 Binomial Proportions Based on Paired Data”.
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.random import Generator
 
 from study.protocols import Protocol
@@ -47,7 +51,7 @@ class Rescored:
     subtrahend: Array
     """With the pseudo-images of a difference, for the scores that are subtracted."""
     df: int
-    """The images of the smallest part less the number of strata that they are drawn in."""
+    """The images, or groups of them, of the smallest part less the strata they are drawn in."""
 
     def side(self, weight: float) -> Array:
         """Return the scores to add with a weight: `minuend` if positive, else `subtrahend`."""
@@ -68,7 +72,8 @@ class _Part:
     """The accuracy on the tested images, ``(trials,)``."""
     drawn: Array
     """The accuracy on each resampled set, ``(draws, trials)``."""
-    images: int
+    units: int
+    """The number of images or, where they have groups, of groups."""
     df: int
 
 
@@ -139,13 +144,14 @@ def rescore(
     """
     rng = np.random.default_rng(seed)
     right = [outcome.right for outcome in outcomes.values()]
-    parts = _resample_parts(right, balanced or protocol.class_averaged, draws, rng)
+    groups = next((outcome.groups for outcome in outcomes.values()), {})
+    parts = _resample_parts(right, groups, balanced or protocol.class_averaged, draws, rng)
     if not parts:
         return {}
     trial_seeds = [trial_seed for _, trial_seed in outcomes]
     accuracies = {}
     for name, part in parts.items():
-        accuracies[name] = _add_pseudo_images(part.drawn, part.images, trial_seeds, rng)
+        accuracies[name] = _add_pseudo_images(part.drawn, part.units, trial_seeds, rng)
     drawn_scores = _score_accuracies(protocol, accuracies)
     exact_scores = _score_accuracies(protocol, {name: part.exact for name, part in parts.items()})
     least_df = min(part.df for part in parts.values())
@@ -190,6 +196,7 @@ def _score_accuracies(protocol: Protocol, parts: Mapping[str, Array]) -> dict[st
 
 def _resample_parts(
     right: Sequence[Mapping[tuple[str, str], Sequence[bool]]],
+    groups: Mapping[tuple[str, str], Sequence[str]],
     class_averaged: bool,
     draws: int,
     rng: Generator,
@@ -197,44 +204,57 @@ def _resample_parts(
     """Return the accuracy of each trial on each part of the images.
 
     The accuracy is the mean over a part's classes if `class_averaged`, else over its images. Each
-    class, or else each part, is a stratum that is drawn by itself. Empty if one has a single image.
+    class, or else each part, is a stratum that is drawn by itself. Empty if one has a single image
+    or group.
     """
-    strata: dict[str, list[Array]] = defaultdict(list)
+    rows: dict[str, list[pd.DataFrame]] = defaultdict(list)
     for part, label in right[0]:
-        of_trials = [by_class[part, label] for by_class in right]
-        strata[part].append(np.array(of_trials).T)
+        of_trials = np.array([by_class[part, label] for by_class in right], dtype=float)
+        names: Sequence[object] = groups.get((part, label), ())
+        if not names:
+            names = [(label, number) for number in range(of_trials.shape[1])]
+        columns = pd.DataFrame(of_trials.T)
+        rows[part].append(columns.assign(images=1.0, group=pd.Series(list(names), dtype=object)))
     if not class_averaged:
-        strata = {part: [np.concatenate(classes)] for part, classes in strata.items()}
+        rows = {part: [pd.concat(classes)] for part, classes in rows.items()}
     parts = {}
-    for part, classes in strata.items():
-        if min(len(stratum) for stratum in classes) < FEWEST_OF_CLASS:
+    for part, classes in rows.items():
+        strata = [images.groupby("group", sort=False).sum().to_numpy() for images in classes]
+        units = sum(len(stratum) for stratum in strata)
+        if min(len(stratum) for stratum in strata) < FEWEST_OF_CLASS:
             return {}
-        images = sum(len(stratum) for stratum in classes)
-        drawn = np.mean([_resample_means(stratum, draws, rng) for stratum in classes], axis=0)
-        exact = np.mean([stratum.mean(axis=0) for stratum in classes], axis=0)
-        parts[part] = _Part(exact, drawn, images, df=images - len(classes))
+        drawn = np.mean([_resample_means(stratum, draws, rng) for stratum in strata], axis=0)
+        exact = np.mean([_mean_of_images(stratum.sum(axis=0)) for stratum in strata], axis=0)
+        parts[part] = _Part(exact, drawn, units, df=units - len(strata))
     return parts
 
 
-def _resample_means(values: Array, draws: int, rng: Generator) -> Array:
-    """Return the means of columns over resampled rows, ``(draws, columns)``.
+def _mean_of_images(sums: Array) -> Array:
+    """Return means over images: columns of sums, divided by the last one, the number of images."""
+    means: Array = sums[..., :-1] / sums[..., -1:]
+    return means
+
+
+def _resample_means(sums: Array, draws: int, rng: Generator) -> Array:
+    """Return the means over images of resampled rows, ``(draws, columns)``.
 
     The same rows are drawn for all columns.
 
     Args:
-        values: ``(images, columns)``; a column for each trial, of whether it is right.
+        sums: ``(units, columns + 1)``, a row for each image or group: a column for each trial, of
+            how many images it has right, and one of how many there are.
         draws: how many sets of rows are drawn.
         rng: the generator that draws.
     """
-    images = len(values)
-    batch = max(1, LARGEST_BATCH // images)
-    right = values.astype(np.float32)  # which holds sums of up to 16 million exactly
-    sums = []
+    units = len(sums)
+    batch = max(1, LARGEST_BATCH // units)
+    rows = sums.astype(np.float32)  # which holds sums of up to 16 million exactly
+    drawn = []
     for start in range(0, draws, batch):
-        counts = _draw_counts(images, min(batch, draws - start), rng)
-        sums.append(counts.astype(np.float32) @ right)
-    means = np.concatenate(sums).astype(np.float64) / images
-    return _widen(means, values.mean(axis=0), images)
+        counts = _draw_counts(units, min(batch, draws - start), rng)
+        drawn.append(counts.astype(np.float32) @ rows)
+    means = _mean_of_images(np.concatenate(drawn).astype(np.float64))
+    return _widen(means, _mean_of_images(sums.sum(axis=0)), units)
 
 
 def _draw_counts(images: int, sets: int, rng: Generator) -> Array:

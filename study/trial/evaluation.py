@@ -125,6 +125,7 @@ class Evaluation:
             for record, class_id, probability, of_label in columns:
                 label, name = names[record.label], names[class_id]
                 row = Prediction(part.name, record.path, label, name, probability)
+                row = row._replace(group=record.group)
                 if data.split == "val":
                     row = row._replace(true_probability=of_label)
                 of_part.append(row)

@@ -28,13 +28,14 @@ _LIKELIHOOD_COLUMNS = [
     ("scaled_probability", pa.float32()),
     ("scaled_true_probability", pa.float32()),
 ]
+_GROUP_COLUMNS = [("group", pa.string())]
 
 
 def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
     """Return predictions as a Parquet file, with a column for each of their fields.
 
-    Where no names compete, there are no columns of the competition, and only a refit has those of
-    likelihoods.
+    Where no names compete, there are no columns of the competition, only a refit has those of
+    likelihoods, and only images with groups have theirs.
     """
     values = [prediction._asdict() for prediction in predictions]
     columns = _COLUMNS
@@ -42,6 +43,8 @@ def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
         columns = columns + _COMPETITION_COLUMNS
     if any(value["true_probability"] is not None for value in values):
         columns = columns + _LIKELIHOOD_COLUMNS
+    if any(value["group"] is not None for value in values):
+        columns = columns + _GROUP_COLUMNS
     table = pa.Table.from_pylist(values, schema=pa.schema(columns))
     contents = io.BytesIO()
     pq.write_table(
@@ -107,18 +110,23 @@ class Outcomes:
     """`Prediction.right_of_kind` and ``gap`` of each image, by part and class, in the same order.
 
     Empty where no names compete."""
+    groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """The group of each image, by part and class, in the same order; empty if they have none."""
 
 
 def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
     """Return the outcomes of a trial's predictions; None if it kept none."""
     right: dict[tuple[str, str], list[bool]] = defaultdict(list)
     competing: dict[tuple[str, str], list[tuple[bool, float]]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     digest = hashlib.sha256()
     for row in sorted(predictions, key=lambda prediction: prediction[:5]):
         stratum = (row.part, row.label)
         right[stratum].append(row.label == row.predicted)
         if row.right_of_kind is not None and row.gap is not None:
             competing[stratum].append((row.right_of_kind, row.gap))
+        if row.group is not None:
+            groups[stratum].append(row.group)
         digest.update(repr((row.part, row.path, row.label)).encode())
     if not right:
         return None
@@ -126,6 +134,7 @@ def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
         images=digest.hexdigest(),
         right={stratum: tuple(values) for stratum, values in right.items()},
         competing={stratum: tuple(values) for stratum, values in competing.items()},
+        groups={stratum: tuple(names) for stratum, names in groups.items()},
     )
 
 

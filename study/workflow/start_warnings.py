@@ -93,7 +93,8 @@ def _group_warnings(studies: Iterable[Study]) -> Iterator[str]:
         if groups and len(groups) < len(dataset.test):
             yield (
                 f"{dataset.name}: its {len(dataset.test)} test images are of {len(groups)} groups, "
-                "and intervals take each image as independent, so they are too narrow"
+                "which intervals draw as wholes; only those of single classes, of H and of AUSUC "
+                "take each image as independent"
             )
 
 

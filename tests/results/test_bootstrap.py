@@ -34,6 +34,41 @@ def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(right: in
     assert found.df == images - 1
 
 
+@pytest.mark.parametrize("of_class", [True, False])
+def test_groups_of_equal_images_vary_as_one_image_each_does(of_class: bool):
+    classes = ("a", "b")
+    alone = {("accuracy", name): tuple(hits(12, 20)) for name in classes}
+    copies = {stratum: tuple(np.repeat(own, 5).tolist()) for stratum, own in alone.items()}
+    names = {stratum: tuple(np.repeat(range(20), 5).astype(str)) for stratum in alone}
+    if not of_class:  # where all classes are drawn together, a name is one group in all of them
+        names = {key: tuple(key[1] + name for name in own) for key, own in names.items()}
+    scores = []
+    for outcomes in (Outcomes("hash", alone), Outcomes("hash", copies, groups=names)):
+        found = rescore({("best", 1): outcomes}, FewShot(), DRAWS, 0, balanced=of_class)
+        scores.append(found["best", 1]["score"])
+    assert scores[0].df == scores[1].df
+    np.testing.assert_allclose(scores[0].alone, scores[1].alone, rtol=1e-6)
+
+
+def test_groups_of_unequal_sizes_cover_their_rate():
+    """Each group is right or wrong as a whole; by single images, two of three would miss."""
+    rng = np.random.default_rng(1)
+    covered = []
+    for grouped in (True, False):
+        hit = 0
+        for _ in range(200):
+            sizes = rng.integers(1, 12, 40)
+            right = np.repeat(rng.random(40) < 0.7, sizes).tolist()
+            names = tuple(np.repeat(range(40), sizes).astype(str)) if grouped else ()
+            stratum = ("accuracy", "a")
+            outcomes = Outcomes("hash", {stratum: tuple(right)}, groups={stratum: names})
+            found = rescore({("best", 1): outcomes}, FewShot(), 400, 0)["best", 1]["score"]
+            reach = stats.t.ppf(0.975, found.df) * found.alone.std()
+            hit += abs(np.mean(right) - 0.7) <= reach
+        covered.append(hit / 200)
+    assert covered[0] > 0.92 > 0.7 > covered[1]
+
+
 def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not():
     images, rate = 30, 0.98
     covered = 0.0

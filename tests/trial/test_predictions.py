@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,17 @@ def test_what_is_written_is_read_and_other_programs_find_a_column_for_each_field
     study: StudyFolder,
 ):
     assert read_predictions(study, "t") == []
-    for predictions, columns in ((SOME, 5), (COMPETING, 7), ([], 5)):
+    fields = Prediction._fields
+    grouped = [SOME[0]._replace(group="p1"), SOME[1]._replace(group="p2")]
+    cases = [(SOME, fields[:5]), (COMPETING, fields[:7]), ([], fields[:5])]
+    cases.append((grouped, (*fields[:5], "group")))
+    for predictions, columns in cases:
         study.trial("t").write("predictions.parquet", predictions_to_parquet(predictions))
         assert read_predictions(study, "t") == predictions
         table = pq.read_table(study.trial("t").path / "predictions.parquet")
-        assert table.column_names == [*Prediction._fields[:columns]]
+        assert table.column_names == [*columns]
         assert [tuple(row.values()) for row in table.to_pylist()] == [
-            prediction[:columns] for prediction in predictions
+            tuple(getattr(prediction, name) for name in columns) for prediction in predictions
         ]
 
 
@@ -78,6 +83,21 @@ def test_competing_predictions_make_up_the_scores_of_their_trial(
     one = make_competition(not_none(outcomes_of(report.predictions)), "base")
     assert hmean(*accuracies([one])) == pytest.approx(report.metrics["test_generalized"])
     assert ausuc([one]) == pytest.approx(report.metrics["test_ausuc"])
+
+
+def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone: Backbone):
+    data = prepare("folds").confirm(1)
+    (task,) = data.tasks
+    (part,) = task.evaluations
+    records = tuple(
+        replace(record, group=f"burst {number // 2}") for number, record in enumerate(part.records)
+    )
+    task = replace(task, evaluations=(replace(part, records=records),))
+    *_, report = run_trial(trial(stage="confirm", epochs=1), replace(data, tasks=(task,)), backbone)
+    groups = {row.path: row.group for row in report.predictions}
+    assert groups == {record.path: record.group for record in records}
+    found = not_none(outcomes_of(report.predictions))
+    assert {name for names in found.groups.values() for name in names} == {*groups.values()}
 
 
 @pytest.mark.parametrize("change", [{"part": "new"}, {"path": "b.png"}, {"label": "zebra"}])

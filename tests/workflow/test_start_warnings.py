@@ -191,9 +191,9 @@ def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_count
     assert "differ in size" not in said(tmp_path, {"protocol": "generalized", **of(root)})
 
 
-def test_intervals_of_several_test_images_of_a_group_are_said_to_be_too_narrow(
+def test_it_is_said_which_intervals_draw_groups_of_test_images_as_wholes(
     root: Path, tmp_path: Path
 ):
     text = said(tmp_path, of(root, groups=r"\w+/\w+"))
-    assert "test images are of 2 groups, and intervals take each image" in text
-    assert "too narrow" not in said(tmp_path, of(root))
+    assert "test images are of 2 groups, which intervals draw as wholes" in text
+    assert "as wholes" not in said(tmp_path, of(root))
