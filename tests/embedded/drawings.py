@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from study.data.readers.glyphs import DIGIT_WORDS, FONTS, character_name
+from study.data.readers.glyphs import DIGIT_WORDS, character_name
 from tests.embedded.faces import FACES, Face, draw, drawable
+from tests.embedded.letters import FONTS
 
 IMAGE_SIZE = 32
 # Statistics of rendered pictures; the checkpoint's image processor has the same two numbers.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.data.readers.glyphs import render_glyph
+from tests.embedded.letters import render_glyph
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ FACES: tuple[Face, ...] = (
     ),
     Face("STIXGeneral.ttf", upper=0x1D670, lower=0x1D68A, digit=0x1D7F6),
 )
-"""All that may be learned from: those of `study.data.readers.glyphs.FONTS` are held out."""
+"""All that may be learned from: those of `tests.embedded.letters.FONTS` are held out."""
 
 
 def drawable(characters: Iterable[str], faces: Sequence[Face]) -> list[tuple[Face, str]]:

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from study.data.readers.glyphs import FONTS
 from tests.embedded.drawings import (
     Bank,
     build_bank,
     draw_pictures,
 )
 from tests.embedded.faces import FACES, Face
+from tests.embedded.letters import FONTS
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from study.data.readers.glyphs import (
     DIGIT_NAMES,
     GLYPH_CHARACTERS,
     GLYPH_CLASS_NAMES,
-    warped_drawings,
 )
 from study.storage.atomic import write_atomically
+from tests.embedded.letters import warped_drawings
 
 TABLE = "images.csv"
 SEED = 2025

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from study.config.loading import dump_config
-from study.data.readers.glyphs import FONTS
 from study.errors import ConfigError
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
@@ -23,6 +22,7 @@ from tests.benchmarks.answer.answer_tables import (
 )
 from tests.benchmarks.answer.cases import QUICK_CASES, configuration
 from tests.embedded.faces import FACES
+from tests.embedded.letters import FONTS
 from tests.fake_studies import add_answer, write_study
 
 
