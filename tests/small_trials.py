@@ -35,6 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "data": {"augment": True, "shots": 4},
         "search": {"selection": "holdout"},
     },
+    "augmented_folds": {"data": {"augment": True, "shots": 2}, "search": {"selection": "folds"}},
     "folds": {"data": {"augment": False, "shots": 2}, "search": {"selection": "folds"}},
     "class_folds": {
         "protocol": "base_to_new",

@@ -19,6 +19,7 @@ from study.config.section import Section
 from study.config.trial_settings import Head, KnownKind, SubsetText, TrialSettings
 from study.config.value_types import NAME, Label, ObjectName, Range, Weights
 from study.method.parameters import kind_names
+from study.method.peers import PEERS
 
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
@@ -210,6 +211,12 @@ class SearchConfig(Section):
             if settings.peer:
                 methods[label] = settings.peer.method
         return methods
+
+    @property
+    def quick_peers(self) -> set[str]:
+        """The labels of the peers whose steps pass no encoder, so that they cost nearly nothing."""
+        methods = self.peer_methods.items()
+        return {label for label, method in methods if not PEERS[method].passes_encoders}
 
     @property
     def planned_trials(self) -> int:

@@ -25,6 +25,7 @@ class PlainPass:
         self.logits = classifier.logits
         self.encode_text = classifier.encode_text
         self.encode_image = classifier.encode_image
+        self.images_are_frozen = False
 
     def begin_prompts(self, input_ids: Tensor) -> Tensor:
         """Return the token ids as they are, (prompts, length) int64."""

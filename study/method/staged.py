@@ -70,6 +70,8 @@ class StagedClassifier:
         """The text encoder; the results of `begin_prompts` depend on its first tuned stage."""
         self.vision = StagedEncoder(classifier, "vision")
         """The vision encoder; the results of `begin_images` depend on its first tuned stage."""
+        self.images_are_frozen = self.vision.first >= self.vision.projection
+        """Whether images pass the blocks of their encoder but once, as nothing there is tuned."""
 
     @torch.no_grad()
     def begin_prompts(self, input_ids: Tensor) -> Prompts:
@@ -196,8 +198,12 @@ class StagedEncoder:
             leaf = find_leaf(tuned.name)
             if leaf.encoder == encoder:
                 stages.append(self._stage(leaf))
-        self.first = min(stages, default=self.last)
-        """The first stage with a tuned tensor; the number of stages if nothing is tuned."""
+        untuned = self.last
+        if self._is_causal and encoder == "vision":
+            untuned = self.projection
+        self.first = min(stages, default=untuned)
+        """The first stage with a tuned tensor. Where nothing is tuned, it is CLIP's projection of
+        images, whose inputs all such trials share, and in other encoders the number of stages."""
         self.is_tuned = bool(stages)
         """Whether anything is tuned in the encoder, so that its features change."""
 

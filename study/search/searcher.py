@@ -1,11 +1,12 @@
 """The searcher that Tune asks for trials.
 
-Trials come from a queue of fixed configurations first, then from the proposals of the arms.
+Trials come from a queue of fixed configurations first, then from the proposals of the arms. Only
+the first trial of a quick arm precedes what trains an encoder.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from study.config.trial_settings import TrialSettings
+from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
 from study.search.optuna_arm import Arm, Outcome
 from study.storage.atomic import StorageError
@@ -53,6 +55,8 @@ class Proposers(NamedTuple):
     """The number of the next trial that an arm proposes."""
     deadline: Deadline | None = None
     """The end of the time after which no arm proposes another trial."""
+    quick: Collection[str] = ()
+    """The names of the arms whose first trial precedes those of the queue that train encoders."""
 
 
 class StudySearcher(Searcher):
@@ -98,7 +102,11 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
-        config = self._queue.popleft() if self._queue else self._ask_arms()
+        config = None
+        if not self._queue or (self._quick_arms() and trains_encoders(self._queue[0])):
+            config = self._ask_arms()
+        if not config and self._queue:
+            config = self._queue.popleft()
         if not config:
             return Searcher.FINISHED
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
@@ -146,8 +154,17 @@ class StudySearcher(Searcher):
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
+    def _quick_arms(self) -> list[Arm]:
+        """Return the quick arms that have not begun."""
+        if not self._proposers:
+            return []
+        arms = [self._arms[name] for name in self._proposers.quick]
+        return [arm for arm in arms if arm.budget > arm.started == 0]
+
     def _ask_arms(self) -> TrialConfig | None:
         """Return a trial that the arm with the smallest `Arm.progress` proposes, or None.
+
+        Quick arms begin first.
 
         An arm that has nothing left to propose gives up the rest of its budget.
         """
@@ -159,7 +176,8 @@ class StudySearcher(Searcher):
             unfinished_arms = [arm for arm in self._arms.values() if arm.started < arm.budget]
             if not unfinished_arms:
                 return None
-            arm = min(unfinished_arms, key=lambda arm: (arm.progress, arm.name))
+            candidates = self._quick_arms() or unfinished_arms
+            arm = min(candidates, key=lambda arm: (arm.progress, arm.name))
             trial = self._ask(arm, self._proposers.make_trial)
             if trial:
                 return trial
@@ -207,6 +225,12 @@ def outcome_of(end: End, score: float | None) -> Outcome:
     if end.status == "failed":
         score = None
     return Outcome(score, states[end.status], end.epochs)
+
+
+def trains_encoders(config: TrialConfig) -> bool:
+    """Return whether a trial has steps that pass an encoder, so that it costs more than others."""
+    peer = config.settings.peer
+    return config.epochs > 0 and (peer is None or PEERS[peer.method].passes_encoders)
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:

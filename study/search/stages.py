@@ -23,7 +23,7 @@ from study.search.queues import (
     unfinished,
 )
 from study.search.samplers import Sampler, sampler_named
-from study.search.searcher import Proposal, Proposers, StudySearcher
+from study.search.searcher import Proposal, Proposers, StudySearcher, trains_encoders
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import possible_variants, variants
 from study.selection.extension import extensions
@@ -74,6 +74,9 @@ def run_search(
 ) -> None:
     """Train what is left of the baselines, CLIPFit's own search, the open search and the peers.
 
+    Baselines come first, the cheapest before the others, and with them a first trial of each peer
+    whose steps pass no encoder.
+
     Then train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
 
     Trials that had ended and were reopened come first, and end as they had. If the study has made
@@ -106,6 +109,7 @@ def run_search(
         make_trial(study, data, "search", Proposal(settings, "baseline", number), label=label)
         for number, (label, settings) in enumerate(config.search.fixed_baselines.items())
     ]
+    baselines.sort(key=_cost)  # their numbers stay those of the configuration
     queue = [trial for trial in unfinished(ledger, baselines) if trial.arm != VARIANT]
     numbers = [trial.config.number for trial in ledger.values()]
     deadline, scheduler = _deadline_and_scheduler(config, ledger.values())
@@ -115,6 +119,7 @@ def run_search(
         ended=[(t.config, t.outcome) for t in ledger.values() if t.outcome],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
+        quick=config.search.quick_peers & config.search.peer_arms.keys(),
     )
     run_trials(
         study,
@@ -125,6 +130,11 @@ def run_search(
         observers=observers,
     )
     _run_variants(study, data, observers, announce)
+
+
+def _cost(trial: TrialConfig) -> tuple[bool, int, int]:
+    """Return what baselines are ordered by, so that the first answers come soon."""
+    return trains_encoders(trial), trial.epochs, trial.trainable
 
 
 def _refuse_too_many(study: Study, ledger: Iterable[LedgerTrial]) -> None:

@@ -65,8 +65,7 @@ def _begin_table(
     model: StagedClassifier | PlainPass, backbone: Backbone, table: ImageTable
 ) -> Tensors:
     """Return all images of a table, begun; no tensor if they do not fit into the cache."""
-    encoder = model.vision if isinstance(model, StagedClassifier) else None
-    if not encoder or encoder.first < encoder.projection:
+    if isinstance(model, PlainPass) or not model.images_are_frozen:
         chunks = _begin_chunks(model, backbone, table)
         first = next(chunks)
         if first[0].numel() * len(table.paths) > IMAGES.room:
@@ -74,7 +73,7 @@ def _begin_table(
         return {"features": torch.cat([first, *chunks])}
     what = "features of images"
     size = backbone.dim
-    if encoder.is_tuned:
+    if model.vision.first == model.vision.projection:
         what = "states of images before the projection"
         size = backbone.clip.config.vision_config.hidden_size
     if len(table.paths) * size > IMAGES.room:

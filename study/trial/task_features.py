@@ -1,6 +1,8 @@
 """The features that the model of a task, as trained so far, computes of images and prompts."""
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +13,6 @@ from study.data.prompts import prompts
 from study.data.tasks import Part
 from study.method.delta import Tensors
 from study.method.head import VIEWS
-from study.storage.atomic import sha256_of
 from study.trial.evaluation import PartFeatures
 from study.trial.feature_cache import cached_features
 from study.trial.image_activations import CHUNK, begin_images, open_table
@@ -75,6 +76,9 @@ def training_features(model: TaskModel, data: TrialData, train: Part) -> Tensor:
     paths = paths_of(train)
     if not data.augment:
         return torch.cat(list(image_features(model, data.train_images, paths)))
+    if model.staged.images_are_frozen:
+        views = cached_views(model, data, paths, VIEWS).flatten(0, 1)
+        return torch.cat([model.staged.encode_image(v) for v in views.split(model.images_at_once)])
     generator = torch.Generator().manual_seed(model.seed)
     paths *= VIEWS
     features = []
@@ -144,32 +148,39 @@ def augment_images(
 
 
 def cached_views(model: TaskModel, data: TrialData, paths: Sequence[str], views: int) -> Tensor:
-    """Return augmented views of the training images, begun: (views, images, …).
+    """Return augmented views of training images, begun: (views, images, …).
 
-    They depend on the seed but not on the tuned parameters: all trials of a seed share them.
+    They depend on the seed but not on the task or the tuned parameters: all tasks and trials of a
+    seed share them. So all training images of the data are encoded, whatever images are asked for.
 
     Args:
-        model: the model, which has its seed.
+        model: the model.
         data: the trial's data.
         paths: the training images.
         views: the number of views of each image.
     """
-    identity = {
-        "what": f"{views} views of images before the projection",
-        "images": open_table(data.train_images).content_hash,
-        "paths": sha256_of("\n".join(paths).encode()),
-        "seed": str(model.seed),
-    }
+    table = open_table(data.train_images)
+    begun = {}
+    # Processes that need them at the same time begin with different ones, and share the work.
+    for view in sorted(range(views), key=lambda view: (view + os.getpid()) % views):
+        seed = model.trial_seed * views + view
+        identity = {
+            "what": "a view of images before the projection",
+            "images": table.content_hash,
+            "seed": str(seed),
+        }
+        compute = partial(_begin_view, model, data, table.paths, seed)
+        precision = model.classifier.precision
+        begun[view] = cached_features(data.caches, identity, model.backbone, precision, compute)
+    rows = torch.tensor(table.rows(paths), device=model.classifier.device)
+    return torch.stack([begun[view]["view"][rows] for view in range(views)])
 
-    def begin() -> Tensors:
-        generator = torch.Generator().manual_seed(model.seed)
-        repeated = [*paths] * views
-        chunks = []
-        for start in range(0, len(repeated), CHUNK):
-            chunk = repeated[start : start + CHUNK]
-            chunks.append(augment_images(model, data.train_images, chunk, generator))
-        return {"views": torch.cat(chunks)}
 
-    precision = model.classifier.precision
-    features = cached_features(data.caches, identity, model.backbone, precision, begin)
-    return features["views"].unflatten(0, (views, -1))
+def _begin_view(model: TaskModel, data: TrialData, paths: Sequence[str], seed: int) -> Tensors:
+    """Return a view of each image, cropped and flipped at random, and begun."""
+    generator = torch.Generator().manual_seed(seed)
+    chunks = []
+    for start in range(0, len(paths), CHUNK):
+        chunk = paths[start : start + CHUNK]
+        chunks.append(augment_images(model, data.train_images, chunk, generator))
+    return {"view": torch.cat(chunks)}

@@ -31,6 +31,8 @@ class TaskModel(PeerModel):
     """The backbone, which stays unchanged."""
     seed: int
     """The seed of batches, augmentation and dropout, another one for each task."""
+    trial_seed: int
+    """The seed of the trial, and of the views of images, which its tasks share."""
     micro_batch: int | None
     """See `study.trial.run_trial.run_trial`."""
     images_at_once: int
@@ -88,6 +90,7 @@ def make_task_model(
         **vars(untrained),
         backbone=backbone,
         seed=seed,
+        trial_seed=config.seed,
         micro_batch=micro_batch,
         images_at_once=at_once,
         balance=config.training.balance,

@@ -17,7 +17,6 @@ from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.method.peers import PEERS
 from study.process.terminal_table import amount
 from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
@@ -161,7 +160,7 @@ def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float
     full_trial = _trial_seconds(tasks, config.training.epochs, config.training, cost)
     halved_trial = _trial_seconds(tasks, _expected_epochs(study), config.training, cost)
     arms = search.peer_arms.keys()
-    free = _nearly_free(search)
+    free = search.quick_peers
     baselines = full_trial * (_count_trained(search) - len(arms - free))
     proposed = search.planned_trials - len(search.fixed_baselines)
     proposed -= search.peer_trials * len(arms & free)
@@ -252,7 +251,7 @@ def _expected_epochs(study: Study) -> float:
 
 def _count_trained(search: SearchConfig) -> int:
     """Return how many baselines train the encoders, or the parameters of a peer."""
-    free = _nearly_free(search)
+    free = search.quick_peers
     trained = 0
     for label, baseline in search.baselines.items():
         if label in free:
@@ -260,9 +259,3 @@ def _count_trained(search: SearchConfig) -> int:
         if isinstance(baseline, PeerConfig) or baseline.subset != "none" or baseline.peer:
             trained += 1
     return trained
-
-
-def _nearly_free(search: SearchConfig) -> set[str]:
-    """Return the labels of the peers whose steps pass no encoder."""
-    methods = search.peer_methods.items()
-    return {label for label, method in methods if not PEERS[method].passes_encoders}

@@ -53,6 +53,15 @@ def test_a_search_trains_nothing_twice_and_each_arm_has_its_share(searched: Any)
     assert len(trainings) == len(configs) <= most_trials(Study(searched.config, searched.folder))
 
 
+def test_the_cheapest_answers_come_first_and_those_that_train_encoders_follow_by_cost(
+    searched: Any,
+):
+    started = [name for event, name, *_ in searched.heard.events if event == "started"]
+    configs = [searched.folder.trial(name).read_config() for name in started[:6]]
+    labels = ["zero-shot", "linear", "projection 5", "clipfit", "ln", "bitfit"]
+    assert [config["label"] for config in configs] == labels
+
+
 @pytest.fixture
 def with_peers(tmp_path: Path) -> Study:
     """A study that has not begun, with a peer that has a search of its own, and a limited time."""

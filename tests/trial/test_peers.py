@@ -121,19 +121,21 @@ def test_each_epoch_of_each_task_drops_other_inputs(
     assert len({*seeds}) == len(seeds) == 2 * 2 * len(data.tasks)
 
 
-def test_a_projection_is_trained_on_states_that_pass_the_encoder_once(
+def test_zero_shot_a_linear_head_and_a_projection_pass_the_encoder_once_between_them(
     prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
     begin = create_autospec(
         StagedClassifier.begin_images, side_effect=StagedClassifier.begin_images
     )
     monkeypatch.setattr(StagedClassifier, "begin_images", begin)
-    data = prepare("augmented").search()
+    data = prepare("augmented_folds").search()
     for file in data.caches.glob("frozen-*"):
         file.unlink()
     free_memory()
+    list(run_trial(trial(subset="none", epochs=0), data, backbone))
+    list(run_trial(trial(subset="none", epochs=0, head="linear"), data, backbone))
     list(run_trial(peers_trial(PROJECTION), data, backbone))
-    viewed = VIEWS * len(data.tasks[0].train.records)
+    viewed = VIEWS * len(open_table(data.train_images).paths)
     passed = sum(len(call.args[1]) for call in begin.call_args_list)
     assert passed == len(open_table(data.eval_images).paths) + viewed
     free_memory()
