@@ -68,7 +68,8 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
     forget_all(holdout)
     backbone = load_backbone(tiny_backbone)
     encoded = {"text": 0, "vision": 0}
-    ends = {"text": backbone.clip.text_projection, "vision": backbone.clip.visual_projection}
+    last_norm = backbone.clip.vision_model.post_layernorm
+    ends = {"text": backbone.clip.text_projection, "vision": last_norm}
     for name, layer in ends.items():
         layer.register_forward_pre_hook(lambda *_, name=name: encoded.update({name: 1}))
     tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)

@@ -1,0 +1,144 @@
+"""How near `predict` comes to the speed of the machine, and how far it is from plain loops.
+
+    python tests/benchmarks/speed/predicting.py --rounds 5
+
+JPEGs of 500 × 375 pixels, a CLIP of the shapes of ViT-B/32 with random weights, ten classes,
+batches of 64. All take turns, and each ratio is of one round. *Forward* is the pass of the image
+encoder alone, and *decode* reads and resizes the images alone, in as many threads as `predict`. The
+loops are what a user writes: Pillow opens the images of a batch, which then pass the library's own
+preprocessing and the model. Not counted are imports and the loading of models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import open_clip
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor, CLIPModel
+
+from study.backbones.load_backbone import load_backbone
+from study.method.delta import DeltaInfo, save_delta
+from study.serving.classifier import TunedClassifier, load_classifier
+from study.serving.labelling import label_image_files
+from tests.benchmarks.measuring import machine, table
+from tests.benchmarks.speed.photographs import write_checkpoint, write_photographs
+
+BATCH = 64
+NAMES = tuple(f"thing {number}" for number in range(10))
+Encode = Callable[[Sequence[Path]], Tensor]
+"""A function from the images of a batch to their features."""
+
+
+def main() -> None:
+    """Measure in turn, and print a table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--inputs", type=Path, default=Path("runs/speed"))
+    options = parser.parse_args()
+    print(f"{machine()}, {torch.get_num_threads()} threads\n", flush=True)
+    options.inputs.mkdir(parents=True, exist_ok=True)
+    checkpoint = write_checkpoint(options.inputs.resolve() / "checkpoint")
+    folder = write_photographs(options.inputs / f"{options.images}", 1, options.images)
+    paths = sorted(folder.rglob("*.jpg"))
+    tasks = make_tasks(checkpoint)
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for some in [paths[:BATCH], *options.rounds * [paths]]:  # the first round does not count
+        for name, task in tasks.items():
+            began = time.perf_counter()
+            task(some)
+            seconds[name].append(time.perf_counter() - began)
+    for times in seconds.values():
+        del times[0]
+    pairs = zip(seconds["forward"], seconds["decode"], strict=True)
+    seconds = {"forward + decode": [sum(pair) for pair in pairs], **seconds}
+    rows = []
+    for name, times in seconds.items():
+        ratios = [x / y for x, y in zip(times, seconds["predict"], strict=True)]
+        rows.append([name, spread(times, 1), spread(ratios, 2)])
+    title = f"{len(paths)} images, {options.rounds} rounds: median [least, most]"
+    print(table(title, ["", "seconds", "times as long as predict"], rows))
+
+
+def make_tasks(checkpoint: Path) -> dict[str, Callable[[Sequence[Path]], object]]:
+    """Return what is measured, by name; each is called with the images."""
+    classifier = make_classifier(checkpoint)
+    tasks: dict[str, Callable[[Sequence[Path]], object]] = {
+        "predict": lambda paths: list(
+            label_image_files(classifier, paths, top=5, batch_size=BATCH)
+        ),
+        "forward": partial(forward, classifier),
+        "decode": partial(decode, classifier),
+    }
+    clip = CLIPModel.from_pretrained(checkpoint)
+    for backend in ("pil", "torchvision"):
+        processor = AutoImageProcessor.from_pretrained(checkpoint, backend=backend)
+
+        def encode(paths: Sequence[Path], processor=processor) -> Tensor:
+            inputs = processor(images=[Image.open(path) for path in paths], return_tensors="pt")
+            return clip.get_image_features(**inputs).pooler_output
+
+        tasks[f"transformers, {backend}"] = partial(label, encode, classifier.class_features)
+    model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32-quickgelu")
+    model.eval()
+
+    def encode_openly(paths: Sequence[Path]) -> Tensor:
+        return model.encode_image(torch.stack([preprocess(Image.open(path)) for path in paths]))
+
+    tasks["open_clip"] = partial(label, encode_openly, classifier.class_features)
+    return tasks
+
+
+def make_classifier(checkpoint: Path) -> TunedClassifier:
+    """Return the classifier of a delta that changes nothing."""
+    fingerprint = load_backbone(checkpoint).fingerprint
+    info = DeltaInfo(str(checkpoint), None, fingerprint, "none", NAMES, ("a photo of a {}.",))
+    with tempfile.TemporaryDirectory() as folder:
+        delta = Path(folder, "delta.safetensors")
+        save_delta(delta, {}, info)
+        return load_classifier(delta)
+
+
+@torch.no_grad()
+def forward(classifier: TunedClassifier, paths: Sequence[Path]) -> None:
+    """Pass as many random images through the image encoder."""
+    size = classifier.backbone.image_size
+    pixels = torch.randn(BATCH, 3, size, size)
+    for start in range(0, len(paths), BATCH):
+        classifier.model.encode_image(pixels[: len(paths) - start])
+
+
+def decode(classifier: TunedClassifier, paths: Sequence[Path]) -> None:
+    """Read and resize the images in threads."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(classifier.read_pixels, paths))
+
+
+@torch.no_grad()
+def label(encode: Encode, classes: Tensor, paths: Sequence[Path]) -> None:
+    """Label the images batch by batch, as a user's loop does."""
+    for start in range(0, len(paths), BATCH):
+        features = torch.nn.functional.normalize(encode(paths[start : start + BATCH]))
+        (100 * features @ classes.T).softmax(dim=-1).topk(5)
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Return the median with the least and the largest value."""
+    numbers = [statistics.median(values), min(values), max(values)]
+    median, least, most = [f"{number:.{digits}f}" for number in numbers]
+    return f"{median} [{least}, {most}]"
+
+
+if __name__ == "__main__":
+    main()
