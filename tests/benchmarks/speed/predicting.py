@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -84,20 +85,26 @@ def make_tasks(checkpoint: Path) -> dict[str, Callable[[Sequence[Path]], object]
     clip = CLIPModel.from_pretrained(checkpoint)
     for backend in ("pil", "torchvision"):
         processor = AutoImageProcessor.from_pretrained(checkpoint, backend=backend)
-
-        def encode(paths: Sequence[Path], processor=processor) -> Tensor:
-            inputs = processor(images=[Image.open(path) for path in paths], return_tensors="pt")
-            return clip.get_image_features(**inputs).pooler_output
-
+        encode = partial(encode_by_transformers, clip, processor)
         tasks[f"transformers, {backend}"] = partial(label, encode, classifier.class_features)
     model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32-quickgelu")
-    model.eval()
-
-    def encode_openly(paths: Sequence[Path]) -> Tensor:
-        return model.encode_image(torch.stack([preprocess(Image.open(path)) for path in paths]))
-
-    tasks["open_clip"] = partial(label, encode_openly, classifier.class_features)
+    encode = partial(encode_by_open_clip, model.eval(), preprocess)
+    tasks["open_clip"] = partial(label, encode, classifier.class_features)
     return tasks
+
+
+def encode_by_transformers(clip: Any, processor: Any, paths: Sequence[Path]) -> Tensor:
+    """Return the features of images as the documentation of transformers computes them."""
+    inputs = processor(images=[Image.open(path) for path in paths], return_tensors="pt")
+    features: Tensor = clip.get_image_features(**inputs).pooler_output
+    return features
+
+
+def encode_by_open_clip(model: Any, preprocess: Any, paths: Sequence[Path]) -> Tensor:
+    """Return the features of images as the documentation of open_clip computes them."""
+    images = torch.stack([preprocess(Image.open(path)) for path in paths])
+    features: Tensor = model.encode_image(images)
+    return features
 
 
 def make_classifier(checkpoint: Path) -> TunedClassifier:
