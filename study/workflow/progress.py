@@ -10,6 +10,7 @@ from rich.status import Status
 from rich.text import Text
 
 from study.config.labels import VARIANT
+from study.process.notebook_line import NotebookLine
 from study.process.terminal_table import PIPED, print_unwrapped
 from study.report.formatting import duration, percent
 from study.report.setting_descriptions import settings_in_words
@@ -27,7 +28,7 @@ NAME, LEAST_NAME = 46, 14
 
 
 class StageProgress:
-    """An observer of one stage: a live line on a terminal, a line now and then elsewhere.
+    """An observer of one stage: a live line on a terminal or in a notebook, else one now and then.
 
     Args:
         console: where the line is shown.
@@ -49,6 +50,7 @@ class StageProgress:
         self._after = 0
         self._started_at = time.monotonic()
         self._printed_at = 0.0
+        self._notebook_line = NotebookLine()
         self._bar = Progress(_StageColumn(self), console=console, refresh_per_second=4)
         self._task = self._bar.add_task(stage, total=total, completed=done)
 
@@ -170,10 +172,12 @@ class StageProgress:
     def _show(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
         self._bar.update(self._task, completed=self._done, total=self._total)
+        line = f"{self._stage:<{STAGE}} {self.line(PIPED)}"
         due = at_once or now - self._printed_at > QUIET_SECONDS
-        if due and not self._console.is_terminal:
+        if self._console.is_jupyter:
+            self._notebook_line.show(line)
+        elif due and not self._console.is_terminal:
             self._printed_at = now
-            line = f"{self._stage:<{STAGE}} {self.line(PIPED)}"
             print_unwrapped(self._console, line)
 
 

@@ -30,7 +30,8 @@ from study.workflow.progress import StageProgress
 def prepare_data(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
     """Lay out the images of the search, if there is one, under a bar of those that are decoded."""
     columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    # In a notebook, rich needs ipywidgets for its bars.
+    with Progress(*columns, console=console, transient=True, disable=console.is_jupyter) as bar:
         task = bar.add_task("images", total=None)
 
         def show(done: int, total: int) -> None:
