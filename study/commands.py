@@ -32,6 +32,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("run a study; this word may be left out", "start_study"),
+    "init": Command("look at a folder of images, and write a configuration for it", "init_study"),
     "config": Command(
         "print a configuration with all its values, explain a key, or print the JSON schema",
         "show_config",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,14 +59,21 @@ def written_override(key: str, value: object) -> str:
         ) from None
 
 
-def commented_yaml(values: Mapping[str, Any], comments: Mapping[str, str]) -> str:
+def commented_yaml(values: Mapping[str, Any], comments: Mapping[str, str], header: str = "") -> str:
     """Return values as YAML, with comments.
 
     Args:
         values: the values by section and key.
-        comments: a comment on one line for some of the values, by dotted key.
+        comments: a comment for some of the values, by dotted key.
+        header: a comment before all values.
     """
-    return "\n".join(_lines(values, comments, "", "")) + "\n"
+    lines = _lines(values, comments, "", "")
+    return "\n".join([f"# {_printable(header)}", *lines]) + "\n"
+
+
+def _printable(comment: str) -> str:
+    """Return a comment on one line, without the characters that YAML refuses."""
+    return re.sub(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\U00010000-\U0010ffff]", " ", comment)
 
 
 def _lines(
@@ -73,7 +81,7 @@ def _lines(
 ) -> Iterator[str]:
     for name, value in values.items():
         key = f"{prefix}{name}"
-        comment = comments.get(key, "")
+        comment = _printable(comments.get(key, ""))
         written = yaml_on_one_line(name)
         is_section = isinstance(value, Mapping) and len(value) and key.count(".") <= DEEPEST
         line = f"{indent}{written}:"

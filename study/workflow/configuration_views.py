@@ -44,8 +44,7 @@ def print_configuration(options: Namespace) -> None:
             "`sweep` to one value, such as data.dataset=eurosat"
         )
     command = shlex.join(["clipfit-study", "config", *options.arguments])
-    print(f"{modeline()}# {' '.join(command.split())}")
-    print(resolved_yaml(configs[0]), end="")
+    print(modeline() + resolved_yaml(configs[0], command), end="")
 
 
 def _resolve(source: Path, overrides: list[str]) -> list[StudyConfig]:
@@ -56,8 +55,13 @@ def _resolve(source: Path, overrides: list[str]) -> list[StudyConfig]:
     return [resolve_config(source, overrides, Console(stderr=True))]
 
 
-def resolved_yaml(config: StudyConfig) -> str:
-    """Return all values of a configuration as YAML, which says what ``null`` and ``auto`` mean."""
+def resolved_yaml(config: StudyConfig, command: str) -> str:
+    """Return all values of a configuration as YAML, which says what ``null`` and ``auto`` mean.
+
+    Args:
+        config: the configuration.
+        command: the command that prints it, which is named at the beginning.
+    """
     comments = {}
     for key in list_keys():
         value = _value(config, key.name)
@@ -68,7 +72,7 @@ def resolved_yaml(config: StudyConfig) -> str:
         comments[key.name] = " ".join(text for text in sentences if word in text)
     values = config.model_dump(mode="json")
     values["search"]["baselines"] = short_baselines(config)
-    return commented_yaml(values, comments)
+    return commented_yaml(values, comments, command)
 
 
 def explain(wanted: str, configs: Sequence[StudyConfig], title: str, console: Console) -> None:

@@ -1,0 +1,79 @@
+"""A configuration for a folder passes the check as it is, whatever is in the folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from tests.config.test_json_schema import VALIDATOR
+from tests.workflow.conftest import Run
+
+
+def fill(root: Path, **images: int) -> Path:
+    """Make a folder of each class, with so many images in it."""
+    for label, (name, count) in enumerate(images.items()):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (8, 8), (number, 0, label)).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "trials"),
+    [
+        ("digits", {"a": 2, "b": 2}, 0),
+        ('it\'s "#1": \n- é', {"a": 3, "b": 3}, 24),
+        ("unequal", {"a": 2, "b": 40}, 0),
+        ("many", {"#a": 33, "bb: c": 90}, 24),
+    ],
+)
+def test_the_file_passes_the_check_and_the_schema(
+    name: str, images: dict[str, int], trials: int, here: Path, run: Run, mlflow_store: str
+):
+    fill(here / name, **images)
+    told = run("init", name, "backbone.name=embedded", f"tracking.uri={mlflow_store}").out
+    written = yaml.safe_load(Path("study.yaml").read_text())
+    assert "study.yaml: 2 classes; images: " in told
+    assert written["search"]["trials"] == trials
+    assert written["data"]["root"] == str(here / name)
+    VALIDATOR.validate(written)
+    checked = run("run", "study.yaml", "--check")
+    assert checked.code == 0, checked.err
+
+
+def test_a_time_can_be_measured_and_values_may_be_given(here: Path, run: Run, siglip: str):
+    fill(here / "pets", a=9, b=9)
+    words = ("init", "pets", "data.shots=2", "data.val_shots=1", "--out", "mine.yaml")
+    run(*words, "backbone.name=embedded", "--estimate")
+    assert "above what is measured: about " in " ".join(Path("mine.yaml").read_text().split(" # "))
+    Path("mine.yaml").unlink()
+    run(*words, siglip)
+    written = yaml.safe_load(Path("mine.yaml").read_text())
+    assert (written["data"]["shots"], written["search"]["baselines"]) == (2, {"projection": None})
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["empty"], "no class folders"),
+        (["pets/a/0.png"], "not a dataset; allowed: a folder"),
+        (["nowhere"], "no such file or folder"),
+        (["single"], "tested on one class alone"),
+        (["pets", "nosuch"], "not of the form section.field=value"),
+        (["pets", "--out", "taken.yaml"], "taken.yaml exists; allowed is a new file"),
+        (["pets", "--out", "away/study.yaml"], "away/study.yaml cannot be written"),
+        (["$HOME"], "variables of the environment are not replaced"),
+    ],
+)
+def test_a_fault_is_told_and_nothing_is_written(
+    words: list[str], fault: str, here: Path, refused: Callable[..., str]
+):
+    fill(here / "pets", a=3, b=3)
+    fill(here / "$HOME", a=3, b=3)
+    fill(here / "single", a=3)
+    (here / "empty").mkdir()
+    (here / "taken.yaml").touch()
+    assert fault in refused("init", *words)
+    assert [path.name for path in here.glob("*.yaml")] == ["taken.yaml"]
