@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from study.config.loading import dump_config, load_config
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
-from study.selection.validation import PROBABILITIES, SCHEMA
+from study.selection.validation import SCHEMA
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
 from study.trial import Prediction
@@ -139,7 +139,7 @@ def write_best_logits(trial: Path):
 
 def keep_validation(trial: Path, rows: Sequence[Sequence[object]]):
     """Let a trial have validated images: the fold and so on of each, and its probabilities."""
-    columns = dict(zip([*SCHEMA.names, *PROBABILITIES], zip(*rows, strict=True), strict=True))
+    columns = dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True))
     pq.write_table(pa.table(columns), trial / VALIDATION)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from study.config.plugins import find_object
 from study.config.schema import StudyConfig
 from study.protocols.base_to_new import BaseToNew, Generalized
-from study.protocols.competition import Competition, hmean
+from study.protocols.competition import Competition, Competitors, hmean
 from study.protocols.few_shot import FewShot, Transfer, ZeroShot
 from study.protocols.protocol import Protocol, Rule
 
@@ -13,6 +13,7 @@ __all__ = [
     "PROTOCOLS",
     "BaseToNew",
     "Competition",
+    "Competitors",
     "FewShot",
     "Generalized",
     "Protocol",

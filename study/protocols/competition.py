@@ -11,7 +11,7 @@ computed from it, since a single fold is too noisy.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,26 +25,24 @@ Truths = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.integer]
 
 
-@dataclass(frozen=True, eq=False)
-class Competition:
-    """The images of one model, each of which may get a trained or another name.
+class Competitors(NamedTuple):
+    """The images of one kind: of trained classes, or of others."""
 
-    The gap of an image is its highest logit among the trained names less the highest among the
-    others, in units of logits. There are images of both kinds.
-    """
+    gap: Gaps
+    """The highest logit among the trained names less the highest among the others, (images,)."""
+    right: Truths
+    """Whether the best of the names of the image's own kind is the true one, (images,)."""
+    labels: Labels
+    """The class of each image, (images,)."""
 
-    seen_gap: Gaps
-    """The gap of each image of a trained class, (seen images,)."""
-    seen_right: Truths
-    """Whether the best of the trained names is the true one, (seen images,)."""
-    seen_labels: Labels
-    """The class of each of these images, (seen images,)."""
-    unseen_gap: Gaps
-    """The gap of each image of another class, (unseen images,)."""
-    unseen_right: Truths
-    """Whether the best of the other names is the true one, (unseen images,)."""
-    unseen_labels: Labels
-    """The class of each of these images, (unseen images,)."""
+
+class Competition(NamedTuple):
+    """The images of one model, each of which may get a trained or another name."""
+
+    seen: Competitors
+    """The images of trained classes, at least one."""
+    unseen: Competitors
+    """The images of other classes, at least one."""
 
 
 def hmean(base: float, new: float) -> float:
@@ -130,11 +128,9 @@ def resample_scores(
     Returns:
         The harmonic means and the areas, (sets,) each.
     """
-    seen_gap, unseen_gap = competition.seen_gap, competition.unseen_gap
-    seen_shares = seen * _shares(seen_gap, competition.seen_right, competition.seen_labels)
-    unseen_shares = unseen * _shares(
-        unseen_gap, competition.unseen_right, competition.unseen_labels
-    )
+    seen_gap, unseen_gap = competition.seen.gap, competition.unseen.gap
+    seen_shares = seen * _shares(competition.seen)
+    unseen_shares = unseen * _shares(competition.unseen)
     seen_accuracy = seen_shares[:, seen_gap > 0].sum(axis=1)
     unseen_accuracy = unseen_shares[:, unseen_gap <= 0].sum(axis=1)
     total = seen_accuracy + unseen_accuracy
@@ -150,11 +146,12 @@ def resample_scores(
     return means, areas
 
 
-def _shares(gap: Gaps, right: Truths, labels: Labels) -> Floats:
+def _shares(images: Competitors) -> Floats:
     """Return what each image adds to its accuracy once it gets a name of its own kind."""
-    _, class_of_image, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    shares: Floats = (right & np.isfinite(gap)) / (len(sizes) * sizes[class_of_image])
-    return shares
+    _, class_of_image, sizes = np.unique(images.labels, return_inverse=True, return_counts=True)
+    # A model that computes no number has a gap of NaN; such an image never gets its right name.
+    is_right = images.right & np.isfinite(images.gap)
+    return is_right / (len(sizes) * sizes[class_of_image])
 
 
 def _curve(competitions: Sequence[Competition]) -> tuple[Floats, Floats, Floats]:
@@ -165,12 +162,8 @@ def _curve(competitions: Sequence[Competition]) -> tuple[Floats, Floats, Floats]
         accuracy on seen and on unseen images, (gaps + 1,) each, by the number of gaps that γ has
         reached.
     """
-    seen_images = [(fold.seen_gap, fold.seen_right, fold.seen_labels) for fold in competitions]
-    unseen_images = [
-        (fold.unseen_gap, fold.unseen_right, fold.unseen_labels) for fold in competitions
-    ]
-    seen_gaps, seen_shares = _concatenate_right(seen_images)
-    unseen_gaps, unseen_shares = _concatenate_right(unseen_images)
+    seen_gaps, seen_shares = _concatenate_right([fold.seen for fold in competitions])
+    unseen_gaps, unseen_shares = _concatenate_right([fold.unseen for fold in competitions])
     gaps, index = np.unique(np.concatenate([seen_gaps, unseen_gaps]), return_inverse=True)
     count = len(seen_gaps)
     folds = len(competitions)
@@ -181,17 +174,8 @@ def _curve(competitions: Sequence[Competition]) -> tuple[Floats, Floats, Floats]
     return gaps, np.round(seen, _DECIMALS), np.round(unseen, _DECIMALS)
 
 
-def _concatenate_right(images: Sequence[tuple[Gaps, Truths, Labels]]) -> tuple[Floats, Floats]:
-    """Return the gaps of the images that can get their right name, and their shares of accuracy.
-
-    Args:
-        images: gaps, whether the best name of the image's own kind is right, and labels, one triple
-            per fold.
-    """
-    gaps, shares = [], []
-    for gap, right, labels in images:
-        # A model that computes no number has a gap of NaN; such an image never gets its right name.
-        is_right = right & np.isfinite(gap)
-        gaps.append(gap[is_right].astype(np.float64))
-        shares.append(_shares(gap, right, labels)[is_right])
-    return np.concatenate(gaps), np.concatenate(shares)
+def _concatenate_right(folds: Sequence[Competitors]) -> tuple[Floats, Floats]:
+    """Return the gaps of the images that can get their right name, and their shares of accuracy."""
+    gaps = np.concatenate([images.gap for images in folds]).astype(np.float64)
+    shares = np.concatenate([_shares(images) for images in folds])
+    return gaps[shares > 0], shares[shares > 0]

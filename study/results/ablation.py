@@ -1,6 +1,6 @@
 """The cells of an ablation compared with its base, and the interactions of pairs of sites."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,10 +93,10 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     split: Split = "val"
     if any(trial.test_score is not None for trial in ablated):
         split = "test"
-    scored: dict[str, list[TrialResult]] = {}
+    scored = defaultdict(list)
     for trial in ablated:
         if trial.status == "finished" and trial.scores(split).get("score") is not None:
-            scored.setdefault(trial.label, []).append(trial)
+            scored[trial.label].append(trial)
     if base_label not in scored:
         labels = ", ".join(sorted(scored)) or "none"
         raise DataError(f"base cell '{base_label}' has no score; cells with one: {labels}")

@@ -5,10 +5,10 @@ from dataclasses import replace
 from study.protocols import Protocol
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
-from study.selection.chance import AgainstChance, write_against_chance
+from study.selection.chance import AgainstChance
 from study.selection.shipped import candidate_to_ship
 from study.storage.atomic import with_retries
-from study.storage.study_folder import StudyFolder
+from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import best_candidate
 
 
@@ -29,7 +29,7 @@ def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
     by_label = against_chance(read_results(folder.path, protocol))
     if by_label:
-        write_against_chance(folder, by_label)
+        folder.write_json(CHANCE, by_label)
 
 
 def against_chance(results: Results) -> dict[str, AgainstChance]:

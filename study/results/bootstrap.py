@@ -25,10 +25,14 @@ import pandas as pd
 from numpy.random import Generator
 
 from study.protocols import Protocol
-from study.protocols.competition import Competition, resample_scores
+from study.protocols.competition import Competition, Competitors, resample_scores
 from study.trial.predictions import Outcomes
 
 Array = np.ndarray
+DRAWS = 2_000
+"""How many sets of images are drawn; the square root of a variance is then known to about 2 %."""
+SEED = 0
+"""The seed of the draws."""
 LARGEST_BATCH = 2**23
 """The largest number of counts that are drawn at a time, which take 8 bytes each."""
 FEWEST_OF_CLASS = 2
@@ -124,8 +128,6 @@ def _mix(accuracy: Array, total: int, drawn: Array, right: Array) -> Array:
 def rescore(
     outcomes: Mapping[Trial, Outcomes],
     protocol: Protocol,
-    draws: int,
-    seed: int,
     *,
     balanced: bool = False,
 ) -> RescoredTrials:
@@ -134,18 +136,16 @@ def rescore(
     Args:
         outcomes: the outcomes of trials that were tested on the same images.
         protocol: the protocol, which makes a score of accuracies.
-        draws: how many sets of images are drawn.
-        seed: the seed of the draws.
         balanced: whether accuracies are averaged over classes, even if the protocol's are not.
 
     Returns:
         The scores by trial and name. Empty if a stratum has a single image, where a stratum is a
         class or, if accuracies are not averaged over classes, a whole part.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     right = [outcome.right for outcome in outcomes.values()]
     groups = next((outcome.groups for outcome in outcomes.values()), {})
-    parts = _resample_parts(right, groups, balanced or protocol.class_averaged, draws, rng)
+    parts = _resample_parts(right, groups, balanced or protocol.class_averaged, rng)
     if not parts:
         return {}
     trial_seeds = [trial_seed for _, trial_seed in outcomes]
@@ -198,7 +198,6 @@ def _resample_parts(
     right: Sequence[Mapping[tuple[str, str], Sequence[bool]]],
     groups: Mapping[tuple[str, str], Sequence[str]],
     class_averaged: bool,
-    draws: int,
     rng: Generator,
 ) -> dict[str, _Part]:
     """Return the accuracy of each trial on each part of the images.
@@ -223,7 +222,7 @@ def _resample_parts(
         units = sum(len(stratum) for stratum in strata)
         if min(len(stratum) for stratum in strata) < FEWEST_OF_CLASS:
             return {}
-        drawn = np.mean([_resample_means(stratum, draws, rng) for stratum in strata], axis=0)
+        drawn = np.mean([_resample_means(stratum, rng) for stratum in strata], axis=0)
         exact = np.mean([_mean_of_images(stratum.sum(axis=0)) for stratum in strata], axis=0)
         parts[part] = _Part(exact, drawn, units, df=units - len(strata))
     return parts
@@ -235,7 +234,7 @@ def _mean_of_images(sums: Array) -> Array:
     return means
 
 
-def _resample_means(sums: Array, draws: int, rng: Generator) -> Array:
+def _resample_means(sums: Array, rng: Generator) -> Array:
     """Return the means over images of resampled rows, ``(draws, columns)``.
 
     The same rows are drawn for all columns.
@@ -243,15 +242,14 @@ def _resample_means(sums: Array, draws: int, rng: Generator) -> Array:
     Args:
         sums: ``(units, columns + 1)``, a row for each image or group: a column for each trial, of
             how many images it has right, and one of how many there are.
-        draws: how many sets of rows are drawn.
         rng: the generator that draws.
     """
     units = len(sums)
     batch = max(1, LARGEST_BATCH // units)
     rows = sums.astype(np.float32)  # which holds sums of up to 16 million exactly
     drawn = []
-    for start in range(0, draws, batch):
-        counts = _draw_counts(units, min(batch, draws - start), rng)
+    for start in range(0, DRAWS, batch):
+        counts = _draw_counts(units, min(batch, DRAWS - start), rng)
         drawn.append(counts.astype(np.float32) @ rows)
     means = _mean_of_images(np.concatenate(drawn).astype(np.float64))
     return _widen(means, _mean_of_images(sums.sum(axis=0)), units)
@@ -281,21 +279,18 @@ def make_competition(outcomes: Outcomes, trained: str) -> Competition:
         outcomes: the outcomes of the trial, with its competing predictions.
         trained: the part of the images of trained classes.
     """
-    columns = []
+    kinds = []
     for of_trained in (True, False):
-        gaps, right, labels = [], [], []
+        rows = []
         for number, ((part, _), images) in enumerate(outcomes.competing.items()):
             if (part == trained) is of_trained:
-                right += [image_right for image_right, _ in images]
-                gaps += [gap for _, gap in images]
-                labels += [number] * len(images)
-        columns += [np.array(gaps, float), np.array(right, bool), np.array(labels, int)]
-    return Competition(*columns)
+                rows += [(gap, right, number) for right, gap in images]
+        columns = zip(*rows, strict=True)
+        kinds.append(Competitors(*map(np.array, columns)))
+    return Competition(*kinds)
 
 
-def rescore_competitions(
-    outcomes: Mapping[Trial, Outcomes], protocol: Protocol, draws: int, seed: int
-) -> RescoredTrials:
+def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol) -> RescoredTrials:
     """Return H and AUSUC where all names compete; arguments are those of `rescore`.
 
     Their pseudo-images are added to the score itself, as if it were an accuracy on as many images
@@ -309,11 +304,11 @@ def rescore_competitions(
     if not competitions:
         return {}
     first = next(iter(competitions.values()))  # all trials have the same images
-    kinds = (first.seen_labels, first.unseen_labels)
+    kinds = (first.seen.labels, first.unseen.labels)
     class_sizes = [np.unique(labels, return_counts=True)[1] for labels in kinds]
     if np.concatenate(class_sizes).min() < FEWEST_OF_CLASS:
         return {}
-    drawn = _draw_competitions(competitions.values(), kinds, draws, np.random.default_rng(seed))
+    drawn = _draw_competitions(competitions.values(), kinds)
     every_image = [np.ones((1, len(labels))) for labels in kinds]
     trial_seeds = [trial_seed for _, trial_seed in competitions]
     images = min(len(labels) for labels in kinds)
@@ -324,7 +319,7 @@ def rescore_competitions(
             resample_scores(competition, *every_image)[position]
             for competition in competitions.values()
         ]
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(SEED)
         with_pseudo = _add_pseudo_images(drawn[position], images, trial_seeds, rng)
         _add_scores(rescored, name, with_pseudo, np.concatenate(exact), df)
     return rescored
@@ -333,14 +328,13 @@ def rescore_competitions(
 def _draw_competitions(
     competitions: Collection[Competition],
     kinds: tuple[Array, Array],
-    draws: int,
-    rng: Generator,
 ) -> Array:
     """Return H and AUSUC of each trial on each set, ``(2, draws, trials)``."""
-    scores = np.empty((2, draws, len(competitions)))
+    rng = np.random.default_rng(SEED)
+    scores = np.empty((2, DRAWS, len(competitions)))
     batch = max(1, LARGEST_BATCH // sum(len(labels) for labels in kinds))
-    for start in range(0, draws, batch):
-        sets = min(batch, draws - start)
+    for start in range(0, DRAWS, batch):
+        sets = min(batch, DRAWS - start)
         seen, unseen = [_draw_counts_by_class(labels, sets, rng) for labels in kinds]
         for column, competition in enumerate(competitions):
             drawn = resample_scores(competition, seen, unseen)

@@ -3,8 +3,10 @@
 import copy
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -76,7 +78,7 @@ class StudyDrift:
     """The drift of each tuned tensor."""
     text: FeatureDrift
     """The drift of the features of the class names."""
-    images: FeatureDrift | None
+    images: FeatureDrift | None = None
     """The drift of the features of evaluation images; None where those can no longer be read."""
     head: FeatureDrift | None = None
     """The drift of the rows of linear heads from the features that they started as.
@@ -136,10 +138,9 @@ def _site_of(name: str) -> dict[str, Any]:
 
 def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> list[TensorDrift]:
     """Average the change and the norm of each tensor over the runs that tuned it."""
-    by_name: dict[str, list[TensorDrift]] = {}
-    for drifts in runs:
-        for drift in drifts:
-            by_name.setdefault(drift.name, []).append(drift)
+    by_name = defaultdict(list)
+    for drift in chain.from_iterable(runs):
+        by_name[drift.name].append(drift)
     return [_average(by_name[name], "moved", "size") for name in sorted(by_name)]
 
 
@@ -200,7 +201,8 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     config = results.config.model_copy(update={"storage": storage})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, results.folder), backbone.image_size)
-    runs, texts, heads, images = [], [], [], []
+    runs = []
+    drifts = defaultdict(list)
     for trial_id, path in paths.items():
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
@@ -211,25 +213,23 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         runs.append(parameter_drift(original, without_head(tensors)))
         encode = tuned.get_text_features
         tokens = _tokenize(backbone, info, info.class_names)
-        texts.append(_compare(backbone.clip.get_text_features, encode, [tokens]))
+        drifts["text"].append(_compare(backbone.clip.get_text_features, encode, [tokens]))
         head = read_head(tensors, info)
         if head:
             head_tokens = _tokenize(backbone, info, [str(name) for name in head.classes])
-            heads.append(_head_drift(encode, head_tokens, head.rows))
+            drifts["head"].append(_head_drift(encode, head_tokens, head.rows))
         try:
             pixels = _evaluation_pixels(backbone, preparer, trials[trial_id])
         except DataError as error:
             logger.warning("the features of images are not compared: %s", error)
         else:
             encode_images = backbone.clip.get_image_features
-            images.append(_compare(encode_images, tuned.get_image_features, pixels))
-    image_drift = None
-    if len(images) == len(paths):
-        image_drift = _average(images, "cosine", "cka")
-    head_drift = None
-    if heads:
-        head_drift = _average(heads, "cosine", "cka")
-    return StudyDrift(mean_drift(runs), _average(texts, "cosine", "cka"), image_drift, head_drift)
+            drift = _compare(encode_images, tuned.get_image_features, pixels)
+            drifts["images"].append(drift)
+    if len(drifts["images"]) < len(paths):
+        del drifts["images"]
+    means = {name: _average(values, "cosine", "cka") for name, values in drifts.items()}
+    return StudyDrift(mean_drift(runs), **means)
 
 
 def _tokenize(backbone: Backbone, info: DeltaInfo, classes: Sequence[str]) -> Tensor:

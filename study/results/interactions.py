@@ -97,7 +97,7 @@ def interactions(
         resampled: the scores of the cells on resampled test images.
     """
     by_subset = {cell.subset: cell for cell in cells}
-    pairs: dict[str, list[SiteCell]] = {}
+    pairs = {}
     for first, second in combinations(sites, 2):
         both = str(parse(f"{first} + {second}"))
         subsets = ("none", first, second, both)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from study.results.confident_learning import Floats, Labels, doubt_labels
 from study.results.trial_results import PARTS, TrialResult
-from study.selection.validation import PROBABILITIES, SCHEMA, read_validation
+from study.selection.validation import SCHEMA, read_validation
 from study.storage.study_folder import StudyFolder
 
 OUT_OF_FOLD, SHIPPED = "out-of-fold", "what ships"
@@ -100,7 +100,7 @@ def check_labels(folder: StudyFolder, trials: Iterable[TrialResult]) -> LabelChe
         trials: the study's trials.
 
     Returns:
-        None if no such trial has kept probabilities of validation images.
+        None if no such trial has kept its predictions of validation images.
 
     Raises:
         LedgerError: a file of a trial is damaged.
@@ -110,8 +110,8 @@ def check_labels(folder: StudyFolder, trials: Iterable[TrialResult]) -> LabelChe
     tables = []
     for trial in finished[: (len(finished) + 1) // 2]:
         table = read_validation(folder.trial(trial.trial_id))
-        if table is not None and PROBABILITIES[0] in table.column_names:
-            tables.append(table.select([*SCHEMA.names, *PROBABILITIES]))
+        if table is not None:
+            tables.append(table.select(SCHEMA.names))
     if not tables:
         return None
     rows = pa.concat_tables(tables)
@@ -124,7 +124,7 @@ def ensemble_votes(rows: pa.Table) -> Votes:
     """Return what all models together make of images.
 
     Args:
-        rows: a row for each image and model, with the columns of `SCHEMA` and `PROBABILITIES`.
+        rows: a row for each image and model, with the columns of `SCHEMA`.
     """
     paths, image = np.unique(rows["path"].to_pylist(), return_inverse=True)
     labels = rows["label"].to_pylist()

@@ -16,7 +16,6 @@ from study.config.labels import PLAIN, PLAIN_STRENGTH, TUNED, TUNED_LINEAR, VARI
 from study.results.entries import PUBLISHED, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard
-from study.results.statistics import SeedScores
 from study.results.trial_results import BASELINE
 from study.trial.study import BEST
 
@@ -177,7 +176,7 @@ def _mean_difference(
         signs: 1 for the upper corners of the differences, −1 for the lower ones.
     """
     weights: Counter[str] = Counter()
-    scores: dict[str, SeedScores] = {}
+    scores = {}
     for corner, sign in zip(corners, signs, strict=True):
         weights[corner.label] += sign
         scores[corner.label] = corner.scores

@@ -210,7 +210,7 @@ def _labels_by_configuration(results: Results) -> list[list[str]]:
 
     Equal configurations are trained once and share an entry, or they would be compared twice.
     """
-    groups: dict[str, list[str]] = {}
+    groups = {}
     trained_as = {}
     for candidate in results.candidates:
         if candidate.same_as:

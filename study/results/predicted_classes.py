@@ -101,10 +101,7 @@ def _counts(board: Leaderboard) -> Confusion:
 
 
 def _summed(trials: Sequence[TrialResult]) -> Confusion:
-    counts: Confusion = Counter()
-    for trial in trials:
-        counts += trial.confusion
-    return counts
+    return sum((trial.confusion for trial in trials), Counter())
 
 
 def _shares_by_classes(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:

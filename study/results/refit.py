@@ -42,7 +42,7 @@ def refit_of(results: Results) -> Refit | None:
             images = None if not trained else len(trained.records)
             after_test = was_asked_after_test(results.study)
             members = len(candidate.members)
-            unknown: UnknownCheck | None = None
+            unknown = None
             source = results.folder.trial(trial_id).read_config().get("foreign_from")
             if source is not None:
                 unknown = check_unknown(*read_best_logits(results.folder.trial(source)))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from study.results.study_results import Results
-from study.trial import Prediction
 from study.trial.predictions import read_predictions
 
 BINS = 15
@@ -57,7 +56,7 @@ def calibrations(results: Results, trial_id: str) -> list[Calibration]:
     Raises:
         LedgerError: the predictions are damaged.
     """
-    by_part: dict[str, list[Prediction]] = defaultdict(list)
+    by_part = defaultdict(list)
     for prediction in read_predictions(results.folder, trial_id):
         if prediction.scaled_probability is not None:
             by_part[prediction.part].append(prediction)

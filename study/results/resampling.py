@@ -8,7 +8,6 @@ import numpy as np
 from study.protocols import Protocol
 from study.results.bootstrap import (
     Rescored,
-    RescoredTrials,
     Trial,
     rescore,
     rescore_competitions,
@@ -18,9 +17,6 @@ from study.results.statistics import SeedScores, common_seeds, make_comparisons
 from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
-
-DRAWS = 2_000
-"""How many sets of images are drawn; the square root of a variance is then known to about 2 %."""
 
 
 class Resampled(NamedTuple):
@@ -164,8 +160,6 @@ def resample(
     protocol: Protocol,
     *,
     overlap: float | None = None,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> Resampled:
     """Score trials on sets of their test images that are drawn with replacement.
 
@@ -176,17 +170,15 @@ def resample(
         tested: trials; those without `outcomes` are left out.
         protocol: the protocol, which makes a score of accuracies.
         overlap: see `Resampled.overlap`.
-        draws: how many sets of images are drawn.
-        seed: the seed of the draws.
     """
     outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
-    scores: RescoredTrials = {}
+    scores = {}
     single_image_class = False
     for images in dict.fromkeys(outcome.images for outcome in outcomes.values()):
         on_images = {t: outcome for t, outcome in outcomes.items() if outcome.images == images}
-        plain = rescore(on_images, protocol, draws, seed)
-        balanced = rescore(on_images, protocol, draws, seed, balanced=True)
-        competitions = rescore_competitions(on_images, protocol, draws, seed)
+        plain = rescore(on_images, protocol)
+        balanced = rescore(on_images, protocol, balanced=True)
+        competitions = rescore_competitions(on_images, protocol)
         compete = any(outcome.competing for outcome in on_images.values())
         if not plain or not balanced or (compete and not competitions):
             single_image_class = True

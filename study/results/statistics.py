@@ -57,8 +57,8 @@ def proportion_difference(count: int, total: int, base_count: int, base_total: i
     """
     share = count / total
     base_share = base_count / base_total
-    wilson = stats.binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
-    base_wilson = stats.binomtest(base_count, base_total).proportion_ci(CONFIDENCE, method="wilson")
+    wilson = proportion_interval(share, total)
+    base_wilson = proportion_interval(base_share, base_total)
     difference = share - base_share
     below = math.hypot(share - wilson.low, base_wilson.high - base_share)
     above = math.hypot(wilson.high - share, base_share - base_wilson.low)

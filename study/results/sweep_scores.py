@@ -48,7 +48,7 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
     Raises:
         DataError: none of the folders is a study of a sweep.
     """
-    rows: list[dict[str, object]] = []
+    rows = []
     for folder in folders:
         placement = StudyFolder(folder).read_json(SWEEP_FILE)
         if placement is None:

@@ -17,7 +17,7 @@ from study.trial.predictions import (
     outcomes_of,
     read_predictions,
 )
-from study.trial.study import VALIDATED, Prediction, Split, TrialConfig
+from study.trial.study import VALIDATED, Split, TrialConfig
 
 SEARCH_ARM = "search"
 """The arm that chooses what to tune; in every other arm that is fixed."""
@@ -166,10 +166,10 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
     by_epoch = {line["epoch"]: line for line in lines}
     reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     last_report = reports[-1] if reports else {}
-    test: dict[str, float | None] = {}
+    test = {}
     if config.get("stage") not in VALIDATED:
         test = _read_scores(last_report, "test_")
-    predictions: list[Prediction] = []
+    predictions = []
     # Without a test score there is nothing to compare with chance, so nothing is read.
     if test.get("score") is not None:
         predictions = read_predictions(folder, trial.trial_id)
@@ -217,7 +217,7 @@ def _read_validation(
     reports: Sequence[JsonObject],
 ) -> tuple[dict[str, float | None], dict[int, float]]:
     """Return the last validation scores, and the score of each epoch that has one."""
-    last_scores: dict[str, float | None] = {}
+    last_scores = {}
     curve = {}
     for report in reports:
         scores = _read_scores(report, "val_")
@@ -231,7 +231,7 @@ def _read_validation(
 
 def _read_scores(report: JsonObject, prefix: str) -> dict[str, float | None]:
     """Return the scores of a split in a report, by their names without its prefix."""
-    scores: dict[str, float | None] = {}
+    scores = {}
     for name, value in report.items():
         if name.startswith(prefix):
             # A diverged trial reports NaN, which would spoil sorts and means; a null does not.

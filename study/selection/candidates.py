@@ -205,7 +205,7 @@ def choose_candidates(
 
 def _changes_of_best(best: Judged) -> Changes:
     """Return the changes with which the best is tested once more, by label."""
-    changes: Changes = {
+    changes = {
         PLAIN: {**TEXT, "strength": 1.0},
         PLAIN_STRENGTH: TEXT,
         FULL_STRENGTH: {"strength": 1.0},

@@ -27,7 +27,7 @@ def balanced_score(confusion: Confusion, protocol: Protocol) -> float | None:
     Returns:
         The score, a fraction; None if the trial kept no counts.
     """
-    recalls: dict[str, list[float]] = defaultdict(list)
+    recalls = defaultdict(list)
     for (part, label), images in images_of(confusion).items():
         recalls[part].append(confusion[part, label, label] / images)
     if not recalls:
@@ -94,8 +94,3 @@ def read_against_chance(folder: StudyFolder, label: str) -> AgainstChance | None
     if label not in written:
         return None
     return AgainstChance(**written[label])
-
-
-def write_against_chance(folder: StudyFolder, by_label: dict[str, AgainstChance]) -> None:
-    """Write how the candidates of a study compare with chance."""
-    folder.write_json(CHANCE, by_label)

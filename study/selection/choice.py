@@ -64,7 +64,7 @@ class Choice(NamedTuple):
         label = candidate.same_as or candidate.label
         finished = _finished_confirmations(study, label)
         refit = study.folder.trial(refit_trial_id("refit", study.config.refit, candidate))
-        scores: dict[str, list[float]] = defaultdict(list)
+        scores = defaultdict(list)
         chance = None
         for trial in finished:
             confusion = confusion_of(read_predictions(study.folder, trial.trial_id))

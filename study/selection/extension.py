@@ -124,10 +124,10 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     # Labels that no candidate has now are included: else an earlier candidate of such a label would
     # continue as one of the new choice.
     made_of_chosen = _made_of(chosen)
-    made_of_now: dict[str, list[TrialSettings] | None] = dict.fromkeys(CANDIDATE_LABELS)
+    made_of_now = dict.fromkeys(CANDIDATE_LABELS)
     made_of_now |= made_of_chosen
     earlier_candidates = []
-    labels_of_tested: dict[tuple[TrialSettings, ...], str] = {}
+    labels_of_tested = {}
     renamed = {}
     all_tested = [Candidate.model_validate(values) for values in earlier[-1]["candidates"]]
     made_of = _made_of(all_tested)
@@ -144,7 +144,7 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         if tested.label not in made_of_now:
             earlier_candidates.append(tested)
         labels_of_tested[tuple(made)] = tested.label
-    same_as: dict[str, str | None] = {}
+    same_as = {}
     for candidate in chosen:
         made = made_of_chosen[candidate.label]
         tested_as = labels_of_tested.get(tuple(made), candidate.same_as)

@@ -92,7 +92,7 @@ def _mean_of_known(arrays: Iterable[Floats]) -> Floats:
     """Return the mean over arrays where they are numbers; not a number where none is."""
     stacked = np.array([*arrays])
     with np.errstate(invalid="ignore"):
-        mean: Floats = np.nansum(stacked, axis=0) / np.isfinite(stacked).sum(axis=0)
+        mean = np.nansum(stacked, axis=0) / np.isfinite(stacked).sum(axis=0)
     return mean
 
 
@@ -110,10 +110,10 @@ class _Outcomes(NamedTuple):
         Classes that count alike are averaged after the folds. It is not a number where a set has no
         image of a part.
         """
-        folds: dict[tuple[str, str], list[Floats]] = defaultdict(list)
+        folds = defaultdict(list)
         for block in self.blocks:
             folds[block.part, block.label].append(block.accuracies(drawn))
-        classes: dict[str, list[Floats]] = defaultdict(list)
+        classes = defaultdict(list)
         for (part, _), accuracies in folds.items():
             classes[part].append(_mean_of_known(accuracies))
         return {part: _mean_of_known(accuracies) for part, accuracies in classes.items()}
@@ -194,7 +194,7 @@ def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | Non
     labels = np.array(rows["label"].to_pylist())
     _, images = np.unique(rows["path"].to_pylist(), return_inverse=True)
     right = np.array([np.array(table["predicted"].to_pylist()) == labels for table in tables])
-    rows_of: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+    rows_of = defaultdict(list)
     columns = zip(*(rows[name].to_pylist() for name in ("fold", "part", "label")), strict=True)
     for row, (fold, part, label) in enumerate(columns):
         rows_of[fold, part, label if protocol.class_averaged else ""].append(row)

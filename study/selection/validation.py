@@ -1,27 +1,18 @@
 """The prediction of every validation image, as a finished trial of a search keeps it."""
 
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from study.storage.ledger_files import LedgerError
 from study.storage.trial_folder import VALIDATION, TrialFolder
 from study.trial import Prediction, TrialData
-from study.trial.predictions import read_parquet
+from study.trial.predictions import COLUMNS, read_parquet, to_parquet
 
-SCHEMA = pa.schema(
-    [
-        pa.field("fold", pa.int32()),
-        *(pa.field(name, pa.string()) for name in ("part", "path", "label", "predicted")),
-    ]
-)
+SCHEMA = pa.schema([("fold", pa.int32()), *COLUMNS, ("true_probability", pa.float32())])
 """The columns of the file. The same image may be in several folds, each with another model."""
-PROBABILITIES = ("probability", "true_probability")
-"""The columns behind these; files of earlier states lack them. See `Prediction`."""
 BEST_LOGIT, WAS_TRAINED = "best_logit", "was_trained"
 """The columns that an average has beside these; see `Prediction`."""
 
@@ -46,21 +37,13 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
     for number, task in enumerate(data.tasks):
         images = sum(len(part.records) for part in task.evaluations)
         folds += [number] * images
-    schema = SCHEMA
-    for name in PROBABILITIES:
-        schema = schema.append(pa.field(name, pa.float32()))
+    columns = [*SCHEMA]
     if any(prediction.best_logit is not None for prediction in predictions):
-        schema = schema.append(pa.field(BEST_LOGIT, pa.float32()))
-        schema = schema.append(pa.field(WAS_TRAINED, pa.bool_()))
+        columns += [pa.field(BEST_LOGIT, pa.float32()), pa.field(WAS_TRAINED, pa.bool_())]
     rows = []
     for fold, prediction in zip(folds, predictions, strict=True):
-        row = prediction._asdict() | {"fold": fold}
-        rows.append({name: row[name] for name in schema.names})
-    contents = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=schema)
-    text_twice = ["part", "label", "predicted"]
-    pq.write_table(table, contents, compression="zstd", use_dictionary=text_twice)
-    return contents.getvalue()
+        rows.append(prediction._asdict() | {"fold": fold})
+    return to_parquet(rows, columns)
 
 
 def read_best_logits(trial: TrialFolder) -> BestLogits:
@@ -81,8 +64,6 @@ def read_best_logits(trial: TrialFolder) -> BestLogits:
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:
     """Return the predictions of a trial for validation images, with the columns of `SCHEMA`.
-
-    Those of `PROBABILITIES` are there as well, unless the trial is of an earlier state.
 
     Returns:
         None if the trial kept nothing, because it has not finished.

@@ -1,8 +1,9 @@
 """The evaluation of trained models: the classes given to images, predictions and scores."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +18,13 @@ from study.method.model import (
     compare_groups,
 )
 from study.method.temperature import Labelled, fit_temperature, negative_log_likelihood
-from study.protocols.competition import Competition
+from study.protocols.competition import Competition, Competitors
 from study.trial.prediction import Prediction
 from study.trial.predictions import mean
-from study.trial.study import TrialData
+from study.trial.study import Split, TrialData
+
+_Columns = dict[str, list[Any]]
+"""The values of all images of a part, by the fields of `Prediction`."""
 
 
 @dataclass(frozen=True)
@@ -100,35 +104,29 @@ class Evaluation:
         columns = zip(*self.competing, strict=True)
         labels, best_trained, best_other, gap = (torch.cat(column) for column in columns)
         seen = self._were_trained(labels)
-        unseen = ~seen
-        seen_right = best_trained[seen] == labels[seen]
-        unseen_right = best_other[unseen] == labels[unseen]
-        return Competition(
-            seen_gap=gap[seen].numpy(),
-            seen_right=seen_right.numpy(),
-            seen_labels=labels[seen].numpy(),
-            unseen_gap=gap[unseen].numpy(),
-            unseen_right=unseen_right.numpy(),
-            unseen_labels=labels[unseen].numpy(),
-        )
+        kinds = []
+        for of_kind, best in ((seen, best_trained), (~seen, best_other)):
+            of_images = (gap, best == labels, labels)
+            kinds.append(Competitors(*(values[of_kind].numpy() for values in of_images)))
+        return Competition(*kinds)
 
     def predictions(self, data: TrialData) -> list[Prediction]:
         """Return the prediction of every evaluated image."""
         rows = []
         competing = iter(self.competing)
         kept = iter(self.logits)
-        for part, predicted, probabilities in self.parts:
+        for part, predicted, (probability, of_label) in self.parts:
             class_names = data.targets.get(part.name, data.own_target).class_names
             names = (*class_names, "")  # the label of a foreign image is −1
-            of_part = []
-            columns = zip(part.records, predicted.tolist(), *probabilities.tolist(), strict=True)
-            for record, class_id, probability, of_label in columns:
-                label, name = names[record.label], names[class_id]
-                row = Prediction(part.name, record.path, label, name, probability)
-                row = row._replace(group=record.group)
-                if data.split == "val":
-                    row = row._replace(true_probability=of_label)
-                of_part.append(row)
+            columns: _Columns = {
+                "path": [record.path for record in part.records],
+                "label": [names[record.label] for record in part.records],
+                "predicted": [names[class_id] for class_id in predicted.tolist()],
+                "probability": probability.tolist(),
+                "group": [record.group for record in part.records],
+            }
+            if data.split == "val":
+                columns["true_probability"] = of_label.tolist()
             competition = None
             if part.name not in data.targets:  # the names of a target do not compete
                 competition = next(competing, None)
@@ -136,48 +134,35 @@ class Evaluation:
                 labels, best_trained, best_other, gaps = competition
                 # The best name of each image's own kind, trained or not.
                 best = torch.where(self._were_trained(labels), best_trained, best_other)
-                right = (best == labels).tolist()
-                of_part = [
-                    row._replace(right_of_kind=is_right, gap=gap)
-                    for row, is_right, gap in zip(of_part, right, gaps.tolist(), strict=True)
-                ]
+                columns["right_of_kind"] = (best == labels).tolist()
+                columns["gap"] = gaps.tolist()
             logits = next(kept, None)
-            if logits is not None and self.temperature is not None:
-                if data.split == "val":
-                    of_part = self._with_best_logit(of_part, part, logits)
-                else:
-                    of_part = list(_with_likelihood(of_part, logits, self.temperature))
-            rows += of_part
+            if logits is not None:
+                columns |= self._columns_of_logits(part, logits, data.split)
+            for values in zip(*columns.values(), strict=True):
+                rows.append(Prediction(part.name, **dict(zip(columns, values, strict=True))))
         return rows
 
-    def _with_best_logit(
-        self, predictions: Iterable[Prediction], part: Part, labelled: Labelled
-    ) -> list[Prediction]:
-        """Return predictions with the best logit of a trained name."""
-        columns = self._were_trained(torch.tensor(part.classes))
-        best = labelled.logits[:, columns].amax(dim=1).tolist()
-        trained = self._were_trained(_labels_of(part)).tolist()
-        return [
-            prediction._replace(best_logit=logit, was_trained=was_trained)
-            for prediction, logit, was_trained in zip(predictions, best, trained, strict=True)
-        ]
+    def _columns_of_logits(self, part: Part, labelled: Labelled, split: Split) -> _Columns:
+        """Return the best logit of a trained name of each image, or on test the likelihoods."""
+        if split == "val":
+            of_trained = labelled.logits[:, self._were_trained(torch.tensor(part.classes))]
+            return {
+                "best_logit": of_trained.amax(dim=1).tolist(),
+                "was_trained": self._were_trained(_labels_of(part)).tolist(),
+            }
+        rows = labelled.labels[:, None]
+        true = labelled.logits.softmax(dim=-1).gather(1, rows)
+        scaled = (labelled.logits / (self.temperature or 1.0)).softmax(dim=-1)
+        return {
+            "true_probability": true.squeeze(1).tolist(),
+            "scaled_probability": scaled.amax(dim=-1).tolist(),
+            "scaled_true_probability": scaled.gather(1, rows).squeeze(1).tolist(),
+        }
 
     def _were_trained(self, labels: Tensor) -> Tensor:
         """Return whether the model was trained on each class, (classes,) bool."""
         return torch.tensor([label in self.trained for label in labels.tolist()])
-
-
-def _with_likelihood(
-    predictions: Iterable[Prediction], labelled: Labelled, temperature: float
-) -> Iterator[Prediction]:
-    """Yield predictions with the probabilities of their true classes and at a temperature."""
-    rows = labelled.labels[:, None]
-    true = labelled.logits.softmax(dim=-1).gather(1, rows).squeeze(1)
-    scaled = (labelled.logits / temperature).softmax(dim=-1)
-    columns = (true, scaled.amax(dim=-1), scaled.gather(1, rows).squeeze(1))
-    names = ("true_probability", "scaled_probability", "scaled_true_probability")
-    for prediction, *values in zip(predictions, *(c.tolist() for c in columns), strict=True):
-        yield prediction._replace(**dict(zip(names, values, strict=True)))
 
 
 def likelihood_scores(evaluations: Iterable[Evaluation]) -> dict[str, float]:
@@ -229,11 +214,11 @@ def joint_scores(tasks: Iterable[Accuracies], data: TrialData) -> dict[str, floa
         tasks: the result of `part_accuracies` for the model of each task.
         data: the data of the trial.
     """
-    over_tasks: dict[tuple[str, int], list[float]] = defaultdict(list)
+    over_tasks = defaultdict(list)
     for values in tasks:
         for key, value in values.items():
             over_tasks[key].append(value)
-    of_part: dict[str, list[float]] = defaultdict(list)
+    of_part = defaultdict(list)
     for (name, _), accuracies in over_tasks.items():
         of_part[name].append(mean(accuracies))
     return data.protocol.score({name: mean(values) for name, values in of_part.items()})

@@ -40,15 +40,13 @@ class Cache:
         if result is None:
             result = compute()
         self.results[key] = result
-        while self._count_values() > self.room:
+        while sum(map(_count_values, self.results.values())) > self.room:
             self.results.popitem(last=False)
         return result
 
-    def _count_values(self) -> int:
-        count = 0
-        for tensors in self.results.values():
-            count += sum(tensor.numel() for tensor in tensors.values())
-        return count
+
+def _count_values(tensors: Tensors) -> int:
+    return sum(tensor.numel() for tensor in tensors.values())
 
 
 def cached_features(
@@ -74,16 +72,18 @@ def cached_features(
         The tensors by name, on the backbone's device.
     """
     device = next(backbone.clip.parameters()).device
-    identity = dict(what)
-    # The version of the computation; change it when features may round otherwise.
-    identity["form"] = "2" if precision == "float32" else "3"
-    identity["backbone"] = backbone.state
-    identity["settings"] = _settings_hash(backbone)
-    identity["precision"] = precision
-    # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
-    identity["device"] = device.type
-    identity["threads"] = str(torch.get_num_threads())
-    identity["torch"] = torch.__version__
+    identity = {
+        **what,
+        # The version of the computation; change it when features may round otherwise.
+        "form": "2" if precision == "float32" else "3",
+        "backbone": backbone.state,
+        "settings": _settings_hash(backbone),
+        "precision": precision,
+        # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
+        "device": device.type,
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+    }
     name = sha256_of(json.dumps(identity, sort_keys=True).encode())[:32]
     path = folder / f"frozen-{name}.safetensors"
     tensors = _read(path, identity)

@@ -5,23 +5,25 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.protocols import Protocol
-from study.storage.ledger_files import LedgerError
+from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
 from study.trial.prediction import Prediction
 
-_COLUMNS = [
+COLUMNS = [
     ("part", pa.string()),
     ("path", pa.string()),
     ("label", pa.string()),
     ("predicted", pa.string()),
     ("probability", pa.float32()),
 ]
+"""The columns of every file of predictions; those behind them are of some trials alone."""
 _COMPETITION_COLUMNS = [("right_of_kind", pa.bool_()), ("gap", pa.float32())]
 _LIKELIHOOD_COLUMNS = [
     ("true_probability", pa.float32()),
@@ -38,14 +40,22 @@ def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
     likelihoods, and only images with groups have theirs.
     """
     values = [prediction._asdict() for prediction in predictions]
-    columns = _COLUMNS
-    if any(value["gap"] is not None for value in values):
-        columns = columns + _COMPETITION_COLUMNS
-    if any(value["true_probability"] is not None for value in values):
-        columns = columns + _LIKELIHOOD_COLUMNS
-    if any(value["group"] is not None for value in values):
-        columns = columns + _GROUP_COLUMNS
-    table = pa.Table.from_pylist(values, schema=pa.schema(columns))
+    columns = [*COLUMNS]
+    for further in (_COMPETITION_COLUMNS, _LIKELIHOOD_COLUMNS, _GROUP_COLUMNS):
+        name, _ = further[0]
+        if any(value[name] is not None for value in values):
+            columns += further
+    return to_parquet(values, columns)
+
+
+def to_parquet(rows: Sequence[JsonObject], columns: Sequence[Any]) -> bytes:
+    """Return rows as a Parquet file, which has some of their fields as columns.
+
+    Args:
+        rows: the rows.
+        columns: the names and types of the columns.
+    """
+    table = pa.Table.from_pylist(rows, schema=pa.schema(columns))
     contents = io.BytesIO()
     pq.write_table(
         table,
@@ -116,9 +126,9 @@ class Outcomes:
 
 def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
     """Return the outcomes of a trial's predictions; None if it kept none."""
-    right: dict[tuple[str, str], list[bool]] = defaultdict(list)
-    competing: dict[tuple[str, str], list[tuple[bool, float]]] = defaultdict(list)
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    right = defaultdict(list)
+    competing = defaultdict(list)
+    groups = defaultdict(list)
     digest = hashlib.sha256()
     for row in sorted(predictions, key=lambda prediction: prediction[:5]):
         stratum = (row.part, row.label)
@@ -167,7 +177,7 @@ def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
     Returns:
         The score, a fraction; None if the trial kept no counts.
     """
-    sizes: dict[str, list[int]] = defaultdict(list)
+    sizes = defaultdict(list)
     for (part, _), number in images_of(confusion).items():
         sizes[part].append(number)
     if not sizes:

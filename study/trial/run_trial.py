@@ -130,7 +130,7 @@ class _RunningTrial:
             make_task_model(config, backbone, task, index, micro_batch=micro_batch)
             for index, task in enumerate(data.tasks)
         ]
-        self.trainings: list[TaskTraining] = []
+        self.trainings = []
         if config.epochs:
             for index, (model, task) in enumerate(zip(self._models, data.tasks, strict=True)):
                 self.trainings.append(TaskTraining(model, config, data, task.train, index))

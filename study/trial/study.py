@@ -208,8 +208,7 @@ class Study:
             if value is None:
                 return value
             self._values[name] = value
-        value_read: T = self._values[name]
-        return value_read
+        return self._values[name]
 
 
 def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:

@@ -43,7 +43,7 @@ def evaluate_task(
     trained = frozenset(train.classes)
     rivals = rival_classes(task, data)
     trainings = {use: head_trainings(use, data) for use in uses}
-    evaluations: dict[TrialSettings, list[Evaluation]] = {}
+    evaluations = {}
     for strength in dict.fromkeys(use.strength for use in uses):
         of_strength = [use for use in uses if use.strength == strength]
         with apply_strength(model.classifier.tuned, strength):

@@ -57,7 +57,7 @@ class TaskTraining:
         self._optimizer = make_optimizer(model.classifier.tuned, self.rates, recipe)
         self._paths = paths_of(train)
         self._labels = labels_of(train).to(model.classifier.device)
-        self._views: Tensor | None = None
+        self._views = None
         if data.augment and model.views is not None:
             self._views = cached_views(model, data, self._paths, model.views)
         input_ids = tokenize(model, data.own_target, train.classes)

@@ -8,7 +8,7 @@ import pytest
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.data.tasks import Task
-from study.protocols import Competition
+from study.protocols import Competition, Competitors
 from tests.paper_dataset import make_paper_dataset
 
 Images = Sequence[tuple[float, bool, int]]
@@ -17,9 +17,8 @@ Images = Sequence[tuple[float, bool, int]]
 
 def competition(seen: Images, unseen: Images) -> Competition:
     """Make a competition of images."""
-    of_seen = zip(*seen, strict=True)
-    of_unseen = zip(*unseen, strict=True)
-    return Competition(*map(np.array, of_seen), *map(np.array, of_unseen))
+    kinds = [Competitors(*map(np.array, zip(*images, strict=True))) for images in (seen, unseen)]
+    return Competition(*kinds)
 
 
 def parts(task: Task) -> list[tuple[str, int, int]]:

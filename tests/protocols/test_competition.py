@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from study.protocols.competition import (
     Competition,
+    Competitors,
     accuracies,
     ausuc,
     best_calibration,
@@ -81,10 +82,10 @@ def by_hand(competitions: Sequence[Competition], calibration: float) -> tuple[fl
     """Count, image by image and class by class, what a calibration gets right."""
     seen, unseen = [], []
     for one in competitions:
-        among_seen = one.seen_gap - calibration > 0
-        among_unseen = ~(one.unseen_gap - calibration > 0)
-        seen.append(class_average(one.seen_right & among_seen, one.seen_labels))
-        unseen.append(class_average(one.unseen_right & among_unseen, one.unseen_labels))
+        among_seen = one.seen.gap - calibration > 0
+        among_unseen = ~(one.unseen.gap - calibration > 0)
+        seen.append(class_average(one.seen.right & among_seen, one.seen.labels))
+        unseen.append(class_average(one.unseen.right & among_unseen, one.unseen.labels))
     return float(np.mean(seen)), float(np.mean(unseen))
 
 
@@ -123,8 +124,7 @@ def test_fifty_thousand_images_are_not_compared_in_pairs():
     gaps = generator.normal([[1.0], [-1.0]], size=(2, size)).astype(np.float32)
     right = generator.random((2, size)) < 0.7
     labels = generator.integers(500, size=(2, size))
-    seen, unseen = zip(gaps, right, labels, strict=True)
-    large = Competition(*seen, *unseen)
+    large = Competition(*map(Competitors, gaps, right, labels))
     tracemalloc.start()
     assert 0 < ausuc([large]) < 0.7**2
     assert best_calibration([large])[1] < 0.7

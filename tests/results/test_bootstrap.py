@@ -7,17 +7,22 @@ import pytest
 from scipy import stats
 
 from study.protocols import BaseToNew, FewShot, Generalized, Protocol
+from study.results import bootstrap
 from study.results.bootstrap import Rescored, rescore, rescore_competitions
 from study.trial.predictions import Outcomes
 
 Right = dict[tuple[str, str], list[bool]]
-DRAWS = 20_000
+
+
+@pytest.fixture(autouse=True)
+def _draws(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bootstrap, "DRAWS", 20_000)
 
 
 def drawn(right: Right, protocol: Protocol | None = None) -> dict[str, Rescored]:
     """The scores of one trial that is right on these images."""
     outcomes = Outcomes("hash", {stratum: tuple(own) for stratum, own in right.items()})
-    return rescore({("best", 1): outcomes}, protocol or FewShot(), DRAWS, 0).get(("best", 1), {})
+    return rescore({("best", 1): outcomes}, protocol or FewShot()).get(("best", 1), {})
 
 
 def hits(right: int, images: int) -> list[bool]:
@@ -44,15 +49,16 @@ def test_groups_of_equal_images_vary_as_one_image_each_does(of_class: bool):
         names = {key: tuple(key[1] + name for name in own) for key, own in names.items()}
     scores = []
     for outcomes in (Outcomes("hash", alone), Outcomes("hash", copies, groups=names)):
-        found = rescore({("best", 1): outcomes}, FewShot(), DRAWS, 0, balanced=of_class)
+        found = rescore({("best", 1): outcomes}, FewShot(), balanced=of_class)
         scores.append(found["best", 1]["score"])
     assert scores[0].df == scores[1].df
     np.testing.assert_allclose(scores[0].alone, scores[1].alone, rtol=1e-6)
 
 
-def test_groups_of_unequal_sizes_cover_their_rate():
+def test_groups_of_unequal_sizes_cover_their_rate(monkeypatch: pytest.MonkeyPatch):
     """Each group is right or wrong as a whole; by single images, two of three would miss."""
     rng = np.random.default_rng(1)
+    monkeypatch.setattr(bootstrap, "DRAWS", 400)
     covered = []
     for grouped in (True, False):
         hit = 0
@@ -62,7 +68,7 @@ def test_groups_of_unequal_sizes_cover_their_rate():
             names = tuple(np.repeat(range(40), sizes).astype(str)) if grouped else ()
             stratum = ("accuracy", "a")
             outcomes = Outcomes("hash", {stratum: tuple(right)}, groups={stratum: names})
-            found = rescore({("best", 1): outcomes}, FewShot(), 400, 0)["best", 1]["score"]
+            found = rescore({("best", 1): outcomes}, FewShot())["best", 1]["score"]
             reach = stats.t.ppf(0.975, found.df) * found.alone.std()
             hit += abs(np.mean(right) - 0.7) <= reach
         covered.append(hit / 200)
@@ -119,7 +125,7 @@ def competition(images: int) -> Outcomes:
 
 @pytest.mark.parametrize("name", ["generalized", "ausuc"])
 def test_where_names_compete_few_images_are_not_sure_either(name: str):
-    scores = rescore_competitions({("best", 1): competition(10)}, BaseToNew(), DRAWS, 0)
+    scores = rescore_competitions({("best", 1): competition(10)}, BaseToNew())
     found = scores["best", 1][name]
     assert found.alone.mean() == pytest.approx(1)
     assert found.alone.std() == pytest.approx(math.sqrt(2) / 24, rel=0.1)
@@ -128,13 +134,13 @@ def test_where_names_compete_few_images_are_not_sure_either(name: str):
 
 
 def test_where_names_compete_a_class_needs_two_images():
-    assert rescore_competitions({("best", 1): competition(1)}, BaseToNew(), DRAWS, 0) == {}
-    assert rescore_competitions({("best", 1): competition(2)}, BaseToNew(), DRAWS, 0) != {}
+    assert rescore_competitions({("best", 1): competition(1)}, BaseToNew()) == {}
+    assert rescore_competitions({("best", 1): competition(2)}, BaseToNew()) != {}
 
 
 def test_sets_of_one_trial_do_not_depend_on_the_others():
     one = Outcomes("hash", {("accuracy", "a"): tuple(hits(40, 60))})
     other = Outcomes("hash", {("accuracy", "a"): tuple(reversed(hits(50, 60)))})
-    alone = rescore({("a", 1): one}, FewShot(), 100, 0)["a", 1]["score"]
-    both = rescore({("a", 1): one, ("b", 1): other}, FewShot(), 100, 0)["a", 1]["score"]
+    alone = rescore({("a", 1): one}, FewShot())["a", 1]["score"]
+    both = rescore({("a", 1): one, ("b", 1): other}, FewShot())["a", 1]["score"]
     assert np.allclose(alone.alone, both.alone, rtol=0, atol=1e-12)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from study.selection.chance import AgainstChance, read_against_chance, write_against_chance
+from study.selection.chance import AgainstChance, read_against_chance
 from study.selection.choice import Choice
 from tests.not_none import not_none
 
@@ -59,9 +59,9 @@ def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
     study = finish(tmp_path, "doubtful")
     assert choice_of(study).against_chance is None
     doubtful = AgainstChance(balanced=0.75, chance=0.1, images=4, low=0.05)
-    write_against_chance(study.folder, {"clipfit": doubtful})
+    study.folder.write_json("chance.json", {"clipfit": doubtful})
     assert choice_of(study).against_chance is None
-    write_against_chance(study.folder, {"best": doubtful})
+    study.folder.write_json("chance.json", {"best": doubtful})
     assert choice_of(study).against_chance == doubtful
     study.folder.delete_conclusions()
     assert read_against_chance(study.folder, "best") is None

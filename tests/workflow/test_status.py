@@ -9,7 +9,7 @@ import pytest
 
 from study.config.loading import build_config, dump_config
 from study.results.study_results import read_results
-from study.selection.chance import AgainstChance, write_against_chance
+from study.selection.chance import AgainstChance
 from study.selection.optimism import Optimism
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
@@ -162,7 +162,7 @@ def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
     if optimism:
         confirmed.folder.write_json("optimism.json", Optimism(41, 0.2, 0.17, {}))
     against = AgainstChance(0.6, 0.5, images=8, low=low)
-    write_against_chance(confirmed.folder, {"best": against})
+    confirmed.folder.write_json("chance.json", {"best": against})
     assert read(confirmed).told == list(told)
 
 

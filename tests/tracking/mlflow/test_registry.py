@@ -18,7 +18,7 @@ from PIL import Image
 from study.data.images.image_reading import ImageReading
 from study.errors import TrackingError
 from study.method.delta import load_delta, save_delta
-from study.selection.chance import AgainstChance, write_against_chance
+from study.selection.chance import AgainstChance
 from study.selection.optimism import Optimism
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.mirror import sync_to_mlflow
@@ -195,7 +195,7 @@ def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str):
     study = finished("sure")
     errors = {"search-0001": 0.0123456}
     study.folder.write_json("optimism.json", Optimism(41, 0.8, 0.776, errors))
-    write_against_chance(study.folder, {"best": AgainstChance(0.75, 0.1, images=9, low=0.05)})
+    study.folder.write_json("chance.json", {"best": AgainstChance(0.75, 0.1, images=9, low=0.05)})
     version = Registered(study, store).version
     assert "80.0% on validation, the best of 41; expect about 78 %; on test" in version.description
     assert (
