@@ -6,6 +6,7 @@ A call to a tracker may fail; `summarize_error` returns the reason as one short 
 
 import socket
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class RankedConfiguration:
     shots: ShotCount
     settings: TrialSettings
     """The settings as the tracker shows them, perhaps rounded; see
-    `Tracker.restore_exact_settings`."""
+    `Tracker.read_exact`."""
     trainable: int
     val_score: float
     split_hash: str
@@ -188,8 +189,7 @@ class Tracker(ABC):
     ) -> Sequence[RankedConfiguration]:
         """Return the configurations with the best validation scores of all studies, the best first.
 
-        Neither a study nor `start` is needed. The same holds for `restore_exact_settings` and
-        `read_study_configuration`.
+        Neither a study nor `start` is needed. The same holds for `read_exact`.
 
         Args:
             study: the name of the one study to search; None means all studies.
@@ -202,19 +202,16 @@ class Tracker(ABC):
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
-    def restore_exact_settings(self, configuration: RankedConfiguration) -> RankedConfiguration:
-        """Return a copy of a configuration with the unrounded settings of its trial.
+    def read_exact(
+        self, configurations: Sequence[RankedConfiguration]
+    ) -> tuple[list[RankedConfiguration], StudyConfig]:
+        """Return ranked configurations with the unrounded settings of their trials.
+
+        Returns:
+            Copies of the configurations, and the configuration of the study of the first.
 
         Raises:
             StudyError: the tracker does not have them.
-        """
-        raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
-
-    def read_study_configuration(self, configuration: RankedConfiguration) -> StudyConfig:
-        """Return the configuration of the study that a ranked configuration is of.
-
-        Raises:
-            StudyError: the tracker does not have it.
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
@@ -237,9 +234,9 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
         unsent: the reason of each run, by its trial's id.
         most: the largest number of runs to name for one reason; the others are counted.
     """
-    trials_by_reason: dict[str, list[str]] = {}
+    trials_by_reason = defaultdict(list)
     for trial_id, reason in unsent.items():
-        trials_by_reason.setdefault(reason, []).append(trial_id)
+        trials_by_reason[reason].append(trial_id)
     plural = "s" if len(unsent) > 1 else ""
     lines = [f"{len(unsent)} run{plural}:"]
     for reason, trial_ids in trials_by_reason.items():

@@ -1,6 +1,7 @@
 """Several trackers as one, so that a study always calls a single tracker."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -79,11 +80,11 @@ class TrackerGroup(Tracker):
 
     def close(self, *, finished: bool) -> Reasons:
         """See `Tracker.close`; each reason names its tracker."""
-        unsent: dict[str, list[str]] = {}
+        unsent = defaultdict(list)
 
         def close(tracker: Tracker) -> None:
             for trial_id, reason in tracker.close(finished=finished).items():
-                unsent.setdefault(trial_id, []).append(f"{tracker.title}: {reason}")
+                unsent[trial_id].append(f"{tracker.title}: {reason}")
 
         self._notify(close)
         return {trial_id: "; ".join(reasons) for trial_id, reasons in unsent.items()}
@@ -115,13 +116,11 @@ class TrackerGroup(Tracker):
             )
         )
 
-    def restore_exact_settings(self, configuration: RankedConfiguration) -> RankedConfiguration:
-        """See `Tracker.restore_exact_settings`."""
-        return self._call_first(lambda tracker: tracker.restore_exact_settings(configuration))
-
-    def read_study_configuration(self, configuration: RankedConfiguration) -> StudyConfig:
-        """See `Tracker.read_study_configuration`."""
-        return self._call_first(lambda tracker: tracker.read_study_configuration(configuration))
+    def read_exact(
+        self, configurations: Sequence[RankedConfiguration]
+    ) -> tuple[list[RankedConfiguration], StudyConfig]:
+        """See `Tracker.read_exact`."""
+        return self._call_first(lambda tracker: tracker.read_exact(configurations))
 
     def advice(self) -> str:
         """See `Tracker.advice`."""

@@ -119,6 +119,5 @@ def _best_on_server(options: Namespace) -> Group | str:
     if not rows:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
-        exact = [tracker.restore_exact_settings(row) for row in rows]
-        return baselines_study_yaml(exact, tracker.read_study_configuration(rows[0]))
+        return baselines_study_yaml(*tracker.read_exact(rows))
     return render_best_configurations(rows)

@@ -98,8 +98,7 @@ def test_all_are_asked_what_they_keep_and_those_that_keep_nothing_are_passed_ove
 QUERIES = [
     call.download_model("models:/a/1", Path("folder")),
     call.best_configurations(study=None, where="x > 1", top=2, storage=Path("folder")),
-    call.restore_exact_settings("one"),
-    call.read_study_configuration("one"),
+    call.read_exact("one"),
 ]
 
 

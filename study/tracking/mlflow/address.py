@@ -2,8 +2,7 @@
 
 import os
 import re
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,7 +37,7 @@ def is_absent_store(uri: str) -> bool:
     file = _sqlite_file(uri)
     if not file:
         return False
-    if file.exists() and not _is_without_tables(file):
+    if file.is_dir() or (file.exists() and file.stat().st_size):
         return False
     if not file.parent.is_dir():
         raise TrackingError(
@@ -129,13 +128,3 @@ def _has_sqlite_header(file: Path) -> bool:
     with suppress(OSError), file.open("rb") as contents:
         return contents.read(len(SQLITE_HEADER)) in (b"", SQLITE_HEADER)
     return True
-
-
-def _is_without_tables(file: Path) -> bool:
-    """Return whether a SQLite file has no tables."""
-    if not file.is_file():
-        return False
-    address = f"{file.absolute().as_uri()}?mode=ro"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as store:
-        return bool(store.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,))
-    return False

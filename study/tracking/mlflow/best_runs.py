@@ -103,7 +103,7 @@ def restore_exact_settings(uri: str, configuration: RankedConfiguration) -> Rank
 def _artifact(uri: str, run_id: str, name: str, owner: str, advice: str = "") -> Iterator[Path]:
     """Yield the path of a copy of a run's artifact, which is deleted afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        path: str = call_mlflow(
+        path = call_mlflow(
             ANSWERS_WITHIN,
             lambda: open_client(uri).download_artifacts(run_id, name, scratch),
             f"{redact_uri(uri)} does not have {name} of {owner}",
@@ -123,7 +123,7 @@ def _search(
     complete = (run for run in ranked if run.data.tags.get(ENDED) != "stopped")
     runs = list(islice(complete, top))
     folders = _find_folders(client, runs, storage)
-    scores_by_settings: dict[tuple[str, TrialSettings], list[float]] = defaultdict(list)
+    scores_by_settings = defaultdict(list)
     for study_id in {run.data.tags["study_id"] for run in runs}:
         confirmations = f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
         for run in search_all_runs(client, experiments, confirmations):

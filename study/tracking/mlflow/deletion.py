@@ -76,7 +76,7 @@ def _find(client: MlflowClient, condition: str) -> StudyContents:
         run_ids = [run.info.run_id for run in runs]
         models = client.search_logged_models(experiments, condition)
         model_ids = [model.model_id for model in models]
-    versions: list[tuple[str, str]] = []
+    versions = []
     championed = []
     for version in _search_versions(client, condition):
         number = str(version.version)

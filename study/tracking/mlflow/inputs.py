@@ -57,7 +57,7 @@ def _group_images(tasks: bytes, split_hash: str, evaluated: str) -> dict[tuple[s
     """
     dataset_names = []
     task_lines: list[list[str]] = []
-    images: dict[tuple[str, str], set[str]] = defaultdict(set)
+    images = defaultdict(set)
     for text in tasks.decode().splitlines():
         line = json.loads(text)
         if "dataset" in line:

@@ -120,17 +120,15 @@ class MlflowTracker(Tracker):
         uri = tracking_uri(None)
         return best_configurations(uri, study=study, where=where, top=top, storage=storage)
 
-    def restore_exact_settings(self, configuration: RankedConfiguration) -> RankedConfiguration:
-        """See `study.tracking.mlflow.best_runs.restore_exact_settings`."""
-        from study.tracking.mlflow.best_runs import restore_exact_settings
+    def read_exact(
+        self, configurations: Sequence[RankedConfiguration]
+    ) -> tuple[list[RankedConfiguration], StudyConfig]:
+        """See `Tracker.read_exact`."""
+        from study.tracking.mlflow.best_runs import read_study_configuration, restore_exact_settings
 
-        return restore_exact_settings(tracking_uri(None), configuration)
-
-    def read_study_configuration(self, configuration: RankedConfiguration) -> StudyConfig:
-        """See `study.tracking.mlflow.best_runs.read_study_configuration`."""
-        from study.tracking.mlflow.best_runs import read_study_configuration
-
-        return read_study_configuration(tracking_uri(None), configuration)
+        uri = tracking_uri(None)
+        exact = [restore_exact_settings(uri, configuration) for configuration in configurations]
+        return exact, read_study_configuration(uri, configurations[0])
 
     def advice(self) -> str:
         """See `Tracker.advice`."""
