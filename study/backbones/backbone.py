@@ -44,8 +44,7 @@ class Backbone:
     @property
     def family(self) -> Family:
         """The family of the model."""
-        family: Family = self.clip.config.model_type
-        return family
+        return self.clip.config.model_type
 
     @property
     def dim(self) -> int:

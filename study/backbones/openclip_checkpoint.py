@@ -7,7 +7,7 @@ is read wrongly gives wrong answers without an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from study.backbones.framing import Framing, Interpolation
@@ -23,55 +23,50 @@ _Tensors: TypeAlias = "dict[str, Tensor]"
 """Tensors by their names."""
 _Values = Mapping[str, Any]
 """The keys and values of a section of a configuration."""
-_ANY = object()
-# The allowed value of each key. A value that may be `_ANY` is read below, or features do not depend
-# on it.
-_MODEL: _Values = {
-    "embed_dim": _ANY,
-    "vision_cfg": _ANY,
-    "text_cfg": _ANY,
-    "quick_gelu": _ANY,
-    "custom_text": _ANY,  # other names for the same tensors
-    "init_logit_scale": _ANY,
-    "init_logit_bias": _ANY,  # it cancels in the softmax over classes
+# The keys whose values are read below, or features do not depend on them.
+_MODEL = {
+    "embed_dim",
+    "vision_cfg",
+    "text_cfg",
+    "quick_gelu",
+    "custom_text",  # other names for the same tensors
+    "init_logit_scale",
+    "init_logit_bias",  # it cancels in the softmax over classes
 }
-_BLOCKS: _Values = {
-    "layers": _ANY,
-    "width": _ANY,
-    "mlp_ratio": _ANY,
-    "norm_kwargs": _ANY,
-    "output_tokens": _ANY,
-    "final_ln_after_pool": _ANY,  # the same if one token is pooled
-    "block_type": "default",
+_BLOCKS = {
+    "layers",
+    "width",
+    "mlp_ratio",
+    "norm_kwargs",
+    "output_tokens",
+    "final_ln_after_pool",  # the same if one token is pooled
 }
-_VISION: _Values = {
-    **_BLOCKS,
-    "image_size": _ANY,
-    "patch_size": _ANY,
-    "head_width": _ANY,
-    "patch_dropout": _ANY,  # acts in training from scratch only
-    "attn_pooler_queries": _ANY,
-    "attn_pooler_heads": _ANY,
-    "pool_type": "tok",
-    "pos_embed_type": _ANY,  # both kinds are in the weights
-    "timm_pool": _ANY,
-    "timm_proj": _ANY,
-    "timm_drop": _ANY,
+_VISION = _BLOCKS | {
+    "image_size",
+    "patch_size",
+    "head_width",
+    "patch_dropout",  # acts in training from scratch only
+    "attn_pooler_queries",
+    "attn_pooler_heads",
+    "pos_embed_type",  # both kinds are in the weights
+    "timm_pool",
+    "timm_proj",
+    "timm_drop",
 }
-_TEXT: _Values = {
-    **_BLOCKS,
-    "context_length": _ANY,
-    "vocab_size": _ANY,
-    "heads": _ANY,
-    "pad_id": _ANY,
-    "eos_id": _ANY,
-    "hf_tokenizer_name": _ANY,
-    "hf_model_pretrained": _ANY,
-    "hf_proj_type": _ANY,
-    "hf_pooler_type": _ANY,
-    "pool_type": "argmax",
-    "proj_type": "linear",
+_TEXT = _BLOCKS | {
+    "context_length",
+    "vocab_size",
+    "heads",
+    "pad_id",
+    "eos_id",
+    "hf_tokenizer_name",
+    "hf_model_pretrained",
+    "hf_proj_type",
+    "hf_pooler_type",
 }
+# The only value of each further key.
+_VISION_VALUES = {"block_type": "default", "pool_type": "tok"}
+_TEXT_VALUES = {"block_type": "default", "pool_type": "argmax", "proj_type": "linear"}
 # The names in OpenCLIP and in transformers, for the modules of a block and outside the blocks.
 _BLOCK = {
     "ln_1": "layer_norm1",
@@ -121,26 +116,29 @@ def clip_values(name: CheckpointName, contents: _Values) -> dict[str, Any]:
         raise BackboneError(f"backbone '{name}' has no model_cfg in its {OPEN_CLIP_CONFIG}")
     vision = model.get("vision_cfg") or {}
     text = model.get("text_cfg") or {}
-    _refuse_other_values(name, "vision_cfg.", vision, _VISION)
-    _refuse_other_values(name, "text_cfg.", text, _TEXT)
-    _refuse_other_values(name, "", model, _MODEL)
+    _refuse_other_values(name, "vision_cfg.", vision, _VISION, _VISION_VALUES)
+    _refuse_other_values(name, "text_cfg.", text, _TEXT, _TEXT_VALUES)
+    _refuse_other_values(name, "", model, _MODEL, {})
     try:
-        of_vision = _encoder_values(vision, model, default_width=768)
-        of_vision["num_attention_heads"] = of_vision["hidden_size"] // int(
-            vision.get("head_width", 64)
-        )
-        of_vision["image_size"] = _read_side(vision.get("image_size", 224))
-        of_vision["patch_size"] = _read_side(vision.get("patch_size", 16))
-        of_text = _encoder_values(text, model, default_width=512)
-        of_text["num_attention_heads"] = int(text.get("heads", 8))
-        of_text["max_position_embeddings"] = int(text.get("context_length", 77))
-        of_text["vocab_size"] = int(text.get("vocab_size", 49408))
-        of_text["eos_token_id"] = _LARGEST_ID
+        vision_config = _encoder_values(vision, model, default_width=768)
+        vision_config |= {
+            "num_attention_heads": vision_config["hidden_size"]
+            // int(vision.get("head_width", 64)),
+            "image_size": _read_side(vision.get("image_size", 224)),
+            "patch_size": _read_side(vision.get("patch_size", 16)),
+        }
+        text_config = {
+            **_encoder_values(text, model, default_width=512),
+            "num_attention_heads": int(text.get("heads", 8)),
+            "max_position_embeddings": int(text.get("context_length", 77)),
+            "vocab_size": int(text.get("vocab_size", 49408)),
+            "eos_token_id": _LARGEST_ID,
+        }
         return {
             "model_type": "clip",
             "projection_dim": int(model["embed_dim"]),
-            "vision_config": of_vision,
-            "text_config": of_text,
+            "vision_config": vision_config,
+            "text_config": text_config,
         }
     except (KeyError, TypeError, ValueError) as error:
         raise BackboneError(
@@ -149,18 +147,16 @@ def clip_values(name: CheckpointName, contents: _Values) -> dict[str, Any]:
 
 
 def _refuse_other_values(
-    name: CheckpointName, section: str, values: _Values, allowed: _Values
+    name: CheckpointName, section: str, values: _Values, free: Set[str], fixed: _Values
 ) -> None:
     """Raise if a section has a key or a value that is not allowed; false and empty ones are."""
     for key, value in values.items():
-        if not value or value == allowed.get(key) or allowed.get(key) is _ANY:
+        if not value or key in free or value == fixed.get(key):
             continue
-        allowed_value = "a model without it"
-        if key in allowed:
-            allowed_value = repr(allowed[key])
+        allowed = repr(fixed[key]) if key in fixed else "a model without it"
         raise BackboneError(
             f"backbone '{name}' is an OpenCLIP model with {section}{key} = {value!r}; allowed is "
-            f"{allowed_value}: an image encoder and a text encoder as in OpenAI's CLIP (many "
+            f"{allowed}: an image encoder and a text encoder as in OpenAI's CLIP (many "
             "others are also published for transformers, which is read if it is a CLIP or a SigLIP)"
         )
 
@@ -268,14 +264,18 @@ def to_open_clip(clip: Any) -> tuple[dict[str, Any], _Tensors]:
             f"OpenCLIP's own networks have no '{config.model_type}' model with the activation "
             f"{' and '.join(sorted(activations))}; allowed is a CLIP with quick_gelu or gelu"
         )
-    vision_cfg = _encoder_cfg(vision)
-    vision_cfg["image_size"] = vision.image_size
-    vision_cfg["patch_size"] = vision.patch_size
-    vision_cfg["head_width"] = vision.hidden_size // vision.num_attention_heads
-    text_cfg = _encoder_cfg(text)
-    text_cfg["heads"] = text.num_attention_heads
-    text_cfg["context_length"] = text.max_position_embeddings
-    text_cfg["vocab_size"] = text.vocab_size
+    vision_cfg = {
+        **_encoder_cfg(vision),
+        "image_size": vision.image_size,
+        "patch_size": vision.patch_size,
+        "head_width": vision.hidden_size // vision.num_attention_heads,
+    }
+    text_cfg = {
+        **_encoder_cfg(text),
+        "heads": text.num_attention_heads,
+        "context_length": text.max_position_embeddings,
+        "vocab_size": text.vocab_size,
+    }
     model_cfg = {
         "embed_dim": config.projection_dim,
         "quick_gelu": activations == {"quick_gelu"},

@@ -56,5 +56,4 @@ def with_published_names(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _pool(model: Any) -> nn.Module:
-    pool: nn.Module = model.vision_model.get_submodule(POOL)
-    return pool
+    return model.vision_model.get_submodule(POOL)

@@ -59,8 +59,7 @@ class BasePeer(Section):
     @model_serializer(mode="wrap")
     def _serialize(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Return the values without the numbers of other rows."""
-        row = PEERS[self.method]
-        of_other_rows = list_peer_numbers().keys() - row.numbers.keys() - set(row.unread)
+        of_other_rows = list_peer_numbers().keys() - PEERS[self.method].numbers.keys()
         values: dict[str, Any] = serialize(self)
         for name in of_other_rows:
             values.pop(name, None)

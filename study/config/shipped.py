@@ -110,7 +110,7 @@ def wrap_command(words: Sequence[str]) -> str:
 
 def value_at(config: StudyConfig, key: str) -> Any:
     """Return the value at a dotted key as JSON has it."""
-    value: Any = config.model_dump(mode="json")
+    value = config.model_dump(mode="json")
     for part in key.split("."):
         value = value[part]
     return value

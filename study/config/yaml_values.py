@@ -77,7 +77,7 @@ def _split_dotted_keys(values: dict[Any, Any], title: str) -> Values:
 
 def _is_set(values: Mapping[Any, Any], key: str) -> bool:
     """Return whether values have something at a dotted key."""
-    inner: Any = values
+    inner = values
     for part in key.split("."):
         if not isinstance(inner, Mapping) or part not in inner:
             return False

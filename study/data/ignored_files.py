@@ -46,7 +46,7 @@ def find_unread(source: FolderSource, ends: float) -> Unread:
     suffixes, deeper = _in_class_folders(source, ends)
     loose = []
     hidden = []
-    parents = map(_parent, source.class_folders)
+    parents = map(posixpath.dirname, source.class_folders)
     for path in dict.fromkeys(("", *parents)):
         if time.monotonic() > ends:
             break
@@ -102,7 +102,3 @@ def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> lis
             if any(map(holds_images, folders)):
                 others.append(name)
     return others
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from study.data.records import Dataset, Record, listed
+from study.data.records import Dataset, listed
 from study.errors import DataError
 
 OtherUse = Literal["class", "foreign"]
@@ -30,8 +30,8 @@ def set_aside(dataset: Dataset, use: OtherUse | None) -> Dataset:
             "data.other=class (a class like the others, with its name in the prompts)"
         )
     kept = [label for label in range(len(dataset.class_names)) if label not in others]
-    foreign: list[Record] = []
-    splits: list[list[Record]] = []
+    foreign = []
+    splits = []
     for records in (dataset.train, dataset.val, dataset.test):
         in_class = []
         for record in records:

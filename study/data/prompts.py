@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,9 +84,9 @@ def refuse_equal_prompts(dataset: str, class_names: Sequence[str]) -> None:
     Raises:
         DataError: if there are any; the message names them.
     """
-    names_of_text: dict[str, list[str]] = {}
+    names_of_text = defaultdict(list)
     for name in class_names:
-        names_of_text.setdefault(_as_read(name), []).append(name)
+        names_of_text[_as_read(name)].append(name)
     same = [names for names in names_of_text.values() if len(names) > 1]
     if same:
         raise DataError(
@@ -109,10 +110,11 @@ def refuse_control_characters(dataset: str, class_names: Sequence[str]) -> None:
     """
     faulty = []
     for name in class_names:
-        codes: dict[str, None] = {}
-        for character in name:
-            if unicodedata.category(character) in CONTROL or character in UNSEEN:
-                codes[f"U+{ord(character):04X}"] = None
+        codes = [
+            f"U+{ord(character):04X}"
+            for character in dict.fromkeys(name)
+            if unicodedata.category(character) in CONTROL or character in UNSEEN
+        ]
         if codes:
             faulty.append(f"{name!r} ({', '.join(codes)})")
     if faulty:
@@ -145,13 +147,13 @@ def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: A
     is_end = unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id)
     faulty = []
     for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
-        inside: dict[str, None] = {}
-        for number in row:
+        inside = []
+        for number in dict.fromkeys(row):
             mark = marks.get(number)
             # A word that the tokenizer does not know is no mark, unless it ends the text.
             is_word = number == unknown and not is_end
             if mark is not None and not (is_word and mark.lower() not in name.lower()):
-                inside[mark] = None
+                inside.append(mark)
         if inside:
             faulty.append(f"{name!r} ({', '.join(inside)})")
     if faulty:
@@ -174,14 +176,10 @@ def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any
     Raises:
         DataError: there are any; the message names them.
     """
-    names_of_tokens: dict[tuple[int, ...], dict[str, str]] = {}
+    names_of_tokens: dict[tuple[int, ...], dict[str, str]] = defaultdict(dict)
     for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
-        names_by_text = names_of_tokens.setdefault(tuple(row), {})
-        names_by_text.setdefault(_as_read(name), name)
-    same = []
-    for names_by_text in names_of_tokens.values():
-        if len(names_by_text) > 1:
-            same.append(list(names_by_text.values()))
+        names_of_tokens[tuple(row)].setdefault(_as_read(name), name)
+    same = [[*names.values()] for names in names_of_tokens.values() if len(names) > 1]
     if same:
         raise DataError(
             f"{dataset}: classes that the backbone's tokenizer reads as the same text, since it "
@@ -193,8 +191,7 @@ def _token_rows(class_names: Sequence[str], tokenizer: Any) -> list[list[int]]:
     """Return the token ids of each class name as it stands in a prompt, without start and end."""
     texts = [name.replace("_", " ") for name in class_names]
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)
-    rows = encoded["input_ids"]
-    return rows
+    return encoded["input_ids"]
 
 
 def _as_read(name: str) -> str:

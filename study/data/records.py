@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from study.errors import DataError
+from study.storage.atomic import sha256_of
 
 if TYPE_CHECKING:
     from PIL import Image  # only decoding needs it; a trial reads images that are decoded
@@ -145,11 +146,8 @@ def find_parts(
             f"{where}: {kind} {listed(unknown)} are not there; ours are {', '.join(aliases)}, "
             f"the dataset has {listed(present) or 'none'}"
         )
-    name_of = {}
-    for name in reversed(present):
-        name_of[name.lower()] = name
-    for name in present:
-        name_of[name] = name
+    name_of = {name.lower(): name for name in reversed(present)}
+    name_of |= {name: name for name in present}
     parts = {}
     for part, names in aliases.items():
         for alias in names:
@@ -166,19 +164,14 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     The order depends on nothing else: not on the input order, the platform or the random generator
     of a library. The same key therefore picks the same images everywhere.
     """
-
-    def rank(path: str) -> tuple[bytes, str]:
-        text = f"{key}\0{path}"
-        return hashlib.sha256(text.encode()).digest(), path
-
-    return sorted(paths, key=rank)
+    return sorted(paths, key=lambda path: sha256_of(f"{key}\0{path}".encode()))
 
 
 def ordered_records(records: Iterable[Record], key: str) -> dict[int, list[Record]]:
     """Return the images of each class, by label, in the order in which they are drawn."""
-    records_of: dict[int, dict[str, Record]] = {}
+    records_of: dict[int, dict[str, Record]] = defaultdict(dict)
     for record in sorted(records, key=attrgetter("label")):
-        records_of.setdefault(record.label, {})[record.path] = record
+        records_of[record.label][record.path] = record
     ordered = {}
     for label, of_path in records_of.items():
         ordered[label] = [of_path[path] for path in keyed_order(of_path, key)]

@@ -1,6 +1,5 @@
 """Few-shot splits: drawn by a fixed rule and stored as JSON Lines, or published by others."""
 
-import hashlib
 import json
 import logging
 import math
@@ -21,7 +20,7 @@ from study.data.records import (
 )
 from study.data.splits import divide, has_groups
 from study.errors import DataError
-from study.storage.atomic import make_folder, write_atomically
+from study.storage.atomic import make_folder, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +72,7 @@ def make_shots(
     train = tuple(sorted(train, key=by_label_and_path))
     val = tuple(sorted(val, key=by_label_and_path))
     text = "\n".join(_lines("train", train) + _lines("val", val))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return Shots(dataset, shots, seed, train, val, digest)
+    return Shots(dataset, shots, seed, train, val, sha256_of(text.encode()))
 
 
 def record_line(record: Record, **place: object) -> str:

@@ -1,7 +1,7 @@
 """Splits of a dataset's images; images of a group stay on one side of each."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -124,9 +124,9 @@ def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[i
     import numpy as np  # most studies have no groups, and a configuration is read without it
 
     # Beside the labels from −1 on, each image counts for 0, which stands for all images.
-    labels_of: dict[str, list[int]] = {}
+    labels_of: dict[str, list[int]] = defaultdict(list)
     for record in records:
-        labels_of.setdefault(record.group, []).extend((0, record.label + 2))
+        labels_of[record.group] += [0, record.label + 2]
     groups = sorted(keyed_order(labels_of, key), key=lambda group: -len(labels_of[group]))
     sizes = np.bincount([*chain(*labels_of.values())])
     lacking = np.repeat(np.array(shares)[:, None], len(sizes), axis=1)

@@ -4,7 +4,6 @@ Only `confirm_task` returns test images; the tasks of the search have none. The 
 chooses among these tasks, see `study.protocols`.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from study.data.records import Dataset, Record, Records, listed, ordered_records
 from study.data.shots import Shots, canonical_line, record_line
 from study.data.splits import apart_from, deal, has_groups
 from study.errors import DataError
+from study.storage.atomic import sha256_of
 
 FEWEST_CLASSES_FOR_FOLDS = 12
 """The fewest base classes for class folds; with fewer, they measured no better than chance."""
@@ -56,8 +56,7 @@ class Task:
     @property
     def digest(self) -> str:
         """The SHA-256 of the lines, in hexadecimal."""
-        text = "\n".join(self.lines())
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of("\n".join(self.lines()).encode())
 
 
 def class_halves(labels: Iterable[int]) -> tuple[Classes, Classes]:
@@ -264,9 +263,9 @@ def confirm_task(
         DataError: if the shots belong to another dataset, lack a class or include test images, or
             if a part has no test images.
     """
-    evaluations = []
-    for name, classes in scored.items():
-        evaluations.append(Part(name, in_classes(dataset.test, classes), classes))
+    evaluations = [
+        Part(name, in_classes(dataset.test, classes), classes) for name, classes in scored.items()
+    ]
     for target in targets:
         classes = all_classes(target)["accuracy"]
         evaluations.append(Part(target.name, target.test, classes))

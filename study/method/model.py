@@ -178,8 +178,8 @@ class FewShotClassifier(nn.Module):
             for name, parameter in backbone.clip.named_parameters()
             if name not in kinds
         }
-        self.clip: CLIPModel = copy.deepcopy(backbone.clip, shared)
-        self.tuned: list[TunedParameter] = unfreeze(self.clip, kinds)
+        self.clip = copy.deepcopy(backbone.clip, shared)
+        self.tuned = unfreeze(self.clip, kinds)
 
     @property
     def device(self) -> torch.device:

@@ -1,11 +1,10 @@
 """The model of a peer: its classifier, and the forward pass that trials use."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from study.method.model import FewShotClassifier, TunedParameter
+from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 
 
@@ -20,7 +19,7 @@ class PlainPass:
 
     def __init__(self, classifier: FewShotClassifier) -> None:
         self.classifier = classifier
-        self.tuned: Sequence[TunedParameter] = classifier.tuned
+        self.tuned = classifier.tuned
         """The tuned parameters."""
         self.logits = classifier.logits
         self.encode_text = classifier.encode_text

@@ -74,9 +74,6 @@ class PeerRow:
     """Return the untrained model. It imports PyTorch when it is called."""
     numbers: Mapping[str, PeerNumber] = field(default_factory=dict)
     """Its numbers by name, without the learning rate; a name means the same in every row."""
-    unread: tuple[str, ...] = ()
-    """Numbers of other rows that are written with its settings, at their defaults: files from
-    before this table have them."""
     optimizer: Optimizer = "adamw"
     """The optimizer where a configuration names none."""
     weight_decay: float = WEIGHT_DECAY
@@ -159,7 +156,6 @@ PEERS: dict[str, PeerRow] = {
         rates=(1e-6, 1e-3),
         count=lambda architecture, numbers: architecture.count_all(),
         build=_build_full,
-        unread=("rank", "alpha", "dropout"),
     ),
     "lora": PeerRow(
         title="LoRA",

@@ -17,7 +17,6 @@ none); each block has two, its attention and its MLP; the last two are the final
 projection.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +27,7 @@ from torch.nn import functional as F
 from study.backbones.architecture import Encoder
 from study.backbones.tokenizing import end_positions
 from study.errors import SubsetError
-from study.method.model import FewShotClassifier, TunedParameter
+from study.method.model import FewShotClassifier
 from study.method.parameters import PROJECTION, Leaf, find_leaf
 
 
@@ -61,7 +60,7 @@ class StagedClassifier:
 
     def __init__(self, classifier: FewShotClassifier) -> None:
         self.classifier = classifier
-        self.tuned: Sequence[TunedParameter] = classifier.tuned
+        self.tuned = classifier.tuned
         """The tuned parameters."""
         self.logits = classifier.logits
         """Scaled cosines; see `FewShotClassifier.logits`."""
@@ -164,7 +163,7 @@ class StagedEncoder:
     """
 
     def __init__(self, classifier: FewShotClassifier, encoder: Encoder) -> None:
-        clip: Any = classifier.clip
+        clip = classifier.clip
         tower = getattr(clip, f"{encoder}_model")
         self._layers = tower.encoder.layers
         self._autocast = classifier.autocast
@@ -183,8 +182,8 @@ class StagedEncoder:
         else:
             self._projection = clip.visual_projection
         # Only CLIP's image encoder has a norm before its blocks.
-        self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
-        self._after: nn.Module = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
+        self._before = getattr(tower, "pre_layrnorm", nn.Identity())
+        self._after = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
         self.projection = 2 * len(self._layers) + 2
         """The last stage."""
         self.last = self.projection + 1

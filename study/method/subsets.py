@@ -170,7 +170,7 @@ def parse(text: str) -> Subset:
         raise SubsetError(
             f"an empty subset: write 'none', a preset ({', '.join(PRESETS)}) or a term"
         )
-    terms: list[SignedTerm] = []
+    terms = []
     unread = text.lstrip()
     sign = 1
     while sign:

@@ -200,7 +200,7 @@ def make_optimizer(
     missing = kinds - rates.keys()
     if missing:
         raise ValueError(f"{min(missing)} parameters are tuned, but have no learning rate: {rates}")
-    groups: list[dict[str, Any]] = []
+    groups = []
     for kind in [*kind_names(), PEER]:
         if kind in kinds:
             parameters = [of_kind.parameter for of_kind in tuned if of_kind.kind == kind]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from study.config.labels import AVERAGE
-from study.search.ledger_callback import Observer
+from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.queues import ReuseResults, run_queue
 from study.search.searcher import Proposal
@@ -16,7 +16,7 @@ def run_confirm(
     study: Study,
     candidates: Sequence[Candidate],
     data: Mapping[int, TrialData],
-    observers: Sequence[Observer],
+    observers: Observers,
     *,
     stage: Stage = "confirm",
     reuse_results: ReuseResults | None = None,
@@ -51,7 +51,7 @@ def run_confirm(
     run_queue(study, stage, queue, data, observers, reuse_results)
 
 
-def validate_average(study: Study, data: TrialData, observers: Sequence[Observer]) -> None:
+def validate_average(study: Study, data: TrialData, observers: Observers) -> None:
     """Score the average of the best configurations on the folds, with each head of the search.
 
     Nothing is trained but heads: the members' models of the same folds are averaged.

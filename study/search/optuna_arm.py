@@ -287,7 +287,7 @@ class Arm:
     def _matches(self, trial: FrozenTrial, record: Recorded) -> bool:
         if self.space.decode(FixedTrial(trial.params)) != record.settings:
             return False
-        scores: dict[int, float | None] = dict(trial.intermediate_values)
+        scores = dict(trial.intermediate_values)
         if trial.state is TrialState.COMPLETE:
             last_epoch = max(record.scores, default=0)
             scores[last_epoch] = trial.value

@@ -29,7 +29,7 @@ def cause_of(error: BaseException | str) -> str:
         why a call failed.
     """
     text = COLOURS.sub("", str(error)).strip()
-    lines: list[str] = EXCEPTION.findall(text)
+    lines = EXCEPTION.findall(text)
     if RAISED in text and lines:
         return lines[-1].strip()
     line = text.partition("\n")[0]

@@ -252,7 +252,7 @@ def read_unknown(study: StudyFolder, trial: TrialConfig) -> Tensors:
     Raises:
         LedgerError: the validation of the trials that they are of is damaged.
     """
-    tensors: Tensors = {}
+    tensors = {}
     if trial.known_from is not None:
         known = read_best_logits(study.trial(trial.known_from)).known
         tensors[KNOWN] = torch.tensor(sorted(known)) / trial.temperature

@@ -5,10 +5,10 @@ An average is trained as its members are, each alone and untested; then it is te
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from study.config.trial_settings import TrialSettings
-from study.search.ledger_callback import Observer
+from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.queues import run_queue
 from study.search.searcher import Proposal
@@ -30,9 +30,7 @@ def candidate_to_refit(study: Study) -> Candidate | None:
     return candidate if trains and candidate.source_trial is not None else None
 
 
-def run_refit(
-    study: Study, candidate: Candidate, preparer: Preparer, observers: Sequence[Observer]
-) -> None:
+def run_refit(study: Study, candidate: Candidate, preparer: Preparer, observers: Observers) -> None:
     """Train a candidate on the images of ``refit.images``, and test it unless they are of the test.
 
     Args:
@@ -47,7 +45,7 @@ def run_refit(
     maker = _Maker(study, preparer.refit(tested=False), labelled)
     members = maker.make_members("member", candidate)
     maker.run("member", members, observers)
-    foreign_from: str | None = None
+    foreign_from = None
     if candidate.members:
         foreign_from = _trial_without_classes(study, candidate, preparer, observers)
     elif study.config.refit.unknown_check:
@@ -66,7 +64,7 @@ def run_refit(
 
 
 def _trial_without_classes(
-    study: Study, average: Candidate, preparer: Preparer, observers: Sequence[Observer]
+    study: Study, average: Candidate, preparer: Preparer, observers: Observers
 ) -> str | None:
     """Return the trial that tells how many images of unknown classes are found; None if none does.
 
@@ -102,9 +100,7 @@ class _Maker(NamedTuple):
     foreign_from: str | None = None
     """See `TrialConfig.foreign_from`."""
 
-    def run(
-        self, stage: Stage, trials: Sequence[TrialConfig], observers: Sequence[Observer]
-    ) -> None:
+    def run(self, stage: Stage, trials: Sequence[TrialConfig], observers: Observers) -> None:
         """Run the trials of a stage."""
         run_queue(self.study, stage, trials, {self.study.config.seed: self.data}, observers)
 
@@ -129,7 +125,7 @@ class _Maker(NamedTuple):
         proposal = Proposal(settings, candidate.label, number=0, members=averaged)
         trial = make_trial(self.study, self.data, stage, proposal, label=candidate.label)
         refit = self.study.config.refit
-        changes: dict[str, Any] = {
+        changes = {
             "trial_id": refit_trial_id(stage, refit, candidate),
             "epoch_images": self.epoch_images,
         }

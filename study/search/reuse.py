@@ -56,14 +56,11 @@ def finished_trials(storage: Path, hashes: set[str]) -> dict[str, TrialFolder]:
         trial = TrialFolder(path.parent)
         with suppress(StudyError, OSError, ValueError):  # another study's files may be damaged
             config = TrialConfig.model_validate(trial.read_config())
-            if config.config_hash in hashes and config.taken_from is None and _is_whole(trial):
+            if config.config_hash not in hashes or config.taken_from is not None:
+                continue
+            if trial.has_finished() and not trial.damaged():
                 origins.setdefault(config.config_hash, trial)
     return origins
-
-
-def _is_whole(trial: TrialFolder) -> bool:
-    end = trial.read_end()
-    return end is not None and end.status == "finished" and not trial.damaged()
 
 
 def _copy(origin: TrialFolder, address: str, folder: StudyFolder, trial: TrialConfig) -> None:

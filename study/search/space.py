@@ -98,11 +98,12 @@ class OpenSpace(Space):
         suggested = {}
         for name, (low, high) in ranges.items():
             suggested[name] = trial.suggest_float(name, low, high, log=True)
-        values: dict[str, Any] = {name: suggested[name] for name in with_effect}
-        values["subset"] = subset
-        values["head"] = self._suggest_head(trial)
-        values["strength"] = self.strength if leaves else 1.0
-        return TrialSettings.from_column_values(values)
+        rates = {name: suggested[name] for name in with_effect}
+        strength = self.strength if leaves else 1.0
+        head = self._suggest_head(trial)
+        return TrialSettings.from_column_values(
+            {**rates, "subset": subset, "head": head, "strength": strength}
+        )
 
     @property
     def _is_whole(self) -> bool:
@@ -126,7 +127,7 @@ class OpenSpace(Space):
             return None
         if parse(decoded.subset).resolve(self.depths) != leaves:
             return None
-        choices: Choices = {}
+        choices = {}
         for name, distribution in trial.distributions.items():
             value = values[name]
             low = getattr(distribution, "low", value)
@@ -138,7 +139,7 @@ class OpenSpace(Space):
 
     def _values_of(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
         """Return the values of all choices that lead to settings, also of those without effect."""
-        values: dict[str, Any] = settings.column_values()
+        values = settings.column_values()
         with_effect = self._ranges_with_effect(leaves)
         for name, ends in self.rates.items():
             # What has no effect may have any value, and here the middle of its range.
@@ -165,8 +166,7 @@ class OpenSpace(Space):
         ranges: Ranges = dict.fromkeys(self.config.sites, (False, True))
         if self.config.windows:
             for encoder in ENCODERS:
-                ranges[f"{encoder}.from"] = self._layers(encoder)
-                ranges[f"{encoder}.to"] = self._layers(encoder)
+                ranges |= dict.fromkeys((f"{encoder}.from", f"{encoder}.to"), self._layers(encoder))
         ranges.update(self.rates)
         for name, value in choices.items():
             if name == "head":

@@ -284,7 +284,7 @@ class Checksums:
     def __init__(self, folder: Path) -> None:
         path = folder / SUMS
         contents = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
-        self._digests: dict[str, set[str]] = defaultdict(set)
+        self._digests = defaultdict(set)
         lines = contents.decode(errors="replace").split("\n")
         for line in lines[:-1]:  # the last may have been cut
             # A tool that copies text may have changed the line ends, which is no damage.

@@ -1,4 +1,4 @@
-"""A peer's settings are those of its row, and are written as they always were."""
+"""A peer's settings are those of its row."""
 
 from typing import Any
 
@@ -12,20 +12,13 @@ from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_settings_are_written_as_before_there_was_a_table(method: str):
-    written = {"method": method, "lr": 0.1, "optimizer": "adamw", "weight_decay": 0.0005}
-    written |= {"rank": 4, "alpha": 8.0, "dropout": 0.0}
-    assert [*Peer(method=method, lr=0.1).model_dump().items()] == [*written.items()]
-
-
 @pytest.mark.parametrize("method", PEERS)
 def test_what_is_not_given_is_that_of_the_row(method: str):
     row, peer = PEERS[method], Peer(method=method, lr=0.1)
     assert (peer.optimizer, peer.weight_decay) == (row.optimizer, row.weight_decay)
     assert peer.numbers == {name: number.default for name, number in row.numbers.items()}
     common = {"method", "lr", "optimizer", "weight_decay"}
-    assert {*peer.model_dump()} - common == {*row.numbers, *row.unread}
+    assert {*peer.model_dump()} - common == {*row.numbers}
     other = Peer(method=method, lr=0.1, optimizer="sgd", weight_decay=0.25)
     assert Peer.model_validate(other.model_dump(mode="json")) == other
 

@@ -73,8 +73,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
     """Return the tags of a TIFF by their numbers; empty for other formats."""
-    tags = getattr(image, "tag_v2", {})
-    return tags
+    return getattr(image, "tag_v2", {})
 
 
 def _sample_format(tags: Mapping[int, Any]) -> int:
@@ -153,8 +152,7 @@ def _as_pillow_scales(pixel_range: PixelRange, image: Image.Image) -> PixelRange
 def _levels(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
     """Return values from black to white as 8-bit levels, clipped."""
     share = np.clip((values - float(black)) / (float(white) - float(black)), 0, 1)
-    levels = np.rint(share * 255).astype(np.uint8)
-    return levels
+    return np.rint(share * 255).astype(np.uint8)
 
 
 def _range_of(image: Image.Image, values: NDArray[Any], bits: int | None) -> PixelRange:

@@ -29,7 +29,9 @@ HASH, SKIPPED, HIGHEST_VALUE = b"sha256", b"skipped", b"highest 16-bit value"
 """The keys of the last batch's metadata."""
 TRIES = 10
 SCALE = (0.08, 1.0)
+"""The range of the area of a crop, as a fraction of the area of its image."""
 RATIO = (3 / 4, 4 / 3)
+"""The range of width / height of a crop, drawn uniformly in its logarithm."""
 
 
 class ImageTable:
@@ -47,20 +49,20 @@ class ImageTable:
         self.path = path
         try:
             batches, metadata = _read_file(path)
-            self.content_hash: str = metadata[HASH].decode()
+            self.content_hash = metadata[HASH].decode()
             """The SHA-256 of paths, sizes and pixels that is stored in the file."""
             self.skipped = [str(skipped) for skipped in json.loads(metadata[SKIPPED])]
             """The paths of the images that were unreadable when the file was made."""
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a whole file of decoded images ({error!r})") from error
-        self.batches: list[pa.RecordBatch] = batches
-        self.paths: list[str] = []
+        self.batches = batches
+        self.paths = []
         """The paths of all images, in the order of the file; skipped images are not there."""
         for batch in batches:
             self.paths += batch["path"].to_pylist()
         self._row_of = {path: row for row, path in enumerate(self.paths)}
         highest = metadata.get(HIGHEST_VALUE, b"")
-        self.highest: int | None = None
+        self.highest = None
         """The highest value of the 16-bit images before they were scaled.
 
         None means that there are none, or that a ``pixel_range`` says how they are scaled."""
@@ -219,9 +221,6 @@ def draw_crops(
     heights: Tensor,
     widths: Tensor,
     generator: torch.Generator,
-    *,
-    scale: tuple[float, float] = SCALE,
-    ratio: tuple[float, float] = RATIO,
 ) -> Crops:
     """Draw one crop per image, with the distribution of torchvision's RandomResizedCrop.
 
@@ -233,14 +232,12 @@ def draw_crops(
         heights: (batch,) heights of the images, in pixels.
         widths: (batch,) widths of the images, in pixels.
         generator: a CPU generator, so that the draw is the same with every device.
-        scale: the range of the crop's area, as a fraction of the image's area.
-        ratio: the range of width / height, drawn uniformly in its logarithm.
     """
     uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
     tall, wide = heights.double(), widths.double()
-    share = scale[0] + (scale[1] - scale[0]) * uniform[:, :TRIES]
+    share = SCALE[0] + (SCALE[1] - SCALE[0]) * uniform[:, :TRIES]
     area = (tall * wide)[:, None] * share
-    low, high = math.log(ratio[0]), math.log(ratio[1])
+    low, high = math.log(RATIO[0]), math.log(RATIO[1])
     aspect = torch.exp(low + (high - low) * uniform[:, TRIES : 2 * TRIES])
     width = torch.round(torch.sqrt(area * aspect))
     height = torch.round(torch.sqrt(area / aspect))
@@ -251,8 +248,8 @@ def draw_crops(
     first_fit = proposals.amin(dim=1)
     has_fit = first_fit < TRIES
     column = first_fit.clamp(max=TRIES - 1)[:, None]
-    widest = torch.where(wide / tall > ratio[1], torch.round(tall * ratio[1]), wide)
-    highest = torch.where(wide / tall < ratio[0], torch.round(wide / ratio[0]), tall)
+    widest = torch.where(wide / tall > RATIO[1], torch.round(tall * RATIO[1]), wide)
+    highest = torch.where(wide / tall < RATIO[0], torch.round(wide / RATIO[0]), tall)
     width = torch.where(has_fit, width.gather(1, column)[:, 0], widest)
     height = torch.where(has_fit, height.gather(1, column)[:, 0], highest)
     spare_y, spare_x = tall - height, wide - width

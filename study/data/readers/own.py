@@ -5,6 +5,7 @@ The folders of classes of published datasets are listed in the same way.
 
 import os
 import posixpath
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
@@ -216,10 +217,10 @@ def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:
     not_text = [folder for folder in folders if not is_text(folder)]
     if not_text:
         faults.append(f"{root}: folders with names that are not UTF-8: {listed(not_text)}; rename")
-    folders_of: dict[str, list[str]] = {}
+    folders_of = defaultdict(list)
     for folder in folders:
         in_prompt = folder.replace("_", " ")
-        folders_of.setdefault(in_prompt, []).append(folder)
+        folders_of[in_prompt].append(folder)
     for same in folders_of.values():
         if len(same) > 1:
             faults.append(

@@ -109,10 +109,11 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]):
     [((10, 200), (0, 93, 10, 13)), ((200, 10), (93, 0, 13, 10)), ((1, 300), (0, 149, 1, 1))],
 )
 def test_an_image_too_narrow_for_any_crop_gives_its_middle(
-    size: tuple[int, int], middle: tuple[int, ...]
+    size: tuple[int, int], middle: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("study.data.images.table.SCALE", (1.0, 1.0))
     heights, widths = torch.tensor([size]).T
-    crops = draw_crops(heights, widths, generator(), scale=(1.0, 1.0))
+    crops = draw_crops(heights, widths, generator())
     assert (crops.top, crops.left, crops.height, crops.width) == middle
 
 
