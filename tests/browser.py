@@ -59,6 +59,13 @@ class Browser:
         self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=address)
 
+    def show_as(self, width: int, scheme: str):
+        """Show pages in a width that no window may have, and light or dark."""
+        sizes = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self._call("Emulation.setDeviceMetricsOverride", **sizes)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._call("Emulation.setEmulatedMedia", features=features)
+
     def text(self) -> str:
         """Give the words on the page, those in frames included."""
         root = self._call("DOM.getDocument", depth=-1, pierce=True).get("root")

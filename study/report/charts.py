@@ -31,8 +31,11 @@ MANY_NAMES = 24
 """The largest number of names along an axis in full size, and of rows whose shares are written."""
 _LONG_NAME = 8
 """The most characters of a name that lies below an axis; longer names are turned upright."""
+_UNSAID = ("Date", "Creator", "Format", "Type")
+"""The metadata that files do not have."""
 _STYLE: dict[str, object] = {
     "axes.axisbelow": True,
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -45,11 +48,16 @@ _STYLE: dict[str, object] = {
     "lines.linewidth": 1.3,
     "savefig.dpi": 110,
     "savefig.facecolor": "white",
-    # Equal charts are equal files.
-    "svg.hashsalt": "chart",
+    # The reader's own font writes names, which can be selected, read out and searched.
+    "font.sans-serif": ["DejaVu Sans"],
+    "svg.fonttype": "none",
     # A name with two dollar signs is no formula.
     "text.parse_math": False,
 }
+
+
+Errors = Sequence[float] | tuple[Sequence[float], Sequence[float]]
+"""The half widths of error bars, or their lengths below and above each mark."""
 
 
 class Series(NamedTuple):
@@ -75,10 +83,10 @@ class Series(NamedTuple):
     """The colour of all marks but cells and shares."""
     opacity: float = 0.9
     """The opacity, from 0 to 1."""
-    x_error: Sequence[float] | None = None
-    """The half widths of horizontal error bars of points; None means no bars."""
-    y_error: Sequence[float] | None = None
-    """The half widths of vertical error bars of points; None means no bars."""
+    x_error: Errors | None = None
+    """The lengths of horizontal error bars of points and bars; None means none."""
+    y_error: Errors | None = None
+    """The lengths of vertical error bars of points; None means none."""
     values: Sequence[float] = ()
     """The number in each cell: red below 0, blue above, darker the further away."""
 
@@ -145,6 +153,19 @@ class Chart:
         return [panel for panel in self.panels if panel.series_with_marks]
 
     @property
+    def alternative(self) -> str:
+        """What the chart shows, for those who cannot see it."""
+        sentences = [self.title]
+        for panel in self.panels_with_marks:
+            names = [series.name for series in panel.series_with_marks]
+            if panel.y.names is not None:  # the first row is the lowest
+                names = [name for name in reversed(panel.y.names) if name]
+            shown = ", ".join(dict.fromkeys(name.replace("\n", " ") for name in names if name))
+            sides = " against ".join(axis.title for axis in (panel.y, panel.x) if axis.title)
+            sentences.append(f"{panel.title} {sides}: {shown}".strip())
+        return ". ".join(sentences)
+
+    @property
     def missing_reason(self) -> str | None:
         """The reason why the chart cannot be drawn; None if it can."""
         if self.panels_with_marks:
@@ -175,7 +196,7 @@ def draw(chart: Chart, suffix: str) -> bytes:
     if suffix not in chart._files:
         contents = io.BytesIO()
         with _style_of(chart):
-            chart._figure.savefig(contents, format=suffix, metadata={"Date": None})
+            chart._figure.savefig(contents, format=suffix, metadata=dict.fromkeys(_UNSAID))
         chart._files[suffix] = contents.getvalue()
     return chart._files[suffix]
 
@@ -184,14 +205,8 @@ def _style_of(chart: Chart) -> AbstractContextManager[None]:
     """Return the context in which matplotlib draws a chart."""
     import matplotlib
 
-    style = _STYLE.copy()
-    for panel in chart.panels_with_marks:
-        for axis in (panel.x, panel.y):
-            if axis.names is not None and len(axis.names) > MANY_NAMES:
-                # The outlines of a hundred names would be most of a report, so that the reader's
-                # own font writes them.
-                style["svg.fonttype"] = "none"
-    return matplotlib.rc_context(style)
+    # Equal charts are equal files, and no two charts of a page have a mark's id in common.
+    return matplotlib.rc_context(_STYLE | {"svg.hashsalt": chart.name})
 
 
 def _lay_out(chart: Chart) -> Any:
@@ -290,7 +305,15 @@ def _draw_axis(axes: Any, side: Literal["x", "y"], axis: Axis) -> None:
 def _draw_series(axes: Any, series: Series) -> Any:
     """Draw a series, and return the mark that stands for it in the legend."""
     if series.style == "bars":
-        return axes.barh(series.y, series.x, BAR_HEIGHT, color=series.color, alpha=series.opacity)
+        return axes.barh(
+            series.y,
+            series.x,
+            BAR_HEIGHT,
+            xerr=series.x_error,
+            ecolor=GREY,
+            color=series.color,
+            alpha=series.opacity,
+        )
     if series.style == "cells":
         return _draw_cells(axes, series)
     if series.style == "shares":
@@ -319,13 +342,11 @@ def _draw_series(axes: Any, series: Series) -> Any:
 
 def _draw_cells(axes: Any, series: Series) -> Any:
     """Draw a square for each value, with its number."""
-    from matplotlib import colormaps
-
     limit = max(map(abs, series.values)) or 1.0
     for x, y, value in zip(series.x, series.y, series.values, strict=True):
         dark = abs(value) > 0.6 * limit
         _write_value(axes, x, y, f"{value:+z.1f}", dark=dark)
-    colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
+    colors = _signed_colors()([0.5 + value / (2 * limit) for value in series.values])
     bottoms = [y - 0.47 for y in series.y]
     return axes.bar(series.x, 0.94, 0.94, bottoms, color=colors)
 
@@ -345,8 +366,23 @@ def _draw_shares(axes: Any, series: Series) -> Any:
             _write_value(axes, x, y, text, dark=abs(depth) > 0.7)
     axes.grid(visible=False)
     return axes.imshow(
-        grid, cmap="RdBu", vmin=-1, vmax=1, origin="lower", aspect="auto", interpolation="nearest"
+        grid,
+        cmap=_signed_colors(),
+        vmin=-1,
+        vmax=1,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
     )
+
+
+def _signed_colors() -> Any:
+    """Return colours from red over nothing, which shows a page's light or dark ground, to blue."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    places = (0.0, 0.5, 0.5, 1.0)
+    colors = ("#b2182b", "#b2182b00", "#2166ac00", "#2166ac")
+    return LinearSegmentedColormap.from_list("signed", list(zip(places, colors, strict=True)))
 
 
 def _write_value(axes: Any, x: float, y: float, text: str, *, dark: bool) -> None:

@@ -5,7 +5,7 @@ from study.data.shots import ALL, val_shots_per_class
 from study.embedded import EMBEDDED
 from study.method.parameters import list_kinds
 from study.process.terminal_table import amount
-from study.report.formatting import format_rate, percent
+from study.report.formatting import duration, format_rate, percent
 from study.report.setting_descriptions import (
     peer_in_words,
     shots_in_words,
@@ -25,6 +25,16 @@ _DESIGNS = {
     "layers": "the base, and the base in windows of layers",
     "grid": "given subsets, and the base",
     "pairs": "each site alone, each two sites together, zero-shot, and the base",
+}
+
+_STAGES = {
+    "search": "Search",
+    "average": "Averages of the best",
+    "ablation": "Cells",
+    "confirm": "Test",
+    "member": "Members of an average",
+    "unknown": "Images of unknown classes",
+    "refit": "Refit, which ships",
 }
 
 
@@ -50,9 +60,6 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     if searches:
         planned = amount(config.search.trials, "trial")
         rows["Search"] = f"{planned} planned ({config.search.sampler})"
-        work = occupancy(results.trials)
-        if work:
-            rows["Time"] = occupancy_in_words(work)
     if protocol.trains:
         seeds = amount(len(config.confirm.seeds), "seed")
         rows["Test"] = f"{seeds}, each with its own training images"
@@ -145,13 +152,26 @@ def _describe_strength(strength: float) -> str:
     )
 
 
+def stage_rows(results: Results) -> list[tuple[str, str]]:
+    """Return how long each stage took: pairs of its name and a text."""
+    rows = []
+    for stage, name in _STAGES.items():
+        trials = results.stage(stage)
+        work = occupancy(trials)
+        if work:
+            rows.append((name, occupancy_in_words(work)))
+        elif trials:
+            seconds = sum(trial.seconds or 0.0 for trial in trials)
+            rows.append((name, f"{amount(len(trials), 'trial')}, {duration(seconds)} of work"))
+    return rows
+
+
 def occupancy_in_words(work: Occupancy) -> str:
-    """Return a sentence on the share of time in which the slots of a stage worked."""
+    """Return the share of time in which the slots of a stage worked."""
     slots = "one at a time" if work.slots == 1 else f"{work.slots} at a time"
     return (
-        f"{amount(work.trials, 'trial')} in {work.wall:.0f} s, {slots}: {percent(work.share, 0)} % "
-        "of the time was training and evaluation. Before the first epoch, Ray and its workers "
-        "started."
+        f"{amount(work.trials, 'trial')} in {duration(work.wall)}, {slots}: "
+        f"{percent(work.share, 0)} % of the time was training and evaluation"
     )
 
 

@@ -16,6 +16,8 @@ CONFUSION = "confusion"
 """The prefix of the names of heat maps."""
 MOST_CONFUSIONS = 12
 """The largest number of rows in the table of confusions."""
+MOST_RECALLS = 20
+"""The largest number of classes in the chart of recalls."""
 MOST_MAPS = 4
 """The largest number of parts of the test images that have a heat map."""
 NAMED_ROWS, NAMED_COLUMNS = 150, 40
@@ -92,6 +94,36 @@ def confusion_table(board: Leaderboard) -> Table:
         note="Answers of all seeds, and the share of the images of a class that they are.",
     )
     return table.without_constant("part")
+
+
+def recall_chart(board: Leaderboard) -> Chart:
+    """Draw the recall of each class, the worst first, with Wilson's interval."""
+    tested = image_counts(board).tested
+    accuracies = sorted(class_accuracies(board), key=lambda row: (row.after, row.part, row.true))
+    worst = accuracies[:MOST_RECALLS][::-1]  # the first row is to be at the top
+    parts = {row.part for row in accuracies}
+    names, recalls, below, above = [], [], [], []
+    for row in worst:
+        (name,) = _axis_names([row.true], 1)
+        part = f" ({row.part})" if len(parts) > 1 else ""
+        names.append(f"{name}{part} {percent(row.after)} %")
+        low, high = map(float, proportion_interval(row.after, tested[row.part, row.true]))
+        recalls.append(100 * row.after)
+        below.append(100 * (row.after - low))
+        above.append(100 * (high - row.after))
+    rows = range(len(names))
+    bars = Series("recall", recalls, rows, style="bars", x_error=(below, above))
+    others = len(accuracies) - len(worst)
+    left_out = f"The other {others} are in the table of classes. " if others else ""
+    return Chart(
+        "recalls",
+        "Recall of each class, worst first",
+        f"{left_out}Mean over seeds on test images, with Wilson’s 95 % interval.",
+        [Panel(Axis("recall, %"), Axis("", names=names), [bars])],
+        reason_if_empty="no prediction of single test images was kept",
+        width=4.0,
+        height=0.8 + 0.21 * len(names),
+    )
 
 
 def confusion_charts(board: Leaderboard) -> list[Chart]:

@@ -1,6 +1,8 @@
 """The report of a study: one HTML page, for readers who never saw the code."""
 
 import base64
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from study.report.ablation_tables import (
 )
 from study.report.arms import arm_name
 from study.report.charts import Chart, draw
-from study.report.configuration_table import configuration_rows
+from study.report.configuration_table import configuration_rows, stage_rows
 from study.report.confusion_tables import CONFUSION, class_accuracy_table, confusion_table
 from study.report.formatting import Table, format_count, percent, score_header
 from study.report.further_scores import further_header
@@ -31,8 +33,7 @@ from study.report.leaderboard_tables import (
 )
 from study.report.names import candidate_name
 from study.report.pictures import Datasets, label_pictures, make_gallery
-from study.report.reliability_table import ONE_TEMPERATURE, reliability_table
-from study.report.scope import leaderboard_scope
+from study.report.reliability_table import reliability_table
 from study.report.setting_descriptions import (
     setting_cells,
     setting_header,
@@ -56,6 +57,19 @@ from study.results.site_shares import site_shares
 from study.results.study_results import Results
 from study.results.trial_results import BASELINE, TrialResult
 from study.storage.atomic import write_atomically
+
+_PLACES = {
+    "scores": "opening",
+    "recalls": "opening",
+    "ablation": "opening",
+    "tuned": "tuned",
+    "agreement": "sure",
+    CONFUSION: "confusion",
+    "reliability": "reliability",
+    "rungs": "time",
+    "history": "time",
+}
+"""The place of a chart in the page, by the beginning of its name."""
 
 
 def write_report(
@@ -93,27 +107,46 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["svg"] = _encoded_svg
+    environment.filters["svg"] = _inline_svg
     template = environment.get_template("report.html.jinja")
     sections = _outcome_sections(board)
     sections |= _study_sections(results, board)
     sections["gallery"] = make_gallery(board, datasets or {})
     sections["label_check"] = describe_check(results.label_check)
     sections["label_pictures"] = label_pictures(results, datasets or {})
-    sections["plots"] = [plot for plot in plots if not plot.name.startswith(CONFUSION)]
-    sections["confusion_plots"] = [plot for plot in plots if plot.name.startswith(CONFUSION)]
+    ablation = sections["ablation"]
+    if ablation:
+        plots = [*plots, *ablation["plots"]]
+    sections["plots"] = _plots_by_place(plots)
+    folder = Path(__file__).parent
+    for name in ("css", "js"):
+        sections[name] = (folder / f"report.{name}").read_text(encoding="utf-8")
+    digest = hashlib.sha256(sections["js"].encode()).digest()
+    sections["script_hash"] = f"sha256-{base64.b64encode(digest).decode()}"
     return template.render(sections)
 
 
-def _encoded_svg(chart: Chart) -> str:
-    return base64.b64encode(draw(chart, "svg")).decode("ascii")
+def _inline_svg(chart: Chart) -> str:
+    """Return what an SVG of a chart has after its name, for an element of the page."""
+    _, _, drawing = draw(chart, "svg").decode().partition("<svg")
+    # The numbered groups of every chart have the same ids, to which nothing refers.
+    return re.sub(r' id="[\w.]+_\d+"', "", drawing)
+
+
+def _plots_by_place(plots: Sequence[Chart]) -> dict[str, list[Chart]]:
+    """Return the charts of each place in the page; those without one show choices."""
+    by_place: dict[str, list[Chart]] = {place: [] for place in (*_PLACES.values(), "choices")}
+    for plot in plots:
+        kind, _, _ = plot.name.partition("-")
+        by_place[_PLACES.get(kind, "choices")].append(plot)
+    return by_place
 
 
 def _outcome_sections(board: Leaderboard) -> dict[str, Any]:
     """Return what the template shows from the title to the recommendation."""
     opening = headline(board)
     choice = _describe_choice(board, board.chosen) if board.chosen else None
-    sentences = judge_choice(board) if opening else verdict(board)
+    sentences = list(judge_choice(board) if opening else verdict(board))
     return {
         "board": board,
         "subtitle": _subtitle(board),
@@ -121,14 +154,13 @@ def _outcome_sections(board: Leaderboard) -> dict[str, Any]:
         "choice": choice,
         "verdict": sentences,
         "configuration": configuration_rows(board),
+        "stages": stage_rows(board),
         "scores": main_table(board),
         "ladder": ladder_table(board),
         "reliability": reliability_table(board.calibrations),
-        "one_temperature": ONE_TEMPERATURE,
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
-        "scope": leaderboard_scope(board),
         "validation": validation_findings(board),
         "searches": board.protocol.searches(board.config),
         "recommendation": _recommendation(board),

@@ -18,9 +18,10 @@ from study.report.charts import (
     Panel,
     Series,
 )
-from study.report.confusion_tables import confusion_charts
+from study.report.confusion_tables import confusion_charts, recall_chart
 from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
+from study.report.opening_charts import scores_chart, tuned_chart
 from study.report.reliability_table import reliability_chart
 from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
@@ -52,6 +53,9 @@ def make_plots(results: Results, board: Leaderboard) -> list[Chart]:
         return []
     search_trials = results.stage("search")
     charts = [
+        scores_chart(board),
+        recall_chart(board),
+        tuned_chart(board),
         agreement_chart(board),
         pareto_chart(search_trials, board),
         rates_chart(search_trials),

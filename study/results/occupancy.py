@@ -33,17 +33,17 @@ class Occupancy(NamedTuple):
 
 
 def occupancy(trials: Iterable[TrialResult]) -> Occupancy | None:
-    """Measure the occupancy of a search; return None if nothing has trained in it.
+    """Measure the occupancy of a stage; return None if nothing has trained in it.
 
     The moments at which epochs begin and end are passed in order, counting the trials that work.
 
     Args:
-        trials: the trials of the study; those of other stages are left out.
+        trials: the trials of the stage.
     """
     number = 0
     moments = []
     for trial in trials:
-        if trial.stage == "search" and trial.work and not trial.taken_from:
+        if trial.work and not trial.taken_from:
             number += 1
             for begin, end in trial.work:
                 moments += [(begin, 1), (end, -1)]

@@ -7,7 +7,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from study.report.charts import Chart, draw
-from study.report.confusion_tables import class_accuracy_table, confusion_charts, confusion_table
+from study.report.confusion_tables import (
+    class_accuracy_table,
+    confusion_charts,
+    confusion_table,
+    recall_chart,
+)
 from study.report.formatting import Table
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
@@ -89,6 +94,9 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
     assert sum(word.startswith("a class with a long nam") for word in found) == 100
     assert not [word for word in found if word.isdecimal() or word == "<1"]
     assert "Columns are in the order of the rows." in chart.caption
+    recalls = recall_chart(board_of(few_shot_study))
+    assert len(recalls.panels[0].series[0].x) == 20
+    assert recalls.caption.startswith("The other 80 are in the table of classes.")
 
 
 def test_where_there_is_no_winner_the_columns_are_of_the_choice(guessing_study: Path):

@@ -18,6 +18,8 @@ from study.storage.study_folder import StudyFolder
 from tests.changed_studies import board_of, forget_images, leave_one_seed
 from tests.report.conftest import AsKept, rounded
 
+OPENING = ("scores", "recalls", "tuned")
+
 
 def text_of(chart: Chart) -> str:
     """Return all that a chart shows, a line for each of its panels and series."""
@@ -37,7 +39,7 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
     charts = {chart.name: chart for chart in drawn_study[1]}
     drawn = {name for name, chart in charts.items() if not chart.missing_reason}
     maps = {"confusion-1", "confusion-2"}
-    assert drawn == {"agreement", "pareto", "learning-rates", "rungs", "history"} | maps
+    assert drawn == {*OPENING, "agreement", "pareto", "learning-rates", "rungs", "history"} | maps
     for name in charts.keys() - drawn:
         assert "needs 30 finished trials" in (charts[name].missing_reason or "")
     files = write_plots(tmp_path, tuple(charts.values()))

@@ -23,7 +23,6 @@ def write(folder: Path, name: str, ends: list[float], *, seconds: float, **confi
 def test_it_is_work_over_slots_and_wall_time(tmp_path: Path):
     write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
     write(tmp_path, "b", [20.0], seconds=10)  # 10 to 20
-    write(tmp_path, "c", [500.0], seconds=1, stage="confirm")
     write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
     found = not_none(occupancy(read_trials(StudyFolder(tmp_path))))
     assert found == Occupancy(trials=2, slots=2, wall=18.0, busy=26.0)

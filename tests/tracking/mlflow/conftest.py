@@ -1,6 +1,6 @@
 """What tests of MLflow share: a store of their own, registered studies, and a browser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ from mlflow import MlflowClient
 
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
-from tests.browser import CHROMIUM, Browser
 
 
 @pytest.fixture
@@ -51,13 +50,3 @@ def register_in_own_store(
             return Registered(finish(place, name, **changes), new_store(place))
 
     return register
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A real browser, for the pages of a server."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    browser = Browser(tmp_path_factory.mktemp("chromium"))
-    yield browser
-    browser.close()

@@ -1,0 +1,135 @@
+"""The charts on the first screen of a report: the scores, and what of CLIP is tuned."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from study.backbones.architecture import ENCODERS, Depths
+from study.config.labels import LINEAR, TUNED, ZERO_SHOT
+from study.errors import BackboneError
+from study.method.parameters import Leaf
+from study.method.subsets import Subset, Term, list_sites, parse
+from study.report.charts import BLUE, GREY, WINNER_MARKER, Axis, Chart, Panel, Series
+from study.report.formatting import percent
+from study.report.names import candidate_name
+from study.results.intervals import MeanInterval
+from study.results.leaderboard import Leaderboard
+
+WIDTH = 4.0
+"""The width of a chart in inches, of which a phone has one beside no other, and a page three."""
+COMPARED = {ZERO_SHOT, LINEAR, TUNED}
+"""The candidates that the winner of a search is drawn beside."""
+_STATES = {"tuned": (BLUE, 0.95), "tuned in part": (BLUE, 0.45), "as in CLIP": (GREY, 0.35)}
+"""The colour and the opacity of what is tuned, in part or not at all."""
+
+
+def scores_chart(board: Leaderboard) -> Chart:
+    """Draw the test scores of the winner, what it is compared with, and the refit that ships.
+
+    In a study without a search all candidates are drawn.
+    """
+    names = []
+    series = []
+    for row, (name, score) in enumerate(_compared_scores(board)):
+        low, high = score.low, score.high
+        if score.images and low is None:
+            low, high = score.images
+        text = f"{percent(score.mean)} %"
+        error = None
+        if low is not None and high is not None:
+            text += f" [{percent(low)}, {percent(high)}]"
+            error = ([100 * (score.mean - low)], [100 * (high - score.mean)])
+        names.append(f"{name}\n{text}")
+        marker = WINNER_MARKER if name == "winner" else "circle"
+        series.append(Series("", [100 * score.mean], [row], marker=marker, x_error=error))
+    chance = None if board.chance is None else 100 * board.chance
+    caption = "With 95 % intervals; a score that was trained once has that of test images alone."
+    if chance is not None:
+        caption += " Dotted: chance."
+    return Chart(
+        "scores",
+        "Scores on test",
+        caption,
+        [Panel(Axis(f"test {board.metric}, %", line=chance), Axis("", names=names), series)],
+        reason_if_empty="nothing is confirmed on test yet",
+        width=WIDTH,
+        height=0.8 + 0.44 * len(names),
+    )
+
+
+def _compared_scores(board: Leaderboard) -> Iterator[tuple[str, MeanInterval]]:
+    """Yield the name and the score of each candidate in the chart, the lowest first."""
+    for entry in reversed(board.entries):
+        if entry.is_chosen and board.has_search:
+            yield board.chosen_word, entry.test
+        elif not board.has_search or not COMPARED.isdisjoint(entry.labels):
+            yield candidate_name(entry.label), entry.test
+    if board.refit and board.refit.test:
+        yield "refit, which ships", board.refit.test
+
+
+def tuned_chart(board: Leaderboard) -> Chart:
+    """Draw which sites of which layers the choice of validation tunes."""
+    panels = []
+    reason = _reason_without_map(board)
+    if board.chosen and not reason:
+        try:
+            depths = board.study.architecture().depths
+        except BackboneError as error:
+            reason = f"the layers of the backbone are not known: {error}"
+        else:
+            panels.append(_map_of(parse(board.chosen.settings.subset), depths))
+    return Chart(
+        "tuned",
+        f"What the {board.chosen_word} tunes",
+        "Rows are sites; columns are layers, counted from 0, and what is before (in) and after.",
+        panels,
+        reason_if_empty=reason,
+        width=WIDTH,
+        height=1.0 + 0.17 * sum(len(panel.y.names or ()) for panel in panels),
+    )
+
+
+def _reason_without_map(board: Leaderboard) -> str:
+    """Return why no parameter of CLIP itself is tuned; empty if one is."""
+    choice = board.chosen
+    if not choice:
+        return "nothing is chosen and tested yet" if board.has_search else "nothing was searched"
+    if choice.settings.peer:
+        return f"the {board.chosen_word} adapts CLIP in another way than by its own parameters"
+    if choice.settings.subset == "none":
+        return f"the {board.chosen_word} changes no parameter of CLIP"
+    return ""
+
+
+def _map_of(subset: Subset, depths: Depths) -> Panel:
+    """Return a panel with a square for each site in each layer of a model."""
+    tuned = subset.resolve(depths)
+    layers = max(depths.text, depths.vision)
+    terms = [
+        Term(encoder, site) for encoder in ENCODERS for site in list_sites(encoder, depths.family)
+    ]
+    terms.reverse()  # the first row is to be at the top
+    squares: dict[str, list[tuple[int, int]]] = {state: [] for state in _STATES}
+    for row, term in enumerate(terms):
+        tensors_by_column: dict[int, set[Leaf]] = defaultdict(set)
+        for leaf in term.resolve(depths):
+            column = leaf.layer
+            if column is None:
+                column = -2 if leaf.row.stage == "before" else layers + 1
+            tensors_by_column[column].add(leaf)
+        for column, tensors in tensors_by_column.items():
+            state = "tuned in part"
+            if tensors <= tuned:
+                state = "tuned"
+            elif tensors.isdisjoint(tuned):
+                state = "as in CLIP"
+            squares[state].append((column + 2, row))
+    series = []
+    for state, (color, opacity) in _STATES.items():
+        xs = [x for x, _ in squares[state]]
+        ys = [y for _, y in squares[state]]
+        series.append(Series(state, xs, ys, marker="square", color=color, opacity=opacity))
+    step = 1 + layers // 13
+    numbers = [str(layer) if layer % step == 0 else "" for layer in range(layers)]
+    columns = ["in", "", *numbers, "", "out"]
+    return Panel(Axis("layer", names=columns), Axis("", names=list(map(str, terms))), series)
