@@ -1,21 +1,19 @@
-"""The images of the packaged datasets `digits` and `glyphs`: handwriting, and letters in fonts.
+"""The letters of the packaged dataset `glyphs`, drawn in fonts that matplotlib has.
 
-The command `python -m tests.embedded.letters` writes them to `study/data/readers/glyphs.npz`.
+The command `python -m tests.embedded.letters` writes them to `study/data/readers/letters.npz`.
 """
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
-from sklearn.datasets import load_digits
 
-from study.data.readers.glyphs import FILE, GLYPH_CHARACTERS, IMAGES, Pixels
+from study.data.readers.glyphs import FILE, GLYPH_CHARACTERS, IMAGES, SPLITS, Pixels
 
 FONTS = ("cmr10.ttf", "cmb10.ttf", "cmti10.ttf", "cmmi10.ttf", "cmss10.ttf", "cmtt10.ttf")
 """The font files, which come with matplotlib: Computer Modern (serif, sans, italic, typewriter).
@@ -114,25 +112,15 @@ def letter_images(letter: str, split: str) -> Pixels:
     return warped_drawings(letter, FONTS, IMAGES, rng)
 
 
-def packaged_images() -> dict[str, Any]:
-    """Return the arrays of `glyphs.npz`."""
-    strokes, labels = load_digits(return_X_y=True)
-    digits = _as_pixels(strokes.reshape(-1, 8, 8))
-    rng = np.random.default_rng(_SEED)
-    splits: dict[str, list[Pixels]] = {"train": [], "test": []}
-    rows = {str(digit): rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)}
-    for character in GLYPH_CHARACTERS:
-        for start, (split, images) in zip((0, IMAGES), splits.items(), strict=True):
-            if character.isdecimal():
-                images.append(digits[rows[character][start : start + IMAGES]])
-            else:
-                images.append(letter_images(character, split))
+def drawn_letters() -> dict[str, Pixels]:
+    """Return the arrays of `letters.npz`."""
+    letters = [character for character in GLYPH_CHARACTERS if not character.isdecimal()]
     return {
-        "digits": digits,
-        "digit_labels": labels,
-        **{split: np.concatenate(images) for split, images in splits.items()},
+        split: np.concatenate([letter_images(letter, split) for letter in letters])
+        for split in SPLITS
     }
 
 
 if __name__ == "__main__":
-    np.savez_compressed(FILE, **packaged_images())
+    train, test = drawn_letters().values()
+    np.savez_compressed(FILE, train=train, test=test)

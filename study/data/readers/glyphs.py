@@ -1,10 +1,11 @@
-"""The packaged datasets `digits` and `glyphs`, whose pixels are in `glyphs.npz`.
+"""The packaged datasets `digits` and `glyphs`.
 
 `digits` are the ten handwritten digits of scikit-learn. `glyphs` has them and letters drawn in
-fonts that the embedded checkpoint has never seen. The letters are warped and reduced to 8×8 pixels
-of 17 grey levels, like the handwritten digits.
+fonts that the embedded checkpoint has never seen, whose pixels are in `letters.npz`. The letters
+are warped and reduced to 8×8 pixels of 17 grey levels, like the handwritten digits.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,10 @@ Pixels = NDArray[np.uint8]
 GLYPH_CHARACTERS = "01234ABCDEFGHJKLMe56789NPQRSTUVWXYZh"
 IMAGES = 60
 """The images of `glyphs` per class and split."""
-FILE = Path(__file__).with_suffix(".npz")
-"""The pixels and labels of `digits`, and the pixels of `glyphs`, sorted by class, of each split."""
+FILE = Path(__file__).with_name("letters.npz")
+"""The pixels of the letters of each split, in the order of `GLYPH_CHARACTERS`."""
+SPLITS = ("train", "test")
+_SEED = 2024  # of which digits are in `glyphs`, the same for every study
 
 
 def character_name(character: str) -> str:
@@ -54,10 +57,23 @@ def _with_ids(
     return images, tuple(records)
 
 
+def read_digits() -> tuple[Pixels, NDArray[np.int64]]:
+    """Return the images of `sklearn.datasets.load_digits`, (1797, 8, 8) uint8, and the digits.
+
+    Its table is read without importing scikit-learn, which takes long.
+    """
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin
+    table = Path(package.origin).parent / "datasets/data/digits.csv.gz"
+    rows = np.loadtxt(table, delimiter=",")
+    pixels = np.round(rows[:, :-1] * (255 / 16)).astype(np.uint8)
+    return pixels.reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
+
+
 def load_digits() -> Contents:
     """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
-    with np.load(FILE) as arrays:
-        images, records = _with_ids("digits", arrays["digits"], arrays["digit_labels"])
+    images, records = _with_ids("digits", *read_digits())
     train, val, test = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
     return DIGIT_NAMES, train, val, test, ArraySource("digits", images)
 
@@ -65,8 +81,24 @@ def load_digits() -> Contents:
 def load_glyphs() -> Contents:
     """Load 36 classes (8×8): handwritten digits, and letters in fonts not used in pretraining."""
     labels = np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)
-    with np.load(FILE) as arrays:
-        images, train = _with_ids("glyphs/train", arrays["train"], labels)
-        test_images, test = _with_ids("glyphs/test", arrays["test"], labels)
+    pixels = glyph_pixels()
+    images, train = _with_ids("glyphs/train", pixels["train"], labels)
+    test_images, test = _with_ids("glyphs/test", pixels["test"], labels)
     source = ArraySource("glyphs", images | test_images)
     return GLYPH_CLASS_NAMES, train, (), test, source
+
+
+def glyph_pixels() -> dict[str, Pixels]:
+    """Return the images of `glyphs` by split, (2160, 8, 8) uint8 each, sorted by class."""
+    digits, labels = read_digits()
+    rng = np.random.default_rng(_SEED)
+    order = [rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
+    pixels = {}
+    with np.load(FILE) as letters:
+        for start, split in zip((0, IMAGES), SPLITS, strict=True):
+            pools = np.split(letters[split], len(letters[split]) // IMAGES)
+            for digit in range(10):
+                rows = order[digit][start : start + IMAGES]
+                pools.insert(GLYPH_CHARACTERS.index(str(digit)), digits[rows])
+            pixels[split] = np.concatenate(pools)
+    return pixels

@@ -4,25 +4,31 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from study.data.datasets import load_dataset
 from study.data.readers import glyphs
 from study.data.records import keyed_order
-from tests.embedded.letters import FONTS, packaged_images, render_glyph
+from tests.embedded.letters import FONTS, drawn_letters, render_glyph
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def test_the_packaged_pixels_are_scikit_learns_digits_and_the_letters_drawn():
+def test_the_packaged_letters_are_those_drawn():
     with np.load(glyphs.FILE) as arrays:
         packaged = dict(arrays)
-    drawn = packaged_images()
+    drawn = drawn_letters()
     assert packaged.keys() == drawn.keys()
-    for name in ("digits", "digit_labels"):
-        assert np.array_equal(packaged[name], drawn[name])
-    for name in ("train", "test"):
+    for split, pixels in drawn.items():
         # Other versions of the font renderer may draw another edge.
-        assert (packaged[name] != drawn[name]).mean() < 0.01
+        assert (packaged[split] != pixels).mean() < 0.01
+
+
+def test_the_digits_are_those_that_scikit_learn_loads():
+    pixels, labels = glyphs.read_digits()
+    strokes, digits = sklearn.datasets.load_digits(return_X_y=True)
+    assert np.array_equal(labels, digits)
+    assert np.array_equal(pixels, np.round(strokes * (255 / 16)).reshape(-1, 8, 8))
 
 
 def test_the_digits_are_halved_by_class_in_a_fixed_way():
@@ -45,8 +51,7 @@ def test_the_glyphs_have_36_classes_in_both_splits(split: str):
 
 
 def test_no_two_images_are_equal_and_none_is_blank():
-    with np.load(glyphs.FILE) as arrays:
-        images = np.concatenate([arrays["train"], arrays["test"]])
+    images = np.concatenate([*glyphs.glyph_pixels().values()])
     assert len({image.tobytes() for image in images}) == len(images) == 2 * 60 * 36
     assert images.max(axis=(1, 2)).min() > 100
 
