@@ -73,6 +73,8 @@ def describe_plan(study: Study) -> str:
             f"What is chosen, the average of the best {config.refit.average}, and the baselines"
         )
     plan = f"{trials}. {tested} are then tested with {seeds}."
+    if config.search.minutes is not None:
+        plan += " The test comes after the minutes of the search, and so does all else."
     if config.refit.images != "shots":
         plan += f" What ships is trained once more (refit.images={config.refit.images})."
     return plan
@@ -84,9 +86,10 @@ def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
     if config.search.minutes is not None:
         limit = f" in at most {amount(config.search.minutes, 'minute')}"
     phrases = [
-        f"{amount(config.search.trials, 'trial')}{limit}: {amount(baselines, 'baseline')}, {tuned} "
-        "with CLIPFit's own parameters that try learning rates and λ (how firmly text features are "
-        f"held at CLIP's), {searched} that choose the parameters to tune as well"
+        f"{amount(config.search.trials, 'trial')}{limit}: {amount(baselines, 'baseline')} (the "
+        f"cheapest first), {tuned} with CLIPFit's own parameters that try learning rates and λ "
+        f"(how firmly text features are held at CLIP's), {searched} that choose the parameters to "
+        "tune as well"
     ]
     for label in config.search.peers:
         trials = 1

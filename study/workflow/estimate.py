@@ -17,6 +17,7 @@ from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
+from study.method.head import VIEWS
 from study.process.terminal_table import amount
 from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
@@ -51,6 +52,8 @@ class Estimate:
     """The longest time of the search that the study has set; None means there is no limit."""
     refit: float = 0.0
     """The seconds of the training of what ships; 0 where what was tested ships."""
+    answers: float = 0.0
+    """The seconds of one process until what trains no encoder is scored; 0 without a search."""
 
     @property
     def total(self) -> float:
@@ -72,7 +75,11 @@ class Estimate:
             limit = ""
             if self.minutes is not None:
                 limit = f" (at most search.minutes={self.minutes:g}, or what the baselines need)"
-            parts = f"{search} for the search{limit}, and after it {parts}"
+            minutes = amount(max(1, math.ceil(self.answers / 60)), "minute")
+            parts = (
+                f"{search} for the search{limit}, whose first answers (zero-shot CLIP and the "
+                f"linear head) take about {minutes}, and after it {parts}"
+            )
         return (
             f"about {total} with {amount(self.slots, 'trial')} at once: {parts}. This is by the "
             f"measured time of training steps of CLIPFit ({1000 * self.cost.step:.0f} ms each) and "
@@ -136,10 +143,11 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         StudyError: the data cannot be read.
     """
     config = study.config
-    search = variants = refit = 0.0
+    search = variants = refit = answers = 0.0
     if study.protocol().searches(config):
         search, variants = _estimate_search(study, cost, slots)
         refit = _estimate_refit(study, cost, slots)
+        answers = _estimate_answers(study, cost)
     test = _estimate_test(study, cost)
     return Estimate(
         search / slots,
@@ -148,6 +156,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         slots,
         cost,
         refit=refit,
+        answers=answers,
         minutes=config.search.minutes,
     )
 
@@ -172,6 +181,19 @@ def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float
         if label.rpartition("-")[0] not in free:
             variants += 1
     return seconds, full_trial * variants
+
+
+def _estimate_answers(study: Study, cost: Cost) -> float:
+    """Return the seconds in which the images of the search, and their views, pass the encoder."""
+    tasks = tasks_of_search(study, find_shots(study, study.config.seed))
+    trained: set[str] = set()
+    images = 0
+    for task in tasks:
+        trained.update(record.path for record in task.train.records)
+        images += sum(len(part.records) for part in task.evaluations)
+    if study.config.data.augment:
+        images += VIEWS * len(trained)
+    return images * cost.image
 
 
 def _estimate_test(study: Study, cost: Cost) -> float:
