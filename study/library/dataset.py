@@ -60,9 +60,9 @@ class Dataset(records.Dataset):
         rows = list(frame.itertuples(index=False, name=None))
         table = make_table(FRAME, Path(folder), list(map(str, frame.columns)), rows)
         parts = find_columns(table, {})
-        # Symbolic links stay, as they may be how the images are arranged.
-        files = [os.path.abspath(table.folder / str(cell)) for cell in parts["path"]]  # noqa: PTH100
-        missing = [file for file in files if not os.path.isfile(file)]  # noqa: PTH113
+        # Without symbolic links, which a source refuses to follow out of its folder.
+        files = [os.path.realpath(table.folder / str(cell)) for cell in parts["path"]]
+        missing = [file for file in files if not Path(file).is_file()]
         if missing:
             raise DataError(
                 f"{FRAME}: {len(missing)} of {len(files)} images are not there: {listed(missing)}"

@@ -142,6 +142,11 @@ def run_study(
             f"{source} is a sweep of several studies, which only the command clipfit-study runs"
         )
     if dataset is not None:
+        if not isinstance(dataset, Dataset):
+            raise ConfigError(
+                f"dataset is a {type(dataset).__name__}; allowed is a study.Dataset, made by its "
+                "from_frame or from_huggingface"
+            )
         root = dataset.save(load_config(source, written).storage)
         written += _written({"data.dataset": dataset.name, "data.root": root})
     console = LastingConsole()

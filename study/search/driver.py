@@ -208,6 +208,7 @@ def run_trials(
         failure_config=tune.FailureConfig(max_failures=resources.max_failures),
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         verbose=0,
+        progress_reporter=tune.ProgressReporter(),  # Tune's own clears the cell of a notebook
     )
     tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
     with ignore_second_failure():

@@ -39,6 +39,7 @@ def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, r
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     variables: dict[str, Any] = {}

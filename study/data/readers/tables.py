@@ -262,8 +262,6 @@ def _read_table(file: Path) -> Table:
     # Damaged files raise many kinds of errors, such as that of times out of range.
     except (OSError, pa.ArrowException, csv.Error, ValueError, ArithmeticError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
-    if len(set(names)) < len(names):
-        raise DataError(f"{file}: two columns have one name; got {listed(names)}")
     return make_table(str(file), file.parent, names, rows)
 
 
@@ -277,8 +275,11 @@ def make_table(name: str, folder: Path, header: Sequence[str], rows: Sequence[Ce
         rows: the cells of each row.
 
     Raises:
-        DataError: a row has more or fewer cells than there are columns.
+        DataError: two columns have one name, or a row has more or fewer cells than there are
+            columns.
     """
+    if len(set(header)) < len(header):
+        raise DataError(f"{name}: two columns have one name; got {listed(header)}")
     cells_of: dict[str, list[object]] = {column: [] for column in header}
     numbers = []
     blank = []
