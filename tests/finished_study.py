@@ -98,7 +98,7 @@ class Finished:
     @property
     def _head(self) -> Head:
         """A head of the third digit and the first, of random rows."""
-        dim = self.study.architecture().dim
+        dim = self.study.architecture.dim
         rows = torch.randn(2, dim, generator=torch.Generator().manual_seed(3))
         return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
 

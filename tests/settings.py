@@ -35,5 +35,5 @@ def study_of(
 ) -> Study:
     """A study of a backbone that nobody reads."""
     study = Study(config, folder)
-    study._values["architecture"] = architecture
+    vars(study)["architecture"] = architecture
     return study

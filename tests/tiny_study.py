@@ -81,7 +81,7 @@ class TinyStudy:
         if not self.folder.config_path.exists():
             self.folder.create(dump_config(self.config), {"git_commit": "unknown"})
         self.study = Study(self.config, self.folder)
-        self.architecture: Architecture = self.study.architecture()
+        self.architecture: Architecture = self.study.architecture
         self.preparer = Preparer(self.study, self.architecture.image_size)
         self.heard = Listener()
 

@@ -42,7 +42,7 @@ def ablation_command(results: Results) -> str | None:
         has no ablation.
     """
     config = results.config
-    protocol = results.study.protocol()
+    protocol = results.study.protocol
     source = shipped_file(ABLATION)
     if not source or not (protocol.ablates and protocol.searches(config)):
         return None

@@ -73,7 +73,7 @@ def tuned_chart(board: Leaderboard) -> Chart:
     reason = _reason_without_map(board)
     if board.chosen and not reason:
         try:
-            depths = board.study.architecture().depths
+            depths = board.study.architecture.depths
         except BackboneError as error:
             reason = f"the layers of the backbone are not known: {error}"
         else:

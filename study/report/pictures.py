@@ -213,7 +213,7 @@ def _find_images(
             return None
         is_trained = name == study.config.data.dataset
         try:
-            dataset = study.dataset() if is_trained else study.target(name)
+            dataset = study.dataset if is_trained else study.target(name)
         except StudyError:
             return None
     records = dataset.test if tested else dataset.train + dataset.val

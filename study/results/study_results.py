@@ -64,7 +64,7 @@ class Results:
     @property
     def protocol(self) -> Protocol:
         """The study's protocol."""
-        return self.study.protocol()
+        return self.study.protocol
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     # Resolved, because a study has the name of its folder, and "." is no name.
     opened = StudyFolder(folder.resolve())
     study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
-    trials = read_trials(opened, study.protocol())
+    trials = read_trials(opened, study.protocol)
     split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage in COMPARED}
     earlier_trial_counts = [
         extension["from"]

@@ -48,7 +48,7 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
             study that the base comes from has no winner.
     """
     ablation = study.config.ablation
-    depths = study.architecture().depths
+    depths = study.architecture.depths
     if not ablation:
         raise ValueError("the configuration has no ablation")
     base = parse(base_of(study, ablation))

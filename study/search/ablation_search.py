@@ -28,7 +28,7 @@ def rate_grids(study: Study) -> dict[str, RateGrid]:
         StudyError: see `ablation_cells`.
     """
     ablation = study.config.ablation
-    depths = study.architecture().depths
+    depths = study.architecture.depths
     return {
         label: RateGrid.of_config(ablation, kinds(subset.resolve(depths)))
         for label, subset in ablation_cells(study).items()
@@ -114,7 +114,7 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
         return written
     cells = ablation_cells(study)
     settings_of = {}
-    if not study.protocol().validates(study.config):
+    if not study.protocol.validates(study.config):
         for label, _, settings in _trials(study, cells, rate_grids(study)):
             settings_of[label] = settings
         return study.write_cells(settings_of)
@@ -144,7 +144,7 @@ def _trials(study: Study, cells: _Cells, grids: _Grids) -> list[tuple[str, str, 
 
 def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> list[TrialConfig]:
     """Return the trials of the grids that the ledger lacks, under the lowest free numbers."""
-    depths = study.architecture().depths
+    depths = study.architecture.depths
     regularizer = study.config.training.regularizer
     # By what they train: a score that changed since may have led to an extension of another cell.
     tried = set()
@@ -182,7 +182,7 @@ def _beyond_bounds(study: Study, cells: _Cells, grids: _Grids) -> dict[str, dict
 
 def _ranked(study: Study, cells: _Cells) -> dict[str, list[TrialSettings]]:
     """Return the settings of each cell's trials that ran all their epochs, best first."""
-    depths = study.architecture().depths
+    depths = study.architecture.depths
     finished = [trial.config for trial in rank_finished_trials(study.folder)]
     ranked = {}
     for label, subset in cells.items():

@@ -29,7 +29,7 @@ def make_trial(
         seed: the seed of the trial; None means that of the search.
     """
     training = study.config.training
-    architecture = study.architecture()
+    architecture = study.architecture
     settings = proposal.settings
     peer = settings.peer
     subset = parse(settings.subset)

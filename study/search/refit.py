@@ -74,7 +74,7 @@ def _trial_without_classes(
     """
     is_asked = study.config.refit.unknown_check
     left_out = read_best_logits(study.folder.trial(str(average.source_trial))).foreign
-    if left_out and not (is_asked and study.dataset().foreign):
+    if left_out and not (is_asked and study.dataset.foreign):
         return average.source_trial
     if not is_asked:
         return None
@@ -136,6 +136,6 @@ class _Maker(NamedTuple):
                 (*_, report) = self.study.folder.trial(str(candidate.source_trial)).read_reports()
                 changes["temperature"] = report["val_temperature"]
         trial = trial.model_copy(update=changes)
-        checkpoint = self.study.architecture().checkpoint
+        checkpoint = self.study.architecture.checkpoint
         config_hash = compute_config_hash(trial, self.data, checkpoint)
         return trial.model_copy(update={"config_hash": config_hash})

@@ -43,9 +43,7 @@ def most_trials(study: Study) -> int:
         for _, config in study.folder.trials_of("search")
         if config["arm"] == VARIANT
     ]
-    further = set(
-        possible_variants(study.config, study.protocol().configured_strength(study.config))
-    )
+    further = set(possible_variants(study.config, study.protocol.configured_strength(study.config)))
     # More trials may change what is best of an arm, whose variants are then trained anew.
     if not extensions(study):
         further.difference_update(labels)
@@ -196,7 +194,7 @@ def _run_variants(study: Study, data: TrialData, observers: Observers, announce:
     configs = [trial.read_config() for trial in study.folder.trials()]
     numbers = [config["number"] for config in configs if config["stage"] == "search"]
     known_hashes = {config.get("config_hash") for config in configs}  # some, if they failed before
-    strength = study.protocol().configured_strength(study.config)
+    strength = study.protocol.configured_strength(study.config)
     settings_of = variants(rank_finished_trials(study.folder), study.config, strength)
     untried = []
     for number, (label, settings) in enumerate(settings_of.items(), start=1 + max(numbers)):
@@ -291,9 +289,9 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
 def _open_space(study: Study) -> OpenSpace:
     return OpenSpace(
         study.config.search.space,
-        study.architecture().depths,
+        study.architecture.depths,
         regularizer=study.config.training.regularizer,
-        strength=study.protocol().configured_strength(study.config),
+        strength=study.protocol.configured_strength(study.config),
     )
 
 

@@ -32,8 +32,8 @@ def average_members(judged: Sequence[Judged], count: int) -> list[Judged]:
 def average_settings(study: Study, members: Sequence[Judged]) -> list[TrialSettings]:
     """Return the settings by which an average may classify, one for each head of the search."""
     settings = [member.settings for member in members]
-    subset = joint_subset(settings, study.architecture().depths)
-    strength = study.protocol().configured_strength(study.config)
+    subset = joint_subset(settings, study.architecture.depths)
+    strength = study.protocol.configured_strength(study.config)
     return [
         TrialSettings(subset=subset, head=head, strength=strength)
         for head in study.config.search.space.heads

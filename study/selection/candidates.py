@@ -267,7 +267,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     written = study.candidates()
     if written is not None:
         return written
-    config, folder, protocol = study.config, study.folder, study.protocol()
+    config, folder, protocol = study.config, study.folder, study.protocol
     if not protocol.searches(config):
         baselines = [
             Candidate(label=label, settings=settings)

@@ -68,11 +68,11 @@ class Choice(NamedTuple):
         chance = None
         for trial in finished:
             confusion = confusion_of(read_predictions(study.folder, trial.trial_id))
-            balanced = balanced_score(confusion, study.protocol())
+            balanced = balanced_score(confusion, study.protocol)
             if balanced is not None:
                 scores[TEST_BALANCED].append(balanced)
             if not chance:
-                chance = balanced_chance(confusion, study.protocol())
+                chance = balanced_chance(confusion, study.protocol)
             for report in trial.read_reports()[-1:]:
                 for name, score in report.items():
                     if name.startswith("test_"):

@@ -46,7 +46,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         "resources and tracking"
     )
     extended = changed_config(study, changes, MAY_CHANGE, advice)
-    if extended.search.trials <= now or not study.protocol().searches(config):
+    if extended.search.trials <= now or not study.protocol.searches(config):
         raise ConfigError(
             f"study '{folder.name}' has search.trials={now}, which extend must raise, as by\n"
             f"  {extend_command(folder.path, 'search.trials=+50')}"
@@ -179,7 +179,7 @@ def _move_trials(study: Study, tested: str, made: Sequence[TrialSettings], label
         made: what `_made_of` returns of it.
         label: its new label.
     """
-    depths = study.architecture().depths
+    depths = study.architecture.depths
     regularizer = study.config.training.regularizer
     resolved = [settings.result_key(depths, regularizer) for settings in made]
     for trial in list(study.folder.trials()):  # fewer, if an earlier call was interrupted

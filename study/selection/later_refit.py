@@ -33,7 +33,7 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
     config = study.config
     folder = study.folder
     candidates = study.candidates()
-    if candidates is None or not study.protocol().searches(config) or not folder.is_complete():
+    if candidates is None or not study.protocol.searches(config) or not folder.is_complete():
         raise ConfigError(
             f"study '{folder.name}' has no finished choice to train once more; allowed is a "
             "finished study with a search, see clipfit-study status"

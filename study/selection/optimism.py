@@ -151,7 +151,7 @@ def fix_optimism(study: Study) -> None:
     """
     if read_optimism(study.folder):
         return
-    optimism = optimism_of(study.folder, study.protocol())
+    optimism = optimism_of(study.folder, study.protocol)
     if optimism:
         study.folder.write_json(OPTIMISM, optimism)
 

@@ -77,12 +77,12 @@ class Preparer:
 
     def confirm(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
-        protocol = self.study.protocol()
+        protocol = self.study.protocol
         targets = self.study.targets()
         shots = None
         if protocol.trains:
             shots = self.shots(seed)
-        task = protocol.confirm_task(self.study.dataset(), shots, targets)
+        task = protocol.confirm_task(self.study.dataset, shots, targets)
         return self.prepare_tasks((task,), "test", targets)
 
     def left_out_classes(self) -> TrialData:
@@ -93,7 +93,7 @@ class Preparer:
     def refit(self, *, tested: bool) -> TrialData:
         """Prepare the images of ``refit.images``, with the test split if the model is tested."""
         study = self.study
-        dataset = study.dataset()
+        dataset = study.dataset
         task = labelled_task(study, self.shots(study.config.seed))
         images = study.config.refit.images
         if images != "labelled":
@@ -121,7 +121,7 @@ class Preparer:
             DataError: an image is unreadable, or no image of a part is readable where unreadable
                 ones are skipped.
         """
-        dataset = self.study.dataset()
+        dataset = self.study.dataset
         data = self.study.config.data
         tables: dict[str, ImageTable] = {}
         for target in targets:
@@ -146,7 +146,7 @@ class Preparer:
         digest = sha256_of(digests.encode())
         self._record(readable_tasks, digest, (dataset, *targets))
         return TrialData(
-            protocol=self.study.protocol(),
+            protocol=self.study.protocol,
             class_names=dataset.class_names,
             templates=configured_templates(dataset, data),
             tasks=tuple(readable_tasks),
@@ -179,7 +179,7 @@ class Preparer:
             split: the split of the evaluation images.
             targets: the names of the parts that are of further datasets.
         """
-        dataset = self.study.dataset()
+        dataset = self.study.dataset
         data = self.study.config.data
         train_parts = [task.train for task in tasks]
         eval_parts = []
@@ -229,7 +229,7 @@ class Preparer:
 
     def _reading(self) -> ImageReading:
         """Return how images are read, framed as the checkpoint says."""
-        return replace(self.study.reading, framing=self.study.architecture().framing)
+        return replace(self.study.reading, framing=self.study.architecture.framing)
 
     def _decode(
         self,
@@ -273,12 +273,12 @@ def find_shots(study: Study, seed: int) -> Shots:
 
     If nothing is selected by validation, no validation images are drawn.
     """
-    dataset = study.dataset()
+    dataset = study.dataset
     data = study.config.data
     if data.shots_from and data.shots != ALL:
         return read_published_shots(data.shots_from, dataset, shots=data.shots, seed=seed)
     val_shots: int | None = 0
-    if study.protocol().validates(study.config):
+    if study.protocol.validates(study.config):
         val_shots = data.val_shots
     return draw_shots(dataset, shots=data.shots, val_shots=val_shots, seed=seed, short=data.short)
 
@@ -297,7 +297,7 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
     Raises:
         DataError: see `study.protocols.Protocol.search_tasks`.
     """
-    config, dataset, protocol = study.config, study.dataset(), study.protocol()
+    config, dataset, protocol = study.config, study.dataset, study.protocol
     rule = protocol.rule(config, dataset)
     return protocol.search_tasks(dataset, shots, rule, config.search.folds)
 
@@ -311,8 +311,8 @@ def tasks_without_classes(study: Study, shots: Shots) -> tuple[Task, ...]:
         DataError: the search leaves classes out already, they are too few, or there are no
             validation images.
     """
-    dataset = study.dataset()
-    protocol = study.protocol()
+    dataset = study.dataset
+    protocol = study.protocol
     name, classes = next(iter(protocol.scored(dataset).items()))
     if dataset.foreign:
         return (foreign_task(shots, name, classes, dataset.foreign),)
@@ -325,7 +325,7 @@ def labelled_task(study: Study, shots: Shots) -> Task:
     """Return the task of a model that is trained on the shots and the validation images."""
     images = shots.train + shots.val
     labelled = make_shots(shots.dataset, shots.shots, shots.seed, images, ())
-    return study.protocol().confirm_task(study.dataset(), labelled, study.targets())
+    return study.protocol.confirm_task(study.dataset, labelled, study.targets())
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:

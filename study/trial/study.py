@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
@@ -38,6 +39,8 @@ PRECISION = "precision.json"
 """The file of the precision that ``auto`` stands for in a study."""
 BEST = "best"
 """The label of the candidate that validation chose."""
+_OF_DATA = ("architecture", "dataset", "_values")
+"""What a study with another configuration of the same data keeps."""
 
 
 class Candidate(Section):
@@ -69,37 +72,36 @@ class Study:
     _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The values that were read so far, by name."""
 
+    @cached_property
     def protocol(self) -> Protocol:
-        """Return the protocol that the configuration names, with its metric.
+        """The protocol that the configuration names, with its metric.
 
         Raises:
             ConfigError: no protocol has that name.
         """
-        name, custom = self.config.protocol, self.custom_protocol
-        protocol = self._read_once("protocol", lambda: find_protocol(name, custom))
+        protocol = find_protocol(self.config.protocol, self.custom_protocol)
         if self.config.search.metric == "balanced_accuracy":
             return protocol.balanced()
         return protocol
 
+    @cached_property
     def architecture(self) -> Architecture:
-        """Return the sizes of the backbone and the identity of its weights.
+        """The sizes of the backbone and the identity of its weights.
 
         Raises:
             BackboneError: the checkpoint cannot be read.
         """
         backbone = self.config.backbone
-        return self._read_once(
-            "architecture",
-            lambda: read_architecture(backbone_path(backbone.name), revision=backbone.revision),
-        )
+        return read_architecture(backbone_path(backbone.name), revision=backbone.revision)
 
     @property
     def reading(self) -> ImageReading:
         """How images are read by the configuration, without the framing of the checkpoint."""
         return reading_of_config(vars(self.config.data))
 
+    @cached_property
     def dataset(self) -> Dataset:
-        """Return the dataset to train on: its classes and file lists, but no pixels.
+        """The dataset to train on: its classes and file lists, but no pixels.
 
         Raises:
             DataError: it cannot be read.
@@ -114,16 +116,13 @@ class Study:
         columns: Any = data.columns
         splits: Any = data.splits
         options = ReaderOptions(columns, splits, data.subset, data.revision, data.groups)
-        return self._read_once(
-            "dataset",
-            lambda: load_dataset(
-                data.dataset,
-                data.root,
-                templates=data.templates,
-                reading=reading,
-                options=options,
-                other=data.other,
-            ),
+        return load_dataset(
+            data.dataset,
+            data.root,
+            templates=data.templates,
+            reading=reading,
+            options=options,
+            other=data.other,
         )
 
     def target(self, name: str) -> Dataset:
@@ -167,7 +166,8 @@ class Study:
     def with_config(self, config: StudyConfig) -> Study:
         """Return the study with another configuration of the same data."""
         changed = Study(config, self.folder, self.custom_protocol)
-        changed._values.update(self._values)
+        kept = {name: value for name, value in vars(self).items() if name in _OF_DATA}
+        vars(changed).update(kept)
         return changed
 
     def candidates(self) -> tuple[Candidate, ...] | None:

@@ -37,7 +37,7 @@ MOST_CLASS_NAMES = 3
 def announce(study: Study, console: Console) -> None:
     """Print what a study is, its plan, what it works on, and warnings."""
     config = study.config
-    protocol = study.protocol()
+    protocol = study.protocol
     shots = ""
     if protocol.trains:
         shots = "all labelled images, "
@@ -56,7 +56,7 @@ def announce(study: Study, console: Console) -> None:
 def describe_plan(study: Study) -> str:
     """Return which trials a study will run, and how many seeds test their choice."""
     config = study.config
-    protocol = study.protocol()
+    protocol = study.protocol
     seeds = amount(len(protocol.shot_seeds(config)), "seed")
     if seeds != "1 seed":
         seeds += " (repeated trainings)"
@@ -136,14 +136,14 @@ def study_rows(study: Study) -> list[tuple[str, str]]:
     Raises:
         StudyError: the data or the backbone cannot be read.
     """
-    config, protocol, dataset = study.config, study.protocol(), study.dataset()
+    config, protocol, dataset = study.config, study.protocol, study.dataset
     rows = [("classes", _describe_classes(dataset))]
     rows += [("images", line) for line in _describe_images(config, protocol, dataset)]
     for target in study.targets():
         tested = f"{format_count(len(target.test))} in test{_describe_published(target)}"
         rows.append(("target", f"{_describe_classes(target)}; {tested}"))
     rows.append(("prompts", _describe_prompts(config.data, dataset)))
-    architecture = study.architecture()
+    architecture = study.architecture
     numbers = format_count(architecture.count_all())
     depths = architecture.depths
     size = architecture.image_size

@@ -131,11 +131,11 @@ def find_faults(
         tracker: see `study.workflow.run_study.run_study`.
     """
     checks = _Checks(skipped)
-    if not checks.attempt("protocol", study.protocol):
+    if not checks.attempt("protocol", lambda: study.protocol):
         replaced = {*replaced, "protocol"}
         study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
     config = study.config
-    protocol = study.protocol()
+    protocol = study.protocol
     for fault in find_protocol_faults(config, protocol):
         if not any(path in fault for path in replaced):
             checks.faults.append(fault)
@@ -200,7 +200,7 @@ def _find_task_faults(
     path = "data"
     if config.data.shots_from:
         path = "data.shots_from"
-    seeds = set(study.protocol().shot_seeds(config))
+    seeds = set(study.protocol.shot_seeds(config))
     if searched:
         seeds.add(config.seed)
     for seed in sorted(seeds):
@@ -251,7 +251,7 @@ def _check_unknown(study: Study) -> None:
 
 def _check_backbone(study: Study) -> Backbone:
     """Load the checkpoint, since faulty weights or a faulty tokenizer would fail every trial."""
-    study.architecture()
+    _ = study.architecture
     backbone = study.config.backbone
     return load_backbone(backbone_path(backbone.name), revision=backbone.revision)
 
@@ -270,12 +270,12 @@ def _check_tokens(dataset: Dataset, backbone: Backbone) -> None:
 
 
 def _check_subset(study: Study, text: str) -> None:
-    parse(text).resolve(study.architecture().depths)
+    parse(text).resolve(study.architecture.depths)
 
 
 def _check_family(study: Study, label: str, method: str) -> None:
     """Refuse a peer that trains parameters which the family of the backbone does not have."""
-    family = study.architecture().family
+    family = study.architecture.family
     families = PEERS[method].families
     if family in families:
         return
@@ -288,15 +288,15 @@ def _check_family(study: Study, label: str, method: str) -> None:
 
 
 def _check_data(study: Study) -> Dataset:
-    if not study.dataset().test:
+    if not study.dataset.test:
         raise DataError(
             f"{study.config.data.dataset}: has no test images, and a study tests its choice on "
             "images that it never saw; allowed are images of a split 'test' (or 'val'), or no "
             "splits at all, so that a fixed rule makes them"
         )
-    refuse_absent(study.dataset(), study.config.data.on_corrupt)
-    refuse_one_class(study.dataset(), study.protocol().answers(study.dataset()))
-    return study.dataset()
+    refuse_absent(study.dataset, study.config.data.on_corrupt)
+    refuse_one_class(study.dataset, study.protocol.answers(study.dataset))
+    return study.dataset
 
 
 def _check_target(study: Study, name: str) -> Dataset:
@@ -315,12 +315,12 @@ def _check_published(folder: Path | None) -> None:
 
 def _check_tasks(study: Study, seed: int, searching: bool) -> None:
     """Make the tasks of a seed's trials; raise if they cannot be made."""
-    protocol = study.protocol()
+    protocol = study.protocol
     shots = find_shots(study, seed) if protocol.trains else None
     if shots and searching:
         tasks_of_search(study, shots)
     if seed in protocol.shot_seeds(study.config):
-        protocol.confirm_task(study.dataset(), shots)
+        protocol.confirm_task(study.dataset, shots)
 
 
 def _check_name(study: Study) -> None:

@@ -53,7 +53,7 @@ def by_class_sizes(study: Study) -> Study:
     config = study.config
     try:
         unequal = _have_unequal_sizes(study)
-        class_averaged = unequal or study.protocol().class_averaged
+        class_averaged = unequal or study.protocol.class_averaged
     except StudyError:
         return study
     training = config.training
@@ -69,7 +69,7 @@ def by_class_sizes(study: Study) -> Study:
 
 def _have_unequal_sizes(study: Study) -> bool:
     """Return whether a trained class has more than twice the images of another to learn from."""
-    dataset, protocol, shots = study.dataset(), study.protocol(), study.config.data.shots
+    dataset, protocol, shots = study.dataset, study.protocol, study.config.data.shots
     if not protocol.trains or not dataset.train:
         return False
     sizes = Counter(record.label for record in dataset.train)

@@ -112,7 +112,7 @@ def estimate(study: Study) -> Estimate:
     Raises:
         StudyError: no trial fits on this machine, or the data or the backbone cannot be read.
     """
-    config, protocol, dataset = study.config, study.protocol(), study.dataset()
+    config, protocol, dataset = study.config, study.protocol, study.dataset
     slots = count_slots(config.resources)
     if not slots:
         raise StudyError(
@@ -144,7 +144,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
     """
     config = study.config
     search = variants = refit = answers = 0.0
-    if study.protocol().searches(config):
+    if study.protocol.searches(config):
         search, variants = _estimate_search(study, cost, slots)
         refit = _estimate_refit(study, cost, slots)
         answers = _estimate_answers(study, cost)
@@ -177,7 +177,7 @@ def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float
     if search.minutes is not None:  # baselines are trained in any case
         seconds = min(seconds, max(60 * search.minutes * slots, baselines))
     variants = 0
-    for label in possible_variants(config, study.protocol().configured_strength(config)):
+    for label in possible_variants(config, study.protocol.configured_strength(config)):
         if label.rpartition("-")[0] not in free:
             variants += 1
     return seconds, full_trial * variants
@@ -199,14 +199,14 @@ def _estimate_answers(study: Study, cost: Cost) -> float:
 def _estimate_test(study: Study, cost: Cost) -> float:
     """Return the seconds of the test of all candidates, if no two trials overlap."""
     config = study.config
-    protocol = study.protocol()
+    protocol = study.protocol
     seeds = protocol.shot_seeds(config)
     shots = None
     epochs = 0
     if protocol.trains:
         shots = find_shots(study, seeds[0])
         epochs = config.training.epochs
-    task = protocol.confirm_task(study.dataset(), shots)
+    task = protocol.confirm_task(study.dataset, shots)
     seconds = _trial_seconds([task], epochs, config.training, cost, evaluations=1)
     tested = len(protocol.fixed_settings(config))
     if protocol.searches(config):

@@ -61,7 +61,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     Raises:
         DataError: images cannot be read and the study would fail; the message names some.
     """
-    datasets = [study.dataset(), *study.targets()]
+    datasets = [study.dataset, *study.targets()]
     samples = [_paths(dataset, every=every) for dataset in datasets]
     tried = sum(map(len, samples))
     faults = []

@@ -69,7 +69,7 @@ def doubt_further_labels(
     Raises:
         DataError: no model ships, or nothing says what it was trained on.
     """
-    dataset = results.study.dataset()
+    dataset = results.study.dataset
     with tempfile.TemporaryDirectory(prefix="clipfit-labels-") as scratch:
         saved = read_winner(results.study, Path(scratch))
         classifier = saved.load_classifier(class_names=dataset.class_names)

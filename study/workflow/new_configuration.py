@@ -69,7 +69,7 @@ def write_configuration(options: Namespace) -> None:
             file.write(text)
     except OSError as error:
         raise StorageError(f"{options.out} cannot be written: {error.strerror}") from error
-    print_sentences(options.console, f"{options.out}: {describe_images(study.dataset())}")
+    print_sentences(options.console, f"{options.out}: {describe_images(study.dataset)}")
     command = f"clipfit-study run {shlex.quote(str(options.out))}"
     print_unwrapped(options.console, f"  {command} --check --images --estimate\n  {command}")
 
@@ -96,9 +96,9 @@ def _find_study(options: Namespace) -> tuple[Study, Choices, Values]:
     given = {"data.dataset": _dataset_name(root), "data.root": str(root), **given}
     first = build_config({}, options.images, given, texts)
     study = Study(first, StudyFolder(first.storage / "init"))
-    found = {"data.root": (None, describe_images(study.dataset()))}
+    found = {"data.root": (None, describe_images(study.dataset))}
     faults: list[str] = []
-    for base, plan in suited_plans(study.dataset()):
+    for base, plan in suited_plans(study.dataset):
         choices = {key: choice for key, choice in plan.items() if key not in given}
         values: Values = {"data": {"dataset": "", "root": ""}}
         file = shipped_file(base)

@@ -25,7 +25,7 @@ def study_origin(study: Study, tracker_packages: Sequence[str]) -> dict[str, str
     origin: dict[str, str | int] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
-        "checkpoint": study.architecture().checkpoint,
+        "checkpoint": study.architecture.checkpoint,
         "preprocessing": PREPROCESSING,
         "framing": _framing(study),
     }
@@ -61,7 +61,7 @@ def compare_with_origin(study: Study) -> None:
             framing,
             framing_before,
         )
-    checkpoint = study.architecture().checkpoint
+    checkpoint = study.architecture.checkpoint
     checkpoint_before = identity.get("checkpoint", checkpoint)
     if checkpoint_before != checkpoint:
         raise BackboneError(
@@ -72,7 +72,7 @@ def compare_with_origin(study: Study) -> None:
 
 def _framing(study: Study) -> str:
     """Return how images are brought to their size."""
-    framing = study.architecture().framing
+    framing = study.architecture.framing
     sides = "the shorter side"
     if framing.squash:
         sides = "both sides"

@@ -67,7 +67,7 @@ def write_outputs(
 def tested_datasets(study: Study) -> Datasets:
     """Return the datasets of the test by name, which have been read by now."""
     data = study.config.data
-    datasets = {data.dataset: study.dataset()}
+    datasets = {data.dataset: study.dataset}
     for name in data.targets:
         datasets[name] = study.target(name)
     return datasets

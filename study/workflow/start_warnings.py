@@ -73,7 +73,7 @@ def _embedded_warnings(studies: Iterable[Study]) -> list[str]:
 def _preprocessing_warnings(studies: Iterable[Study]) -> Iterator[str]:
     """Yield a warning for each backbone that does not say how images are prepared for it."""
     for backbone, study in {study.config.backbone: study for study in studies}.items():
-        architecture = study.architecture()
+        architecture = study.architecture
         if architecture.open_clip:
             continue
         if not find_preprocessing(backbone_path(backbone.name), backbone.revision):
@@ -88,7 +88,7 @@ def _preprocessing_warnings(studies: Iterable[Study]) -> Iterator[str]:
 
 def _group_warnings(studies: Iterable[Study]) -> Iterator[str]:
     """Yield a warning for each dataset with several test images of a group."""
-    for dataset in {study.dataset().name: study.dataset() for study in studies}.values():
+    for dataset in {study.dataset.name: study.dataset for study in studies}.values():
         groups = {record.group for record in dataset.test if record.group}
         if groups and len(groups) < len(dataset.test):
             yield (
@@ -101,9 +101,9 @@ def _group_warnings(studies: Iterable[Study]) -> Iterator[str]:
 def _imbalance_warnings(studies: Iterable[Study]) -> Iterator[str]:
     """Yield a warning for each dataset whose test classes differ in size where accuracy counts."""
     for study in studies:
-        if study.protocol().class_averaged:
+        if study.protocol.class_averaged:
             continue
-        for dataset in (study.dataset(), *study.targets()):
+        for dataset in (study.dataset, *study.targets()):
             sizes = Counter(dataset.class_names[record.label] for record in dataset.test)
             if not sizes:
                 continue
@@ -129,7 +129,7 @@ def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
             if name in PACKAGED or (name, root) in checked:
                 continue
             checked.add((name, root))
-            dataset = study.target(name) if is_target else study.dataset()
+            dataset = study.target(name) if is_target else study.dataset
             yield from dataset_warnings(dataset, data.on_corrupt, pixels=pixels.get(name))
 
 

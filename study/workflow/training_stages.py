@@ -37,9 +37,9 @@ def prepare_data(study: Study, console: Console) -> tuple[Preparer, TrialData | 
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        preparer = Preparer(study, study.architecture().image_size, show)
+        preparer = Preparer(study, study.architecture.image_size, show)
         data = None
-        if study.protocol().searches(study.config):
+        if study.protocol.searches(study.config):
             data = preparer.search()
         return preparer, data
 
@@ -88,7 +88,7 @@ def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, consol
     fix_optimism(study)
     if extensions(study):
         tracker.rescan_trials()
-    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
+    data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
     trained = [candidate for candidate in candidates if candidate.same_as is None]
     # While workers train, so that the report need not wait for it.
     drawing = start_thread(prepare_drawing)
@@ -120,14 +120,14 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     reuse = None
     if ablation and ablation.reuse:
         reuse = partial(reuse_results, study.folder)
-    if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
+    if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
             announcer = _announcer(progress, console)
             tune_cells(study, preparer.search(), [progress, tracker], reuse, announcer)
     cells = [
         Candidate(label=label, settings=settings) for label, settings in fix_rates(study).items()
     ]
-    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
+    data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
     with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:
         run_confirm(study, cells, data, [progress, tracker], stage="ablation", reuse_results=reuse)
 

@@ -120,7 +120,7 @@ def test_other_images_of_the_same_names_are_not_shown_under_another_class(shown:
 
 def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.MonkeyPatch):
     configure(shown, "data.dataset=hf:a/b", "data.root=null")
-    monkeypatch.setattr(Study, "dataset", lambda self: pytest.fail("read"))
+    monkeypatch.setattr(Study, "dataset", property(lambda self: pytest.fail("read")))
     assert not gallery_of(shown).has_images
 
 
@@ -130,7 +130,7 @@ def test_images_of_another_dataset_are_looked_for_there(
     wild = image_folder(tmp_path / "wolves", ("wolf", "fox"), ("wolf", "fox"))
     configure(shown, "protocol=transfer", "data.targets=[wolves]")
     keep(shown, 1, [Prediction("wolves", "test/wolf/1.png", "wolf", "fox", 0.9)])
-    monkeypatch.setattr(Study, "dataset", lambda self: pytest.fail("read again"))
+    monkeypatch.setattr(Study, "dataset", property(lambda self: pytest.fail("read again")))
     known = {"pets": load_dataset("pets", pets), "wolves": load_dataset("wolves", wild)}
     (picture,) = gallery_of(shown, **known).mistakes
     assert (np.asarray(opened(picture.address)) == (1, 4, 0)).all()

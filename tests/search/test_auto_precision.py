@@ -15,12 +15,12 @@ AUTO = {"epochs": 1, "batch_size": 8, "precision": "auto"}
 def test_it_is_decided_once_and_stays(make_study: Any):
     study = make_study("auto", training=AUTO).study
     assert study.resolve_precision() is study
-    dataset = study.dataset()
+    dataset = study.dataset
     decided = decide_precision(study)
     precision = decided.config.training.precision
     assert precision in ("float32", "bfloat16")
     assert decide_precision(decided) is decided, "what is given is not asked for"
-    assert decided.dataset() is dataset, "nothing is read again"
+    assert decided.dataset is dataset, "nothing is read again"
     assert study.folder.read_json(PRECISION) == precision
     other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
     study.folder.write_json(PRECISION, other)

@@ -171,6 +171,6 @@ def test_the_scores_of_real_trials_follow_from_what_they_keep(
         (report,) = run_trial(given, data, backbone)
         record_epoch(written, report, data, INFO)
         written.write_end(End("finished", 1, 1.0))
-    found = not_none(optimism_of(folder, own.protocol()))
+    found = not_none(optimism_of(folder, own.protocol))
     assert found.trials == 2
     assert 0 <= found.expected <= 1

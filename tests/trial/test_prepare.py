@@ -202,7 +202,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
     monkeypatch.setattr(study.data.datasets, "load_dataset", load)
     columns, splits = {"image": "img", "label": "fine"}, {"test": "holdout"}
     options: Any = {"columns": columns, "splits": splits, "subset": "small", "revision": "abc"}
-    prepare(dataset="hf:owner/name", **options).study.dataset()
+    assert prepare(dataset="hf:owner/name", **options).study.dataset
     load.assert_called_once_with(
         "hf:owner/name",
         root,

@@ -36,8 +36,8 @@ def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.Monk
     monkeypatch.setattr(datasets, "load_dataset", readers[0])
     monkeypatch.setattr(module, "read_architecture", readers[1])
     for _ in range(3):
-        assert mine.dataset().name == "digits"
-        assert mine.architecture().image_size
+        assert mine.dataset.name == "digits"
+        assert mine.architecture.image_size
     assert [read.call_count for read in readers] == [1, 1]
 
 

@@ -64,7 +64,7 @@ def test_the_sizes_of_classes_decide_how_they_are_made_up_for(
     source.write_text("data: {dataset: pets, root: pets.csv}")
     study = make_study(source, overrides)
     assert (study.config.training.balance, study.config.search.metric) == decided
-    assert study.protocol().class_averaged == (decided[1] == "balanced_accuracy")
+    assert study.protocol.class_averaged == (decided[1] == "balanced_accuracy")
 
 
 def test_faults_name_the_override_that_they_come_from():

@@ -144,5 +144,5 @@ class MlflowTracker(Tracker):
 
         run = self._sender.study_run
         study = self._sender.study
-        view = "trials" if study.protocol().searches(study.config) else "tested"
+        view = "trials" if study.protocol.searches(study.config) else "tested"
         return viewing_hints(run.uri, run.experiment_id, run.run_id, view)

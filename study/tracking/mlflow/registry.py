@@ -178,14 +178,14 @@ class _Registrar:
         settings = candidate.settings
         trained = self._winner.shipped
         source = study.folder.trial(str(candidate.source_trial))
-        rule = study.protocol().rule_from_report(config, source.read_reports()[-1])
+        rule = study.protocol.rule_from_report(config, source.read_reports()[-1])
         shots = read_shots(shots_path(study, trained.read_config()["seed"]))
         tags = {
             "study": study.folder.name,
             "study_id": str(study.folder.read_identity()["study_id"]),
             "dataset": config.data.dataset,
             "protocol": config.protocol,
-            "metric": study.protocol().metric,
+            "metric": study.protocol.metric,
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
             "subset": str(settings.column_values()["subset"]),
@@ -371,7 +371,7 @@ class _Registrar:
                 artifacts={"delta": str(delta)},
                 mlflow_model=description,
                 input_example=[example],
-                pip_requirements=requirements(self._study.architecture()),
+                pip_requirements=requirements(self._study.architecture),
                 code_paths=[str(code)],
                 model_config=served,
             )

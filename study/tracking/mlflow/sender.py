@@ -115,7 +115,7 @@ def add_balanced_score(study: Study, record: TrialRecord) -> Reports:
     if not reports or run_content.TEST_SCORE not in reports[-1]:
         return reports
     confusion = confusion_of(read_predictions(study.folder, record.trial_id))
-    balanced = balanced_score(confusion, study.protocol())
+    balanced = balanced_score(confusion, study.protocol)
     if balanced is None:
         return reports
     return [*reports[:-1], {**reports[-1], TEST_BALANCED: balanced}]

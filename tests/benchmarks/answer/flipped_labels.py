@@ -14,6 +14,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -64,9 +65,10 @@ class FlippedStudy(Study):
 
     share: float = 0.0
 
+    @cached_property
     def dataset(self) -> Dataset:
-        """Return the dataset with wrong labels."""
-        dataset = super().dataset()
+        """The dataset with wrong labels."""
+        dataset = super().dataset
         rng = np.random.default_rng([self.config.seed, round(100 * self.share)])
         classes = len(dataset.class_names)
 
@@ -126,7 +128,7 @@ def measure(study: FlippedStudy) -> list[list[float]]:
 
 def search(study: Study) -> pa.Table:
     """Train a few configurations on the folds, and return what they predict, a row an image."""
-    data = Preparer(study, study.architecture().image_size).search()
+    data = Preparer(study, study.architecture.image_size).search()
     backbone = load_backbone(backbone_path(study.config.backbone.name))
     space = make_space(study, "tpe")
     baselines = [*study.config.search.fixed_baselines.values()]

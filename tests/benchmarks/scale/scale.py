@@ -154,7 +154,7 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     os.environ.update(driver.TUNE_ENVIRONMENT)
     ray.init(address="local", num_cpus=options.slots, include_dashboard=False, log_to_driver=False)
     study = Study(config, folder)
-    data = Preparer(study, study.architecture().image_size).search()
+    data = Preparer(study, study.architecture.image_size).search()
     clock, tracker = Clock(), MlflowTracker()
     tracker.start(study)
     began = time.perf_counter()

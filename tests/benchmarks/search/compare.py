@@ -99,7 +99,7 @@ def main() -> None:
     for study in options.studies:
         path = worlds / f"{study}.parquet"
         (storage / study).mkdir(parents=True, exist_ok=True)
-        world = World.read(path, load_study(study, storage).architecture().depths)
+        world = World.read(path, load_study(study, storage).architecture.depths)
         rows = []
         with multiprocessing.get_context("spawn").Pool(options.processes, _enter, (world,)) as pool:
             for name in options.only:
@@ -131,7 +131,7 @@ def replay_job(job: Job) -> list[Step]:
 @cache
 def _data(name: str, storage: Path, changes: tuple[str, ...]) -> TrialData:
     study = load_study(name, storage, changes)
-    return Preparer(study, study.architecture().image_size).search()
+    return Preparer(study, study.architecture.image_size).search()
 
 
 def title_of(study: str, world: World) -> str:

@@ -97,7 +97,7 @@ def main() -> None:
         for done, chain in enumerate(pool.imap_unordered(train, missing), start=1):
             print(f"{chain.study}, {chain.name}: {done} of {len(missing)}", file=sys.stderr)
     for study in options.studies:
-        depths = load_study(study, storage).architecture().depths
+        depths = load_study(study, storage).architecture.depths
         rows: list[Row] = []
         for chain in chains:
             if chain.study == study:
@@ -123,7 +123,7 @@ def train(chain: Chain) -> Chain:
     torch.set_num_threads(1)
     chain.file.parent.mkdir(parents=True, exist_ok=True)
     study = load_study(chain.study, chain.storage, chain.changes)
-    preparer = Preparer(study, study.architecture().image_size)
+    preparer = Preparer(study, study.architecture.image_size)
     data = preparer.search()
     tests = [preparer.confirm(seed) for seed in FURTHER]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -139,16 +139,16 @@ def train(chain: Chain) -> Chain:
         row = measure(study, settings, chain.name, data, tests)
         asked.tell(trial, row.validation[-1])
         rows.append(row)
-    World(rows, study.architecture().depths).write(chain.file)
+    World(rows, study.architecture.depths).write(chain.file)
     return chain
 
 
 def make_space(study: Study, source: str) -> OpenSpace:
     """Return the space that a source proposes from."""
-    search, depths = study.config.search, study.architecture().depths
+    search, depths = study.config.search, study.architecture.depths
     if source == "clipfit":
         return RateSpace(search.space, depths, search.fixed_baselines["clipfit"].subset)
-    strength = study.protocol().configured_strength(study.config)
+    strength = study.protocol.configured_strength(study.config)
     return OpenSpace(search.space, depths, strength=strength)
 
 

@@ -154,7 +154,7 @@ class _Replay:
 
     def _with_variants(self) -> list[Step]:
         """Return all steps, with those of the variants, which a study trains in the end."""
-        config, protocol = self._study.config, self._study.protocol()
+        config, protocol = self._study.config, self._study.protocol
         judged = sorted((found for found, _ in self._finished), key=lambda found: found.sort_key)
         wanted = variants(judged, config, protocol.configured_strength(config))
         for place, (label, settings) in enumerate(wanted.items()):
