@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
 
 
-PromptsT = TypeVar("PromptsT", contravariant=True)
 # Prompts of thousands of classes times dozens of templates do not fit a GPU's memory at once.
 PROMPTS_AT_ONCE = 1024
 
@@ -73,7 +72,7 @@ def apply_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator
                 tuned_parameter.parameter.copy_(value)
 
 
-class Classifier(Protocol[PromptsT]):
+class Classifier(Protocol):
     """The methods of a classifier that the training step and the evaluation call.
 
     `FewShotClassifier` is the version to read; it takes token ids and pixels. Trials use
@@ -84,7 +83,7 @@ class Classifier(Protocol[PromptsT]):
     def tuned(self) -> Sequence[TunedParameter]:
         """The tuned parameters."""
 
-    def encode_text(self, prompts: PromptsT, /) -> Tensor:
+    def encode_text(self, prompts: Any, /) -> Tensor:
         """Return unit-length text features, (classes, dim) float32."""
 
     def encode_image(self, images: Tensor, /) -> Tensor:
@@ -236,7 +235,7 @@ def refuse_low_precision(tuned: Iterable[TunedParameter]) -> None:
 
 @torch.no_grad()
 def classify(
-    classifier: Classifier[Any],
+    classifier: Classifier,
     features: Iterable[Tensor],
     class_features: Tensor,
     labels: Tensor,
@@ -270,7 +269,7 @@ def classify(
 
 @torch.no_grad()
 def compare_groups(
-    classifier: Classifier[Any],
+    classifier: Classifier,
     features: Iterable[Tensor],
     class_features: Tensor,
     trained: Tensor,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Generic, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
 from study.method.balance import ClassBalance
-from study.method.model import Classifier, PromptsT, TunedParameter
+from study.method.model import Classifier, TunedParameter
 from study.method.parameters import PEER, kind_names
 from study.method.recipe import (
     MOMENTUM,
@@ -106,7 +106,7 @@ class Losses(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Objective(Generic[PromptsT]):
+class Objective:
     """What every step of a training minimises: cross-entropy + λ·(1 − mean of cos(text, text₀)).
 
     ``text`` are the features of the prompts now, and text₀ those before training. The mean is over
@@ -114,7 +114,7 @@ class Objective(Generic[PromptsT]):
     distance of the parameters to their initial values, or none.
     """
 
-    prompts: PromptsT
+    prompts: Any
     """The prompt of each class: (classes, length) int64, or `StagedClassifier.begin_prompts`."""
     zero_shot_text: Tensor
     """text₀, (classes, dim) float32: unit-length features of the untouched text encoder, without
@@ -212,11 +212,11 @@ def make_optimizer(
 
 
 def training_step(
-    classifier: Classifier[PromptsT],
+    classifier: Classifier,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     labels: Tensor,
-    objective: Objective[PromptsT],
+    objective: Objective,
     *,
     micro_batch: int | None = None,
 ) -> Losses:
@@ -273,10 +273,10 @@ def _refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
 
 
 def train_epoch(
-    classifier: Classifier[PromptsT],
+    classifier: Classifier,
     optimizer: torch.optim.Optimizer,
     batches: Iterable[tuple[Tensor, Tensor]],
-    objective: Objective[PromptsT],
+    objective: Objective,
     *,
     epoch: int,
     micro_batch: int | None = None,

@@ -103,7 +103,7 @@ def step(
     optimizer: torch.optim.Optimizer,
     pixels: Tensor,
     labels: Tensor,
-    objective: Objective[Tensor],
+    objective: Objective,
 ) -> Losses:
     """Take a step as the paper has it, or as trials take it."""
     if not is_staged:

@@ -40,7 +40,7 @@ def case(backbone: Backbone) -> Case:
     return Case(backbone, "clipfit", 1, torch.float64)
 
 
-def objective(case: Case, prompts: Any, recipe: Recipe = REFERENCE) -> Objective[Any]:
+def objective(case: Case, prompts: Any, recipe: Recipe = REFERENCE) -> Objective:
     """An objective with texts to stay near that are not those of the model."""
     other_text = torch.roll(case.plain()[0].detach(), 1, -1)
     return Objective(prompts, other_text, 2.0, recipe)
