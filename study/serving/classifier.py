@@ -26,6 +26,7 @@ from study.data.records import is_text
 from study.errors import DataError
 from study.method.device import choose_device
 from study.method.model import FewShotClassifier, encode_prompts
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.serving.tuned_backbone import load_tuned_backbone
 
@@ -117,7 +118,8 @@ class TunedClassifier(NamedTuple):
             return self.class_features[:0]
         batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device)
         normalized = normalize(batch, self.backbone.image_mean, self.backbone.image_std)
-        return self.model.encode_image(normalized)
+        staged = StagedClassifier(self.model)  # as trials do, and with less work
+        return staged.encode_image(staged.begin_images(normalized))
 
     def read_pixels(self, image: object, *, files: bool = True) -> NDArray[np.uint8]:
         """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.
