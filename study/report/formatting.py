@@ -73,14 +73,6 @@ class Table:
             texts.append(["–" if cell is None else str(cell) for cell in row])
         return texts
 
-    @property
-    def hovers(self) -> list[list[str]]:
-        """The text that each cell shows under the mouse; most are empty."""
-        hovers = []
-        for row in self.rows:
-            hovers.append([getattr(cell, "hover", "") for cell in row])
-        return hovers
-
     def without_constant(self, name: str) -> Table:
         """Return the table without a column of words, if that is the same in every row."""
         column = list(self.header).index(name)

@@ -32,15 +32,13 @@ from study.report.setting_descriptions import (
     setting_header,
     tuned_in_words,
 )
-from study.report.verdict import validation_findings, validation_score_sentence, verdict
+from study.report.verdict import validation_findings, verdict
 from study.results.entries import PUBLISHED, REFERENCES, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import TRIAL_STATES, Leaderboard
 from study.results.trial_results import BASELINE, PARTS, SEARCH_ARM, SOURCE
 from study.storage.atomic import write_atomically
 
-CONFIGURATIONS = "Configurations"
-"""The title of the table of what each candidate is."""
 _ARM_NOTES = {
     BASELINE: "baselines, tried first",
     SEARCH_ARM: "which parameters to tune, and how fast",
@@ -99,12 +97,12 @@ def configuration_table(board: Leaderboard) -> Table:
         row += [format_count(entry.trainable), percent(entry.val_score)]
         rows.append(row)
     return Table(
-        CONFIGURATIONS,
+        "Configurations",
         header,
         rows,
         left=3,
         marked=_winner_row(board),
-        note=" ".join([SETTING_NOTE, *validation_score_sentence(board)]),
+        note=SETTING_NOTE,
         break_at=5,
     )
 
@@ -223,11 +221,9 @@ def render_leaderboard(board: Leaderboard) -> Group:
         if not table.rows:
             continue
         blocks.append(table)
-        # The note of the main table, on all scores, stands after the sentences, and a validation
-        # score is judged among them.
-        note = SETTING_NOTE if table.title == CONFIGURATIONS else table.note
-        if note and table is not main:
-            blocks.append(Text(note, style="dim"))
+        # The note of the main table, on all scores, stands after the sentences.
+        if table.note and table is not main:
+            blocks.append(Text(table.note, style="dim"))
     for sentence in (*verdict(board), *validation_findings(board)):
         blocks.append(Text(sentence))
     if board.entries:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from study.backbones.architecture import ENCODERS, Depths
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
@@ -9,7 +10,7 @@ from study.errors import BackboneError
 from study.method.parameters import Leaf
 from study.method.subsets import Subset, Term, list_sites, parse
 from study.report.charts import BLUE, GREY, WINNER_MARKER, Axis, Chart, Panel, Series
-from study.report.formatting import percent
+from study.report.formatting import format_mean
 from study.report.names import candidate_name
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard
@@ -30,15 +31,10 @@ def scores_chart(board: Leaderboard) -> Chart:
     names = []
     series = []
     for row, (name, score) in enumerate(_compared_scores(board)):
-        low, high = score.low, score.high
-        if score.images and low is None:
-            low, high = score.images
-        text = f"{percent(score.mean)} %"
         error = None
-        if low is not None and high is not None:
-            text += f" [{percent(low)}, {percent(high)}]"
-            error = ([100 * (score.mean - low)], [100 * (high - score.mean)])
-        names.append(f"{name}\n{text}")
+        if score.low is not None and score.high is not None:
+            error = ([100 * (score.mean - score.low)], [100 * (score.high - score.mean)])
+        names.append(f"{name}\n{format_mean(score, ' %')}")
         marker = WINNER_MARKER if name == "winner" else "circle"
         series.append(Series("", [100 * score.mean], [row], marker=marker, x_error=error))
     chance = None if board.chance is None else 100 * board.chance
@@ -59,12 +55,16 @@ def scores_chart(board: Leaderboard) -> Chart:
 def _compared_scores(board: Leaderboard) -> Iterator[tuple[str, MeanInterval]]:
     """Yield the name and the score of each candidate in the chart, the lowest first."""
     for entry in reversed(board.entries):
+        compared = COMPARED.intersection(entry.labels)
         if entry.is_chosen and board.has_search:
             yield board.chosen_word, entry.test
-        elif not board.has_search or not COMPARED.isdisjoint(entry.labels):
-            yield candidate_name(entry.label), entry.test
+        elif compared or not board.has_search:
+            yield candidate_name(next(iter(compared), entry.label)), entry.test
     if board.refit and board.refit.test:
-        yield "refit, which ships", board.refit.test
+        score = board.refit.test
+        if score.images:  # a single training has no other interval
+            score = replace(score, low=score.images.low, high=score.images.high)
+        yield "refit, which ships", score
 
 
 def tuned_chart(board: Leaderboard) -> Chart:

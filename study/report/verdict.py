@@ -103,7 +103,7 @@ def judge_choice(board: Leaderboard) -> Iterator[str]:
             f"The choice does not beat chance (balanced {percent(mean)} % against "
             f"{percent(choice.chance)} %), so there is no winner."
         )
-    yield from validation_score_sentence(board)
+    yield from _describe_validation_score(board)
     if not any(entry.above_chance for entry in board.entries):
         yield "Nothing that was tested beats chance."
     yield from _describe_highest_mean(board, choice)
@@ -124,7 +124,7 @@ def _describe_highest_mean(board: Leaderboard, choice: Entry) -> Iterator[str]:
     )
 
 
-def validation_score_sentence(board: Leaderboard) -> Iterator[str]:
+def _describe_validation_score(board: Leaderboard) -> Iterator[str]:
     """Yield the validation score of the choice, which is a maximum, and what to expect of it.
 
     There is no sentence where it is not known what to expect.
