@@ -314,7 +314,7 @@ def _column_names(
         column = requested.get(part) or candidates[0]
         if column not in features:
             raise DataError(
-                f"{name}: no {part} column {column!r}; name it in columns.{part}; "
+                f"{name}: no {part} column {column!r}; name it in columns.{part} or rename it; "
                 f"the dataset has {listed(features)}"
             )
         return column

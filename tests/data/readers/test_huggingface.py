@@ -106,7 +106,10 @@ def test_a_hidden_test_split_is_named(tmp_path: Path):
 def test_a_column_or_split_that_is_not_there_is_named(tmp_path: Path):
     file = write(tmp_path / "x.parquet", [0, 1] * 3)
     told = refusal("pets", file, columns={"label": "breed"})
-    assert "no label column 'breed'; name it in columns.label; the dataset has 'image'," in told
+    assert (
+        "no label column 'breed'; name it in columns.label or rename it; the dataset has 'image',"
+        in told
+    )
     assert "splits 'dev' are not there" in refusal("pets", file, splits={"train": "dev"})
 
 
