@@ -147,7 +147,10 @@ def _run_command(carry_out: Callable[[Namespace], None], options: Namespace) -> 
     with slow_imports():
         from study.workflow.lookup import find_studies
         from study.workflow.signals import LastingConsole
-    options.console = LastingConsole()
+    output = None
+    if getattr(options, "json", False):
+        output = sys.stderr  # the standard output has the document alone
+    options.console = LastingConsole(output)
     find_studies(options)
     carry_out(options)
 

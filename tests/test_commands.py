@@ -1,5 +1,7 @@
 """One surface of commands: each explains itself at once, and a fault is one message."""
 
+import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -125,6 +127,30 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert capsys.readouterr().out == f"clipfit-study {project['version']}\n"
+
+
+EXITS = {
+    "0": "main(['--version'])",
+    "1": "(setattr(commands, '_run_command', lambda *_: 1 / 0), main(['list']))[1]",
+    "2": "main(['status', 'nosuch'])",
+    "130": "commands._carry_out(signal.raise_signal, signal.SIGINT)",
+    "141": "main(['config', '--schema'])",
+}
+"""What ends with each exit code; nobody reads the output of the last."""
+
+
+def test_each_exit_code_of_the_table_is_one(tmp_path: Path):
+    page = (ROOT / "study" / "workflow" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^\| (\d+) \|", page) == [*EXITS]
+    for code, call in EXITS.items():
+        reader, writer = os.pipe()
+        if code == "141":
+            os.close(reader)
+        child = f"import signal; from study import commands; main = commands.main; exit({call})"
+        done = subprocess.run(
+            [sys.executable, "-c", child], stdout=writer, stderr=subprocess.DEVNULL, cwd=tmp_path
+        )
+        assert str(done.returncode) == code, call
 
 
 MISTYPED = [

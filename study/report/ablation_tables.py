@@ -202,7 +202,12 @@ def ablation_markdown(table: AblationTable) -> str:
 
 def ablation_csv(table: AblationTable) -> str:
     """Return the ablation as CSV: fractions in full precision, one row per cell."""
-    return Table.from_records([_cell_record(table, cell) for cell in table.cells]).csv()
+    return Table.from_records(ablation_records(table)).csv()
+
+
+def ablation_records(table: AblationTable) -> list[dict[str, object]]:
+    """Return the ablation as records: one per cell, with the columns of its CSV."""
+    return [_cell_record(table, cell) for cell in table.cells]
 
 
 def _cell_record(table: AblationTable, cell: Cell) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
@@ -67,15 +66,17 @@ def _score_row(rank: int, row: RankedConfiguration) -> list[object]:
     return cells
 
 
-def best_configurations_json(configurations: Sequence[RankedConfiguration]) -> str:
-    """Return configurations as a JSON list with one object each."""
+def best_configurations_records(
+    configurations: Sequence[RankedConfiguration],
+) -> list[dict[str, object]]:
+    """Return configurations as records: one each, with its settings."""
     records = []
     for row in configurations:
         record = dict(vars(row))
         del record["settings"]
         record |= row.settings.column_values()
         records.append(record)
-    return json.dumps(records, indent=2, ensure_ascii=False) + "\n"
+    return records
 
 
 def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: StudyConfig) -> str:

@@ -38,11 +38,7 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
     board = leaderboard(results)
     first = _tested_entry(board, first_label)
     second = _tested_entry(board, second_label)
-    shares = image_shares(results, first.label, second.label)
-    if shares.empty:
-        raise DataError(
-            f"'{first_label}' and '{second_label}' have no seed in common that kept its predictions"
-        )
+    shares = _shares(results, first, second)
     rows = []
     for part, of_part in shares.groupby(level="part"):
         for name, of_class in of_part.groupby(level="class"):
@@ -70,6 +66,37 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
     return by_class.without_constant("part"), _image_table(shares)
 
 
+def difference_record(results: Results, first_label: str, second_label: str) -> dict[str, object]:
+    """Return the same as `difference_tables`, with the numbers in full precision.
+
+    Raises:
+        DataError: see there.
+        LedgerError: see there.
+    """
+    board = leaderboard(results)
+    first = _tested_entry(board, first_label)
+    second = _tested_entry(board, second_label)
+    shares = _shares(results, first, second)
+    counts = shares.groupby(level=["part", "class"])[["seeds", "only_one", "only_other"]].sum()
+    counts["gain"] = (counts["only_one"] - counts["only_other"]) / counts["seeds"]
+    classes = counts.rename(columns={"seeds": "answers"}).reset_index()
+    return {
+        "one": first_label,
+        "other": second_label,
+        "classes": classes.to_dict("records"),
+        "images": _differing(shares).to_dict("records"),
+    }
+
+
+def _shares(results: Results, first: Entry, second: Entry) -> pd.DataFrame:
+    shares = image_shares(results, first.label, second.label)
+    if shares.empty:
+        raise DataError(
+            f"'{first.label}' and '{second.label}' have no seed in common that kept its predictions"
+        )
+    return shares
+
+
 def _answer_cells(shares: pd.DataFrame) -> list[object]:
     """Return the answers of some rows of `image_shares`, those that differ, and Δ."""
     only_first = int(shares["only_one"].sum())
@@ -81,9 +108,14 @@ def _answer_cells(shares: pd.DataFrame) -> list[object]:
 
 def _image_table(shares: pd.DataFrame) -> Table:
     """Return the images on which the candidates differ, with the share of seeds of each."""
-    differing = shares[shares["gain"] != 0].drop(columns=["seeds", "only_one", "only_other"])
-    differing = differing.round(12).reset_index()
+    differing = _differing(shares)
     return Table("", list(differing), differing.values.tolist())
+
+
+def _differing(shares: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the images on which the candidates differ."""
+    differing = shares[shares["gain"] != 0].drop(columns=["seeds", "only_one", "only_other"])
+    return differing.round(12).reset_index()
 
 
 def _explain_counts(shares: pd.DataFrame) -> str:

@@ -1,6 +1,5 @@
 """A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
 
-import json
 from dataclasses import replace
 
 from rich.console import Group
@@ -253,16 +252,9 @@ def leaderboard_csv(board: Leaderboard) -> str:
     return Table("", header, rows).csv()
 
 
-def leaderboard_json(board: Leaderboard) -> str:
-    """Return the leaderboard as a JSON list: one object per candidate, as `leaderboard_csv` has."""
-    records = []
-    for entry in board.entries:
-        record = _candidate_record(board, entry)
-        for name, value in record.items():
-            if value != value:  # NaN is no JSON
-                record[name] = None
-        records.append(record)
-    return json.dumps(records, indent=2, ensure_ascii=False, default=str) + "\n"
+def leaderboard_records(board: Leaderboard) -> list[dict[str, object]]:
+    """Return the leaderboard as records: one per candidate, with the columns of its CSV."""
+    return [_candidate_record(board, entry) for entry in board.entries]
 
 
 def write_leaderboard(board: Leaderboard) -> None:

@@ -9,7 +9,7 @@ from study.errors import ConfigError
 
 STUDY_HELP = "the name of a study, or the path to its folder"
 """The help of an argument that names a study."""
-CHECK_OPTIONS = ("images", "estimate")
+CHECK_OPTIONS = ("images", "estimate", "json")
 """The options that belong to ``--check``."""
 
 
@@ -78,7 +78,9 @@ def add_model(parser: ArgumentParser) -> None:
 
 def add_json(parser: ArgumentParser) -> None:
     """Let a command print JSON."""
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, and everything else as errors are printed"
+    )
 
 
 def add_check(parser: ArgumentParser) -> None:
@@ -97,6 +99,9 @@ def add_check(parser: ArgumentParser) -> None:
         "--estimate",
         action="store_true",
         help="with --check: measure training steps, and print the time and memory of the study",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with --check: print the result as JSON"
     )
 
 

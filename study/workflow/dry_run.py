@@ -54,23 +54,25 @@ def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
     Raises:
         StudyError: the study cannot start.
     """
+    console = options.console
     check_study(study, resuming=resuming)
     resume_collection()
-    print_study_rows(study, options.console)
+    print_study_rows(study, console)
     try:
-        pixels = check_images(study, options.console, every=options.images)
+        pixels = check_images(study, console, every=options.images)
     except StudyError:  # the warnings say more about faulty images
-        print_warnings([study], options.console)
+        print_warnings([study], console)
         raise
     if options.estimate:
         from study.workflow.estimate import estimate
 
-        print_sentences(options.console, str(estimate(study)))
-    options.console.print("all is well: configuration, data, backbone, storage and tracking server")
-    print_warnings([study], options.console, pixels)
+        options.estimate = estimate(study)
+        print_sentences(console, str(options.estimate))
+    console.print("all is well: configuration, data, backbone, storage and tracking server")
+    print_warnings([study], console, pixels)
     hint = unjoined_cluster()
     if hint is not None:
-        print_sentences(options.console, hint, "yellow")
+        print_sentences(console, hint, "yellow")
 
 
 def dry_run_of_sweep(members: Sequence[Member], console: Console) -> None:

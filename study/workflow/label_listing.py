@@ -20,6 +20,7 @@ from study.results.training_images import read_training_images
 from study.serving.saved_model import read_winner
 from study.storage.atomic import write_atomically
 from study.workflow.image_labels import check_csv
+from study.workflow.json_documents import Labels, print_document
 
 
 def list_doubted_labels(options: Namespace) -> None:
@@ -39,16 +40,23 @@ def list_doubted_labels(options: Namespace) -> None:
             "of validation images (a study without a search, or of an earlier state, has none)"
         )
     doubted = check.doubted
-    print(describe_check(check))
+    count = len(check.paths)
+    print_unwrapped(options.console, describe_check(check))
     if options.all:
         further, scored = doubt_further_labels(results, check.paths)
         doubted += further
-        print(
+        count += scored
+        print_unwrapped(
+            options.console,
             f"{len(further)} of {amount(scored, 'label')} of further training images are doubtful. "
-            "One model scored them, the one that ships, and no ensemble."
+            "One model scored them, the one that ships, and no ensemble.",
         )
     out = options.out or results.folder.path / LABELS
     write_atomically(out, labels_csv(doubted))
+    if options.json:
+        rows = [label._asdict() for label in doubted]
+        print_document(Labels, {"file": str(out), "scored": count, "doubted": rows})
+        return
     if doubted:
         options.console.print(labels_table(doubted), highlight=False)
     print_unwrapped(options.console, str(out))

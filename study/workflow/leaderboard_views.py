@@ -3,15 +3,14 @@
 from argparse import Namespace
 from pathlib import Path
 
-from rich.console import Group
-
 from study.config.schema import TrackingConfig
 from study.errors import ConfigError, TrackingError
+from study.process.terminal_table import print_unwrapped
 from study.report import ablation_tables
 from study.report.leaderboard_tables import (
     leaderboard_csv,
-    leaderboard_json,
     leaderboard_markdown,
+    leaderboard_records,
     render_leaderboard,
 )
 from study.report.paper_tables import sweep_tables, write_sweep_tables
@@ -28,6 +27,8 @@ def print_leaderboard(options: Namespace) -> None:
     Raises:
         StudyError: the options do not go together, or nothing was found.
     """
+    if options.json:
+        options.format = "json"
     if options.folders and (options.study or options.where):
         raise ConfigError("--study and --where ask the tracking server; leave the names out")
     if options.top < 1:
@@ -49,7 +50,11 @@ def _refuse_format(options: Namespace, *allowed: str) -> None:
 
 
 def _print(options: Namespace, view: object) -> None:
-    if isinstance(view, str):
+    if options.format == "json":
+        from study.workflow.json_documents import Leaderboard, print_document
+
+        print_document(Leaderboard, view)
+    elif isinstance(view, str):
         print(view, end="")
     else:
         options.console.print(view)
@@ -61,7 +66,7 @@ def _show_study(options: Namespace) -> None:
         "table": render_leaderboard,
         "markdown": leaderboard_markdown,
         "csv": leaderboard_csv,
-        "json": leaderboard_json,
+        "json": leaderboard_records,
     }
     _refuse_format(options, *views)
     results = read_results(options.folders[0].path)
@@ -81,12 +86,14 @@ def _show_ablation(options: Namespace, results: Results) -> None:
         "table": ablation_tables.render_ablation,
         "markdown": ablation_tables.ablation_markdown,
         "csv": ablation_tables.ablation_csv,
+        "json": ablation_tables.ablation_records,
     }
     _refuse_format(options, *views)
     table = ablation_table(results, options.base or BASE)
     _print(options, views[options.format](table))
     if options.to is not None:
-        print(*ablation_tables.write_ablation(options.to, table), sep="\n")
+        written = ablation_tables.write_ablation(options.to, table)
+        print_unwrapped(options.console, "\n".join(map(str, written)))
 
 
 def _show_sweep(options: Namespace) -> None:
@@ -100,12 +107,12 @@ def _show_sweep(options: Namespace) -> None:
         print(write_sweep_tables(results, options.to))
 
 
-def _best_on_server(options: Namespace) -> Group | str:
+def _best_on_server(options: Namespace) -> object:
     # The results of a study do not need these imports.
     from study import tracking
     from study.report.best_configurations import (
         baselines_study_yaml,
-        best_configurations_json,
+        best_configurations_records,
         render_best_configurations,
     )
 
@@ -115,7 +122,7 @@ def _best_on_server(options: Namespace) -> Group | str:
         study=options.study, where=options.where, top=options.top, storage=storage
     )
     if options.format == "json":
-        return best_configurations_json(rows)
+        return best_configurations_records(rows)
     if not rows:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":

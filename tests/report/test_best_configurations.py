@@ -1,7 +1,6 @@
 """Configurations that were found are told in tables, and become baselines of a next study."""
 
 import io
-import json
 from typing import Any
 
 import yaml
@@ -13,7 +12,7 @@ from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot
 from study.report.best_configurations import (
     baselines_study_yaml,
-    best_configurations_json,
+    best_configurations_records,
     render_best_configurations,
 )
 from study.tracking.tracker import RankedConfiguration
@@ -59,8 +58,8 @@ def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made(
     as_kept("best-configurations", console.export_text())
 
 
-def test_json_has_all_that_was_found():
-    (row,) = json.loads(best_configurations_json([found()]))
+def test_a_record_has_all_that_was_found():
+    (row,) = best_configurations_records([found()])
     assert row.items() >= {**SETTINGS, "test_seeds": 2, "val_score": 0.9}.items()
 
 

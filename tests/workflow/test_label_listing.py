@@ -12,6 +12,7 @@ from study.results.label_check import SHIPPED
 from study.storage.trial_folder import VALIDATION
 from tests.changed_studies import change_json, doubt_labels_of
 from tests.workflow.conftest import Run, enter_place_of
+from tests.workflow.test_json_documents import check
 
 
 @pytest.fixture
@@ -37,6 +38,8 @@ def test_labels_to_check_are_in_a_file_and_the_first_are_printed(study: Any, run
     (row,) = csv.DictReader(file.read_text().splitlines())
     assert (row["path"], row["suggested"], row["agree"]) == ("./-1.png", "digit two", "2")
     assert run("labels", "mine", "--out", "mine.csv").out.endswith("\nmine.csv\n")
+    as_json = run("labels", "mine", "--json", "--out", "mine.csv").out
+    assert check(as_json, "Labels")["doubted"][0]["path"] == "-1.png"
     assert Path("mine.csv").read_text() == file.read_text()
 
 

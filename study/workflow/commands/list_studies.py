@@ -1,6 +1,5 @@
 """The command ``list``: the studies of a storage."""
 
-import json
 from argparse import ArgumentParser, Namespace
 
 from rich.filesize import decimal
@@ -43,12 +42,13 @@ def list_studies(options: Namespace) -> None:
         raise ConfigError(f"storage={storage} is no folder; allowed is one that has studies")
     with slow_imports():
         from study.report.formatting import percent
+        from study.workflow.json_documents import Studies, print_document
         from study.workflow.overview import summarize_study
         from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_commands
     folders = studies(storage)
     rows = [summarize_study(folder) for folder in folders]
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print_document(Studies, rows)
         return
     if not rows:
         options.console.print(f"no studies in {storage}", highlight=False)

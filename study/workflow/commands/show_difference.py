@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import add_storage, add_study
+from study.workflow.arguments import add_json, add_storage, add_study
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,14 +18,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="table",
         help="table: a row per class; csv: a row per image that they label differently",
     )
+    add_json(parser)
 
 
 def show_difference(options: Namespace) -> None:
-    """Print where two candidates differ on test, class by class, or image by image as CSV."""
+    """Print where two candidates differ on test, class by class, or image by image as CSV.
+
+    Raises:
+        StudyError: the study cannot be read, or a candidate was not tested.
+    """
     with slow_imports():
-        from study.report.difference_tables import difference_tables
+        from study.report.difference_tables import difference_record, difference_tables
         from study.results.study_results import read_results
+        from study.workflow.json_documents import Difference, print_document
     results = read_results(options.folder.path)
+    if options.json:
+        print_document(Difference, difference_record(results, options.one, options.other))
+        return
     classes, images = difference_tables(results, options.one, options.other)
     if options.format == "csv":
         print(images.csv(), end="")

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import add_storage, add_study
+from study.workflow.arguments import add_json, add_storage, add_study
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="also score the training images that no trial drew, by the model that ships",
     )
+    add_json(parser)
 
 
 def show_labels(options: Namespace) -> None:

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import STUDY_HELP
+from study.workflow.arguments import STUDY_HELP, add_json
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,10 +40,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--format",
         choices=("csv", "json", "markdown", "table", "yaml"),
         default="table",
-        help="of a study: table, markdown, csv, json; of an ablation: table, markdown, csv; "
+        help="of a study or an ablation: table, markdown, csv, json; "
         "without NAME: table, json, or yaml, a configuration for `run` whose baselines are the "
         "listed ones (default: table)",
     )
+    add_json(parser)
 
 
 def show_leaderboard(options: Namespace) -> None:

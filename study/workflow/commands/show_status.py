@@ -1,9 +1,6 @@
 """The command ``status``: the progress of a study."""
 
-import json
 from argparse import ArgumentParser, Namespace
-from dataclasses import asdict
-from operator import methodcaller
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
@@ -27,10 +24,14 @@ def show_status(options: Namespace) -> None:
         from study.results.study_results import read_results
         from study.workflow import status
         from study.workflow.configured_study import load_study
+        from study.workflow.json_documents import StatusDocument, print_document
     results = read_results(load_study(options.folder, options.overrides).folder.path)
     current = status.study_status(results)
     if options.json:
-        print(json.dumps(asdict(current), indent=2, default=methodcaller("status_record")))
+        values = dict(vars(current))
+        for name in ("running", "failed", "best"):
+            values[name] = [trial.status_record() for trial in values[name]]
+        print_document(StatusDocument, values)
         return
     options.console.print(status.render_status(current), highlight=False)
     if current.state == status.INTERRUPTED_STATE:
