@@ -73,9 +73,9 @@ class Series(NamedTuple):
     """The kind of the marks.
 
     A step holds a value until the next x. Bars are horizontal, from 0 to x. Cells are squares of
-    size 1, coloured by `values` and with their numbers. Shares are such squares for values from
-    -100 to 100: their colours also tell small shares apart, and their numbers have no sign and are
-    left out of a large chart.
+    size 1, coloured by `values` and with their numbers, unless the chart is large. Shares are such
+    squares for values from -100 to 100: their colours also tell small shares apart, and their
+    numbers have no sign.
     """
     marker: str = "circle"
     """The shape of points."""
@@ -222,7 +222,8 @@ def _lay_out(chart: Chart) -> Any:
         for axes, panel in zip(subplots, panels, strict=True):
             for series in panel.series_with_marks:
                 handle = _draw_series(axes, series)
-                handles.setdefault(series.name, handle)
+                if handle:
+                    handles.setdefault(series.name, handle)
             _draw_axes(axes, panel)
         if len(handles) > 1:
             # An inch holds about 13 characters, and a marker is about 6 wide.
@@ -314,10 +315,8 @@ def _draw_series(axes: Any, series: Series) -> Any:
             color=series.color,
             alpha=series.opacity,
         )
-    if series.style == "cells":
-        return _draw_cells(axes, series)
-    if series.style == "shares":
-        return _draw_shares(axes, series)
+    if series.style in ("cells", "shares"):
+        return _draw_cells(axes, series)  # whose numbers need no legend
     form = "-"
     layer = 2
     if series.style == "points":
@@ -340,40 +339,27 @@ def _draw_series(axes: Any, series: Series) -> Any:
     )
 
 
-def _draw_cells(axes: Any, series: Series) -> Any:
-    """Draw a square for each value, with its number."""
-    limit = max(map(abs, series.values)) or 1.0
-    for x, y, value in zip(series.x, series.y, series.values, strict=True):
-        dark = abs(value) > 0.6 * limit
-        _write_value(axes, x, y, f"{value:+z.1f}", dark=dark)
-    colors = _signed_colors()([0.5 + value / (2 * limit) for value in series.values])
-    bottoms = [y - 0.47 for y in series.y]
-    return axes.bar(series.x, 0.94, 0.94, bottoms, color=colors)
-
-
-def _draw_shares(axes: Any, series: Series) -> Any:
-    """Draw shares as one picture, since an SVG of ten thousand squares would be megabytes."""
+def _draw_cells(axes: Any, series: Series) -> None:
+    """Draw cells or shares as one picture: an SVG of ten thousand squares would be megabytes."""
     import numpy as np
 
-    columns = int(max(series.x)) + 1
-    rows = int(max(series.y)) + 1
-    grid = np.zeros((rows, columns))
+    are_shares = series.style == "shares"
+    grid = np.zeros((int(max(series.y)) + 1, int(max(series.x)) + 1))
+    limit = max(map(abs, series.values)) or 1.0
     for x, y, value in zip(series.x, series.y, series.values, strict=True):
-        depth = signed_root(value)
-        grid[int(y), int(x)] = depth
-        if max(rows, columns) <= MANY_NAMES:
+        depth = value / limit
+        text = f"{value:+z.1f}"
+        if are_shares:
+            depth = signed_root(value)
             text = f"{abs(value):.0f}" if abs(value) >= 0.5 else "<1"
-            _write_value(axes, x, y, text, dark=abs(depth) > 0.7)
+        grid[int(y), int(x)] = depth
+        if max(grid.shape) <= MANY_NAMES:
+            # In the colour that reads well on a dark or a pale square.
+            color = "white" if abs(depth) > 0.65 else "black"
+            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
     axes.grid(visible=False)
-    return axes.imshow(
-        grid,
-        cmap=_signed_colors(),
-        vmin=-1,
-        vmax=1,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-    )
+    picture = {"vmin": -1, "vmax": 1, "origin": "lower", "aspect": "auto"}
+    axes.imshow(grid, cmap=_signed_colors(), interpolation="nearest", **picture)
 
 
 def _signed_colors() -> Any:
@@ -383,12 +369,6 @@ def _signed_colors() -> Any:
     places = (0.0, 0.5, 0.5, 1.0)
     colors = ("#b2182b", "#b2182b00", "#2166ac00", "#2166ac")
     return LinearSegmentedColormap.from_list("signed", list(zip(places, colors, strict=True)))
-
-
-def _write_value(axes: Any, x: float, y: float, text: str, *, dark: bool) -> None:
-    """Write a number into a square, in the colour that reads well on a dark or a pale one."""
-    color = "white" if dark else "black"
-    axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
 
 
 def signed_root(share: float) -> float:

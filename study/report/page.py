@@ -19,7 +19,7 @@ from study.report.ablation_tables import (
 from study.report.arms import arm_name
 from study.report.charts import Chart, draw
 from study.report.configuration_table import configuration_rows, stage_rows
-from study.report.confusion_tables import CONFUSION, class_accuracy_table, confusion_table
+from study.report.confusion_tables import class_accuracy_table, confusion_table
 from study.report.formatting import Table, format_count, percent, score_header
 from study.report.further_scores import further_header
 from study.report.interaction_tables import interaction_table
@@ -57,19 +57,6 @@ from study.results.site_shares import site_shares
 from study.results.study_results import Results
 from study.results.trial_results import BASELINE, TrialResult
 from study.storage.atomic import write_atomically
-
-_PLACES = {
-    "scores": "opening",
-    "recalls": "opening",
-    "ablation": "opening",
-    "tuned": "tuned",
-    "agreement": "sure",
-    CONFUSION: "confusion",
-    "reliability": "reliability",
-    "rungs": "time",
-    "history": "time",
-}
-"""The place of a chart in the page, by the beginning of its name."""
 
 
 def write_report(
@@ -117,11 +104,9 @@ def render_report(
     ablation = sections["ablation"]
     if ablation:
         plots = [*plots, *ablation["plots"]]
-    sections["plots"] = _plots_by_place(plots)
-    folder = Path(__file__).parent
-    for name in ("css", "js"):
-        sections[name] = (folder / f"report.{name}").read_text(encoding="utf-8")
-    digest = hashlib.sha256(sections["js"].encode()).digest()
+    sections["plots"] = plots
+    script = environment.get_template("report.js").render()
+    digest = hashlib.sha256(script.encode()).digest()
     sections["script_hash"] = f"sha256-{base64.b64encode(digest).decode()}"
     return template.render(sections)
 
@@ -131,15 +116,6 @@ def _inline_svg(chart: Chart) -> str:
     _, _, drawing = draw(chart, "svg").decode().partition("<svg")
     # The numbered groups of every chart have the same ids, to which nothing refers.
     return re.sub(r' id="[\w.]+_\d+"', "", drawing)
-
-
-def _plots_by_place(plots: Sequence[Chart]) -> dict[str, list[Chart]]:
-    """Return the charts of each place in the page; those without one show choices."""
-    by_place: dict[str, list[Chart]] = {place: [] for place in (*_PLACES.values(), "choices")}
-    for plot in plots:
-        kind, _, _ = plot.name.partition("-")
-        by_place[_PLACES.get(kind, "choices")].append(plot)
-    return by_place
 
 
 def _outcome_sections(board: Leaderboard) -> dict[str, Any]:

@@ -1,29 +1,16 @@
 """The first charts of a report draw what the study has, or say what it lacks."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
 from study.report.charts import Chart
 from study.report.opening_charts import scores_chart, tuned_chart
 from tests.changed_studies import board_of, configure
 from tests.report.said_cases import prepare
 
-PEER = {"label": "full", "effect": 0.02, "val_score": 0.9}
-MAPS: dict[str, tuple[dict[str, Any], str]] = {
-    "a peer": (
-        {"candidates": [PEER | {"peer": {"method": "full", "lr": 1e-4}}], "chosen": "full"},
-        "the winner adapts CLIP in another way than by its own parameters",
-    ),
-    "a head": ({"chosen": "zero-shot"}, "the winner changes no parameter of CLIP"),
-    "no search": ({"searched": False, "untested": ["best"]}, "nothing was searched"),
-    "no test": ({"untested": ["*"]}, "nothing is chosen and tested yet"),
-    "no backbone": (
-        {"overrides": ["backbone.name=/gone"]},
-        "the layers of the backbone are not known",
-    ),
-}
+MAPS = yaml.safe_load(Path(__file__).with_name("maps.yaml").read_text(encoding="utf-8"))
 
 
 def squares(chart: Chart, name: str) -> set[tuple[str, str]]:
@@ -38,9 +25,8 @@ def squares(chart: Chart, name: str) -> set[tuple[str, str]]:
 def test_where_nothing_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
     few_shot_study: Path, name: str
 ):
-    case, reason = MAPS[name]
-    chart = tuned_chart(board_of(prepare(few_shot_study, case)))
-    assert reason in (chart.missing_reason or "")
+    chart = tuned_chart(board_of(prepare(few_shot_study, MAPS[name])))
+    assert name in (chart.missing_reason or "")
 
 
 def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them(
