@@ -3,9 +3,8 @@
 These names are for notebooks and programs, see `study.library`; each is imported when it is used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
+"""What type checkers take for true; the import of `typing` would be most of this one."""
 if TYPE_CHECKING:
     from study.errors import StudyError
     from study.library.dataset import Dataset
@@ -33,8 +32,10 @@ _MODULES = {
 """The module of each public name."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name, or `study.run`, the module of the command."""
+    from importlib import import_module
+
     if name == "run":
         return import_module("study.run")
     if name not in _MODULES:

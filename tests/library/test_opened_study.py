@@ -25,6 +25,12 @@ def test_a_study_is_opened_by_its_name(runs: Path, tmp_path: Path):
         opened.refit({"refit.average": 2})
 
 
+def test_the_page_has_every_public_name():
+    names = re.findall(r"(?m)^\| `study\.(\w+)", PAGE.read_text(encoding="utf-8"))
+    assert sorted(names) == sorted([*dir(study), "run"])
+    assert all(getattr(study, name) for name in names)
+
+
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [
