@@ -78,7 +78,7 @@ class Estimate:
             minutes = amount(max(1, math.ceil(self.answers / 60)), "minute")
             parts = (
                 f"{search} for the search{limit}, whose first answers (zero-shot CLIP and the "
-                f"linear head) take about {minutes}, and after it {parts}"
+                f"linear head) come within about {minutes}, and after it {parts}"
             )
         return (
             f"about {total} with {amount(self.slots, 'trial')} at once: {parts}. This is by the "

@@ -127,7 +127,7 @@ COST = Cost(0.5, 0.01, 1_500_000_000)
         (Estimate(600.0, 0.0, 180.0, 2, COST, 5.0), ["or what the baselines need", "3 min"]),
         (Estimate(0.0, 0.0, 180.0, 2, COST, 5.0), ["at once: 3 min"]),
         (Estimate(3600.0, 3600.0, 1800.0, 2, COST), ["2.5 h", "1.0 h for the search", "1.5 h"]),
-        (Estimate(600.0, 0.0, 180.0, 2, COST, answers=61.0), ["first answers", "about 2 minutes"]),
+        (Estimate(600.0, 0.0, 180.0, 2, COST, answers=61.0), ["head) come within about 2 minutes"]),
     ],
 )
 def test_each_part_is_told_with_its_time(found: Estimate, numbers: list[str]):
