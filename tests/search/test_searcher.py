@@ -79,14 +79,6 @@ def test_the_queue_goes_first_then_each_arm_its_share_until_all_is_spent(
     assert [c.number for c in configs] == list(range(10))
 
 
-def test_a_quick_arm_has_its_first_trial_before_what_trains_encoders(folder: StudyFolder):
-    zero_shot = BASELINE.model_copy(update={"epochs": 0})
-    given = {"queue": [zero_shot, BASELINE], "quick": ["clipfit-tuned"]}
-    configs = all_suggestions(searcher(folder, open_arms(folder), **given))
-    arms = ["baseline", "clipfit-tuned", "baseline", "search", "search", "clipfit-tuned"]
-    assert [c.arm for c in configs[:6]] == arms
-
-
 def test_a_trial_is_in_the_ledger_before_tune_hears_of_it(folder: StudyFolder):
     suggestion = searcher(folder, []).suggest("tune0")
     assert folder.trial("search-0000").read_config() == suggestion
