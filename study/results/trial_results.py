@@ -111,7 +111,7 @@ class TrialResult(TrialConfig):
         return self.val
 
     def status_record(self) -> JsonObject:
-        """Return the values that `status --format json` prints of a trial, by `STATUS_FIELDS`."""
+        """Return the values that `status --json` prints of a trial, by `STATUS_FIELDS`."""
         record = {name: getattr(self, name) for name in STATUS_FIELDS}
         record["settings"] = self.settings.column_values()
         return record

@@ -40,11 +40,3 @@ def test_a_shipped_file_names_the_schema_and_meets_it(path: Path):
 def test_a_fault_is_seen_where_it_is(document: Any, place: str | None):
     places = [".".join(map(str, error.path)) for error in VALIDATOR.iter_errors(document)]
     assert places == ([] if place is None else [place])
-
-
-def test_every_key_is_explained():
-    sections = {"": json_schema(), **json_schema()["$defs"]}
-    for name, section in sections.items():
-        for key, field in section["properties"].items():
-            if "." not in key and name not in ("axes", "values"):
-                assert "$ref" in field or "``" not in field["description"]
