@@ -89,7 +89,10 @@ def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Register
     assert saved.load_input_example(place)
     sizes = {str(p.relative_to(place)): p.stat().st_size for p in place.rglob("*") if p.is_file()}
     suffixes = {Path(name).suffix for name in sizes}
-    assert suffixes <= {"", ".py", ".jinja", ".json", ".yaml", ".txt", ".safetensors"}
+    texts = {"", ".py", ".typed", ".jinja", ".css", ".js", ".json", ".yaml", ".toml", ".txt"}
+    assert suffixes <= {*texts, ".npz", ".safetensors"}
+    with np.load(place / "code/study/data/readers/letters.npz", allow_pickle=False) as letters:
+        assert {letters[name].dtype for name in letters} == {np.dtype(np.uint8)}
     backbone = "code/study/embedded/glyph-clip/model.safetensors"
     weights = {name for name in sizes if name.endswith(".safetensors")}
     assert weights == {backbone, "artifacts/delta.safetensors"}
