@@ -112,7 +112,7 @@ def _map_of(subset: Subset, depths: Depths) -> Panel:
     squares: dict[str, list[tuple[int, int]]] = {state: [] for state in _STATES}
     for row, term in enumerate(terms):
         tensors_by_column: dict[int, set[Leaf]] = defaultdict(set)
-        for leaf in term.resolve(depths):
+        for leaf in sorted(term.resolve(depths), key=str):
             column = leaf.layer
             if column is None:
                 column = -2 if leaf.row.stage == "before" else layers + 1
