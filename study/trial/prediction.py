@@ -34,5 +34,5 @@ class Prediction(NamedTuple):
     """`probability` at the temperature with which the model ships; None unless it is a refit."""
     scaled_true_probability: float | None = None
     """`true_probability` at that temperature; None as above."""
-    group: str | None = None
-    """The group of the image; None if it has none."""
+    group: str = ""
+    """See `Record.group`."""

@@ -43,7 +43,7 @@ def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
     columns = [*COLUMNS]
     for further in (_COMPETITION_COLUMNS, _LIKELIHOOD_COLUMNS, _GROUP_COLUMNS):
         name, _ = further[0]
-        if any(value[name] is not None for value in values):
+        if any(value[name] not in (None, "") for value in values):
             columns += further
     return to_parquet(values, columns)
 
@@ -135,7 +135,7 @@ def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
         right[stratum].append(row.label == row.predicted)
         if row.right_of_kind is not None and row.gap is not None:
             competing[stratum].append((row.right_of_kind, row.gap))
-        if row.group is not None:
+        if row.group:
             groups[stratum].append(row.group)
         digest.update(repr((row.part, row.path, row.label)).encode())
     if not right:

@@ -1,6 +1,7 @@
 """The letters of the packaged dataset `glyphs`, drawn in fonts that matplotlib has.
 
-The command `python -m tests.embedded.letters` writes them to `study/data/readers/letters.npz`.
+The command `python -m tests.embedded.letters` writes them to
+`study/data/readers/letters.safetensors`.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from safetensors.numpy import save_file
 from scipy import ndimage
 
 from study.data.readers.glyphs import FILE, GLYPH_CHARACTERS, IMAGES, SPLITS, Pixels
@@ -113,7 +115,7 @@ def letter_images(letter: str, split: str) -> Pixels:
 
 
 def drawn_letters() -> dict[str, Pixels]:
-    """Return the arrays of `letters.npz`."""
+    """Return the arrays of `letters.safetensors`."""
     letters = [character for character in GLYPH_CHARACTERS if not character.isdecimal()]
     return {
         split: np.concatenate([letter_images(letter, split) for letter in letters])
@@ -122,5 +124,4 @@ def drawn_letters() -> dict[str, Pixels]:
 
 
 if __name__ == "__main__":
-    train, test = drawn_letters().values()
-    np.savez_compressed(FILE, train=train, test=test)
+    save_file(drawn_letters(), FILE)

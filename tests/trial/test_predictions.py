@@ -89,6 +89,9 @@ def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone:
     data = prepare("folds").confirm(1)
     (task,) = data.tasks
     (part,) = task.evaluations
+    *_, report = run_trial(trial(stage="confirm", epochs=1), data, backbone)
+    assert not not_none(outcomes_of(report.predictions)).groups
+    assert b"group" not in predictions_to_parquet(report.predictions)
     records = tuple(
         replace(record, group=f"burst {number // 2}") for number, record in enumerate(part.records)
     )

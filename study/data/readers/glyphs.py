@@ -1,7 +1,8 @@
 """The packaged datasets `digits` and `glyphs`.
 
 `digits` are the ten handwritten digits of scikit-learn. `glyphs` has them and letters drawn in
-fonts that the embedded checkpoint has never seen, whose pixels are in `letters.npz`. The letters
+fonts that the embedded checkpoint has never seen, whose pixels are in `letters.safetensors`. The
+letters
 are warped and reduced to 8×8 pixels of 17 grey levels, like the handwritten digits.
 """
 
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from study.data.images.sources import ArraySource
 from study.data.records import Contents, Record, Records
@@ -26,7 +28,7 @@ Pixels = NDArray[np.uint8]
 GLYPH_CHARACTERS = "01234ABCDEFGHJKLMe56789NPQRSTUVWXYZh"
 IMAGES = 60
 """The images of `glyphs` per class and split."""
-FILE = Path(__file__).with_name("letters.npz")
+FILE = Path(__file__).with_name("letters.safetensors")
 """The pixels of the letters of each split, in the order of `GLYPH_CHARACTERS`."""
 SPLITS = ("train", "test")
 _SEED = 2024  # of which digits are in `glyphs`, the same for every study
@@ -93,12 +95,12 @@ def glyph_pixels() -> dict[str, Pixels]:
     digits, labels = read_digits()
     rng = np.random.default_rng(_SEED)
     order = [rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
+    letters = load_file(FILE)
     pixels = {}
-    with np.load(FILE) as letters:
-        for start, split in zip((0, IMAGES), SPLITS, strict=True):
-            pools = np.split(letters[split], len(letters[split]) // IMAGES)
-            for digit in range(10):
-                rows = order[digit][start : start + IMAGES]
-                pools.insert(GLYPH_CHARACTERS.index(str(digit)), digits[rows])
-            pixels[split] = np.concatenate(pools)
+    for start, split in zip((0, IMAGES), SPLITS, strict=True):
+        pools = np.split(letters[split], len(letters[split]) // IMAGES)
+        for digit in range(10):
+            rows = order[digit][start : start + IMAGES]
+            pools.insert(GLYPH_CHARACTERS.index(str(digit)), digits[rows])
+        pixels[split] = np.concatenate(pools)
     return pixels

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import sklearn.datasets
+from safetensors.numpy import load_file
 
 from study.data.datasets import load_dataset
 from study.data.readers import glyphs
@@ -15,8 +16,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def test_the_packaged_letters_are_those_drawn():
-    with np.load(glyphs.FILE) as arrays:
-        packaged = dict(arrays)
+    packaged = load_file(glyphs.FILE)
     drawn = drawn_letters()
     assert packaged.keys() == drawn.keys()
     for split, pixels in drawn.items():

@@ -90,12 +90,11 @@ def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Register
     sizes = {str(p.relative_to(place)): p.stat().st_size for p in place.rglob("*") if p.is_file()}
     suffixes = {Path(name).suffix for name in sizes}
     texts = {"", ".py", ".typed", ".jinja", ".css", ".js", ".json", ".yaml", ".toml", ".txt"}
-    assert suffixes <= {*texts, ".npz", ".safetensors"}
-    with np.load(place / "code/study/data/readers/letters.npz", allow_pickle=False) as letters:
-        assert {letters[name].dtype for name in letters} == {np.dtype(np.uint8)}
+    assert suffixes <= {*texts, ".safetensors"}
     backbone = "code/study/embedded/glyph-clip/model.safetensors"
     weights = {name for name in sizes if name.endswith(".safetensors")}
-    assert weights == {backbone, "artifacts/delta.safetensors"}
+    letters = "code/study/data/readers/letters.safetensors"
+    assert weights == {backbone, letters, "artifacts/delta.safetensors"}
     code = sum(size for name, size in sizes.items() if name.startswith("code/"))
     assert sum(sizes.values()) - code < 100_000
     assert code - sizes[backbone] < 2_000_000
