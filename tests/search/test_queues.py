@@ -15,9 +15,10 @@ from study.search.recording import STATE
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
 from study.trial.study import Candidate
-from tests.in_process import trials_in_process
 from tests.tiny_study import Listener, TinyStudy, untimed
 from tests.written_study import Written
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 MakeStudy = Callable[..., TinyStudy]
 TUNED = {"subset": "clipfit", "rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
@@ -38,8 +39,7 @@ CANDIDATES = [
 
 def confirm(study: TinyStudy, wanted: list[Candidate]) -> dict[str, TrialFolder]:
     """Confirm some candidates with one seed; return the trials by label."""
-    with trials_in_process():
-        run_confirm(study.study, wanted, {1: study.preparer.confirm(1)}, [study.heard])
+    run_confirm(study.study, wanted, {1: study.preparer.confirm(1)}, [study.heard])
     return {trial.read_config()["label"]: trial for trial in study.folder.trials()}
 
 

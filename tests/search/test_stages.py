@@ -26,7 +26,6 @@ from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 from tests import small_trials
 from tests.damage import flip
-from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.settings import settings, study_of
 from tests.tiny_study import optuna_trials, untimed
@@ -221,8 +220,7 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     flip(stopped.path / "delta.safetensors")
     repair(study.folder)
     study.config = changed(study.config, asha=STRICT, minutes=1e-6)
-    with trials_in_process():
-        study.search()
+    study.search()
     assert _told(study.folder) == before
     assert not (study.folder.path / "optuna.journal.damaged").exists()
     assert {event[1] for event in study.heard.events} == {weakest.trial_id, stopped.trial_id}

@@ -33,7 +33,6 @@ from study.trial.study import Study
 from study.workflow import run_study as module
 from study.workflow.announcement import describe_plan
 from study.workflow.run_study import run_study
-from tests.in_process import trials_in_process
 from tests.reacting import reacting
 
 Configure = Callable[..., StudyConfig]
@@ -243,6 +242,7 @@ def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
         run_study(study, console, resume=False)
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_whole_study_opens_its_dataset_once(
     configure: Configure,
     console: Console,
@@ -256,14 +256,12 @@ def test_a_whole_study_opens_its_dataset_once(
         return real(name, *args, **options)
 
     monkeypatch.setattr(study.data.datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     config = configure(
         search={"trials": 0, "baselines": {"ln": {"subset": "ln", "rates": {"ln": 0.1}}}},
         training={"epochs": 1, "batch_size": 8},
         confirm={"seeds": [1, 2]},
     )
-    with trials_in_process():
-        run_study(study_of(config), console, resume=False)
+    run_study(study_of(config), console, resume=False)
     assert opened == {"digits": 1}
     lines = output.getvalue().splitlines()
     (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))
