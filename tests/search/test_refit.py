@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
 from statistics import fmean
@@ -21,17 +22,14 @@ from study.selection.validation import read_best_logits, read_validation
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
+from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.tiny_study import TinyStudy, untimed
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
-def refitted(
-    ray_cluster: None, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
-) -> TinyStudy:
-    """A study that has come to its end, but for what is written then."""
+def refitted(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyStudy]:
+    """A study that has come to its end, but for what is written then; its trials are run here."""
     tiny = TinyStudy(
         tmp_path_factory.mktemp("runs"),
         "refitted",
@@ -51,11 +49,12 @@ def refitted(
         confirm={"seeds": [1, 2], "runners_up": 0, "strength": 0.5},
         refit={"images": "labelled", "average": 2, "calibrate": True},
     )
-    tiny.search()
-    validate_average(tiny.study, tiny.data, [tiny.heard])
-    tiny.confirm()
-    refit(tiny)
-    return tiny
+    with trials_in_process():
+        tiny.search()
+        validate_average(tiny.study, tiny.data, [tiny.heard])
+        tiny.confirm()
+        refit(tiny)
+        yield tiny
 
 
 def refit(tiny: TinyStudy):

@@ -97,7 +97,7 @@ def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Register
     assert weights == {backbone, letters, "artifacts/delta.safetensors"}
     code = sum(size for name, size in sizes.items() if name.startswith("code/"))
     assert sum(sizes.values()) - code < 100_000
-    assert code - sizes[backbone] < 2_000_000
+    assert code - sizes[backbone] < 2_200_000
 
 
 def test_registering_again_makes_no_second_version(told: Registered):

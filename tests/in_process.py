@@ -1,0 +1,59 @@
+"""Trials one after the other in the process of a test: a loop of their own, in place of Tune.
+
+Tests of refits alone use it, whose many stages would start workers for a minute and a half. Refits
+by Tune are in the long test `tests/test_first_hour.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from unittest.mock import Mock
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from study.search import queues, stages
+from study.search.ledger_callback import LedgerCallback, Observers
+from study.search.searcher import StudySearcher
+from study.search.trainable import ClipFitTrainable, WorkerSettings
+from study.trial import TrialData
+from study.trial.study import Study
+
+
+@contextmanager
+def trials_in_process() -> Iterator[None]:
+    """Run the trials of studies within this process, one after the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (queues, stages):
+            patch.setattr(module, "run_trials", _run_trials)
+        yield
+
+
+def _run_trials(
+    study: Study,
+    searcher: StudySearcher,
+    *,
+    data: Mapping[str, TrialData],
+    scheduler: TrialScheduler,
+    count: int,
+    observers: Observers,
+):
+    """Do as `study.search.driver.run_trials`."""
+    worker = WorkerSettings(study.folder.path, study.config.backbone, 1, None)
+    callback = LedgerCallback(searcher, observers, None)
+    trainable = object.__new__(ClipFitTrainable)
+    for number in range(count):
+        config = searcher.suggest(str(number))
+        if not isinstance(config, dict):
+            return
+        trial = Mock(trial_id=str(number), config=config, last_result={})
+        trainable.setup(config, worker=worker, data=data, siblings=searcher.siblings)
+        scheduler.on_trial_add(None, trial)
+        callback.on_trial_start(0, [], trial)
+        goes_on = True
+        while goes_on:
+            result = trial.last_result = trainable.step()
+            searcher.on_trial_result(trial.trial_id, result)
+            decision = scheduler.on_trial_result(None, trial, result)
+            callback.on_trial_result(0, [], trial, result)
+            goes_on = not result["done"] and decision == TrialScheduler.CONTINUE
+        callback.on_trial_complete(0, [], trial)
