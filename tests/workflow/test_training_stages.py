@@ -82,7 +82,8 @@ def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_toget
     said = output.getvalue()
     # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
     assert "the grid of “only vision.ln2” is extended to ln 5e-10\n" in said
-    assert "extended: of “base” to ln 5e-10" in said
+    told = (folder.path / "ablation.md").read_text(encoding="utf-8")
+    assert "extended: of “base” to ln 5e-10" in told
     assert "ablation 10/10 done" in said
     assert "Pairs of sites" in (folder.path / "report.html").read_text(encoding="utf-8")
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
