@@ -43,6 +43,7 @@ def test_the_file_passes_the_check_and_the_schema(
     assert checked.code == 0, checked.err
 
 
+@pytest.mark.long
 def test_a_time_can_be_measured_and_values_may_be_given(here: Path, run: Run, siglip: str):
     fill(here / "pets", a=9, b=9)
     words = ("init", "pets", "data.shots=2", "data.val_shots=1", "--out", "mine.yaml")
