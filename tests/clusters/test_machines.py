@@ -136,7 +136,7 @@ def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head
         time.sleep(0.5)
     said = submitted.end_well()
     assert seen == {"head", "worker"}
-    assert "clipfit" in said, "the leaderboard is shown where the study was submitted"
+    assert "clipfit" in said, "what was found is shown where the study was submitted"
     assert_complete(cluster, "first")
 
 
