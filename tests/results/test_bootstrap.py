@@ -56,7 +56,7 @@ def test_groups_of_equal_images_vary_as_one_image_each_does(of_class: bool):
 
 
 def test_groups_of_unequal_sizes_cover_their_rate(monkeypatch: pytest.MonkeyPatch):
-    """Each group is right or wrong as a whole; by single images, two of three would miss."""
+    """Each group is right or wrong as a whole; intervals by single images miss too often."""
     rng = np.random.default_rng(1)
     monkeypatch.setattr(bootstrap, "DRAWS", 400)
     covered = []

@@ -112,7 +112,7 @@ def measure(study: FlippedStudy) -> list[list[float]]:
         pq.write_table(search(study), file)
     rows = read_parquet(file.read_bytes())
     scores = np.array(rows["score"])
-    dataset = Study.dataset(study)
+    dataset = Study(study.config, study.folder).dataset
     names = {r.path: dataset.class_names[r.label] for r in dataset.train + dataset.val}
     values = []
     for least, most in ((np.median(scores), len(rows)), (scores.max(), len(rows) // TRIALS)):
