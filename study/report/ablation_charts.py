@@ -19,8 +19,8 @@ Window = tuple[float, float, str]
 
 
 def ablation_plots(table: AblationTable) -> list[Chart]:
-    """Return the forest plot and, where cells vary single terms, the layer × site map."""
-    return [_forest_chart(table), _map_chart(table)]
+    """Return the forest plot, the map of cells that vary a term, and that of sensitivity."""
+    return [_forest_chart(table), _map_chart(table), _sensitivity_chart(table)]
 
 
 def _forest_chart(table: AblationTable) -> Chart:
@@ -74,6 +74,32 @@ def _map_chart(table: AblationTable) -> Chart:
         reason_if_empty="too few cells vary a single term",
         width=max(PANEL_WIDTH, 3.6 + 0.7 * len(windows)),
         height=1.4 + 0.34 * len(sites),
+    )
+
+
+def _sensitivity_chart(table: AblationTable) -> Chart:
+    """Draw the share of each tensor in what all could gain, by its layer and its site."""
+    by_place: dict[tuple[str, str], float] = {}
+    if table.sensitivities:
+        for name in table.sensitivities.tensors:
+            site, _, layer = name.partition("[")
+            by_place[site, layer.rstrip("]")] = 100 * (table.sensitivities.share(name) or 0.0)
+    sites = sorted({site for site, _ in by_place}, reverse=True)
+    layers = sorted({layer for _, layer in by_place}, key=lambda layer: (len(layer), layer))
+    xs = [layers.index(layer) for _, layer in by_place]
+    ys = [sites.index(site) for site, _ in by_place]
+    series = Series("share", xs, ys, style="shares", values=list(by_place.values()))
+    layers_axis = Axis("layer", names=[layer or "outside" for layer in layers])
+    return Chart(
+        "ablation-sensitivity",
+        "Sensitivity before training",
+        "The share of each tensor, in percent, in how much a first step on all tensors would lower "
+        "the loss, to first order: the rate times the squared norm of the gradient, from one pass "
+        "over the labelled images. It was known before anything was trained.",
+        [Panel(layers_axis, Axis("", names=sites), [series])],
+        reason_if_empty="it was not measured before the training",
+        width=max(PANEL_WIDTH, 3.6 + 0.5 * len(layers)),
+        height=1.4 + 0.3 * len(sites),
     )
 
 

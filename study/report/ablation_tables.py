@@ -15,6 +15,7 @@ from study.report.formatting import (
     chance_sentences,
     comparison_cells,
     describe_missed,
+    format_correlation,
     format_count,
     format_mean,
     format_rate,
@@ -37,6 +38,11 @@ from study.results.ablation import BASE, AblationTable, Cell
 from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
+SENSITIVITY_NOTE = (
+    "Sensitivity is known before training, from one pass over the labelled images: the share of "
+    "these tensors in how much a first step on all tensors would lower the loss, to first order. "
+)
+
 
 def ablation_verdict(table: AblationTable) -> Iterator[str]:
     """Yield sentences that name the cells beyond noise, within noise and at an edge of rates.
@@ -46,6 +52,7 @@ def ablation_verdict(table: AblationTable) -> Iterator[str]:
     yield from _base_chosen_after_test(table)
     yield from _verdict_on_cells(table)
     yield from _verdict_on_rates(table)
+    yield from _verdict_on_sensitivity(table)
     yield from interaction_verdict(table.interactions)
     yield from chance_sentences(table.chance, guess=table.protocol.guess)
     yield from same_test_sentences(table)
@@ -123,6 +130,26 @@ def _verdict_on_rates(table: AblationTable) -> Iterator[str]:
             )
 
 
+def _verdict_on_sensitivity(table: AblationTable) -> Iterator[str]:
+    """Yield whether what was known of single sites before training ranked them as training did."""
+    ranking = table.sensitivity_ranking
+    if not ranking or not ranking.interval:
+        return
+    low, high = ranking.interval
+    finding = "here this is not shown to tell which sites to train"
+    if low > 0:
+        finding = "here sites that could gain more did better"
+    if high < 0:
+        finding = "here sites that could gain more did worse"
+    yield (
+        f"Sensitivity was known before training. Its rank correlation with the {table.split} score "
+        f"over {ranking.n} single sites (Spearman’s rho; 0 is no relation) is "
+        f"{format_correlation(ranking.rho)}, 95 % interval {format_correlation(low)} to "
+        f"{format_correlation(high)}: {finding}. The interval supposes that sites do not depend "
+        "on each other, and says nothing of other images."
+    )
+
+
 def _format_rates(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
     """Return rates by kind as text, without the kinds if they are the same for all of a cell's."""
     texts = {kind: ", ".join(map(format_rate, values)) for kind, values in rates.items()}
@@ -138,15 +165,21 @@ def cell_table(table: AblationTable) -> Table:
     header = ["cell", *score_header(table.parts, score)]
     if table.shows_balanced:
         header.append("balanced %")
-    header += ["Δ base cell", "p", "seeds", "trainable", "s"]
+    header += ["Δ base cell", "p", "seeds"]
+    note = (
+        "± and [ ] are 95 % intervals. Δ are paired differences in percentage points over "
+        "common seeds; any p is corrected for the number of tests (Holm); s is seconds. "
+    )
+    if table.sensitivities:
+        header.append("sensitivity %")
+        note += SENSITIVITY_NOTE
+    header += ["trainable", "s"]
     scores = {cell.label: cell.score for cell in table.cells}
     return Table(
         f"Ablation: {table.split} {table.metric}, %",
         header,
         [_cell_row(table, cell) for cell in table.cells],
-        note="± and [ ] are 95 % intervals. Δ are paired differences in percentage points over "
-        "common seeds; any p is corrected for the number of tests (Holm); s is seconds. "
-        + " ".join(interval_scope(table.resampled, scores)),
+        note=note + " ".join(interval_scope(table.resampled, scores)),
     )
 
 
@@ -159,7 +192,10 @@ def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
         row.append(format_mean(cell.balanced))
     row += comparison_cells(cell.comparison)
     seconds = None if cell.seconds is None else f"{cell.seconds:.0f}"
-    row += [len(cell.scores), format_count(cell.trainable), seconds]
+    row.append(len(cell.scores))
+    if table.sensitivities:
+        row.append(percent(cell.sensitivity))
+    row += [format_count(cell.trainable), seconds]
     return row
 
 
@@ -223,6 +259,7 @@ def _cell_record(table: AblationTable, cell: Cell) -> dict[str, object]:
         "split": table.split,
         **cell.settings.column_values(),
         "trainable": cell.trainable,
+        "sensitivity": cell.sensitivity,
         "seeds": len(cell.scores),
         "chance": table.chance,
         "seconds": cell.seconds,

@@ -264,6 +264,11 @@ def format_ends(interval: MeanInterval | Interval | None, template: str = "{} to
     return template.format(points(interval.low), points(interval.high))
 
 
+def format_correlation(rho: float) -> str:
+    """Return a correlation with its sign and two decimals."""
+    return f"{rho:+.2f}".replace("-", "−")
+
+
 def probability(p: float | None) -> str:
     """Return a p value with three decimals, or as “<0.001”."""
     if p is None:

@@ -8,6 +8,7 @@ from study.report.formatting import (
     chance_sentences,
     describe_difference,
     describe_missed,
+    format_correlation,
     format_count,
     format_mean,
     percent,
@@ -319,17 +320,13 @@ def _describe_ranking(check: ValidationCheck) -> str:
         return "Too few distinct candidates to say how well validation ranked test scores."
     within = f"within {percent(CLOSE_TO_BEST, 0)} points of the best by validation"
     if check.close:
-        among = f"among the {check.close.n} {within} it is {_format_correlation(check.close.rho)}"
+        among = f"among the {check.close.n} {within} it is {format_correlation(check.close.rho)}"
     else:
         among = f"too few {within} differ to say it of them alone"
     return (
         f"Rank correlation of validation and test (Spearman’s rho; 1 is the same order, 0 is no "
-        f"relation) over {agreement.n} candidates: {_format_correlation(agreement.rho)}; {among}."
+        f"relation) over {agreement.n} candidates: {format_correlation(agreement.rho)}; {among}."
     )
-
-
-def _format_correlation(rho: float) -> str:
-    return f"{rho:+.2f}".replace("-", "−")
 
 
 def _describe_regret(board: Leaderboard) -> Iterator[str]:

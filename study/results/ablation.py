@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from study.config.schema import AblationConfig
 from study.errors import DataError
@@ -11,7 +11,8 @@ from study.results.entries import Configuration
 from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
-from study.results.statistics import is_significant
+from study.results.sensitivity import Sensitivities, read_sensitivities
+from study.results.statistics import RankAgreement, is_significant, rank_agreement
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.selection.chance import BALANCED
@@ -20,6 +21,8 @@ from study.trial.predictions import images_of
 
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
+FEWEST_SITES = 8
+"""The fewest sites for a rank correlation; with fewer, its interval has nearly all values."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Cell(Configuration):
     """
     added_rates: Mapping[str, tuple[float, ...]]
     """The rates of each kind that were tried beyond the configured ones, lowest first."""
+    sensitivity: float | None = None
+    """The share of its tensors in what all could gain, a fraction; None if it was not measured."""
 
     @property
     def differs_from_base(self) -> bool:
@@ -62,6 +67,24 @@ class AblationTable(Results):
     """The scores of the cells on resampled test images."""
     interactions: Sequence[Interaction]
     """The interactions of pairs of sites, largest first; empty in other designs."""
+    sensitivities: Sensitivities | None
+    """What each tensor could gain before training; None if it was not measured."""
+
+    @property
+    def sensitivity_ranking(self) -> RankAgreement | None:
+        """The rank correlation of sensitivity and score over single sites; None over few of them.
+
+        Cells of other designs share tensors, so that they are no independent pairs.
+        """
+        ablation = self.config.ablation
+        if not ablation or ablation.design != "only_one":
+            return None
+        pairs = [
+            (cell.sensitivity, cell.score.mean)
+            for cell in self.cells
+            if cell.label != BASE and cell.sensitivity is not None
+        ]
+        return rank_agreement(pairs) if len(pairs) >= FEWEST_SITES else None
 
     @property
     def chance(self) -> float | None:
@@ -109,10 +132,13 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
             predicted += trials
     resampled = resample(predicted, results.protocol, overlap=results.training_overlap)
     comparisons = resampled.compare(scores, base_label)
+    sensitivities = read_sensitivities(results.folder)
     cells = []
     for label, trials in scored.items():
-        comparison = comparisons.get(label)
-        cells.append(_make_cell(trials, comparison, results, resampled, split))
+        cell = _make_cell(trials, comparisons.get(label), results, resampled, split)
+        if sensitivities:
+            cell = replace(cell, sensitivity=sensitivities.share(cell.settings.subset))
+        cells.append(cell)
     by_score = sorted(cells, key=lambda cell: -cell.score.mean)
     return AblationTable(
         **vars(results),
@@ -121,6 +147,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         cells=by_score,
         resampled=resampled,
         interactions=_interactions(cells, results, split, resampled),
+        sensitivities=sensitivities,
     )
 
 

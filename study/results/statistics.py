@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from study.results.intervals import CONFIDENCE, Interval, Intervals, MeanInterval
@@ -29,6 +30,20 @@ class RankAgreement(NamedTuple):
     """The number of pairs."""
     rho: float
     """1 for the same order, −1 for the reverse."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval, if the pairs are independent; None below four pairs.
+
+        By Fisher's transform with the variance of Bonett and Wright (2000, “Sample size
+        requirements for estimating Pearson, Kendall and Spearman correlations”).
+        """
+        if self.n < 4:
+            return None
+        middle = np.arctanh(np.clip(self.rho, -0.9999, 0.9999))
+        quantile = stats.norm.ppf((1 + CONFIDENCE) / 2)
+        reach = quantile * math.sqrt((1 + self.rho**2 / 2) / (self.n - 3))
+        return Interval(float(np.tanh(middle - reach)), float(np.tanh(middle + reach)))
 
 
 def proportion_interval(share: float, total: int) -> Interval:

@@ -14,14 +14,15 @@ from study.storage.study_folder import (
     CHANCE,
     OPTIMISM,
     REGISTERED,
+    SENSITIVITY,
     StudyFolder,
 )
 from study.storage.trial_folder import REPORTS
 
 logger = logging.getLogger(__name__)
 
-REMADE = (CANDIDATES, CELLS, OPTIMISM, CHANCE, REGISTERED)
-"""The names of the files that are made again from the trials."""
+REMADE = (CANDIDATES, CELLS, OPTIMISM, CHANCE, REGISTERED, SENSITIVITY)
+"""The names of the files that are made again."""
 TRIAL_ADVICE = (
     "put the file back from a copy, or delete the folder of the trial that it belongs to, which is "
     "then made up for by another"
@@ -49,7 +50,7 @@ def repair(folder: StudyFolder) -> None:
         if not path.exists() or checksums.matches(name, path.read_bytes()):
             continue
         if name in REMADE:
-            logger.warning("%s is damaged, and made again from the trials", path)
+            logger.warning("%s is damaged, and made again", path)
             path.unlink(missing_ok=True)
         else:
             faults.append(f"damaged: {path}; put it back from a copy")

@@ -47,7 +47,7 @@ class Preparer:
     image_size: int
     """The width and height of the backbone's input, in pixels."""
     progress: ImageCounter | None = None
-    _dark_datasets: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _dark_datasets: set[str] = field(default_factory=set, repr=False, compare=False)
     """The names of the datasets that were warned of because their images are dark."""
 
     def shots(self, seed: int) -> Shots:
@@ -106,6 +106,14 @@ class Preparer:
         if not tested or images == "everything":
             return self.prepare_tasks((Task(task.train, ()),), "test")
         return self.prepare_tasks((task,), "test", study.targets())
+
+    def labelled(self) -> TrialData:
+        """Prepare the shots and validation images for training, none augmented, and no others."""
+        study = self.study
+        data = study.config.data.model_copy(update={"augment": False})
+        plain = study.with_config(study.config.model_copy(update={"data": data}))
+        task = labelled_task(study, self.shots(study.config.seed))
+        return replace(self, study=plain).prepare_tasks((Task(task.train, ()),), "val")
 
     def prepare_tasks(
         self, tasks: Sequence[Task], split: Split, targets: Sequence[Dataset] = ()

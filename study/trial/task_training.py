@@ -12,6 +12,7 @@ from study.data.tasks import Part
 from study.method.balance import class_balance
 from study.method.lora import apply_dropout
 from study.method.parameters import PEER
+from study.method.sensitivity import tensor_sensitivities
 from study.method.training import (
     Losses,
     Objective,
@@ -99,6 +100,21 @@ class TaskTraining:
                 epoch=epoch,
                 micro_batch=model.micro_batch,
             )
+
+    def sensitivities(self) -> dict[str, float]:
+        """Return what each tuned tensor could gain on all training images, none augmented.
+
+        See `study.method.sensitivity`; the images have one size.
+        """
+        model = self.model
+        return tensor_sensitivities(
+            model.staged,
+            begin_images(model.staged, model.backbone, self._data.train_images, self._paths),
+            self._labels,
+            self._objective,
+            self.rates,
+            micro_batch=model.micro_batch or self._training.batch_size,
+        )
 
     def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""

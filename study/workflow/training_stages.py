@@ -12,6 +12,7 @@ from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.confirmation import run_confirm, validate_average
+from study.search.measure_sensitivity import keep_sensitivities
 from study.search.refit import candidate_to_refit, run_refit
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
@@ -118,8 +119,10 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     """
     ablation = study.config.ablation
     reuse = None
-    if ablation and ablation.reuse:
-        reuse = partial(reuse_results, study.folder)
+    if ablation:
+        keep_sensitivities(preparer, ablation)
+        if ablation.reuse:
+            reuse = partial(reuse_results, study.folder)
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
             announcer = _announcer(progress, console)

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 import yaml
 from rich.console import Console
 
+from study.backbones.architecture import Depths
+from study.config.search_section import SITES_OF
+from study.method.subsets import parse
 from study.report.ablation_charts import ablation_plots
 from study.report.ablation_tables import (
     ablation_csv,
@@ -22,6 +26,7 @@ from study.report.ablation_tables import (
 )
 from study.results.ablation import ablation_table
 from study.results.study_results import read_results
+from study.storage.study_folder import SENSITIVITY, StudyFolder
 from tests.changed_studies import forget_images, leave_one_seed, share_images
 from tests.report.conftest import AsKept, rounded
 from tests.results.test_ablation import (
@@ -34,6 +39,14 @@ from tests.results.test_ablation import (
     validated,
     with_rates,
 )
+
+
+def measure_sensitivity(folder: Path, gains: Mapping[str, float] | None = None):
+    """Let the tensors of some sites of a model of four layers have a gain of their own."""
+    tensors: dict[str, float] = {}
+    for site, gain in {"bitfit + ln": 1.0, "vision.ln[2]": 30.0, **(gains or {})}.items():
+        tensors |= {str(leaf): gain for leaf in parse(site).resolve(Depths(4, 4))}
+    StudyFolder(folder).write_json(SENSITIVITY, {"depths": [4, 4], "tensors": tensors})
 
 
 def forget_tests(folder: Path):
@@ -52,6 +65,7 @@ def forget_tests(folder: Path):
         ("of-much-the-same-training-images", partial(share_images, share=0.95), "base"),
         ("that-was-not-tested", forget_tests, "base"),
         ("with-another-base", lambda _: None, "without vision.ln"),
+        ("with-sensitivity", measure_sensitivity, "base"),
     ],
 )
 def test_an_ablation_is_told_as_it_was_kept(
@@ -64,6 +78,29 @@ def test_an_ablation_is_told_as_it_was_kept(
     change(ablation_study)
     table = ablation_table(read_results(ablation_study), base)
     as_kept(f"ablation-{name}", ablation_markdown(table) + rounded(ablation_csv(table)))
+
+
+@pytest.mark.parametrize(
+    ("order", "finding"),
+    [
+        ((8, 7, 6, 5, 4, 3, 2, 1), ["sites that could gain more did better"]),
+        ((1, 2, 3, 4, 5, 6, 7, 8), ["sites that could gain more did worse"]),
+        ((1, 3, 5, 7, 8, 6, 4, 2), ["this is not shown to tell which sites to train"]),
+        ((7, 6, 5, 4, 3, 2, 1), []),
+    ],
+)
+def test_whether_sensitivity_ranked_single_sites_is_told_of_enough_of_them(
+    ablation_study: Path, order: Sequence[int], finding: list[str]
+):
+    sites = SITES_OF["clip"][: len(order)]
+    # So far apart that it does not matter how many tensors a site has.
+    gains = {site: 100.0**place for site, place in zip(sites, order, strict=True)}
+    measure_sensitivity(ablation_study, gains)
+    scores = {site: (0.8 - place / 50,) * 2 for place, site in enumerate(sites)}
+    scores["bitfit"] = (0.5, 0.5)
+    results = of_pairs(read_results(ablation_study), scores, design="only_one")
+    verdict = " ".join(ablation_verdict(ablation_table(results)))
+    assert re.findall(r"over 8 single sites.*?: here (.*?)\.", verdict) == finding
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text(encoding="utf-8"))

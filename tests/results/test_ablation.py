@@ -148,7 +148,7 @@ def of_pairs(
                 "test": {"score": score},
             }
             trials.append(results.trials[0].model_copy(update=changes))
-    return with_rates(replace(results, trials=tuple(trials)), [0.1], design="pairs", **more)
+    return with_rates(replace(results, trials=tuple(trials)), [0.1], **{"design": "pairs", **more})
 
 
 PAIRS = FOUR | {"bitfit": (0.9, 0.91, 0.92)}

@@ -6,6 +6,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from study.results.statistics import (
+    RankAgreement,
     adjust_by_holm,
     proportion_difference,
     proportion_interval,
@@ -34,6 +35,18 @@ def test_rank_agreement_is_that_of_scipy():
     found = rank_agreement([*zip(FIRST, SECOND, strict=True)])
     known = stats.spearmanr(FIRST, SECOND)
     assert (not_none(found).n, not_none(found).rho) == (10, pytest.approx(known.statistic))
+
+
+@pytest.mark.parametrize(
+    ("n", "rho", "low", "high"),
+    # By hand: tanh(artanh ρ ± 1.959964 √((1 + ρ²/2)/(n − 3)))
+    [(13, 0.5, -0.107667, 0.835686), (13, 0.0, -0.550985, 0.550985), (5, 1.0, 0.997024, 1.0)],
+)
+def test_a_rank_correlation_has_the_interval_of_bonett_and_wright(
+    n: int, rho: float, low: float, high: float
+):
+    assert RankAgreement(n, rho).interval == pytest.approx((low, high), abs=1e-5)
+    assert RankAgreement(3, rho).interval is None
 
 
 @pytest.mark.parametrize("pairs", [[], [(1, 1), (2, 2)], [(1, 1), (1, 2), (1, 3)]])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from study.errors import BackboneError, StudyError
+from study.errors import StudyError
 from study.search.auto_precision import decide_precision
 from study.trial.study import PRECISION
 
@@ -40,15 +40,3 @@ def test_that_of_the_trials_stays_if_the_file_is_lost(
     study.folder.trial("search-0000").create({"training": {**AUTO, "precision": "bfloat16"}})
     assert decide_precision(study).config.training.precision == "bfloat16"
     assert study.folder.read_json(PRECISION) == "bfloat16"
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_worker_that_cannot_train_says_why(make_study: Any, monkeypatch: pytest.MonkeyPatch):
-    def unable(threads: int):
-        raise BackboneError(f"PyTorch sees no GPU, {threads} thread")
-
-    study = make_study("unable", training=AUTO).study
-    monkeypatch.setattr("study.search.auto_precision._fastest_here", unable)
-    with pytest.raises(BackboneError, match=r"^PyTorch sees no GPU, 1 thread$"):
-        decide_precision(study)
-    assert not (study.folder.path / PRECISION).exists()

@@ -9,7 +9,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from study.storage.atomic import read_if_exists
-from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, DESCRIPTION, OPTIMISM
+from study.storage.study_folder import (
+    CANDIDATES,
+    CELLS,
+    CHANCE,
+    DESCRIPTION,
+    OPTIMISM,
+    SENSITIVITY,
+)
 from study.tracking.mlflow import mlflow_internals, server
 from study.tracking.mlflow.run_content import Tags, format_params
 from study.tracking.mlflow.sync_state import modified_at
@@ -32,6 +39,7 @@ STUDY_ARTIFACTS = (
     "leaderboard.md",
     "labels.csv",
     CELLS,
+    SENSITIVITY,
     "ablation.csv",
     "ablation.md",
     "interactions.csv",
