@@ -91,7 +91,7 @@ def _sensitivity_chart(table: AblationTable) -> Chart:
     series = Series("share", xs, ys, style="shares", values=list(by_place.values()))
     layers_axis = Axis("layer", names=[layer or "outside" for layer in layers])
     return Chart(
-        "ablation-sensitivity",
+        "sensitivity",
         "Sensitivity before training",
         "The share of each tensor, in percent, in how much a first step on all tensors would lower "
         "the loss, to first order: the rate times the squared norm of the gradient, from one pass "

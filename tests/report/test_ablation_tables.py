@@ -45,7 +45,8 @@ def measure_sensitivity(folder: Path, gains: Mapping[str, float] | None = None):
     """Let the tensors of some sites of a model of four layers have a gain of their own."""
     tensors: dict[str, float] = {}
     for site, gain in {"bitfit + ln": 1.0, "vision.ln[2]": 30.0, **(gains or {})}.items():
-        tensors |= {str(leaf): gain for leaf in parse(site).resolve(Depths(4, 4))}
+        leaves = sorted(map(str, parse(site).resolve(Depths(4, 4))))
+        tensors |= dict.fromkeys(leaves, gain)
     StudyFolder(folder).write_json(SENSITIVITY, {"depths": [4, 4], "tensors": tensors})
 
 
