@@ -8,49 +8,53 @@ layer or any other set of tensors could gain is the sum over its tensors.
 λ has no effect: no regularizer has a gradient before the first step.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor
 
 from study.method.model import Classifier
 from study.method.parameters import find_leaf
-from study.method.training import Objective, training_step
+from study.method.training import NonFiniteLossError, Objective
 
 
 def tensor_sensitivities(
     classifier: Classifier,
-    images: Tensor,
-    labels: Tensor,
+    batches: Iterable[tuple[Tensor, Tensor]],
     objective: Objective,
     rates: Mapping[str, float],
-    *,
-    micro_batch: int | None = None,
 ) -> dict[str, float]:
     """Return η·‖∂L/∂θ‖² of each tuned tensor θ, by its name in the subset language.
 
-    L is the mean loss of all images. The parameters and their gradients are as before.
+    L is the mean loss over the images of all batches. Parameters stay as they are.
 
     Args:
         classifier: the model; what it tunes is what is measured.
-        images: all images, see `study.method.training.training_step`.
-        labels: (images,) int64, rows of the prompts.
+        batches: pairs of images and labels, see `study.method.training.training_step`. They pass
+            one after the other, and the prompts once.
         objective: the prompts, and the loss.
         rates: η, the learning rate of each kind of parameter.
-        micro_batch: the number of images that pass the encoder at once; None means all.
 
     Raises:
-        NonFiniteLossError: the loss is infinite or not a number.
-        SubsetError: the features do not depend on a tuned tensor.
+        NonFiniteLossError: a gradient is infinite or not a number.
     """
-    # A step at the rate 0 changes no parameter, and leaves its gradient behind.
-    optimizer = torch.optim.SGD([tuned.parameter for tuned in classifier.tuned], lr=0.0)
-    training_step(classifier, optimizer, images, labels, objective, micro_batch=micro_batch)
+    encoded = classifier.encode_text(objective.prompts)
+    text = encoded.detach().requires_grad_()
+    count = 0
+    for images, labels in batches:
+        logits = classifier.logits(classifier.encode_image(images), text)
+        losses = objective.losses(logits, labels, text, classifier.tuned)
+        (len(labels) * losses.loss).backward()
+        count += len(labels)
+    if encoded.requires_grad:
+        encoded.backward(text.grad)
     sensitivities = {}
     for tuned in classifier.tuned:
-        gradient = tuned.parameter.grad
-        if gradient is not None:
-            square = gradient.square().sum().item()
-            sensitivities[str(find_leaf(tuned.name))] = rates[tuned.kind] * square
-    optimizer.zero_grad()
+        norm = 0.0
+        if tuned.parameter.grad is not None:
+            norm = tuned.parameter.grad.norm().item() / count
+        if not math.isfinite(norm):
+            raise NonFiniteLossError(f"the gradient of {tuned.name} has the norm {norm}")
+        sensitivities[str(find_leaf(tuned.name))] = rates[tuned.kind] * norm**2
+        tuned.parameter.grad = None
     return sensitivities

@@ -106,15 +106,16 @@ class TaskTraining:
 
         See `study.method.sensitivity`; the images have one size.
         """
+        batches = self._unshuffled_batches()
+        return tensor_sensitivities(self.model.staged, batches, self._objective, self.rates)
+
+    def _unshuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         model = self.model
-        return tensor_sensitivities(
-            model.staged,
-            begin_images(model.staged, model.backbone, self._data.train_images, self._paths),
-            self._labels,
-            self._objective,
-            self.rates,
-            micro_batch=model.micro_batch or self._training.batch_size,
-        )
+        size = self._training.batch_size
+        for start in range(0, len(self._paths), size):
+            paths = self._paths[start : start + size]
+            images = begin_images(model.staged, model.backbone, self._data.train_images, paths)
+            yield images, self._labels[start : start + size]
 
     def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
