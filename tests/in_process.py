@@ -1,7 +1,8 @@
 """Trials one after the other in the process of a test: a loop of their own, in place of Tune.
 
-Tests of refits alone use it, whose many stages would start workers for a minute and a half. Refits
-by Tune are in the long test `tests/test_first_hour.py`.
+Each stage of a study starts a worker, which takes seconds: the many stages of refits would take a
+minute and a half. So they use it, and what is compared with trials by Tune. A refit by Tune is in
+the long test `tests/test_first_hour.py`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -65,37 +65,37 @@ def within(module: str, names: Collection[str]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_a_room_imports_only_what_is_below_it(path: Path):
-    room = module_of(path).partition(".")[0]
-    allowed = ALLOWED[room] | {room}
-    reached = {name.removeprefix("study.") for name, _ in imports(path) if name[:6] == "study."}
-    strange = sorted(name for name in reached if not within(name, allowed))
-    assert not strange, f"study/{room} may import {sorted(allowed)}, not {strange}"
+def test_a_room_imports_only_what_is_below_it():
+    for path in FILES:
+        room = module_of(path).partition(".")[0]
+        allowed = ALLOWED[room] | {room}
+        reached = {name.removeprefix("study.") for name, _ in imports(path) if name[:6] == "study."}
+        strange = sorted(name for name in reached if not within(name, allowed))
+        assert not strange, f"{path} may import {sorted(allowed)}, not {strange}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_libraries_stay_in_their_rooms(path: Path):
-    room = module_of(path).partition(".")[0]
+def test_libraries_stay_in_their_rooms():
     at_home, optional = TABLES["at_home"], TABLES["optional"]
-    for name, top in imports(path):
-        library = name.partition(".")[0]
-        homes = at_home.get(library, {room})
-        assert within(module_of(path), homes), f"{library} must not be imported in {room}"
-        assert module_of(path) in optional.get(library, {module_of(path)}), library
-        assert not (top and library in optional), f"{library} must be imported inside a function"
-        of_one = within(name, {"study.tracking.mlflow", "study.tracking.tensorboard"})
-        assert not of_one or room == "tracking", "a tracker is known by its interface"
+    for path in FILES:
+        module = module_of(path)
+        room = module.partition(".")[0]
+        for name, top in imports(path):
+            library = name.partition(".")[0]
+            place = f"{path}: {library}"
+            assert within(module, at_home.get(library, {room})), f"{place} must not be imported"
+            assert module in optional.get(library, {module}), place
+            assert not (top and library in optional), f"{place} belongs inside a function"
+            of_one = within(name, {"study.tracking.mlflow", "study.tracking.tensorboard"})
+            assert not of_one or room == "tracking", f"{path}: a tracker is known by its interface"
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_heavy_libraries_are_imported_late_where_a_light_path_passes(path: Path):
-    module = module_of(path)
-    early = {name for name, top in imports(path) if top}
-    for place, names in TABLES["lazy"].items():
-        if within(module, {place}):
-            too_early = [name for name in early if within(name, names)]
-            assert not too_early, "must be imported inside a function"
+def test_heavy_libraries_are_imported_late_where_a_light_path_passes():
+    for path in FILES:
+        early = {name for name, top in imports(path) if top}
+        for place, names in TABLES["lazy"].items():
+            if within(module_of(path), {place}):
+                too_early = [name for name in early if within(name, names)]
+                assert not too_early, f"{path}: must be imported inside a function"
 
 
 @pytest.mark.parametrize("place", TABLES["light"])

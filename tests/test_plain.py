@@ -3,13 +3,13 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 STUDY = Path(__file__).parent.parent / "study"
-FILES = sorted(STUDY.rglob("*.py"))
-ROOMS = sorted({path.relative_to(STUDY).parts[0] for path in FILES if path.parent != STUDY})
+ROOMS = sorted(path.name for path in STUDY.iterdir() if [*path.glob("*.py")])
 
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
@@ -44,7 +44,10 @@ def is_text(part: ast.AST) -> bool:
     )
 
 
-TREES = {path: parse(path) for path in FILES}
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Return the trees of all files of the package."""
+    return {path: parse(path) for path in sorted(STUDY.rglob("*.py"))}
 
 
 def is_nested(node: ast.AST) -> bool:
@@ -81,18 +84,20 @@ def is_long_text(node: ast.AST) -> bool:
     return isinstance(node, ast.JoinedStr)
 
 
-def lines_of(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield the name of each function and its number of lines."""
-    for node in ast.walk(tree):
-        if isinstance(node, FUNCTIONS):
-            assert node.end_lineno is not None
-            yield node.name, node.end_lineno - node.lineno + 1
+def functions_longer_than(limit: int) -> Iterator[str]:
+    """Yield the place of each function that has more lines."""
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, FUNCTIONS):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno >= limit:
+                    yield f"{path}: {node.name}"
 
 
 def count(room: str = "") -> Counter[str]:
     """Count forms in a room, or in the whole package."""
     counts: Counter[str] = Counter()
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         if not path.is_relative_to(STUDY / room):
             continue
         for node in ast.walk(tree):
@@ -104,27 +109,17 @@ def count(room: str = "") -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(STUDY).as_posix())
-def test_no_line_has_to_be_read_twice(path: Path):
-    for node in ast.walk(TREES[path]):
-        place = f"{path}:{getattr(node, 'lineno', 0)}"
-        assert not is_nested(node), f"{place}: write the inner comprehension as a loop"
-        assert not multiplies_truth(node), f"{place}: say `if`"
+def test_no_line_has_to_be_read_twice():
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            place = f"{path}:{getattr(node, 'lineno', 0)}"
+            assert not is_nested(node), f"{place}: write the inner comprehension as a loop"
+            assert not multiplies_truth(node), f"{place}: say `if`"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(STUDY).as_posix())
-def test_a_function_is_read_at_a_glance(path: Path):
-    for name, lines in lines_of(TREES[path]):
-        assert lines <= LINES, f"{path}: {name} has {lines} lines"
-
-
-def test_few_functions_are_long():
-    long = [
-        f"{path}: {name}"
-        for path, tree in TREES.items()
-        for name, lines in lines_of(tree)
-        if lines > LONG
-    ]
+def test_a_function_is_read_at_a_glance_and_few_are_long():
+    assert not [*functions_longer_than(LINES)]
+    long = [*functions_longer_than(LONG)]
     assert len(long) <= MOST_LONG, "\n".join(long)
 
 

@@ -108,17 +108,6 @@ def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.Mo
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)
 
 
-def test_a_study_without_a_name_gets_one_that_can_be_resumed(here: Path, conducted: list[Any]):
-    odd = here / "my study (copy).yaml"
-    odd.write_text("")
-    for _ in range(2):
-        assert main([str(odd)]) == 0
-    (first, folder, _), (second, _, _) = conducted
-    assert first.name != second.name
-    assert folder.name == first.name
-    assert type(first).model_validate(first.model_dump()) == first
-
-
 def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[str]):
     message = fault(
         capsys,

@@ -14,7 +14,7 @@ from tests.results.test_sweep_scores import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
 from tests.written_study import Written, sync
 
-WIDTHS = (60, 80, 200)
+WIDTHS = (60, 80)
 WIDE = 1000
 """The width of a terminal on which nothing needs to be wrapped."""
 MARK = "\x1e"

@@ -23,9 +23,9 @@ class Cycle:
 
 
 @pytest.fixture(autouse=True)
-def unfrozen() -> Iterator[None]:
+def _frozen() -> Iterator[None]:
     yield
-    gc.unfreeze()
+    gc.freeze()  # as before these tests
 
 
 def made() -> "weakref.ref[Cycle]":

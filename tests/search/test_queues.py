@@ -15,6 +15,7 @@ from study.search.recording import STATE
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
 from study.trial.study import Candidate
+from tests.in_process import trials_in_process
 from tests.tiny_study import Listener, TinyStudy, untimed
 from tests.written_study import Written
 
@@ -61,7 +62,8 @@ def together(make_study: MakeStudy) -> tuple[TinyStudy, dict[str, TrialFolder]]:
 
 
 def test_one_has_what_it_would_have_alone(together: Any, make_study: MakeStudy):
-    alone = confirm(make_study("alone", training=TRAINING), CANDIDATES[-1:])
+    with trials_in_process():
+        alone = confirm(make_study("alone", training=TRAINING), CANDIDATES[-1:])
     assert whole(together[1]["linear"]) == whole(alone["linear"])
 
 

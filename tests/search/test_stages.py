@@ -199,7 +199,7 @@ def changed(config: StudyConfig, **search: Any) -> StudyConfig:
 STRICT = AshaConfig.model_construct(grace_period=1, reduction_factor=1000)
 
 
-@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize("chosen", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     searched: Any, make_study: Any, monkeypatch: pytest.MonkeyPatch, chosen: bool
 ):

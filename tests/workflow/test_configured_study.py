@@ -6,11 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.config.loading import ConfigFaults
-from study.workflow.check import StudyFaults
-from study.workflow.configured_study import (
-    make_study,
-    naming_overrides,
-)
+from study.workflow.configured_study import make_study
 from tests.workflow.conftest import PHOTOS
 
 
@@ -23,15 +19,6 @@ def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: 
         assert re.fullmatch(r"my-study-copy-\d{8}-\d{6}-[0-9a-f]{4}", name)
     named = make_study(source, ["name=mine", "storage=elsewhere"])
     assert named.folder.path == Path("elsewhere/mine")
-
-
-def test_faults_of_values_are_told_with_those_of_what_the_other_sections_name(here: Path):
-    source = here / "mine.yaml"
-    source.write_text("seed: many\n")
-    with pytest.raises(ConfigFaults) as caught:
-        make_study(source, ["data.dataset=eurosta"])
-    places = [line.strip().partition(":")[0] for line in str(caught.value).splitlines()[1:]]
-    assert places[:2] == ["seed", "data"]
 
 
 def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str):
@@ -65,9 +52,3 @@ def test_the_sizes_of_classes_decide_how_they_are_made_up_for(
     study = make_study(source, overrides)
     assert (study.config.training.balance, study.config.search.metric) == decided
     assert study.protocol.class_averaged == (decided[1] == "balanced_accuracy")
-
-
-def test_faults_name_the_override_that_they_come_from():
-    told = r"data\.root: no such folder \(override data\.root=away\)"
-    with pytest.raises(StudyFaults, match=told), naming_overrides(["data.root=away"]):
-        raise StudyFaults(["data.root: no such folder"])
