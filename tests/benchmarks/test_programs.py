@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -56,6 +57,18 @@ def test_a_world_is_recorded_once_and_searches_are_compared_in_it(tmp_path: Path
     printed = output_of(f"search/compare.py {tiny} --repetitions 2 --only random", tmp_path)
     for words in ("**quickstart: 17 configurations", "not to be trusted", "| random | 2 |"):
         assert words in printed
+
+
+def test_the_recorded_worlds_are_described_and_their_example_runs(tmp_path: Path) -> None:
+    worlds = HERE / "search/worlds"
+    card = (worlds / "README.md").read_text()
+    printed = output_of("search/worlds/replay.py --repetitions 1 --epochs 240", tmp_path)
+    for path in worlds.glob("*.parquet"):
+        for column in pq.read_schema(path).names:
+            assert column.startswith("fold_") or f"`{column}`" in card
+        assert f"{path.stem}: test % of the choice after 240 epochs" in printed
+    assert printed.count("by a forest") == 2
+    assert "study" not in (worlds / "replay.py").read_text().partition("import")[2]
 
 
 def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def main() -> None:
     for study in options.studies:
         path = worlds / f"{study}.parquet"
         (storage / study).mkdir(parents=True, exist_ok=True)
-        world = World.read(path, load_study(study, storage).architecture.depths)
+        world = World.read(path)
         rows = []
         with multiprocessing.get_context("spawn").Pool(options.processes, _enter, (world,)) as pool:
             for name in options.only:

@@ -101,8 +101,8 @@ def main() -> None:
         rows: list[Row] = []
         for chain in chains:
             if chain.study == study:
-                rows += World.read(chain.file, depths).rows
-        World(rows, depths).write(worlds / f"{study}.parquet")
+                rows += World.read(chain.file).rows
+        World(rows, depths).write(worlds / f"{study}.parquet", about(study))
         print(f"{study}: {len(rows)} configurations")
 
 
@@ -139,8 +139,18 @@ def train(chain: Chain) -> Chain:
         row = measure(study, settings, chain.name, data, tests)
         asked.tell(trial, row.validation[-1])
         rows.append(row)
-    World(rows, study.architecture.depths).write(chain.file)
+    World(rows, study.architecture.depths).write(chain.file, about(chain.study))
     return chain
+
+
+def about(study: str) -> dict[str, str]:
+    """Return what the file of a study's world says of itself."""
+    return {
+        "study": study,
+        "description": f"{study} of clipfit-study: configurations, each trained and tested",
+        "columns": "README.md, beside this file",
+        "license": "Apache-2.0",
+    }
 
 
 def make_space(study: Study, source: str) -> OpenSpace:

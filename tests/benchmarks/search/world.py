@@ -1,16 +1,18 @@
 """A recorded world: what each of many configurations scored, epoch by epoch, and on test.
 
-A world is recorded once, by training, and kept as Parquet. Replayed searches ask it for the scores
-of any configuration of the space: a surrogate answers, which was fitted to what was recorded.
+A world is recorded once, by training, and kept as Parquet; `worlds/README.md` describes its
+columns. Replayed searches ask it for the scores of any configuration of the space: a surrogate
+answers, which was fitted to what was recorded.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +22,20 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
 from study.backbones.architecture import ENCODERS, Depths
-from study.config.trial_settings import TrialSettings
+from study.config.trial_settings import TrialSettings, rate_column
 from study.method.parameters import kind_names, parameter_name
 from study.method.subsets import list_sites, parse
 
+PLAIN = [
+    ("source", pa.string()),
+    ("subset", pa.string()),
+    *((rate_column(kind), pa.float64()) for kind in kind_names()),
+    ("distill_weight", pa.float64()),
+    ("head", pa.string()),
+    ("strength", pa.float64()),
+    ("epochs", pa.int32()),
+]
+"""The columns before those of scores, and their types."""
 TREES = 100
 NEIGHBOURS = 30
 """Among how many recorded configurations, predicted to validate alike, the noise is drawn."""
@@ -66,25 +78,50 @@ class World:
     depths: Depths
 
     @classmethod
-    def read(cls, path: Path, depths: Depths) -> World:
+    def read(cls, path: Path) -> World:
         """Read a world that `write` wrote."""
         table = pq.read_table(path)
-        rows = [
-            Row(**values | {"settings": TrialSettings.model_validate_json(values["settings"])})
-            for values in table.to_pylist()
-        ]
+        about = table.schema.metadata
+        depths = Depths(text=int(about[b"text_layers"]), vision=int(about[b"vision_layers"]))
+        names = table.column_names
+        folds = [name for name in names if name.startswith("fold_")]
+        tests = [name for name in names if name.startswith("test_")]
+        rows = []
+        for values in table.to_pylist():
+            row = Row(
+                source=values["source"],
+                settings=TrialSettings.from_column_values(values),
+                validation=values["validation"],
+                folds=[*zip(*(values[name] for name in folds), strict=True)],
+                test=[values[name] for name in tests],
+            )
+            rows.append(row)
         return cls(rows, depths)
 
-    def write(self, path: Path) -> None:
-        """Write it as Parquet; scores have the precision of float32."""
-        columns = {
-            "source": pa.array([row.source for row in self.rows]),
-            "settings": pa.array([row.settings.model_dump_json() for row in self.rows]),
-            "validation": pa.array([row.validation for row in self.rows], pa.list_(pa.float32())),
-            "folds": pa.array([row.folds for row in self.rows], pa.list_(pa.list_(pa.float32()))),
-            "test": pa.array([row.test for row in self.rows], pa.list_(pa.float32())),
-        }
-        pq.write_table(pa.table(columns), path, compression="zstd", compression_level=19)
+    def write(self, path: Path, about: Mapping[str, str]) -> None:
+        """Write it as Parquet; scores have the precision of float32.
+
+        Args:
+            path: the file.
+            about: what the file says of itself, beside the layers of the encoders.
+        """
+        values = []
+        for row in self.rows:
+            columns: dict[str, Any] = {"source": row.source, **row.settings.column_values()}
+            columns["epochs"] = len(row.validation) if row.settings.rates else 0
+            columns["validation"] = row.validation
+            for number, scores in enumerate(zip(*row.folds, strict=True), start=1):
+                columns[f"fold_{number}"] = scores
+            for number, score in enumerate(row.test, start=1):
+                columns[f"test_{number}"] = score
+            values.append(columns)
+        scores = pa.list_(pa.float32())
+        fields = [*PLAIN, ("validation", scores)]
+        fields += [(f"fold_{number}", scores) for number in range(1, 1 + self.folds)]
+        fields += [(f"test_{number}", pa.float32()) for number in range(1, 1 + len(row.test))]
+        layers = {"text_layers": f"{self.depths.text}", "vision_layers": f"{self.depths.vision}"}
+        table = pa.Table.from_pylist(values, pa.schema(fields, {**about, **layers}))
+        pq.write_table(table, path, compression="zstd", compression_level=19)
 
     @property
     def epochs(self) -> int:
