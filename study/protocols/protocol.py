@@ -238,8 +238,9 @@ class Protocol(ABC):
                     "confirm.strength: has no effect without a search; what is tested as given and "
                     "the cells of an ablation keep all of the tuned change"
                 )
-            if config.search.minutes is not None:
-                yield "search.minutes: has no effect without a search"
+            for limit in ("minutes", "patience"):
+                if getattr(config.search, limit) is not None:
+                    yield f"search.{limit}: has no effect without a search"
             if config.refit not in (RefitConfig(), NO_REFIT):
                 yield "refit: has no effect without a search, which chooses what ships"
             for label, peer in config.search.peer_arms.items():

@@ -14,6 +14,7 @@ from study.report.setting_descriptions import (
 from study.report.site_descriptions import sites_in_words
 from study.results.occupancy import Occupancy, occupancy
 from study.results.study_results import Results
+from study.selection.patience import read_search_end
 
 _HEADS = {
     "text": "the text features of the classes",
@@ -60,6 +61,9 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     if searches:
         planned = amount(config.search.trials, "trial")
         rows["Search"] = f"{planned} planned ({config.search.sampler})"
+        end = read_search_end(results.folder)
+        if end:
+            rows["Search"] += f"; {end.sentence}"
     if protocol.trains:
         seeds = amount(len(config.confirm.seeds), "seed")
         rows["Test"] = f"{seeds}, each with its own training images"

@@ -15,6 +15,7 @@ from study.results.ablation import ablation_table
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
+from study.selection.patience import read_search_end
 from study.storage.command_lines import (
     PROGRAM,
     extend_command,
@@ -44,6 +45,9 @@ def findings(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
         yield "score", f"{describe_score(choice.test)} {metric_name(board)} on test"
         yield "beside", _describe_references(board, choice)
         yield from _describe_winner(board, choice)
+        end = read_search_end(results.folder)
+        if end:
+            yield "search", f"ended early, after {end.trials} trials (search.patience)"
 
 
 def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
@@ -57,7 +61,10 @@ def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]
     elif len(tuned) == 1 and deltas and not board.has_search:
         yield "label", f"{PROGRAM} predict {shlex.quote(str(_from_here(deltas[0])))} FOLDER"
     if board.has_search:
-        yield "go on", extend_command(folder, "search.trials=+50")
+        changes = ["search.trials=+50"]
+        if read_search_end(results.folder):
+            changes.append("search.patience=null")
+        yield "go on", extend_command(folder, *changes)
     yield "tables", leaderboard_command(folder)
     registration = results.registration
     if registration:

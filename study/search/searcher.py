@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from study.config.labels import VARIANT
 from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
 from study.search.optuna_arm import Arm, Outcome
+from study.selection.patience import Patience
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
@@ -55,6 +57,8 @@ class Proposers(NamedTuple):
     """The number of the next trial that an arm proposes."""
     deadline: Deadline | None = None
     """The end of the time after which no arm proposes another trial."""
+    patience: Patience | None = None
+    """What ends the search when its next trials promise too little."""
     quick: Collection[str] = ()
     """The names of the arms whose first trial precedes those of the queue that train encoders."""
 
@@ -99,6 +103,7 @@ class StudySearcher(Searcher):
             self.deadline = proposers.deadline
             for config, outcome in proposers.ended:
                 self._outcomes[_identity(config)] = outcome
+                self._count(config, outcome)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
@@ -136,6 +141,7 @@ class StudySearcher(Searcher):
         """Report to the arms how a trial ended and the score of its last epoch, a fraction."""
         outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
+        self._count(config, outcome)
         try:
             arm = self._arms.get(config.arm)
             if arm and config.optuna_number is not None:
@@ -153,6 +159,16 @@ class StudySearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
+
+    def _count(self, config: TrialConfig, outcome: Outcome) -> None:
+        """Count a trial towards the end of the search; a failure of a machine says nothing."""
+        patience = self._proposers and self._proposers.patience
+        if not patience or config.arm == VARIANT or outcome.state is TrialState.FAIL:
+            return
+        score = outcome.score
+        if outcome.state is TrialState.PRUNED:
+            score = None
+        patience.add(config.trial_id, config.arm, score)
 
     def _quick_arms(self) -> list[Arm]:
         """Return the quick arms that have not begun."""
@@ -175,6 +191,8 @@ class StudySearcher(Searcher):
         while True:
             unfinished_arms = [arm for arm in self._arms.values() if arm.started < arm.budget]
             if not unfinished_arms:
+                return None
+            if self._proposers.patience and self._proposers.patience.has_ended():
                 return None
             candidates = self._quick_arms() or unfinished_arms
             arm = min(candidates, key=lambda arm: (arm.progress, arm.name))

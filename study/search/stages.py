@@ -1,7 +1,7 @@
 """Run the search, or what the ledger lacks of it, and make the trials of all stages."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from ray.tune.schedulers import TrialScheduler
@@ -27,6 +27,8 @@ from study.search.searcher import Proposal, Proposers, StudySearcher, trains_enc
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import possible_variants, variants
 from study.selection.extension import extensions
+from study.selection.optimism import standard_error
+from study.selection.patience import Patience
 from study.selection.ranking import rank_finished_trials
 from study.trial.study import Study, TrialConfig, TrialData
 
@@ -111,12 +113,17 @@ def run_search(
     queue = [trial for trial in unfinished(ledger, baselines) if trial.arm != VARIANT]
     numbers = [trial.config.number for trial in ledger.values()]
     deadline, scheduler = _deadline_and_scheduler(config, ledger.values())
+    patience = None
+    if config.search.patience:
+        error_of = cache(partial(standard_error, study.folder, study.protocol))
+        patience = Patience(study.folder, error_of)
     proposers = Proposers(
         open_arms(study, ledger.values(), sampler),
         make_trial=partial(make_trial, study, data, "search"),
         ended=[(t.config, t.outcome) for t in ledger.values() if t.outcome],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
+        patience=patience,
         quick=config.search.quick_peers & config.search.peer_arms.keys(),
     )
     run_trials(

@@ -13,6 +13,7 @@ from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
+from study.selection.patience import read_search_end
 from study.storage.command_lines import extend_command
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CANDIDATES
@@ -20,7 +21,7 @@ from study.trial.study import Candidate, Study
 
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
-MAY_CHANGE = ("search.trials", "search.minutes", *WITHOUT_EFFECT)
+MAY_CHANGE = ("search.trials", "search.minutes", "search.patience", *WITHOUT_EFFECT)
 """The beginnings of the keys that an extension may change."""
 
 
@@ -43,7 +44,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         changes["search.trials"] += now
     advice = (
         ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
-        "resources and tracking"
+        "search.patience, resources and tracking"
     )
     extended = changed_config(study, changes, MAY_CHANGE, advice)
     if extended.search.trials <= now or not study.protocol.searches(config):
@@ -55,6 +56,12 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         raise ConfigError(
             f"search.minutes: the search of '{folder.name}' had {config.search.minutes:g} minutes, "
             "which extend must raise as well, or lift by search.minutes=null"
+        )
+    end = read_search_end(folder)
+    if end and extended.search.patience:
+        raise ConfigError(
+            f"search.patience: of '{folder.name}', {end.sentence}; to go on all the same, add "
+            "search.patience=null"
         )
     return extended
 

@@ -180,9 +180,39 @@ def optimism_of(folder: StudyFolder, protocol: Protocol) -> Optimism | None:
             return None
         tables.append(table)
     outcomes = _outcomes(tables, protocol)
-    if not outcomes or not _agree(outcomes, judged):
+    if not outcomes or not _agree(outcomes, [trial.val_score for trial in judged]):
         return None
     return _optimism(outcomes, judged)
+
+
+def standard_error(
+    folder: StudyFolder, protocol: Protocol, trial_id: str, score: float
+) -> float | None:
+    """Return the standard error of a trial's validation score over other validation images.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol.
+        trial_id: the id of the trial, which has finished.
+        score: its validation score.
+
+    Returns:
+        None if it cannot be known, see `optimism_of`.
+
+    Raises:
+        LedgerError: the trial's file is damaged.
+    """
+    table = read_validation(folder.trial(trial_id))
+    if table is None:
+        return None
+    outcomes = _outcomes([table], protocol)
+    if not outcomes or not _agree(outcomes, [score]):
+        return None
+    scores = []
+    for drawn in _draws(outcomes.images):
+        parts = outcomes.parts(drawn)
+        scores += [outcomes.score(parts, row, 0) for row in range(len(drawn))]
+    return float(np.nanstd(scores))
 
 
 def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | None:
@@ -204,11 +234,10 @@ def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | Non
     return _Outcomes(protocol, blocks, int(images.max()) + 1)
 
 
-def _agree(outcomes: _Outcomes, judged: Sequence[Judged]) -> bool:
+def _agree(outcomes: _Outcomes, reported: Sequence[float]) -> bool:
     """Return whether the outcomes give the scores that the trials reported."""
     parts = outcomes.parts(np.ones((1, outcomes.images)))
-    scores = [outcomes.score(parts, 0, trial) for trial in range(len(judged))]
-    reported = [trial.val_score for trial in judged]
+    scores = [outcomes.score(parts, 0, trial) for trial in range(len(reported))]
     return bool(np.allclose(scores, reported, rtol=0.0, atol=_AGREES))
 
 

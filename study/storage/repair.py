@@ -13,6 +13,7 @@ from study.storage.study_folder import (
     CELLS,
     CHANCE,
     OPTIMISM,
+    PATIENCE,
     REGISTERED,
     SENSITIVITY,
     StudyFolder,
@@ -21,7 +22,7 @@ from study.storage.trial_folder import REPORTS
 
 logger = logging.getLogger(__name__)
 
-REMADE = (CANDIDATES, CELLS, OPTIMISM, CHANCE, REGISTERED, SENSITIVITY)
+REMADE = (CANDIDATES, CELLS, OPTIMISM, CHANCE, PATIENCE, REGISTERED, SENSITIVITY)
 """The names of the files that are made again."""
 TRIAL_ADVICE = (
     "put the file back from a copy, or delete the folder of the trial that it belongs to, which is "

@@ -85,6 +85,8 @@ def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
     limit = ""
     if config.search.minutes is not None:
         limit = f" in at most {amount(config.search.minutes, 'minute')}"
+    if config.search.patience:
+        limit += ", fewer when more promise nothing that validation could tell (search.patience)"
     phrases = [
         f"{amount(config.search.trials, 'trial')}{limit}: {amount(baselines, 'baseline')} (the "
         f"cheapest first), {tuned} with CLIPFit's own parameters that try learning rates and λ "

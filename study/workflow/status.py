@@ -15,6 +15,7 @@ from study.results.study_results import Results
 from study.results.trial_results import TrialResult
 from study.selection.chance import BALANCED, read_against_chance
 from study.selection.extension import extensions
+from study.selection.patience import read_search_end
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Candidate, best_candidate
@@ -76,7 +77,7 @@ class Status:
     balanced: float | None
     """The same score with the mean recall of the classes in place of the accuracy."""
     told: Sequence[str]
-    """Sentences on these scores."""
+    """Sentences on these scores, and before them why the search ended early."""
 
 
 def study_status(results: Results) -> Status:
@@ -158,7 +159,10 @@ def _sentences(
     test_score: float | None,
     balanced: float | None,
 ) -> Iterator[str]:
-    """Yield sentences on the scores of the choice."""
+    """Yield why the search ended early, and sentences on the scores of the choice."""
+    end = read_search_end(results.folder)
+    if end:
+        yield end.sentence
     if not choice:
         return
     if choice.val_score is not None:

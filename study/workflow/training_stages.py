@@ -20,6 +20,7 @@ from study.search.stages import Announce, most_trials, run_search, seconds_left
 from study.selection.candidates import fix_candidates
 from study.selection.extension import extensions
 from study.selection.optimism import fix_optimism
+from study.selection.patience import read_search_end
 from study.selection.shipped import refit_trial_ids
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
@@ -72,7 +73,10 @@ def run_search_stage(
     for _, trial in study.folder.trials_of("search"):
         if search.counts_trial(trial["arm"], trial["label"]):
             trials += 1
-    if search.minutes is not None and trials < search.trials:
+    end = read_search_end(study.folder)
+    if end:
+        print_sentences(console, end.sentence)
+    elif search.minutes is not None and trials < search.trials:
         console.print(
             f"the search ended after its {search.minutes:g} minutes, with {trials} of "
             f"{search.trials} trials",

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from study.report.configuration_table import configuration_rows
 from study.report.ending import findings, next_steps
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
+from study.selection.patience import SearchEnd
+from study.storage.study_folder import PATIENCE, StudyFolder
+from study.workflow.status import study_status
 from tests.fake_studies import edit_candidates
 
 
@@ -30,6 +34,17 @@ def test_what_to_type_next_names_the_study_where_it_is(
     where = "" if storage == "runs" else f" storage=./{storage}"
     assert steps["label"] == f"clipfit-study predict {name}{where} FOLDER"
     assert steps["go on"] == f"clipfit-study extend {name}{where} search.trials=+50"
+
+
+def test_a_search_that_ended_early_says_so_and_goes_on_without_its_patience(few_shot_study: Path):
+    end = SearchEnd(39, 0.0018, 0.0212)
+    StudyFolder(few_shot_study).write_json(PATIENCE, end)
+    found, steps = last_lines(few_shot_study)
+    assert found["search"] == "ended early, after 39 trials (search.patience)"
+    assert steps["go on"].endswith("search.trials=+50 search.patience=null")
+    results = read_results(few_shot_study)
+    assert dict(configuration_rows(results))["Search"].endswith(f"(tpe); {end.sentence}")
+    assert study_status(results).told[0] == end.sentence
 
 
 def test_nothing_can_be_labelled_or_extended_without_a_winner_or_a_search(ablation_study: Path):

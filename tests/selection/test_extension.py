@@ -10,8 +10,15 @@ from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.selection.extension import beside_earlier, extend, extended_config, extensions
+from study.selection.patience import SearchEnd, read_search_end
 from study.selection.shipped import candidate_to_ship
-from study.storage.study_folder import DESCRIPTION, REGISTERED, Registration, StudyFolder
+from study.storage.study_folder import (
+    DESCRIPTION,
+    PATIENCE,
+    REGISTERED,
+    Registration,
+    StudyFolder,
+)
 from study.storage.trial_folder import End
 from study.trial.study import Candidate, Study, best_candidate
 from tests.settings import settings
@@ -114,6 +121,16 @@ def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study):
     longer = grow(limited, "search.trials=+1", "search.minutes=30")
     assert longer.config.search.minutes == 30
     assert grow(longer, "search.trials=+1", "search.minutes=null").config.search.minutes is None
+
+
+def test_a_search_that_ended_early_is_extended_without_its_patience(study: Study):
+    patient = study.config.search.model_copy(update={"patience": "auto"})
+    patient_study = Study(study.config.model_copy(update={"search": patient}), study.folder)
+    study.folder.write_json(PATIENCE, SearchEnd(30, 0.001, 0.02))
+    with pytest.raises(ConfigError, match=r"after 30 trials.* add search\.patience=null"):
+        grow(patient_study, "search.trials=+1")
+    grow(patient_study, "search.trials=+1", "search.patience=null")
+    assert read_search_end(study.folder) is None
 
 
 def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choice(

@@ -14,7 +14,14 @@ from study.config.schema import StudyConfig
 from study.method.delta import DeltaInfo
 from study.protocols import FewShot, Generalized, hmean
 from study.search.recording import record_epoch
-from study.selection.optimism import DRAWS, Optimism, fix_optimism, optimism_of, read_optimism
+from study.selection.optimism import (
+    DRAWS,
+    Optimism,
+    fix_optimism,
+    optimism_of,
+    read_optimism,
+    standard_error,
+)
 from study.selection.validation import SCHEMA
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End
@@ -88,7 +95,10 @@ def test_the_expected_score_is_that_of_all_sets_that_can_be_drawn(tmp_path: Path
 
 def test_the_standard_error_of_a_score_is_that_of_a_share(tmp_path: Path):
     right = [[n % 10 < 8 for n in range(400)], [n % 2 for n in range(400)]]
-    errors = optimism(tmp_path, images(400), right).errors
+    folder = folder_of(tmp_path / "s", images(400), right)
+    errors = not_none(optimism_of(folder, FewShot())).errors
+    assert standard_error(folder, FewShot(), "search-0", 0.8) == pytest.approx(errors["search-0"])
+    assert standard_error(folder, FewShot(), "search-0", 0.7) is None, "it has another score"
     assert errors["search-0"] == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.1)
     assert errors["search-1"] == pytest.approx(np.sqrt(0.5 * 0.5 / 400), rel=0.1)
 

@@ -15,6 +15,7 @@ from study.storage.study_folder import (
     CHANCE,
     DESCRIPTION,
     OPTIMISM,
+    PATIENCE,
     SENSITIVITY,
 )
 from study.tracking.mlflow import mlflow_internals, server
@@ -32,6 +33,7 @@ STUDY_ARTIFACTS = (
     PRECISION,
     "shots",
     CANDIDATES,
+    PATIENCE,
     OPTIMISM,
     CHANCE,
     "results.parquet",

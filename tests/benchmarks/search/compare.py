@@ -33,7 +33,8 @@ from tests.benchmarks.search.world import ENOUGH, World
 
 MARKS = (40, 96)
 """The numbers of trials after which regret is shown."""
-HEADER = ["search", "repetitions", "epochs", *(f"regret after {mark}" for mark in MARKS)]
+HEADER = ["search", "repetitions", "trials", "epochs"]
+HEADER += [*(f"regret after {mark}" for mark in MARKS), "in the end"]
 
 
 def together(seed: int) -> optuna.samplers.BaseSampler:
@@ -59,6 +60,7 @@ class Way(NamedTuple):
 WHOLE, UNHALVED = "search.space.whole=true", "search.asha=null"
 WAYS: Mapping[str, Way] = {
     "TPE, as shipped": Way(tpe),
+    "TPE, patience": Way(tpe, ("search.patience=auto",)),
     "random": Way(random),
     "TPE, all choices of every trial": Way(together, (WHOLE,)),
     "Gaussian process, all choices of every trial": Way(gaussian_process, (WHOLE,), 30),
@@ -87,11 +89,12 @@ def main() -> None:
     parser.add_argument("--storage", type=Path, default=Path("runs/replay"), help="of the shots")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=max(MARKS), help="of a search, at most")
     parser.add_argument("--only", nargs="+", metavar="WAY", choices=[*WAYS], default=[*WAYS])
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
     storage, worlds = options.storage.resolve(), WORLDS
-    changes: tuple[str, ...] = (f"search.trials={max(MARKS)}",)
+    changes: tuple[str, ...] = (f"search.trials={options.trials}",)
     if options.tiny:
         storage = worlds = storage / "tiny"
         changes = (*TINY, "search.trials=12")
@@ -148,8 +151,10 @@ def title_of(study: str, world: World) -> str:
 
 def cells_of(searches: Sequence[Sequence[Step]], best: float) -> list[str]:
     """Return the medians over the repetitions, with their quartiles, below `HEADER`."""
-    cells = [str(len(searches)), quartiles([steps[-1].epochs for steps in searches], 0)]
-    for mark in MARKS:
+    cells = [str(len(searches))]
+    cells.append(quartiles([len(steps) for steps in searches], 0))
+    cells.append(quartiles([steps[-1].epochs for steps in searches], 0))
+    for mark in (*MARKS, sys.maxsize):
         tests = [steps[min(mark, len(steps)) - 1].test for steps in searches]
         cells.append(quartiles([100 * (best - test) for test in tests], 2))
     return cells
