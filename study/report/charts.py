@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from study.report.formatting import HoverText
 from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
@@ -33,6 +35,8 @@ _LONG_NAME = 8
 """The most characters of a name that lies below an axis; longer names are turned upright."""
 _UNSAID = ("Date", "Creator", "Format", "Type")
 """The metadata that files do not have."""
+_HOVER = re.compile(rb'<g id="hover: ([^"]*)">')
+"""The group of a name in an SVG, with what it says under the mouse in place of an id."""
 _STYLE: dict[str, object] = {
     "axes.axisbelow": True,
     "axes.facecolor": "none",
@@ -100,7 +104,7 @@ class Axis(NamedTuple):
     """The scale; that of counts starts at 0 and has whole ticks."""
     names: Sequence[str] | None = None
     """The names of the values 0, 1, …, some of which may be empty; None means that values are
-    numbers."""
+    numbers. A browser shows what a name has to say under the mouse."""
     line: float | None = None
     """The value at which a dotted line crosses the panel, if any."""
 
@@ -197,7 +201,7 @@ def draw(chart: Chart, suffix: str) -> bytes:
         contents = io.BytesIO()
         with _style_of(chart):
             chart._figure.savefig(contents, format=suffix, metadata=dict.fromkeys(_UNSAID))
-        chart._files[suffix] = contents.getvalue()
+        chart._files[suffix] = _HOVER.sub(rb"<g><title>\1</title>", contents.getvalue())
     return chart._files[suffix]
 
 
@@ -294,6 +298,9 @@ def _draw_axis(axes: Any, side: Literal["x", "y"], axis: Axis) -> None:
         return
     number = len(axis.names)
     ticks.set_ticks(range(number), axis.names)
+    for label, name in zip(ticks.get_ticklabels(), axis.names, strict=True):
+        if isinstance(name, HoverText):
+            label.set_gid(f"hover: {name.hover}")
     axes.set(**{f"{side}lim": (-0.6, number - 0.4)})
     if number > MANY_NAMES:
         size = min(10, max(5, 600 / number))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series
-from study.report.formatting import Table, format_count, percent, points
+from study.report.formatting import HoverText, Table, format_count, percent, points
 from study.results.image_counts import ImageCounts, image_counts
 from study.results.leaderboard import Leaderboard
 from study.results.predicted_classes import class_accuracies, confusions, mean_f1
@@ -106,8 +106,10 @@ def recall_chart(board: Leaderboard) -> Chart:
     for row in worst:
         (name,) = _axis_names([row.true], 1)
         part = f" ({row.part})" if len(parts) > 1 else ""
-        names.append(f"{name}{part} {percent(row.after)} %")
-        low, high = map(float, proportion_interval(row.after, tested[row.part, row.true]))
+        images = tested[row.part, row.true]
+        low, high = map(float, proportion_interval(row.after, images))
+        hover = f"{images} test images; 95 % interval {percent(low)} to {percent(high)} %"
+        names.append(HoverText(f"{name}{part} {percent(row.after)} %", hover))
         recalls.append(100 * row.after)
         below.append(100 * (row.after - low))
         above.append(100 * (high - row.after))

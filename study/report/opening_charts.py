@@ -10,7 +10,7 @@ from study.errors import BackboneError
 from study.method.parameters import Leaf
 from study.method.subsets import Subset, Term, list_sites, parse
 from study.report.charts import BLUE, GREY, WINNER_MARKER, Axis, Chart, Panel, Series
-from study.report.formatting import format_mean
+from study.report.formatting import HoverText, format_mean, score_cell
 from study.report.names import candidate_name
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard
@@ -34,7 +34,8 @@ def scores_chart(board: Leaderboard) -> Chart:
         error = None
         if score.low is not None and score.high is not None:
             error = ([100 * (score.mean - score.low)], [100 * (score.high - score.mean)])
-        names.append(f"{name}\n{format_mean(score, ' %')}")
+        text = f"{name}\n{format_mean(score, ' %')}"
+        names.append(HoverText(text, score_cell(score).hover))
         marker = WINNER_MARKER if name == "winner" else "circle"
         series.append(Series("", [100 * score.mean], [row], marker=marker, x_error=error))
     chance = None if board.chance is None else 100 * board.chance

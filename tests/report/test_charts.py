@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from study.report.charts import Axis, Chart, Panel, Series, draw, prepare_drawing, write_plots
+from study.report.formatting import HoverText
 
 PNG = b"\x89PNG"
 POINT = Series("point", [1], [1])
@@ -36,6 +37,13 @@ def test_words_are_not_taken_for_markup_or_formulas(text: str):
     svg = drawn(Panel(Axis(text), Axis(text, names=[text, "second"]), named, text))
     assert b"<script>" not in svg
     assert words(svg).count(text) == 5
+
+
+def test_a_name_says_under_the_mouse_what_is_behind_it_and_the_text_stays_text():
+    hover = """70 < 80 & "90" <b>'%'</b>"""
+    svg = drawn(Panel(Axis("x"), Axis("", names=[HoverText("named", hover), "plain"]), (POINT,)))
+    titles = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")
+    assert [title.text for title in titles] == [hover]
 
 
 def test_series_of_one_name_share_an_entry_in_the_legend():
