@@ -57,6 +57,7 @@ def first_answers(checkout: Path, settings: list[str], limit: float) -> dict[str
     """Return the seconds, and those of a core, until the first end of each kind of trial."""
     seconds: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as storage:
+        folder = Path(storage, "first")
         command = [sys.executable, "-m", "study", "run", "photos", "name=first", *settings]
         command += [f"storage={storage}", "tracking.trackers=[]", "resources.max_concurrent=1"]
         began = time.time()
@@ -65,7 +66,9 @@ def first_answers(checkout: Path, settings: list[str], limit: float) -> dict[str
             driver = psutil.Process(study.pid)
             while len(seconds) < len(ANSWERS) and time.time() - began < limit:
                 time.sleep(1)
-                for trial, config in StudyFolder(Path(storage, "first")).trials_of("search"):
+                begun = (folder / "trials").exists()
+                trials = StudyFolder(folder).trials_of("search") if begun else ()
+                for trial, config in trials:
                     label = config["label"] if config["arm"] == "baseline" else config["arm"]
                     if label in ANSWERS and label not in seconds and trial.read_end():
                         passed = trial.read_reports()[-1]["ended_at"] - began
