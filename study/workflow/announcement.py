@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -45,69 +45,70 @@ def announce(study: Study, console: Console) -> None:
             shots = f"{amount(config.data.shots, 'shot')} (labelled images of each class), "
     title = (
         f"[bold]{study.folder.name}[/]: {config.protocol} on {config.data.dataset}, {shots}"
-        f"backbone {config.backbone.name}; results in {study.folder.path}"
+        f"results in {study.folder.path}"
     )
     console.print(title, highlight=False)
-    console.print(describe_plan(study), highlight=False, markup=False)
-    print_study_rows(study, console)
+    _print_rows([*plan_rows(study), *study_rows(study)], console)
     print_warnings([study], console)
 
 
-def describe_plan(study: Study) -> str:
-    """Return which trials a study will run, and how many seeds test their choice."""
+def plan_rows(study: Study) -> list[tuple[str, str]]:
+    """Return which trials a study will run, and how many seeds test their choice, as `study_rows`.
+
+    Raises:
+        StudyError: the backbone cannot be read.
+    """
     config = study.config
     protocol = study.protocol
     seeds = amount(len(protocol.shot_seeds(config)), "seed")
     if seeds != "1 seed":
         seeds += " (repeated trainings)"
     if config.ablation:
-        trials = _plan_of_ablation(study, config.ablation, validates=protocol.validates(config))
-        return f"{trials}. Each cell is then tested with {seeds}."
+        plan = _plan_of_ablation(study, config.ablation, validates=protocol.validates(config))
+        return [*plan, ("test", f"each cell with {seeds}")]
     if not protocol.searches(config):
         tested = amount(len(protocol.fixed_settings(config)), "configuration")
-        return f"no search: {tested}, tested with {seeds}."
-    trials = _plan_of_search(config, protocol)
-    tested = "What is chosen and the baselines"
+        return [("test", f"{tested}, with {seeds}; nothing is searched")]
+    rows = list(_plan_of_search(config, protocol))
+    average = ""
     if config.refit.average > 1:
-        tested = (
-            f"What is chosen, the average of the best {config.refit.average}, and the baselines"
-        )
-    plan = f"{trials}. {tested} are then tested with {seeds}."
-    if config.search.minutes is not None:
-        plan += " The test comes after the minutes of the search, and so does all else."
+        average = f", the average of the best {config.refit.average},"
+    rows.append(("test", f"what is chosen{average} and the baselines, with {seeds}"))
     if config.refit.images != "shots":
-        plan += f" What ships is trained once more (refit.images={config.refit.images})."
-    return plan
+        again = f"what is chosen, trained once more (refit.images={config.refit.images})"
+        rows.append(("ships", again))
+    return rows
 
 
-def _plan_of_search(config: StudyConfig, protocol: Protocol) -> str:
+def _plan_of_search(config: StudyConfig, protocol: Protocol) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a search, the cheapest first."""
     baselines, tuned, searched = config.search.budget
-    limit = ""
-    if config.search.minutes is not None:
-        limit = f" in at most {amount(config.search.minutes, 'minute')}"
-    if config.search.patience:
-        limit += ", fewer when more promise nothing that validation could tell (search.patience)"
-    phrases = [
-        f"{amount(config.search.trials, 'trial')}{limit}: {amount(baselines, 'baseline')} (the "
-        f"cheapest first), {tuned} with CLIPFit's own parameters that try learning rates and λ "
-        f"(how firmly text features are held at CLIP's), {searched} that choose the parameters to "
-        "tune as well"
-    ]
+    yield (
+        "search",
+        f"{amount(config.search.trials, 'trial')}: {amount(baselines, 'baseline')}, {tuned} of "
+        f"CLIPFit's parameters at other learning rates, {searched} of other parameters",
+    )
+    besides = []
     for label in config.search.peers:
         trials = 1
         if label in config.search.peer_arms:
             trials = config.search.peer_trials
-        phrases.append(f"plus {amount(trials, 'trial')} of {TITLES.get(label, label)}")
+        besides.append(f"{trials} of {TITLES.get(label, label)}")
     variants = len(possible_variants(config, protocol.configured_strength(config)))
     if variants:
-        phrases.append(
-            f"plus up to {amount(variants, 'trial')} of baselines with another head (what turns "
-            "features into classes) or strength (the share of the tuned change that is kept)"
-        )
-    return "; ".join(phrases)
+        besides.append(f"up to {variants} of baselines with another head or strength")
+    if besides:
+        yield "", f"and {', '.join(besides)}"
+    if config.search.minutes is not None:
+        minutes = amount(config.search.minutes, "minute")
+        yield "", f"ends after {minutes} at the latest; tests come after them"
+    if config.search.patience:
+        yield "", "ends when more trials promise nothing that validation could tell"
 
 
-def _plan_of_ablation(study: Study, ablation: AblationConfig, *, validates: bool) -> str:
+def _plan_of_ablation(
+    study: Study, ablation: AblationConfig, *, validates: bool
+) -> Iterator[tuple[str, str]]:
     # Ray takes seconds to import, and a check, which prints no plan, does without it.
     from study.search.ablation_search import rate_grids
 
@@ -115,20 +116,22 @@ def _plan_of_ablation(study: Study, ablation: AblationConfig, *, validates: bool
     rates = amount(max(sizes), "learning rate")
     if isinstance(ablation.rates, dict):
         rates = f"{amount(max(sizes), 'combination')} of learning rates"
-    trials = ""
+    cells = f"{amount(len(sizes), 'cell')} that tune different parts of a subset"
+    yield "ablation", f"{cells} (design {ablation.design}), with {rates} each"
     if validates:
-        trials = f"; {amount(sum(sizes), 'trial')} to choose their rates"
+        trials = f"{amount(sum(sizes), 'trial')} to choose their rates"
         if ablation.extend:
             trials += ", more where the best rate is the lowest or the highest"
-    return (
-        f"an ablation (design {ablation.design}): {amount(len(sizes), 'cell')} that tune different "
-        f"parts of a subset, with {rates} each{trials}"
-    )
+        yield "search", trials
 
 
 def print_study_rows(study: Study, console: Console) -> None:
     """Print what a study will work on, a line each, with the word for it in front."""
-    table = TerminalTable(["", ""], study_rows(study), words=2, lines=False)
+    _print_rows(study_rows(study), console)
+
+
+def _print_rows(rows: Sequence[tuple[str, str]], console: Console) -> None:
+    table = TerminalTable(["", ""], rows, words=2, lines=False)
     console.print(table, highlight=False)
 
 

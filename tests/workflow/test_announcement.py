@@ -15,7 +15,7 @@ from study.trial.study import Study
 from study.workflow import announcement as module
 from study.workflow.announcement import (
     describe_concurrency,
-    describe_plan,
+    plan_rows,
     print_study_rows,
     study_rows,
 )
@@ -143,6 +143,6 @@ CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text(encodi
 
 @pytest.mark.parametrize(("values", "amounts"), CASES)
 def test_one_thing_is_not_called_many(tmp_path: Path, values: dict[str, Any], amounts: list[str]):
-    text = describe_plan(study(tmp_path, **values))
+    text = "\n".join(f"{word} {line}" for word, line in plan_rows(study(tmp_path, **values)))
     for part in amounts:
         assert part in text, text

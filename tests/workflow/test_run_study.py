@@ -31,7 +31,7 @@ from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow import run_study as module
-from study.workflow.announcement import describe_plan
+from study.workflow.announcement import plan_rows
 from study.workflow.run_study import run_study
 from tests.reacting import reacting
 
@@ -115,7 +115,9 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     identity = study.folder.read_identity()
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
     assert {"created", "git_commit", "torch_version", "ray_version"} <= identity.keys()
-    assert describe_plan(study) in " ".join(output.getvalue().split())
+    printed = " ".join(output.getvalue().split())
+    for word, text in plan_rows(study):
+        assert f"{word} {text}".strip() in printed
 
 
 def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_since(
@@ -130,7 +132,7 @@ def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_s
         with stop_before_ray(monkeypatch):
             run_study(study_of(config), console, resume=resume)
         shutil.rmtree(other.path, ignore_errors=True)
-    assert output.getvalue().count(": 3 cells") == 2
+    assert output.getvalue().count("ablation  3 cells") == 2
 
 
 @pytest.fixture
