@@ -110,8 +110,10 @@ def label_image_files(
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.
 
-    Threads decode one batch while the classifier processes the previous one, so at most two batches
-    are in memory. Probabilities are those of `TunedClassifier.probabilities`.
+    Threads decode one batch while a GPU processes the previous one, so at most two batches are in
+    memory. On a CPU they decode it afterwards, since PyTorch's threads, which wait for each other,
+    would wait for those that decode as well. Probabilities are those of
+    `TunedClassifier.probabilities`.
 
     Args:
         classifier: the classifier.
@@ -126,6 +128,7 @@ def label_image_files(
         DataError: a batch does not fit into memory.
     """
     remaining = iter(paths)
+    ahead = classifier.model.device.type != "cpu"
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
 
         def submit_batch() -> list[tuple[Path, Future[NDArray[np.uint8] | str]]]:
@@ -136,8 +139,11 @@ def label_image_files(
         try:
             while batch:
                 decoded = [(path, future.result()) for path, future in batch]
-                batch = submit_batch()
+                if ahead:
+                    batch = submit_batch()
                 yield from _label_batch(classifier, decoded, top, unknown_below, others)
+                if not ahead:
+                    batch = submit_batch()
         finally:
             pool.shutdown(cancel_futures=True)  # if the caller stops early
 
